@@ -1,0 +1,48 @@
+"""What a start needs beyond importable settings, and how a failed start says so: one sentence, no traceback."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError
+
+
+class CannotStart(Exception):
+    """The process must not start like this; the text tells the operator what to set."""
+
+
+def require_settings(*, broker: bool = False) -> None:
+    """Raise CannotStart when a setting that every start needs is missing.
+
+    `broker`: a worker cannot do without one; the web dyno takes orders all the same.
+    """
+    if not settings.SECRET_KEY:
+        raise CannotStart("SECRET_KEY is not set. Set it to a long random text, the same on every dyno.")
+    if not settings.DATABASE_URL:
+        raise CannotStart("DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.")
+    if broker and not settings.BROKER_URL:
+        raise CannotStart("No broker is set. Set REDIS_URL to redis://HOST:PORT/0 (or BROKER_URL to another broker).")
+    if settings.PAYMENT_PROVIDER not in settings.PAYMENT_PROVIDERS:
+        known = " or ".join(settings.PAYMENT_PROVIDERS)
+        raise CannotStart(f"PAYMENT_PROVIDER is {settings.PAYMENT_PROVIDER!r}. Set it to {known}.")
+
+
+def database_trouble(exc: Exception) -> str:
+    """The sentence for a Postgres that cannot be reached or does not let us in."""
+    database = settings.DATABASES["default"]
+    where = f"{database.get('HOST') or 'the local socket'}:{database.get('PORT') or 5432}/{database.get('NAME')}"
+    reason = str(exc).strip().splitlines()[-1] if str(exc).strip() else type(exc).__name__
+    return f"Postgres at {where} does not answer; check DATABASE_URL. It said: {reason}"
+
+
+@contextlib.contextmanager
+def say_it_in_a_sentence() -> Iterator[None]:
+    """End the process with a sentence instead of a traceback when the configuration is at fault."""
+    try:
+        yield
+    except (CannotStart, ImproperlyConfigured) as exc:
+        sys.exit(f"Kaiten cannot start: {exc}")
+    except (OperationalError, InterfaceError) as exc:
+        sys.exit(f"Kaiten cannot start: {database_trouble(exc)}")

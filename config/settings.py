@@ -76,6 +76,7 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["*"] if DEBUG else
 WEB_CONCURRENCY: int = from_environment(env.int, "WEB_CONCURRENCY", 1, "a whole number of web processes")
 WEB_THREADS = 8
 CELERY_CONCURRENCY: int = from_environment(env.int, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
+WEB_HOST = "127.0.0.1" if DEBUG else "0.0.0.0"  # noqa: S104 - a dyno is reached from outside
 PORT: int = from_environment(env.int, "PORT", 8000, "a port number")
 
 # --- Django ---------------------------------------------------------------------------------------
@@ -89,6 +90,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.postgres",
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
@@ -185,12 +187,16 @@ MAILERS = {
         )
     )
 }
+SITE_URL: str = env.str("SITE_URL", default="") or (
+    f"https://{host}" if (host := env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", default="")) else f"http://127.0.0.1:{PORT}"
+)
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="Kaiten <shop@localhost>")
 WEBHOOK_MASTER_KEY: str = env.str("WEBHOOK_MASTER_KEY", default="") or SECRET_KEY
 WEBHOOK_TIMEOUT_S = 10
 WEBHOOK_ANSWER_MAX_BYTES = 16 * 1024
 WEBHOOK_ALLOW_LOCAL = DEBUG
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
+DELIVERY_ANSWER_MAX_CHARS = 500
 DELIVERY_MAX_RETRIES = 12  # with the back-off below, tries go on for about a day
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600
@@ -202,9 +208,7 @@ PAYMENT_TIMEOUT_S = 8.0
 PAYMENT_MAX_RETRIES = 60
 PAYMENT_BACKOFF_CAP_S = 600
 SANDBOX_SLOW_S = 5.0
-ORDER_MAX_LINES = 200
 IDEMPOTENCY_WAIT_MS = 2000
-IDEMPOTENCY_KEEP = timedelta(days=30)
 
 # --- the ledger (jobs/) -----------------------------------------------------------------------------------
 JOBS_ARGS_MAX_BYTES = 16 * 1024
@@ -213,6 +217,7 @@ JOBS_ERROR_MAX_CHARS = 4000
 JOBS_LEASE_GRACE_S = 15  # a lease outlives the hard time limit by this much
 JOBS_MAX_LOSSES = 3  # a job that took this many workers down with it is dead
 JOBS_MAX_COLLISIONS = 3  # deadlocks and serialization failures re-run the body this often at once
+JOBS_MAX_TROUBLES = 10  # attempts after which a database error is no longer taken for a passing one
 JOBS_WORKER_SILENCE_S = 15  # a worker not heard from for this long has lost its jobs
 JOBS_CLOCK_INTERVAL_S = 1.0
 JOBS_RING_GRACE_S = 5  # how long a bell may be on its way before the clock rings again
@@ -223,6 +228,11 @@ JOBS_KEEP = timedelta(days=14)
 JOBS_PRUNE_EVERY_S = 60.0
 BELL_TIMEOUT_S = 0.4  # connect, and read or write, each
 BELL_REST_S = 3.0  # after a failure nobody waits for the broker again for this long
+BELL_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {"socket_timeout": BELL_TIMEOUT_S, "socket_connect_timeout": BELL_TIMEOUT_S, "max_retries": 0}
+    if BROKER_URL.startswith("redis")
+    else {}
+)
 
 CELERY_BROKER_URL = BROKER_URL or None
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -248,6 +258,7 @@ CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
 CELERY_TIMEZONE = TIME_ZONE

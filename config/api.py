@@ -1,0 +1,39 @@
+"""The API put together: keys, the strict parser, problems, and the routers of the apps."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import NinjaAPI
+from ninja.parser import Parser
+from ninja.security import HttpBearer
+
+from config import problems, strict_json
+from jobs import context
+from jobs.api import router as jobs_router
+from notifications.api import router as endpoints_router
+from orders.api import router as orders_router
+from orders.api import stock_router
+from orders.clients import ApiKey
+
+
+class StrictParser(Parser):
+    def parse_body(self, request: HttpRequest) -> Any:
+        return strict_json.parse(request.body)
+
+
+class Key(HttpBearer):
+    """Authorization: Bearer <key>. The ApiKey becomes `request.auth`; its client becomes part of the context."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> ApiKey | None:
+        key = ApiKey.objects.find(token)
+        if key is not None:
+            context.learn(client=str(key.client_id))
+        return key
+
+
+api = NinjaAPI(title="Kaiten", version="1", parser=StrictParser(), auth=Key(), docs_url=None)
+api.add_router("/orders", orders_router)
+api.add_router("/stock", stock_router)
+api.add_router("/jobs", jobs_router)
+api.add_router("/webhook-endpoints", endpoints_router)
+problems.install(api)

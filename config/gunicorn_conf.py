@@ -1,0 +1,26 @@
+"""gunicorn, made for a dyno behind Heroku's router. Read by gunicorn itself; a wrong setting ends here, in a sentence."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.conf import settings
+
+from config.boot import require_settings, say_it_in_a_sentence
+
+with say_it_in_a_sentence():
+    require_settings()
+    bind = f"{settings.WEB_HOST}:{settings.PORT}"
+    workers = settings.WEB_CONCURRENCY
+    threads = settings.WEB_THREADS
+
+worker_class = "gthread"
+keepalive = 95  # the router keeps idle connections for 90 s; closing first would race with its next request
+timeout = 30
+graceful_timeout = 20  # under the 30 s a dyno has to stop
+max_requests = 20_000
+max_requests_jitter = 2_000
+control_socket_disable = True
+accesslog = None
+errorlog = "-"
+loglevel = "info"

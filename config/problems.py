@@ -1,0 +1,88 @@
+"""Refusals as application/problem+json (RFC 9457): the one place that renders them."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from config.strict_json import NotJson
+from jobs import context
+from orders.problems import Problem
+from orders.schemas import pointed
+
+log = logging.getLogger(__name__)
+
+
+def rendered(
+    status: int,
+    slug: str,
+    detail: str,
+    *,
+    errors: Sequence[tuple[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    said: dict[str, Any] = {
+        "type": f"/problems/{slug}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail,
+        "errors": [{"pointer": pointer, "message": message} for pointer, message in errors],
+        "request_id": context.current().get("request_id"),
+    }  # fmt: skip
+    return HttpResponse(
+        json.dumps(said, ensure_ascii=False), status=status, content_type="application/problem+json", headers=headers
+    )
+
+
+def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """The problem for a refusal that came from Django itself, e.g. 404 or 405."""
+    slug = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large", 500: "internal"}.get(status, "refused")
+    detail = {
+        404: "There is nothing here, or not for this key.",
+        405: "This path does not take this method.",
+        413: f"The body may have {settings.BODY_MAX_BYTES} bytes.",
+        500: "Something went wrong on our side; it has been logged under this request_id.",
+    }.get(status, HTTPStatus(status).phrase)
+    return rendered(status, slug, detail, headers=headers)
+
+
+def install(api: NinjaAPI) -> None:
+    """Every exception that a view of the API can raise, and what is said for it."""
+    handlers: dict[type[Exception], Any] = {
+        Problem: lambda _, exc: rendered(exc.status, exc.slug, str(exc), errors=exc.errors, headers=exc.headers),
+        NotJson: lambda _, exc: rendered(400, "malformed-json", str(exc), errors=[(exc.pointer, exc.message)]),
+        ValidationError: _invalid,
+        AuthenticationError: lambda _, exc: rendered(
+            401, "unauthenticated", "Send a valid key as Authorization: Bearer <key>.", headers={"WWW-Authenticate": "Bearer"}
+        ),
+        HttpError: lambda _, exc: rendered(exc.status_code, "refused", str(exc)),
+        Http404: lambda _, exc: for_status(404),
+        RequestDataTooBig: lambda _, exc: for_status(413),
+        OperationalError: _database_trouble,
+        InterfaceError: _database_trouble,
+        Exception: _unforeseen,
+    }
+    for exception, handler in handlers.items():
+        api.add_exception_handler(exception, handler)
+
+
+def _invalid(request: HttpRequest, exc: ValidationError) -> HttpResponse:
+    errors = [pointed(error, skip=2 if error["loc"][0] == "body" else 0) for error in exc.errors]
+    detail = "; ".join(f"{pointer or 'the body'}: {message}" for pointer, message in errors)
+    return rendered(422, "invalid", detail, errors=errors)
+
+
+def _database_trouble(request: HttpRequest, exc: Exception) -> HttpResponse:
+    log.error("Postgres is in trouble: %s", exc)
+    retry = {"Retry-After": str(settings.DATABASE_RETRY_AFTER_S)}
+    return rendered(503, "unavailable", "The database does not answer. Nothing was written; try again.", headers=retry)
+
+
+def _unforeseen(request: HttpRequest, exc: Exception) -> HttpResponse:
+    log.exception("Unforeseen error in %s %s", request.method, request.path)
+    return for_status(500)

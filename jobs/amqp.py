@@ -1,0 +1,114 @@
+"""Publishing: everything that Celery would send becomes a row in the caller's transaction.
+
+Every publish ends in `send_task_message`: `delay`, `apply_async`, `send_task`, canvas and `retry`. Celery hands it
+the finished message; the row keeps what the message would have carried, and after the commit the bell rings.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from celery.app.amqp import AMQP
+from django.conf import settings
+from django.db import DataError, connection, transaction
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.functional import cached_property
+from kombu import Producer
+from kombu.utils import json as celery_json
+
+from jobs import context
+from jobs.bell import Bell, Ring
+from jobs.models import Job
+
+# What the row keeps of the message headers, besides its own columns. `stamps` and friends are Celery's.
+KEPT_HEADERS = (
+    "shadow", "expires", "group", "group_index", "timelimit", "ignore_result", "replaced_task_nesting",
+    "stamped_headers", "stamps",
+)  # fmt: skip
+
+
+class LedgerAMQP(AMQP):  # type: ignore[misc]
+    """Celery's `app.amqp`, with Postgres in the place of the broker and the broker in the place of a bell."""
+
+    @cached_property
+    def bell(self) -> Bell:
+        return Bell(self.app)
+
+    def send_task_message(
+        self, producer: Producer, name: str, message: Any, queue: Any = None, headers: Any = None, **options: Any
+    ) -> None:
+        """Write the job. Raises ValueError or TypeError when its arguments are not JSON or too large.
+
+        A retry publishes its own id again; that is the verdict's business (jobs.execution), which writes it after
+        the attempt's effects are rolled back.
+        """
+        kept = {**message.headers, **(headers or {})}
+        current = self.app.current_worker_task
+        if current is not None and current.request.id == kept["id"]:
+            if current.name != name:
+                raise NotImplementedError("Task.replace() is not on the ledger yet.")
+            return
+        positional, named, canvas = message.body
+        due_at = _aware(kept["eta"])
+        job = Job(
+            id=UUID(kept["id"]),
+            task=name,
+            queue=getattr(queue, "name", queue) or self.app.conf.task_default_queue,
+            args=_storable(name, [list(positional), dict(named)]),
+            envelope={**canvas, "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
+            context={key: value for key, value in context.current().items() if key != "job"},
+            root_id=kept["root_id"],
+            parent_id=kept["parent_id"],
+            due_at=due_at or timezone.now(),
+            ring_at=due_at or timezone.now() + timedelta(seconds=settings.JOBS_RING_GRACE_S),
+        )
+        with transaction.atomic(savepoint=False):
+            try:
+                job.save(force_insert=True)
+            except DataError as exc:
+                raise ValueError(f"The arguments of {name} cannot be stored: {exc}") from exc
+            if due_at is None:
+                self._ring_after_commit(job)
+
+    def ring_for(self, job: Job) -> Ring:
+        return Ring(str(job.pk), job.task, job.queue, job.envelope["headers"].get("timelimit") or (None, None))
+
+    def _ring_after_commit(self, job: Job) -> None:
+        """Ring with the other jobs of this transaction, or, if a savepoint is rolled back, with those outside it."""
+        last = connection.run_on_commit[-1] if connection.run_on_commit else None
+        if last and isinstance(last[1], Peal) and last[0] == set(connection.savepoint_ids):
+            last[1].rings.append(self.ring_for(job))
+        else:
+            transaction.on_commit(Peal(self.bell, [self.ring_for(job)]), robust=True)
+
+
+class Peal:
+    """The bells of one transaction, rung together after its commit."""
+
+    def __init__(self, bell: Bell, rings: list[Ring]) -> None:
+        self.bell = bell
+        self.rings = rings
+
+    def __call__(self) -> None:
+        self.bell.ring(self.rings)
+
+
+def _aware(eta: str | None) -> datetime | None:
+    """Celery's eta; a naive one is in Celery's own time zone."""
+    moment = parse_datetime(eta) if eta else None
+    return timezone.make_aware(moment) if moment and timezone.is_naive(moment) else moment
+
+
+def _storable(name: str, args: list[Any]) -> list[Any]:
+    """The arguments, if they are JSON of a size that a row should hold."""
+    try:
+        text = celery_json.dumps(args)
+    except TypeError as exc:
+        raise TypeError(f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects.") from exc
+    if len(text.encode()) > settings.JOBS_ARGS_MAX_BYTES:
+        raise ValueError(
+            f"The arguments of {name} are {len(text.encode())} bytes; {settings.JOBS_ARGS_MAX_BYTES} are allowed. "
+            "Store the data and pass its id."
+        )
+    return args

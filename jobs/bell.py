@@ -1,0 +1,115 @@
+"""The bell: the only file that publishes to the broker.
+
+A ring carries a job's id and no authority; one that is lost, doubled, late or forged changes nothing but timing.
+Ringing never raises and never takes longer than about a second: a broker in trouble is left alone for
+BELL_REST_S, and the clock rings what went unheard.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from celery import Celery
+from django.conf import settings
+from kombu import Connection, Producer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """What a worker must know to route a job to the right child; everything else is in the row."""
+
+    id: str
+    task: str
+    queue: str
+    timelimit: Sequence[float | None] = (None, None)
+
+
+class Bell:
+    """One broker connection per process for ringing, apart from Celery's pool.
+
+    `send_task` holds a producer of Celery's pool while a transaction commits; ringing from the same pool would wait
+    for itself for ever.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._forget_connection()
+        os.register_at_fork(after_in_child=self._forget_connection)
+
+    def _forget_connection(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._resting_until = 0.0
+
+    @property
+    def resting(self) -> bool:
+        """True for BELL_REST_S after the broker failed us."""
+        return monotonic() < self._resting_until
+
+    def ring(self, rings: Iterable[Ring]) -> bool:
+        """Publish one message per job; False when the broker did not take them."""
+        return self._with_producer(lambda producer: self._publish(producer, list(rings))) is not None
+
+    def room(self, queue: str) -> int:
+        """How many more bells fit into this queue; 0 when the broker does not say."""
+
+        def count(producer: Producer) -> int:
+            declared = self._app.amqp.queues[queue](producer.channel).queue_declare()
+            return max(0, settings.JOBS_RING_BUDGET - int(declared.message_count))
+
+        return self._with_producer(count) or 0
+
+    def answers(self) -> bool:
+        """Ask the broker now, whatever it did a moment ago."""
+        self._resting_until = 0.0
+        return self._with_producer(lambda producer: producer.channel is not None) is not None
+
+    def _publish(self, producer: Producer, rings: list[Ring]) -> int:
+        with producer.batch():
+            for ring in rings:
+                producer.publish(
+                    ((), {}, {}),
+                    exchange="",
+                    routing_key=ring.queue,
+                    declare=[self._app.amqp.queues[ring.queue]],
+                    serializer="json",
+                    correlation_id=ring.id,
+                    headers={
+                        "id": ring.id, "task": ring.task, "root_id": ring.id, "lang": "py",
+                        "timelimit": list(ring.timelimit), "argsrepr": "", "kwargsrepr": "",
+                        "ignore_result": True,  # else the worker's event loop asks the ledger about a lost child
+                    },
+                )  # fmt: skip
+        return len(rings)
+
+    def _with_producer(self, use: Any) -> Any:
+        if self.resting or not self._lock.acquire(timeout=settings.BELL_TIMEOUT_S):
+            return None
+        try:
+            self._connection = self._connection or self._connect()
+            return use(self._connection.Producer(auto_declare=False))
+        except Exception as exc:  # noqa: BLE001 - each transport has its own; none of them may reach a caller
+            self._rest(exc)
+            return None
+        finally:
+            self._lock.release()
+
+    def _connect(self) -> Connection:
+        return self._app.connection_for_write(
+            connect_timeout=settings.BELL_TIMEOUT_S, transport_options=settings.BELL_TRANSPORT_OPTIONS
+        )
+
+    def _rest(self, exc: Exception) -> None:
+        log.warning("The broker did not take a bell; the clock rings again. It said: %s", exc or type(exc).__name__)
+        self._resting_until = monotonic() + settings.BELL_REST_S
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.release()

@@ -1,0 +1,200 @@
+"""The clock of every worker: it beats, rescues lost jobs, rings due ones and prunes old ones.
+
+It runs in a thread of the worker's main process, so that it goes on while the broker is away. Any number of clocks
+is harmless: they take turns by an advisory lock and skip rows that somebody holds.
+"""
+
+import logging
+import os
+import threading
+from time import monotonic
+from typing import Any
+from uuid import UUID, uuid4
+
+from celery import Celery, bootsteps, signals
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
+from django.utils import timezone
+
+from jobs.execution import publish_errbacks, work_as
+from jobs.models import Job, JobQuerySet, Worker
+
+log = logging.getLogger(__name__)
+
+TURN = 0x6B616974  # the advisory lock of the clock whose turn it is: "kait"
+
+_no_fork_during_a_tick = threading.Lock()
+os.register_at_fork(
+    before=_no_fork_during_a_tick.acquire,
+    after_in_parent=_no_fork_during_a_tick.release,
+    after_in_child=_no_fork_during_a_tick.release,
+)
+
+
+class Clock:
+    """What one worker does once a second for the whole ledger."""
+
+    def __init__(self, app: Celery, *, worker: UUID, name: str) -> None:
+        self.app = app
+        self.worker = worker
+        self.name = name
+        self._beat_at: float | None = None
+        self._patient_until = 0.0
+        self._pruned_at = monotonic()
+
+    def tick(self) -> None:
+        """One round. Raises DatabaseError when Postgres is in trouble; the next round starts afresh."""
+        self.beat()
+        self.rescue_from_lost_children()
+        if monotonic() >= self._patient_until:
+            self.rescue()
+        self.ring()
+        if monotonic() - self._pruned_at >= settings.JOBS_PRUNE_EVERY_S:
+            self.prune()
+            self._pruned_at = monotonic()
+
+    def beat(self) -> None:
+        """Tell the others that this worker lives.
+
+        After a gap in our own beats, Postgres or this machine was away, and the other workers look silent through no
+        fault of theirs: they get the time to beat again before anybody takes their jobs.
+        """
+        Worker.objects.beat(self.worker, name=self.name, pid=os.getpid())
+        now = monotonic()
+        if self._beat_at is not None and now - self._beat_at > settings.JOBS_WORKER_SILENCE_S / 2:
+            self._patient_until = now + settings.JOBS_WORKER_SILENCE_S
+        self._beat_at = now
+
+    def rescue_from_lost_children(self) -> int:
+        """Give back the jobs of our own pool processes that have died."""
+        mine = Job.objects.running_at(self.worker)
+        gone = {pid for pid in set(mine.values_list("pid", flat=True)) if _has_exited(pid)}
+        return self._give_back(mine.filter(pid__in=gone), "its worker process died") if gone else 0
+
+    def rescue(self) -> int:
+        """Give back the jobs of workers that fell silent, and those past their lease."""
+        return self._give_back(Job.objects.lost(), "its worker fell silent or its lease ran out")
+
+    def ring(self) -> int:
+        """Ring the due jobs that no bell has reached, as many as the queues have room for."""
+        rung = 0
+        for queue in sorted(self.app.amqp.queues.consume_from):
+            room = min(self.app.amqp.bell.room(queue), settings.JOBS_BATCH)
+            jobs: list[Job] = []
+            if room:
+                with transaction.atomic():
+                    if _our_turn():
+                        jobs = Job.objects.filter(queue=queue).take_for_ring(room)
+                        Job.objects.rang(jobs)
+            if jobs and self.app.amqp.bell.ring([self.app.amqp.ring_for(job) for job in jobs]):
+                rung += len(jobs)
+        return rung
+
+    def prune(self) -> int:
+        """Delete a batch of jobs and workers that ended long ago."""
+        with transaction.atomic():
+            if not _our_turn():
+                return 0
+            before = timezone.now() - settings.JOBS_KEEP
+            Worker.objects.filter(seen_at__lt=before).delete()
+            return Job.objects.prune(before=before, limit=settings.JOBS_BATCH)
+
+    def leave(self) -> None:
+        """The worker has stopped: what it did not finish waits again at once, and it counts as no loss."""
+        with transaction.atomic():
+            mine = Job.objects.running_at(self.worker)
+            Job.objects.release(mine.take_for_rescue(settings.JOBS_BATCH), error={"type": "Stopped", "message": "its worker stopped"}, counts=False)
+            Worker.objects.filter(pk=self.worker).delete()
+
+    def _give_back(self, lost: JobQuerySet, reason: str) -> int:
+        """Lost jobs wait again; those that lost JOBS_MAX_LOSSES workers are dead."""
+        with transaction.atomic():
+            jobs = lost.take_for_rescue(settings.JOBS_BATCH)
+            poison = [job for job in jobs if job.losses + 1 >= settings.JOBS_MAX_LOSSES]
+            error = {"type": "Lost", "message": reason}
+            Job.objects.release([job for job in jobs if job not in poison], error=error, counts=True)
+            for job in poison:
+                Job.objects.bury_lost(job, error=error)
+                publish_errbacks(self.app, job.pk, job.envelope, root_id=job.root_id)
+        for job in jobs:
+            log.warning("Rescued %s: %s (loss %d)", job, reason, job.losses + 1)
+        return len(jobs)
+
+
+class ClockThread(threading.Thread):
+    """Ticks until told to stop; trouble with Postgres is logged once and waited out."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(name="kaiten-clock", daemon=True)
+        self.clock = clock
+        self.ticked = threading.Event()
+        self._told_to_stop = threading.Event()
+
+    def run(self) -> None:
+        in_trouble = False
+        while not self._told_to_stop.is_set():
+            try:
+                with _no_fork_during_a_tick:
+                    close_old_connections()
+                    self.clock.tick()
+                in_trouble = False
+            except (DatabaseError, InterfaceError) as exc:
+                if not in_trouble:
+                    log.error("The clock cannot work, Postgres is in trouble: %s", exc)
+                in_trouble = True
+            self.ticked.set()
+            self._told_to_stop.wait(settings.JOBS_CLOCK_INTERVAL_S)
+        connection.close()
+
+    def stop(self) -> None:
+        self._told_to_stop.set()
+        self.join(timeout=10)
+
+
+class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Celery starts the clock with the worker.
+
+    The last words (`leave`) wait for Celery's worker_shutdown: only then are the pool's processes gone.
+    """
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self.clock = Clock(parent.app, worker=uuid4(), name=parent.hostname)
+        work_as(self.clock.worker)
+
+    def start(self, parent: Any) -> None:
+        self._thread = ClockThread(self.clock)
+        self._thread.start()
+        self._thread.ticked.wait(timeout=5)  # a claim before the first beat would look like a silent worker's
+        signals.worker_shutdown.connect(self._leave, sender=parent)
+
+    def stop(self, parent: Any) -> None:
+        """Goes on ticking while running jobs finish."""
+
+    def terminate(self, parent: Any) -> None:
+        """Goes on ticking while running jobs finish."""
+
+    def _leave(self, **_: Any) -> None:
+        self._thread.stop()
+        try:
+            self.clock.leave()
+        except (DatabaseError, InterfaceError) as exc:
+            log.warning("Could not sign off; other workers take over in %d s: %s", settings.JOBS_WORKER_SILENCE_S, exc)
+        finally:
+            connection.close()
+
+
+def _our_turn() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [TURN])
+        return bool(cursor.fetchone()[0])
+
+
+def _has_exited(pid: int) -> bool:
+    """True when our child has ended, also while nobody has reaped it; looking does not reap it."""
+    if pid == os.getpid():
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True

@@ -1,0 +1,39 @@
+"""On whose behalf this thread works: the request id and client that a job inherits and every log line shows."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+
+_context: ContextVar[Mapping[str, str]] = ContextVar("kaiten_context", default=MappingProxyType({}))
+
+
+def current() -> Mapping[str, str]:
+    """What is known now, e.g. {"request_id": "8c1f…", "client": "0198…"}."""
+    return _context.get()
+
+
+@contextmanager
+def bound(**known: str | None) -> Iterator[None]:
+    """Add to what is known, for the length of the block; None adds nothing."""
+    merged = {**_context.get(), **{name: value for name, value in known.items() if value is not None}}
+    token = _context.set(merged)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+@contextmanager
+def replaced(known: Mapping[str, str]) -> Iterator[None]:
+    """Know exactly this for the length of the block: a job knows what its row says, nothing of its worker's past."""
+    token = _context.set(dict(known))
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def learn(**known: str) -> None:
+    """Add to what is known until the surrounding `bound` block ends."""
+    _context.set({**_context.get(), **known})

@@ -1,0 +1,283 @@
+"""One attempt at one job: claim, run, then settle it or give a verdict.
+
+This file alone decides between done, retry and dead, and it alone catches every exception.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from celery import Celery, Task
+from celery.canvas import maybe_signature
+from celery.exceptions import Ignore, Reject, Retry
+from django.conf import settings
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+from kombu.utils import json as celery_json
+
+from jobs import context
+from jobs.backoff import delay_s
+from jobs.models import Claim, Job, State
+
+log = logging.getLogger(__name__)
+
+COLLISIONS = {"40P01", "40001"}  # deadlock_detected, serialization_failure
+
+
+class LeaseLost(Exception):
+    """The job was rescued while we worked on it; whoever holds it now settles it."""
+
+
+class Attempt:
+    """The attempt that this thread is making: what `settle` needs to know."""
+
+    def __init__(self, task: Task, claim: Claim) -> None:
+        self.task = task
+        self.claim = claim
+        self.settling = False
+        self.settled = False
+
+
+@dataclass
+class Settlement:
+    """What the job will have come to; its result may be set until the block ends."""
+
+    result: Any = None
+
+
+_attempt: ContextVar[Attempt | None] = ContextVar("kaiten_attempt", default=None)
+_worker: UUID | None = None
+
+
+def work_as(worker: UUID | None) -> None:
+    """Claims of this process, and of those forked from it, belong to this worker from now on."""
+    global _worker  # noqa: PLW0603 - a process has one identity, set before it forks
+    _worker = worker
+
+
+def attempt(task: Task) -> Any:
+    """Make one attempt at the job of the current request and return its result.
+
+    Raises Ignore when there is nothing for us to do, Retry when the job waits again, and the task's own exception
+    when it is dead. Celery logs and signals each of these; the row already says so.
+    """
+    claim = _claim(task)
+    current = Attempt(task, claim)
+    remembered = _attempt.set(current)
+    try:
+        with context.replaced({**claim.context, "job": str(claim.id)}):
+            _restore_request(task, claim)
+            try:
+                return _run(current)
+            except Exception as exc:
+                if not _give_verdict(current, exc):
+                    raise Ignore from exc
+                raise
+    finally:
+        _attempt.reset(remembered)
+        _forget_canvas(task)
+
+
+@contextmanager
+def settle(result: Any = None) -> Iterator[Settlement]:
+    """Commit the effects of an `atomic=False` task together with "done".
+
+    Everything in the block, the follow-up jobs and the job's end are one transaction; it rolls back when the job was
+    rescued meanwhile. Once per attempt. Outside a job (a direct call) it is a plain transaction.
+    """
+    current, settlement = _attempt.get(), Settlement(result)
+    if current is None:
+        with transaction.atomic():
+            yield settlement
+        return
+    if current.settling:
+        raise RuntimeError("An attempt settles once: put all effects of an atomic=False task into one settle() block.")
+    current.settling = True
+    try:
+        with transaction.atomic():
+            yield settlement
+            _publish_follow_ups(current.task, settlement.result)
+            if not Job.objects.settle(current.claim, result=_storable(settlement.result)):
+                raise LeaseLost
+        current.settled = True
+    finally:
+        current.settling = current.settled
+
+
+@contextmanager
+def outside_any_attempt() -> Iterator[None]:
+    """A task called as a plain function inside another task must not settle that other task's job."""
+    remembered = _attempt.set(None)
+    try:
+        yield
+    finally:
+        _attempt.reset(remembered)
+
+
+def _claim(task: Task) -> Claim:
+    request = task.request
+    hard_limit_s = (request.timelimit or (None, None))[0] or task.time_limit
+    lease = timedelta(seconds=hard_limit_s + settings.JOBS_LEASE_GRACE_S)
+    claims = Job.objects.claim([UUID(request.id)], token=uuid4(), worker=_worker, pid=os.getpid(), lease=lease)
+    if not claims:
+        raise Ignore("not ours: unknown, not due, finished, or with another worker")
+    return claims[0]
+
+
+def _restore_request(task: Task, claim: Claim) -> None:
+    """Give the body the request that a full message would have brought."""
+    envelope = claim.envelope
+    task.request.update(
+        {key: value for key, value in envelope["headers"].items() if value is not None},
+        args=claim.args, kwargs=claim.kwargs, retries=claim.retries,
+        root_id=str(claim.root_id or claim.id), parent_id=claim.parent_id and str(claim.parent_id),
+        callbacks=envelope["callbacks"], errbacks=envelope["errbacks"],
+        chain=envelope["chain"], chord=envelope["chord"],
+    )  # fmt: skip
+
+
+def _forget_canvas(task: Task) -> None:
+    """Celery would publish the follow-ups again; they went out with the settling transaction."""
+    task.request.update(callbacks=None, errbacks=None, chain=None, chord=None)
+
+
+def _run(current: Attempt) -> Any:
+    task, claim = current.task, current.claim
+    if task.atomic:
+        return _run_atomic(current)
+    result = task.run(*claim.args, **claim.kwargs)
+    if not current.settled:
+        with settle(result):
+            pass
+    return result
+
+
+def _run_atomic(current: Attempt) -> Any:
+    """The body inside its settling transaction; a collision with another transaction runs it again at once."""
+    collisions = 0
+    while True:
+        try:
+            with settle() as settlement:
+                settlement.result = current.task.run(*current.claim.args, **current.claim.kwargs)
+            return settlement.result
+        except OperationalError as exc:
+            collisions += 1
+            if getattr(exc.__cause__, "sqlstate", None) not in COLLISIONS or collisions > settings.JOBS_MAX_COLLISIONS:
+                raise
+            log.info("Collided with another transaction, running again: %s", exc)
+
+
+def _publish_follow_ups(task: Task, result: Any) -> None:
+    """Callbacks and the rest of a chain, as jobs in the settling transaction."""
+    request = task.request
+    family = {"parent_id": request.id, "root_id": request.root_id}
+    for callback in request.callbacks or ():
+        maybe_signature(callback, app=task.app).apply_async((result,), **family)
+    if request.chain:
+        *rest, following = request.chain
+        maybe_signature(following, app=task.app).apply_async((result,), chain=rest, **family)
+
+
+def _storable(result: Any) -> Any:
+    size = len(celery_json.dumps(result).encode())
+    if size > settings.JOBS_RESULT_MAX_BYTES:
+        raise ValueError(f"The result is {size} bytes; {settings.JOBS_RESULT_MAX_BYTES} are allowed. Store it, return its id.")
+    return result
+
+
+# --- verdicts ---------------------------------------------------------------------------------------
+
+
+def _give_verdict(current: Attempt, exc: Exception) -> bool:
+    """Write down how the attempt ended; its effects are rolled back by now.
+
+    True when Celery should hear of the exception: it is the verdict. False when there was none to give.
+    """
+    claim, task = current.claim, current.task
+    if isinstance(exc, LeaseLost):
+        log.warning("Lease lost: the job was rescued while it ran here")
+        return False
+    if current.settled:
+        log.exception("The task failed after its job was settled; the job stays done")
+        return False
+    if not connection.is_usable():
+        return _ask_the_row(claim, exc)
+    match exc:
+        case Retry():
+            return _retry(claim, exc)
+        case Ignore():
+            return Job.objects.drop(claim, reason=str(exc) or "the task asked to be ignored")
+        case OperationalError() if claim.attempts <= settings.JOBS_MAX_TROUBLES:
+            return _wait_out(claim, exc)
+        case Reject():
+            return _bury(task.app, claim, exc.reason if isinstance(exc.reason, Exception) else exc)
+        case _:
+            return _bury(task.app, claim, exc)
+
+
+def _retry(claim: Claim, exc: Retry) -> bool:
+    """Celery's `retry()`: the same job waits until its time, perhaps with other arguments."""
+    changes = {}
+    if exc.sig is not None:
+        changes["args"] = [list(exc.sig.args), dict(exc.sig.kwargs)]
+    return Job.objects.put_back(
+        claim, due_at=_moment(exc.when), error=describe(exc.exc or exc), retried=True, **changes
+    )  # fmt: skip
+
+
+def _wait_out(claim: Claim, exc: OperationalError) -> bool:
+    """A lock or statement timeout passes by itself: try again, without counting it as a retry of the task."""
+    pause_s = delay_s(claim.attempts, base_s=1, cap_s=settings.JOBS_RING_CAP_S)
+    log.warning("Postgres was in trouble, trying again in %.0f s: %s", pause_s, exc)
+    Job.objects.put_back(claim, due_at=_moment(pause_s), error=describe(exc), retried=False)
+    return False
+
+
+def _bury(app: Celery, claim: Claim, exc: Exception) -> bool:
+    with transaction.atomic():
+        buried = Job.objects.bury(claim, error=describe(exc))
+        if buried:
+            publish_errbacks(app, claim.id, claim.envelope, root_id=claim.root_id)
+    return buried
+
+
+def publish_errbacks(app: Celery, job_id: UUID, envelope: dict[str, Any], *, root_id: UUID | None) -> None:
+    """`link_error` of a dead job, as jobs in the burying transaction. Each is called with the dead job's id."""
+    for errback in envelope["errbacks"] or ():
+        maybe_signature(errback, app=app).apply_async(
+            (str(job_id),), parent_id=str(job_id), root_id=str(root_id or job_id)
+        )
+
+
+def _ask_the_row(claim: Claim, exc: Exception) -> bool:
+    """The connection broke, perhaps during the commit: the row knows whether it went through.
+
+    When Postgres cannot be asked either, the lease runs out and the clock rescues the job.
+    """
+    connection.close()
+    job = Job.objects.get(pk=claim.id)
+    if job.token == claim.token and job.state == State.RUNNING:
+        log.warning("The database connection broke before the commit, the job waits again: %s", exc)
+        Job.objects.put_back(claim, due_at=_moment(1), error=describe(exc), retried=False)
+    elif job.token == claim.token and job.state == State.DONE:
+        log.warning("The database connection broke after the commit, the job is done: %s", exc)
+    return False
+
+
+def _moment(when: datetime | float | None) -> datetime:
+    """Celery's `Retry.when`: a time, seconds from now, or nothing for now."""
+    if isinstance(when, datetime):
+        return timezone.make_aware(when) if timezone.is_naive(when) else when
+    return timezone.now() + timedelta(seconds=when or 0)
+
+
+def describe(exc: BaseException) -> dict[str, str]:
+    """An error as the row keeps it, cut to size and free of what Postgres cannot store."""
+    message = str(exc).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return {"type": type(exc).__qualname__, "message": message[: settings.JOBS_ERROR_MAX_CHARS]}

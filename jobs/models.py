@@ -1,0 +1,264 @@
+"""The ledger: one row per promised piece of work, and every lock that guards it.
+
+The life of a job::
+
+    waiting ──claim──► running ──settle──► done
+       ▲                  │
+       ├──── retry ───────┤
+       ├──── lost ────────┤ (after JOBS_MAX_LOSSES: dead)
+       │                  └──── verdict ──► dead
+       └──► cancelled
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from kombu.utils import json as celery_json
+
+from jobs.backoff import ring_delay_s
+
+
+class CeleryEncoder(celery_json.JSONEncoder):  # type: ignore[misc]
+    """Celery's JSON: what a broker message could carry, a row can carry."""
+
+
+class CeleryDecoder(json.JSONDecoder):
+    def __init__(self) -> None:
+        super().__init__(object_hook=celery_json.object_hook)
+
+
+class State(models.TextChoices):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One attempt's right to settle a job. The token is random because an attempt number repeats after a crash."""
+
+    id: UUID
+    token: UUID
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    envelope: dict[str, Any]
+    context: dict[str, str]
+    attempts: int
+    retries: int
+    root_id: UUID | None
+    parent_id: UUID | None
+
+
+CLAIM = """
+UPDATE jobs_job
+   SET state = 'running', attempts = attempts + 1, token = %(token)s, worker = %(worker)s, pid = %(pid)s,
+       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s
+ WHERE id IN (
+       SELECT id FROM jobs_job WHERE id = ANY(%(ids)s) AND state = 'waiting' AND due_at <= clock_timestamp()
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id, args, envelope, context, attempts, retries, root_id, parent_id,
+          set_config('synchronous_commit', 'off', true)
+"""
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def claim(
+        self, ids: Sequence[UUID], *, token: UUID, worker: UUID | None, pid: int, lease: timedelta
+    ) -> list[Claim]:
+        """Take the waiting and due ones of these jobs for one attempt; the others belong to somebody else.
+
+        Commits by itself, before any transaction, so that an attempt that kills its worker is counted. The commit
+        is asynchronous: a claim that a Postgres crash forgets only lets the job run again, under another token.
+        """
+        values = {"ids": list(ids), "token": token, "worker": worker, "pid": pid, "lease": lease}
+        with connection.cursor() as cursor:
+            cursor.execute(CLAIM, values)
+            rows = cursor.fetchall()
+        claims = []
+        for id_, args, envelope, context, attempts, retries, root_id, parent_id, _ in rows:
+            positional, named = celery_json.loads(args)
+            claims.append(
+                Claim(
+                    id_, token, positional, named, celery_json.loads(envelope), json.loads(context),
+                    attempts, retries, root_id, parent_id,
+                )
+            )  # fmt: skip
+        return claims
+
+    def held(self, claim: Claim) -> "JobQuerySet":
+        """The job, if this claim still holds it: the fence in front of every verdict."""
+        return self.filter(pk=claim.id, token=claim.token, state=State.RUNNING)
+
+    def settle(self, claim: Claim, *, result: Any) -> bool:
+        """Done. False when the claim was lost meanwhile: the caller must roll back."""
+        return bool(self.held(claim).update(**_ended(State.DONE), result=result))
+
+    def put_back(self, claim: Claim, *, due_at: datetime, error: dict[str, str], retried: bool, **changes: Any) -> bool:
+        """Waiting again, due at that time. False when the claim was lost meanwhile."""
+        return bool(
+            self.held(claim).update(
+                **_waiting(due_at), error=error, retries=F("retries") + int(retried), **changes
+            )
+        )  # fmt: skip
+
+    def bury(self, claim: Claim, *, error: dict[str, str]) -> bool:
+        """Dead, with the error kept. False when the claim was lost meanwhile."""
+        return bool(self.held(claim).update(**_ended(State.DEAD), error=error))
+
+    def drop(self, claim: Claim, *, reason: str) -> bool:
+        """Cancelled by its own body. False when the claim was lost meanwhile."""
+        return bool(self.held(claim).update(**_ended(State.CANCELLED), error={"type": "Ignored", "message": reason}))
+
+    def lost(self) -> "JobQuerySet":
+        """Running jobs past their lease, or whose worker has been silent for too long."""
+        silence = timedelta(seconds=settings.JOBS_WORKER_SILENCE_S)
+        alive = Worker.objects.filter(pk=models.OuterRef("worker"), seen_at__gt=Now() - silence)
+        return self.filter(state=State.RUNNING).filter(
+            Q(lease_until__lt=Now()) | Q(worker__isnull=False) & ~models.Exists(alive)
+        )
+
+    def running_at(self, worker: UUID) -> "JobQuerySet":
+        return self.filter(state=State.RUNNING, worker=worker)
+
+    def take_for_rescue(self, limit: int) -> list["Job"]:
+        """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is settling right now."""
+        return list(self.select_for_update(skip_locked=True, no_key=True).order_by("pk")[:limit])
+
+    def release(self, jobs: Iterable["Job"], *, error: dict[str, str], counts: bool) -> None:
+        """Locked running jobs wait again at once; `counts` says whether their worker was lost or left politely."""
+        ids = [job.pk for job in jobs]
+        if ids:
+            self.filter(pk__in=ids).update(**_waiting(timezone.now()), error=error, losses=F("losses") + int(counts))
+
+    def bury_lost(self, job: "Job", *, error: dict[str, str]) -> None:
+        """Dead: this locked running job took too many workers down with it."""
+        self.filter(pk=job.pk).update(**_ended(State.DEAD), error=error, losses=F("losses") + 1)
+
+    def take_for_ring(self, limit: int) -> list["Job"]:
+        """Lock up to `limit` due jobs that no bell has reached yet, those that waited longest first."""
+        due = self.filter(state=State.WAITING, ring_at__lte=Now()).order_by("ring_at")[:limit]
+        return list(
+            self.filter(pk__in=due.values("pk")).select_for_update(skip_locked=True, no_key=True).order_by("pk")
+        )
+
+    def rang(self, jobs: Sequence["Job"]) -> None:
+        """Note one more bell for these locked jobs and when the next may follow."""
+        for job in jobs:
+            job.rings += 1
+            pause_s = ring_delay_s(job.rings, base_s=settings.JOBS_RING_GRACE_S, cap_s=settings.JOBS_RING_CAP_S)
+            job.ring_at = timezone.now() + timedelta(seconds=pause_s)
+        self.bulk_update(jobs, ["rings", "ring_at"])
+
+    def prune(self, *, before: datetime, limit: int) -> int:
+        """Delete up to `limit` finished jobs that ended before then."""
+        old = self.filter(state__in=FINISHED, finished_at__lt=before).order_by("finished_at")[:limit]
+        return self.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]
+
+
+def _ended(state: State) -> dict[str, Any]:
+    return {"state": state, "lease_until": None, "finished_at": Now()}
+
+
+def _waiting(due_at: datetime) -> dict[str, Any]:
+    return {"state": State.WAITING, "lease_until": None, "due_at": due_at, "ring_at": due_at, "rings": 0}
+
+
+class Job(models.Model):
+    """A row of promised work. Its id is the Celery task id; the broker carries nothing but that."""
+
+    id = models.UUIDField(primary_key=True)
+    task = models.TextField()
+    queue = models.TextField()
+    args = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # [positional, named]
+    envelope = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # Celery's canvas and per-call limits
+    context = models.JSONField(default=dict)  # jobs.context of the caller
+    root_id = models.UUIDField(null=True)
+    parent_id = models.UUIDField(null=True)
+
+    state = models.TextField(choices=State, default=State.WAITING)
+    due_at = models.DateTimeField()
+    ring_at = models.DateTimeField()  # when the clock rings, unless the job is claimed before
+    rings = models.SmallIntegerField(default=0)  # bells rung by the clock since the job became due
+    attempts = models.SmallIntegerField(default=0)  # claims
+    retries = models.SmallIntegerField(default=0)  # attempts that ended in "try again": Celery's request.retries
+    losses = models.SmallIntegerField(default=0)  # attempts that ended without a verdict
+
+    token = models.UUIDField(null=True)  # of the newest claim
+    worker = models.UUIDField(null=True)
+    pid = models.IntegerField(null=True)
+    started_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+
+    result = models.JSONField(null=True, encoder=CeleryEncoder, decoder=CeleryDecoder)
+    error = models.JSONField(null=True)  # {"type", "message"} of the newest failure
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="job_state", condition=Q(state__in=State.values)),
+            models.CheckConstraint(
+                name="job_running_has_lease",
+                condition=Q(state=State.RUNNING, token__isnull=False, lease_until__isnull=False)
+                | ~Q(state=State.RUNNING) & Q(lease_until__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="job_finished_has_time",
+                condition=Q(state__in=FINISHED, finished_at__isnull=False)
+                | ~Q(state__in=FINISHED) & Q(finished_at__isnull=True),
+            ),
+        ]
+        indexes = [
+            models.Index(name="job_ring", fields=["ring_at"], condition=Q(state=State.WAITING)),
+            models.Index(name="job_running", fields=["lease_until"], condition=Q(state=State.RUNNING)),
+            models.Index(name="job_finished", fields=["finished_at"], condition=Q(state__in=FINISHED)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.pk}"
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def beat(self, id_: UUID, *, name: str, pid: int) -> None:
+        """This worker lives. Takes its own row lock only."""
+        self.bulk_create(
+            [Worker(pk=id_, name=name, pid=pid, seen_at=Now())],
+            update_conflicts=True, unique_fields=["id"], update_fields=["seen_at"],
+        )  # fmt: skip
+
+    def living(self) -> "WorkerQuerySet":
+        return self.filter(seen_at__gt=Now() - timedelta(seconds=settings.JOBS_WORKER_SILENCE_S))
+
+
+class Worker(models.Model):
+    """A worker process tree since its start; a restart is a new worker."""
+
+    id = models.UUIDField(primary_key=True)
+    name = models.TextField()
+    pid = models.IntegerField()
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField()
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(name="worker_seen", fields=["seen_at"])]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,107 @@
+"""Webhook endpoints: a client registers the URLs that hear of its events."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.http import Http404, HttpRequest
+from ninja import Body, Router
+from ninja.errors import HttpError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from notifications import webhooks
+from notifications.events import KINDS
+from notifications.models import Endpoint
+
+router = Router(tags=["webhooks"])
+
+
+def _postable(url: str) -> str:
+    if objection := webhooks.objection(url):
+        raise PydanticCustomError("url", "{objection}", {"objection": objection})
+    return url
+
+
+def _known_kinds(kinds: list[str]) -> list[str]:
+    for kind in kinds:
+        if kind != "*" and kind not in KINDS:
+            raise PydanticCustomError("events", "{kind} is not an event; use * or one of {kinds}", {"kind": kind, "kinds": ", ".join(KINDS)})
+    return kinds
+
+
+Url = Annotated[str, Field(max_length=2000), AfterValidator(_postable)]
+Kinds = Annotated[list[str], Field(min_length=1, max_length=len(KINDS) + 1), AfterValidator(_known_kinds)]
+
+
+class EndpointDraft(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    url: Url
+    events: Kinds
+
+
+class EndpointChange(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    url: Url | None = None
+    events: Kinds | None = None
+
+
+@router.post("", summary="Register an endpoint", response={201: dict[str, Any]})
+def create_endpoint(request: HttpRequest, draft: EndpointDraft = Body(...)) -> tuple[int, dict[str, Any]]:
+    """The secret is shown here and never again."""
+    owner = _owner(request, "webhooks:write")
+    if Endpoint.objects.filter(owner=owner).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
+        raise HttpError(409, f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints.")
+    endpoint = Endpoint.objects.create(owner=owner, url=draft.url, events=draft.events)
+    return 201, {**_shown(endpoint), "secret": endpoint.secret}
+
+
+@router.get("", summary="List the endpoints", response=dict[str, Any])
+def list_endpoints(request: HttpRequest) -> dict[str, Any]:
+    owner = _owner(request, "webhooks:read")
+    rows = Endpoint.objects.filter(owner=owner).order_by("pk")[: settings.WEBHOOK_ENDPOINTS_PER_CLIENT]
+    return {"data": [_shown(endpoint) for endpoint in rows]}
+
+
+@router.get("/{uuid:endpoint_id}", summary="Read an endpoint", response=dict[str, Any])
+def read_endpoint(request: HttpRequest, endpoint_id: UUID) -> dict[str, Any]:
+    return _shown(_own(_owner(request, "webhooks:read"), endpoint_id))
+
+
+@router.patch("/{uuid:endpoint_id}", summary="Change an endpoint", response=dict[str, Any])
+def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: EndpointChange = Body(...)) -> dict[str, Any]:
+    endpoint = _own(_owner(request, "webhooks:write"), endpoint_id)
+    endpoint.url = change.url or endpoint.url
+    endpoint.events = change.events or endpoint.events
+    endpoint.save(update_fields=["url", "events"])
+    return _shown(endpoint)
+
+
+@router.delete("/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None})
+def delete_endpoint(request: HttpRequest, endpoint_id: UUID) -> tuple[int, None]:
+    with transaction.atomic():
+        _own(_owner(request, "webhooks:write"), endpoint_id).delete()
+    return 204, None
+
+
+def _owner(request: HttpRequest, scope: str) -> UUID:
+    """Whose endpoints: the key is checked by the project (config.api), which hands it over as `request.auth`."""
+    key: Any = request.auth  # type: ignore[attr-defined]
+    key.require(scope)
+    owner: UUID = key.client_id
+    return owner
+
+
+def _own(owner: UUID, endpoint_id: UUID) -> Endpoint:
+    endpoint = Endpoint.objects.filter(owner=owner, pk=endpoint_id).first()
+    if endpoint is None:
+        raise Http404
+    return endpoint
+
+
+def _shown(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events, "active": endpoint.active,
+        "created_at": endpoint.created_at.isoformat(),
+    }  # fmt: skip

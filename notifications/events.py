@@ -1,0 +1,31 @@
+"""The door that other apps knock on: say what happened, and whoever should know is told."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from notifications.models import Event
+from notifications.tasks import announce
+
+KINDS = tuple(
+    f"order.{word}"
+    for word in ("received", "reserved", "confirmed", "completed", "cancelled", "refunded", "held", "released")
+)
+
+
+def record(kind: str, *, subject: UUID, seq: int, owner: UUID, data: dict[str, Any]) -> None:
+    """Write the event and the job that announces it, in the caller's transaction.
+
+    `subject` is whose life it belongs to and `seq` its place there (the caller holds the subject's lock), `owner`
+    whose endpoints hear of it, `data` the snapshot that is sent: JSON, and with `order` in it the customer's
+    `email` and `locale` say whom to mail. Raises ValueError for a kind that KINDS does not know.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of event: {kind}")
+    event = Event.objects.create(kind=kind, subject=subject, seq=seq, owner=owner, data=data)
+    announce.delay(str(event.pk))
+
+
+def timeline(subject: UUID) -> Iterable[Event]:
+    """What has happened to it, in order."""
+    return Event.objects.timeline(subject)

@@ -1,0 +1,61 @@
+"""The edge to the mail server: one text per event and language, one Message-ID per delivery."""
+
+import smtplib
+from email.utils import parseaddr
+from pathlib import PurePosixPath
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
+
+from notifications.models import Delivery, Event
+
+LANGUAGES = ("en", "ja")
+
+
+class NotSent(Exception):
+    """The mail server could not be reached or did not take the mail."""
+
+
+def recipients(event: Event) -> list[str]:
+    """The customer, if there is something to say to them about this kind of event."""
+    address = event.data.get("order", {}).get("email")
+    return [address] if address and _template_name(event, "en") else []
+
+
+def send(delivery: Delivery) -> str:
+    """Hand the mail to the server and return what we know of its answer. Opens a socket; raises NotSent.
+
+    The server may have taken the mail although we never hear so: the next try bears the same Message-ID.
+    """
+    subject, body = render(delivery.event)
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].partition("@")[2] or "localhost"
+    message = EmailMessage(
+        subject=subject, body=body, from_email=settings.DEFAULT_FROM_EMAIL, to=[delivery.target],
+        headers={"Message-ID": f"<{delivery.pk}@{domain}>", "Auto-Submitted": "auto-generated"},
+    )  # fmt: skip
+    try:
+        message.send()
+    except (OSError, smtplib.SMTPException) as exc:
+        raise NotSent(f"{type(exc).__name__}: {exc}") from exc
+    return "accepted by the mail server"
+
+
+def render(event: Event) -> tuple[str, str]:
+    """Subject (the template's first line) and body, in the customer's language."""
+    order = event.data["order"]
+    language = order["locale"].partition("-")[0]
+    name = _template_name(event, language if language in LANGUAGES else "en")
+    text = get_template(str(name)).render({"order": order, "site": settings.SITE_URL})
+    subject, _, body = text.strip().partition("\n")
+    return subject.strip(), body.strip() + "\n"
+
+
+def _template_name(event: Event, language: str) -> PurePosixPath | None:
+    name = PurePosixPath("mail") / language / f"{event.kind}.txt"
+    try:
+        get_template(str(name))
+    except TemplateDoesNotExist:
+        return None
+    return name

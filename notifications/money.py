@@ -1,0 +1,26 @@
+"""How money is written: integers of a currency's minor unit, as ISO 4217 counts them."""
+
+CURRENCIES = frozenset(
+    """AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP
+    CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF
+    IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD
+    MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB
+    RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD
+    UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG""".split()
+)
+NO_MINOR_UNIT = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())
+THOUSANDTHS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
+SIGNS = {"JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£"}
+
+
+def exponent(currency: str) -> int:
+    """Decimal places of the minor unit: 0 for JPY, 2 for EUR, 3 for KWD."""
+    return 0 if currency in NO_MINOR_UNIT else 3 if currency in THOUSANDTHS else 2
+
+
+def written(amount: int, currency: str) -> str:
+    """Minor units for people: 98000 JPY is ¥98,000, 1250 EUR is €12.50, 5000 KWD is KWD 5.000."""
+    places = exponent(currency)
+    units, rest = divmod(abs(amount), 10**places)
+    figure = f"{units:,}" + (f".{rest:0{places}d}" if places else "")
+    return f"{'-' if amount < 0 else ''}{SIGNS.get(currency, f'{currency} ')}{figure}"

@@ -1,0 +1,66 @@
+"""Telling: an event becomes deliveries, and each delivery is tried until it arrives or is given up."""
+
+from typing import Any
+
+from celery import shared_task
+from django.conf import settings
+
+from jobs.execution import settle
+from notifications import mail, webhooks
+from notifications.models import Delivery, Endpoint, Event
+
+PATIENT = {
+    "max_retries": settings.DELIVERY_MAX_RETRIES,
+    "retry_backoff": settings.DELIVERY_BACKOFF_S,
+    "retry_backoff_max": settings.DELIVERY_BACKOFF_CAP_S,
+}
+
+
+@shared_task
+def announce(event_id: str) -> None:
+    """Write one delivery per target, and its job."""
+    event = Event.objects.get(pk=event_id)
+    recipients = [{"target": address} for address in mail.recipients(event)]
+    endpoints = [{"target": str(endpoint.pk), "endpoint": endpoint} for endpoint in Endpoint.objects.listening_to(event)]
+    for delivery in Delivery.objects.prepare(event, Delivery.Channel.MAIL, recipients):
+        _start(send_mail, delivery)
+    for delivery in Delivery.objects.prepare(event, Delivery.Channel.WEBHOOK, endpoints):
+        _start(post_webhook, delivery)
+
+
+@shared_task(atomic=False, autoretry_for=(mail.NotSent,), **PATIENT)
+def send_mail(delivery_id: str) -> None:
+    delivery = Delivery.objects.select_related("event").get(pk=delivery_id)
+    if delivery.state != Delivery.State.WAITING:
+        return
+    try:
+        answer = mail.send(delivery)
+    except mail.NotSent as exc:
+        delivery.stumble(str(exc))
+        raise
+    with settle():
+        delivery.succeed(answer)
+
+
+@shared_task(atomic=False, autoretry_for=(webhooks.NotTaken,), **PATIENT)
+def post_webhook(delivery_id: str) -> None:
+    delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
+    if delivery.state != Delivery.State.WAITING:
+        return
+    try:
+        answer = webhooks.post(delivery)
+    except webhooks.NotTaken as exc:
+        delivery.stumble(str(exc))
+        raise
+    with settle():
+        delivery.succeed(answer)
+
+
+@shared_task
+def give_up(delivery_id: str) -> None:
+    """The last try failed: say so on the delivery."""
+    Delivery.objects.locked(delivery_id).give_up()
+
+
+def _start(task: Any, delivery: Delivery) -> None:
+    task.apply_async((str(delivery.pk),), link_error=give_up.si(str(delivery.pk)))

@@ -1,0 +1,125 @@
+"""Who calls the API: clients, their keys, and the keys under which they repeat a request."""
+
+import hashlib
+import json
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import OperationalError, connection, models
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from orders.problems import Problem
+
+SCOPES = (
+    "orders:read", "orders:write", "fulfil:write", "refunds:write", "stock:read", "stock:write", "imports:write",
+    "reports:read", "webhooks:read", "webhooks:write", "jobs:read", "jobs:write",
+)  # fmt: skip
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+class Client(models.Model):
+    """A system that places orders; it sees its own orders only."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    name = models.TextField(unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def issue(self, client: Client, scopes: list[str]) -> str:
+        """Make a key and return it; only its digest is kept. No scopes means every scope."""
+        key = f"kaiten_{secrets.token_urlsafe(32)}"
+        self.create(client=client, prefix=key[:12], digest=digest_of(key), scopes=scopes or list(SCOPES))
+        return key
+
+    def find(self, key: str) -> "ApiKey | None":
+        return self.select_related("client").filter(digest=digest_of(key), revoked_at=None).first()
+
+
+class ApiKey(models.Model):
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="keys")
+    prefix = models.TextField()  # for people to tell keys apart
+    digest = models.BinaryField(unique=True, max_length=32)
+    scopes = ArrayField(models.TextField(choices=[(scope, scope) for scope in SCOPES]))
+    created_at = models.DateTimeField(db_default=Now())
+    revoked_at = models.DateTimeField(null=True)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… of {self.client}"
+
+    def require(self, scope: str) -> None:
+        """Raise a 403 problem when this key may not do that."""
+        if scope not in self.scopes:
+            raise Problem(403, "missing-scope", f"This key lacks the scope {scope}.")
+
+
+def digest_of(key: str) -> bytes:
+    """A key is 256 random bits, so a plain hash is enough and look-ups stay an index search."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
+    def begin(self, client: Client, key: str, request: Any) -> "IdempotencyKey":
+        """Insert the key into the caller's transaction, or return the answered one that stands there.
+
+        While another request with this key is under way, wait for it; when it takes longer than IDEMPOTENCY_WAIT_MS,
+        raise a 409 problem. Raises a 422 problem when the key was used for another request.
+        """
+        mine = IdempotencyKey(client=client, key=key, fingerprint=fingerprint_of(request))
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{settings.IDEMPOTENCY_WAIT_MS}ms"])
+            self.bulk_create([mine], ignore_conflicts=True)
+        except OperationalError as exc:
+            if getattr(exc.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            raise Problem(
+                409, "request-in-progress", "A request with this Idempotency-Key is still running.",
+                headers={"Retry-After": "1"},
+            ) from exc  # fmt: skip
+        kept = self.get(client=client, key=key)
+        if bytes(kept.fingerprint) != mine.fingerprint:
+            raise Problem(422, "idempotency-key-reused", "This Idempotency-Key was used for a different request.")
+        return kept
+
+
+class IdempotencyKey(models.Model):
+    """The answer to a request that may be repeated. It commits together with what the request did."""
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE)
+    key = models.TextField()
+    fingerprint = models.BinaryField(max_length=32)
+    status = models.SmallIntegerField(null=True)
+    location = models.TextField(null=True)
+    body = models.TextField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = IdempotencyKeyQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="idempotency_key_once", fields=["client", "key"])]
+        indexes = [models.Index(name="idempotency_key_age", fields=["created_at"])]
+
+    def __str__(self) -> str:
+        return self.key
+
+    @property
+    def answered(self) -> bool:
+        return self.status is not None
+
+    def answer(self, *, status: int, location: str, body: str) -> None:
+        self.status, self.location, self.body = status, location, body
+        self.save(update_fields=["status", "location", "body"])
+
+
+def fingerprint_of(request: Any) -> bytes:
+    """The same for two requests that say the same, however they are written."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).digest()

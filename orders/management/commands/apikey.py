@@ -1,0 +1,26 @@
+"""`manage.py apikey create NAME [--scope S…]`"""
+
+import argparse
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from orders.clients import SCOPES, ApiKey, Client
+
+
+class Command(BaseCommand):
+    help = "Make a key for an API client; the client is created when it is new. The key is the last line printed."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        create = actions.add_parser("create", help="make a key")
+        create.add_argument("name", help="the client's name")
+        create.add_argument("--scope", action="append", choices=SCOPES, default=[], help="may be repeated; none means all")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with transaction.atomic():
+            client, new = Client.objects.get_or_create(name=options["name"])
+            key = ApiKey.objects.issue(client, options["scope"])
+        self.stderr.write(f"{'New client' if new else 'Client'} {client.name}. The key is shown only now:")
+        self.stdout.write(key)

@@ -1,0 +1,114 @@
+"""The sandbox provider: a payment provider in the box, with a book of charges of its own.
+
+Its tables stand for the provider's side of the world; nothing but this file reads or writes them, and it commits by
+itself, as a remote system would. The token says how it behaves:
+
+tok_ok             charges
+tok_declined       declines
+tok_slow           charges after SANDBOX_SLOW_S
+tok_timeout        charges, then never answers
+tok_flaky          fails twice, then charges
+tok_webhook_first  sends the webhook, then answers
+tok_webhook_twice  answers "pending", having sent the same webhook twice
+tok_webhook_never  answers "pending"; only asking tells that it has charged
+"""
+
+import time
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models.functions import Now
+
+from orders.payments.models import ProviderEvent
+from orders.payments.provider import Charge, ChargeStatus, Intent, ProviderUnavailable
+
+TOKENS = (
+    "tok_ok", "tok_declined", "tok_slow", "tok_timeout", "tok_flaky",
+    "tok_webhook_first", "tok_webhook_twice", "tok_webhook_never",
+)  # fmt: skip
+FLAKY_FAILURES = 2
+
+
+class SandboxCharge(models.Model):
+    """A line in the provider's book."""
+
+    id = models.TextField(primary_key=True)
+    key = models.TextField(unique=True)  # the idempotency key
+    amount = models.BigIntegerField()
+    currency = models.TextField()
+    status = models.TextField()
+    reason = models.TextField(default="")
+    metadata = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.id
+
+    def as_charge(self) -> Charge:
+        return Charge(self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason)
+
+
+class SandboxFailure(models.Model):
+    """How often the flaky token has failed for a key."""
+
+    key = models.TextField(primary_key=True)
+    count = models.IntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Sandbox:
+    name = "sandbox"
+
+    def charge(self, intent: Intent) -> Charge:
+        if intent.token == "tok_slow":  # noqa: S105 - tokens of the sandbox are public
+            time.sleep(settings.SANDBOX_SLOW_S)
+        if intent.token == "tok_flaky" and self._fails_again(intent.key):  # noqa: S105
+            raise ProviderUnavailable("503 from the sandbox")
+        made = self._book(intent)
+        if intent.token == "tok_timeout":  # noqa: S105
+            time.sleep(settings.PAYMENT_TIMEOUT_S)
+            raise ProviderUnavailable(f"no answer within {settings.PAYMENT_TIMEOUT_S:g} s")
+        return self._answer(intent, made)
+
+    def find(self, key: str) -> Charge | None:
+        made = SandboxCharge.objects.filter(key=key).first()
+        return made.as_charge() if made else None
+
+    def _book(self, intent: Intent) -> SandboxCharge:
+        """Write the charge into the book, or find the one that this key has made."""
+        known = intent.token in TOKENS
+        declined = intent.token == "tok_declined" or not known  # noqa: S105
+        made, _ = SandboxCharge.objects.get_or_create(
+            key=intent.key,
+            defaults={
+                "id": f"ch_{uuid4().hex[:16]}",
+                "amount": intent.amount,
+                "currency": intent.currency,
+                "status": ChargeStatus.DECLINED if declined else ChargeStatus.SUCCEEDED,
+                "reason": "" if not declined else "card_declined" if known else "unknown_token",
+                "metadata": intent.metadata,
+            },
+        )
+        return made
+
+    def _answer(self, intent: Intent, made: SandboxCharge) -> Charge:
+        if intent.token in ("tok_webhook_first", "tok_webhook_twice"):
+            for _ in range(2 if intent.token == "tok_webhook_twice" else 1):  # noqa: S105
+                self._send_webhook(made)
+        if intent.token in ("tok_webhook_twice", "tok_webhook_never"):
+            return Charge(made.id, made.key, made.amount, made.currency, ChargeStatus.PENDING)
+        return made.as_charge()
+
+    def _fails_again(self, key: str) -> bool:
+        with transaction.atomic():
+            failures, _ = SandboxFailure.objects.select_for_update().get_or_create(key=key)
+            failures.count += 1
+            failures.save(update_fields=["count"])
+        return failures.count <= FLAKY_FAILURES
+
+    def _send_webhook(self, made: SandboxCharge) -> None:
+        """In the box there is no wire: knock at the door that the HTTP view knocks at."""
+        ProviderEvent.objects.hear(self.name, event_id=f"evt_{made.id}", key=made.key)

@@ -1,0 +1,100 @@
+"""The shapes that the API takes. Strict: a wrong type, an unknown field or a sum that is off is refused by name."""
+
+import re
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from notifications.money import CURRENCIES
+
+AMOUNT_MAX = 10**12
+Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")]
+Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
+EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,64}@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,255}")
+
+
+def _known_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise PydanticCustomError("currency", "must be an ISO 4217 code like JPY")
+    return code
+
+
+def _mailable(address: str) -> str:
+    if not EMAIL.fullmatch(address):
+        raise PydanticCustomError("email", "must be an e-mail address")
+    return address
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class LineDraft(Shape):
+    sku: Sku
+    name: Annotated[str, Field(max_length=200)] = ""
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+    unit_price: Amount
+    discount: Amount = 0
+    tax: Amount = 0
+
+    @property
+    def amount(self) -> int:
+        return self.quantity * self.unit_price - self.discount + self.tax
+
+    @model_validator(mode="after")
+    def _discount_fits(self) -> Self:
+        if self.discount > self.quantity * self.unit_price:
+            raise PydanticCustomError("discount", "discount is more than quantity × unit_price")
+        return self
+
+
+class ShippingDraft(Shape):
+    amount: Amount = 0
+    tax: Amount = 0
+
+
+class PaymentDraft(Shape):
+    token: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+
+
+class OrderDraft(Shape):
+    """The body of POST /v1/orders."""
+
+    external_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    currency: Annotated[str, AfterValidator(_known_currency)]
+    email: Annotated[str, Field(max_length=320), AfterValidator(_mailable)]
+    locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z0-9]{2,8})*$", max_length=35)] = "en"
+    lines: Annotated[list[LineDraft], Field(min_length=1, max_length=200)]
+    shipping: ShippingDraft = Field(default_factory=ShippingDraft)
+    total: Amount
+    payment: PaymentDraft
+    metadata: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=40)], Annotated[str, Field(max_length=500)]],
+        Field(max_length=50),
+    ] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        due = sum(line.amount for line in self.lines) + self.shipping.amount + self.shipping.tax
+        if self.total != due:
+            raise PydanticCustomError(
+                "total", "/total is {total}, but the lines and the shipping add up to {due}", {"total": self.total, "due": due}
+            )
+        return self
+
+
+class StockCount(Shape):
+    """The body of PUT /v1/stock/{sku}."""
+
+    on_hand: Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
+    name: Annotated[str, Field(max_length=200)] | None = None
+
+
+def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
+    """A pydantic error as a pair of JSON pointer and message; `skip` leaves out where the body was found."""
+    path = [str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"][skip:] if step != "[key]"]
+    if error["type"] in ("total", "discount"):
+        path.append(error["type"])
+    message = error["msg"].removeprefix(f"/{error['type']} ")
+    return "".join(f"/{step}" for step in path), message

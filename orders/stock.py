@@ -1,0 +1,121 @@
+"""Stock: what is on hand, what of it is promised, and every movement that made it so."""
+
+from typing import TYPE_CHECKING
+
+from django.db import connection, models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+if TYPE_CHECKING:
+    from orders.models import Order
+
+# One statement reserves a whole order. Rows are locked in id order, so two orders of the same goods never deadlock,
+# and without key locks, so that placing an order (which references the sku) does not wait for a reservation.
+RESERVE = """
+WITH wanted AS (
+    SELECT stock_id, sum(quantity) AS quantity FROM orders_orderline WHERE order_id = %(order)s GROUP BY stock_id
+), locked AS (
+    SELECT stock.id, wanted.quantity FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
+     ORDER BY stock.id FOR NO KEY UPDATE OF stock
+), reserved AS (
+    UPDATE orders_stock AS stock SET reserved = stock.reserved + locked.quantity FROM locked
+     WHERE stock.id = locked.id AND stock.on_hand - stock.reserved >= locked.quantity
+ RETURNING stock.id, locked.quantity
+), moved AS (
+    INSERT INTO orders_stockmovement (stock_id, order_id, kind, on_hand_delta, reserved_delta)
+    SELECT id, %(order)s, 'reserved', 0, quantity FROM reserved RETURNING 1
+)
+SELECT (SELECT count(*) FROM wanted) = (SELECT count(*) FROM moved)
+"""
+
+RELEASE = """
+WITH reserved AS (
+    SELECT stock_id, reserved_delta AS quantity FROM orders_stockmovement
+     WHERE order_id = %(order)s AND kind = 'reserved'
+), locked AS (
+    SELECT stock.id, reserved.quantity FROM orders_stock AS stock JOIN reserved ON reserved.stock_id = stock.id
+     ORDER BY stock.id FOR NO KEY UPDATE OF stock
+), released AS (
+    UPDATE orders_stock AS stock SET reserved = stock.reserved - locked.quantity FROM locked
+     WHERE stock.id = locked.id RETURNING stock.id, locked.quantity
+)
+INSERT INTO orders_stockmovement (stock_id, order_id, kind, on_hand_delta, reserved_delta)
+SELECT id, %(order)s, 'released', 0, -quantity FROM released
+"""
+
+
+class StockQuerySet(models.QuerySet["Stock"]):
+    def reserve(self, order: "Order") -> bool:
+        """Promise all goods of this locked order. False when something is short: the caller rolls back."""
+        with connection.cursor() as cursor:
+            cursor.execute(RESERVE, {"order": order.pk})
+            return bool(cursor.fetchone()[0])
+
+    def release(self, order: "Order") -> None:
+        """Take back the promise for all goods of this locked order."""
+        with connection.cursor() as cursor:
+            cursor.execute(RELEASE, {"order": order.pk})
+
+    def set_on_hand(self, sku: str, on_hand: int, *, name: str | None) -> "Stock":
+        """Count what is there; creates the sku. Raises IntegrityError when less is there than is promised."""
+        self.bulk_create([Stock(sku=sku, name=name or "")], ignore_conflicts=True)
+        stock = self.select_for_update(no_key=True).get(sku=sku)
+        StockMovement.objects.create(
+            stock=stock, kind=StockMovement.Kind.COUNTED, on_hand_delta=on_hand - stock.on_hand, reserved_delta=0
+        )
+        stock.on_hand = on_hand
+        stock.name = stock.name if name is None else name
+        stock.save(update_fields=["on_hand", "name"])
+        return stock
+
+
+class Stock(models.Model):
+    """One kind of goods. `on_hand` is in the house, `reserved` of it is promised to orders."""
+
+    sku = models.TextField(unique=True)
+    name = models.TextField(blank=True, default="")
+    on_hand = models.BigIntegerField(default=0)
+    reserved = models.BigIntegerField(default=0)
+
+    objects = StockQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "stock"
+        constraints = [
+            models.CheckConstraint(name="stock_reserved_le_on_hand", condition=Q(reserved__lte=F("on_hand"))),
+            models.CheckConstraint(name="stock_reserved_ge_0", condition=Q(reserved__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return self.sku
+
+    @property
+    def available(self) -> int:
+        return self.on_hand - self.reserved
+
+
+class StockMovement(models.Model):
+    """A line in the stock's book, never edited: the deltas of one sku add up to its counters."""
+
+    class Kind(models.TextChoices):
+        COUNTED = "counted"
+        RESERVED = "reserved"
+        RELEASED = "released"
+
+    stock = models.ForeignKey(Stock, on_delete=models.PROTECT, related_name="movements")
+    order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, null=True, related_name="movements")
+    kind = models.TextField(choices=Kind)
+    on_hand_delta = models.BigIntegerField()
+    reserved_delta = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="stock_movement_once", fields=["order", "stock", "kind"], condition=Q(order__isnull=False)
+            ),
+            models.CheckConstraint(name="stock_movement_kind", condition=Q(kind__in=["counted", "reserved", "released"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.stock_id}"

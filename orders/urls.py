@@ -1,0 +1,8 @@
+from django.urls import path
+
+from orders import views
+
+urlpatterns = [
+    path("", views.shop, name="shop"),
+    path("o/<str:token>/", views.status_page, name="status_page"),
+]

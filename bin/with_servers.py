@@ -16,11 +16,11 @@ from config.embedded import adopt, leave  # noqa: E402
 def main(command: list[str]) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     environment["PATH"] = f"{CHECKOUT}/.venv/bin{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    environment.setdefault("DEBUG", "1")
     try:
         adopt(environment)
     except CannotStart as exc:
         sys.exit(f"Kaiten cannot start: {exc}")
+    environment.setdefault("DEBUG", "1")
     try:
         status = run(command, environment)
     finally:

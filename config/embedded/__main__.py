@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> None:
     except CannotStart as exc:
         sys.exit(str(exc))
     for server in servers(CHECKOUT):
-        sys.stdout.write(f"{describe(server)}\n")
+        print(describe(server))  # noqa: T201
 
 
 def describe(server: Server) -> str:

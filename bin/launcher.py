@@ -1,0 +1,217 @@
+"""`bin/dev`: runs what the Procfile says on this machine, tells how to use it, and stops all of it again."""
+
+import http.client
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import sys
+import time
+import uuid
+from pathlib import Path
+from types import FrameType
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from output import Output  # noqa: E402  # the checkout has to be on the path first
+from processes import Processes, stop_leftovers  # noqa: E402
+
+from config.boot import CannotStart  # noqa: E402
+from config.embedded import adopt, leave  # noqa: E402
+
+LOCAL = CHECKOUT / ".local"
+DEMO = LOCAL / "demo.json"
+READY_LIMIT_S = 60
+ASKED_TWICE_S = 0.5  # `timeout` and terminals send one signal twice; a person needs longer
+COLOURS = {"web": 36, "worker": 33}
+WELCOME = """\
+Kaiten is ready: {site}
+Log in at {site}/admin/ as {username} with the password {password}
+Order something; pasted twice, it is still one order:
+{curl}
+Ctrl-C stops everything."""
+
+
+class Stop(Exception):  # noqa: N818  # not always an error
+    """The stack has to stop. The text says why; it is empty when somebody asked."""
+
+
+class Launcher:
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.output = Output()
+        self.processes = Processes(LOCAL / f"dev-{os.getpid()}.json", self.write_line)
+        self.asked_at: float | None = None
+        self.is_impatient = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.be_asked)
+
+    def be_asked(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.asked_at is None:
+            self.asked_at = now
+        elif number == signal.SIGINT and now - self.asked_at > ASKED_TWICE_S:
+            self.is_impatient = True
+
+    def run(self) -> int:
+        """The whole life of the stack; the exit status."""
+        try:
+            self.start()
+            while True:
+                self.watch()
+        except (Stop, CannotStart) as exc:
+            why = str(exc) if self.asked_at is None else ""
+        finally:
+            self.stop()
+        if why:
+            sys.stderr.write(f"{why}\n")
+        return 1 if why else 0
+
+    def start(self) -> None:
+        procfile = read_procfile(CHECKOUT / "Procfile")
+        if stop_leftovers(LOCAL, CHECKOUT):
+            self.output.say("Stopped what a killed bin/dev had left running.")
+        adopt(self.environment)
+        self.environment.setdefault("DEBUG", "1")
+        self.environment["PORT"] = str(choose_port(self.environment.get("PORT", "")))
+        self.finish("release", procfile["release"])
+        self.finish("seed", shlex.join(["python", "manage.py", "seed", "--secrets", str(DEMO)]))
+        self.begin("web", procfile["web"])
+        self.begin("worker", procfile["worker"])
+        self.wait_until_ready()
+        self.output.say(welcome(f"http://127.0.0.1:{self.environment['PORT']}"))
+
+    def begin(self, name: str, command: str) -> None:
+        try:
+            self.processes.start(name, command, environment=self.environment, folder=CHECKOUT)
+        except OSError as exc:
+            raise Stop(f"{name} does not start: {command}: {exc.strerror}") from exc
+
+    def finish(self, name: str, command: str) -> None:
+        """Run one process to its end, which has to be a good one."""
+        self.begin(name, command)
+        while not (ended := self.listen()):
+            pass
+        if ended[name] != 0:
+            raise Stop(f"{name} ended with status {ended[name]}.")
+
+    def listen(self) -> dict[str, int]:
+        self.processes.listen(0.2)
+        self.output.flush()
+        if self.asked_at is not None:
+            raise Stop
+        return self.processes.take_ended()
+
+    def watch(self) -> None:
+        for name, status in self.listen().items():
+            raise Stop(f"{name} ended by itself with status {status}.")
+
+    def wait_until_ready(self) -> None:
+        give_up = time.monotonic() + READY_LIMIT_S
+        while (status := readiness(int(self.environment["PORT"]))) != 200:
+            self.watch()
+            if time.monotonic() > give_up:
+                answered = f"/readyz answers {status}" if status else "/readyz does not answer"
+                raise Stop(f"web is not ready after {READY_LIMIT_S} s: {answered}.")
+
+    def stop(self) -> None:
+        """Stop the processes, then the servers if nobody else uses them."""
+        if self.processes.running:
+            self.output.say("Stopping …")
+        for name in self.processes.stop(lambda: self.is_impatient):
+            self.output.say(f"{name} did not stop and was killed.")
+        leave()
+        self.output.flush(1)
+
+    def write_line(self, name: str, line: bytes) -> None:
+        prefix = f"{name:<7} | "
+        if self.output.has_colour:
+            prefix = f"\033[{COLOURS.get(name, 35)}m{prefix}\033[0m"
+        self.output.write(prefix.encode() + line + b"\n")
+
+
+def read_procfile(path: Path) -> dict[str, str]:
+    """The command of each process type."""
+    return dict(re.findall(r"^(\w+):\s*(\S.*?)\s*$", path.read_text(), flags=re.MULTILINE))
+
+
+def choose_port(wanted: str) -> int:
+    """The port that was asked for, or else the first free one from 8000."""
+    if not wanted:
+        free = next((port for port in range(8000, 8100) if not is_taken(port)), None)
+        if free is None:
+            raise Stop("No port between 8000 and 8099 is free. Set PORT to one that is.")
+        return free
+    if not wanted.isdecimal() or not 0 < int(wanted) < 65536:
+        raise Stop(f"PORT is {wanted!r}. Set it to a number between 1 and 65535.")
+    if is_taken(int(wanted)):
+        raise Stop(f"Port {wanted} is taken. Stop what listens there, or set PORT to another number.")
+    return int(wanted)
+
+
+def is_taken(port: int) -> bool:
+    for address in ("0.0.0.0", "127.0.0.1"):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((address, port))
+            except OSError:
+                return True
+    return False
+
+
+def readiness(port: int) -> int:
+    """The status that /readyz answers with; 0 when nothing answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def welcome(site: str) -> str:
+    demo = json.loads(DEMO.read_bytes())
+    return WELCOME.format(site=site, curl=curl(site, demo["api_key"]), **demo)
+
+
+def curl(site: str, api_key: str) -> str:
+    """A line for a shell that orders two salmon nigiri, under a key of its own."""
+    order = {
+        "currency": "JPY",
+        "email": "hana@example.com",
+        "locale": "ja",
+        "lines": [{"sku": "SAKE-NIGIRI", "quantity": 2, "unit_price": 300, "tax": 60}],
+        "total": 660,
+        "payment": {"token": "tok_ok"},
+    }
+    headers = {
+        "Authorization": f"Bearer {api_key}",
+        "Content-Type": "application/json",
+        "Idempotency-Key": str(uuid.uuid4()),
+    }
+    words = ["curl", "-sS", f"{site}/v1/orders"]
+    for name, value in headers.items():
+        words += ["-H", f"{name}: {value}"]
+    return shlex.join([*words, "-d", json.dumps(order, separators=(",", ":"))])
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--setup"]:
+        sys.stdout.write("Kaiten is set up. Start it with bin/dev.\n")
+        return 0
+    if arguments:
+        sys.stderr.write("usage: bin/dev [--setup]\n")
+        return 2
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment["PATH"] = f"{CHECKOUT}/.venv/bin{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return Launcher(environment).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -158,13 +158,11 @@ def is_group(group: int) -> bool:
 def members(group: int) -> list[int]:
     """The living processes of a group."""
     everybody = {int(path.name): process_facts(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
-    return [
-        pid for pid, facts in everybody.items() if facts and facts[2] == str(group) and facts[0] not in "ZX"
-    ]
+    return [pid for pid, facts in everybody.items() if facts and facts[2] == str(group)]
 
 
 def started(pid: int) -> str:
-    """When a process began, in the system's own words; empty when there is none."""
+    """When a process began, in the system's own words; empty when it has ended."""
     if IS_LINUX:
         facts = process_facts(pid)
         return facts[19] if facts else ""
@@ -173,11 +171,12 @@ def started(pid: int) -> str:
 
 
 def process_facts(pid: int) -> list[str]:
-    """The fields of proc_pid_stat(5) from the third, the state, on; none when the process is gone."""
+    """The fields of proc_pid_stat(5) from the third, the state, on; none of a process that has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        facts = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return []
+    return [] if facts[0] in "ZX" else facts
 
 
 def die_with_launcher() -> None:

@@ -77,10 +77,12 @@ class Launcher:
         adopt(self.environment)
         self.environment.setdefault("DEBUG", "1")
         self.environment["PORT"] = str(choose_port(self.environment.get("PORT", "")))
-        self.finish("release", procfile["release"])
-        self.finish("seed", shlex.join(["python", "manage.py", "seed", "--secrets", str(DEMO)]))
+        self.begin("release", procfile["release"])
+        self.wait_for_end("release")
         self.begin("web", procfile["web"])
         self.begin("worker", procfile["worker"])
+        self.begin("seed", shlex.join(["python", "manage.py", "seed", "--secrets", str(DEMO)]))
+        self.wait_for_end("seed")
         self.wait_until_ready()
         self.output.say(welcome(f"http://127.0.0.1:{self.environment['PORT']}"))
 
@@ -90,24 +92,19 @@ class Launcher:
         except OSError as exc:
             raise Stop(f"{name} does not start: {command}: {exc.strerror}") from exc
 
-    def finish(self, name: str, command: str) -> None:
-        """Run one process to its end, which has to be a good one."""
-        self.begin(name, command)
-        while not (ended := self.listen()):
-            pass
-        if ended[name] != 0:
-            raise Stop(f"{name} ended with status {ended[name]}.")
+    def wait_for_end(self, name: str) -> None:
+        while name in self.processes.running:
+            self.watch(may_end=name)
 
-    def listen(self) -> dict[str, int]:
+    def watch(self, may_end: str = "") -> None:
+        """Pass on the logs for a moment. Nothing may end but one, and that with status 0."""
         self.processes.listen(0.2)
         self.output.flush()
         if self.asked_at is not None:
             raise Stop
-        return self.processes.take_ended()
-
-    def watch(self) -> None:
-        for name, status in self.listen().items():
-            raise Stop(f"{name} ended by itself with status {status}.")
+        for name, status in self.processes.take_ended().items():
+            if name != may_end or status != 0:
+                raise Stop(f"{name} ended by itself with status {status}.")
 
     def wait_until_ready(self) -> None:
         give_up = time.monotonic() + READY_LIMIT_S

@@ -1,0 +1,97 @@
+"""What every test may use. Tests run on the Postgres and the broker that `bin/test` starts."""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.test import Client as HttpClient
+from redis import Redis
+
+from config import celery_app
+from orders.clients import ApiKey, Client
+from orders.stock import Stock
+
+_guarded = False
+
+
+def _refuse_sockets_in_transactions(event: str, args: tuple[Any, ...]) -> None:
+    """Invariant I13: no socket is opened while a transaction is open (libpq's own sockets are not Python's)."""
+    if _guarded and event == "socket.connect" and connection.in_atomic_block:
+        raise AssertionError(f"a socket to {args[1]} was opened inside a transaction")
+
+
+sys.addaudithook(_refuse_sockets_in_transactions)
+
+
+@pytest.fixture(autouse=True)
+def no_socket_in_a_transaction(request: pytest.FixtureRequest) -> Iterator[None]:
+    """On in every test that runs its own transactions; the others are one transaction from end to end."""
+    global _guarded
+    marker = request.node.get_closest_marker("django_db")
+    _guarded = bool(marker and marker.kwargs.get("transaction"))
+    yield
+    _guarded = False
+
+
+TEST_BROKER_DB = 9  # so that a worker of `bin/dev` hears nothing of the tests
+
+
+@pytest.fixture(scope="session", autouse=True)
+def broker_url() -> str:
+    url = urlsplit(settings.BROKER_URL)._replace(path=f"/{TEST_BROKER_DB}").geturl()
+    celery_app.conf.broker_url = url
+    return url
+
+
+@pytest.fixture
+def broker(broker_url: str) -> Iterator[Redis]:
+    """The broker, emptied."""
+    with Redis.from_url(broker_url) as redis:
+        redis.flushdb()
+        yield redis
+
+
+@pytest.fixture
+def shop(db: None) -> Client:
+    return Client.objects.create(name="shop")
+
+
+@pytest.fixture
+def stock(db: None) -> Callable[..., Stock]:
+    def count(sku: str = "SAKE-NIGIRI", on_hand: int = 100, name: str = "鮭") -> Stock:
+        return Stock.objects.set_on_hand(sku, on_hand, name=name)
+
+    return count
+
+
+class Api(HttpClient):
+    """An HTTP client that speaks JSON with an API key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(headers={"Authorization": f"Bearer {key}"})
+
+    def place(self, body: Any, key: str = "key-1") -> Any:
+        return self.post("/v1/orders", body, content_type="application/json", headers={"Idempotency-Key": key})
+
+
+@pytest.fixture
+def api(shop: Client) -> Api:
+    return Api(ApiKey.objects.issue(shop, []))
+
+
+@pytest.fixture
+def order_body() -> Callable[..., dict[str, Any]]:
+    def body(**changes: Any) -> dict[str, Any]:
+        said = {
+            "external_id": "shop-1042", "currency": "JPY", "email": "hana@example.com", "locale": "ja",
+            "lines": [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}],
+            "shipping": {"amount": 0, "tax": 0}, "total": 660, "payment": {"token": "tok_ok"},
+            "metadata": {"table": "7"},
+        }  # fmt: skip
+        return {name: value for name, value in {**said, **changes}.items() if value is not ...}
+
+    return body

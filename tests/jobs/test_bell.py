@@ -1,0 +1,72 @@
+"""A broker in trouble never raises at a caller, and is left alone for a while."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from config import celery_app
+from jobs.bell import Bell, Ring
+
+RING = [Ring("0198c2de-0000-7000-8000-000000000000", "tests.jobs.tasks.add", "kaiten")]
+
+
+class App:
+    """The app, with another broker."""
+
+    def __init__(self, url: str) -> None:
+        self.amqp = celery_app.amqp
+        self.url = url
+        self.connections = 0
+
+    def connection_for_write(self, **options: Any) -> Any:
+        self.connections += 1
+        return celery_app.connection_for_write(self.url, **options)
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """A server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as server:
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+@pytest.fixture
+def full(broker: Redis) -> Iterator[str]:
+    """A Redis that refuses writes. Its maxmemory is for the whole server, so it is set for one test only."""
+    before = broker.config_get("maxmemory")["maxmemory"]
+    broker.config_set("maxmemory", "1")
+    yield ""
+    broker.config_set("maxmemory", before)
+
+
+def test_a_bell_that_nobody_takes_is_reported_and_the_broker_rests(black_hole: str) -> None:
+    app = App(black_hole)
+    bell = Bell(app)  # type: ignore[arg-type]
+    assert bell.ring(RING) is False
+    assert bell.resting
+    assert (bell.ring(RING), bell.room("kaiten")) == (False, 0)
+    assert app.connections == 1  # while it rests nobody tries
+
+
+def test_a_refused_connection_is_no_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    bell = Bell(App(f"redis://127.0.0.1:{port}/0"))  # type: ignore[arg-type]
+    assert bell.ring(RING) is False
+
+
+def test_a_full_broker_is_no_error(full: str, broker_url: str) -> None:
+    assert Bell(App(broker_url)).ring(RING) is False  # type: ignore[arg-type]
+
+
+def test_after_its_rest_the_broker_is_tried_again(broker: Redis, broker_url: str, black_hole: str) -> None:
+    app = App(black_hole)
+    bell = Bell(app)  # type: ignore[arg-type]
+    assert bell.ring(RING) is False
+    app.url = broker_url
+    assert bell.answers()
+    assert bell.ring(RING) is True
+    assert broker.llen("kaiten") == 1

@@ -1,0 +1,144 @@
+import os
+import signal
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from django.utils import timezone
+from pytest_django.fixtures import SettingsWrapper
+from redis import Redis
+
+from config import celery_app
+from jobs.clock import Clock
+from jobs.models import Job, Worker
+from jobs.testing import work_off
+from tests.jobs import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LEASE = timedelta(seconds=40)
+LONG_AGO = timedelta(hours=1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    clock = Clock(celery_app, worker=uuid4(), name="test@here")
+    clock.beat()
+    return clock
+
+
+def claimed(*, worker: UUID | None = None, pid: int = 1, losses: int = 0, **options: object) -> Job:
+    """A job in the middle of an attempt."""
+    id_ = UUID(tasks.add.apply_async((1, 1), **options).id)
+    Job.objects.filter(pk=id_).update(losses=losses)
+    Job.objects.claim([id_], token=uuid4(), worker=worker, pid=pid, lease=LEASE)
+    return Job.objects.get(pk=id_)
+
+
+def test_a_job_past_its_lease_waits_again_and_the_loss_is_counted(clock: Clock) -> None:
+    job = claimed()
+    assert clock.rescue() == 0
+    Job.objects.update(lease_until=timezone.now() - LONG_AGO)
+    assert clock.rescue() == 1
+    job.refresh_from_db()
+    assert (job.state, job.losses, job.lease_until) == ("waiting", 1, None)
+    work_off()
+    job.refresh_from_db()
+    assert (job.state, job.result, job.attempts) == ("done", 2, 2)
+
+
+def test_jobs_of_a_silent_worker_are_rescued_and_those_of_a_living_one_are_not(clock: Clock) -> None:
+    silent, living = uuid4(), uuid4()
+    Worker.objects.beat(silent, name="silent", pid=1)
+    Worker.objects.beat(living, name="living", pid=1)
+    Worker.objects.filter(pk=silent).update(seen_at=timezone.now() - timedelta(seconds=16))
+    lost, running = claimed(worker=silent), claimed(worker=living)
+    assert clock.rescue() == 1
+    assert set(Job.objects.values_list("pk", "state")) == {(lost.pk, "waiting"), (running.pk, "running")}
+
+
+def test_after_a_gap_in_its_own_beats_a_clock_gives_the_others_time_to_beat(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres was away for everybody: nobody's job is lost."""
+    other = uuid4()
+    Worker.objects.beat(other, name="other", pid=1)
+    Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
+    claimed(worker=other)
+    clock._beat_at -= 120
+    clock.tick()
+    assert Job.objects.get().state == "running"
+    monkeypatch.setattr(clock, "_patient_until", 0.0)
+    clock.tick()
+    assert Job.objects.get().state == "waiting"
+
+
+def test_a_job_that_cost_three_workers_is_dead_and_its_errback_is_promised(clock: Clock) -> None:
+    job = claimed(losses=2, link_error=tasks.note.s())
+    Job.objects.update(lease_until=timezone.now() - LONG_AGO)
+    clock.rescue()
+    job.refresh_from_db()
+    assert (job.state, job.losses, job.error["type"]) == ("dead", 3, "Lost")
+    assert Job.objects.get(task="tests.jobs.tasks.note").args[0] == [str(job.pk)]
+
+
+def test_the_job_of_a_dead_child_is_given_back_at_once_and_that_of_a_living_child_is_not(clock: Clock) -> None:
+    children = [fork_a_sleeper(), fork_a_sleeper()]
+    try:
+        lost, running = (claimed(worker=clock.worker, pid=pid) for pid in children)
+        assert clock.rescue_from_lost_children() == 0
+        os.kill(children[0], signal.SIGKILL)
+        os.waitid(os.P_PID, children[0], os.WEXITED | os.WNOWAIT)
+        assert clock.rescue_from_lost_children() == 1
+        assert set(Job.objects.values_list("pk", "state")) == {(lost.pk, "waiting"), (running.pk, "running")}
+    finally:
+        os.kill(children[1], signal.SIGKILL)
+        for pid in children:
+            os.waitpid(pid, 0)
+
+
+def fork_a_sleeper() -> int:
+    return os.posix_spawnp("sleep", ["sleep", "60"], os.environ)
+
+
+def test_a_stopped_worker_gives_its_jobs_back_and_that_is_no_loss(clock: Clock) -> None:
+    claimed(worker=clock.worker)
+    clock.leave()
+    assert (Job.objects.get().state, Job.objects.get().losses, Worker.objects.count()) == ("waiting", 0, 0)
+
+
+def test_unheard_jobs_are_rung_again_ever_more_rarely(clock: Clock, broker: Redis) -> None:
+    tasks.add.delay(1, 1)
+    broker.flushdb()
+    assert clock.ring() == 0  # its first bell may still be on its way
+    pauses = []
+    for _ in range(4):
+        Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
+        assert clock.ring() == 1
+        pauses.append(round((Job.objects.get().ring_at - timezone.now()).total_seconds()))
+    assert pauses == [10, 20, 40, 80]
+    assert broker.llen("kaiten") == 4
+
+
+def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: SettingsWrapper) -> None:
+    tasks.add.delay(1, 1)
+    Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
+    settings.JOBS_RING_BUDGET = 1
+    assert (clock.ring(), broker.llen("kaiten")) == (0, 1)
+
+
+def test_jobs_due_later_are_rung_when_their_time_has_come(clock: Clock, broker: Redis) -> None:
+    tasks.add.apply_async((1, 1), countdown=30)
+    assert clock.ring() == 0
+    Job.objects.update(due_at=timezone.now(), ring_at=timezone.now())
+    assert (clock.ring(), broker.llen("kaiten")) == (1, 1)
+
+
+def test_old_finished_jobs_are_pruned_and_waiting_ones_never(clock: Clock) -> None:
+    tasks.add.delay(1, 1)
+    work_off()
+    tasks.add.delay(2, 2)
+    assert clock.prune() == 0
+    Job.objects.filter(state="done").update(finished_at=timezone.now() - timedelta(days=15))
+    Job.objects.update(created_at=timezone.now() - timedelta(days=15))
+    assert clock.prune() == 1
+    assert Job.objects.get().state == "waiting"

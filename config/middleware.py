@@ -14,7 +14,10 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 
 
 class RequestContext:
-    """Take the router's X-Request-ID or make one; logs, jobs, answers and problems all carry it."""
+    """Take the router's X-Request-ID or make one; logs, jobs, answers and problems all carry it.
+
+    Nothing in Postgres can be named by NUL, so a URL that tries goes no further.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -23,7 +26,8 @@ class RequestContext:
         sent = request.headers.get("X-Request-ID", "")
         request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
         with context.replaced({"request_id": request_id}):
-            response = self.get_response(request)
+            named_by_nul = "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", "")
+            response = problems.for_status(400) if named_by_nul else self.get_response(request)
         response["X-Request-ID"] = request_id
         return response
 

@@ -55,12 +55,11 @@ def install(api: NinjaAPI) -> None:
     """Every exception that a view of the API can raise, and what is said for it."""
     handlers: dict[type[Exception], Any] = {
         Problem: lambda _, exc: rendered(exc.status, exc.slug, str(exc), errors=exc.errors, headers=exc.headers),
-        NotJson: lambda _, exc: rendered(400, "malformed-json", str(exc), errors=[(exc.pointer, exc.message)]),
         ValidationError: _invalid,
         AuthenticationError: lambda _, exc: rendered(
             401, "unauthenticated", "Send a valid key as Authorization: Bearer <key>.", headers={"WWW-Authenticate": "Bearer"}
         ),
-        HttpError: lambda _, exc: rendered(exc.status_code, "refused", str(exc)),
+        HttpError: _refused,
         Http404: lambda _, exc: for_status(404),
         RequestDataTooBig: lambda _, exc: for_status(413),
         OperationalError: _database_trouble,
@@ -69,6 +68,13 @@ def install(api: NinjaAPI) -> None:
     }
     for exception, handler in handlers.items():
         api.add_exception_handler(exception, handler)
+
+
+def _refused(request: HttpRequest, exc: HttpError) -> HttpResponse:
+    """Ninja wraps what the parser raises; the parser knows the place."""
+    if isinstance(cause := exc.__cause__, NotJson):
+        return rendered(400, "malformed-json", str(cause), errors=[(cause.pointer, cause.message)])
+    return rendered(exc.status_code, "refused", str(exc))
 
 
 def _invalid(request: HttpRequest, exc: ValidationError) -> HttpResponse:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -58,15 +58,16 @@ class StockQuerySet(models.QuerySet["Stock"]):
 
     def set_on_hand(self, sku: str, on_hand: int, *, name: str | None) -> "Stock":
         """Count what is there; creates the sku. Raises IntegrityError when less is there than is promised."""
-        self.bulk_create([Stock(sku=sku, name=name or "")], ignore_conflicts=True)
-        stock = self.select_for_update(no_key=True).get(sku=sku)
-        StockMovement.objects.create(
-            stock=stock, kind=StockMovement.Kind.COUNTED, on_hand_delta=on_hand - stock.on_hand, reserved_delta=0
-        )
-        stock.on_hand = on_hand
-        stock.name = stock.name if name is None else name
-        stock.save(update_fields=["on_hand", "name"])
-        return stock
+        with transaction.atomic():
+            self.bulk_create([Stock(sku=sku, name=name or "")], ignore_conflicts=True)
+            stock = self.select_for_update(no_key=True).get(sku=sku)
+            StockMovement.objects.create(
+                stock=stock, kind=StockMovement.Kind.COUNTED, on_hand_delta=on_hand - stock.on_hand, reserved_delta=0
+            )
+            stock.on_hand = on_hand
+            stock.name = stock.name if name is None else name
+            stock.save(update_fields=["on_hand", "name"])
+            return stock
 
 
 class Stock(models.Model):

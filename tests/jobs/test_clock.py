@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.utils import timezone
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings
 from redis import Redis
 
 from config import celery_app
@@ -119,7 +119,7 @@ def test_unheard_jobs_are_rung_again_ever_more_rarely(clock: Clock, broker: Redi
     assert broker.llen("kaiten") == 4
 
 
-def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: SettingsWrapper) -> None:
+def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: Settings) -> None:
     tasks.add.delay(1, 1)
     Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
     settings.JOBS_RING_BUDGET = 1

@@ -1,0 +1,311 @@
+"""The order API, over Django's own HTTP client and the whole middleware."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from jobs.models import Job
+from jobs.testing import work_off
+from notifications.models import Event
+from orders.clients import ApiKey, Client, IdempotencyKey
+from orders.models import Order
+from orders.stock import Stock
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Body = Callable[..., dict[str, Any]]
+
+
+def assert_problem(response: Any, status: int, pointer: str | None = None) -> dict[str, Any]:
+    """The answer is problem+json with that status, names the field, and nothing was written."""
+    assert (response.status_code, response["Content-Type"]) == (status, "application/problem+json"), response.content
+    problem = response.json()
+    assert problem["status"] == status
+    assert problem["type"].startswith("/problems/")
+    assert problem["request_id"] == response["X-Request-ID"]
+    if pointer is not None:
+        assert pointer in [error["pointer"] for error in problem["errors"]], problem
+    assert (Order.objects.count(), Event.objects.count(), Job.objects.count(), IdempotencyKey.objects.count()) == (0,) * 4
+    return problem  # type: ignore[no-any-return]
+
+
+def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    response = api.place(order_body())
+    assert response.status_code == 202
+    order = Order.objects.get()
+    assert response["Location"] == f"/v1/orders/{order.pk}"
+    said = response.json()
+    assert (said["state"], said["payment_state"], said["fulfilment_state"]) == ("received", "none", "none")
+    assert (said["held"], said["version"], said["total"], said["external_id"]) == (False, 1, 660, "shop-1042")
+    assert said["lines"][0] == {
+        "sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "discount": 0, "tax": 60,
+    }  # fmt: skip
+    assert [event.kind for event in Event.objects.all()] == ["order.received"]
+    assert sorted(Job.objects.values_list("task", flat=True)) == ["notifications.tasks.announce", "orders.tasks.reserve"]
+
+
+def test_an_order_becomes_confirmed_and_its_timeline_tells_how(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    placed = api.place(order_body()).json()
+    work_off()
+    response = api.get(placed["links"]["self"])
+    order = response.json()
+    assert (order["state"], order["payment_state"], order["captured"], order["version"]) == ("confirmed", "paid", 660, 3)
+    timeline = api.get(placed["links"]["events"]).json()["data"]
+    assert [(entry["seq"], entry["type"]) for entry in timeline] == [
+        (1, "order.received"), (2, "order.reserved"), (3, "order.confirmed"),
+    ]  # fmt: skip
+    assert timeline[1]["data"]["order"]["state"] == "reserved"
+    assert api.get(placed["links"]["self"], headers={"If-None-Match": response["ETag"]}).status_code == 304
+
+
+# --- bad input -----------------------------------------------------------------------------------------
+
+LINE = {"sku": "SAKE-NIGIRI", "quantity": 2, "unit_price": 300, "tax": 60}
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"total": 661}, "/total"),
+        ({"total": "660"}, "/total"),
+        ({"total": 660.0}, "/total"),
+        ({"total": True}, "/total"),
+        ({"total": -1}, "/total"),
+        ({"total": ...}, "/total"),
+        ({"currency": "YEN"}, "/currency"),
+        ({"currency": None}, "/currency"),
+        ({"email": "hana"}, "/email"),
+        ({"email": "hana@example.com\nBcc: all@example.com"}, "/email"),
+        ({"locale": "Japanese"}, "/locale"),
+        ({"external_id": ""}, "/external_id"),
+        ({"external_id": 7}, "/external_id"),
+        ({"lines": []}, "/lines"),
+        ({"lines": {}}, "/lines"),
+        ({"lines": [LINE | {"sku": "NO-SUCH"}]}, "/lines/0/sku"),
+        ({"lines": [LINE, LINE | {"quantity": -2}]}, "/lines/1/quantity"),
+        ({"lines": [LINE | {"quantity": 0}]}, "/lines/0/quantity"),
+        ({"lines": [LINE | {"quantity": "2"}]}, "/lines/0/quantity"),
+        ({"lines": [LINE | {"unit_price": 3.5}]}, "/lines/0/unit_price"),
+        ({"lines": [LINE | {"discount": 601}]}, "/lines/0/discount"),
+        ({"lines": [LINE | {"colour": "red"}]}, "/lines/0/colour"),
+        ({"lines": ["SAKE-NIGIRI"]}, "/lines/0"),
+        ({"lines": [LINE] * 201}, "/lines"),
+        ({"shipping": {"amount": -1}}, "/shipping/amount"),
+        ({"payment": {}}, "/payment/token"),
+        ({"payment": None}, "/payment"),
+        ({"metadata": {"table": 7}}, "/metadata/table"),
+        ({"metadata": {"a/b~c": 7}}, "/metadata/a~1b~0c"),
+        ({"metadata": {"table": "x" * 501}}, "/metadata/table"),
+        ({"unknown": 1}, "/unknown"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_name(api: Api, stock: Any, order_body: Body, changes: Any, pointer: str) -> None:
+    stock()
+    assert_problem(api.place(order_body(**changes)), 422, pointer)
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "pointer"),
+    [
+        (b"", 422, ""),
+        (b"{", 400, ""),
+        (b"null", 422, ""),
+        (b"[]", 422, ""),
+        (b'"x"', 422, ""),
+        (b"[" * 100_000, 400, ""),
+        (b'{"metadata":' + b'{"a":' * 40 + b"1" + b"}" * 41, 400, "/metadata" + "/a" * 32),
+        (b'{"a":' * 100_000, 400, ""),
+        (b'{"total": ' + b"9" * 5000 + b"}", 400, "/total"),
+        (b'{"total": NaN}', 400, "/total"),
+        (b'{"total": -Infinity}', 400, "/total"),
+        (b'{"total": 1e999}', 400, "/total"),
+        (b'{"total": 1, "total": 2}', 400, "/total"),
+        (b'{"lines": [{"sku": "a", "sku": "b"}]}', 400, "/lines/0/sku"),
+        (b'{"email": "\\ud800"}', 400, "/email"),
+        (b'{"email": "a\\u0000b"}', 400, "/email"),
+        (b'{"a\\u0000b": 1}', 400, ""),
+        (b'{"email": "\xff\xfe"}', 400, ""),
+        (b"\xef\xbb\xbf{}", 400, ""),
+        (b"{}{}", 400, ""),
+        (b"total=660", 400, ""),
+    ],
+)
+def test_bad_json_is_refused_and_the_place_is_named(api: Api, raw: bytes, status: int, pointer: str) -> None:
+    assert_problem(api.place(raw), status, pointer)
+
+
+def test_a_body_over_the_limit_is_413(api: Api) -> None:
+    assert_problem(api.place(b'{"a": "' + b"x" * 2_000_000 + b'"}'), 413)
+
+
+def test_an_order_needs_an_idempotency_key(api: Api, order_body: Body) -> None:
+    assert_problem(api.post("/v1/orders", order_body(), content_type="application/json"), 400)
+    assert_problem(api.place(order_body(), key="x" * 256), 400)
+
+
+# --- who may ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer nonsense", "Basic aGk6aGk=", "Bearer \u00e9"])
+def test_without_a_valid_key_there_is_a_401(authorization: str, db: None) -> None:
+    http = Api("")
+    http.defaults["HTTP_AUTHORIZATION"] = authorization
+    response = http.place({})
+    assert_problem(response, 401)
+    assert response["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_key_without_the_scope_is_told_which_one_it_lacks(shop: Client, order_body: Body) -> None:
+    problem = assert_problem(Api(ApiKey.objects.issue(shop, ["orders:read"])).place(order_body()), 403)
+    assert "orders:write" in problem["detail"]
+
+
+def test_another_clients_order_is_not_there(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    placed = api.place(order_body()).json()
+    stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
+    for path in (placed["links"]["self"], placed["links"]["events"], f"/v1/orders/{uuid4()}", "/v1/orders/x"):
+        assert stranger.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("get", "/v1/", 404), ("get", "/v1/nothing", 404), ("delete", "/v1/orders", 405), ("put", "/v1/orders", 405)],
+)
+def test_djangos_own_refusals_are_problems_too(
+    api: Api, settings: Settings, method: str, path: str, status: int
+) -> None:
+    for settings.DEBUG in (True, False):
+        assert_problem(getattr(api, method)(path), status)
+
+
+def test_an_unforeseen_error_shows_no_stack_trace(
+    api: Api, order_body: Body, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr(Order.objects, "place", lambda *_: 1 / 0)
+    for settings.DEBUG in (True, False):
+        response = api.place(order_body())
+        assert_problem(response, 500)
+        assert b"division" not in response.content
+        assert b"Traceback" not in response.content
+
+
+# --- once ------------------------------------------------------------------------------------------------
+
+
+def test_the_same_key_and_body_give_the_same_answer_and_one_order(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    first = api.place(order_body())
+    work_off()
+    again = api.place(json.dumps(order_body(), indent=8).encode())
+    assert (again.status_code, again.content, again["Location"]) == (202, first.content, first["Location"])
+    assert (again["Idempotent-Replayed"], first.headers.get("Idempotent-Replayed")) == ("true", None)
+    assert Order.objects.count() == 1
+
+
+def test_a_key_used_for_another_body_is_refused(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    api.place(order_body())
+    response = api.place(order_body(email="other@example.com"))
+    assert (response.status_code, response.json()["type"]) == (422, "/problems/idempotency-key-reused")
+    assert Order.objects.count() == 1
+
+
+def test_a_refused_request_leaves_its_key_free(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    assert_problem(api.place(order_body(total=1)), 422)
+    assert api.place(order_body()).status_code == 202
+
+
+def test_two_clients_may_use_the_same_key(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    other = Api(ApiKey.objects.issue(Client.objects.create(name="other"), []))
+    assert {api.place(order_body()).status_code, other.place(order_body()).status_code} == {202}
+    assert Order.objects.count() == 2
+
+
+def test_an_external_id_is_taken_for_ever_and_leads_to_its_order(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    first = api.place(order_body(), key="a")
+    again = api.place(order_body(), key="b")
+    assert (again.status_code, again["Location"]) == (409, first["Location"])
+    assert (Order.objects.count(), IdempotencyKey.objects.count(), Event.objects.count()) == (1, 1, 1)
+
+
+def test_orders_without_external_id_do_not_collide(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    for key in "ab":
+        assert api.place(order_body(external_id=...), key=key).status_code == 202
+
+
+# --- stock -------------------------------------------------------------------------------------------------
+
+
+def test_stock_is_counted_and_read(api: Api) -> None:
+    counted = api.put("/v1/stock/EBI", {"on_hand": 7, "name": "海老"}, content_type="application/json")
+    expected = {"sku": "EBI", "name": "海老", "on_hand": 7, "reserved": 0, "available": 7}
+    assert (counted.status_code, counted.json()) == (200, expected)
+    api.put("/v1/stock/EBI", {"on_hand": 9}, content_type="application/json")
+    assert api.get("/v1/stock/EBI").json() == expected | {"on_hand": 9, "available": 9}
+    assert api.get("/v1/stock").json()["data"] == [expected | {"on_hand": 9, "available": 9}]
+    assert list(Stock.objects.get().movements.values_list("on_hand_delta", flat=True)) == [7, 2]
+
+
+def test_stock_cannot_be_counted_below_what_is_reserved(api: Api, stock: Any, order_body: Body) -> None:
+    stock(on_hand=5)
+    api.place(order_body())
+    work_off()
+    response = api.put("/v1/stock/SAKE-NIGIRI", {"on_hand": 1}, content_type="application/json")
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "/on_hand")
+    assert (Stock.objects.get().on_hand, Stock.objects.get().reserved) == (5, 2)
+
+
+@pytest.mark.parametrize("said", [{"on_hand": -1}, {"on_hand": "1"}, {"on_hand": 10**13}, {}, {"on_hand": 1, "x": 1}])
+def test_a_wrong_count_is_refused(api: Api, said: Any) -> None:
+    assert_problem(api.put("/v1/stock/EBI", said, content_type="application/json"), 422)
+    assert Stock.objects.count() == 0
+
+
+@pytest.mark.parametrize("sku", ["%00", "a%20b", "%E9%AE%AD", "x" * 101])
+def test_a_sku_that_cannot_be_is_refused(api: Api, sku: str) -> None:
+    for response in (
+        api.put(f"/v1/stock/{sku}", {"on_hand": 1}, content_type="application/json"),
+        api.get(f"/v1/stock/{sku}"),
+    ):
+        assert response.status_code in (400, 422)
+        assert response["Content-Type"] == "application/problem+json"
+    assert Stock.objects.count() == 0
+
+
+# --- jobs --------------------------------------------------------------------------------------------------
+
+
+def test_a_client_reads_its_own_jobs_and_the_houses_but_no_strangers(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    api.place(order_body())
+    work_off()
+    charge = Job.objects.get(task="orders.tasks.charge")
+    said = api.get(f"/v1/jobs/{charge.pk}").json()
+    assert (said["id"], said["state"], said["attempts"], said["error"]) == (str(charge.pk), "done", 1, None)
+    assert "args" not in said
+    stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
+    assert stranger.get(f"/v1/jobs/{charge.pk}").status_code == 404
+    Job.objects.filter(pk=charge.pk).update(context={})
+    assert stranger.get(f"/v1/jobs/{charge.pk}").status_code == 200
+
+
+def test_the_request_id_of_the_router_is_kept_and_a_strange_one_is_not(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    sent = api.post(
+        "/v1/orders", order_body(), content_type="application/json",
+        headers={"Idempotency-Key": "k", "X-Request-ID": "8c1f-router-id"},
+    )  # fmt: skip
+    assert sent["X-Request-ID"] == "8c1f-router-id"
+    assert {job.context["request_id"] for job in Job.objects.all()} == {"8c1f-router-id"}
+    assert api.get("/livez", headers={"X-Request-ID": "a b\r\n"})["X-Request-ID"] != "a b\r\n"

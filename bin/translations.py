@@ -1,6 +1,5 @@
-"""Compiles every `locale/**/*.po` of the checkout to the `.mo` beside it; `--check` only compares."""
+"""Compiles every .po file of the checkout to the .mo beside it; `--check` only compares."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,17 +21,9 @@ def main(arguments: list[str]) -> None:
 
 
 def translations() -> list[Path]:
-    """The .po files that git knows or would add."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.po"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=60,
-    )
-    paths = [CHECKOUT / name for name in sorted(set(listing.stdout.split("\0"))) if name]
-    return [path for path in paths if path.exists()]
+    """The .po files of the checkout, without those of installed packages."""
+    folders = [path for path in CHECKOUT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(path for folder in folders for path in folder.rglob("locale/*/LC_MESSAGES/*.po"))
 
 
 def is_stale(path: Path) -> bool:

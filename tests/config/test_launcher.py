@@ -1,0 +1,243 @@
+"""`bin/dev` with processes of our own making in place of Kaiten's."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WAIT_S = 30.0
+MANAGE = """
+import json, os, sys
+if sys.argv[1] == "release":
+    print("released")
+    sys.exit(os.environ.get("RELEASE_SAYS"))
+open(sys.argv[3], "w").write(json.dumps({"api_key": "kaiten_1", "username": "admin", "password": "p w"}))
+"""
+WEB = """
+import http.server, os
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/readyz" else 404)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Ready).serve_forever()
+"""
+SLEEP = "import time; time.sleep(600)"
+PARENT = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); time.sleep(600)"
+
+
+@dataclass
+class Stack:
+    """A checkout with a Procfile, and the launchers started in it."""
+
+    folder: Path
+    environment: dict[str, str]
+    launchers: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def write(self, *, web: str = WEB, worker: str = SLEEP) -> None:
+        for name, text in {"manage.py": MANAGE, "web.py": web, "worker.py": worker}.items():
+            (self.folder / name).write_text(text)
+        lines = ("release: python manage.py release", "web: python web.py", "worker: python 'worker.py'")
+        (self.folder / "Procfile").write_text("\n".join(lines))
+
+    def start(self, **environment: str) -> subprocess.Popen[str]:
+        launcher = subprocess.Popen(
+            [sys.executable, self.folder / "bin" / "launcher.py"],
+            env={**self.environment, **environment},
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.launchers.append(launcher)
+        return launcher
+
+    def processes(self) -> dict[int, str]:
+        """What runs in the checkout, but for the launchers."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                if path.joinpath("cwd").resolve() == self.folder and (
+                    line := path.joinpath("cmdline").read_text()
+                ):
+                    found[int(path.name)] = line
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    folder = tmp_path / "check out"
+    shutil.copytree(REPOSITORY / "bin", folder / "bin")
+    shutil.copytree(REPOSITORY / "config" / "embedded", folder / "config" / "embedded")
+    shutil.copy(REPOSITORY / "config" / "boot.py", folder / "config")
+    (folder / ".local").mkdir()
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DATABASE_URL": "postgres://elsewhere/x",
+        "REDIS_URL": "redis://elsewhere/0",
+    }
+    stack = Stack(folder, environment)
+    stack.write()
+    yield stack
+    for launcher in stack.launchers:
+        launcher.kill()
+        launcher.communicate()
+    for pid in stack.processes():
+        os.kill(pid, signal.SIGKILL)
+
+
+def ready(launcher: subprocess.Popen[str]) -> list[str]:
+    """The lines up to the one that says that everything runs."""
+    assert launcher.stdout
+    lines = []
+    for line in launcher.stdout:
+        lines.append(line.rstrip("\n"))
+        if line.startswith("Ctrl-C"):
+            return lines
+    raise AssertionError(f"never ready: {lines} {launcher.stderr and launcher.stderr.read()}")
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + WAIT_S
+    while not condition() and time.monotonic() < give_up:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack) -> None:
+    lines = ready(stack.start())
+    site = next(line for line in lines if line.startswith("Kaiten is ready")).removeprefix(
+        "Kaiten is ready: "
+    )
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", site)
+    assert f"Log in at {site}/admin/ as admin with the password p w" in lines
+    words = shlex.split(next(line for line in lines if line.startswith("curl ")))
+    assert f"{site}/v1/orders" in words
+    assert "Authorization: Bearer kaiten_1" in words
+    assert any(re.fullmatch(r"Idempotency-Key: [0-9a-f-]{36}", word) for word in words)
+    order = json.loads(words[words.index("-d") + 1])
+    assert order["total"] == sum(
+        line["quantity"] * line["unit_price"] + line["tax"] for line in order["lines"]
+    )
+
+
+def test_the_release_line_ends_before_web_begins(stack: Stack) -> None:
+    stack.write(web=f"print('web begins', flush=True)\n{WEB}")
+    lines = ready(stack.start())
+    assert lines.index("release | released") < lines.index("web     | web begins")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_every_process_of_every_group(stack: Stack, number: signal.Signals) -> None:
+    stack.write(worker=PARENT)
+    launcher = stack.start()
+    ready(launcher)
+    assert len(stack.processes()) == 3
+    launcher.send_signal(number)
+    _, complaints = launcher.communicate(timeout=WAIT_S)
+    assert (launcher.returncode, complaints) == (0, "")
+    assert stack.processes() == {}
+    assert list(stack.folder.glob(".local/dev-*")) == []
+
+
+def test_a_second_ctrl_c_kills_at_once(stack: Stack) -> None:
+    stubborn = (
+        f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"
+    )
+    stack.write(worker=stubborn)
+    launcher = stack.start()
+    assert "worker  | deaf" in ready(launcher)
+    launcher.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert len(stack.processes()) == 1
+    launcher.send_signal(signal.SIGINT)
+    said, _ = launcher.communicate(timeout=WAIT_S / 2)
+    assert "worker did not stop and was killed." in said
+    assert launcher.returncode == 0
+    assert stack.processes() == {}
+
+
+def test_a_process_that_ends_by_itself_stops_the_others(stack: Stack) -> None:
+    stack.write(worker="import time; time.sleep(2); raise SystemExit('out of fish')")
+    launcher = stack.start()
+    said, complaints = launcher.communicate(timeout=WAIT_S)
+    assert launcher.returncode == 1
+    assert "worker  | out of fish" in said
+    assert complaints == "worker ended by itself with status 1.\n"
+    assert stack.processes() == {}
+
+
+def test_a_failed_release_says_its_own_sentence_and_starts_nothing(stack: Stack) -> None:
+    stack.write(web="print('web begins', flush=True)")
+    launcher = stack.start(RELEASE_SAYS="Kaiten cannot start: no rice.")
+    said, complaints = launcher.communicate(timeout=WAIT_S)
+    assert launcher.returncode == 1
+    assert "release | Kaiten cannot start: no rice." in said
+    assert "web begins" not in said
+    assert "Traceback" not in said + complaints
+
+
+def test_a_taken_port_that_was_asked_for_is_named(stack: Stack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        launcher = stack.start(PORT=str(port))
+        _, complaints = launcher.communicate(timeout=WAIT_S)
+    assert launcher.returncode == 1
+    assert complaints.startswith(f"Port {port} is taken.")
+
+
+def test_a_second_start_takes_the_next_free_port(stack: Stack) -> None:
+    sites = [line for _ in range(2) for line in ready(stack.start()) if line.startswith("Kaiten is ready")]
+    assert len(set(sites)) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start does it")
+def test_processes_do_not_outlive_a_killed_launcher(stack: Stack) -> None:
+    launcher = stack.start()
+    ready(launcher)
+    launcher.kill()
+    assert eventually(lambda: stack.processes() == {})
+
+
+def test_the_next_start_stops_what_a_killed_launcher_left(stack: Stack) -> None:
+    stack.write(worker=PARENT)
+    launcher = stack.start()
+    ready(launcher)
+    before = stack.processes()
+    launcher.kill()
+    launcher.wait()
+    assert "Stopped what a killed bin/dev had left running." in ready(stack.start())
+    assert not set(before) & set(stack.processes())
+
+
+def test_a_stranger_with_a_recorded_number_is_left_alone(stack: Stack) -> None:
+    with subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True) as stranger:
+        record = stack.folder / ".local" / "dev-1.json"
+        record.write_text(json.dumps([[2**22 + 1, "1"], [stranger.pid, "1"]]))
+        ready(stack.start())
+        assert not record.exists()
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_reader_that_does_not_read_holds_nothing_up(stack: Stack) -> None:
+    stack.write(worker="while True: print('x' * 1000)")
+    launcher = stack.start()
+    ready(launcher)
+    time.sleep(1)
+    launcher.send_signal(signal.SIGTERM)
+    assert eventually(lambda: launcher.poll() is not None)
+    assert launcher.returncode == 0

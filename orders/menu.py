@@ -1,8 +1,22 @@
-"""The demo shop's menu."""
+"""The demo shop: its menu, and the form that a visitor orders with."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
 
+from django import forms
+from django.forms import BoundField
+from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import gettext as _
+
+from orders.schemas import LineDraft, OrderDraft, PaymentDraft
+from orders.stock import Stock
+
+CLIENT = "demo"
 CURRENCY = "JPY"
+QUANTITY_MAX = 20
+FEW = 5  # so many left, or fewer, and the menu says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +27,11 @@ class Dish:
     price: int  # yen, tax included
     on_hand: int  # when the shop is seeded
 
+    @property
+    def name(self) -> str:
+        """In the visitor's language."""
+        return self.ja if get_language() == "ja" else self.en
+
 
 MENU = (
     Dish("SAKE-NIGIRI", "鮭", "Salmon nigiri", 300, 500),
@@ -22,3 +41,146 @@ MENU = (
     Dish("NATTO-MAKI", "納豆巻", "Natto roll", 220, 500),
     Dish("UNAGI-NIGIRI", "鰻", "Eel nigiri", 520, 0),
 )
+SUGGESTED = {"SAKE-NIGIRI": 2, "MAGURO-NIGIRI": 1}
+CARDS = (
+    ("tok_ok", gettext_lazy("The card works")),
+    ("tok_declined", gettext_lazy("The bank declines the card")),
+    ("tok_slow", gettext_lazy("The bank takes five seconds")),
+    ("tok_flaky", gettext_lazy("The bank fails twice, then works")),
+    ("tok_timeout", gettext_lazy("The bank takes the money and never answers")),
+    ("tok_webhook_first", gettext_lazy("The bank sends its notice before its answer")),
+    ("tok_webhook_twice", gettext_lazy("The bank sends the same notice twice")),
+    ("tok_webhook_never", gettext_lazy("The bank promises a notice and never sends it")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A dish as it stands on the menu right now. What is left may be gone once the order is on the belt."""
+
+    dish: Dish
+    left: int
+    field: BoundField
+
+    @property
+    def is_few(self) -> bool:
+        return 0 < self.left <= FEW
+
+    @property
+    def is_sold_out(self) -> bool:
+        return self.left <= 0
+
+
+class OrderForm(forms.Form):
+    """One quantity per dish, named by its sku. The prices are the menu's; the form has none."""
+
+    form_id = forms.UUIDField(
+        initial=uuid4,
+        label=gettext_lazy("Form"),
+        widget=forms.HiddenInput(attrs={"autocomplete": "off"}),
+        error_messages=dict.fromkeys(
+            ("required", "invalid"), gettext_lazy("Open the menu again to get a new one.")
+        ),
+    )
+    email = forms.EmailField(
+        initial="hana@example.com",
+        label=gettext_lazy("E-mail"),
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+        error_messages=dict.fromkeys(("required", "invalid"), gettext_lazy("Enter an e-mail address.")),
+    )
+    token = forms.ChoiceField(
+        required=False,
+        initial="tok_ok",
+        label=gettext_lazy("Card"),
+        choices=CARDS,
+        widget=forms.RadioSelect,
+        error_messages={"invalid_choice": gettext_lazy("Choose one of these cards.")},
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.left = stock_left()
+        for dish in MENU:
+            self.fields[dish.sku] = quantity_field(dish, self.left[dish.sku])
+
+    @property
+    def offers(self) -> list[Offer]:
+        return [Offer(dish, self.left[dish.sku], self[dish.sku]) for dish in MENU]
+
+    @property
+    def chosen(self) -> list[tuple[Dish, int]]:
+        """The dishes with a valid quantity above zero."""
+        return [(dish, quantity) for dish in MENU if (quantity := self.cleaned_data.get(dish.sku))]
+
+    @property
+    def total(self) -> int:
+        return sum(quantity * dish.price for dish, quantity in self.chosen)
+
+    @property
+    def external_id(self) -> str:
+        """One form, one order, however often it is sent."""
+        return f"web-{self.cleaned_data['form_id']}"
+
+    def clean(self) -> None:
+        if not self.chosen and not any(dish.sku in self.errors for dish in MENU):
+            self.add_error(None, _("Choose at least one dish."))
+        for dish, quantity in self.chosen:
+            left = max(self.left[dish.sku], 0)
+            if quantity > left:
+                self.add_error(
+                    dish.sku, _("Only %(left)d left.") % {"left": left} if left else _("Sold out.")
+                )
+
+    def draft(self) -> OrderDraft:
+        """The order that the API would have been sent. Raises pydantic's ValidationError."""
+        return OrderDraft(
+            external_id=self.external_id,
+            currency=CURRENCY,
+            email=self.cleaned_data["email"],
+            locale=get_language() or "en",
+            lines=[
+                LineDraft(sku=dish.sku, name=dish.name, quantity=quantity, unit_price=dish.price)
+                for dish, quantity in self.chosen
+            ],
+            total=self.total,
+            payment=PaymentDraft(token=self.cleaned_data["token"] or "tok_ok"),
+        )
+
+    def refuse(self, errors: Iterable[tuple[str, str]]) -> None:
+        """Put each refusal of the API, a JSON pointer and a message, at the field that it is about."""
+        skus = [dish.sku for dish, _quantity in self.chosen]
+        for pointer, message in errors:
+            match pointer.split("/")[1:]:
+                case ["email"]:
+                    self.add_error("email", _("Enter an e-mail address."))
+                case ["lines", at, *_rest]:
+                    self.add_error(skus[int(at)], message)
+                case _anything_else:
+                    self.add_error(None, message)
+
+    def renew(self) -> None:
+        """Let the same choice be sent again as another order."""
+        self.data = {name: self.data.get(name) for name in self.data} | {"form_id": str(uuid4())}
+
+
+def stock_left() -> dict[str, int]:
+    """What can still be promised of each dish; none of one that was never stocked."""
+    rows = Stock.objects.filter(sku__in=[dish.sku for dish in MENU])
+    return {dish.sku: 0 for dish in MENU} | {row.sku: row.available for row in rows}
+
+
+def quantity_field(dish: Dish, left: int) -> forms.IntegerField:
+    """Sold out is said to the browser only: what a stale page sends has to be refused, not dropped."""
+    attributes: dict[str, Any] = {"inputmode": "numeric", "autocomplete": "off"}
+    if left <= 0:
+        attributes["disabled"] = True
+    message = _("Enter a whole number from 0 to %(max)d.") % {"max": QUANTITY_MAX}
+    return forms.IntegerField(
+        required=False,
+        label=dish.name,
+        initial=min(SUGGESTED.get(dish.sku, 0), max(left, 0)),
+        min_value=0,
+        max_value=QUANTITY_MAX,
+        widget=forms.NumberInput(attrs=attributes),
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), message),
+    )

@@ -4,5 +4,5 @@ from orders import views
 
 urlpatterns = [
     path("", views.shop, name="shop"),
-    path("o/<str:token>/", views.status_page, name="status_page"),
+    path("o/<slug:token>/", views.status_page, name="status_page"),
 ]

@@ -1,11 +1,195 @@
-"""The demo shop and the customer's status page."""
+"""The demo shop, and the page on which a customer watches an order. HTTP, and the words for it."""
 
-from django.http import HttpRequest, HttpResponse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.utils.functional import Promise
+from django.utils.translation import get_language, gettext_lazy, override
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+from pydantic import ValidationError
+
+from notifications import events
+from notifications.money import written
+from orders.api import place
+from orders.clients import Client
+from orders.menu import CLIENT, CURRENCY, OrderForm
+from orders.models import Order, State
+from orders.problems import Problem
+from orders.schemas import pointed
+
+POLL_S = {State.RECEIVED: 1, State.RESERVED: 1, State.CONFIRMED: 10}  # after that nothing happens any more
+HELD_POLL_S = 10
+RELOAD_MIN_S = 3  # without JavaScript
+
+STEPS = (
+    ("received", gettext_lazy("Received")),
+    ("reserved", gettext_lazy("Set aside")),
+    ("paid", gettext_lazy("Payment")),
+    ("confirmed", gettext_lazy("Confirmed")),
+    ("completed", gettext_lazy("Delivery")),
+)
+WORDS: Mapping[str, tuple[Promise, Promise]] = {
+    "received": (gettext_lazy("We have your order"), gettext_lazy("Now we set your dishes aside.")),
+    "reserved": (
+        gettext_lazy("Waiting for your payment"),
+        gettext_lazy("Your dishes are set aside. You may close this page: we will write to you."),
+    ),
+    "confirmed": (gettext_lazy("Confirmed and paid"), gettext_lazy("Thank you! The kitchen is at work.")),
+    "completed": (gettext_lazy("Delivered"), gettext_lazy("Enjoy your meal!")),
+    "cancelled": (
+        gettext_lazy("Cancelled"),
+        gettext_lazy("This order was cancelled. Whatever you have paid is paid back."),
+    ),
+    "out_of_stock": (
+        gettext_lazy("Sold out"),
+        gettext_lazy("We are sorry: something you chose was sold just before. You have not been charged."),
+    ),
+    "payment_declined": (
+        gettext_lazy("Payment declined"),
+        gettext_lazy("Your bank declined the card. You have not been charged, and nothing is kept for you."),
+    ),
+    "held": (
+        gettext_lazy("We are looking into it"),
+        gettext_lazy("A person is checking your order. You need not do anything, and you never pay twice."),
+    ),
+}
 
 
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
 def shop(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("soon")
+    """The menu. Takes an order just as the API does; a form sent twice leads to its one order."""
+    if request.headers.get("HX-Request") and request.method != "POST":
+        return _running_total(OrderForm(request.GET))
+    form = OrderForm(request.POST if request.method == "POST" else None)
+    if form.is_valid() and (order := _ordered(form)):
+        return HttpResponseRedirect(reverse("status_page", args=[order.public_token]), status=303)
+    status = 422 if form.is_bound else 200
+    return render(request, "orders/shop.html", {"form": form, "currency": CURRENCY}, status=status)
 
 
+@never_cache
+@require_safe
 def status_page(request: HttpRequest, token: str) -> HttpResponse:
-    return HttpResponse("soon")
+    """Where the order is. Knowing the token is the permission, so nobody may keep or index the page.
+
+    htmx asks for the changing part with the version that it shows, and gets 204 when that is the newest.
+    """
+    order = Order.objects.filter(public_token=token).prefetch_related("lines").first()
+    if order is None:
+        return render(request, "404.html", status=404)
+    polls = bool(request.headers.get("HX-Request"))
+    if polls and request.GET.get("version") == str(order.version):
+        return HttpResponse(status=204)
+    language = _language(request, order)
+    with override(language):
+        page = "orders/status.html" if polls else "orders/order.html"
+        response = render(request, page, _seen_by_customer(order) | {"polls": polls})
+    response["Content-Language"] = language
+    response["X-Robots-Tag"] = "noindex"
+    patch_vary_headers(response, ["HX-Request", "Cookie"])
+    return response
+
+
+def _running_total(form: OrderForm) -> HttpResponse:
+    """What the quantities come to; nothing while one of them cannot be ordered."""
+    form.is_valid()  # not the whole form, which is still being filled in
+    is_certain = not any(offer.field.errors for offer in form.offers)
+    return HttpResponse(written(form.total, CURRENCY) if is_certain else "")
+
+
+def _ordered(form: OrderForm) -> Order | None:
+    """The order of this form, now or already placed; None when it was refused and the form says why."""
+    client, _created = Client.objects.get_or_create(name=CLIENT)
+    try:
+        with transaction.atomic():
+            return place(client, form.draft())
+    except ValidationError as exc:
+        form.refuse(pointed(dict(error), skip=0) for error in exc.errors())
+    except Problem as problem:
+        if problem.slug == "external-id-taken":
+            return _first_order(client, form)
+        form.refuse(problem.errors or [("", problem.detail)])
+    return None
+
+
+def _first_order(client: Client, form: OrderForm) -> Order | None:
+    """What this form has ordered. None when the visitor went back and chose anew: then the form asks."""
+    order = Order.objects.get(client=client, external_id=form.external_id)
+    was = {line.sku: line.quantity for line in order.lines.all()}
+    if (
+        was == {dish.sku: quantity for dish, quantity in form.chosen}
+        and order.email == form.cleaned_data["email"]
+    ):
+        return order
+    form.renew()
+    form.add_error(
+        None,
+        _("You have already placed order %(number)s from here. To order this as well, order again.")
+        % {"number": order.number},
+    )
+    return None
+
+
+def _language(request: HttpRequest, order: Order) -> str:
+    """What the visitor chose on our pages, or else what the order was placed in."""
+    ordered_in = order.locale.partition("-")[0]
+    if settings.LANGUAGE_COOKIE_NAME in request.COOKIES or ordered_in not in dict(settings.LANGUAGES):
+        return get_language() or settings.LANGUAGE_CODE
+    return ordered_in
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    word: Promise
+    look: str  # done, now, stuck, or nothing yet
+    at: datetime | None
+
+
+def _seen_by_customer(order: Order) -> dict[str, object]:
+    poll_s = None if order.state not in POLL_S else HELD_POLL_S if order.held else POLL_S[State(order.state)]
+    headline, explanation = _words(order)
+    return {
+        "order": order,
+        "headline": headline,
+        "explanation": explanation,
+        "belt": _belt(
+            order, {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)}
+        ),
+        "email": _masked(order.email),
+        "poll_s": poll_s,
+        "reload_s": poll_s and max(poll_s, RELOAD_MIN_S),
+    }
+
+
+def _words(order: Order) -> tuple[Promise, Promise]:
+    if order.state == State.CANCELLED:
+        return WORDS.get(order.reason, WORDS["cancelled"])
+    return WORDS["held" if order.held else order.state]
+
+
+def _belt(order: Order, at: dict[str, datetime]) -> list[Step]:
+    """Every step with its time. The first one that has none is where the order is, or where it got stuck."""
+    if "confirmed" in at:
+        at["paid"] = at["confirmed"]  # one event says both
+    here = "stuck" if order.held or order.state == State.CANCELLED else "now"
+    belt: list[Step] = []
+    for slug, word in STEPS:
+        look = "done" if slug in at else here if not belt or belt[-1].look == "done" else ""
+        belt.append(Step(word, look, at.get(slug)))
+    return belt
+
+
+def _masked(email: str) -> str:
+    """h•••@example.com: enough to recognise one's own address, too little to learn another's."""
+    name, _at, domain = email.rpartition("@")
+    return f"{name[:1]}•••@{domain}"

@@ -1,0 +1,110 @@
+"""What a visitor sees, in a real browser on the real stack."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Visit
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
+SLOW_MS = 20_000  # the bank may take five seconds, and the machine is busy
+
+
+def order(page: Page, *, token: str = "tok_ok") -> None:
+    page.goto("/")
+    page.locator("summary").click()
+    page.locator(f"input[value={token}]").check()
+    page.locator("button.main").click()
+    page.wait_for_url(re.compile(r"/o/[\w-]+/$"))
+
+
+def headline(page: Page) -> str:
+    return page.locator(".headline").inner_text()
+
+
+def test_an_order_in_japanese_is_confirmed_before_the_visitors_eyes(visit: Visit) -> None:
+    page = visit(locale="ja-JP").new_page()
+    loads: list[str] = []
+    page.on("domcontentloaded", lambda shown: loads.append(shown.url))
+    order(page, token="tok_slow")
+    assert headline(page) in ("ご注文を受け付けました", "お支払いを確認しています")
+    expect(page.locator(".belt li.now")).to_have_text(re.compile("お取り置き|お支払い"))
+    expect(page.locator(".headline")).to_have_text("ご注文が確定しました", timeout=SLOW_MS)
+    assert len([url for url in loads if "/o/" in url]) == 1  # no reload: htmx brought the news
+    assert page.title().startswith("ご注文が確定しました")
+    assert page.locator(".belt li.done").count() == 4
+    assert page.locator("tfoot tr").first.inner_text().split() == ["合計", "¥980"]
+    assert "h•••@example.com" in page.locator("main").inner_text()
+
+
+def test_without_javascript_the_page_reloads_until_it_is_confirmed(visit: Visit) -> None:
+    page = visit(java_script_enabled=False).new_page()
+    order(page, token="tok_slow")
+    assert headline(page) in ("We have your order", "Waiting for your payment")
+    expect(page.locator(".headline")).to_have_text("Confirmed and paid", timeout=SLOW_MS)
+
+
+def test_a_declined_card_is_said_and_ends_the_polling(visit: Visit) -> None:
+    page = visit().new_page()
+    order(page, token="tok_declined")
+    expect(page.locator(".headline")).to_have_text("Payment declined", timeout=SLOW_MS)
+    assert page.locator("[aria-current=step]").inner_text().split() == ["Payment", "ended", "here"]
+    polls: list[str] = []
+    page.on("request", lambda request: polls.append(request.url))
+    page.wait_for_timeout(2500)
+    assert polls == []
+
+
+def test_a_double_click_and_a_second_tab_lead_to_one_order(visit: Visit) -> None:
+    window = visit()
+    page, other = window.new_page(), window.new_page()
+    page.goto("/")
+    other.goto("/")
+    form_id = page.locator("input[name=form_id]").input_value()
+    other.evaluate("id => { document.querySelector('input[name=form_id]').value = id }", form_id)
+    posts: list[str] = []
+    window.on("request", lambda sent: posts.append(sent.url) if sent.method == "POST" else None)
+    page.locator("button.main").dblclick()
+    other.locator("button.main").click()
+    for tab in (page, other):
+        tab.wait_for_url(re.compile(r"/o/[\w-]+/$"))
+    assert len(posts) >= 2
+    assert page.url == other.url
+
+
+def test_the_total_follows_the_quantities(visit: Visit) -> None:
+    page = visit().new_page()
+    page.goto("/")
+    expect(page.locator("output")).to_have_text("¥980")
+    page.get_by_label("Natto roll").fill("3")
+    expect(page.locator("output")).to_have_text("¥1,640")
+
+
+def test_a_refused_form_keeps_what_was_typed(visit: Visit) -> None:
+    page = visit(java_script_enabled=False).new_page()
+    page.goto("/")
+    page.get_by_label("Sea urchin nigiri").fill("4")
+    page.get_by_label("E-mail").fill("taro@example.com")
+    page.locator("button.main").click()
+    expect(page.get_by_role("alert")).to_contain_text("Sea urchin nigiri: Only 3 left.")
+    assert page.get_by_label("Sea urchin nigiri").input_value() == "4"
+    assert page.get_by_label("E-mail").input_value() == "taro@example.com"
+
+
+def test_the_language_is_switched_and_kept_without_javascript(visit: Visit) -> None:
+    page = visit(java_script_enabled=False).new_page()
+    page.goto("/")
+    page.get_by_role("button", name="日本語").click()
+    expect(page.locator("h1")).to_have_text("本日のお品書き")
+    page.goto("/")
+    expect(page.locator("html")).to_have_attribute("lang", "ja")
+
+
+def test_nothing_is_wider_than_a_phone(visit: Visit) -> None:
+    page = visit(locale="ja-JP", **PHONE).new_page()
+    for path in ("/", "/o/nothing/"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    order(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(23, 21, 19)"

@@ -84,7 +84,7 @@ def status_page(request: HttpRequest, token: str) -> HttpResponse:
 
     htmx asks for the changing part with the version that it shows, and gets 204 when that is the newest.
     """
-    order = Order.objects.filter(public_token=token).prefetch_related("lines").first()
+    order = Order.objects.filter(public_token=token).first()
     if order is None:
         return render(request, "404.html", status=404)
     polls = bool(request.headers.get("HX-Request"))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Response, sync_playwright
 from psycopg import sql
 
@@ -46,7 +47,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def stack_environment() -> dict[str, str]:
     """Ours, with a fresh database, another database of the broker and a free port."""
-    database = urlsplit(os.environ["DATABASE_URL"])
+    database = urlsplit(settings.DATABASE_URL)
+    broker = urlsplit(settings.BROKER_URL)
+    if broker.scheme.startswith("redis"):
+        broker = broker._replace(path=f"/{BROKER_DATABASE}")
     with psycopg.connect(database.geturl(), autocommit=True) as connection:
         connection.execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(DATABASE))
@@ -56,7 +60,7 @@ def stack_environment() -> dict[str, str]:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DATABASE_URL": database._replace(path=f"/{DATABASE}").geturl(),
-        "REDIS_URL": urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{BROKER_DATABASE}").geturl(),
+        "BROKER_URL": broker.geturl(),
         "PORT": str(free_port()),
         "DEBUG": "1",
     }

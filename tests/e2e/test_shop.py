@@ -28,9 +28,12 @@ def test_an_order_in_japanese_is_confirmed_before_the_visitors_eyes(visit: Visit
     page.on("domcontentloaded", lambda shown: loads.append(shown.url))
     order(page, token="tok_slow")
     assert headline(page) in ("ご注文を受け付けました", "お支払いを確認しています")
+    page.evaluate("document.querySelector('[role=status]').wasHere = true")
     expect(page.locator(".belt li.now")).to_have_text(re.compile("お取り置き|お支払い"))
     expect(page.locator(".headline")).to_have_text("ご注文が確定しました", timeout=SLOW_MS)
     assert len([url for url in loads if "/o/" in url]) == 1  # no reload: htmx brought the news
+    # a screen reader announces a change within a live region, not a new one
+    assert page.evaluate("document.querySelector('[role=status]').wasHere") is True
     assert page.title().startswith("ご注文が確定しました")
     assert page.locator(".belt li.done").count() == 4
     assert page.locator("tfoot tr").first.inner_text().split() == ["合計", "¥980"]

@@ -43,6 +43,15 @@ def checkout(used_checkout: Path) -> Iterator[Path]:
     (used_checkout / ".env").unlink(missing_ok=True)
 
 
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is none of our business."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
+
+
 def adopted(checkout: Path) -> dict[str, str]:
     adopt(environ := {}, checkout=checkout)
     return environ
@@ -149,18 +158,19 @@ def test_killed_servers_are_replaced_and_keep_what_was_committed(checkout: Path)
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
 
 
-def test_pid_files_that_name_a_stranger_do_not_block(checkout: Path) -> None:
+def test_pid_files_that_name_a_stranger_do_not_block_and_the_stranger_lives(
+    checkout: Path, stranger: subprocess.Popen[bytes]
+) -> None:
     adopted(checkout)
-    postgres, broker = servers(checkout)
-    pid_files = {
-        each.home / each.pid_file: (each.home / each.pid_file).read_text() for each in (postgres, broker)
-    }
+    files = [each.home / each.pid_file for each in servers(checkout)]
+    texts = [path.read_text() for path in files]
     numbers = [str(pid) for pid in pids(checkout)]
     leave(checkout)
-    for (path, text), number in zip(pid_files.items(), numbers, strict=True):
-        path.write_text(text.replace(number, str(os.getpid())))
+    for path, text, number in zip(files, texts, numbers, strict=True):
+        path.write_text(text.replace(number, str(stranger.pid)))
     assert pids(checkout) == [None, None]
     assert answer(adopted(checkout)["DATABASE_URL"]) == "kaiten@kaiten"
+    assert stranger.poll() is None
 
 
 def test_a_stranger_on_our_port_is_not_taken_for_ours(checkout: Path) -> None:

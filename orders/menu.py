@@ -124,12 +124,19 @@ class OrderForm(forms.Form):
     def clean(self) -> None:
         if not self.chosen and not any(dish.sku in self.errors for dish in MENU):
             self.add_error(None, _("Choose at least one dish."))
+
+    def refuse_shortage(self) -> bool:
+        """True when there is too little of something.
+
+        Not part of `clean`: a form that took the last dish may be sent again, and leads to its order.
+        """
         for dish, quantity in self.chosen:
             left = max(self.left[dish.sku], 0)
             if quantity > left:
                 self.add_error(
                     dish.sku, _("Only %(left)d left.") % {"left": left} if left else _("Sold out.")
                 )
+        return bool(self.errors)
 
     def draft(self) -> OrderDraft:
         """The order that the API would have been sent. Raises pydantic's ValidationError."""

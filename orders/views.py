@@ -103,6 +103,7 @@ def status_page(request: HttpRequest, token: str) -> HttpResponse:
 def _running_total(form: OrderForm) -> HttpResponse:
     """What the quantities come to; nothing while one of them cannot be ordered."""
     form.is_valid()  # not the whole form, which is still being filled in
+    form.refuse_shortage()
     is_certain = not any(offer.field.errors for offer in form.offers)
     return HttpResponse(written(form.total, CURRENCY) if is_certain else "")
 
@@ -110,32 +111,33 @@ def _running_total(form: OrderForm) -> HttpResponse:
 def _ordered(form: OrderForm) -> Order | None:
     """The order of this form, now or already placed; None when it was refused and the form says why."""
     client, _created = Client.objects.get_or_create(name=CLIENT)
+    if first := Order.objects.filter(client=client, external_id=form.external_id).first():
+        return _same_order(first, form)
+    if form.refuse_shortage():
+        return None
     try:
         with transaction.atomic():
             return place(client, form.draft())
     except ValidationError as exc:
         form.refuse(pointed(dict(error), skip=0) for error in exc.errors())
     except Problem as problem:
-        if problem.slug == "external-id-taken":
-            return _first_order(client, form)
+        if problem.slug == "external-id-taken":  # the other click was faster
+            return _same_order(Order.objects.get(client=client, external_id=form.external_id), form)
         form.refuse(problem.errors or [("", problem.detail)])
     return None
 
 
-def _first_order(client: Client, form: OrderForm) -> Order | None:
+def _same_order(first: Order, form: OrderForm) -> Order | None:
     """What this form has ordered. None when the visitor went back and chose anew: then the form asks."""
-    order = Order.objects.get(client=client, external_id=form.external_id)
-    was = {line.sku: line.quantity for line in order.lines.all()}
-    if (
-        was == {dish.sku: quantity for dish, quantity in form.chosen}
-        and order.email == form.cleaned_data["email"]
-    ):
-        return order
+    was = {line.sku: line.quantity for line in first.lines.all()}
+    now = {dish.sku: quantity for dish, quantity in form.chosen}
+    if (was, first.email) == (now, form.cleaned_data["email"]):
+        return first
     form.renew()
     form.add_error(
         None,
         _("You have already placed order %(number)s from here. To order this as well, order again.")
-        % {"number": order.number},
+        % {"number": first.number},
     )
     return None
 

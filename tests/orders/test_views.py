@@ -103,6 +103,15 @@ def test_a_form_sent_again_leads_to_the_first_order(visitor: HttpClient) -> None
     assert Order.objects.count() == 1
 
 
+def test_a_form_that_took_the_last_dish_leads_to_its_order_when_sent_again(visitor: HttpClient) -> None:
+    form = filled_in(**{"UNI-NIGIRI": 3})
+    first = visitor.post("/", form)
+    Order.objects.get().reserve()
+    again = visitor.post("/", form)
+    assert (again.status_code, again["Location"]) == (303, first["Location"])
+    assert "Sea urchin nigiri : Sold out." in text(visitor.post("/", filled_in(**{"UNI-NIGIRI": 1})))
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_form_sent_five_times_at_once_is_one_order(visitor: HttpClient) -> None:
     form = filled_in()
@@ -210,6 +219,7 @@ def test_the_running_total_is_reckoned_from_the_menu(visitor: HttpClient) -> Non
     assert total(**{"SAKE-NIGIRI": 2, "MAGURO-NIGIRI": 1}) == "¥980"
     assert total() == "¥0"
     assert total(**{"SAKE-NIGIRI": 99}) == ""
+    assert total(**{"UNI-NIGIRI": 4}) == ""
 
 
 # --- the customer's page -------------------------------------------------------------------------------

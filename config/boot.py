@@ -20,7 +20,7 @@ def require_settings(*, broker: bool = False) -> None:
 
     `broker`: a worker cannot do without one; the web dyno takes orders all the same.
     """
-    if not settings.SECRET_KEY:
+    if not settings.HAS_SECRET_KEY:
         raise CannotStart("SECRET_KEY is not set. Set it to a long random text, the same on every dyno.")
     if not settings.DATABASE_URL:
         raise CannotStart("DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.")

@@ -1,8 +1,12 @@
 """The Celery app. `jobs` makes it durable through Celery's own constructor arguments (ARCHITECTURE.md)."""
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
+from django.conf import settings
+
+from config.boot import require_settings, say_it_in_a_sentence
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -16,3 +20,22 @@ app = Celery(
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["worker"].add("jobs.clock:ClockStep")
+
+
+@app.on_configure.connect
+def read_settings(**_: Any) -> None:
+    """Unreadable settings end a worker in a sentence, as they end the web dyno."""
+    with say_it_in_a_sentence():
+        settings.DATABASES  # noqa: B018 - the first look at the settings reads them
+
+
+class CheckedStart(bootsteps.Step):  # type: ignore[misc]
+    """A worker that lacks a setting does not start."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        with say_it_in_a_sentence():
+            require_settings(broker=True)
+
+
+app.steps["worker"].add(CheckedStart)

@@ -25,6 +25,16 @@ def from_environment(read: Any, name: str, default: Any, form: str) -> Any:
         raise ImproperlyConfigured(f"{name} is set to something that cannot be read. Set it to {form}.") from exc
 
 
+def yes_or_no(name: str, default: bool) -> bool:
+    """1, true, yes, on or their opposites; anything else is a mistake and not a no."""
+    word = env.str(name, default="").lower()
+    if word in ("", "0", "false", "no", "off"):
+        return default if not word else False
+    if word in ("1", "true", "yes", "on"):
+        return True
+    raise ValueError(word)
+
+
 def database_from(url: str) -> dict[str, Any]:
     """One Postgres connection per thread, kept and checked; the limits are libpq's own, safe behind PgBouncer."""
     if not url:
@@ -66,13 +76,17 @@ def mailer_from(config: dict[str, Any]) -> dict[str, Any]:
 
 
 # --- the start: what it is, and what it needs ---------------------------------------------------
-DEBUG: bool = from_environment(env.bool, "DEBUG", False, "1 or 0")
+DEBUG: bool = from_environment(yes_or_no, "DEBUG", False, "1 or 0")
 SECRET_KEY: str = env.str("SECRET_KEY", default="development-only-not-a-secret" if DEBUG else "")
+HAS_SECRET_KEY = bool(SECRET_KEY)  # Django will not show an empty one, not even to ask whether it is
 DATABASE_URL: str = env.str("DATABASE_URL", default="")
 BROKER_URL: str = (
     env.str("BROKER_URL", default="") or env.str("REDIS_URL", default="") or env.str("CLOUDAMQP_URL", default="")
 )
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["*"] if DEBUG else [])
+HEROKU_DOMAIN: str = env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", default="")
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[]) or (
+    ["*"] if DEBUG else [host for host in ("localhost", "127.0.0.1", "[::1]", HEROKU_DOMAIN) if host]
+)
 WEB_CONCURRENCY: int = from_environment(env.int, "WEB_CONCURRENCY", 1, "a whole number of web processes")
 WEB_THREADS = 8
 CELERY_CONCURRENCY: int = from_environment(env.int, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
@@ -188,7 +202,7 @@ MAILERS = {
     )
 }
 SITE_URL: str = env.str("SITE_URL", default="") or (
-    f"https://{host}" if (host := env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", default="")) else f"http://127.0.0.1:{PORT}"
+    f"https://{HEROKU_DOMAIN}" if HEROKU_DOMAIN else f"http://127.0.0.1:{PORT}"
 )
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="Kaiten <shop@localhost>")
 WEBHOOK_MASTER_KEY: str = env.str("WEBHOOK_MASTER_KEY", default="") or SECRET_KEY

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.http import Http404, HttpRequest
-from ninja import Body, Router
+from ninja import Body, Router, Status
 from ninja.errors import HttpError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -48,13 +48,13 @@ class EndpointChange(BaseModel):
 
 
 @router.post("", summary="Register an endpoint", response={201: dict[str, Any]})
-def create_endpoint(request: HttpRequest, draft: EndpointDraft = Body(...)) -> tuple[int, dict[str, Any]]:
+def create_endpoint(request: HttpRequest, draft: EndpointDraft = Body(...)) -> Status[dict[str, Any]]:
     """The secret is shown here and never again."""
     owner = _owner(request, "webhooks:write")
     if Endpoint.objects.filter(owner=owner).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
         raise HttpError(409, f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints.")
     endpoint = Endpoint.objects.create(owner=owner, url=draft.url, events=draft.events)
-    return 201, {**_shown(endpoint), "secret": endpoint.secret}
+    return Status(201, {**_shown(endpoint), "secret": endpoint.secret})
 
 
 @router.get("", summary="List the endpoints", response=dict[str, Any])
@@ -79,10 +79,10 @@ def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: EndpointCha
 
 
 @router.delete("/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None})
-def delete_endpoint(request: HttpRequest, endpoint_id: UUID) -> tuple[int, None]:
+def delete_endpoint(request: HttpRequest, endpoint_id: UUID) -> Status[None]:
     with transaction.atomic():
         _own(_owner(request, "webhooks:write"), endpoint_id).delete()
-    return 204, None
+    return Status(204, None)
 
 
 def _owner(request: HttpRequest, scope: str) -> UUID:

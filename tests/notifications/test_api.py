@@ -1,0 +1,72 @@
+from typing import Any
+
+import pytest
+
+from notifications.models import Endpoint
+from orders.clients import ApiKey, Client
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATH = "/v1/webhook-endpoints"
+DRAFT = {"url": "http://127.0.0.1:9000/hooks", "events": ["order.confirmed"]}
+
+
+@pytest.fixture(autouse=True)
+def development(settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL = True
+
+
+def post(api: Api, said: Any) -> Any:
+    return api.post(PATH, said, content_type="application/json")
+
+
+def test_the_secret_is_shown_once(api: Api) -> None:
+    created = post(api, DRAFT)
+    said = created.json()
+    assert (created.status_code, said["url"], said["events"]) == (201, DRAFT["url"], ["order.confirmed"])
+    assert said["secret"].startswith("whsec_")
+    assert "secret" not in api.get(f"{PATH}/{said['id']}").json()
+    assert "secret" not in api.get(PATH).json()["data"][0]
+
+
+def test_an_endpoint_is_changed_and_removed(api: Api) -> None:
+    path = f"{PATH}/{post(api, DRAFT).json()['id']}"
+    assert api.patch(path, {"events": ["*"]}, content_type="application/json").json()["events"] == ["*"]
+    assert api.delete(path).status_code == 204
+    assert (api.get(path).status_code, Endpoint.objects.count()) == (404, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"url": "nonsense"}, "/url"),
+        ({"url": "http://10.0.0.1/"}, "/url"),
+        ({"url": 7}, "/url"),
+        ({"events": []}, "/events"),
+        ({"events": ["order.eaten"]}, "/events"),
+        ({"events": "*"}, "/events"),
+        ({"more": 1}, "/more"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_name(api: Api, changes: Any, pointer: str) -> None:
+    response = post(api, DRAFT | changes)
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert Endpoint.objects.count() == 0
+
+
+def test_a_stranger_sees_and_removes_nothing(api: Api) -> None:
+    path = f"{PATH}/{post(api, DRAFT).json()['id']}"
+    stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
+    assert stranger.get(PATH).json() == {"data": []}
+    assert (stranger.get(path).status_code, stranger.delete(path).status_code) == (404, 404)
+    assert Endpoint.objects.count() == 1
+
+
+def test_a_client_has_a_limited_number_of_endpoints(api: Api, settings: Any) -> None:
+    settings.WEBHOOK_ENDPOINTS_PER_CLIENT = 1
+    assert (post(api, DRAFT).status_code, post(api, DRAFT).status_code) == (201, 409)
+
+
+def test_scopes_are_kept_apart(shop: Client) -> None:
+    reader = Api(ApiKey.objects.issue(shop, ["webhooks:read"]))
+    assert (post(reader, DRAFT).status_code, reader.get(PATH).status_code) == (403, 200)

@@ -1,0 +1,191 @@
+"""Who is told, once each, over real HTTP and SMTP."""
+
+import email
+import email.policy
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from jobs.models import Job
+from jobs.testing import work_off
+from notifications import events
+from notifications.models import Attempt, Delivery, Endpoint, Event
+from notifications.tasks import announce
+from tests.notifications.conftest import Postbox, WebhookSink
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DAY = timedelta(days=1)
+OWNER = UUID(int=7)
+Recorded = Callable[..., UUID]
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    def record(kind: str = "order.confirmed", seq: int = 1, subject: UUID | None = None, **changes: Any) -> UUID:
+        subject = subject or uuid4()
+        order = {
+            "number": "K7QM-3XH9", "email": "hana@example.com", "locale": "ja", "currency": "JPY", "total": 98000,
+            "lines": [{"name": "鮭", "quantity": 2}], "links": {"status_page": "/o/x/"}, "reason": None, **changes,
+        }  # fmt: skip
+        with transaction.atomic():
+            events.record(kind, subject=subject, seq=seq, owner=OWNER, data={"order": order})
+        return subject
+
+    return record
+
+
+def listen(url: str, *kinds: str, owner: UUID = OWNER) -> Endpoint:
+    return Endpoint.objects.create(owner=owner, url=url, events=list(kinds) or ["*"])
+
+
+# --- webhooks ---------------------------------------------------------------------------------------------
+
+
+def test_a_webhook_is_signed_so_that_the_standard_library_verifies_it(recorded: Recorded, sink: WebhookSink) -> None:
+    endpoint = listen(sink.url)
+    recorded()
+    work_off()
+    [(headers, body)] = sink.heard
+    said = Webhook(endpoint.secret).verify(body, headers)
+    assert (said["type"], said["data"]["order"]["number"]) == ("order.confirmed", "K7QM-3XH9")
+    assert headers["webhook-id"] == str(Delivery.objects.get(channel="webhook").pk)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(listen(sink.url).secret).verify(body, headers)
+
+
+def test_every_try_has_the_same_id_and_the_same_bytes(recorded: Recorded, sink: WebhookSink) -> None:
+    sink.answers = [500, 302, 429]
+    listen(sink.url)
+    recorded()
+    work_off(ahead=DAY)
+    assert len({headers["webhook-id"] for headers, _ in sink.heard}) == 1
+    assert len({body for _, body in sink.heard}) == 1
+    delivery = Delivery.objects.get(channel="webhook")
+    assert (delivery.state, delivery.tries) == ("delivered", 4)
+    answers = list(Attempt.objects.filter(delivery=delivery).order_by("pk").values_list("ok", "answer"))
+    assert answers == [(False, "answered 500"), (False, "answered 302"), (False, "answered 429"), (True, "answered 200")]
+
+
+def test_tries_are_spaced_out_and_end(recorded: Recorded, sink: WebhookSink, settings: Any) -> None:
+    sink.answers = [500] * 100
+    listen(sink.url)
+    recorded()
+    work_off(ahead=DAY)
+    assert len(sink.heard) == settings.DELIVERY_MAX_RETRIES + 1
+    assert Delivery.objects.get(channel="webhook").state == "failed"
+    assert Job.objects.get(task="notifications.tasks.post_webhook").state == "dead"
+
+
+def test_an_endpoint_hears_its_owners_events_of_its_kinds_only(recorded: Recorded, sink: WebhookSink) -> None:
+    listen(sink.url, "order.cancelled")
+    listen(sink.url, "*", owner=UUID(int=8))
+    listen(sink.url, "order.received", "order.confirmed")
+    recorded()
+    work_off()
+    assert len(sink.heard) == 1
+
+
+def test_announcing_twice_delivers_once(recorded: Recorded, sink: WebhookSink, postbox: Postbox) -> None:
+    listen(sink.url)
+    recorded()
+    work_off()
+    announce.delay(str(Event.objects.get().pk))
+    work_off()
+    assert (len(sink.heard), len(postbox.mails), Delivery.objects.count()) == (1, 1, 2)
+
+
+def test_a_removed_endpoint_is_no_longer_called(recorded: Recorded, sink: WebhookSink) -> None:
+    sink.answers = [500] * 100
+    endpoint = listen(sink.url)
+    recorded()
+    Job.objects.filter(task="notifications.tasks.announce").update(due_at=timezone.now())
+    work_off()
+    heard = len(sink.heard)
+    endpoint.delete()
+    work_off(ahead=DAY)
+    assert len(sink.heard) == heard
+    assert Delivery.objects.get(channel="webhook").state == "failed"
+
+
+def test_an_address_inside_the_house_is_not_called_even_through_a_name(
+    recorded: Recorded, sink: WebhookSink, settings: Any
+) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL = False
+    listen(sink.url.replace("127.0.0.1", "localhost"))
+    recorded()
+    work_off()
+    assert sink.heard == []
+    assert "not a public address" in Attempt.objects.get(delivery__channel="webhook").answer
+
+
+# --- mail -------------------------------------------------------------------------------------------------
+
+
+def test_the_customer_gets_a_mail_in_their_language(recorded: Recorded, postbox: Postbox) -> None:
+    recorded()
+    recorded(locale="en-GB", email="ann@example.com")
+    recorded(locale="fr", email="anne@example.com")
+    work_off()
+    mails = [email.message_from_bytes(raw, policy=email.policy.default) for raw in postbox.mails]
+    said = {mail["To"]: (mail["Subject"], mail.get_content()) for mail in mails}
+    assert said["hana@example.com"][0] == "ご注文 K7QM-3XH9 が確定しました"
+    assert "¥98,000" in said["hana@example.com"][1]
+    assert said["ann@example.com"][0] == said["anne@example.com"][0] == "Your order K7QM-3XH9 is confirmed"
+
+
+def test_a_refused_mail_is_tried_again_under_the_same_message_id(recorded: Recorded, postbox: Postbox) -> None:
+    postbox.refusals = 2
+    recorded()
+    work_off(ahead=DAY)
+    [raw] = postbox.mails
+    delivery = Delivery.objects.get()
+    assert email.message_from_bytes(raw)["Message-ID"] == f"<{delivery.pk}@localhost>"
+    assert (delivery.state, delivery.tries) == ("delivered", 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mails"),
+    [("order.received", 1), ("order.reserved", 0), ("order.confirmed", 1), ("order.cancelled", 1), ("order.held", 0)],
+)
+def test_a_customer_is_mailed_about_what_concerns_them(recorded: Recorded, postbox: Postbox, kind: str, mails: int) -> None:
+    recorded(kind)
+    work_off()
+    assert len(postbox.mails) == mails
+
+
+def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbox) -> None:
+    recorded(lines=[{"name": "<b>\r\nBcc: all@example.com", "quantity": 1}])
+    work_off()
+    mail = email.message_from_bytes(postbox.mails[0], policy=email.policy.default)
+    assert (mail["Bcc"], mail.get_content_type()) == (None, "text/plain")
+
+
+# --- events -----------------------------------------------------------------------------------------------
+
+
+def test_an_event_has_its_place_in_the_life_of_its_subject_once(recorded: Recorded) -> None:
+    subject = recorded()
+    with pytest.raises(IntegrityError, match="event_seq_once"):
+        recorded(subject=subject)
+    assert (Event.objects.count(), Job.objects.count()) == (1, 1)
+
+
+def test_an_unknown_kind_is_refused(recorded: Recorded) -> None:
+    with pytest.raises(ValueError, match=r"order\.eaten"):
+        recorded("order.eaten")
+
+
+def test_the_body_says_when_what_and_to_whom(recorded: Recorded, sink: WebhookSink) -> None:
+    listen(sink.url)
+    recorded()
+    work_off()
+    said = json.loads(sink.heard[0][1])
+    assert set(said) == {"type", "timestamp", "data"}
+    assert said["timestamp"].endswith("+00:00")

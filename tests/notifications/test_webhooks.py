@@ -1,0 +1,46 @@
+import ipaddress
+from typing import Any
+
+import pytest
+
+from notifications.webhooks import may_connect_to, objection
+
+PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"]
+NOT_PUBLIC = [
+    "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1",
+    "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
+    "::127.0.0.1", "64:ff9b::7f00:1", "fe80::1", "fc00::1", "fec0::1", "ff02::1", "2001:db8::1", "2002:7f00:1::1",
+    "2001::1", "3fff::1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_are_allowed(settings: Any, address: str) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL = False
+    assert may_connect_to(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
+def test_addresses_inside_or_nowhere_are_not(settings: Any, address: str) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL = False
+    assert not may_connect_to(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://shop.example/hooks", "ftp://shop.example/", "https://", "https:///x", "//shop.example", "shop.example",
+        "https://user:secret@shop.example/", "https://shop.example/#here", "https://shop.example:99999/",
+        "https://shop.example:0/", "https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest", "https://[x/",
+    ],
+)  # fmt: skip
+def test_in_production_an_endpoint_is_a_full_public_https_url(settings: Any, url: str) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL = False
+    assert objection(url)
+    assert objection("https://shop.example/hooks?x=1") is None
+
+
+def test_in_development_plain_http_on_loopback_will_do(settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL = True
+    assert objection("http://127.0.0.1:9000/hooks") is None
+    assert objection("http://10.0.0.1/") is not None

@@ -1,0 +1,113 @@
+"""Real processes for the promises: the Procfile's own web and worker on the test's database, killed without mercy."""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ANSWER_LIMIT_S = 15.0  # far beyond what is promised, and short of a hang
+
+
+def procfile(name: str) -> list[str]:
+    lines = dict(line.split(": ", 1) for line in (CHECKOUT / "Procfile").read_text().splitlines())
+    program, *arguments = shlex.split(lines[name])
+    return [str(Path(sys.executable).with_name(program)), *arguments]
+
+
+class Tree:
+    """A process with all its children, as a dyno has them; its output goes to a file."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command, cwd=CHECKOUT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def signal(self, number: int) -> None:
+        """To every process of the tree, as a platform does it."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+        self.process.wait(timeout=10)
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+class Stack:
+    """Starts trees and leaves none behind."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.environment = {**os.environ, **environment}
+        self.folder = folder
+        self.trees: list[Tree] = []
+
+    def start(self, name: str, *extra: str, **environment: str) -> Tree:
+        log = self.folder / f"{name}-{len(self.trees)}.log"
+        tree = Tree([*procfile(name), *extra], {**self.environment, **environment}, log)
+        self.trees.append(tree)
+        return tree
+
+    def start_web(self, **environment: str) -> "Web":
+        port = free_port()
+        web = Web(self.start("web", PORT=str(port), **environment), port)
+        until(web.lives, "the web dyno answers", within_s=30)
+        return web
+
+    def stop(self) -> None:
+        for tree in self.trees:
+            if tree.process.poll() is None:
+                tree.signal(signal.SIGCONT)
+            tree.kill()
+
+
+class Web:
+    """The web dyno, spoken to over HTTP."""
+
+    def __init__(self, tree: Tree, port: int) -> None:
+        self.tree = tree
+        self.port = port
+
+    def lives(self) -> bool:
+        try:
+            return self.ask("GET", "/livez")[0] == 200
+        except OSError:
+            return False
+
+    def ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, HTTPResponse, Any]:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_LIMIT_S)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body and json.dumps(body), named)
+            answer = connection.getresponse()
+            return answer.status, answer, json.loads(answer.read() or b"null")
+        finally:
+            connection.close()
+
+
+def until(holds: Callable[[], bool], what: str, *, within_s: float) -> None:
+    """Wait until it holds, or fail with its name."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s:g} s: {what}")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

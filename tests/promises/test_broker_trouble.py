@@ -1,0 +1,74 @@
+"""Flush the broker, lose it, freeze it, fill it: orders are taken, and worked off when it is back."""
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from jobs.models import Job, Worker
+from orders.clients import ApiKey, Client
+from orders.models import Order
+from tests.promises.processes import Stack, Web, free_port, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[[Web, int], int]:
+    key = ApiKey.objects.issue(shop, [])
+    stock()
+
+    def post(web: Web, number: int) -> int:
+        body = order_body(external_id=f"o-{number}")
+        status, _, _ = web.ask(
+            "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{number}"
+        )
+        return status
+
+    return post
+
+
+@pytest.fixture
+def nobody() -> str:
+    return f"redis://127.0.0.1:{free_port()}/0"
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """Takes connections and never answers; without socket timeouts a request would hang for ever."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+@pytest.fixture
+def full(broker: Redis, broker_url: str) -> Iterator[str]:
+    before = broker.config_get("maxmemory")["maxmemory"]
+    broker.config_set("maxmemory", "1")
+    yield broker_url
+    broker.config_set("maxmemory", before)
+
+
+@pytest.mark.parametrize("trouble", ["nobody", "black_hole", "full"])
+def test_orders_are_taken_without_a_broker_and_worked_off_with_it(
+    stack: Stack, place: Callable[[Web, int], int], broker: Redis, trouble: str, request: pytest.FixtureRequest
+) -> None:
+    web = stack.start_web(REDIS_URL=request.getfixturevalue(trouble))
+    assert [place(web, number) for number in range(5)] == [202] * 5
+    status, _, ready = web.ask("GET", "/readyz")
+    assert (status, ready["database"], ready["broker"]) == (200, "ok", "degraded")
+    assert (Job.objects.filter(state="waiting").count(), Order.objects.filter(state="received").count()) == (10, 5)
+    if trouble == "full":
+        broker.config_set("maxmemory", "64mb")
+    stack.start("worker")
+    until(lambda: Order.objects.filter(state="confirmed").count() == 5, "the orders are confirmed", within_s=60)
+
+
+def test_a_worker_waits_for_a_broker_that_is_away_and_beats_meanwhile(stack: Stack, nobody: str) -> None:
+    """Its jobs must not be taken for lost only because the broker is."""
+    worker = stack.start("worker", REDIS_URL=nobody)
+    until(lambda: Worker.objects.exists(), "the worker beats", within_s=30)
+    first = Worker.objects.get().seen_at
+    until(lambda: Worker.objects.get().seen_at > first, "the worker goes on beating", within_s=10)
+    assert worker.process.poll() is None

@@ -1,0 +1,147 @@
+"""Kill a dyno: nothing is lost and nothing happens twice."""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import Count, F, Sum
+from redis import Redis
+
+from jobs.models import Job, Worker
+from notifications.models import Delivery, Event
+from orders.api import place
+from orders.clients import Client
+from orders.models import Order
+from orders.payments.sandbox import SandboxCharge
+from orders.schemas import OrderDraft
+from orders.stock import Stock
+from tests.promises import tasks
+from tests.promises.processes import Stack, Tree, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ORDERS, SEED = 200, 20261122
+TOKENS = ["tok_ok"] * 6 + ["tok_flaky", "tok_declined", "tok_webhook_twice", "tok_webhook_never"]
+
+
+@pytest.fixture
+def tally() -> Iterator[Callable[[], Counter[int]]]:
+    def counted() -> Counter[int]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT number FROM tally")
+            return Counter(number for (number,) in cursor.fetchall())
+
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE tally (number int)")
+    yield counted
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE tally")
+
+
+def place_orders(shop: Client, body: Callable[..., dict[str, Any]]) -> None:
+    dice = random.Random(SEED)  # noqa: S311
+    for at in range(ORDERS):
+        draft = OrderDraft.model_validate(body(external_id=f"o-{at}", payment={"token": dice.choice(TOKENS)}))
+        with transaction.atomic():
+            place(shop, draft)
+            tasks.tally.apply_async((at,), queue="tally")
+
+
+def catch_at_work(tree: Tree, number: int, *, at_least: int) -> list[UUID]:
+    """Send the signal while the tree holds so many jobs of `tally`, and return them."""
+    tallies = Job.objects.filter(state="running", task="tests.promises.tasks.tally")
+    held = tallies.filter(worker__in=Worker.objects.filter(pid=tree.process.pid).values("pk"))
+    for _ in range(100):
+        until(lambda: held.count() >= at_least, "the worker is at work", within_s=60)
+        tree.signal(signal.SIGSTOP)
+        if held.count() >= at_least:
+            caught = list(held.values_list("pk", flat=True))
+            tree.signal(number)
+            return caught
+        tree.signal(signal.SIGCONT)
+    raise AssertionError("the worker was never caught at work")
+
+
+def finished() -> int:
+    return Job.objects.filter(state="done").count()
+
+
+def all_finished() -> bool:
+    """Every job is done; one that can never be is a failure at once."""
+    assert list(Job.objects.filter(state__in=("dead", "cancelled")).values("task", "args", "error")) == []
+    return not Job.objects.exclude(state="done").exists()
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
+    stack: Stack, broker: Redis, shop: Client, stock: Any, order_body: Callable[..., Any], tally: Callable[[], Counter[int]]
+) -> None:
+    """200 orders and 200 unguarded effects; one worker tree is killed, one is frozen and wakes up as a ghost.
+
+    The ghost holds jobs that others have done by then: without the fence in `JobQuerySet.held` it does them again.
+    """
+    stock(on_hand=1000)
+    place_orders(shop, order_body)
+
+    def worker(*queues: str) -> Tree:
+        options = ("--include", "tests.promises.tasks", "--concurrency", "4", "--queues", ",".join(queues))
+        return stack.start("worker", *options)
+
+    victim = worker("kaiten", "tally")
+    ghost = worker("tally")  # it freezes in the middle of a transaction, and should hold no lock that others need
+    until(lambda: finished() > 50, "50 jobs are done", within_s=60)
+    catch_at_work(victim, signal.SIGKILL, at_least=1)
+    haunted = catch_at_work(ghost, signal.SIGSTOP, at_least=2)
+    broker.flushdb()
+    worker("kaiten", "tally")
+    done_by_others = Job.objects.filter(pk__in=haunted, state="done", losses=1)
+    until(lambda: done_by_others.count() == len(haunted), "the ghost's jobs are done by others", within_s=60)
+    ghost.signal(signal.SIGCONT)
+    until(all_finished, "every job is done", within_s=120)
+    time.sleep(1)  # the ghost has had its chance
+
+    assert "Lease lost" in ghost.said(), "the ghost never tried to settle, so the fence was not tested"
+    assert tally() == Counter(range(ORDERS))
+    assert_every_order_ended_once()
+
+
+def assert_every_order_ended_once() -> None:
+    declined = Order.objects.filter(payment_token="tok_declined")
+    assert declined.count() == declined.filter(state="cancelled", reason="payment_declined").count()
+    others = Order.objects.exclude(payment_token="tok_declined")
+    assert others.count() == others.filter(state="confirmed", payment_state="paid", captured=F("total")).count()
+    assert Order.objects.count() == SandboxCharge.objects.count() == ORDERS
+    charged = SandboxCharge.objects.filter(status="succeeded").aggregate(sum=Sum("amount"))["sum"]
+    assert charged == Order.objects.aggregate(sum=Sum("captured"))["sum"] == 660 * others.count()
+    stock = Stock.objects.annotate(book=Sum("movements__reserved_delta")).get()
+    assert stock.reserved == stock.book == 2 * others.count()
+    assert Event.objects.values("subject").annotate(n=Count("pk")).exclude(n=3).count() == 0
+    assert Delivery.objects.filter(state="delivered").count() == Delivery.objects.count() == 2 * ORDERS
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_child_is_noticed_by_its_parent_and_its_job_runs_again(stack: Stack, tally: Callable[[], Counter[int]]) -> None:
+    """Invariant I6: no lease has to run out for it."""
+    for number in range(20):
+        tasks.tally.delay(number)
+    stack.start("worker", "--include", "tests.promises.tasks")
+    until(lambda: Job.objects.filter(state="running").exists(), "somebody works", within_s=60)
+    hit = 0
+    while hit < 3:
+        pid = Job.objects.filter(state="running").values_list("pid", flat=True).first()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            hit += 1
+            until(lambda n=hit: losses() >= n, "the loss is noticed", within_s=10)
+    until(all_finished, "every job is done", within_s=60)
+    assert tally() == Counter(range(20))
+
+
+def losses() -> int:
+    return Job.objects.aggregate(sum=Sum("losses"))["sum"]

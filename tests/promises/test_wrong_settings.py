@@ -1,0 +1,67 @@
+"""A start with a wrong setting ends in a sentence that names it, whatever process it is."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.promises.processes import CHECKOUT, free_port, procfile
+
+GOOD = {"DYNO": "test.1", "SECRET_KEY": "x" * 50, "DATABASE_URL": "postgres://u:p@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
+MANAGE = [sys.executable, "manage.py", "release"]
+
+
+def start(command: list[str], **changes: str) -> tuple[int, str]:
+    wanted = {**GOOD, "PORT": str(free_port()), **changes}
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment = inherited | {name: value for name, value in wanted.items() if value}
+    ended = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("process", ["web", "worker", "release"])
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"SECRET_KEY": ""}, "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text"),
+        ({"DATABASE_URL": ""}, "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://"),
+        ({"DATABASE_URL": "nonsense"}, "Kaiten cannot start: DATABASE_URL cannot be read. Set it to postgres://"),
+        ({"DATABASE_URL": "mysql://a/b"}, "Kaiten cannot start: DATABASE_URL must name a Postgres database"),
+        ({"DEBUG": "maybe"}, "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0."),
+        ({"CELERY_CONCURRENCY": "two"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
+        ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
+        ({"PAYMENT_PROVIDER": "gold"}, "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox."),
+    ],
+)
+def test_a_wrong_setting_is_named_without_a_traceback(process: str, changes: dict[str, str], sentence: str) -> None:
+    status, said = start(MANAGE if process == "release" else procfile(process), **changes)
+    assert status != 0
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+def test_a_worker_without_a_broker_says_so() -> None:
+    status, said = start(procfile("worker"), REDIS_URL="")
+    assert (status, "Set REDIS_URL to redis://HOST:PORT/0" in said, "Traceback" in said) == (1, True, False)
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
+    status, said = start(MANAGE, DATABASE_URL="postgres://u:secret@127.0.0.1:1/x")
+    assert status == 1
+    assert "Postgres at 127.0.0.1:1/x does not answer; check DATABASE_URL" in said
+    assert "secret" not in said
+    assert "Traceback" not in said
+
+
+def test_a_build_collects_static_files_with_an_empty_environment(tmp_path: Path) -> None:
+    settings = "from config.settings import *; STATIC_ROOT = %r" % str(tmp_path / "static")
+    (tmp_path / "build_settings.py").write_text(settings)
+    command = [sys.executable, "manage.py", "collectstatic", "--noinput"]
+    status, said = start(
+        command, DYNO="build", SECRET_KEY="", DATABASE_URL="", REDIS_URL="", PORT="",
+        DJANGO_SETTINGS_MODULE="build_settings", PYTHONPATH=str(tmp_path),
+    )  # fmt: skip
+    assert status == 0, said
+    assert list((tmp_path / "static").glob("kaiten.*.css"))

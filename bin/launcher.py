@@ -35,7 +35,7 @@ Order something; pasted twice, it is still one order:
 Ctrl-C stops everything."""
 
 
-class Stop(Exception):  # noqa: N818  # not always an error
+class Stop(Exception):  # not always an error
     """The stack has to stop. The text says why; it is empty when somebody asked."""
 
 

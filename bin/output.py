@@ -13,9 +13,7 @@ class Output:
     def __init__(self) -> None:
         self.descriptor = sys.stdout.fileno()
         self.backlog = bytearray()
-        has_colour = (
-            sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        )
+        has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self.has_colour = has_colour
 
     def say(self, text: str) -> None:
@@ -24,9 +22,7 @@ class Output:
     def write(self, data: bytes) -> None:
         self.backlog += data
         if len(self.backlog) > BACKLOG_MAX_BYTES:
-            self.backlog[:] = (
-                b"[older lines dropped: nobody read them]\n" + self.backlog[-BACKLOG_MAX_BYTES // 2 :]
-            )
+            self.backlog[:] = b"[older lines dropped: nobody read them]\n" + self.backlog[-BACKLOG_MAX_BYTES // 2 :]
         self.flush()
 
     def flush(self, limit_s: float = 0) -> None:

@@ -75,9 +75,7 @@ class Processes:
 
     def take_ended(self) -> dict[str, int]:
         """The exit status of each process that has ended since, by name."""
-        ended = {
-            name: process.returncode for name, process in self.running.items() if process.poll() is not None
-        }
+        ended = {name: process.returncode for name, process in self.running.items() if process.poll() is not None}
         if ended:
             self.drain()
         for name in ended:

@@ -1,4 +1,4 @@
-"""gunicorn, made for a dyno behind Heroku's router. Read by gunicorn itself; a wrong setting ends here, in a sentence."""
+"""gunicorn, made for a dyno behind Heroku's router. A wrong setting ends here, in a sentence."""
 
 import os
 

@@ -57,7 +57,10 @@ def install(api: NinjaAPI) -> None:
         Problem: lambda _, exc: rendered(exc.status, exc.slug, str(exc), errors=exc.errors, headers=exc.headers),
         ValidationError: _invalid,
         AuthenticationError: lambda _, exc: rendered(
-            401, "unauthenticated", "Send a valid key as Authorization: Bearer <key>.", headers={"WWW-Authenticate": "Bearer"}
+            401,
+            "unauthenticated",
+            "Send a valid key as Authorization: Bearer <key>.",
+            headers={"WWW-Authenticate": "Bearer"},
         ),
         HttpError: _refused,
         Http404: lambda _, exc: for_status(404),

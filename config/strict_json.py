@@ -77,19 +77,25 @@ def _objections(document: Any) -> Iterator[tuple[str, str]]:
         if depth > settings.JSON_MAX_DEPTH:
             yield pointer, f"is nested more than {settings.JSON_MAX_DEPTH} deep"
             return
-        match value:
-            case _Refused():
-                yield pointer, value.message
-            case str() if objection := _text_objection(value):
-                yield pointer, objection
-            case list():
-                places += [(f"{pointer}/{at}", depth + 1, item) for at, item in enumerate(value)]
-            case dict():
-                for name, item in value.items():
-                    if objection := _text_objection(name):
-                        yield pointer, f"has a name that {objection}"
-                    else:
-                        places.append((f"{pointer}/{_escaped(name)}", depth + 1, item))
+        if objection := _objection(value):
+            yield pointer, objection
+        elif isinstance(value, list):
+            places += [(f"{pointer}/{at}", depth + 1, item) for at, item in enumerate(value)]
+        elif isinstance(value, dict):
+            places += [(f"{pointer}/{_escaped(name)}", depth + 1, item) for name, item in value.items()]
+
+
+def _objection(value: Any) -> str | None:
+    match value:
+        case _Refused():
+            return value.message
+        case str():
+            return _text_objection(value)
+        case dict():
+            names = (_text_objection(name) for name in value)
+            return next((f"has a name that {objection}" for objection in names if objection), None)
+        case _:
+            return None
 
 
 def _text_objection(text: str) -> str | None:

@@ -67,8 +67,7 @@ class Bell:
         return self._with_producer(count) or 0
 
     def answers(self) -> bool:
-        """Ask the broker now, whatever it did a moment ago."""
-        self._resting_until = 0.0
+        """True when the broker takes a connection and has not refused a bell a moment ago."""
         return self._with_producer(lambda producer: producer.channel is not None) is not None
 
     def _publish(self, producer: Producer, rings: list[Ring]) -> int:
@@ -95,16 +94,17 @@ class Bell:
         try:
             self._connection = self._connection or self._connect()
             return use(self._connection.Producer(auto_declare=False))
-        except Exception as exc:  # noqa: BLE001 - each transport has its own; none of them may reach a caller
+        except Exception as exc:
             self._rest(exc)
             return None
         finally:
             self._lock.release()
 
     def _connect(self) -> Connection:
-        return self._app.connection_for_write(
+        connection: Connection = self._app.connection_for_write(
             connect_timeout=settings.BELL_TIMEOUT_S, transport_options=settings.BELL_TRANSPORT_OPTIONS
         )
+        return connection
 
     def _rest(self, exc: Exception) -> None:
         log.warning("The broker did not take a bell; the clock rings again. It said: %s", exc or type(exc).__name__)

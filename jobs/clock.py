@@ -68,7 +68,7 @@ class Clock:
     def rescue_from_lost_children(self) -> int:
         """Give back the jobs of our own pool processes that have died."""
         mine = Job.objects.running_at(self.worker)
-        gone = {pid for pid in set(mine.values_list("pid", flat=True)) if _has_exited(pid)}
+        gone = {pid for pid in set(mine.values_list("pid", flat=True)) if pid and _has_exited(pid)}
         return self._give_back(mine.filter(pid__in=gone), "its worker process died") if gone else 0
 
     def rescue(self) -> int:
@@ -103,7 +103,11 @@ class Clock:
         """The worker has stopped: what it did not finish waits again at once, and it counts as no loss."""
         with transaction.atomic():
             mine = Job.objects.running_at(self.worker)
-            Job.objects.release(mine.take_for_rescue(settings.JOBS_BATCH), error={"type": "Stopped", "message": "its worker stopped"}, counts=False)
+            Job.objects.release(
+                mine.take_for_rescue(settings.JOBS_BATCH),
+                error={"type": "Stopped", "message": "its worker stopped"},
+                counts=False,
+            )
             Worker.objects.filter(pk=self.worker).delete()
 
     def _give_back(self, lost: JobQuerySet, reason: str) -> int:

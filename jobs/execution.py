@@ -187,7 +187,9 @@ def _publish_follow_ups(task: Task, result: Any) -> None:
 def _storable(result: Any) -> Any:
     size = len(celery_json.dumps(result).encode())
     if size > settings.JOBS_RESULT_MAX_BYTES:
-        raise ValueError(f"The result is {size} bytes; {settings.JOBS_RESULT_MAX_BYTES} are allowed. Store it, return its id.")
+        raise ValueError(
+            f"The result is {size} bytes; {settings.JOBS_RESULT_MAX_BYTES} are allowed. Store it, return its id."
+        )
     return result
 
 
@@ -199,7 +201,6 @@ def _give_verdict(current: Attempt, exc: Exception) -> bool:
 
     True when Celery should hear of the exception: it is the verdict. False when there was none to give.
     """
-    claim, task = current.claim, current.task
     if isinstance(exc, LeaseLost):
         log.warning("Lease lost: the job was rescued while it ran here")
         return False
@@ -207,7 +208,11 @@ def _give_verdict(current: Attempt, exc: Exception) -> bool:
         log.exception("The task failed after its job was settled; the job stays done")
         return False
     if not connection.is_usable():
-        return _ask_the_row(claim, exc)
+        return _ask_the_row(current.claim, exc)
+    return _verdict(current.task.app, current.claim, exc)
+
+
+def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
     match exc:
         case Retry():
             return _retry(claim, exc)
@@ -215,10 +220,10 @@ def _give_verdict(current: Attempt, exc: Exception) -> bool:
             return Job.objects.drop(claim, reason=str(exc) or "the task asked to be ignored")
         case OperationalError() if claim.attempts <= settings.JOBS_MAX_TROUBLES:
             return _wait_out(claim, exc)
-        case Reject():
-            return _bury(task.app, claim, exc.reason if isinstance(exc.reason, Exception) else exc)
+        case Reject() if isinstance(exc.reason, Exception):
+            return _bury(app, claim, exc.reason)
         case _:
-            return _bury(task.app, claim, exc)
+            return _bury(app, claim, exc)
 
 
 def _retry(claim: Claim, exc: Retry) -> bool:

@@ -25,6 +25,8 @@ class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
 
 
 class KeepingFixup(DjangoFixup):  # type: ignore[misc]
+    _worker_fixup: DjangoWorkerFixup | None
+
     @property
     def worker_fixup(self) -> DjangoWorkerFixup:
         if self._worker_fixup is None:

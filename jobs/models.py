@@ -27,7 +27,7 @@ from kombu.utils import json as celery_json
 from jobs.backoff import ring_delay_s
 
 
-class CeleryEncoder(celery_json.JSONEncoder):  # type: ignore[misc]
+class CeleryEncoder(celery_json.JSONEncoder):
     """Celery's JSON: what a broker message could carry, a row can carry."""
 
 
@@ -84,7 +84,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         Commits by itself, before any transaction, so that an attempt that kills its worker is counted. The commit
         is asynchronous: a claim that a Postgres crash forgets only lets the job run again, under another token.
         """
-        values = {"ids": list(ids), "token": token, "worker": worker, "pid": pid, "lease": lease}
+        values: dict[str, Any] = {"ids": list(ids), "token": token, "worker": worker, "pid": pid, "lease": lease}
         with connection.cursor() as cursor:
             cursor.execute(CLAIM, values)
             rows = cursor.fetchall()

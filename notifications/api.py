@@ -27,7 +27,9 @@ def _postable(url: str) -> str:
 def _known_kinds(kinds: list[str]) -> list[str]:
     for kind in kinds:
         if kind != "*" and kind not in KINDS:
-            raise PydanticCustomError("events", "{kind} is not an event; use * or one of {kinds}", {"kind": kind, "kinds": ", ".join(KINDS)})
+            raise PydanticCustomError(
+                "events", "{kind} is not an event; use * or one of {kinds}", {"kind": kind, "kinds": ", ".join(KINDS)}
+            )
     return kinds
 
 
@@ -48,7 +50,7 @@ class EndpointChange(BaseModel):
 
 
 @router.post("", summary="Register an endpoint", response={201: dict[str, Any]})
-def create_endpoint(request: HttpRequest, draft: EndpointDraft = Body(...)) -> Status[dict[str, Any]]:
+def create_endpoint(request: HttpRequest, draft: Body[EndpointDraft]) -> Status[dict[str, Any]]:
     """The secret is shown here and never again."""
     owner = _owner(request, "webhooks:write")
     if Endpoint.objects.filter(owner=owner).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
@@ -70,7 +72,7 @@ def read_endpoint(request: HttpRequest, endpoint_id: UUID) -> dict[str, Any]:
 
 
 @router.patch("/{uuid:endpoint_id}", summary="Change an endpoint", response=dict[str, Any])
-def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: EndpointChange = Body(...)) -> dict[str, Any]:
+def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: Body[EndpointChange]) -> dict[str, Any]:
     endpoint = _own(_owner(request, "webhooks:write"), endpoint_id)
     endpoint.url = change.url or endpoint.url
     endpoint.events = change.events or endpoint.events

@@ -113,7 +113,9 @@ class Delivery(models.Model):
         constraints = [
             models.UniqueConstraint(name="delivery_once", fields=["event", "channel", "target"]),
             models.CheckConstraint(
-                name="delivered_has_time", condition=Q(state="delivered", delivered_at__isnull=False) | ~Q(state="delivered") & Q(delivered_at__isnull=True)
+                name="delivered_has_time",
+                condition=Q(state="delivered", delivered_at__isnull=False)
+                | ~Q(state="delivered") & Q(delivered_at__isnull=True),
             ),
         ]
 

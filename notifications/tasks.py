@@ -21,7 +21,9 @@ def announce(event_id: str) -> None:
     """Write one delivery per target, and its job."""
     event = Event.objects.get(pk=event_id)
     recipients = [{"target": address} for address in mail.recipients(event)]
-    endpoints = [{"target": str(endpoint.pk), "endpoint": endpoint} for endpoint in Endpoint.objects.listening_to(event)]
+    endpoints = [
+        {"target": str(endpoint.pk), "endpoint": endpoint} for endpoint in Endpoint.objects.listening_to(event)
+    ]
     for delivery in Delivery.objects.prepare(event, Delivery.Channel.MAIL, recipients):
         _start(send_mail, delivery)
     for delivery in Delivery.objects.prepare(event, Delivery.Channel.WEBHOOK, endpoints):

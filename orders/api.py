@@ -30,7 +30,7 @@ class AuthenticatedRequest(HttpRequest):
 
 
 @router.post("", summary="Place an order")
-def place_order(request: AuthenticatedRequest, draft: OrderDraft = Body(...)) -> HttpResponse:
+def place_order(request: AuthenticatedRequest, draft: Body[OrderDraft]) -> HttpResponse:
     request.auth.require("orders:write")
     client, key = request.auth.client, _idempotency_key(request)
     with transaction.atomic():
@@ -89,7 +89,7 @@ def read_stock(request: AuthenticatedRequest, sku: Path[Sku]) -> HttpResponse:
 
 
 @stock_router.put("/{sku}", summary="Count one sku; creates it")
-def count_stock(request: AuthenticatedRequest, sku: Path[Sku], count: StockCount = Body(...)) -> HttpResponse:
+def count_stock(request: AuthenticatedRequest, sku: Path[Sku], count: Body[StockCount]) -> HttpResponse:
     request.auth.require("stock:write")
     try:
         row = Stock.objects.set_on_hand(sku, count.on_hand, name=count.name)
@@ -122,7 +122,9 @@ def _stock(row: Stock) -> dict[str, Any]:
 def _idempotency_key(request: HttpRequest) -> str:
     key = request.headers.get("Idempotency-Key", "")
     if not key:
-        raise Problem(400, "idempotency-key-required", "Send an Idempotency-Key header, a fresh UUID for each new order.")
+        raise Problem(
+            400, "idempotency-key-required", "Send an Idempotency-Key header, a fresh UUID for each new order."
+        )
     if len(key) > IDEMPOTENCY_KEY_MAX_CHARS or not key.isprintable():
         raise Problem(400, "idempotency-key-invalid", "The Idempotency-Key must be up to 255 printable characters.")
     return key

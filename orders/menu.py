@@ -78,9 +78,7 @@ class OrderForm(forms.Form):
         initial=uuid4,
         label=gettext_lazy("Form"),
         widget=forms.HiddenInput(attrs={"autocomplete": "off"}),
-        error_messages=dict.fromkeys(
-            ("required", "invalid"), gettext_lazy("Open the menu again to get a new one.")
-        ),
+        error_messages=dict.fromkeys(("required", "invalid"), gettext_lazy("Open the menu again to get a new one.")),
     )
     email = forms.EmailField(
         initial="hana@example.com",
@@ -133,9 +131,7 @@ class OrderForm(forms.Form):
         for dish, quantity in self.chosen:
             left = max(self.left[dish.sku], 0)
             if quantity > left:
-                self.add_error(
-                    dish.sku, _("Only %(left)d left.") % {"left": left} if left else _("Sold out.")
-                )
+                self.add_error(dish.sku, _("Only %(left)d left.") % {"left": left} if left else _("Sold out."))
         return bool(self.errors)
 
     def draft(self) -> OrderDraft:

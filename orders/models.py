@@ -63,7 +63,11 @@ class OrderQuerySet(models.QuerySet["Order"]):
         client has used this external_id before.
         """
         stock = {row.sku: row for row in Stock.objects.filter(sku__in={line.sku for line in draft.lines})}
-        unknown = [(f"/lines/{at}/sku", f"no such sku: {line.sku}") for at, line in enumerate(draft.lines) if line.sku not in stock]
+        unknown = [
+            (f"/lines/{at}/sku", f"no such sku: {line.sku}")
+            for at, line in enumerate(draft.lines)
+            if line.sku not in stock
+        ]
         if unknown:
             raise invalid(*unknown)
         order = self._insert(Order.drafted(client, draft))
@@ -168,7 +172,14 @@ class Order(models.Model):
                 condition=Q(charge_state__in=["none", "pending", "action_required", "authorized", "failed"]),
             ),
             models.CheckConstraint(
-                name="order_money", condition=Q(total__gte=0, captured__gte=0, captured__lte=F("total"), refunded__gte=0, refunded__lte=F("captured"))
+                name="order_money",
+                condition=Q(
+                    total__gte=0,
+                    captured__gte=0,
+                    captured__lte=F("total"),
+                    refunded__gte=0,
+                    refunded__lte=F("captured"),
+                ),
             ),
             models.CheckConstraint(
                 name="order_confirmed_is_paid",
@@ -297,7 +308,9 @@ class OrderLine(models.Model):
         ordering = ["position"]
         constraints = [
             models.UniqueConstraint(name="line_position_once", fields=["order", "position"]),
-            models.CheckConstraint(name="line_amounts", condition=Q(quantity__gt=0, unit_price__gte=0, discount__gte=0, tax__gte=0)),
+            models.CheckConstraint(
+                name="line_amounts", condition=Q(quantity__gt=0, unit_price__gte=0, discount__gte=0, tax__gte=0)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -79,7 +79,9 @@ class OrderDraft(Shape):
         due = sum(line.amount for line in self.lines) + self.shipping.amount + self.shipping.tax
         if self.total != due:
             raise PydanticCustomError(
-                "total", "/total is {total}, but the lines and the shipping add up to {due}", {"total": self.total, "due": due}
+                "total",
+                "/total is {total}, but the lines and the shipping add up to {due}",
+                {"total": self.total, "due": due},
             )
         return self
 

@@ -115,7 +115,9 @@ class StockMovement(models.Model):
             models.UniqueConstraint(
                 name="stock_movement_once", fields=["order", "stock", "kind"], condition=Q(order__isnull=False)
             ),
-            models.CheckConstraint(name="stock_movement_kind", condition=Q(kind__in=["counted", "reserved", "released"])),
+            models.CheckConstraint(
+                name="stock_movement_kind", condition=Q(kind__in=["counted", "reserved", "released"])
+            ),
         ]
 
     def __str__(self) -> str:

@@ -164,9 +164,7 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         "order": order,
         "headline": headline,
         "explanation": explanation,
-        "belt": _belt(
-            order, {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)}
-        ),
+        "belt": _belt(order, {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)}),
         "email": _masked(order.email),
         "poll_s": poll_s,
         "reload_s": poll_s and max(poll_s, RELOAD_MIN_S),

@@ -99,9 +99,7 @@ def test_without_the_development_lock_nothing_starts(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("command", ["collectstatic", "help"])
-def test_a_build_command_starts_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_a_build_command_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setattr(sys, "argv", ["./manage.py", command])
     assert adopted(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []

@@ -42,9 +42,7 @@ def test_a_finished_venv_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monke
     assert done == ["emptied", "installed"]
 
 
-def test_a_changed_lock_is_installed_into_the_same_venv(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_lock_is_installed_into_the_same_venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install, done = installer(tmp_path, monkeypatch)
     install.main([])
     install.LOCK_FILE.write_text("uv==2\n")

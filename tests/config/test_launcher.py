@@ -68,9 +68,7 @@ class Stack:
         found = {}
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                if path.joinpath("cwd").resolve() == self.folder and (
-                    line := path.joinpath("cmdline").read_text()
-                ):
+                if path.joinpath("cwd").resolve() == self.folder and (line := path.joinpath("cmdline").read_text()):
                     found[int(path.name)] = line
             except OSError:
                 continue
@@ -119,9 +117,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack) -> None:
     lines = ready(stack.start())
-    site = next(line for line in lines if line.startswith("Kaiten is ready")).removeprefix(
-        "Kaiten is ready: "
-    )
+    site = next(line for line in lines if line.startswith("Kaiten is ready")).removeprefix("Kaiten is ready: ")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", site)
     assert f"Log in at {site}/admin/ as admin with the password p w" in lines
     words = shlex.split(next(line for line in lines if line.startswith("curl ")))
@@ -129,9 +125,7 @@ def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack)
     assert "Authorization: Bearer kaiten_1" in words
     assert any(re.fullmatch(r"Idempotency-Key: [0-9a-f-]{36}", word) for word in words)
     order = json.loads(words[words.index("-d") + 1])
-    assert order["total"] == sum(
-        line["quantity"] * line["unit_price"] + line["tax"] for line in order["lines"]
-    )
+    assert order["total"] == sum(line["quantity"] * line["unit_price"] + line["tax"] for line in order["lines"])
 
 
 def test_the_release_line_ends_before_web_begins(stack: Stack) -> None:
@@ -154,9 +148,7 @@ def test_a_signal_stops_every_process_of_every_group(stack: Stack, number: signa
 
 
 def test_a_second_ctrl_c_kills_at_once(stack: Stack) -> None:
-    stubborn = (
-        f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"
-    )
+    stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"
     stack.write(worker=stubborn)
     launcher = stack.start()
     assert "worker  | deaf" in ready(launcher)

@@ -52,9 +52,7 @@ def stack_environment() -> dict[str, str]:
     if broker.scheme.startswith("redis"):
         broker = broker._replace(path=f"/{BROKER_DATABASE}")
     with psycopg.connect(database.geturl(), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(DATABASE))
-        )
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(DATABASE)))
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
     return {
         **os.environ,
@@ -94,9 +92,7 @@ def run(environment: dict[str, str], command: str) -> None:
 @contextmanager
 def running(environment: dict[str, str], command: str, log: Path) -> Iterator[None]:
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            shlex.split(command), env=environment, cwd=CHECKOUT, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(shlex.split(command), env=environment, cwd=CHECKOUT, stdout=output, stderr=output)
     try:
         yield
     finally:

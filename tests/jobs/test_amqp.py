@@ -22,7 +22,12 @@ def bells(broker: Redis) -> list[str]:
 def test_delay_writes_a_row_and_rings_with_nothing_but_its_id(broker: Redis) -> None:
     result = tasks.add.delay(2, y=3)
     job = Job.objects.get()
-    assert (str(job.pk), job.task, job.args, job.state) == (result.id, "tests.jobs.tasks.add", [[2], {"y": 3}], "waiting")
+    assert (str(job.pk), job.task, job.args, job.state) == (
+        result.id,
+        "tests.jobs.tasks.add",
+        [[2], {"y": 3}],
+        "waiting",
+    )
     [message] = [json.loads(raw) for raw in broker.lrange("kaiten", 0, -1)]
     assert message["headers"]["id"] == result.id
     assert message["headers"]["argsrepr"] == ""

@@ -70,7 +70,12 @@ def test_every_try_has_the_same_id_and_the_same_bytes(recorded: Recorded, sink: 
     delivery = Delivery.objects.get(channel="webhook")
     assert (delivery.state, delivery.tries) == ("delivered", 4)
     answers = list(Attempt.objects.filter(delivery=delivery).order_by("pk").values_list("ok", "answer"))
-    assert answers == [(False, "answered 500"), (False, "answered 302"), (False, "answered 429"), (True, "answered 200")]
+    assert answers == [
+        (False, "answered 500"),
+        (False, "answered 302"),
+        (False, "answered 429"),
+        (True, "answered 200"),
+    ]
 
 
 def test_tries_are_spaced_out_and_end(recorded: Recorded, sink: WebhookSink, settings: Any) -> None:
@@ -154,7 +159,9 @@ def test_a_refused_mail_is_tried_again_under_the_same_message_id(recorded: Recor
     ("kind", "mails"),
     [("order.received", 1), ("order.reserved", 0), ("order.confirmed", 1), ("order.cancelled", 1), ("order.held", 0)],
 )
-def test_a_customer_is_mailed_about_what_concerns_them(recorded: Recorded, postbox: Postbox, kind: str, mails: int) -> None:
+def test_a_customer_is_mailed_about_what_concerns_them(
+    recorded: Recorded, postbox: Postbox, kind: str, mails: int
+) -> None:
     recorded(kind)
     work_off()
     assert len(postbox.mails) == mails

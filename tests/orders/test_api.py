@@ -29,7 +29,9 @@ def assert_problem(response: Any, status: int, pointer: str | None = None) -> di
     assert problem["request_id"] == response["X-Request-ID"]
     if pointer is not None:
         assert pointer in [error["pointer"] for error in problem["errors"]], problem
-    assert (Order.objects.count(), Event.objects.count(), Job.objects.count(), IdempotencyKey.objects.count()) == (0,) * 4
+    assert (Order.objects.count(), Event.objects.count(), Job.objects.count(), IdempotencyKey.objects.count()) == (
+        0,
+    ) * 4
     return problem  # type: ignore[no-any-return]
 
 
@@ -46,7 +48,10 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(api: Api,
         "sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "discount": 0, "tax": 60,
     }  # fmt: skip
     assert [event.kind for event in Event.objects.all()] == ["order.received"]
-    assert sorted(Job.objects.values_list("task", flat=True)) == ["notifications.tasks.announce", "orders.tasks.reserve"]
+    assert sorted(Job.objects.values_list("task", flat=True)) == [
+        "notifications.tasks.announce",
+        "orders.tasks.reserve",
+    ]
 
 
 def test_an_order_becomes_confirmed_and_its_timeline_tells_how(api: Api, stock: Any, order_body: Body) -> None:
@@ -55,7 +60,12 @@ def test_an_order_becomes_confirmed_and_its_timeline_tells_how(api: Api, stock: 
     work_off()
     response = api.get(placed["links"]["self"])
     order = response.json()
-    assert (order["state"], order["payment_state"], order["captured"], order["version"]) == ("confirmed", "paid", 660, 3)
+    assert (order["state"], order["payment_state"], order["captured"], order["version"]) == (
+        "confirmed",
+        "paid",
+        660,
+        3,
+    )
     timeline = api.get(placed["links"]["events"]).json()["data"]
     assert [(entry["seq"], entry["type"]) for entry in timeline] == [
         (1, "order.received"), (2, "order.reserved"), (3, "order.confirmed"),

@@ -1,8 +1,8 @@
 """Orders, stock and money on a real Postgres, also with eight hands at once."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -43,7 +43,9 @@ def placed(shop: Client, order_body: Callable[..., dict[str, Any]]) -> Place:
 
 def books_balance() -> bool:
     """Invariant I9: counters are the sums of their movements."""
-    for row in Stock.objects.annotate(on_hand_sum=Sum("movements__on_hand_delta"), reserved_sum=Sum("movements__reserved_delta")):
+    for row in Stock.objects.annotate(
+        on_hand_sum=Sum("movements__on_hand_delta"), reserved_sum=Sum("movements__reserved_delta")
+    ):
         if (row.on_hand, row.reserved) != (row.on_hand_sum, row.reserved_sum):
             return False
     return True
@@ -160,7 +162,12 @@ def test_a_charge_that_nobody_answers_for_puts_the_order_on_the_desk(
     order = placed("tok_flaky")
     work_off(ahead=HOUR)
     order.refresh_from_db()
-    assert (order.state, order.held, order.reason, order.payment_state) == ("reserved", True, "payment_unknown", "pending")
+    assert (order.state, order.held, order.reason, order.payment_state) == (
+        "reserved",
+        True,
+        "payment_unknown",
+        "pending",
+    )
     assert Job.objects.get(task="orders.tasks.charge").state == "dead"
 
 

@@ -165,9 +165,7 @@ def test_another_choice_in_a_form_that_has_ordered_is_asked_about_and_then_order
         ({"form_id": ...}, "Form : Open the menu again to get a new one."),
     ],
 )
-def test_bad_input_is_refused_at_its_field(
-    visitor: HttpClient, typed: dict[str, Any], complaint: str
-) -> None:
+def test_bad_input_is_refused_at_its_field(visitor: HttpClient, typed: dict[str, Any], complaint: str) -> None:
     answer = visitor.post("/", filled_in(**typed))
     assert answer.status_code == 422
     assert complaint in text(answer)
@@ -180,9 +178,7 @@ def test_a_refused_form_keeps_what_was_typed(visitor: HttpClient) -> None:
     assert 'value="taro@"' in page
 
 
-def test_what_the_api_refuses_is_said_at_the_dish(
-    visitor: HttpClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_api_refuses_is_said_at_the_dish(visitor: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(client: object, draft: OrderDraft) -> Order:
         raise Problem(422, "invalid", "", errors=[("/lines/1/sku", "is off the menu")])
 
@@ -237,9 +233,7 @@ def test_the_page_is_for_the_holder_of_the_token_only(visitor: HttpClient, place
     answer = status_page(visitor, placed())
     assert "no-store" in answer["Cache-Control"]
     assert answer["X-Robots-Tag"] == "noindex"
-    assert (
-        answer["Referrer-Policy"] == "same-origin"
-    )  # "no-referrer" would turn our own forms' Origin into null
+    assert answer["Referrer-Policy"] == "same-origin"  # "no-referrer" would turn our own forms' Origin into null
     assert "default-src 'self'" in answer["Content-Security-Policy"]
 
 
@@ -308,9 +302,7 @@ def test_each_state_has_its_words_its_plates_and_its_pace(visitor: HttpClient, p
         ("changed my mind", "Cancelled This order was cancelled."),
     ],
 )
-def test_a_cancelled_order_says_why_and_is_over(
-    visitor: HttpClient, placed: Placed, reason: str, words: str
-) -> None:
+def test_a_cancelled_order_says_why_and_is_over(visitor: HttpClient, placed: Placed, reason: str, words: str) -> None:
     order = placed()
     order.move(State.CANCELLED, reason=reason)
     answer = status_page(visitor, order)
@@ -390,9 +382,7 @@ def test_the_status_page_speaks_the_orders_language_unless_another_was_chosen(
     assert "We have your order" in text(status_page(visitor, order))
 
 
-def test_an_order_in_a_language_that_we_lack_is_shown_in_the_visitors(
-    visitor: HttpClient, placed: Placed
-) -> None:
+def test_an_order_in_a_language_that_we_lack_is_shown_in_the_visitors(visitor: HttpClient, placed: Placed) -> None:
     order = placed()
     Order.objects.filter(pk=order.pk).update(locale="fr")
     assert "We have your order" in text(status_page(visitor, order))
@@ -412,9 +402,7 @@ def test_no_page_has_an_inline_style_or_script(visitor: HttpClient, placed: Plac
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|hx-on", page), path
 
 
-def test_the_error_page_needs_nothing_that_may_be_broken(
-    visitor: HttpClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_error_page_needs_nothing_that_may_be_broken(visitor: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError
 
@@ -426,9 +414,7 @@ def test_the_error_page_needs_nothing_that_may_be_broken(
 
 
 def test_every_text_on_a_page_has_its_japanese() -> None:
-    catalogue = {
-        entry.msgid for entry in polib.pofile(str(settings.LOCALE_PATHS[0] / "ja/LC_MESSAGES/django.po"))
-    }
+    catalogue = {entry.msgid for entry in polib.pofile(str(settings.LOCALE_PATHS[0] / "ja/LC_MESSAGES/django.po"))}
     said = set()
     for path in settings.BASE_DIR.glob("[a-z]*/templates/**/*.html"):
         said |= set(re.findall(r"{% translate (?:\"([^\"]+)\"|'([^']+)') ", path.read_text()))

@@ -17,7 +17,7 @@ def stack(transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path
     environment = {
         "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}{NO_TIMEOUT}".format(
             NO_TIMEOUT="?options=-c%20idle_in_transaction_session_timeout%3D0",  # or it would unmask every ghost
-            **{name: quote(str(database[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")}
+            **{name: quote(str(database[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")},
         ),
         "REDIS_URL": broker_url,
         "DEBUG": "1",

@@ -86,9 +86,7 @@ class Web:
         except OSError:
             return False
 
-    def ask(
-        self, method: str, path: str, body: Any = None, **headers: str
-    ) -> tuple[int, HTTPResponse, Any]:
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, HTTPResponse, Any]:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_LIMIT_S)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -22,9 +22,7 @@ def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[
 
     def post(web: Web, number: int) -> int:
         body = order_body(external_id=f"o-{number}")
-        status, _, _ = web.ask(
-            "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{number}"
-        )
+        status, _, _ = web.ask("POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{number}")
         return status
 
     return post
@@ -68,7 +66,7 @@ def test_orders_are_taken_without_a_broker_and_worked_off_with_it(
 def test_a_worker_waits_for_a_broker_that_is_away_and_beats_meanwhile(stack: Stack, nobody: str) -> None:
     """Its jobs must not be taken for lost only because the broker is."""
     worker = stack.start("worker", REDIS_URL=nobody)
-    until(lambda: Worker.objects.exists(), "the worker beats", within_s=30)
+    until(Worker.objects.exists, "the worker beats", within_s=30)
     first = Worker.objects.get().seen_at
     until(lambda: Worker.objects.get().seen_at > first, "the worker goes on beating", within_s=10)
     assert worker.process.poll() is None

@@ -23,17 +23,11 @@ class Machine:
     """A copy of this checkout without anything that git ignores, and the `bin/dev` that runs in it."""
 
     def __init__(self, folder: Path) -> None:
-        ignored = shutil.ignore_patterns(
-            ".git", ".venv", ".local", ".env", "*_cache", "__pycache__", "staticfiles"
-        )
+        ignored = shutil.ignore_patterns(".git", ".venv", ".local", ".env", "*_cache", "__pycache__", "staticfiles")
         self.checkout = folder / "a stranger's machine"
         shutil.copytree(REPOSITORY, self.checkout, ignore=ignored)
-        package_settings = {
-            name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))
-        }
-        self.environment = {
-            name: os.environ[name] for name in INHERITED if name in os.environ
-        } | package_settings
+        package_settings = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))}
+        self.environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | package_settings
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.environment["PORT"] = str(listener.getsockname()[1])
         self.launcher: subprocess.Popen[str] | None = None

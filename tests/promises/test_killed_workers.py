@@ -45,7 +45,7 @@ def tally() -> Iterator[Callable[[], Counter[int]]]:
 
 
 def place_orders(shop: Client, body: Callable[..., dict[str, Any]]) -> None:
-    dice = random.Random(SEED)  # noqa: S311
+    dice = random.Random(SEED)
     for at in range(ORDERS):
         draft = OrderDraft.model_validate(body(external_id=f"o-{at}", payment={"token": dice.choice(TOKENS)}))
         with transaction.atomic():
@@ -80,7 +80,12 @@ def all_finished() -> bool:
 
 @pytest.mark.timeout(240)
 def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
-    stack: Stack, broker: Redis, shop: Client, stock: Any, order_body: Callable[..., Any], tally: Callable[[], Counter[int]]
+    stack: Stack,
+    broker: Redis,
+    shop: Client,
+    stock: Any,
+    order_body: Callable[..., Any],
+    tally: Callable[[], Counter[int]],
 ) -> None:
     """200 orders and 200 unguarded effects; one worker tree is killed, one is frozen and wakes up as a ghost.
 
@@ -126,7 +131,9 @@ def assert_every_order_ended_once() -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_killed_child_is_noticed_by_its_parent_and_its_job_runs_again(stack: Stack, tally: Callable[[], Counter[int]]) -> None:
+def test_a_killed_child_is_noticed_by_its_parent_and_its_job_runs_again(
+    stack: Stack, tally: Callable[[], Counter[int]]
+) -> None:
     """Invariant I6: no lease has to run out for it."""
     for number in range(20):
         tasks.tally.delay(number)

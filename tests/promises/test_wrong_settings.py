@@ -9,7 +9,12 @@ import pytest
 
 from tests.promises.processes import CHECKOUT, free_port, procfile
 
-GOOD = {"DYNO": "test.1", "SECRET_KEY": "x" * 50, "DATABASE_URL": "postgres://u:p@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
+GOOD = {
+    "DYNO": "test.1",
+    "SECRET_KEY": "x" * 50,
+    "DATABASE_URL": "postgres://u:p@127.0.0.1:1/x",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
 MANAGE = [sys.executable, "manage.py", "release"]
 
 
@@ -17,7 +22,9 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
     wanted = {**GOOD, "PORT": str(free_port()), **changes}
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environment = inherited | {name: value for name, value in wanted.items() if value}
-    ended = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
+    )
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -56,7 +63,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password() -> None
 
 
 def test_a_build_collects_static_files_with_an_empty_environment(tmp_path: Path) -> None:
-    settings = "from config.settings import *; STATIC_ROOT = %r" % str(tmp_path / "static")
+    settings = f"from config.settings import *; STATIC_ROOT = {str(tmp_path / 'static')!r}"
     (tmp_path / "build_settings.py").write_text(settings)
     command = [sys.executable, "manage.py", "collectstatic", "--noinput"]
     status, said = start(

@@ -1,6 +1,5 @@
 """`manage.py release`: what the Procfile's release phase does, once, before the new dynos start."""
 
-import argparse
 from typing import Any
 
 from django.conf import settings
@@ -12,18 +11,15 @@ from config.boot import require_settings
 
 
 class Command(BaseCommand):
-    help = "Migrate, and set the time limits of the database role."
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--check-only", action="store_true", help="check the settings, touch nothing")
+    help = "Check the settings, migrate, and set the time limits of the database role."
+    requires_system_checks = []  # they ask Postgres, and a missing setting should be said first
 
     def handle(self, *args: Any, **options: Any) -> None:
         require_settings()
-        if options["check_only"]:
-            return
+        self.check(databases=["default"])
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")  # a migration may take long
-            cursor.execute("SET transaction_timeout = 0" if connection.pg_version >= 170000 else "SELECT 1")
+            cursor.execute("SET transaction_timeout = 0" if _knows_transaction_timeout() else "SELECT 1")
             cursor.execute("SET lock_timeout = '5s'")  # but it must not stand in everybody's way
         call_command("migrate", interactive=False, verbosity=options["verbosity"])
         self._limit_the_role()
@@ -32,7 +28,14 @@ class Command(BaseCommand):
         """On the role, since that holds behind PgBouncer too, where a session's own SET does not."""
         with connection.cursor() as cursor:
             for name, value in settings.POSTGRES_LIMITS.items():
-                if name == "transaction_timeout" and connection.pg_version < 170000:
+                if name == "transaction_timeout" and not _knows_transaction_timeout():
                     continue
                 cursor.execute(f"ALTER ROLE CURRENT_USER SET {name} = %s", [value])
         self.stdout.write("Limits of the database role are set.")
+
+
+def _knows_transaction_timeout() -> bool:
+    """Postgres 17 and later."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version_num")
+        return int(cursor.fetchone()[0]) >= 170000

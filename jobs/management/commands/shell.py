@@ -1,7 +1,5 @@
 """`manage.py shell` with every model and every task imported."""
 
-
-
 from celery import current_app
 from django.core.management.commands import shell
 
@@ -15,5 +13,4 @@ class Command(shell.Command):
             for name, task in sorted(current_app.tasks.items())
             if not name.startswith("celery.")
         ]
-        return [*super().get_auto_imports(), *tasks]
-
+        return [*(super().get_auto_imports() or []), *tasks]

@@ -16,7 +16,9 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         create = actions.add_parser("create", help="make a key")
         create.add_argument("name", help="the client's name")
-        create.add_argument("--scope", action="append", choices=SCOPES, default=[], help="may be repeated; none means all")
+        create.add_argument(
+            "--scope", action="append", choices=SCOPES, default=[], help="may be repeated; none means all"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         with transaction.atomic():

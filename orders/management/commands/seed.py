@@ -11,10 +11,9 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from orders.clients import ApiKey, Client
-from orders.menu import MENU
+from orders.menu import CLIENT, MENU
 from orders.stock import Stock
 
-DEMO_CLIENT = "demo"
 STAFF = "admin"
 
 
@@ -29,7 +28,7 @@ class Command(BaseCommand):
             for dish in MENU:
                 if not Stock.objects.filter(sku=dish.sku).exists():
                     Stock.objects.set_on_hand(dish.sku, dish.on_hand, name=dish.ja)
-            client, _ = Client.objects.get_or_create(name=DEMO_CLIENT)
+            client, _ = Client.objects.get_or_create(name=CLIENT)
             if options["secrets"]:
                 self._keep_secrets(options["secrets"], client)
 

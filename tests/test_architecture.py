@@ -1,0 +1,77 @@
+"""The arrows between the rooms and the house's banned names, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+ROOMS = ["config", "orders", "notifications", "jobs"]  # each may import those to its right
+EVERYTHING = frozenset({"config", "orders", "notifications", "jobs", "tests"})
+NAMELESS = {"utils", "helpers", "common", "misc", "services", "managers", "core", "base"}
+
+
+def sources(*rooms: str) -> list[Path]:
+    return [
+        path for room in rooms for path in sorted((CHECKOUT / room).rglob("*.py")) if "migrations" not in path.parts
+    ]
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def places(text: str, *rooms: str) -> set[str]:
+    return {str(path.relative_to(CHECKOUT)) for path in sources(*rooms) if text in path.read_text()}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_along_the_arrows(room: str) -> None:
+    allowed = set(ROOMS[ROOMS.index(room) :])
+    found = {
+        (str(path.relative_to(CHECKOUT)), name)
+        for path in sources(room)
+        for name in imports(path)
+        if (name.split(".")[0] in EVERYTHING - allowed)
+    }
+    assert found == set()
+
+
+def test_no_signals_and_no_nameless_modules() -> None:
+    assert [path.name for path in sources(*ROOMS) if path.stem in NAMELESS] == []
+    banned = ("django.db.models.signals", "django.dispatch", "django.core.signals")
+    assert [name for path in sources(*ROOMS) for name in imports(path) if name.startswith(banned)] == []
+
+
+def test_one_place_for_each_power() -> None:
+    """Who publishes, who catches everything, who reads the environment, who starts transactions' locks."""
+    assert places(".publish(", *ROOMS) == {"jobs/bell.py"}
+    assert places("except Exception", *ROOMS) == {"jobs/bell.py", "jobs/execution.py"}
+    assert places("environ.Env(", *ROOMS) == {"config/settings.py"}
+
+
+def test_every_lock_is_in_a_queryset_method() -> None:
+    outside = []
+    for path in sources(*ROOMS):
+        if path.parts[-2:] == ("payments", "sandbox.py"):
+            continue  # the provider's side of the world
+        for node in ast.parse(path.read_text()).body:
+            if "select_for_update" in ast.dump(node) and not (
+                isinstance(node, ast.ClassDef) and node.name.endswith("QuerySet")
+            ):
+                outside.append(f"{path.relative_to(CHECKOUT)}:{node.lineno}")
+    assert outside == []
+
+
+def test_the_architecture_page_names_tests_that_exist() -> None:
+    """A document that is no longer true is a bug."""
+    page = (CHECKOUT / "ARCHITECTURE.md").read_text()
+    tests = "".join(path.read_text() for path in sources("tests"))
+    names = {word.strip("`|, ").split("::")[1] for word in page.split() if "::test_" in word}
+    assert len(names) >= 8
+    assert {name for name in names if f"def {name}(" not in tests} == set()

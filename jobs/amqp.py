@@ -11,6 +11,7 @@ from uuid import UUID
 from celery.app.amqp import AMQP
 from django.conf import settings
 from django.db import DataError, connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import cached_property
@@ -60,8 +61,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             context={key: value for key, value in context.current().items() if key != "job"},
             root_id=kept["root_id"],
             parent_id=kept["parent_id"],
-            due_at=due_at or timezone.now(),
-            ring_at=due_at or timezone.now() + timedelta(seconds=settings.JOBS_RING_GRACE_S),
+            due_at=due_at or Now(),  # by the clock that the claim reads: ours may run ahead of it
+            ring_at=due_at or Now() + timedelta(seconds=settings.JOBS_RING_GRACE_S),
         )
         with transaction.atomic(savepoint=False):
             try:

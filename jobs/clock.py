@@ -146,6 +146,8 @@ class ClockThread(threading.Thread):
                 if not in_trouble:
                     log.error("The clock cannot work, Postgres is in trouble: %s", exc)
                 in_trouble = True
+            except Exception:
+                log.exception("The clock stumbled; it goes on with the next tick")
             self.ticked.set()
             self._told_to_stop.wait(settings.JOBS_CLOCK_INTERVAL_S)
         connection.close()

@@ -192,10 +192,10 @@ class Job(models.Model):
     state = models.TextField(choices=State, default=State.WAITING)
     due_at = models.DateTimeField()
     ring_at = models.DateTimeField()  # when the clock rings, unless the job is claimed before
-    rings = models.SmallIntegerField(default=0)  # bells rung by the clock since the job became due
-    attempts = models.SmallIntegerField(default=0)  # claims
-    retries = models.SmallIntegerField(default=0)  # attempts that ended in "try again": Celery's request.retries
-    losses = models.SmallIntegerField(default=0)  # attempts that ended without a verdict
+    rings = models.IntegerField(default=0)  # bells rung by the clock since the job became due
+    attempts = models.IntegerField(default=0)  # claims
+    retries = models.IntegerField(default=0)  # attempts that ended in "try again": Celery's request.retries
+    losses = models.IntegerField(default=0)  # attempts that ended without a verdict
 
     token = models.UUIDField(null=True)  # of the newest claim
     worker = models.UUIDField(null=True)

@@ -1,5 +1,5 @@
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -99,3 +99,11 @@ def test_a_job_inherits_on_whose_behalf_it_was_promised() -> None:
     with context.bound(request_id="req-1", client="c-1", job="not-inherited"):
         tasks.add.delay(1, 1)
     assert Job.objects.get().context == {"request_id": "req-1", "client": "c-1"}
+
+
+def test_a_job_is_due_by_the_clock_of_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dyno whose clock runs ahead would ring a job that no claim takes for due yet."""
+    monkeypatch.setattr("django.utils.timezone.now", lambda: datetime.now(UTC) + timedelta(hours=1))
+    tasks.add.delay(1, 1)
+    monkeypatch.undo()
+    assert Job.objects.get().due_at <= timezone.now()

@@ -9,10 +9,11 @@ from pytest_django.fixtures import Settings
 from redis import Redis
 
 from config import celery_app
-from jobs.clock import Clock
+from jobs.clock import Clock, ClockThread
 from jobs.models import Job, Worker
 from jobs.testing import work_off
 from tests.jobs import tasks
+from tests.promises.processes import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LEASE = timedelta(seconds=40)
@@ -142,3 +143,22 @@ def test_old_finished_jobs_are_pruned_and_waiting_ones_never(clock: Clock) -> No
     Job.objects.update(created_at=timezone.now() - timedelta(days=15))
     assert clock.prune() == 1
     assert Job.objects.get().state == "waiting"
+
+
+def test_a_clock_that_stumbles_goes_on(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that died silently would leave a worker that rescues and rings nothing."""
+    ticks: list[int] = []
+
+    def stumble() -> None:
+        ticks.append(1)
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(clock, "tick", stumble)
+    monkeypatch.setattr("django.conf.settings.JOBS_CLOCK_INTERVAL_S", 0.01)
+    thread = ClockThread(clock)
+    thread.start()
+    try:
+        until(lambda: len(ticks) > 2, "it ticks on", within_s=10)
+    finally:
+        thread.stop()
+    assert not thread.is_alive()

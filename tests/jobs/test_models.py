@@ -17,9 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def claim() -> Claim:
     tasks.add.delay(1, 1)
-    [claim] = Job.objects.claim(
-        [Job.objects.get().pk], token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40)
-    )
+    [claim] = Job.objects.claim([Job.objects.get().pk], token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40))
     return claim
 
 

@@ -1,0 +1,59 @@
+from django.contrib import admin
+
+from jobs.admin import LookOnlyAdmin
+from orders.models import ApiKey, Client, Order, OrderLine, PaymentOperation, SandboxCharge, Stock, StockMovement
+
+
+class LineInline(admin.TabularInline):
+    model = OrderLine
+    extra = 0
+    can_delete = False
+
+
+class OperationInline(admin.TabularInline):
+    model = PaymentOperation
+    extra = 0
+    can_delete = False
+
+
+@admin.register(Order)
+class OrderAdmin(LookOnlyAdmin):
+    list_display = ("number", "client", "state", "payment_state", "held", "reason", "total", "currency", "created_at")
+    list_filter = ("state", "payment_state", "held")
+    list_select_related = ("client",)
+    search_fields = ("number", "external_id", "email")
+    ordering = ("-created_at",)
+    exclude = ("public_token", "payment_token")
+    inlines = (LineInline, OperationInline)
+
+
+@admin.register(Stock)
+class StockAdmin(LookOnlyAdmin):
+    list_display = ("sku", "name", "on_hand", "reserved", "available")
+    search_fields = ("sku", "name")
+    ordering = ("sku",)
+
+
+@admin.register(StockMovement)
+class StockMovementAdmin(LookOnlyAdmin):
+    list_display = ("stock", "order", "kind", "on_hand_delta", "reserved_delta", "created_at")
+    list_select_related = ("stock", "order")
+    ordering = ("-id",)
+
+
+@admin.register(SandboxCharge)
+class SandboxChargeAdmin(LookOnlyAdmin):
+    list_display = ("id", "key", "amount", "currency", "status", "reason", "created_at")
+    ordering = ("-created_at",)
+
+
+@admin.register(Client)
+class ClientAdmin(LookOnlyAdmin):
+    list_display = ("name", "id", "created_at")
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(LookOnlyAdmin):
+    list_display = ("prefix", "client", "scopes", "created_at", "revoked_at")
+    list_select_related = ("client",)
+    exclude = ("digest",)

@@ -1,0 +1,47 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client as HttpClient
+from django.urls import reverse
+
+from jobs.testing import work_off
+from orders.management.commands.seed import Command as Seed
+from orders.models import Order
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def staff(django_user_model: Any) -> HttpClient:
+    client = HttpClient()
+    client.force_login(django_user_model.objects.create_superuser("a", password="b"))
+    return client
+
+
+def test_staff_may_look_at_every_row_and_change_none(staff: HttpClient, api: Api, stock: Any, order_body: Any) -> None:
+    stock()
+    api.place(order_body())
+    work_off()
+    ours = [model for model in admin.site._registry if model._meta.app_label in ("orders", "jobs", "notifications")]
+    assert len(ours) >= 10
+    for model in ours:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        assert staff.get(reverse(f"{name}_changelist")).status_code == 200
+        assert staff.get(reverse(f"{name}_add")).status_code == 403
+        for row in model._default_manager.all()[:1]:
+            page = staff.get(reverse(f"{name}_change", args=[row.pk]))
+            assert page.status_code == 200
+            assert b'name="_save"' not in page.content
+    assert Order.objects.get().public_token not in staff.get("/admin/orders/order/").text
+
+
+def test_seeding_twice_changes_nothing_and_keeps_the_secrets(tmp_path: Path) -> None:
+    kept = tmp_path / "local" / "demo.json"
+    Seed().handle(secrets=kept)
+    first = kept.read_text()
+    assert kept.stat().st_mode & 0o077 == 0
+    Seed().handle(secrets=kept)
+    assert kept.read_text() == first

@@ -14,6 +14,7 @@ from redis import Redis
 from config import celery_app
 from orders.clients import ApiKey, Client
 from orders.stock import Stock
+from tests.edges import Postbox, WebhookSink
 
 _guarded = False
 
@@ -95,3 +96,18 @@ def order_body() -> Callable[..., dict[str, Any]]:
         return {name: value for name, value in {**said, **changes}.items() if value is not ...}
 
     return body
+
+
+@pytest.fixture
+def sink() -> Iterator[WebhookSink]:
+    with WebhookSink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def postbox(settings: Any) -> Iterator[Postbox]:
+    """The mail server of this process; other processes reach it by its port."""
+    with Postbox() as postbox:
+        options = {"host": "127.0.0.1", "port": postbox.port, "timeout": 5}
+        settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": options}}
+        yield postbox

@@ -18,7 +18,7 @@ from jobs.testing import work_off
 from notifications import events
 from notifications.models import Attempt, Delivery, Endpoint, Event
 from notifications.tasks import announce
-from tests.notifications.conftest import Postbox, WebhookSink
+from tests.edges import Postbox, WebhookSink
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(days=1)

@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from collections.abc import Callable
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
+
+from tests.edges import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ANSWER_LIMIT_S = 15.0  # far beyond what is promised, and short of a hang
@@ -60,6 +61,15 @@ class Stack:
         self.trees.append(tree)
         return tree
 
+    def run(self, *command: str) -> str:
+        """A short-lived command of Python, to its end."""
+        python = [sys.executable, *command]
+        ended = subprocess.run(
+            python, cwd=CHECKOUT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
     def start_web(self, **environment: str) -> "Web":
         port = free_port()
         web = Web(self.start("web", PORT=str(port), **environment), port)
@@ -104,8 +114,3 @@ def until(holds: Callable[[], bool], what: str, *, within_s: float) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s:g} s: {what}")
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

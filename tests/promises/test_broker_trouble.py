@@ -10,7 +10,8 @@ from redis import Redis
 from jobs.models import Job, Worker
 from orders.clients import ApiKey, Client
 from orders.models import Order
-from tests.promises.processes import Stack, Web, free_port, until
+from tests.edges import free_port
+from tests.promises.processes import Stack, Web, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.processes import CHECKOUT, free_port, procfile
+from tests.edges import free_port
+from tests.promises.processes import CHECKOUT, procfile
 
 GOOD = {
     "DYNO": "test.1",

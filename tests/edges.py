@@ -2,11 +2,9 @@
 
 import socket
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import pytest
 from aiosmtpd.controller import Controller
 
 
@@ -46,12 +44,6 @@ class WebhookSink:
         self.thread.join(timeout=5)
 
 
-@pytest.fixture
-def sink() -> Iterator[WebhookSink]:
-    with WebhookSink() as sink:
-        yield sink
-
-
 class Postbox:
     """An SMTP handler that keeps the mails, or refuses as often as it is told to."""
 
@@ -66,20 +58,14 @@ class Postbox:
         self.mails.append(envelope.original_content)
         return "250 OK"
 
+    def __enter__(self) -> "Postbox":
+        self.port = free_port()
+        self.server = Controller(self, hostname="127.0.0.1", port=self.port)
+        self.server.start()
+        return self
 
-@pytest.fixture
-def postbox(settings: Any) -> Iterator[Postbox]:
-    postbox = Postbox()
-    controller = Controller(postbox, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    settings.MAILERS = {
-        "default": {
-            "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-            "OPTIONS": {"host": "127.0.0.1", "port": controller.port, "timeout": 5},
-        }
-    }
-    yield postbox
-    controller.stop()
+    def __exit__(self, *exc: object) -> None:
+        self.server.stop()
 
 
 def free_port() -> int:

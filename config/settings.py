@@ -267,6 +267,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     if BROKER_URL.startswith("redis")
     else {}
 )
+if BROKER_URL.startswith("redis://") or (BROKER_URL.startswith("rediss://") and "ssl_" in BROKER_URL):
+    CELERY_BROKER_TRANSPORT = "jobs.transport:SturdyTransport"
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}
 CELERY_TASK_SOFT_TIME_LIMIT = 20
 CELERY_TASK_TIME_LIMIT = 25  # under the 30 s a dyno has to stop

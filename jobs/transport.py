@@ -1,0 +1,34 @@
+"""kombu's Redis transport, for a list that anybody may have pushed anything to.
+
+As it comes, one message that is not JSON, or not a message, ends the whole worker. A bell decides nothing, so what is
+no bell can be dropped; a job that it may have meant is rung again by the clock.
+"""
+
+import logging
+from typing import Any
+
+from kombu.transport import redis
+from kombu.transport.virtual import Empty
+
+log = logging.getLogger(__name__)
+
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError)
+
+
+class SturdyChannel(redis.Channel):
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+        except ValueError as exc:  # not UTF-8, or not JSON
+            log.warning("Dropped a message that is no bell: %s", exc)
+            raise Empty from exc
+
+
+class SturdyTransport(redis.Transport):
+    Channel = SturdyChannel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        try:
+            super()._deliver(message, queue)  # type: ignore[no-untyped-call]
+        except MALFORMED as exc:
+            log.warning("Dropped a message that is no bell: %s: %s", type(exc).__name__, exc)

@@ -1,0 +1,71 @@
+"""Whatever stands in the broker's list, the worker lives and nothing happens that no row says."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+
+from jobs.models import Job
+from orders.api import place
+from orders.clients import Client
+from orders.models import Order
+from orders.schemas import OrderDraft
+from tests.promises.processes import Stack, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+
+
+def message(headers: dict[str, Any], body: Any = ((), {}, {}), **changes: Any) -> str:
+    said = {
+        "body": base64.b64encode(json.dumps(body).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"lang": "py", "root_id": "x", "argsrepr": "", "kwargsrepr": "", **headers},
+        "properties": {
+            "correlation_id": "x", "delivery_mode": 2, "delivery_tag": str(uuid4()), "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": "kaiten"}, "priority": 0,
+        },
+    }  # fmt: skip
+    return json.dumps({**said, **changes})
+
+
+RESERVE = "orders.tasks.reserve"
+GARBAGE = [
+    "x", "", "[1,2,3]", "null", "7", '"text"', "{}", b"\xff\xfe\x00", '{"body": 1}', "[" * 5000,
+    message({}, properties={}),
+    message({}, properties=None),
+    message({}, body="***not base64***"),
+    message({}, **{"content-type": "application/x-python-serialize"}),
+    message({"task": RESERVE, "id": "not-a-uuid"}),
+    message({"task": RESERVE, "id": str(uuid4())}, body=(["forged"], {}, {})),
+    message({"task": RESERVE, "id": str(uuid4()), "timelimit": ["soon", {}]}),
+    message({"task": RESERVE, "id": str(uuid4()), "expires": "never", "eta": "tomorrow"}),
+    message({"task": RESERVE, "id": None}),
+    message({"task": "os.system", "id": str(uuid4())}, body=(["true"], {}, {})),
+    message({"task": RESERVE, "id": str(uuid4())}, body="no arguments"),
+    message({"task": RESERVE, "id": str(uuid4())}, body=None),
+]  # fmt: skip
+
+
+def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
+    stack: Stack, broker: Redis, shop: Client, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    stock()
+    order = place(shop, OrderDraft.model_validate(order_body()))
+    worker = stack.start("worker")
+    until(lambda: Order.objects.get().state == "confirmed", "the worker works", within_s=60)
+    until(lambda: not Job.objects.exclude(state="done").exists(), "its first work is done", within_s=30)
+    jobs = Job.objects.count()
+    for at, garbage in enumerate(GARBAGE):
+        broker.lpush("kaiten", garbage)
+        until(lambda: broker.llen("kaiten") == 0, f"garbage {at} is taken", within_s=20)
+        assert worker.process.poll() is None, f"garbage {at} killed the worker"
+
+    after = place(shop, OrderDraft.model_validate(order_body(external_id="after")))
+    until(lambda: Order.objects.get(pk=after.pk).state == "confirmed", "the worker still works", within_s=30)
+    until(lambda: Job.objects.filter(state="done").count() == 2 * jobs, "exactly this work is done", within_s=30)
+    assert Order.objects.get(pk=order.pk).version == 3

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from celery import Celery, bootsteps, signals
+from celery.worker import state
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
 from django.utils import timezone
@@ -66,10 +67,16 @@ class Clock:
         self._beat_at = now
 
     def rescue_from_lost_children(self) -> int:
-        """Give back the jobs of our own pool processes that have died."""
+        """Give back the jobs of our own pool processes that have died.
+
+        While the worker stops, the platform has told its processes to end: that is no fault of the job.
+        """
         mine = Job.objects.running_at(self.worker)
         gone = {pid for pid in set(mine.values_list("pid", flat=True)) if pid and _has_exited(pid)}
-        return self._give_back(mine.filter(pid__in=gone), "its worker process died") if gone else 0
+        if not gone:
+            return 0
+        stopping = state.should_stop is not None or state.should_terminate is not None
+        return self._give_back(mine.filter(pid__in=gone), "its worker process died", counts=not stopping)
 
     def rescue(self) -> int:
         """Give back the jobs of workers that fell silent, and those past their lease."""
@@ -110,18 +117,18 @@ class Clock:
             )
             Worker.objects.filter(pk=self.worker).delete()
 
-    def _give_back(self, lost: JobQuerySet, reason: str) -> int:
-        """Lost jobs wait again; those that lost JOBS_MAX_LOSSES workers are dead."""
+    def _give_back(self, lost: JobQuerySet, reason: str, *, counts: bool = True) -> int:
+        """Lost jobs wait again; if it counts, those that lost JOBS_MAX_LOSSES workers are dead."""
         with transaction.atomic():
             jobs = lost.take_for_rescue(settings.JOBS_BATCH)
-            poison = [job for job in jobs if job.losses + 1 >= settings.JOBS_MAX_LOSSES]
+            poison = [job for job in jobs if counts and job.losses + 1 >= settings.JOBS_MAX_LOSSES]
             error = {"type": "Lost", "message": reason}
-            Job.objects.release([job for job in jobs if job not in poison], error=error, counts=True)
+            Job.objects.release([job for job in jobs if job not in poison], error=error, counts=counts)
             for job in poison:
                 Job.objects.bury_lost(job, error=error)
                 publish_errbacks(self.app, job.pk, job.envelope, root_id=job.root_id)
         for job in jobs:
-            log.warning("Rescued %s: %s (loss %d)", job, reason, job.losses + 1)
+            log.warning("Rescued %s: %s (loss %d)", job, reason, job.losses + int(counts))
         return len(jobs)
 
 

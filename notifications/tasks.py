@@ -3,6 +3,7 @@
 from typing import Any
 
 from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
 from jobs.execution import settle
@@ -30,7 +31,7 @@ def announce(event_id: str) -> None:
         _start(post_webhook, delivery)
 
 
-@shared_task(atomic=False, autoretry_for=(mail.NotSent,), **PATIENT)
+@shared_task(atomic=False, autoretry_for=(mail.NotSent, SoftTimeLimitExceeded), **PATIENT)
 def send_mail(delivery_id: str) -> None:
     delivery = Delivery.objects.select_related("event").get(pk=delivery_id)
     if delivery.state != Delivery.State.WAITING:
@@ -44,7 +45,7 @@ def send_mail(delivery_id: str) -> None:
         delivery.succeed(answer)
 
 
-@shared_task(atomic=False, autoretry_for=(webhooks.NotTaken,), **PATIENT)
+@shared_task(atomic=False, autoretry_for=(webhooks.NotTaken, SoftTimeLimitExceeded), **PATIENT)
 def post_webhook(delivery_id: str) -> None:
     delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
     if delivery.state != Delivery.State.WAITING:

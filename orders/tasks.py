@@ -1,6 +1,7 @@
 """The order of steps. Each task loads, does one verb and names the next step; running one twice changes nothing."""
 
 from celery import Task, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
 from jobs.execution import settle
@@ -9,7 +10,7 @@ from orders.payments.models import PaymentOperation
 from orders.payments.provider import ChargeStatus, ProviderUnavailable
 
 PATIENT = {
-    "autoretry_for": (ProviderUnavailable,),
+    "autoretry_for": (ProviderUnavailable, SoftTimeLimitExceeded),
     "max_retries": settings.PAYMENT_MAX_RETRIES,
     "retry_backoff": True,
     "retry_backoff_max": settings.PAYMENT_BACKOFF_CAP_S,

@@ -152,3 +152,20 @@ def test_a_killed_child_is_noticed_by_its_parent_and_its_job_runs_again(
 
 def losses() -> int:
     return Job.objects.aggregate(sum=Sum("losses"))["sum"]
+
+
+@pytest.mark.timeout(120)
+def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(stack: Stack, tally: Callable[[], Counter[int]]) -> None:
+    """SIGTERM to every process, as a platform sends it: the jobs go on at once elsewhere, and nobody is blamed."""
+    for number in range(40):
+        tasks.tally.apply_async((number,), queue="tally")
+    options = ("--include", "tests.promises.tasks", "--queues", "tally")
+    for _ in range(3):
+        worker = stack.start("worker", *options)
+        catch_at_work(worker, signal.SIGTERM, at_least=1)
+        worker.signal(signal.SIGCONT)
+        worker.process.wait(timeout=30)
+        assert not Job.objects.filter(state="running").exists(), "a stopped worker still holds jobs"
+    stack.start("worker", *options)
+    until(all_finished, "every job is done", within_s=30)
+    assert (tally(), losses()) == (Counter(range(40)), 0)

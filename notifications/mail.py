@@ -9,13 +9,9 @@ from django.core.mail import EmailMessage
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 
-from notifications.models import Delivery, Event
+from notifications.models import Delivery, Event, NotDelivered
 
 LANGUAGES = ("en", "ja")
-
-
-class NotSent(Exception):
-    """The mail server could not be reached or did not take the mail."""
 
 
 def recipients(event: Event) -> list[str]:
@@ -25,7 +21,7 @@ def recipients(event: Event) -> list[str]:
 
 
 def send(delivery: Delivery) -> str:
-    """Hand the mail to the server and return what we know of its answer. Opens a socket; raises NotSent.
+    """Hand the mail to the server and return what we know of its answer. Opens a socket; raises NotDelivered.
 
     The server may have taken the mail although we never hear so: the next try bears the same Message-ID.
     """
@@ -38,7 +34,7 @@ def send(delivery: Delivery) -> str:
     try:
         message.send()
     except (OSError, smtplib.SMTPException) as exc:
-        raise NotSent(f"{type(exc).__name__}: {exc}") from exc
+        raise NotDelivered(f"{type(exc).__name__}: {exc}") from exc
     return "accepted by the mail server"
 
 

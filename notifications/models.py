@@ -18,6 +18,10 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 
+class NotDelivered(Exception):
+    """This try did not arrive, or we cannot know; the text is what the other side said."""
+
+
 class EventQuerySet(models.QuerySet["Event"]):
     def timeline(self, subject: UUID) -> "EventQuerySet":
         return self.filter(subject=subject).order_by("seq")

@@ -1,5 +1,6 @@
 """Telling: an event becomes deliveries, and each delivery is tried until it arrives or is given up."""
 
+from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
@@ -8,9 +9,10 @@ from django.conf import settings
 
 from jobs.execution import settle
 from notifications import mail, webhooks
-from notifications.models import Delivery, Endpoint, Event
+from notifications.models import Delivery, Endpoint, Event, NotDelivered
 
 PATIENT = {
+    "autoretry_for": (NotDelivered, SoftTimeLimitExceeded),
     "max_retries": settings.DELIVERY_MAX_RETRIES,
     "retry_backoff": settings.DELIVERY_BACKOFF_S,
     "retry_backoff_max": settings.DELIVERY_BACKOFF_CAP_S,
@@ -31,38 +33,34 @@ def announce(event_id: str) -> None:
         _start(post_webhook, delivery)
 
 
-@shared_task(atomic=False, autoretry_for=(mail.NotSent, SoftTimeLimitExceeded), **PATIENT)
+@shared_task(atomic=False, **PATIENT)
 def send_mail(delivery_id: str) -> None:
-    delivery = Delivery.objects.select_related("event").get(pk=delivery_id)
-    if delivery.state != Delivery.State.WAITING:
-        return
-    try:
-        answer = mail.send(delivery)
-    except mail.NotSent as exc:
-        delivery.stumble(str(exc))
-        raise
-    with settle():
-        delivery.succeed(answer)
+    _deliver(delivery_id, mail.send)
 
 
-@shared_task(atomic=False, autoretry_for=(webhooks.NotTaken, SoftTimeLimitExceeded), **PATIENT)
+@shared_task(atomic=False, **PATIENT)
 def post_webhook(delivery_id: str) -> None:
-    delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
-    if delivery.state != Delivery.State.WAITING:
-        return
-    try:
-        answer = webhooks.post(delivery)
-    except webhooks.NotTaken as exc:
-        delivery.stumble(str(exc))
-        raise
-    with settle():
-        delivery.succeed(answer)
+    _deliver(delivery_id, webhooks.post)
 
 
 @shared_task
 def give_up(delivery_id: str) -> None:
     """The last try failed: say so on the delivery."""
     Delivery.objects.locked(delivery_id).give_up()
+
+
+def _deliver(delivery_id: str, send: Callable[[Delivery], str]) -> None:
+    """One try, with its outcome written down whichever way it went."""
+    delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
+    if delivery.state != Delivery.State.WAITING:
+        return
+    try:
+        answer = send(delivery)
+    except NotDelivered as exc:
+        delivery.stumble(str(exc))
+        raise
+    with settle():
+        delivery.succeed(answer)
 
 
 def _start(task: Any, delivery: Delivery) -> None:

@@ -14,14 +14,10 @@ import urllib3
 from django.conf import settings
 from standardwebhooks import Webhook
 
-from notifications.models import Delivery
+from notifications.models import Delivery, NotDelivered
 
 IPV6_UNICAST = ipaddress.ip_network("2000::/3")
 IPV6_EMBEDS_IPV4 = [ipaddress.ip_network(block) for block in ("2001::/32", "2002::/16", "3fff::/20")]
-
-
-class NotTaken(Exception):
-    """The client's server could not be reached, or did not answer 2xx."""
 
 
 def body(delivery: Delivery) -> str:
@@ -32,9 +28,9 @@ def body(delivery: Delivery) -> str:
 
 
 def post(delivery: Delivery) -> str:
-    """POST it and return the answer's first line. Opens a socket; raises NotTaken."""
+    """POST it and return the answer's first line. Opens a socket; raises NotDelivered."""
     if delivery.endpoint is None or not delivery.endpoint.active:
-        raise NotTaken("the endpoint was removed")
+        raise NotDelivered("the endpoint was removed")
     url, text, now = delivery.endpoint.url, body(delivery), datetime.now(UTC)
     headers = {
         "content-type": "application/json",
@@ -46,9 +42,9 @@ def post(delivery: Delivery) -> str:
     try:
         status = _post(url, text.encode(), headers)
     except (OSError, urllib3.exceptions.HTTPError) as exc:
-        raise NotTaken(f"{type(exc).__name__}: {exc}") from exc
+        raise NotDelivered(f"{type(exc).__name__}: {exc}") from exc
     if not 200 <= status < 300:
-        raise NotTaken(f"answered {status}")
+        raise NotDelivered(f"answered {status}")
     return f"answered {status}"
 
 
@@ -113,5 +109,5 @@ def _resolve(host: str, port: int) -> tuple[str, int]:
     found = [entry[4] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     for entry in found:
         if not may_connect_to(ipaddress.ip_address(str(entry[0]).partition("%")[0])):
-            raise NotTaken(f"{host} resolves to {entry[0]}, which is not a public address")
+            raise NotDelivered(f"{host} resolves to {entry[0]}, which is not a public address")
     return str(found[0][0]), port

@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 
 from notifications import events
 from orders.clients import ApiKey, Client, IdempotencyKey
+from orders.lines import OrderLine
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.provider import Charge, ChargeStatus
 from orders.payments.sandbox import SandboxCharge, SandboxFailure
@@ -290,40 +291,6 @@ class Order(models.Model):
                 "self": f"/v1/orders/{self.pk}", "events": f"/v1/orders/{self.pk}/events",
                 "status_page": f"/o/{self.public_token}/",
             },
-        }  # fmt: skip
-
-
-class OrderLine(models.Model):
-    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines")
-    position = models.IntegerField()
-    stock = models.ForeignKey(Stock, on_delete=models.PROTECT, related_name="+")
-    sku = models.TextField()
-    name = models.TextField()
-    quantity = models.BigIntegerField()
-    unit_price = models.BigIntegerField()
-    discount = models.BigIntegerField(default=0)
-    tax = models.BigIntegerField(default=0)
-
-    class Meta:
-        ordering = ["position"]
-        constraints = [
-            models.UniqueConstraint(name="line_position_once", fields=["order", "position"]),
-            models.CheckConstraint(
-                name="line_amounts", condition=Q(quantity__gt=0, unit_price__gte=0, discount__gte=0, tax__gte=0)
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.sku} × {self.quantity}"
-
-    @property
-    def amount(self) -> int:
-        return self.quantity * self.unit_price - self.discount + self.tax
-
-    def snapshot(self) -> dict[str, Any]:
-        return {
-            "sku": self.sku, "name": self.name, "quantity": self.quantity, "unit_price": self.unit_price,
-            "discount": self.discount, "tax": self.tax,
         }  # fmt: skip
 
 

@@ -51,6 +51,7 @@ def database_from(url: str) -> dict[str, Any]:
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
         "application_name": "kaiten",
         **config.get("OPTIONS", {}),
     }
@@ -210,7 +211,6 @@ SITE_URL: str = env.str("SITE_URL", default="") or (
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="Kaiten <shop@localhost>")
 WEBHOOK_MASTER_KEY: str = env.str("WEBHOOK_MASTER_KEY", default="") or SECRET_KEY
 WEBHOOK_TIMEOUT_S = 10
-WEBHOOK_ANSWER_MAX_BYTES = 16 * 1024
 WEBHOOK_ALLOW_LOCAL = DEBUG
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
 DELIVERY_ANSWER_MAX_CHARS = 500

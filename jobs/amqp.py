@@ -47,7 +47,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         kept = {**message.headers, **(headers or {})}
         current = self.app.current_worker_task
         if current is not None and current.request.id == kept["id"]:
-            if current.name != name:
+            if current.name != name or (kept.get("replaced_task_nesting") or 0) > current.request.replaced_task_nesting:
                 raise NotImplementedError("Task.replace() is not on the ledger yet.")
             return
         positional, named, canvas = message.body
@@ -105,6 +105,7 @@ def _storable(name: str, args: list[Any]) -> list[Any]:
     """The arguments, if they are JSON of a size that a row should hold."""
     try:
         text = celery_json.dumps(args)
+        celery_json.loads(text)  # a mapping with Celery's own marks in it may not come back
     except TypeError as exc:
         raise TypeError(f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects.") from exc
     if len(text.encode()) > settings.JOBS_ARGS_MAX_BYTES:

@@ -50,8 +50,8 @@ class Clock:
         if monotonic() >= self._patient_until:
             self.rescue()
         self.ring()
-        if monotonic() - self._pruned_at >= settings.JOBS_PRUNE_EVERY_S:
-            self.prune()
+        its_time = monotonic() - self._pruned_at >= settings.JOBS_PRUNE_EVERY_S
+        if its_time and self.prune() < settings.JOBS_BATCH:  # else there is more, and the next tick goes on
             self._pruned_at = monotonic()
 
     def beat(self) -> None:

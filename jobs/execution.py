@@ -17,8 +17,9 @@ from celery import Celery, Task
 from celery.canvas import maybe_signature
 from celery.exceptions import Ignore, Reject, Retry
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from kombu.utils import json as celery_json
 
 from jobs import context
@@ -52,6 +53,7 @@ class Settlement:
 
 
 _attempt: ContextVar[Attempt | None] = ContextVar("kaiten_attempt", default=None)
+_body_of: ContextVar[str | None] = ContextVar("kaiten_body_of", default=None)
 _worker: UUID | None = None
 
 
@@ -69,10 +71,13 @@ def attempt(task: Task) -> Any:
     """
     claim = _claim(task)
     current = Attempt(task, claim)
-    remembered = _attempt.set(current)
+    remembered, outer = _attempt.set(current), _body_of.set(task.request.id)
     try:
         with context.replaced({**claim.context, "job": str(claim.id)}):
             _restore_request(task, claim)
+            if _expired(claim):
+                Job.objects.drop(claim, error={"type": "Expired", "message": "nobody came for it in time"})
+                raise Ignore("expired")
             try:
                 return _run(current)
             except Exception as exc:
@@ -81,6 +86,7 @@ def attempt(task: Task) -> Any:
                 raise
     finally:
         _attempt.reset(remembered)
+        _body_of.reset(outer)
         _forget_canvas(task)
 
 
@@ -110,6 +116,11 @@ def settle(result: Any = None) -> Iterator[Settlement]:
         current.settling = current.settled
 
 
+def in_body_of(request: Any) -> bool:
+    """True inside the body of this request's job: a task that calls itself as a function starts no attempt."""
+    return _body_of.get() is not None and _body_of.get() == request.id
+
+
 @contextmanager
 def outside_any_attempt() -> Iterator[None]:
     """A task called as a plain function inside another task must not settle that other task's job."""
@@ -122,12 +133,21 @@ def outside_any_attempt() -> Iterator[None]:
 
 def _claim(task: Task) -> Claim:
     request = task.request
-    hard_limit_s = (request.timelimit or (None, None))[0] or task.time_limit
+    hard_limit_s = max((request.timelimit or (None, None))[0] or 0, task.time_limit)
     lease = timedelta(seconds=hard_limit_s + settings.JOBS_LEASE_GRACE_S)
-    claims = Job.objects.claim([UUID(request.id)], token=uuid4(), worker=_worker, pid=os.getpid(), lease=lease)
+    claims = Job.objects.claim(
+        [UUID(request.id)], task=task.name, token=uuid4(), worker=_worker, pid=os.getpid(), lease=lease
+    )
     if not claims:
         raise Ignore("not ours: unknown, not due, finished, or with another worker")
     return claims[0]
+
+
+def _expired(claim: Claim) -> bool:
+    """Celery's `expires`, counted when the work would begin."""
+    expires = claim.envelope["headers"].get("expires")
+    moment = expires and parse_datetime(expires)
+    return bool(moment) and _moment(moment) < timezone.now()
 
 
 def _restore_request(task: Task, claim: Claim) -> None:
@@ -209,16 +229,21 @@ def _give_verdict(current: Attempt, exc: Exception) -> bool:
         return False
     if not connection.is_usable():
         return _ask_the_row(current.claim, exc)
-    return _verdict(current.task.app, current.claim, exc)
+    try:
+        return _verdict(current.task.app, current.claim, exc)
+    except Exception as worse:  # e.g. retry() with arguments that no row can hold
+        log.exception("The verdict could not be written")
+        return _bury(current.task.app, current.claim, worse)
 
 
 def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
+    troubles = claim.attempts - claim.retries  # losses and earlier troubles, this one included
     match exc:
         case Retry():
             return _retry(claim, exc)
         case Ignore():
-            return Job.objects.drop(claim, reason=str(exc) or "the task asked to be ignored")
-        case OperationalError() if claim.attempts <= settings.JOBS_MAX_TROUBLES:
+            return Job.objects.drop(claim, error=describe(exc))
+        case OperationalError() | InterfaceError() | InternalError() if troubles <= settings.JOBS_MAX_TROUBLES:
             return _wait_out(claim, exc)
         case Reject() if isinstance(exc.reason, Exception):
             return _bury(app, claim, exc.reason)
@@ -236,7 +261,7 @@ def _retry(claim: Claim, exc: Retry) -> bool:
     )  # fmt: skip
 
 
-def _wait_out(claim: Claim, exc: OperationalError) -> bool:
+def _wait_out(claim: Claim, exc: Exception) -> bool:
     """A lock or statement timeout passes by itself: try again, without counting it as a retry of the task."""
     pause_s = delay_s(claim.attempts, base_s=1, cap_s=settings.JOBS_RING_CAP_S)
     log.warning("Postgres was in trouble, trying again in %.0f s: %s", pause_s, exc)
@@ -254,10 +279,13 @@ def _bury(app: Celery, claim: Claim, exc: Exception) -> bool:
 
 def publish_errbacks(app: Celery, job_id: UUID, envelope: dict[str, Any], *, root_id: UUID | None) -> None:
     """`link_error` of a dead job, as jobs in the burying transaction. Each is called with the dead job's id."""
+    family = {"parent_id": str(job_id), "root_id": str(root_id or job_id)}
     for errback in envelope["errbacks"] or ():
-        maybe_signature(errback, app=app).apply_async(
-            (str(job_id),), parent_id=str(job_id), root_id=str(root_id or job_id)
-        )
+        try:
+            with transaction.atomic():
+                maybe_signature(errback, app=app).apply_async((str(job_id),), **family)
+        except (TypeError, ValueError, NotImplementedError):  # the job is dead all the same, and says why
+            log.exception("link_error of job %s cannot be called", job_id)
 
 
 def _ask_the_row(claim: Claim, exc: Exception) -> bool:
@@ -284,5 +312,9 @@ def _moment(when: datetime | float | None) -> datetime:
 
 def describe(exc: BaseException) -> dict[str, str]:
     """An error as the row keeps it, cut to size and free of what Postgres cannot store."""
-    message = str(exc).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    try:
+        message = str(exc)
+    except Exception:  # an error may be broken too
+        message = "its text cannot be read"
+    message = message.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return {"type": type(exc).__qualname__, "message": message[: settings.JOBS_ERROR_MAX_CHARS]}

@@ -4,12 +4,13 @@ Celery closes every connection around each task: 401 Postgres sessions for 400 t
 broken or older than CONN_MAX_AGE) is enough.
 """
 
+import contextlib
 import os
 from typing import Any
 
 from celery import Celery
 from celery.fixups.django import DjangoFixup, DjangoWorkerFixup
-from django.db import close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 
 class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
@@ -18,6 +19,14 @@ class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
         self.django_setup()
 
     def close_database(self, **kwargs: Any) -> None:
+        """Around each task. A time limit may strike inside Django's Atomic itself and leave a connection that
+        believes in a transaction for ever; such a connection is thrown away.
+        """
+        for connection in connections.all(initialized_only=True):
+            if connection.in_atomic_block:
+                with contextlib.suppress(DatabaseError, InterfaceError):
+                    connection.close()
+                del connections[connection.alias]
         close_old_connections()
 
     def close_cache(self) -> None:

@@ -68,7 +68,8 @@ UPDATE jobs_job
    SET state = 'running', attempts = attempts + 1, token = %(token)s, worker = %(worker)s, pid = %(pid)s,
        started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s
  WHERE id IN (
-       SELECT id FROM jobs_job WHERE id = ANY(%(ids)s) AND state = 'waiting' AND due_at <= clock_timestamp()
+       SELECT id FROM jobs_job
+        WHERE id = ANY(%(ids)s) AND task = %(task)s AND state = 'waiting' AND due_at <= clock_timestamp()
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id, args, envelope, context, attempts, retries, root_id, parent_id,
           set_config('synchronous_commit', 'off', true)
@@ -76,15 +77,22 @@ RETURNING id, args, envelope, context, attempts, retries, root_id, parent_id,
 
 
 class JobQuerySet(models.QuerySet["Job"]):
-    def claim(
-        self, ids: Sequence[UUID], *, token: UUID, worker: UUID | None, pid: int, lease: timedelta
+    def claim(  # noqa: PLR0913 - one for each thing that a claim writes
+        self, ids: Sequence[UUID], *, task: str, token: UUID, worker: UUID | None, pid: int, lease: timedelta
     ) -> list[Claim]:
-        """Take the waiting and due ones of these jobs for one attempt; the others belong to somebody else.
+        """Take the waiting and due ones of these jobs of one task for one attempt; the others belong to somebody else.
 
         Commits by itself, before any transaction, so that an attempt that kills its worker is counted. The commit
         is asynchronous: a claim that a Postgres crash forgets only lets the job run again, under another token.
         """
-        values: dict[str, Any] = {"ids": list(ids), "token": token, "worker": worker, "pid": pid, "lease": lease}
+        values: dict[str, Any] = {
+            "ids": list(ids),
+            "task": task,
+            "token": token,
+            "worker": worker,
+            "pid": pid,
+            "lease": lease,
+        }
         with connection.cursor() as cursor:
             cursor.execute(CLAIM, values)
             rows = cursor.fetchall()
@@ -119,9 +127,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Dead, with the error kept. False when the claim was lost meanwhile."""
         return bool(self.held(claim).update(**_ended(State.DEAD), error=error))
 
-    def drop(self, claim: Claim, *, reason: str) -> bool:
-        """Cancelled by its own body. False when the claim was lost meanwhile."""
-        return bool(self.held(claim).update(**_ended(State.CANCELLED), error={"type": "Ignored", "message": reason}))
+    def drop(self, claim: Claim, *, error: dict[str, str]) -> bool:
+        """Cancelled: by its own body, or expired. False when the claim was lost meanwhile."""
+        return bool(self.held(claim).update(**_ended(State.CANCELLED), error=error))
 
     def lost(self) -> "JobQuerySet":
         """Running jobs past their lease, or whose worker has been silent for too long."""
@@ -136,7 +144,9 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def take_for_rescue(self, limit: int) -> list["Job"]:
         """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is settling right now."""
-        return list(self.select_for_update(skip_locked=True, no_key=True).order_by("pk")[:limit])
+        return list(
+            self.select_for_update(skip_locked=True, no_key=True).defer("args", "result").order_by("pk")[:limit]
+        )
 
     def release(self, jobs: Iterable["Job"], *, error: dict[str, str], counts: bool) -> None:
         """Locked running jobs wait again at once; `counts` says whether their worker was lost or left politely."""
@@ -152,7 +162,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Lock up to `limit` due jobs that no bell has reached yet, those that waited longest first."""
         due = self.filter(state=State.WAITING, ring_at__lte=Now()).order_by("ring_at")[:limit]
         return list(
-            self.filter(pk__in=due.values("pk")).select_for_update(skip_locked=True, no_key=True).order_by("pk")
+            self.filter(pk__in=due.values("pk"))
+            .select_for_update(skip_locked=True, no_key=True)
+            .defer("args", "result")
+            .order_by("pk")
         )
 
     def rang(self, jobs: Sequence["Job"]) -> None:

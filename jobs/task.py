@@ -20,7 +20,7 @@ class LedgerTask(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Work off the job whose bell rang. Called as a plain function, it is one."""
-        if self.request.called_directly:
+        if self.request.called_directly or execution.in_body_of(self.request):
             with execution.outside_any_attempt():
                 return super().__call__(*args, **kwargs)
         return execution.attempt(self)

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
 from django.http import Http404, HttpRequest
 from ninja import Body, Router, Status
 from ninja.errors import HttpError
@@ -53,7 +52,7 @@ class EndpointChange(BaseModel):
 def create_endpoint(request: HttpRequest, draft: Body[EndpointDraft]) -> Status[dict[str, Any]]:
     """The secret is shown here and never again."""
     owner = _owner(request, "webhooks:write")
-    if Endpoint.objects.filter(owner=owner).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
+    if Endpoint.objects.filter(owner=owner, active=True).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
         raise HttpError(409, f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints.")
     endpoint = Endpoint.objects.create(owner=owner, url=draft.url, events=draft.events)
     return Status(201, {**_shown(endpoint), "secret": endpoint.secret})
@@ -62,7 +61,7 @@ def create_endpoint(request: HttpRequest, draft: Body[EndpointDraft]) -> Status[
 @router.get("", summary="List the endpoints", response=dict[str, Any])
 def list_endpoints(request: HttpRequest) -> dict[str, Any]:
     owner = _owner(request, "webhooks:read")
-    rows = Endpoint.objects.filter(owner=owner).order_by("pk")[: settings.WEBHOOK_ENDPOINTS_PER_CLIENT]
+    rows = Endpoint.objects.filter(owner=owner, active=True).order_by("pk")[: settings.WEBHOOK_ENDPOINTS_PER_CLIENT]
     return {"data": [_shown(endpoint) for endpoint in rows]}
 
 
@@ -82,8 +81,10 @@ def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: Body[Endpoi
 
 @router.delete("/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None})
 def delete_endpoint(request: HttpRequest, endpoint_id: UUID) -> Status[None]:
-    with transaction.atomic():
-        _own(_owner(request, "webhooks:write"), endpoint_id).delete()
+    """It hears of nothing any more; what it has heard stays on record."""
+    endpoint = _own(_owner(request, "webhooks:write"), endpoint_id)
+    endpoint.active = False
+    endpoint.save(update_fields=["active"])
     return Status(204, None)
 
 
@@ -96,7 +97,7 @@ def _owner(request: HttpRequest, scope: str) -> UUID:
 
 
 def _own(owner: UUID, endpoint_id: UUID) -> Endpoint:
-    endpoint = Endpoint.objects.filter(owner=owner, pk=endpoint_id).first()
+    endpoint = Endpoint.objects.filter(owner=owner, active=True, pk=endpoint_id).first()
     if endpoint is None:
         raise Http404
     return endpoint
@@ -104,6 +105,6 @@ def _own(owner: UUID, endpoint_id: UUID) -> Endpoint:
 
 def _shown(endpoint: Endpoint) -> dict[str, Any]:
     return {
-        "id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events, "active": endpoint.active,
+        "id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events,
         "created_at": endpoint.created_at.isoformat(),
     }  # fmt: skip

@@ -54,9 +54,13 @@ def _deliver(delivery_id: str, send: Callable[[Delivery], str]) -> None:
     delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
     if delivery.state != Delivery.State.WAITING:
         return
+    if delivery.endpoint and not delivery.endpoint.active:
+        with settle():
+            delivery.give_up()
+        return
     try:
         answer = send(delivery)
-    except NotDelivered as exc:
+    except (NotDelivered, SoftTimeLimitExceeded) as exc:
         delivery.stumble(str(exc))
         raise
     with settle():

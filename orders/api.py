@@ -14,7 +14,7 @@ from orders.models import Order
 from orders.problems import Problem, invalid
 from orders.schemas import OrderDraft, Sku, StockCount
 from orders.stock import Stock
-from orders.tasks import reserve
+from orders.tasks import put_on_desk, reserve
 
 router = Router(tags=["orders"])
 stock_router = Router(tags=["stock"])
@@ -49,7 +49,7 @@ def place_order(request: AuthenticatedRequest, draft: Body[OrderDraft]) -> HttpR
 def place(client: Client, draft: OrderDraft) -> Order:
     """Accept an order with its event and its first job, in the caller's transaction: the API's way and the shop's."""
     order = Order.objects.place(client, draft)
-    reserve.delay(str(order.pk))
+    reserve.apply_async((str(order.pk),), link_error=put_on_desk.si(str(order.pk), "reservation_failed"))
     return order
 
 

@@ -232,6 +232,8 @@ class Order(models.Model):
         operation.reference, operation.reason = charge.id, charge.reason
         operation.state = PaymentOperation.State(charge.status)
         operation.save(update_fields=["reference", "reason", "state"])
+        if operation.settled and self.held and self.reason == "payment_unknown":
+            self.release()
         match charge.status:
             case ChargeStatus.SUCCEEDED:
                 self._set(captured=charge.amount)
@@ -249,10 +251,15 @@ class Order(models.Model):
         self.move(State.CANCELLED, reason=reason)
 
     def hold(self, reason: str) -> None:
-        """Put it on the staff's desk, with the reason."""
-        if not self.held:
+        """Put it on the staff's desk, with the reason. One that has ended or is paid has no business there."""
+        if not self.held and self.state in (State.RECEIVED, State.RESERVED):
             self._set(held=True, reason=reason)
             self.record("order.held")
+
+    def release(self) -> None:
+        """Take it off the desk."""
+        self._set(held=False, reason="")
+        self.record("order.released")
 
     def move(self, to: State, *, reason: str = "") -> None:
         """Change the state and record the event: the only line that does either.

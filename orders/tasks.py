@@ -40,7 +40,8 @@ def charge(operation_id: str) -> None:
     with settle():
         Order.objects.locked(operation.order_id).level(operation, charged)
         if charged.status == ChargeStatus.PENDING:
-            level_payment.apply_async((operation_id,), countdown=2)
+            desk = put_on_desk.si(str(operation.order_id), "payment_unknown")
+            level_payment.apply_async((operation_id,), countdown=2, link_error=desk)
 
 
 @shared_task(bind=True, atomic=False, **PATIENT)

@@ -100,7 +100,10 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
             _, new = self.get_or_create(provider=provider, event_id=event_id, defaults={"key": key})
             operation = PaymentOperation.objects.filter(provider=provider, key=key).first()
             if new and operation:
-                current_app.send_task("orders.tasks.level_payment", [str(operation.pk)])
+                desk = current_app.signature(
+                    "orders.tasks.put_on_desk", (str(operation.order_id), "payment_unknown"), immutable=True
+                )
+                current_app.send_task("orders.tasks.level_payment", [str(operation.pk)], link_error=desk)
         return new
 
 

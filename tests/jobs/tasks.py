@@ -59,3 +59,33 @@ def come_back(self: Task, x: int) -> int:
 @shared_task
 def speak(size: int) -> str:
     return "x" * size
+
+
+@shared_task
+def nothing() -> None:
+    """Takes no argument, so it makes a link_error that cannot be called."""
+
+
+@shared_task(bind=True)
+def replace_myself(self: Task, x: int) -> None:
+    raise self.replace(replace_myself.s(x + 1))
+
+
+@shared_task
+def factorial(x: int) -> int:
+    return x * factorial(x - 1) if x > 1 else 1
+
+
+@shared_task(bind=True)
+def come_back_with_nonsense(self: Task, x: float = 0.0) -> None:
+    raise self.retry(args=(float("nan"),), countdown=60)
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@shared_task
+def fail_unspeakably(kind: str) -> None:
+    raise Unspeakable if kind == "broken" else ValueError("half a pair: \ud800 and a \x00")

@@ -31,7 +31,7 @@ def claimed(*, worker: UUID | None = None, pid: int = 1, losses: int = 0, **opti
     """A job in the middle of an attempt."""
     id_ = UUID(tasks.add.apply_async((1, 1), **options).id)
     Job.objects.filter(pk=id_).update(losses=losses)
-    Job.objects.claim([id_], token=uuid4(), worker=worker, pid=pid, lease=LEASE)
+    Job.objects.claim([id_], task="tests.jobs.tasks.add", token=uuid4(), worker=worker, pid=pid, lease=LEASE)
     return Job.objects.get(pk=id_)
 
 
@@ -162,3 +162,29 @@ def test_a_clock_that_stumbles_goes_on(clock: Clock, monkeypatch: pytest.MonkeyP
     finally:
         thread.stop()
     assert not thread.is_alive()
+
+
+def test_a_poisonous_job_with_a_broken_link_error_is_dead_and_the_rest_are_rescued(clock: Clock) -> None:
+    poison, other = claimed(losses=2, link_error=tasks.nothing.s()), claimed()
+    Job.objects.update(lease_until=timezone.now() - LONG_AGO)
+    assert clock.rescue() == 2
+    assert set(Job.objects.values_list("pk", "state")) == {(poison.pk, "dead"), (other.pk, "waiting")}
+
+
+def test_arguments_that_cannot_be_read_back_do_not_stop_the_clock(clock: Clock, broker: Redis) -> None:
+    tasks.add.delay(1, 1)
+    Job.objects.update(args=[[{"__type__": "nonsense", "__value__": 1}], {}], ring_at=timezone.now() - LONG_AGO)
+    assert clock.ring() == 1
+
+
+def test_a_backlog_of_old_jobs_is_pruned_tick_by_tick(clock: Clock, settings: Settings) -> None:
+    settings.JOBS_BATCH, settings.JOBS_PRUNE_EVERY_S = 2, 0.0
+    for number in range(5):
+        tasks.add.delay(number, 1)
+    work_off()
+    settings.JOBS_PRUNE_EVERY_S = 3600.0
+    clock._pruned_at -= 3600
+    Job.objects.update(finished_at=timezone.now() - timedelta(days=15))
+    for left in (3, 1, 0, 0):
+        clock.tick()
+        assert Job.objects.count() == left

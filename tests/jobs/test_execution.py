@@ -1,3 +1,4 @@
+import time
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -8,7 +9,9 @@ from celery.result import AsyncResult
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
+from config import celery_app
 from jobs import execution
+from jobs.fixup import KeepingWorkerFixup
 from jobs.models import Job
 from jobs.testing import attempt, work_off
 from orders.clients import Client
@@ -224,8 +227,8 @@ def test_a_bell_for_an_unknown_early_or_finished_job_does_nothing() -> None:
 def test_two_claims_of_one_job_give_it_to_one() -> None:
     tasks.add.delay(1, 1)
     lease = {"worker": None, "pid": 1, "lease": timedelta(seconds=40)}
-    first = Job.objects.claim([only_job().pk], token=uuid4(), **lease)
-    second = Job.objects.claim([only_job().pk], token=uuid4(), **lease)
+    first = Job.objects.claim([only_job().pk], task="tests.jobs.tasks.add", token=uuid4(), **lease)
+    second = Job.objects.claim([only_job().pk], task="tests.jobs.tasks.add", token=uuid4(), **lease)
     assert (len(first), second) == (1, [])
 
 
@@ -242,3 +245,97 @@ def test_settle_outside_any_job_is_a_plain_transaction() -> None:
         assert transaction.get_connection().in_atomic_block
         raise ZeroDivisionError
     assert Client.objects.count() == 0
+
+
+# --- found by review --------------------------------------------------------------------------------
+
+
+def test_a_link_error_that_cannot_be_called_does_not_keep_the_job_alive() -> None:
+    tasks.note_then_fail.apply_async(("a",), link_error=[tasks.nothing.s(), tasks.note.s()])
+    attempt(only_job())
+    assert Job.objects.get(task="tests.jobs.tasks.note_then_fail").state == "dead"
+    assert Job.objects.filter(task="tests.jobs.tasks.note", state="waiting").count() == 1
+
+
+@pytest.mark.parametrize("kind", ["broken", "odd"])
+def test_an_error_whose_text_no_row_can_hold_is_a_verdict_all_the_same(kind: str) -> None:
+    tasks.fail_unspeakably.delay(kind)
+    attempt(only_job())
+    assert (only_job().state, only_job().error["type"]) == ("dead", "Unspeakable" if kind == "broken" else "ValueError")
+
+
+def test_a_retry_with_arguments_that_no_row_can_hold_is_a_verdict() -> None:
+    tasks.come_back_with_nonsense.delay()
+    attempt(only_job())
+    assert (only_job().state, only_job().error["type"]) == ("dead", "DataError")
+
+
+def test_many_retries_leave_the_patience_with_postgres_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks.note.delay("a")
+    Job.objects.update(attempts=30, retries=30)
+
+    def body(name: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(LOCK_TIMEOUT)
+
+    monkeypatch.setattr(tasks.note, "run", body)
+    attempt(only_job())
+    assert only_job().state == "waiting"
+
+
+def test_a_session_that_postgres_ended_for_idling_is_no_fault_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a frozen or paused worker finds when it wakes up."""
+    naps = iter([0.3])
+
+    def body(name: str) -> str:
+        for nap in naps:
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
+            time.sleep(nap)
+        return Client.objects.create(name=name).name
+
+    monkeypatch.setattr(tasks.note, "run", body)
+    tasks.note.delay("a")
+    attempt(only_job())
+    assert (only_job().state, Client.objects.count()) == ("waiting", 0)
+    work_off(ahead=LATER)
+    assert (only_job().state, Client.objects.count()) == ("done", 1)
+
+
+def test_a_forged_bell_cannot_run_another_task_on_a_job() -> None:
+    tasks.add.delay(1, 1)
+    forged = only_job()
+    forged.task = "tests.jobs.tasks.speak"
+    attempt(forged)
+    assert (only_job().state, only_job().attempts) == ("waiting", 0)
+
+
+def test_replace_is_refused_aloud_until_the_ledger_has_it() -> None:
+    tasks.replace_myself.delay(1)
+    attempt(only_job())
+    assert (only_job().state, only_job().error["type"]) == ("dead", "NotImplementedError")
+
+
+def test_a_task_may_call_itself_as_a_function() -> None:
+    tasks.factorial.delay(5)
+    work_off()
+    assert (only_job().state, only_job().result, only_job().attempts) == ("done", 120, 1)
+
+
+def test_a_job_that_nobody_came_for_in_time_is_cancelled() -> None:
+    tasks.note.apply_async(("a",), expires=timezone.now() - timedelta(seconds=1))
+    tasks.note.apply_async(("b",), expires=3600)
+    work_off()
+    assert list(Client.objects.values_list("name", flat=True)) == ["b"]
+    assert Job.objects.get(state="cancelled").error["type"] == "Expired"
+
+
+def test_a_connection_left_inside_a_transaction_is_thrown_away_before_the_next_task() -> None:
+    """A time limit may strike inside Django's Atomic itself; the next tasks of that process must not suffer."""
+    transaction.atomic().__enter__()
+    assert connection.in_atomic_block
+    KeepingWorkerFixup(celery_app).close_database()
+    assert not connection.in_atomic_block
+    tasks.note.delay("a")
+    work_off()
+    assert only_job().state == "done"

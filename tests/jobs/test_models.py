@@ -17,7 +17,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def claim() -> Claim:
     tasks.add.delay(1, 1)
-    [claim] = Job.objects.claim([Job.objects.get().pk], token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40))
+    [claim] = Job.objects.claim(
+        [Job.objects.get().pk],
+        task="tests.jobs.tasks.add",
+        token=uuid4(),
+        worker=None,
+        pid=1,
+        lease=timedelta(seconds=40),
+    )
     return claim
 
 
@@ -40,7 +47,9 @@ def test_a_waiting_row_that_contradicts_itself_is_refused(changes: dict[str, Any
 @pytest.mark.parametrize("end", [State.DONE, State.DEAD, State.CANCELLED])
 def test_a_finished_job_cannot_be_claimed_settled_or_rescued(claim: Claim, end: State) -> None:
     Job.objects.update(state=end, lease_until=None, finished_at=timezone.now())
-    again = Job.objects.claim([claim.id], token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40))
+    again = Job.objects.claim(
+        [claim.id], task="tests.jobs.tasks.add", token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40)
+    )
     assert again == []
     assert Job.objects.settle(claim, result=1) is False
     assert Job.objects.bury(claim, error={}) is False
@@ -53,6 +62,6 @@ def test_a_claim_takes_what_is_due_and_leaves_the_rest() -> None:
     due, later = tasks.add.delay(1, 1), tasks.add.apply_async((2, 2), countdown=60)
     claims = Job.objects.claim(
         [uuid4(), Job.objects.get(pk=later.id).pk, Job.objects.get(pk=due.id).pk],
-        token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40),
+        task="tests.jobs.tasks.add", token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40),
     )  # fmt: skip
     assert [(str(claim.id), claim.args, claim.attempts) for claim in claims] == [(due.id, [1, 1], 1)]

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -113,7 +114,7 @@ def test_a_removed_endpoint_is_no_longer_called(recorded: Recorded, sink: Webhoo
     Job.objects.filter(task="notifications.tasks.announce").update(due_at=timezone.now())
     work_off()
     heard = len(sink.heard)
-    endpoint.delete()
+    Endpoint.objects.filter(pk=endpoint.pk).update(active=False)
     work_off(ahead=DAY)
     assert len(sink.heard) == heard
     assert Delivery.objects.get(channel="webhook").state == "failed"
@@ -196,3 +197,29 @@ def test_the_body_says_when_what_and_to_whom(recorded: Recorded, sink: WebhookSi
     said = json.loads(sink.heard[0][1])
     assert set(said) == {"type", "timestamp", "data"}
     assert said["timestamp"].endswith("+00:00")
+
+
+def test_a_host_name_that_no_resolver_takes_is_a_try_like_any_other(recorded: Recorded) -> None:
+    listen(f"http://{'a' * 70}.example/")
+    recorded()
+    work_off(ahead=DAY)
+    answers = Attempt.objects.filter(delivery__channel="webhook").values_list("answer", flat=True)
+    assert len(answers) == 13
+    assert all("UnicodeError" in answer for answer in answers)
+
+
+def test_a_try_that_takes_too_long_is_noted_and_tried_again(
+    recorded: Recorded, sink: WebhookSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = listen(sink.url)
+    recorded()
+    monkeypatch.setattr("notifications.webhooks._post", raise_soft_time_limit)
+    work_off()
+    assert Attempt.objects.get(delivery__endpoint=endpoint).ok is False
+    monkeypatch.undo()
+    work_off(ahead=DAY)
+    assert Delivery.objects.get(endpoint=endpoint).state == "delivered"
+
+
+def raise_soft_time_limit(*_: Any) -> None:
+    raise SoftTimeLimitExceeded

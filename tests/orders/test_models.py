@@ -215,3 +215,40 @@ def test_every_step_run_twice_changes_nothing(placed: Place, stock: Any) -> None
             vars(__import__(module, fromlist=[name]))[name](*job.args[0])
     assert (list(Order.objects.values()), StockMovement.objects.count(), SandboxCharge.objects.count()) == before
     assert order.pk == Order.objects.get().pk
+
+
+@pytest.mark.parametrize(
+    ("task", "token", "reason"),
+    [("reserve", "tok_ok", "reservation_failed"), ("level_payment", "tok_webhook_never", "payment_unknown")],
+)
+def test_whatever_step_dies_the_order_stands_on_the_desk(
+    placed: Place, stock: Any, monkeypatch: pytest.MonkeyPatch, task: str, token: str, reason: str
+) -> None:
+    """Invariant I10, for the steps around the charge."""
+    stock()
+    order = placed(token)
+    monkeypatch.setattr(f"orders.tasks.{task}.run", lambda *_: 1 / 0)
+    work_off(ahead=HOUR)
+    order.refresh_from_db()
+    assert (order.held, order.reason) == (True, reason)
+
+
+def test_a_late_success_takes_the_order_off_the_desk(placed: Place, stock: Any) -> None:
+    stock()
+    order = placed("tok_webhook_never")
+    work_off()
+    with transaction.atomic():
+        Order.objects.locked(order.pk).hold("payment_unknown")
+    work_off(ahead=HOUR)
+    order.refresh_from_db()
+    assert (order.state, order.held, order.reason) == ("confirmed", False, "")
+
+
+def test_an_order_that_is_confirmed_is_not_put_on_the_desk(placed: Place, stock: Any) -> None:
+    stock()
+    order = placed()
+    work_off()
+    with transaction.atomic():
+        Order.objects.locked(order.pk).hold("payment_unknown")
+    order.refresh_from_db()
+    assert (order.held, order.version) == (False, 3)

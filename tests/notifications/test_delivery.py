@@ -128,7 +128,11 @@ def test_an_address_inside_the_house_is_not_called_even_through_a_name(
     recorded()
     work_off()
     assert sink.heard == []
-    assert "not a public address" in Attempt.objects.get(delivery__channel="webhook").answer
+    answers = set(Attempt.objects.filter(delivery__channel="webhook").values_list("ok", "answer"))
+    assert len(answers) == 1
+    [(ok, answer)] = answers
+    assert not ok
+    assert "not a public address" in answer
 
 
 # --- mail -------------------------------------------------------------------------------------------------
@@ -205,7 +209,7 @@ def test_a_host_name_that_no_resolver_takes_is_a_try_like_any_other(recorded: Re
     work_off(ahead=DAY)
     answers = Attempt.objects.filter(delivery__channel="webhook").values_list("answer", flat=True)
     assert len(answers) == 13
-    assert all("UnicodeError" in answer for answer in answers)
+    assert all("Unicode" in answer for answer in answers)
 
 
 def test_a_try_that_takes_too_long_is_noted_and_tried_again(
@@ -215,7 +219,7 @@ def test_a_try_that_takes_too_long_is_noted_and_tried_again(
     recorded()
     monkeypatch.setattr("notifications.webhooks._post", raise_soft_time_limit)
     work_off()
-    assert Attempt.objects.get(delivery__endpoint=endpoint).ok is False
+    assert set(Attempt.objects.filter(delivery__endpoint=endpoint).values_list("ok", flat=True)) == {False}
     monkeypatch.undo()
     work_off(ahead=DAY)
     assert Delivery.objects.get(endpoint=endpoint).state == "delivered"

@@ -35,7 +35,7 @@ def database_trouble(exc: Exception) -> str:
     """The sentence for a Postgres that cannot be reached or does not let us in."""
     database = settings.DATABASES["default"]
     where = f"{database.get('HOST') or 'the local socket'}:{database.get('PORT') or 5432}/{database.get('NAME')}"
-    reason = str(exc).strip().splitlines()[-1] if str(exc).strip() else type(exc).__name__
+    reason = " ".join(str(exc).split()) or type(exc).__name__
     return f"Postgres at {where} does not answer; check DATABASE_URL. It said: {reason}"
 
 

@@ -4,16 +4,22 @@ import logging
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 from config import celery_app
 
 log = logging.getLogger(__name__)
 
 
+@csrf_exempt
+@require_safe
 def livez(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+@csrf_exempt
+@require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 while Postgres answers: an order is safe there, and its bell rings when the broker is back."""
     database = "ok"

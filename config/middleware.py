@@ -1,23 +1,26 @@
 """What every request passes: its id, and the API's way to refuse."""
 
+import logging
 import re
 from collections.abc import Callable
 from uuid import uuid4
 
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
 from config import problems
 from jobs import context
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 
 
 class RequestContext:
-    """Take the router's X-Request-ID or make one; logs, jobs, answers and problems all carry it.
-
-    Nothing in Postgres can be named by NUL, so a URL that tries goes no further.
-    """
+    """Take the router's X-Request-ID or make one; logs, jobs, answers and problems all carry it."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -26,9 +29,27 @@ class RequestContext:
         sent = request.headers.get("X-Request-ID", "")
         request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
         with context.replaced({"request_id": request_id}):
-            named_by_nul = "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", "")
-            response = problems.for_status(400) if named_by_nul else self.get_response(request)
+            refusal = _refusal(request)
+            response = problems.for_status(refusal) if refusal else self.get_response(request)
         response["X-Request-ID"] = request_id
+        return response
+
+
+class DatabaseTrouble:
+    """A page that cannot ask Postgres says so, and when to come back."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, OperationalError | InterfaceError):
+            return None
+        log.error("Postgres is in trouble: %s", exception)
+        response = render(request, "500.html", status=503)
+        response["Retry-After"] = str(settings.DATABASE_RETRY_AFTER_S)
         return response
 
 
@@ -48,3 +69,12 @@ class ProblemsForTheApi:
             return response
         kept = {name: value for name, value in response.headers.items() if name in ("Allow", "Retry-After")}
         return problems.for_status(response.status_code, headers=kept)
+
+
+def _refusal(request: HttpRequest) -> int | None:
+    """The status for a request that can go no further: named by NUL, which Postgres cannot hold, or of no length."""
+    if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+        return 400
+    if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
+        return 411  # Django reads a body by its length, and would see none
+    return None

@@ -41,10 +41,17 @@ def rendered(
 
 def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """The problem for a refusal that came from Django itself, e.g. 404 or 405."""
-    slug = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large", 500: "internal"}.get(status, "refused")
+    slug = {
+        404: "not-found",
+        405: "method-not-allowed",
+        411: "length-required",
+        413: "body-too-large",
+        500: "internal",
+    }.get(status, "refused")
     detail = {
         404: "There is nothing here, or not for this key.",
         405: "This path does not take this method.",
+        411: "Send the body with a Content-Length, not chunked.",
         413: f"The body may have {settings.BODY_MAX_BYTES} bytes.",
         500: "Something went wrong on our side; it has been logged under this request_id.",
     }.get(status, HTTPStatus(status).phrase)

@@ -7,6 +7,7 @@ Importing this opens no connection and works with an empty environment, so that 
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 import environ
@@ -76,12 +77,19 @@ def mailer_from(config: dict[str, Any]) -> dict[str, Any]:
     return {"BACKEND": config["EMAIL_BACKEND"], "OPTIONS": options}
 
 
+def broker_from(url: str) -> str:
+    """A URL of a broker that Celery knows; anything else it would take for a host name of RabbitMQ."""
+    if url and urlsplit(url).scheme not in ("redis", "rediss", "amqp", "amqps", "pyamqp", "sqs"):
+        raise ImproperlyConfigured("The broker's URL cannot be read. Set REDIS_URL to redis://HOST:PORT/0.")
+    return url
+
+
 # --- the start: what it is, and what it needs ---------------------------------------------------
 DEBUG: bool = from_environment(yes_or_no, "DEBUG", False, "1 or 0")
 SECRET_KEY: str = env.str("SECRET_KEY", default="development-only-not-a-secret" if DEBUG else "")
 HAS_SECRET_KEY = bool(SECRET_KEY)  # Django will not show an empty one, not even to ask whether it is
 DATABASE_URL: str = env.str("DATABASE_URL", default="")
-BROKER_URL: str = (
+BROKER_URL: str = broker_from(
     env.str("BROKER_URL", default="") or env.str("REDIS_URL", default="") or env.str("CLOUDAMQP_URL", default="")
 )
 HEROKU_DOMAIN: str = env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", default="")
@@ -114,6 +122,7 @@ MIDDLEWARE = [
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.ProblemsForTheApi",
+    "config.middleware.DatabaseTrouble",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -210,11 +219,14 @@ SITE_URL: str = env.str("SITE_URL", default="") or (
 )
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="Kaiten <shop@localhost>")
 WEBHOOK_MASTER_KEY: str = env.str("WEBHOOK_MASTER_KEY", default="") or SECRET_KEY
-WEBHOOK_TIMEOUT_S = 10
+WEBHOOK_TIMEOUT_S = 5
 WEBHOOK_ALLOW_LOCAL = DEBUG
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
 DELIVERY_ANSWER_MAX_CHARS = 500
-DELIVERY_MAX_RETRIES = 12  # with the back-off below, tries go on for about a day
+DELIVERY_MAX_TRIES = 13  # with the back-off below, tries go on for about a day
+DELIVERY_MAX_AGE = timedelta(days=2)
+ENDPOINT_REST_S = 5.0  # after a failure an endpoint is left alone, twice as long each time
+ENDPOINT_REST_CAP_S = 300.0
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600
 

@@ -7,6 +7,7 @@ delivery is one event on its way to one target over one channel; it exists once,
 import base64
 import hashlib
 import hmac
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,10 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from uuid_utils.compat import uuid7
+
+from jobs.backoff import delay_s
 
 
 class NotDelivered(Exception):
@@ -46,6 +50,26 @@ class Event(models.Model):
 
 
 class EndpointQuerySet(models.QuerySet["Endpoint"]):
+    def take_turn(self, endpoint: "Endpoint") -> float:
+        """0.0 when it may be called now, else for how many seconds it still rests.
+
+        A healthy endpoint takes any number of calls at once, one that has just failed a single call after its rest:
+        else a server that hangs would hold every worker, and everybody's orders with them.
+        """
+        if not endpoint.failures:
+            return 0.0
+        probe_ends = Now() + timedelta(seconds=2 * settings.WEBHOOK_TIMEOUT_S)
+        if self.filter(pk=endpoint.pk, resting_until__lte=Now()).update(resting_until=probe_ends):
+            return 0.0
+        endpoint.refresh_from_db()
+        rest = (endpoint.resting_until - timezone.now()).total_seconds() if endpoint.resting_until else 0.0
+        return max(rest, 0.5)
+
+    def stumbled(self, endpoint: "Endpoint") -> None:
+        """It rests, twice as long after each failure."""
+        rest_s = delay_s(endpoint.failures + 1, base_s=settings.ENDPOINT_REST_S, cap_s=settings.ENDPOINT_REST_CAP_S)
+        self.filter(pk=endpoint.pk).update(failures=F("failures") + 1, resting_until=Now() + timedelta(seconds=rest_s))
+
     def listening_to(self, event: Event) -> "EndpointQuerySet":
         return self.filter(owner=event.owner, active=True).filter(
             Q(events__contains=[event.kind]) | Q(events__contains=["*"])
@@ -61,6 +85,8 @@ class Endpoint(models.Model):
     events = ArrayField(models.TextField())
     active = models.BooleanField(default=True)
     secret_version = models.IntegerField(default=1)
+    failures = models.IntegerField(default=0)  # in a row
+    resting_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = EndpointQuerySet.as_manager()
@@ -131,12 +157,31 @@ class Delivery(models.Model):
     def succeed(self, answer: str) -> None:
         """It arrived. In the settling transaction of its job."""
         self._note(answer, ok=True)
+        Endpoint.objects.filter(deliveries=self, failures__gt=0).update(failures=0, resting_until=None)
         Delivery.objects.filter(pk=self.pk).update(state=self.State.DELIVERED, delivered_at=Now(), tries=F("tries") + 1)
 
     def stumble(self, answer: str) -> None:
-        """This try did not arrive; the job tries again."""
+        """This try did not arrive; its endpoint rests."""
         self._note(answer, ok=False)
         Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
+        if self.endpoint:
+            Endpoint.objects.stumbled(self.endpoint)
+        self.refresh_from_db(fields=["tries"])
+
+    @property
+    def is_hopeless(self) -> bool:
+        too_old = self.created_at < timezone.now() - settings.DELIVERY_MAX_AGE
+        return too_old or self.tries >= settings.DELIVERY_MAX_TRIES
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Its endpoint was removed."""
+        return self.endpoint is not None and not self.endpoint.active
+
+    @property
+    def pause_s(self) -> float:
+        """Until the next try."""
+        return delay_s(self.tries, base_s=settings.DELIVERY_BACKOFF_S, cap_s=settings.DELIVERY_BACKOFF_CAP_S)
 
     def give_up(self) -> None:
         Delivery.objects.filter(pk=self.pk, state=self.State.WAITING).update(state=self.State.FAILED)

@@ -3,20 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from celery import shared_task
+from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
-from django.conf import settings
 
 from jobs.execution import settle
 from notifications import mail, webhooks
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
-
-PATIENT = {
-    "autoretry_for": (NotDelivered, SoftTimeLimitExceeded),
-    "max_retries": settings.DELIVERY_MAX_RETRIES,
-    "retry_backoff": settings.DELIVERY_BACKOFF_S,
-    "retry_backoff_max": settings.DELIVERY_BACKOFF_CAP_S,
-}
 
 
 @shared_task
@@ -33,36 +25,38 @@ def announce(event_id: str) -> None:
         _start(post_webhook, delivery)
 
 
-@shared_task(atomic=False, **PATIENT)
-def send_mail(delivery_id: str) -> None:
-    _deliver(delivery_id, mail.send)
+@shared_task(bind=True, atomic=False, max_retries=None)  # the delivery counts its tries
+def send_mail(self: Task, delivery_id: str) -> None:
+    _deliver(self, delivery_id, mail.send)
 
 
-@shared_task(atomic=False, **PATIENT)
-def post_webhook(delivery_id: str) -> None:
-    _deliver(delivery_id, webhooks.post)
+@shared_task(bind=True, atomic=False, max_retries=None)
+def post_webhook(self: Task, delivery_id: str) -> None:
+    _deliver(self, delivery_id, webhooks.post)
 
 
 @shared_task
 def give_up(delivery_id: str) -> None:
-    """The last try failed: say so on the delivery."""
+    """Its job died: say so on the delivery."""
     Delivery.objects.locked(delivery_id).give_up()
 
 
-def _deliver(delivery_id: str, send: Callable[[Delivery], str]) -> None:
+def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], str]) -> None:
     """One try, with its outcome written down whichever way it went."""
     delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
     if delivery.state != Delivery.State.WAITING:
         return
-    if delivery.endpoint and not delivery.endpoint.active:
+    if delivery.is_hopeless or delivery.is_unwanted:
         with settle():
             delivery.give_up()
         return
+    if delivery.endpoint and (rest_s := Endpoint.objects.take_turn(delivery.endpoint)):
+        raise task.retry(countdown=rest_s)
     try:
         answer = send(delivery)
     except (NotDelivered, SoftTimeLimitExceeded) as exc:
         delivery.stumble(str(exc))
-        raise
+        raise task.retry(exc=exc, countdown=delivery.pause_s) from exc
     with settle():
         delivery.succeed(answer)
 

@@ -6,6 +6,7 @@ cannot answer differently. No redirects; no more than the headers of the answer 
 
 import ipaddress
 import json
+import re
 import socket
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from standardwebhooks import Webhook
 
 from notifications.models import Delivery, NotDelivered
 
+LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 IPV6_UNICAST = ipaddress.ip_network("2000::/3")
 IPV6_EMBEDS_IPV4 = [ipaddress.ip_network(block) for block in ("2001::/32", "2002::/16", "3fff::/20")]
 
@@ -58,15 +60,26 @@ def objection(url: str) -> str | None:
     allowed = ("https", "http") if settings.WEBHOOK_ALLOW_LOCAL else ("https",)
     if parts.scheme not in allowed or not parts.hostname:
         return f"must be a full {' or '.join(allowed)} URL"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "must be printable ASCII without spaces; write an international host name as punycode (xn--…)"
     if parts.username or parts.password or parts.fragment:
         return "must not hold a user name, a password or a fragment"
     if port == 0:
         return "must name a port between 1 and 65535"
+    return _host_objection(parts.hostname)
+
+
+def _host_objection(host: str) -> str | None:
     try:
-        literal = ipaddress.ip_address(parts.hostname)
+        return None if may_connect_to(ipaddress.ip_address(host)) else "must be a public address"
     except ValueError:
-        return None
-    return None if may_connect_to(literal) else "must be a public address"
+        pass
+    labels = host.removesuffix(".").split(".")
+    if len(host) > 253 or not all(LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+        return "must name a host"
+    if labels[-1] == "localhost" and not settings.WEBHOOK_ALLOW_LOCAL:
+        return "must be a public address"
+    return None
 
 
 def may_connect_to(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

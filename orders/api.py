@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.http import parse_etags
 from ninja import Body, Path, Router
 
 from notifications import events
@@ -58,7 +59,8 @@ def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     request.auth.require("orders:read")
     order = _own_order(request, order_id)
     tag = f'"{order.version}"'
-    if request.headers.get("If-None-Match") == tag:
+    asked = parse_etags(request.headers.get("If-None-Match", ""))
+    if "*" in asked or tag in [known.removeprefix("W/") for known in asked]:  # gzip on the way weakens a tag
         return HttpResponse(status=304, headers={"ETag": tag})
     return _answer(order.snapshot(), headers={"ETag": tag})
 
@@ -125,6 +127,8 @@ def _idempotency_key(request: HttpRequest) -> str:
         raise Problem(
             400, "idempotency-key-required", "Send an Idempotency-Key header, a fresh UUID for each new order."
         )
-    if len(key) > IDEMPOTENCY_KEY_MAX_CHARS or not key.isprintable():
-        raise Problem(400, "idempotency-key-invalid", "The Idempotency-Key must be up to 255 printable characters.")
+    if len(key) > IDEMPOTENCY_KEY_MAX_CHARS or not (key.isascii() and key.isprintable()):
+        raise Problem(
+            400, "idempotency-key-invalid", "The Idempotency-Key must be up to 255 printable ASCII characters."
+        )
     return key

@@ -21,7 +21,11 @@ def _known_currency(code: str) -> str:
 
 
 def _mailable(address: str) -> str:
-    if not EMAIL.fullmatch(address):
+    try:
+        mailable = bool(EMAIL.fullmatch(address) and address.partition("@")[2].encode("idna"))
+    except UnicodeError:
+        mailable = False
+    if not mailable:
         raise PydanticCustomError("email", "must be an e-mail address")
     return address
 

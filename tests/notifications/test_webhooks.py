@@ -31,13 +31,36 @@ def test_addresses_inside_or_nowhere_are_not(settings: Any, address: str) -> Non
     [
         "http://shop.example/hooks", "ftp://shop.example/", "https://", "https:///x", "//shop.example", "shop.example",
         "https://user:secret@shop.example/", "https://shop.example/#here", "https://shop.example:99999/",
-        "https://shop.example:0/", "https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest", "https://[x/",
+        "https://shop.example:0/", "https://127.0.0.1/",
+        "https://localhost/a", "https://[::1]/", "https://169.254.169.254/latest", "https://[x/",
     ],
 )  # fmt: skip
 def test_in_production_an_endpoint_is_a_full_public_https_url(settings: Any, url: str) -> None:
     settings.WEBHOOK_ALLOW_LOCAL = False
     assert objection(url)
     assert objection("https://shop.example/hooks?x=1") is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "x..y",
+        "...",
+        "a" * 64 + ".com",
+        "-",
+        "a b",
+        "2130706433",
+        "shop.123",
+        "ｌocalhost",
+        "鮨.example",
+        "x.com\r\nX: y",
+        ".",
+    ],
+)
+def test_a_host_that_could_never_be_called_is_no_endpoint(settings: Any, host: str) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL = True
+    assert objection(f"http://{host}/")
+    assert objection("https://xn--w9j.example/") is None
 
 
 def test_in_development_plain_http_on_loopback_will_do(settings: Any) -> None:

@@ -40,6 +40,7 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ({"DEBUG": "maybe"}, "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0."),
         ({"CELERY_CONCURRENCY": "two"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
         ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
+        ({"REDIS_URL": "nonsense"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://"),
         ({"PAYMENT_PROVIDER": "gold"}, "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox."),
     ],
 )
@@ -59,6 +60,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password() -> None
     status, said = start(MANAGE, DATABASE_URL="postgres://u:secret@127.0.0.1:1/x")
     assert status == 1
     assert "Postgres at 127.0.0.1:1/x does not answer; check DATABASE_URL" in said
+    assert "refused" in said
     assert "secret" not in said
     assert "Traceback" not in said
 

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         create = actions.add_parser("create", help="make a key")
-        create.add_argument("name", help="the client's name")
+        create.add_argument("name", type=_name, help="the client's name")
         create.add_argument(
             "--scope", action="append", choices=SCOPES, default=[], help="may be repeated; none means all"
         )
@@ -26,3 +26,9 @@ class Command(BaseCommand):
             key = ApiKey.objects.issue(client, options["scope"])
         self.stderr.write(f"{'New client' if new else 'Client'} {client.name}. The key is shown only now:")
         self.stdout.write(key)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError("a client needs a name of printable characters")
+    return text.strip()

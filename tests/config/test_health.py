@@ -1,0 +1,37 @@
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.test import Client as HttpClient
+
+from orders.models import Order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_livez_asks_nobody_and_readyz_asks_both(client: HttpClient, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        assert client.get("/livez").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok", "database": "ok", "broker": "ok"}
+    assert (client.post("/livez").status_code, client.delete("/readyz").status_code) == (405, 405)
+
+
+def test_readyz_is_503_without_postgres(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("django.db.connection.cursor", refuse)
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()["database"]) == (503, "down")
+
+
+def test_a_page_that_cannot_ask_postgres_says_when_to_come_back(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(Order.objects, "filter", refuse)
+    response = client.get("/o/some-token/")
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert b"connection refused" not in response.content

@@ -1,6 +1,9 @@
 """gunicorn, made for a dyno behind Heroku's router. A wrong setting ends here, in a sentence."""
 
 import os
+import socket
+import struct
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -24,3 +27,12 @@ control_socket_disable = True
 accesslog = None
 errorlog = "-"
 loglevel = "info"
+
+
+def when_ready(server: Any) -> None:
+    """A client that sends nothing for so long loses its thread. gunicorn has no setting for it; accepted sockets
+    inherit the time limit of the one that listens.
+    """
+    limit = struct.pack("ll", settings.WEB_READ_TIMEOUT_S, 0)
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)

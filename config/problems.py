@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
@@ -44,6 +44,7 @@ def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpRes
     slug = {
         404: "not-found",
         405: "method-not-allowed",
+        408: "request-timeout",
         411: "length-required",
         413: "body-too-large",
         500: "internal",
@@ -51,6 +52,7 @@ def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpRes
     detail = {
         404: "There is nothing here, or not for this key.",
         405: "This path does not take this method.",
+        408: "The body did not arrive in time.",
         411: "Send the body with a Content-Length, not chunked.",
         413: f"The body may have {settings.BODY_MAX_BYTES} bytes.",
         500: "Something went wrong on our side; it has been logged under this request_id.",
@@ -72,6 +74,7 @@ def install(api: NinjaAPI) -> None:
         HttpError: _refused,
         Http404: lambda _, exc: for_status(404),
         RequestDataTooBig: lambda _, exc: for_status(413),
+        UnreadablePostError: lambda _, exc: for_status(408),
         OperationalError: _database_trouble,
         InterfaceError: _database_trouble,
         Exception: _unforeseen,

@@ -98,6 +98,7 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[]) or (
 )
 WEB_CONCURRENCY: int = from_environment(env.int, "WEB_CONCURRENCY", 1, "a whole number of web processes")
 WEB_THREADS = 8
+WEB_READ_TIMEOUT_S = 10
 CELERY_CONCURRENCY: int = from_environment(env.int, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
 WEB_HOST = "127.0.0.1" if DEBUG else "0.0.0.0"  # noqa: S104 - a dyno is reached from outside
 PORT: int = from_environment(env.int, "PORT", 8000, "a port number")

@@ -41,7 +41,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
     ) -> None:
         """Write the job. Raises ValueError or TypeError when its arguments are not JSON or too large.
 
-        A retry publishes its own id again; that is the verdict's business (jobs.execution), which writes it after
+        A retry publishes its own id again; that is the verdict's business (jobs.verdicts), which writes it after
         the attempt's effects are rolled back.
         """
         kept = {**message.headers, **(headers or {})}

@@ -17,8 +17,9 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
 from django.utils import timezone
 
-from jobs.execution import publish_errbacks, work_as
+from jobs.execution import work_as
 from jobs.models import Job, JobQuerySet, Worker
+from jobs.verdicts import publish_errbacks
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """One attempt at one job: claim, run, then settle it or give a verdict.
 
-This file alone decides between done, retry and dead, and it alone catches every exception.
+Effects and "done" are one transaction. What becomes of an attempt that fails is decided in `jobs.verdicts`.
 """
 
 import logging
@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from celery import Celery, Task
+from celery import Task
 from celery.canvas import maybe_signature
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from kombu.utils import json as celery_json
 
 from jobs import context
-from jobs.backoff import delay_s
-from jobs.models import Claim, Job, State
+from jobs.models import Claim, Job
+from jobs.verdicts import give_verdict, moment
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def attempt(task: Task) -> Any:
             try:
                 return _run(current)
             except Exception as exc:
-                if not _give_verdict(current, exc):
+                if not _is_to_blame(current, exc) or not give_verdict(task.app, claim, exc):
                     raise Ignore from exc
                 raise
     finally:
@@ -146,8 +146,7 @@ def _claim(task: Task) -> Claim:
 def _expired(claim: Claim) -> bool:
     """Celery's `expires`, counted when the work would begin."""
     expires = claim.envelope["headers"].get("expires")
-    moment = expires and parse_datetime(expires)
-    return bool(moment) and _moment(moment) < timezone.now()
+    return bool(expires) and moment(parse_datetime(expires)) < timezone.now()
 
 
 def _restore_request(task: Task, claim: Claim) -> None:
@@ -213,108 +212,10 @@ def _storable(result: Any) -> Any:
     return result
 
 
-# --- verdicts ---------------------------------------------------------------------------------------
-
-
-def _give_verdict(current: Attempt, exc: Exception) -> bool:
-    """Write down how the attempt ended; its effects are rolled back by now.
-
-    True when Celery should hear of the exception: it is the verdict. False when there was none to give.
-    """
+def _is_to_blame(current: Attempt, exc: Exception) -> bool:
+    """False when the job is not ours to judge any more, whatever went wrong here."""
     if isinstance(exc, LeaseLost):
         log.warning("Lease lost: the job was rescued while it ran here")
-        return False
-    if current.settled:
+    elif current.settled:
         log.exception("The task failed after its job was settled; the job stays done")
-        return False
-    if not connection.is_usable():
-        return _ask_the_row(current.claim, exc)
-    try:
-        return _verdict(current.task.app, current.claim, exc)
-    except Exception as worse:  # e.g. retry() with arguments that no row can hold
-        log.exception("The verdict could not be written")
-        return _bury(current.task.app, current.claim, worse)
-
-
-def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
-    troubles = claim.attempts - claim.retries  # losses and earlier troubles, this one included
-    match exc:
-        case Retry():
-            return _retry(claim, exc)
-        case Ignore():
-            return Job.objects.drop(claim, error=describe(exc))
-        case OperationalError() | InterfaceError() | InternalError() if troubles <= settings.JOBS_MAX_TROUBLES:
-            return _wait_out(claim, exc)
-        case Reject() if isinstance(exc.reason, Exception):
-            return _bury(app, claim, exc.reason)
-        case _:
-            return _bury(app, claim, exc)
-
-
-def _retry(claim: Claim, exc: Retry) -> bool:
-    """Celery's `retry()`: the same job waits until its time, perhaps with other arguments."""
-    changes = {}
-    if exc.sig is not None:
-        changes["args"] = [list(exc.sig.args), dict(exc.sig.kwargs)]
-    return Job.objects.put_back(
-        claim, due_at=_moment(exc.when), error=describe(exc.exc or exc), retried=True, **changes
-    )  # fmt: skip
-
-
-def _wait_out(claim: Claim, exc: Exception) -> bool:
-    """A lock or statement timeout passes by itself: try again, without counting it as a retry of the task."""
-    pause_s = delay_s(claim.attempts, base_s=1, cap_s=settings.JOBS_RING_CAP_S)
-    log.warning("Postgres was in trouble, trying again in %.0f s: %s", pause_s, exc)
-    Job.objects.put_back(claim, due_at=_moment(pause_s), error=describe(exc), retried=False)
-    return False
-
-
-def _bury(app: Celery, claim: Claim, exc: Exception) -> bool:
-    with transaction.atomic():
-        buried = Job.objects.bury(claim, error=describe(exc))
-        if buried:
-            publish_errbacks(app, claim.id, claim.envelope, root_id=claim.root_id)
-    return buried
-
-
-def publish_errbacks(app: Celery, job_id: UUID, envelope: dict[str, Any], *, root_id: UUID | None) -> None:
-    """`link_error` of a dead job, as jobs in the burying transaction. Each is called with the dead job's id."""
-    family = {"parent_id": str(job_id), "root_id": str(root_id or job_id)}
-    for errback in envelope["errbacks"] or ():
-        try:
-            with transaction.atomic():
-                maybe_signature(errback, app=app).apply_async((str(job_id),), **family)
-        except (TypeError, ValueError, NotImplementedError):  # the job is dead all the same, and says why
-            log.exception("link_error of job %s cannot be called", job_id)
-
-
-def _ask_the_row(claim: Claim, exc: Exception) -> bool:
-    """The connection broke, perhaps during the commit: the row knows whether it went through.
-
-    When Postgres cannot be asked either, the lease runs out and the clock rescues the job.
-    """
-    connection.close()
-    job = Job.objects.get(pk=claim.id)
-    if job.token == claim.token and job.state == State.RUNNING:
-        log.warning("The database connection broke before the commit, the job waits again: %s", exc)
-        Job.objects.put_back(claim, due_at=_moment(1), error=describe(exc), retried=False)
-    elif job.token == claim.token and job.state == State.DONE:
-        log.warning("The database connection broke after the commit, the job is done: %s", exc)
-    return False
-
-
-def _moment(when: datetime | float | None) -> datetime:
-    """Celery's `Retry.when`: a time, seconds from now, or nothing for now."""
-    if isinstance(when, datetime):
-        return timezone.make_aware(when) if timezone.is_naive(when) else when
-    return timezone.now() + timedelta(seconds=when or 0)
-
-
-def describe(exc: BaseException) -> dict[str, str]:
-    """An error as the row keeps it, cut to size and free of what Postgres cannot store."""
-    try:
-        message = str(exc)
-    except Exception:  # an error may be broken too
-        message = "its text cannot be read"
-    message = message.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    return {"type": type(exc).__qualname__, "message": message[: settings.JOBS_ERROR_MAX_CHARS]}
+    return not isinstance(exc, LeaseLost) and not current.settled

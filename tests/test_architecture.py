@@ -51,7 +51,12 @@ def test_no_signals_and_no_nameless_modules() -> None:
 def test_one_place_for_each_power() -> None:
     """Who publishes, who catches everything, who reads the environment, who starts transactions' locks."""
     assert places(".publish(", *ROOMS) == {"jobs/bell.py"}
-    assert places("except Exception", *ROOMS) == {"jobs/bell.py", "jobs/clock.py", "jobs/execution.py"}
+    assert places("except Exception", *ROOMS) == {
+        "jobs/bell.py",
+        "jobs/clock.py",
+        "jobs/execution.py",
+        "jobs/verdicts.py",
+    }
     assert places("environ.Env(", *ROOMS) == {"config/settings.py"}
 
 

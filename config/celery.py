@@ -14,6 +14,7 @@ app = Celery(
     "kaiten",
     amqp="jobs.amqp:LedgerAMQP",
     backend="jobs.backend:LedgerBackend",
+    control="jobs.control:LedgerControl",
     task_cls="jobs.task:LedgerTask",
     fixups=["jobs.fixup:fixup"],
 )

@@ -1,12 +1,23 @@
 """Celery's result backend, read from the ledger. Nothing is stored through it: the settling transaction did."""
 
+import logging
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
 from celery import states
+from celery.app.task import Context
 from celery.backends.base import BaseBackend
+from celery.canvas import maybe_signature
+from celery.exceptions import TaskRevokedError
+from django.db import transaction
 
-from jobs.models import Job, State
+from jobs.chords import Chord, part_returned
+from jobs.models import FINISHED, Job, State
+from jobs.verdicts import describe
+
+log = logging.getLogger(__name__)
 
 CELERY_STATES = {
     State.WAITING: states.PENDING,
@@ -18,29 +29,105 @@ CELERY_STATES = {
 
 
 class LedgerBackend(BaseBackend):  # type: ignore[misc]
-    """`AsyncResult.state`, `.get()` and `.result` from Postgres.
+    """`AsyncResult`, `GroupResult` and chords from Postgres.
 
     Celery also reports failures from the worker's parent process, before the child is known to be dead (time limits,
     lost workers, unknown tasks). Those reports are not verdicts: the clock rescues such a job.
     """
 
     persistent = True
+    supports_native_join = True
+
+    # --- reading ------------------------------------------------------------------------------------------
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         job = Job.objects.filter(pk=UUID(task_id)).first()
-        if job is None:
-            return {"task_id": task_id, "status": states.PENDING, "result": None}
+        return self._meta(job) if job else {"task_id": task_id, "status": states.PENDING, "result": None}
+
+    def get_many(
+        self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5, **_: Any
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the outcome of each job once it has one, asking for all the others in one query."""
+        wanted = {UUID(task_id) for task_id in task_ids}
+        deadline = timeout and time.monotonic() + timeout
+        while wanted:
+            for job in Job.objects.filter(pk__in=wanted, state__in=FINISHED):
+                wanted.discard(job.pk)
+                yield str(job.pk), self._meta(job)
+            if wanted and deadline and time.monotonic() > deadline:
+                raise self.TimeoutError(f"{len(wanted)} jobs are not finished")
+            if wanted:
+                time.sleep(interval)
+
+    def _meta(self, job: Job) -> dict[str, Any]:
         state = CELERY_STATES[State(job.state)]
         if state == states.PENDING and job.retries:
             state = states.RETRY
-        return {"task_id": task_id, "status": state, "result": self._outcome(job), "traceback": None, "children": []}
+        return {
+            "task_id": str(job.pk),
+            "status": state,
+            "result": self._outcome(job),
+            "traceback": None,
+            "children": [],
+        }
 
     def _outcome(self, job: Job) -> Any:
-        if job.state in (State.DEAD, State.CANCELLED) and job.error:
+        if job.state == State.CANCELLED and job.error:
+            return TaskRevokedError(job.error["message"])
+        if job.state == State.DEAD and job.error:
+            module = "celery.exceptions" if job.error["type"] == "ChordError" else "builtins"
             return self.exception_to_python(
-                {"exc_type": job.error["type"], "exc_message": [job.error["message"]], "exc_module": "builtins"}
+                {"exc_type": job.error["type"], "exc_message": [job.error["message"]], "exc_module": module}
             )
         return job.result
+
+    # --- what hangs on a job that ends ----------------------------------------------------------------------
+
+    def fail(self, request: Context, exc: Any) -> None:
+        """The job of this request is dead: so is the rest of its chain and its chord, and its errbacks are promised.
+
+        In the burying transaction. The job is dead also when something that hangs on it cannot be told.
+        """
+        try:
+            with transaction.atomic():
+                super().mark_as_failure(request.id, exc, request=request)
+        except Exception:
+            log.exception("What hangs on job %s cannot be told", request.id)
+
+    def store_result(self, task_id: str, result: Any, state: str, request: Any = None, **_: Any) -> None:
+        """Celery stores the failure of jobs that will never be promised: the rest of a chain, a chord's body."""
+        if state in states.PROPAGATE_STATES:
+            task = getattr(request, "task", None) or "unknown"
+            Job.objects.note_stillborn(UUID(task_id), task=task, error=describe(result))
+
+    def fail_from_current_stack(self, task_id: str, exc: Any = None) -> None:
+        self.store_result(task_id, exc, states.FAILURE)
+
+    def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
+        """`link_error`, as jobs. Each is called with the dead job's id."""
+        family = {"parent_id": request.id, "root_id": getattr(request, "root_id", None) or request.id}
+        for errback in request.errbacks or ():
+            try:
+                with transaction.atomic():
+                    maybe_signature(errback, app=self.app).apply_async((request.id,), **family)
+            except (TypeError, ValueError, NotImplementedError):  # the job is dead all the same, and says why
+                log.exception("link_error of job %s cannot be called", request.id)
+
+    def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
+        Chord.objects.create(group=UUID(header_result_args[0]), body=dict(body))
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        with transaction.atomic():
+            if chord := Chord.objects.locked(UUID(group_id)):
+                chord.expect(self.app, chord_size)
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
+        part_returned(self.app, request, state, result)
+
+    def _forget(self, task_id: str) -> None:
+        Job.objects.filter(pk=UUID(task_id), state__in=FINISHED).update(result=None)
+
+    # --- what Celery reports, and the row already says --------------------------------------------------------
 
     def mark_as_done(self, *args: Any, **kwargs: Any) -> None:
         """The row is settled."""
@@ -53,9 +140,3 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
 
     def mark_as_revoked(self, *args: Any, **kwargs: Any) -> None:
         """The row says what it is."""
-
-    def store_result(self, *args: Any, **kwargs: Any) -> None:
-        """Results reach the row with the settling transaction."""
-
-    def apply_chord(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("Chords are not on the ledger yet.")

@@ -12,14 +12,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from celery import Celery, bootsteps, signals
+from celery.exceptions import WorkerLostError
 from celery.worker import state
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
 from django.utils import timezone
 
 from jobs.execution import work_as
-from jobs.models import Job, JobQuerySet, Worker
-from jobs.verdicts import publish_errbacks
+from jobs.models import Chord, Job, JobQuerySet, Worker
+from jobs.verdicts import request_of
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +100,13 @@ class Clock:
         return rung
 
     def prune(self) -> int:
-        """Delete a batch of jobs and workers that ended long ago."""
+        """Delete a batch of jobs, and the workers and chords, that ended long ago."""
         with transaction.atomic():
             if not _our_turn():
                 return 0
             before = timezone.now() - settings.JOBS_KEEP
             Worker.objects.filter(seen_at__lt=before).delete()
+            Chord.objects.filter(fired=True, created_at__lt=before).delete()
             return Job.objects.prune(before=before, limit=settings.JOBS_BATCH)
 
     def leave(self) -> None:
@@ -127,7 +129,7 @@ class Clock:
             Job.objects.release([job for job in jobs if job not in poison], error=error, counts=counts)
             for job in poison:
                 Job.objects.bury_lost(job, error=error)
-                publish_errbacks(self.app, job.pk, job.envelope, root_id=job.root_id)
+                self.app.backend.fail(request_of(job), WorkerLostError(reason))
         for job in jobs:
             log.warning("Rescued %s: %s (loss %d)", job, reason, job.losses + int(counts))
         return len(jobs)

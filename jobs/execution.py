@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from celery import Task
+from celery import Task, states
 from celery.canvas import maybe_signature
 from celery.exceptions import Ignore
 from django.conf import settings
@@ -111,6 +111,9 @@ def settle(result: Any = None) -> Iterator[Settlement]:
             _publish_follow_ups(current.task, settlement.result)
             if not Job.objects.settle(current.claim, result=_storable(settlement.result)):
                 raise LeaseLost
+            if current.claim.envelope["chord"]:
+                request = current.task.request
+                current.task.app.backend.on_chord_part_return(request, states.SUCCESS, settlement.result)
         current.settled = True
     finally:
         current.settling = current.settled

@@ -25,15 +25,8 @@ from django.utils import timezone
 from kombu.utils import json as celery_json
 
 from jobs.backoff import ring_delay_s
-
-
-class CeleryEncoder(celery_json.JSONEncoder):
-    """Celery's JSON: what a broker message could carry, a row can carry."""
-
-
-class CeleryDecoder(json.JSONDecoder):
-    def __init__(self) -> None:
-        super().__init__(object_hook=celery_json.object_hook)
+from jobs.celery_json import CeleryDecoder, CeleryEncoder
+from jobs.chords import Chord, ChordPart
 
 
 class State(models.TextChoices):
@@ -43,6 +36,8 @@ class State(models.TextChoices):
     DEAD = "dead"
     CANCELLED = "cancelled"
 
+
+__all__ = ["Chord", "ChordPart", "Claim", "Job", "State", "Worker"]
 
 FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
 
@@ -157,6 +152,18 @@ class JobQuerySet(models.QuerySet["Job"]):
     def bury_lost(self, job: "Job", *, error: dict[str, str]) -> None:
         """Dead: this locked running job took too many workers down with it."""
         self.filter(pk=job.pk).update(**_ended(State.DEAD), error=error, losses=F("losses") + 1)
+
+    def cancel(self, ids: Iterable[UUID], *, error: dict[str, str]) -> int:
+        """Waiting jobs that nobody shall begin any more; returns how many there were."""
+        return self.filter(pk__in=list(ids), state=State.WAITING).update(**_ended(State.CANCELLED), error=error)
+
+    def note_stillborn(self, id_: UUID, *, task: str, error: dict[str, str]) -> None:
+        """A dead row for a job that will never be promised, so that whoever asks for its result is told."""
+        never = Job(
+            id=id_, task=task, queue="", args=[[], {}], envelope={}, due_at=Now(), ring_at=Now(),
+            **_ended(State.DEAD), error=error,
+        )  # fmt: skip
+        self.bulk_create([never], ignore_conflicts=True)
 
     def take_for_ring(self, limit: int) -> list["Job"]:
         """Lock up to `limit` due jobs that no bell has reached yet, those that waited longest first."""

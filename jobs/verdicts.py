@@ -5,11 +5,9 @@ This is the one place that decides between them.
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
 
-from celery import Celery
-from celery.canvas import maybe_signature
+from celery import Celery, states
+from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
@@ -41,7 +39,7 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
         case Retry():
             return _retry(claim, exc)
         case Ignore():
-            return Job.objects.drop(claim, error=describe(exc))
+            return _drop(app, claim, exc)
         case OperationalError() | InterfaceError() | InternalError() if troubles <= settings.JOBS_MAX_TROUBLES:
             return _wait_out(claim, exc)
         case Reject() if isinstance(exc.reason, Exception):
@@ -72,19 +70,26 @@ def _bury(app: Celery, claim: Claim, exc: Exception) -> bool:
     with transaction.atomic():
         buried = Job.objects.bury(claim, error=describe(exc))
         if buried:
-            publish_errbacks(app, claim.id, claim.envelope, root_id=claim.root_id)
+            app.backend.fail(request_of(claim), exc)
     return buried
 
 
-def publish_errbacks(app: Celery, job_id: UUID, envelope: dict[str, Any], *, root_id: UUID | None) -> None:
-    """`link_error` of a dead job, as jobs in the burying transaction. Each is called with the dead job's id."""
-    family = {"parent_id": str(job_id), "root_id": str(root_id or job_id)}
-    for errback in envelope["errbacks"] or ():
-        try:
-            with transaction.atomic():
-                maybe_signature(errback, app=app).apply_async((str(job_id),), **family)
-        except (TypeError, ValueError, NotImplementedError):  # the job is dead all the same, and says why
-            log.exception("link_error of job %s cannot be called", job_id)
+def _drop(app: Celery, claim: Claim, exc: Exception) -> bool:
+    """Cancelled by its own body; a chord that waits for it waits in vain."""
+    with transaction.atomic():
+        dropped = Job.objects.drop(claim, error=describe(exc))
+        if dropped and claim.envelope["chord"]:
+            app.backend.on_chord_part_return(request_of(claim), states.REVOKED, exc)
+    return dropped
+
+
+def request_of(job: Claim | Job) -> Context:
+    """What Celery would know of this job from its message: its canvas."""
+    headers = job.envelope["headers"]
+    return Context(
+        id=str(job.id), root_id=str(job.root_id or job.id), group=headers["group"], group_index=headers["group_index"],
+        errbacks=job.envelope["errbacks"], chain=job.envelope["chain"], chord=job.envelope["chord"], args=[], kwargs={},
+    )  # fmt: skip
 
 
 def _ask_the_row(claim: Claim, exc: Exception) -> bool:

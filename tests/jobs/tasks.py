@@ -1,5 +1,7 @@
 """Tasks for the ledger's tests. Their effects are rows: a Client named by the test."""
 
+import time
+
 from celery import Task, shared_task
 
 from jobs.execution import settle
@@ -89,3 +91,29 @@ class Unspeakable(Exception):
 @shared_task
 def fail_unspeakably(kind: str) -> None:
     raise Unspeakable if kind == "broken" else ValueError("half a pair: \ud800 and a \x00")
+
+
+@shared_task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@shared_task
+def listed(things: list[object]) -> list[object]:
+    return things
+
+
+@shared_task
+def flat(lists: list[list[int]]) -> list[int]:
+    return [number for numbers in lists for number in numbers]
+
+
+@shared_task
+def add_all(numbers: list[int], extra: int) -> int:
+    return sum(numbers) + extra
+
+
+@shared_task
+def slow_add(x: int, y: int) -> int:
+    time.sleep(0.05)
+    return x + y

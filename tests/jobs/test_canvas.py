@@ -1,0 +1,143 @@
+"""Celery's canvas on the ledger: shapes of work whose every step is a row of the transaction before it."""
+
+from datetime import timedelta
+
+import pytest
+from celery import chain, chord, group
+from celery.exceptions import ChordError, TaskRevokedError
+from celery.result import AsyncResult
+from django.db import IntegrityError, transaction
+
+from jobs.chords import Chord, ChordPart
+from jobs.models import Job
+from jobs.testing import attempt, work_off
+from orders.clients import Client
+from tests.jobs import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LATER = timedelta(days=1)
+add, total, note, boom = tasks.add, tasks.total, tasks.note, tasks.note_then_fail
+
+
+def states() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for state in Job.objects.values_list("state", flat=True):
+        found[state] = found.get(state, 0) + 1
+    return found
+
+
+SHAPES = [
+    (group(add.s(1, 1), add.s(2, 2), add.s(3, 3)), [2, 4, 6]),
+    (chord([add.s(1, 1), add.s(2, 2), add.s(3, 3)], total.s()), 12),
+    (chord(group(add.s(n, n) for n in range(30)), total.s()), 870),
+    (chord([], total.s()), 0),
+    (chord([add.s(1, 1)], total.s()), 2),
+    (group(add.s(1, 1), add.s(2, 2)) | total.s() | add.s(10), 16),
+    (add.s(1, 1) | group(add.s(10), add.s(20)) | total.s(), 34),
+    (chord([add.s(1, 1) | add.s(5), add.s(2, 2) | add.s(5)], total.s()), 16),
+    (chord([chord([add.s(1, 1), add.s(2, 2)], total.s()), add.s(4, 4)], total.s()), 14),
+    (chord([add.s(1, 1), add.s(2, 2)], total.s() | add.s(100)), 106),
+    (chord([add.s(1, 1), add.s(2, 2)], chord([tasks.add_all.s(1), tasks.add_all.s(2)], total.s())), 15),
+    (chain(add.s(1, 1), chord([add.s(1), add.s(2)], total.s()), add.s(1)), 8),
+    (add.starmap([(1, 1), (2, 2)]), [2, 4]),
+    (add.chunks([(n, n) for n in range(4)], 2).group() | tasks.flat.s() | total.s(), 12),
+]
+
+
+@pytest.mark.parametrize(("shape", "expected"), SHAPES, ids=[str(shape)[:60] for shape, _ in SHAPES])
+def test_a_shape_comes_to_its_result(shape: object, expected: object) -> None:
+    result = shape.apply_async()  # type: ignore[attr-defined]
+    work_off(ahead=LATER)
+    assert result.get(timeout=5) == expected
+    assert set(states()) == {"done"}
+    assert (Chord.objects.filter(fired=False).count(), ChordPart.objects.count()) == (0, 0)
+
+
+def test_a_shape_in_a_transaction_that_rolls_back_leaves_nothing() -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        chord([add.s(1, 1), add.s(2, 2)], total.s()).apply_async()
+        raise ZeroDivisionError
+    assert (Job.objects.count(), Chord.objects.count()) == (0, 0)
+
+
+def test_parts_may_be_done_in_any_order_and_the_results_keep_theirs() -> None:
+    result = chord([add.s(n, 0) for n in range(5)], tasks.listed.s()).apply_async()
+    for job in Job.objects.order_by("-created_at"):
+        attempt(job)
+    work_off()
+    assert result.get(timeout=5) == [0, 1, 2, 3, 4]
+
+
+def test_a_dead_part_kills_the_body_once_and_calls_its_errback() -> None:
+    body = total.s().on_error(note.s())
+    result = chord([add.s(1, 1), boom.s("a"), boom.s("b")], body).apply_async()
+    work_off()
+    with pytest.raises(ChordError, match="no such luck"):
+        AsyncResult(result.id).get(timeout=5)
+    assert Client.objects.get().name == result.id
+    assert Job.objects.get(pk=result.id).state == "dead"
+
+
+def test_what_follows_a_dead_step_of_a_chain_is_dead_too_and_nobody_waits_for_it() -> None:
+    result = chain(boom.s("a"), add.s(1, 1), add.s(2)).apply_async()
+    work_off()
+    with pytest.raises(ValueError, match="no such luck"):
+        result.get(timeout=5)
+    assert states() == {"dead": 3}
+
+
+def test_a_chord_after_a_dead_step_is_dead_too() -> None:
+    result = chain(boom.s("a"), chord([add.si(1, 1), add.si(2, 2)], total.s())).apply_async()
+    work_off()
+    with pytest.raises(ValueError, match="no such luck"):
+        result.get(timeout=5)
+
+
+def test_a_part_that_loses_its_lease_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = chord([note.s("a"), add.s(1, 1)], tasks.listed.s()).apply_async()
+    first = Job.objects.get(task="tests.jobs.tasks.note")
+    create = Client.objects.create
+    monkeypatch.setattr(Client.objects, "create", lambda **named: (steal(first), create(**named)))
+    attempt(first)
+    monkeypatch.undo()
+    assert ChordPart.objects.count() == 0
+    Job.objects.filter(pk=first.pk).update(state="waiting", lease_until=None)
+    work_off()
+    assert result.get(timeout=5) == ["a", 2]
+
+
+def steal(job: Job) -> None:
+    Job.objects.filter(pk=job.pk).update(token=job.pk)
+
+
+def test_postgres_refuses_to_count_a_part_twice() -> None:
+    chord([add.s(1, 1), add.s(2, 2)], total.s()).apply_async()
+    attempt(Job.objects.order_by("created_at")[0])
+    [part] = ChordPart.objects.all()
+    with pytest.raises(IntegrityError, match="chord_part_once"):
+        ChordPart.objects.create(chord=part.chord, job=part.job, index=0, result=1)
+
+
+def test_results_of_a_group_are_read_together(django_assert_max_num_queries: object) -> None:
+    result = group(add.s(n, n) for n in range(50)).apply_async()
+    work_off()
+    with django_assert_max_num_queries(3):  # type: ignore[operator]
+        assert result.join_native(timeout=5) == [2 * n for n in range(50)]
+
+
+def test_a_waiting_job_can_be_revoked_and_a_finished_one_cannot() -> None:
+    waiting, done = add.apply_async((1, 1), countdown=60), add.delay(2, 2)
+    work_off()
+    waiting.revoke()
+    done.revoke()
+    work_off(ahead=LATER)
+    assert (waiting.state, done.state) == ("REVOKED", "SUCCESS")
+    with pytest.raises(TaskRevokedError):
+        waiting.get(timeout=5)
+
+
+def test_a_forgotten_result_is_gone_and_its_job_stays_done() -> None:
+    result = add.delay(1, 1)
+    work_off()
+    result.forget()
+    assert (Job.objects.get().state, Job.objects.get().result) == ("done", None)

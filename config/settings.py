@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 import environ
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
@@ -239,6 +240,7 @@ PAYMENT_MAX_RETRIES = 60
 PAYMENT_BACKOFF_CAP_S = 600
 SANDBOX_SLOW_S = 5.0
 IDEMPOTENCY_WAIT_MS = 2000
+IDEMPOTENCY_KEEP = timedelta(days=30)
 
 # --- the ledger (jobs/) -----------------------------------------------------------------------------------
 JOBS_ARGS_MAX_BYTES = 16 * 1024
@@ -294,6 +296,9 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
 CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
+    "forget-old-keys": {"task": "orders.tasks.forget_old_keys", "schedule": crontab(hour="4", minute="10")},
+}
 
 # --- logs: one line per event, to stdout ---------------------------------------------------------------------
 LOGGING = {

@@ -7,6 +7,7 @@ is harmless: they take turns by an advisory lock and skip rows that somebody hol
 import logging
 import os
 import threading
+from datetime import datetime
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,6 +21,7 @@ from django.utils import timezone
 
 from jobs.execution import work_as
 from jobs.models import Chord, Job, JobQuerySet, Worker
+from jobs.schedule import Schedule, next_slot, schedule_of
 from jobs.verdicts import request_of
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class Clock:
         self._beat_at: float | None = None
         self._patient_until = 0.0
         self._pruned_at = monotonic()
+        self._next_slots: dict[str, datetime] = {}
 
     def tick(self) -> None:
         """One round. Raises DatabaseError when Postgres is in trouble; the next round starts afresh."""
@@ -51,6 +54,7 @@ class Clock:
         self.rescue_from_lost_children()
         if monotonic() >= self._patient_until:
             self.rescue()
+        self.promise_due_slots()
         self.ring()
         its_time = monotonic() - self._pruned_at >= settings.JOBS_PRUNE_EVERY_S
         if its_time and self.prune() < settings.JOBS_BATCH:  # else there is more, and the next tick goes on
@@ -83,6 +87,18 @@ class Clock:
     def rescue(self) -> int:
         """Give back the jobs of workers that fell silent, and those past their lease."""
         return self._give_back(Job.objects.lost(), "its worker fell silent or its lease ran out")
+
+    def promise_due_slots(self) -> int:
+        """Promise the scheduled jobs whose slot has come. Postgres is asked only when one has, by our own reckoning."""
+        promised = 0
+        for name, entry in self.app.conf.beat_schedule.items():
+            if name in self._next_slots and timezone.now() < self._next_slots[name]:
+                continue
+            with transaction.atomic():
+                known = Schedule.objects.locked(name)
+                promised += known.promise_due_slots(self.app, entry)
+            self._next_slots[name] = next_slot(schedule_of(self.app, entry), known.promised_until)
+        return promised
 
     def ring(self) -> int:
         """Ring the due jobs that no bell has reached, as many as the queues have room for."""

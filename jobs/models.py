@@ -27,6 +27,7 @@ from kombu.utils import json as celery_json
 from jobs.backoff import ring_delay_s
 from jobs.celery_json import CeleryDecoder, CeleryEncoder
 from jobs.chords import Chord, ChordPart
+from jobs.schedule import Schedule
 
 
 class State(models.TextChoices):
@@ -37,7 +38,7 @@ class State(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-__all__ = ["Chord", "ChordPart", "Claim", "Job", "State", "Worker"]
+__all__ = ["Chord", "ChordPart", "Claim", "Job", "Schedule", "State", "Worker"]
 
 FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
 

@@ -90,6 +90,11 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
             raise Problem(422, "idempotency-key-reused", "This Idempotency-Key was used for a different request.")
         return kept
 
+    def forget_old(self, limit: int) -> int:
+        """Delete up to `limit` keys that nobody will repeat any more."""
+        old = self.filter(created_at__lt=Now() - settings.IDEMPOTENCY_KEEP).order_by("created_at")[:limit]
+        return self.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]
+
 
 class IdempotencyKey(models.Model):
     """The answer to a request that may be repeated. It commits together with what the request did."""

@@ -5,6 +5,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
 from jobs.execution import settle
+from orders.clients import IdempotencyKey
 from orders.models import Order, State
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import ChargeStatus, ProviderUnavailable
@@ -61,3 +62,12 @@ def level_payment(self: Task, operation_id: str) -> None:
 def put_on_desk(order_id: str, reason: str) -> None:
     """A step gave up: a person decides."""
     Order.objects.locked(order_id).hold(reason)
+
+
+@shared_task
+def forget_old_keys() -> int:
+    """Idempotency keys are kept for IDEMPOTENCY_KEEP; what one run leaves, its follow-up deletes."""
+    forgotten = IdempotencyKey.objects.forget_old(settings.JOBS_BATCH)
+    if forgotten == settings.JOBS_BATCH:
+        forget_old_keys.delay()
+    return forgotten

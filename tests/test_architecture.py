@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from config import celery_app
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 ROOMS = ["config", "orders", "notifications", "jobs"]  # each may import those to its right
 EVERYTHING = frozenset({"config", "orders", "notifications", "jobs", "tests"})
@@ -52,6 +54,7 @@ def test_one_place_for_each_power() -> None:
     """Who publishes, who catches everything, who reads the environment, who starts transactions' locks."""
     assert places(".publish(", *ROOMS) == {"jobs/bell.py"}
     assert places("except Exception", *ROOMS) == {
+        "jobs/backend.py",
         "jobs/bell.py",
         "jobs/clock.py",
         "jobs/execution.py",
@@ -79,3 +82,8 @@ def test_the_architecture_page_names_tests_that_exist() -> None:
     names = {word.strip("`|, ").split("::")[1] for word in page.split() if "::test_" in word}
     assert len(names) >= 8
     assert {name for name in names if f"def {name}(" not in tests} == set()
+
+
+def test_every_scheduled_task_exists() -> None:
+    celery_app.loader.import_default_modules()
+    assert {entry["task"] for entry in celery_app.conf.beat_schedule.values()} <= set(celery_app.tasks)

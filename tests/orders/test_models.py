@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Sum
+from django.utils import timezone
 
 from jobs.models import Job
 from jobs.testing import work_off
 from orders.api import place
-from orders.clients import Client
+from orders.clients import Client, IdempotencyKey
 from orders.models import TRANSITIONS, Order, State
 from orders.payments.sandbox import Sandbox, SandboxCharge
 from orders.schemas import OrderDraft
 from orders.stock import Stock, StockMovement
+from orders.tasks import forget_old_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Place = Callable[..., Order]
@@ -252,3 +254,12 @@ def test_an_order_that_is_confirmed_is_not_put_on_the_desk(placed: Place, stock:
         Order.objects.locked(order.pk).hold("payment_unknown")
     order.refresh_from_db()
     assert (order.held, order.version) == (False, 3)
+
+
+def test_old_idempotency_keys_are_forgotten_batch_by_batch(shop: Client, settings: Any) -> None:
+    settings.JOBS_BATCH = 2
+    IdempotencyKey.objects.bulk_create(IdempotencyKey(client=shop, key=f"k-{at}", fingerprint=b"x") for at in range(6))
+    IdempotencyKey.objects.exclude(key="k-5").update(created_at=timezone.now() - timedelta(days=31))
+    forget_old_keys.delay()
+    work_off()
+    assert [row.key for row in IdempotencyKey.objects.all()] == ["k-5"]

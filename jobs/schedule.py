@@ -1,0 +1,86 @@
+"""Scheduled work without a beat dyno: `beat_schedule` entries become exactly one job per slot.
+
+Every clock computes the slots; Postgres keeps how far each entry has come, and moves it in the transaction that
+promises the jobs. An entry may say `"catch_up": "all"` (run every slot that was missed), `"latest"` (the default:
+only the newest) or `"none"` (only one that is less than a minute late).
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from celery import Celery
+from celery.schedules import BaseSchedule, crontab, maybe_schedule
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+SLOTS = UUID("6b616974-656e-5000-8000-736c6f747321")  # the namespace of the ids of scheduled jobs
+ON_TIME = timedelta(minutes=1)
+CATCH_UP = ("all", "latest", "none")
+
+
+class ScheduleQuerySet(models.QuerySet["Schedule"]):
+    def locked(self, name: str) -> "Schedule":
+        """How far this entry has come; one that is new begins now. Locked until the transaction ends."""
+        self.get_or_create(pk=name, defaults={"promised_until": timezone.now()})
+        return self.select_for_update(no_key=True).get(pk=name)
+
+
+class Schedule(models.Model):
+    """An entry of `beat_schedule` and the newest of its slots that has been promised or passed over."""
+
+    name = models.TextField(primary_key=True)
+    promised_until = models.DateTimeField()
+
+    objects = ScheduleQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def promise_due_slots(self, app: Celery, entry: dict[str, Any]) -> int:
+        """Promise a job for each slot that is due. The caller holds the lock."""
+        due = list(slots(schedule_of(app, entry), after=self.promised_until, until=timezone.now()))
+        if not due:
+            return 0
+        wanted = _worth_running(due, entry.get("catch_up", "latest"))
+        for slot in wanted:
+            app.send_task(
+                entry["task"], entry.get("args"), entry.get("kwargs"),
+                task_id=str(uuid5(SLOTS, f"{self.name} {slot.isoformat()}")), **(entry.get("options") or {}),
+            )  # fmt: skip
+        self.promised_until = due[-1]
+        self.save(update_fields=["promised_until"])
+        return len(wanted)
+
+
+def schedule_of(app: Celery, entry: dict[str, Any]) -> BaseSchedule:
+    return maybe_schedule(entry["schedule"], app=app)
+
+
+def slots(schedule: BaseSchedule, *, after: datetime, until: datetime) -> Iterator[datetime]:
+    """The slots in (after, until], oldest first, JOBS_BATCH at most."""
+    slot = next_slot(schedule, after)
+    for _ in range(settings.JOBS_BATCH):
+        if slot > until:
+            return
+        yield slot
+        slot = next_slot(schedule, slot)
+
+
+def next_slot(schedule: BaseSchedule, after: datetime) -> datetime:
+    """The first slot after that moment: a crontab's in its time zone, an interval's on a grid that all clocks share."""
+    if isinstance(schedule, crontab):
+        start, delta, _ = schedule.remaining_delta(after)
+        slot: datetime = (start + delta).astimezone(UTC)
+        return slot
+    seconds = schedule.run_every.total_seconds()
+    return datetime.fromtimestamp((after.timestamp() // seconds + 1) * seconds, UTC)
+
+
+def _worth_running(due: list[datetime], catch_up: str) -> list[datetime]:
+    if catch_up == "all":
+        return due
+    newest = due[-1]
+    return [newest] if catch_up == "latest" or timezone.now() - newest < ON_TIME else []

@@ -13,4 +13,4 @@ class LedgerControl(Control):  # type: ignore[misc]
     def revoke(self, task_id: Any, *args: Any, **options: Any) -> None:
         """`AsyncResult.revoke()`: waiting jobs are cancelled. What runs goes on; `terminate` has no effect."""
         ids = [UUID(one) for one in maybe_list(task_id)]
-        Job.objects.cancel(ids, error={"type": "Revoked", "message": "revoked before it began"})
+        Job.objects.filter(pk__in=ids).cancel(error={"type": "Revoked", "message": "revoked before it began"})

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -127,6 +127,27 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Cancelled: by its own body, or expired. False when the claim was lost meanwhile."""
         return bool(self.held(claim).update(**_ended(State.CANCELLED), error=error))
 
+    @transaction.atomic
+    def revive(self) -> list["Job"]:
+        """The dead and cancelled ones are due now, counted as new, their error kept. Returns them as they were."""
+        jobs = self._take_in(State.DEAD, State.CANCELLED)
+        ring_at = Now() + timedelta(seconds=settings.JOBS_RING_GRACE_S)
+        anew = {**_waiting(Now()), "ring_at": ring_at, "finished_at": None, "attempts": 0, "retries": 0, "losses": 0}
+        Job.objects.filter(pk__in=[job.pk for job in jobs], state__in=(State.DEAD, State.CANCELLED)).update(**anew)
+        return jobs
+
+    @transaction.atomic
+    def cancel(self, *, error: dict[str, str]) -> list["Job"]:
+        """The waiting ones will not run. Returns them as they were."""
+        jobs = self._take_in(State.WAITING)
+        ended = {**_ended(State.CANCELLED), "error": error}
+        Job.objects.filter(pk__in=[job.pk for job in jobs], state=State.WAITING).update(**ended)
+        return jobs
+
+    def _take_in(self, *states: State) -> list["Job"]:
+        locked = self.filter(state__in=states).select_for_update(no_key=True)
+        return list(locked.defer("args", "result").order_by("pk"))
+
     def lost(self) -> "JobQuerySet":
         """Running jobs past their lease, or whose worker has been silent for too long."""
         silence = timedelta(seconds=settings.JOBS_WORKER_SILENCE_S)
@@ -153,10 +174,6 @@ class JobQuerySet(models.QuerySet["Job"]):
     def bury_lost(self, job: "Job", *, error: dict[str, str]) -> None:
         """Dead: this locked running job took too many workers down with it."""
         self.filter(pk=job.pk).update(**_ended(State.DEAD), error=error, losses=F("losses") + 1)
-
-    def cancel(self, ids: Iterable[UUID], *, error: dict[str, str]) -> int:
-        """Waiting jobs that nobody shall begin any more; returns how many there were."""
-        return self.filter(pk__in=list(ids), state=State.WAITING).update(**_ended(State.CANCELLED), error=error)
 
     def note_stillborn(self, id_: UUID, *, task: str, error: dict[str, str]) -> None:
         """A dead row for a job that will never be promised, so that whoever asks for its result is told."""
@@ -194,7 +211,7 @@ def _ended(state: State) -> dict[str, Any]:
     return {"state": state, "lease_until": None, "finished_at": Now()}
 
 
-def _waiting(due_at: datetime) -> dict[str, Any]:
+def _waiting(due_at: datetime | Now) -> dict[str, Any]:
     return {"state": State.WAITING, "lease_until": None, "due_at": due_at, "ring_at": due_at, "rings": 0}
 
 

@@ -66,7 +66,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         )
         with transaction.atomic(savepoint=False):
             try:
-                job.save(force_insert=True)
+                Job.objects.bulk_create([job], ignore_conflicts=bool(kept.get("once")))
             except DataError as exc:
                 raise ValueError(f"The arguments of {name} cannot be stored: {exc}") from exc
             if due_at is None:

@@ -5,18 +5,27 @@ Beside Celery's own (`max_retries`, `autoretry_for`, `retry_backoff`, `time_limi
 `atomic` (default True): the body runs inside the transaction that settles the job, so its effects and "done" are one
 commit. With `atomic=False` the body runs with no transaction open, may talk to the outside world, and puts its
 effects into `with settle(): …`.
+
+`key`: what makes a job the same job, e.g. `key="order:{order_id}:charge"` with the names of the task's arguments. A
+second call returns the first job, as long as the ledger remembers it (JOBS_KEEP after its end).
 """
 
+import inspect
 from typing import Any
+from uuid import UUID, uuid5
 
 from celery import Task
+from celery.result import AsyncResult
 
 from jobs import execution
+
+KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids of jobs with a key
 
 
 class LedgerTask(Task):  # type: ignore[misc]
     abstract = True
     atomic = True
+    key: str | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Work off the job whose bell rang. Called as a plain function, it is one."""
@@ -24,3 +33,27 @@ class LedgerTask(Task):  # type: ignore[misc]
             with execution.outside_any_attempt():
                 return super().__call__(*args, **kwargs)
         return execution.attempt(self)
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
+    ) -> AsyncResult:
+        """Promise a job. With a `key`, the job's id is derived from it, so there is one.
+
+        Raises ValueError for a key that does not fit the arguments, and for a keyed task inside a canvas, whose steps
+        need ids of their own.
+        """
+        if self.key is None:
+            return super().apply_async(args, kwargs, task_id=task_id, **options)
+        own_id = str(uuid5(KEYS, f"{self.name} {self._key_of(args or (), kwargs or {})}"))
+        if task_id not in (None, own_id) and not execution.in_body_of(self.request):
+            raise ValueError(f"{self.name} has a key, so it cannot be a step of a canvas.")
+        headers = {**(options.pop("headers", None) or {}), "once": True}
+        return super().apply_async(args, kwargs, task_id=task_id or own_id, headers=headers, **options)
+
+    def _key_of(self, args: Any, kwargs: Any) -> str:
+        bound = inspect.signature(self.run).bind(*args, **kwargs)
+        bound.apply_defaults()
+        try:
+            return str(self.key).format(**bound.arguments)
+        except (KeyError, IndexError) as exc:
+            raise ValueError(f"The key of {self.name} names {exc}, which is no argument of it.") from exc

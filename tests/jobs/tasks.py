@@ -117,3 +117,21 @@ def add_all(numbers: list[int], extra: int) -> int:
 def slow_add(x: int, y: int) -> int:
     time.sleep(0.05)
     return x + y
+
+
+@shared_task(key="note:{name}")
+def note_once(name: str, loud: bool = False) -> str:
+    Client.objects.create(name=f"{name} {loud}")
+    return name
+
+
+@shared_task(key="note:{nobody}")
+def note_with_a_wrong_key(name: str) -> None:
+    """Its key names an argument that it does not have."""
+
+
+@shared_task(bind=True, key="{x}", max_retries=3)
+def retry_once(self: Task, x: int) -> int:
+    if self.request.retries == 0:
+        raise self.retry(countdown=60)
+    return x

@@ -125,11 +125,6 @@ def note_once(name: str, loud: bool = False) -> str:
     return name
 
 
-@shared_task(key="note:{nobody}")
-def note_with_a_wrong_key(name: str) -> None:
-    """Its key names an argument that it does not have."""
-
-
 @shared_task(bind=True, key="{x}", max_retries=3)
 def retry_once(self: Task, x: int) -> int:
     if self.request.retries == 0:

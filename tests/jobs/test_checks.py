@@ -1,0 +1,46 @@
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from jobs.checks import check_settings, check_tasks, objections
+from orders.tasks import reserve
+from tests.jobs import tasks
+
+
+def test_the_tasks_of_the_product_are_in_order() -> None:
+    assert check_tasks(None) == check_settings(None) == []
+
+
+def test_a_task_of_the_product_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reserve, "time_limit", 31)
+    [error] = check_tasks(None)
+    assert error.obj == "orders.tasks.reserve"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"time_limit": None}, "It needs a soft_time_limit and a time_limit"),
+        ({"soft_time_limit": None}, "It needs a soft_time_limit and a time_limit"),
+        ({"soft_time_limit": 25, "time_limit": 25}, "must be less than its time_limit"),
+        ({"time_limit": 31}, "every deploy would kill it"),
+        ({"acks_late": True}, "acks_late has no meaning here"),
+        ({"key": "order:{nobody}"}, "Its key names nobody"),
+    ],
+)
+def test_a_bad_combination_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], sentence: str
+) -> None:
+    assert objections(tasks.add) == []
+    for name, value in options.items():
+        monkeypatch.setattr(tasks.add, name, value)
+    [said] = objections(tasks.add)
+    assert sentence in said
+
+
+def test_numbers_that_contradict_each_other_stop_a_release(settings: Any) -> None:
+    settings.JOBS_WORKER_SILENCE_S = 2
+    with pytest.raises(SystemCheckError, match="a busy worker is lost"):
+        call_command("check")

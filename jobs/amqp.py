@@ -18,7 +18,7 @@ from django.utils.functional import cached_property
 from kombu import Producer
 from kombu.utils import json as celery_json
 
-from jobs import context
+from jobs import context, execution
 from jobs.bell import Bell, Ring
 from jobs.models import Job
 
@@ -46,9 +46,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         """
         kept = {**message.headers, **(headers or {})}
         current = self.app.current_worker_task
-        if current is not None and current.request.id == kept["id"]:
-            if current.name != name or (kept.get("replaced_task_nesting") or 0) > current.request.replaced_task_nesting:
-                raise NotImplementedError("Task.replace() is not on the ledger yet.")
+        if current is not None and current.request.id == kept["id"] and not execution.replaces_itself():
             return
         positional, named, canvas = message.body
         due_at = _aware(kept["eta"])

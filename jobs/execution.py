@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from celery import Task, states
-from celery.canvas import maybe_signature
+from celery.canvas import Signature, maybe_signature
 from celery.exceptions import Ignore
 from django.conf import settings
 from django.db import OperationalError, transaction
@@ -43,6 +43,7 @@ class Attempt:
         self.claim = claim
         self.settling = False
         self.settled = False
+        self.replaced = False
 
 
 @dataclass
@@ -108,6 +109,8 @@ def settle(result: Any = None) -> Iterator[Settlement]:
     try:
         with transaction.atomic():
             yield settlement
+            if current.replaced:
+                return
             _publish_follow_ups(current.task, settlement.result)
             if not Job.objects.settle(current.claim, result=_storable(settlement.result)):
                 raise LeaseLost
@@ -117,6 +120,24 @@ def settle(result: Any = None) -> Iterator[Settlement]:
         current.settled = True
     finally:
         current.settling = current.settled
+
+
+def replace_with(signature: Signature) -> None:
+    """`Task.replace()`: the job ends here and gives its id to the replacement, in one transaction with the effects."""
+    current = _attempt.get()
+    if current is None:
+        raise RuntimeError("replace() works inside a job only.")
+    with transaction.atomic():
+        if not Job.objects.hand_over(current.claim):
+            raise LeaseLost
+        current.replaced = True
+        signature.delay()
+
+
+def replaces_itself() -> bool:
+    """True while a replacement is published: then an id that exists is no retry."""
+    current = _attempt.get()
+    return current is not None and current.replaced
 
 
 def in_body_of(request: Any) -> bool:
@@ -186,7 +207,11 @@ def _run_atomic(current: Attempt) -> Any:
     while True:
         try:
             with settle() as settlement:
-                settlement.result = current.task.run(*current.claim.args, **current.claim.kwargs)
+                try:
+                    settlement.result = current.task.run(*current.claim.args, **current.claim.kwargs)
+                except Ignore:
+                    if not current.replaced:
+                        raise
             return settlement.result
         except OperationalError as exc:
             collisions += 1
@@ -217,6 +242,8 @@ def _storable(result: Any) -> Any:
 
 def _is_to_blame(current: Attempt, exc: Exception) -> bool:
     """False when the job is not ours to judge any more, whatever went wrong here."""
+    if current.replaced and isinstance(exc, Ignore):
+        return False
     if isinstance(exc, LeaseLost):
         log.warning("Lease lost: the job was rescued while it ran here")
     elif current.settled:

@@ -175,6 +175,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Dead: this locked running job took too many workers down with it."""
         self.filter(pk=job.pk).update(**_ended(State.DEAD), error=error, losses=F("losses") + 1)
 
+    def hand_over(self, claim: Claim) -> bool:
+        """The row gives its id away and is gone. False when the claim was lost meanwhile."""
+        return bool(self.held(claim).delete()[0])
+
     def note_stillborn(self, id_: UUID, *, task: str, error: dict[str, str]) -> None:
         """A dead row for a job that will never be promised, so that whoever asks for its result is told."""
         never = Job(

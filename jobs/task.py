@@ -15,6 +15,8 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from celery import Task
+from celery.canvas import Signature
+from celery.exceptions import Ignore
 from celery.result import AsyncResult
 
 from jobs import execution
@@ -49,6 +51,13 @@ class LedgerTask(Task):  # type: ignore[misc]
             raise ValueError(f"{self.name} has a key, so it cannot be a step of a canvas.")
         headers = {**(options.pop("headers", None) or {}), "once": True}
         return super().apply_async(args, kwargs, task_id=task_id or own_id, headers=headers, **options)
+
+    def on_replace(self, sig: Signature) -> Any:
+        """Celery's hook for `replace()`; its own would publish outside the ledger's transaction."""
+        if self.request.is_eager or self.request.called_directly:
+            return super().on_replace(sig)
+        execution.replace_with(sig)
+        raise Ignore("Replaced by a new job")
 
     def _key_of(self, args: Any, kwargs: Any) -> str:
         bound = inspect.signature(self.run).bind(*args, **kwargs)

@@ -98,11 +98,13 @@ def _ask_the_row(claim: Claim, exc: Exception) -> bool:
     When Postgres cannot be asked either, the lease runs out and the clock rescues the job.
     """
     connection.close()
-    job = Job.objects.get(pk=claim.id)
-    if job.token == claim.token and job.state == State.RUNNING:
+    job = Job.objects.filter(pk=claim.id, token=claim.token).first()
+    if job is None:
+        log.warning("The database connection broke, and the job is somebody else's by now: %s", exc)
+    elif job.state == State.RUNNING:
         log.warning("The database connection broke before the commit, the job waits again: %s", exc)
         Job.objects.put_back(claim, due_at=moment(1), error=describe(exc), retried=False)
-    elif job.token == claim.token and job.state == State.DONE:
+    elif job.state == State.DONE:
         log.warning("The database connection broke after the commit, the job is done: %s", exc)
     return False
 

@@ -2,7 +2,7 @@
 
 import time
 
-from celery import Task, shared_task
+from celery import Task, chord, group, shared_task
 
 from jobs.execution import settle
 from orders.clients import Client
@@ -69,8 +69,28 @@ def nothing() -> None:
 
 
 @shared_task(bind=True)
-def replace_myself(self: Task, x: int) -> None:
-    raise self.replace(replace_myself.s(x + 1))
+def count_down(self: Task, x: int) -> int:
+    """Replaces itself with itself, leaving a row each time."""
+    Client.objects.create(name=f"at {x}")
+    if x:
+        raise self.replace(count_down.s(x - 1))
+    return 0
+
+
+@shared_task(bind=True)
+def become(self: Task, *numbers: int, shape: str = "task") -> None:
+    shapes = {
+        "task": lambda: add.si(40, 2),
+        "chain": lambda: add.si(20, 1) | add.s(21),
+        "group": lambda: group(add.si(40, 2), add.si(1, 1)),
+        "chord": lambda: chord([add.si(20, 1), add.si(20, 1)], total.s()),
+    }
+    raise self.replace(shapes[shape]())
+
+
+@shared_task(bind=True, atomic=False)
+def become_outside(self: Task) -> None:
+    raise self.replace(add.si(40, 2))
 
 
 @shared_task

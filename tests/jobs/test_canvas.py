@@ -141,3 +141,39 @@ def test_a_forgotten_result_is_gone_and_its_job_stays_done() -> None:
     work_off()
     result.forget()
     assert (Job.objects.get().state, Job.objects.get().result) == ("done", None)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [("task", 42), ("chain", 42), ("group", [42, 2]), ("chord", 42)])
+def test_a_task_may_replace_itself_with_any_shape_under_its_own_id(shape: str, expected: object) -> None:
+    result = tasks.become.delay(shape=shape)
+    work_off()
+    assert result.get(timeout=5) == expected
+    assert set(states()) == {"done"}
+
+
+def test_a_replacement_inherits_what_hung_on_the_task() -> None:
+    in_a_chain = (add.s(1, 1) | tasks.become.s() | add.s(8)).apply_async()
+    in_a_chord = chord([tasks.become.s(), add.s(1, 7)], total.s()).apply_async()
+    linked = tasks.become.apply_async(link=note.si("linked"))
+    outside = tasks.become_outside.delay()
+    work_off()
+    results = [result.get(timeout=5) for result in (in_a_chain, in_a_chord, linked, outside)]
+    assert results == [50, 50, 42, 42]
+    assert Client.objects.get().name == "linked"
+
+
+def test_what_a_task_did_before_it_was_replaced_is_kept_once() -> None:
+    result = tasks.count_down.delay(3)
+    work_off()
+    assert result.get(timeout=5) == 0
+    assert sorted(Client.objects.values_list("name", flat=True)) == ["at 0", "at 1", "at 2", "at 3"]
+    assert Job.objects.count() == 1
+
+
+def test_a_ghost_cannot_replace_a_job_that_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks.count_down.delay(3)
+    job = Job.objects.get()
+    create = Client.objects.create
+    monkeypatch.setattr(Client.objects, "create", lambda **named: (steal(job), create(**named)))
+    attempt(job)
+    assert (Client.objects.count(), Job.objects.get().args, Job.objects.get().state) == (0, [[3], {}], "running")

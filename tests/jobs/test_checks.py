@@ -40,6 +40,7 @@ def test_a_bad_combination_is_said_in_a_sentence(
     assert sentence in said
 
 
+@pytest.mark.django_db
 def test_numbers_that_contradict_each_other_stop_a_release(settings: Any) -> None:
     settings.JOBS_WORKER_SILENCE_S = 2
     with pytest.raises(SystemCheckError, match="a busy worker is lost"):

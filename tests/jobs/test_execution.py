@@ -310,12 +310,6 @@ def test_a_forged_bell_cannot_run_another_task_on_a_job() -> None:
     assert (only_job().state, only_job().attempts) == ("waiting", 0)
 
 
-def test_replace_is_refused_aloud_until_the_ledger_has_it() -> None:
-    tasks.replace_myself.delay(1)
-    attempt(only_job())
-    assert (only_job().state, only_job().error["type"]) == ("dead", "NotImplementedError")
-
-
 def test_a_task_may_call_itself_as_a_function() -> None:
     tasks.factorial.delay(5)
     work_off()

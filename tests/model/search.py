@@ -1,16 +1,13 @@
 """Visits every world that can be reached, the nearest first, so that a trace found is a shortest one."""
 
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tests.model.invariants import FINISHED, INVARIANTS
+from tests.model.invariants import FINISHED, PROMISES, the_end_is_the_end
 from tests.model.protocol import steps
 from tests.model.world import Rules, World, promise
 
-type Invariant = Callable[[World, World, Rules], bool]
-
-SURVIVORS = ({"w1", "clock", "lease"}, {"w2", "clock", "lease"})  # one worker and its clock; time passes
+LIVENESS = "one_survivor_ends_every_job"  # I5 and I6: each world has a way to an end that needs one worker and a clock
+SURVIVORS = ("w1", "w2")
 
 
 @dataclass(frozen=True)
@@ -21,55 +18,73 @@ class Finding:
     broken: str | None = None
     trace: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        steps = "".join(f"\n{number:3}. {line}" for number, line in enumerate(self.trace, 1))
+        return f"{self.broken or 'nothing is broken'}, {self.states} states{steps}"
 
-def explore(rules: Rules, *, invariants: tuple[Invariant, ...] = INVARIANTS) -> Finding:
-    """Visit all worlds; stop at the first that breaks an invariant, then look for one that can never end."""
-    first = promise(rules)
-    reached: dict[World, tuple[World, str] | None] = {first: None}
-    survived: list[dict[World, list[World]]] = [{} for _ in SURVIVORS]
-    queue = deque([first])
-    while queue:
-        before = queue.popleft()
+
+@dataclass
+class Map:
+    """The worlds in the order of their discovery, and how each was first reached."""
+
+    worlds: list[World] = field(default_factory=list)
+    number: dict[World, int] = field(default_factory=dict)
+    reached: list[tuple[int, str, str]] = field(default_factory=list)  # from which world, who did what
+    before: list[list[tuple[int, str]]] = field(default_factory=list)  # from which worlds it follows, by whom
+
+    def visit(self, world: World, there: int, who: str, what: str) -> int:
+        """The number of a world that follows from there; a new one gets the next."""
+        here = self.number.setdefault(world, len(self.worlds))
+        if here == len(self.worlds):
+            self.worlds.append(world)
+            self.reached.append((there, who, what))
+            self.before.append([])
+        self.before[here].append((there, who))
+        return here
+
+    def trace(self, here: int) -> tuple[str, ...]:
+        lines = []
+        while here:
+            here, who, what = self.reached[here]
+            lines.append(f"{_name(self.worlds[here], who)} {what}")
+        return tuple(reversed(lines))
+
+
+def explore(rules: Rules, *, only: str | None = None) -> Finding:
+    """Visit all worlds until a promise is broken: any of them, or the only one looked for."""
+    atlas = Map()
+    atlas.visit(promise(rules), 0, "", "")
+    for here, before in enumerate(atlas.worlds):  # grows while it is read
         for who, what, after in steps(before, rules):
-            for survivors, back in zip(SURVIVORS, survived, strict=True):
-                if who in survivors:
-                    back.setdefault(after, []).append(before)
-            new = after not in reached
-            if new:
-                reached[after] = (before, f"{_name(before, who)} {what}")
-                queue.append(after)
-            for invariant in invariants:
-                if not invariant(before, after, rules):
+            known = len(atlas.worlds)
+            there = atlas.visit(after, here, who, what)
+            for promised in PROMISES if there == known else (the_end_is_the_end,):
+                if only in (None, promised.__name__) and not promised(before, after, rules):
                     last = f"{_name(before, who)} {what}"
-                    return Finding(len(reached), invariant.__name__, (*_trace(reached, before), last))
-    for back in survived:
-        if stuck := _never_ending(reached, back):
-            return Finding(len(reached), "one_survivor_ends_every_job", _trace(reached, stuck))
-    return Finding(len(reached))
+                    return Finding(len(atlas.worlds), promised.__name__, (*atlas.trace(here), last))
+    for survivor in SURVIVORS if only in (None, LIVENESS) else ():
+        if (stuck := _never_ending(atlas, survivor)) is not None:
+            end = f"{survivor} and the clock cannot end every job"
+            return Finding(len(atlas.worlds), LIVENESS, (*atlas.trace(stuck), end))
+    return Finding(len(atlas.worlds))
 
 
-def _never_ending(reached: dict[World, tuple[World, str] | None], back: dict[World, list[World]]) -> World | None:
-    """The nearest world from which the survivors cannot end all jobs, if there is one."""
-    ending = {world for world in reached if all(job.state in FINISHED for job in world.ledger.jobs)}
-    queue = list(ending)
+def _never_ending(atlas: Map, survivor: str) -> int | None:
+    """The nearest world from which one survivor cannot end all jobs, if there is one."""
+    ends = [all(job.state in FINISHED for job in world.ledger.jobs) for world in atlas.worlds]
+    queue = [here for here, end in enumerate(ends) if end]
     while queue:
-        new = [before for before in back.get(queue.pop(), ()) if before not in ending]
-        ending.update(new)
-        queue.extend(new)
-    return next((world for world in reached if world not in ending), None)
-
-
-def _trace(reached: dict[World, tuple[World, str] | None], world: World) -> tuple[str, ...]:
-    lines = []
-    while step := reached[world]:
-        world, line = step
-        lines.append(line)
-    return tuple(reversed(lines))
+        for before, who in atlas.before[queue.pop()]:
+            if not ends[before] and who in (survivor, "clock"):
+                ends[before] = True
+                queue.append(before)
+    return next((here for here, end in enumerate(ends) if not end), None)
 
 
 def _name(world: World, who: str) -> str:
-    """A worker whose job was given to somebody else meanwhile is a ghost."""
-    if who not in ("w1", "w2"):
-        return f"{who:8}"
-    worker, job = world.attempt(int(who[1]) - 1)
-    return f"{who:8}" if worker.phase == "idle" or worker.holds(job) else f"{who} ghost"
+    """A worker whose job was taken from it meanwhile is a ghost."""
+    if who not in SURVIVORS:
+        return who
+    worker, job = world.attempt(SURVIVORS.index(who))
+    its_own = job.token == worker.token and job.state in ("running", "done")
+    return who if worker.phase == "idle" or its_own else f"{who} (ghost)"

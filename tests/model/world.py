@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
-type Phase = Literal["idle", "claimed", "noted", "answered", "failed", "asking", "half settled", "counted"]
+type Phase = Literal["idle", "claimed", "noted", "answered", "failed", "asking", "half settled", "counted", "reporting"]
 type JobState = Literal["blocked", "waiting", "running", "done", "dead"]
 
 OPERATION_KEY = 0  # the provider's idempotency key belongs to the operation, not to the attempt
@@ -21,7 +21,8 @@ class Bug(Enum):
     SPLIT_EFFECTS = "effects and done are two transactions"
     KEY_PER_ATTEMPT = "each attempt has its own provider key"
     UNCHECKED_CLAIM = "a claim takes a job in any state"
-    PART_COUNTED_TWICE = "a chord part is counted in a transaction of its own"
+    PART_COUNTED_TWICE = "a chord part is counted when it settles and when Celery reports it"
+    PART_COUNTED_APART = "a chord part is counted in a transaction of its own"
     UNNOTED_CALL = "the provider is called before the operation is noted as sent"
     SILENT_DEATH = "link_error of a poisonous job is not promised"
     UNCOUNTED_LOSS = "a rescue does not count the loss"
@@ -31,9 +32,10 @@ class Bug(Enum):
 
 @dataclass(frozen=True)
 class Rules:
-    """What is played, and how long: each bound is the smallest that lets every guard matter."""
+    """What is played, and how long: bounds that keep all states within seconds and let every guard matter."""
 
     kind: Literal["charge", "chord"]
+    names: tuple[str, ...]  # of its jobs
     max_losses: int
     max_retries: int
     max_troubles: int  # COMMITs with an unknown end that a job may meet
@@ -41,8 +43,10 @@ class Rules:
     bug: Bug | None = None
 
 
-CHARGE = Rules("charge", max_losses=3, max_retries=1, max_troubles=1, bells_get_lost=True)
-CHORD = Rules("chord", max_losses=2, max_retries=0, max_troubles=1, bells_get_lost=False)
+ONE_CHARGE = Rules("charge", names=("the charge",), max_losses=3, max_retries=1, max_troubles=1, bells_get_lost=True)
+ONE_CHORD = Rules(
+    "chord", names=("part 1", "part 2", "the body"), max_losses=2, max_retries=0, max_troubles=0, bells_get_lost=False
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Job:
 
     state: JobState = "waiting"
     token: int | None = None  # of the claim that runs it or ended it
-    lease: Literal["live", "over"] | None = None
+    lease: bool = False
     attempts: int = 0
     retries: int = 0
     losses: int = 0
@@ -115,7 +119,8 @@ class World:
 
     def now(self, me: int, phase: Phase) -> "World":
         """The same world with this worker at another point of its attempt."""
-        return self.with_worker(me, Worker() if phase == "idle" else replace(self.workers[me], phase=phase))
+        mine = self.workers[me]
+        return self.with_worker(me, Worker() if phase == "idle" else Worker(phase, mine.job, mine.token))
 
 
 def promise(rules: Rules) -> World:

@@ -100,7 +100,8 @@ def ask_row(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
         again = _waiting(replace(job, troubles=job.troubles + 1))
         yield "asks the row: not committed, waits again", world.commit_job(worker.job, again).now(me, "idle")
     else:
-        yield f"asks the row: {'done' if job.token == worker.token else 'not mine'}", world.now(me, "idle")
+        done = job.token == worker.token and job.state == "done"
+        yield f"asks the row: {'done' if done else 'not mine any more'}", world.now(me, "idle")
 
 
 def verdict(world: World, rules: Rules, me: int) -> Iterator[Outcome]:

@@ -1,5 +1,10 @@
 """A task that nothing but the ledger protects from happening twice: its effect has no unique constraint."""
 
+import contextlib
+import os
+import signal
+import time
+
 from celery import shared_task
 from django.db import connection
 
@@ -9,3 +14,17 @@ def tally(number: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO tally VALUES (%s)", [number])
         cursor.execute("SELECT pg_sleep(0.1)")
+
+
+@shared_task
+def poison() -> None:
+    """Takes its worker process down with it, as a segfault or the kernel's memory killer would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(soft_time_limit=1, time_limit=2)
+def deaf() -> None:
+    """Hears no soft time limit, and never ends."""
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(60)

@@ -169,3 +169,21 @@ def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(stack: Stack, tal
     stack.start("worker", *options)
     until(all_finished, "every job is done", within_s=30)
     assert (tally(), losses()) == (Counter(range(40)), 0)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("task", ["poison", "deaf"])
+def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
+    stack: Stack, tally: Callable[[], Counter[int]], task: str
+) -> None:
+    """Invariant I7."""
+    bad = getattr(tasks, task).delay()
+    for number in range(10):
+        tasks.tally.delay(number)
+    worker = stack.start("worker", "--include", "tests.promises.tasks")
+    until(lambda: Job.objects.get(pk=bad.id).state == "dead", "the bad job is dead", within_s=120)
+    until(lambda: Job.objects.filter(state="done").count() == 10, "the others are done", within_s=60)
+    job = Job.objects.get(pk=bad.id)
+    assert (job.losses, job.attempts, job.error["type"]) == (3, 3, "Lost")
+    assert tally() == Counter(range(10))
+    assert worker.process.poll() is None

@@ -24,7 +24,7 @@ from kombu.utils import json as celery_json
 
 from jobs import context
 from jobs.models import Claim, Job
-from jobs.verdicts import give_verdict, moment
+from jobs.verdicts import drop, give_verdict, moment
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,10 @@ COLLISIONS = {"40P01", "40001"}  # deadlock_detected, serialization_failure
 
 class LeaseLost(Exception):
     """The job was rescued while we worked on it; whoever holds it now settles it."""
+
+
+class Expired(Exception):
+    """The job's `expires` has passed before anybody began it."""
 
 
 class Attempt:
@@ -77,7 +81,7 @@ def attempt(task: Task) -> Any:
         with context.replaced({**claim.context, "job": str(claim.id)}):
             _restore_request(task, claim)
             if _expired(claim):
-                Job.objects.drop(claim, error={"type": "Expired", "message": "nobody came for it in time"})
+                drop(task.app, claim, Expired("nobody came for it in time"))
                 raise Ignore("expired")
             try:
                 return _run(current)
@@ -205,6 +209,7 @@ def _run_atomic(current: Attempt) -> Any:
     """The body inside its settling transaction; a collision with another transaction runs it again at once."""
     collisions = 0
     while True:
+        current.replaced = False
         try:
             with settle() as settlement:
                 try:

@@ -25,7 +25,7 @@ def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
     True when Celery should hear of the exception: it is the verdict. False when there was none to give.
     """
     if not connection.is_usable():
-        return _ask_the_row(claim, exc)
+        return _ask_the_row(app, claim, exc)
     try:
         return _verdict(app, claim, exc)
     except Exception as worse:  # e.g. retry() with arguments that no row can hold
@@ -39,7 +39,7 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
         case Retry():
             return _retry(claim, exc)
         case Ignore():
-            return _drop(app, claim, exc)
+            return drop(app, claim, exc)
         case OperationalError() | InterfaceError() | InternalError() if troubles <= settings.JOBS_MAX_TROUBLES:
             return _wait_out(claim, exc)
         case Reject() if isinstance(exc.reason, Exception):
@@ -74,8 +74,8 @@ def _bury(app: Celery, claim: Claim, exc: Exception) -> bool:
     return buried
 
 
-def _drop(app: Celery, claim: Claim, exc: Exception) -> bool:
-    """Cancelled by its own body; a chord that waits for it waits in vain."""
+def drop(app: Celery, claim: Claim, exc: Exception) -> bool:
+    """Cancelled: by its own body, or because it came too late. A chord that waits for it is told."""
     with transaction.atomic():
         dropped = Job.objects.drop(claim, error=describe(exc))
         if dropped and claim.envelope["chord"]:
@@ -92,7 +92,7 @@ def request_of(job: Claim | Job) -> Context:
     )  # fmt: skip
 
 
-def _ask_the_row(claim: Claim, exc: Exception) -> bool:
+def _ask_the_row(app: Celery, claim: Claim, exc: Exception) -> bool:
     """The connection broke, perhaps during the commit: the row knows whether it went through.
 
     When Postgres cannot be asked either, the lease runs out and the clock rescues the job.
@@ -101,6 +101,8 @@ def _ask_the_row(claim: Claim, exc: Exception) -> bool:
     job = Job.objects.filter(pk=claim.id, token=claim.token).first()
     if job is None:
         log.warning("The database connection broke, and the job is somebody else's by now: %s", exc)
+    elif job.state == State.RUNNING and claim.attempts - claim.retries > settings.JOBS_MAX_TROUBLES:
+        return _bury(app, claim, exc)
     elif job.state == State.RUNNING:
         log.warning("The database connection broke before the commit, the job waits again: %s", exc)
         Job.objects.put_back(claim, due_at=moment(1), error=describe(exc), retried=False)

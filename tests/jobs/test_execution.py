@@ -4,7 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from celery import chain
+from celery import chain, chord
 from celery.result import AsyncResult
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
@@ -333,3 +333,38 @@ def test_a_connection_left_inside_a_transaction_is_thrown_away_before_the_next_t
     tasks.note.delay("a")
     work_off()
     assert only_job().state == "done"
+
+
+def test_a_body_that_breaks_its_connection_every_time_is_dead_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(name: str) -> None:
+        terminate_this_session()
+        Client.objects.create(name=name)
+
+    monkeypatch.setattr(tasks.note, "run", body)
+    tasks.note.delay("a")
+    work_off(ahead=LATER)
+    assert (only_job().state, only_job().attempts, Client.objects.count()) == ("dead", 11, 0)
+
+
+def test_a_replacement_that_collided_is_forgotten_when_the_body_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = []
+
+    def body(name: str) -> str:
+        bodies.append(name)
+        if len(bodies) == 1:
+            execution.replace_with(tasks.add.si(1, 1).set(task_id=tasks.note.request.id))
+            with connection.cursor() as cursor:
+                cursor.execute(DEADLOCK)
+        return name
+
+    monkeypatch.setattr(tasks.note, "run", body)
+    tasks.note.delay("a")
+    work_off()
+    assert (len(bodies), only_job().task, only_job().state, only_job().result) == (2, tasks.note.name, "done", "a")
+
+
+def test_an_expired_part_tells_its_chord() -> None:
+    late = tasks.add.s(1, 1).set(expires=timezone.now() - timedelta(seconds=1))
+    result = chord([late, tasks.add.s(2, 2)], tasks.total.s()).apply_async()
+    work_off()
+    assert Job.objects.get(pk=result.id).error["type"] == "ChordError"

@@ -1,29 +1,69 @@
-"""GET /v1/jobs/{id}: how far a piece of promised work is."""
+"""/v1/jobs: how far promised work is, and a client's say in its own."""
 
 import json
-from typing import Any
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from kombu.utils.json import dumps
 from ninja import Router
+from ninja.errors import HttpError, ValidationError
+from pydantic import Field
 
-from jobs.models import Job
+from jobs import interventions
+from jobs.models import Job, JobQuerySet, State
 
 router = Router(tags=["jobs"])
+
+Limit = Annotated[int, Field(ge=1, le=100)]
+Position = tuple[datetime, UUID]
+
+
+@router.get("", summary="List jobs, newest first")
+def list_jobs(
+    request: HttpRequest,
+    state: State | None = None,
+    task: str | None = None,
+    limit: Limit = 20,
+    after: str | None = None,
+) -> HttpResponse:
+    """`next` of a page is the `after` of the following one; null on the last."""
+    jobs = _visible(request)
+    if state is not None:
+        jobs = jobs.filter(state=state)
+    if task is not None:
+        jobs = jobs.filter(task=task)
+    if after is not None:
+        created_at, id_ = _position(after)
+        jobs = jobs.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=id_))
+    page = list(jobs.defer("args").order_by("-created_at", "-pk")[: limit + 1])
+    following = _cursor(page[limit - 1]) if len(page) > limit else None
+    return _answer({"data": [shown(job) for job in page[:limit]], "next": following})
 
 
 @router.get("/{uuid:job_id}", summary="Read a job")
 def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """A client sees the jobs that its own requests led to, and the house's own: those that no request led to."""
-    auth: Any = request.auth  # type: ignore[attr-defined]
-    auth.require("jobs:read")
-    visible = Q(context__client=str(auth.client_id)) | ~Q(context__has_key="client")
-    job = Job.objects.filter(visible, pk=job_id).first()
+    job = _visible(request).filter(pk=job_id).first()
     if job is None:
         raise Http404
-    return HttpResponse(dumps(shown(job)), content_type="application/json")
+    return _answer(shown(job))
+
+
+@router.post("/{uuid:job_id}/retry", summary="Give a dead or cancelled job another life")
+def retry_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    jobs, me = _own(request, job_id)
+    changed = interventions.revive(jobs, by=me)
+    return _after(jobs, changed, interventions.WHY_NOT_REVIVED)
+
+
+@router.post("/{uuid:job_id}/cancel", summary="Cancel a waiting job")
+def cancel_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    jobs, me = _own(request, job_id)
+    changed = interventions.cancel(jobs, by=me)
+    return _after(jobs, changed, interventions.WHY_NOT_CANCELLED)
 
 
 def shown(job: Job) -> dict[str, Any]:
@@ -34,3 +74,47 @@ def shown(job: Job) -> dict[str, Any]:
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
         "result": json.loads(dumps(job.result)), "error": job.error,
     }  # fmt: skip
+
+
+def _visible(request: HttpRequest) -> JobQuerySet:
+    """A client sees the jobs that its own requests led to, and the house's own: those that no request led to."""
+    auth: Any = request.auth  # type: ignore[attr-defined]
+    auth.require("jobs:read")
+    return Job.objects.filter(Q(context__client=str(auth.client_id)) | ~Q(context__has_key="client"))
+
+
+def _own(request: HttpRequest, job_id: UUID) -> tuple[JobQuerySet, str]:
+    """The job, if this client's own request led to it, and the client's name for the log."""
+    auth: Any = request.auth  # type: ignore[attr-defined]
+    auth.require("jobs:write")
+    return Job.objects.filter(context__client=str(auth.client_id), pk=job_id), f"client {auth.client_id}"
+
+
+def _after(jobs: JobQuerySet, changed: list[Job], why_not: dict[State, str]) -> HttpResponse:
+    job = jobs.first()
+    if job is None:
+        raise Http404
+    if not changed:
+        raise HttpError(409, interventions.refusal(job, why_not))
+    return _answer(shown(job))
+
+
+def _cursor(job: Job) -> str:
+    return urlsafe_b64encode(f"{job.created_at.isoformat()} {job.pk}".encode()).decode()
+
+
+def _position(cursor: str) -> Position:
+    """Where a page ended. Raises a 422 for what we have not handed out."""
+    try:
+        moment, id_ = urlsafe_b64decode(cursor.encode()).decode().split(" ")
+        created_at = datetime.fromisoformat(moment)
+        if created_at.tzinfo is None:
+            raise ValueError("no zone")
+        return created_at, UUID(id_)
+    except ValueError as exc:
+        error = {"type": "cursor", "loc": ("query", "after"), "msg": "is not the `next` of an earlier page"}
+        raise ValidationError([error]) from exc
+
+
+def _answer(said: Any) -> HttpResponse:
+    return HttpResponse(dumps(said), content_type="application/json")

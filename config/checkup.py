@@ -1,0 +1,156 @@
+"""What `manage.py doctor` looks at: each check is one finding, and a wrong one says what to do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Count
+from django.db.models.functions import Now
+
+from config import celery_app
+from config.boot import CannotStart, database_trouble, require_settings
+from jobs.models import Job, State, Worker
+from jobs.reports import at
+from orders.models import Order
+
+WAITS_TOO_LONG_AFTER_S = 60
+LIMIT = "SELECT current_setting(%(name)s, true), current_setting(%(name)s, true)::interval = %(value)s::interval"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    about: str
+    sentence: str
+    remedy: str = ""  # what to do; empty when all is well
+
+    @property
+    def is_wrong(self) -> bool:
+        return bool(self.remedy)
+
+
+def configuration() -> Finding:
+    try:
+        require_settings(broker=True)
+    except CannotStart as exc:
+        return Finding("config", str(exc), "Set it and restart every dyno.")
+    return Finding("config", "Every setting that a start needs is there.")
+
+
+def broker() -> Finding:
+    if celery_app.amqp.bell.answers():
+        return Finding("broker", "The broker takes bells.")
+    return Finding(
+        "broker", "The broker does not answer; orders are taken and wait in Postgres.",
+        "Bring the broker back, or check REDIS_URL; the clocks ring everything by themselves.",
+    )  # fmt: skip
+
+
+def database() -> Finding:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version")
+        return Finding("database", f"Postgres {cursor.fetchone()[0]} answers.")
+
+
+def migrations() -> Finding:
+    executor = MigrationExecutor(connection)
+    unapplied = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if not unapplied:
+        return Finding("migrations", "Every migration is applied.")
+    first = unapplied[0][0]
+    sentence = f"Migrations that are not applied: {len(unapplied)}, the first is {first.app_label}.{first.name}."
+    return Finding("migrations", sentence, "Run `python manage.py release`.")
+
+
+def limits() -> Finding:
+    """As this session has them from its role: ARCHITECTURE.md, I13."""
+    wrong = []
+    with connection.cursor() as cursor:
+        for name, value in settings.POSTGRES_LIMITS.items():
+            cursor.execute(LIMIT, {"name": name, "value": value})
+            set_to, is_right = cursor.fetchone()
+            if set_to is not None and not is_right:  # transaction_timeout is of Postgres 17 and later
+                wrong.append(f"{name} is {set_to} instead of {value}")
+    if wrong:
+        return Finding("limits", f"{', '.join(wrong)}.", "Run `python manage.py release`, then restart every dyno.")
+    return Finding("limits", "The database role has its time limits.")
+
+
+def clock() -> Finding:
+    living = Worker.objects.living().count()
+    if living:
+        return Finding("clock", f"Workers that beat: {living}.")
+    newest = Worker.objects.order_by("-seen_at").first()
+    since = f"; the last one did at {at(newest.seen_at)}" if newest else ""
+    return Finding(
+        "clock", f"No worker has beaten in the last {settings.JOBS_WORKER_SILENCE_S} s{since}.",
+        "Start a worker dyno (Procfile: worker) and read its log.",
+    )  # fmt: skip
+
+
+def waiting_jobs() -> Finding:
+    patience = timedelta(seconds=WAITS_TOO_LONG_AFTER_S)
+    late = Job.objects.filter(state=State.WAITING, due_at__lt=Now() - patience).order_by("due_at")
+    number, oldest = late.count(), late.values_list("pk", flat=True).first()
+    if not oldest:
+        return Finding("waiting", f"No job has been due for more than {WAITS_TOO_LONG_AFTER_S} s.")
+    sentence = f"Jobs due for more than {WAITS_TOO_LONG_AFTER_S} s: {number}."
+    return Finding("waiting", sentence, f"Ask why: `python manage.py jobs why {oldest}`.")
+
+
+def running_jobs() -> Finding:
+    overdue = Job.objects.filter(state=State.RUNNING, lease_until__lt=Now()).order_by("lease_until")
+    number, oldest = overdue.count(), overdue.values_list("pk", flat=True).first()
+    if not oldest:
+        return Finding("running", "No running job is past its lease.")
+    return Finding(
+        "running", f"Running jobs past their lease: {number}; no clock gives them back.",
+        f"See the clock above; then `python manage.py jobs why {oldest}`.",
+    )  # fmt: skip
+
+
+def dead_jobs() -> Finding:
+    dead = Job.objects.filter(state=State.DEAD).values_list("task").annotate(number=Count("pk")).order_by("task")
+    if not dead:
+        return Finding("dead", "No job is dead.")
+    return Finding(
+        "dead", f"Dead jobs: {', '.join(f'{number} of {task}' for task, number in dead)}.",
+        "See `python manage.py jobs list --state dead` and `jobs why ID`; mend the cause, then `jobs retry ID`.",
+    )  # fmt: skip
+
+
+def held_orders() -> Finding:
+    held = Order.objects.filter(held=True).values_list("reason").annotate(number=Count("pk")).order_by("reason")
+    if not held:
+        return Finding("held", "No order is held.")
+    reasons = ", ".join(f"{number} for {reason or 'no reason'}" for reason, number in held)
+    return Finding("held", f"Held orders wait for a person: {reasons}.", "See docs/runbook.md for each reason.")
+
+
+OF_THE_DATABASE: tuple[tuple[str, Callable[[], Finding]], ...] = (
+    ("database", database),
+    ("migrations", migrations),
+    ("limits", limits),
+    ("clock", clock),
+    ("waiting", waiting_jobs),
+    ("running", running_jobs),
+    ("dead", dead_jobs),
+    ("held", held_orders),
+)
+
+
+def findings() -> Iterator[Finding]:
+    """Every check in turn. One that Postgres does not answer is the last that asks it."""
+    yield configuration()
+    yield broker()
+    for about, check in OF_THE_DATABASE:
+        try:
+            yield check()
+        except (OperationalError, InterfaceError, ImproperlyConfigured) as exc:
+            yield Finding(about, database_trouble(exc), "Bring Postgres back; what waits, runs or died is not known.")
+            return
+        except DatabaseError as exc:
+            yield Finding(about, f"Postgres cannot say: {str(exc).splitlines()[0]}.", "Run `python manage.py release`.")

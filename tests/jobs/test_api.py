@@ -1,0 +1,170 @@
+"""/v1/jobs: lists, and a client's say in its own jobs."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.utils import timezone
+from redis import Redis
+
+from jobs import context
+from jobs.models import Job, State
+from orders.clients import ApiKey, Client
+from tests.conftest import Api
+from tests.jobs import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ADD = "tests.jobs.tasks.add"
+
+
+@pytest.fixture
+def stranger(db: None) -> Client:
+    return Client.objects.create(name="stranger")
+
+
+def promised(client: Client | None, state: State = State.WAITING) -> Job:
+    """A job that a request of this client led to; the house's own without one."""
+    with context.bound(client=str(client.pk) if client else None):
+        id_ = UUID(tasks.add.delay(1, 1).id)
+    if state != State.WAITING:
+        Job.objects.claim([id_], task=ADD, token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40))
+    if state not in (State.WAITING, State.RUNNING):
+        Job.objects.filter(pk=id_).update(state=state, lease_until=None, finished_at=timezone.now())
+    return Job.objects.get(pk=id_)
+
+
+def ids(page: dict[str, Any]) -> list[str]:
+    return [job["id"] for job in page["data"]]
+
+
+def test_jobs_are_listed_newest_first_in_the_shape_of_one(api: Api, shop: Client) -> None:
+    old, new = promised(shop, State.DEAD), promised(shop)
+    page = api.get("/v1/jobs").json()
+    assert (ids(page), page["next"]) == ([str(new.pk), str(old.pk)], None)
+    assert page["data"][1] == api.get(f"/v1/jobs/{old.pk}").json()
+    assert set(page["data"][0]) == {
+        "id", "task", "queue", "state", "attempts", "due_at", "created_at", "finished_at", "result", "error",
+    }  # fmt: skip
+
+
+def test_pages_follow_each_other_without_a_gap_or_a_repeat(api: Api, shop: Client) -> None:
+    """Also when jobs are of the same moment, and when new ones come in between."""
+    for _ in range(5):
+        promised(shop)
+    Job.objects.update(created_at=timezone.now())
+    listed = [str(pk) for pk in Job.objects.order_by("-pk").values_list("pk", flat=True)]
+    seen, cursor = [], ""
+    for size in (2, 2, 1):
+        page = api.get(f"/v1/jobs?limit=2{cursor}").json()
+        assert len(page["data"]) == size
+        seen += ids(page)
+        cursor = f"&after={page['next']}"
+        promised(shop)
+    assert (seen, page["next"]) == (listed, None)
+
+
+def test_a_page_that_is_just_full_is_the_last(api: Api, shop: Client) -> None:
+    promised(shop), promised(shop)
+    assert api.get("/v1/jobs?limit=2").json()["next"] is None
+    for _ in range(20):
+        promised(shop)
+    assert len(api.get("/v1/jobs").json()["data"]) == 20
+
+
+def test_a_list_is_narrowed_by_state_and_task(api: Api, shop: Client) -> None:
+    dead, waiting = promised(shop, State.DEAD), promised(shop)
+    with context.bound(client=str(shop.pk)):
+        note = tasks.note.delay("x").id
+    assert ids(api.get("/v1/jobs?state=dead").json()) == [str(dead.pk)]
+    assert ids(api.get(f"/v1/jobs?state=waiting&task={ADD}").json()) == [str(waiting.pk)]
+    assert ids(api.get("/v1/jobs?task=tests.jobs.tasks.note").json()) == [note]
+    assert api.get("/v1/jobs?task=none").json() == {"data": [], "next": None}
+
+
+def test_a_list_shows_own_jobs_and_the_houses_but_no_strangers(api: Api, shop: Client, stranger: Client) -> None:
+    own, _, house = promised(shop), promised(stranger), promised(None)
+    assert ids(api.get("/v1/jobs").json()) == [str(house.pk), str(own.pk)]
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("limit=0", "/query/limit"),
+        ("limit=101", "/query/limit"),
+        ("limit=many", "/query/limit"),
+        ("state=resting", "/query/state"),
+        ("state=", "/query/state"),
+        ("after=", "/query/after"),
+        ("after=nonsense", "/query/after"),
+        ("after=%E5%9B%9E", "/query/after"),
+        ("after=MjAyNi0wMS0wMSB4", "/query/after"),  # a time without a zone, and no id
+        ("after=MjAyNi0wMS0wMSAwMTk4YzdlMi01YjFmLTdjM2EtOWQyZS02ZjRhOGIwYzFkMmU=", "/query/after"),  # no zone
+    ],
+)
+def test_a_parameter_that_cannot_be_is_named(api: Api, query: str, pointer: str) -> None:
+    response = api.get(f"/v1/jobs?{query}")
+    assert (response.status_code, response["Content-Type"]) == (422, "application/problem+json")
+    assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("state", [State.DEAD, State.CANCELLED])
+def test_a_client_retries_its_own_job(api: Api, shop: Client, broker: Redis, state: State) -> None:
+    job = promised(shop, state)
+    broker.flushdb()
+    response = api.post(f"/v1/jobs/{job.pk}/retry")
+    assert (response.status_code, response.json()["id"]) == (200, str(job.pk))
+    assert (response.json()["state"], response.json()["finished_at"]) == ("waiting", None)
+    assert (Job.objects.get().state, broker.llen("kaiten")) == ("waiting", 1)
+
+
+def test_a_client_cancels_its_own_job(api: Api, shop: Client) -> None:
+    job = promised(shop)
+    response = api.post(f"/v1/jobs/{job.pk}/cancel")
+    assert (response.status_code, response.json()["state"]) == (200, "cancelled")
+    assert response.json()["error"] == {"type": "Cancelled", "message": f"by client {shop.pk}"}
+    assert Job.objects.get().state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "sentence"),
+    [
+        ("retry", State.DONE, "is done, and what it did is not done again."),
+        ("retry", State.RUNNING, "is running; see first how it ends."),
+        ("retry", State.WAITING, "is waiting already."),
+        ("cancel", State.RUNNING, "is running and ends by itself."),
+        ("cancel", State.DONE, "is done already."),
+        ("cancel", State.DEAD, "is dead already."),
+        ("cancel", State.CANCELLED, "is cancelled already."),
+    ],
+)
+def test_a_state_that_does_not_allow_it_is_a_conflict(
+    api: Api, shop: Client, verb: str, state: State, sentence: str
+) -> None:
+    job = promised(shop, state)
+    before = Job.objects.values().get()
+    response = api.post(f"/v1/jobs/{job.pk}/{verb}")
+    assert (response.status_code, response["Content-Type"]) == (409, "application/problem+json")
+    assert response.json()["detail"] == f"Job {job.pk} ({ADD}) {sentence}"
+    assert Job.objects.values().get() == before
+
+
+@pytest.mark.parametrize(("verb", "state"), [("retry", State.DEAD), ("cancel", State.WAITING)])
+def test_nobody_touches_the_jobs_of_the_house_or_of_strangers(
+    api: Api, stranger: Client, verb: str, state: State
+) -> None:
+    for job in (promised(stranger, state), promised(None, state)):
+        assert api.post(f"/v1/jobs/{job.pk}/{verb}").status_code == 404
+        assert Job.objects.get(pk=job.pk).state == state
+    assert api.post(f"/v1/jobs/{uuid4()}/{verb}").status_code == 404
+
+
+def test_each_verb_needs_its_scope(shop: Client) -> None:
+    job = promised(shop)
+    reader, writer = (Api(ApiKey.objects.issue(shop, [scope])) for scope in ("jobs:read", "jobs:write"))
+    assert (reader.get("/v1/jobs").status_code, writer.get("/v1/jobs").status_code) == (200, 403)
+    for verb in ("retry", "cancel"):
+        refused = reader.post(f"/v1/jobs/{job.pk}/{verb}")
+        assert (refused.status_code, refused.json()["type"]) == (403, "/problems/missing-scope")
+    assert Job.objects.get().state == "waiting"
+    assert writer.post(f"/v1/jobs/{job.pk}/cancel").status_code == 200

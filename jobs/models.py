@@ -24,10 +24,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.utils import json as celery_json
 
+from jobs import context
 from jobs.backoff import ring_delay_s
 from jobs.celery_json import CeleryDecoder, CeleryEncoder
 from jobs.chords import Chord, ChordPart
 from jobs.schedule import Schedule
+from jobs.workers import Worker
 
 
 class State(models.TextChoices):
@@ -93,11 +95,11 @@ class JobQuerySet(models.QuerySet["Job"]):
             cursor.execute(CLAIM, values)
             rows = cursor.fetchall()
         claims = []
-        for id_, args, envelope, context, attempts, retries, root_id, parent_id, _ in rows:
+        for id_, args, envelope, known, attempts, retries, root_id, parent_id, _ in rows:
             positional, named = celery_json.loads(args)
             claims.append(
                 Claim(
-                    id_, token, positional, named, celery_json.loads(envelope), json.loads(context),
+                    id_, token, positional, named, celery_json.loads(envelope), json.loads(known),
                     attempts, retries, root_id, parent_id,
                 )
             )  # fmt: skip
@@ -183,6 +185,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         """A dead row for a job that will never be promised, so that whoever asks for its result is told."""
         never = Job(
             id=id_, task=task, queue="", args=[[], {}], envelope={}, due_at=Now(), ring_at=Now(),
+            context={key: value for key, value in context.current().items() if key != "job"},
             **_ended(State.DEAD), error=error,
         )  # fmt: skip
         self.bulk_create([never], ignore_conflicts=True)
@@ -269,38 +272,10 @@ class Job(models.Model):
         indexes = [
             models.Index(name="job_ring", fields=["ring_at"], condition=Q(state=State.WAITING)),
             models.Index(name="job_running", fields=["lease_until"], condition=Q(state=State.RUNNING)),
+            models.Index(name="job_created", fields=["created_at", "id"]),
+            models.Index(name="job_parent", fields=["parent_id"], condition=Q(parent_id__isnull=False)),
             models.Index(name="job_finished", fields=["finished_at"], condition=Q(state__in=FINISHED)),
         ]
 
     def __str__(self) -> str:
         return f"{self.task} {self.pk}"
-
-
-class WorkerQuerySet(models.QuerySet["Worker"]):
-    def beat(self, id_: UUID, *, name: str, pid: int) -> None:
-        """This worker lives. Takes its own row lock only."""
-        self.bulk_create(
-            [Worker(pk=id_, name=name, pid=pid, seen_at=Now())],
-            update_conflicts=True, unique_fields=["id"], update_fields=["seen_at"],
-        )  # fmt: skip
-
-    def living(self) -> "WorkerQuerySet":
-        return self.filter(seen_at__gt=Now() - timedelta(seconds=settings.JOBS_WORKER_SILENCE_S))
-
-
-class Worker(models.Model):
-    """A worker process tree since its start; a restart is a new worker."""
-
-    id = models.UUIDField(primary_key=True)
-    name = models.TextField()
-    pid = models.IntegerField()
-    started_at = models.DateTimeField(db_default=Now())
-    seen_at = models.DateTimeField()
-
-    objects = WorkerQuerySet.as_manager()
-
-    class Meta:
-        indexes = [models.Index(name="worker_seen", fields=["seen_at"])]
-
-    def __str__(self) -> str:
-        return self.name

@@ -1,0 +1,38 @@
+"""The workers that live, by their own word: a row each, beaten once a second."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def beat(self, id_: UUID, *, name: str, pid: int) -> None:
+        """This worker lives. Takes its own row lock only."""
+        self.bulk_create(
+            [Worker(pk=id_, name=name, pid=pid, seen_at=Now())],
+            update_conflicts=True, unique_fields=["id"], update_fields=["seen_at"],
+        )  # fmt: skip
+
+    def living(self) -> "WorkerQuerySet":
+        return self.filter(seen_at__gt=Now() - timedelta(seconds=settings.JOBS_WORKER_SILENCE_S))
+
+
+class Worker(models.Model):
+    """A worker process tree since its start; a restart is a new worker."""
+
+    id = models.UUIDField(primary_key=True)
+    name = models.TextField()
+    pid = models.IntegerField()
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField()
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(name="worker_seen", fields=["seen_at"])]
+
+    def __str__(self) -> str:
+        return self.name

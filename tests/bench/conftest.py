@@ -1,0 +1,3 @@
+from tests.promises.conftest import stack
+
+__all__ = ["stack"]

@@ -1,0 +1,69 @@
+"""Figures, side by side in one run, as ratios of medians. `bin/bench` prints them; nothing is asserted about time."""
+
+import socket
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from jobs.models import Job
+from orders.clients import ApiKey, Client
+from tests.edges import free_port
+from tests.jobs import tasks
+from tests.promises.processes import Stack, Web, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+POSTS, JOBS = 120, 2000
+
+
+def test_taking_an_order_while_the_broker_is_in_trouble(
+    stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any], broker_url: str
+) -> None:
+    stock(on_hand=10**6)
+    key = ApiKey.objects.issue(shop, [])
+    with ExitStack() as held:
+        hole = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        brokers = {
+            "healthy": broker_url,
+            "nobody there": f"redis://127.0.0.1:{free_port()}/0",
+            "black hole": f"redis://127.0.0.1:{hole.getsockname()[1]}/0",
+        }
+        webs = {name: stack.start_web(REDIS_URL=url) for name, url in brokers.items()}
+        times: dict[str, list[float]] = {name: [] for name in webs}
+        for number in range(POSTS):
+            for name, web in webs.items():
+                times[name].append(seconds_to_place(web, key, order_body(external_id=f"{name}-{number}")))
+    healthy = statistics.median(times["healthy"])
+    print(f"\nPOST /v1/orders, {POSTS} each in turn; median {healthy * 1000:.1f} ms with a healthy broker")
+    for name, taken in times.items():
+        print(f"  {name:13} median × {statistics.median(taken) / healthy:.2f}, slowest {max(taken) * 1000:.0f} ms")
+
+
+def seconds_to_place(web: Web, key: str, body: Any) -> float:
+    start = time.perf_counter()
+    headers = {"Authorization": f"Bearer {key}", "Idempotency_Key": body["external_id"]}
+    status, _, _ = web.ask("POST", "/v1/orders", body, **headers)
+    assert status == 202
+    return time.perf_counter() - start
+
+
+def test_working_off_jobs_on_one_worker(stack: Stack) -> None:
+    def promise() -> float:
+        start = time.perf_counter()
+        with transaction.atomic():
+            for number in range(JOBS):
+                tasks.add.delay(number, 1)
+        return time.perf_counter() - start
+
+    warm = tasks.add.delay(0, 0)
+    stack.start("worker", "--include", "tests.jobs.tasks")
+    until(lambda: Job.objects.get(pk=warm.id).state == "done", "the worker works", within_s=60)
+    promised_s = promise()
+    start = time.perf_counter()
+    until(lambda: not Job.objects.exclude(state="done").exists(), "all jobs are done", within_s=240)
+    done_s = time.perf_counter() - start
+    print(f"\n{JOBS} jobs: promised at {JOBS / promised_s:.0f}/s, worked off by two processes at {JOBS / done_s:.0f}/s")

@@ -57,14 +57,14 @@ class Bell:
         """Publish one message per job; False when the broker did not take them."""
         return self._with_producer(lambda producer: self._publish(producer, list(rings))) is not None
 
-    def room(self, queue: str) -> int:
-        """How many more bells fit into this queue; 0 when the broker does not say."""
+    def queued(self, queue: str) -> int | None:
+        """How many bells this queue holds; None when the broker does not say."""
 
         def count(producer: Producer) -> int:
-            declared = self._app.amqp.queues[queue](producer.channel).queue_declare()
-            return max(0, settings.JOBS_RING_BUDGET - int(declared.message_count))
+            return int(self._app.amqp.queues[queue](producer.channel).queue_declare().message_count)
 
-        return self._with_producer(count) or 0
+        length: int | None = self._with_producer(count)
+        return length
 
     def answers(self) -> bool:
         """True when the broker takes a connection and has not refused a bell a moment ago."""

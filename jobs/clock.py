@@ -101,19 +101,27 @@ class Clock:
         return promised
 
     def ring(self) -> int:
-        """Ring the due jobs that no bell has reached, as many as the queues have room for."""
+        """Ring the due jobs that no bell has reached, as many as the queues have room for.
+
+        Normally a job is rung again ever more rarely, so that a backlog is not rung twice. A queue that is empty while
+        due jobs wait has lost their bells: then they are rung at once.
+        """
         rung = 0
         for queue in sorted(self.app.amqp.queues.consume_from):
-            room = min(self.app.amqp.bell.room(queue), settings.JOBS_BATCH)
-            jobs: list[Job] = []
-            if room:
-                with transaction.atomic():
-                    if _our_turn():
-                        jobs = Job.objects.filter(queue=queue).take_for_ring(room)
-                        Job.objects.rang(jobs)
-            if jobs and self.app.amqp.bell.ring([self.app.amqp.ring_for(job) for job in jobs]):
-                rung += len(jobs)
+            queued = self.app.amqp.bell.queued(queue)
+            if queued is not None and queued < settings.JOBS_RING_BUDGET:
+                rung += self._ring(queue, min(settings.JOBS_RING_BUDGET - queued, settings.JOBS_BATCH), lost=not queued)
         return rung
+
+    def _ring(self, queue: str, limit: int, *, lost: bool) -> int:
+        jobs: list[Job] = []
+        with transaction.atomic():
+            if _our_turn():
+                jobs = Job.objects.filter(queue=queue).take_for_ring(limit, lost=lost)
+                Job.objects.rang(jobs)
+        if not jobs or not self.app.amqp.bell.ring([self.app.amqp.ring_for(job) for job in jobs]):
+            return 0
+        return len(jobs)
 
     def prune(self) -> int:
         """Delete a batch of jobs, and the workers and chords, that ended long ago."""

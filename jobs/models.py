@@ -190,9 +190,14 @@ class JobQuerySet(models.QuerySet["Job"]):
         )  # fmt: skip
         self.bulk_create([never], ignore_conflicts=True)
 
-    def take_for_ring(self, limit: int) -> list["Job"]:
-        """Lock up to `limit` due jobs that no bell has reached yet, those that waited longest first."""
-        due = self.filter(state=State.WAITING, ring_at__lte=Now()).order_by("ring_at")[:limit]
+    def take_for_ring(self, limit: int, *, lost: bool = False) -> list["Job"]:
+        """Lock up to `limit` due jobs whose time to be rung has come, those that waited longest first.
+
+        `lost`: also those whose time has not come, but whose bells are known to be lost.
+        """
+        grace = timedelta(seconds=settings.JOBS_RING_GRACE_S)
+        unheard = Q(ring_at__lte=Now()) | Q(due_at__lte=Now() - grace) if lost else Q(ring_at__lte=Now())
+        due = self.filter(unheard, state=State.WAITING).order_by("ring_at")[:limit]
         return list(
             self.filter(pk__in=due.values("pk"))
             .select_for_update(skip_locked=True, no_key=True)

@@ -47,7 +47,7 @@ def test_a_bell_that_nobody_takes_is_reported_and_the_broker_rests(black_hole: s
     bell = Bell(app)  # type: ignore[arg-type]
     assert bell.ring(RING) is False
     assert bell.resting
-    assert (bell.ring(RING), bell.room("kaiten")) == (False, 0)
+    assert (bell.ring(RING), bell.queued("kaiten")) == (False, None)
     assert app.connections == 1  # while it rests nobody tries
 
 

@@ -111,13 +111,25 @@ def test_unheard_jobs_are_rung_again_ever_more_rarely(clock: Clock, broker: Redi
     tasks.add.delay(1, 1)
     broker.flushdb()
     assert clock.ring() == 0  # its first bell may still be on its way
+    broker.lpush("kaiten", "another bell")
     pauses = []
     for _ in range(4):
         Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
         assert clock.ring() == 1
         pauses.append(round((Job.objects.get().ring_at - timezone.now()).total_seconds()))
     assert pauses == [10, 20, 40, 80]
-    assert broker.llen("kaiten") == 4
+    assert broker.llen("kaiten") == 5
+
+
+def test_an_empty_queue_has_lost_the_bells_of_what_is_due(clock: Clock, broker: Redis) -> None:
+    """Whatever the back-off says: a flush must not cost minutes."""
+    tasks.add.delay(1, 1)
+    late = timezone.now() - timedelta(seconds=6)
+    Job.objects.update(due_at=late, rings=9, ring_at=timezone.now() + timedelta(seconds=300))
+    assert (clock.ring(), broker.llen("kaiten")) == (0, 1)
+    broker.flushdb()
+    assert (clock.ring(), broker.llen("kaiten")) == (1, 1)
+    assert clock.ring() == 0
 
 
 def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: Settings) -> None:

@@ -52,6 +52,14 @@ class LedgerTask(Task):  # type: ignore[misc]
         headers = {**(options.pop("headers", None) or {}), "once": True}
         return super().apply_async(args, kwargs, task_id=task_id or own_id, headers=headers, **options)
 
+    def delay_on_commit(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """The same as `delay`: on the ledger nothing is rung before the commit."""
+        return self.delay(*args, **kwargs)
+
+    def apply_async_on_commit(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """The same as `apply_async`."""
+        return self.apply_async(*args, **kwargs)
+
     def on_replace(self, sig: Signature) -> Any:
         """Celery's hook for `replace()`; its own would publish outside the ledger's transaction."""
         if self.request.is_eager or self.request.called_directly:

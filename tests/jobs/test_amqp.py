@@ -60,6 +60,15 @@ def test_a_rolled_back_savepoint_takes_only_its_own_jobs_along(broker: Redis) ->
     assert sorted(bells(broker)) == sorted([before.id, after.id])
 
 
+def test_on_commit_variants_are_the_same(broker: Redis) -> None:
+    with transaction.atomic():
+        first = tasks.add.delay_on_commit(1, 1)
+        second = tasks.add.apply_async_on_commit((1, 1), countdown=0)
+        assert Job.objects.count() == 2
+        assert bells(broker) == []
+    assert sorted(bells(broker)) == sorted([first.id, second.id])
+
+
 def test_a_countdown_lives_in_the_row_and_not_in_the_broker(broker: Redis) -> None:
     start = timezone.now()
     tasks.add.apply_async((1, 1), countdown=3600)

@@ -17,10 +17,16 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)  # W3C, version 00
 
 
 class RequestContext:
-    """Take the router's X-Request-ID or make one; logs, jobs, answers and problems all carry it."""
+    """Take the router's X-Request-ID or make one; logs, jobs, answers and problems all carry it.
+
+    The caller's traceparent (W3C Trace Context), if it is one, travels with the jobs too.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -28,7 +34,9 @@ class RequestContext:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         sent = request.headers.get("X-Request-ID", "")
         request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
-        with context.replaced({"request_id": request_id}):
+        traceparent = request.headers.get("traceparent", "")
+        known = {"traceparent": traceparent} if TRACEPARENT.fullmatch(traceparent) else {}
+        with context.replaced({"request_id": request_id, **known}):
             refusal = _refusal(request)
             response = problems.for_status(refusal) if refusal else self.get_response(request)
         response["X-Request-ID"] = request_id

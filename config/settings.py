@@ -246,6 +246,9 @@ IDEMPOTENCY_KEEP = timedelta(days=30)
 JOBS_ARGS_MAX_BYTES = 16 * 1024
 JOBS_RESULT_MAX_BYTES = 64 * 1024
 JOBS_ERROR_MAX_CHARS = 4000
+JOBS_HISTORY_MAX = 20  # ends of attempts that a row remembers
+JOBS_HISTORY_MESSAGE_MAX_CHARS = 300
+JOBS_EFFECTS_MAX = 20  # rows that a job names as written by it
 JOBS_LEASE_GRACE_S = 15  # a lease outlives the hard time limit by this much
 JOBS_MAX_LOSSES = 3  # a job that took this many workers down with it is dead
 JOBS_MAX_COLLISIONS = 3  # deadlocks and serialization failures re-run the body this often at once
@@ -290,6 +293,7 @@ CELERY_TASK_TIME_LIMIT = 25  # under the 30 s a dyno has to stop
 CELERY_TASK_DEFAULT_QUEUE = "kaiten"
 CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_DISABLE_RATE_LIMITS = True  # the ledger keeps them, for all workers together (jobs.rates)
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False

@@ -11,9 +11,11 @@ from celery.app.task import Context
 from celery.backends.base import BaseBackend
 from celery.canvas import maybe_signature
 from celery.exceptions import TaskRevokedError
+from celery.result import GroupResult, result_from_tuple
 from django.db import transaction
 
 from jobs.chords import Chord, part_returned
+from jobs.groups import Group
 from jobs.models import FINISHED, Job, State
 from jobs.verdicts import describe
 
@@ -42,7 +44,9 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         job = Job.objects.filter(pk=UUID(task_id)).first()
-        return self._meta(job) if job else {"task_id": task_id, "status": states.PENDING, "result": None}
+        if job is None:
+            return {"task_id": task_id, "status": states.PENDING, "result": None}
+        return self._meta(job, self._children([job])[job.pk])
 
     def get_many(
         self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5, **_: Any
@@ -51,15 +55,26 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         wanted = {UUID(task_id) for task_id in task_ids}
         deadline = timeout and time.monotonic() + timeout
         while wanted:
-            for job in Job.objects.filter(pk__in=wanted, state__in=FINISHED):
+            finished = list(Job.objects.filter(pk__in=wanted, state__in=FINISHED))
+            children = self._children(finished)
+            for job in finished:
                 wanted.discard(job.pk)
-                yield str(job.pk), self._meta(job)
+                yield str(job.pk), self._meta(job, children[job.pk])
             if wanted and deadline and time.monotonic() > deadline:
                 raise self.TimeoutError(f"{len(wanted)} jobs are not finished")
             if wanted:
                 time.sleep(interval)
 
-    def _meta(self, job: Job) -> dict[str, Any]:
+    def _children(self, parents: list[Job]) -> dict[UUID, list[Any]]:
+        """What each of these jobs has led to, once it has ended, as Celery's result tuples."""
+        ended = [job.pk for job in parents if job.state in FINISHED]
+        children: dict[UUID, list[Any]] = {job.pk: [] for job in parents}
+        led_to = Job.objects.filter(parent_id__in=ended).order_by("created_at", "pk") if ended else Job.objects.none()
+        for parent, child in led_to.values_list("parent_id", "pk"):
+            children[parent].append(((str(child), (str(parent), None)), None))
+        return children
+
+    def _meta(self, job: Job, children: list[Any]) -> dict[str, Any]:
         state = CELERY_STATES[State(job.state)]
         if state == states.PENDING and job.retries:
             state = states.RETRY
@@ -68,7 +83,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
             "status": state,
             "result": self._outcome(job),
             "traceback": None,
-            "children": [],
+            "children": children,
         }
 
     def _outcome(self, job: Job) -> Any:
@@ -123,6 +138,17 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
         part_returned(self.app, request, state, result)
+
+    def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
+        Group.objects.save_members(UUID(group_id), result.as_tuple())
+        return result
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        saved = Group.objects.filter(pk=UUID(group_id)).first()
+        return {"result": result_from_tuple(saved.members, app=self.app)} if saved else None
+
+    def _delete_group(self, group_id: str) -> None:
+        Group.objects.filter(pk=UUID(group_id)).delete()
 
     def _forget(self, task_id: str) -> None:
         Job.objects.filter(pk=UUID(task_id), state__in=FINISHED).update(result=None)

@@ -1,6 +1,8 @@
-"""When to try again. Pure functions of numbers."""
+"""When to try again, and how long to wait between. Pure functions of numbers."""
 
 import random
+
+from celery.utils.time import rate
 
 
 def delay_s(tries: int, *, base_s: float, cap_s: float) -> float:
@@ -12,3 +14,14 @@ def delay_s(tries: int, *, base_s: float, cap_s: float) -> float:
 def ring_delay_s(rings: int, *, base_s: float, cap_s: float) -> float:
     """Seconds until the clock rings a job again that it has rung `rings` times: doubles up to the cap."""
     return min(cap_s, base_s * 2.0 ** min(rings, 30))
+
+
+def pause_s(rate_limit: str | float) -> float:
+    """Seconds between two jobs under Celery's "10/s", "10/m", "10/h" or a number a second. Raises ValueError."""
+    try:
+        per_second = float(rate(rate_limit))
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ValueError(f"{rate_limit!r} is no rate like 10/s, 10/m or 10/h") from exc
+    if per_second <= 0:
+        raise ValueError(f"{rate_limit!r} lets no job begin, ever")
+    return 1 / per_second

@@ -2,6 +2,7 @@
 
 import inspect
 import string
+from collections.abc import Iterator
 from typing import Any
 
 from celery import Task, current_app
@@ -9,7 +10,11 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
+from jobs.backoff import pause_s
+
 STOP_S = 30  # what a platform leaves a dyno between SIGTERM and SIGKILL
+RETRY_OPTIONS = ("retry_backoff", "retry_backoff_max", "retry_jitter", "retry_kwargs", "dont_autoretry_for")
+KNOWN_OPTIONS = {"app", "name", "run", "autoretry_for", *RETRY_OPTIONS, *(name for name, _ in Task.from_config)}
 
 
 def check_tasks(app_configs: Any, **options: Any) -> list[CheckMessage]:
@@ -45,10 +50,33 @@ def objections(task: Task) -> list[str]:
         said.append(f"Its time_limit is over {STOP_S} s: every deploy would kill it. Split it into smaller jobs.")
     if task.acks_late:
         said.append("acks_late has no meaning here: the row is what is acknowledged. Leave it out.")
-    unknown = _unknown_fields(task)
-    if unknown:
-        said.append(f"Its key names {', '.join(sorted(unknown))}, which it does not take.")
-    return said
+    return [*said, *_objections_to_options(task)]
+
+
+def _objections_to_options(task: Task) -> Iterator[str]:
+    if unknown := _unknown_fields(task):
+        yield f"Its key names {', '.join(sorted(unknown))}, which it does not take."
+    if misspelt := _unknown_options(task):
+        yield f"It sets {', '.join(sorted(misspelt))}, which is no option of a task."
+    idle = [name for name in RETRY_OPTIONS if hasattr(task, name) and not getattr(task, "autoretry_for", ())]
+    if idle:
+        yield f"It sets {', '.join(idle)} without autoretry_for, so nothing is ever retried by it."
+    if task.serializer != "json":
+        yield f"Its serializer is {task.serializer}, but a row holds JSON."
+    queues = current_app.amqp.queues.consume_from
+    if (queue := getattr(task, "queue", None)) and queue not in queues:
+        yield f"Its queue is {queue}, to which no worker listens; there are {', '.join(sorted(queues))}."
+    if task.rate_limit:
+        try:
+            pause_s(task.rate_limit)
+        except ValueError as exc:
+            yield f"Its rate_limit cannot be kept: {exc}."
+
+
+def _unknown_options(task: Task) -> set[str]:
+    """What the decorator has set on the task's own class that neither Celery nor the ledger knows."""
+    own = {name for name in vars(task.__class__) if not name.startswith("_")}
+    return own - set(dir(current_app.Task)) - KNOWN_OPTIONS
 
 
 def _unknown_fields(task: Task) -> set[str]:

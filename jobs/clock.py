@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.utils import timezone
 
 from jobs.execution import work_as
-from jobs.models import Chord, Job, JobQuerySet, Worker
+from jobs.models import Chord, Group, Job, JobQuerySet, Worker
 from jobs.schedule import Schedule, next_slot, schedule_of
 from jobs.verdicts import request_of
 
@@ -124,13 +124,14 @@ class Clock:
         return len(jobs)
 
     def prune(self) -> int:
-        """Delete a batch of jobs, and the workers and chords, that ended long ago."""
+        """Delete a batch of jobs, and the workers, chords and groups, that ended long ago."""
         with transaction.atomic():
             if not _our_turn():
                 return 0
             before = timezone.now() - settings.JOBS_KEEP
             Worker.objects.filter(seen_at__lt=before).delete()
             Chord.objects.filter(fired=True, created_at__lt=before).delete()
+            Group.objects.filter(created_at__lt=before).delete()
             return Job.objects.prune(before=before, limit=settings.JOBS_BATCH)
 
     def leave(self) -> None:

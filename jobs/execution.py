@@ -48,6 +48,7 @@ class Attempt:
         self.settling = False
         self.settled = False
         self.replaced = False
+        self.effects: list[str] = []
 
 
 @dataclass
@@ -116,7 +117,7 @@ def settle(result: Any = None) -> Iterator[Settlement]:
             if current.replaced:
                 return
             _publish_follow_ups(current.task, settlement.result)
-            if not Job.objects.settle(current.claim, result=_storable(settlement.result)):
+            if not Job.objects.settle(current.claim, result=_storable(settlement.result), effects=current.effects):
                 raise LeaseLost
             if current.claim.envelope["chord"]:
                 request = current.task.request
@@ -124,6 +125,13 @@ def settle(result: Any = None) -> Iterator[Settlement]:
         current.settled = True
     finally:
         current.settling = current.settled
+
+
+def note_effect(kind: str, id_: Any) -> None:
+    """Let the current job's row name a row that it has written: `jobs why` tells. The first JOBS_EFFECTS_MAX count."""
+    current = _attempt.get()
+    if current is not None and len(current.effects) < settings.JOBS_EFFECTS_MAX:
+        current.effects.append(f"{kind} {id_}")
 
 
 def replace_with(signature: Signature) -> None:
@@ -161,11 +169,13 @@ def outside_any_attempt() -> Iterator[None]:
 
 def _claim(task: Task) -> Claim:
     request = task.request
+    job = {"task": task.name}
+    id_ = UUID(request.id)
+    if task.rate_limit and not Job.objects.take_slot(id_, task=task.name, rate_limit=task.rate_limit):
+        raise Ignore("its slot has not come")
     hard_limit_s = max((request.timelimit or (None, None))[0] or 0, task.time_limit)
     lease = timedelta(seconds=hard_limit_s + settings.JOBS_LEASE_GRACE_S)
-    claims = Job.objects.claim(
-        [UUID(request.id)], task=task.name, token=uuid4(), worker=_worker, pid=os.getpid(), lease=lease
-    )
+    claims = Job.objects.claim([id_], task=task.name, token=uuid4(), worker=_worker, pid=os.getpid(), lease=lease)
     if not claims:
         raise Ignore("not ours: unknown, not due, finished, or with another worker")
     return claims[0]
@@ -210,6 +220,7 @@ def _run_atomic(current: Attempt) -> Any:
     collisions = 0
     while True:
         current.replaced = False
+        current.effects.clear()
         try:
             with settle() as settlement:
                 try:

@@ -33,7 +33,7 @@ def revive(jobs: JobQuerySet, *, by: str) -> list[Job]:
     revived: list[Job] = []
     for ids in batched(_ids(jobs.filter(state__in=REVIVABLE).exclude(queue=NEVER)), settings.JOBS_BATCH):
         with transaction.atomic():
-            batch = Job.objects.filter(pk__in=ids).revive()
+            batch = Job.objects.filter(pk__in=ids).revive(by=by)
             _forget_stillborn(batch)
             if not revived:  # the clock rings the other batches, as the queue has room
                 rings = [current_app.amqp.ring_for(job) for job in batch]

@@ -10,9 +10,7 @@ The life of a job::
        └──► cancelled
 """
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,12 +20,15 @@ from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
-from kombu.utils import json as celery_json
 
 from jobs import context
 from jobs.backoff import ring_delay_s
 from jobs.celery_json import CeleryDecoder, CeleryEncoder
 from jobs.chords import Chord, ChordPart
+from jobs.claims import CLAIM, Claim
+from jobs.groups import Group
+from jobs.history import End, appended
+from jobs.rates import Rate
 from jobs.schedule import Schedule
 from jobs.workers import Worker
 
@@ -40,38 +41,9 @@ class State(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-__all__ = ["Chord", "ChordPart", "Claim", "Job", "Schedule", "State", "Worker"]
+__all__ = ["Chord", "ChordPart", "Claim", "Group", "Job", "Rate", "Schedule", "State", "Worker"]
 
 FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One attempt's right to settle a job. The token is random because an attempt number repeats after a crash."""
-
-    id: UUID
-    token: UUID
-    args: Sequence[Any]
-    kwargs: dict[str, Any]
-    envelope: dict[str, Any]
-    context: dict[str, str]
-    attempts: int
-    retries: int
-    root_id: UUID | None
-    parent_id: UUID | None
-
-
-CLAIM = """
-UPDATE jobs_job
-   SET state = 'running', attempts = attempts + 1, token = %(token)s, worker = %(worker)s, pid = %(pid)s,
-       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s
- WHERE id IN (
-       SELECT id FROM jobs_job
-        WHERE id = ANY(%(ids)s) AND task = %(task)s AND state = 'waiting' AND due_at <= clock_timestamp()
-        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-RETURNING id, args, envelope, context, attempts, retries, root_id, parent_id,
-          set_config('synchronous_commit', 'off', true)
-"""
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -94,47 +66,48 @@ class JobQuerySet(models.QuerySet["Job"]):
         with connection.cursor() as cursor:
             cursor.execute(CLAIM, values)
             rows = cursor.fetchall()
-        claims = []
-        for id_, args, envelope, known, attempts, retries, root_id, parent_id, _ in rows:
-            positional, named = celery_json.loads(args)
-            claims.append(
-                Claim(
-                    id_, token, positional, named, celery_json.loads(envelope), json.loads(known),
-                    attempts, retries, root_id, parent_id,
-                )
-            )  # fmt: skip
-        return claims
+        return [Claim.of(token, *row) for row in rows]
 
     def held(self, claim: Claim) -> "JobQuerySet":
         """The job, if this claim still holds it: the fence in front of every verdict."""
         return self.filter(pk=claim.id, token=claim.token, state=State.RUNNING)
 
-    def settle(self, claim: Claim, *, result: Any) -> bool:
+    @transaction.atomic
+    def take_slot(self, id_: UUID, *, task: str, rate_limit: str | float) -> bool:
+        """Whether this job of a rate-limited task may begin now; if not, it is due in the slot that it has taken."""
+        due = self.filter(pk=id_, task=task, state=State.WAITING, due_at__lte=Now(), slot_at=None)
+        if not due.select_for_update(skip_locked=True, no_key=True).values("pk"):
+            return True  # its slot has come, or the claim will see that it is not ours
+        slot = Rate.objects.take(task, rate_limit)
+        if slot:
+            self.filter(pk=id_).update(**_waiting(slot), slot_at=slot)
+        return slot is None
+
+    def settle(self, claim: Claim, *, result: Any, effects: list[str]) -> bool:
         """Done. False when the claim was lost meanwhile: the caller must roll back."""
-        return bool(self.held(claim).update(**_ended(State.DONE), result=result))
+        return bool(self.held(claim).update(**_ended(State.DONE), result=result, effects=effects or None))
 
     def put_back(self, claim: Claim, *, due_at: datetime, error: dict[str, str], retried: bool, **changes: Any) -> bool:
         """Waiting again, due at that time. False when the claim was lost meanwhile."""
-        return bool(
-            self.held(claim).update(
-                **_waiting(due_at), error=error, retries=F("retries") + int(retried), **changes
-            )
-        )  # fmt: skip
+        noted = _noted(End.RETRY if retried else End.TROUBLE, error)
+        retries = F("retries") + int(retried)
+        return bool(self.held(claim).update(**_waiting(due_at), **noted, retries=retries, **changes))
 
     def bury(self, claim: Claim, *, error: dict[str, str]) -> bool:
         """Dead, with the error kept. False when the claim was lost meanwhile."""
-        return bool(self.held(claim).update(**_ended(State.DEAD), error=error))
+        return bool(self.held(claim).update(**_ended(State.DEAD), **_noted(End.DEAD, error)))
 
     def drop(self, claim: Claim, *, error: dict[str, str]) -> bool:
         """Cancelled: by its own body, or expired. False when the claim was lost meanwhile."""
-        return bool(self.held(claim).update(**_ended(State.CANCELLED), error=error))
+        return bool(self.held(claim).update(**_ended(State.CANCELLED), **_noted(End.CANCELLED, error)))
 
     @transaction.atomic
-    def revive(self) -> list["Job"]:
+    def revive(self, *, by: str) -> list["Job"]:
         """The dead and cancelled ones are due now, counted as new, their error kept. Returns them as they were."""
         jobs = self._take_in(State.DEAD, State.CANCELLED)
         ring_at = Now() + timedelta(seconds=settings.JOBS_RING_GRACE_S)
         anew = {**_waiting(Now()), "ring_at": ring_at, "finished_at": None, "attempts": 0, "retries": 0, "losses": 0}
+        anew["history"] = appended(End.REVIVED, {"type": "Revived", "message": f"by {by}"})
         Job.objects.filter(pk__in=[job.pk for job in jobs], state__in=(State.DEAD, State.CANCELLED)).update(**anew)
         return jobs
 
@@ -142,7 +115,7 @@ class JobQuerySet(models.QuerySet["Job"]):
     def cancel(self, *, error: dict[str, str]) -> list["Job"]:
         """The waiting ones will not run. Returns them as they were."""
         jobs = self._take_in(State.WAITING)
-        ended = {**_ended(State.CANCELLED), "error": error}
+        ended = {**_ended(State.CANCELLED), **_noted(End.CANCELLED, error)}
         Job.objects.filter(pk__in=[job.pk for job in jobs], state=State.WAITING).update(**ended)
         return jobs
 
@@ -171,11 +144,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Locked running jobs wait again at once; `counts` says whether their worker was lost or left politely."""
         ids = [job.pk for job in jobs]
         if ids:
-            self.filter(pk__in=ids).update(**_waiting(timezone.now()), error=error, losses=F("losses") + int(counts))
+            noted = _noted(End.LOST if counts else End.STOPPED, error)
+            self.filter(pk__in=ids).update(**_waiting(timezone.now()), **noted, losses=F("losses") + int(counts))
 
     def bury_lost(self, job: "Job", *, error: dict[str, str]) -> None:
         """Dead: this locked running job took too many workers down with it."""
-        self.filter(pk=job.pk).update(**_ended(State.DEAD), error=error, losses=F("losses") + 1)
+        self.filter(pk=job.pk).update(**_ended(State.DEAD), **_noted(End.LOST, error), losses=F("losses") + 1)
 
     def hand_over(self, claim: Claim) -> bool:
         """The row gives its id away and is gone. False when the claim was lost meanwhile."""
@@ -223,6 +197,10 @@ def _ended(state: State) -> dict[str, Any]:
     return {"state": state, "lease_until": None, "finished_at": Now()}
 
 
+def _noted(end: End, error: dict[str, str]) -> dict[str, Any]:
+    return {"error": error, "history": appended(end, error)}
+
+
 def _waiting(due_at: datetime | Now) -> dict[str, Any]:
     return {"state": State.WAITING, "lease_until": None, "due_at": due_at, "ring_at": due_at, "rings": 0}
 
@@ -241,6 +219,7 @@ class Job(models.Model):
 
     state = models.TextField(choices=State, default=State.WAITING)
     due_at = models.DateTimeField()
+    slot_at = models.DateTimeField(null=True)  # the slot that a rate-limited job has taken and waits for
     ring_at = models.DateTimeField()  # when the clock rings, unless the job is claimed before
     rings = models.IntegerField(default=0)  # bells rung by the clock since the job became due
     attempts = models.IntegerField(default=0)  # claims
@@ -254,7 +233,9 @@ class Job(models.Model):
     lease_until = models.DateTimeField(null=True)
 
     result = models.JSONField(null=True, encoder=CeleryEncoder, decoder=CeleryDecoder)
+    effects = models.JSONField(null=True)  # what it did, as ["event 0198…", …]: jobs.execution.note_effect
     error = models.JSONField(null=True)  # {"type", "message"} of the newest failure
+    history = models.JSONField(default=list, db_default=[])  # jobs.history
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

@@ -10,11 +10,21 @@ from django.conf import settings
 from django.db.models import TextField
 from django.db.models.functions import Cast, Now
 
+from jobs.history import End
 from jobs.interventions import NEVER
 from jobs.models import Job, State, Worker
 from jobs.reports import at
 
 CHILDREN_SHOWN = 20
+ENDS = {
+    End.RETRY: "attempt {attempt} on {who} asked to be tried again",
+    End.TROUBLE: "attempt {attempt} on {who} met trouble with Postgres",
+    End.LOST: "attempt {attempt} on {who} was lost",
+    End.STOPPED: "attempt {attempt} on {who} was cut short by a stop",
+    End.DEAD: "attempt {attempt} on {who} was the last: it is dead",
+    End.CANCELLED: "it was cancelled after {attempt} attempts",
+    End.REVIVED: "a person gave it another life, and its counts began anew, after {attempt} attempts",
+}
 
 
 class Story:
@@ -59,9 +69,21 @@ class Story:
             f"Rung again by the clock: {times(job.rings)}. Claimed: {times(job.attempts)}. "
             f"Lost without a verdict: {times(job.losses)}. Told to try again: {times(job.retries)}."
         )
-        if job.state == State.WAITING and job.error and not job.attempts:
-            yield "A person put it back: its counts began anew, and its error is from before."
-        yield from self.error()
+        yield from self.ends()
+
+    def ends(self) -> Iterator[str]:
+        """How each attempt ended that did not settle, the oldest first."""
+        for entry in self.job.history:
+            moment, error = datetime.fromisoformat(entry["at"]), entry["error"]
+            who = self.name_of(UUID(entry["worker"])) if entry["worker"] else "nobody"
+            ended = ENDS[entry["end"]].format(attempt=entry["attempt"], who=who)
+            yield f"  {at(moment)}  {ended}: {error['type']}, {quoted(error['message'])}"
+        if self.job.error and self.job.error not in [entry["error"] for entry in self.job.history]:
+            yield from self.error()  # from before there was a history, or too long for it
+
+    def name_of(self, worker: UUID) -> str:
+        known = Worker.objects.filter(pk=worker).values_list("name", flat=True).first()
+        return f"worker {known or worker}"
 
     def error(self) -> Iterator[str]:
         if error := self.job.error:
@@ -71,8 +93,7 @@ class Story:
         job = self.job
         if job.state != State.RUNNING:
             return
-        worker = Worker.objects.filter(pk=job.worker).first() if job.worker else None
-        name = f"worker {worker.name}" if worker else f"worker {job.worker or 'without a name'}"
+        name = self.name_of(job.worker) if job.worker else "a worker without a name"
         yield f"Process {job.pid} of {name} has held it since {at(job.started_at)} and may until {at(job.lease_until)}."
         if job.lease_until and job.lease_until < self.now:
             yield "Its lease has run out: the clock of a living worker gives it back."
@@ -84,6 +105,8 @@ class Story:
         match self.job.state:
             case State.DONE:
                 yield f"It was done {ended} and came to {self.result or 'nothing'}."
+                if self.job.effects:
+                    yield f"It wrote {', '.join(self.job.effects)}."
             case State.DEAD:
                 yield f"It died {ended}; `manage.py jobs retry {self.job.pk}` gives it another life."
             case State.CANCELLED:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from jobs.execution import note_effect
 from notifications.models import Event
 from notifications.tasks import announce
 
@@ -23,6 +24,7 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID, data: dict[str, A
     if kind not in KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
     event = Event.objects.create(kind=kind, subject=subject, seq=seq, owner=owner, data=data)
+    note_effect(kind, event.pk)
     announce.delay(str(event.pk))
 
 

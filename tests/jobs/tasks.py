@@ -4,7 +4,7 @@ import time
 
 from celery import Task, chord, group, shared_task
 
-from jobs.execution import settle
+from jobs.execution import note_effect, settle
 from orders.clients import Client
 
 
@@ -56,6 +56,13 @@ def come_back(self: Task, x: int) -> int:
     if self.request.retries == 0:
         raise self.retry(args=(x + 1,), countdown=60)
     return x
+
+
+@shared_task(bind=True)
+def come_back_once(self: Task, name: str) -> None:
+    if self.request.retries == 0:
+        raise self.retry(exc=Passing("not yet"), countdown=60)
+    note_effect("client", Client.objects.create(name=name))
 
 
 @shared_task

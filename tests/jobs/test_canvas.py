@@ -1,11 +1,12 @@
 """Celery's canvas on the ledger: shapes of work whose every step is a row of the transaction before it."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from celery import chain, chord, group
 from celery.exceptions import ChordError, TaskRevokedError
-from celery.result import AsyncResult
+from celery.result import AsyncResult, GroupResult
 from django.db import IntegrityError, transaction
 
 from jobs.chords import Chord, ChordPart
@@ -123,6 +124,31 @@ def test_results_of_a_group_are_read_together(django_assert_max_num_queries: obj
     work_off()
     with django_assert_max_num_queries(3):  # type: ignore[operator]
         assert result.join_native(timeout=5) == [2 * n for n in range(50)]
+
+
+def test_a_result_knows_what_its_job_has_led_to(django_assert_max_num_queries: object) -> None:
+    linked = add.apply_async((1, 1), link=[add.s(10), add.s(20)])
+    assert linked.children == []
+    chained = chain(add.s(1, 1), add.s(5), add.s(10)).apply_async()
+    work_off()
+    linked = AsyncResult(linked.id)
+    assert [child.get(timeout=5) for child in linked.children] == [12, 22]
+    assert [result.result for _, result in AsyncResult(chained.parent.parent.id).iterdeps()] == [2, 7, 17]
+    assert sorted(value for _, value in linked.collect()) == [2, 12, 22]
+    with django_assert_max_num_queries(2):  # type: ignore[operator]
+        metas = dict(linked.backend.get_many([linked.id, chained.id]))
+    assert (len(metas[linked.id]["children"]), metas[chained.id]["children"]) == (2, [])
+
+
+def test_a_group_can_be_saved_and_restored_from_postgres() -> None:
+    result = group(add.s(1, 1), add.s(2, 2)).apply_async()
+    result.save()
+    assert GroupResult.restore(str(uuid4())) is None
+    work_off()
+    restored = GroupResult.restore(result.id)
+    assert (restored.id, restored.get(timeout=5)) == (result.id, [2, 4])
+    restored.delete()
+    assert GroupResult.restore(result.id) is None
 
 
 def test_a_waiting_job_can_be_revoked_and_a_finished_one_cannot() -> None:

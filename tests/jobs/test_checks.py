@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from celery import Celery
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
@@ -28,6 +29,11 @@ def test_a_task_of_the_product_is_checked(monkeypatch: pytest.MonkeyPatch) -> No
         ({"time_limit": 31}, "every deploy would kill it"),
         ({"acks_late": True}, "acks_late has no meaning here"),
         ({"key": "order:{nobody}"}, "Its key names nobody"),
+        ({"retry_backoff": True, "retry_jitter": True}, "sets retry_backoff, retry_jitter without autoretry_for"),
+        ({"serializer": "pickle"}, "a row holds JSON"),
+        ({"queue": "nowhere"}, "Its queue is nowhere, to which no worker listens; there are kaiten"),
+        ({"rate_limit": "many"}, "Its rate_limit cannot be kept: 'many' is no rate"),
+        ({"rate_limit": "-1/s"}, "lets no job begin, ever"),
     ],
 )
 def test_a_bad_combination_is_said_in_a_sentence(
@@ -35,9 +41,16 @@ def test_a_bad_combination_is_said_in_a_sentence(
 ) -> None:
     assert objections(tasks.add) == []
     for name, value in options.items():
-        monkeypatch.setattr(tasks.add, name, value)
+        monkeypatch.setattr(tasks.add, name, value, raising=False)
     [said] = objections(tasks.add)
     assert sentence in said
+
+
+def test_a_misspelt_option_is_said_by_name() -> None:
+    app = Celery(task_cls="jobs.task:LedgerTask", set_as_current=False)
+    task = app.task(atomik=False, retry_backof=True, max_retries=3, soft_time_limit=1, time_limit=2)(tasks.add.run)
+    [said] = objections(task)
+    assert said == "It sets atomik, retry_backof, which is no option of a task."
 
 
 @pytest.mark.django_db

@@ -1,9 +1,10 @@
 """`manage.py jobs …`: what an operator reads and does."""
 
+import getpass
 import logging
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,9 +17,10 @@ from redis import Redis
 
 from config import celery_app
 from jobs import context
+from jobs.clock import Clock
 from jobs.models import Job, State, Worker
 from jobs.reports import at, lasting, table
-from jobs.testing import work_off
+from jobs.testing import attempt, work_off
 from orders.clients import Client
 from tests.jobs import tasks
 from tests.promises.processes import CHECKOUT
@@ -48,7 +50,7 @@ def running(*, worker: UUID | None = None) -> Job:
 
 
 def in_state(state: State) -> Job:
-    """A job of that state, without a history."""
+    """A job of that state, without a past."""
     job = running()
     ended = timezone.now() if state in (State.DONE, State.DEAD, State.CANCELLED) else None
     lease = job.lease_until if state == State.RUNNING else None
@@ -172,7 +174,9 @@ def test_why_tells_the_story_of_a_job_that_is_done_and_what_it_led_to() -> None:
 
 def test_why_tells_what_killed_a_job_on_one_line() -> None:
     job = dead()
-    Job.objects.update(losses=2, retries=3, rings=1, error={"type": "Odd", "message": "two\nlines \x1b[31m"})
+    Job.objects.update(
+        losses=2, retries=3, rings=1, history=[], error={"type": "Odd", "message": "two\nlines \x1b[31m"}
+    )
     said = jobs("why", job.pk).splitlines()
     assert said[1].endswith("by no request (a shell, a schedule or the house itself), for the queue kaiten.")
     assert said[3:] == [
@@ -180,6 +184,39 @@ def test_why_tells_what_killed_a_job_on_one_line() -> None:
         r'Its newest error was Odd: "two\nlines \u001b[31m".',
         f"It died at {at(job.finished_at)}; `manage.py jobs retry {job.pk}` gives it another life.",
     ]
+
+
+def test_why_tells_how_each_attempt_ended_and_what_the_last_one_wrote() -> None:
+    id_ = tasks.come_back_once.delay("a").id
+    attempt(Job.objects.get())
+    Job.objects.update(due_at=timezone.now())
+    worker = beating()
+    Job.objects.claim([UUID(id_)], task=tasks.come_back_once.name, token=uuid4(), worker=worker.pk, pid=1, lease=LEASE)
+    Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    Clock(celery_app, worker=uuid4(), name="other@here").rescue()
+    work_off()
+    job = Job.objects.get()
+    retried, lost = (at(datetime.fromisoformat(entry["at"])) for entry in job.history)
+    said = jobs("why", id_).splitlines()
+    assert said[4:] == [
+        f'  {retried}  attempt 1 on nobody asked to be tried again: Passing, "not yet"',
+        f'  {lost}  attempt 2 on worker celery@here was lost: Lost, "its worker fell silent or its lease ran out"',
+        f"It was done at {at(job.finished_at)} and came to nothing.",
+        "It wrote client a.",
+    ]
+
+
+def test_a_history_keeps_the_newest_ends_cut_short(settings: Any) -> None:
+    settings.JOBS_HISTORY_MAX, settings.JOBS_HISTORY_MESSAGE_MAX_CHARS = 3, 7
+    tasks.fail_for_a_while.apply_async((9,))
+    for _ in range(3):
+        Job.objects.update(due_at=timezone.now())
+        attempt(Job.objects.get())
+    Job.objects.revive(by="hana")
+    history = Job.objects.get().history
+    assert [(entry["attempt"], entry["end"], entry["error"]["message"]) for entry in history] == [
+        (2, "retry", "failure"), (3, "dead", "failure"), (3, "revived", "by hana"),
+    ]  # fmt: skip
 
 
 def test_why_tells_who_holds_a_running_job_and_until_when() -> None:
@@ -265,10 +302,10 @@ def test_retry_gives_a_dead_or_cancelled_job_another_life_and_rings(state: State
     assert now.due_at <= timezone.now() < now.due_at + timedelta(seconds=5)
     assert now.ring_at - now.due_at == timedelta(seconds=5)
     assert broker.llen("kaiten") == 1
-    assert "A person put it back: its counts began anew, and its error is from before." in jobs("why", job.pk)
+    assert now.history[-1]["error"] == {"type": "Revived", "message": f"by {getpass.getuser()}"}
+    assert "a person gave it another life, and its counts began anew, after 9 attempts" in jobs("why", job.pk)
     work_off()
     assert (Job.objects.get().state, Job.objects.get().result) == ("done", 2)
-    assert "A person put it back" not in jobs("why", job.pk)
 
 
 def test_a_retry_is_one_line_of_the_log_that_says_who(caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:

@@ -44,6 +44,9 @@ def test_a_waiting_row_that_contradicts_itself_is_refused(changes: dict[str, Any
         Job.objects.update(**changes)
 
 
+ERROR = {"type": "Lost", "message": "somewhere"}
+
+
 @pytest.mark.parametrize("end", [State.DONE, State.DEAD, State.CANCELLED])
 def test_a_finished_job_cannot_be_claimed_settled_or_rescued(claim: Claim, end: State) -> None:
     Job.objects.update(state=end, lease_until=None, finished_at=timezone.now())
@@ -51,9 +54,9 @@ def test_a_finished_job_cannot_be_claimed_settled_or_rescued(claim: Claim, end: 
         [claim.id], task="tests.jobs.tasks.add", token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40)
     )
     assert again == []
-    assert Job.objects.settle(claim, result=1) is False
-    assert Job.objects.bury(claim, error={}) is False
-    assert Job.objects.put_back(claim, due_at=timezone.now(), error={}, retried=True) is False
+    assert Job.objects.settle(claim, result=1, effects=[]) is False
+    assert Job.objects.bury(claim, error=ERROR) is False
+    assert Job.objects.put_back(claim, due_at=timezone.now(), error=ERROR, retried=True) is False
     assert not Job.objects.lost().exists()
     assert Job.objects.get().state == end
 

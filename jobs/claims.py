@@ -1,0 +1,47 @@
+"""A claim: one attempt's right to settle a job."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from kombu.utils import json as celery_json
+
+CLAIM = """
+UPDATE jobs_job
+   SET state = 'running', attempts = attempts + 1, token = %(token)s, worker = %(worker)s, pid = %(pid)s,
+       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s, slot_at = NULL
+ WHERE id IN (
+       SELECT id FROM jobs_job
+        WHERE id = ANY(%(ids)s) AND task = %(task)s AND state = 'waiting' AND due_at <= clock_timestamp()
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id, args, envelope, context, attempts, retries, root_id, parent_id,
+          set_config('synchronous_commit', 'off', true)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The token is random because an attempt number repeats after a crash of Postgres."""
+
+    id: UUID
+    token: UUID
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    envelope: dict[str, Any]
+    context: dict[str, str]
+    attempts: int
+    retries: int
+    root_id: UUID | None
+    parent_id: UUID | None
+
+    @classmethod
+    def of(cls, token: UUID, id_: UUID, args: str, envelope: str, context: str, *rest: Any) -> "Claim":
+        """From a row that CLAIM returns."""
+        positional, named = celery_json.loads(args)
+        attempts, retries, root_id, parent_id, _ = rest
+        return cls(
+            id_, token, positional, named, celery_json.loads(envelope), json.loads(context),
+            attempts, retries, root_id, parent_id,
+        )  # fmt: skip

@@ -1,0 +1,27 @@
+"""A group whose members somebody wants to find again by its id: `GroupResult.save()` and `restore()`."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class GroupQuerySet(models.QuerySet["Group"]):
+    def save_members(self, group: UUID, members: Any) -> None:
+        """Keep Celery's tuple of this group's result; a second time replaces the first."""
+        self.update_or_create(pk=group, defaults={"members": members})
+
+
+class Group(models.Model):
+    id = models.UUIDField(primary_key=True)
+    members = models.JSONField()  # GroupResult.as_tuple()
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = GroupQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(name="group_age", fields=["created_at"])]
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -1,0 +1,39 @@
+"""How the attempts at a job ended, kept in its row: the newest JOBS_HISTORY_MAX ends, for whoever asks why.
+
+An attempt that was settled is no entry: the row's own columns say all of it.
+"""
+
+import json
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Func, JSONField, Value
+
+
+class End(StrEnum):
+    RETRY = "retry"  # the task said: try again
+    TROUBLE = "trouble"  # Postgres was in trouble
+    LOST = "lost"  # no verdict: the worker died or fell silent
+    STOPPED = "stopped"  # the worker was told to stop
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    REVIVED = "revived"  # no attempt: a person gave it another life
+
+
+class Appended(Func):
+    """The row's history with one more entry; the oldest goes when there are too many."""
+
+    output_field = JSONField()
+    template = (
+        "(CASE WHEN jsonb_array_length(history) < %(limit)s THEN history ELSE history - 0 END)"
+        " || jsonb_build_array(jsonb_build_object('at', clock_timestamp(), 'attempt', attempts, 'worker', worker)"
+        " || (%(expressions)s)::jsonb)"
+    )
+
+
+def appended(end: End, error: dict[str, str]) -> Appended:
+    """The newest entry: {"at", "attempt", "worker", "end", "error": {"type", "message"}}, its message cut short."""
+    short = {**error, "message": error["message"][: settings.JOBS_HISTORY_MESSAGE_MAX_CHARS]}
+    entry: dict[str, Any] = {"end": end, "error": short}
+    return Appended(Value(json.dumps(entry)), limit=settings.JOBS_HISTORY_MAX)

@@ -70,8 +70,9 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         ended = [job.pk for job in parents if job.state in FINISHED]
         children: dict[UUID, list[Any]] = {job.pk: [] for job in parents}
         led_to = Job.objects.filter(parent_id__in=ended).order_by("created_at", "pk") if ended else Job.objects.none()
-        for parent, child in led_to.values_list("parent_id", "pk"):
-            children[parent].append(((str(child), (str(parent), None)), None))
+        for job in led_to.only("pk", "parent_id"):
+            if job.parent_id:
+                children[job.parent_id].append(((str(job.pk), (str(job.parent_id), None)), None))
         return children
 
     def _meta(self, job: Job, children: list[Any]) -> dict[str, Any]:

@@ -169,7 +169,6 @@ def outside_any_attempt() -> Iterator[None]:
 
 def _claim(task: Task) -> Claim:
     request = task.request
-    job = {"task": task.name}
     id_ = UUID(request.id)
     if task.rate_limit and not Job.objects.take_slot(id_, task=task.name, rate_limit=task.rate_limit):
         raise Ignore("its slot has not come")

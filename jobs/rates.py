@@ -3,16 +3,17 @@
 Celery's own limit is one per worker, and would hold bells in the worker's memory while the clock rings them again.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import connection, models
 
 from jobs.backoff import pause_s
 
 TAKE = """
-INSERT INTO jobs_rate (task, next_at) VALUES (%(task)s, clock_timestamp() + %(pause)s)
-    ON CONFLICT (task) DO UPDATE SET next_at = greatest(jobs_rate.next_at, clock_timestamp()) + %(pause)s
-RETURNING next_at - %(pause)s, next_at - %(pause)s > clock_timestamp()
+INSERT INTO jobs_rate (task, next_at) VALUES (%(task)s, clock_timestamp() + make_interval(secs => %(pause_s)s))
+    ON CONFLICT (task) DO UPDATE SET next_at = greatest(jobs_rate.next_at, clock_timestamp()) + make_interval(secs => %(pause_s)s)
+RETURNING next_at - make_interval(secs => %(pause_s)s) AS slot,
+          next_at - make_interval(secs => %(pause_s)s) > clock_timestamp() AS is_later
 """
 
 
@@ -20,7 +21,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
     def take(self, task: str, rate_limit: str | float) -> datetime | None:
         """Take this task's next slot: the time it begins, or None when that is now. Locked until the commit."""
         with connection.cursor() as cursor:
-            cursor.execute(TAKE, {"task": task, "pause": timedelta(seconds=pause_s(rate_limit))})
+            cursor.execute(TAKE, {"task": task, "pause_s": pause_s(rate_limit)})
             slot, is_later = cursor.fetchone()
         return slot if is_later else None
 

@@ -20,6 +20,7 @@ from kombu.utils import json as celery_json
 
 from jobs import context, execution
 from jobs.bell import Bell, Ring
+from jobs.failpoints import At, reach
 from jobs.models import Job
 
 # What the row keeps of the message headers, besides its own columns. `stamps` and friends are Celery's.
@@ -67,6 +68,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
                 Job.objects.bulk_create([job], ignore_conflicts=bool(kept.get("once")))
             except DataError as exc:
                 raise ValueError(f"The arguments of {name} cannot be stored: {exc}") from exc
+            reach(At.AFTER_PROMISE)
             if due_at is None:
                 self._ring_after_commit(job)
 
@@ -90,7 +92,9 @@ class Peal:
         self.rings = rings
 
     def __call__(self) -> None:
+        reach(At.BEFORE_RING)
         self.bell.ring(self.rings)
+        reach(At.AFTER_RING)
 
 
 def _aware(eta: str | None) -> datetime | None:

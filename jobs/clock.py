@@ -20,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.utils import timezone
 
 from jobs.execution import work_as
+from jobs.failpoints import At, reach
 from jobs.models import Chord, Group, Job, JobQuerySet, Worker
 from jobs.schedule import Schedule, next_slot, schedule_of
 from jobs.verdicts import request_of
@@ -119,9 +120,11 @@ class Clock:
             if _our_turn():
                 jobs = Job.objects.filter(queue=queue).take_for_ring(limit, lost=lost)
                 Job.objects.rang(jobs)
-        if not jobs or not self.app.amqp.bell.ring([self.app.amqp.ring_for(job) for job in jobs]):
+        if not jobs:
             return 0
-        return len(jobs)
+        reach(At.BEFORE_RING_AGAIN)
+        rung = self.app.amqp.bell.ring([self.app.amqp.ring_for(job) for job in jobs])
+        return len(jobs) if rung else 0
 
     def prune(self) -> int:
         """Delete a batch of jobs, and the workers, chords and groups, that ended long ago."""
@@ -155,6 +158,8 @@ class Clock:
             for job in poison:
                 Job.objects.bury_lost(job, error=error)
                 self.app.backend.fail(request_of(job), WorkerLostError(reason))
+            if jobs:
+                reach(At.BEFORE_RESCUE)
         for job in jobs:
             log.warning("Rescued %s: %s (loss %d)", job, reason, job.losses + int(counts))
         return len(jobs)

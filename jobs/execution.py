@@ -23,6 +23,7 @@ from django.utils.dateparse import parse_datetime
 from kombu.utils import json as celery_json
 
 from jobs import context
+from jobs.failpoints import At, reach
 from jobs.models import Claim, Job
 from jobs.verdicts import drop, give_verdict, moment
 
@@ -85,6 +86,7 @@ def attempt(task: Task) -> Any:
                 drop(task.app, claim, Expired("nobody came for it in time"))
                 raise Ignore("expired")
             try:
+                reach(At.AFTER_CLAIM)
                 return _run(current)
             except Exception as exc:
                 if not _is_to_blame(current, exc) or not give_verdict(task.app, claim, exc):
@@ -112,6 +114,7 @@ def settle(result: Any = None) -> Iterator[Settlement]:
         raise RuntimeError("An attempt settles once: put all effects of an atomic=False task into one settle() block.")
     current.settling = True
     try:
+        reach(At.AFTER_EXTERNAL)
         with transaction.atomic():
             yield settlement
             if current.replaced:
@@ -122,6 +125,8 @@ def settle(result: Any = None) -> Iterator[Settlement]:
             if current.claim.envelope["chord"]:
                 request = current.task.request
                 current.task.app.backend.on_chord_part_return(request, states.SUCCESS, settlement.result)
+            reach(At.BEFORE_COMMIT)
+        reach(At.AFTER_COMMIT)
         current.settled = True
     finally:
         current.settling = current.settled

@@ -11,7 +11,8 @@ from jobs.backoff import pause_s
 
 TAKE = """
 INSERT INTO jobs_rate (task, next_at) VALUES (%(task)s, clock_timestamp() + make_interval(secs => %(pause_s)s))
-    ON CONFLICT (task) DO UPDATE SET next_at = greatest(jobs_rate.next_at, clock_timestamp()) + make_interval(secs => %(pause_s)s)
+    ON CONFLICT (task)
+    DO UPDATE SET next_at = greatest(jobs_rate.next_at, clock_timestamp()) + make_interval(secs => %(pause_s)s)
 RETURNING next_at - make_interval(secs => %(pause_s)s) AS slot,
           next_at - make_interval(secs => %(pause_s)s) > clock_timestamp() AS is_later
 """

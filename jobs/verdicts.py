@@ -14,6 +14,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.utils import timezone
 
 from jobs.backoff import delay_s
+from jobs.failpoints import At, reach
 from jobs.models import Claim, Job, State
 
 log = logging.getLogger(__name__)
@@ -24,10 +25,13 @@ def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
 
     True when Celery should hear of the exception: it is the verdict. False when there was none to give.
     """
+    reach(At.BEFORE_VERDICT)
     if not connection.is_usable():
         return _ask_the_row(app, claim, exc)
     try:
-        return _verdict(app, claim, exc)
+        verdict = _verdict(app, claim, exc)
+        reach(At.AFTER_VERDICT)
+        return verdict
     except Exception as worse:  # e.g. retry() with arguments that no row can hold
         log.exception("The verdict could not be written")
         return _bury(app, claim, worse)

@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,3 +32,19 @@ def stack(transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path
         print(job)
     for tree in stack.trees:
         print(f"--- {tree.log.name}\n{tree.said()[-3000:]}")
+
+
+@pytest.fixture
+def tally() -> Iterator[Callable[[], Counter[int]]]:
+    """How often each number was counted by the tasks that nothing but the ledger protects."""
+
+    def counted() -> Counter[int]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT number FROM tally")
+            return Counter(number for (number,) in cursor.fetchall())
+
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE tally (number int)")
+    yield counted
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE tally")

@@ -5,12 +5,12 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, F, Sum
 from redis import Redis
 
@@ -28,20 +28,6 @@ from tests.promises.processes import Stack, Tree, until
 pytestmark = pytest.mark.django_db(transaction=True)
 ORDERS, SEED = 200, 20261122
 TOKENS = ["tok_ok"] * 6 + ["tok_flaky", "tok_declined", "tok_webhook_twice", "tok_webhook_never"]
-
-
-@pytest.fixture
-def tally() -> Iterator[Callable[[], Counter[int]]]:
-    def counted() -> Counter[int]:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT number FROM tally")
-            return Counter(number for (number,) in cursor.fetchall())
-
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE tally (number int)")
-    yield counted
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE tally")
 
 
 def place_orders(shop: Client, body: Callable[..., dict[str, Any]]) -> None:

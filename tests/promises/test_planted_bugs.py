@@ -1,0 +1,187 @@
+"""Each guard of the ledger is taken out of a copy of the source, and the test that stands for it must go red there.
+
+The first fourteen are the bugs of `tests/model/world.py`; the model finds them too, without Postgres.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.db import connection
+
+from tests.model.world import Bug
+from tests.promises.processes import CHECKOUT
+
+COPIED = ("config", "jobs", "notifications", "orders", "tests", "pyproject.toml")
+RUN_LIMIT_S = 100
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(RUN_LIMIT_S + 20)]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """`old` stands once in the file, and is replaced by `new`."""
+
+    bug: str
+    test: str
+    file: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return self.bug.lower().replace(" ", "-")
+
+
+def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Planted:
+    return Planted(
+        bug.name if isinstance(bug, Bug) else bug, f"tests/jobs/test_interleavings.py::{test}", file, old, new
+    )
+
+
+HELD = "self.filter(pk=claim.id, token=claim.token, state=State.RUNNING)"
+PLANTED = [
+    in_order(
+        Bug.NO_FENCE, "test_a_ghost_settles_nothing_that_another_hand_has_settled",
+        "jobs/models.py", HELD, "self.filter(pk=claim.id)",
+    ),
+    in_order(
+        Bug.UNFENCED_VERDICT, "test_a_ghosts_verdict_wakes_nobody",
+        "jobs/models.py", "self.held(claim).update(**_waiting(", "self.filter(pk=claim.id).update(finished_at=None, **_waiting(",
+    ),
+    in_order(
+        Bug.TWO_STEP_RESCUE, "test_a_settlement_that_comes_in_the_middle_of_a_rescue_is_too_late",
+        "jobs/clock.py", "jobs = lost.take_for_rescue(settings.JOBS_BATCH)",
+        "jobs = list(lost[: settings.JOBS_BATCH])",
+    ),
+    in_order(
+        Bug.ATTEMPT_AS_TOKEN, "test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle",
+        "jobs/models.py", HELD, "self.filter(pk=claim.id, attempts=claim.attempts, state=State.RUNNING)",
+    ),
+    in_order(
+        Bug.SPLIT_EFFECTS, "test_effects_and_done_are_lost_together",
+        "jobs/execution.py", "    if task.atomic:\n", "    if not task.name:\n",
+    ),
+    in_order(
+        Bug.KEY_PER_ATTEMPT, "test_two_attempts_at_one_charge_are_one_charge",
+        "orders/payments/models.py", "            key=self.key, amount=",
+        '            key=f"{self.key} {id(self)}", amount=',
+    ),
+    in_order(
+        Bug.UNCHECKED_CLAIM, "test_hands_that_claim_at_the_same_moment_share_nothing",
+        "jobs/claims.py", "AND state = 'waiting' AND due_at", "AND due_at",
+    ),
+    in_order(
+        Bug.PART_COUNTED_TWICE, "test_a_part_done_by_two_hands_counts_once",
+        "jobs/chords.py", "        self.parts.create(job=job, index=index, result=result)\n",
+        "        for twice in (job, self.pk):\n"
+        "            self.parts.create(job=twice, index=index, result=result)\n",
+    ),
+    in_order(
+        Bug.PART_COUNTED_APART, "test_two_parts_that_end_at_the_same_moment_promise_one_body",
+        "jobs/chords.py", "return self.select_for_update(no_key=True).filter(", "return self.filter(",
+    ),
+    in_order(
+        Bug.UNNOTED_CALL, "test_while_the_provider_is_called_our_row_says_that_it_may_know",
+        "orders/payments/models.py", "        self._note_sent()\n", "",
+    ),
+    in_order(
+        Bug.SILENT_DEATH, "test_a_poisonous_job_and_its_errback_end_in_one_transaction",
+        "jobs/clock.py", "                self.app.backend.fail(request_of(job), WorkerLostError(reason))\n", "",
+    ),
+    in_order(
+        Bug.UNCOUNTED_LOSS, "test_clocks_that_rescue_at_the_same_moment_count_one_loss",
+        "jobs/models.py", 'losses=F("losses") + int(counts))', 'losses=F("losses"))',
+    ),
+    in_order(
+        Bug.RUNG_ONCE, "test_clocks_that_ring_at_the_same_moment_ring_once_and_again_when_nobody_heard",
+        "jobs/models.py", "self.filter(unheard, state=State.WAITING)", "self.filter(unheard, state='waiting', rings=0)",
+    ),
+    in_order(
+        Bug.NO_RESCUE, "test_a_silent_workers_job_is_given_to_another_hand",
+        "jobs/clock.py", "return self._give_back(Job.objects.lost(),", "return self._give_back(Job.objects.none(),",
+    ),
+    in_order(
+        "a rescue that waits for the row", "test_a_rescue_leaves_a_job_that_is_being_settled",
+        "jobs/models.py", 'self.select_for_update(skip_locked=True, no_key=True).defer("args", "result").order_by("pk")',
+        'self.select_for_update(no_key=True).defer("args", "result").order_by("pk")',
+    ),
+    in_order(
+        "a claim that waits for the row", "test_a_job_is_either_cancelled_or_claimed",
+        "jobs/claims.py", " SKIP LOCKED", "",
+    ),
+    Planted(
+        "a bell before the commit",
+        "tests/jobs/test_amqp.py::test_nothing_rings_before_the_commit_and_all_ring_after_it",
+        "jobs/amqp.py", "transaction.on_commit(Peal(self.bell, [self.ring_for(job)]), robust=True)",
+        "Peal(self.bell, [self.ring_for(job)])()",
+    ),
+    Planted(
+        "slots for everybody",
+        "tests/jobs/test_rates.py::test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell",
+        "jobs/execution.py", "    if task.rate_limit and not", "    if not task.name and not",
+    ),
+    Planted(
+        "a retry that keeps its slot",
+        "tests/jobs/test_rates.py::test_a_job_whose_slot_has_come_begins_and_a_retry_takes_a_new_one",
+        "jobs/claims.py", ", slot_at = NULL", "",
+    ),
+    Planted(
+        "a slot for each bell", "tests/jobs/test_rates.py::test_doubled_and_early_bells_take_no_further_slot",
+        "jobs/models.py", ", due_at__lte=Now(), slot_at=None)", ")",
+    ),
+    Planted(
+        "an order and its first job in two transactions",
+        "tests/orders/test_api.py::test_an_order_is_accepted_with_its_row_its_event_and_its_first_job",
+        "orders/api.py", "    reserve.apply_async(", "    transaction.on_commit(lambda: None) or reserve.s(",
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("planted")
+    for name in COPIED:
+        if (CHECKOUT / name).is_dir():
+            shutil.copytree(CHECKOUT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(CHECKOUT / name, root)
+    return root
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """Its own database, kept from run to run and dropped with the tests of this one."""
+    database = connection.settings_dict
+    name = f"planted_{database['NAME']}"
+    credentials = ":".join(quote(str(database[part]), safe="") for part in ("USER", "PASSWORD"))
+    url = f"postgres://{credentials}@{database['HOST']}:{database['PORT']}/{name}"
+    yield {**os.environ, "DATABASE_URL": url, "DEBUG": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    with connection.cursor() as cursor:
+        cursor.execute(f'DROP DATABASE IF EXISTS "test_{name}"')
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=str)
+def test_a_planted_bug_is_found(planted: Planted, copy: Path, environment: dict[str, str]) -> None:
+    file = copy / planted.file
+    sound = file.read_text()
+    assert sound.count(planted.old) == 1, f"{planted.file} has changed: plant this bug anew"
+    file.write_text(sound.replace(planted.old, planted.new))
+    try:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", planted.test]
+        run = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
+        )
+    finally:
+        file.write_text(sound)
+    assert (run.returncode, "failed" in run.stdout, " error" in run.stdout.splitlines()[-1]) == (1, True, False), (
+        run.stdout
+    )
+
+
+def test_every_bug_of_the_model_is_planted() -> None:
+    assert {bug.name for bug in Bug} <= {planted.bug for planted in PLANTED}

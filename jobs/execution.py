@@ -91,6 +91,9 @@ def attempt(task: Task) -> Any:
             except Exception as exc:
                 if not _is_to_blame(current, exc) or not give_verdict(task.app, claim, exc):
                     raise Ignore from exc
+                if isinstance(exc, MemoryError):  # of which Celery would end the whole worker
+                    log.exception("The task ran out of memory; its job is dead")
+                    raise Ignore from exc
                 raise
     finally:
         _attempt.reset(remembered)

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from django.conf import settings
@@ -11,10 +12,13 @@ from django.db import connection
 from django.test import Client as HttpClient
 from redis import Redis
 
+import jobs.testing
 from config import celery_app
+from jobs.models import Job
 from orders.clients import ApiKey, Client
 from orders.stock import Stock
 from tests.edges import Postbox, WebhookSink
+from tests.promises.processes import Stack, Tree
 
 _guarded = False
 
@@ -111,3 +115,42 @@ def postbox(settings: Any) -> Iterator[Postbox]:
         options = {"host": "127.0.0.1", "port": postbox.port, "timeout": 5}
         settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": options}}
         yield postbox
+
+
+@pytest.fixture
+def stack(transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path) -> Iterator[Stack]:
+    """Web and worker processes on this test's database and broker; on failure their last words are shown."""
+    database = connection.settings_dict
+    environment = {
+        "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}{NO_TIMEOUT}".format(
+            NO_TIMEOUT="?options=-c%20idle_in_transaction_session_timeout%3D0",  # or it would unmask every ghost
+            **{name: quote(str(database[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")},
+        ),
+        "REDIS_URL": broker_url,
+        "DEBUG": "1",
+        "EMAIL_URL": "dummymail://",
+        "PYTHONUNBUFFERED": "1",
+    }
+    stack = Stack(environment, tmp_path)
+    yield stack
+    stack.stop()
+    for job in Job.objects.exclude(state="done").values()[:20]:
+        print(job)
+    for tree in stack.trees:
+        print(f"--- {tree.log.name}\n{tree.said()[-3000:]}")
+
+
+@pytest.fixture
+def work_off(db: None) -> Callable[..., int]:
+    """Works off the due jobs in this process, the ledger's way, and returns how many attempts it took.
+
+    `work_off(ahead=timedelta(hours=1))` also what is due within the hour. No broker and no worker is needed, and the
+    test may be one transaction from end to end.
+    """
+    return jobs.testing.work_off
+
+
+@pytest.fixture
+def worker(stack: Stack) -> Tree:
+    """A real worker with its pool, on this test's database and broker; stopped at its end."""
+    return stack.start("worker", "--include", "tests.jobs.tasks")

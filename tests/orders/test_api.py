@@ -328,3 +328,20 @@ def test_the_request_id_of_the_router_is_kept_and_a_strange_one_is_not(api: Api,
     assert sent["X-Request-ID"] == "8c1f-router-id"
     assert {job.context["request_id"] for job in Job.objects.all()} == {"8c1f-router-id"}
     assert api.get("/livez", headers={"X-Request-ID": "a b\r\n"})["X-Request-ID"] != "a b\r\n"
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [(TRACE, TRACE), ("00-" + "0" * 32 + "-00f067aa0ba902b7-01", None), ("x", None)]
+)
+def test_the_trace_of_the_caller_travels_with_the_jobs(
+    api: Api, stock: Any, order_body: Body, sent: str, kept: str | None
+) -> None:
+    stock()
+    headers = {"Idempotency-Key": "k", "traceparent": sent}
+    api.post("/v1/orders", order_body(), content_type="application/json", headers=headers)
+    assert {job.context.get("traceparent") for job in Job.objects.all()} == {kept}
+    work_off()
+    assert {job.context.get("traceparent") for job in Job.objects.all()} == {kept}

@@ -1,7 +1,9 @@
 """A task that nothing but the ledger protects from happening twice: its effect has no unique constraint."""
 
 import contextlib
+import ctypes
 import os
+import resource
 import signal
 import time
 
@@ -39,3 +41,20 @@ def deaf() -> None:
     while True:
         with contextlib.suppress(Exception):
             time.sleep(60)
+
+
+@shared_task
+def crash() -> None:
+    """A segmentation fault, as a broken extension module makes it."""
+    ctypes.string_at(0)
+
+
+@shared_task
+def glutton() -> None:
+    """Wants more memory than there is."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, limits[1]))
+    try:
+        bytearray(1 << 31)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)

@@ -1,5 +1,7 @@
 """Flush the broker, lose it, freeze it, fill it: orders are taken, and worked off when it is back."""
 
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -62,6 +64,22 @@ def test_orders_are_taken_without_a_broker_and_worked_off_with_it(
         broker.config_set("maxmemory", "64mb")
     stack.start("worker")
     until(lambda: Order.objects.filter(state="confirmed").count() == 5, "the orders are confirmed", within_s=60)
+
+
+def test_orders_are_taken_while_a_broker_that_was_well_is_frozen(
+    stack: Stack, place: Callable[[Web, int], int], broker: Redis
+) -> None:
+    """Not the same as a black hole: the connection stands already, and takes what is written to it."""
+    web = stack.start_web()
+    assert place(web, 0) == 202
+    pid = int(broker.info("server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert [place(web, number) for number in range(1, 6)] == [202] * 5
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    stack.start("worker")
+    until(lambda: Order.objects.filter(state="confirmed").count() == 6, "the orders are confirmed", within_s=60)
 
 
 def test_a_worker_waits_for_a_broker_that_is_away_and_beats_meanwhile(stack: Stack, nobody: str) -> None:

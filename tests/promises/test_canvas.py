@@ -4,6 +4,7 @@ import signal
 
 import pytest
 from celery import chain, chord, group
+from celery.result import AsyncResult, GroupResult
 from redis import Redis
 
 from jobs.chords import Chord
@@ -36,3 +37,22 @@ def test_results_come_back_to_whoever_waits(stack: Stack) -> None:
     assert group(tasks.add.s(n, n) for n in range(5)).apply_async().get(timeout=60, interval=0.1) == [0, 2, 4, 6, 8]
     with pytest.raises(ValueError, match="no such luck"):
         tasks.note_then_fail.delay("a").get(timeout=60, interval=0.1)
+
+
+SHELL = """
+from celery import chain, chord, group
+from tests.jobs.tasks import add, total
+print(chain(add.s(1, 1), add.s(40)).apply_async().id)
+print(group(add.s(n, n) for n in range(3)).apply_async().save().id)
+print(chord([add.s(n, n) for n in range(4)], total.s()).apply_async().id)
+"""
+
+
+def test_shapes_from_the_shell_come_to_their_results_though_the_broker_was_flushed(stack: Stack, broker: Redis) -> None:
+    *_, chained, grouped, body = stack.run("manage.py", "shell", "-v", "0", "-c", SHELL).split()
+    assert broker.llen("kaiten") == 8
+    broker.flushdb()
+    stack.start("worker", "--include", "tests.jobs.tasks")
+    assert AsyncResult(chained).get(timeout=60, interval=0.1) == 42
+    assert GroupResult.restore(grouped).get(timeout=60, interval=0.1) == [0, 2, 4]
+    assert AsyncResult(body).get(timeout=60, interval=0.1) == 12

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, F, Sum
 from redis import Redis
 
@@ -22,6 +22,7 @@ from orders.models import Order
 from orders.payments.sandbox import SandboxCharge
 from orders.schemas import OrderDraft
 from orders.stock import Stock
+from orders.tasks import forget_old_keys
 from tests.promises import tasks
 from tests.promises.processes import Stack, Tree, until
 
@@ -123,17 +124,38 @@ def test_a_killed_child_is_noticed_by_its_parent_and_its_job_runs_again(
     """Invariant I6: no lease has to run out for it."""
     for number in range(20):
         tasks.tally.delay(number)
-    stack.start("worker", "--include", "tests.promises.tasks")
+    stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "1")
     until(lambda: Job.objects.filter(state="running").exists(), "somebody works", within_s=60)
-    hit = 0
-    while hit < 3:
-        pid = Job.objects.filter(state="running").values_list("pid", flat=True).first()
-        if pid:
-            os.kill(pid, signal.SIGKILL)
-            hit += 1
-            until(lambda n=hit: losses() >= n, "the loss is noticed", within_s=10)
+    for hits in range(1, 4):
+        os.kill(caught_child(), signal.SIGKILL)
+        until(lambda n=hits: losses() == n, "the loss is noticed", within_s=30)
     until(all_finished, "every job is done", within_s=60)
     assert tally() == Counter(range(20))
+
+
+def caught_child() -> int:
+    """A stopped pool process in the middle of a job: nothing that it has sent is still under way to Postgres."""
+    running = Job.objects.filter(state="running")
+    for _ in range(100):
+        until(running.exists, "somebody works", within_s=30)
+        pid = running.values_list("pid", flat=True).first()
+        if not pid:
+            continue
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: not sessions_at_work(), "Postgres has nothing to do", within_s=30)
+        if running.filter(pid=pid).exists():
+            return int(pid)
+        os.kill(pid, signal.SIGCONT)
+    raise AssertionError("no child was ever caught at work")
+
+
+def sessions_at_work() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()"
+        )
+        return int(cursor.fetchone()[0])
 
 
 def losses() -> int:
@@ -158,7 +180,7 @@ def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(stack: Stack, tal
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("task", ["poison", "deaf"])
+@pytest.mark.parametrize("task", ["poison", "crash", "deaf"])
 def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
     stack: Stack, tally: Callable[[], Counter[int]], task: str
 ) -> None:
@@ -173,3 +195,33 @@ def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
     assert (job.losses, job.attempts, job.error["type"]) == (3, 3, "Lost")
     assert tally() == Counter(range(10))
     assert worker.process.poll() is None
+
+
+@pytest.mark.timeout(120)
+def test_a_job_that_wants_too_much_memory_dies_of_it_alone(stack: Stack, tally: Callable[[], Counter[int]]) -> None:
+    """Where the limit strikes inside Python. The kernel's own way is SIGKILL, see `poison` above."""
+    bad = tasks.glutton.delay()
+    tasks.tally.delay(1)
+    stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "1")
+    until(lambda: not Job.objects.filter(state__in=("waiting", "running")).exists(), "both have ended", within_s=60)
+    job = Job.objects.get(pk=bad.id)
+    assert (job.state, job.attempts, job.losses, job.error["type"]) == ("dead", 1, 0, "MemoryError")
+    assert tally() == Counter([1])
+
+
+@pytest.mark.timeout(120)
+def test_a_job_of_an_unknown_task_waits_in_sight_for_the_release_that_knows_it(
+    stack: Stack, tally: Callable[[], Counter[int]]
+) -> None:
+    """A rolling deploy: the new web promises what the old workers do not know."""
+    ahead = tasks.tally.delay(1)
+    old = stack.start("worker")
+    until(lambda: "tests.promises.tasks.tally" in old.said(), "the old release has heard its bell", within_s=60)
+    known = forget_old_keys.delay()
+    until(lambda: Job.objects.get(pk=known.id).state == "done", "the old release goes on", within_s=30)
+    job = Job.objects.get(pk=ahead.id)
+    assert (job.state, job.attempts, job.losses, old.process.poll()) == ("waiting", 0, 0, None)
+    assert "this release knows no task tests.promises.tasks.tally" in stack.run("manage.py", "jobs", "why", ahead.id)
+    stack.start("worker", "--include", "tests.promises.tasks")
+    until(all_finished, "the new release does it", within_s=60)
+    assert tally() == Counter([1])

@@ -1,3 +1,0 @@
-from tests.promises.conftest import stack
-
-__all__ = ["stack"]

@@ -1,0 +1,243 @@
+"""What Stripe does with a request: pure rules from parameters and the book to an outcome that nobody has written yet.
+
+Payment methods, beside Stripe's own test cards (`pm_card_visa`, …): `pm_double_processing` is decided later,
+`pm_double_<flaw>` succeeds with that flaw of the wire (see `stripe.FLAWS`).
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from tests.doubles.stripe_book import Book, Object
+
+DECLINES = {
+    "pm_card_chargeDeclined": "generic_decline",
+    "pm_card_chargeDeclinedInsufficientFunds": "insufficient_funds",
+    "pm_card_chargeDeclinedLostCard": "lost_card",
+}
+LATER = {
+    "pm_card_threeDSecure2Required": "requires_action",
+    "pm_card_authenticationRequired": "requires_action",
+    "pm_double_processing": "processing",
+}
+SUCCEEDING = ("pm_card_visa", "pm_card_mastercard", "pm_card_jcb", "pm_card_pendingRefund", "pm_card_refundFail")
+REFUNDS = {"pm_card_pendingRefund": "pending", "pm_card_refundFail": "failed"}
+INTENT_PARAMS = {
+    "amount", "currency", "payment_method", "confirm", "automatic_payment_methods[enabled]", "return_url",
+    "automatic_payment_methods[allow_redirects]", "off_session", "description",
+}  # fmt: skip
+OPEN = ("requires_payment_method", "requires_confirmation", "requires_action", "processing")
+
+
+@dataclass
+class Outcome:
+    """An answer, and what has to be in the book before it is given."""
+
+    status: int
+    body: Object
+    objects: list[Object] = field(default_factory=list)
+    events: list[Object] = field(default_factory=list)
+
+
+class Refusal(Exception):
+    """Parameters that are not valid: nothing is executed, and nothing stored under the key."""
+
+    def __init__(self, status: int, kind: str, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"type": kind, "message": message, **more}}
+
+
+def invalid(message: str, code: str = "parameter_invalid", param: str = "") -> Refusal:
+    return Refusal(400, "invalid_request_error", message, code=code, param=param)
+
+
+# --- payment intents ----------------------------------------------------------------------------------
+
+
+def create_intent(book: Book, params: dict[str, str]) -> Outcome:
+    _known(params, INTENT_PARAMS)
+    method, amount = params.get("payment_method", ""), _positive(params, "amount")
+    if len(params.get("currency", "")) != 3 or params["currency"] != params["currency"].lower():
+        raise invalid("Invalid currency: must be three lower-case letters.", param="currency")
+    if not (method in DECLINES or method in LATER or method in SUCCEEDING or method.startswith("pm_double_")):
+        raise invalid(f"No such PaymentMethod: '{method}'", "resource_missing", "payment_method")
+    if params.get("confirm") != "true":
+        raise invalid("The double makes and confirms in one call only.", param="confirm")
+    if params.get("automatic_payment_methods[allow_redirects]") != "never" and "return_url" not in params:
+        raise invalid("You must provide a `return_url`, or set allow_redirects to never.", param="return_url")
+    made = {
+        "id": _id("pi"), "object": "payment_intent", "amount": amount, "amount_received": 0, "livemode": False,
+        "currency": params["currency"], "status": "processing", "payment_method": method, "created": int(time.time()),
+        "created_exactly": time.time(), "metadata": _metadata(params), "latest_charge": None, "next_action": None,
+        "last_payment_error": None, "canceled_at": None, "cancellation_reason": None, "capture_method": "automatic",
+    }  # fmt: skip
+    if method in DECLINES:
+        return _decline(made, DECLINES[method])
+    created = _event("payment_intent.created", made)
+    decided = decide(made, LATER.get(method, "succeeded"))
+    decided.events.insert(0, created)
+    return decided
+
+
+def decide(intent: Object, status: str) -> Outcome:
+    """The intent in its next status, with what Stripe would tell of it."""
+    made = {**intent, "status": status, "next_action": None}
+    kinds = [f"payment_intent.{status}"]
+    match status:
+        case "succeeded":
+            made |= {"amount_received": made["amount"], "latest_charge": _id("ch"), "last_payment_error": None}
+            charge = _charge(made)
+            told = [_event("payment_intent.succeeded", made), _event("charge.succeeded", charge)]
+            return Outcome(200, made, [made, charge], told)
+        case "requires_action":
+            made |= {"next_action": {"type": "use_stripe_sdk"}}
+        case "requires_payment_method":
+            made |= {"last_payment_error": _card_error("generic_decline"), "payment_method": None}
+            kinds = ["payment_intent.payment_failed"]
+        case "canceled":
+            made |= {"canceled_at": int(time.time())}
+    return Outcome(200, made, [made], [_event(kind, made) for kind in kinds])
+
+
+def cancel_intent(book: Book, params: dict[str, str], id_: str) -> Outcome:
+    _known(params, {"cancellation_reason"})
+    intent = _found(book, id_, "payment_intent")
+    if intent["status"] not in OPEN or intent["status"] == "processing":
+        message = f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}."
+        raise Refusal(400, "invalid_request_error", message, code="payment_intent_unexpected_state")
+    return decide({**intent, "cancellation_reason": params.get("cancellation_reason")}, "canceled")
+
+
+def _decline(made: Object, decline_code: str) -> Outcome:
+    failed = decide(made, "requires_payment_method")
+    error = _card_error(decline_code)
+    failed.objects[0]["last_payment_error"] = error
+    body = {"error": {**error, "payment_intent": failed.objects[0]}}
+    return Outcome(402, body, failed.objects, [_event("payment_intent.created", made), *failed.events])
+
+
+def _card_error(decline_code: str) -> Object:
+    message = "Your card was declined."
+    return {"type": "card_error", "code": "card_declined", "decline_code": decline_code, "message": message}
+
+
+def _charge(intent: Object) -> Object:
+    """A charge has its intent's metadata, copied when it was made."""
+    return {
+        "id": intent["latest_charge"], "object": "charge", "amount": intent["amount"], "amount_refunded": 0,
+        "currency": intent["currency"], "payment_intent": intent["id"], "metadata": dict(intent["metadata"]),
+        "created": int(time.time()), "refunded": False, "disputed": False, "status": "succeeded",
+    }  # fmt: skip
+
+
+# --- refunds and disputes -----------------------------------------------------------------------------
+
+
+def create_refund(book: Book, params: dict[str, str]) -> Outcome:
+    _known(params, {"payment_intent", "amount", "reason"})
+    intent = _found(book, params.get("payment_intent", ""), "payment_intent")
+    if intent["status"] != "succeeded":
+        raise invalid("This PaymentIntent does not have a successful charge to refund.", "charge_not_refundable")
+    charge = book.objects[intent["latest_charge"]]
+    left = charge["amount"] - charge["amount_refunded"]
+    amount = _positive(params, "amount") if "amount" in params else left
+    if not left:
+        raise invalid(f"Charge {charge['id']} has already been refunded.", "charge_already_refunded")
+    if amount > left:
+        raise invalid(f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left}).", param="amount")
+    status = REFUNDS.get(intent["payment_method"], "succeeded")
+    refund = {
+        "id": _id("re"), "object": "refund", "amount": amount, "currency": intent["currency"], "charge": charge["id"],
+        "payment_intent": intent["id"], "created": int(time.time()), "status": status, "metadata": _metadata(params),
+        "reason": params.get("reason"), "failure_reason": "expired_or_canceled_card" if status == "failed" else None,
+    }  # fmt: skip
+    told = [_event("refund.created", refund)]
+    if status == "failed":
+        return Outcome(200, refund, [refund], [*told, _event("refund.failed", refund)])
+    refunded = charge["amount_refunded"] + amount
+    charge = {**charge, "amount_refunded": refunded, "refunded": refunded == charge["amount"]}
+    return Outcome(200, refund, [refund, charge], [*told, _event("charge.refunded", charge)])
+
+
+def open_dispute(book: Book, intent_id: str) -> Outcome:
+    """A bank takes money back. Its event names the payment, and knows nothing of our metadata."""
+    charge = book.objects[book.objects[intent_id]["latest_charge"]]
+    dispute = {
+        "id": _id("dp"), "object": "dispute", "amount": charge["amount"], "charge": charge["id"], "metadata": {},
+        "payment_intent": intent_id, "status": "needs_response", "reason": "fraudulent", "created": int(time.time()),
+    }  # fmt: skip
+    return Outcome(200, dispute, [dispute, {**charge, "disputed": True}], [_event("charge.dispute.created", dispute)])
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def retrieve(kind: str) -> Callable[[Book, dict[str, str], str], Outcome]:
+    return lambda book, params, id_: Outcome(200, _found(book, id_, kind))
+
+
+def listed(kind: str, path: str) -> Callable[[Book, dict[str, str]], Outcome]:
+    def list_them(book: Book, params: dict[str, str]) -> Outcome:
+        _known(params, {"limit", "starting_after", "created[gte]", "created[lte]", "payment_intent"})
+        limit = int(params.get("limit", "10"))
+        if not 1 <= limit <= 100:
+            raise invalid("This value must be between 1 and 100.", param="limit")
+        found = [made for made in book.of_kind(kind) if _matches(made, params)]
+        if after := params.get("starting_after"):
+            ids = [made["id"] for made in found]
+            if after not in ids:
+                raise invalid(f"No such {kind}: '{after}'", "resource_missing", "starting_after")
+            found = found[ids.index(after) + 1 :]
+        page, more = found[:limit], len(found) > limit
+        return Outcome(200, {"object": "list", "url": path, "has_more": more, "data": page})
+
+    return list_them
+
+
+def _matches(made: Object, params: dict[str, str]) -> bool:
+    return (
+        made["created"] >= int(params.get("created[gte]", "0"))
+        and made["created"] <= int(params.get("created[lte]", str(10**12)))
+        and params.get("payment_intent") in (None, made.get("payment_intent"))
+    )
+
+
+def _found(book: Book, id_: str, kind: str) -> Object:
+    made = book.objects.get(id_)
+    if made is None or made["object"] != kind:
+        raise Refusal(
+            404, "invalid_request_error", f"No such {kind}: '{id_}'", code="resource_missing", param="intent"
+        )  # fmt: skip
+    return made
+
+
+def _known(params: dict[str, str], known: set[str]) -> None:
+    for name in params:
+        if name not in known and not name.startswith("metadata["):
+            raise invalid(f"Received unknown parameter: {name}", "parameter_unknown", name)
+
+
+def _positive(params: dict[str, str], name: str) -> int:
+    value = params.get(name, "")
+    if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**12):
+        raise invalid(f"Invalid positive integer: {value!r}", "parameter_invalid_integer", name)
+    return int(value)
+
+
+def _metadata(params: dict[str, str]) -> dict[str, str]:
+    return {name[9:-1]: value for name, value in params.items() if name.startswith("metadata[")}
+
+
+def _event(kind: str, about: Object) -> Object:
+    return {
+        "id": _id("evt"), "object": "event", "type": kind, "created": int(time.time()), "livemode": False,
+        "data": {"object": copy.deepcopy(about)},
+    }  # fmt: skip
+
+
+def _id(prefix: str) -> str:
+    return f"{prefix}_{uuid4().hex[:24]}"

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -29,6 +30,20 @@ def require_settings(*, broker: bool = False) -> None:
     if settings.PAYMENT_PROVIDER not in settings.PAYMENT_PROVIDERS:
         known = " or ".join(settings.PAYMENT_PROVIDERS)
         raise CannotStart(f"PAYMENT_PROVIDER is {settings.PAYMENT_PROVIDER!r}. Set it to {known}.")
+    if settings.PAYMENT_PROVIDER == "stripe":
+        _require_stripe()
+
+
+def _require_stripe() -> None:
+    for name, form in (("STRIPE_SECRET_KEY", "sk_…"), ("STRIPE_WEBHOOK_SECRET", "whsec_…")):
+        if not getattr(settings, name):
+            raise CannotStart(f"{name} is not set, and PAYMENT_PROVIDER is stripe. Set it to {form} of your account.")
+    if not settings.DEBUG and not settings.STRIPE_API_BASE.startswith("https://"):
+        raise CannotStart("STRIPE_API_BASE is not https, and the secret key goes there. Unset it, or set DEBUG=1.")
+    if find_spec("stripe") is None:
+        raise CannotStart(
+            "PAYMENT_PROVIDER is stripe, but its package is not installed. Run `bin/lock --extra stripe` and deploy."
+        )
 
 
 def database_trouble(exc: Exception) -> str:

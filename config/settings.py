@@ -233,12 +233,18 @@ DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600
 
 # --- orders and payments --------------------------------------------------------------------------------
-PAYMENT_PROVIDERS = ["sandbox"]
+PAYMENT_PROVIDERS = ["sandbox", "stripe"]
 PAYMENT_PROVIDER: str = env.str("PAYMENT_PROVIDER", default="sandbox")
 PAYMENT_TIMEOUT_S = 8.0
 PAYMENT_MAX_RETRIES = 60
 PAYMENT_BACKOFF_CAP_S = 600
 SANDBOX_SLOW_S = 5.0
+STRIPE_SECRET_KEY: str = env.str("STRIPE_SECRET_KEY", default="")
+STRIPE_WEBHOOK_SECRET: str = env.str("STRIPE_WEBHOOK_SECRET", default="")
+STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"  # else: a double, for tests
+STRIPE_SIGNATURE_MAX_AGE_S = 300
+STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'
+STRIPE_FIND_MAX_PAGES = 40  # of 100 payments; more do not fit into a task's time limit
 IDEMPOTENCY_WAIT_MS = 2000
 IDEMPOTENCY_KEEP = timedelta(days=30)
 

@@ -10,7 +10,7 @@ from notifications.tasks import announce
 
 KINDS = tuple(
     f"order.{word}"
-    for word in ("received", "reserved", "confirmed", "completed", "cancelled", "refunded", "held", "released")
+    for word in "received reserved action_required confirmed completed cancelled refunded held released".split()
 )
 
 

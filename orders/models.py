@@ -241,6 +241,9 @@ class Order(models.Model):
             case ChargeStatus.DECLINED:
                 self._set(charge_state="failed")
                 self.cancel("payment_declined")
+            case ChargeStatus.PENDING if charge.action_required and self.charge_state != "action_required":
+                self._set(charge_state="action_required")
+                self.record("order.action_required")
 
     def confirm(self) -> None:
         self.move(State.CONFIRMED)

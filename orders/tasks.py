@@ -58,6 +58,18 @@ def level_payment(self: Task, operation_id: str) -> None:
         Order.objects.locked(operation.order_id).level(operation, charged)
 
 
+@shared_task(atomic=False, **PATIENT)
+def heed_bell(operation_id: str) -> None:
+    """A provider's event rang: ask once what is true. Whoever waits for the decision goes on asking by itself."""
+    operation = PaymentOperation.objects.get(pk=operation_id)
+    if operation.settled:
+        return
+    charged = operation.ask()
+    if charged is not None:
+        with settle():
+            Order.objects.locked(operation.order_id).level(operation, charged)
+
+
 @shared_task
 def put_on_desk(order_id: str, reason: str) -> None:
     """A step gave up: a person decides."""

@@ -1,13 +1,20 @@
 """What Kaiten asks of a payment provider. Each provider is one module behind this door."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-PROVIDERS = {"sandbox": "orders.payments.sandbox.Sandbox"}
+PROVIDERS = {  # loaded when first asked for, since a provider may need a package that others do without
+    "sandbox": "orders.payments.sandbox.Sandbox",
+    "stripe": "orders.payments.stripe.Stripe",
+}
+EVENT_READERS = {"stripe": "orders.payments.stripe_events.reader"}  # providers that ring at our door over HTTP
 
 
 class ChargeStatus(StrEnum):
@@ -18,12 +25,14 @@ class ChargeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A charge to make: integer minor units, and the key under which the provider makes it once."""
+    """A charge to make, or to find: integer minor units, and the key under which the provider makes it once."""
 
     key: str
     amount: int
     currency: str
     token: str
+    intended_at: datetime  # no provider has made it before
+    reference: str = ""  # the provider's id of it, once we know it
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -37,23 +46,57 @@ class Charge:
     currency: str
     status: ChargeStatus
     reason: str = ""
+    action_required: bool = False  # pending until the customer does something
 
 
 class ProviderUnavailable(Exception):
     """No answer, or none to rely on: the charge may exist or not. Ask `find` before anything else."""
 
 
+class ProviderRefused(Exception):
+    """The provider will not take what we send, today or tomorrow: a person has to mend a setting or the order."""
+
+
 class Provider(Protocol):
     name: str
 
     def charge(self, intent: Intent) -> Charge:
-        """Make the charge, once per key. Opens a socket; raises ProviderUnavailable."""
+        """Make the charge, once per key. Opens a socket; raises ProviderUnavailable and ProviderRefused."""
 
-    def find(self, key: str) -> Charge | None:
-        """The charge made under this key, if any. Opens a socket; raises ProviderUnavailable."""
+    def find(self, intent: Intent) -> Charge | None:
+        """The charge made for this intent, if any. Opens a socket; raises ProviderUnavailable and ProviderRefused."""
 
 
 def provider(name: str | None = None) -> Provider:
     """The provider of this name, or the one that PAYMENT_PROVIDER names."""
     made: Provider = import_string(PROVIDERS[name or settings.PAYMENT_PROVIDER])()
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """What a provider's event is about, by whatever it names: our key, our operation, or the provider's own id."""
+
+    event_id: str
+    kind: str = ""
+    key: str = ""
+    operation: UUID | None = None
+    reference: str = ""
+
+
+class NotFromProvider(Exception):
+    """Whoever sent this event has not shown that it is the provider; the text says why."""
+
+
+EventReader = Callable[[bytes, Mapping[str, str]], Bell]
+
+
+def event_reader(name: str) -> EventReader | None:
+    """What reads this provider's events from body and headers and raises NotFromProvider; None without a door.
+
+    The sandbox has none: it knocks in-process, and a door for unsigned events would only be there for strangers.
+    """
+    if name not in EVENT_READERS:
+        return None
+    reader: EventReader | None = import_string(EVENT_READERS[name])()
+    return reader

@@ -21,7 +21,7 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 from orders.payments.models import ProviderEvent
-from orders.payments.provider import Charge, ChargeStatus, Intent, ProviderUnavailable
+from orders.payments.provider import Bell, Charge, ChargeStatus, Intent, ProviderUnavailable
 
 TOKENS = (
     "tok_ok", "tok_declined", "tok_slow", "tok_timeout", "tok_flaky",
@@ -73,8 +73,8 @@ class Sandbox:
             raise ProviderUnavailable(f"no answer within {settings.PAYMENT_TIMEOUT_S:g} s")
         return self._answer(intent, made)
 
-    def find(self, key: str) -> Charge | None:
-        made = SandboxCharge.objects.filter(key=key).first()
+    def find(self, intent: Intent) -> Charge | None:
+        made = SandboxCharge.objects.filter(key=intent.key).first()
         return made.as_charge() if made else None
 
     def _book(self, intent: Intent) -> SandboxCharge:
@@ -111,4 +111,4 @@ class Sandbox:
 
     def _send_webhook(self, made: SandboxCharge) -> None:
         """In the box there is no wire: knock at the door that the HTTP view knocks at."""
-        ProviderEvent.objects.hear(self.name, event_id=f"evt_{made.id}", key=made.key)
+        ProviderEvent.objects.hear(self.name, Bell(event_id=f"evt_{made.id}", key=made.key))

@@ -1,0 +1,24 @@
+"""Where payment providers ring. No key of ours: the provider signs, and what it says decides nothing."""
+
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import Router
+
+from orders.payments.models import ProviderEvent
+from orders.payments.provider import NotFromProvider, event_reader
+from orders.problems import Problem
+
+router = Router(tags=["payments"], auth=None)
+
+
+@router.post("/{provider}/events", summary="Hear a payment provider's event")
+def hear_event(request: HttpRequest, provider: str) -> HttpResponse:
+    """Answered at once, heard once; a job then asks the provider what is true."""
+    read = event_reader(provider)
+    if read is None:
+        raise Http404
+    try:
+        bell = read(request.body, request.headers)
+    except NotFromProvider as exc:
+        raise Problem(400, "bad-signature", f"This event is not taken for one of {provider}: {exc}.") from exc
+    ProviderEvent.objects.hear(provider, bell)
+    return HttpResponse('{"received":true}', content_type="application/json")

@@ -1,0 +1,152 @@
+"""Stripe behind the provider's door: one PaymentIntent per operation, made and confirmed in one call.
+
+The order's token is a payment method (`pm_…`). Why a charge is found by listing, and why it is safe to send it again:
+docs/adr/0012. Retries belong to the ledger, so the SDK makes none. Every call has a connection of its own: one that
+was kept, and that Stripe has closed meanwhile, would turn a charge that was never sent into one that is unknown.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+import stripe
+from django.conf import settings
+
+from notifications.money import exponent
+from orders.payments.provider import Charge, ChargeStatus, Intent, ProviderRefused, ProviderUnavailable
+
+stripe.enable_telemetry = False  # it would write an id into the home folder and report our timings
+
+STATUSES = {
+    "succeeded": ChargeStatus.SUCCEEDED,
+    "processing": ChargeStatus.PENDING,
+    "requires_action": ChargeStatus.PENDING,
+    "requires_confirmation": ChargeStatus.PENDING,
+    "requires_payment_method": ChargeStatus.DECLINED,
+    "canceled": ChargeStatus.DECLINED,
+}
+PAGE_SIZE = 100
+PLACES = {"ISK": 2, "UGX": 2, "MGA": 0}  # where Stripe counts otherwise than ISO 4217
+
+
+class Stripe:
+    name = "stripe"
+
+    def charge(self, intent: Intent) -> Charge:
+        params: Any = {
+            "amount": to_stripe(intent.amount, intent.currency),
+            "currency": intent.currency.lower(),
+            "payment_method": intent.token,
+            "confirm": True,
+            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+            "metadata": intent.metadata,
+        }
+        with calling() as client:
+            try:
+                made = client.v1.payment_intents.create(params, {"idempotency_key": intent.key}).to_dict()
+            except stripe.CardError as exc:
+                return declined(exc, intent)
+        return as_charge(made, intent)
+
+    def find(self, intent: Intent) -> Charge | None:
+        with calling() as client:
+            if intent.reference:
+                made = client.v1.payment_intents.retrieve(intent.reference).to_dict()
+                return as_charge(made, intent)
+            return look_through(client, intent)
+
+
+@contextmanager
+def calling() -> Iterator[stripe.StripeClient]:
+    """A client for one call; what goes wrong with it is said in the provider's terms."""
+    http = stripe.RequestsClient(timeout=settings.PAYMENT_TIMEOUT_S)
+    client = stripe.StripeClient(
+        settings.STRIPE_SECRET_KEY, base_addresses={"api": settings.STRIPE_API_BASE}, max_network_retries=0,
+        http_client=http,
+    )  # fmt: skip
+    try:
+        yield client
+    except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as exc:  # also 409 and 5xx
+        raise ProviderUnavailable(said(exc)) from exc
+    except stripe.StripeError as exc:
+        raise ProviderRefused(said(exc)) from exc
+    finally:
+        http.close()  # type: ignore[no-untyped-call]
+
+
+def look_through(client: stripe.StripeClient, intent: Intent) -> Charge | None:
+    """Every payment since we meant to make this one, newest first; lists are current where Stripe's search lags."""
+    since = intent.intended_at - timedelta(seconds=settings.STRIPE_CLOCK_SKEW_S)
+    params: Any = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
+    for _ in range(settings.STRIPE_FIND_MAX_PAGES):
+        page = client.v1.payment_intents.list(params)
+        for made in page.data:
+            if as_dict(made.metadata).get("operation") == intent.metadata["operation"]:
+                return as_charge(made.to_dict(), intent)
+        if not page.has_more:
+            return None
+        params["starting_after"] = page.data[-1].id
+    looked_at = settings.STRIPE_FIND_MAX_PAGES * PAGE_SIZE
+    raise ProviderRefused(
+        f"Stripe has more than {looked_at} payments since {since:%Y-%m-%d %H:%M} UTC, too many to look for one without "
+        f"its id. Search Stripe for metadata operation {intent.metadata['operation']}."
+    )
+
+
+def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
+    status, failure = made["status"], made.get("last_payment_error") or {}
+    if status not in STATUSES:
+        raise ProviderRefused(f"Stripe says that {made['id']} is {status}, which a charge of ours never is.")
+    standing = STATUSES[status]
+    if status == "requires_payment_method" and not failure:
+        standing = ChargeStatus.PENDING  # seen in the middle of being made: nobody has declined it
+    amount = made["amount_received"] if standing == ChargeStatus.SUCCEEDED else made["amount"]
+    reason = made.get("cancellation_reason") or "canceled" if status == "canceled" else reason_of(failure)
+    return Charge(
+        id=made["id"], key=intent.key, amount=from_stripe(amount, intent.currency), currency=intent.currency,
+        status=standing, reason=reason if standing == ChargeStatus.DECLINED else "",
+        action_required=status == "requires_action",
+    )  # fmt: skip
+
+
+def declined(exc: stripe.CardError, intent: Intent) -> Charge:
+    """A 402: the payment exists and has failed."""
+    error = as_dict(exc.error)
+    made = error.get("payment_intent") or {}
+    return Charge(
+        id=made.get("id", ""), key=intent.key, amount=intent.amount, currency=intent.currency,
+        status=ChargeStatus.DECLINED, reason=reason_of(error),
+    )  # fmt: skip
+
+
+def reason_of(failure: Mapping[str, Any]) -> str:
+    """The bank's word for it where there is one."""
+    return str(failure.get("decline_code") or failure.get("code") or "declined")
+
+
+def to_stripe(amount: int, currency: str) -> int:
+    """Our minor units in those that Stripe counts. Raises ProviderRefused where it has none so small."""
+    wanted = amount * _factor(currency)
+    if wanted.denominator != 1:
+        raise ProviderRefused(f"Stripe takes {currency} without decimals only, and this is {amount} minor units.")
+    return int(wanted)
+
+
+def from_stripe(amount: int, currency: str) -> int:
+    return int(amount / _factor(currency))
+
+
+def _factor(currency: str) -> Fraction:
+    return Fraction(10) ** (PLACES.get(currency, exponent(currency)) - exponent(currency))
+
+
+def as_dict(thing: stripe.StripeObject | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return thing.to_dict() if isinstance(thing, stripe.StripeObject) else thing or {}
+
+
+def said(exc: stripe.StripeError) -> str:
+    """On one line, with the number under which Stripe keeps the request."""
+    status = f"{exc.http_status}: " if exc.http_status else ""
+    return f"Stripe: {status}{' '.join(str(exc).split())}"

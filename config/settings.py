@@ -331,5 +331,6 @@ LOGGING = {
         "django.server": {"handlers": [], "propagate": True},
         "celery.app.trace": {"level": "WARNING" if not DEBUG else "INFO"},
         "celery.worker.strategy": {"level": "WARNING"},
+        "stripe": {"level": "WARNING"},  # it would say every call twice
     },
 }

@@ -147,6 +147,8 @@ def as_dict(thing: stripe.StripeObject | Mapping[str, Any] | None) -> Mapping[st
 
 
 def said(exc: stripe.StripeError) -> str:
-    """On one line, with the number under which Stripe keeps the request."""
+    """On one line, with the number under which Stripe keeps the request; or what became of the connection."""
+    if isinstance(exc, stripe.APIConnectionError):
+        return f"Stripe does not answer: {' '.join(str(exc.__cause__ or exc).split())}"
     status = f"{exc.http_status}: " if exc.http_status else ""
     return f"Stripe: {status}{' '.join(str(exc).split())}"

@@ -16,6 +16,8 @@ GOOD = {
     "DATABASE_URL": "postgres://u:p@127.0.0.1:1/x",
     "REDIS_URL": "redis://127.0.0.1:1/0",
 }
+STRIPE = {"PAYMENT_PROVIDER": "stripe", "STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_WEBHOOK_SECRET": "whsec_x"}
+WITHOUT_STRIPE = Path(__file__).parent / "without_stripe"  # its sitecustomize hides the package
 MANAGE = [sys.executable, "manage.py", "release"]
 
 
@@ -41,7 +43,14 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ({"CELERY_CONCURRENCY": "two"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
         ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
         ({"REDIS_URL": "nonsense"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://"),
-        ({"PAYMENT_PROVIDER": "gold"}, "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox."),
+        ({"PAYMENT_PROVIDER": "gold"}, "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe."),
+        (
+            {**STRIPE, "STRIPE_SECRET_KEY": ""},
+            "Kaiten cannot start: STRIPE_SECRET_KEY is not set, and PAYMENT_PROVIDER is",
+        ),
+        ({**STRIPE, "STRIPE_WEBHOOK_SECRET": ""}, "Kaiten cannot start: STRIPE_WEBHOOK_SECRET is not set, and"),
+        ({**STRIPE, "STRIPE_API_BASE": "http://127.0.0.1:1"}, "Kaiten cannot start: STRIPE_API_BASE is not https"),
+        ({**STRIPE, "PYTHONPATH": str(WITHOUT_STRIPE)}, "its package is not installed. Run `bin/lock --extra stripe`"),
     ],
 )
 def test_a_wrong_setting_is_named_without_a_traceback(process: str, changes: dict[str, str], sentence: str) -> None:
@@ -63,6 +72,14 @@ def test_a_database_that_does_not_answer_is_named_without_its_password() -> None
     assert "refused" in said
     assert "secret" not in said
     assert "Traceback" not in said
+
+
+def test_stripe_starts_with_its_settings_and_nobody_else_loads_it() -> None:
+    """The start ends at the database, which is not there: the settings were enough."""
+    status, said = start(MANAGE, **STRIPE)
+    assert (status, "Postgres at 127.0.0.1:1/x does not answer" in said) == (1, True)
+    web = "import sys, config.wsgi, config.urls; sys.exit('stripe package loaded' if 'stripe' in sys.modules else 0)"
+    assert start([sys.executable, "-c", web], **STRIPE)[0] == 0
 
 
 def test_a_build_collects_static_files_with_an_empty_environment(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ class StripeDouble:
         self.flaws: list[Object] = []
         self.running: set[str] = set()
         self.requests: list[Request] = []
+        self.outlasted = 0  # requests whose sender would have waited for longer than we hung
         self.stopping = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (Handler,), {"double": self}))
         self.server.daemon_threads = True

@@ -15,6 +15,7 @@ from orders.api import router as orders_router
 from orders.api import stock_router
 from orders.clients import ApiKey
 from orders.payments.api import router as payments_router
+from orders.verbs import router as verbs_router
 
 
 class StrictParser(Parser):
@@ -34,6 +35,7 @@ class Key(HttpBearer):
 
 api = NinjaAPI(title="Kaiten", version="1", parser=StrictParser(), auth=Key(), docs_url=None)
 api.add_router("/orders", orders_router)
+api.add_router("/orders", verbs_router)
 api.add_router("/stock", stock_router)
 api.add_router("/payments", payments_router)
 api.add_router("/jobs", jobs_router)

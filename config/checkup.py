@@ -123,7 +123,9 @@ def dead_jobs() -> Finding:
 
 
 def held_orders() -> Finding:
-    held = Order.objects.filter(held=True).values_list("reason").annotate(number=Count("pk")).order_by("reason")
+    held = (
+        Order.objects.filter(held=True).values_list("hold_reason").annotate(number=Count("pk")).order_by("hold_reason")
+    )
     if not held:
         return Finding("held", "No order is held.")
     reasons = ", ".join(f"{number} for {reason or 'no reason'}" for reason, number in held)

@@ -238,6 +238,9 @@ PAYMENT_PROVIDER: str = env.str("PAYMENT_PROVIDER", default="sandbox")
 PAYMENT_TIMEOUT_S = 8.0
 PAYMENT_MAX_RETRIES = 60
 PAYMENT_BACKOFF_CAP_S = 600
+PAYMENT_RECONCILE_AFTER = timedelta(minutes=30)  # longer than a pause between tries; then somebody asks again
+PAYMENT_MOOT_AFTER = timedelta(hours=1)  # a charge of a cancelled order that the provider does not know by then is none
+RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
 SANDBOX_SLOW_S = 5.0
 STRIPE_SECRET_KEY: str = env.str("STRIPE_SECRET_KEY", default="")
 STRIPE_WEBHOOK_SECRET: str = env.str("STRIPE_WEBHOOK_SECRET", default="")
@@ -308,6 +311,8 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
+    "expire-orders": {"task": "orders.tasks.expire_orders", "schedule": 60.0},
+    "reconcile-payments": {"task": "orders.tasks.reconcile_payments", "schedule": 300.0},
     "forget-old-keys": {"task": "orders.tasks.forget_old_keys", "schedule": crontab(hour="4", minute="10")},
 }
 

@@ -10,7 +10,9 @@ from notifications.tasks import announce
 
 KINDS = tuple(
     f"order.{word}"
-    for word in "received reserved action_required confirmed completed cancelled refunded held released".split()
+    for word in (
+        "received reserved action_required confirmed fulfilled completed cancelled refunded held released"
+    ).split()
 )
 
 

@@ -18,7 +18,18 @@ class OperationInline(admin.TabularInline):
 
 @admin.register(Order)
 class OrderAdmin(LookOnlyAdmin):
-    list_display = ("number", "client", "state", "payment_state", "held", "reason", "total", "currency", "created_at")
+    list_display = (
+        "number",
+        "client",
+        "state",
+        "payment_state",
+        "held",
+        "hold_reason",
+        "reason",
+        "total",
+        "currency",
+        "created_at",
+    )
     list_filter = ("state", "payment_state", "held")
     list_select_related = ("client",)
     search_fields = ("number", "external_id", "email")

@@ -1,10 +1,13 @@
-"""A line of an order: so much of one sku at this price."""
+"""A line of an order: so much of one sku at this price, and how much of it was sent, taken back and paid back."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
+from orders.problems import invalid
+from orders.shares import portion
 from orders.stock import Stock
 
 
@@ -19,12 +22,29 @@ class OrderLine(models.Model):
     discount = models.BigIntegerField(default=0)
     tax = models.BigIntegerField(default=0)
 
+    fulfilled = models.BigIntegerField(default=0, db_default=0)  # units sent
+    withdrawn = models.BigIntegerField(default=0, db_default=0)  # units that will not be sent
+    returned = models.BigIntegerField(default=0, db_default=0)  # sent units that came back
+    units_refunded = models.BigIntegerField(default=0, db_default=0)
+    refunded = models.BigIntegerField(default=0, db_default=0)  # money, promised or given back
+
     class Meta:
         ordering = ["position"]
         constraints = [
             models.UniqueConstraint(name="line_position_once", fields=["order", "position"]),
             models.CheckConstraint(
                 name="line_amounts", condition=Q(quantity__gt=0, unit_price__gte=0, discount__gte=0, tax__gte=0)
+            ),
+            models.CheckConstraint(
+                name="line_units",
+                condition=Q(fulfilled__gte=0, withdrawn__gte=0, returned__gte=0, units_refunded__gte=0)
+                & Q(quantity__gte=F("fulfilled") + F("withdrawn"))
+                & Q(returned__lte=F("fulfilled"), units_refunded__lte=F("quantity")),
+            ),
+            models.CheckConstraint(
+                name="line_refunded",
+                condition=Q(refunded__gte=0)
+                & Q(refunded__lte=F("quantity") * F("unit_price") - F("discount") + F("tax")),
             ),
         ]
 
@@ -35,8 +55,58 @@ class OrderLine(models.Model):
     def amount(self) -> int:
         return self.quantity * self.unit_price - self.discount + self.tax
 
+    @property
+    def refundable(self) -> int:
+        """Money that has not been given back."""
+        return self.amount - self.refunded
+
+    @property
+    def open(self) -> int:
+        """Units still to be sent."""
+        return self.quantity - self.fulfilled - self.withdrawn
+
+    @property
+    def units_refundable(self) -> int:
+        return self.quantity - self.units_refunded
+
+    def worth(self, units: int) -> int:
+        """What so many more of its units come to, of the money that has not been given back."""
+        asked = portion(self.amount, of=self.quantity, before=self.units_refunded, units=units)
+        return min(asked, self.refundable)
+
+    def change(self, **deltas: int) -> None:
+        """Count up. The caller holds the order's lock; Postgres refuses what does not add up."""
+        for name, delta in deltas.items():
+            setattr(self, name, getattr(self, name) + delta)
+        self.save(update_fields=list(deltas))
+
     def snapshot(self) -> dict[str, Any]:
         return {
             "sku": self.sku, "name": self.name, "quantity": self.quantity, "unit_price": self.unit_price,
-            "discount": self.discount, "tax": self.tax,
+            "discount": self.discount, "tax": self.tax, "fulfilled": self.fulfilled, "withdrawn": self.withdrawn,
+            "units_refunded": self.units_refunded, "refunded": self.refunded,
         }  # fmt: skip
+
+
+Units = list[tuple[OrderLine, int]]
+
+
+def distributed(lines: Iterable[OrderLine], wanted: Mapping[str, int], *, of: str, verb: str) -> Units:
+    """Units of skus as units of lines, each line up to its property named `of`, in the order of the lines.
+
+    Raises a 422 problem that names the sku of which there are not so many.
+    """
+    left, found = dict(wanted), []
+    for line in lines:
+        units = min(left.get(line.sku, 0), getattr(line, of))
+        if units:
+            left[line.sku] -= units
+            found.append((line, units))
+    short = [
+        (f"/lines/{at}/quantity", f"{wanted[sku] - left[sku]} of {sku} can be {verb}")
+        for at, sku in enumerate(wanted)
+        if left[sku]
+    ]
+    if short:
+        raise invalid(*short)
+    return found

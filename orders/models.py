@@ -12,103 +12,46 @@ The other tables of the shop live beside this file, one noun each: `clients`, `s
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, models, transaction
-from django.db.models import Case, F, Q, Value, When
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from notifications import events
 from orders.clients import ApiKey, Client, IdempotencyKey
+from orders.fulfilments import Fulfilment
 from orders.lines import OrderLine
 from orders.payments.models import PaymentOperation, ProviderEvent
-from orders.payments.provider import Charge, ChargeStatus
-from orders.payments.sandbox import SandboxCharge, SandboxFailure
-from orders.problems import Problem, invalid
+from orders.payments.sandbox import SandboxCharge, SandboxFailure, SandboxRefund
+from orders.placing import OrderQuerySet
+from orders.problems import Problem
+from orders.refunds import Refund
+from orders.states import FULFILMENT_STATE, PAYMENT_STATE, TRANSITIONS, State
 from orders.stock import Stock, StockMovement
 
 if TYPE_CHECKING:
     from orders.schemas import OrderDraft
 
 __all__ = [
-    "ApiKey", "Client", "IdempotencyKey", "Order", "OrderLine", "PaymentOperation", "ProviderEvent", "SandboxCharge",
-    "SandboxFailure", "Stock", "StockMovement",
+    "TRANSITIONS",
+    "ApiKey",
+    "Client",
+    "Fulfilment",
+    "IdempotencyKey",
+    "Order",
+    "OrderLine",
+    "PaymentOperation",
+    "ProviderEvent",
+    "Refund",
+    "SandboxCharge",
+    "SandboxFailure",
+    "SandboxRefund",
+    "State",
+    "Stock",
+    "StockMovement",
 ]  # fmt: skip
-
-NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
-NUMBER_TRIES = 5
-TEXT = models.TextField()
-
-
-class State(models.TextChoices):
-    RECEIVED = "received"
-    RESERVED = "reserved"
-    CONFIRMED = "confirmed"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-
-
-TRANSITIONS: dict[State, frozenset[State]] = {
-    State.RECEIVED: frozenset({State.RESERVED, State.CANCELLED}),
-    State.RESERVED: frozenset({State.CONFIRMED, State.CANCELLED}),
-    State.CONFIRMED: frozenset({State.COMPLETED, State.CANCELLED}),
-    State.COMPLETED: frozenset(),
-    State.CANCELLED: frozenset(),
-}
-
-
-class OrderQuerySet(models.QuerySet["Order"]):
-    def place(self, client: Client, draft: "OrderDraft") -> "Order":
-        """Accept an order: its row, its lines and its first event, in the caller's transaction.
-
-        Raises a 422 problem for an unknown sku and a 409 problem, with the Location of the first order, when the
-        client has used this external_id before.
-        """
-        stock = {row.sku: row for row in Stock.objects.filter(sku__in={line.sku for line in draft.lines})}
-        unknown = [
-            (f"/lines/{at}/sku", f"no such sku: {line.sku}")
-            for at, line in enumerate(draft.lines)
-            if line.sku not in stock
-        ]
-        if unknown:
-            raise invalid(*unknown)
-        order = self._insert(Order.drafted(client, draft))
-        OrderLine.objects.bulk_create(
-            OrderLine(
-                order=order, position=at, stock=stock[line.sku], sku=line.sku, name=line.name or stock[line.sku].name,
-                quantity=line.quantity, unit_price=line.unit_price, discount=line.discount, tax=line.tax,
-            )
-            for at, line in enumerate(draft.lines)
-        )  # fmt: skip
-        order.record("order.received")
-        return order
-
-    def _insert(self, order: "Order") -> "Order":
-        """Insert under a number nobody has; a taken external_id is a 409 problem."""
-        for _ in range(NUMBER_TRIES):
-            order.number = new_number()
-            try:
-                with transaction.atomic():
-                    order.save(force_insert=True)
-                return order
-            except IntegrityError as exc:
-                constraint = exc.__cause__.diag.constraint_name if exc.__cause__ else None  # type: ignore[attr-defined]
-                if constraint == "order_external_id_once":
-                    raise self._taken(order) from exc
-                if constraint != "order_number_once":
-                    raise
-        raise RuntimeError(f"{NUMBER_TRIES} random order numbers in a row were taken")
-
-    def _taken(self, order: "Order") -> Problem:
-        first = self.get(client_id=order.client_id, external_id=order.external_id)
-        detail = f"external_id {order.external_id!r} belongs to an earlier order."
-        return Problem(
-            409, "external-id-taken", detail,
-            errors=[("/external_id", "belongs to an earlier order")], headers={"Location": f"/v1/orders/{first.pk}"},
-        )  # fmt: skip
-
-    def locked(self, pk: Any) -> "Order":
-        """The order, locked until the transaction ends: before its stock rows, always."""
-        return self.select_for_update(no_key=True).get(pk=pk)
 
 
 class Order(models.Model):
@@ -119,39 +62,25 @@ class Order(models.Model):
     external_id = models.TextField(null=True)
 
     state = models.TextField(choices=State, default=State.RECEIVED)
-    reason = models.TextField(default="")  # why it was cancelled or is held
+    reason = models.TextField(default="")  # why it was cancelled
     held = models.BooleanField(default=False)
+    hold_reason = models.TextField(default="", db_default="")
     version = models.IntegerField(default=0)  # counts events
 
     currency = models.TextField()
     total = models.BigIntegerField()
     shipping_amount = models.BigIntegerField(default=0)
     shipping_tax = models.BigIntegerField(default=0)
+    shipping_refunded = models.BigIntegerField(default=0, db_default=0)  # promised or given back
     captured = models.BigIntegerField(default=0)
     refunded = models.BigIntegerField(default=0)
+    refund_pending = models.BigIntegerField(default=0, db_default=0)  # promised, not given back yet
     charge_state = models.TextField(default="none")  # what the provider says of the charge while nothing is captured
-    payment_state = models.GeneratedField(
-        expression=Case(
-            When(captured=0, then=F("charge_state")),
-            When(refunded=0, then=Value("paid", TEXT)),
-            When(refunded=F("captured"), then=Value("refunded", TEXT)),
-            default=Value("partially_refunded", TEXT),
-            output_field=TEXT,
-        ),
-        output_field=models.TextField(),
-        db_persist=True,
-    )
-    units = models.BigIntegerField()
+    payment_state = models.GeneratedField(expression=PAYMENT_STATE, output_field=models.TextField(), db_persist=True)
+    units = models.BigIntegerField()  # sent or to be sent; fewer once some are withdrawn
     units_fulfilled = models.BigIntegerField(default=0)
     fulfilment_state = models.GeneratedField(
-        expression=Case(
-            When(units_fulfilled=0, then=Value("none", TEXT)),
-            When(units_fulfilled__lt=F("units"), then=Value("partial", TEXT)),
-            default=Value("full", TEXT),
-            output_field=TEXT,
-        ),
-        output_field=models.TextField(),
-        db_persist=True,
+        expression=FULFILMENT_STATE, output_field=models.TextField(), db_persist=True
     )
 
     email = models.TextField()
@@ -180,17 +109,24 @@ class Order(models.Model):
                     captured__lte=F("total"),
                     refunded__gte=0,
                     refunded__lte=F("captured"),
-                ),
+                    refund_pending__gte=0,
+                )
+                & Q(captured__gte=F("refunded") + F("refund_pending")),
             ),
             models.CheckConstraint(
                 name="order_confirmed_is_paid",
                 condition=~Q(state__in=[State.CONFIRMED, State.COMPLETED]) | Q(captured=F("total")),
             ),
             models.CheckConstraint(
-                name="order_units", condition=Q(units__gt=0, units_fulfilled__gte=0, units_fulfilled__lte=F("units"))
+                name="order_units", condition=Q(units__gte=0, units_fulfilled__gte=0, units_fulfilled__lte=F("units"))
             ),
         ]
-        indexes = [models.Index(name="order_by_client", fields=["client", "-id"])]
+        indexes = [
+            models.Index(name="order_by_client", fields=["client", "-id"]),
+            models.Index(name="order_by_state", fields=["client", "state", "-id"]),
+            models.Index(name="order_by_email", fields=["client", "email", "-id"]),
+            models.Index(name="order_expiry", fields=["expires_at"], condition=Q(state=State.RESERVED)),
+        ]
 
     def __str__(self) -> str:
         return self.number
@@ -206,10 +142,33 @@ class Order(models.Model):
             metadata=draft.metadata,
         )  # fmt: skip
 
+    @property
+    def is_confirmed(self) -> bool:
+        return self.state == State.CONFIRMED
+
+    @property
+    def has_ended(self) -> bool:
+        return not TRANSITIONS[State(self.state)]
+
+    @property
+    def is_expired(self) -> bool:
+        """Its goods have been set aside for long enough, and nobody has paid."""
+        late = self.expires_at is not None and self.expires_at <= timezone.now()
+        return late and self.state == State.RESERVED and not self.held
+
+    @property
+    def refundable(self) -> int:
+        """Money that is neither given back nor promised back."""
+        return self.captured - self.refunded - self.refund_pending
+
+    @property
+    def shipping_refundable(self) -> int:
+        return self.shipping_amount + self.shipping_tax - self.shipping_refunded
+
     # --- verbs; the caller holds the order's lock ---------------------------------------------------
 
     def reserve(self) -> bool:
-        """Promise the goods. False, and cancelled, when something is short."""
+        """Promise the goods, for RESERVATION_KEEP. False, and cancelled, when something is short."""
         try:
             with transaction.atomic():
                 if not Stock.objects.reserve(self):
@@ -217,52 +176,73 @@ class Order(models.Model):
         except OutOfStock:
             self.move(State.CANCELLED, reason="out_of_stock")
             return False
+        self.assign(expires_at=timezone.now() + settings.RESERVATION_KEEP)
         self.move(State.RESERVED)
         return True
 
     def intend_charge(self) -> PaymentOperation:
-        self._set(charge_state="pending")
+        self.assign(charge_state="pending")
         return PaymentOperation.objects.intend_charge(self)
 
-    def level(self, operation: PaymentOperation, charge: Charge) -> None:
-        """Bring our rows in line with the provider's book. Once, however often and in whatever order we hear."""
-        operation.refresh_from_db()
-        if operation.settled:
-            return
-        operation.reference, operation.reason = charge.id, charge.reason
-        operation.state = PaymentOperation.State(charge.status)
-        operation.save(update_fields=["reference", "reason", "state"])
-        if operation.settled and self.held and self.reason == "payment_unknown":
-            self.release()
-        match charge.status:
-            case ChargeStatus.SUCCEEDED:
-                self._set(captured=charge.amount)
-                self.confirm()
-            case ChargeStatus.DECLINED:
-                self._set(charge_state="failed")
-                self.cancel("payment_declined")
-            case ChargeStatus.PENDING if charge.action_required and self.charge_state != "action_required":
-                self._set(charge_state="action_required")
-                self.record("order.action_required")
-
     def confirm(self) -> None:
+        self.assign(expires_at=None)
         self.move(State.CONFIRMED)
 
-    def cancel(self, reason: str) -> None:
-        """Give the goods back and stop."""
-        Stock.objects.release(self)
+    def cancel(self, reason: str) -> Refund | None:
+        """Give the goods back, and what was paid. Raises a 409 problem for one that is sent in part or has ended.
+
+        A charge that is under way goes on; if it succeeds, it is refunded. The caller promises the refund's job.
+        """
+        if self.has_ended or self.units_fulfilled:
+            standing = "sent in part" if self.units_fulfilled else self.state
+            raise Problem(409, "not-cancellable", f"Order {self.number} is {standing}; refund what should come back.")
+        PaymentOperation.objects.void(self)
+        if self.state != State.RECEIVED:
+            self._withdraw_all()
+        refund = Refund.objects.promise(self, reason=reason) if self.refundable else None
+        self.assign(expires_at=None, held=False, hold_reason="")
         self.move(State.CANCELLED, reason=reason)
+        return refund
+
+    def _withdraw_all(self) -> None:
+        units = [(line, line.open) for line in self.lines.all() if line.open]
+        Stock.objects.move(self, StockMovement.Kind.RELEASED, units)
+        for line, number in units:
+            line.change(withdrawn=number)
 
     def hold(self, reason: str) -> None:
-        """Put it on the staff's desk, with the reason. One that has ended or is paid has no business there."""
-        if not self.held and self.state in (State.RECEIVED, State.RESERVED):
-            self._set(held=True, reason=reason)
+        """Put it on the staff's desk, with the reason: it is neither charged, sent nor expired meanwhile."""
+        if not self.held:
+            self.assign(held=True, hold_reason=reason)
             self.record("order.held")
 
     def release(self) -> None:
         """Take it off the desk."""
-        self._set(held=False, reason="")
-        self.record("order.released")
+        if self.held:
+            self.assign(held=False, hold_reason="")
+            self.record("order.released")
+
+    def note_refund_promised(self, amount: int, *, shipping: int) -> None:
+        self.assign(
+            refund_pending=self.refund_pending + amount, shipping_refunded=self.shipping_refunded + shipping
+        )  # fmt: skip
+
+    def note_shipped(self, units: int) -> None:
+        self.assign(units_fulfilled=self.units_fulfilled + units)
+        self.record("order.fulfilled")
+        self._complete_when_all_is_sent()
+
+    def note_withdrawn(self, units: int) -> None:
+        """Units that were to be sent stay here. With none left, nothing of the order remains."""
+        self.assign(units=self.units - units)
+        if self.state == State.CONFIRMED and not self.units:
+            self.move(State.CANCELLED, reason="refunded")
+        elif units:
+            self._complete_when_all_is_sent()
+
+    def _complete_when_all_is_sent(self) -> None:
+        if self.state == State.CONFIRMED and self.units_fulfilled == self.units:
+            self.move(State.COMPLETED)
 
     def move(self, to: State, *, reason: str = "") -> None:
         """Change the state and record the event: the only line that does either.
@@ -271,16 +251,17 @@ class Order(models.Model):
         """
         if to not in TRANSITIONS[State(self.state)]:
             raise ValueError(f"order {self.number} cannot go from {self.state} to {to}")
-        self._set(state=to, reason=reason)
+        self.assign(state=to, reason=reason)
         self.record(f"order.{to}")
 
     def record(self, kind: str) -> None:
         """Count the version up and write the event, with a snapshot of the order as it is now."""
-        self._set(version=self.version + 1)
+        self.assign(version=self.version + 1)
         self.refresh_from_db(fields=["payment_state", "fulfilment_state", "created_at"])
         events.record(kind, subject=self.pk, seq=self.version, owner=self.client_id, data={"order": self.snapshot()})
 
-    def _set(self, **changes: Any) -> None:
+    def assign(self, **changes: Any) -> None:
+        """Set columns. The caller holds the lock; a state is set by `move` only."""
         for name, value in changes.items():
             setattr(self, name, value)
         self.save(update_fields=list(changes))
@@ -290,8 +271,10 @@ class Order(models.Model):
         return {
             "id": str(self.pk), "number": self.number, "external_id": self.external_id, "state": self.state,
             "payment_state": self.payment_state, "fulfilment_state": self.fulfilment_state,
-            "held": self.held, "reason": self.reason or None, "version": self.version,
+            "held": self.held, "hold_reason": self.hold_reason or None, "reason": self.reason or None,
+            "version": self.version,
             "currency": self.currency, "total": self.total, "captured": self.captured, "refunded": self.refunded,
+            "refund_pending": self.refund_pending,
             "email": self.email, "locale": self.locale, "metadata": self.metadata,
             "lines": [line.snapshot() for line in self.lines.all()],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},
@@ -306,9 +289,3 @@ class Order(models.Model):
 
 class OutOfStock(Exception):
     """Rolls the half-made reservation back to its savepoint."""
-
-
-def new_number() -> str:
-    """Eight random characters in two groups, for reading aloud."""
-    letters = [secrets.choice(NUMBER_ALPHABET) for _ in range(8)]
-    return f"{''.join(letters[:4])}-{''.join(letters[4:])}"

@@ -11,6 +11,7 @@ from notifications.money import CURRENCIES
 AMOUNT_MAX = 10**12
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")]
 Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
+Reason = Annotated[str, Field(min_length=1, max_length=200)]
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,64}@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,255}")
 
 
@@ -97,10 +98,72 @@ class StockCount(Shape):
     name: Annotated[str, Field(max_length=200)] | None = None
 
 
+class StockChange(Shape):
+    """The body of PATCH /v1/stock/{sku}."""
+
+    delta: Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
+    reason: Reason
+
+
+class CancelDraft(Shape):
+    reason: Reason = "requested"
+
+
+class HoldDraft(Shape):
+    reason: Reason = "requested"
+
+
+class UnitsDraft(Shape):
+    """So many units of a sku."""
+
+    sku: Sku
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _each_once(lines: list[UnitsDraft]) -> list[UnitsDraft]:
+    if len({line.sku for line in lines}) < len(lines):
+        raise PydanticCustomError("units", "name each sku once")
+    return lines
+
+
+UnitsDrafts = Annotated[list[UnitsDraft], Field(min_length=1, max_length=200), AfterValidator(_each_once)]
+
+
+class FulfilmentDraft(Shape):
+    """The body of POST /v1/orders/{id}/fulfilments."""
+
+    lines: UnitsDrafts | None = None
+    carrier: Annotated[str, Field(max_length=100)] = ""
+    tracking: Annotated[str, Field(max_length=200)] = ""
+
+    def wanted(self) -> dict[str, int] | None:
+        return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
+
+
+class RefundDraft(Shape):
+    """The body of POST /v1/orders/{id}/refunds: an amount, or lines, or neither for all that is left."""
+
+    amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = None
+    lines: UnitsDrafts | None = None
+    reason: Reason
+    restock: bool = False
+
+    def wanted(self) -> dict[str, int] | None:
+        return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.amount is not None and self.lines is not None:
+            raise PydanticCustomError("amount", "goes without lines: either an amount or lines")
+        if self.restock and self.amount is not None:
+            raise PydanticCustomError("restock", "goes with lines, or with all that is left, but not with an amount")
+        return self
+
+
 def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     """A pydantic error as a pair of JSON pointer and message; `skip` leaves out where the body was found."""
     path = [str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"][skip:] if step != "[key]"]
-    if error["type"] in ("total", "discount"):
+    if error["type"] in ("total", "discount", "amount", "restock"):
         path.append(error["type"])
     message = error["msg"].removeprefix(f"/{error['type']} ")
     return "".join(f"/{step}" for step in path), message

@@ -1,12 +1,13 @@
 """Stock: what is on hand, what of it is promised, and every movement that made it so."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
+    from orders.lines import Units
     from orders.models import Order
 
 # One statement reserves a whole order. Rows are locked in id order, so two orders of the same goods never deadlock,
@@ -22,25 +23,29 @@ WITH wanted AS (
      WHERE stock.id = locked.id AND stock.on_hand - stock.reserved >= locked.quantity
  RETURNING stock.id, locked.quantity
 ), moved AS (
-    INSERT INTO orders_stockmovement (stock_id, order_id, kind, on_hand_delta, reserved_delta)
-    SELECT id, %(order)s, 'reserved', 0, quantity FROM reserved RETURNING 1
+    INSERT INTO orders_stockmovement (stock_id, order_id, kind, on_hand_delta, reserved_delta, reason)
+    SELECT id, %(order)s, 'reserved', 0, quantity, '' FROM reserved RETURNING 1
 )
 SELECT (SELECT count(*) FROM wanted) = (SELECT count(*) FROM moved)
 """
 
-RELEASE = """
-WITH reserved AS (
-    SELECT stock_id, reserved_delta AS quantity FROM orders_stockmovement
-     WHERE order_id = %(order)s AND kind = 'reserved'
+# Every other movement, of so many units of each: the same lock order.
+MOVE = """
+WITH wanted AS (
+    SELECT stock_id, sum(quantity)::bigint AS quantity
+      FROM unnest(%(stocks)s::bigint[], %(quantities)s::bigint[]) AS asked (stock_id, quantity)
+     GROUP BY stock_id HAVING sum(quantity) > 0
 ), locked AS (
-    SELECT stock.id, reserved.quantity FROM orders_stock AS stock JOIN reserved ON reserved.stock_id = stock.id
+    SELECT stock.id, wanted.quantity FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
      ORDER BY stock.id FOR NO KEY UPDATE OF stock
-), released AS (
-    UPDATE orders_stock AS stock SET reserved = stock.reserved - locked.quantity FROM locked
-     WHERE stock.id = locked.id RETURNING stock.id, locked.quantity
+), moved AS (
+    UPDATE orders_stock AS stock
+       SET on_hand = stock.on_hand + locked.quantity * %(on_hand)s,
+           reserved = stock.reserved + locked.quantity * %(reserved)s
+      FROM locked WHERE stock.id = locked.id RETURNING stock.id, locked.quantity
 )
-INSERT INTO orders_stockmovement (stock_id, order_id, kind, on_hand_delta, reserved_delta)
-SELECT id, %(order)s, 'released', 0, -quantity FROM released
+INSERT INTO orders_stockmovement (stock_id, order_id, kind, on_hand_delta, reserved_delta, reason)
+SELECT id, %(order)s, %(kind)s, quantity * %(on_hand)s, quantity * %(reserved)s, '' FROM moved
 """
 
 
@@ -51,10 +56,28 @@ class StockQuerySet(models.QuerySet["Stock"]):
             cursor.execute(RESERVE, {"order": order.pk})
             return bool(cursor.fetchone()[0])
 
-    def release(self, order: "Order") -> None:
-        """Take back the promise for all goods of this locked order."""
+    def move(self, order: "Order", kind: "StockMovement.Kind", units: "Units") -> None:
+        """Release, ship or take back units of lines of this locked order."""
+        on_hand, reserved = SIGNS[kind]
+        values: dict[str, Any] = {
+            "order": order.pk, "kind": kind, "on_hand": on_hand, "reserved": reserved,
+            "stocks": [line.stock_id for line, _ in units], "quantities": [number for _, number in units],
+        }  # fmt: skip
         with connection.cursor() as cursor:
-            cursor.execute(RELEASE, {"order": order.pk})
+            cursor.execute(MOVE, values)
+
+    def adjust(self, sku: str, delta: int, *, reason: str) -> "Stock | None":
+        """Count up or down; None for an unknown sku. Raises IntegrityError for less than is promised."""
+        with transaction.atomic():
+            stock = self.select_for_update(no_key=True).filter(sku=sku).first()
+            if stock is None:
+                return None
+            stock.movements.create(
+                kind=StockMovement.Kind.ADJUSTED, on_hand_delta=delta, reserved_delta=0, reason=reason
+            )
+            stock.on_hand += delta
+            stock.save(update_fields=["on_hand"])
+            return stock
 
     def set_on_hand(self, sku: str, on_hand: int, *, name: str | None) -> "Stock":
         """Count what is there; creates the sku. Raises IntegrityError when less is there than is promised."""
@@ -100,25 +123,37 @@ class StockMovement(models.Model):
 
     class Kind(models.TextChoices):
         COUNTED = "counted"
+        ADJUSTED = "adjusted"
         RESERVED = "reserved"
         RELEASED = "released"
+        SHIPPED = "shipped"
+        RETURNED = "returned"
 
     stock = models.ForeignKey(Stock, on_delete=models.PROTECT, related_name="movements")
     order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, null=True, related_name="movements")
     kind = models.TextField(choices=Kind)
     on_hand_delta = models.BigIntegerField()
     reserved_delta = models.BigIntegerField()
+    reason = models.TextField(default="", db_default="")  # of an adjustment
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="stock_movement_once", fields=["order", "stock", "kind"], condition=Q(order__isnull=False)
+                name="stock_reserved_once", fields=["order", "stock"], condition=Q(kind="reserved")
             ),
             models.CheckConstraint(
-                name="stock_movement_kind", condition=Q(kind__in=["counted", "reserved", "released"])
+                name="stock_movement_kind",
+                condition=Q(kind__in=["counted", "adjusted", "reserved", "released", "shipped", "returned"]),
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.stock_id}"
+
+
+SIGNS = {  # what a unit does to on_hand and to reserved
+    StockMovement.Kind.RELEASED: (0, -1),
+    StockMovement.Kind.SHIPPED: (-1, -1),
+    StockMovement.Kind.RETURNED: (1, 0),
+}

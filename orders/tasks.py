@@ -1,14 +1,16 @@
 """The order of steps. Each task loads, does one verb and names the next step; running one twice changes nothing."""
 
-from celery import Task, shared_task
+from celery import Signature, Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
 from jobs.execution import settle
 from orders.clients import IdempotencyKey
 from orders.models import Order, State
+from orders.payments.levelling import UNKNOWN, forget, is_stuck, level
 from orders.payments.models import PaymentOperation
-from orders.payments.provider import ChargeStatus, ProviderUnavailable
+from orders.payments.provider import Charge, ChargeStatus, ProviderUnavailable
+from orders.refunds import Refund
 
 PATIENT = {
     "autoretry_for": (ProviderUnavailable, SoftTimeLimitExceeded),
@@ -18,62 +20,142 @@ PATIENT = {
 }
 
 
+# --- names of next steps, promised in the caller's transaction -----------------------------------------------
+
+
+def begin(order: Order) -> None:
+    """A received order: its goods are next."""
+    reserve.apply_async((str(order.pk),), link_error=put_on_desk.si(str(order.pk), "reservation_failed"))
+
+
+def go_on(order: Order) -> None:
+    """An order that was taken off the desk: whatever is next for it."""
+    if order.state == State.RECEIVED:
+        begin(order)
+    for operation in order.operations.exclude(state__in=PaymentOperation.SETTLED):
+        carry_out(operation)
+
+
+def pay_back(refund: Refund | None) -> None:
+    """A refund that was promised, if one was."""
+    if refund is not None and refund.operation is not None:
+        carry_out(refund.operation)
+
+
+def carry_out(operation: PaymentOperation) -> None:
+    step = charge if operation.kind == PaymentOperation.Kind.CHARGE else pay
+    step.apply_async((str(operation.pk),), link_error=desk_of(operation))
+
+
+def desk_of(operation: PaymentOperation) -> Signature:
+    return put_on_desk.si(str(operation.order_id), UNKNOWN[PaymentOperation.Kind(operation.kind)])
+
+
+# --- an order's way ----------------------------------------------------------------------------------------------
+
+
 @shared_task
 def reserve(order_id: str) -> None:
     """Promise the goods, then go for the money."""
     order = Order.objects.locked(order_id)
-    if order.state != State.RECEIVED or not order.reserve():
+    if order.held or order.state != State.RECEIVED or not order.reserve():
         return
     if order.total == 0:
         order.confirm()
-        return
-    operation = order.intend_charge()
-    charge.apply_async((str(operation.pk),), link_error=put_on_desk.si(order_id, "payment_unknown"))
+    else:
+        carry_out(order.intend_charge())
 
 
 @shared_task(atomic=False, **PATIENT)
 def charge(operation_id: str) -> None:
     """Ask the provider for the money, once, and level our rows with what it says."""
-    operation = PaymentOperation.objects.get(pk=operation_id)
-    if operation.settled:
-        return
-    charged = operation.carry_out()
-    with settle():
-        Order.objects.locked(operation.order_id).level(operation, charged)
-        if charged.status == ChargeStatus.PENDING:
-            desk = put_on_desk.si(str(operation.order_id), "payment_unknown")
-            level_payment.apply_async((operation_id,), countdown=2, link_error=desk)
+    _carry_out(operation_id)
+
+
+@shared_task(atomic=False, **PATIENT)
+def pay(operation_id: str) -> None:
+    """Ask the provider to give money back, once, and level our rows with what it says."""
+    _carry_out(operation_id)
 
 
 @shared_task(bind=True, atomic=False, **PATIENT)
 def level_payment(self: Task, operation_id: str) -> None:
-    """Ask what became of a charge until the provider has decided."""
-    operation = PaymentOperation.objects.get(pk=operation_id)
+    """Ask what became of an operation until the provider has decided."""
+    operation = PaymentOperation.objects.with_order(operation_id)
     if operation.settled:
         return
-    charged = operation.ask()
-    if charged is None or charged.status == ChargeStatus.PENDING:
+    answer = operation.ask()
+    if answer is None and operation.is_moot:
+        with settle():
+            forget(Order.objects.locked(operation.order_id), operation)
+    elif answer is None or answer.status == ChargeStatus.PENDING:
         raise self.retry(countdown=min(2 ** (self.request.retries + 1), settings.PAYMENT_BACKOFF_CAP_S))
-    with settle():
-        Order.objects.locked(operation.order_id).level(operation, charged)
+    else:
+        with settle():
+            _level(operation, answer)
 
 
 @shared_task(atomic=False, **PATIENT)
 def heed_bell(operation_id: str) -> None:
     """A provider's event rang: ask once what is true. Whoever waits for the decision goes on asking by itself."""
-    operation = PaymentOperation.objects.get(pk=operation_id)
+    operation = PaymentOperation.objects.with_order(operation_id)
+    answer = operation.ask()
+    if answer is not None:
+        with settle():
+            _level(operation, answer)
+
+
+def _carry_out(operation_id: str) -> None:
+    operation = PaymentOperation.objects.with_order(operation_id)
     if operation.settled:
         return
-    charged = operation.ask()
-    if charged is not None:
-        with settle():
-            Order.objects.locked(operation.order_id).level(operation, charged)
+    answer = operation.carry_out()
+    with settle():
+        if answer is not None:
+            _level(operation, answer)
+        if operation.is_open:
+            level_payment.apply_async((operation_id,), countdown=2, link_error=desk_of(operation))
+
+
+def _level(operation: PaymentOperation, answer: Charge) -> None:
+    pay_back(level(Order.objects.locked(operation.order_id), operation, answer))
 
 
 @shared_task
 def put_on_desk(order_id: str, reason: str) -> None:
-    """A step gave up: a person decides."""
-    Order.objects.locked(order_id).hold(reason)
+    """A step gave up: a person decides, unless the order has gone on without it."""
+    order = Order.objects.locked(order_id)
+    if is_stuck(order, reason):
+        order.hold(reason)
+
+
+# --- what the clocks promise ---------------------------------------------------------------------------------------
+
+
+@shared_task
+def expire_orders() -> int:
+    """Promise a look at each order whose time is over; what one run leaves, the next one finds."""
+    late = Order.objects.expired(settings.JOBS_BATCH)
+    for order_id in late:
+        expire.delay(str(order_id))
+    return len(late)
+
+
+@shared_task
+def expire(order_id: str) -> None:
+    """Give back what nobody has paid for, unless that has changed."""
+    order = Order.objects.locked(order_id)
+    if order.is_expired:
+        pay_back(order.cancel("expired"))
+
+
+@shared_task
+def reconcile_payments() -> int:
+    """Ask again about payments that nobody has asked about for a while."""
+    alone = PaymentOperation.objects.left_alone(settings.JOBS_BATCH)
+    for operation in alone:
+        level_payment.apply_async((str(operation.pk),), link_error=desk_of(operation))
+    return len(alone)
 
 
 @shared_task

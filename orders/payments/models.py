@@ -1,18 +1,21 @@
-"""What we intend to charge, committed before the call, so that no charge can ever be unknown to us."""
+"""What we intend to charge or give back, committed before the call, so that no money moves unknown to us."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celery import current_app
+from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from orders.payments.provider import Bell, Charge, Intent, provider
 
 if TYPE_CHECKING:
     from orders.models import Order
+    from orders.refunds import Refund
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +28,30 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
             amount=order.total, currency=order.currency, token=order.payment_token,
         )  # fmt: skip
 
+    def intend_refund(self, order: "Order", refund: "Refund") -> "PaymentOperation":
+        """Write down one refund of this locked order's charge."""
+        charge = self.get(order=order, kind=PaymentOperation.Kind.CHARGE)
+        return self.create(
+            order=order, kind=PaymentOperation.Kind.REFUND, provider=charge.provider,
+            key=f"{order.pk}-refund-{refund.pk}", amount=refund.amount, currency=refund.currency,
+            token=charge.reference,
+        )  # fmt: skip
+
+    def with_order(self, pk: Any) -> "PaymentOperation":
+        return self.select_related("order").get(pk=pk)
+
     def unsettled(self) -> "OperationQuerySet":
         return self.filter(state__in=(PaymentOperation.State.SENT, PaymentOperation.State.PENDING))
+
+    def left_alone(self, limit: int) -> "OperationQuerySet":
+        """Up to `limit` unsettled ones that nobody has asked about for PAYMENT_RECONCILE_AFTER, the longest first."""
+        since = Now() - settings.PAYMENT_RECONCILE_AFTER
+        return self.unsettled().filter(asked_at__lt=since).order_by("asked_at")[:limit]
+
+    def void(self, order: "Order") -> None:
+        """The charge of this locked order will not be made, if it has not been sent."""
+        unsent = self.filter(order=order, kind=PaymentOperation.Kind.CHARGE, state=PaymentOperation.State.INTENDED)
+        unsent.update(state=PaymentOperation.State.VOID)
 
     def meant_by(self, provider: str, bell: Bell) -> "PaymentOperation | None":
         """The operation that an event is about. One that comes before we know the reference names ours."""
@@ -41,6 +66,7 @@ class PaymentOperation(models.Model):
 
     class Kind(models.TextChoices):
         CHARGE = "charge"
+        REFUND = "refund"
 
     class State(models.TextChoices):
         INTENDED = "intended"  # written down, never sent
@@ -48,6 +74,9 @@ class PaymentOperation(models.Model):
         PENDING = "pending"  # the provider knows it and has not decided
         SUCCEEDED = "succeeded"
         DECLINED = "declined"
+        VOID = "void"  # never made: the order was cancelled before
+
+    SETTLED = (State.SUCCEEDED, State.DECLINED, State.VOID)
 
     id = models.UUIDField(primary_key=True, default=uuid7)
     order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, related_name="operations")
@@ -56,11 +85,12 @@ class PaymentOperation(models.Model):
     key = models.TextField(unique=True)
     amount = models.BigIntegerField()
     currency = models.TextField()
-    token = models.TextField()
+    token = models.TextField()  # of a refund: the provider's id of the charge
     state = models.TextField(choices=State, default=State.INTENDED)
-    reference = models.TextField(default="")  # the provider's id of the charge
+    reference = models.TextField(default="")  # the provider's id of it
     reason = models.TextField(default="")
     created_at = models.DateTimeField(db_default=Now())
+    asked_at = models.DateTimeField(db_default=Now())  # when the provider was last asked about it
 
     objects = OperationQuerySet.as_manager()
 
@@ -69,33 +99,63 @@ class PaymentOperation(models.Model):
             models.UniqueConstraint(name="one_charge_per_order", fields=["order"], condition=Q(kind="charge")),
             models.CheckConstraint(name="operation_amount_gt_0", condition=Q(amount__gt=0)),
         ]
-        indexes = [models.Index(name="operation_reference", fields=["reference"], condition=~Q(reference=""))]
+        indexes = [
+            models.Index(name="operation_reference", fields=["reference"], condition=~Q(reference="")),
+            models.Index(name="operation_unsettled", fields=["asked_at"], condition=Q(state__in=["sent", "pending"])),
+        ]
 
     def __str__(self) -> str:
         return self.key
 
     @property
     def settled(self) -> bool:
-        return self.state in (self.State.SUCCEEDED, self.State.DECLINED)
+        return self.state in self.SETTLED
 
-    def carry_out(self) -> Charge:
-        """Make the charge at the provider, or find the one that an earlier attempt made.
+    @property
+    def is_open(self) -> bool:
+        """As the row says now: the provider may know it, and has not said how it ends."""
+        return type(self).objects.unsettled().filter(pk=self.pk).exists()
 
-        Talks to the outside world: no transaction may be open. Raises ProviderUnavailable and
-        ProviderRefused.
+    @property
+    def is_moot(self) -> bool:
+        """A charge that nobody wants any more, sent so long ago that whoever sent it has ended."""
+        late = self.created_at < timezone.now() - settings.PAYMENT_MOOT_AFTER
+        return late and self.kind == self.Kind.CHARGE and self.order.state == "cancelled"
+
+    def carry_out(self) -> Charge | None:
+        """Make it at the provider, or find what an earlier attempt made. None when it may not be made (any more).
+
+        Talks to the outside world: no transaction may be open. Raises ProviderUnavailable and ProviderRefused.
         """
-        desk = provider(self.provider)
-        if self.state != self.State.INTENDED and (made := desk.find(self._intent())):
+        if self.state != self.State.INTENDED and (made := self.ask()):
             return made
-        self._note_sent()
-        return desk.charge(self._intent())
+        if not self._note_sent():
+            return None
+        desk, intent = provider(self.provider), self._intent()
+        return desk.charge(intent) if self.kind == self.Kind.CHARGE else desk.refund(intent)
 
     def ask(self) -> Charge | None:
         """What the provider's book says of it. No transaction may be open. Raises as `carry_out` does."""
-        return provider(self.provider).find(self._intent())
+        type(self).objects.filter(pk=self.pk).update(asked_at=Now())
+        desk, intent = provider(self.provider), self._intent()
+        return desk.find(intent) if self.kind == self.Kind.CHARGE else desk.find_refund(intent)
 
-    def _note_sent(self) -> None:
-        type(self).objects.filter(pk=self.pk, state=self.State.INTENDED).update(state=self.State.SENT)
+    def note(self, charge: Charge) -> None:
+        """Take over what the provider says."""
+        self.reference, self.reason, self.state = charge.id, charge.reason, self.State(charge.status)
+        self.save(update_fields=["reference", "reason", "state"])
+
+    def _note_sent(self) -> bool:
+        """From here on the provider may know it. False when nobody wants it: a charge needs a reserved order, and is
+        not begun while a person looks at it.
+
+        An order that is cancelled after this line and before the call is charged, and gets its money back.
+        """
+        wanted = Q(state__in=(self.State.INTENDED, self.State.SENT))
+        if self.kind == self.Kind.CHARGE:
+            begun_or_free = Q(state=self.State.SENT) | Q(state=self.State.INTENDED, order__held=False)
+            wanted = Q(order__state="reserved") & begun_or_free
+        return bool(type(self).objects.filter(wanted, pk=self.pk).update(state=self.State.SENT))
 
     def _intent(self) -> Intent:
         return Intent(

@@ -25,7 +25,7 @@ class ChargeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A charge to make, or to find: integer minor units, and the key under which the provider makes it once."""
+    """A charge or refund to make or find: integer minor units, and the key under which the provider makes it once."""
 
     key: str
     amount: int
@@ -38,7 +38,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A charge as the provider's book has it."""
+    """A charge, or a refund, as the provider's book has it."""
 
     id: str
     key: str
@@ -47,6 +47,7 @@ class Charge:
     status: ChargeStatus
     reason: str = ""
     action_required: bool = False  # pending until the customer does something
+    disputed: bool = False  # the customer has asked the bank to take the money back
 
 
 class ProviderUnavailable(Exception):
@@ -65,6 +66,12 @@ class Provider(Protocol):
 
     def find(self, intent: Intent) -> Charge | None:
         """The charge made for this intent, if any. Opens a socket; raises ProviderUnavailable and ProviderRefused."""
+
+    def refund(self, intent: Intent) -> Charge:
+        """Give money of the charge `intent.token` back, once per key. As `charge`."""
+
+    def find_refund(self, intent: Intent) -> Charge | None:
+        """The refund made for this intent, if any. As `find`."""
 
 
 def provider(name: str | None = None) -> Provider:

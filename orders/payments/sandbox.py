@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import models, transaction
+from django.db.models import Sum
 from django.db.models.functions import Now
 
 from orders.payments.models import ProviderEvent
@@ -40,6 +41,25 @@ class SandboxCharge(models.Model):
     status = models.TextField()
     reason = models.TextField(default="")
     metadata = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.id
+
+    def as_charge(self) -> Charge:
+        return Charge(self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason)
+
+
+class SandboxRefund(models.Model):
+    """A line in the provider's book: money that went back."""
+
+    id = models.TextField(primary_key=True)
+    key = models.TextField(unique=True)
+    charge = models.ForeignKey(SandboxCharge, on_delete=models.PROTECT, related_name="refunds")
+    amount = models.BigIntegerField()
+    currency = models.TextField()
+    status = models.TextField()
+    reason = models.TextField(default="")
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -75,6 +95,24 @@ class Sandbox:
 
     def find(self, intent: Intent) -> Charge | None:
         made = SandboxCharge.objects.filter(key=intent.key).first()
+        return made.as_charge() if made else None
+
+    def refund(self, intent: Intent) -> Charge:
+        """Refuses what would give back more than was charged, whoever asks."""
+        with transaction.atomic():
+            charge = SandboxCharge.objects.select_for_update().get(pk=intent.token)
+            if made := self.find_refund(intent):
+                return made
+            given = charge.refunds.filter(status=ChargeStatus.SUCCEEDED).aggregate(sum=Sum("amount"))["sum"] or 0
+            fits = charge.status == ChargeStatus.SUCCEEDED and given + intent.amount <= charge.amount
+            return SandboxRefund.objects.create(
+                id=f"re_{uuid4().hex[:16]}", key=intent.key, charge=charge, amount=intent.amount,
+                currency=intent.currency, status=ChargeStatus.SUCCEEDED if fits else ChargeStatus.DECLINED,
+                reason="" if fits else "more_than_charged",
+            ).as_charge()  # fmt: skip
+
+    def find_refund(self, intent: Intent) -> Charge | None:
+        made = SandboxRefund.objects.filter(key=intent.key).first()
         return made.as_charge() if made else None
 
     def _book(self, intent: Intent) -> SandboxCharge:

@@ -27,6 +27,13 @@ STATUSES = {
     "requires_payment_method": ChargeStatus.DECLINED,
     "canceled": ChargeStatus.DECLINED,
 }
+REFUND_STATUSES = {
+    "succeeded": ChargeStatus.SUCCEEDED,
+    "pending": ChargeStatus.PENDING,
+    "requires_action": ChargeStatus.PENDING,
+    "failed": ChargeStatus.DECLINED,
+    "canceled": ChargeStatus.DECLINED,
+}
 PAGE_SIZE = 100
 PLACES = {"ISK": 2, "UGX": 2, "MGA": 0}  # where Stripe counts otherwise than ISO 4217
 
@@ -53,9 +60,30 @@ class Stripe:
     def find(self, intent: Intent) -> Charge | None:
         with calling() as client:
             if intent.reference:
-                made = client.v1.payment_intents.retrieve(intent.reference).to_dict()
+                params: Any = {"expand": ["latest_charge"]}  # which says whether it is disputed
+                made = client.v1.payment_intents.retrieve(intent.reference, params).to_dict()
                 return as_charge(made, intent)
             return look_through(client, intent)
+
+    def refund(self, intent: Intent) -> Charge:
+        params: Any = {
+            "payment_intent": intent.token,
+            "amount": to_stripe(intent.amount, intent.currency),
+            "metadata": intent.metadata,
+        }
+        with calling() as client:
+            return as_refund(client.v1.refunds.create(params, {"idempotency_key": intent.key}).to_dict(), intent)
+
+    def find_refund(self, intent: Intent) -> Charge | None:
+        """A payment has few refunds: those of ours are on its first page."""
+        with calling() as client:
+            if intent.reference:
+                return as_refund(client.v1.refunds.retrieve(intent.reference).to_dict(), intent)
+            params: Any = {"payment_intent": intent.token, "limit": PAGE_SIZE}
+            for made in client.v1.refunds.list(params).data:
+                if as_dict(made.metadata).get("operation") == intent.metadata["operation"]:
+                    return as_refund(made.to_dict(), intent)
+        return None
 
 
 @contextmanager
@@ -107,7 +135,21 @@ def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
     return Charge(
         id=made["id"], key=intent.key, amount=from_stripe(amount, intent.currency), currency=intent.currency,
         status=standing, reason=reason if standing == ChargeStatus.DECLINED else "",
-        action_required=status == "requires_action",
+        action_required=status == "requires_action", disputed=is_disputed(made.get("latest_charge")),
+    )  # fmt: skip
+
+
+def is_disputed(charge: Any) -> bool:
+    """Known only where the charge was expanded; otherwise it is an id."""
+    return isinstance(charge, Mapping) and bool(charge.get("disputed"))
+
+
+def as_refund(made: Mapping[str, Any], intent: Intent) -> Charge:
+    standing = REFUND_STATUSES[made["status"]]
+    return Charge(
+        id=made["id"], key=intent.key, amount=from_stripe(made["amount"], intent.currency), currency=intent.currency,
+        status=standing,
+        reason=str(made.get("failure_reason") or "refused") if standing == ChargeStatus.DECLINED else "",
     )  # fmt: skip
 
 

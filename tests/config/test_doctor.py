@@ -83,7 +83,7 @@ def test_all_is_well(worker: Worker) -> None:
 def test_a_missing_setting_is_named(worker: Worker, settings: Any) -> None:
     settings.PAYMENT_PROVIDER = "gold"
     assert only_wrong() == (
-        "WRONG config PAYMENT_PROVIDER is 'gold'. Set it to sandbox. Set it and restart every dyno."
+        "WRONG config PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe. Set it and restart every dyno."
     )  # fmt: skip
 
 

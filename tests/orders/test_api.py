@@ -46,6 +46,7 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(api: Api,
     assert (said["held"], said["version"], said["total"], said["external_id"]) == (False, 1, 660, "shop-1042")
     assert said["lines"][0] == {
         "sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "discount": 0, "tax": 60,
+        "fulfilled": 0, "withdrawn": 0, "units_refunded": 0, "refunded": 0,
     }  # fmt: skip
     assert [event.kind for event in Event.objects.all()] == ["order.received"]
     assert sorted(Job.objects.values_list("task", flat=True)) == [

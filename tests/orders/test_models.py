@@ -19,7 +19,7 @@ from orders.models import TRANSITIONS, Order, State
 from orders.payments.sandbox import Sandbox, SandboxCharge
 from orders.schemas import OrderDraft
 from orders.stock import Stock, StockMovement
-from orders.tasks import forget_old_keys
+from orders.tasks import forget_old_keys, put_on_desk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Place = Callable[..., Order]
@@ -110,7 +110,7 @@ def test_an_order_gives_back_or_takes_its_goods_only_once(placed: Place, stock: 
     stock()
     order = placed()
     work_off()
-    with pytest.raises(IntegrityError, match="stock_movement_once"), transaction.atomic():
+    with pytest.raises(IntegrityError, match="stock_reserved_once"), transaction.atomic():
         Stock.objects.reserve(order)
     assert Stock.objects.get().reserved == 2
 
@@ -164,7 +164,7 @@ def test_a_charge_that_nobody_answers_for_puts_the_order_on_the_desk(
     order = placed("tok_flaky")
     work_off(ahead=HOUR)
     order.refresh_from_db()
-    assert (order.state, order.held, order.reason, order.payment_state) == (
+    assert (order.state, order.held, order.hold_reason, order.payment_state) == (
         "reserved",
         True,
         "payment_unknown",
@@ -232,7 +232,7 @@ def test_whatever_step_dies_the_order_stands_on_the_desk(
     monkeypatch.setattr(f"orders.tasks.{task}.run", lambda *_: 1 / 0)
     work_off(ahead=HOUR)
     order.refresh_from_db()
-    assert (order.held, order.reason) == (True, reason)
+    assert (order.held, order.hold_reason) == (True, reason)
 
 
 def test_a_late_success_takes_the_order_off_the_desk(placed: Place, stock: Any) -> None:
@@ -243,15 +243,16 @@ def test_a_late_success_takes_the_order_off_the_desk(placed: Place, stock: Any) 
         Order.objects.locked(order.pk).hold("payment_unknown")
     work_off(ahead=HOUR)
     order.refresh_from_db()
-    assert (order.state, order.held, order.reason) == ("confirmed", False, "")
+    assert (order.state, order.held, order.hold_reason) == ("confirmed", False, "")
 
 
 def test_an_order_that_is_confirmed_is_not_put_on_the_desk(placed: Place, stock: Any) -> None:
     stock()
     order = placed()
     work_off()
-    with transaction.atomic():
-        Order.objects.locked(order.pk).hold("payment_unknown")
+    put_on_desk.delay(str(order.pk), "payment_unknown")
+    put_on_desk.delay(str(order.pk), "reservation_failed")
+    work_off()
     order.refresh_from_db()
     assert (order.held, order.version) == (False, 3)
 

@@ -34,7 +34,7 @@ HOURS = timedelta(hours=12)
 
 def standing(order: Order) -> tuple[str, str, str, int, bool]:
     order.refresh_from_db()
-    return order.state, order.payment_state, order.reason, order.captured, order.held
+    return order.state, order.payment_state, order.hold_reason or order.reason, order.captured, order.held
 
 
 def posts(stripe: StripeDouble) -> int:

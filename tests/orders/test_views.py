@@ -280,7 +280,7 @@ def test_each_state_has_its_words_its_plates_and_its_pace(visitor: HttpClient, p
     assert belt(answer)[1:4] == [("done", "Set aside"), ("now", "Payment"), ("", "Confirmed")]
     assert (poll_every(answer), reload_every(answer)) == ("1s", "3")
 
-    order._set(captured=order.total)
+    order.assign(captured=order.total)
     order.confirm()
     answer = status_page(visitor, order)
     assert "Confirmed and paid" in text(answer)

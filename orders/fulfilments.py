@@ -1,0 +1,62 @@
+"""Fulfilments: goods that have left the house."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from orders.lines import Units, distributed
+from orders.problems import Problem
+from orders.stock import Stock, StockMovement
+
+if TYPE_CHECKING:
+    from orders.models import Order
+
+
+class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
+    def ship(
+        self, order: "Order", wanted: Mapping[str, int] | None = None, *, carrier: str = "", tracking: str = ""
+    ) -> "Fulfilment":
+        """Send goods of this locked order: so many of each sku, or all that is open.
+
+        Raises a 409 problem when the order is not to be sent, and a 422 problem for more than is open.
+        """
+        if order.held or not order.is_confirmed:
+            standing = "held" if order.held else order.state
+            raise Problem(409, "not-fulfillable", f"Order {order.number} is {standing}; only a confirmed one is sent.")
+        lines = list(order.lines.all())
+        units: Units = (
+            [(line, line.open) for line in lines if line.open]
+            if wanted is None
+            else distributed(lines, wanted, of="open", verb="sent")
+        )
+        for line, number in units:
+            line.change(fulfilled=number)
+        Stock.objects.move(order, StockMovement.Kind.SHIPPED, units)
+        sent = [{"sku": line.sku, "quantity": number} for line, number in units]
+        fulfilment = self.create(order=order, lines=sent, carrier=carrier, tracking=tracking)
+        order.note_shipped(sum(number for _, number in units))
+        return fulfilment
+
+
+class Fulfilment(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, related_name="fulfilments")
+    lines = models.JSONField()  # [{"sku", "quantity"}]
+    carrier = models.TextField(default="")
+    tracking = models.TextField(default="")
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = FulfilmentQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.tracking or str(self.pk)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "id": str(self.pk), "order_id": str(self.order_id), "lines": self.lines,
+            "carrier": self.carrier or None, "tracking": self.tracking or None,
+            "created_at": self.created_at.isoformat(),
+        }  # fmt: skip

@@ -1,0 +1,76 @@
+"""Bringing our rows in line with the provider's book: once, however often and in whatever order we hear of it."""
+
+from orders.models import Order
+from orders.payments.models import PaymentOperation
+from orders.payments.provider import Charge, ChargeStatus
+from orders.refunds import Refund
+from orders.states import State
+
+UNKNOWN = {  # why an order is on the desk whose money nobody knows of
+    PaymentOperation.Kind.CHARGE: "payment_unknown",
+    PaymentOperation.Kind.REFUND: "refund_unknown",
+}
+
+
+def level(order: Order, operation: PaymentOperation, answer: Charge) -> Refund | None:
+    """Take over what the provider says of an operation of this locked order.
+
+    Returns the refund of a charge that came too late; the caller promises the job that carries it out.
+    """
+    operation.refresh_from_db()
+    if answer.disputed and operation.kind == PaymentOperation.Kind.CHARGE:
+        order.hold("disputed")
+    if operation.settled:
+        return None
+    operation.note(answer)
+    if operation.settled and order.held and order.hold_reason in UNKNOWN.values():
+        order.release()
+    if operation.kind == PaymentOperation.Kind.CHARGE:
+        return _level_charge(order, answer)
+    _level_refund(order, operation)
+    return None
+
+
+def forget(order: Order, operation: PaymentOperation) -> None:
+    """The provider never made the charge of this cancelled, locked order, and will not."""
+    operation.refresh_from_db()
+    if not operation.settled:
+        operation.state = PaymentOperation.State.VOID
+        operation.save(update_fields=["state"])
+        order.assign(charge_state="none")
+
+
+def is_stuck(order: Order, reason: str) -> bool:
+    """Whether the step that gave up with this reason is still what the order waits for."""
+    if reason == "reservation_failed":
+        return order.state == State.RECEIVED
+    kinds = [kind for kind, unknown in UNKNOWN.items() if unknown == reason]
+    return order.operations.filter(kind__in=kinds).exclude(state__in=PaymentOperation.SETTLED).exists()
+
+
+def _level_charge(order: Order, answer: Charge) -> Refund | None:
+    match answer.status:
+        case ChargeStatus.SUCCEEDED:
+            order.assign(captured=answer.amount)
+            if order.state == State.CANCELLED:
+                return Refund.objects.promise(order, reason="paid_after_cancellation")
+            order.confirm()
+        case ChargeStatus.DECLINED:
+            order.assign(charge_state="failed")
+            if order.state != State.CANCELLED:
+                order.cancel("payment_declined")
+        case ChargeStatus.PENDING if answer.action_required and order.charge_state != "action_required":
+            order.assign(charge_state="action_required")
+            order.record("order.action_required")
+    return None
+
+
+def _level_refund(order: Order, operation: PaymentOperation) -> None:
+    pending = order.refund_pending - operation.amount
+    if operation.state == PaymentOperation.State.SUCCEEDED:
+        order.assign(refund_pending=pending, refunded=order.refunded + operation.amount)
+        order.record("order.refunded")
+    elif operation.state == PaymentOperation.State.DECLINED:
+        order.assign(refund_pending=pending, shipping_refunded=order.shipping_refunded - operation.refund.shipping)
+        operation.refund.take_back()
+        order.hold("refund_failed")

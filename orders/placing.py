@@ -1,0 +1,85 @@
+"""How an order gets into the book: under a number that nobody has, with its lines and its first event."""
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from django.db import IntegrityError, models, transaction
+from django.db.models.functions import Now
+
+from orders.clients import Client
+from orders.lines import OrderLine
+from orders.problems import Problem, invalid
+from orders.stock import Stock
+
+if TYPE_CHECKING:
+    from orders.models import Order
+    from orders.schemas import OrderDraft
+
+NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
+NUMBER_TRIES = 5
+
+
+class OrderQuerySet(models.QuerySet["Order"]):
+    def place(self, client: Client, draft: "OrderDraft") -> "Order":
+        """Accept an order: its row, its lines and its first event, in the caller's transaction.
+
+        Raises a 422 problem for an unknown sku and a 409 problem, with the Location of the first order, when the
+        client has used this external_id before.
+        """
+        stock = {row.sku: row for row in Stock.objects.filter(sku__in={line.sku for line in draft.lines})}
+        unknown = [
+            (f"/lines/{at}/sku", f"no such sku: {line.sku}")
+            for at, line in enumerate(draft.lines)
+            if line.sku not in stock
+        ]
+        if unknown:
+            raise invalid(*unknown)
+        order = self._insert(self.model.drafted(client, draft))
+        OrderLine.objects.bulk_create(
+            OrderLine(
+                order=order, position=at, stock=stock[line.sku], sku=line.sku, name=line.name or stock[line.sku].name,
+                quantity=line.quantity, unit_price=line.unit_price, discount=line.discount, tax=line.tax,
+            )
+            for at, line in enumerate(draft.lines)
+        )  # fmt: skip
+        order.record("order.received")
+        return order
+
+    def _insert(self, order: "Order") -> "Order":
+        """Insert under a number nobody has; a taken external_id is a 409 problem."""
+        for _ in range(NUMBER_TRIES):
+            order.number = new_number()
+            try:
+                with transaction.atomic():
+                    order.save(force_insert=True)
+                return order
+            except IntegrityError as exc:
+                constraint = exc.__cause__.diag.constraint_name if exc.__cause__ else None  # type: ignore[attr-defined]
+                if constraint == "order_external_id_once":
+                    raise self._taken(order) from exc
+                if constraint != "order_number_once":
+                    raise
+        raise RuntimeError(f"{NUMBER_TRIES} random order numbers in a row were taken")
+
+    def _taken(self, order: "Order") -> Problem:
+        first = self.get(client_id=order.client_id, external_id=order.external_id)
+        detail = f"external_id {order.external_id!r} belongs to an earlier order."
+        return Problem(
+            409, "external-id-taken", detail,
+            errors=[("/external_id", "belongs to an earlier order")], headers={"Location": f"/v1/orders/{first.pk}"},
+        )  # fmt: skip
+
+    def expired(self, limit: int) -> list[Any]:
+        """Up to `limit` orders whose goods have been set aside for long enough, those that waited longest first."""
+        late = self.filter(state="reserved", expires_at__lte=Now(), held=False).order_by("expires_at")
+        return list(late.values_list("pk", flat=True)[:limit])
+
+    def locked(self, pk: Any) -> "Order":
+        """The order, locked until the transaction ends: before its stock rows, always."""
+        return self.select_for_update(no_key=True).get(pk=pk)
+
+
+def new_number() -> str:
+    """Eight random characters in two groups, for reading aloud."""
+    letters = [secrets.choice(NUMBER_ALPHABET) for _ in range(8)]
+    return f"{''.join(letters[:4])}-{''.join(letters[4:])}"

@@ -1,0 +1,133 @@
+"""Refunds: money that is given back, divided over the lines that it is for, and goods that come back with it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from orders.lines import OrderLine, Units, distributed
+from orders.payments.models import PaymentOperation
+from orders.problems import Problem, invalid
+from orders.shares import split
+from orders.stock import Stock, StockMovement
+
+if TYPE_CHECKING:
+    from orders.models import Order
+
+
+class RefundQuerySet(models.QuerySet["Refund"]):
+    def promise(
+        self,
+        order: "Order",
+        *,
+        reason: str,
+        amount: int | None = None,
+        wanted: Mapping[str, int] | None = None,
+        restock: bool = False,
+    ) -> "Refund":
+        """Write down what this locked order gets back: an amount, so many units of skus, or all that is left.
+
+        The caller promises the job that carries its operation out. Raises a 409 problem when nothing is left, and a
+        422 problem for more than is left.
+        """
+        if not order.refundable:
+            raise Problem(409, "nothing-to-refund", f"Order {order.number} has no money left to give back.")
+        lines = list(order.lines.all())
+        units, shares, shipping = _divided(order, lines, amount, wanted)
+        given = sum(shares) + shipping
+        if not given:
+            raise invalid(("/lines", "come to no money"))
+        refund = self.create(
+            id=uuid7(), order=order, amount=given, currency=order.currency, reason=reason, restock=restock,
+            lines=_told(lines, units, shares), shipping=shipping,
+        )  # fmt: skip
+        refund.operation = PaymentOperation.objects.intend_refund(order, refund)
+        refund.save(update_fields=["operation"])
+        for line, share in zip(lines, shares, strict=True):
+            line.change(refunded=share, units_refunded=units.get(line.pk, 0))
+        order.note_refund_promised(given, shipping=shipping)
+        if restock:
+            _take_back(order, [(line, units[line.pk]) for line in lines if units.get(line.pk)])
+        return refund
+
+
+class Refund(models.Model):
+    id = models.UUIDField(primary_key=True)
+    order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, related_name="refunds")
+    operation = models.OneToOneField(PaymentOperation, on_delete=models.PROTECT, null=True, related_name="refund")
+    amount = models.BigIntegerField()
+    currency = models.TextField()
+    reason = models.TextField()
+    restock = models.BooleanField()
+    lines = models.JSONField()  # [{"position", "sku", "quantity", "amount"}]
+    shipping = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = RefundQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="refund_amount_gt_0", condition=models.Q(amount__gt=0))]
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+    @property
+    def state(self) -> str:
+        """pending, succeeded or failed."""
+        states = {PaymentOperation.State.SUCCEEDED: "succeeded", PaymentOperation.State.DECLINED: "failed"}
+        return states.get(PaymentOperation.State(self.operation.state), "pending") if self.operation else "pending"
+
+    def take_back(self) -> None:
+        """The provider has refused it: its lines can be refunded again."""
+        told = {line["position"]: line for line in self.lines}
+        for line in self.order.lines.filter(position__in=told):
+            line.change(refunded=-told[line.position]["amount"], units_refunded=-told[line.position]["quantity"])
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "id": str(self.pk), "order_id": str(self.order_id), "state": self.state, "amount": self.amount,
+            "currency": self.currency, "reason": self.reason, "restock": self.restock, "lines": self.lines,
+            "shipping": self.shipping, "created_at": self.created_at.isoformat(),
+        }  # fmt: skip
+
+
+def _divided(
+    order: "Order", lines: list[OrderLine], amount: int | None, wanted: Mapping[str, int] | None
+) -> tuple[dict[int, int], list[int], int]:
+    """Units by line, money by line, and money for the shipping."""
+    if wanted is not None:
+        units = {line.pk: number for line, number in distributed(lines, wanted, of="units_refundable", verb="refunded")}
+        shares = [line.worth(units.get(line.pk, 0)) for line in lines]
+        if sum(shares) > order.refundable:
+            raise invalid(("/lines", f"come to more than what is left to refund, {order.refundable}"))
+        return units, shares, 0
+    given = order.refundable if amount is None else amount
+    if given > order.refundable:
+        raise invalid(("/amount", f"is more than what is left to refund, {order.refundable}"))
+    *shares, shipping = split(given, [*(line.refundable for line in lines), order.shipping_refundable])
+    units = {line.pk: line.units_refundable for line in lines} if given == order.refundable else {}
+    return units, shares, shipping
+
+
+def _told(lines: list[OrderLine], units: Mapping[int, int], shares: list[int]) -> list[dict[str, Any]]:
+    return [
+        {"position": line.position, "sku": line.sku, "quantity": units.get(line.pk, 0), "amount": share}
+        for line, share in zip(lines, shares, strict=True)
+        if share or units.get(line.pk)
+    ]
+
+
+def _take_back(order: "Order", units: Units) -> None:
+    """Units that were not sent stay in the house for others; sent ones are back in it."""
+    kept = [(line, min(number, line.open)) for line, number in units]
+    back = [
+        (line, min(number - held, line.fulfilled - line.returned))
+        for (line, number), (_, held) in zip(units, kept, strict=True)
+    ]
+    for (line, held), (_, came) in zip(kept, back, strict=True):
+        line.change(withdrawn=held, returned=came)
+    Stock.objects.move(order, StockMovement.Kind.RELEASED, kept)
+    Stock.objects.move(order, StockMovement.Kind.RETURNED, back)
+    order.note_withdrawn(sum(held for _, held in kept))

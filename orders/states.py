@@ -1,0 +1,38 @@
+"""The states of an order: those that are set, step by step, and those that follow from amounts and counters."""
+
+from django.db import models
+from django.db.models import Case, F, Value, When
+
+TEXT = models.TextField()
+
+
+class State(models.TextChoices):
+    RECEIVED = "received"
+    RESERVED = "reserved"
+    CONFIRMED = "confirmed"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.RECEIVED: frozenset({State.RESERVED, State.CANCELLED}),
+    State.RESERVED: frozenset({State.CONFIRMED, State.CANCELLED}),
+    State.CONFIRMED: frozenset({State.COMPLETED, State.CANCELLED}),
+    State.COMPLETED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+
+PAYMENT_STATE = Case(
+    When(captured=0, then=F("charge_state")),
+    When(refunded=0, then=Value("paid", TEXT)),
+    When(refunded=F("captured"), then=Value("refunded", TEXT)),
+    default=Value("partially_refunded", TEXT),
+    output_field=TEXT,
+)
+FULFILMENT_STATE = Case(
+    When(units_fulfilled=0, then=Value("none", TEXT)),
+    When(units_fulfilled__lt=F("units"), then=Value("partial", TEXT)),
+    default=Value("full", TEXT),
+    output_field=TEXT,
+)

@@ -1,0 +1,103 @@
+"""What a client does to an order that it has placed: cancel, fulfil, refund, hold, release. HTTP stays here."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.http import HttpResponse
+from ninja import Body, Router
+
+from orders.answers import AuthenticatedRequest, Done, answer, locked_order, once, own_order
+from orders.fulfilments import Fulfilment
+from orders.models import Order
+from orders.problems import Problem
+from orders.refunds import Refund
+from orders.schemas import CancelDraft, FulfilmentDraft, HoldDraft, RefundDraft
+from orders.tasks import go_on, pay_back
+
+router = Router(tags=["orders"])
+
+
+@router.post("/{uuid:order_id}/cancel", summary="Cancel an order")
+def cancel_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[CancelDraft]) -> HttpResponse:
+    """What was paid goes back by itself. An order that is cancelled already stays as it is."""
+    request.auth.require("orders:write")
+    with transaction.atomic():
+        order = locked_order(request, order_id)
+        if order.state != "cancelled":
+            pay_back(order.cancel(draft.reason))
+    return _shown(order, status=202)
+
+
+@router.post("/{uuid:order_id}/fulfilments", summary="Send goods of an order")
+def fulfil_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[FulfilmentDraft]) -> HttpResponse:
+    """All that is open, or the lines that are named. When everything has been sent, the order is completed."""
+    request.auth.require("fulfil:write")
+
+    def ship() -> Done:
+        order = locked_order(request, order_id)
+        sent = Fulfilment.objects.ship(order, draft.wanted(), carrier=draft.carrier, tracking=draft.tracking)
+        sent.refresh_from_db(fields=["created_at"])
+        return 201, f"/v1/orders/{order_id}/fulfilments", sent.snapshot()
+
+    return once(request, draft.model_dump(), ship)
+
+
+@router.get("/{uuid:order_id}/fulfilments", summary="Read what was sent of an order")
+def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
+    request.auth.require("orders:read")
+    sent = own_order(request, order_id).fulfilments.order_by("pk")
+    return answer({"data": [fulfilment.snapshot() for fulfilment in sent]})
+
+
+@router.post("/{uuid:order_id}/refunds", summary="Give money back")
+def refund_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[RefundDraft]) -> HttpResponse:
+    """An amount, the lines that are named, or all that is left; `restock` takes the goods back too."""
+    request.auth.require("refunds:write")
+
+    def promise() -> Done:
+        order = locked_order(request, order_id)
+        refund = Refund.objects.promise(
+            order, reason=draft.reason, amount=draft.amount, wanted=draft.wanted(), restock=draft.restock
+        )
+        pay_back(refund)
+        refund.refresh_from_db(fields=["created_at"])
+        return 202, f"/v1/orders/{order_id}/refunds", refund.snapshot()
+
+    return once(request, draft.model_dump(), promise)
+
+
+@router.get("/{uuid:order_id}/refunds", summary="Read what became of an order's refunds")
+def read_refunds(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
+    request.auth.require("orders:read")
+    refunds = own_order(request, order_id).refunds.select_related("operation").order_by("pk")
+    return answer({"data": [refund.snapshot() for refund in refunds]})
+
+
+@router.post("/{uuid:order_id}/hold", summary="Put an order on the desk")
+def hold_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[HoldDraft]) -> HttpResponse:
+    """It is neither charged, sent nor expired until it is released."""
+    request.auth.require("orders:write")
+    with transaction.atomic():
+        order = locked_order(request, order_id)
+        if order.has_ended:
+            raise Problem(409, "order-has-ended", f"Order {order.number} is {order.state}; there is nothing to hold.")
+        order.hold(draft.reason)
+    return _shown(order)
+
+
+@router.post("/{uuid:order_id}/release", summary="Take an order off the desk")
+def release_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
+    """It goes on where it stood."""
+    request.auth.require("orders:write")
+    with transaction.atomic():
+        order = locked_order(request, order_id)
+        if order.held:
+            order.release()
+            go_on(order)
+    return _shown(order)
+
+
+def _shown(order: Order, *, status: int = 200) -> HttpResponse:
+    snapshot: dict[str, Any] = order.snapshot()
+    return answer(snapshot, status=status, headers={"ETag": f'"{order.version}"'})

@@ -2,7 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -110,8 +110,9 @@ def _position(cursor: str) -> Position:
         created_at = datetime.fromisoformat(moment)
         if created_at.tzinfo is None:
             raise ValueError("no zone")
-        return created_at, UUID(id_)
-    except ValueError as exc:
+        # Postgres refuses offsets that Python takes, and UTC leaves no room for those at the ends of the calendar.
+        return created_at.astimezone(UTC), UUID(id_)
+    except (ValueError, OverflowError) as exc:
         error = {"type": "cursor", "loc": ("query", "after"), "msg": "is not the `next` of an earlier page"}
         raise ValidationError([error]) from exc
 

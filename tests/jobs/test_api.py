@@ -1,5 +1,6 @@
 """/v1/jobs: lists, and a client's say in its own jobs."""
 
+from base64 import urlsafe_b64encode
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -100,12 +101,26 @@ def test_a_list_shows_own_jobs_and_the_houses_but_no_strangers(api: Api, shop: C
         ("after=%E5%9B%9E", "/query/after"),
         ("after=MjAyNi0wMS0wMSB4", "/query/after"),  # a time without a zone, and no id
         ("after=MjAyNi0wMS0wMSAwMTk4YzdlMi01YjFmLTdjM2EtOWQyZS02ZjRhOGIwYzFkMmU=", "/query/after"),  # no zone
+        (
+            "after=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OSAwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDA=",
+            "/query/after",  # the year 1 at +23:59: before the calendar
+        ),
+        (
+            "after=OTk5OS0xMi0zMVQyMzo1OTo1OS45OTk5OTktMjM6NTkgMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAw",
+            "/query/after",  # the year 9999 at -23:59: after it
+        ),
     ],
 )
 def test_a_parameter_that_cannot_be_is_named(api: Api, query: str, pointer: str) -> None:
     response = api.get(f"/v1/jobs?{query}")
     assert (response.status_code, response["Content-Type"]) == (422, "application/problem+json")
     assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
+
+
+def test_a_position_at_an_offset_that_postgres_does_not_take_is_the_same_moment(api: Api, shop: Client) -> None:
+    job = promised(shop)
+    after = urlsafe_b64encode(f"9000-01-01T00:00:00+23:59:59 {uuid4()}".encode()).decode()
+    assert ids(api.get(f"/v1/jobs?after={after}").json()) == [str(job.pk)]
 
 
 @pytest.mark.parametrize("state", [State.DEAD, State.CANCELLED])

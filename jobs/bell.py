@@ -67,8 +67,8 @@ class Bell:
         return length
 
     def answers(self) -> bool:
-        """True when the broker takes a connection and has not refused a bell a moment ago."""
-        return self._with_producer(lambda producer: producer.channel is not None) is not None
+        """True when the broker answers now, on no old connection's word, and has not just refused a bell."""
+        return self.queued(settings.CELERY_TASK_DEFAULT_QUEUE) is not None
 
     def _publish(self, producer: Producer, rings: list[Ring]) -> int:
         with producer.batch():

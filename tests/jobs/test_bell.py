@@ -2,12 +2,14 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from config import celery_app
+from config.embedded.broker import Broker
 from jobs.bell import Bell, Ring
 
 RING = [Ring("0198c2de-0000-7000-8000-000000000000", "tests.jobs.tasks.add", "kaiten")]
@@ -60,6 +62,17 @@ def test_a_refused_connection_is_no_error() -> None:
 
 def test_a_full_broker_is_no_error(full: str, broker_url: str) -> None:
     assert Bell(App(broker_url)).ring(RING) is False  # type: ignore[arg-type]
+
+
+def test_a_broker_that_died_since_it_answered_does_not_answer(tmp_path: Path) -> None:
+    server = Broker(tmp_path)
+    server.ensure()
+    try:
+        bell = Bell(App(server.url))  # type: ignore[arg-type]
+        assert bell.answers()
+    finally:
+        server.stop()
+    assert not bell.answers()
 
 
 def test_after_its_rest_the_broker_is_tried_again(broker: Redis, broker_url: str, black_hole: str) -> None:

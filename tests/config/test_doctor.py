@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from config import celery_app
@@ -93,17 +94,16 @@ def test_a_broker_that_does_not_answer_is_named(worker: Worker, monkeypatch: pyt
 
 
 def test_a_migration_that_is_not_applied_is_named(worker: Worker) -> None:
+    [newest] = MigrationLoader(connection).graph.leaf_nodes("jobs")
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'jobs' AND name = '0001_initial' RETURNING applied")
+        cursor.execute("DELETE FROM django_migrations WHERE (app, name) = (%s, %s) RETURNING applied", newest)
         [applied] = cursor.fetchone()
         try:
             wrong = only_wrong()
         finally:
-            cursor.execute(
-                "INSERT INTO django_migrations (app, name, applied) VALUES ('jobs', '0001_initial', %s)", [applied]
-            )
+            cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)", [*newest, applied])
     assert wrong == (
-        "WRONG migrations Migrations that are not applied: 1, the first is jobs.0001_initial. "
+        f"WRONG migrations Migrations that are not applied: 1, the first is {newest[0]}.{newest[1]}. "
         "Run `python manage.py release`."
     )
 

@@ -80,9 +80,12 @@ class ProblemsForTheApi:
 
 
 def _refusal(request: HttpRequest) -> int | None:
-    """The status for a request that can go no further: named by NUL, which Postgres cannot hold, or of no length."""
+    """The status for a request that nobody can read: NUL, which Postgres cannot hold, no length, not UTF-8."""
     if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
         return 400
     if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
         return 411  # Django reads a body by its length, and would see none
+    charset = (request.content_params or {}).get("charset", "utf-8").lower()
+    if request.content_type == "application/x-www-form-urlencoded" and charset not in ("utf-8", "utf8"):
+        return 415  # Django refuses to read it, and fails on it again while it says so
     return None

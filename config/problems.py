@@ -47,6 +47,7 @@ def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpRes
         408: "request-timeout",
         411: "length-required",
         413: "body-too-large",
+        415: "unsupported-media-type",
         500: "internal",
     }.get(status, "refused")
     detail = {
@@ -55,6 +56,7 @@ def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpRes
         408: "The body did not arrive in time.",
         411: "Send the body with a Content-Length, not chunked.",
         413: f"The body may have {settings.BODY_MAX_BYTES} bytes.",
+        415: "Send the form in UTF-8.",
         500: "Something went wrong on our side; it has been logged under this request_id.",
     }.get(status, HTTPStatus(status).phrase)
     return rendered(status, slug, detail, headers=headers)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import polib
@@ -193,6 +194,19 @@ def test_the_form_is_guarded_against_other_sites(seeded: None) -> None:
     assert answer.status_code == 403
     assert "This form is too old" in text(answer)
     assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "shift_jis"])
+def test_a_form_that_is_not_in_utf8_is_refused(seeded: None, charset: str) -> None:
+    visitor = HttpClient(enforce_csrf_checks=True, raise_request_exception=False)
+    visitor.get("/")
+    form = f"application/x-www-form-urlencoded; charset={charset}"
+    assert visitor.post("/", b"email=a", content_type=form).status_code == 415
+
+
+def test_a_form_that_says_utf8_is_read(visitor: HttpClient) -> None:
+    form = "application/x-www-form-urlencoded; charset=UTF-8"
+    assert visitor.post("/", urlencode(filled_in()), content_type=form).status_code == 303
 
 
 @pytest.mark.django_db

@@ -4,6 +4,7 @@ Importing this opens no connection and works with an empty environment, so that 
 `collectstatic`. What a start needs beyond that is checked by `config.boot`.
 """
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -48,6 +51,10 @@ def database_from(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read. Set it to {form}.") from exc
     if config["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured(f"DATABASE_URL must name a Postgres database: {form}.")
+    try:
+        make_conninfo(**config.get("OPTIONS", {}))
+    except ProgrammingError as exc:
+        raise ImproperlyConfigured(f"DATABASE_URL holds an option that Postgres does not know: {exc}.") from exc
     config["OPTIONS"] = {
         "connect_timeout": 5,
         "keepalives_idle": 30,
@@ -80,9 +87,20 @@ def mailer_from(config: dict[str, Any]) -> dict[str, Any]:
 
 def broker_from(url: str) -> str:
     """A URL of a broker that Celery knows; anything else it would take for a host name of RabbitMQ."""
-    if url and urlsplit(url).scheme not in ("redis", "rediss", "amqp", "amqps", "pyamqp", "sqs"):
+    if url and not names_a_broker(url):
         raise ImproperlyConfigured("The broker's URL cannot be read. Set REDIS_URL to redis://HOST:PORT/0.")
     return url
+
+
+def names_a_broker(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme in ("redis", "rediss"):
+        return port != 0 and re.fullmatch(r"(/[0-9]*)?", parts.path) is not None
+    return port != 0 and parts.scheme in ("amqp", "amqps", "pyamqp", "sqs")
 
 
 # --- the start: what it is, and what it needs ---------------------------------------------------

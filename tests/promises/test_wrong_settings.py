@@ -39,10 +39,20 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ({"DATABASE_URL": ""}, "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://"),
         ({"DATABASE_URL": "nonsense"}, "Kaiten cannot start: DATABASE_URL cannot be read. Set it to postgres://"),
         ({"DATABASE_URL": "mysql://a/b"}, "Kaiten cannot start: DATABASE_URL must name a Postgres database"),
+        ({"DATABASE_URL": "postgres://a/b?pool=1"}, "Kaiten cannot start: DATABASE_URL holds an option that Postgres"),
         ({"DEBUG": "maybe"}, "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0."),
         ({"CELERY_CONCURRENCY": "two"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
         ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
         ({"REDIS_URL": "nonsense"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://"),
+        (
+            {"REDIS_URL": "redis://a:b/0"},
+            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
+        ),
+        ({"REDIS_URL": "redis://[::1/0"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to"),
+        (
+            {"REDIS_URL": "redis://a/b"},
+            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
+        ),
         ({"PAYMENT_PROVIDER": "gold"}, "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe."),
         (
             {**STRIPE, "STRIPE_SECRET_KEY": ""},

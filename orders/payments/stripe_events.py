@@ -35,7 +35,7 @@ def _verify(body: bytes, header: str) -> None:
     pairs = [part.partition("=")[::2] for part in header.split(",")]
     times = [value for name, value in pairs if name == "t"]
     signatures = [value for name, value in pairs if name == "v1"][:SIGNATURES_MAX]
-    if not times or not signatures or not (times[0].isascii() and times[0].isdigit()):
+    if not times or not signatures:
         raise NotFromProvider("its Stripe-Signature header is missing or unreadable")
     signed = times[0].encode() + b"." + body
     expected = hmac.new(settings.STRIPE_WEBHOOK_SECRET.encode(), signed, hashlib.sha256).hexdigest().encode()

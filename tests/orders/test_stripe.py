@@ -21,6 +21,7 @@ from orders.models import Order
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import Charge, ChargeStatus, Intent, ProviderRefused, ProviderUnavailable
 from orders.payments.stripe import Stripe, as_charge, from_stripe, to_stripe
+from orders.tasks import heed_bell
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
@@ -118,7 +119,10 @@ def test_that_the_customer_has_to_act_is_an_event_so_that_whoever_watches_the_ve
     stripe: StripeDouble, pay: Pay
 ) -> None:
     order = pay("pm_card_threeDSecure2Required")
-    work_off(ahead=timedelta(seconds=10))  # asked more than once meanwhile
+    work_off()
+    for _ in range(2):  # hearing the same again is no event
+        heed_bell.delay(str(PaymentOperation.objects.get().pk))
+        work_off()
     told = [(event.kind, event.data["order"]["payment_state"]) for event in timeline(order.pk)]
     assert told[2:] == [("order.action_required", "action_required")]
     order.refresh_from_db()
@@ -140,6 +144,19 @@ def test_an_answer_that_does_not_come_costs_one_charge(
     assert [made["amount_received"] for made in objects_in(stripe.path)] == [660]
     assert posts(stripe) == (2 if flaw in ("503", "429") else 1), "it was sent again without being asked for"
     assert stripe.outlasted == 0, "a call had no time limit"
+
+
+def test_a_charge_that_takes_longer_than_we_wait_is_not_made_beside_itself(
+    stripe: StripeDouble, pay: Pay, stripe_settings: Any
+) -> None:
+    """It is in no list yet, so it is sent again, and the key says that it is in use."""
+    stripe_settings.PAYMENT_TIMEOUT_S = 0.3
+    stripe.flaw("slow")
+    order = pay()
+    work_off(ahead=HOURS)
+    assert standing(order) == ("confirmed", "paid", "", 660, False)
+    assert len(objects_in(stripe.path)) == 1
+    assert posts(stripe) > 1
 
 
 def test_a_decline_whose_answer_is_lost_is_found_as_a_decline(stripe: StripeDouble, pay: Pay) -> None:
@@ -290,6 +307,11 @@ def test_a_payment_seen_in_the_middle_of_being_made_is_not_taken_for_declined() 
     failed = {**made, "last_payment_error": {"code": "card_declined"}}
     charge = as_charge(failed, intent_of())
     assert (charge.status, charge.reason) == (ChargeStatus.DECLINED, "card_declined")
+
+
+def test_what_is_captured_is_what_stripe_has_received() -> None:
+    made = {"id": "pi_1", "status": "succeeded", "amount": 660, "amount_received": 600}
+    assert as_charge(made, intent_of()).amount == 600
 
 
 def test_a_status_that_a_charge_of_ours_never_has_is_not_guessed_at() -> None:

@@ -84,12 +84,12 @@ def test_a_database_that_does_not_answer_is_named_without_its_password() -> None
     assert "Traceback" not in said
 
 
-def test_stripe_starts_with_its_settings_and_nobody_else_loads_it() -> None:
+def test_stripe_starts_with_its_settings_and_a_web_dyno_reads_events_without_its_package() -> None:
     """The start ends at the database, which is not there: the settings were enough."""
     status, said = start(MANAGE, **STRIPE)
     assert (status, "Postgres at 127.0.0.1:1/x does not answer" in said) == (1, True)
-    web = "import sys, config.wsgi, config.urls; sys.exit('stripe package loaded' if 'stripe' in sys.modules else 0)"
-    assert start([sys.executable, "-c", web], **STRIPE)[0] == 0
+    read = "import sys, config.wsgi; from orders.payments.provider import event_reader; event_reader('stripe'); "
+    assert start([sys.executable, "-c", read + "sys.exit('stripe' in sys.modules)"], **STRIPE)[0] == 0
 
 
 def test_a_build_collects_static_files_with_an_empty_environment(tmp_path: Path) -> None:

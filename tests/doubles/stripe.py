@@ -31,6 +31,7 @@ from tests.doubles.stripe_wire import Answer, Handler, Request, error
 WEBHOOK_SECRET = "whsec_double"
 FLAWS = {
     "lose_answer": "books it, then hangs up without an answer",
+    "lose_all": "books it, hangs up without an answer, and does not ring either",
     "hang": "books it, then says nothing until whoever asked has hung up",
     "500_before": "answers 500 and has booked nothing; stored under the key, as Stripe does it",
     "500_after": "books it and answers 500; stored under the key",
@@ -182,7 +183,7 @@ class StripeDouble:
             if flaw.startswith("500"):
                 outcome.status, outcome.body = 500, error("api_error", "something went wrong")
             stored = {"fingerprint": request.fingerprint, "status": outcome.status, "body": outcome.body}
-            silent = flaw == "webhook_never"
+            silent = flaw in ("webhook_never", "lose_all")
             self.book.write(
                 answer={"key": request.key, **stored}, objects=outcome.objects, events=outcome.events, silent=silent
             )

@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         answer = self.double.answer(request)
         if answer.flaw == "hang":
             self._wait_for_the_other_side()
-        if answer.flaw in ("hang", "lose_answer"):
+        if answer.flaw in ("hang", "lose_answer", "lose_all"):
             self.close_connection = True
             return
         text = "<html>" if answer.flaw == "garbage" else json.dumps(answer.body)

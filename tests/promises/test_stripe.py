@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 ORDERS, SEED, LOSE_SHARE = 30, 20261125, 0.2
 DECLINED = "pm_card_chargeDeclined"
 TOKENS = [
-    *["pm_card_visa"] * 4, DECLINED, "pm_double_processing", "pm_double_lose_answer", "pm_double_500_after",
+    *["pm_card_visa"] * 4, DECLINED, "pm_double_processing", "pm_double_lose_all", "pm_double_lose_answer",
+    "pm_double_500_after",
     "pm_double_webhook_first", "pm_double_webhook_twice", "pm_double_webhook_never",
 ]  # fmt: skip
 
@@ -81,7 +82,13 @@ def catch_charging(worker: Tree) -> None:
     raise AssertionError("the worker was never caught charging")
 
 
-def all_finished() -> bool:
+def charged_twice(intents: list[Object]) -> list[str]:
+    return [order for order, times in Counter(intent["metadata"]["order"] for intent in intents).items() if times > 1]
+
+
+def all_finished(stripe: Stripe) -> bool:
+    """Every job is done; a second charge, or a job that can never be done, is a failure at once."""
+    assert charged_twice(stripe.intents()) == []
     assert list(Job.objects.filter(state__in=("dead", "cancelled")).values("task", "args", "error")) == []
     return not Job.objects.exclude(state="done").exists()
 
@@ -112,7 +119,7 @@ def test_each_order_is_charged_once_in_stripes_own_book_whoever_dies(
     until(lambda: len(stripe.intents()) >= 2 * ORDERS // 3, "two thirds of the charges are booked", within_s=120)
     double.kill()
     stripe.start(rings=web)
-    until(all_finished, "every job is done", within_s=180)
+    until(lambda: all_finished(stripe), "every job is done", within_s=180)
     assert_the_books_say_the_same(stripe.intents())
     assert Job.objects.aggregate(n=Sum("losses"))["n"] >= 1, "no worker died in the middle, so nothing was tested"
     assert Job.objects.filter(task="orders.tasks.charge", attempts__gt=1).count() >= 5, "too few answers were lost"

@@ -8,13 +8,16 @@ from uuid import UUID
 
 from kombu.utils import json as celery_json
 
+# The row is found by its id alone. With `state = 'waiting'` Postgres may rather walk the index of all waiting rows,
+# which its statistics call empty when they are older than a backlog; the table's CHECKs make these two say the same.
 CLAIM = """
 UPDATE jobs_job
    SET state = 'running', attempts = attempts + 1, token = %(token)s, worker = %(worker)s, pid = %(pid)s,
        started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s, slot_at = NULL
  WHERE id IN (
        SELECT id FROM jobs_job
-        WHERE id = ANY(%(ids)s) AND task = %(task)s AND state = 'waiting' AND due_at <= clock_timestamp()
+        WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
+          AND due_at <= clock_timestamp()
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id, args, envelope, context, attempts, retries, root_id, parent_id,
           set_config('synchronous_commit', 'off', true)

@@ -9,12 +9,11 @@ from celery import current_app
 from django.conf import settings
 from django.db import transaction
 
-from jobs.models import Job, JobQuerySet, State
+from jobs.models import REVIVABLE, Job, JobQuerySet, State
 
 log = logging.getLogger(__name__)
 
 NEVER = ""  # the queue of a stillborn job: a step of a chain, or a chord's body, that will never be promised
-REVIVABLE = (State.DEAD, State.CANCELLED)
 WHY_NOT_REVIVED = {
     State.WAITING: "is waiting already",
     State.RUNNING: "is running; see first how it ends",

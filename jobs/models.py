@@ -44,6 +44,11 @@ class State(models.TextChoices):
 __all__ = ["Chord", "ChordPart", "Claim", "Group", "Job", "Rate", "Schedule", "State", "Worker"]
 
 FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
+REVIVABLE = (State.DEAD, State.CANCELLED)
+
+# By the CHECKs below these say the same as the state, to whoever has the id; why not by the state is said at CLAIM.
+WAITS: dict[str, Any] = {"lease_until__isnull": True, "finished_at__isnull": True}
+RUNS: dict[str, Any] = {"lease_until__isnull": False}
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -70,12 +75,12 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def held(self, claim: Claim) -> "JobQuerySet":
         """The job, if this claim still holds it: the fence in front of every verdict."""
-        return self.filter(pk=claim.id, token=claim.token, state=State.RUNNING)
+        return self.filter(pk=claim.id, token=claim.token, **RUNS)
 
     @transaction.atomic
     def take_slot(self, id_: UUID, *, task: str, rate_limit: str | float) -> bool:
         """Whether this job of a rate-limited task may begin now; if not, it is due in the slot that it has taken."""
-        due = self.filter(pk=id_, task=task, state=State.WAITING, due_at__lte=Now(), slot_at=None)
+        due = self.filter(pk=id_, task=task, **WAITS, due_at__lte=Now(), slot_at=None)
         if not due.select_for_update(skip_locked=True, no_key=True).values("pk"):
             return True  # its slot has come, or the claim will see that it is not ours
         slot = Rate.objects.take(task, rate_limit)
@@ -104,11 +109,11 @@ class JobQuerySet(models.QuerySet["Job"]):
     @transaction.atomic
     def revive(self, *, by: str) -> list["Job"]:
         """The dead and cancelled ones are due now, counted as new, their error kept. Returns them as they were."""
-        jobs = self._take_in(State.DEAD, State.CANCELLED)
+        jobs = self._take_in(*REVIVABLE)
         ring_at = Now() + timedelta(seconds=settings.JOBS_RING_GRACE_S)
         anew = {**_waiting(Now()), "ring_at": ring_at, "finished_at": None, "attempts": 0, "retries": 0, "losses": 0}
         anew["history"] = appended(End.REVIVED, {"type": "Revived", "message": f"by {by}"})
-        Job.objects.filter(pk__in=[job.pk for job in jobs], state__in=(State.DEAD, State.CANCELLED)).update(**anew)
+        Job.objects.filter(pk__in=[job.pk for job in jobs], state__in=REVIVABLE).update(**anew)
         return jobs
 
     @transaction.atomic
@@ -167,10 +172,13 @@ class JobQuerySet(models.QuerySet["Job"]):
     def take_for_ring(self, limit: int, *, lost: bool = False) -> list["Job"]:
         """Lock up to `limit` due jobs whose time to be rung has come, those that waited longest first.
 
-        `lost`: also those whose time has not come, but whose bells are known to be lost.
+        `lost`: also those whose time has not come, but whose bells are known to be lost. What rings later than a
+        back-off's cap from now is not due yet, and is not looked at.
         """
-        grace = timedelta(seconds=settings.JOBS_RING_GRACE_S)
-        unheard = Q(ring_at__lte=Now()) | Q(due_at__lte=Now() - grace) if lost else Q(ring_at__lte=Now())
+        grace, cap = timedelta(seconds=settings.JOBS_RING_GRACE_S), timedelta(seconds=settings.JOBS_RING_CAP_S)
+        unheard = Q(ring_at__lte=Now())
+        if lost:
+            unheard = (unheard | Q(due_at__lte=Now() - grace)) & Q(ring_at__lte=Now() + cap + grace)
         due = self.filter(unheard, state=State.WAITING).order_by("ring_at")[:limit]
         return list(
             self.filter(pk__in=due.values("pk"))
@@ -256,11 +264,12 @@ class Job(models.Model):
             ),
         ]
         indexes = [
-            models.Index(name="job_ring", fields=["ring_at"], condition=Q(state=State.WAITING)),
+            models.Index(name="job_ring_by_queue", fields=["queue", "ring_at"], condition=Q(state=State.WAITING)),
             models.Index(name="job_running", fields=["lease_until"], condition=Q(state=State.RUNNING)),
             models.Index(name="job_created", fields=["created_at", "id"]),
             models.Index(name="job_parent", fields=["parent_id"], condition=Q(parent_id__isnull=False)),
             models.Index(name="job_finished", fields=["finished_at"], condition=Q(state__in=FINISHED)),
+            models.Index(name="job_revivable", fields=["state", "created_at", "id"], condition=Q(state__in=REVIVABLE)),
         ]
 
     def __str__(self) -> str:

@@ -21,7 +21,10 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
 
 
 class Worker(models.Model):
-    """A worker process tree since its start; a restart is a new worker."""
+    """A worker process tree since its start; a restart is a new worker.
+
+    `seen_at` has no index, so that a beat writes into none: there are few workers to look through.
+    """
 
     id = models.UUIDField(primary_key=True)
     name = models.TextField()
@@ -30,9 +33,6 @@ class Worker(models.Model):
     seen_at = models.DateTimeField()
 
     objects = WorkerQuerySet.as_manager()
-
-    class Meta:
-        indexes = [models.Index(name="worker_seen", fields=["seen_at"])]
 
     def __str__(self) -> str:
         return self.name

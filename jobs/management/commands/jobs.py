@@ -9,7 +9,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from jobs import interventions, reports, story
-from jobs.models import Job, State
+from jobs.models import REVIVABLE, Job, State
 
 LIST_MAX = 1000
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         why.set_defaults(do=self.why)
         retry = actions.add_parser("retry", help="dead or cancelled jobs wait again, due now, counted as new")
         retry.add_argument("--task", help="all of this task instead of single jobs")
-        retry.add_argument("--state", choices=[str(state) for state in interventions.REVIVABLE], help="with --task")
+        retry.add_argument("--state", choices=[str(state) for state in REVIVABLE], help="with --task")
         retry.set_defaults(do=self.retry)
         cancel = actions.add_parser("cancel", help="waiting jobs will not run")
         cancel.set_defaults(do=self.cancel)

@@ -288,6 +288,7 @@ JOBS_RING_BUDGET = 1000  # bells in one queue at a time
 JOBS_BATCH = 200  # rows the clock touches in one statement
 JOBS_KEEP = timedelta(days=14)
 JOBS_PRUNE_EVERY_S = 60.0
+JOBS_PRUNE_BATCHES = 5  # of one tick, so that a clock prunes faster than its worker works
 FAILPOINTS: str | None = (env.str("FAILPOINTS", default="") or None) if DEBUG else None  # tests' own: jobs.failpoints
 BELL_TIMEOUT_S = 0.4  # connect, and read or write, each
 BELL_REST_S = 3.0  # after a failure nobody waits for the broker again for this long

@@ -17,6 +17,7 @@ from celery.exceptions import WorkerLostError
 from celery.worker import state
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from jobs.execution import work_as
@@ -57,8 +58,7 @@ class Clock:
             self.rescue()
         self.promise_due_slots()
         self.ring()
-        its_time = monotonic() - self._pruned_at >= settings.JOBS_PRUNE_EVERY_S
-        if its_time and self.prune() < settings.JOBS_BATCH:  # else there is more, and the next tick goes on
+        if monotonic() - self._pruned_at >= settings.JOBS_PRUNE_EVERY_S and self.prune_all():
             self._pruned_at = monotonic()
 
     def beat(self) -> None:
@@ -126,16 +126,22 @@ class Clock:
         rung = self.app.amqp.bell.ring([self.app.amqp.ring_for(job) for job in jobs])
         return len(jobs) if rung else 0
 
+    def prune_all(self) -> bool:
+        """Prune batch by batch. False when JOBS_PRUNE_BATCHES were not enough: the next tick goes on."""
+        return any(self.prune() < settings.JOBS_BATCH for _ in range(settings.JOBS_PRUNE_BATCHES))
+
     def prune(self) -> int:
-        """Delete a batch of jobs, and the workers, chords and groups, that ended long ago."""
+        """Delete a batch each of the jobs, workers, chords and groups that ended long ago; the size of the largest."""
         with transaction.atomic():
             if not _our_turn():
                 return 0
             before = timezone.now() - settings.JOBS_KEEP
-            Worker.objects.filter(seen_at__lt=before).delete()
-            Chord.objects.filter(fired=True, created_at__lt=before).delete()
-            Group.objects.filter(created_at__lt=before).delete()
-            return Job.objects.prune(before=before, limit=settings.JOBS_BATCH)
+            return max(
+                Job.objects.prune(before=before, limit=settings.JOBS_BATCH),
+                _delete_some(Worker.objects.filter(seen_at__lt=before)),
+                _delete_some(Chord.objects.filter(fired=True, created_at__lt=before)),
+                _delete_some(Group.objects.filter(created_at__lt=before)),
+            )
 
     def leave(self) -> None:
         """The worker has stopped: what it did not finish waits again at once, and it counts as no loss."""
@@ -234,6 +240,13 @@ def _our_turn() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [TURN])
         return bool(cursor.fetchone()[0])
+
+
+def _delete_some(old: QuerySet[Any]) -> int:
+    """Delete up to JOBS_BATCH of these rows."""
+    ids = list(old.values_list("pk", flat=True)[: settings.JOBS_BATCH])
+    old.filter(pk__in=ids).delete()
+    return len(ids)
 
 
 def _has_exited(pid: int) -> bool:

@@ -10,7 +10,7 @@ from redis import Redis
 
 from config import celery_app
 from jobs.clock import Clock, ClockThread
-from jobs.models import Job, Worker
+from jobs.models import Chord, Group, Job, Worker
 from jobs.testing import work_off
 from tests.jobs import tasks
 from tests.promises.processes import until
@@ -189,14 +189,29 @@ def test_arguments_that_cannot_be_read_back_do_not_stop_the_clock(clock: Clock, 
     assert clock.ring() == 1
 
 
-def test_a_backlog_of_old_jobs_is_pruned_tick_by_tick(clock: Clock, settings: Settings) -> None:
-    settings.JOBS_BATCH, settings.JOBS_PRUNE_EVERY_S = 2, 0.0
-    for number in range(5):
+def test_a_backlog_of_old_jobs_is_pruned_batch_by_batch_and_tick_by_tick(clock: Clock, settings: Settings) -> None:
+    for number in range(9):
         tasks.add.delay(number, 1)
     work_off()
-    settings.JOBS_PRUNE_EVERY_S = 3600.0
-    clock._pruned_at -= 3600
+    settings.JOBS_BATCH, settings.JOBS_PRUNE_BATCHES = 2, 2
+    clock._pruned_at -= settings.JOBS_PRUNE_EVERY_S
     Job.objects.update(finished_at=timezone.now() - timedelta(days=15))
-    for left in (3, 1, 0, 0):
+    assert (clock.prune(), Job.objects.count()) == (2, 7)
+    for left in (3, 0, 0):
         clock.tick()
         assert Job.objects.count() == left
+
+
+def test_old_chords_groups_and_workers_are_pruned_in_batches_too(clock: Clock, settings: Settings) -> None:
+    settings.JOBS_BATCH = 2
+    old = timezone.now() - timedelta(days=15)
+    for number in range(3):
+        Chord.objects.create(pk=UUID(int=number), body={}, fired=True, created_at=old)
+        Group.objects.create(pk=UUID(int=number), members=[], created_at=old)
+        Worker.objects.create(pk=UUID(int=number), name="gone", pid=1, seen_at=old)
+    waits = Chord.objects.create(pk=UUID(int=9), body={}, created_at=old)
+    for pruned, left in ((2, 1), (1, 0), (0, 0)):
+        assert clock.prune() == pruned
+        assert (Chord.objects.exclude(pk=waits.pk).count(), Group.objects.count()) == (left, left)
+        assert Worker.objects.exclude(pk=clock.worker).count() == left
+    assert Chord.objects.get() == waits

@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, JSONField, Sum, TextField
-from django.db.models.functions import Cast, Now
+from django.db.models import Count, JSONField, Q, Sum, TextField
+from django.db.models.functions import Cast, Coalesce, Now
 from django.utils import timezone
 
 from jobs.models import Job, JobQuerySet, State, Worker
 
 Row = Sequence[str]
+Counted = tuple[str, str, int, int]  # task, state, rows, losses
 
 
 def at(moment: datetime | None) -> str:
@@ -45,13 +46,26 @@ def table(rows: Sequence[Row], *, numbers_from: int | None = None) -> str:
 
 def stats() -> str:
     """Counts by task and state, what waits, what was lost, who works."""
-    return "\n\n".join([_counts(), _oldest_due(), _losses(), _workers()])
+    counted = _counted()
+    return "\n\n".join([_counts(counted), _oldest_due(), _losses(counted), _workers()])
 
 
-def _counts() -> str:
-    counted = Job.objects.values_list("task", "state").annotate(Count("pk")).order_by("task")
+def _counted() -> list[Counted]:
+    """The one reading of the whole table: per task and state how many rows, and what those claimed lately have lost.
+
+    A row keeps no time of its losses; one of a job claimed within the hour is at most a lease older than that.
+    """
+    lately = Q(started_at__gt=Now() - timedelta(hours=1))
+    return list(
+        Job.objects.values_list("task", "state")
+        .annotate(Count("pk"), lost=Coalesce(Sum("losses", filter=lately), 0))
+        .order_by("task")
+    )
+
+
+def _counts(counted: list[Counted]) -> str:
     counts: dict[str, dict[str, int]] = {"all tasks": dict.fromkeys(State.values, 0)}
-    for task, state, number in counted:
+    for task, state, number, _ in counted:
         counts.setdefault(task, dict.fromkeys(State.values, 0))[state] = number
         counts["all tasks"][state] += number
     rows = [("TASK", *(state.upper() for state in State.values))]
@@ -68,10 +82,8 @@ def _oldest_due() -> str:
     return f"The oldest due job has waited for {lasting(now - due_at)}: {task} {id_}"
 
 
-def _losses() -> str:
-    """A row keeps no time of its losses; one of a job claimed within the hour is at most a lease older than that."""
-    recent = Job.objects.filter(losses__gt=0, started_at__gt=Now() - timedelta(hours=1))
-    return f"Losses in the last hour: {recent.aggregate(total=Sum('losses'))['total'] or 0}"
+def _losses(counted: list[Counted]) -> str:
+    return f"Losses in the last hour: {sum(lost for *_, lost in counted)}"
 
 
 def _workers() -> str:

@@ -1,0 +1,60 @@
+"""What may happen to bells: doubled, early, reordered, forged, and things that are no bells at all."""
+
+import json
+from random import Random
+from uuid import UUID
+
+from django.conf import settings
+from redis import Redis
+
+from config import celery_app
+from jobs.bell import Ring
+from jobs.models import Job
+from tests.promises.chaos.places import NotNow
+
+GARBAGE = ("x", "[1,2,3]", "{}", b"\xff\x00", '{"body": 1}')
+FORGED = -1  # a number that nobody has promised
+
+
+class BellFaults:
+    def __init__(self, dice: Random, broker: Redis) -> None:
+        self.dice, self.broker = dice, broker
+        self.queue = settings.CELERY_TASK_DEFAULT_QUEUE
+
+    def double_bells(self) -> None:
+        """Three for jobs that wait, run, are not due yet or have long ended."""
+        ring([Ring(str(job.pk), job.task, job.queue) for job in self._some_jobs() for _ in range(3)])
+
+    def reorder_bells(self) -> None:
+        bells = self.broker.lpop(self.queue, 1000)
+        if not bells:
+            raise NotNow
+        self.dice.shuffle(bells)
+        self.broker.lpush(self.queue, *bells)
+
+    def put_garbage(self) -> None:
+        self.broker.lpush(self.queue, *GARBAGE)
+
+    def forge_bells(self) -> None:
+        """For ids that are nobody's, for real jobs under another task's name, and with orders of their own."""
+        tally = "tests.promises.chaos.tasks.tally"
+        nobodys = [Ring(str(UUID(int=self.dice.getrandbits(128))), tally, self.queue) for _ in range(3)]
+        renamed = [Ring(str(job.pk), tally, job.queue) for job in self._some_jobs() if job.task != tally]
+        ring(nobodys + renamed)
+        for told in [json.loads(bell) for bell in self.broker.lrange(self.queue, 0, 2)]:
+            told["body"] = json.dumps([[FORGED], {}, {"callbacks": None, "errbacks": None, "chain": None}])
+            told["headers"]["task"] = tally
+            told["properties"]["body_encoding"] = None
+            self.broker.lpush(self.queue, json.dumps(told))
+
+    def _some_jobs(self) -> list[Job]:
+        """The newest, and those that wait the longest."""
+        newest = Job.objects.order_by("-created_at")[:60]
+        waiting = Job.objects.filter(state="waiting").order_by("ring_at")[:60]
+        known = {job.pk: job for job in [*newest, *waiting]}
+        return self.dice.sample(list(known.values()), min(20, len(known)))
+
+
+def ring(rings: list[Ring]) -> None:
+    if not rings or not celery_app.amqp.bell.ring(rings):
+        raise NotNow

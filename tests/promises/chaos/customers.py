@@ -1,0 +1,99 @@
+"""Customers who order, repeat under their key what fails, and remember every answer they got."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from http.client import HTTPException
+from random import Random
+from typing import Any
+
+from tests.promises.processes import Web
+
+TOKENS = {
+    "tok_ok": 50, "tok_declined": 10, "tok_flaky": 10, "tok_webhook_first": 10, "tok_webhook_twice": 10,
+    "tok_webhook_never": 9, "tok_timeout": 1,
+}  # fmt: skip
+FINISH_LIMIT_S = 60
+REPLAYS = 200
+
+
+class Customer(threading.Thread):
+    """Orders as long as it may. What fails it sends again under its key, as a good client does."""
+
+    def __init__(self, web: Web, key: str, *, name: str, seed: int, is_busy: Callable[[], bool]) -> None:
+        super().__init__(name=name, daemon=True)
+        self.web, self.key, self.is_busy, self.dice = web, key, is_busy, Random(seed)
+        self.wishes: dict[str, dict[str, Any]] = {}
+        self.answers: list[tuple[str, int, str, str]] = []  # key, status, order, digest of the answer
+        self.may_order = True
+
+    def run(self) -> None:
+        while self.may_order:
+            key = self._wish()
+            while not self.order(key) and self.may_order:
+                time.sleep(0.2)
+            if self.dice.random() < 0.2:
+                self.order(key)  # clicks twice
+            time.sleep(self.dice.uniform(0.05, 0.2))
+            while self.is_busy() and self.may_order:
+                time.sleep(0.2)
+
+    def insist(self) -> list[str]:
+        """After the trouble: whatever was never answered is, and whatever was is answered the same. Else its key."""
+        answered = {key for key, status, _, _ in self.answers if status == 202}
+        unheard = [key for key in self.wishes if key not in answered]
+        heard = sorted(answered)
+        again = unheard + self.dice.sample(heard, min(REPLAYS, len(heard)))
+        return [key for key in again if not self.order(key)]
+
+    def order(self, key: str) -> bool:
+        headers = {"Authorization": f"Bearer {self.key}", "Idempotency_Key": key}
+        try:
+            status, _, answer = self.web.ask("POST", "/v1/orders", self.wishes[key], **headers)
+        except (OSError, HTTPException, ValueError):
+            return False
+        digest = hashlib.sha256(repr(answer).encode()).hexdigest()
+        self.answers.append((key, status, str(answer.get("id", "")), digest))
+        return status == 202
+
+    def _wish(self) -> str:
+        """One key, one order; the external id is the key, so that the books can be compared."""
+        key = f"{self.name}-{len(self.wishes) + 1}"
+        quantity = self.dice.randint(1, 4)
+        self.wishes[key] = {
+            "external_id": key, "currency": "JPY", "email": f"{self.name}@example.com",
+            "locale": self.dice.choice(("ja", "en")),
+            "lines": [{"sku": "SAKE-NIGIRI", "quantity": quantity, "unit_price": 300, "tax": 30 * quantity}],
+            "total": 330 * quantity,
+            "payment": {"token": self.dice.choices(list(TOKENS), list(TOKENS.values()))[0]},
+        }  # fmt: skip
+        return key
+
+
+class Crowd:
+    def __init__(self, customers: list[Customer]) -> None:
+        self.customers = customers
+
+    def come(self) -> None:
+        for customer in self.customers:
+            customer.start()
+
+    def go_home(self) -> None:
+        for customer in self.customers:
+            customer.may_order = False
+        for customer in self.customers:
+            customer.join(timeout=FINISH_LIMIT_S)
+
+    @property
+    def asked(self) -> list[tuple[str, int, str]]:
+        """Key, total and card of everything that anybody wanted."""
+        wishes = [(key, wish) for customer in self.customers for key, wish in customer.wishes.items()]
+        return [(key, wish["total"], wish["payment"]["token"]) for key, wish in wishes]
+
+    @property
+    def told(self) -> list[tuple[str, int, str, str]]:
+        return [answer for customer in self.customers for answer in customer.answers]
+
+    def insist(self) -> list[str]:
+        return [key for customer in self.customers for key in customer.insist()]

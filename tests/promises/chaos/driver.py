@@ -1,0 +1,198 @@
+"""The run itself, on servers that `__main__` has started for it."""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from celery import chord
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models.functions import Now
+from redis import Redis
+
+from jobs.models import Job
+from notifications.models import Endpoint
+from orders.clients import ApiKey, Client
+from orders.models import Order
+from orders.stock import Stock
+from tests.promises.chaos.auditor import violations
+from tests.promises.chaos.customers import Crowd, Customer
+from tests.promises.chaos.evidence import Evidence, mails_heard, sandbox_book, webhooks_heard
+from tests.promises.chaos.faults import Faults
+from tests.promises.chaos.outside.journal import entries
+from tests.promises.chaos.tasks import TABLE, tally
+from tests.promises.chaos.witness import Witness
+from tests.promises.chaos.world import World
+
+CUSTOMERS = 3
+PAUSE_S = 0.2  # between faults
+OVERTIME = 5  # times the seconds that were asked for, until the faults that were asked for are given up
+REST_LIMIT_S = 240
+BACKLOG_MAX = 1500  # jobs; customers wait while more are due
+
+
+@dataclass
+class Report:
+    seed: int
+    seconds: int
+    faults: dict[str, int]
+    orders: int
+    jobs: int
+    lost: int  # jobs that were lost once or more
+    dead: int
+    webhooks: int
+    mails: int
+    oldest_transaction_s: float
+    violations: dict[str, list[Any]]
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{name} {times}" for name, times in sorted(self.faults.items()))
+        broken = "".join(f"\n  {name}: {rows}" for name, rows in self.violations.items())
+        return (
+            f"seed {self.seed}, {self.seconds} s: {sum(self.faults.values())} faults ({kinds})\n"
+            f"{self.orders} orders, {self.jobs} jobs ({self.lost} lost once or more, {self.dead} dead), "
+            f"{self.webhooks} webhooks and {self.mails} mails heard, "
+            f"oldest transaction {self.oldest_transaction_s:.0f} s\n"
+            f"violations: {broken or 'none'}"
+        )
+
+
+class Run:
+    def __init__(self, folder: Path, *, seconds: int, faults: int, seed: int) -> None:
+        self.seconds, self.wanted, self.seed, self.dice = seconds, faults, seed, Random(seed)
+        self.world = World(folder, seed=seed)
+        self.broker = Redis.from_url(settings.BROKER_URL, socket_timeout=1, socket_connect_timeout=1)
+        self.faults = Faults(self.world, self.dice, self.broker)
+        self.witness = Witness(settings.DATABASE_URL)
+        self.lasted_s = 0
+        self.promised: list[tuple[int, int, bool]] = []
+        self.numbers = count()
+
+    def open(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(TABLE)
+        Stock.objects.set_on_hand("SAKE-NIGIRI", 10**9, name="鮭")
+        shop = Client.objects.create(name="shop")
+        endpoint = Endpoint.objects.create(owner=shop.pk, url=self.world.webhook_url, events=["*"])
+        key = ApiKey.objects.issue(shop, [])
+        web = self.world.open(endpoint.secret)
+        self.crowd = Crowd(
+            [
+                Customer(web, key, name=f"c{at}", seed=self.seed + at, is_busy=lambda: self.is_busy)
+                for at in range(CUSTOMERS)
+            ]
+        )
+
+    @property
+    def is_busy(self) -> bool:
+        return self.witness.backlog > BACKLOG_MAX
+
+    def break_everything(self) -> None:
+        self.witness.start()
+        self.crowd.come()
+        began = time.monotonic()
+        while (lasted := time.monotonic() - began) < self.seconds or (
+            self.faults.injected.total() < self.wanted and lasted < self.seconds * OVERTIME
+        ):
+            if not self.is_busy:
+                self.promise()
+            self.faults.inject()
+            time.sleep(PAUSE_S)
+        self.lasted_s = round(time.monotonic() - began)
+        self.crowd.go_home()
+        self.faults.end()
+
+    def promise(self) -> None:
+        """A tally or two, or a chord of four that are promised together; unsure when the database broke meanwhile."""
+        company = [next(self.numbers) for _ in range(self.dice.choice((1, 1, 2, 4)))]
+        certain = True
+        try:
+            with transaction.atomic():
+                promise(company)
+        except (DatabaseError, InterfaceError):
+            connection.close()
+            certain = False
+        self.promised += [(number, company[0], certain) for number in company]
+
+    def come_to_rest(self) -> None:
+        """What waits is due now, and endpoints are awake: nobody sleeps through a back-off. Bounded."""
+        deadline = time.monotonic() + REST_LIMIT_S
+        unfinished = Job.objects.filter(state__in=("waiting", "running"))
+        while unfinished.exists() and time.monotonic() < deadline:
+            self.world.look_after()
+            Endpoint.objects.update(resting_until=Now())
+            unfinished.filter(state="waiting", due_at__gt=Now()).update(due_at=Now(), ring_at=Now())
+            time.sleep(0.5)
+
+    def audited(self) -> Report:
+        unanswered = self.crowd.insist()
+        self.come_to_rest()
+        self.witness.stop()
+        known = self.evidence(unanswered)
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")  # for this session only
+        return Report(
+            self.seed, self.lasted_s, dict(self.faults.injected), Order.objects.count(), Job.objects.count(),
+            Job.objects.filter(losses__gt=0).count(), Job.objects.filter(state="dead").count(),
+            len(known["heard_webhook"]), len(known["heard_mail"]), self.witness.oldest_s, violations(known),
+        )  # fmt: skip
+
+    def evidence(self, unanswered: list[str]) -> Evidence:
+        return {
+            "heard_webhook": webhooks_heard(self.world.journal("webhook-server")),
+            "heard_mail": mails_heard(self.world.journal("mail-server")),
+            "provider_charge": sandbox_book(),
+            "asked": list(self.crowd.asked),
+            "told": list(self.crowd.told),
+            "promised": list(self.promised),
+            "seen_job": list(self.witness.finished.items()),
+            "old_transaction": list(self.witness.old_transactions),
+            "socket_in_transaction": [(said["to"],) for said in entries(self.world.journal("sockets"))],
+            "ended_by_itself": list(self.world.ended_by_themselves),
+            "unanswered": [(key,) for key in unanswered],
+        }
+
+
+def promise(company: list[int]) -> None:
+    if len(company) < 4:
+        for number in company:
+            tally.delay(number)
+    else:
+        *header, body = company
+        chord([tally.si(number) for number in header])(tally.si(body))
+
+
+@contextmanager
+def running(run: Run) -> Iterator[None]:
+    """Its processes end with it, whatever happens."""
+    try:
+        run.open()
+        yield
+    finally:
+        run.world.close()
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser()
+    for name in ("seconds", "faults", "seed"):
+        arguments.add_argument(f"--{name}", type=int, required=True)
+    arguments.add_argument("--report", type=Path)
+    asked = arguments.parse_args()
+    run = Run(Path(os.environ["CHAOS_FOLDER"]), seconds=asked.seconds, faults=asked.faults, seed=asked.seed)
+    with running(run):
+        run.break_everything()
+        report = run.audited()
+        if report.violations:
+            print(run.world.last_words())
+    print(report)
+    if asked.report:
+        asked.report.write_text(json.dumps(asdict(report), default=str))
+    return 1 if report.violations else 0

@@ -1,0 +1,60 @@
+"""What everybody outside our books knows: the tables that the audits join with ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+
+from orders.payments.sandbox import SandboxCharge
+from tests.promises.chaos.outside.journal import entries
+
+Rows = list[tuple[Any, ...]]
+Evidence = dict[str, Rows]  # by the table's name; a table that nobody filled is empty
+
+TABLES = {
+    "heard_webhook": "delivery text, digest text, status int, kind text, seq int, signed bool",
+    "heard_mail": "delivery text, target text, digest text, taken bool",
+    "provider_charge": "key text, order_id text, amount bigint, currency text, status text",
+    "asked": "key text, total bigint, token text",  # by the customers
+    "told": "key text, status int, order_id text, digest text",  # to the customers
+    "promised": "number int, company int, certain bool",  # tallies; a company is done together
+    "seen_job": "id text, digest text",  # finished, while it all went on
+    "old_transaction": "age_s float, what text",
+    "socket_in_transaction": "target text",
+    "ended_by_itself": "place text, said text",
+    "unanswered": "key text",  # asked again when everything was well
+}
+
+
+@contextmanager
+def loaded(evidence: Evidence) -> Iterator[None]:
+    """Its tables are there inside the block, for this session."""
+    with connection.cursor() as cursor:
+        for name, columns in TABLES.items():
+            cursor.execute(f"CREATE TEMP TABLE {name} ({columns})")
+            with cursor.copy(f"COPY {name} FROM STDIN") as copy:
+                for row in evidence.get(name, []):
+                    copy.write_row(row)
+            cursor.execute(f"ANALYZE {name}")
+        yield
+        for name in TABLES:
+            cursor.execute(f"DROP TABLE pg_temp.{name}")
+
+
+def webhooks_heard(journal: Path) -> Rows:
+    return [
+        (said["delivery"], said["digest"], said["status"], said["kind"], said["seq"], said["signed"])
+        for said in entries(journal)
+    ]
+
+
+def mails_heard(journal: Path) -> Rows:
+    return [(said["delivery"], said["target"], said["digest"], said["taken"]) for said in entries(journal)]
+
+
+def sandbox_book() -> Rows:
+    """The provider's own book. A provider with a journal of its own takes this function's place."""
+    charges = SandboxCharge.objects.values_list("key", "metadata__order", "amount", "currency", "status")
+    return [tuple(charge) for charge in charges]

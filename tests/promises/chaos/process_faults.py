@@ -1,0 +1,82 @@
+"""What may happen to processes: ours, and those of the outside world."""
+
+import signal
+import time
+from random import Random
+
+from jobs.models import Job
+from tests.promises.chaos.places import Agenda, NotNow, Place, kill
+from tests.promises.chaos.world import World
+
+
+class ProcessFaults:
+    def __init__(self, world: World, agenda: Agenda, dice: Random) -> None:
+        self.world, self.agenda, self.dice = world, agenda, dice
+
+    def kill_child(self) -> None:
+        """One that is at work, if there is one."""
+        children = self._worker().children
+        running = Job.objects.filter(state="running", pid__in=children)
+        victims = sorted(running.values_list("pid", flat=True)) or children
+        if not victims:
+            raise NotNow
+        kill(self.dice.choice(victims), signal.SIGKILL)
+
+    def kill_parent(self) -> None:
+        worker = self._worker()
+        worker.kill_parent()
+        worker.start_again()
+
+    def kill_tree(self) -> None:
+        self._worker().start_again()
+
+    def deploy(self) -> None:
+        """SIGTERM to every process, perhaps twice, then SIGKILL; the successor comes when it has ended."""
+        worker = self._worker()
+        worker.stop_politely()
+        if self.dice.random() < 0.5:
+            time.sleep(0.05)
+            worker.stop_politely()
+        self.agenda.later(self.dice.choice((0.2, 1.5, 8.0)), worker.start_again)
+
+    def freeze(self) -> None:
+        """For longer than the others wait, or for less; it wakes up as a ghost or as if nothing had been."""
+        self._worker().freeze(self.agenda, self.dice.choice((0.5, 3.0, 18.0)))
+
+    def kill_web_child(self) -> None:
+        if not self._well(self.world.web).children:
+            raise NotNow
+        for pid in self.world.web.children:
+            kill(pid, signal.SIGKILL)
+
+    def restart_web(self) -> None:
+        web = self._well(self.world.web)
+        web.stop_politely()
+        self.agenda.later(self.dice.choice((0.1, 1.0, 3.0)), web.start_again)
+
+    def kill_webhook_server(self) -> None:
+        self._down_for_a_moment(self.world.webhook_server)
+
+    def freeze_webhook_server(self) -> None:
+        self._well(self.world.webhook_server).freeze(self.agenda, self.dice.choice((0.5, 3.0, 7.0)))
+
+    def kill_mail_server(self) -> None:
+        self._down_for_a_moment(self.world.mail_server)
+
+    def freeze_mail_server(self) -> None:
+        self._well(self.world.mail_server).freeze(self.agenda, self.dice.choice((0.5, 3.0, 12.0)))
+
+    def _down_for_a_moment(self, place: Place) -> None:
+        self._well(place).kill()
+        self.agenda.later(self.dice.uniform(0.1, 1.5), place.start_again)
+
+    def _worker(self) -> Place:
+        well = [place for place in self.world.workers if place.is_well]
+        if not well:
+            raise NotNow
+        return self.dice.choice(well)
+
+    def _well(self, place: Place) -> Place:
+        if not place.is_well:
+            raise NotNow
+        return place

@@ -1,0 +1,57 @@
+"""Looks at the database while it all happens, and remembers what must not change or must not be."""
+
+import threading
+from typing import LiteralString
+
+import psycopg
+
+PAUSE_S = 0.5
+SEEN_MAX = 50_000
+AGE_LIMIT_S = 60 + 5  # invariant I13, and what Postgres may take to notice
+FINISHED: LiteralString = """
+SELECT id::text, md5(job::text) FROM jobs_job job WHERE state IN ('done', 'dead', 'cancelled')
+ ORDER BY finished_at DESC LIMIT 20"""
+TRANSACTIONS: LiteralString = """
+SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8, concat(state, ': ', left(query, 200))
+  FROM pg_stat_activity
+ WHERE datname = current_database() AND backend_type = 'client backend' AND xact_start IS NOT NULL"""
+BACKLOG: LiteralString = "SELECT count(*) FROM jobs_job WHERE state = 'waiting'"
+
+
+class Witness(threading.Thread):
+    """Has a session of its own, which breaks as often as everybody's."""
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__(name="witness", daemon=True)
+        self.database_url = database_url
+        self.finished: dict[str, str] = {}  # job -> digest of its row when it was first seen to be finished
+        self.old_transactions: list[tuple[float, str]] = []
+        self.oldest_s = 0.0
+        self.looks = self.backlog = 0
+        self._told_to_stop = threading.Event()
+
+    def run(self) -> None:
+        while not self._told_to_stop.is_set():
+            try:
+                with psycopg.connect(self.database_url, autocommit=True, connect_timeout=5) as connection:
+                    connection.execute("SET TimeZone = 'UTC'")  # as Django's: the rows are compared as text
+                    while not self._told_to_stop.wait(PAUSE_S):
+                        self._look(connection)
+            except psycopg.Error:
+                self._told_to_stop.wait(PAUSE_S)
+
+    def stop(self) -> None:
+        self._told_to_stop.set()
+        self.join(timeout=30)
+
+    def _look(self, connection: psycopg.Connection) -> None:
+        for age_s, what in connection.execute(TRANSACTIONS).fetchall():
+            self.oldest_s = max(self.oldest_s, age_s)
+            if age_s > AGE_LIMIT_S:
+                self.old_transactions.append((age_s, what))
+        for job, digest in connection.execute(FINISHED).fetchall():
+            if len(self.finished) < SEEN_MAX:
+                self.finished.setdefault(job, digest)
+        row = connection.execute(BACKLOG).fetchone()
+        self.backlog = row[0] if row else 0
+        self.looks += 1

@@ -89,3 +89,15 @@ def test_a_worker_waits_for_a_broker_that_is_away_and_beats_meanwhile(stack: Sta
     first = Worker.objects.get().seen_at
     until(lambda: Worker.objects.get().seen_at > first, "the worker goes on beating", within_s=10)
     assert worker.process.poll() is None
+
+
+def test_a_worker_that_meets_a_full_broker_waits_for_room(
+    stack: Stack, place: Callable[[Web, int], int], broker: Redis, full: str
+) -> None:
+    """Hearing takes room too: kombu notes there what it has handed out. That is no reason to end."""
+    worker = stack.start("worker")
+    until(lambda: "used memory > 'maxmemory'" in worker.said(), "the worker meets the full broker", within_s=30)
+    assert place(stack.start_web(), 1) == 202
+    broker.config_set("maxmemory", "64mb")
+    until(lambda: Order.objects.filter(state="confirmed").exists(), "the order is confirmed", within_s=60)
+    assert worker.process.poll() is None

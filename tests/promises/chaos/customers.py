@@ -15,7 +15,7 @@ TOKENS = {
     "tok_webhook_never": 9, "tok_timeout": 1,
 }  # fmt: skip
 FINISH_LIMIT_S = 60
-REPLAYS = 200
+REPLAYS = 50
 
 
 class Customer(threading.Thread):

@@ -10,4 +10,4 @@ TABLE = "CREATE TABLE tally (number int)"
 def tally(number: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO tally VALUES (%s)", [number])
-        cursor.execute("SELECT pg_sleep(0.1)")
+        cursor.execute("SELECT pg_sleep(0.3)")

@@ -3,6 +3,7 @@ servers of the outside world. Each is a process of its own, and each can be kill
 """
 
 import os
+import signal
 import sys
 from collections import deque
 from itertools import count
@@ -25,6 +26,8 @@ LAST_WORDS = 3000
 
 class World:
     def __init__(self, folder: Path, *, seed: int) -> None:
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # inherited: a line must not die of what it cannot hear yet
+            signal.signal(number, signal.SIG_IGN)
         self.folder, self.seed = folder, seed
         self.postgres, self.broker = servers(folder)
         self.postgres_port, self.broker_port = port_of(self.postgres.url), port_of(self.broker.url)

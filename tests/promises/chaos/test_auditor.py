@@ -1,0 +1,207 @@
+"""Each audit is worth what it can find: one corruption is planted for each, and that audit alone reports it."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from jobs.testing import work_off
+from notifications.models import Endpoint, Event
+from orders.api import place
+from orders.clients import Client
+from orders.schemas import OrderDraft
+from orders.stock import Stock
+from tests.edges import Postbox, WebhookSink
+from tests.promises.chaos.auditor import violations
+from tests.promises.chaos.audits import AUDITS
+from tests.promises.chaos.evidence import TABLES, Evidence, sandbox_book
+from tests.promises.chaos.outside.mail_server import heard
+from tests.promises.chaos.tasks import TABLE, tally
+
+pytestmark = pytest.mark.django_db
+TOKENS = ("tok_ok", "tok_declined", "tok_webhook_never")
+Plant = Callable[[Evidence], Any]
+
+
+@pytest.fixture
+def honest(
+    shop: Client, stock: Callable[..., Stock], order_body: Callable[..., Any], sink: WebhookSink, postbox: Postbox
+) -> Evidence:
+    """A small world where all went well, and what everybody knows of it."""
+    sql(TABLE)
+    stock()
+    Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"])
+    bodies = {f"c-{at}": order_body(external_id=f"c-{at}", payment={"token": token}) for at, token in enumerate(TOKENS)}
+    orders = {key: place(shop, OrderDraft.model_validate(body)) for key, body in bodies.items()}
+    for number in range(3):
+        tally.delay(number)
+    work_off(ahead=timedelta(days=1))
+    return {
+        "heard_webhook": [webhook(headers, body) for headers, body in sink.heard],
+        "heard_mail": [(*heard(mail).values(), True) for mail in postbox.mails],
+        "provider_charge": sandbox_book(),
+        "asked": [(key, body["total"], body["payment"]["token"]) for key, body in bodies.items()],
+        "told": [(key, 202, str(order.pk), key) for key, order in orders.items()],
+        "promised": [(0, 0, True), (1, 0, True), (2, 2, False)],
+        "seen_job": rows("SELECT id::text, md5(job::text) FROM jobs_job job"),
+    }
+
+
+def webhook(headers: dict[str, str], body: bytes) -> tuple[Any, ...]:
+    said = json.loads(body)
+    digest = hashlib.sha256(body).hexdigest()
+    return headers["webhook-id"], digest, 200, said["type"], said["data"]["order"]["version"], True
+
+
+def test_an_honest_world_passes_every_audit(honest: Evidence) -> None:
+    assert all(honest.values())
+    assert violations(honest) == {}
+
+
+# --- one corruption per audit -------------------------------------------------------------------------------------
+
+ANNOUNCEMENT = "(SELECT id FROM jobs_job WHERE task = 'notifications.tasks.announce' LIMIT 1)"
+CONFIRMED = "(SELECT id FROM orders_order WHERE state = 'confirmed' ORDER BY id LIMIT 1)"
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+def sql(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def rows(query: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+
+def books(*statements: str) -> Plant:
+    """Our own rows are changed. The witness was not there, or its audit would speak up as well."""
+
+    def plant(evidence: Evidence) -> None:
+        evidence["seen_job"] = []
+        for statement in statements:
+            sql(statement)
+
+    return plant
+
+
+def added(table: str, *row: Any) -> Plant:
+    return lambda evidence: evidence.setdefault(table, []).append(row)
+
+
+def removed(table: str) -> Plant:
+    return lambda evidence: evidence[table].pop(0)
+
+
+def repeated(table: str, **changes: Any) -> Plant:
+    """The table's first row once more, with changes by the column's name."""
+    columns = [column.split()[0] for column in TABLES[table].split(", ")]
+    return lambda evidence: evidence[table].append(
+        tuple({**dict(zip(columns, evidence[table][0], strict=True)), **changes}.values())
+    )
+
+
+def all_of(*plants: Plant) -> Plant:
+    return lambda evidence: [plant(evidence) for plant in plants]
+
+
+def a_step_that_happened_twice(evidence: Evidence) -> None:
+    """And was told twice, so that nothing else is wrong with it."""
+    event = Event.objects.filter(kind="order.received").first()
+    delivery = str(event.deliveries.get(channel="webhook").pk) if event else ""
+    Event.objects.filter(pk=event and event.pk).update(kind="order.reserved")
+    evidence["heard_webhook"] = [
+        (id_, digest, status, "order.reserved" if id_ == delivery else kind, seq, signed)
+        for id_, digest, status, kind, seq, signed in evidence["heard_webhook"]
+    ]
+
+
+def one_more_listener(evidence: Evidence) -> None:
+    Endpoint.objects.create(owner=Client.objects.get().pk, url="http://127.0.0.1:9/", events=["*"])
+
+
+PLANTED: dict[str, Plant] = {
+    "I1 an accepted order has its row, its event and its first job": books(
+        "DELETE FROM jobs_job WHERE id = (SELECT id FROM jobs_job WHERE task = 'orders.tasks.reserve' LIMIT 1)"
+    ),
+    "I2 done means exactly one effect, anything else none": books("INSERT INTO tally VALUES (0)"),
+    "I2 what was promised has happened, or died": added("promised", 7, 7, True),
+    "I2 no step of an order happened twice": a_step_that_happened_twice,
+    "I3 nothing runs any more": books(
+        f"UPDATE jobs_job SET state = 'running', finished_at = NULL, lease_until = now() WHERE id = {ANNOUNCEMENT}"
+    ),
+    "I4 what was finished stayed as it was": lambda evidence: sql(
+        f"UPDATE jobs_job SET attempts = attempts + 1 WHERE id = {ANNOUNCEMENT}"
+    ),
+    "I5 nothing due waits any more": books(
+        f"UPDATE jobs_job SET state = 'waiting', finished_at = NULL, due_at = created_at - interval '1 s'"
+        f" WHERE id = {ANNOUNCEMENT}"
+    ),
+    "I6 what was lost has run again": books(f"UPDATE jobs_job SET losses = attempts WHERE id = {ANNOUNCEMENT}"),
+    "I7 a job is dead exactly if it cost three workers": books(
+        f"UPDATE jobs_job SET state = 'dead' WHERE id = {ANNOUNCEMENT}"
+    ),
+    "I14 nothing ran that nobody promised": books("INSERT INTO tally VALUES (42)"),
+    "I14 no bell made a job begin before it was due": books(
+        f"UPDATE jobs_job SET due_at = started_at + interval '1 ms' WHERE id = {ANNOUNCEMENT}"
+    ),
+    "I1 what a customer was told is in our books": all_of(
+        added("asked", "c-9", 660, "tok_ok"), added("told", "c-9", 202, NOBODY, "c-9")
+    ),
+    "I8 one charge per order": repeated("provider_charge"),
+    "I8 the provider knows no charge that is not ours": added("provider_charge", "x", NOBODY, 1, "JPY", "succeeded"),
+    "I8 our books and the provider's say the same": books(
+        f"UPDATE orders_order SET refunded = 1 WHERE id = {CONFIRMED}"
+    ),
+    "I8 no charge is unknown unless a person looks at it": books(
+        f"UPDATE orders_paymentoperation SET state = 'sent' WHERE order_id = {CONFIRMED}"
+    ),
+    "I9 stock is the sum of its movements": books("UPDATE orders_stock SET on_hand = on_hand + 1"),
+    "I9 what is reserved belongs to orders that hold it": books(
+        f"UPDATE orders_stockmovement SET order_id = NULL WHERE order_id = {CONFIRMED}"
+    ),
+    "I10 every order has ended or stands on the desk with a reason": books(
+        f"UPDATE orders_order SET state = 'reserved' WHERE id = {CONFIRMED}"
+    ),
+    "I10 every order ended as its card says": all_of(removed("asked"), added("asked", "c-0", 660, "tok_declined")),
+    "I12 same key, same answer, one order": repeated("told", digest="another"),
+    "I12 no order that nobody asked for": removed("asked"),
+    "an answer is 202, or says to come again": added("told", "c-0", 500, "", ""),
+    "when all is well every key is answered": added("unanswered", "c-0"),
+    "the version of an order counts its events": books(
+        f"UPDATE orders_order SET version = version + 1 WHERE id = {CONFIRMED}"
+    ),
+    "I11 every event is on its way to everybody who wants it": one_more_listener,
+    "I11 every delivery has arrived": books(
+        "UPDATE notifications_delivery SET state = 'waiting', delivered_at = NULL"
+        " WHERE id = (SELECT id FROM notifications_delivery LIMIT 1)"
+    ),
+    "I11 what we call delivered was taken by the webhook server": removed("heard_webhook"),
+    "I11 what we call delivered was taken by the mail server": removed("heard_mail"),
+    "I11 no webhook was heard that is not ours": repeated("heard_webhook", delivery=NOBODY),
+    "I11 no mail was heard that is not ours": repeated("heard_mail", delivery=NOBODY),
+    "I11 every try of a webhook had the same bytes": repeated("heard_webhook", digest="another"),
+    "I11 every try of a mail said the same": repeated("heard_mail", digest="another"),
+    "every webhook was signed": repeated("heard_webhook", signed=False),
+    "I13 no transaction was older than 60 s": added("old_transaction", 61.0, "idle in transaction: SELECT 1"),
+    "I13 no socket was opened inside a transaction": added("socket_in_transaction", "('127.0.0.1', 25)"),
+    "no process ended by itself": added("ended_by_itself", "web", "Kaiten cannot start"),
+}
+
+
+def test_each_audit_finds_the_corruption_that_is_planted_for_it_and_no_other_does(honest: Evidence) -> None:
+    """All in one honest world, which is as it was after each of them."""
+    found = {}
+    for audit, plant in PLANTED.items():
+        evidence = {table: list(known) for table, known in honest.items()}
+        with transaction.atomic():
+            plant(evidence)
+            found[audit] = set(violations(evidence))
+            transaction.set_rollback(True)
+    assert found == {audit: {audit} for audit in AUDITS}

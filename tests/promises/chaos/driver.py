@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -50,6 +50,7 @@ class Report:
     dead: int
     webhooks: int
     mails: int
+    ended: int  # workers that ended as Celery is known to
     oldest_transaction_s: float
     violations: dict[str, list[Any]]
 
@@ -60,7 +61,7 @@ class Report:
             f"seed {self.seed}, {self.seconds} s: {sum(self.faults.values())} faults ({kinds})\n"
             f"{self.orders} orders, {self.jobs} jobs ({self.lost} lost once or more, {self.dead} dead), "
             f"{self.webhooks} webhooks and {self.mails} mails heard, "
-            f"oldest transaction {self.oldest_transaction_s:.0f} s\n"
+            f"{self.ended} workers ended as Celery is known to, oldest transaction {self.oldest_transaction_s:.0f} s\n"
             f"violations: {broken or 'none'}"
         )
 
@@ -105,6 +106,7 @@ class Run:
             if not self.is_busy:
                 self.promise()
             self.faults.inject()
+            self.wake_endpoints()
             time.sleep(PAUSE_S)
         self.lasted_s = round(time.monotonic() - began)
         self.crowd.go_home()
@@ -113,14 +115,13 @@ class Run:
     def promise(self) -> None:
         """A tally or two, or a chord of four that are promised together; unsure when the database broke meanwhile."""
         company = [next(self.numbers) for _ in range(self.dice.choice((1, 1, 2, 4)))]
-        certain = True
-        try:
-            with transaction.atomic():
-                promise(company)
-        except (DatabaseError, InterfaceError):
-            connection.close()
-            certain = False
+        certain = despite_trouble(lambda: promise(company))
         self.promised += [(number, company[0], certain) for number in company]
+
+    def wake_endpoints(self) -> None:
+        """About once a second: an endpoint that fails so often would rest most of the time."""
+        if self.dice.random() < PAUSE_S:
+            despite_trouble(lambda: Endpoint.objects.update(failures=0, resting_until=None))
 
     def come_to_rest(self) -> None:
         """What waits is due now, and endpoints are awake: nobody sleeps through a back-off. Bounded."""
@@ -142,7 +143,8 @@ class Run:
         return Report(
             self.seed, self.lasted_s, dict(self.faults.injected), Order.objects.count(), Job.objects.count(),
             Job.objects.filter(losses__gt=0).count(), Job.objects.filter(state="dead").count(),
-            len(known["heard_webhook"]), len(known["heard_mail"]), self.witness.oldest_s, violations(known),
+            len(known["heard_webhook"]), len(known["heard_mail"]), self.world.known_ends, self.witness.oldest_s,
+            violations(known),
         )  # fmt: skip
 
     def evidence(self, unanswered: list[str]) -> Evidence:
@@ -159,6 +161,17 @@ class Run:
             "ended_by_itself": list(self.world.ended_by_themselves),
             "unanswered": [(key,) for key in unanswered],
         }
+
+
+def despite_trouble(act: Callable[[], object]) -> bool:
+    """In one transaction. False when the database broke, and nobody knows whether it committed."""
+    try:
+        with transaction.atomic():
+            act()
+    except (DatabaseError, InterfaceError):
+        connection.close()
+        return False
+    return True
 
 
 def promise(company: list[int]) -> None:

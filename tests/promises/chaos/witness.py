@@ -15,7 +15,7 @@ TRANSACTIONS: LiteralString = """
 SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8, concat(state, ': ', left(query, 200))
   FROM pg_stat_activity
  WHERE datname = current_database() AND backend_type = 'client backend' AND xact_start IS NOT NULL"""
-BACKLOG: LiteralString = "SELECT count(*) FROM jobs_job WHERE state = 'waiting'"
+BACKLOG: LiteralString = "SELECT count(*) FROM jobs_job WHERE state = 'waiting' AND due_at < now()"
 
 
 class Witness(threading.Thread):

@@ -137,6 +137,10 @@ class PaymentOperation(models.Model):
     def ask(self) -> Charge | None:
         """What the provider's book says of it. No transaction may be open. Raises as `carry_out` does."""
         type(self).objects.filter(pk=self.pk).update(asked_at=Now())
+        return self.look_up()
+
+    def look_up(self) -> Charge | None:
+        """As `ask`, and leaves no trace."""
         desk, intent = provider(self.provider), self._intent()
         return desk.find(intent) if self.kind == self.Kind.CHARGE else desk.find_refund(intent)
 

@@ -60,7 +60,8 @@ SHOP = {
          WHERE NOT o.held AND o.captured - o.refunded <> CASE WHEN c.status = 'succeeded' THEN c.amount ELSE 0 END""",
     "I8 no charge is unknown unless a person looks at it": """
         SELECT p.key, p.state, c.status FROM orders_paymentoperation p JOIN orders_order o ON o.id = p.order_id
-          LEFT JOIN provider_charge c ON c.key = p.key WHERE NOT o.held AND p.state IS DISTINCT FROM c.status""",
+          LEFT JOIN provider_charge c ON c.key = p.key
+         WHERE NOT o.held AND nullif(p.state, 'void') IS DISTINCT FROM c.status""",
     "I9 stock is the sum of its movements": """
         SELECT s.sku FROM orders_stock s LEFT JOIN orders_stockmovement m ON m.stock_id = s.id GROUP BY s.id
         HAVING s.on_hand <> coalesce(sum(m.on_hand_delta), 0) OR s.reserved <> coalesce(sum(m.reserved_delta), 0)""",
@@ -71,8 +72,8 @@ SHOP = {
             ON m.order_id = o.id
          WHERE coalesce(m.held, 0) <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.wanted ELSE 0 END""",
     "I10 every order has ended or stands on the desk with a reason": """
-        SELECT number, state, held, reason FROM orders_order
-         WHERE CASE WHEN held THEN reason = '' ELSE state NOT IN ('confirmed', 'completed', 'cancelled') END""",
+        SELECT number, state, held, hold_reason FROM orders_order
+         WHERE CASE WHEN held THEN hold_reason = '' ELSE state NOT IN ('confirmed', 'completed', 'cancelled') END""",
     "I10 every order ended as its card says": """
         SELECT o.number, o.state, a.token FROM orders_order o JOIN asked a ON a.key = o.external_id
          WHERE NOT o.held AND (o.state = 'cancelled') <> (a.token = 'tok_declined')""",

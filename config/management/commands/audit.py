@@ -1,0 +1,47 @@
+"""`manage.py audit`: whether stock, money and deliveries add up; what does not is named."""
+
+import argparse
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from notifications.books import DELIVERIES
+from orders.books import MONEY, STOCK, ProviderUnavailable, broken, disputed_by_provider
+
+SHOWN = 50  # wrong rows of a kind
+
+
+class Command(BaseCommand):
+    help = "Compare the books: stock, money, the provider's own, deliveries. The exit code is 1 when they disagree."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--provider-days", type=int, default=7, help="ask the provider about payments of so many days (0: none)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        days = timedelta(days=options["provider_days"])
+        wrong = sum(
+            [
+                self._tell("stock", broken(STOCK, limit=SHOWN)),
+                self._tell("money", broken(MONEY, limit=SHOWN)),
+                self._tell("provider", disputed_by_provider(since=days)),
+                self._tell("deliveries", broken(DELIVERIES, limit=SHOWN)),
+            ]
+        )
+        if wrong:
+            raise CommandError("One thing does not add up." if wrong == 1 else f"{wrong} things do not add up.")
+
+    def _tell(self, about: str, found: Iterator[str]) -> int:
+        try:
+            wrong = list(islice(found, SHOWN))
+        except ProviderUnavailable as exc:
+            wrong = [f"the provider does not answer: {exc}"]
+        for sentence in wrong:
+            self.stdout.write(f"WRONG  {about:<10}  {sentence}")
+        if not wrong:
+            self.stdout.write(f"ok     {about:<10}  adds up.")
+        return len(wrong)

@@ -1,0 +1,87 @@
+"""The shop's books compared with each other, and with the provider's. Every row that comes back is wrong."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.db import connection
+from django.utils import timezone
+
+from orders.payments.models import PaymentOperation
+from orders.payments.provider import Charge, ProviderRefused, ProviderUnavailable
+
+# Each pair: a sentence with a %s for each column, and the SQL that finds what it is said of.
+STOCK = {
+    "%s: on hand %s and reserved %s, but its movements come to %s and %s": """
+        SELECT s.sku, s.on_hand, s.reserved, coalesce(sum(m.on_hand_delta), 0), coalesce(sum(m.reserved_delta), 0)
+          FROM orders_stock s LEFT JOIN orders_stockmovement m ON m.stock_id = s.id GROUP BY s.id
+        HAVING s.on_hand <> coalesce(sum(m.on_hand_delta), 0) OR s.reserved <> coalesce(sum(m.reserved_delta), 0)
+         ORDER BY s.sku""",
+    "order %s (%s): its movements hold %s of %s, but %s are to be sent": """
+        SELECT o.number, o.state, coalesce(m.held, 0), s.sku, l.open
+          FROM orders_order o
+          JOIN (SELECT order_id, stock_id, sum(quantity - fulfilled - withdrawn) AS open FROM orders_orderline
+                 GROUP BY 1, 2) l ON l.order_id = o.id
+          JOIN orders_stock s ON s.id = l.stock_id
+          LEFT JOIN (SELECT order_id, stock_id, sum(reserved_delta) AS held FROM orders_stockmovement GROUP BY 1, 2) m
+            ON m.order_id = o.id AND m.stock_id = l.stock_id
+         WHERE coalesce(m.held, 0) <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.open ELSE 0 END
+         ORDER BY o.number""",
+}
+MONEY = {
+    "order %s: captured %s, but its charges come to %s": """
+        SELECT o.number, o.captured, coalesce(sum(p.amount), 0) FROM orders_order o
+          LEFT JOIN orders_paymentoperation p ON p.order_id = o.id AND p.kind = 'charge' AND p.state = 'succeeded'
+         GROUP BY o.id HAVING o.captured <> coalesce(sum(p.amount), 0) ORDER BY o.number""",
+    "order %s: refunded %s and promised %s, but its refunds come to %s and %s": """
+        SELECT o.number, o.refunded, o.refund_pending,
+               coalesce(sum(p.amount) FILTER (WHERE p.state = 'succeeded'), 0),
+               coalesce(sum(p.amount) FILTER (WHERE p.state IN ('intended', 'sent', 'pending')), 0)
+          FROM orders_order o LEFT JOIN orders_paymentoperation p ON p.order_id = o.id AND p.kind = 'refund'
+         GROUP BY o.id
+        HAVING o.refunded <> coalesce(sum(p.amount) FILTER (WHERE p.state = 'succeeded'), 0)
+            OR o.refund_pending <> coalesce(sum(p.amount) FILTER (WHERE p.state IN ('intended', 'sent', 'pending')), 0)
+         ORDER BY o.number""",
+    "order %s: its lines and shipping were refunded %s, but the order %s": """
+        SELECT o.number, o.shipping_refunded + sum(l.refunded), o.refunded + o.refund_pending
+          FROM orders_order o JOIN orders_orderline l ON l.order_id = o.id
+         GROUP BY o.id HAVING o.shipping_refunded + sum(l.refunded) <> o.refunded + o.refund_pending
+         ORDER BY o.number""",
+}
+PROVIDER_BATCH = 500
+
+
+def broken(books: dict[str, str], *, limit: int) -> Iterator[str]:
+    """A sentence for each row that is wrong, `limit` of a kind at most."""
+    with connection.cursor() as cursor:
+        for sentence, sql in books.items():
+            cursor.execute(f"{sql} LIMIT {int(limit)}")
+            yield from (sentence % row for row in cursor.fetchall())
+
+
+def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
+    """A sentence for each operation of which the provider's book says something else. One question each.
+
+    Opens sockets: no transaction may be open. Raises ProviderUnavailable.
+    """
+    recent = PaymentOperation.objects.filter(created_at__gt=timezone.now() - since).select_related("order")
+    for operation in recent.order_by("pk").iterator(chunk_size=PROVIDER_BATCH):
+        try:
+            if said := _difference(operation, operation.look_up()):
+                yield f"order {operation.order.number}: {said}"
+        except ProviderRefused as exc:
+            yield f"order {operation.order.number}: {operation.provider} does not tell: {exc}"
+
+
+def _difference(operation: PaymentOperation, known: Charge | None) -> str | None:
+    ours = f"our {operation.kind} of {operation.amount} {operation.currency} is {operation.state}"
+    if known is None:
+        never_made = operation.state in (operation.State.INTENDED, operation.State.SENT, operation.State.VOID)
+        return None if never_made else f"{ours}, but {operation.provider} has none"
+    theirs = f"{operation.provider} says {known.status} of {known.amount}"
+    if operation.settled and known.status != operation.state:
+        return f"{ours}, but {theirs}"
+    succeeded = operation.state == operation.State.SUCCEEDED
+    return f"{ours}, but {theirs}" if succeeded and known.amount != operation.amount else None
+
+
+__all__ = ["MONEY", "STOCK", "ProviderUnavailable", "broken", "disputed_by_provider"]

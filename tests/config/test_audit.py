@@ -1,0 +1,120 @@
+"""`manage.py audit`: clean books are ok; each thing that is off is named, with its order."""
+
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from jobs.models import Job
+from jobs.testing import work_off
+from notifications.models import Delivery, Event
+from orders.models import Order
+from orders.payments.sandbox import SandboxCharge, SandboxRefund
+from tests.conftest import Api
+from tests.orders.test_verbs import post
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CLEAN = [f"ok     {about:<10}  adds up." for about in ("stock", "money", "provider", "deliveries")]
+
+
+@pytest.fixture
+def order(api: Api, stock: Any, order_body: Callable[..., Any]) -> Order:
+    """Two orders: one has gone the whole way, partly sent and partly refunded; one is cancelled with its money back."""
+    stock()
+    paths = [api.place(order_body(external_id=str(at)), key=str(at)).json()["links"]["self"] for at in range(2)]
+    work_off()
+    post(api, f"{paths[0]}/fulfilments", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]})
+    post(api, f"{paths[0]}/refunds", {"amount": 100, "reason": "sorry"})
+    post(api, f"{paths[1]}/cancel")
+    work_off()
+    return Order.objects.get(external_id="0")
+
+
+def audit(*words: str) -> list[str]:
+    """What it prints, and whether it fails exactly when it should."""
+    said = StringIO()
+    try:
+        call_command("audit", *words, stdout=said)
+        failed = False
+    except CommandError:
+        failed = True
+    lines = said.getvalue().splitlines()
+    assert failed == any(line.startswith("WRONG") for line in lines)
+    return lines
+
+
+def test_books_that_add_up(order: Order) -> None:
+    assert audit() == CLEAN
+
+
+def by_hand(sql: str, *values: Any) -> None:
+    """What no code of ours does; Postgres' own checks would refuse some of it."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+
+
+@pytest.mark.parametrize(
+    ("sql", "about", "sentence"),
+    [
+        ("UPDATE orders_stock SET on_hand = on_hand + 1", "stock", "SAKE-NIGIRI: on hand 100 and reserved 1, but its"),
+        ("UPDATE orders_orderline SET withdrawn = 1 WHERE order_id = %s", "stock", "{order} (confirmed): its movements"),
+        ("DELETE FROM orders_stockmovement WHERE kind = 'shipped'", "stock", "SAKE-NIGIRI: on hand 99 and"),
+        (
+            "UPDATE orders_paymentoperation SET state = 'pending' WHERE kind = 'charge' AND order_id = %s",
+            "money", "{order}: captured 660, but its charges come to 0",
+        ),
+        (
+            "UPDATE orders_order SET refunded = refunded - 1 WHERE id = %s",
+            "money", "{order}: refunded 99 and promised 0, but its refunds come to 100 and 0",
+        ),
+        (
+            "UPDATE orders_orderline SET refunded = refunded - 1 WHERE order_id = %s",
+            "money", "{order}: its lines and shipping were refunded 99, but the order 100",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_add_up_is_named(order: Order, sql: str, about: str, sentence: str) -> None:
+    by_hand(sql, *([order.pk] if "%s" in sql else []))
+    wrong = [line for line in audit() if line.startswith(f"WRONG  {about}")]
+    assert any(sentence.format(order=f"order {order.number}") in line for line in wrong), audit()
+
+
+def test_a_charge_that_the_provider_does_not_have_is_named(order: Order) -> None:
+    SandboxRefund.objects.all().delete()
+    SandboxCharge.objects.filter(key=f"{order.pk}-charge").update(status="declined")
+    lines = [line for line in audit() if line.startswith("WRONG")]
+    number = order.number
+    assert (
+        f"WRONG  provider    order {number}: our charge of 660 JPY is succeeded, but sandbox says declined of 660"
+        in lines
+    )
+    assert f"WRONG  provider    order {number}: our refund of 100 JPY is succeeded, but sandbox has none" in lines
+    assert [line for line in audit("--provider-days", "0") if "provider" in line] == [CLEAN[2]]
+
+
+def test_a_delivery_that_nobody_carries_is_named(order: Order) -> None:
+    delivery = Delivery.objects.first()
+    assert delivery is not None
+    Delivery.objects.filter(pk=delivery.pk).update(state="waiting", delivered_at=None)
+    [wrong] = [line for line in audit() if line.startswith("WRONG")]
+    assert (
+        wrong
+        == f"WRONG  deliveries  delivery {delivery.pk} (mail to {delivery.target}) waits, and no job is on its way"
+    )
+
+
+def test_an_event_that_nobody_announces_is_named(order: Order) -> None:
+    event = Event.objects.get(subject=order.pk, kind="order.confirmed")
+    Job.objects.filter(task="notifications.tasks.announce", args__0__0=str(event.pk)).delete()
+    event.deliveries.all().delete()
+    [wrong] = [line for line in audit() if line.startswith("WRONG")]
+    assert wrong.startswith(f"WRONG  deliveries  event {event.pk} (order.confirmed): nobody was told of it")
+
+
+def test_a_gap_in_a_timeline_is_named(order: Order) -> None:
+    Event.objects.create(kind="order.held", subject=order.pk, seq=99, owner=uuid4(), data={})
+    assert any(f"subject {order.pk}: its newest event is number 99" in line for line in audit())

@@ -61,7 +61,7 @@ def by_hand(sql: str, *values: Any) -> None:
     ("sql", "about", "sentence"),
     [
         ("UPDATE orders_stock SET on_hand = on_hand + 1", "stock", "SAKE-NIGIRI: on hand 100 and reserved 1, but its"),
-        ("UPDATE orders_orderline SET withdrawn = 1 WHERE order_id = %s", "stock", "{order} (confirmed): its movements"),
+        ("UPDATE orders_orderline SET withdrawn = 1 WHERE order_id = %s", "stock", "{order} (confirmed): its movem"),
         ("DELETE FROM orders_stockmovement WHERE kind = 'shipped'", "stock", "SAKE-NIGIRI: on hand 99 and"),
         (
             "UPDATE orders_paymentoperation SET state = 'pending' WHERE kind = 'charge' AND order_id = %s",

@@ -177,7 +177,12 @@ def open_dispute(book: Book, intent_id: str) -> Outcome:
 
 
 def retrieve(kind: str) -> Callable[[Book, dict[str, str], str], Outcome]:
-    return lambda book, params, id_: Outcome(200, _found(book, id_, kind))
+    def read(book: Book, params: dict[str, str], id_: str) -> Outcome:
+        made = _found(book, id_, kind)
+        wanted = [value for name, value in params.items() if name.startswith("expand[")]
+        return Outcome(200, {**made, **{name: book.objects[made[name]] for name in wanted if made.get(name)}})
+
+    return read
 
 
 def listed(kind: str, path: str) -> Callable[[Book, dict[str, str]], Outcome]:

@@ -1,0 +1,100 @@
+"""Money that goes back through Stripe, and money that a bank takes back."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobs.models import Job
+from jobs.testing import attempt, work_off
+from orders.models import Order
+from orders.payments.models import PaymentOperation
+from orders.payments.stripe import Stripe
+from tests.conftest import Api
+from tests.doubles.stripe import StripeDouble
+from tests.doubles.stripe_book import objects_in
+from tests.orders.conftest import Pay
+from tests.orders.test_stripe import intent_of
+from tests.orders.test_stripe_events import heard
+from tests.orders.test_verbs import post
+from tests.promises.processes import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+HOURS = timedelta(hours=12)
+
+
+def refunds(stripe: StripeDouble) -> list[int]:
+    return [made["amount"] for made in objects_in(stripe.path, "refund")]
+
+
+@pytest.fixture
+def paid(stripe: StripeDouble, pay: Pay) -> Callable[..., Order]:
+    def order(token: str = "pm_card_visa") -> Order:
+        placed = pay(token)
+        work_off()
+        return placed
+
+    return order
+
+
+def test_a_refund_is_made_once_at_stripe(stripe: StripeDouble, paid: Callable[..., Order], api: Api) -> None:
+    order = paid()
+    for amount in (60, 100):
+        post(api, f"/v1/orders/{order.pk}/refunds", {"amount": amount, "reason": "sorry"})
+    work_off()
+    order.refresh_from_db()
+    assert (refunds(stripe), order.refunded, order.payment_state) == ([60, 100], 160, "partially_refunded")
+    post(api, f"/v1/orders/{order.pk}/cancel")
+    work_off()
+    order.refresh_from_db()
+    assert (refunds(stripe), order.refunded, order.state) == ([60, 100, 500], 660, "cancelled")
+
+
+@pytest.mark.parametrize("flaw", ["lose_answer", "500_after"])
+def test_a_refund_whose_answer_is_lost_is_found_and_not_made_again(
+    stripe: StripeDouble, paid: Callable[..., Order], api: Api, flaw: str
+) -> None:
+    order = paid()
+    stripe.flaw(flaw)
+    post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry"})
+    attempt(Job.objects.get(task="orders.tasks.pay"))
+    assert PaymentOperation.objects.get(kind="refund").state == "sent"
+    work_off(ahead=HOURS)
+    order.refresh_from_db()
+    assert (refunds(stripe), order.refunded, order.payment_state) == ([660], 660, "refunded")
+
+
+def test_a_refund_that_stripe_fails_waits_for_a_person(
+    stripe: StripeDouble, paid: Callable[..., Order], api: Api
+) -> None:
+    order = paid("pm_card_refundFail")
+    post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 100, "reason": "sorry"})
+    work_off()
+    order.refresh_from_db()
+    assert (order.refunded, order.refund_pending, order.hold_reason) == (0, 0, "refund_failed")
+
+
+def test_more_than_stripe_has_left_is_named_and_waits_for_a_person(
+    stripe: StripeDouble, paid: Callable[..., Order], api: Api, settings: Any
+) -> None:
+    order = paid()
+    charge = PaymentOperation.objects.get()
+    Stripe().refund(intent_of(amount=600, token=charge.reference))  # somebody used Stripe's own page
+    post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry"})
+    work_off(ahead=HOURS)
+    order.refresh_from_db()
+    assert (order.held, order.hold_reason, order.refund_pending) == (True, "refund_unknown", 660)
+    assert "greater than unrefunded amount" in Job.objects.get(task="orders.tasks.pay").error["message"]
+
+
+def test_a_dispute_puts_the_order_on_the_desk_once(ringing: StripeDouble, pay: Pay) -> None:
+    """Its event is a bell like any other: what is true is asked."""
+    order = pay()
+    work_off()
+    until(heard(3), "the payment's events are heard", within_s=10)
+    ringing.dispute(PaymentOperation.objects.get().reference)
+    until(heard(4), "the dispute is heard", within_s=10)
+    work_off()
+    order.refresh_from_db()
+    assert (order.state, order.held, order.hold_reason) == ("confirmed", True, "disputed")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
+from pydantic import BaseModel
 
 from orders.clients import ApiKey, IdempotencyKey
 from orders.models import Order
@@ -23,9 +24,13 @@ class AuthenticatedRequest(HttpRequest):
     auth: ApiKey
 
 
-def once(request: AuthenticatedRequest, said: Any, act: Callable[[], Done]) -> HttpResponse:
-    """Act under the request's Idempotency-Key, in one transaction with the key; a repeat gets the first answer."""
+def once(request: AuthenticatedRequest, draft: BaseModel, act: Callable[[], Done]) -> HttpResponse:
+    """Act under the request's Idempotency-Key, in one transaction with the key; a repeat gets the first answer.
+
+    Also when a release came in between: a field that is new since then, and that nobody sent, makes no other request.
+    """
     client, key = request.auth.client, _idempotency_key(request)
+    said = draft.model_dump(exclude_defaults=True)
     with transaction.atomic():
         kept = IdempotencyKey.objects.begin(client, key, {"path": request.path, "said": said})
         replayed = kept.answered

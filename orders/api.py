@@ -31,7 +31,7 @@ def place_order(request: AuthenticatedRequest, draft: Body[OrderDraft]) -> HttpR
         order = place(request.auth.client, draft)
         return 202, f"/v1/orders/{order.pk}", order.snapshot()
 
-    return once(request, draft.model_dump(), accept)
+    return once(request, draft, accept)
 
 
 def place(client: Client, draft: OrderDraft) -> Order:

@@ -40,7 +40,7 @@ def fulfil_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[Fulf
         sent.refresh_from_db(fields=["created_at"])
         return 201, f"/v1/orders/{order_id}/fulfilments", sent.snapshot()
 
-    return once(request, draft.model_dump(), ship)
+    return once(request, draft, ship)
 
 
 @router.get("/{uuid:order_id}/fulfilments", summary="Read what was sent of an order")
@@ -64,7 +64,7 @@ def refund_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[Refu
         refund.refresh_from_db(fields=["created_at"])
         return 202, f"/v1/orders/{order_id}/refunds", refund.snapshot()
 
-    return once(request, draft.model_dump(), promise)
+    return once(request, draft, promise)
 
 
 @router.get("/{uuid:order_id}/refunds", summary="Read what became of an order's refunds")

@@ -11,7 +11,7 @@ from pytest_django.fixtures import Settings
 from jobs.models import Job
 from jobs.testing import work_off
 from notifications.models import Event
-from orders.clients import ApiKey, Client, IdempotencyKey
+from orders.clients import ApiKey, Client, IdempotencyKey, fingerprint_of
 from orders.models import Order
 from orders.stock import Stock
 from tests.conftest import Api
@@ -235,6 +235,18 @@ def test_a_key_used_for_another_body_is_refused(api: Api, stock: Any, order_body
     response = api.place(order_body(email="other@example.com"))
     assert (response.status_code, response.json()["type"]) == (422, "/problems/idempotency-key-reused")
     assert Order.objects.count() == 1
+
+
+def test_a_request_is_known_by_what_was_sent_so_that_a_release_may_add_fields(
+    api: Api, stock: Any, order_body: Body
+) -> None:
+    """A client repeats during a deploy, and a field that is new since its first try says nothing about its request."""
+    stock()
+    sent = order_body(external_id=..., shipping=..., metadata=..., locale=...)
+    assert api.place(sent).status_code == 202
+    kept = IdempotencyKey.objects.get()
+    assert bytes(kept.fingerprint) == fingerprint_of({"path": "/v1/orders", "said": sent})
+    assert api.place({**sent, "external_id": None, "locale": "en"})["Idempotent-Replayed"] == "true"
 
 
 def test_a_refused_request_leaves_its_key_free(api: Api, stock: Any, order_body: Body) -> None:

@@ -16,6 +16,7 @@ from orders.api import stock_router
 from orders.clients import ApiKey
 from orders.payments.api import router as payments_router
 from orders.verbs import router as verbs_router
+from orders.reports.api import router as reports_router
 
 
 class StrictParser(Parser):
@@ -38,6 +39,7 @@ api.add_router("/orders", orders_router)
 api.add_router("/orders", verbs_router)
 api.add_router("/stock", stock_router)
 api.add_router("/payments", payments_router)
+api.add_router("/reports", reports_router)
 api.add_router("/jobs", jobs_router)
 api.add_router("/webhook-endpoints", endpoints_router)
 problems.install(api)

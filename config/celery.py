@@ -20,6 +20,7 @@ app = Celery(
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.autodiscover_tasks(["orders.reports"])
 app.steps["worker"].add("jobs.clock:ClockStep")
 
 

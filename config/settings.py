@@ -40,6 +40,15 @@ def yes_or_no(name: str, default: bool) -> bool:
     raise ValueError(word)
 
 
+def addresses(name: str, default: list[str]) -> list[str]:
+    """Mail addresses separated by commas, each once."""
+    found = dict.fromkeys(address.strip() for address in env.list(name, default=default))
+    for address in found:
+        if "@" not in address.strip("@") or " " in address or not address.isprintable():
+            raise ValueError(address)
+    return list(found)
+
+
 def database_from(url: str) -> dict[str, Any]:
     """One Postgres connection per thread, kept and checked; the limits are libpq's own, safe behind PgBouncer."""
     if not url:
@@ -269,6 +278,19 @@ STRIPE_FIND_MAX_PAGES = 40  # of 100 payments; more do not fit into a task's tim
 IDEMPOTENCY_WAIT_MS = 2000
 IDEMPOTENCY_KEEP = timedelta(days=30)
 
+# --- reports (orders/reports/) ----------------------------------------------------------------------------
+REPORT_EMAILS: list[str] = from_environment(
+    addresses, "REPORT_EMAILS", [], "mail addresses separated by commas, like ann@example.com,hana@example.com"
+)
+REPORT_TOP_SKUS = 20
+REPORT_SETTLES = timedelta(minutes=2)  # longer than a transaction (POSTGRES_LIMITS) and than clocks differ
+REPORT_PART_EVENTS = 20_000  # events that one part of a computation reads
+REPORT_AT_ONCE_EVENTS = 20_000  # today is computed while the client waits as long as it has no more events
+REPORT_FRESH = timedelta(minutes=5)  # else it is computed by jobs, this often at most
+REPORT_RETRY_AFTER_S = 2
+REPORT_PATIENCE = timedelta(hours=1)  # a computation that takes longer is given up
+REPORT_CATCH_UP_DAYS = 31
+
 # --- the ledger (jobs/) -----------------------------------------------------------------------------------
 JOBS_ARGS_MAX_BYTES = 16 * 1024
 JOBS_RESULT_MAX_BYTES = 64 * 1024
@@ -333,6 +355,11 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
     "expire-orders": {"task": "orders.tasks.expire_orders", "schedule": 60.0},
     "reconcile-payments": {"task": "orders.tasks.reconcile_payments", "schedule": 300.0},
+    "daily-report": {
+        "task": "orders.reports.tasks.compute_missing_days",
+        "schedule": crontab(hour="0", minute="5"),  # later than REPORT_SETTLES after midnight
+        "catch_up": "all",
+    },
     "forget-old-keys": {"task": "orders.tasks.forget_old_keys", "schedule": crontab(hour="4", minute="10")},
 }
 

@@ -15,9 +15,9 @@ LANGUAGES = ("en", "ja")
 
 
 def recipients(event: Event) -> list[str]:
-    """The customer, if there is something to say to them about this kind of event."""
-    address = event.data.get("order", {}).get("email")
-    return [address] if address and _template_name(event, "en") else []
+    """Whom the event names, or the customer, if there is something to say to them about this kind of event."""
+    named = event.data.get("mail", {}).get("to") or [event.data.get("order", {}).get("email")]
+    return [address for address in named if address] if _template_name(event, "en") else []
 
 
 def send(delivery: Delivery) -> str:
@@ -39,11 +39,11 @@ def send(delivery: Delivery) -> str:
 
 
 def render(event: Event) -> tuple[str, str]:
-    """Subject (the template's first line) and body, in the customer's language."""
-    order = event.data["order"]
-    language = order["locale"].partition("-")[0]
+    """Subject (the template's first line) and body, in the reader's language."""
+    written_in = event.data["mail"]["language"] if "mail" in event.data else event.data["order"]["locale"]
+    language = written_in.partition("-")[0]
     name = _template_name(event, language if language in LANGUAGES else "en")
-    text = get_template(str(name)).render({"order": order, "site": settings.SITE_URL})
+    text = get_template(str(name)).render({**event.data, "site": settings.SITE_URL})
     subject, _, body = text.strip().partition("\n")
     return subject.strip(), body.strip() + "\n"
 

@@ -36,7 +36,8 @@ class Event(models.Model):
     kind = models.TextField()  # order.confirmed
     subject = models.UUIDField()  # whose life it belongs to
     seq = models.IntegerField()  # 1, 2, 3 … within the subject
-    owner = models.UUIDField()  # whose endpoints hear of it; no foreign key, since clients live in a higher room
+    owner = models.UUIDField(null=True)  # whose endpoints hear of it, nobody's if it is the house's own matter; no
+    # foreign key, since clients live in a higher room
     data = models.JSONField()  # a snapshot: every retry says the same
     at = models.DateTimeField(db_default=Now())
 
@@ -44,6 +45,7 @@ class Event(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(name="event_seq_once", fields=["subject", "seq"])]
+        indexes = [models.Index(name="event_at", fields=["at"])]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.seq}"
@@ -71,6 +73,8 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
         self.filter(pk=endpoint.pk).update(failures=F("failures") + 1, resting_until=Now() + timedelta(seconds=rest_s))
 
     def listening_to(self, event: Event) -> "EndpointQuerySet":
+        if event.owner is None:
+            return self.none()
         return self.filter(owner=event.owner, active=True).filter(
             Q(events__contains=[event.kind]) | Q(events__contains=["*"])
         )

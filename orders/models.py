@@ -28,6 +28,7 @@ from orders.payments.sandbox import SandboxCharge, SandboxFailure, SandboxRefund
 from orders.placing import OrderQuerySet
 from orders.problems import Problem
 from orders.refunds import Refund
+from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
 from orders.states import FULFILMENT_STATE, PAYMENT_STATE, TRANSITIONS, State
 from orders.stock import Stock, StockMovement
 
@@ -35,22 +36,9 @@ if TYPE_CHECKING:
     from orders.schemas import OrderDraft
 
 __all__ = [
-    "TRANSITIONS",
-    "ApiKey",
-    "Client",
-    "Fulfilment",
-    "IdempotencyKey",
-    "Order",
-    "OrderLine",
-    "PaymentOperation",
-    "ProviderEvent",
-    "Refund",
-    "SandboxCharge",
-    "SandboxFailure",
-    "SandboxRefund",
-    "State",
-    "Stock",
-    "StockMovement",
+    "ApiKey", "Client", "Computation", "DailyReport", "Fulfilment", "HourFigure", "IdempotencyKey", "Order",
+    "OrderLine", "PaymentOperation", "ProviderEvent", "Refund", "SandboxCharge", "SandboxFailure", "SandboxRefund",
+    "SkuFigure", "State", "Stock", "StockMovement", "TRANSITIONS",
 ]  # fmt: skip
 
 

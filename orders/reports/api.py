@@ -1,0 +1,83 @@
+"""/v1/reports: a day's figures of a client's own orders. HTTP stays here; what they mean is in `orders.reports`."""
+
+import json
+from datetime import date
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from ninja import Path, Router
+
+from orders.clients import ApiKey
+from orders.problems import invalid
+from orders.reports import days, figures, spreadsheet
+from orders.reports.days import Day
+from orders.reports.models import DailyReport, shown
+from orders.reports.tasks import promise
+
+router = Router(tags=["reports"])
+
+
+@router.get("/daily/{day}.csv", summary="Read a day's figures as CSV")
+def read_daily_report_as_csv(request: HttpRequest, day: Path[str]) -> HttpResponse:
+    """The same as the JSON, for a spreadsheet: one table whose column `section` says total, hour or sku."""
+    report = _report(_reader(request), _day(day))
+    if report is None:
+        return _computing(request)
+    return HttpResponse(
+        spreadsheet.written(report), content_type="text/csv; charset=utf-8; header=present",
+        headers={"Content-Disposition": f'attachment; filename="daily-{report["date"]}.csv"'},
+    )  # fmt: skip
+
+
+@router.get("/daily/{day}", summary="Read a day's figures")
+def read_daily_report(request: HttpRequest, day: Path[str]) -> HttpResponse:
+    """Per currency: orders, gross, refunds, net, by hour, top SKUs, of your own orders.
+
+    200 with `final` true for a day that is over, and with what is known so far for today. While the figures are
+    still being computed 202: ask again after `Retry-After` seconds.
+    """
+    report = _report(_reader(request), _day(day))
+    return _computing(request) if report is None else _answer(report)
+
+
+def _report(key: ApiKey, day: date) -> dict[str, Any] | None:
+    """The report, or None when it is being computed."""
+    now, first = timezone.now(), figures.first_moment()
+    if first is None or day < days.day_of(first):
+        return shown(day, [], as_of=now, final=day < days.day_of(now))
+    asked = Day(day)
+    kept = DailyReport.objects.about(day, key.client)
+    if kept and (kept.final or (not asked.is_settled(now) and kept.as_of >= asked.as_of(now) - settings.REPORT_FRESH)):
+        return kept.snapshot()
+    if not asked.is_settled(now) and figures.is_small(asked):
+        return shown(day, figures.at_once(key.client_id, asked, until=now), as_of=now, final=False)
+    promise(day)
+    return None
+
+
+def _day(text: str) -> date:
+    try:
+        day = days.read(text)
+    except ValueError as exc:
+        raise invalid(("/path/day", "must be a date like 2026-11-24")) from exc
+    if day > days.day_of(timezone.now()):
+        raise invalid(("/path/day", f"has not begun in the shop's time zone, {settings.TIME_ZONE}"))
+    return day
+
+
+def _reader(request: HttpRequest) -> ApiKey:
+    key: ApiKey = request.auth  # type: ignore[attr-defined]
+    key.require("reports:read")
+    return key
+
+
+def _computing(request: HttpRequest) -> HttpResponse:
+    headers = {"Location": request.path, "Retry-After": str(settings.REPORT_RETRY_AFTER_S)}
+    return _answer({"state": "computing"}, status=202, headers=headers)
+
+
+def _answer(said: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
+    text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    return HttpResponse(text, status=status, content_type="application/json", headers=headers)

@@ -1,0 +1,60 @@
+"""A report as CSV (RFC 4180, UTF-8): one table whose `section` says what a row is about.
+
+=========  ========================================================================================
+column     holds
+=========  ========================================================================================
+section    total (one for each currency), hour (one for each hour of the day) or sku (the top ones)
+date       the day, yyyy-mm-dd
+currency   ISO 4217; every amount of the row is an integer in its minor unit
+hour       of hour rows: the beginning of the hour, ISO 8601 with its offset
+sku, name  of sku rows
+quantity   of sku rows: units sold
+orders     of total and hour rows: orders confirmed
+gross      captured; of sku rows: what the units came to
+refunds    of total and hour rows: given back
+net        of total and hour rows: gross - refunds
+=========  ========================================================================================
+
+A sku or name that a spreadsheet would take for a formula has an apostrophe before it.
+"""
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+COLUMNS = ("section", "date", "currency", "hour", "sku", "name", "quantity", "orders", "gross", "refunds", "net")
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width
+CONTROL = ("\t", "\r", "\n")
+
+
+def written(report: dict[str, Any]) -> str:
+    """The table of a report as `DailyReport.snapshot` gives it."""
+    text = StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\r\n")
+    writer.writeheader()
+    for row in _rows(report):
+        writer.writerow({"date": report["date"], **row})
+    return text.getvalue()
+
+
+def harmless(text: str) -> str:
+    """The text so that a spreadsheet shows it and does not compute it."""
+    return f"'{text}" if text.startswith(CONTROL) or text.lstrip().startswith(FORMULA) else text
+
+
+def _rows(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for of_currency in report["currencies"]:
+        currency = of_currency["currency"]
+        yield {"section": "total", "currency": currency, **_amounts(of_currency)}
+        for hour in of_currency["by_hour"]:
+            yield {"section": "hour", "currency": currency, "hour": hour["hour"], **_amounts(hour)}
+        for sold in of_currency["top_skus"]:
+            yield {
+                "section": "sku", "currency": currency, "sku": harmless(sold["sku"]), "name": harmless(sold["name"]),
+                "quantity": sold["quantity"], "gross": sold["amount"],
+            }  # fmt: skip
+
+
+def _amounts(of: dict[str, Any]) -> dict[str, int]:
+    return {name: of[name] for name in ("orders", "gross", "refunds", "net")}

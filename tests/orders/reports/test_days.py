@@ -50,5 +50,5 @@ def test_figures_of_today_are_of_round_moments(settings: Any) -> None:
 def test_a_date_is_written_in_one_way() -> None:
     assert read("2024-02-29") == date(2024, 2, 29)
     for wrong in ("2025-02-29", "20251118", "2025-W01-1", "2025-1-2", " 2025-11-18", "٢٠٢٥-11-18", "2025-11-18\n", ""):
-        with pytest.raises(ValueError, match=".*"):
+        with pytest.raises(ValueError):  # noqa: PT011 - it comes from here or from the standard library
             read(wrong)

@@ -41,7 +41,8 @@ moments = st.one_of(
 lines = st.lists(
     st.fixed_dictionaries({
         "sku": st.sampled_from("ABCDEF"), "name": st.sampled_from(["鮭", "Lachs", "salmon"]),
-        "quantity": st.integers(1, 4), "unit_price": st.integers(0, 3), "discount": st.just(0), "tax": st.integers(0, 2),
+        "quantity": st.integers(1, 4), "unit_price": st.integers(0, 3), "discount": st.just(0),
+        "tax": st.integers(0, 2),
     }),
     min_size=1, max_size=3,
 )  # fmt: skip
@@ -65,19 +66,9 @@ def events_of(number: int, life: Told, begin: datetime) -> list[Event]:
             captured = life["captured"]
         if kind == "order.refunded":
             refunded += next(refunds)
-        order = {
-            "currency": life["currency"], "captured": captured, "refunded": refunded, "lines": life["lines"],
-        }  # fmt: skip
-        written.append(
-            Event(
-                kind=kind,
-                subject=uuid5(CLIENTS[0], str(number)),
-                seq=seq,
-                owner=life["client"],
-                data={"order": order},
-                at=begin + at,
-            )  # fmt: skip
-        )
+        order = {"currency": life["currency"], "captured": captured, "refunded": refunded, "lines": life["lines"]}
+        subject, data = uuid5(CLIENTS[0], str(number)), {"order": order}
+        written.append(Event(kind=kind, subject=subject, seq=seq, owner=life["client"], data=data, at=begin + at))
     return written
 
 
@@ -114,8 +105,9 @@ def counted(events: list[list[Event]], day: date, client: UUID | None) -> dict[s
 
 def told(of_currencies: figures.Figures) -> dict[str, Any]:
     """What a report says, in the shape of `counted`; its sums are checked on the way."""
-    for of in [*of_currencies, *(hour for of in of_currencies for hour in of["by_hour"])]:
-        assert of["net"] == of["gross"] - of["refunds"]
+    hours = [hour for of in of_currencies for hour in of["by_hour"]]
+    for amounts in [*of_currencies, *hours]:
+        assert amounts["net"] == amounts["gross"] - amounts["refunds"]
     assert [of["currency"] for of in of_currencies] == sorted(of["currency"] for of in of_currencies)
     return {
         of["currency"]: {

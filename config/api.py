@@ -15,8 +15,8 @@ from orders.api import router as orders_router
 from orders.api import stock_router
 from orders.clients import ApiKey
 from orders.payments.api import router as payments_router
-from orders.verbs import router as verbs_router
 from orders.reports.api import router as reports_router
+from orders.verbs import router as verbs_router
 
 
 class StrictParser(Parser):

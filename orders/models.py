@@ -36,9 +36,26 @@ if TYPE_CHECKING:
     from orders.schemas import OrderDraft
 
 __all__ = [
-    "ApiKey", "Client", "Computation", "DailyReport", "Fulfilment", "HourFigure", "IdempotencyKey", "Order",
-    "OrderLine", "PaymentOperation", "ProviderEvent", "Refund", "SandboxCharge", "SandboxFailure", "SandboxRefund",
-    "SkuFigure", "State", "Stock", "StockMovement", "TRANSITIONS",
+    "TRANSITIONS",
+    "ApiKey",
+    "Client",
+    "Computation",
+    "DailyReport",
+    "Fulfilment",
+    "HourFigure",
+    "IdempotencyKey",
+    "Order",
+    "OrderLine",
+    "PaymentOperation",
+    "ProviderEvent",
+    "Refund",
+    "SandboxCharge",
+    "SandboxFailure",
+    "SandboxRefund",
+    "SkuFigure",
+    "State",
+    "Stock",
+    "StockMovement",
 ]  # fmt: skip
 
 

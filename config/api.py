@@ -7,10 +7,11 @@ from ninja import NinjaAPI
 from ninja.parser import Parser
 from ninja.security import HttpBearer
 
-from config import problems, strict_json
+from config import problems
 from jobs import context
 from jobs.api import router as jobs_router
 from notifications.api import router as endpoints_router
+from orders import strict_json
 from orders.api import router as orders_router
 from orders.api import stock_router
 from orders.clients import ApiKey

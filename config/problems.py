@@ -13,10 +13,10 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from config.strict_json import NotJson
 from jobs import context
 from orders.problems import Problem
 from orders.schemas import pointed
+from orders.strict_json import NotJson
 
 log = logging.getLogger(__name__)
 

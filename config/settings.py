@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
+from kombu import Queue
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -290,6 +291,16 @@ REPORT_FRESH = timedelta(minutes=5)  # else it is computed by jobs, this often a
 REPORT_RETRY_AFTER_S = 2
 REPORT_PATIENCE = timedelta(hours=1)  # a computation that takes longer is given up
 REPORT_CATCH_UP_DAYS = 31
+# --- bulk imports (orders/imports/) -------------------------------------------------------------------------
+IMPORT_MAX_BYTES = 20 * 1024 * 1024
+IMPORT_MAX_ROWS = 100_000
+IMPORT_ROW_MAX_BYTES = 128 * 1024  # what Python's csv takes as one field
+IMPORT_STAGE_BATCH = 5000  # rows of one COPY
+IMPORT_CHUNK_ROWS = 200
+IMPORT_PACE_S = 1.0  # between looks whether it is a chunk's turn
+IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk lane above which no chunk begins
+IMPORT_FAULTS_PER_ORDER = 10
+IMPORT_KEEP = timedelta(days=30)
 
 # --- the ledger (jobs/) -----------------------------------------------------------------------------------
 JOBS_ARGS_MAX_BYTES = 16 * 1024
@@ -308,6 +319,7 @@ JOBS_RING_GRACE_S = 5  # how long a bell may be on its way before the clock ring
 JOBS_RING_CAP_S = 300
 JOBS_RING_BUDGET = 1000  # bells in one queue at a time
 JOBS_BATCH = 200  # rows the clock touches in one statement
+JOBS_BULK_QUEUE = "bulk"  # see jobs.lanes
 JOBS_KEEP = timedelta(days=14)
 JOBS_PRUNE_EVERY_S = 60.0
 JOBS_PRUNE_BATCHES = 5  # of one tick, so that a clock prunes faster than its worker works
@@ -332,6 +344,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
         "socket_keepalive": True,
         "health_check_interval": 25,
         "visibility_timeout": 120,
+        "queue_order_strategy": "priority",  # the queues below in their order, each when those before it are empty
         "priority_steps": [0],
     }
     if BROKER_URL.startswith("redis")
@@ -343,6 +356,8 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}
 CELERY_TASK_SOFT_TIME_LIMIT = 20
 CELERY_TASK_TIME_LIMIT = 25  # under the 30 s a dyno has to stop
 CELERY_TASK_DEFAULT_QUEUE = "kaiten"
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in (CELERY_TASK_DEFAULT_QUEUE, JOBS_BULK_QUEUE)]
+CELERY_TASK_ROUTES = ["jobs.lanes.route"]
 CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_DISABLE_RATE_LIMITS = True  # the ledger keeps them, for all workers together (jobs.rates)
@@ -361,6 +376,10 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
         "catch_up": "all",
     },
     "forget-old-keys": {"task": "orders.tasks.forget_old_keys", "schedule": crontab(hour="4", minute="10")},
+    "forget-old-imports": {
+        "task": "orders.imports.tasks.forget_old_imports",
+        "schedule": crontab(hour="4", minute="20"),
+    },
 }
 
 # --- logs: one line per event, to stdout ---------------------------------------------------------------------

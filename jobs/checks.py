@@ -21,7 +21,7 @@ def check_tasks(app_configs: Any, **options: Any) -> list[CheckMessage]:
     """Each task of the installed apps: what was combined wrongly, in a sentence."""
     current_app.loader.import_default_modules()
     rooms = {config.name for config in apps.get_app_configs()}
-    ours = [task for _, task in sorted(current_app.tasks.items()) if task.__module__.rpartition(".")[0] in rooms]
+    ours = [task for _, task in sorted(current_app.tasks.items()) if task.__module__.partition(".")[0] in rooms]
     return [Error(said, obj=task.name, id="jobs.E001") for task in ours for said in objections(task)]
 
 

@@ -15,6 +15,7 @@ from orders import strict_json
 from orders.api import router as orders_router
 from orders.api import stock_router
 from orders.clients import ApiKey
+from orders.imports.api import router as imports_router
 from orders.payments.api import router as payments_router
 from orders.reports.api import router as reports_router
 from orders.verbs import router as verbs_router
@@ -39,6 +40,7 @@ api = NinjaAPI(title="Kaiten", version="1", parser=StrictParser(), auth=Key(), d
 api.add_router("/orders", orders_router)
 api.add_router("/orders", verbs_router)
 api.add_router("/stock", stock_router)
+api.add_router("/imports", imports_router)
 api.add_router("/payments", payments_router)
 api.add_router("/reports", reports_router)
 api.add_router("/jobs", jobs_router)

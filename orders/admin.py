@@ -1,6 +1,7 @@
 from django.contrib import admin
 
 from jobs.admin import LookOnlyAdmin
+from orders.imports.models import Import, ImportFault
 from orders.models import ApiKey, Client, Order, OrderLine, PaymentOperation, SandboxCharge, Stock, StockMovement
 
 
@@ -68,3 +69,17 @@ class ApiKeyAdmin(LookOnlyAdmin):
     list_display = ("prefix", "client", "scopes", "created_at", "revoked_at")
     list_select_related = ("client",)
     exclude = ("digest",)
+
+
+@admin.register(Import)
+class ImportAdmin(LookOnlyAdmin):
+    list_display = ("id", "client", "form", "state", "total", "ok", "failed", "created_at", "finished_at")
+    list_select_related = ("client",)
+    ordering = ("-created_at",)
+
+
+@admin.register(ImportFault)
+class ImportFaultAdmin(LookOnlyAdmin):
+    list_display = ("batch", "line", "external_id", "field", "reason")
+    list_select_related = ("batch",)
+    search_fields = ("external_id",)

@@ -22,6 +22,7 @@ from uuid_utils.compat import uuid7
 from notifications import events
 from orders.clients import ApiKey, Client, IdempotencyKey
 from orders.fulfilments import Fulfilment
+from orders.imports.models import Import, ImportFault, ImportRow
 from orders.lines import OrderLine
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.sandbox import SandboxCharge, SandboxFailure, SandboxRefund
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from orders.schemas import OrderDraft
 
 __all__ = [
-    "TRANSITIONS",
     "ApiKey",
     "Client",
     "Computation",
@@ -44,6 +44,9 @@ __all__ = [
     "Fulfilment",
     "HourFigure",
     "IdempotencyKey",
+    "Import",
+    "ImportFault",
+    "ImportRow",
     "Order",
     "OrderLine",
     "PaymentOperation",
@@ -56,6 +59,7 @@ __all__ = [
     "State",
     "Stock",
     "StockMovement",
+    "TRANSITIONS",
 ]  # fmt: skip
 
 

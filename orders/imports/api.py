@@ -1,0 +1,130 @@
+"""/v1/imports: a file of orders comes in at once, and is worked off while its sender looks on."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from django.conf import settings
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from ninja import Router
+
+from orders.answers import AuthenticatedRequest, Done, answer, once
+from orders.imports import tasks
+from orders.imports.models import Import, ImportFault
+from orders.imports.reading import Format, rows_of
+from orders.problems import Problem
+
+router = Router(tags=["imports"])
+
+MEDIA_TYPES = {"text/csv": Format.CSV, "application/x-ndjson": Format.NDJSON}
+PIECE_BYTES = 64 * 1024
+PAGE = 1000
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in MEDIA_TYPES},
+    }
+}
+
+
+@router.post("", summary="Import a file of orders", openapi_extra=BODY)
+def begin_import(request: AuthenticatedRequest) -> HttpResponse:
+    """CSV, a row per order line; or NDJSON, an order body per line. It is taken in as a whole or not at all."""
+    request.auth.require("imports:write")
+    form = _format(request)
+
+    with spooled(request) as (file, digest):
+
+        def accept() -> Done:
+            batch = Import.objects.accept(request.auth.client, rows_of(file, form), form=form)
+            tasks.begin(batch)
+            return 202, f"/v1/imports/{batch.pk}", shown(batch)
+
+        return once(request, {"format": form, "sha256": digest}, accept)
+
+
+@router.get("/{uuid:import_id}", summary="Read how far an import is")
+def read_import(request: AuthenticatedRequest, import_id: UUID) -> HttpResponse:
+    return answer(shown(_own_import(request, import_id)))
+
+
+@router.get("/{uuid:import_id}/errors.csv", summary="Read which orders of an import failed, and why")
+def read_errors(request: AuthenticatedRequest, import_id: UUID) -> StreamingHttpResponse:
+    batch = _own_import(request, import_id)
+    name = f'attachment; filename="import-{batch.pk}-errors.csv"'
+    return StreamingHttpResponse(
+        errors_csv(batch), content_type="text/csv; charset=utf-8", headers={"Content-Disposition": name}
+    )  # fmt: skip
+
+
+def shown(batch: Import) -> dict[str, Any]:
+    """An import as the API shows it; `total`, `ok` and `failed` count orders."""
+    return {
+        "id": str(batch.pk), "state": batch.state, "total": batch.total, "ok": batch.ok, "failed": batch.failed,
+        "percent": batch.percent,
+        "links": {"self": f"/v1/imports/{batch.pk}", "errors": f"/v1/imports/{batch.pk}/errors.csv"},
+    }  # fmt: skip
+
+
+def errors_csv(batch: Import) -> Iterator[str]:
+    """Page by page, so that any number of errors costs no more memory than a page."""
+    yield _csv_text([("line", "external_id", "field", "reason")])
+    page = ImportFault.after(batch.pk, 0, 0, PAGE)
+    while page:
+        yield _csv_text([(str(at.line), at.external_id, at.field, at.reason) for at in page])
+        page = ImportFault.after(batch.pk, page[-1].line, page[-1].pk, PAGE)
+
+
+@contextmanager
+def spooled(request: AuthenticatedRequest) -> Iterator[tuple[BinaryIO, str]]:
+    """The whole body in a file of this dyno, at its start, and its SHA-256: no transaction waits for a slow sender.
+
+    Raises a 413 problem for a body over IMPORT_MAX_BYTES and a 400 problem for one that breaks off.
+    """
+    expected = int(request.META.get("CONTENT_LENGTH") or 0)
+    if expected > settings.IMPORT_MAX_BYTES:
+        raise Problem(413, "body-too-large", f"An import may have {settings.IMPORT_MAX_BYTES} bytes.")
+    digest = hashlib.sha256()
+    with TemporaryFile() as file:
+        while piece := request.read(PIECE_BYTES):
+            digest.update(piece)
+            file.write(piece)
+        if file.tell() != expected:
+            detail = f"The body broke off after {file.tell()} of {expected} bytes."
+            raise Problem(400, "body-incomplete", detail)
+        file.seek(0)
+        yield file, digest.hexdigest()
+
+
+def _format(request: AuthenticatedRequest) -> Format:
+    form = MEDIA_TYPES.get(request.content_type or "")
+    charset = (request.content_params or {}).get("charset", "utf-8")
+    if form is None or charset.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        raise Problem(415, "unsupported-media-type", f"Send {' or '.join(MEDIA_TYPES)}, in UTF-8.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem(415, "unsupported-media-type", "Send the file as it is, without a Content-Encoding.")
+    return form
+
+
+def _own_import(request: AuthenticatedRequest, import_id: UUID) -> Import:
+    request.auth.require("imports:write")
+    batch = Import.objects.filter(pk=import_id, client=request.auth.client).first()
+    if batch is None:
+        raise Http404
+    return batch
+
+
+def _csv_text(rows: list[tuple[str, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([[_harmless(cell) for cell in row] for row in rows])
+    return text.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell

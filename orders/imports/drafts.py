@@ -1,0 +1,153 @@
+"""From the rows of one order to its draft, or to the faults that stand on them. No row is read or written here."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol
+
+from django.conf import settings
+from pydantic import ValidationError
+
+from orders import strict_json
+from orders.imports.reading import Format
+from orders.problems import Problem
+from orders.schemas import OrderDraft, pointed
+from orders.strict_json import NotJson
+
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+OF_THE_ORDER = ("external_id", "currency", "email", "locale", "total", "token")  # the same in all of its rows
+LINE_POINTER = re.compile(r"/lines/([0-9]+)(?:/(.+))?")
+FIELD_MAX_CHARS = 200
+REASON_MAX_CHARS = 500
+
+
+class StagedRow(Protocol):
+    """What a draft is made of; `orders.imports.models.ImportRow` is one."""
+
+    line: int
+    key: str | None
+    said: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    line: int
+    field: str  # a column of the CSV, or a JSON pointer into the line's body; empty for the whole row
+    reason: str
+
+
+class Refused(Exception):
+    """These rows make no order."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(fault.reason for fault in faults))
+        self.faults = faults[: settings.IMPORT_FAULTS_PER_ORDER]
+
+
+def orders_in(rows: Iterable[StagedRow]) -> Iterator[list[StagedRow]]:
+    """Rows in the order of their file as orders: those with one key together, where the first of them stands."""
+    firsts: dict[str, int] = {}
+
+    def place(numbered: tuple[int, StagedRow]) -> int:
+        at, row = numbered
+        return at if row.key is None else firsts.setdefault(row.key, at)
+
+    places = [(place(numbered), numbered[1]) for numbered in enumerate(rows)]
+    places.sort(key=lambda placed: placed[0])
+    for _, placed in groupby(places, key=lambda placed: placed[0]):
+        yield [row for _, row in placed]
+
+
+def draft_of(rows: Sequence[StagedRow], form: Format) -> OrderDraft:
+    """Raises Refused with what is wrong, on the line where it stands."""
+    unreadable = [Fault(row.line, "", row.fault) for row in rows if row.fault]
+    if unreadable:
+        raise Refused(*unreadable)
+    body = _csv_body(rows) if form == Format.CSV else _parsed(rows[0])
+    try:
+        draft = OrderDraft.model_validate(body)
+    except ValidationError as exc:
+        raise Refused(*located(rows, form, [pointed(dict(error), skip=0) for error in exc.errors()])) from exc
+    if not draft.external_id:
+        raise Refused(*located(rows, form, [("/external_id", "an imported order needs one, so that it comes once")]))
+    return draft
+
+
+def problem_of(rows: Sequence[StagedRow], form: Format, problem: Problem) -> Refused:
+    """What the shop said to the draft of these rows."""
+    return Refused(*located(rows, form, problem.errors or [("", str(problem))]))
+
+
+def located(rows: Sequence[StagedRow], form: Format, errors: Iterable[tuple[str, str]]) -> list[Fault]:
+    """JSON pointers as lines of the file; in a CSV, each line of the order is a row of its own."""
+    faults = []
+    for pointer, message in errors:
+        line, field = _cell(rows, pointer) if form == Format.CSV else (rows[0].line, pointer)
+        faults.append(Fault(line, field[:FIELD_MAX_CHARS], message[:REASON_MAX_CHARS]))
+    return faults
+
+
+def _parsed(row: StagedRow) -> Any:
+    try:
+        return strict_json.parse(row.said.encode())
+    except NotJson as exc:
+        raise Refused(Fault(row.line, exc.pointer[:FIELD_MAX_CHARS], str(exc)[:REASON_MAX_CHARS])) from exc
+
+
+# --- CSV: a row is a line, and the order stands in each of its rows -----------------------------------------------
+
+
+def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
+    cells = [_csv_cells(row) for row in rows]
+    faults = [*_disagreements(rows, cells)]
+    total = _whole_number(rows[0], cells[0], "total", faults)
+    lines = [_csv_line(row, said, faults) for row, said in zip(rows, cells, strict=True)]
+    if faults:
+        raise Refused(*faults)
+    head = cells[0]
+    return {
+        "external_id": head["external_id"] or None, "currency": head["currency"], "email": head["email"],
+        "total": total, "payment": {"token": head["token"]}, "lines": lines,
+        **({"locale": head["locale"]} if head.get("locale") else {}),
+    }  # fmt: skip
+
+
+def _csv_cells(row: StagedRow) -> dict[str, str]:
+    try:
+        cells: dict[str, str] = strict_json.parse(row.said.encode())
+    except NotJson as exc:
+        raise Refused(Fault(row.line, exc.pointer.removeprefix("/"), exc.message)) from exc
+    return cells
+
+
+def _disagreements(rows: Sequence[StagedRow], cells: Sequence[dict[str, str]]) -> Iterator[Fault]:
+    head = cells[0]
+    for row, said in zip(rows[1:], cells[1:], strict=True):
+        for column in OF_THE_ORDER:
+            if said.get(column) != head.get(column):
+                yield Fault(row.line, column, f"is not what line {rows[0].line} says of the same order")
+
+
+def _csv_line(row: StagedRow, said: dict[str, str], faults: list[Fault]) -> dict[str, Any]:
+    numbers = ["quantity", "unit_price", *(column for column in ("discount", "tax") if said.get(column))]
+    return {
+        "sku": said["sku"],
+        "name": said["name"],
+        **{column: _whole_number(row, said, column, faults) for column in numbers},
+    }
+
+
+def _whole_number(row: StagedRow, said: dict[str, str], column: str, faults: list[Fault]) -> int | None:
+    if WHOLE_NUMBER.fullmatch(said[column]):
+        return int(said[column])
+    faults.append(Fault(row.line, column, "must be a whole number"))
+    return None
+
+
+def _cell(rows: Sequence[StagedRow], pointer: str) -> tuple[int, str]:
+    """The line and the column that a pointer into the order means."""
+    if (meant := LINE_POINTER.fullmatch(pointer)) and int(meant[1]) < len(rows):
+        return rows[int(meant[1])].line, meant[2] or ""
+    return rows[0].line, pointer.rpartition("/")[2]

@@ -1,0 +1,204 @@
+"""An import: a file of orders that was accepted as a whole, and how far it has been worked off.
+
+The file waits in Postgres as rows nobody has judged. Working one off deletes it, in the transaction that places its
+order or notes its fault and counts it, so a row is worked off once, whoever dies.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import batched
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from jobs import lanes
+from orders.clients import Client
+from orders.imports.drafts import Fault
+from orders.imports.reading import Format, Row
+from orders.problems import invalid
+
+TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
+
+COPY = "COPY orders_importrow (batch_id, at, line, key, said, fault) FROM STDIN"
+COUNT = """
+SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL) FROM orders_importrow WHERE batch_id = %s
+"""
+# Rows of a stretch, with those further down that belong to an order which begins in it.
+TAKE = """
+DELETE FROM orders_importrow
+ WHERE batch_id = %(batch)s
+   AND (at >= %(first)s AND at < %(end)s
+        OR key IN (SELECT key FROM orders_importrow WHERE batch_id = %(batch)s AND at >= %(first)s AND at < %(end)s))
+RETURNING at, line, key, said, fault
+"""
+
+
+class ImportQuerySet(models.QuerySet["Import"]):
+    def accept(self, client: Client, rows: Iterable[Row], *, form: Format) -> "Import":
+        """Take a whole file in, in the caller's transaction: all of its rows or none.
+
+        Raises a 422 problem for a file without rows or with more than IMPORT_MAX_ROWS.
+        """
+        batch = self.create(client=client, form=form)
+        with connection.cursor() as cursor:
+            for stretch in batched(enumerate(rows), settings.IMPORT_STAGE_BATCH):
+                with cursor.copy(COPY) as copy:
+                    for at, row in stretch:
+                        if at >= settings.IMPORT_MAX_ROWS:
+                            message = f"the file has more than {settings.IMPORT_MAX_ROWS} rows; send it in parts"
+                            raise invalid(("", message))
+                        copy.write_row((batch.pk, at, row.line, row.key, row.said, row.fault))
+            cursor.execute(COUNT, [batch.pk])
+            batch.rows, batch.total = cursor.fetchone()
+        if not batch.rows:
+            raise invalid(("", "the file has no rows"))
+        batch.save(update_fields=["rows", "total"])
+        return batch
+
+    def find(self, pk: Any) -> "Import | None":
+        return self.select_related("client").filter(pk=pk).first()
+
+    def take_turn(self) -> bool:
+        """Whether the caller may work off a chunk, alone until its transaction ends, without others waiting long.
+
+        One chunk at a time leaves the other processes to interactive work; a short line of bulk jobs keeps the broker
+        small and lets an order's payment follow soon after its goods were set aside.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [TURN])
+            mine = bool(cursor.fetchone()[0])
+        return mine and lanes.waiting_in_bulk(settings.IMPORT_BACKLOG_MAX) < settings.IMPORT_BACKLOG_MAX
+
+    def forget_old(self, limit: int) -> int:
+        """Delete finished imports that are older than IMPORT_KEEP with their faults, up to `limit` rows."""
+        old = self.filter(finished_at__lt=Now() - settings.IMPORT_KEEP).order_by("finished_at")
+        faults = ImportFault.objects.filter(batch__in=old).values_list("pk", flat=True)[:limit]
+        forgotten = ImportFault.objects.filter(pk__in=list(faults)).delete()[0]
+        if forgotten < limit:
+            empty = old.filter(faults=None).values_list("pk", flat=True)[: limit - forgotten]
+            forgotten += self.filter(pk__in=list(empty)).delete()[0]
+        return forgotten
+
+
+class Import(models.Model):
+    """`total`, `ok` and `failed` count orders; in a CSV several rows may be one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="imports")
+    form = models.TextField(choices=Format)
+    rows = models.IntegerField(default=0)
+    total = models.IntegerField(default=0)
+    ok = models.IntegerField(default=0)
+    failed = models.IntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    objects = ImportQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="import_counts", condition=Q(ok__gte=0, failed__gte=0, total__gte=F("ok") + F("failed"))
+            ),
+            models.CheckConstraint(
+                name="import_finished_is_complete",
+                condition=Q(finished_at__isnull=True) | Q(total=F("ok") + F("failed")),
+            ),
+        ]
+        indexes = [models.Index(name="import_finished", fields=["finished_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.pk} ({self.state})"
+
+    @property
+    def state(self) -> str:
+        return "done" if self.finished_at else "running"
+
+    @property
+    def percent(self) -> int:
+        return 100 * (self.ok + self.failed) // self.total
+
+    @property
+    def chunks(self) -> range:
+        """Where each chunk begins: the place of its first row."""
+        return range(0, self.rows, settings.IMPORT_CHUNK_ROWS)
+
+    @property
+    def front(self) -> int | None:
+        """Where the chunk begins that is next: its rows are the first that wait. None when none waits."""
+        at = ImportRow.objects.filter(batch=self).order_by("at").values_list("at", flat=True).first()
+        return None if at is None else at - at % settings.IMPORT_CHUNK_ROWS
+
+    # --- verbs; the caller has the turn ------------------------------------------------------------------
+
+    def take(self, first: int) -> list["ImportRow"]:
+        """The rows of the chunk that begins there, in the order of the file. They are gone with the commit."""
+        with connection.cursor() as cursor:
+            end = first + settings.IMPORT_CHUNK_ROWS
+            cursor.execute(TAKE, {"batch": self.pk, "first": first, "end": end})
+            taken = sorted(cursor.fetchall())
+        return [
+            ImportRow(batch=self, at=at, line=line, key=key, said=said, fault=fault)
+            for at, line, key, said, fault in taken
+        ]
+
+    def count(self, *, ok: int, failed: int) -> None:
+        Import.objects.filter(pk=self.pk).update(ok=F("ok") + ok, failed=F("failed") + failed)
+
+    def note(self, faults: Sequence[tuple[str | None, Fault]]) -> None:
+        """Pairs of external_id and fault."""
+        ImportFault.objects.bulk_create(
+            ImportFault(batch=self, external_id=key or "", line=fault.line, field=fault.field, reason=fault.reason)
+            for key, fault in faults
+        )
+
+    def finish(self) -> bool:
+        """Done, if every order has been worked off. True also when it was done before."""
+        complete = Import.objects.filter(pk=self.pk, total=F("ok") + F("failed"))
+        complete.filter(finished_at=None).update(finished_at=Now())
+        return complete.exists()
+
+
+class ImportRow(models.Model):
+    """A row of the file until it is worked off; `orders.imports.drafts` reads it."""
+
+    batch = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="+")
+    at = models.IntegerField()  # its place among the rows, from 0
+    line = models.IntegerField()  # of the file, where it begins
+    key = models.TextField(null=True)  # rows with the same key are one order
+    said = models.TextField()  # JSON, not parsed yet
+    fault = models.TextField()  # why it cannot be read
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="import_row_once", fields=["batch", "at"])]
+        indexes = [models.Index(name="import_row_key", fields=["batch", "key"], condition=Q(key__isnull=False))]
+
+    def __str__(self) -> str:
+        return f"line {self.line} of {self.batch_id}"
+
+
+class ImportFault(models.Model):
+    """Why an order of the file was not accepted, on the line where it stands."""
+
+    batch = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="faults")
+    line = models.IntegerField()
+    external_id = models.TextField()
+    field = models.TextField()
+    reason = models.TextField()
+
+    class Meta:
+        ordering = ["line", "pk"]
+        indexes = [models.Index(name="import_fault_line", fields=["batch", "line", "id"])]
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.reason}"
+
+    @classmethod
+    def after(cls, batch: UUID, line: int, pk: int, limit: int) -> list["ImportFault"]:
+        """The next faults of this import, in the order of their lines."""
+        further = cls.objects.filter(Q(line__gt=line) | Q(line=line, pk__gt=pk), batch=batch)
+        return list(further.order_by("line", "pk")[:limit])

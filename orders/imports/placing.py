@@ -1,0 +1,69 @@
+"""Working off a chunk: each order of it is placed, known already, or refused by itself. In the caller's transaction."""
+
+from collections.abc import Sequence
+
+from django.db import DataError, IntegrityError, transaction
+
+from orders.api import place
+from orders.clients import Client
+from orders.imports.drafts import Fault, Refused, StagedRow, draft_of, orders_in, problem_of
+from orders.imports.models import Import
+from orders.imports.reading import Format
+from orders.models import Order
+from orders.problems import Problem
+from orders.schemas import OrderDraft
+
+
+def work_off(batch: Import, first: int) -> None:
+    """Place the orders of the chunk that begins there, note what is wrong with the others, and count both."""
+    ok, faults = 0, []
+    orders = list(orders_in(batch.take(first)))
+    for rows in orders:
+        try:
+            _accept(batch.client, rows, Format(batch.form))
+            ok += 1
+        except Refused as exc:
+            faults += [(rows[0].key, fault) for fault in exc.faults]
+    batch.note(faults)
+    batch.count(ok=ok, failed=len(orders) - ok)
+
+
+def give_up(batch: Import, first: int, *, reason: str) -> None:
+    """Nobody will work this chunk off: its orders have failed."""
+    orders = list(orders_in(batch.take(first)))
+    batch.note([(rows[0].key, Fault(rows[0].line, "", reason)) for rows in orders])
+    batch.count(ok=0, failed=len(orders))
+
+
+def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:
+    """Raises Refused, and then nothing of this order is written."""
+    draft = draft_of(rows, form)
+    try:
+        with transaction.atomic():
+            place(client, draft)
+    except Problem as exc:
+        if exc.slug != "external-id-taken":
+            raise problem_of(rows, form, exc) from exc
+        if not _is_there(client, draft):
+            said = Problem(409, exc.slug, str(exc), errors=[("/external_id", "belongs to an earlier, other order")])
+            raise problem_of(rows, form, said) from exc
+    except (DataError, IntegrityError) as exc:
+        raise Refused(Fault(rows[0].line, "", "the database does not take this order")) from exc
+
+
+def _is_there(client: Client, draft: OrderDraft) -> bool:
+    """Whether the order of this external_id is what the draft says, so that an import may be repeated."""
+    order = Order.objects.prefetch_related("lines").get(client=client, external_id=draft.external_id)
+    lines = list(order.lines.all())
+    return (
+        (order.currency, order.total, order.email, order.locale, order.payment_token, order.metadata)
+        == (draft.currency, draft.total, draft.email, draft.locale, draft.payment.token, draft.metadata)
+        and (order.shipping_amount, order.shipping_tax) == (draft.shipping.amount, draft.shipping.tax)
+        and len(lines) == len(draft.lines)
+        and all(
+            (line.sku, line.quantity, line.unit_price, line.discount, line.tax)
+            == (said.sku, said.quantity, said.unit_price, said.discount, said.tax)
+            and said.name in ("", line.name)
+            for line, said in zip(lines, draft.lines, strict=False)
+        )
+    )

@@ -1,0 +1,190 @@
+"""Reading an import file row by row: what each row says, on which line it begins, and why one cannot be read.
+
+Nothing is decided here about orders. A row that cannot be read is passed on with its fault; only what concerns the
+whole file (its encoding, its header) is refused.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from django.conf import settings
+from django.db import models
+
+from orders.problems import Problem, invalid
+
+BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
+REQUIRED = ("external_id", "currency", "email", "sku", "name", "quantity", "unit_price", "total", "token")
+OPTIONAL = ("locale", "discount", "tax")
+NAME_SHOWN_CHARS = 60
+NAMES_SHOWN = 20
+KEY_MAX_CHARS = 200  # of an external_id; a longer one is refused with its order
+
+
+class Format(models.TextChoices):
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One order body, or one CSV row, as JSON text that nobody has judged yet."""
+
+    line: int  # where it begins; the first line of the file is 1
+    said: str = ""
+    key: str | None = None  # rows with the same key are the lines of one order
+    fault: str = ""  # why it cannot be read
+
+
+class TooLong(Exception):
+    """A row has more than IMPORT_ROW_MAX_BYTES."""
+
+
+class Lines:
+    """The lines of a file, each as long as a row may be, with a memory of where the current row began."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._number = 0  # of the line handed out last
+        self._row: list[tuple[str, int]] = []  # lines of the current row, with their sizes in bytes
+        self._row_bytes = 0
+        self._returned: list[tuple[str, int]] = []  # lines to be handed out again, the next one last
+
+    def begin_row(self) -> int:
+        """The next line begins a row; its number."""
+        self._row.clear()
+        self._row_bytes = 0
+        return self._number + 1
+
+    def go_back(self) -> None:
+        """The row was not what it seemed: only its first line is spoilt, the others are handed out again."""
+        spoilt = self._row[1:]
+        self._number -= len(spoilt)
+        self._returned += reversed(spoilt)
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str:
+        """Raises TooLong when the current row has become so, and a 400 problem for what is not UTF-8."""
+        line, size = self._returned.pop() if self._returned else self._read()
+        self._number += 1
+        self._row.append((line, size))
+        self._row_bytes += size
+        if self._row_bytes > settings.IMPORT_ROW_MAX_BYTES:
+            raise TooLong
+        return line
+
+    def _read(self) -> tuple[str, int]:
+        limit = settings.IMPORT_ROW_MAX_BYTES
+        raw = self._file.readline(limit + 1)
+        if not raw:
+            raise StopIteration
+        if len(raw) > limit:
+            self._skip_rest_of_line(raw)
+            return "", len(raw)
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            detail = f"Line {self._number + 1} is not UTF-8 at byte {exc.start}. Save the file as UTF-8."
+            raise Problem(400, "malformed-import", detail, errors=[("", detail)]) from exc
+        return (line.removeprefix(BOM) if self._number == 0 else line), len(raw)
+
+    def _skip_rest_of_line(self, raw: bytes) -> None:
+        while raw and not raw.endswith(b"\n"):
+            raw = self._file.readline(settings.IMPORT_ROW_MAX_BYTES)
+
+
+def rows_of(file: BinaryIO, form: Format) -> Iterator[Row]:
+    """Every row of the file, in bounded memory.
+
+    Raises a 400 problem for a file that is not UTF-8 and a 422 problem for a CSV header that lacks a column, repeats
+    one or names one that we do not know.
+    """
+    lines = Lines(file)
+    return _csv_rows(lines) if form == Format.CSV else _ndjson_rows(lines)
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------
+
+
+def _csv_rows(lines: Lines) -> Iterator[Row]:
+    """Quoted fields may hold line breaks. A quote that never closes spoils its own line and no other."""
+    columns: list[str] | None = None
+    while True:
+        line = lines.begin_row()
+        try:
+            cells = next(csv.reader(lines, strict=True), None)
+        except (csv.Error, TooLong) as exc:
+            lines.go_back()
+            if columns is None:
+                raise invalid(("", f"the header on line {line} cannot be read: {_why(exc)}")) from exc
+            yield Row(line, fault=_why(exc))
+            continue
+        if cells is None:
+            break
+        if not any(cells):
+            continue
+        if columns is None:
+            columns = _header(cells)
+        else:
+            yield _csv_row(line, columns, cells)
+    if columns is None:
+        raise invalid(("", "the file is empty; its first row names the columns"))
+
+
+def _header(cells: Sequence[str]) -> list[str]:
+    """The columns in the order in which they stand. Raises a 422 problem that names each that is wrong."""
+    columns = [cell.strip() for cell in cells]
+    wrong = [(name, "this column is missing") for name in REQUIRED if name not in columns]
+    for at, name in enumerate(columns):
+        if name not in (*REQUIRED, *OPTIONAL):
+            wrong.append((name, f"there is no such column; there are {', '.join((*REQUIRED, *OPTIONAL))}"))
+        elif name in columns[:at]:
+            wrong.append((name, "this column stands there twice"))
+    if wrong:
+        raise invalid(*((_pointer(name), message) for name, message in wrong[:NAMES_SHOWN]))
+    return columns
+
+
+def _csv_row(line: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
+    if len(cells) != len(columns):
+        return Row(line, fault=f"has {len(cells)} fields, but the header names {len(columns)} columns")
+    said = dict(zip(columns, cells, strict=True))
+    return Row(line, said=json.dumps(said, ensure_ascii=True), key=_key(said["external_id"]))
+
+
+def _key(external_id: str) -> str | None:
+    """None for what can be no order's external_id: such a row stands for itself."""
+    return external_id if 0 < len(external_id) <= KEY_MAX_CHARS and "\x00" not in external_id else None
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, TooLong):
+        return f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes, or a quote in it is never closed"
+    return f"is not CSV: {exc}"
+
+
+def _pointer(name: str) -> str:
+    return "/" + name[:NAME_SHOWN_CHARS].replace("~", "~0").replace("/", "~1")
+
+
+# --- NDJSON -----------------------------------------------------------------------------------------------------
+
+
+def _ndjson_rows(lines: Lines) -> Iterator[Row]:
+    while True:
+        number = lines.begin_row()
+        try:
+            text = next(lines, None)
+        except TooLong:
+            yield Row(number, fault=f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes")
+            continue
+        if text is None:
+            return
+        if "\x00" in text:
+            yield Row(number, fault="holds a NUL character")
+        elif said := text.strip():
+            yield Row(number, said=said)

@@ -1,0 +1,72 @@
+"""The steps of an import: its chunks, one after another in the bulk lane, and its end."""
+
+from uuid import UUID, uuid5
+
+from celery import Task, chord, shared_task
+from django.conf import settings
+
+from jobs import context, lanes
+from jobs.models import FINISHED, Job
+from orders.imports import placing
+from orders.imports.models import Import
+
+CHUNKS = UUID("6b616974-656e-5000-8000-6368756e6b73")  # the namespace of the ids of chunks' jobs
+
+
+def begin(batch: Import) -> None:
+    """Promise all of its work, in the caller's transaction. Its chunks become due one after another."""
+    over = finish.si(str(batch.pk))
+    chunks = [
+        place_chunk.si(str(batch.pk), first)
+        .set(task_id=_job_of(batch, first), countdown=at * settings.IMPORT_PACE_S)
+        .on_error(over)
+        for at, first in enumerate(batch.chunks)
+    ]
+    with context.bound(client=str(batch.client_id)), lanes.bulk():
+        chord(chunks)(finish.si(str(batch.pk)).on_error(over))
+
+
+@shared_task(bind=True, max_retries=None)
+def place_chunk(self: Task, import_id: str, first: int) -> None:
+    """Place the orders of one chunk once all before it are done and there is room; wait the longer the farther."""
+    batch = Import.objects.find(import_id)
+    front = batch.front if batch else None
+    if batch is None or front is None:
+        return
+    if front < first or not Import.objects.take_turn():
+        chunks_ahead = (first - front) // settings.IMPORT_CHUNK_ROWS
+        raise self.retry(countdown=max(1, chunks_ahead) * settings.IMPORT_PACE_S)
+    placing.work_off(batch, first)
+
+
+@shared_task
+def finish(import_id: str) -> None:
+    """Mark it done. While a chunk is missing because its job died or was cancelled, see to that first."""
+    batch = Import.objects.find(import_id)
+    if batch is None or batch.finish():
+        return
+    _give_up_front_if_dead(batch)
+    finish.apply_async((import_id,), countdown=settings.IMPORT_PACE_S)
+
+
+@shared_task
+def forget_old_imports() -> int:
+    """Finished imports are kept for IMPORT_KEEP; what one run leaves, its follow-up deletes."""
+    forgotten = Import.objects.forget_old(settings.JOBS_BATCH)
+    if forgotten == settings.JOBS_BATCH:
+        forget_old_imports.delay()
+    return forgotten
+
+
+def _give_up_front_if_dead(batch: Import) -> None:
+    front = batch.front
+    if front is None or not Import.objects.take_turn():
+        return
+    job = Job.objects.filter(pk=_job_of(batch, front)).first()
+    if job is None or job.state in FINISHED:
+        error = (job.error or {}).get("message", "") if job else ""
+        placing.give_up(batch, front, reason=f"its part of the file could not be worked off: {error or 'cancelled'}")
+
+
+def _job_of(batch: Import, first: int) -> str:
+    return str(uuid5(CHUNKS, f"{batch.pk} {first}"))

@@ -1,0 +1,142 @@
+"""`manage.py import_orders FILE [--client NAME] [--format csv|ndjson] [--wait SECONDS]`"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from jobs.models import Worker
+from orders.clients import Client
+from orders.imports import tasks
+from orders.imports.models import Import
+from orders.imports.reading import Format, rows_of
+from orders.problems import Problem
+
+SUFFIXES = {".csv": Format.CSV, ".ndjson": Format.NDJSON, ".jsonl": Format.NDJSON}
+WAIT_S = 3600.0
+POLL_S = 0.2
+FAULTS_SHOWN = 20
+BAR_CELLS = 30
+LINE_EVERY_S = 5.0  # where there is no terminal
+
+
+class Command(BaseCommand):
+    help = "Import a file of orders, as POST /v1/imports does, and watch the workers work it off."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, help="CSV, a row per order line; or NDJSON, an order body per line")
+        parser.add_argument("--client", help="whose orders they are; needed when there are several clients")
+        parser.add_argument("--format", choices=Format.values, help="unless the file's name says so")
+        parser.add_argument("--wait", type=float, default=WAIT_S, metavar="SECONDS", help="0: do not wait for the end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        form = _format(options["file"], options["format"])
+        batch = _accepted(options["file"], _client(options["client"]), form)
+        self.stdout.write(f"Import {batch.pk}: {batch.total} orders in {batch.rows} rows were accepted.")
+        if not options["wait"]:
+            return
+        try:
+            self._watch(batch, time.monotonic() + options["wait"])
+        except KeyboardInterrupt:
+            self.stdout.write("")
+        batch.refresh_from_db()
+        if batch.state != "done":
+            self.stdout.write("Stopped watching. The import goes on by itself.")
+            return
+        self._report(batch)
+
+    def _watch(self, batch: Import, until: float) -> None:
+        """Show how far it is until it is done, and once whenever nobody works on it."""
+        progress = Progress(self.stdout, batch)
+        alone = False
+        while time.monotonic() < until:
+            batch.refresh_from_db()
+            progress.show()
+            if batch.state == "done":
+                break
+            if alone != (alone := not Worker.objects.living().exists()):
+                said = "No worker is alive: the import waits in Postgres." if alone else "A worker has come."
+                progress.say(f"{said} Start one (Procfile: worker) and it goes on." if alone else said)
+            time.sleep(POLL_S)
+        progress.end()
+
+    def _report(self, batch: Import) -> None:
+        """What came of it. Exit code 1 when an order failed."""
+        self.stdout.write(f"Done: {batch.ok} orders are there, {batch.failed} failed.")
+        if not batch.failed:
+            return
+        for fault in batch.faults.all()[:FAULTS_SHOWN]:
+            where = f" {fault.field}" if fault.field else ""
+            self.stdout.write(f"  line {fault.line}{where} ({fault.external_id or 'no external_id'}): {fault.reason}")
+        raise CommandError(f"{batch.failed} orders failed; all reasons: /v1/imports/{batch.pk}/errors.csv")
+
+
+class Progress:
+    """A bar that redraws itself on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, out: Any, batch: Import) -> None:
+        self._out: TextIO = out
+        self._batch = batch
+        self._began = self._spoke = time.monotonic()
+        self._on_terminal = bool(out.isatty())
+
+    def show(self) -> None:
+        now = time.monotonic()
+        if self._on_terminal:
+            self._out.write(f"\r{self._bar()} {self._figures(now)}\x1b[K", ending="")  # type: ignore[call-arg]
+            self._out.flush()
+        elif now - self._spoke >= LINE_EVERY_S or self._batch.state == "done":
+            self._spoke = now
+            self._out.write(self._figures(now))
+
+    def say(self, sentence: str) -> None:
+        self._out.write(f"\r{sentence}\x1b[K" if self._on_terminal else sentence)
+
+    def end(self) -> None:
+        if self._on_terminal:
+            self._out.write("")
+
+    def _bar(self) -> str:
+        full = BAR_CELLS * self._batch.percent // 100
+        return f"[{'#' * full}{'.' * (BAR_CELLS - full)}]"
+
+    def _figures(self, now: float) -> str:
+        batch, worked = self._batch, self._batch.ok + self._batch.failed
+        rate = worked / max(now - self._began, 0.001)
+        return f"{batch.percent:3d} %  {worked} of {batch.total} orders  {rate:.0f}/s  {batch.failed} failed"
+
+
+def _format(file: Path, named: str | None) -> Format:
+    form = Format(named) if named else SUFFIXES.get(file.suffix.lower())
+    if form is None:
+        raise CommandError(f"{file.name} could be anything: say --format csv or --format ndjson.")
+    return form
+
+
+def _client(name: str | None) -> Client:
+    clients = list(Client.objects.filter(**({"name": name} if name else {})).order_by("name")[:2])
+    if len(clients) == 1:
+        return clients[0]
+    if name:
+        raise CommandError(f"There is no client {name!r}; `manage.py apikey create {name}` makes one.")
+    raise CommandError("Say whose orders they are: --client NAME.")
+
+
+def _accepted(file: Path, client: Client, form: Format) -> Import:
+    """Taken in as a whole, with its first jobs, or not at all."""
+    try:
+        size = file.stat().st_size
+        if size > settings.IMPORT_MAX_BYTES:
+            raise CommandError(f"{file.name} has {size} bytes; {settings.IMPORT_MAX_BYTES} are allowed. Split it.")
+        with file.open("rb") as lines, transaction.atomic():
+            batch = Import.objects.accept(client, rows_of(lines, form), form=form)
+            tasks.begin(batch)
+            return batch
+    except OSError as exc:
+        raise CommandError(f"{file} cannot be read: {exc.strerror}.") from exc
+    except Problem as exc:
+        raise CommandError(f"{file.name} was not accepted: {exc}") from exc

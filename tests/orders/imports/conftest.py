@@ -1,0 +1,50 @@
+"""Files of orders: as CSV, as NDJSON, and how to send one."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from orders.imports.models import Import
+from tests.conftest import Api
+
+COLUMNS = tuple("external_id currency email locale sku name quantity unit_price discount tax total token".split())
+CELLS = ("o-1", "JPY", "hana@example.com", "ja", "SAKE-NIGIRI", "鮭", "2", "300", "", "60", "660", "tok_ok")
+
+
+def cells(**changes: str) -> dict[str, str]:
+    return {**dict(zip(COLUMNS, CELLS, strict=True)), **changes}
+
+
+def as_csv(rows: Sequence[dict[str, str]], *, columns: Sequence[str] = COLUMNS, end: str = "\n") -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator=end, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def as_ndjson(bodies: Sequence[Any]) -> bytes:
+    return b"".join(json.dumps(body, ensure_ascii=False).encode() + b"\n" for body in bodies)
+
+
+Send = Callable[..., Any]
+
+
+@pytest.fixture
+def send(api: Api) -> Send:
+    """POST the file; returns the answer."""
+
+    def post(file: bytes, *, media_type: str = "text/csv", key: str = "import-1", **headers: str) -> Any:
+        named = {"Idempotency-Key": key, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return api.post("/v1/imports", file, content_type=media_type, headers=named, CONTENT_TYPE=media_type)
+
+    return post
+
+
+def faults(batch: Import | None = None) -> list[tuple[int, str, str, str]]:
+    batch = batch or Import.objects.get()
+    return [(fault.line, fault.external_id, fault.field, fault.reason) for fault in batch.faults.all()]

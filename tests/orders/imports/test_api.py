@@ -1,0 +1,398 @@
+"""/v1/imports, over Django's own HTTP client and the whole middleware; the ledger is worked off in this process."""
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db.models import F
+from django.utils import timezone
+
+from config import celery_app
+from jobs.clock import Clock
+from jobs.models import Job
+from jobs.testing import attempt, work_off
+from orders.clients import ApiKey, Client, IdempotencyKey
+from orders.imports import tasks
+from orders.imports.models import Import, ImportFault, ImportRow
+from orders.models import Order
+from tests.conftest import Api
+from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Body = Callable[..., dict[str, Any]]
+A_DAY = timedelta(days=1)
+NDJSON = "application/x-ndjson"
+
+
+def assert_nothing_accepted(answer: Any, status: int, *, says: str) -> None:
+    assert (answer.status_code, answer["Content-Type"]) == (status, "application/problem+json"), answer.content
+    problem = answer.json()
+    assert says in problem["detail"], problem
+    rows = [model.objects.count() for model in (Import, ImportRow, Order, Job, IdempotencyKey)]
+    assert rows == [0] * 5
+
+
+def test_a_csv_is_accepted_and_worked_off(send: Send, api: Api, stock: Any) -> None:
+    stock()
+    answer = send(as_csv([cells(external_id=f"o-{at}") for at in range(3)]))
+    assert answer.status_code == 202
+    said = answer.json()
+    assert answer["Location"] == f"/v1/imports/{said['id']}"
+    counts = {"state": "running", "total": 3, "ok": 0, "failed": 0, "percent": 0}
+    assert {name: said[name] for name in counts} == counts
+    work_off(ahead=A_DAY)
+    said = api.get(answer["Location"]).json()
+    assert {name: said[name] for name in counts} == {"state": "done", "total": 3, "ok": 3, "failed": 0, "percent": 100}
+    orders = Order.objects.order_by("external_id")
+    assert [order.external_id for order in orders] == ["o-0", "o-1", "o-2"]
+    assert orders.filter(state="confirmed", captured=660, email="hana@example.com", locale="ja").count() == 3
+    assert ImportRow.objects.count() == 0
+
+
+def test_ndjson_is_one_order_body_per_line(send: Send, stock: Any, order_body: Body) -> None:
+    stock()
+    bodies = [order_body(external_id="o-1"), order_body(external_id="o-2", metadata={"table": "8"})]
+    assert send(as_ndjson(bodies), media_type=f"{NDJSON}; charset=UTF-8").status_code == 202
+    work_off(ahead=A_DAY)
+    assert list(Order.objects.order_by("external_id").values_list("external_id", "metadata")) == [
+        ("o-1", {"table": "7"}), ("o-2", {"table": "8"}),
+    ]  # fmt: skip
+
+
+def test_rows_of_one_external_id_are_the_lines_of_one_order_wherever_they_stand(
+    send: Send, stock: Any, settings: Any
+) -> None:
+    """Also when they stand in different chunks; the order comes where its first row stands."""
+    settings.IMPORT_CHUNK_ROWS = 2
+    stock()
+    stock("EBI-NIGIRI", name="海老")
+    rows = [cells(external_id=name, total="1320") for name in ("a", "b", "c")]
+    rows += [cells(external_id=name, total="1320", sku="EBI-NIGIRI", name="") for name in ("c", "b", "a")]
+    assert send(as_csv(rows)).json()["total"] == 3
+    work_off(ahead=A_DAY)
+    orders = Order.objects.order_by("created_at", "pk").prefetch_related("lines")
+    assert [(order.external_id, [line.name for line in order.lines.all()]) for order in orders] == [
+        (name, ["鮭", "海老"]) for name in ("a", "b", "c")
+    ]
+    assert (Import.objects.get().ok, faults()) == (3, [])
+
+
+def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(send: Send, api: Api, stock: Any) -> None:
+    stock()
+    rows = [
+        cells(external_id="o-1", name="two\nlines"),
+        cells(external_id="o-2", quantity="two"),
+        cells(external_id="o-3", total="661"),
+        cells(external_id="o-4", total="1320"),
+        cells(external_id="o-4", total="1321", email="taro@example.com"),
+        cells(external_id="o-5", sku="NO-SUCH"),
+        cells(external_id=""),
+        cells(external_id="=1+1", quantity="0"),
+        cells(external_id="o-6", total="1320"),
+        cells(external_id="o-6", total="1320", discount="-1"),
+        cells(external_id="o-7", locale="Japanese", name="x" * 201, currency="YEN", token=""),
+        cells(external_id="x" * 201),
+        cells(external_id="o-9", name="nul\x00"),
+        cells(external_id="o-10"),
+    ]  # fmt: skip
+    location = send(as_csv(rows))["Location"]
+    work_off(ahead=A_DAY)
+    assert set(Order.objects.values_list("external_id", flat=True)) == {"o-1", "o-10"}
+    said = api.get(location).json()
+    assert (said["state"], said["total"], said["ok"], said["failed"]) == ("done", 12, 2, 10)
+    answer = api.get(f"{location}/errors.csv")
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    told = list(csv.reader(io.StringIO(answer.getvalue().decode(), newline="")))
+    assert [line[:3] for line in told] == [
+        ["line", "external_id", "field"],
+        ["4", "o-2", "quantity"],
+        ["5", "o-3", "total"],
+        ["7", "o-4", "email"],
+        ["7", "o-4", "total"],
+        ["8", "o-5", "sku"],
+        ["9", "", "external_id"],
+        ["10", "'=1+1", "quantity"],
+        ["12", "o-6", "discount"],
+        ["13", "o-7", "currency"],
+        ["13", "o-7", "locale"],
+        ["13", "o-7", "name"],
+        ["13", "o-7", "token"],
+        ["14", "", "external_id"],
+        ["15", "o-9", "name"],
+    ]
+    assert told[1][3] == "must be a whole number"
+    assert told[2][3] == "is 661, but the lines and the shipping add up to 660"
+    assert told[3][3] == "is not what line 6 says of the same order"
+    assert told[5][3] == "no such sku: NO-SUCH"
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "reason"),
+    [
+        (b"{", "", "is not JSON"),
+        (b"[1]", "", "valid dictionary"),
+        (b'{"total": NaN}', "/total", "NaN"),
+        (b'{"total": 1, "total": 2}', "/total", "twice"),
+        (b'{"email": "\\u0000"}', "/email", "NUL"),
+        (b'{"email": "\x00"}', "", "NUL"),
+        (b'{"email": "\\ud800"}', "/email", "surrogate"),
+        (b"[" * 10_000, "", "deep"),
+        (b'{"a":"' + b"x" * 200_000 + b'"}', "", "longer than 131072 bytes"),
+    ],
+)
+def test_a_line_that_is_no_order_is_an_error_on_that_line(
+    send: Send, stock: Any, order_body: Body, line: bytes, field: str, reason: str
+) -> None:
+    stock()
+    file = (
+        as_ndjson([order_body(external_id="before")]) + line + b"\r\n\n" + as_ndjson([order_body(external_id="after")])
+    )
+    send(file, media_type=NDJSON)
+    work_off(ahead=A_DAY)
+    assert set(Order.objects.values_list("external_id", flat=True)) == {"before", "after"}
+    at = [fault for fault in faults() if fault[2] == field]
+    assert at, faults()
+    assert (at[0][0], reason in at[0][3]) == (2, True), faults()
+
+
+def test_ndjson_errors_carry_json_pointers(send: Send, stock: Any, order_body: Body) -> None:
+    stock()
+    line = {"sku": "SAKE-NIGIRI", "quantity": 0, "unit_price": 330}
+    unknown_sku = order_body(external_id="o-2", lines=[{**line, "quantity": 2, "sku": "X"}])
+    bodies = [order_body(external_id=...), order_body(lines=[line]), unknown_sku]
+    send(as_ndjson(bodies), media_type=NDJSON)
+    work_off(ahead=A_DAY)
+    assert [fault[:3] for fault in faults()] == [
+        (1, "", "/external_id"), (2, "", "/lines/0/quantity"), (3, "", "/lines/0/sku"),
+    ]  # fmt: skip
+
+
+def test_the_same_file_twice_changes_nothing(send: Send, stock: Any) -> None:
+    stock()
+    file = as_csv([cells(external_id=f"o-{at}", name="" if at else "鮭") for at in range(5)])
+    send(file)
+    work_off(ahead=A_DAY)
+    before = list(Order.objects.order_by("pk").values())
+    assert send(file, key="import-2").status_code == 202
+    work_off(ahead=A_DAY)
+    assert list(Order.objects.order_by("pk").values()) == before
+    assert list(Import.objects.values_list("ok", "failed")) == [(5, 0), (5, 0)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"quantity": "1", "total": "360"},
+        {"unit_price": "330", "tax": "0"},
+        {"email": "taro@example.com"},
+        {"locale": "en"},
+        {"token": "tok_declined"},
+        {"name": "まぐろ"},
+    ],
+)
+def test_another_order_under_a_known_external_id_is_an_error(send: Send, stock: Any, other: dict[str, str]) -> None:
+    stock()
+    send(as_csv([cells()]))
+    work_off(ahead=A_DAY)
+    before = Order.objects.values().get()
+    send(as_csv([cells(**other)]), key="import-2")
+    work_off(ahead=A_DAY)
+    assert Order.objects.values().get() == before
+    again = Import.objects.order_by("-created_at")[0]
+    assert (again.ok, again.failed) == (0, 1)
+    assert faults(again) == [(2, "o-1", "external_id", "belongs to an earlier, other order")]
+
+
+def test_two_equal_bodies_in_one_file_are_one_order(send: Send, stock: Any, order_body: Body) -> None:
+    stock()
+    send(as_ndjson([order_body(), order_body(), order_body(metadata={})]), media_type=NDJSON)
+    work_off(ahead=A_DAY)
+    assert (Order.objects.count(), Import.objects.get().ok, Import.objects.get().failed) == (1, 2, 1)
+
+
+# --- at the door --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/json", "text/plain", "text/csv; charset=shift_jis", "multipart/form-data"]
+)
+def test_another_media_type_is_refused(send: Send, media_type: str) -> None:
+    assert_nothing_accepted(send(as_csv([cells()]), media_type=media_type), 415, says="text/csv")
+
+
+def test_a_compressed_file_is_refused(send: Send) -> None:
+    assert_nothing_accepted(send(as_csv([cells()]), Content_Encoding="gzip"), 415, says="Content-Encoding")
+
+
+def test_a_file_over_the_limit_is_refused(send: Send, settings: Any) -> None:
+    settings.IMPORT_MAX_BYTES = 100
+    assert_nothing_accepted(send(as_csv([cells()])), 413, says="100 bytes")
+
+
+def test_an_import_may_be_larger_than_any_other_body(send: Send, stock: Any) -> None:
+    file = as_csv([cells(external_id=f"o-{at}", name="x" * 150) for at in range(6000)])
+    assert len(file) > 1024 * 1024
+    assert send(file).status_code == 202
+    assert (ImportRow.objects.count(), Job.objects.filter(task="orders.imports.tasks.place_chunk").count()) == (
+        6000,
+        30,
+    )
+
+
+def test_a_file_of_too_many_rows_is_refused(send: Send, settings: Any) -> None:
+    settings.IMPORT_MAX_ROWS, settings.IMPORT_STAGE_BATCH = 5, 2
+    assert_nothing_accepted(send(as_csv([cells()] * 6)), 422, says="more than 5 rows")
+    assert send(as_csv([cells()] * 5), key="import-2").status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("file", "status", "says"),
+    [
+        (b"", 422, "the file is empty"),
+        (b"\r\n\r\n", 422, "the file is empty"),
+        (as_csv([]), 422, "no rows"),
+        (as_csv([], columns=["external_id", "sku"]), 422, "/currency: this column is missing"),
+        (b"colour," + as_csv([cells()]), 422, "/colour: there is no such column"),
+        (b"sku," + as_csv([cells()]), 422, "/sku: this column stands there twice"),
+        (b";".join(b"a" for _ in range(9)) + b"\n", 422, "/a;a;a"),
+        ("東京\n".encode("shift_jis"), 400, "Line 1 is not UTF-8 at byte 0"),
+        (as_csv([cells()]) + b"o-1,\xff\n", 400, "Line 3 is not UTF-8 at byte 4"),
+        ("\ufeffa".encode("utf-16"), 400, "not UTF-8"),
+        (b'"external_id\n' + as_csv([cells()]), 422, "header on line 1 cannot be read"),
+        (b"x" * 200_000, 422, "header on line 1 cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_import_is_refused_as_a_whole(send: Send, file: bytes, status: int, says: str) -> None:
+    assert_nothing_accepted(send(file), status, says=says)
+
+
+def test_an_import_needs_a_key_and_a_scope(send: Send, api: Api, shop: Client) -> None:
+    assert_nothing_accepted(send(as_csv([cells()]), key=""), 400, says="Idempotency-Key")
+    may_not = Api(ApiKey.objects.issue(shop, ["orders:write"]))
+    refused = may_not.post("/v1/imports", as_csv([cells()]), content_type="text/csv", headers={"Idempotency-Key": "k"})
+    assert_nothing_accepted(refused, 403, says="imports:write")
+    for path in ("", "/errors.csv"):
+        assert may_not.get(f"/v1/imports/{uuid4()}{path}").status_code == 403
+        assert api.get(f"/v1/imports/{uuid4()}{path}").status_code == 404
+
+
+def test_a_repeated_request_is_one_import(send: Send, stock: Any) -> None:
+    file = as_csv([cells()])
+    first, again = send(file), send(file)
+    assert (again.status_code, again["Idempotent-Replayed"], again["Location"]) == (202, "true", first["Location"])
+    assert again.content == first.content
+    assert send(as_csv([cells(total="1")])).status_code == 422
+    assert (Import.objects.count(), ImportRow.objects.count()) == (1, 1)
+
+
+def test_another_clients_import_is_not_there(send: Send, stock: Any) -> None:
+    location = send(as_csv([cells()]))["Location"]
+    other = Api(ApiKey.objects.issue(Client.objects.create(name="other"), []))
+    assert other.get(location).status_code == other.get(f"{location}/errors.csv").status_code == 404
+
+
+# --- its work --------------------------------------------------------------------------------------------------
+
+
+def test_all_that_follows_from_an_import_is_in_the_bulk_lane_and_in_the_clients_name(
+    send: Send, api: Api, shop: Client, stock: Any, order_body: Body
+) -> None:
+    stock()
+    send(as_csv([cells(token="tok_webhook_twice"), cells(external_id="o-2", token="tok_declined")]))
+    work_off(ahead=A_DAY)
+    imported = Job.objects.all()
+    assert len(set(imported.values_list("task", flat=True))) >= 6
+    assert set(imported.values_list("queue", flat=True)) == {"bulk"}
+    assert set(imported.values_list("context__client", flat=True)) == {str(shop.pk)}
+    before = set(imported.values_list("pk", flat=True))
+    api.place(order_body(external_id="interactive"))
+    work_off(ahead=A_DAY)
+    assert set(Job.objects.exclude(pk__in=before).values_list("queue", flat=True)) == {"kaiten"}
+
+
+def test_chunks_come_one_after_another_in_the_order_of_the_file(send: Send, stock: Any, settings: Any) -> None:
+    """The last piece goes to the first who asked."""
+    settings.IMPORT_CHUNK_ROWS = 2
+    stock(on_hand=2)
+    send(as_csv([cells(external_id=f"o-{at}") for at in range(6)]))
+    chunks = list(Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at"))
+    for chunk, pause_s in reversed(list(zip(chunks[1:], (1, 2), strict=True))):
+        Job.objects.filter(pk=chunk.pk).update(due_at=timezone.now())
+        attempt(chunk)
+        chunk.refresh_from_db()
+        assert (Order.objects.count(), chunk.state, chunk.retries) == (0, "waiting", 1)
+        assert chunk.error == {"type": "Retry", "message": f"Retry in {pause_s}.0s"}
+    work_off(ahead=A_DAY)
+    assert list(Order.objects.filter(state="confirmed").values_list("external_id", flat=True)) == ["o-0"]
+    assert Order.objects.filter(reason="out_of_stock").count() == 5
+
+
+def test_no_chunk_begins_while_a_long_line_of_bulk_work_waits(send: Send, stock: Any, settings: Any) -> None:
+    settings.IMPORT_CHUNK_ROWS, settings.IMPORT_BACKLOG_MAX = 2, 3
+    stock()
+    send(as_csv([cells(external_id=f"o-{at}") for at in range(4)]))
+    first, second = Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at")
+    attempt(first)
+    assert Order.objects.count() == 2
+    Job.objects.filter(pk=second.pk).update(due_at=timezone.now())
+    attempt(second)
+    second.refresh_from_db()
+    assert (Order.objects.count(), second.state, second.retries) == (2, "waiting", 1)
+    work_off(ahead=A_DAY)
+    assert (Order.objects.filter(state="confirmed").count(), Import.objects.get().state) == (4, "done")
+
+
+@pytest.mark.parametrize("rows", [2, 6])
+def test_a_chunk_that_cannot_be_worked_off_fails_alone_and_the_import_ends(
+    send: Send, stock: Any, settings: Any, rows: int
+) -> None:
+    """Its job is dead, after it has cost three workers for example. One chunk alone is a chain to Celery."""
+    settings.IMPORT_CHUNK_ROWS = 2
+    stock()
+    send(as_csv([cells(external_id=f"o-{at}") for at in range(rows)]))
+    poison = Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at")[0]
+    kill_with_poison(poison)
+    work_off(ahead=A_DAY)
+    batch = Import.objects.get()
+    assert (batch.state, batch.total, batch.ok, batch.failed) == ("done", rows, rows - 2, 2)
+    assert [(line, key) for line, key, *_ in faults()] == [(2, "o-0"), (3, "o-1")]
+    assert "could not be worked off: its worker fell silent" in faults()[0][3]
+    assert Order.objects.filter(state="confirmed").count() == rows - 2
+
+
+def kill_with_poison(job: Job) -> None:
+    """As the clock finds it after its third loss."""
+    long_ago = timezone.now() - timedelta(hours=1)
+    Job.objects.filter(pk=job.pk).update(
+        state="running", token=uuid4(), worker=uuid4(), pid=1, started_at=long_ago, lease_until=long_ago, losses=2
+    )
+    assert Clock(celery_app, worker=uuid4(), name="test").rescue() == 1
+    job.refresh_from_db()
+    assert job.state == "dead"
+
+
+def test_old_imports_are_forgotten_with_their_faults(send: Send, stock: Any, settings: Any) -> None:
+    settings.JOBS_BATCH = 2
+    stock()
+    send(as_csv([cells(external_id=f"o-{at}", total="1") for at in range(5)]))
+    send(as_csv([cells()]), key="import-2")
+    work_off(ahead=A_DAY)
+    old = Import.objects.get(failed=5)
+    tasks.forget_old_imports.delay()
+    work_off()
+    assert (Import.objects.count(), ImportFault.objects.count()) == (2, 5)
+    Import.objects.filter(pk=old.pk).update(finished_at=timezone.now() - settings.IMPORT_KEEP - A_DAY)
+    tasks.forget_old_imports.delay()
+    work_off()
+    assert (Import.objects.count(), ImportFault.objects.count()) == (1, 0)
+
+
+def test_an_import_that_is_not_finished_is_never_forgotten(send: Send, settings: Any) -> None:
+    send(as_csv([cells()]))
+    Import.objects.update(created_at=F("created_at") - 10 * settings.IMPORT_KEEP)
+    attempt(Job.objects.get(pk=tasks.forget_old_imports.delay().id))
+    assert (Import.objects.count(), ImportRow.objects.count()) == (1, 1)

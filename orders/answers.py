@@ -24,13 +24,13 @@ class AuthenticatedRequest(HttpRequest):
     auth: ApiKey
 
 
-def once(request: AuthenticatedRequest, draft: BaseModel, act: Callable[[], Done]) -> HttpResponse:
+def once(request: AuthenticatedRequest, draft: BaseModel | dict[str, str], act: Callable[[], Done]) -> HttpResponse:
     """Act under the request's Idempotency-Key, in one transaction with the key; a repeat gets the first answer.
 
     Also when a release came in between: a field that is new since then, and that nobody sent, makes no other request.
     """
     client, key = request.auth.client, _idempotency_key(request)
-    said = draft.model_dump(exclude_defaults=True)
+    said = draft.model_dump(exclude_defaults=True) if isinstance(draft, BaseModel) else draft
     with transaction.atomic():
         kept = IdempotencyKey.objects.begin(client, key, {"path": request.path, "said": said})
         replayed = kept.answered

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from orders.schemas import OrderDraft
 
 __all__ = [
+    "TRANSITIONS",
     "ApiKey",
     "Client",
     "Computation",
@@ -59,7 +60,6 @@ __all__ = [
     "State",
     "Stock",
     "StockMovement",
-    "TRANSITIONS",
 ]  # fmt: skip
 
 

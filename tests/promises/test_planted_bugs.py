@@ -43,7 +43,7 @@ def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Plante
     )
 
 
-HELD = "self.filter(pk=claim.id, token=claim.token, state=State.RUNNING)"
+HELD = "self.filter(pk=claim.id, token=claim.token, **RUNS)"
 PLANTED = [
     in_order(
         Bug.NO_FENCE, "test_a_ghost_settles_nothing_that_another_hand_has_settled",
@@ -61,7 +61,7 @@ PLANTED = [
     ),
     in_order(
         Bug.ATTEMPT_AS_TOKEN, "test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle",
-        "jobs/models.py", HELD, "self.filter(pk=claim.id, attempts=claim.attempts, state=State.RUNNING)",
+        "jobs/models.py", HELD, "self.filter(pk=claim.id, attempts=claim.attempts, **RUNS)",
     ),
     in_order(
         Bug.SPLIT_EFFECTS, "test_effects_and_done_are_lost_together",
@@ -74,7 +74,7 @@ PLANTED = [
     ),
     in_order(
         Bug.UNCHECKED_CLAIM, "test_hands_that_claim_at_the_same_moment_share_nothing",
-        "jobs/claims.py", "AND state = 'waiting' AND due_at", "AND due_at",
+        "jobs/claims.py", "AND lease_until IS NULL AND finished_at IS NULL\n", "\n",
     ),
     in_order(
         Bug.PART_COUNTED_TWICE, "test_a_part_done_by_two_hands_counts_once",
@@ -88,7 +88,7 @@ PLANTED = [
     ),
     in_order(
         Bug.UNNOTED_CALL, "test_while_the_provider_is_called_our_row_says_that_it_may_know",
-        "orders/payments/models.py", "        self._note_sent()\n", "",
+        "orders/payments/models.py", "        if not self._note_sent():\n", "        if not self.key:\n",
     ),
     in_order(
         Bug.SILENT_DEATH, "test_a_poisonous_job_and_its_errback_end_in_one_transaction",
@@ -138,7 +138,7 @@ PLANTED = [
     Planted(
         "an order and its first job in two transactions",
         "tests/orders/test_api.py::test_an_order_is_accepted_with_its_row_its_event_and_its_first_job",
-        "orders/api.py", "    reserve.apply_async(", "    transaction.on_commit(lambda: None) or reserve.s(",
+        "orders/api.py", "    begin(order)\n", "",
     ),
 ]  # fmt: skip
 

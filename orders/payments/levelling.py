@@ -20,7 +20,7 @@ def level(order: Order, operation: PaymentOperation, answer: Charge) -> Refund |
     operation.refresh_from_db()
     if answer.disputed and operation.kind == PaymentOperation.Kind.CHARGE:
         order.hold("disputed")
-    if operation.settled:
+    if operation.settled and not _comes_true_late(operation, answer):
         return None
     operation.note(answer)
     if operation.settled and order.held and order.hold_reason in UNKNOWN.values():
@@ -46,6 +46,13 @@ def is_stuck(order: Order, reason: str) -> bool:
         return order.state == State.RECEIVED
     kinds = [kind for kind, unknown in UNKNOWN.items() if unknown == reason]
     return order.operations.filter(kind__in=kinds).exclude(state__in=PaymentOperation.SETTLED).exists()
+
+
+def _comes_true_late(operation: PaymentOperation, answer: Charge) -> bool:
+    """A charge that was declined or given up, and has succeeded after all: its order is cancelled, and gets it back."""
+    given_up = operation.state in (PaymentOperation.State.DECLINED, PaymentOperation.State.VOID)
+    is_charge = operation.kind == PaymentOperation.Kind.CHARGE
+    return is_charge and given_up and answer.status == ChargeStatus.SUCCEEDED
 
 
 def _level_charge(order: Order, answer: Charge) -> Refund | None:

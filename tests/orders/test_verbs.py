@@ -17,7 +17,7 @@ from orders.models import Order
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import Sandbox, SandboxCharge, SandboxRefund
 from orders.stock import Stock, StockMovement
-from orders.tasks import expire_orders, reconcile_payments
+from orders.tasks import expire_orders, heed_bell, reconcile_payments
 from tests.conftest import Api
 from tests.orders.test_models import books_balance
 
@@ -193,6 +193,25 @@ def test_a_charge_that_was_noted_and_never_made_is_forgotten_in_the_end(
     work_off(ahead=LATER)
     assert (PaymentOperation.objects.get().state, SandboxCharge.objects.count()) == ("void", 0)
     assert seen(api, path) == ("cancelled", "none", "none")
+
+
+@pytest.mark.parametrize("token", ["tok_declined", "tok_ok"])
+def test_a_charge_that_succeeds_after_it_was_given_up_is_refunded(api: Api, ordered: Ordered, token: str) -> None:
+    """Declined, and then confirmed from a browser; or void, and made by a worker that was frozen meanwhile."""
+    path = ordered(token, worked_off=False)
+    step("reserve")
+    if token == "tok_declined":
+        work_off(ahead=LATER)
+        SandboxCharge.objects.update(status="succeeded", reason="")
+    else:
+        post(api, f"{path}/cancel")
+        operation = PaymentOperation.objects.get()
+        Sandbox().charge(operation._intent())
+    assert PaymentOperation.objects.get().state in ("declined", "void")
+    for _ in range(2):
+        heed_bell.delay(operation_of(path))
+        work_off(ahead=LATER)
+    assert (seen(api, path)[:2], given_back()) == (("cancelled", "refunded"), 2410)
 
 
 # --- fulfilments ------------------------------------------------------------------------------------------------
@@ -407,7 +426,7 @@ def test_an_order_that_is_paid_or_held_meanwhile_does_not_expire(api: Api, order
 
 
 def operation_of(path: str) -> str:
-    return str(PaymentOperation.objects.get(order_id=path.removeprefix("/v1/orders/")).pk)
+    return str(PaymentOperation.objects.get(kind="charge", order_id=path.removeprefix("/v1/orders/")).pk)
 
 
 # --- whose ------------------------------------------------------------------------------------------------------

@@ -50,6 +50,14 @@ def addresses(name: str, default: list[str]) -> list[str]:
     return list(found)
 
 
+def positive(name: str, default: int) -> int:
+    """A whole number from 1 on: with none of something a process would start and do nothing."""
+    number: int = env.int(name, default=default)
+    if number < 1:
+        raise ValueError(number)
+    return number
+
+
 def database_from(url: str) -> dict[str, Any]:
     """One Postgres connection per thread, kept and checked; the limits are libpq's own, safe behind PgBouncer."""
     if not url:
@@ -125,12 +133,12 @@ HEROKU_DOMAIN: str = env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", default="")
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[]) or (
     ["*"] if DEBUG else [host for host in ("localhost", "127.0.0.1", "[::1]", HEROKU_DOMAIN) if host]
 )
-WEB_CONCURRENCY: int = from_environment(env.int, "WEB_CONCURRENCY", 1, "a whole number of web processes")
+WEB_CONCURRENCY: int = from_environment(positive, "WEB_CONCURRENCY", 1, "a whole number of web processes")
 WEB_THREADS = 8
 WEB_READ_TIMEOUT_S = 10
-CELERY_CONCURRENCY: int = from_environment(env.int, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
+CELERY_CONCURRENCY: int = from_environment(positive, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
 WEB_HOST = "127.0.0.1" if DEBUG else "0.0.0.0"  # noqa: S104 - a dyno is reached from outside
-PORT: int = from_environment(env.int, "PORT", 8000, "a port number")
+PORT: int = from_environment(positive, "PORT", 8000, "a port number")
 
 # --- Django ---------------------------------------------------------------------------------------
 INSTALLED_APPS = [

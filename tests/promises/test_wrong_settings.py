@@ -42,6 +42,8 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ({"DATABASE_URL": "postgres://a/b?pool=1"}, "Kaiten cannot start: DATABASE_URL holds an option that Postgres"),
         ({"DEBUG": "maybe"}, "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0."),
         ({"CELERY_CONCURRENCY": "two"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
+        ({"CELERY_CONCURRENCY": "-1"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
+        ({"WEB_CONCURRENCY": "0"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something"),
         ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
         ({"REDIS_URL": "nonsense"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://"),
         (

@@ -31,10 +31,12 @@ from tests.promises.chaos.outside.journal import entries
 from tests.promises.chaos.tasks import TABLE, tally
 from tests.promises.chaos.witness import Witness
 from tests.promises.chaos.world import World
+from tests.promises.processes import until
 
 CUSTOMERS = 3
 PAUSE_S = 0.2  # between faults
 OVERTIME = 5  # times the seconds that were asked for, until the faults that were asked for are given up
+RETURN_LIMIT_S = 60  # of servers, when the faults are over
 REST_LIMIT_S = 300
 BACKLOG_MAX = 400  # jobs; customers wait while more are due
 
@@ -84,7 +86,7 @@ class Run:
         shop = Client.objects.create(name="shop")
         endpoint = Endpoint.objects.create(owner=shop.pk, url=self.world.webhook_url, events=["*"])
         key = ApiKey.objects.issue(shop, [])
-        web = self.world.open(endpoint.secret)
+        self.web = web = self.world.open(endpoint.secret)
         self.crowd = Crowd(
             [
                 Customer(web, key, name=f"c{at}", seed=self.seed + at, is_busy=lambda: self.is_busy)
@@ -111,6 +113,8 @@ class Run:
         self.lasted_s = round(time.monotonic() - began)
         self.crowd.go_home()
         self.faults.end()
+        until(lambda: despite_trouble(Job.objects.exists), "Postgres answers again", within_s=RETURN_LIMIT_S)
+        until(self.web.lives, "the web dyno answers again", within_s=RETURN_LIMIT_S)
 
     def promise(self) -> None:
         """A tally or two, or a chord of four that are promised together; unsure when the database broke meanwhile."""

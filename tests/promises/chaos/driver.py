@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -35,10 +36,12 @@ from tests.promises.processes import until
 
 CUSTOMERS = 3
 PAUSE_S = 0.2  # between faults
+STANDSTILL_MAX_S = 2.0
 OVERTIME = 5  # times the seconds that were asked for, until the faults that were asked for are given up
 RETURN_LIMIT_S = 60  # of servers, when the faults are over
-REST_LIMIT_S = 300
-BACKLOG_MAX = 400  # jobs; customers wait while more are due
+REST_LIMIT_S = 900
+REST_STANDSTILL_MAX_S = 120  # longer than any lease
+BACKLOG_MAX = 200  # jobs; customers wait while more are due
 
 
 @dataclass
@@ -109,12 +112,25 @@ class Run:
                 self.promise()
             self.faults.inject()
             self.wake_endpoints()
-            time.sleep(PAUSE_S)
+            self.let_work()
         self.lasted_s = round(time.monotonic() - began)
         self.crowd.go_home()
         self.faults.end()
         until(lambda: despite_trouble(Job.objects.exists), "Postgres answers again", within_s=RETURN_LIMIT_S)
-        until(self.web.lives, "the web dyno answers again", within_s=RETURN_LIMIT_S)
+        until(self.web_is_ready, "the web dyno is ready again", within_s=RETURN_LIMIT_S)
+
+    def let_work(self) -> None:
+        """A pause between faults. Where a machine is so slow that nothing was finished since, a longer one."""
+        finished, began = self.witness.progress, time.monotonic()
+        time.sleep(PAUSE_S)
+        while self.witness.progress == finished and time.monotonic() - began < STANDSTILL_MAX_S:
+            time.sleep(PAUSE_S / 2)
+
+    def web_is_ready(self) -> bool:
+        try:
+            return self.web.ask("GET", "/readyz")[0] == 200
+        except (OSError, HTTPException):
+            return False
 
     def promise(self) -> None:
         """A tally or two, or a chord of four that are promised together; unsure when the database broke meanwhile."""
@@ -129,9 +145,14 @@ class Run:
 
     def come_to_rest(self) -> None:
         """What waits is due now, and endpoints are awake: nobody sleeps through a back-off. Bounded."""
-        deadline = time.monotonic() + REST_LIMIT_S
         unfinished = Job.objects.filter(state__in=("waiting", "running"))
-        while unfinished.exists() and time.monotonic() < deadline:
+        began = moved = time.monotonic()
+        progress = self.witness.progress
+        while unfinished.exists() and (now := time.monotonic()) < min(
+            began + REST_LIMIT_S, moved + REST_STANDSTILL_MAX_S
+        ):
+            if self.witness.progress != progress:
+                progress, moved = self.witness.progress, now
             self.world.look_after()
             Endpoint.objects.update(failures=0, resting_until=None)
             unfinished.filter(state="waiting", due_at__gt=Now()).update(due_at=Now(), ring_at=Now())

@@ -5,7 +5,7 @@ from typing import LiteralString
 
 import psycopg
 
-PAUSE_S = 0.5
+PAUSE_S = 0.2
 SEEN_MAX = 50_000
 AGE_LIMIT_S = 60 + 5  # invariant I13, and what Postgres may take to notice
 FINISHED: LiteralString = """
@@ -15,7 +15,9 @@ TRANSACTIONS: LiteralString = """
 SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8, concat(state, ': ', left(query, 200))
   FROM pg_stat_activity
  WHERE datname = current_database() AND backend_type = 'client backend' AND xact_start IS NOT NULL"""
-BACKLOG: LiteralString = "SELECT count(*) FROM jobs_job WHERE state = 'waiting' AND due_at < now()"
+WORK: LiteralString = """
+SELECT (SELECT count(*) FROM jobs_job WHERE state = 'waiting' AND due_at < now()),
+       (SELECT max(finished_at)::text FROM jobs_job WHERE state IN ('done', 'dead', 'cancelled'))"""
 
 
 class Witness(threading.Thread):
@@ -27,7 +29,8 @@ class Witness(threading.Thread):
         self.finished: dict[str, str] = {}  # job -> digest of its row when it was first seen to be finished
         self.old_transactions: list[tuple[float, str]] = []
         self.oldest_s = 0.0
-        self.looks = self.backlog = 0
+        self.backlog = 0  # jobs that are due
+        self.progress = ""  # the newest end of a job
         self._told_to_stop = threading.Event()
 
     def run(self) -> None:
@@ -52,6 +55,5 @@ class Witness(threading.Thread):
         for job, digest in connection.execute(FINISHED).fetchall():
             if len(self.finished) < SEEN_MAX:
                 self.finished.setdefault(job, digest)
-        row = connection.execute(BACKLOG).fetchone()
-        self.backlog = row[0] if row else 0
-        self.looks += 1
+        for backlog, progress in connection.execute(WORK).fetchall():
+            self.backlog, self.progress = backlog, progress

@@ -34,9 +34,10 @@ LEDGER = {
         SELECT id, task, due_at, ring_at, rings, error FROM jobs_job WHERE state = 'waiting' AND due_at < now()""",
     "I6 what was lost has run again": """
         SELECT id, task, attempts, losses FROM jobs_job WHERE state = 'done' AND attempts <= losses""",
-    "I7 a job is dead exactly if it cost three workers": """
-        SELECT id, task, losses, error FROM jobs_job
-         WHERE queue <> '' AND (state = 'dead') <> (losses >= 3) AND coalesce(error ->> 'type', '') <> 'ChordError'""",
+    "I7 a job that cost three workers is dead": "SELECT id, task FROM jobs_job WHERE state <> 'dead' AND losses >= 3",
+    "I7 no other job is dead, unless its time ran out": """
+        SELECT id, task, losses, error FROM jobs_job WHERE state = 'dead' AND losses < 3 AND queue <> ''
+           AND coalesce(error ->> 'type', '') NOT IN ('SoftTimeLimitExceeded', 'ChordError')""",
     "I14 nothing ran that nobody promised": f"""{TALLIES}
         SELECT t.number FROM tally t LEFT JOIN job USING (number) WHERE job.id IS NULL
         UNION ALL SELECT job.number FROM job LEFT JOIN promised p USING (number) WHERE p.number IS NULL""",

@@ -4,9 +4,13 @@ import signal
 import time
 from random import Random
 
+from django.conf import settings
+
 from jobs.models import Job
 from tests.promises.chaos.places import Agenda, NotNow, Place, kill
 from tests.promises.chaos.world import World
+
+LONG_S = settings.JOBS_WORKER_SILENCE_S + 2.0  # longer than the others wait, shorter than a soft time limit
 
 
 class ProcessFaults:
@@ -41,7 +45,7 @@ class ProcessFaults:
 
     def freeze(self) -> None:
         """For longer than the others wait, or for less; it wakes up as a ghost or as if nothing had been."""
-        self._worker().freeze(self.agenda, self.dice.choice((0.5, 3.0, 18.0)))
+        self._worker_at_work().freeze(self.agenda, self.dice.choice((0.5, 3.0, LONG_S)))
 
     def kill_web_child(self) -> None:
         if not self._well(self.world.web).children:
@@ -69,6 +73,12 @@ class ProcessFaults:
     def _down_for_a_moment(self, place: Place) -> None:
         self._well(place).kill()
         self.agenda.later(self.dice.uniform(0.1, 1.5), place.start_again)
+
+    def _worker_at_work(self) -> Place:
+        """Any, if none is."""
+        busy = set(Job.objects.filter(state="running").values_list("pid", flat=True))
+        at_work = [place for place in self.world.workers if place.is_well and busy.intersection(place.children)]
+        return self.dice.choice(at_work) if at_work else self._worker()
 
     def _worker(self) -> Place:
         well = [place for place in self.world.workers if place.is_well]

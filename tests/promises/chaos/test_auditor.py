@@ -144,7 +144,10 @@ PLANTED: dict[str, Plant] = {
         f" WHERE id = {ANNOUNCEMENT}"
     ),
     "I6 what was lost has run again": books(f"UPDATE jobs_job SET losses = attempts WHERE id = {ANNOUNCEMENT}"),
-    "I7 a job is dead exactly if it cost three workers": books(
+    "I7 a job that cost three workers is dead": books(
+        f"UPDATE jobs_job SET losses = 3, attempts = 4 WHERE id = {ANNOUNCEMENT}"
+    ),
+    "I7 no other job is dead, unless its time ran out": books(
         f"UPDATE jobs_job SET state = 'dead' WHERE id = {ANNOUNCEMENT}"
     ),
     "I14 nothing ran that nobody promised": books("INSERT INTO tally VALUES (42)"),

@@ -1,25 +1,20 @@
 """/v1/jobs: how far promised work is, and a client's say in its own."""
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from kombu.utils.json import dumps
 from ninja import Router
-from ninja.errors import HttpError, ValidationError
-from pydantic import Field
+from ninja.errors import HttpError
 
 from jobs import interventions
 from jobs.models import Job, JobQuerySet, State
+from jobs.paging import Limit, cursor_of, page, position
 
 router = Router(tags=["jobs"])
-
-Limit = Annotated[int, Field(ge=1, le=100)]
-Position = tuple[datetime, UUID]
 
 
 @router.get("", summary="List jobs, newest first")
@@ -37,11 +32,10 @@ def list_jobs(
     if task is not None:
         jobs = jobs.filter(task=task)
     if after is not None:
-        created_at, id_ = _position(after)
+        created_at, id_ = position(after)
         jobs = jobs.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=id_))
-    page = list(jobs.defer("args").order_by("-created_at", "-pk")[: limit + 1])
-    following = _cursor(page[limit - 1]) if len(page) > limit else None
-    return _answer({"data": [shown(job) for job in page[:limit]], "next": following})
+    newest_first = jobs.defer("args").order_by("-created_at", "-pk")
+    return _answer(page(newest_first, shown, limit=limit, cursor=cursor_of))
 
 
 @router.get("/{uuid:job_id}", summary="Read a job")
@@ -97,24 +91,6 @@ def _after(jobs: JobQuerySet, changed: list[Job], why_not: dict[State, str]) -> 
     if not changed:
         raise HttpError(409, interventions.refusal(job, why_not))
     return _answer(shown(job))
-
-
-def _cursor(job: Job) -> str:
-    return urlsafe_b64encode(f"{job.created_at.isoformat()} {job.pk}".encode()).decode()
-
-
-def _position(cursor: str) -> Position:
-    """Where a page ended. Raises a 422 for what we have not handed out."""
-    try:
-        moment, id_ = urlsafe_b64decode(cursor.encode()).decode().split(" ")
-        created_at = datetime.fromisoformat(moment)
-        if created_at.tzinfo is None:
-            raise ValueError("no zone")
-        # Postgres refuses offsets that Python takes, and UTC leaves no room for those at the ends of the calendar.
-        return created_at.astimezone(UTC), UUID(id_)
-    except (ValueError, OverflowError) as exc:
-        error = {"type": "cursor", "loc": ("query", "after"), "msg": "is not the `next` of an earlier page"}
-        raise ValidationError([error]) from exc
 
 
 def _answer(said: Any) -> HttpResponse:

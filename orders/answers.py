@@ -8,6 +8,9 @@ from uuid import UUID
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from pydantic import BaseModel
+from django.urls import register_converter
+from django.urls.converters import StringConverter
+from django.utils.http import parse_etags
 
 from orders.clients import ApiKey, IdempotencyKey
 from orders.models import Order
@@ -16,6 +19,15 @@ from orders.problems import Problem
 IDEMPOTENCY_KEY_MAX_CHARS = 255
 
 Done = tuple[int, str, dict[str, Any]]  # status, Location, body
+
+
+class Rest(StringConverter):
+    """All that is left of a path, as `path` takes it, and also with line breaks."""
+
+    regex = "(?s:.+)"
+
+
+register_converter(Rest, "rest")
 
 
 class AuthenticatedRequest(HttpRequest):
@@ -49,9 +61,18 @@ def encoded(said: Any) -> str:
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 
-def own_order(request: AuthenticatedRequest, order_id: UUID) -> Order:
-    """The order, to read. Raises Http404 for another client's."""
-    order = Order.objects.filter(pk=order_id, client=request.auth.client).prefetch_related("lines").first()
+def tagged(request: AuthenticatedRequest, order: Order) -> HttpResponse:
+    """The order with its ETag, or a 304 for whoever knows that version."""
+    tag = f'"{order.version}"'
+    asked = parse_etags(request.headers.get("If-None-Match", ""))
+    if "*" in asked or tag in [known.removeprefix("W/") for known in asked]:  # gzip on the way weakens a tag
+        return HttpResponse(status=304, headers={"ETag": tag})
+    return answer(order.snapshot(), headers={"ETag": tag})
+
+
+def own_order(request: AuthenticatedRequest, **named: Any) -> Order:
+    """The order with that pk or external_id, to read. Raises Http404 for another client's."""
+    order = Order.objects.of(request.auth.client).filter(**named).prefetch_related("lines").first()
     if order is None:
         raise Http404
     return order
@@ -59,7 +80,7 @@ def own_order(request: AuthenticatedRequest, order_id: UUID) -> Order:
 
 def locked_order(request: AuthenticatedRequest, order_id: UUID) -> Order:
     """The order, to change: locked until the caller's transaction ends. Raises Http404 for another client's."""
-    if not Order.objects.filter(pk=order_id, client=request.auth.client).exists():
+    if not Order.objects.of(request.auth.client).filter(pk=order_id).exists():
         raise Http404
     return Order.objects.locked(order_id)
 

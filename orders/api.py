@@ -5,15 +5,15 @@ from uuid import UUID
 
 from django.db import IntegrityError
 from django.http import Http404, HttpResponse
-from django.utils.http import parse_etags
-from ninja import Body, Path, Router
+from ninja import Body, Path, Query, Router
 
+from jobs.paging import Limit, cursor_of, page, position
 from notifications import events
-from orders.answers import AuthenticatedRequest, Done, answer, once, own_order
+from orders.answers import AuthenticatedRequest, Done, answer, once, own_order, tagged
 from orders.clients import Client
 from orders.models import Order
 from orders.problems import invalid
-from orders.schemas import OrderDraft, Sku, StockChange, StockCount
+from orders.schemas import OrderDraft, OrderFilter, Sku, StockChange, StockCount
 from orders.stock import Stock
 from orders.tasks import begin
 
@@ -41,21 +41,40 @@ def place(client: Client, draft: OrderDraft) -> Order:
     return order
 
 
+@router.get("", summary="List orders, newest first")
+def list_orders(
+    request: AuthenticatedRequest,
+    narrowed: Query[OrderFilter],
+    limit: Limit = 20,
+    after: str | None = None,
+) -> HttpResponse:
+    """`next` of a page is the `after` of the following one; null on the last."""
+    request.auth.require("orders:read")
+    orders = Order.objects.of(request.auth.client).narrowed(**narrowed.model_dump())
+    if after is not None:
+        _, id_ = position(after)
+        orders = orders.filter(pk__lt=id_)
+    newest_first = orders.order_by("-pk").prefetch_related("lines")
+    return answer(page(newest_first, Order.snapshot, limit=limit, cursor=cursor_of))
+
+
 @router.get("/{uuid:order_id}", summary="Read an order")
 def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     request.auth.require("orders:read")
-    order = own_order(request, order_id)
-    tag = f'"{order.version}"'
-    asked = parse_etags(request.headers.get("If-None-Match", ""))
-    if "*" in asked or tag in [known.removeprefix("W/") for known in asked]:  # gzip on the way weakens a tag
-        return HttpResponse(status=304, headers={"ETag": tag})
-    return answer(order.snapshot(), headers={"ETag": tag})
+    return tagged(request, own_order(request, pk=order_id))
+
+
+@router.get("/by-external/{rest:external_id}", summary="Read an order by the client's own id")
+def read_order_by_external_id(request: AuthenticatedRequest, external_id: str) -> HttpResponse:
+    """Percent-encode it; a slash may stay as it is."""
+    request.auth.require("orders:read")
+    return tagged(request, own_order(request, external_id=external_id))
 
 
 @router.get("/{uuid:order_id}/events", summary="Read what happened to an order")
 def read_events(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     request.auth.require("orders:read")
-    order = own_order(request, order_id)
+    order = own_order(request, pk=order_id)
     timeline = events.timeline(order.pk)
     return answer(
         {"data": [{"seq": e.seq, "type": e.kind, "at": e.at.isoformat(), "data": e.data} for e in timeline]}

@@ -1,7 +1,9 @@
 """How an order gets into the book: under a number that nobody has, with its lines and its first event."""
 
 import secrets
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Now
@@ -17,9 +19,20 @@ if TYPE_CHECKING:
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
 NUMBER_TRIES = 5
+CLOCK_SKEW = timedelta(hours=1)  # ids tell the web process's time, created_at Postgres'; they are never so far apart
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
+    def of(self, client: Client) -> "OrderQuerySet":
+        return self.filter(client=client)
+
+    def narrowed(self, *, created_after: datetime | None, **columns: str | None) -> "OrderQuerySet":
+        """Those whose columns have these values, None for any, and that were created after a moment."""
+        orders = self.filter(**{name: value for name, value in columns.items() if value is not None})
+        if created_after is None:
+            return orders
+        return orders.filter(created_at__gt=created_after, pk__gte=first_id(created_after - CLOCK_SKEW))
+
     def place(self, client: Client, draft: "OrderDraft") -> "Order":
         """Accept an order: its row, its lines and its first event, in the caller's transaction.
 
@@ -77,6 +90,11 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def locked(self, pk: Any) -> "Order":
         """The order, locked until the transaction ends: before its stock rows, always."""
         return self.select_for_update(no_key=True).get(pk=pk)
+
+
+def first_id(moment: datetime) -> UUID:
+    """The least uuid7 of that millisecond: ids are in the order of time, so it ends a walk through their index."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def new_number() -> str:

@@ -1,14 +1,17 @@
 """The shapes that the API takes. Strict: a wrong type, an unknown field or a sum that is off is refused by name."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from notifications.money import CURRENCIES
+from orders.states import PaymentState, State
 
 AMOUNT_MAX = 10**12
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")]
 Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
 Reason = Annotated[str, Field(min_length=1, max_length=200)]
@@ -89,6 +92,22 @@ class OrderDraft(Shape):
                 {"total": self.total, "due": due},
             )
         return self
+
+
+def _in_calendar(moment: datetime) -> datetime:
+    try:
+        return max(moment.astimezone(UTC), EPOCH)
+    except OverflowError:
+        raise PydanticCustomError("moment", "is beyond the calendar") from None
+
+
+class OrderFilter(BaseModel):
+    """What narrows a list of orders."""
+
+    state: State | None = None
+    payment_state: PaymentState | None = None
+    email: Annotated[str, Field(max_length=320)] | None = None
+    created_after: Annotated[AwareDatetime, AfterValidator(_in_calendar)] | None = None
 
 
 class StockCount(Shape):

@@ -6,6 +6,23 @@ from django.db.models import Case, F, Value, When
 TEXT = models.TextField()
 
 
+class PaymentState(models.TextChoices):
+    NONE = "none"
+    PENDING = "pending"
+    ACTION_REQUIRED = "action_required"
+    AUTHORIZED = "authorized"
+    PAID = "paid"
+    PARTIALLY_REFUNDED = "partially_refunded"
+    REFUNDED = "refunded"
+    FAILED = "failed"
+
+
+class FulfilmentState(models.TextChoices):
+    NONE = "none"
+    PARTIAL = "partial"
+    FULL = "full"
+
+
 class State(models.TextChoices):
     RECEIVED = "received"
     RESERVED = "reserved"

@@ -46,7 +46,7 @@ def fulfil_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[Fulf
 @router.get("/{uuid:order_id}/fulfilments", summary="Read what was sent of an order")
 def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     request.auth.require("orders:read")
-    sent = own_order(request, order_id).fulfilments.order_by("pk")
+    sent = own_order(request, pk=order_id).fulfilments.order_by("pk")
     return answer({"data": [fulfilment.snapshot() for fulfilment in sent]})
 
 
@@ -70,7 +70,7 @@ def refund_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[Refu
 @router.get("/{uuid:order_id}/refunds", summary="Read what became of an order's refunds")
 def read_refunds(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     request.auth.require("orders:read")
-    refunds = own_order(request, order_id).refunds.select_related("operation").order_by("pk")
+    refunds = own_order(request, pk=order_id).refunds.select_related("operation").order_by("pk")
     return answer({"data": [refund.snapshot() for refund in refunds]})
 
 

@@ -1,0 +1,181 @@
+"""Two want the same at the same moment, over real HTTP: rows decide, and the books add up afterwards."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from jobs.models import Job
+from jobs.testing import work_off
+from notifications.models import Event
+from orders.clients import ApiKey, Client, IdempotencyKey
+from orders.fulfilments import Fulfilment
+from orders.models import Order
+from orders.payments.models import PaymentOperation
+from orders.payments.sandbox import SandboxCharge
+from orders.refunds import Refund
+from orders.stock import Stock, StockMovement
+from tests.orders.test_models import books_balance
+from tests.orders.test_verbs import given_back
+from tests.promises.processes import Stack, Web, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+CLICKS, HANDS = 50, 6
+PROBLEM = "/problems/"
+REQUESTED = {"reason": "requested"}
+
+
+@dataclass
+class ShopCounter:
+    """A shop's counter: a real web process, and one key."""
+
+    web: Web
+    key: str
+    body: Callable[..., Any]
+
+    def post(self, path: str, said: Any, key: str) -> tuple[int, Any, Any]:
+        """One request; a first one that is still under way is asked for again, as its Retry-After says."""
+        for _ in range(10):
+            status, answer, answered = self.web.ask(
+                "POST", path, said, Authorization=f"Bearer {self.key}", Idempotency_Key=key
+            )
+            if (status, answered["type"] if status == 409 else "") != (409, f"{PROBLEM}request-in-progress"):
+                break
+        return status, answer.headers, answered
+
+    def ordered(self, **changes: Any) -> str:
+        """The path of a new order."""
+        changes = {"external_id": str(uuid4()), **changes}
+        status, headers, said = self.post("/v1/orders", self.body(**changes), str(uuid4()))
+        assert status == 202, said
+        return str(headers["Location"])
+
+    def at_once(
+        self, path: str, said: Any, *, hands: int = HANDS, key: str | None = None
+    ) -> list[tuple[int, Any, Any]]:
+        """The same request from many hands in one moment; under keys of their own, or all under this one."""
+        together = threading.Barrier(hands)
+
+        def click(_: int) -> tuple[int, Any, Any]:
+            mine = key or str(uuid4())
+            together.wait(timeout=10)
+            return self.post(path, said, mine)
+
+        with ThreadPoolExecutor(hands) as threads:
+            return list(threads.map(click, range(hands)))
+
+
+@pytest.fixture
+def counter(stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]) -> ShopCounter:
+    stock(on_hand=20)
+    return ShopCounter(stack.start_web(), ApiKey.objects.issue(shop, []), order_body)
+
+
+def told(answers: list[tuple[int, Any, Any]]) -> Counter[str]:
+    """How often each status and each kind of problem was answered."""
+    return Counter(
+        f"{status} {said['type'].removeprefix(PROBLEM)}" if status >= 400 else str(status)
+        for status, _, said in answers
+    )
+
+
+def test_fifty_posts_under_one_key_make_one_order_and_get_one_answer(counter: ShopCounter) -> None:
+    answers = counter.at_once("/v1/orders", counter.body(), hands=CLICKS, key="k")
+    order = Order.objects.get()
+    assert told(answers) == {"202": CLICKS}
+    assert {headers["Location"] for _, headers, _ in answers} == {f"/v1/orders/{order.pk}"}
+    assert all(said == answers[0][2] for *_, said in answers)
+    assert Counter(headers["Idempotent-Replayed"] for _, headers, _ in answers) == {"true": CLICKS - 1, None: 1}
+    assert (IdempotencyKey.objects.count(), Event.objects.count()) == (1, 1)
+    assert Job.objects.filter(task="orders.tasks.reserve").count() == 1
+
+
+def test_one_external_id_under_different_keys_is_one_order_to_which_the_others_are_led(counter: ShopCounter) -> None:
+    answers = counter.at_once("/v1/orders", counter.body())
+    order = Order.objects.get()
+    assert told(answers) == {"202": 1, "409 external-id-taken": HANDS - 1}
+    assert {headers["Location"] for _, headers, _ in answers} == {f"/v1/orders/{order.pk}"}
+    assert (IdempotencyKey.objects.count(), Event.objects.count()) == (1, 1)
+    assert Job.objects.filter(task="orders.tasks.reserve").count() == 1
+
+
+def test_many_cancels_give_goods_and_money_back_once(counter: ShopCounter) -> None:
+    path = counter.ordered()
+    work_off()
+    answers = counter.at_once(f"{path}/cancel", REQUESTED)
+    assert told(answers) == {"202": HANDS}
+    assert {(said["state"], said["version"]) for *_, said in answers} == {("cancelled", 4)}
+    work_off()
+    assert (Refund.objects.count(), given_back(), Order.objects.get().payment_state) == (1, 660, "refunded")
+    assert StockMovement.objects.filter(kind="released").count() == 1
+    assert books_balance()
+
+
+def test_refunds_at_the_same_moment_never_give_back_more_than_was_paid(counter: ShopCounter) -> None:
+    path = counter.ordered()
+    work_off()
+    answers = counter.at_once(f"{path}/refunds", {"amount": 300, "reason": "sorry"})
+    assert told(answers) == {"202": 2, "422 invalid": HANDS - 2}
+    order = Order.objects.get()
+    assert (order.captured, order.refund_pending) == (660, 600)
+    work_off()
+    order.refresh_from_db()
+    assert (order.refunded, order.refund_pending, given_back(), Refund.objects.count()) == (600, 0, 600, 2)
+
+
+def test_the_last_unit_is_sent_once(counter: ShopCounter) -> None:
+    path = counter.ordered()
+    work_off()
+    one = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
+    assert counter.post(f"{path}/fulfilments", one, "first")[0] == 201
+    answers = counter.at_once(f"{path}/fulfilments", one)
+    assert told(answers) == {"201": 1, "409 not-fulfillable": HANDS - 1}
+    order, row = Order.objects.get(), Stock.objects.get()
+    assert (order.state, order.units_fulfilled, Fulfilment.objects.count()) == ("completed", 2, 2)
+    assert (row.on_hand, row.reserved, books_balance()) == (18, 0, True)
+
+
+def test_the_last_piece_is_sold_once(counter: ShopCounter, stack: Stack) -> None:
+    """Four real hands of two workers reserve for orders that came in the same moment."""
+    Stock.objects.update(on_hand=3)
+    StockMovement.objects.update(on_hand_delta=3)
+    answers = counter.at_once("/v1/orders", counter.body(external_id=...))
+    assert told(answers) == {"202": HANDS}
+    for _ in range(2):
+        stack.start("worker")
+    until(lambda: not Order.objects.filter(state__in=["received", "reserved"]).exists(), "all end", within_s=60)
+    assert Counter(Order.objects.values_list("state", "reason")) == {
+        ("confirmed", ""): 1, ("cancelled", "out_of_stock"): HANDS - 1,
+    }  # fmt: skip
+    assert (Stock.objects.get().reserved, SandboxCharge.objects.count(), books_balance()) == (2, 1, True)
+
+
+def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(counter: ShopCounter, stack: Stack) -> None:
+    """Some orders are cancelled before their charge, some during it, some after it."""
+    stack.start("worker")
+    paths = [counter.ordered() for _ in range(HANDS)]
+    slow = counter.ordered(payment={"token": "tok_slow"})
+    under_way = PaymentOperation.objects.filter(order_id=slow.rsplit("/", 1)[1], state="sent")
+
+    with ThreadPoolExecutor(HANDS) as hands:
+        early = hands.map(lambda path: counter.post(f"{path}/cancel", REQUESTED, "")[0], paths)
+        assert set(early) == {202}
+    until(under_way.exists, "the provider is charging", within_s=60)
+    assert counter.post(f"{slow}/cancel", REQUESTED, "")[0] == 202
+
+    until(_nothing_is_open, "each charge is refunded or was never made", within_s=60)
+    assert Counter(Order.objects.values_list("state", flat=True)) == {"cancelled": HANDS + 1}
+    assert [order.captured - order.refunded for order in Order.objects.all()] == [0] * (HANDS + 1)
+    assert Order.objects.get(pk=slow.rsplit("/", 1)[1]).refunded == 660
+    charged = sum(charge.amount for charge in SandboxCharge.objects.filter(status="succeeded"))
+    assert (given_back(), Stock.objects.get().reserved, books_balance()) == (charged, 0, True)
+
+
+def _nothing_is_open() -> bool:
+    jobs = Job.objects.filter(task__startswith="orders.tasks", state__in=["waiting", "running"])
+    return not (PaymentOperation.objects.exclude(state__in=PaymentOperation.SETTLED).exists() or jobs.exists())

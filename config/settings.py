@@ -284,6 +284,9 @@ STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.st
 STRIPE_SIGNATURE_MAX_AGE_S = 300
 STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'
 STRIPE_FIND_MAX_PAGES = 40  # of 100 payments; more do not fit into a task's time limit
+PREFER_WAIT_MAX_S = 10  # what `Prefer: wait` gets at most; a stopping web process waits longer than that
+PREFER_WAIT_PLACES = 4  # requests of one web process that wait at a time; the other WEB_THREADS are for the others
+PREFER_POLL_S = 0.1
 IDEMPOTENCY_WAIT_MS = 2000
 IDEMPOTENCY_KEEP = timedelta(days=30)
 

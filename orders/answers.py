@@ -49,6 +49,10 @@ def once(request: AuthenticatedRequest, draft: BaseModel | dict[str, str], act: 
         if not replayed:
             status, location, body = act()
             kept.answer(status=status, location=location, body=encoded(body))
+    return kept_answer(kept, replayed=replayed)
+
+
+def kept_answer(kept: IdempotencyKey, *, replayed: bool) -> HttpResponse:
     headers = {"Location": kept.location or ""} | ({"Idempotent-Replayed": "true"} if replayed else {})
     return HttpResponse(kept.body, status=kept.status, content_type="application/json", headers=headers)
 

@@ -16,6 +16,7 @@ from orders.problems import invalid
 from orders.schemas import OrderDraft, OrderFilter, Sku, StockChange, StockCount
 from orders.stock import Stock
 from orders.tasks import begin
+from orders.waiting import waited
 
 router = Router(tags=["orders"])
 stock_router = Router(tags=["stock"])
@@ -25,13 +26,14 @@ LIST_LIMIT = 1000
 
 @router.post("", summary="Place an order")
 def place_order(request: AuthenticatedRequest, draft: Body[OrderDraft]) -> HttpResponse:
+    """Accepted, and worked off in the background. `Prefer: wait=N` holds the answer until the order is decided."""
     request.auth.require("orders:write")
 
     def accept() -> Done:
         order = place(request.auth.client, draft)
         return 202, f"/v1/orders/{order.pk}", order.snapshot()
 
-    return once(request, draft, accept)
+    return waited(request, once(request, draft, accept))
 
 
 def place(client: Client, draft: OrderDraft) -> Order:

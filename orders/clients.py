@@ -90,6 +90,11 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
             raise Problem(422, "idempotency-key-reused", "This Idempotency-Key was used for a different request.")
         return kept
 
+    def decide(self, client: Client, key: str, *, status: int, body: str) -> "IdempotencyKey":
+        """Let a final answer take the place of the 202 under this key. Returns the one that stands: the first."""
+        self.filter(client=client, key=key, status=202).update(status=status, body=body)
+        return self.get(client=client, key=key)
+
     def forget_old(self, limit: int) -> int:
         """Delete up to `limit` keys that nobody will repeat any more."""
         old = self.filter(created_at__lt=Now() - settings.IDEMPOTENCY_KEEP).order_by("created_at")[:limit]

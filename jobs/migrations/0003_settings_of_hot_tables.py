@@ -1,8 +1,8 @@
-"""The indexes and storage settings that `bin/bench tests/bench/test_million.py` argues for (docs/adr/0011).
+"""The indexes that `bin/bench -k million` argues for (docs/adr/0011); it argues for no storage parameter.
 
-Nothing here stands in the way of reads or writes: indexes are made and dropped concurrently, and a storage parameter
-needs the lock of a VACUUM. So the statements may wait for long transactions longer than `manage.py release` allows
-others. A run that breaks off is begun again: what it left half-made is dropped first.
+They are made and dropped concurrently and stand in the way of no read or write, so they may wait for a long transaction
+longer than `manage.py release` allows others. A run that breaks off is begun again: what it left half-made goes first.
+The release before this one works with them too.
 """
 
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
@@ -31,9 +31,5 @@ class Migration(migrations.Migration):
         RemoveIndexConcurrently("job", "job_ring"),
         *added("job_revivable", ["state", "created_at", "id"], models.Q(state__in=("dead", "cancelled"))),
         RemoveIndexConcurrently("worker", "worker_seen"),
-        migrations.RunSQL(
-            "ALTER TABLE jobs_job SET (autovacuum_vacuum_scale_factor = 0.05)",
-            "ALTER TABLE jobs_job RESET (autovacuum_vacuum_scale_factor)",
-        ),
         migrations.RunSQL(HURRY, WAIT),
     ]

@@ -6,6 +6,9 @@ CLIENTS, STEPS = 20, 8  # clients that order, and jobs of one order
 ENVELOPE = """{"chain": null, "chord": null, "callbacks": null, "errbacks": null, "headers": {"group": null,
 "shadow": null, "expires": null, "timelimit": [25, 20], "group_index": null, "ignore_result": false, "stamps": {},
 "stamped_headers": null, "replaced_task_nesting": 0}}"""
+CONTEXT = f"""jsonb_build_object(
+       'client', '0198f3a1-0000-7000-8000-' || lpad(mod(n, {CLIENTS})::text, 12, '0'),
+       'request_id', md5((n / {STEPS})::text), 'traceparent', '00-' || md5(n::text) || '-b7ad6b7169203331-01')"""
 
 # One dead and one cancelled job in a thousand, the newest ended a minute ago.
 FINISHED = f"""
@@ -13,9 +16,7 @@ INSERT INTO jobs_job (id, task, queue, args, envelope, context, root_id, parent_
                       attempts, retries, losses, token, worker, pid, started_at, result, created_at, finished_at)
 SELECT gen_random_uuid(), 'orders.tasks.step_' || mod(n, {STEPS}), 'kaiten',
        '[["0198f3a1-0000-7000-8000-000000000000"], {{}}]', '{ENVELOPE}',
-       jsonb_build_object('client', '0198f3a1-0000-7000-8000-' || lpad(mod(n, {CLIENTS})::text, 12, '0'),
-                          'request_id', md5((n / {STEPS})::text),
-                          'traceparent', '00-' || md5(n::text) || '-b7ad6b7169203331-01'),
+       {CONTEXT},
        gen_random_uuid(), CASE WHEN mod(n, {STEPS}) > 0 THEN gen_random_uuid() END,
        CASE mod(n, 1000) WHEN 0 THEN 'dead' WHEN 1 THEN 'cancelled' ELSE 'done' END,
        began, began + interval '5 s', 0, 1, 0, 0, gen_random_uuid(), gen_random_uuid(), 17, began, 'null',
@@ -29,7 +30,7 @@ INSERT INTO jobs_job (id, task, queue, args, envelope, root_id, parent_id, state
                       retries, losses, context)
 SELECT gen_random_uuid(), 'tests.jobs.tasks.add', %(queue)s, '[[1, 2], {{}}]', '{ENVELOPE}', gen_random_uuid(),
        CASE WHEN mod(n, {STEPS}) > 0 THEN gen_random_uuid() END, 'waiting',
-       clock_timestamp() + %(due)s::interval, clock_timestamp() + %(rings)s::interval, 0, 0, 0, 0, '{{}}'
+       clock_timestamp() + %(due)s::interval, clock_timestamp() + %(rings)s::interval, 0, 0, 0, 0, {CONTEXT}
   FROM generate_series(1, %(number)s::bigint) AS n
 """
 

@@ -1,0 +1,118 @@
+"""Work on a ledger with a past, and what its statements cost in buffers, by the product's own code."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from config import checkup
+from jobs import reports
+from jobs.models import Claim, Job, JobQuerySet, State, Worker
+from tests.jobs import past
+from tests.plans import plans_of
+
+PER_TICK = 50  # jobs between two ticks of the clock
+TASK = "tests.jobs.tasks.add"
+Figures = dict[str, int]
+
+
+def churn(number: int, worker: UUID) -> int:
+    """Work off so many jobs, every tenth in two attempts, with a tick after each PER_TICK."""
+    for _ in range(number // PER_TICK):
+        past.promise(PER_TICK)
+        for at, id_ in enumerate(newest(PER_TICK)):
+            held = claimed(id_, worker)
+            if at % 10 == 0:
+                put_back(held)
+                held = claimed(id_, worker)
+            assert Job.objects.settle(held, result=2, effects=[])
+        tick(worker)
+    return number
+
+
+def tick(worker: UUID) -> None:
+    """What a clock asks of jobs_job in each tick; as many old jobs go as new ones came."""
+    Worker.objects.beat(worker, name="bench", pid=1)
+    with transaction.atomic():
+        list(Job.objects.running_at(worker).values_list("pid"))
+        Job.objects.lost().take_for_rescue(settings.JOBS_BATCH)
+        ring()
+        Job.objects.prune(before=timezone.now(), limit=PER_TICK)
+
+
+def cost_of_work(worker: UUID) -> Figures:
+    """What every job and every tick pays."""
+    Worker.objects.beat(worker, name="bench", pid=1)
+    past.promise(3)
+    first, second, _ = newest(3)
+    held: list[Claim] = []
+    figures = {"claim": cost(lambda: held.append(claimed(first, worker)))}
+    figures["settle"] = cost(lambda: Job.objects.settle(held[0], result=2, effects=[]))
+    again = claimed(second, worker)
+    figures["retry"] = cost(lambda: put_back(again))
+    with transaction.atomic():
+        figures["tick: ring"] = cost(ring)
+        figures["tick: ring, the broker lost its bells"] = cost(partial(ring, lost=True))
+        figures["tick: look for lost jobs"] = cost(lambda: Job.objects.lost().take_for_rescue(settings.JOBS_BATCH))
+        figures["tick: look after our own children"] = cost(lambda: list(Job.objects.running_at(worker).values("pid")))
+        prune = partial(Job.objects.prune, before=timezone.now(), limit=settings.JOBS_BATCH)
+        figures["tick: prune 200 rows"] = cost(prune)
+    figures["tick: beat"] = cost(lambda: Worker.objects.beat(worker, name="bench", pid=1))
+    Job.objects.filter(state=State.WAITING, queue="kaiten", pk__in=newest(3)).delete()
+    return figures
+
+
+def cost_of_looking() -> Figures:
+    """What people and clients pay who look into the ledger."""
+    some, nobody = (f"0198f3a1-0000-7000-8000-{number:012}" for number in (3, 999))
+    dead = Job.objects.filter(state=State.DEAD)
+    return {
+        "GET /v1/jobs of one client in twenty": cost(lambda: page(Job.objects.all(), some)),
+        "GET /v1/jobs?state=dead": cost(lambda: page(dead, some)),
+        "GET /v1/jobs of a client without any": cost(lambda: page(Job.objects.all(), nobody)),
+        "jobs list": cost(lambda: reports.listing(Job.objects.all(), limit=20)),
+        "jobs list --state dead": cost(lambda: reports.listing(dead, limit=20)),
+        "jobs stats": cost(reports.stats),
+        "jobs why: its children": cost(lambda: list(Job.objects.filter(parent_id=uuid4()))),
+        "doctor: waiting": cost(checkup.waiting_jobs),
+        "doctor: running": cost(checkup.running_jobs),
+        "doctor: dead": cost(checkup.dead_jobs),
+    }
+
+
+# --- the queries ----------------------------------------------------------------------------------------
+
+
+def claimed(id_: UUID, worker: UUID) -> Claim:
+    lease = timedelta(seconds=40)
+    [claim] = Job.objects.claim([id_], task=TASK, token=uuid4(), worker=worker, pid=1, lease=lease)
+    return claim
+
+
+def put_back(claim: Claim) -> None:
+    Job.objects.put_back(claim, due_at=timezone.now(), error={"type": "E", "message": "m"}, retried=True)
+
+
+def ring(*, lost: bool = False) -> None:
+    Job.objects.filter(queue="kaiten").take_for_ring(settings.JOBS_BATCH, lost=lost)
+
+
+def page(jobs: JobQuerySet, client: str) -> None:
+    """As jobs.api lists them."""
+    visible = jobs.filter(Q(context__client=client) | ~Q(context__has_key="client"))
+    list(visible.defer("args").order_by("-created_at", "-pk")[:21])
+
+
+def newest(number: int) -> list[UUID]:
+    jobs = Job.objects.filter(state=State.WAITING, queue="kaiten", due_at__lte=timezone.now())
+    return list(jobs.order_by("-due_at").values_list("pk", flat=True)[:number])
+
+
+def cost(do: Callable[[], Any]) -> int:
+    return sum(plan.buffers for plan in plans_of(do))

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
-from pydantic import BaseModel
 from django.urls import register_converter
 from django.urls.converters import StringConverter
 from django.utils.http import parse_etags
+from pydantic import BaseModel
 
 from orders.clients import ApiKey, IdempotencyKey
 from orders.models import Order

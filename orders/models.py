@@ -185,8 +185,7 @@ class Order(models.Model):
         except OutOfStock:
             self.move(State.CANCELLED, reason="out_of_stock")
             return False
-        self.assign(expires_at=timezone.now() + settings.RESERVATION_KEEP)
-        self.move(State.RESERVED)
+        self.move(State.RESERVED, expires_at=timezone.now() + settings.RESERVATION_KEEP)
         return True
 
     def intend_charge(self) -> PaymentOperation:
@@ -194,8 +193,7 @@ class Order(models.Model):
         return PaymentOperation.objects.intend_charge(self)
 
     def confirm(self) -> None:
-        self.assign(expires_at=None)
-        self.move(State.CONFIRMED)
+        self.move(State.CONFIRMED, expires_at=None)
 
     def cancel(self, reason: str) -> Refund | None:
         """Give the goods back, and what was paid. Raises a 409 problem for one that is sent in part or has ended.
@@ -209,8 +207,7 @@ class Order(models.Model):
         if self.state != State.RECEIVED:
             self._withdraw_all()
         refund = Refund.objects.promise(self, reason=reason) if self.refundable else None
-        self.assign(expires_at=None, held=False, hold_reason="")
-        self.move(State.CANCELLED, reason=reason)
+        self.move(State.CANCELLED, reason=reason, expires_at=None, held=False, hold_reason="")
         return refund
 
     def _withdraw_all(self) -> None:
@@ -222,14 +219,12 @@ class Order(models.Model):
     def hold(self, reason: str) -> None:
         """Put it on the staff's desk, with the reason: it is neither charged, sent nor expired meanwhile."""
         if not self.held:
-            self.assign(held=True, hold_reason=reason)
-            self.record("order.held")
+            self.record("order.held", held=True, hold_reason=reason)
 
     def release(self) -> None:
         """Take it off the desk."""
         if self.held:
-            self.assign(held=False, hold_reason="")
-            self.record("order.released")
+            self.record("order.released", held=False, hold_reason="")
 
     def note_refund_promised(self, amount: int, *, shipping: int) -> None:
         self.assign(
@@ -237,8 +232,7 @@ class Order(models.Model):
         )  # fmt: skip
 
     def note_shipped(self, units: int) -> None:
-        self.assign(units_fulfilled=self.units_fulfilled + units)
-        self.record("order.fulfilled")
+        self.record("order.fulfilled", units_fulfilled=self.units_fulfilled + units)
         self._complete_when_all_is_sent()
 
     def note_withdrawn(self, units: int) -> None:
@@ -253,19 +247,18 @@ class Order(models.Model):
         if self.state == State.CONFIRMED and self.units_fulfilled == self.units:
             self.move(State.COMPLETED)
 
-    def move(self, to: State, *, reason: str = "") -> None:
-        """Change the state and record the event: the only line that does either.
+    def move(self, to: State, *, reason: str = "", **changes: Any) -> None:
+        """Change the state, and what changes with it, and record the event: the only way to do either.
 
         Raises ValueError for a step that TRANSITIONS does not have.
         """
         if to not in TRANSITIONS[State(self.state)]:
             raise ValueError(f"order {self.number} cannot go from {self.state} to {to}")
-        self.assign(state=to, reason=reason)
-        self.record(f"order.{to}")
+        self.record(f"order.{to}", state=to, reason=reason, **changes)
 
-    def record(self, kind: str) -> None:
-        """Count the version up and write the event, with a snapshot of the order as it is now."""
-        self.assign(version=self.version + 1)
+    def record(self, kind: str, **changes: Any) -> None:
+        """Set columns, count the version up and write the event, with a snapshot of the order as it is then."""
+        self.assign(version=self.version + 1, **changes)
         self.refresh_from_db(fields=["payment_state", "fulfilment_state", "created_at"])
         events.record(kind, subject=self.pk, seq=self.version, owner=self.client_id, data={"order": self.snapshot()})
 

@@ -67,16 +67,14 @@ def _level_charge(order: Order, answer: Charge) -> Refund | None:
             if order.state != State.CANCELLED:
                 order.cancel("payment_declined")
         case ChargeStatus.PENDING if answer.action_required and order.charge_state != "action_required":
-            order.assign(charge_state="action_required")
-            order.record("order.action_required")
+            order.record("order.action_required", charge_state="action_required")
     return None
 
 
 def _level_refund(order: Order, operation: PaymentOperation) -> None:
     pending = order.refund_pending - operation.amount
     if operation.state == PaymentOperation.State.SUCCEEDED:
-        order.assign(refund_pending=pending, refunded=order.refunded + operation.amount)
-        order.record("order.refunded")
+        order.record("order.refunded", refund_pending=pending, refunded=order.refunded + operation.amount)
     elif operation.state == PaymentOperation.State.DECLINED:
         order.assign(refund_pending=pending, shipping_refunded=order.shipping_refunded - operation.refund.shipping)
         operation.refund.take_back()

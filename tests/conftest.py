@@ -129,6 +129,7 @@ def stack(transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path
         "REDIS_URL": broker_url,
         "DEBUG": "1",
         "EMAIL_URL": "dummymail://",
+        "DJANGO_SETTINGS_MODULE": "tests.promises.settings",
         "PYTHONUNBUFFERED": "1",
     }
     stack = Stack(environment, tmp_path)

@@ -3,11 +3,12 @@
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import NinjaAPI
 from ninja.parser import Parser
 from ninja.security import HttpBearer
 
 from config import problems
+from config import problems, strict_json
+from config.openapi import DESCRIPTION, DescribedAPI
 from jobs import context
 from jobs.api import router as jobs_router
 from notifications.api import router as endpoints_router
@@ -36,7 +37,9 @@ class Key(HttpBearer):
         return key
 
 
-api = NinjaAPI(title="Kaiten", version="1", parser=StrictParser(), auth=Key(), docs_url=None)
+api = DescribedAPI(
+    title="Kaiten", version="1", description=DESCRIPTION, parser=StrictParser(), auth=Key(), docs_url=None
+)
 api.add_router("/orders", orders_router)
 api.add_router("/orders", verbs_router)
 api.add_router("/stock", stock_router)

@@ -1,7 +1,8 @@
 """/v1/jobs: how far promised work is, and a client's say in its own."""
 
 import json
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.db.models import Q
@@ -9,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from kombu.utils.json import dumps
 from ninja import Router
 from ninja.errors import HttpError
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from jobs import interventions
 from jobs.models import Job, JobQuerySet, State
@@ -16,11 +18,40 @@ from jobs.paging import Limit, cursor_of, page, position
 
 router = Router(tags=["jobs"])
 
+# Described on the spot: another room has a State too, and a description knows a name once.
+ShownState = Annotated[State, WithJsonSchema({"type": "string", "enum": State.values})]
 
-@router.get("", summary="List jobs, newest first")
+
+class ShownJob(BaseModel):
+    """A job, for the API's description; `shown` fills it."""
+
+    model_config = ConfigDict(extra="forbid", title="Job")
+    id: UUID
+    task: str
+    queue: str
+    state: ShownState
+    attempts: int
+    due_at: datetime
+    created_at: datetime
+    finished_at: datetime | None
+    result: Any
+    error: dict[str, str] | None
+
+
+class JobPage(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    data: list[ShownJob]
+    next: str | None
+
+
+def _described(conflict: str) -> dict[str, Any]:
+    return {"x-scope": "jobs:write", "responses": {409: {"description": conflict}}}
+
+
+@router.get("", summary="List jobs, newest first", response=JobPage, openapi_extra={"x-scope": "jobs:read"})
 def list_jobs(
     request: HttpRequest,
-    state: State | None = None,
+    state: ShownState | None = None,
     task: str | None = None,
     limit: Limit = 20,
     after: str | None = None,
@@ -38,7 +69,7 @@ def list_jobs(
     return _answer(page(newest_first, shown, limit=limit, cursor=cursor_of))
 
 
-@router.get("/{uuid:job_id}", summary="Read a job")
+@router.get("/{uuid:job_id}", summary="Read a job", response=ShownJob, openapi_extra={"x-scope": "jobs:read"})
 def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     job = _visible(request).filter(pk=job_id).first()
     if job is None:
@@ -46,14 +77,24 @@ def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     return _answer(shown(job))
 
 
-@router.post("/{uuid:job_id}/retry", summary="Give a dead or cancelled job another life")
+@router.post(
+    "/{uuid:job_id}/retry",
+    summary="Give a dead or cancelled job another life",
+    response=ShownJob,
+    openapi_extra=_described("The job is neither dead nor cancelled."),
+)
 def retry_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     jobs, me = _own(request, job_id)
     changed = interventions.revive(jobs, by=me)
     return _after(jobs, changed, interventions.WHY_NOT_REVIVED)
 
 
-@router.post("/{uuid:job_id}/cancel", summary="Cancel a waiting job")
+@router.post(
+    "/{uuid:job_id}/cancel",
+    summary="Cancel a waiting job",
+    response=ShownJob,
+    openapi_extra=_described("The job does not wait any more."),
+)
 def cancel_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     jobs, me = _own(request, job_id)
     changed = interventions.cancel(jobs, by=me)

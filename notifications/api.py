@@ -1,5 +1,6 @@
 """Webhook endpoints: a client registers the URLs that hear of its events."""
 
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -48,7 +49,26 @@ class EndpointChange(BaseModel):
     events: Kinds | None = None
 
 
-@router.post("", summary="Register an endpoint", response={201: dict[str, Any]})
+class ShownEndpoint(BaseModel):
+    id: UUID
+    url: str
+    events: list[str]
+    created_at: datetime
+
+
+class NewEndpoint(ShownEndpoint):
+    secret: Annotated[str, Field(description="whsec_…: shown here and never again")]
+
+
+class EndpointList(BaseModel):
+    data: list[ShownEndpoint]
+
+
+READS, WRITES = {"x-scope": "webhooks:read"}, {"x-scope": "webhooks:write"}
+TOO_MANY = {"responses": {409: {"description": "The client has as many endpoints as it may have."}}}
+
+
+@router.post("", summary="Register an endpoint", response={201: NewEndpoint}, openapi_extra=WRITES | TOO_MANY)
 def create_endpoint(request: HttpRequest, draft: Body[EndpointDraft]) -> Status[dict[str, Any]]:
     """The secret is shown here and never again."""
     owner = _owner(request, "webhooks:write")
@@ -58,19 +78,19 @@ def create_endpoint(request: HttpRequest, draft: Body[EndpointDraft]) -> Status[
     return Status(201, {**_shown(endpoint), "secret": endpoint.secret})
 
 
-@router.get("", summary="List the endpoints", response=dict[str, Any])
+@router.get("", summary="List the endpoints", response=EndpointList, openapi_extra=READS)
 def list_endpoints(request: HttpRequest) -> dict[str, Any]:
     owner = _owner(request, "webhooks:read")
     rows = Endpoint.objects.filter(owner=owner, active=True).order_by("pk")[: settings.WEBHOOK_ENDPOINTS_PER_CLIENT]
     return {"data": [_shown(endpoint) for endpoint in rows]}
 
 
-@router.get("/{uuid:endpoint_id}", summary="Read an endpoint", response=dict[str, Any])
+@router.get("/{uuid:endpoint_id}", summary="Read an endpoint", response=ShownEndpoint, openapi_extra=READS)
 def read_endpoint(request: HttpRequest, endpoint_id: UUID) -> dict[str, Any]:
     return _shown(_own(_owner(request, "webhooks:read"), endpoint_id))
 
 
-@router.patch("/{uuid:endpoint_id}", summary="Change an endpoint", response=dict[str, Any])
+@router.patch("/{uuid:endpoint_id}", summary="Change an endpoint", response=ShownEndpoint, openapi_extra=WRITES)
 def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: Body[EndpointChange]) -> dict[str, Any]:
     endpoint = _own(_owner(request, "webhooks:write"), endpoint_id)
     endpoint.url = change.url or endpoint.url
@@ -79,7 +99,7 @@ def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: Body[Endpoi
     return _shown(endpoint)
 
 
-@router.delete("/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None})
+@router.delete("/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None}, openapi_extra=WRITES)
 def delete_endpoint(request: HttpRequest, endpoint_id: UUID) -> Status[None]:
     """It hears of nothing any more; what it has heard stays on record."""
     endpoint = _own(_owner(request, "webhooks:write"), endpoint_id)

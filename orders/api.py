@@ -9,8 +9,20 @@ from ninja import Body, Path, Query, Router
 
 from jobs.paging import Limit, cursor_of, page, position
 from notifications import events
+from orders import shown
 from orders.answers import AuthenticatedRequest, Done, answer, once, own_order, tagged
 from orders.clients import Client
+from orders.described import (
+    APPLIED,
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    IN_PROGRESS,
+    LOCATION,
+    PREFER,
+    REPLAYED,
+    described,
+)  # fmt: skip
 from orders.models import Order
 from orders.problems import invalid
 from orders.schemas import OrderDraft, OrderFilter, Sku, StockChange, StockCount
@@ -24,7 +36,16 @@ stock_router = Router(tags=["stock"])
 LIST_LIMIT = 1000
 
 
-@router.post("", summary="Place an order")
+@router.post(
+    "",
+    summary="Place an order",
+    response={202: shown.Order, 200: shown.Order},
+    openapi_extra=described(
+        "orders:write", IDEMPOTENCY_KEY, PREFER,
+        headers=dict.fromkeys((200, 202), LOCATION | REPLAYED | APPLIED),
+        conflict=f"The external_id belongs to an earlier order (then with its Location), {IN_PROGRESS}.",
+    ),
+)  # fmt: skip
 def place_order(request: AuthenticatedRequest, draft: Body[OrderDraft]) -> HttpResponse:
     """Accepted, and worked off in the background. `Prefer: wait=N` holds the answer until the order is decided."""
     request.auth.require("orders:write")
@@ -43,7 +64,7 @@ def place(client: Client, draft: OrderDraft) -> Order:
     return order
 
 
-@router.get("", summary="List orders, newest first")
+@router.get("", summary="List orders, newest first", response=shown.OrderPage, openapi_extra=described("orders:read"))
 def list_orders(
     request: AuthenticatedRequest,
     narrowed: Query[OrderFilter],
@@ -60,20 +81,35 @@ def list_orders(
     return answer(page(newest_first, Order.snapshot, limit=limit, cursor=cursor_of))
 
 
-@router.get("/{uuid:order_id}", summary="Read an order")
+@router.get(
+    "/{uuid:order_id}",
+    summary="Read an order",
+    response=shown.Order,
+    openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
+)
 def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     request.auth.require("orders:read")
     return tagged(request, own_order(request, pk=order_id))
 
 
-@router.get("/by-external/{rest:external_id}", summary="Read an order by the client's own id")
+@router.get(
+    "/by-external/{rest:external_id}",
+    summary="Read an order by the client's own id",
+    response=shown.Order,
+    openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
+)
 def read_order_by_external_id(request: AuthenticatedRequest, external_id: str) -> HttpResponse:
     """Percent-encode it; a slash may stay as it is."""
     request.auth.require("orders:read")
     return tagged(request, own_order(request, external_id=external_id))
 
 
-@router.get("/{uuid:order_id}/events", summary="Read what happened to an order")
+@router.get(
+    "/{uuid:order_id}/events",
+    summary="Read what happened to an order",
+    response=shown.Timeline,
+    openapi_extra=described("orders:read"),
+)
 def read_events(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     request.auth.require("orders:read")
     order = own_order(request, pk=order_id)
@@ -83,13 +119,13 @@ def read_events(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     )  # fmt: skip
 
 
-@stock_router.get("", summary="List the stock")
+@stock_router.get("", summary="List the stock", response=shown.StockList, openapi_extra=described("stock:read"))
 def list_stock(request: AuthenticatedRequest) -> HttpResponse:
     request.auth.require("stock:read")
     return answer({"data": [_stock(row) for row in Stock.objects.order_by("sku")[:LIST_LIMIT]]})
 
 
-@stock_router.get("/{sku}", summary="Read one sku")
+@stock_router.get("/{rest:sku}", summary="Read one sku", response=shown.Stock, openapi_extra=described("stock:read"))
 def read_stock(request: AuthenticatedRequest, sku: Path[Sku]) -> HttpResponse:
     request.auth.require("stock:read")
     row = Stock.objects.filter(sku=sku).first()
@@ -98,7 +134,9 @@ def read_stock(request: AuthenticatedRequest, sku: Path[Sku]) -> HttpResponse:
     return answer(_stock(row))
 
 
-@stock_router.patch("/{sku}", summary="Count one sku up or down")
+@stock_router.patch(
+    "/{rest:sku}", summary="Count one sku up or down", response=shown.Stock, openapi_extra=described("stock:write")
+)
 def adjust_stock(request: AuthenticatedRequest, sku: Path[Sku], change: Body[StockChange]) -> HttpResponse:
     """The reason stands in the stock's book."""
     request.auth.require("stock:write")
@@ -111,7 +149,9 @@ def adjust_stock(request: AuthenticatedRequest, sku: Path[Sku], change: Body[Sto
     return answer(_stock(row))
 
 
-@stock_router.put("/{sku}", summary="Count one sku; creates it")
+@stock_router.put(
+    "/{rest:sku}", summary="Count one sku; creates it", response=shown.Stock, openapi_extra=described("stock:write")
+)
 def count_stock(request: AuthenticatedRequest, sku: Path[Sku], count: Body[StockCount]) -> HttpResponse:
     request.auth.require("stock:write")
     try:

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from notifications.money import CURRENCIES
@@ -15,6 +15,11 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")]
 Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
 Reason = Annotated[str, Field(min_length=1, max_length=200)]
+EXAMPLE: dict[str, Any] = {
+    "external_id": "shop-1042", "currency": "JPY", "email": "hana@example.com", "locale": "ja",
+    "lines": [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}],
+    "shipping": {"amount": 0, "tax": 0}, "total": 660, "payment": {"token": "tok_ok"}, "metadata": {"table": "7"},
+}  # fmt: skip
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,64}@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,255}")
 
 
@@ -69,6 +74,7 @@ class PaymentDraft(Shape):
 class OrderDraft(Shape):
     """The body of POST /v1/orders."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
     external_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     currency: Annotated[str, AfterValidator(_known_currency)]
     email: Annotated[str, Field(max_length=320), AfterValidator(_mailable)]
@@ -94,6 +100,12 @@ class OrderDraft(Shape):
         return self
 
 
+def _written_out(text: Any) -> Any:
+    if not (isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)):  # pydantic takes numbers of seconds too
+        raise PydanticCustomError("moment", "must be a moment like 2026-01-31T09:00:00+09:00")
+    return text
+
+
 def _in_calendar(moment: datetime) -> datetime:
     try:
         return max(moment.astimezone(UTC), EPOCH)
@@ -107,7 +119,7 @@ class OrderFilter(BaseModel):
     state: State | None = None
     payment_state: PaymentState | None = None
     email: Annotated[str, Field(max_length=320)] | None = None
-    created_after: Annotated[AwareDatetime, AfterValidator(_in_calendar)] | None = None
+    created_after: Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_calendar)] | None = None
 
 
 class StockCount(Shape):

@@ -7,7 +7,9 @@ from django.db import transaction
 from django.http import HttpResponse
 from ninja import Body, Router
 
+from orders import shown
 from orders.answers import AuthenticatedRequest, Done, answer, locked_order, once, own_order
+from orders.described import ETAG, IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.fulfilments import Fulfilment
 from orders.models import Order
 from orders.problems import Problem
@@ -18,7 +20,14 @@ from orders.tasks import go_on, pay_back
 router = Router(tags=["orders"])
 
 
-@router.post("/{uuid:order_id}/cancel", summary="Cancel an order")
+@router.post(
+    "/{uuid:order_id}/cancel",
+    summary="Cancel an order",
+    response={202: shown.Order},
+    openapi_extra=described(
+        "orders:write", headers={202: ETAG}, conflict="The order is sent in part, or has been completed."
+    ),
+)
 def cancel_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[CancelDraft]) -> HttpResponse:
     """What was paid goes back by itself. An order that is cancelled already stays as it is."""
     request.auth.require("orders:write")
@@ -29,7 +38,15 @@ def cancel_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[Canc
     return _shown(order, status=202)
 
 
-@router.post("/{uuid:order_id}/fulfilments", summary="Send goods of an order")
+@router.post(
+    "/{uuid:order_id}/fulfilments",
+    summary="Send goods of an order",
+    response={201: shown.Fulfilment},
+    openapi_extra=described(
+        "fulfil:write", IDEMPOTENCY_KEY, headers={201: LOCATION | REPLAYED},
+        conflict=f"The order is held or not confirmed, {IN_PROGRESS}.",
+    ),
+)  # fmt: skip
 def fulfil_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[FulfilmentDraft]) -> HttpResponse:
     """All that is open, or the lines that are named. When everything has been sent, the order is completed."""
     request.auth.require("fulfil:write")
@@ -43,14 +60,27 @@ def fulfil_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[Fulf
     return once(request, draft, ship)
 
 
-@router.get("/{uuid:order_id}/fulfilments", summary="Read what was sent of an order")
+@router.get(
+    "/{uuid:order_id}/fulfilments",
+    summary="Read what was sent of an order",
+    response=shown.Fulfilments,
+    openapi_extra=described("orders:read"),
+)
 def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     request.auth.require("orders:read")
     sent = own_order(request, pk=order_id).fulfilments.order_by("pk")
     return answer({"data": [fulfilment.snapshot() for fulfilment in sent]})
 
 
-@router.post("/{uuid:order_id}/refunds", summary="Give money back")
+@router.post(
+    "/{uuid:order_id}/refunds",
+    summary="Give money back",
+    response={202: shown.Refund},
+    openapi_extra=described(
+        "refunds:write", IDEMPOTENCY_KEY, headers={202: LOCATION | REPLAYED},
+        conflict=f"The order has no money left to give back, {IN_PROGRESS}.",
+    ),
+)  # fmt: skip
 def refund_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[RefundDraft]) -> HttpResponse:
     """An amount, the lines that are named, or all that is left; `restock` takes the goods back too."""
     request.auth.require("refunds:write")
@@ -67,14 +97,24 @@ def refund_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[Refu
     return once(request, draft, promise)
 
 
-@router.get("/{uuid:order_id}/refunds", summary="Read what became of an order's refunds")
+@router.get(
+    "/{uuid:order_id}/refunds",
+    summary="Read what became of an order's refunds",
+    response=shown.Refunds,
+    openapi_extra=described("orders:read"),
+)
 def read_refunds(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     request.auth.require("orders:read")
     refunds = own_order(request, pk=order_id).refunds.select_related("operation").order_by("pk")
     return answer({"data": [refund.snapshot() for refund in refunds]})
 
 
-@router.post("/{uuid:order_id}/hold", summary="Put an order on the desk")
+@router.post(
+    "/{uuid:order_id}/hold",
+    summary="Put an order on the desk",
+    response=shown.Order,
+    openapi_extra=described("orders:write", headers={200: ETAG}, conflict="The order is completed or cancelled."),
+)
 def hold_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[HoldDraft]) -> HttpResponse:
     """It is neither charged, sent nor expired until it is released."""
     request.auth.require("orders:write")
@@ -86,7 +126,12 @@ def hold_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[HoldDr
     return _shown(order)
 
 
-@router.post("/{uuid:order_id}/release", summary="Take an order off the desk")
+@router.post(
+    "/{uuid:order_id}/release",
+    summary="Take an order off the desk",
+    response=shown.Order,
+    openapi_extra=described("orders:write", headers={200: ETAG}),
+)
 def release_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     """It goes on where it stood."""
     request.auth.require("orders:write")

@@ -6,11 +6,20 @@ from ninja import Router
 from orders.payments.models import ProviderEvent
 from orders.payments.provider import NotFromProvider, event_reader
 from orders.problems import Problem
+from orders.shown import Received
 
 router = Router(tags=["payments"], auth=None)
 
 
-@router.post("/{provider}/events", summary="Hear a payment provider's event")
+EVENT = {"description": "What the provider sends and signs.", "type": "object"}
+
+
+@router.post(
+    "/{provider}/events",
+    summary="Hear a payment provider's event",
+    response=Received,
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": EVENT}}}},
+)
 def hear_event(request: HttpRequest, provider: str) -> HttpResponse:
     """Answered at once, heard once; a job then asks the provider what is true."""
     read = event_reader(provider)

@@ -1,0 +1,123 @@
+"""The API's description, OpenAPI 3.1: what ninja reads from the endpoints, and what is true of all of them."""
+
+from functools import cache
+from typing import Any
+
+from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
+
+Document = dict[str, Any]
+
+DESCRIPTION = """An order backend. Keys: `python manage.py apikey create NAME [--scope orders:read …]`.
+
+Money is an integer in the currency's minor unit. A repeat under the same Idempotency-Key gets the first answer again.
+Every refusal is `application/problem+json` (RFC 9457); its `type` is a page that says what to do."""
+
+PROBLEM: Document = {
+    "title": "Problem", "type": "object", "description": "RFC 9457",
+    "required": ["type", "title", "status", "detail", "errors", "request_id"],
+    "properties": {
+        "type": {"type": "string", "pattern": "^/problems/[a-z-]+$", "description": "a page that explains it"},
+        "title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object", "required": ["pointer", "message"],
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON pointer into the body, or /query/NAME"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+        "request_id": {"type": ["string", "null"], "description": "what our logs know the request by"},
+    },
+}  # fmt: skip
+REFUSALS = {
+    400: "The request cannot be read, or lacks a header that it needs.",
+    401: "There is no valid key.",
+    403: "The key lacks the scope.",
+    404: "There is nothing here, or not for this key.",
+    408: "The body did not arrive in time.",
+    411: "The body has no Content-Length.",
+    413: "The body is too large.",
+    415: "The body is of a kind that is not taken here.",
+    422: "A field is wrong; `errors` names it.",
+    429: "Too many requests with this key; see Retry-After.",
+    500: "Something went wrong on our side.",
+    503: "Postgres does not answer; nothing was written. See Retry-After.",
+}
+HEADERS: Document = {
+    "X-Request-ID": {"description": "What our logs know the request by.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds until a repeat is welcome.", "schema": {"type": "integer"}},
+    "WWW-Authenticate": {"description": "How to send the key.", "schema": {"type": "string"}},
+}
+REFUSAL_HEADERS = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+
+
+class DescribedAPI(NinjaAPI):
+    """A NinjaAPI whose description also tells of keys, scopes, headers and refusals."""
+
+    def get_openapi_schema(self, *, path_prefix: str | None = None, **_: Any) -> OpenAPISchema:
+        return _described(self, self.get_root_path({}) if path_prefix is None else path_prefix)
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
+
+
+@cache
+def _described(api: DescribedAPI, path_prefix: str) -> OpenAPISchema:
+    document = NinjaAPI.get_openapi_schema(api, path_prefix=path_prefix)
+    for operations in document["paths"].values():
+        for method, operation in operations.items():
+            _complete(method, operation)
+    document["components"]["schemas"]["Problem"] = PROBLEM
+    document["components"]["headers"] = HEADERS
+    return document
+
+
+def _complete(method: str, operation: Document) -> None:
+    for parameter in operation["parameters"]:
+        parameter["schema"] = _without_null(parameter["schema"])
+    if "x-scope" in operation:
+        scope = operation.pop("x-scope")
+        operation["security"] = [{name: [scope] for name in known} for known in operation["security"]]
+        operation["description"] = f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()
+    else:
+        operation["security"] = operation.get("security", [])
+    responses = operation["responses"]
+    for status in _refusals(method, operation):
+        responses.setdefault(status, {"description": REFUSALS[status]})
+    operation["responses"] = {str(status): _response(status, responses[status]) for status in sorted(responses)}
+
+
+def _refusals(method: str, operation: Document) -> list[int]:
+    """What any endpoint of this kind may refuse with."""
+    places = {parameter["in"] for parameter in operation["parameters"]}
+    refusals = [400, 500, 503]
+    if operation["security"]:
+        refusals += [401, 403, 429]
+    if "path" in places:
+        refusals.append(404)
+    if "requestBody" in operation or places & {"path", "query"}:
+        refusals.append(422)
+    if method != "get":
+        refusals += [408, 411, 413, 415]
+    return refusals
+
+
+def _response(status: int, response: Document) -> Document:
+    names = ["X-Request-ID", *REFUSAL_HEADERS.get(status, [])]
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    response = {**response, "headers": headers | response.get("headers", {})}
+    if status >= 400:
+        response["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return response
+
+
+def _without_null(schema: Document) -> Document:
+    """A parameter that is not sent is not there; in a path or a query nothing is null."""
+    kinds: list[Document] = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | kinds[0]

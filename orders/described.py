@@ -1,0 +1,50 @@
+"""What the API's description says of the order endpoints beyond their shapes: headers, scopes and conflicts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orders.answers import IDEMPOTENCY_KEY_MAX_CHARS
+
+Described = dict[str, Any]
+
+IDEMPOTENCY_KEY: Described = {
+    "name": "Idempotency-Key", "in": "header", "required": True,
+    "description": "A fresh UUID for each new request. The same key with the same body gets the first answer again.",
+    "schema": {
+        "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_MAX_CHARS,
+        "pattern": r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
+    },
+}  # fmt: skip
+PREFER: Described = {
+    "name": "Prefer", "in": "header", "required": False, "schema": {"type": "string"}, "example": "wait=5",
+    "description": "`wait=N` holds the answer for up to N seconds, at most 10, until the order is decided (RFC 7240).",
+}  # fmt: skip
+IF_NONE_MATCH: Described = {
+    "name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"},
+    "description": "An ETag from before: 304 when the order is still that version.",
+}  # fmt: skip
+ETAG: Described = {"ETag": {"description": "The order's version, quoted.", "schema": {"type": "string"}}}
+LOCATION: Described = {"Location": {"description": "Where it is read.", "schema": {"type": "string"}}}
+REPLAYED: Described = {
+    "Idempotent-Replayed": {"description": "`true` on a repeat.", "schema": {"type": "string", "enum": ["true"]}},
+}  # fmt: skip
+APPLIED: Described = {
+    "Preference-Applied": {"description": "When the answer was held.", "schema": {"type": "string"}},
+}
+IN_PROGRESS = "or the first request with this key is still running (then with Retry-After)"
+
+
+def described(
+    scope: str,
+    *parameters: Described,
+    headers: Mapping[int, Described] | None = None,
+    conflict: str = "",
+    unchanged: bool = False,
+) -> Described:
+    """For `openapi_extra`: the scope it needs, header parameters, headers by status, and when there is a 409 or 304."""
+    responses: dict[int, Described] = {status: {"headers": named} for status, named in (headers or {}).items()}
+    if conflict:
+        responses[409] = {"description": conflict}
+    if unchanged:
+        responses[304] = {"description": "The order is still that version.", "headers": ETAG}
+    return {"x-scope": scope, "parameters": list(parameters), "responses": responses}

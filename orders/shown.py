@@ -1,0 +1,137 @@
+"""The shapes that the API answers with, for its description; what fills them are the models' snapshots."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orders.states import FulfilmentState, PaymentState, State
+
+Money = Annotated[int, Field(description="integer, in the currency's minor unit")]
+
+
+class Shown(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class OrderLine(Shown):
+    sku: str
+    name: str
+    quantity: int
+    unit_price: Money
+    discount: Money
+    tax: Money
+    fulfilled: Annotated[int, Field(description="units that were sent")]
+    withdrawn: Annotated[int, Field(description="units that will not be sent")]
+    units_refunded: int
+    refunded: Money
+
+
+class Shipping(Shown):
+    amount: Money
+    tax: Money
+
+
+class Links(Shown):
+    self: str
+    events: str
+    status_page: Annotated[str, Field(description="the customer's page; knowing its address is the permission")]
+
+
+class Order(Shown):
+    id: UUID
+    number: Annotated[str, Field(description="for people", examples=["K7QM-3XH9"])]
+    external_id: str | None
+    state: State
+    payment_state: PaymentState
+    fulfilment_state: FulfilmentState
+    held: Annotated[bool, Field(description="on the staff's desk: neither charged, sent nor expired meanwhile")]
+    hold_reason: str | None
+    reason: Annotated[str | None, Field(description="why it was cancelled")]
+    version: Annotated[int, Field(description="counts events; the ETag")]
+    currency: str
+    total: Money
+    captured: Money
+    refunded: Money
+    refund_pending: Annotated[int, Field(description="promised, not given back yet")]
+    email: str
+    locale: str
+    metadata: dict[str, str]
+    lines: list[OrderLine]
+    shipping: Shipping
+    created_at: datetime
+    expires_at: Annotated[datetime | None, Field(description="when goods that nobody has paid for go back")]
+    links: Links
+
+
+class OrderPage(Shown):
+    data: list[Order]
+    next: Annotated[str | None, Field(description="`after` of the following page; null on the last")]
+
+
+class OrderEvent(Shown):
+    seq: int
+    type: Annotated[str, Field(examples=["order.confirmed"])]
+    at: datetime
+    data: dict[str, Any]
+
+
+class Timeline(Shown):
+    data: list[OrderEvent]
+
+
+class Units(Shown):
+    sku: str
+    quantity: int
+
+
+class Fulfilment(Shown):
+    id: UUID
+    order_id: UUID
+    lines: list[Units]
+    carrier: str
+    tracking: str
+    created_at: datetime
+
+
+class Fulfilments(Shown):
+    data: list[Fulfilment]
+
+
+class RefundLine(Units):
+    position: int
+    amount: Money
+
+
+class Refund(Shown):
+    id: UUID
+    order_id: UUID
+    state: Literal["pending", "succeeded", "failed"]
+    amount: Money
+    currency: str
+    reason: str
+    restock: bool
+    lines: list[RefundLine]
+    shipping: Annotated[int, Field(description="how much of the amount is for the shipping")]
+    created_at: datetime
+
+
+class Refunds(Shown):
+    data: list[Refund]
+
+
+class Stock(Shown):
+    sku: str
+    name: str
+    on_hand: int
+    reserved: int
+    available: int
+
+
+class StockList(Shown):
+    data: list[Stock]
+
+
+class Received(Shown):
+    received: Literal[True]

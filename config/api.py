@@ -7,7 +7,6 @@ from ninja.parser import Parser
 from ninja.security import HttpBearer
 
 from config import problems
-from config import problems, strict_json
 from config.openapi import DESCRIPTION, DescribedAPI
 from jobs import context
 from jobs.api import router as jobs_router

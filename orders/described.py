@@ -40,11 +40,18 @@ def described(
     headers: Mapping[int, Described] | None = None,
     conflict: str = "",
     unchanged: bool = False,
+    media_type: str = "",
 ) -> Described:
-    """For `openapi_extra`: the scope it needs, header parameters, headers by status, and when there is a 409 or 304."""
+    """For `openapi_extra`: the scope it needs, header parameters, headers by status, and when there is a 409 or 304.
+
+    `media_type` is that of a 200 which is no JSON.
+    """
     responses: dict[int, Described] = {status: {"headers": named} for status, named in (headers or {}).items()}
     if conflict:
         responses[409] = {"description": conflict}
+    if media_type:
+        text = {"content": {media_type: {"schema": {"type": "string"}}}}
+        responses[200] = {"description": "OK", **responses.get(200, {}), **text}
     if unchanged:
         responses[304] = {"description": "The order is still that version.", "headers": ETAG}
     return {"x-scope": scope, "parameters": list(parameters), "responses": responses}

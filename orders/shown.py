@@ -135,3 +135,54 @@ class StockList(Shown):
 
 class Received(Shown):
     received: Literal[True]
+
+
+class ImportLinks(Shown):
+    self: str
+    errors: str
+
+
+class Import(Shown):
+    id: UUID
+    state: Literal["running", "done"]
+    total: Annotated[int, Field(description="orders in the file")]
+    ok: Annotated[int, Field(description="orders that were placed, or had been before")]
+    failed: int
+    percent: int
+    links: ImportLinks
+
+
+class Moved(Shown):
+    orders: int
+    gross: Money
+    refunds: Money
+    net: Money
+
+
+class Hour(Moved):
+    hour: Annotated[datetime, Field(description="when it begins, in the shop's time zone")]
+
+
+class Sold(Shown):
+    sku: str
+    name: str
+    quantity: int
+    amount: Money
+
+
+class CurrencyFigures(Moved):
+    currency: str
+    by_hour: list[Hour]
+    top_skus: list[Sold]
+
+
+class Report(Shown):
+    date: Annotated[str, Field(examples=["2026-11-24"])]
+    time_zone: str
+    final: Annotated[bool, Field(description="false while the day may still change")]
+    as_of: datetime
+    currencies: list[CurrencyFigures]
+
+
+class Computing(Shown):
+    state: Literal["computing"]

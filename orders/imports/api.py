@@ -13,7 +13,9 @@ from django.conf import settings
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from ninja import Router
 
+from orders import shown as described_as
 from orders.answers import AuthenticatedRequest, Done, answer, once
+from orders.described import IDEMPOTENCY_KEY, LOCATION, REPLAYED, described
 from orders.imports import tasks
 from orders.imports.models import Import, ImportFault
 from orders.imports.reading import Format, rows_of
@@ -33,7 +35,16 @@ BODY = {
 }
 
 
-@router.post("", summary="Import a file of orders", openapi_extra=BODY)
+@router.post(
+    "",
+    summary="Import a file of orders",
+    response={202: described_as.Import},
+    openapi_extra=BODY
+    | described(
+        "imports:write", IDEMPOTENCY_KEY, headers={202: LOCATION | REPLAYED},
+        conflict="The first request with this key is still running (then with Retry-After).",
+    ),
+)  # fmt: skip
 def begin_import(request: AuthenticatedRequest) -> HttpResponse:
     """CSV, a row per order line; or NDJSON, an order body per line. It is taken in as a whole or not at all."""
     request.auth.require("imports:write")
@@ -49,12 +60,21 @@ def begin_import(request: AuthenticatedRequest) -> HttpResponse:
         return once(request, {"format": form, "sha256": digest}, accept)
 
 
-@router.get("/{uuid:import_id}", summary="Read how far an import is")
+@router.get(
+    "/{uuid:import_id}",
+    summary="Read how far an import is",
+    response=described_as.Import,
+    openapi_extra=described("imports:write"),
+)
 def read_import(request: AuthenticatedRequest, import_id: UUID) -> HttpResponse:
     return answer(shown(_own_import(request, import_id)))
 
 
-@router.get("/{uuid:import_id}/errors.csv", summary="Read which orders of an import failed, and why")
+@router.get(
+    "/{uuid:import_id}/errors.csv",
+    summary="Read which orders of an import failed, and why",
+    openapi_extra=described("imports:write", media_type="text/csv"),
+)
 def read_errors(request: AuthenticatedRequest, import_id: UUID) -> StreamingHttpResponse:
     batch = _own_import(request, import_id)
     name = f'attachment; filename="import-{batch.pk}-errors.csv"'

@@ -9,7 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Path, Router
 
+from orders import shown as described_as
 from orders.clients import ApiKey
+from orders.described import LOCATION, described
 from orders.problems import invalid
 from orders.reports import days, figures, spreadsheet
 from orders.reports.days import Day
@@ -19,7 +21,15 @@ from orders.reports.tasks import promise
 router = Router(tags=["reports"])
 
 
-@router.get("/daily/{day}.csv", summary="Read a day's figures as CSV")
+AGAIN = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
+
+
+@router.get(
+    "/daily/{day}.csv",
+    summary="Read a day's figures as CSV",
+    response={202: described_as.Computing},
+    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
+)
 def read_daily_report_as_csv(request: HttpRequest, day: Path[str]) -> HttpResponse:
     """The same as the JSON, for a spreadsheet: one table whose column `section` says total, hour or sku."""
     report = _report(_reader(request), _day(day))
@@ -31,7 +41,12 @@ def read_daily_report_as_csv(request: HttpRequest, day: Path[str]) -> HttpRespon
     )  # fmt: skip
 
 
-@router.get("/daily/{day}", summary="Read a day's figures")
+@router.get(
+    "/daily/{day}",
+    summary="Read a day's figures",
+    response={200: described_as.Report, 202: described_as.Computing},
+    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
+)
 def read_daily_report(request: HttpRequest, day: Path[str]) -> HttpResponse:
     """Per currency: orders, gross, refunds, net, by hour, top SKUs, of your own orders.
 

@@ -48,6 +48,7 @@ def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpRes
         411: "length-required",
         413: "body-too-large",
         415: "unsupported-media-type",
+        429: "rate-limited",
         500: "internal",
     }.get(status, "refused")
     detail = {

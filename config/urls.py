@@ -1,13 +1,16 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from config import health
+from config import docs, health, problem_pages
 from config.api import api
 
 urlpatterns = [
     path("livez", health.livez),
     path("readyz", health.readyz),
+    path("v1/docs", docs.page, name="docs"),
     path("v1/", api.urls),
+    path("problems/", problem_pages.every, name="problems"),
+    path("problems/<slug:slug>", problem_pages.one, name="problem"),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("orders.urls")),

@@ -1,0 +1,78 @@
+"""/v1/docs: the API's description as a page for people, drawn here from the same document. No script, no login."""
+
+import json
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from config.api import api
+from config.openapi import Document
+
+REF = "#/components/schemas/"
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    document = api.get_openapi_schema()
+    tags: dict[str, list[Document]] = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            tags.setdefault(operation["tags"][0], []).append(_operation(method, path, operation))
+    shapes = [_shape(name, shape) for name, shape in document["components"]["schemas"].items()]
+    seen = {"info": document["info"], "tags": tags, "shapes": sorted(shapes, key=lambda shape: str(shape["name"]))}
+    return render(request, "docs.html", seen)
+
+
+def _operation(method: str, path: str, operation: Document) -> Document:
+    body = operation.get("requestBody", {}).get("content", {})
+    return {
+        "id": operation["operationId"], "method": method.upper(), "path": path, "summary": operation["summary"],
+        "description": operation.get("description", ""),
+        "parameters": [{**one, "kind": _kind(one["schema"])} for one in operation["parameters"]],
+        "body": [{"media": media, "kind": _kind(said["schema"])} for media, said in body.items()],
+        "answers": [_answer(status, answer) for status, answer in operation["responses"].items()],
+    }  # fmt: skip
+
+
+def _answer(status: str, answer: Document) -> Document:
+    kinds = [_kind(said["schema"]) for said in answer.get("content", {}).values()]
+    own = [name for name, header in answer["headers"].items() if "$ref" not in header]
+    return {"status": status, "description": answer["description"], "kinds": kinds, "headers": own}
+
+
+def _shape(name: str, shape: Document) -> Document:
+    required = shape.get("required", [])
+    fields = [
+        {"name": field, "kind": _kind(said), "required": field in required, "description": said.get("description", "")}
+        for field, said in shape.get("properties", {}).items()
+    ]
+    examples = [json.dumps(example, ensure_ascii=False, indent=2) for example in shape.get("examples", [])]
+    return {
+        "name": name, "fields": fields, "words": shape.get("enum", []), "examples": examples,
+        "description": shape.get("description", ""),
+    }  # fmt: skip
+
+
+def _kind(schema: Any) -> Document:
+    """What a value is, in words, and the shape that it leads to, if any."""
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix(REF)
+        return {"words": name, "shape": name}
+    if "anyOf" in schema:
+        kinds = [_kind(kind) for kind in schema["anyOf"]]
+        shape = next((kind["shape"] for kind in kinds if kind["shape"]), None)
+        return {"words": " or ".join(kind["words"] for kind in kinds), "shape": shape}
+    if schema.get("type") == "array":
+        of = _kind(schema.get("items", {}))
+        return {"words": f"list of {of['words']}", "shape": of["shape"]}
+    if "enum" in schema:
+        return {"words": ", ".join(str(word) for word in schema["enum"]), "shape": None}
+    kinds = schema.get("type", "anything")
+    words = kinds if isinstance(kinds, str) else " or ".join(kinds)
+    limits = [f"{word} {schema[name]}" for name, word in LIMITS.items() if name in schema]
+    return {"words": ", ".join([schema.get("format", words), *limits]), "shape": None}
+
+
+LIMITS = {"minimum": "at least", "maximum": "at most", "minLength": "min. length", "maxLength": "max. length"}

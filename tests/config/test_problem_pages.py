@@ -1,0 +1,95 @@
+"""Every refusal leads to a page that explains it, in both languages."""
+
+import ast
+from collections.abc import Iterator
+from html import unescape
+
+import pytest
+from django.test import Client as HttpClient
+from django.utils.translation import override
+
+from config.problem_types import TYPES
+from config.problems import for_status
+from tests.conftest import Api
+from tests.test_architecture import ROOMS, sources
+
+SAYS = ("Problem", "rendered")  # each takes a status and a slug
+
+
+def slugs() -> Iterator[tuple[str, str]]:
+    """Each place in the source that refuses, with its slug."""
+    for path in sources(*ROOMS):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in SAYS:
+                slug = node.args[1]
+                if isinstance(slug, ast.Constant):
+                    yield f"{path.name}:{node.lineno}", str(slug.value)
+                else:
+                    assert ast.unparse(slug) in ("slug", "exc.slug"), f"{path.name}:{node.lineno} hides its slug"
+
+
+def test_no_slug_is_raised_without_a_page() -> None:
+    found = list(slugs())
+    assert len(found) >= 15
+    assert {(place, slug) for place, slug in found if slug not in TYPES} == set()
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 408, 409, 411, 413, 415, 418, 429, 500])
+def test_what_django_refuses_has_a_page_too(status: int) -> None:
+    assert f'"/problems/{status_slug(status)}"'.encode() in for_status(status).content
+
+
+def status_slug(status: int) -> str:
+    [slug] = [slug for slug in TYPES if f'"/problems/{slug}"'.encode() in for_status(status).content]
+    return slug
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_each_kind_has_its_page(client: HttpClient, language: str) -> None:
+    listed = client.get("/problems/", headers={"Accept-Language": language})
+    titles = unescape(listed.content.decode())
+    for slug, problem in TYPES.items():
+        response = client.get(f"/problems/{slug}", headers={"Accept-Language": language})
+        page = unescape(response.content.decode())
+        with override(language):
+            assert str(problem.title) in page
+            assert str(problem.title) in titles
+        assert (response.status_code, f'<html lang="{language}">' in page) == (200, True)
+        assert "'unsafe" not in response["Content-Security-Policy"]
+        assert "style=" not in page
+
+
+def test_each_kind_is_translated() -> None:
+    for problem in TYPES.values():
+        for text in (problem.title, problem.remedy):
+            with override("en"):
+                english = str(text)
+            with override("ja"):
+                assert str(text) != english
+
+
+@pytest.mark.django_db
+def test_an_unknown_kind_is_404(client: HttpClient) -> None:
+    assert client.get("/problems/eaten").status_code == 404
+
+
+@pytest.mark.django_db
+def test_the_docs_page_shows_every_endpoint_and_needs_no_key(client: HttpClient) -> None:
+    response = client.get("/v1/docs")
+    page = response.content.decode()
+    paths = client.get("/v1/openapi.json").json()["paths"]
+    assert response.status_code == 200
+    for path, operations in paths.items():
+        assert f"<code>{path}</code>" in page
+        for operation in operations.values():
+            assert f'id="{operation["operationId"]}"' in page
+    assert "'unsafe" not in response["Content-Security-Policy"]
+    assert "style=" not in page
+    assert page.count("<script") == 1, "no script but htmx of the frame"
+
+
+@pytest.mark.django_db
+def test_the_type_of_a_refusal_is_the_address_of_its_page(api: Api) -> None:
+    refusal = api.get("/v1/orders?limit=0").json()
+    assert api.get(refusal["type"]).status_code == 200

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from ninja.parser import Parser
 from ninja.security import HttpBearer
 
 from config import problems
 from config.openapi import DESCRIPTION, DescribedAPI
+from config.rate_limit import STANDING, RateLimit
 from jobs import context
 from jobs.api import router as jobs_router
 from notifications.api import router as endpoints_router
@@ -18,6 +20,7 @@ from orders.clients import ApiKey
 from orders.imports.api import router as imports_router
 from orders.payments.api import router as payments_router
 from orders.reports.api import router as reports_router
+from orders.problems import Problem
 from orders.verbs import router as verbs_router
 
 
@@ -29,10 +32,18 @@ class StrictParser(Parser):
 class Key(HttpBearer):
     """Authorization: Bearer <key>. The ApiKey becomes `request.auth`; its client becomes part of the context."""
 
+    limit = RateLimit(settings.RATE_LIMIT_PER_MINUTE, 60, keys_max=settings.RATE_LIMIT_KEYS_MAX)  # of this process
+
     def authenticate(self, request: HttpRequest, token: str) -> ApiKey | None:
         key = ApiKey.objects.find(token)
-        if key is not None:
-            context.learn(client=str(key.client_id))
+        if key is None:
+            return None
+        context.learn(client=str(key.client_id))
+        standing = self.limit.take(key.pk)
+        request.META[STANDING] = standing
+        if standing.retry_after_s:
+            detail = f"A key may make {standing.quota} requests in {standing.window_s} s."
+            raise Problem(429, "rate-limited", detail, headers={"Retry-After": str(standing.retry_after_s)})
         return key
 
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from config import problems
+from config.rate_limit import STANDING
 from jobs import context
 
 log = logging.getLogger(__name__)
@@ -62,13 +63,21 @@ class DatabaseTrouble:
 
 
 class ProblemsForTheApi:
-    """Under /v1/ every refusal is problem+json, also those that Django makes before or after a view."""
+    """Under /v1/ every refusal is problem+json, also those that Django makes before or after a view.
+
+    And whoever came with a key hears what it has left.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
+        response = self._as_problem(request, self.get_response(request))
+        for name, value in request.META[STANDING].headers.items() if STANDING in request.META else ():
+            response[name] = value
+        return response
+
+    def _as_problem(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if (
             response.status_code < 400
             or not request.path.startswith("/v1/")

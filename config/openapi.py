@@ -49,6 +49,8 @@ REFUSALS = {
 }
 HEADERS: Document = {
     "X-Request-ID": {"description": "What our logs know the request by.", "schema": {"type": "string"}},
+    "RateLimit-Policy": {"description": "How many requests (q) in how many seconds (w).", "schema": {"type": "string"}},
+    "RateLimit": {"description": "How many are left (r), and when all are (t).", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds until a repeat is welcome.", "schema": {"type": "integer"}},
     "WWW-Authenticate": {"description": "How to send the key.", "schema": {"type": "string"}},
 }
@@ -88,7 +90,10 @@ def _complete(method: str, operation: Document) -> None:
     responses = operation["responses"]
     for status in _refusals(method, operation):
         responses.setdefault(status, {"description": REFUSALS[status]})
-    operation["responses"] = {str(status): _response(status, responses[status]) for status in sorted(responses)}
+    operation["responses"] = {
+        str(status): _response(status, responses[status], limited=bool(operation["security"]))
+        for status in sorted(responses)
+    }
 
 
 def _refusals(method: str, operation: Document) -> list[int]:
@@ -106,8 +111,10 @@ def _refusals(method: str, operation: Document) -> list[int]:
     return refusals
 
 
-def _response(status: int, response: Document) -> Document:
+def _response(status: int, response: Document, *, limited: bool) -> Document:
     names = ["X-Request-ID", *REFUSAL_HEADERS.get(status, [])]
+    if limited and status != 401:
+        names += ["RateLimit-Policy", "RateLimit"]
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     response = {**response, "headers": headers | response.get("headers", {})}
     if status >= 400:

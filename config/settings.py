@@ -231,6 +231,10 @@ SECURE_CSP = {
 BODY_MAX_BYTES = 1024 * 1024
 JSON_MAX_DEPTH = 32
 JSON_INTEGER_MAX_DIGITS = 18
+RATE_LIMIT_PER_MINUTE: int = from_environment(  # of one key at one web process, see config.rate_limit
+    positive, "RATE_LIMIT_PER_MINUTE", 6000, "how many requests a key may make in a minute, at least 1"
+)
+RATE_LIMIT_KEYS_MAX = 10_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 

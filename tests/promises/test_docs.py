@@ -1,0 +1,77 @@
+"""The commands of README.md and docs/api.md run as they stand, against a real web and worker."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import WebhookVerificationError
+
+from orders.models import Order
+from orders.refunds import Refund
+from orders.stock import Stock
+from tests.edges import WebhookSink
+from tests.orders.test_models import books_balance
+from tests.promises.processes import CHECKOUT, Stack, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", (CHECKOUT / page).read_text(), re.DOTALL | re.MULTILINE)
+    assert found, f"{page} has no block of {language}"
+    return found
+
+
+def walked(page: str, stack: Stack, **environment: str) -> str:
+    """What the page's commands say, run in one shell from top to bottom; each of them succeeds."""
+    commands = "".join(block for block in blocks(page, "sh") if "curl" in block or "api " in block)
+    environment = {
+        **stack.environment,
+        "SHOP": f"http://127.0.0.1:{stack.start_web().port}",
+        "PATH": f"{Path(sys.executable).parent}:{stack.environment['PATH']}",
+        **environment,
+    }
+    stack.start("worker")
+    ended = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", commands], cwd=CHECKOUT, env=environment,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
+
+
+def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> None:
+    said = walked("README.md", stack)
+    assert '"type":"order.confirmed"' in said
+    until(lambda: Refund.objects.get().state == "succeeded", "the money is given back", within_s=30)
+    order = Order.objects.get()
+    assert (order.external_id, order.payment_state, order.refunded) == ("walk-1", "refunded", 900)
+    assert (Stock.objects.get(sku="UNI").available, books_balance()) == (10, True)
+
+
+def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(stack: Stack, sink: WebhookSink) -> None:
+    said = walked("docs/api.md", stack, HOOKS=sink.url)
+    first, second = (Order.objects.get(external_id=f"docs/{number}") for number in (1, 2))
+    assert "\n304\n" in said
+    assert '"type": "/problems/invalid"' in said
+    assert (first.state, first.fulfilment_state, first.units) == ("completed", "full", 1), "the other is refunded"
+    assert second.state == "cancelled"
+    until(lambda: Refund.objects.get(order=first).state == "succeeded", "the money is given back", within_s=30)
+    until(lambda: any(b"docs/3" in body for _, body in sink.heard), "the webhook arrives", within_s=30)
+    headers, body = next(one for one in sink.heard if b"docs/3" in one[1])
+    [secret] = re.findall(r"whsec_[^\"]+", said)
+    assert snippet(secret, headers, body)[0] == headers["webhook-id"]
+    with pytest.raises(WebhookVerificationError):
+        snippet(secret, headers, body.replace(b"docs/3", b"docs/4"))
+
+
+def snippet(secret: str, headers: dict[str, str], body: bytes) -> tuple[str, Any]:
+    [code] = blocks("docs/api.md", "python")
+    page: dict[str, Any] = {}
+    exec(code, page)
+    heard: tuple[str, Any] = page["heard"](secret, headers, body)
+    assert heard[1]["external_id"] == "docs/3"
+    return heard

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from config.api import api
@@ -21,7 +23,11 @@ def page(request: HttpRequest) -> HttpResponse:
         for method, operation in operations.items():
             tags.setdefault(operation["tags"][0], []).append(_operation(method, path, operation))
     shapes = [_shape(name, shape) for name, shape in document["components"]["schemas"].items()]
-    seen = {"info": document["info"], "tags": tags, "shapes": sorted(shapes, key=lambda shape: str(shape["name"]))}
+    seen = {
+        "about": _marked(document["info"]["description"]),
+        "tags": tags,
+        "shapes": sorted(shapes, key=lambda shape: str(shape["name"])),
+    }
     return render(request, "docs.html", seen)
 
 
@@ -29,8 +35,11 @@ def _operation(method: str, path: str, operation: Document) -> Document:
     body = operation.get("requestBody", {}).get("content", {})
     return {
         "id": operation["operationId"], "method": method.upper(), "path": path, "summary": operation["summary"],
-        "description": operation.get("description", ""),
-        "parameters": [{**one, "kind": _kind(one["schema"])} for one in operation["parameters"]],
+        "description": _marked(operation.get("description", "")),
+        "parameters": [
+            {**one, "kind": _kind(one["schema"]), "description": _marked(one.get("description", ""))}
+            for one in operation["parameters"]
+        ],
         "body": [{"media": media, "kind": _kind(said["schema"])} for media, said in body.items()],
         "answers": [_answer(status, answer) for status, answer in operation["responses"].items()],
     }  # fmt: skip
@@ -39,20 +48,32 @@ def _operation(method: str, path: str, operation: Document) -> Document:
 def _answer(status: str, answer: Document) -> Document:
     kinds = [_kind(said["schema"]) for said in answer.get("content", {}).values()]
     own = [name for name, header in answer["headers"].items() if "$ref" not in header]
-    return {"status": status, "description": answer["description"], "kinds": kinds, "headers": own}
+    return {"status": status, "description": _marked(answer["description"]), "kinds": kinds, "headers": own}
 
 
 def _shape(name: str, shape: Document) -> Document:
     required = shape.get("required", [])
     fields = [
-        {"name": field, "kind": _kind(said), "required": field in required, "description": said.get("description", "")}
+        {
+            "name": field,
+            "kind": _kind(said),
+            "required": field in required,
+            "description": _marked(said.get("description", "")),
+        }
         for field, said in shape.get("properties", {}).items()
     ]
     examples = [json.dumps(example, ensure_ascii=False, indent=2) for example in shape.get("examples", [])]
     return {
         "name": name, "fields": fields, "words": shape.get("enum", []), "examples": examples,
-        "description": shape.get("description", ""),
+        "description": _marked(shape.get("description", "")),
     }  # fmt: skip
+
+
+def _marked(text: str) -> SafeString:
+    """Escaped, with what stands between backticks as code, and line ends only where a paragraph ends."""
+    paragraphs = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    parts = (format_html("<code>{}</code>", part) if at % 2 else part for at, part in enumerate(paragraphs.split("`")))
+    return format_html_join("", "{}", ((part,) for part in parts))
 
 
 def _kind(schema: Any) -> Document:

@@ -84,6 +84,7 @@ def test_the_docs_page_shows_every_endpoint_and_needs_no_key(client: HttpClient)
         assert f"<code>{path}</code>" in page
         for operation in operations.values():
             assert f'id="{operation["operationId"]}"' in page
+    assert ("`" in page, "<code>Prefer: wait=N</code>" in page) == (False, True)
     assert "'unsafe" not in response["Content-Security-Policy"]
     assert "style=" not in page
     assert page.count("<script") == 1, "no script but htmx of the frame"

@@ -312,6 +312,8 @@ IMPORT_MAX_ROWS = 100_000
 IMPORT_ROW_MAX_BYTES = 128 * 1024  # what Python's csv takes as one field
 IMPORT_STAGE_BATCH = 5000  # rows of one COPY
 IMPORT_CHUNK_ROWS = 200
+IMPORT_PORTION_ROWS = 20  # rows of one look at the time
+IMPORT_TURN_S = 1.0  # of one transaction of a chunk; then others may go before it
 IMPORT_PACE_S = 1.0  # between looks whether it is a chunk's turn
 IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk lane above which no chunk begins
 IMPORT_FAULTS_PER_ORDER = 10
@@ -335,6 +337,7 @@ JOBS_RING_CAP_S = 300
 JOBS_RING_BUDGET = 1000  # bells in one queue at a time
 JOBS_BATCH = 200  # rows the clock touches in one statement
 JOBS_BULK_QUEUE = "bulk"  # see jobs.lanes
+JOBS_BULK_RING_GRACE_S = 60  # a line of a thousand bulk jobs is no reason to ring twice
 JOBS_KEEP = timedelta(days=14)
 JOBS_PRUNE_EVERY_S = 60.0
 JOBS_PRUNE_BATCHES = 5  # of one tick, so that a clock prunes faster than its worker works

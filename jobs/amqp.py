@@ -51,17 +51,20 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             return
         positional, named, canvas = message.body
         due_at = _aware(kept["eta"])
+        lane = getattr(queue, "name", queue) or self.app.conf.task_default_queue
+        in_bulk = lane == settings.JOBS_BULK_QUEUE
+        grace_s = settings.JOBS_BULK_RING_GRACE_S if in_bulk else settings.JOBS_RING_GRACE_S
         job = Job(
             id=UUID(kept["id"]),
             task=name,
-            queue=getattr(queue, "name", queue) or self.app.conf.task_default_queue,
+            queue=lane,
             args=_storable(name, [list(positional), dict(named)]),
             envelope={**canvas, "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
             context={key: value for key, value in context.current().items() if key != "job"},
             root_id=kept["root_id"],
             parent_id=kept["parent_id"],
             due_at=due_at or Now(),  # by the clock that the claim reads: ours may run ahead of it
-            ring_at=due_at or Now() + timedelta(seconds=settings.JOBS_RING_GRACE_S),
+            ring_at=due_at or Now() + timedelta(seconds=grace_s),
         )
         with transaction.atomic(savepoint=False):
             try:

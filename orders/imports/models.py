@@ -27,12 +27,14 @@ COPY = "COPY orders_importrow (batch_id, at, line, key, said, fault) FROM STDIN"
 COUNT = """
 SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL) FROM orders_importrow WHERE batch_id = %s
 """
-# Rows of a stretch, with those further down that belong to an order which begins in it.
+# The next rows of a chunk, with those further down in the file that belong to an order which begins in them.
 TAKE = """
+WITH next AS (
+    SELECT at, key FROM orders_importrow WHERE batch_id = %(batch)s AND at >= %(first)s AND at < %(end)s
+     ORDER BY at LIMIT %(limit)s
+)
 DELETE FROM orders_importrow
- WHERE batch_id = %(batch)s
-   AND (at >= %(first)s AND at < %(end)s
-        OR key IN (SELECT key FROM orders_importrow WHERE batch_id = %(batch)s AND at >= %(first)s AND at < %(end)s))
+ WHERE batch_id = %(batch)s AND (at IN (SELECT at FROM next) OR key IN (SELECT key FROM next))
 RETURNING at, line, key, said, fault
 """
 
@@ -135,11 +137,11 @@ class Import(models.Model):
 
     # --- verbs; the caller has the turn ------------------------------------------------------------------
 
-    def take(self, first: int) -> list["ImportRow"]:
-        """The rows of the chunk that begins there, in the order of the file. They are gone with the commit."""
+    def take(self, first: int, *, limit: int) -> list["ImportRow"]:
+        """The next rows of the chunk that begins there, in the order of the file. They are gone with the commit."""
+        end = first + settings.IMPORT_CHUNK_ROWS
         with connection.cursor() as cursor:
-            end = first + settings.IMPORT_CHUNK_ROWS
-            cursor.execute(TAKE, {"batch": self.pk, "first": first, "end": end})
+            cursor.execute(TAKE, {"batch": self.pk, "first": first, "end": end, "limit": limit})
             taken = sorted(cursor.fetchall())
         return [
             ImportRow(batch=self, at=at, line=line, key=key, said=said, fault=fault)

@@ -1,7 +1,9 @@
-"""Working off a chunk: each order of it is placed, known already, or refused by itself. In the caller's transaction."""
+"""Working off a chunk in turns: each of its orders is placed, known already, or refused by itself."""
 
 from collections.abc import Sequence
+from time import monotonic
 
+from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
 from orders.api import place
@@ -14,10 +16,28 @@ from orders.problems import Problem
 from orders.schemas import OrderDraft
 
 
-def work_off(batch: Import, first: int) -> None:
-    """Place the orders of the chunk that begins there, note what is wrong with the others, and count both."""
+def work_off(batch: Import, first: int) -> bool:
+    """Place the orders of the chunk that begins there, note what is wrong with the others, and count both.
+
+    As many as fit into IMPORT_TURN_S; False when some may be left.
+    """
+    until = monotonic() + settings.IMPORT_TURN_S
+    while rows := batch.take(first, limit=settings.IMPORT_PORTION_ROWS):
+        _place_or_note(batch, list(orders_in(rows)))
+        if monotonic() >= until:
+            return False
+    return True
+
+
+def give_up(batch: Import, first: int, *, reason: str) -> None:
+    """Nobody will work this chunk off: its orders have failed."""
+    orders = list(orders_in(batch.take(first, limit=settings.IMPORT_CHUNK_ROWS)))
+    batch.note([(rows[0].key, Fault(rows[0].line, "", reason)) for rows in orders])
+    batch.count(ok=0, failed=len(orders))
+
+
+def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> None:
     ok, faults = 0, []
-    orders = list(orders_in(batch.take(first)))
     for rows in orders:
         try:
             _accept(batch.client, rows, Format(batch.form))
@@ -26,13 +46,6 @@ def work_off(batch: Import, first: int) -> None:
             faults += [(rows[0].key, fault) for fault in exc.faults]
     batch.note(faults)
     batch.count(ok=ok, failed=len(orders) - ok)
-
-
-def give_up(batch: Import, first: int, *, reason: str) -> None:
-    """Nobody will work this chunk off: its orders have failed."""
-    orders = list(orders_in(batch.take(first)))
-    batch.note([(rows[0].key, Fault(rows[0].line, "", reason)) for rows in orders])
-    batch.count(ok=0, failed=len(orders))
 
 
 def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:

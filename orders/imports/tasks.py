@@ -36,7 +36,8 @@ def place_chunk(self: Task, import_id: str, first: int) -> None:
     if front < first or not Import.objects.take_turn():
         chunks_ahead = (first - front) // settings.IMPORT_CHUNK_ROWS
         raise self.retry(countdown=max(1, chunks_ahead) * settings.IMPORT_PACE_S)
-    placing.work_off(batch, first)
+    if not placing.work_off(batch, first):
+        self.replace(place_chunk.si(import_id, first))  # commits; what follows from the placed orders comes first
 
 
 @shared_task

@@ -31,7 +31,7 @@ def test_a_task_of_the_product_is_checked(monkeypatch: pytest.MonkeyPatch) -> No
         ({"key": "order:{nobody}"}, "Its key names nobody"),
         ({"retry_backoff": True, "retry_jitter": True}, "sets retry_backoff, retry_jitter without autoretry_for"),
         ({"serializer": "pickle"}, "a row holds JSON"),
-        ({"queue": "nowhere"}, "Its queue is nowhere, to which no worker listens; there are kaiten"),
+        ({"queue": "nowhere"}, "Its queue is nowhere, to which no worker listens; there are bulk, kaiten"),
         ({"rate_limit": "many"}, "Its rate_limit cannot be kept: 'many' is no rate"),
         ({"rate_limit": "-1/s"}, "lets no job begin, ever"),
     ],

@@ -22,6 +22,8 @@ POLL_S = 0.2
 FAULTS_SHOWN = 20
 BAR_CELLS = 30
 LINE_EVERY_S = 5.0  # where there is no terminal
+NO_WORKER = "No worker is alive. The import waits in Postgres; start one (Procfile: worker) and it goes on."
+A_WORKER_CAME = "A worker has come."
 
 
 class Command(BaseCommand):
@@ -52,15 +54,15 @@ class Command(BaseCommand):
     def _watch(self, batch: Import, until: float) -> None:
         """Show how far it is until it is done, and once whenever nobody works on it."""
         progress = Progress(self.stdout, batch)
-        alone = False
+        somebody_works = True
         while time.monotonic() < until:
             batch.refresh_from_db()
             progress.show()
             if batch.state == "done":
                 break
-            if alone != (alone := not Worker.objects.living().exists()):
-                said = "No worker is alive: the import waits in Postgres." if alone else "A worker has come."
-                progress.say(f"{said} Start one (Procfile: worker) and it goes on." if alone else said)
+            if somebody_works != Worker.objects.living().exists():
+                somebody_works = not somebody_works
+                progress.say(A_WORKER_CAME if somebody_works else NO_WORKER)
             time.sleep(POLL_S)
         progress.end()
 

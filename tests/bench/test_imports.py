@@ -1,0 +1,71 @@
+"""How long somebody waits for an order while a large import is under way, against an idle shop. `bin/bench`."""
+
+import statistics
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from jobs.models import Job
+from orders.clients import ApiKey, Client
+from orders.imports.models import Import
+from orders.models import Order
+from tests.orders.imports.conftest import as_csv, cells
+from tests.promises.processes import Stack, Web, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
+ROWS, ORDERS, PAUSE_S = 20_000, 30, 0.25
+
+
+def test_an_interactive_order_beside_an_import(
+    stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    stock(on_hand=10**6)
+    key = ApiKey.objects.issue(shop, [])
+    web = stack.start_web()
+    stack.start("worker")
+    seconds_to_confirm(web, key, order_body(external_id="warm"))
+    idle = [seconds_to_confirm(web, key, order_body(external_id=f"idle-{at}")) for at in range(ORDERS)]
+    file = as_csv([cells(external_id=f"imported-{at}") for at in range(ROWS)])
+    start = time.perf_counter()
+    post_file(web, key, file)
+    accepted_s = time.perf_counter() - start
+    imported = Order.objects.filter(external_id__startswith="imported-")
+    until(lambda: imported.filter(state="confirmed").count() > 20, "the import is in full swing", within_s=240)
+    start, before = time.perf_counter(), imported.filter(state="confirmed").count()
+    beside = [seconds_to_confirm(web, key, order_body(external_id=f"beside-{at}")) for at in range(ORDERS)]
+    taken_s = time.perf_counter() - start
+    rate = (imported.filter(state="confirmed").count() - before) / taken_s
+    batch = Import.objects.get()
+    assert batch.state == "running", "the import was over before it could disturb anybody"
+    print(f"\n{ROWS} rows ({len(file) / 2**20:.1f} MiB) accepted in {accepted_s:.1f} s; {rate:.0f} confirmed/s beside")
+    print(f"bulk jobs waiting: {Job.objects.filter(queue='bulk', state='waiting').count()}, {batch.percent} % placed")
+    for name, times in (("idle", idle), ("beside", beside)):
+        print(f"  {name:6} median {statistics.median(times) * 1000:.0f} ms, slowest {max(times) * 1000:.0f} ms")
+    print(f"  ratio of medians {statistics.median(beside) / statistics.median(idle):.2f}")
+
+
+def seconds_to_confirm(web: Web, key: str, body: Any) -> float:
+    """From the request to `confirmed`, as a customer who looks every few milliseconds sees it."""
+    time.sleep(PAUSE_S)
+    start = time.perf_counter()
+    headers = {"Authorization": f"Bearer {key}", "Idempotency_Key": body["external_id"]}
+    status, _, said = web.ask("POST", "/v1/orders", body, **headers)
+    assert status == 202
+    order = Order.objects.filter(pk=said["id"])
+    for _ in range(6000):
+        if order.filter(state="confirmed").exists():
+            return time.perf_counter() - start
+        time.sleep(0.005)
+    raise AssertionError("never confirmed")
+
+
+def post_file(web: Web, key: str, file: bytes) -> None:
+    connection = HTTPConnection("127.0.0.1", web.port, timeout=60)
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "import-1", "Content-Type": "text/csv"}
+    connection.request("POST", "/v1/imports", file, headers)
+    answer = connection.getresponse()
+    assert answer.status == 202, answer.read()
+    connection.close()

@@ -1,0 +1,132 @@
+"""Reading files: whatever stands in them, every row is found once, on its line."""
+
+import csv
+import io
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django.fixtures import Settings
+
+from orders.imports.reading import OPTIONAL, REQUIRED, Format, Row, rows_of
+from orders.problems import Problem
+
+COLUMNS = (*REQUIRED, *OPTIONAL)
+HEADER = ",".join(COLUMNS).encode() + b"\n"
+LIMIT = 300
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)
+tricky = st.sampled_from(
+    ["", '"', '""', ",", "\n", "a\nb", 'say "hi"', "鮭", "\N{ZERO WIDTH NO-BREAK SPACE}", " x ", "\x00"]
+)
+cell = st.one_of(texts, tricky)
+table = st.lists(st.lists(cell, min_size=len(COLUMNS), max_size=len(COLUMNS)).filter(any), max_size=8)
+
+
+def read(file: bytes, form: Format = Format.CSV) -> list[Row]:
+    return list(rows_of(io.BytesIO(file), form))
+
+
+def written(rows: list[list[str]], *, end: str = "\n", quoting: Any = csv.QUOTE_MINIMAL) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator=end, quoting=quoting).writerows(rows)
+    return text.getvalue().encode()
+
+
+@given(
+    rows=table,
+    end=st.sampled_from(["\n", "\r\n"]),
+    bom=st.booleans(),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    last=st.booleans(),
+)
+def test_every_cell_comes_back_and_every_row_stands_on_its_line(
+    rows: list[list[str]], end: str, bom: bool, quoting: Any, last: bool
+) -> None:
+    file = (b"\xef\xbb\xbf" if bom else b"") + written([list(COLUMNS)], end=end, quoting=quoting)
+    lines = []
+    for row in rows:
+        lines.append(file.count(b"\n") + 1)
+        file += written([row], end=end, quoting=quoting)
+    found = read(file if last else file.removesuffix(end.encode()))
+    assert [json.loads(row.said) for row in found] == [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    assert [row.line for row in found] == lines
+    assert [row.fault for row in found] == [""] * len(rows)
+
+
+@given(rest=st.binary(max_size=400))
+def test_no_bytes_are_too_much_for_it(rest: bytes) -> None:
+    """A file is refused as a whole, or each of its rows is there or says why it is not; lines only go up."""
+    for file, form in ((HEADER + rest, Format.CSV), (rest, Format.CSV), (rest, Format.NDJSON)):
+        rows = []
+        with suppress(Problem):
+            rows = read(file, form)
+        lines = [row.line for row in rows]
+        assert lines == sorted(set(lines))
+        assert all(line <= file.count(b"\n") + 1 for line in lines)
+        assert all(bool(row.said) != bool(row.fault) for row in rows)
+        assert "\x00" not in "".join([row.said + row.fault + (row.key or "") for row in rows])
+
+
+@given(
+    before=st.lists(st.sampled_from(["a", "b"]), max_size=3),
+    bad=st.sampled_from(['"never closed', '"closed" too early', "x" * LIMIT, '"' + "x" * LIMIT + '"']),
+    after=st.lists(st.sampled_from(["a", 'say "hi"', "two\nlines"]), max_size=12),
+)
+def test_a_spoilt_line_spoils_itself_and_no_other(before: list[str], bad: str, after: list[str]) -> None:
+    """Wherever the text after an opening quote would swallow the rows behind it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.conf.settings.IMPORT_ROW_MAX_BYTES", LIMIT)
+        good = [[text] + ["x"] * (len(COLUMNS) - 1) for text in before]
+        better = [[text] + ["x"] * (len(COLUMNS) - 1) for text in after]
+        found = read(HEADER + written(good) + f"{bad}\n".encode() + written(better))
+    faults = [row.line for row in found if row.fault]
+    assert faults[0] == 2 + len(before)
+    if '"' not in bad or not any('"' in text or "\n" in text for text in after):
+        assert len(faults) == 1
+        assert [json.loads(row.said)["external_id"] for row in found if row.said] == before + after
+
+
+body = st.one_of(st.none(), st.just(b"x" * (LIMIT + 5)), texts.map(json.dumps).map(str.encode))
+
+
+@given(bodies=st.lists(body), end=st.sampled_from([b"\n", b"\r\n"]))
+def test_every_line_of_ndjson_is_a_row_of_its_own(bodies: list[bytes | None], end: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.conf.settings.IMPORT_ROW_MAX_BYTES", LIMIT)
+        found = read(b"".join((body or b"") + end for body in bodies), Format.NDJSON)
+    wanted = [(at, body) for at, body in enumerate(bodies, start=1) if body]
+    assert [row.line for row in found] == [at for at, _ in wanted]
+    assert [row.said.encode() if row.said else None for row in found] == [
+        None if len(body) > LIMIT else body for _, body in wanted
+    ]
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_a_line_that_never_ends_is_read_in_pieces(settings: Settings, form: Format) -> None:
+    settings.IMPORT_ROW_MAX_BYTES = LIMIT
+
+    class Pieces(io.BytesIO):
+        longest = 0
+
+        def readline(self, size: int | None = -1, /) -> bytes:
+            line = super().readline(size)
+            self.longest = max(self.longest, len(line))
+            return line
+
+    good = b"x," * (len(COLUMNS) - 1) + b"x\n" if form == Format.CSV else b"{}\n"
+    file = Pieces((HEADER if form == Format.CSV else b"{}\n") + b"y" * 50 * LIMIT + b"\n" + good)
+    rows = list(rows_of(file, form))
+    assert [(row.line, bool(row.fault)) for row in rows][-2:] == [(2, True), (3, False)]
+    assert file.longest == LIMIT + 1
+
+
+def test_many_short_lines_in_an_open_quote_cost_one_pass(settings: Settings) -> None:
+    """The quote swallows as much as a row may hold, and then gives back all but its own line."""
+    settings.IMPORT_ROW_MAX_BYTES = 1000
+    rows = read(HEADER + b'"\n' + b"x\n" * 20_000)
+    assert len(rows) == 20_001
+    assert {row.fault for row in rows[1:]} == {f"has 1 fields, but the header names {len(COLUMNS)} columns"}

@@ -1,0 +1,144 @@
+"""`manage.py import_orders`: what somebody who runs it reads, and its exit code."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from jobs.models import Job, Worker
+from jobs.testing import work_off
+from orders.clients import Client
+from orders.imports.models import Import
+from orders.management.commands import import_orders
+from orders.models import Order
+from tests.orders.imports.conftest import as_csv, as_ndjson, cells
+from tests.promises.processes import Stack
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "orders.csv"
+    path.write_bytes(as_csv([cells(), cells(external_id="o-2", total="1"), cells(external_id="o-3")]))
+    return path
+
+
+def run(*arguments: Any, out: io.StringIO | None = None) -> list[str]:
+    said = out or io.StringIO()
+    call_command("import_orders", *arguments, stdout=said)
+    return said.getvalue().splitlines()
+
+
+def test_it_waits_for_the_workers_and_says_what_came_of_it(stack: Stack, shop: Client, stock: Any, file: Path) -> None:
+    stock()
+    stack.start("worker")
+    said = io.StringIO()
+    with pytest.raises(CommandError, match=r"^1 orders failed; all reasons: /v1/imports/.*/errors\.csv$"):
+        run(file, "--wait", "60", out=said)
+    lines = said.getvalue().splitlines()
+    assert lines[0].endswith(": 3 orders in 3 rows were accepted.")
+    assert lines[-3].startswith("100 %  3 of 3 orders  ")
+    assert lines[-3].endswith("/s  1 failed")
+    assert lines[-2:] == [
+        "Done: 2 orders are there, 1 failed.",
+        "  line 3 total (o-2): is 1, but the lines and the shipping add up to 660",
+    ]
+    assert "\r" not in said.getvalue()
+    assert Order.objects.count() == 2
+
+
+def test_it_tells_once_that_no_worker_is_alive_and_leaves_the_import_to_itself(shop: Client, file: Path) -> None:
+    lines = run(file, "--wait", "1")
+    assert lines[1:] == [import_orders.NO_WORKER, "Stopped watching. The import goes on by itself."]
+    assert Import.objects.get().state == "running"
+    assert Job.objects.count() == 1
+
+
+def test_it_notices_a_worker_that_comes(shop: Client, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks a worker comes and does it all."""
+
+    def pause(seconds: float) -> None:
+        Worker.objects.beat(uuid4(), name="celery@here", pid=5)
+        if len(said.getvalue().splitlines()) > 2:
+            work_off()
+
+    monkeypatch.setattr(import_orders.time, "sleep", pause)
+    said = io.StringIO()
+    with pytest.raises(CommandError, match="3 orders failed"):
+        run(file, out=said)
+    assert said.getvalue().splitlines()[1:3] == [import_orders.NO_WORKER, import_orders.A_WORKER_CAME]
+
+
+def test_on_a_terminal_it_redraws_one_line(shop: Client, stock: Any, file: Path, monkeypatch: Any) -> None:
+    stock()
+    Worker.objects.beat(uuid4(), name="celery@here", pid=5)
+    monkeypatch.setattr(import_orders.time, "sleep", lambda seconds: work_off())
+    said = Terminal()
+    with pytest.raises(CommandError, match="1 orders failed"):
+        run(file, out=said)
+    assert "[..............................]   0 %  0 of 3 orders  0/s  0 failed\x1b[K" in said.getvalue()
+    assert "[##############################] 100 %  3 of 3 orders  " in said.getvalue()
+    assert said.getvalue().splitlines()[-2].startswith("Done: 2 orders are there")
+
+
+def test_ctrl_c_stops_the_watching_only(shop: Client, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_orders.time, "sleep", interrupt)
+    assert run(file)[-1] == "Stopped watching. The import goes on by itself."
+    assert Job.objects.count() == 1
+
+
+def test_ndjson_is_told_by_its_name_or_by_the_option(
+    shop: Client, stock: Any, tmp_path: Path, order_body: Callable[..., Any]
+) -> None:
+    stock()
+    for name, arguments in (("a.ndjson", []), ("b.jsonl", []), ("c.txt", ["--format", "ndjson"])):
+        (tmp_path / name).write_bytes(as_ndjson([order_body(external_id=name)]))
+        assert len(run(tmp_path / name, *arguments, "--wait", "0")) == 1
+    with pytest.raises(CommandError, match=r"^c\.txt could be anything: say --format csv or --format ndjson\.$"):
+        run(tmp_path / "c.txt")
+    work_off()
+    assert Order.objects.filter(client=shop).count() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, r"orders\.csv cannot be read: No such file or directory\.$"),
+        (b"sku\n", r"^orders\.csv was not accepted: /external_id: this column is missing"),
+        (b"\xff\n", r"^orders\.csv was not accepted: Line 1 is not UTF-8"),
+        (b"x" * 2000, r"^orders\.csv has 2000 bytes; 1000 are allowed\. Split it\.$"),
+    ],
+)
+def test_a_file_that_is_not_accepted_is_told_in_a_sentence(
+    shop: Client, file: Path, settings: Any, text: bytes | None, sentence: str
+) -> None:
+    settings.IMPORT_MAX_BYTES = 1000
+    file.unlink() if text is None else file.write_bytes(text)
+    with pytest.raises(CommandError, match=sentence):
+        run(file)
+    assert (Import.objects.count(), Job.objects.count()) == (0, 0)
+
+
+def test_it_asks_whose_orders_they_are_when_that_is_not_clear(shop: Client, file: Path) -> None:
+    other = Client.objects.create(name="other")
+    with pytest.raises(CommandError, match=r"^Say whose orders they are: --client NAME\.$"):
+        run(file)
+    with pytest.raises(
+        CommandError, match=r"^There is no client 'nobody'; `manage\.py apikey create nobody` makes one"
+    ):
+        run(file, "--client", "nobody")
+    run(file, "--client", "other", "--wait", "0")
+    assert Import.objects.get().client == other

@@ -48,12 +48,10 @@ def divide(computation_id: str) -> None:
     computation = Computation.objects.locked(computation_id)
     if computation is None:
         return
-    give_up = abandon.si(computation_id)
     parts = [
-        compute_part.si(computation_id, begin.isoformat(), end.isoformat()).on_error(give_up)
-        for begin, end in computation.parts()
+        compute_part.si(computation_id, begin.isoformat(), end.isoformat()) for begin, end in computation.parts()
     ]
-    chord(parts, add_up.si(computation_id).on_error(give_up)).apply_async()
+    chord(parts, add_up.si(computation_id).on_error(abandon.si(computation_id))).apply_async()
 
 
 @shared_task

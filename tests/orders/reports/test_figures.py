@@ -190,3 +190,17 @@ def test_parts_cover_the_day_once_and_have_a_bounded_number_of_events(db: None, 
     sizes = [Event.objects.filter(at__gte=begin, at__lt=end).count() for begin, end in parts]
     assert (max(sizes), sum(sizes)) == (min(size, 206), 206) if size < 206 else (206, 206)
     assert len(parts) == -(-206 // size)
+
+
+def test_goods_are_ranked_by_amount_then_by_units_then_by_sku(db: None, settings: Any) -> None:
+    settings.REPORT_TOP_SKUS = 4
+    day, shop = Day(date(2025, 11, 18)), Client.objects.create(name="shop")
+    rows = [("A", 1, 500), ("D", 1, 600), ("C", 2, 300), ("B", 3, 200), ("E", 3, 200), ("F", 1, 601)]
+    sold = [
+        {"sku": sku, "name": "", "quantity": quantity, "unit_price": price, "discount": 0, "tax": 0}
+        for sku, quantity, price in rows
+    ]
+    data = {"order": {"currency": "JPY", "lines": sold}}
+    Event.objects.create(kind="order.confirmed", subject=UUID(int=9), seq=1, owner=shop.pk, data=data, at=day.begin)
+    [figures_of_yen] = figures.at_once(shop.pk, day, until=day.end)
+    assert [sold["sku"] for sold in figures_of_yen["top_skus"]] == ["F", "B", "E", "C"]

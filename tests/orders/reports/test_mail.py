@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from config.settings import addresses
+from jobs.models import Job
 from jobs.testing import work_off
 from notifications.models import Delivery, Endpoint, Event
 from orders.clients import Client
@@ -114,6 +115,7 @@ def test_each_reader_gets_one_mail_per_day_under_one_id(sell: Sell, settings: An
     postbox.refusals = 1
     compute()
     compute()
+    assert set(Job.objects.values_list("state", flat=True)) == {"done"}
     mails = read(postbox)
     assert sorted(mail["To"] for mail in mails) == ["ann@example.com", "hana@example.com"]
     deliveries = Delivery.objects.filter(event__kind="report.daily")
@@ -128,6 +130,7 @@ def test_a_day_without_orders_is_told_too_if_anybody_wants_to_hear(
     settings.REPORT_EMAILS = readers
     compute()
     assert [mail["Subject"] for mail in read(postbox)] == ["Report for 2025-11-18: nothing moved"] * mails
+    assert Event.objects.count() == mails
 
 
 def test_no_clients_endpoint_hears_of_the_houses_figures(

@@ -48,9 +48,7 @@ def divide(computation_id: str) -> None:
     computation = Computation.objects.locked(computation_id)
     if computation is None:
         return
-    parts = [
-        compute_part.si(computation_id, begin.isoformat(), end.isoformat()) for begin, end in computation.parts()
-    ]
+    parts = [compute_part.si(computation_id, begin.isoformat(), end.isoformat()) for begin, end in computation.parts()]
     chord(parts, add_up.si(computation_id).on_error(abandon.si(computation_id))).apply_async()
 
 

@@ -15,9 +15,11 @@ from notifications.models import Event
 from orders.api import place
 from orders.clients import Client
 from orders.models import Order
+from orders.refunds import Refund
 from orders.reports.days import shop_zone
 from orders.reports.models import DailyReport
 from orders.schemas import OrderDraft
+from orders.tasks import pay_back
 
 DAY = date(2025, 11, 18)
 Sell = Callable[..., Order]
@@ -46,13 +48,12 @@ def sell(shop: Client, stock: Callable[..., Any], order_body: Callable[..., dict
 
 
 def give_back(order: Order, amount: int, at: datetime) -> None:
-    """What a refund that succeeds does to an order, at that time."""
+    """Refund so much of it; the money was back at that time."""
     with transaction.atomic():
-        order = Order.objects.locked(order.pk)
-        order.refunded += amount
-        order.save(update_fields=["refunded"])
-        order.record("order.refunded")
-    Event.objects.filter(subject=order.pk, seq=order.version).update(at=at)
+        pay_back(Refund.objects.promise(Order.objects.locked(order.pk), reason="returned", amount=amount))
+    work_off()
+    last = Event.objects.filter(subject=order.pk, kind="order.refunded").latest("seq")
+    Event.objects.filter(pk=last.pk).update(at=at)
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from jobs.models import Job
-from jobs.testing import work_off
+from jobs.testing import attempt, work_off
 from notifications.models import Event
 from orders.clients import ApiKey, Client
+from orders.models import Order
 from orders.reports.models import Computation
 from orders.reports.tasks import compute_day
 from tests.conftest import Api
@@ -86,12 +87,45 @@ def test_an_order_that_costs_nothing_counts_as_an_order(api: Api, sell: Sell) ->
     assert totals(read(api)["currencies"]) == {"JPY": (1, 0, 0, 0)}
 
 
-def test_money_of_an_order_that_was_cancelled_meanwhile_comes_and_goes(api: Api, sell: Sell) -> None:
-    order = sell(clock("12:00"), payment={"token": "tok_declined"})
-    order.captured = 660
-    order.save(update_fields=["captured"])
-    give_back(order, 660, clock("13:00"))
+def test_money_of_an_order_that_was_cancelled_meanwhile_comes_and_goes(
+    api: Api, stock: Callable[..., Any], order_body: Callable[..., dict[str, Any]], settings: Any
+) -> None:
+    """The charge was made and not answered; it is found, and given back by itself."""
+    stock()
+    settings.PAYMENT_TIMEOUT_S = 0.01
+    placed = api.place(order_body(payment={"token": "tok_timeout"})).json()
+    for step in ("reserve", "charge"):
+        attempt(Job.objects.get(task=f"orders.tasks.{step}"))
+    api.post(f"{placed['links']['self']}/cancel", {"reason": "changed my mind"}, content_type="application/json")
+    work_off(ahead=timedelta(hours=1))
+    order = Order.objects.get()
+    assert (order.state, order.captured, order.refunded) == ("cancelled", 660, 660)
+    Event.objects.update(at=clock("12:00"))
     assert totals(read(api)["currencies"]) == {"JPY": (0, 660, 660, 0)}
+
+
+def test_a_paid_order_that_is_cancelled_still_counts_and_its_money_goes_back(api: Api, sell: Sell) -> None:
+    order = sell(clock("12:00"))
+    answer = api.post(f"/v1/orders/{order.pk}/cancel", {"reason": "closed"}, content_type="application/json")
+    assert answer.status_code == 202
+    work_off()
+    Event.objects.filter(kind__in=("order.cancelled", "order.refunded")).update(at=clock("15:00"))
+    report = read(api)
+    assert by_hour(report["currencies"][0]) == {"12:00": (1, 660, 0, 660), "15:00": (0, 0, 660, -660)}
+
+
+def test_a_refund_over_http_is_in_the_report_once_it_has_succeeded(api: Api, sell: Sell, now_is: NowIs) -> None:
+    order = sell(clock("12:00"))
+    answer = api.post(
+        f"/v1/orders/{order.pk}/refunds", {"amount": 160, "reason": "late"}, content_type="application/json",
+        headers={"Idempotency-Key": "refund-1"},
+    )  # fmt: skip
+    assert answer.status_code == 202
+    for refunds in (0, 160):
+        with now_is(clock("13:00")):
+            assert totals(api.get(PATH).json()["currencies"]) == {"JPY": (1, 660, refunds, 660 - refunds)}
+        work_off()
+        Event.objects.filter(kind="order.refunded").update(at=clock("12:30"))
 
 
 def test_a_client_sees_its_own_orders_only(api: Api, sell: Sell) -> None:

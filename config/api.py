@@ -19,8 +19,8 @@ from orders.api import stock_router
 from orders.clients import ApiKey
 from orders.imports.api import router as imports_router
 from orders.payments.api import router as payments_router
-from orders.reports.api import router as reports_router
 from orders.problems import Problem
+from orders.reports.api import router as reports_router
 from orders.verbs import router as verbs_router
 
 

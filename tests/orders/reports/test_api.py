@@ -246,6 +246,21 @@ def test_just_after_midnight_yesterday_is_not_final(api: Api, sell: Sell, now_is
     assert (said["final"], totals(said["currencies"])) == (False, {"JPY": (1, 660, 0, 660)})
 
 
+def test_what_was_computed_at_midnight_is_not_taken_for_the_whole_day(
+    api: Api, sell: Sell, now_is: NowIs, settings: Any
+) -> None:
+    """An event of the day's last seconds may commit after midnight."""
+    settings.REPORT_AT_ONCE_EVENTS = 2
+    sell(clock("09:00"))
+    with now_is(clock("00:01", DAY + timedelta(days=1))):
+        assert api.get(PATH).status_code == 202
+    work_off()
+    sell(clock("23:59:55"))
+    with now_is(clock("00:02", DAY + timedelta(days=1))):
+        assert api.get(PATH).status_code == 202
+    assert totals(read(api)["currencies"]) == {"JPY": (2, 1320, 0, 1320)}
+
+
 def test_nobody_can_cancel_a_computation_that_others_wait_for(api: Api, sell: Sell) -> None:
     sell(clock("12:00"))
     api.get(PATH)

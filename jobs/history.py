@@ -13,7 +13,7 @@ from django.db.models import Func, JSONField, Value
 
 class End(StrEnum):
     RETRY = "retry"  # the task said: try again
-    TROUBLE = "trouble"  # Postgres was in trouble
+    TROUBLE = "trouble"  # Postgres was in trouble, or its time was over
     LOST = "lost"  # no verdict: the worker died or fell silent
     STOPPED = "stopped"  # the worker was told to stop
     DEAD = "dead"

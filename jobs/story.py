@@ -18,7 +18,7 @@ from jobs.reports import at
 CHILDREN_SHOWN = 20
 ENDS = {
     End.RETRY: "attempt {attempt} on {who} asked to be tried again",
-    End.TROUBLE: "attempt {attempt} on {who} met trouble with Postgres",
+    End.TROUBLE: "attempt {attempt} on {who} met trouble",
     End.LOST: "attempt {attempt} on {who} was lost",
     End.STOPPED: "attempt {attempt} on {who} was cut short by a stop",
     End.DEAD: "attempt {attempt} on {who} was the last: it is dead",

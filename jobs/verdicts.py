@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from celery import Celery, states
 from celery.app.task import Context
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.utils import timezone
@@ -46,6 +46,8 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
             return drop(app, claim, exc)
         case OperationalError() | InterfaceError() | InternalError() if troubles <= settings.JOBS_MAX_TROUBLES:
             return _wait_out(claim, exc)
+        case SoftTimeLimitExceeded() if troubles < settings.JOBS_MAX_LOSSES:  # as often as the hard limit may strike
+            return _wait_out(claim, exc)
         case Reject() if isinstance(exc.reason, Exception):
             return _bury(app, claim, exc.reason)
         case _:
@@ -63,9 +65,9 @@ def _retry(claim: Claim, exc: Retry) -> bool:
 
 
 def _wait_out(claim: Claim, exc: Exception) -> bool:
-    """A lock or statement timeout passes by itself: try again, without counting it as a retry of the task."""
+    """A stalled or troubled Postgres passes by itself: try again, without counting it as a retry of the task."""
     pause_s = delay_s(claim.attempts, base_s=1, cap_s=settings.JOBS_RING_CAP_S)
-    log.warning("Postgres was in trouble, trying again in %.0f s: %s", pause_s, exc)
+    log.warning("Interrupted by trouble, trying again in %.0f s: %s: %s", pause_s, type(exc).__name__, exc)
     Job.objects.put_back(claim, due_at=moment(pause_s), error=describe(exc), retried=False)
     return False
 

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from celery import chain, chord
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import AsyncResult
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
@@ -368,3 +369,21 @@ def test_an_expired_part_tells_its_chord() -> None:
     result = chord([late, tasks.add.s(2, 2)], tasks.total.s()).apply_async()
     work_off()
     assert Job.objects.get(pk=result.id).error["type"] == "ChordError"
+
+
+def test_a_soft_time_limit_may_strike_as_often_as_a_hard_one_before_the_job_is_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stall of Postgres can use up a body's time: that alone must not put an order on the desk."""
+    bodies = []
+
+    def body(name: str) -> None:
+        bodies.append(name)
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(tasks.note, "run", body)
+    tasks.note.delay("a")
+    attempt(only_job())
+    assert (only_job().state, only_job().retries, only_job().history[0]["end"]) == ("waiting", 0, "trouble")
+    work_off(ahead=LATER)
+    assert (only_job().state, len(bodies), only_job().error["type"]) == ("dead", 3, "SoftTimeLimitExceeded")

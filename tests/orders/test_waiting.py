@@ -58,6 +58,7 @@ def test_what_can_be_read_is_waited_for_and_the_rest_is_ignored(prefer: str, wai
     assert preferred_wait_s(prefer) == wait_s
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("name", ["PREFER_WAIT_PLACES", "PREFER_WAIT_MAX_S"])
 def test_limits_that_would_stop_the_others_are_found_at_boot(settings: Any, name: str) -> None:
     assert run_checks() == []

@@ -377,7 +377,7 @@ CELERY_TASK_DEFAULT_QUEUE = "kaiten"
 CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in (CELERY_TASK_DEFAULT_QUEUE, JOBS_BULK_QUEUE)]
 CELERY_TASK_ROUTES = ["jobs.lanes.route"]
 CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
-CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what is fetched stands before whatever comes later (ADR 13)
 CELERY_WORKER_DISABLE_RATE_LIMITS = True  # the ledger keeps them, for all workers together (jobs.rates)
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import random
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -157,6 +158,15 @@ def test_a_line_that_is_no_order_is_an_error_on_that_line(
     at = [fault for fault in faults() if fault[2] == field]
     assert at, faults()
     assert (at[0][0], reason in at[0][3]) == (2, True), faults()
+
+
+def test_an_external_id_that_no_index_could_hold_is_an_error_on_its_line(send: Send, stock: Any) -> None:
+    stock()
+    endless = random.Random(7).randbytes(20_000).hex()
+    assert send(as_csv([cells(), cells(external_id=endless)])).status_code == 202
+    work_off(ahead=A_DAY)
+    assert [fault[:3] for fault in faults()] == [(3, "", "external_id")]
+    assert Order.objects.count() == 1
 
 
 def test_ndjson_errors_carry_json_pointers(send: Send, stock: Any, order_body: Body) -> None:

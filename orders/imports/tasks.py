@@ -15,15 +15,13 @@ CHUNKS = UUID("6b616974-656e-5000-8000-6368756e6b73")  # the namespace of the id
 
 def begin(batch: Import) -> None:
     """Promise all of its work, in the caller's transaction. Its chunks become due one after another."""
-    over = finish.si(str(batch.pk))
     chunks = [
-        place_chunk.si(str(batch.pk), first)
-        .set(task_id=_job_of(batch, first), countdown=at * settings.IMPORT_PACE_S)
-        .on_error(over)
+        place_chunk.si(str(batch.pk), first).set(task_id=_job_of(batch, first), countdown=at * settings.IMPORT_PACE_S)
         for at, first in enumerate(batch.chunks)
     ]
+    over = finish.si(str(batch.pk))
     with context.bound(client=str(batch.client_id)), lanes.bulk():
-        chord(chunks)(finish.si(str(batch.pk)).on_error(over))
+        chord(chunks)(over.on_error(finish.si(str(batch.pk))))
 
 
 @shared_task(bind=True, max_retries=None)

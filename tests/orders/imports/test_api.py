@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -354,6 +355,42 @@ def test_no_chunk_begins_while_a_long_line_of_bulk_work_waits(send: Send, stock:
     assert (Order.objects.count(), second.state, second.retries) == (2, "waiting", 1)
     work_off(ahead=A_DAY)
     assert (Order.objects.filter(state="confirmed").count(), Import.objects.get().state) == (4, "done")
+
+
+def test_a_chunk_that_takes_long_yields_and_goes_on_under_its_id(send: Send, stock: Any, settings: Any) -> None:
+    """What it has placed is committed; also after that, what is left of it can fail alone."""
+    settings.IMPORT_TURN_S, settings.IMPORT_PORTION_ROWS, settings.IMPORT_CHUNK_ROWS = 0, 2, 5
+    stock()
+    send(as_csv([cells(external_id=f"o-{at}") for at in range(10)]))
+    first = Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at")[0]
+    attempt(first)
+    again = Job.objects.get(pk=first.pk)
+    assert (again.state, again.attempts, again.queue, Order.objects.count(), Import.objects.get().ok) == (
+        "waiting", 0, "bulk", 2, 2,
+    )  # fmt: skip
+    kill_with_poison(again)
+    work_off(ahead=A_DAY)
+    batch = Import.objects.get()
+    assert (batch.state, batch.ok, batch.failed, Order.objects.count()) == ("done", 7, 3, 7)
+
+
+def test_an_order_that_postgres_refuses_is_an_error_and_leaves_nothing(send: Send, stock: Any) -> None:
+    """A rule that only the database knows, here on the second of two lines."""
+    stock()
+    stock("CURSED")
+    two = [cells(external_id="o-2", total="1320"), cells(external_id="o-2", total="1320", sku="CURSED")]
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE orders_orderline ADD CONSTRAINT cursed CHECK (sku <> 'CURSED')")
+        try:
+            send(as_csv([cells(), *two, cells(external_id="o-3")]))
+            work_off(ahead=A_DAY)
+        finally:
+            cursor.execute("ALTER TABLE orders_orderline DROP CONSTRAINT cursed")
+    assert list(Order.objects.order_by("pk").values_list("external_id", "state")) == [
+        ("o-1", "confirmed"), ("o-3", "confirmed"),
+    ]  # fmt: skip
+    assert faults() == [(3, "o-2", "", "the database does not take this order")]
+    assert not Job.objects.exclude(state="done").exists()
 
 
 @pytest.mark.parametrize("rows", [2, 6])

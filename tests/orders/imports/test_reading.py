@@ -130,3 +130,10 @@ def test_many_short_lines_in_an_open_quote_cost_one_pass(settings: Settings) -> 
     rows = read(HEADER + b'"\n' + b"x\n" * 20_000)
     assert len(rows) == 20_001
     assert {row.fault for row in rows[1:]} == {f"has 1 fields, but the header names {len(COLUMNS)} columns"}
+
+
+def test_an_open_quote_reads_no_further_ahead_than_a_row_may_be_long(settings: Settings) -> None:
+    settings.IMPORT_ROW_MAX_BYTES = 1000
+    file = io.BytesIO(HEADER + b'"\n' + b"x\n" * 20_000)
+    first = next(rows_of(file, Format.CSV))
+    assert (first.line, bool(first.fault), file.tell() < len(HEADER) + 1100) == (2, True, True)

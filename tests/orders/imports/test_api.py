@@ -22,6 +22,7 @@ from orders.imports import tasks
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models import Order
 from tests.conftest import Api
+from tests.hands import Hand
 from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -355,6 +356,21 @@ def test_no_chunk_begins_while_a_long_line_of_bulk_work_waits(send: Send, stock:
     assert (Order.objects.count(), second.state, second.retries) == (2, "waiting", 1)
     work_off(ahead=A_DAY)
     assert (Order.objects.filter(state="confirmed").count(), Import.objects.get().state) == (4, "done")
+
+
+def test_one_chunk_works_at_a_time_of_whichever_import(send: Send, stock: Any) -> None:
+    stock()
+    send(as_csv([cells()]))
+    chunk = Job.objects.get(task="orders.imports.tasks.place_chunk")
+    with Hand() as other:
+        other.open_transaction()
+        assert other.do(Import.objects.take_turn)
+        attempt(chunk)
+        chunk.refresh_from_db()
+        assert (chunk.state, chunk.retries, Order.objects.count()) == ("waiting", 1, 0)
+        other.commit()
+    work_off(ahead=A_DAY)
+    assert Order.objects.count() == 1
 
 
 def test_a_chunk_that_takes_long_yields_and_goes_on_under_its_id(send: Send, stock: Any, settings: Any) -> None:

@@ -4,6 +4,7 @@ As it comes, one message that is not JSON, or not a message, ends the whole work
 no bell can be dropped; a job that it may have meant is rung again by the clock.
 """
 
+import contextlib
 import logging
 from typing import Any
 
@@ -32,3 +33,12 @@ class SturdyTransport(redis.Transport):
             super()._deliver(message, queue)  # type: ignore[no-untyped-call]
         except MALFORMED as exc:
             log.warning("Dropped a message that is no bell: %s: %s", type(exc).__name__, exc)
+            self._let_go_of(message)
+
+    def _let_go_of(self, message: Any) -> None:
+        """What nobody took counts as fetched until it is rejected, and a worker fetches no more than it may hold."""
+        for channel in self.channels:
+            with contextlib.suppress(*MALFORMED):
+                tag = message["properties"]["delivery_tag"]
+                channel.qos.get(tag)  # raises for one that was not counted
+                channel.basic_reject(tag, requeue=False)

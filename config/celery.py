@@ -22,6 +22,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.autodiscover_tasks(["orders.imports", "orders.reports"])  # packages of an app, which Celery does not look into
 app.steps["worker"].add("jobs.clock:ClockStep")
+app.steps["worker"].add("jobs.stopping:DrainStep")
 
 
 @app.on_configure.connect

@@ -137,6 +137,7 @@ WEB_CONCURRENCY: int = from_environment(positive, "WEB_CONCURRENCY", 1, "a whole
 WEB_THREADS = 8
 WEB_READ_TIMEOUT_S = 10
 CELERY_CONCURRENCY: int = from_environment(positive, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
+REMAP_SIGTERM: str = env.str("REMAP_SIGTERM", default="")  # Celery's; a worker refuses it (ADR 16)
 WEB_HOST = "127.0.0.1" if DEBUG else "0.0.0.0"  # noqa: S104 - a dyno is reached from outside
 PORT: int = from_environment(positive, "PORT", 8000, "a port number")
 
@@ -331,6 +332,7 @@ JOBS_MAX_LOSSES = 3  # a job that took this many workers down with it is dead
 JOBS_MAX_COLLISIONS = 3  # deadlocks and serialization failures re-run the body this often at once
 JOBS_MAX_TROUBLES = 10  # attempts after which a database error is no longer taken for a passing one
 JOBS_WORKER_SILENCE_S = 15  # a worker not heard from for this long has lost its jobs
+JOBS_DRAIN_S = 20  # what a stopping worker leaves its jobs to finish, short of a dyno's 30 s
 JOBS_CLOCK_INTERVAL_S = 1.0
 JOBS_RING_GRACE_S = 5  # how long a bell may be on its way before the clock rings again
 JOBS_RING_CAP_S = 300

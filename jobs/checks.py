@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error
 from jobs.backoff import pause_s
 
 STOP_S = 30  # what a platform leaves a dyno between SIGTERM and SIGKILL
+SIGN_OFF_S = 5  # of these, for giving back what did not finish
 RETRY_OPTIONS = ("retry_backoff", "retry_backoff_max", "retry_jitter", "retry_kwargs", "dont_autoretry_for")
 KNOWN_OPTIONS = {"app", "name", "run", "autoretry_for", *RETRY_OPTIONS, *(name for name, _ in Task.from_config)}
 
@@ -36,6 +37,10 @@ def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
         wrong.append("JOBS_RING_CAP_S must not be less than JOBS_RING_GRACE_S.")
     if settings.JOBS_LEASE_GRACE_S <= 0:
         wrong.append("JOBS_LEASE_GRACE_S must be positive, or a job is rescued while it may still run.")
+    if settings.JOBS_DRAIN_S > STOP_S - SIGN_OFF_S:
+        wrong.append(
+            f"JOBS_DRAIN_S must not be over {STOP_S - SIGN_OFF_S}, or the platform kills a worker before it signs off."
+        )
     return [Error(said, id="jobs.E002") for said in wrong]
 
 

@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 
 from celery import Celery, bootsteps, signals
 from celery.exceptions import WorkerLostError
-from celery.worker import state
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from jobs import stopping
 from jobs.execution import work_as
 from jobs.failpoints import At, reach
 from jobs.models import Chord, Group, Job, JobQuerySet, Worker
@@ -82,8 +82,7 @@ class Clock:
         gone = {pid for pid in set(mine.values_list("pid", flat=True)) if pid and _has_exited(pid)}
         if not gone:
             return 0
-        stopping = state.should_stop is not None or state.should_terminate is not None
-        return self._give_back(mine.filter(pid__in=gone), "its worker process died", counts=not stopping)
+        return self._give_back(mine.filter(pid__in=gone), "its worker process died", counts=not stopping.has_begun())
 
     def rescue(self) -> int:
         """Give back the jobs of workers that fell silent, and those past their lease."""

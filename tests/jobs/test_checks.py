@@ -58,3 +58,13 @@ def test_numbers_that_contradict_each_other_stop_a_release(settings: Any) -> Non
     settings.JOBS_WORKER_SILENCE_S = 2
     with pytest.raises(SystemCheckError, match="a busy worker is lost"):
         call_command("check")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("JOBS_WORKER_SILENCE_S", 2), ("JOBS_RING_CAP_S", 1), ("JOBS_LEASE_GRACE_S", 0), ("JOBS_DRAIN_S", 26)],
+)
+def test_a_number_that_breaks_a_promise_is_said_by_name(settings: Any, name: str, value: int) -> None:
+    setattr(settings, name, value)
+    [error] = check_settings(None)
+    assert error.msg.startswith(name)

@@ -3,3 +3,4 @@
 from config.settings import *  # noqa: F403
 
 CELERY_BEAT_SCHEDULE = {}
+JOBS_DRAIN_S = 6  # so that nobody waits long to see it run out

@@ -58,3 +58,11 @@ def glutton() -> None:
         bytearray(1 << 31)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@shared_task(atomic=False, soft_time_limit=110, time_limit=120)
+def nap(number: int, seconds: float) -> None:
+    """Waits for somebody outside, then counts."""
+    time.sleep(seconds)
+    with settle(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO tally VALUES (%s)", [number])

@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 from django.db.models import Count, F, Sum
+from django.utils import timezone
 from redis import Redis
 
 from jobs.models import Job, Worker
@@ -181,6 +182,36 @@ def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(stack: Stack, tal
     stack.start("worker", *options)
     until(all_finished, "every job is done", within_s=30)
     assert (tally(), losses()) == (Counter(range(40)), 0)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("terms", [1, 3])
+def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
+    stack: Stack, tally: Callable[[], Counter[int]], terms: int
+) -> None:
+    """However often the platform says it, and to whichever process."""
+    short, long = tasks.nap.delay(1, 3), tasks.nap.delay(2, 100)
+    worker = stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "2")
+    until(lambda: Job.objects.filter(state="running").count() == 2, "both run", within_s=60)
+    for _ in range(terms):
+        worker.signal(signal.SIGTERM)
+        time.sleep(0.5)
+    assert worker.process.wait(timeout=30) == 0
+    assert (Job.objects.get(pk=short.id).state, tally()) == ("done", Counter([1]))
+    job = Job.objects.get(pk=long.id)
+    assert (job.state, job.attempts, job.losses, job.due_at <= timezone.now()) == ("waiting", 1, 0, True)
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_told_to_stop_at_once_does(stack: Stack) -> None:
+    """SIGQUIT, Celery's cold shutdown; not the platform's word, but an operator's."""
+    long = tasks.nap.delay(1, 100)
+    worker = stack.start("worker", "--include", "tests.promises.tasks")
+    until(lambda: Job.objects.filter(state="running").exists(), "it runs", within_s=60)
+    os.kill(worker.process.pid, signal.SIGQUIT)
+    worker.process.wait(timeout=20)
+    job = Job.objects.get(pk=long.id)
+    assert (job.state, job.attempts) == ("waiting", 1)
 
 
 @pytest.mark.timeout(180)

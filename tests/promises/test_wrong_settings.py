@@ -78,6 +78,11 @@ def test_a_worker_without_a_broker_says_so() -> None:
     assert (status, "Set REDIS_URL to redis://HOST:PORT/0" in said, "Traceback" in said) == (1, True, False)
 
 
+def test_a_worker_that_would_drop_its_jobs_on_every_deploy_says_so() -> None:
+    status, said = start(procfile("worker"), REMAP_SIGTERM="SIGQUIT")
+    assert (status, "REMAP_SIGTERM is set" in said and "Unset it." in said, "Traceback" in said) == (1, True, False)
+
+
 def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
     status, said = start(MANAGE, DATABASE_URL="postgres://u:secret@127.0.0.1:1/x")
     assert status == 1

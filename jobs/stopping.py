@@ -1,0 +1,64 @@
+"""How a worker stops: what runs is finished, if that takes no longer than JOBS_DRAIN_S.
+
+A platform sends SIGTERM to every process of a dyno, perhaps more than once, and SIGKILL half a minute later. Celery's
+main process waits for its pool then, but the pool's processes would die of it in the middle of a job. So they heed only
+the main process, which means it: a time limit, or a cold shutdown (SIGQUIT, or Ctrl-C twice). Whoever has not finished
+JOBS_DRAIN_S after the platform's word is killed, so that there is time left to give its job back.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from celery import bootsteps, signals
+from django.conf import settings
+
+log = logging.getLogger(__name__)
+_begun = threading.Event()
+
+
+def has_begun() -> bool:
+    """True from the moment that this worker is told to stop: a process that ends now is no fault of its job."""
+    return _begun.is_set()
+
+
+def heed_the_main_process_only(**_: Any) -> None:
+    """In each process of the pool: SIGTERM ends it at once when our main process sent it, and not otherwise."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_when_told, name="kaiten-stopping", daemon=True).start()
+
+
+def _end_when_told() -> None:
+    main = os.getppid()
+    while True:
+        if signal.sigwaitinfo({signal.SIGTERM}).si_pid == main:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Gives the pool its time when the worker is told to stop. A pool of threads has no processes to wait for."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._parent = parent
+        self._cut: threading.Timer | None = None
+        signals.worker_process_init.connect(heed_the_main_process_only, sender=parent.hostname)
+        signals.worker_shutting_down.connect(self._begin, sender=parent.hostname)
+
+    def _begin(self, **_: Any) -> None:
+        """Runs in Celery's signal handler, at every signal; the first counts."""
+        _begun.set()
+        if self._cut is None:
+            self._cut = threading.Timer(settings.JOBS_DRAIN_S, self._kill_the_pool)
+            self._cut.daemon = True
+            self._cut.start()
+
+    def _kill_the_pool(self) -> None:
+        for pid in self._parent.pool.info.get("processes", ()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -1,125 +1,29 @@
-"""Every setting of Kaiten, and the only place that reads the environment.
+"""Every setting of Kaiten, and the only place that names variables of the environment.
 
 Importing this opens no connection and works with an empty environment, so that a build can run
 `collectstatic`. What a start needs beyond that is checked by `config.boot`.
 """
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import dj_database_url
-import environ
 from celery.schedules import crontab
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from kombu import Queue
-from psycopg import ProgrammingError
-from psycopg.conninfo import make_conninfo
 
-env = environ.Env()
+from config.environment import (
+    addresses,
+    broker_from,
+    database_from,
+    env,
+    from_environment,
+    mailer_from,
+    positive,
+    yes_or_no,
+)
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-
-def from_environment(read: Any, name: str, default: Any, form: str) -> Any:
-    """Read one variable, or say which one is wrong and what it should look like."""
-    try:
-        return read(name, default=default)
-    except (ValueError, TypeError, KeyError, ImproperlyConfigured) as exc:
-        raise ImproperlyConfigured(f"{name} is set to something that cannot be read. Set it to {form}.") from exc
-
-
-def yes_or_no(name: str, default: bool) -> bool:
-    """1, true, yes, on or their opposites; anything else is a mistake and not a no."""
-    word = env.str(name, default="").lower()
-    if word in ("", "0", "false", "no", "off"):
-        return default if not word else False
-    if word in ("1", "true", "yes", "on"):
-        return True
-    raise ValueError(word)
-
-
-def addresses(name: str, default: list[str]) -> list[str]:
-    """Mail addresses separated by commas, each once."""
-    found = dict.fromkeys(address.strip() for address in env.list(name, default=default))
-    for address in found:
-        if "@" not in address.strip("@") or " " in address or not address.isprintable():
-            raise ValueError(address)
-    return list(found)
-
-
-def positive(name: str, default: int) -> int:
-    """A whole number from 1 on: with none of something a process would start and do nothing."""
-    number: int = env.int(name, default=default)
-    if number < 1:
-        raise ValueError(number)
-    return number
-
-
-def database_from(url: str) -> dict[str, Any]:
-    """One Postgres connection per thread, kept and checked; the limits are libpq's own, safe behind PgBouncer."""
-    if not url:
-        return {}
-    form = "postgres://USER:PASSWORD@HOST:PORT/NAME"
-    try:
-        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True))
-    except ValueError as exc:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read. Set it to {form}.") from exc
-    if config["ENGINE"] != "django.db.backends.postgresql":
-        raise ImproperlyConfigured(f"DATABASE_URL must name a Postgres database: {form}.")
-    try:
-        make_conninfo(**config.get("OPTIONS", {}))
-    except ProgrammingError as exc:
-        raise ImproperlyConfigured(f"DATABASE_URL holds an option that Postgres does not know: {exc}.") from exc
-    config["OPTIONS"] = {
-        "connect_timeout": 5,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-        "application_name": "kaiten",
-        **config.get("OPTIONS", {}),
-    }
-    return config
-
-
-def mailer_from(config: dict[str, Any]) -> dict[str, Any]:
-    """django-environ's reading of EMAIL_URL in the shape of Django's MAILERS."""
-    options: dict[str, Any] = {}
-    if "smtp" in config["EMAIL_BACKEND"]:
-        options = {
-            "host": config["EMAIL_HOST"] or "localhost",
-            "port": config["EMAIL_PORT"] or 25,
-            "username": config["EMAIL_HOST_USER"] or "",
-            "password": config["EMAIL_HOST_PASSWORD"] or "",
-            "use_tls": bool(config.get("EMAIL_USE_TLS")),
-            "use_ssl": bool(config.get("EMAIL_USE_SSL")),
-            "timeout": MAIL_TIMEOUT_S,
-        }
-    elif "filebased" in config["EMAIL_BACKEND"]:
-        options = {"file_path": config["EMAIL_FILE_PATH"]}
-    return {"BACKEND": config["EMAIL_BACKEND"], "OPTIONS": options}
-
-
-def broker_from(url: str) -> str:
-    """A URL of a broker that Celery knows; anything else it would take for a host name of RabbitMQ."""
-    if url and not names_a_broker(url):
-        raise ImproperlyConfigured("The broker's URL cannot be read. Set REDIS_URL to redis://HOST:PORT/0.")
-    return url
-
-
-def names_a_broker(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    if parts.scheme in ("redis", "rediss"):
-        return port != 0 and re.fullmatch(r"(/[0-9]*)?", parts.path) is not None
-    return port != 0 and parts.scheme in ("amqp", "amqps", "pyamqp", "sqs")
-
 
 # --- the start: what it is, and what it needs ---------------------------------------------------
 DEBUG: bool = from_environment(yes_or_no, "DEBUG", False, "1 or 0")
@@ -254,7 +158,8 @@ MAILERS = {
     "default": mailer_from(
         from_environment(
             env.email_url, "EMAIL_URL", "consolemail://", "a mail server like smtp+tls://USER:PASSWORD@HOST:587"
-        )
+        ),
+        timeout_s=MAIL_TIMEOUT_S,
     )
 }
 SITE_URL: str = env.str("SITE_URL", default="") or (

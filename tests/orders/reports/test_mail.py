@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import addresses
+from config.environment import addresses
 from jobs.models import Job
 from jobs.testing import work_off
 from notifications.models import Delivery, Endpoint, Event

@@ -13,6 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
+from config.logs import FORMS
+
 env = environ.Env()
 
 
@@ -49,6 +51,13 @@ def positive(name: str, default: int) -> int:
     if number < 1:
         raise ValueError(number)
     return number
+
+
+def log_format(name: str, default: str) -> str:
+    form: str = env.str(name, default="") or default
+    if form not in FORMS:
+        raise ValueError(form)
+    return form
 
 
 def database_from(url: str) -> dict[str, Any]:

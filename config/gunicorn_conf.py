@@ -16,6 +16,7 @@ with say_it_in_a_sentence():
     bind = f"{settings.WEB_HOST}:{settings.PORT}"
     workers = settings.WEB_CONCURRENCY
     threads = settings.WEB_THREADS
+    logconfig_dict = settings.LOGGING
 
 worker_class = "gthread"
 keepalive = 95  # the router keeps idle connections for 90 s; closing first would race with its next request
@@ -24,7 +25,7 @@ graceful_timeout = 20  # under the 30 s a dyno has to stop
 max_requests = 20_000
 max_requests_jitter = 2_000
 control_socket_disable = True
-accesslog = None
+accesslog = None  # config.middleware tells of each request, without its path
 errorlog = "-"
 loglevel = "info"
 

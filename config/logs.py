@@ -1,14 +1,102 @@
-"""Log lines say on whose behalf: ` request=… client=… job=…` at the end."""
+"""Log lines: one event, one line, as logfmt or JSON; with what it is about and on whose behalf, and nobody's data.
 
+We log ids and never a person's data; what somebody else's text may carry (an error of Postgres names the address that
+stood in the row, Django a path with a customer's token in it) is blacked out on the way.
+"""
+
+import json
 import logging
+import re
+from datetime import UTC, datetime
+from typing import Any
 
 from jobs import context
 
+FORMS = ("logfmt", "json", "console")
+TRACE_MAX_CHARS = 6000  # Heroku cuts a line at 10,000 bytes; the end of a traceback says more than its beginning
+HIDDEN = "[hidden]"
+SECRET = re.compile(
+    r"(?<=://)[^/\s@]+(?=@)"  # a URL's user and password
+    r"|[\w.+%'-]{1,64}@[\w-]+(?:\.[\w-]+)+"  # a mail address
+    r"|(?<=/o/)[\w-]+"  # the customer's status page
+    r"|\b(?:kaiten_[\w-]{30,}|whsec_[\w+/=]+|(?:[srp]k_(?:live|test)|tok|pm)_\w+|card_[0-9a-z]{14,})"
+    r"|(?<=Bearer )\S+",
+    re.IGNORECASE,
+)
+BARE = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
-class AddContext(logging.Filter):
-    NAMES = (("request_id", "request"), ("client", "client"), ("job", "job"))
 
-    def filter(self, record: logging.LogRecord) -> bool:
+def scrubbed(text: str) -> str:
+    """Without what looks like somebody's address, key or card, and without what no stream can write."""
+    return SECRET.sub(HIDDEN, text.encode(errors="backslashreplace").decode())
+
+
+class Line(logging.Formatter):
+    """What every form tells: time, level, logger, event, then `extra={"fields": …}`, the context, and a trace."""
+
+    def facts(self, record: logging.LogRecord) -> dict[str, Any]:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        said = {"at": at, "level": record.levelname.lower(), "logger": record.name, "event": self._event(record)}
+        trace = {"trace": scrubbed(self.formatException(record.exc_info))[-TRACE_MAX_CHARS:]} if record.exc_info else {}
+        return {**said, **self.about(record), **trace}
+
+    def about(self, record: logging.LogRecord) -> dict[str, Any]:
         known = context.current()
-        record.context = "".join(f" {shown}={known[name]}" for name, shown in self.NAMES if name in known)
-        return True
+        given = {name: known[name] for name in ("request_id", "client", "job") if name in known}
+        return {**getattr(record, "fields", {}), **given}
+
+    @staticmethod
+    def _event(record: logging.LogRecord) -> str:
+        return scrubbed(record.getMessage())
+
+
+class Json(Line):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.facts(record), ensure_ascii=False, default=str)
+
+
+class Logfmt(Line):
+    """`name=value`, a value with a space or worse in it as a JSON string: a traceback is one line here too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return " ".join(f"{name}={quoted(value)}" for name, value in self.facts(record).items())
+
+
+class Console(Line):
+    """For people at `bin/dev`: no time, tracebacks as they are used to them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        about = "".join(f" {name}={quoted(value)}" for name, value in self.about(record).items())
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        return f"{record.levelname} {record.name} {self._event(record)}{about}{scrubbed(trace)}"
+
+
+def quoted(value: Any) -> str:
+    text = str(value)
+    if BARE.fullmatch(text):
+        return text
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
+def configuration(form: str) -> dict[str, Any]:
+    """Python's logging for every process of Kaiten: one handler, to stdout."""
+    formatter = {"logfmt": Logfmt, "json": Json, "console": Console}[form]
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": formatter}},
+        "handlers": {
+            "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"},
+        },
+        "root": {"handlers": ["stdout"], "level": "INFO"},
+        "loggers": {
+            "django": {"handlers": [], "level": "INFO", "propagate": True},
+            "django.request": {"level": "ERROR"},  # each answer has its line already: config.middleware
+            "django.server": {"handlers": [], "propagate": True},
+            "gunicorn.error": {"handlers": ["stdout"], "level": "INFO", "propagate": False},
+            "celery.app.trace": {"level": "CRITICAL"},  # each attempt has its line already: jobs.attempt_line
+            "celery.worker.strategy": {"level": "WARNING"},
+            "stripe": {"level": "WARNING"},  # it would say every call twice
+        },
+    }

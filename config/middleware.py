@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
+from time import monotonic
 from uuid import uuid4
 
 from django.conf import settings
@@ -15,9 +16,10 @@ from config.rate_limit import STANDING
 from jobs import context
 
 log = logging.getLogger(__name__)
+requests_log = logging.getLogger("config.requests")
 
 Handler = Callable[[HttpRequest], HttpResponse]
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._+/=-]{8,200}")  # what Heroku's router takes from a client, and others make
 TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )  # W3C, version 00
@@ -37,9 +39,11 @@ class RequestContext:
         request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
         traceparent = request.headers.get("traceparent", "")
         known = {"traceparent": traceparent} if TRACEPARENT.fullmatch(traceparent) else {}
+        began = monotonic()
         with context.replaced({"request_id": request_id, **known}):
             refusal = _refusal(request)
             response = problems.for_status(refusal) if refusal else self.get_response(request)
+            requests_log.info("request", extra={"fields": _line(request, response, monotonic() - began)})
         response["X-Request-ID"] = request_id
         return response
 
@@ -86,6 +90,23 @@ class ProblemsForTheApi:
             return response
         kept = {name: value for name, value in response.headers.items() if name in ("Allow", "Retry-After")}
         return problems.for_status(response.status_code, headers=kept)
+
+
+def _line(request: HttpRequest, response: HttpResponse, seconds: float) -> dict[str, object]:
+    """What the log says of a request. The route and not the path: a path may hold a customer's token."""
+    key = getattr(request, "auth", None)
+    named = {"client_name": key.client.name} if key else {}
+    return {
+        "method": request.method, "route": route_of(request), "status": response.status_code,
+        "duration_ms": round(seconds * 1000), **named,
+    }  # fmt: skip
+
+
+def route_of(request: HttpRequest) -> str:
+    """`/o/<str:token>/`; a static file's own path; `(none)` where nothing is."""
+    if request.resolver_match is not None:
+        return f"/{request.resolver_match.route}"
+    return request.path if request.path.startswith(f"/{settings.STATIC_URL.strip('/')}/") else "(none)"
 
 
 def _refusal(request: HttpRequest) -> int | None:

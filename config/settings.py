@@ -12,12 +12,14 @@ from celery.schedules import crontab
 from django.utils.csp import CSP
 from kombu import Queue
 
+from config import logs
 from config.environment import (
     addresses,
     broker_from,
     database_from,
     env,
     from_environment,
+    log_format,
     mailer_from,
     positive,
     yes_or_no,
@@ -307,26 +309,8 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
     },
 }
 
-# --- logs: one line per event, to stdout ---------------------------------------------------------------------
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"context": {"()": "config.logs.AddContext"}},
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s%(context)s"}},
-    "handlers": {
-        "stdout": {
-            "class": "logging.StreamHandler",
-            "stream": "ext://sys.stdout",
-            "formatter": "line",
-            "filters": ["context"],
-        }
-    },
-    "root": {"handlers": ["stdout"], "level": "INFO"},
-    "loggers": {
-        "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "django.server": {"handlers": [], "propagate": True},
-        "celery.app.trace": {"level": "WARNING" if not DEBUG else "INFO"},
-        "celery.worker.strategy": {"level": "WARNING"},
-        "stripe": {"level": "WARNING"},  # it would say every call twice
-    },
-}
+# --- logs: one line per event, to stdout (config.logs) --------------------------------------------------------
+LOG_FORMAT: str = from_environment(
+    log_format, "LOG_FORMAT", "console" if DEBUG else "logfmt", "logfmt, json or console"
+)
+LOGGING = logs.configuration(LOG_FORMAT)

@@ -23,6 +23,7 @@ from django.utils.dateparse import parse_datetime
 from kombu.utils import json as celery_json
 
 from jobs import context
+from jobs.attempt_line import AttemptLine
 from jobs.failpoints import At, reach
 from jobs.models import Claim, Job
 from jobs.verdicts import drop, give_verdict, moment
@@ -80,7 +81,7 @@ def attempt(task: Task) -> Any:
     current = Attempt(task, claim)
     remembered, outer = _attempt.set(current), _body_of.set(task.request.id)
     try:
-        with context.replaced({**claim.context, "job": str(claim.id)}):
+        with context.replaced({**claim.context, "job": str(claim.id)}), AttemptLine(current):
             _restore_request(task, claim)
             if _expired(claim):
                 drop(task.app, claim, Expired("nobody came for it in time"))
@@ -92,7 +93,6 @@ def attempt(task: Task) -> Any:
                 if not _is_to_blame(current, exc) or not give_verdict(task.app, claim, exc):
                     raise Ignore from exc
                 if isinstance(exc, MemoryError):  # of which Celery would end the whole worker
-                    log.exception("The task ran out of memory; its job is dead")
                     raise Ignore from exc
                 raise
     finally:

@@ -45,6 +45,10 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ({"CELERY_CONCURRENCY": "-1"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
         ({"WEB_CONCURRENCY": "0"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something"),
         ({"RATE_LIMIT_PER_MINUTE": "0"}, "Kaiten cannot start: RATE_LIMIT_PER_MINUTE is set to something"),
+        (
+            {"LOG_FORMAT": "xml"},
+            "Kaiten cannot start: LOG_FORMAT is set to something that cannot be read. Set it to logfmt",
+        ),
         ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
         ({"REDIS_URL": "nonsense"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://"),
         (

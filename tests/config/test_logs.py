@@ -1,0 +1,204 @@
+"""One event is one line, in every form, and tells nobody's data."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client as HttpClient
+
+from config.logs import Console, Json, Logfmt, configuration, quoted
+from jobs import context
+from jobs.models import Job
+from jobs.testing import attempt, work_off
+from orders.models import Order
+from tests.conftest import Api
+from tests.jobs import tasks
+
+PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S+)')
+Lines = Callable[[str], list[dict[str, str]]]
+
+
+def parsed(line: str) -> dict[str, str]:
+    return {name: json.loads(value) if value.startswith('"') else value for name, value in PAIR.findall(line)}
+
+
+@pytest.fixture
+def stdout() -> Iterator[io.StringIO]:
+    """What a dyno would print: every logger as `configuration` has it."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(Logfmt())
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+def lines(stdout: io.StringIO) -> Lines:
+    """The lines of one logger so far, without what differs each time."""
+
+    def said(logger: str) -> list[dict[str, str]]:
+        found = [parsed(line) for line in stdout.getvalue().splitlines()]
+        assert all(set(line) >= {"at", "level", "logger", "event"} for line in found), stdout.getvalue()
+        mine = [line for line in found if line["logger"] == logger]
+        for line in mine:
+            assert int(line.pop("duration_ms")) >= 0
+            assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("at"))
+        return mine
+
+    return said
+
+
+def record(message: str, *args: object, exc: BaseException | None = None, **fields: object) -> logging.LogRecord:
+    exc_info = (type(exc), exc, exc.__traceback__) if exc else None
+    made = logging.LogRecord("shop", logging.WARNING, __file__, 1, message, args, exc_info)
+    made.fields = fields
+    return made
+
+
+@pytest.mark.django_db
+def test_a_request_and_each_of_its_jobs_are_one_line_each(lines: Lines, api: Api, stock: Any, order_body: Any) -> None:
+    stock()
+    answer = api.post(
+        "/v1/orders", order_body(), content_type="application/json",
+        headers={"Idempotency-Key": "k", "X-Request-ID": "8c1f-router-id/+="},
+    )  # fmt: skip
+    client = str(Order.objects.get().client_id)
+    assert answer["X-Request-ID"] == "8c1f-router-id/+="
+    known = {"request_id": "8c1f-router-id/+=", "client": client}
+    assert lines("config.requests") == [
+        {"level": "info", "logger": "config.requests", "event": "request", "method": "POST", "route": "/v1/orders",
+         "status": "202", "client_name": "shop", **known}
+    ]  # fmt: skip
+    work_off()
+    reserved = next(line for line in lines("jobs.attempts") if line["task"] == "orders.tasks.reserve")
+    job = str(Job.objects.get(task="orders.tasks.reserve").pk)
+    assert reserved == {
+        "level": "info", "logger": "jobs.attempts", "event": "attempt", "task": "orders.tasks.reserve",
+        "attempt": "1", "outcome": "done", **known, "job": job,
+    }  # fmt: skip
+    assert len(lines("jobs.attempts")) == Job.objects.count()
+
+
+@pytest.mark.django_db
+def test_the_whole_life_of_an_order_is_told_without_its_customer(
+    stdout: io.StringIO, api: Api, client: HttpClient, stock: Any, order_body: Any
+) -> None:
+    stock()
+    api.place(order_body())
+    work_off(ahead=timedelta(hours=1))
+    order = Order.objects.get()
+    client.get(f"/o/{order.public_token}/", headers={"X-Request-ID": "the-customers"})
+    client.post(f"/o/{order.public_token}/")  # 405, of which Django would tell the path
+    api.get(f"/v1/orders?email={order.email}")
+    client.get(f"/nowhere/{order.public_token}?email={order.email}")
+    said = stdout.getvalue()
+    assert "method=GET route=/o/<slug:token>/ status=200" in said
+    assert "route=(none) status=404" in said
+    for secret in (order.public_token, order.email, "hana", "tok_ok", api.defaults["HTTP_AUTHORIZATION"].split()[1]):
+        assert secret not in said
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("promise", "told"),
+    [
+        (lambda: tasks.note_then_fail.delay("a"), {"level": "error", "outcome": "dead", "error": "ValueError"}),
+        (lambda: tasks.come_back.delay(1), {"level": "info", "outcome": "retry"}),
+        (lambda: tasks.fail_for_a_while.delay(1), {"level": "info", "outcome": "retry", "error": "Passing"}),
+        (lambda: tasks.count_down.delay(1), {"level": "info", "outcome": "replaced"}),
+        (lambda: tasks.add.apply_async((1, 1), expires=-60), {"level": "info", "outcome": "cancelled"}),
+        (tasks.settle_twice.delay, {"level": "info", "outcome": "done"}),
+    ],
+)
+def test_how_an_attempt_ended_is_told_once(lines: Lines, promise: Callable[[], Any], told: dict[str, str]) -> None:
+    job = Job.objects.get(pk=promise().id)
+    attempt(job)
+    [line] = lines("jobs.attempts")
+    assert ("trace" in line) == (told["outcome"] == "dead")
+    ours = {"level", "outcome", "error"}
+    assert ({name: line[name] for name in ours & set(line)}, line["job"]) == (told, str(job.pk))
+    assert lines("celery.app.trace") == []
+    if told["outcome"] not in ("replaced", "retry"):
+        attempt(job)  # its bell rings once more
+        assert len(lines("jobs.attempts")) == 1
+
+
+def test_a_traceback_is_one_line_whose_end_is_kept() -> None:
+    try:
+        raise ValueError("for hana@example.com: " + "x" * 9000)
+    except ValueError as exc:
+        failed = record("it failed\nbadly", exc=exc, task="a.b")
+    line = Logfmt().format(failed)
+    assert "\n" not in line
+    assert len(line.encode()) < 10_000
+    assert parsed(line)["event"] == "it failed\nbadly"
+    assert parsed(line)["trace"].endswith("x" * 5000)
+    told = json.loads(Json().format(failed))
+    assert list(told) == ["at", "level", "logger", "event", "task", "trace"]
+    assert "\n" not in Json().format(failed)
+    assert "hana" not in line + Json().format(failed) + Console().format(failed)
+    assert Console().format(failed).startswith("WARNING shop it failed\nbadly task=a.b\nTraceback")
+
+
+@pytest.mark.parametrize("form", [Logfmt, Json, Console])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hana@example.com", "花@例え.jp", "o'neil+sushi@mail.example.co.jp", "kaiten_" + "aB3-_" * 9,
+        "whsec_c2VjcmV0/+=", "sk_live_51Habc", "rk_test_abc", "pm_1Qabc", "tok_declined", "card_1Qabcdefghijkl",
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(form: Any, secret: str) -> None:
+    try:
+        raise ValueError(f"Key (email)=({secret}) exists")
+    except ValueError as exc:
+        line = form().format(record("refused: %s.", secret, exc=exc))
+    assert secret not in line
+    assert "[hidden]" in line
+
+
+def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
+    line = Console().format(
+        record("postgres://u:pw@db:5432/x redis://:geheim@r:1/0 Authorization: Bearer abc.def GET /o/Ab-_9/x")
+    )
+    assert line == (
+        "WARNING shop postgres://[hidden]@db:5432/x redis://[hidden]@r:1/0 Authorization: Bearer [hidden] "
+        "GET /o/[hidden]/x"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (202, "202"), ("orders.tasks.charge", "orders.tasks.charge"), ("/v1/orders", "/v1/orders"), ("鮭", "鮭"),
+        ("", '""'), ("a b", '"a b"'), ("a=b", '"a=b"'), ('say "x"', '"say \\"x\\""'), ("a\\b", '"a\\\\b"'),
+        ("a\nlevel=error", '"a\\nlevel=error"'), ("\x1b[31m", '"\\u001b[31m"'),
+        ("a\x85b\u2028c", '"a\\u0085b\\u2028c"'),
+    ],
+)  # fmt: skip
+def test_a_value_of_logfmt_cannot_pretend_to_be_another(value: object, shown: str) -> None:
+    assert quoted(value) == shown
+    assert len(quoted(value).splitlines()) == 1
+
+
+def test_half_a_character_does_not_silence_a_line() -> None:
+    for form in (Logfmt(), Json(), Console()):
+        form.format(record("half a pair: \ud800")).encode()
+
+
+def test_the_context_of_whoever_logs_is_told() -> None:
+    with context.replaced({"request_id": "r-1", "client": "c-1", "traceparent": "00-4b"}):
+        assert Console().format(record("hello")) == "WARNING shop hello request_id=r-1 client=c-1"
+
+
+def test_every_form_configures_one_handler() -> None:
+    for form in ("logfmt", "json", "console"):
+        said = configuration(form)
+        assert list(said["handlers"]) == ["stdout"]
+        assert said["handlers"]["stdout"]["stream"] == "ext://sys.stdout"

@@ -11,9 +11,22 @@ from django.conf import settings
 
 from config.boot import require_settings, say_it_in_a_sentence
 
+
+def addresses(port: int) -> list[str]:
+    """Every address of this machine. One IPv6 socket takes IPv4 too, unless the kernel says otherwise or has none."""
+    everywhere = f"0.0.0.0:{port}"
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+            only_ipv6 = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    except OSError:
+        return [everywhere]
+    return [everywhere, f"[::]:{port}"] if only_ipv6 else [f"[::]:{port}"]
+
+
 with say_it_in_a_sentence():
     require_settings()
-    bind = f"{settings.WEB_HOST}:{settings.PORT}"
+    bind = [f"{settings.WEB_HOST}:{settings.PORT}"] if settings.WEB_HOST else addresses(settings.PORT)
     workers = settings.WEB_CONCURRENCY
     threads = settings.WEB_THREADS
     logconfig_dict = settings.LOGGING

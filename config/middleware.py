@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.shortcuts import render
 
 from config import problems
@@ -46,6 +46,31 @@ class RequestContext:
             requests_log.info("request", extra={"fields": _line(request, response, monotonic() - began)})
         response["X-Request-ID"] = request_id
         return response
+
+
+class HttpsOnly:
+    """What came to the router over plain http: a browser is sent to https, a program is told to use it.
+
+    Not Django's SECURE_SSL_REDIRECT, for three reasons. A client that follows a redirect sends its key over plain http
+    every time and never learns of it. What comes without X-Forwarded-Proto came past the router: a health check of the
+    platform, or somebody on the machine itself. And a form that is redirected loses what was in it.
+    """
+
+    OPEN = ("/livez", "/readyz")
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not settings.HTTPS_ONLY or "X-Forwarded-Proto" not in request.headers or request.is_secure():
+            return self.get_response(request)
+        if request.path in self.OPEN:
+            return self.get_response(request)
+        if request.method in ("GET", "HEAD") and "Authorization" not in request.headers:
+            return HttpResponsePermanentRedirect(f"https://{request.get_host()}{request.get_full_path()}")
+        return problems.rendered(
+            403, "https-required", "Use https. What was sent over plain http may have been read: make a new key."
+        )
 
 
 class DatabaseTrouble:

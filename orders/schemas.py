@@ -137,10 +137,14 @@ class StockChange(Shape):
 
 
 class CancelDraft(Shape):
+    """The body of POST /v1/orders/{id}/cancel, if there is one."""
+
     reason: Reason = "requested"
 
 
 class HoldDraft(Shape):
+    """The body of POST /v1/orders/{id}/hold, if there is one."""
+
     reason: Reason = "requested"
 
 

@@ -19,6 +19,8 @@ from orders.tasks import go_on, pay_back
 
 router = Router(tags=["orders"])
 
+CANCEL, HOLD = CancelDraft(), HoldDraft()  # what a request without a body says
+
 
 @router.post(
     "/{uuid:order_id}/cancel",
@@ -28,7 +30,7 @@ router = Router(tags=["orders"])
         "orders:write", headers={202: ETAG}, conflict="The order is sent in part, or has been completed."
     ),
 )
-def cancel_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[CancelDraft]) -> HttpResponse:
+def cancel_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[CancelDraft] = CANCEL) -> HttpResponse:
     """What was paid goes back by itself. An order that is cancelled already stays as it is."""
     request.auth.require("orders:write")
     with transaction.atomic():
@@ -115,7 +117,7 @@ def read_refunds(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     response=shown.Order,
     openapi_extra=described("orders:write", headers={200: ETAG}, conflict="The order is completed or cancelled."),
 )
-def hold_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[HoldDraft]) -> HttpResponse:
+def hold_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[HoldDraft] = HOLD) -> HttpResponse:
     """It is neither charged, sent nor expired until it is released."""
     request.auth.require("orders:write")
     with transaction.atomic():

@@ -15,6 +15,7 @@ from ninja import Router
 
 from orders import shown as described_as
 from orders.answers import AuthenticatedRequest, Done, answer, once
+from orders.cells import harmless
 from orders.described import IDEMPOTENCY_KEY, LOCATION, REPLAYED, described
 from orders.imports import tasks
 from orders.imports.models import Import, ImportFault
@@ -26,7 +27,6 @@ router = Router(tags=["imports"])
 MEDIA_TYPES = {"text/csv": Format.CSV, "application/x-ndjson": Format.NDJSON}
 PIECE_BYTES = 64 * 1024
 PAGE = 1000
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell
 BODY = {
     "requestBody": {
         "required": True,
@@ -142,9 +142,5 @@ def _own_import(request: AuthenticatedRequest, import_id: UUID) -> Import:
 
 def _csv_text(rows: list[tuple[str, ...]]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerows([[_harmless(cell) for cell in row] for row in rows])
+    csv.writer(text).writerows([[harmless(cell) for cell in row] for row in rows])
     return text.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell

@@ -23,9 +23,9 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
+from orders.cells import harmless
+
 COLUMNS = ("section", "date", "currency", "hour", "sku", "name", "quantity", "orders", "gross", "refunds", "net")
-FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width
-CONTROL = ("\t", "\r", "\n")
 
 
 def written(report: dict[str, Any]) -> str:
@@ -36,11 +36,6 @@ def written(report: dict[str, Any]) -> str:
     for row in _rows(report):
         writer.writerow({"date": report["date"], **row})
     return text.getvalue()
-
-
-def harmless(text: str) -> str:
-    """The text so that a spreadsheet shows it and does not compute it."""
-    return f"'{text}" if text.startswith(CONTROL) or text.lstrip().startswith(FORMULA) else text
 
 
 def _rows(report: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from django.conf import settings
 from jobs.execution import settle
 from orders.clients import IdempotencyKey
 from orders.models import Order, State
-from orders.payments.levelling import UNKNOWN, forget, is_stuck, level
+from orders.payments.levelling import UNKNOWN, forget, is_news, is_stuck, level
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import Charge, ChargeStatus, ProviderUnavailable
 from orders.refunds import Refund
@@ -88,6 +88,10 @@ def level_payment(self: Task, operation_id: str) -> None:
     if answer is None and operation.is_moot:
         with settle():
             forget(Order.objects.locked(operation.order_id), operation)
+    elif answer is not None and is_news(operation.order, answer):
+        with settle():
+            _level(operation, answer)
+            _ask_on(operation)
     elif answer is None or answer.status == ChargeStatus.PENDING:
         raise self.retry(countdown=min(2 ** (self.request.retries + 1), settings.PAYMENT_BACKOFF_CAP_S))
     else:
@@ -114,7 +118,11 @@ def _carry_out(operation_id: str) -> None:
         if answer is not None:
             _level(operation, answer)
         if operation.is_open:
-            level_payment.apply_async((operation_id,), countdown=2, link_error=desk_of(operation))
+            _ask_on(operation)
+
+
+def _ask_on(operation: PaymentOperation) -> None:
+    level_payment.apply_async((str(operation.pk),), countdown=2, link_error=desk_of(operation))
 
 
 def _level(operation: PaymentOperation, answer: Charge) -> None:

@@ -31,6 +31,12 @@ def level(order: Order, operation: PaymentOperation, answer: Charge) -> Refund |
     return None
 
 
+def is_news(order: Order, answer: Charge) -> bool:
+    """Whether an answer that decides nothing yet still says more than the order shows: the customer has to act."""
+    waits = answer.status == ChargeStatus.PENDING and answer.action_required
+    return waits and order.state == State.RESERVED and order.charge_state != "action_required"
+
+
 def forget(order: Order, operation: PaymentOperation) -> None:
     """The provider never made the charge of this cancelled, locked order, and will not."""
     operation.refresh_from_db()
@@ -66,7 +72,7 @@ def _level_charge(order: Order, answer: Charge) -> Refund | None:
             order.assign(charge_state="failed")
             if order.state != State.CANCELLED:
                 order.cancel("payment_declined")
-        case ChargeStatus.PENDING if answer.action_required and order.charge_state != "action_required":
+        case ChargeStatus.PENDING if is_news(order, answer):
             order.record("order.action_required", charge_state="action_required")
     return None
 

@@ -129,6 +129,25 @@ def test_that_the_customer_has_to_act_is_an_event_so_that_whoever_watches_the_ve
     assert order.version == 3
 
 
+def test_that_the_customer_has_to_act_is_found_by_asking_when_no_event_tells(stripe: StripeDouble, pay: Pay) -> None:
+    """The bank asks for it later: processing, then requires_action, then succeeded, and nobody rings."""
+    order = pay("pm_double_processing")
+    work_off()
+    operation = PaymentOperation.objects.get()
+    asking = Job.objects.get(task="orders.tasks.level_payment")
+    stripe.decide(operation.reference, "requires_action")
+    Job.objects.update(due_at=order.created_at)
+    attempt(asking)
+    assert standing(order) == ("reserved", "action_required", "", 0, False)
+    [asking] = Job.objects.filter(task="orders.tasks.level_payment", state="waiting")
+    Job.objects.update(due_at=order.created_at)
+    attempt(asking)  # the same again is no event
+    assert [event.kind for event in timeline(order.pk)][2:] == ["order.action_required"]
+    stripe.decide(operation.reference, "succeeded")
+    work_off(ahead=HOURS)
+    assert standing(order) == ("confirmed", "paid", "", 660, False)
+
+
 # --- whatever the wire does -----------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 from config.logs import FORMS
 
 env = environ.Env()
+DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
 
 
 def from_environment(read: Any, name: str, default: Any, form: str) -> Any:
@@ -49,6 +50,14 @@ def positive(name: str, default: int) -> int:
     """A whole number from 1 on: with none of something a process would start and do nothing."""
     number: int = env.int(name, default=default)
     if number < 1:
+        raise ValueError(number)
+    return number
+
+
+def days(name: str, default: int) -> int:
+    """A whole number of days, as many as are still in the calendar when counted back from today."""
+    number = positive(name, default)
+    if number > DAYS_MAX:
         raise ValueError(number)
     return number
 

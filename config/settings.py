@@ -14,9 +14,11 @@ from kombu import Queue
 
 from config import logs
 from config.environment import (
+    DAYS_MAX,
     addresses,
     broker_from,
     database_from,
+    days,
     env,
     from_environment,
     log_format,
@@ -248,7 +250,9 @@ JOBS_RING_BUDGET = 1000  # bells in one queue at a time
 JOBS_BATCH = 200  # rows the clock touches in one statement
 JOBS_BULK_QUEUE = "bulk"  # see jobs.lanes
 JOBS_BULK_RING_GRACE_S = 60  # a line of a thousand bulk jobs is no reason to ring twice
-JOBS_KEEP = timedelta(days=14)
+JOBS_KEEP = timedelta(  # finished jobs, their keys and chords; then they are pruned
+    days=from_environment(days, "JOBS_KEEP_DAYS", 14, f"a whole number of days from 1 to {DAYS_MAX}")
+)
 JOBS_PRUNE_EVERY_S = 60.0
 JOBS_PRUNE_BATCHES = 5  # of one tick, so that a clock prunes faster than its worker works
 FAILPOINTS: str | None = (env.str("FAILPOINTS", default="") or None) if DEBUG else None  # tests' own: jobs.failpoints

@@ -308,6 +308,7 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
         "catch_up": "all",
     },
     "forget-old-keys": {"task": "orders.tasks.forget_old_keys", "schedule": crontab(hour="4", minute="10")},
+    "see-to-imports": {"task": "orders.imports.tasks.see_to_imports", "schedule": 60.0},
     "forget-old-imports": {
         "task": "orders.imports.tasks.forget_old_imports",
         "schedule": crontab(hour="4", minute="20"),

@@ -64,6 +64,10 @@ class ImportQuerySet(models.QuerySet["Import"]):
     def find(self, pk: Any) -> "Import | None":
         return self.select_related("client").filter(pk=pk).first()
 
+    def running(self, limit: int) -> list["Import"]:
+        """Up to `limit` that are not done, the oldest first."""
+        return list(self.filter(finished_at=None).order_by("pk")[:limit])
+
     def take_turn(self) -> bool:
         """Whether the caller may work off a chunk, alone until its transaction ends, without others waiting long.
 

@@ -6,7 +6,7 @@ from celery import Task, chord, shared_task
 from django.conf import settings
 
 from jobs import context, lanes
-from jobs.models import FINISHED, Job
+from jobs.models import FINISHED, Job, State
 from orders.imports import placing
 from orders.imports.models import Import
 
@@ -49,6 +49,16 @@ def finish(import_id: str) -> None:
 
 
 @shared_task
+def see_to_imports() -> int:
+    """End what nobody works on any more: whatever a person has cancelled, an import comes to its end."""
+    running = Import.objects.running(settings.JOBS_BATCH)
+    for batch in running:
+        if not batch.finish():
+            _give_up_front_if_dead(batch)
+    return len(running)
+
+
+@shared_task
 def forget_old_imports() -> int:
     """Finished imports are kept for IMPORT_KEEP; what one run leaves, its follow-up deletes."""
     forgotten = Import.objects.forget_old(settings.JOBS_BATCH)
@@ -63,8 +73,13 @@ def _give_up_front_if_dead(batch: Import) -> None:
         return
     job = Job.objects.filter(pk=_job_of(batch, front)).first()
     if job is None or job.state in FINISHED:
-        error = (job.error or {}).get("message", "") if job else ""
-        placing.give_up(batch, front, reason=f"its part of the file could not be worked off: {error or 'cancelled'}")
+        placing.give_up(batch, front, reason=f"its part of the file could not be worked off: {_why_not(job)}")
+
+
+def _why_not(job: Job | None) -> str:
+    if job is None or job.state != State.DEAD:
+        return "its job was cancelled"
+    return str((job.error or {}).get("message", ""))
 
 
 def _job_of(batch: Import, first: int) -> str:

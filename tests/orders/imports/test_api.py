@@ -14,6 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from config import celery_app
+from jobs import interventions
 from jobs.clock import Clock
 from jobs.models import Job
 from jobs.testing import attempt, work_off
@@ -425,6 +426,36 @@ def test_a_chunk_that_cannot_be_worked_off_fails_alone_and_the_import_ends(
     assert [(line, key) for line, key, *_ in faults()] == [(2, "o-0"), (3, "o-1")]
     assert "could not be worked off: its worker fell silent" in faults()[0][3]
     assert Order.objects.filter(state="confirmed").count() == rows - 2
+
+
+@pytest.mark.parametrize("rows", [2, 6])
+def test_a_chunk_that_an_operator_cancels_fails_alone_and_the_import_ends(
+    send: Send, stock: Any, settings: Any, rows: int
+) -> None:
+    """Nothing follows from a cancelled job, neither the rest of a chain nor the body of a chord."""
+    settings.IMPORT_CHUNK_ROWS = 2
+    stock()
+    send(as_csv([cells(external_id=f"o-{at}") for at in range(rows)]))
+    first = Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at")[:1]
+    assert interventions.cancel(Job.objects.filter(pk__in=first.values("pk")), by="ann")
+    work_off()
+    assert Import.objects.get().state == "running"
+    for _ in range(2):  # the chunks after it, then the end
+        tasks.see_to_imports.delay()
+        work_off(ahead=A_DAY)
+    batch = Import.objects.get()
+    assert (batch.state, batch.total, batch.ok, batch.failed) == ("done", rows, rows - 2, 2)
+    assert faults()[0] == (2, "o-0", "", "its part of the file could not be worked off: its job was cancelled")
+
+
+def test_an_import_whose_last_step_an_operator_cancels_ends_all_the_same(send: Send, stock: Any) -> None:
+    stock()
+    send(as_csv([cells()]))
+    attempt(Job.objects.get(task="orders.imports.tasks.place_chunk"))
+    assert interventions.cancel(Job.objects.filter(task="orders.imports.tasks.finish"), by="ann")
+    tasks.see_to_imports.delay()
+    work_off(ahead=A_DAY)
+    assert (Import.objects.get().state, Import.objects.get().ok) == ("done", 1)
 
 
 def kill_with_poison(job: Job) -> None:

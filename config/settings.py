@@ -180,6 +180,7 @@ DELIVERY_MAX_TRIES = 13  # with the back-off below, tries go on for about a day
 DELIVERY_MAX_AGE = timedelta(days=2)
 ENDPOINT_REST_S = 5.0  # after a failure an endpoint is left alone, twice as long each time
 ENDPOINT_REST_CAP_S = 300.0
+ENDPOINT_CALL_UP_PACE_S = 1.0  # once it answers again, between one batch (JOBS_BATCH) of its line and the next
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600
 

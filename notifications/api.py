@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 from django.http import Http404, HttpRequest
 from ninja import Body, Router, Status
 from ninja.errors import HttpError
@@ -14,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from notifications import webhooks
 from notifications.events import KINDS
 from notifications.models import Endpoint
+from notifications.tasks import call_up
 
 router = Router(tags=["webhooks"])
 
@@ -92,10 +94,15 @@ def read_endpoint(request: HttpRequest, endpoint_id: UUID) -> dict[str, Any]:
 
 @router.patch("/{uuid:endpoint_id}", summary="Change an endpoint", response=ShownEndpoint, openapi_extra=WRITES)
 def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: Body[EndpointChange]) -> dict[str, Any]:
+    """What waits for a server in trouble goes to the new `url` at once."""
     endpoint = _own(_owner(request, "webhooks:write"), endpoint_id)
+    moved = change.url not in (None, endpoint.url)
     endpoint.url = change.url or endpoint.url
     endpoint.events = change.events or endpoint.events
-    endpoint.save(update_fields=["url", "events"])
+    with transaction.atomic():
+        endpoint.save(update_fields=["url", "events"])
+        if moved and Endpoint.objects.forgive(endpoint.pk):
+            call_up(endpoint.pk)
     return _shown(endpoint)
 
 

@@ -4,15 +4,10 @@ An event is a fact in the life of its subject, written in the transaction that m
 delivery is one event on its way to one target over one channel; it exists once, however often we try.
 """
 
-import base64
-import hashlib
-import hmac
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -20,6 +15,9 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from jobs.backoff import delay_s
+from notifications.endpoints import Endpoint
+
+__all__ = ["Attempt", "Delivery", "Endpoint", "Event", "NotDelivered"]
 
 
 class NotDelivered(Exception):
@@ -51,70 +49,17 @@ class Event(models.Model):
         return f"{self.kind} {self.seq}"
 
 
-class EndpointQuerySet(models.QuerySet["Endpoint"]):
-    def take_turn(self, endpoint: "Endpoint") -> float:
-        """0.0 when it may be called now, else for how many seconds it still rests.
-
-        A healthy endpoint takes any number of calls at once, one that has just failed a single call after its rest:
-        else a server that hangs would hold every worker, and everybody's orders with them.
-        """
-        if not endpoint.failures:
-            return 0.0
-        probe_ends = Now() + timedelta(seconds=2 * settings.WEBHOOK_TIMEOUT_S)
-        if self.filter(pk=endpoint.pk, resting_until__lte=Now()).update(resting_until=probe_ends):
-            return 0.0
-        endpoint.refresh_from_db()
-        rest = (endpoint.resting_until - timezone.now()).total_seconds() if endpoint.resting_until else 0.0
-        return max(rest, 0.5)
-
-    def stumbled(self, endpoint: "Endpoint") -> None:
-        """It rests, twice as long after each failure."""
-        rest_s = delay_s(endpoint.failures + 1, base_s=settings.ENDPOINT_REST_S, cap_s=settings.ENDPOINT_REST_CAP_S)
-        self.filter(pk=endpoint.pk).update(failures=F("failures") + 1, resting_until=Now() + timedelta(seconds=rest_s))
-
-    def listening_to(self, event: Event) -> "EndpointQuerySet":
-        if event.owner is None:
-            return self.none()
-        return self.filter(owner=event.owner, active=True).filter(
-            Q(events__contains=[event.kind]) | Q(events__contains=["*"])
-        )
-
-
-class Endpoint(models.Model):
-    """A client's URL that hears of its events."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7)
-    owner = models.UUIDField()
-    url = models.TextField()
-    events = ArrayField(models.TextField())
-    active = models.BooleanField(default=True)
-    secret_version = models.IntegerField(default=1)
-    failures = models.IntegerField(default=0)  # in a row
-    resting_until = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(db_default=Now())
-
-    objects = EndpointQuerySet.as_manager()
-
-    class Meta:
-        indexes = [models.Index(name="endpoint_owner", fields=["owner"])]
-
-    def __str__(self) -> str:
-        return self.url
-
-    @property
-    def secret(self) -> str:
-        """`whsec_…`, derived from WEBHOOK_MASTER_KEY: no secret is stored, and a new version is a new secret."""
-        text = f"{self.pk}:{self.secret_version}".encode()
-        digest = hmac.new(settings.WEBHOOK_MASTER_KEY.encode(), text, hashlib.sha256).digest()
-        return f"whsec_{base64.b64encode(digest).decode()}"
-
-
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def prepare(self, event: Event, channel: str, targets: list[dict[str, Any]]) -> list["Delivery"]:
-        """One delivery per target, and only those that did not exist yet."""
-        rows = [Delivery(event=event, channel=channel, **target) for target in targets]
+        """One delivery per target, and only those that did not exist yet. Each names the job that it will have."""
+        rows = [Delivery(event=event, channel=channel, job=uuid7(), **target) for target in targets]
         self.bulk_create(rows, ignore_conflicts=True)
-        return list(self.filter(pk__in=[row.pk for row in rows]))
+        return list(self.filter(pk__in=[row.pk for row in rows]).select_related("endpoint"))
+
+    def in_line(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
+        """Up to `limit` that wait for this endpoint, the oldest first."""
+        waiting = self.filter(endpoint=endpoint_id, state=Delivery.State.WAITING, job__isnull=False)
+        return list((waiting.filter(pk__gt=after) if after else waiting).order_by("pk")[:limit])
 
     def locked(self, pk: Any) -> "Delivery":
         return self.select_for_update(no_key=True).get(pk=pk)
@@ -134,9 +79,12 @@ class Delivery(models.Model):
     event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.TextField(choices=Channel)
     target = models.TextField()  # an address, or an endpoint's id
-    endpoint = models.ForeignKey(Endpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries")
+    endpoint = models.ForeignKey(  # found by the indexes below
+        Endpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
+    )
     state = models.TextField(choices=State, default=State.WAITING)
     tries = models.IntegerField(default=0)
+    job = models.UUIDField(null=True)  # the newest that brings it; no foreign key, since jobs are pruned
     created_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True)
 
@@ -144,6 +92,13 @@ class Delivery(models.Model):
 
     class Meta:
         verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(name="delivery_of_endpoint", fields=["endpoint", "id"], condition=Q(endpoint__isnull=False)),
+            models.Index(
+                name="delivery_undelivered", fields=["endpoint", "state", "id"],
+                condition=Q(endpoint__isnull=False, state__in=("waiting", "failed")),
+            ),
+        ]  # fmt: skip
         constraints = [
             models.UniqueConstraint(name="delivery_once", fields=["event", "channel", "target"]),
             models.CheckConstraint(
@@ -158,11 +113,12 @@ class Delivery(models.Model):
 
     # --- verbs ------------------------------------------------------------------------------------------
 
-    def succeed(self, answer: str) -> None:
-        """It arrived. In the settling transaction of its job."""
+    def succeed(self, answer: str) -> bool:
+        """It arrived. In the settling transaction of its job. True when its endpoint was in trouble until now."""
         self._note(answer, ok=True)
-        Endpoint.objects.filter(deliveries=self, failures__gt=0).update(failures=0, resting_until=None)
+        recovered = self.endpoint_id is not None and Endpoint.objects.forgive(self.endpoint_id)
         Delivery.objects.filter(pk=self.pk).update(state=self.State.DELIVERED, delivered_at=Now(), tries=F("tries") + 1)
+        return recovered
 
     def stumble(self, answer: str) -> None:
         """This try did not arrive; its endpoint rests."""
@@ -174,8 +130,12 @@ class Delivery(models.Model):
 
     @property
     def is_hopeless(self) -> bool:
-        too_old = self.created_at < timezone.now() - settings.DELIVERY_MAX_AGE
-        return too_old or self.tries >= settings.DELIVERY_MAX_TRIES
+        return self.time_left_s <= 0 or self.tries >= settings.DELIVERY_MAX_TRIES
+
+    @property
+    def time_left_s(self) -> float:
+        """Until it is given up."""
+        return (self.created_at + settings.DELIVERY_MAX_AGE - timezone.now()).total_seconds()
 
     @property
     def is_unwanted(self) -> bool:

@@ -5,6 +5,7 @@ import email.policy
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,7 +20,9 @@ from jobs.testing import attempt, work_off
 from notifications import events
 from notifications.models import Attempt, Delivery, Endpoint, Event
 from notifications.tasks import announce
-from tests.edges import Postbox, WebhookSink
+from orders.clients import Client
+from tests.conftest import Api
+from tests.edges import Postbox, WebhookSink, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(days=1)
@@ -226,6 +229,80 @@ def test_an_endpoint_that_hangs_is_left_alone_while_other_events_wait(
     Endpoint.objects.update(resting_until=timezone.now())
     work_off(ahead=DAY)
     assert (len(sink.heard), Delivery.objects.filter(channel="webhook", state="delivered").count()) == (6, 5)
+
+
+def test_deliveries_stand_in_line_for_an_endpoint_in_trouble_and_one_at_a_time_is_tried(
+    recorded: Recorded, sink: WebhookSink, settings: Any
+) -> None:
+    """A place for each rest: what waits costs nothing, however much it is."""
+    settings.ENDPOINT_REST_S = 60.0
+    sink.answers = [500]
+    endpoint = listen(sink.url)
+    recorded()
+    work_off()
+    began = timezone.now()
+    for _ in range(20):
+        recorded()
+    work_off()
+    jobs = Job.objects.filter(task="notifications.tasks.post_webhook").order_by("due_at")
+    assert list(jobs.values_list("attempts", flat=True)) == [1, *[0] * 20], "nobody came in vain"
+    places = [(job.due_at - began).total_seconds() for job in jobs[1:]]
+    assert all(later - earlier >= 29 for earlier, later in pairwise(places)), places
+    endpoint.refresh_from_db()
+    assert places[0] == pytest.approx((endpoint.resting_until - began).total_seconds(), abs=5)
+    assert list(Delivery.objects.filter(channel="webhook").values_list("job").order_by("job")) == list(
+        jobs.values_list("pk").order_by("pk")
+    )
+
+
+def test_when_an_endpoint_answers_again_its_line_is_called_up_in_the_bulk_lane(
+    recorded: Recorded, sink: WebhookSink, settings: Any
+) -> None:
+    settings.ENDPOINT_REST_S, settings.JOBS_BATCH = 60.0, 2
+    sink.answers = [500]
+    endpoint = listen(sink.url)
+    for _ in range(6):
+        recorded()
+    work_off()
+    Endpoint.objects.update(resting_until=timezone.now())
+    waiting = Job.objects.filter(task="notifications.tasks.post_webhook", state="waiting")
+    waiting.filter(pk=waiting.order_by("-due_at")[:1].values("pk")).update(due_at=timezone.now())
+    work_off()  # the probe
+    assert (len(sink.heard), waiting.filter(queue=settings.JOBS_BULK_QUEUE).count()) == (4, 0), "the line came at once"
+    work_off(ahead=timedelta(seconds=5))  # the rest of it, some at a time
+    assert (len(sink.heard), waiting.count()) == (7, 0)
+    endpoint.refresh_from_db()
+    assert (endpoint.failures, endpoint.line_until) == (0, None)
+
+
+def test_nobody_stands_in_line_for_longer_than_a_delivery_is_tried(
+    recorded: Recorded, sink: WebhookSink, settings: Any
+) -> None:
+    sink.answers = [500] * 10
+    endpoint = listen(sink.url)
+    Endpoint.objects.update(failures=9, resting_until=timezone.now() + DAY, line_until=timezone.now() + 90 * DAY)
+    recorded()
+    work_off()
+    [job] = Job.objects.filter(task="notifications.tasks.post_webhook")
+    assert job.due_at <= timezone.now() + settings.DELIVERY_MAX_AGE
+    Delivery.objects.update(created_at=timezone.now() - 3 * DAY)
+    work_off(ahead=3 * DAY)
+    assert (sink.heard, Delivery.objects.get(endpoint=endpoint).state) == ([], "failed")
+
+
+def test_a_moment_of_trouble_is_forgiven_with_a_new_url(
+    recorded: Recorded, sink: WebhookSink, settings: Any, api: Api, shop: Client
+) -> None:
+    settings.ENDPOINT_REST_S, settings.WEBHOOK_ALLOW_LOCAL = 60.0, True
+    endpoint = listen(f"http://127.0.0.1:{free_port()}/")
+    recorded()
+    work_off()
+    Endpoint.objects.update(owner=shop.pk)
+    assert sink.heard == []
+    answer = api.patch(f"/v1/webhook-endpoints/{endpoint.pk}", {"url": sink.url}, content_type="application/json")
+    assert answer.status_code == 200
+    work_off()
+    assert (len(sink.heard), Delivery.objects.get(endpoint=endpoint).state) == (1, "delivered")
 
 
 def test_a_delivery_too_old_is_given_up(recorded: Recorded, sink: WebhookSink) -> None:

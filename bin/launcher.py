@@ -144,20 +144,29 @@ def choose_port(wanted: str) -> int:
         return free
     if not wanted.isdecimal() or not 0 < int(wanted) < 65536:
         raise Stop(f"PORT is {wanted!r}. Set it to a number between 1 and 65535.")
-    if is_taken(int(wanted)):
-        raise Stop(f"Port {wanted} is taken. Stop what listens there, or set PORT to another number.")
+    try:
+        try_to_listen(int(wanted))
+    except PermissionError:
+        raise Stop(f"Port {wanted} is only for root. Set PORT to a number from 1024 on.") from None
+    except OSError:
+        raise Stop(f"Port {wanted} is taken. Stop what listens there, or set PORT to another number.") from None
     return int(wanted)
 
 
 def is_taken(port: int) -> bool:
+    try:
+        try_to_listen(port)
+    except OSError:
+        return True
+    return False
+
+
+def try_to_listen(port: int) -> None:
+    """Raises OSError when nobody of ours may listen there."""
     for address in ("0.0.0.0", "127.0.0.1"):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind((address, port))
-            except OSError:
-                return True
-    return False
+            listener.bind((address, port))
 
 
 def readiness(port: int) -> int:

@@ -54,6 +54,13 @@ def positive(name: str, default: int) -> int:
     return number
 
 
+def port_number(name: str, default: int) -> int:
+    number = positive(name, default)
+    if number > 65535:
+        raise ValueError(number)
+    return number
+
+
 def days(name: str, default: int) -> int:
     """A whole number of days, as many as are still in the calendar when counted back from today."""
     number = positive(name, default)

@@ -23,6 +23,7 @@ from config.environment import (
     from_environment,
     log_format,
     mailer_from,
+    port_number,
     positive,
     yes_or_no,
 )
@@ -47,7 +48,7 @@ WEB_READ_TIMEOUT_S = 10
 CELERY_CONCURRENCY: int = from_environment(positive, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
 REMAP_SIGTERM: str = env.str("REMAP_SIGTERM", default="")  # Celery's; a worker refuses it (ADR 16)
 WEB_HOST: str | None = "127.0.0.1" if DEBUG else None  # a dyno is reached from outside, by every address it has
-PORT: int = from_environment(positive, "PORT", 8000, "a port number")
+PORT: int = from_environment(port_number, "PORT", 8000, "a number between 1 and 65535")
 
 # --- Django ---------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -1,5 +1,6 @@
 """`bin/dev` with processes of our own making in place of Kaiten's."""
 
+import ctypes
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
+PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE = 24, 10  # <linux/prctl.h>, <linux/capability.h>
 MANAGE = """
 import json, os, sys
 if sys.argv[1] == "release":
@@ -51,9 +53,10 @@ class Stack:
         lines = ("release: python manage.py release", "web: python web.py", "worker: python 'worker.py'")
         (self.folder / "Procfile").write_text("\n".join(lines))
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:
+    def start(self, preexec_fn: Callable[[], None] | None = None, **environment: str) -> subprocess.Popen[str]:
         launcher = subprocess.Popen(
             [sys.executable, self.folder / "bin" / "launcher.py"],
+            preexec_fn=preexec_fn,  # noqa: PLW1509  # the tests run in one thread
             env={**self.environment, **environment},
             cwd="/",
             stdout=subprocess.PIPE,
@@ -95,6 +98,19 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         launcher.communicate()
     for pid in stack.processes():
         os.kill(pid, signal.SIGKILL)
+
+
+def first_port_for_everybody() -> int:
+    """The lowest port for which Linux asks no privilege."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except OSError:
+        return 0
+
+
+def listen_as_anybody() -> None:
+    """Give up what root may more than others about ports; what is executed next cannot get it back."""
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE, 0, 0, 0)
 
 
 def ready(launcher: subprocess.Popen[str]) -> list[str]:
@@ -189,6 +205,15 @@ def test_a_taken_port_that_was_asked_for_is_named(stack: Stack) -> None:
         _, complaints = launcher.communicate(timeout=WAIT_S)
     assert launcher.returncode == 1
     assert complaints.startswith(f"Port {port} is taken.")
+
+
+@pytest.mark.skipif(first_port_for_everybody() < 2, reason="here anybody may listen on every port")
+def test_a_port_that_only_root_may_listen_on_is_not_called_taken(stack: Stack) -> None:
+    port = first_port_for_everybody() - 1
+    launcher = stack.start(preexec_fn=listen_as_anybody, PORT=str(port))
+    _, complaints = launcher.communicate(timeout=WAIT_S)
+    assert launcher.returncode == 1
+    assert complaints == f"Port {port} is only for root. Set PORT to a number from 1024 on.\n"
 
 
 def test_a_second_start_takes_the_next_free_port(stack: Stack) -> None:

@@ -44,6 +44,7 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ({"CELERY_CONCURRENCY": "two"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
         ({"CELERY_CONCURRENCY": "-1"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
         ({"WEB_CONCURRENCY": "0"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something"),
+        ({"PORT": "70000"}, "Kaiten cannot start: PORT is set to something that cannot be read. Set it to a number be"),
         ({"RATE_LIMIT_PER_MINUTE": "0"}, "Kaiten cannot start: RATE_LIMIT_PER_MINUTE is set to something"),
         (
             {"LOG_FORMAT": "xml"},

@@ -27,6 +27,8 @@ def require_settings(*, broker: bool = False) -> None:
         raise CannotStart("DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.")
     if broker and not settings.BROKER_URL:
         raise CannotStart("No broker is set. Set REDIS_URL to redis://HOST:PORT/0 (or BROKER_URL to another broker).")
+    if settings.BROKER_URL.startswith("sqs:") and find_spec("boto3") is None:
+        raise CannotStart("The broker is sqs://, but its package is not installed. Run `bin/lock --extra sqs`, deploy.")
     if broker and settings.REMAP_SIGTERM:
         raise CannotStart("REMAP_SIGTERM is set; with it a stopping worker drops what it could finish. Unset it.")
     if settings.PAYMENT_PROVIDER not in settings.PAYMENT_PROVIDERS:

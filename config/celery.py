@@ -30,6 +30,8 @@ def read_settings(**_: Any) -> None:
     """Unreadable settings end a worker in a sentence, as they end the web dyno."""
     with say_it_in_a_sentence():
         settings.DATABASES  # noqa: B018 - the first look at the settings reads them
+    if os.environ.get("CELERY_BROKER_URL") == os.environ.get("BROKER_URL"):
+        os.environ.pop("CELERY_BROKER_URL", None)  # the celery command put it there as it stands, before the settings
 
 
 class CheckedStart(bootsteps.Step):  # type: ignore[misc]

@@ -3,9 +3,7 @@
 What cannot be read ends in ImproperlyConfigured, whose text says which variable it is and what it should look like.
 """
 
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import dj_database_url
 import environ
@@ -119,21 +117,3 @@ def mailer_from(config: dict[str, Any], *, timeout_s: int) -> dict[str, Any]:
     elif "filebased" in config["EMAIL_BACKEND"]:
         options = {"file_path": config["EMAIL_FILE_PATH"]}
     return {"BACKEND": config["EMAIL_BACKEND"], "OPTIONS": options}
-
-
-def broker_from(url: str) -> str:
-    """A URL of a broker that Celery knows; anything else it would take for a host name of RabbitMQ."""
-    if url and not names_a_broker(url):
-        raise ImproperlyConfigured("The broker's URL cannot be read. Set REDIS_URL to redis://HOST:PORT/0.")
-    return url
-
-
-def names_a_broker(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    if parts.scheme in ("redis", "rediss"):
-        return port != 0 and re.fullmatch(r"(/[0-9]*)?", parts.path) is not None
-    return port != 0 and parts.scheme in ("amqp", "amqps", "pyamqp", "sqs")

@@ -12,11 +12,10 @@ from celery.schedules import crontab
 from django.utils.csp import CSP
 from kombu import Queue
 
-from config import logs
+from config import brokers, logs
 from config.environment import (
     DAYS_MAX,
     addresses,
-    broker_from,
     database_from,
     days,
     env,
@@ -35,9 +34,10 @@ DEBUG: bool = from_environment(yes_or_no, "DEBUG", False, "1 or 0")
 SECRET_KEY: str = env.str("SECRET_KEY", default="development-only-not-a-secret" if DEBUG else "")
 HAS_SECRET_KEY = bool(SECRET_KEY)  # Django will not show an empty one, not even to ask whether it is
 DATABASE_URL: str = env.str("DATABASE_URL", default="")
-BROKER_URL: str = broker_from(
+BROKER_URL: str = brokers.broker_from(
     env.str("BROKER_URL", default="") or env.str("REDIS_URL", default="") or env.str("CLOUDAMQP_URL", default="")
 )
+AWS_DEFAULT_REGION: str = env.str("AWS_DEFAULT_REGION", default="us-east-1")  # of a broker sqs://
 HEROKU_DOMAIN: str = env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", default="")
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[]) or (
     ["*"] if DEBUG else [host for host in ("localhost", "127.0.0.1", "[::1]", HEROKU_DOMAIN) if host]
@@ -260,38 +260,26 @@ JOBS_PRUNE_BATCHES = 5  # of one tick, so that a clock prunes faster than its wo
 FAILPOINTS: str | None = (env.str("FAILPOINTS", default="") or None) if DEBUG else None  # tests' own: jobs.failpoints
 BELL_TIMEOUT_S = 0.4  # connect, and read or write, each
 BELL_REST_S = 3.0  # after a failure nobody waits for the broker again for this long
-BELL_TRANSPORT_OPTIONS: dict[str, Any] = (
-    {"socket_timeout": BELL_TIMEOUT_S, "socket_connect_timeout": BELL_TIMEOUT_S, "max_retries": 0}
-    if BROKER_URL.startswith("redis")
-    else {}
-)
+BELL_TRANSPORT_OPTIONS = brokers.for_the_bell(BROKER_URL, region=AWS_DEFAULT_REGION, timeout_s=BELL_TIMEOUT_S)
 
 CELERY_BROKER_URL = BROKER_URL or None
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # or a worker ends when it meets a full broker
 CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 1.0
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
-    {
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        "socket_keepalive": True,
-        "health_check_interval": 25,
-        "visibility_timeout": 120,
-        "queue_order_strategy": "priority",  # the queues below in their order, each when those before it are empty
-        "priority_steps": [0],
-    }
-    if BROKER_URL.startswith("redis")
-    else {}
-)
-if BROKER_URL.startswith("redis://") or (BROKER_URL.startswith("rediss://") and "ssl_" in BROKER_URL):
-    CELERY_BROKER_TRANSPORT = "jobs.transport:SturdyTransport"
+CELERY_BROKER_TRANSPORT = brokers.transport_of(BROKER_URL)
+CELERY_BROKER_TRANSPORT_OPTIONS = brokers.for_a_worker(BROKER_URL, region=AWS_DEFAULT_REGION)
+CELERY_BROKER_HEARTBEAT = 30  # RabbitMQ's; the others have their own timeouts
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}
 CELERY_TASK_SOFT_TIME_LIMIT = 20
 CELERY_TASK_TIME_LIMIT = 25  # under the 30 s a dyno has to stop
 CELERY_TASK_DEFAULT_QUEUE = "kaiten"
-CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in (CELERY_TASK_DEFAULT_QUEUE, JOBS_BULK_QUEUE)]
+CELERY_TASK_QUEUES = [
+    Queue(name, routing_key=name, queue_arguments=brokers.queue_arguments(BROKER_URL))
+    for name in (CELERY_TASK_DEFAULT_QUEUE, JOBS_BULK_QUEUE)
+]
 CELERY_TASK_ROUTES = ["jobs.lanes.route"]
+CELERY_WORKER_CONSUMER = "jobs.consumer:LedgerConsumer"
 CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what is fetched stands before whatever comes later (ADR 13)
 CELERY_WORKER_DISABLE_RATE_LIMITS = True  # the ledger keeps them, for all workers together (jobs.rates)

@@ -1,0 +1,15 @@
+"""Celery's consumer without what RabbitMQ would keep for jobs of later: 28 queues and as many exchanges.
+
+No job of later is in the broker; its time stands in its row.
+"""
+
+from typing import ClassVar
+
+from celery.worker.consumer import Consumer
+
+DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+
+
+class LedgerConsumer(Consumer):  # type: ignore[misc]
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
+        default_steps: ClassVar = [step for step in Consumer.Blueprint.default_steps if step != DELAYED_DELIVERY]

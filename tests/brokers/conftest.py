@@ -1,0 +1,3 @@
+from tests.promises.conftest import tally
+
+__all__ = ["tally"]

@@ -34,6 +34,8 @@ Order something; pasted twice, it is still one order:
 {curl}
 Ctrl-C stops everything."""
 
+_claims: list[socket.socket] = []  # kept open as long as this process lives
+
 
 class Stop(Exception):  # not always an error
     """The stack has to stop. The text says why; it is empty when somebody asked."""
@@ -138,7 +140,7 @@ def read_procfile(path: Path) -> dict[str, str]:
 def choose_port(wanted: str) -> int:
     """The port that was asked for, or else the first free one from 8000."""
     if not wanted:
-        free = next((port for port in range(8000, 8100) if not is_taken(port)), None)
+        free = next((port for port in range(8000, 8100) if not is_taken(port) and claim(port)), None)
         if free is None:
             raise Stop("No port between 8000 and 8099 is free. Set PORT to one that is.")
         return free
@@ -150,7 +152,23 @@ def choose_port(wanted: str) -> int:
         raise Stop(f"Port {wanted} is only for root. Set PORT to a number from 1024 on.") from None
     except OSError:
         raise Stop(f"Port {wanted} is taken. Stop what listens there, or set PORT to another number.") from None
+    claim(int(wanted))
     return int(wanted)
+
+
+def claim(port: int) -> bool:
+    """Whether no launcher that starts meanwhile wants this port: its web process does not listen there yet.
+
+    We hold the UDP port of that number, which the kernel takes back when we die, and which no web process uses.
+    """
+    holder = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        holder.bind(("127.0.0.1", port))
+    except OSError:
+        holder.close()
+        return False
+    _claims.append(holder)
+    return True
 
 
 def is_taken(port: int) -> bool:

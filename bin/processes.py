@@ -115,7 +115,10 @@ def stop_leftovers(records: Path, folder: Path) -> int:
     """End the groups that launchers killed in `folder` left; how many there were."""
     found = 0
     for record in records.glob("dev-*.json"):
-        launcher, *processes = json.loads(record.read_bytes())
+        try:
+            launcher, *processes = json.loads(record.read_bytes())
+        except FileNotFoundError:  # its launcher has just ended, or another one has seen to it
+            continue
         if started(launcher[0]) == launcher[1]:
             continue
         left = [pid for pid, began in processes if is_leftover(pid, began, folder)]

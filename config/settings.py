@@ -157,6 +157,7 @@ POSTGRES_LIMITS = {
     "transaction_timeout": "60s",  # Postgres 17 and later
 }
 DATABASE_RETRY_AFTER_S = 5
+RELEASE_WAIT_S = 600.0  # how long a release waits for another one to end
 
 # --- mail and webhooks --------------------------------------------------------------------------------
 MAIL_TIMEOUT_S = 10

@@ -21,8 +21,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
 PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE = 24, 10  # <linux/prctl.h>, <linux/capability.h>
 MANAGE = """
-import json, os, sys
+import json, os, sys, time
 if sys.argv[1] == "release":
+    time.sleep(float(os.environ.get("RELEASE_TAKES_S", 0)))
     print("released")
     sys.exit(os.environ.get("RELEASE_SAYS"))
 open(sys.argv[3], "w").write(json.dumps({"api_key": "kaiten_1", "username": "admin", "password": "p w"}))
@@ -218,6 +219,13 @@ def test_a_port_that_only_root_may_listen_on_is_not_called_taken(stack: Stack) -
 
 def test_a_second_start_takes_the_next_free_port(stack: Stack) -> None:
     sites = [line for _ in range(2) for line in ready(stack.start()) if line.startswith("Kaiten is ready")]
+    assert len(set(sites)) == 2
+
+
+def test_two_starts_at_once_take_different_ports(stack: Stack) -> None:
+    """Both have chosen theirs before a web process listens."""
+    both = [stack.start(RELEASE_TAKES_S="3") for _ in range(2)]
+    sites = [line for one in both for line in ready(one) if line.startswith("Kaiten is ready")]
     assert len(set(sites)) == 2
 
 

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 
 from config.boot import require_settings
+from config.release_turn import release_turn
 
 
 class Command(BaseCommand):
@@ -17,12 +18,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         require_settings()
         self.check(databases=["default"])
+        with release_turn(self.stdout.write):
+            self._migrate(verbosity=options["verbosity"])
+            self._limit_the_role()
+
+    def _migrate(self, *, verbosity: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")  # a migration may take long
             cursor.execute("SET transaction_timeout = 0" if _knows_transaction_timeout() else "SELECT 1")
             cursor.execute("SET lock_timeout = '5s'")  # but it must not stand in everybody's way
-        call_command("migrate", interactive=False, verbosity=options["verbosity"])
-        self._limit_the_role()
+        call_command("migrate", interactive=False, verbosity=verbosity)
 
     def _limit_the_role(self) -> None:
         """On the role, since that holds behind PgBouncer too, where a session's own SET does not."""

@@ -31,7 +31,7 @@ with say_it_in_a_sentence():
     threads = settings.WEB_THREADS
     logconfig_dict = settings.LOGGING
 
-worker_class = "gthread"
+worker_class = "config.web_worker.ProblemWorker"
 keepalive = 95  # the router keeps idle connections for 90 s; closing first would race with its next request
 timeout = 30
 graceful_timeout = 20  # under the 30 s a dyno has to stop

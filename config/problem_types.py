@@ -13,6 +13,21 @@ class ProblemType(NamedTuple):
 
 
 TYPES: dict[str, ProblemType] = {
+    "malformed-request": ProblemType(
+        "400",
+        gettext_lazy("The request is not HTTP as it should be"),
+        gettext_lazy("`detail` says which part cannot be read. Percent-encode the address, and send it anew."),
+    ),
+    "uri-too-long": ProblemType(
+        "414",
+        gettext_lazy("The address is too long"),
+        gettext_lazy("Send less in the query."),
+    ),
+    "headers-too-large": ProblemType(
+        "431",
+        gettext_lazy("There are too many headers, or one is too long"),
+        gettext_lazy("Send fewer or shorter headers, cookies among them."),
+    ),
     "unauthenticated": ProblemType(
         "401",
         gettext_lazy("There is no valid key"),

@@ -1,6 +1,5 @@
-"""Refusals as application/problem+json (RFC 9457): the one place that renders them."""
+"""Refusals as application/problem+json: what is said for each exception and each status of Django's own."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -13,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from config.problem_json import CONTENT_TYPE, document
 from jobs import context
 from orders.problems import Problem
 from orders.schemas import pointed
@@ -29,14 +29,8 @@ def rendered(
     errors: Sequence[tuple[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
-    said: dict[str, Any] = {
-        "type": f"/problems/{slug}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail,
-        "errors": [{"pointer": pointer, "message": message} for pointer, message in errors],
-        "request_id": context.current().get("request_id"),
-    }  # fmt: skip
-    return HttpResponse(
-        json.dumps(said, ensure_ascii=False), status=status, content_type="application/problem+json", headers=headers
-    )
+    said = document(status, slug, detail, errors=errors, request_id=context.current().get("request_id"))
+    return HttpResponse(said, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
 def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:

@@ -1,0 +1,71 @@
+"""gunicorn's threaded worker, which refuses what it cannot read as the API refuses: application/problem+json."""
+
+import contextlib
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from gunicorn import util
+from gunicorn.http import errors
+from gunicorn.workers.gthread import ThreadWorker
+
+from config.problem_json import CONTENT_TYPE, document
+
+Refusal = tuple[int, str, str]  # status, slug, detail
+
+OUR_FAULT = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
+BROKEN_CHUNK = (errors.InvalidChunkSize, errors.ChunkMissingTerminator, errors.InvalidChunkExtension)
+SOMETHING_WENT_WRONG: Refusal = (
+    500, "internal", "Something went wrong on our side; it has been logged under this request_id.",
+)  # fmt: skip
+REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (  # the first that fits
+    (errors.LimitRequestLine, (414, "uri-too-long", "The address is too long. Send less in its query.")),
+    (errors.LimitRequestHeaders, (431, "headers-too-large", "There are too many headers, or one is too long.")),
+    (errors.UnsupportedTransferCoding, (501, "refused", "Send the body as it is, with a Content-Length.")),
+    (errors.ExpectationFailed, (417, "refused", "The only Expect that is understood is 100-continue.")),
+    (errors.ForbiddenProxyRequest, (403, "refused", "No PROXY line is taken from this address.")),
+    (
+        errors.InvalidRequestLine,
+        (400, "malformed-request", "The first line cannot be read. Percent-encode what is not ASCII in the address."),
+    ),
+    (errors.InvalidRequestMethod, (400, "malformed-request", "The method is none that HTTP knows.")),
+    (errors.InvalidHTTPVersion, (400, "malformed-request", "Speak HTTP/1.1.")),
+    (errors.InvalidHeader, (400, "malformed-request", "A header holds what no header may, or contradicts another.")),
+    (errors.InvalidHeaderName, (400, "malformed-request", "The name of a header holds what no name may.")),
+    (errors.ParseException, (400, "malformed-request", "This is not HTTP as RFC 9112 has it.")),
+)
+
+
+def refusal_for(exc: Exception) -> Refusal:
+    if isinstance(exc, OUR_FAULT):
+        return SOMETHING_WENT_WRONG
+    return next((refusal for kind, refusal in REFUSALS if isinstance(exc, kind)), SOMETHING_WENT_WRONG)
+
+
+class ProblemWorker(ThreadWorker):  # type: ignore[misc]
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """gunicorn's own seam: it could not read a request, or could not carry it out."""
+        if req is not None and isinstance(exc, BROKEN_CHUNK):
+            return  # the application has answered; only the rest of a body was to be let go of
+        status, slug, detail = refusal_for(exc)
+        request_id = str(uuid4())  # none of the headers can be trusted
+        about = {"fields": {"status": status, "why": type(exc).__name__, "request_id": request_id}}
+        if status == 500:
+            self.log.exception("Unforeseen error", extra=about)
+        else:
+            self.log.warning("Refused what cannot be read", extra=about)
+        with contextlib.suppress(OSError):  # the client is gone, or reads nothing
+            util.write_nonblock(client, answer(status, slug, detail, request_id=request_id))
+
+
+def answer(status: int, slug: str, detail: str, *, request_id: str) -> bytes:
+    """A whole answer, as it goes over the wire; the connection ends with it."""
+    body = document(status, slug, detail, request_id=request_id).encode()
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "Connection: close",
+        f"Content-Type: {CONTENT_TYPE}",
+        f"Content-Length: {len(body)}",
+        f"X-Request-ID: {request_id}",
+    )
+    return "\r\n".join([*head, "", ""]).encode() + body

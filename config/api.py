@@ -26,6 +26,12 @@ from orders.verbs import router as verbs_router
 
 class StrictParser(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
+        """Raises NotJson, or Problem. A body that does not say what it is, is taken for JSON."""
+        kind = request.content_type or "application/json"
+        charset = (request.content_params or {}).get("charset", "utf-8").lower()
+        if not (kind == "application/json" or kind.endswith("+json")) or charset not in ("utf-8", "utf8"):
+            detail = f"Send JSON in UTF-8 and say so with -H 'Content-Type: application/json'; this came as {kind}."
+            raise Problem(415, "unsupported-media-type", detail)
         return strict_json.parse(request.body)
 
 

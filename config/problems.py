@@ -60,7 +60,7 @@ def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpRes
 def install(api: NinjaAPI) -> None:
     """Every exception that a view of the API can raise, and what is said for it."""
     handlers: dict[type[Exception], Any] = {
-        Problem: lambda _, exc: rendered(exc.status, exc.slug, str(exc), errors=exc.errors, headers=exc.headers),
+        Problem: lambda _, exc: _said(exc),
         ValidationError: _invalid,
         AuthenticationError: lambda _, exc: rendered(
             401,
@@ -80,8 +80,14 @@ def install(api: NinjaAPI) -> None:
         api.add_exception_handler(exception, handler)
 
 
+def _said(exc: Problem) -> HttpResponse:
+    return rendered(exc.status, exc.slug, str(exc), errors=exc.errors, headers=exc.headers)
+
+
 def _refused(request: HttpRequest, exc: HttpError) -> HttpResponse:
     """Ninja wraps what the parser raises; the parser knows the place."""
+    if isinstance(exc.__cause__, Problem):
+        return _said(exc.__cause__)
     if isinstance(cause := exc.__cause__, NotJson):
         return rendered(400, "malformed-json", str(cause), errors=[(cause.pointer, cause.message)])
     return rendered(exc.status_code, "refused", str(exc))

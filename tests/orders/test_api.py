@@ -77,6 +77,29 @@ def test_an_order_becomes_confirmed_and_its_timeline_tells_how(api: Api, stock: 
     assert api.get(placed["links"]["self"], headers={"If-None-Match": '"2"'}).status_code == 200
 
 
+# --- kinds of bodies -----------------------------------------------------------------------------------
+
+
+def send(api: Api, body: Any, *, kind: str) -> Any:
+    return api.generic("POST", "/v1/orders", json.dumps(body), content_type=kind, headers={"Idempotency-Key": "kind"})
+
+
+def test_json_that_is_sent_as_something_else_is_refused_with_the_header_to_send(api: Api, order_body: Body) -> None:
+    """The second is what curl sends of its own accord."""
+    kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml")
+    for kind in (*kinds, "application/json; charset=shift_jis"):
+        problem = assert_problem(send(api, order_body(), kind=kind), 415)
+        assert problem["type"] == "/problems/unsupported-media-type"
+        assert "-H 'Content-Type: application/json'" in problem["detail"]
+        assert kind.partition(";")[0] in problem["detail"]
+
+
+@pytest.mark.parametrize("kind", ["", "Application/JSON; charset=UTF-8", "application/vnd.shop+json"])
+def test_json_that_is_called_json_or_nothing_is_taken(api: Api, stock: Any, order_body: Body, kind: str) -> None:
+    stock()
+    assert send(api, order_body(), kind=kind).status_code == 202
+
+
 # --- bad input -----------------------------------------------------------------------------------------
 
 LINE = {"sku": "SAKE-NIGIRI", "quantity": 2, "unit_price": 300, "tax": 60}

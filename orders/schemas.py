@@ -14,7 +14,21 @@ AMOUNT_MAX = 10**12
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")]
 Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
-Reason = Annotated[str, Field(min_length=1, max_length=200)]
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _one_line(text: str) -> str:
+    """For people to read: in a mail's subject, a CSV, a log, a label."""
+    if CONTROL.search(text):
+        raise PydanticCustomError("text", "must not hold line breaks or other control characters")
+    if text and not any(letter.isprintable() and not letter.isspace() for letter in text):
+        raise PydanticCustomError("text", "must not be blank")
+    return text
+
+
+OneLine = AfterValidator(_one_line)
+Name = Annotated[str, Field(max_length=200), OneLine]
+Reason = Annotated[str, Field(min_length=1, max_length=200), OneLine]
 EXAMPLE: dict[str, Any] = {
     "external_id": "shop-1042", "currency": "JPY", "email": "hana@example.com", "locale": "ja",
     "lines": [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}],
@@ -31,7 +45,7 @@ def _known_currency(code: str) -> str:
 
 def _mailable(address: str) -> str:
     try:
-        mailable = bool(EMAIL.fullmatch(address) and address.partition("@")[2].encode("idna"))
+        mailable = bool(EMAIL.fullmatch(address) and address.isprintable() and address.partition("@")[2].encode("idna"))
     except UnicodeError:
         mailable = False
     if not mailable:
@@ -45,7 +59,7 @@ class Shape(BaseModel):
 
 class LineDraft(Shape):
     sku: Sku
-    name: Annotated[str, Field(max_length=200)] = ""
+    name: Name = ""
     quantity: Annotated[int, Field(ge=1, le=1_000_000)]
     unit_price: Amount
     discount: Amount = 0
@@ -75,7 +89,7 @@ class OrderDraft(Shape):
     """The body of POST /v1/orders."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
-    external_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    external_id: Annotated[str, Field(min_length=1, max_length=200), OneLine] | None = None
     currency: Annotated[str, AfterValidator(_known_currency)]
     email: Annotated[str, Field(max_length=320), AfterValidator(_mailable)]
     locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z0-9]{2,8})*$", max_length=35)] = "en"
@@ -84,7 +98,7 @@ class OrderDraft(Shape):
     total: Amount
     payment: PaymentDraft
     metadata: Annotated[
-        dict[Annotated[str, Field(min_length=1, max_length=40)], Annotated[str, Field(max_length=500)]],
+        dict[Annotated[str, Field(min_length=1, max_length=40), OneLine], Annotated[str, Field(max_length=500)]],
         Field(max_length=50),
     ] = Field(default_factory=dict)
 
@@ -126,7 +140,7 @@ class StockCount(Shape):
     """The body of PUT /v1/stock/{sku}."""
 
     on_hand: Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
-    name: Annotated[str, Field(max_length=200)] | None = None
+    name: Name | None = None
 
 
 class StockChange(Shape):
@@ -168,8 +182,8 @@ class FulfilmentDraft(Shape):
     """The body of POST /v1/orders/{id}/fulfilments."""
 
     lines: UnitsDrafts | None = None
-    carrier: Annotated[str, Field(max_length=100)] = ""
-    tracking: Annotated[str, Field(max_length=200)] = ""
+    carrier: Annotated[str, Field(max_length=100), OneLine] = ""
+    tracking: Annotated[str, Field(max_length=200), OneLine] = ""
 
     def wanted(self) -> dict[str, int] | None:
         return None if self.lines is None else {line.sku: line.quantity for line in self.lines}

@@ -115,6 +115,7 @@ class Server(ABC):
         if self.is_up(process.pid):
             return True
         process.kill()
+        reap(process.pid)
         return False
 
     def is_up(self, pid: int) -> bool:
@@ -129,6 +130,7 @@ class Server(ABC):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
             if comes_true(lambda: self.pid is None, STOP_LIMIT_S):
+                reap(pid)
                 return
         raise CannotStart(f"{self.name} (process {self.pid}) does not stop.")
 
@@ -161,6 +163,14 @@ def comes_true(condition: Callable[[], bool], limit_s: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def reap(pid: int) -> None:
+    """See the end of a child of ours: an ending process has lost its command line before it is a zombie."""
+    for child in [child for child in _children if child.pid == pid]:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=STOP_LIMIT_S)
+            _children.remove(child)
 
 
 def command_line(pid: int) -> str:

@@ -213,6 +213,15 @@ def test_the_last_user_stops_the_servers(checkout: Path) -> None:
     assert pids(checkout) == [None, None]
 
 
+def test_a_stopped_server_is_reaped_by_whoever_started_it(checkout: Path) -> None:
+    for _ in range(3):
+        adopted(checkout)
+        mine = list(server._children)
+        leave(checkout)
+        assert mine
+        assert None not in [child.returncode for child in mine]
+
+
 def test_servers_of_a_killed_user_are_taken_over_and_then_stopped(checkout: Path) -> None:
     killed = another_user(checkout, then="os.kill(os.getpid(), 9)")
     urls = killed.communicate(timeout=WAIT_S)[0].split()

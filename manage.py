@@ -11,11 +11,13 @@ def main() -> None:
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit("Django is not installed for this Python. Run `bin/dev --setup`, then use .venv/bin/python.")
-    from config.boot import say_it_in_a_sentence
-    from config.embedded import adopt
+    from config.boot import require_settings, say_it_in_a_sentence
+    from config.embedded import adopt, is_offline_command
 
     with say_it_in_a_sentence():
         adopt(os.environ)
+        if not is_offline_command() and sys.argv[1] != "doctor":  # who tells of all that is missing
+            require_settings()
         execute_from_command_line(sys.argv)
 
 

@@ -24,7 +24,7 @@ from config.embedded.postgres import Postgres
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 BROKER_NAMES = ("BROKER_URL", "REDIS_URL", "CLOUDAMQP_URL")
-OFFLINE_COMMANDS = {"collectstatic", "compilemessages", "makemessages", "help", "version", "--help"}
+OFFLINE_COMMANDS = {"collectstatic", "compilemessages", "diffsettings", "findstatic", "makemessages", "help", "version"}
 LOCK_LIMIT_S = 180.0
 
 # The shared lock of this process per `.local`, with the process that took it: a fork must not give it back.
@@ -90,7 +90,9 @@ def read_dotenv(path: Path, environ: MutableMapping[str, str]) -> None:
 def is_offline_command() -> bool:
     """Whether this is a `manage.py` command that asks neither the database nor the broker anything."""
     script, *arguments = sys.argv
-    return Path(script).name == "manage.py" and arguments[:1] != [] and arguments[0] in OFFLINE_COMMANDS
+    if Path(script).name != "manage.py":
+        return False
+    return not arguments or arguments[0] in OFFLINE_COMMANDS or not {"--help", "-h", "--version"}.isdisjoint(arguments)
 
 
 @contextmanager

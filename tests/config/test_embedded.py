@@ -98,9 +98,11 @@ def test_without_the_development_lock_nothing_starts(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["collectstatic", "help"])
-def test_a_build_command_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["./manage.py", command])
+@pytest.mark.parametrize("said", [["collectstatic", "--noinput"], ["help"], [], ["jobs", "--help"]])
+def test_a_command_that_asks_nobody_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["./manage.py", *said])
     assert adopted(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
 

@@ -84,6 +84,26 @@ def test_a_wrong_setting_is_named_without_a_traceback(process: str, changes: dic
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("command", [["check"], ["shell", "-c", "print(7)"], ["jobs", "stats"]])
+def test_a_command_that_lacks_its_settings_says_so_as_a_start_does(command: list[str]) -> None:
+    manage = [sys.executable, "manage.py", *command]
+    nothing = {"SECRET_KEY": "", "DATABASE_URL": "", "REDIS_URL": "", "PORT": ""}
+    assert start(manage, **nothing) == (
+        1, "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text, the same on every dyno.\n",
+    )  # fmt: skip
+    assert start(manage, DATABASE_URL="") == (
+        1, "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.\n",
+    )  # fmt: skip
+
+
+def test_the_doctor_and_the_help_need_no_settings() -> None:
+    nothing = {"SECRET_KEY": "", "DATABASE_URL": "", "REDIS_URL": "", "PORT": ""}
+    status, said = start([sys.executable, "manage.py", "doctor"], **nothing)
+    assert (status, "WRONG  config      SECRET_KEY is not set." in said, "Traceback" in said) == (1, True, False)
+    status, said = start([sys.executable, "manage.py", "jobs", "--help"], **nothing)
+    assert (status, "usage: manage.py jobs" in said) == (0, True)
+
+
 def test_a_worker_without_a_broker_says_so() -> None:
     status, said = start(procfile("worker"), REDIS_URL="")
     assert (status, "Set REDIS_URL to redis://HOST:PORT/0" in said, "Traceback" in said) == (1, True, False)

@@ -1,13 +1,16 @@
 """What a start needs beyond importable settings, and how a failed start says so: one sentence, no traceback."""
 
 import contextlib
+import logging
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, OperationalError, ProgrammingError, connection
+
+log = logging.getLogger(__name__)
 
 UNDEFINED_TABLE = "42P01"
 
@@ -56,6 +59,16 @@ def database_trouble(exc: Exception) -> str:
     where = f"{database.get('HOST') or 'the local socket'}:{database.get('PORT') or 5432}/{database.get('NAME')}"
     reason = " ".join(str(exc).split()) or type(exc).__name__
     return f"Postgres at {where} does not answer; check DATABASE_URL. It said: {reason}"
+
+
+def tell_of_absent_database() -> None:
+    """Log it when Postgres does not let us in now. A web process starts all the same, and recovers with Postgres."""
+    try:
+        connection.ensure_connection()
+    except (OperationalError, InterfaceError) as exc:
+        log.error("%s. Until it does, orders are refused and /readyz answers 503.", database_trouble(exc).rstrip("."))
+    finally:
+        connection.close()
 
 
 @contextlib.contextmanager

@@ -3,13 +3,14 @@
 import os
 import socket
 import struct
+import threading
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings
 
-from config.boot import require_settings, say_it_in_a_sentence
+from config.boot import require_settings, say_it_in_a_sentence, tell_of_absent_database
 
 
 def addresses(port: int) -> list[str]:
@@ -50,3 +51,8 @@ def when_ready(server: Any) -> None:
     limit = struct.pack("ll", settings.WEB_READ_TIMEOUT_S, 0)
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Beside the first requests, which need not wait for a Postgres that may be a black hole."""
+    threading.Thread(target=tell_of_absent_database, name="kaiten-first-look", daemon=True).start()

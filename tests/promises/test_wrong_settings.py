@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.edges import free_port
-from tests.promises.processes import CHECKOUT, procfile
+from tests.promises.processes import CHECKOUT, Stack, procfile, until
 
 GOOD = {
     "DYNO": "test.1",
@@ -121,6 +121,20 @@ def test_a_database_that_does_not_answer_is_named_without_its_password() -> None
     assert "refused" in said
     assert "secret" not in said
     assert "Traceback" not in said
+
+
+def test_a_web_dyno_without_its_database_says_so_at_once_and_stays_up(tmp_path: Path) -> None:
+    stack = Stack({**GOOD, "DATABASE_URL": "postgres://u:secret@127.0.0.1:1/x"}, tmp_path)
+    try:
+        web = stack.start_web()
+        sentence = "Postgres at 127.0.0.1:1/x does not answer; check DATABASE_URL"
+        until(lambda: sentence in web.tree.said(), "the log says it, though nobody has asked", within_s=10)
+        assert "Until it does, orders are refused and /readyz answers 503." in web.tree.said()
+        assert "secret" not in web.tree.said()
+        assert "Traceback" not in web.tree.said()
+        assert (web.ask("GET", "/livez")[0], web.ask("GET", "/readyz")[0]) == (200, 503)
+    finally:
+        stack.stop()
 
 
 def test_stripe_starts_with_its_settings_and_a_web_dyno_reads_events_without_its_package() -> None:

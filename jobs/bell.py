@@ -17,8 +17,12 @@ from typing import Any
 from celery import Celery
 from django.conf import settings
 from kombu import Connection, Producer
+from kombu.transport import redis
 
 log = logging.getLogger(__name__)
+
+PROBE = "kaiten.probe"
+PROBE_KEEP_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,17 @@ class Bell:
         return length
 
     def answers(self) -> bool:
-        """True when the broker answers now, on no old connection's word, and has not just refused a bell."""
-        return self.queued(settings.CELERY_TASK_DEFAULT_QUEUE) is not None
+        """True when the broker would take a bell now, on no old connection's word, and has not just refused one.
+
+        A full Redis still counts its queues, so it is asked to write one name that goes by itself.
+        """
+
+        def write(producer: Producer) -> bool:
+            if isinstance(producer.channel, redis.Channel):
+                producer.channel.client.set(PROBE, "", ex=PROBE_KEEP_S)
+            return True
+
+        return self._with_producer(write) is not None and self.queued(settings.CELERY_TASK_DEFAULT_QUEUE) is not None
 
     def _publish(self, producer: Producer, rings: list[Ring]) -> int:
         with producer.batch():

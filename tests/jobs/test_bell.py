@@ -10,7 +10,7 @@ from redis import Redis
 
 from config import celery_app
 from config.embedded.broker import Broker
-from jobs.bell import Bell, Ring
+from jobs.bell import PROBE, PROBE_KEEP_S, Bell, Ring
 
 RING = [Ring("0198c2de-0000-7000-8000-000000000000", "tests.jobs.tasks.add", "kaiten")]
 
@@ -62,6 +62,20 @@ def test_a_refused_connection_is_no_error() -> None:
 
 def test_a_full_broker_is_no_error(full: str, broker_url: str) -> None:
     assert Bell(App(broker_url)).ring(RING) is False  # type: ignore[arg-type]
+
+
+def test_an_idle_broker_that_is_full_does_not_answer_until_there_is_room(
+    full: str, broker: Redis, broker_url: str
+) -> None:
+    """No bell has been refused, and a full Redis still answers questions."""
+    bell = Bell(App(broker_url))  # type: ignore[arg-type]
+    for _ in range(2):
+        assert (bell.queued("kaiten"), bell.answers()) == (0, False)
+        bell._resting_until = 0.0
+    broker.config_set("maxmemory", "64mb")
+    assert bell.answers()
+    assert 0 < broker.ttl(PROBE) <= PROBE_KEEP_S
+    assert broker.keys() == [PROBE.encode()]
 
 
 def test_a_broker_that_died_since_it_answered_does_not_answer(tmp_path: Path) -> None:

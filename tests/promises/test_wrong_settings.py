@@ -49,6 +49,8 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         (
             {"LOG_FORMAT": "xml"},
             "Kaiten cannot start: LOG_FORMAT is set to something that cannot be read. Set it to logfmt",
+        ),
+        (
             {"JOBS_KEEP_DAYS": "0"},
             "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
         ),

@@ -13,6 +13,7 @@ from config.rate_limit import STANDING, RateLimit
 from jobs import context
 from jobs.api import router as jobs_router
 from notifications.api import router as endpoints_router
+from notifications.verbs import router as endpoint_verbs_router
 from orders import strict_json
 from orders.api import router as orders_router
 from orders.api import stock_router
@@ -64,4 +65,5 @@ api.add_router("/payments", payments_router)
 api.add_router("/reports", reports_router)
 api.add_router("/jobs", jobs_router)
 api.add_router("/webhook-endpoints", endpoints_router)
+api.add_router("/webhook-endpoints", endpoint_verbs_router)
 problems.install(api)

@@ -177,6 +177,10 @@ WEBHOOK_MASTER_KEY: str = env.str("WEBHOOK_MASTER_KEY", default="") or SECRET_KE
 WEBHOOK_TIMEOUT_S = 5
 WEBHOOK_ALLOW_LOCAL = DEBUG
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
+WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)  # for which an old secret signs beside a new one
+WEBHOOK_SECRETS_MAX = 5  # of an endpoint that sign at a time
+WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
+WEBHOOK_REPLAY_REST = timedelta(minutes=5)  # for which one that was sent again is not sent once more
 DELIVERY_ANSWER_MAX_CHARS = 500
 DELIVERY_MAX_TRIES = 13  # with the back-off below, tries go on for about a day
 DELIVERY_MAX_AGE = timedelta(days=2)

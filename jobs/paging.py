@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from pydantic import Field
 
 Limit = Annotated[int, Field(ge=1, le=100)]
 Position = tuple[datetime, UUID]
+CLOCK_SKEW = timedelta(hours=1)  # ids tell the web process's time, created_at Postgres'; they are never so far apart
 
 
 class Dated(Protocol):
@@ -46,3 +47,8 @@ def position(cursor: str) -> Position:
     except (ValueError, OverflowError) as exc:
         error = {"type": "cursor", "loc": ("query", "after"), "msg": "is not the `next` of an earlier page"}
         raise ValidationError([error]) from exc
+
+
+def first_id(moment: datetime) -> UUID:
+    """The least uuid7 of that millisecond: ids are in the order of time, so it ends a walk through their index."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

@@ -73,29 +73,29 @@ TOO_MANY = {"responses": {409: {"description": "The client has as many endpoints
 @router.post("", summary="Register an endpoint", response={201: NewEndpoint}, openapi_extra=WRITES | TOO_MANY)
 def create_endpoint(request: HttpRequest, draft: Body[EndpointDraft]) -> Status[dict[str, Any]]:
     """The secret is shown here and never again."""
-    owner = _owner(request, "webhooks:write")
+    owner = owner_of(request, "webhooks:write")
     if Endpoint.objects.filter(owner=owner, active=True).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
         raise HttpError(409, f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints.")
     endpoint = Endpoint.objects.create(owner=owner, url=draft.url, events=draft.events)
-    return Status(201, {**_shown(endpoint), "secret": endpoint.secret})
+    return Status(201, {**shown(endpoint), "secret": endpoint.secret})
 
 
 @router.get("", summary="List the endpoints", response=EndpointList, openapi_extra=READS)
 def list_endpoints(request: HttpRequest) -> dict[str, Any]:
-    owner = _owner(request, "webhooks:read")
+    owner = owner_of(request, "webhooks:read")
     rows = Endpoint.objects.filter(owner=owner, active=True).order_by("pk")[: settings.WEBHOOK_ENDPOINTS_PER_CLIENT]
-    return {"data": [_shown(endpoint) for endpoint in rows]}
+    return {"data": [shown(endpoint) for endpoint in rows]}
 
 
 @router.get("/{uuid:endpoint_id}", summary="Read an endpoint", response=ShownEndpoint, openapi_extra=READS)
 def read_endpoint(request: HttpRequest, endpoint_id: UUID) -> dict[str, Any]:
-    return _shown(_own(_owner(request, "webhooks:read"), endpoint_id))
+    return shown(own_endpoint(owner_of(request, "webhooks:read"), endpoint_id))
 
 
 @router.patch("/{uuid:endpoint_id}", summary="Change an endpoint", response=ShownEndpoint, openapi_extra=WRITES)
 def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: Body[EndpointChange]) -> dict[str, Any]:
     """What waits for a server in trouble goes to the new `url` at once."""
-    endpoint = _own(_owner(request, "webhooks:write"), endpoint_id)
+    endpoint = own_endpoint(owner_of(request, "webhooks:write"), endpoint_id)
     moved = change.url not in (None, endpoint.url)
     endpoint.url = change.url or endpoint.url
     endpoint.events = change.events or endpoint.events
@@ -103,19 +103,19 @@ def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: Body[Endpoi
         endpoint.save(update_fields=["url", "events"])
         if moved and Endpoint.objects.forgive(endpoint.pk):
             call_up(endpoint.pk)
-    return _shown(endpoint)
+    return shown(endpoint)
 
 
 @router.delete("/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None}, openapi_extra=WRITES)
 def delete_endpoint(request: HttpRequest, endpoint_id: UUID) -> Status[None]:
     """It hears of nothing any more; what it has heard stays on record."""
-    endpoint = _own(_owner(request, "webhooks:write"), endpoint_id)
+    endpoint = own_endpoint(owner_of(request, "webhooks:write"), endpoint_id)
     endpoint.active = False
     endpoint.save(update_fields=["active"])
     return Status(204, None)
 
 
-def _owner(request: HttpRequest, scope: str) -> UUID:
+def owner_of(request: HttpRequest, scope: str) -> UUID:
     """Whose endpoints: the key is checked by the project (config.api), which hands it over as `request.auth`."""
     key: Any = request.auth  # type: ignore[attr-defined]
     key.require(scope)
@@ -123,14 +123,14 @@ def _owner(request: HttpRequest, scope: str) -> UUID:
     return owner
 
 
-def _own(owner: UUID, endpoint_id: UUID) -> Endpoint:
+def own_endpoint(owner: UUID, endpoint_id: UUID) -> Endpoint:
     endpoint = Endpoint.objects.filter(owner=owner, active=True, pk=endpoint_id).first()
     if endpoint is None:
         raise Http404
     return endpoint
 
 
-def _shown(endpoint: Endpoint) -> dict[str, Any]:
+def shown(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events,
         "created_at": endpoint.created_at.isoformat(),

@@ -18,6 +18,13 @@ DELIVERIES = {
                                              'notifications.tasks.give_up')
                               AND j.state IN ('waiting', 'running') AND j.args -> 0 ->> 0 = d.id::text)
          ORDER BY d.created_at""",
+    "delivery %s (%s to %s) was asked for again, and no job is on its way": """
+        SELECT d.id, d.channel, d.target FROM notifications_delivery d
+         WHERE d.resend
+           AND NOT EXISTS (SELECT 1 FROM jobs_job j
+                            WHERE j.task = 'notifications.tasks.resend' AND j.state IN ('waiting', 'running', 'dead')
+                              AND j.args -> 0 ->> 0 = d.endpoint_id::text)
+         ORDER BY d.created_at""",
     "subject %s: its newest event is number %s, but it has %s": """
         SELECT subject, max(seq), count(*) FROM notifications_event GROUP BY subject
         HAVING max(seq) <> count(*) ORDER BY subject""",

@@ -7,7 +7,7 @@ probes it and nobody else costs anything. An answer forgives it, and the line is
 import base64
 import hashlib
 import hmac
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -15,6 +15,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from jobs.backoff import delay_s
@@ -60,6 +61,10 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
         rest_s = _rest_s(endpoint.failures + 1)
         self.filter(pk=endpoint.pk).update(failures=F("failures") + 1, resting_until=Now() + timedelta(seconds=rest_s))
 
+    def locked(self, pk: Any) -> "Endpoint":
+        """The endpoint, locked until the transaction ends: before its deliveries, always."""
+        return self.select_for_update(no_key=True).get(pk=pk)
+
     def forgive(self, pk: Any) -> bool:
         """It has answered. True when it was in trouble: whoever stands in line may come now."""
         return bool(self.filter(pk=pk, failures__gt=0).update(failures=0, resting_until=None, line_until=None))
@@ -80,6 +85,9 @@ class Endpoint(models.Model):
     events = ArrayField(models.TextField())
     active = models.BooleanField(default=True)
     secret_version = models.IntegerField(default=1)
+    secret_ends = ArrayField(
+        models.DateTimeField(), default=list, db_default=[]
+    )  # of the versions before, newest first
     failures = models.IntegerField(default=0)  # in a row
     resting_until = models.DateTimeField(null=True)
     line_until = models.DateTimeField(null=True)  # the end of the line of deliveries that wait for it
@@ -96,7 +104,33 @@ class Endpoint(models.Model):
     @property
     def secret(self) -> str:
         """`whsec_…`, derived from WEBHOOK_MASTER_KEY: no secret is stored, and a new version is a new secret."""
-        text = f"{self.pk}:{self.secret_version}".encode()
+        return self._secret_of(self.secret_version)
+
+    @property
+    def secrets(self) -> list[str]:
+        """Those that sign now, the newest first: earlier ones sign beside it until their time is over."""
+        return [self._secret_of(self.secret_version - at) for at in range(1 + len(self._open_ends()))]
+
+    def rotate(self, *, overlap: timedelta) -> bool:
+        """A new secret; those before it sign beside it for so long at most. False when there are too many of them.
+
+        The caller holds the lock.
+        """
+        last = timezone.now() + overlap
+        ends = [last, *(min(end, last) for end in self._open_ends())] if overlap else []
+        if len(ends) >= settings.WEBHOOK_SECRETS_MAX:
+            return False
+        self.secret_version += 1
+        self.secret_ends = ends
+        self.save(update_fields=["secret_version", "secret_ends"])
+        return True
+
+    def _open_ends(self) -> list[datetime]:
+        """No secret ends before an earlier one."""
+        return [end for end in self.secret_ends if end > timezone.now()]
+
+    def _secret_of(self, version: int) -> str:
+        text = f"{self.pk}:{version}".encode()
         digest = hmac.new(settings.WEBHOOK_MASTER_KEY.encode(), text, hashlib.sha256).digest()
         return f"whsec_{base64.b64encode(digest).decode()}"
 

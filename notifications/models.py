@@ -4,6 +4,7 @@ An event is a fact in the life of its subject, written in the transaction that m
 delivery is one event on its way to one target over one channel; it exists once, however often we try.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from jobs.backoff import delay_s
+from jobs.models import Job
+from jobs.paging import CLOCK_SKEW, first_id
 from notifications.endpoints import Endpoint
 
 __all__ = ["Attempt", "Delivery", "Endpoint", "Event", "NotDelivered"]
@@ -24,9 +27,18 @@ class NotDelivered(Exception):
     """This try did not arrive, or we cannot know; the text is what the other side said."""
 
 
+TEST = "webhook.test"  # the kind of event that a client asks for, to hear whether it is heard
+
+
 class EventQuerySet(models.QuerySet["Event"]):
     def timeline(self, subject: UUID) -> "EventQuerySet":
         return self.filter(subject=subject).order_by("seq")
+
+    def test(self, endpoint: Endpoint, *, after: "Event | None") -> "Event":
+        """One more test in the life of this locked endpoint."""
+        data = {"endpoint": {"id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events}}
+        seq = after.seq + 1 if after else 1
+        return self.create(kind=TEST, subject=endpoint.pk, seq=seq, owner=endpoint.owner, data=data)
 
 
 class Event(models.Model):
@@ -61,6 +73,40 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         waiting = self.filter(endpoint=endpoint_id, state=Delivery.State.WAITING, job__isnull=False)
         return list((waiting.filter(pk__gt=after) if after else waiting).order_by("pk")[:limit])
 
+    def shown(self, endpoint_id: Any) -> "DeliveryQuerySet":
+        """Those of an endpoint, newest first, each with its event, its last attempt and when it is tried next."""
+        last = Attempt.objects.order_by("delivery_id", "-pk").distinct("delivery_id")
+        due_at = Job.objects.filter(pk=models.OuterRef("job"), finished_at=None).values("due_at")
+        of_endpoint = self.filter(endpoint=endpoint_id).select_related("event").order_by("-pk")
+        return of_endpoint.annotate(next_try_at=models.Subquery(due_at)).prefetch_related(
+            models.Prefetch("attempts", queryset=last, to_attr="last_attempts")
+        )
+
+    def ask_again(self, endpoint: Endpoint, *, since: datetime, everything: bool) -> tuple[int, bool]:
+        """Mark what is to be sent again of this locked endpoint: how many, and whether more are left.
+
+        What is on its way already, or was asked for a moment ago, is not: asking twice does no harm.
+        """
+        made = self.filter(endpoint=endpoint, created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW))
+        ended = Q(state=Delivery.State.FAILED)
+        if everything:
+            ended |= Q(state=Delivery.State.DELIVERED)
+        rested = Q(resent_at=None) | Q(resent_at__lt=Now() - settings.WEBHOOK_REPLAY_REST)
+        wanted = made.filter(ended, rested, resend=False).exclude(event__kind=TEST).order_by("pk")
+        next_ones = wanted.values("pk")[: settings.WEBHOOK_REPLAY_MAX]
+        count = self.filter(pk__in=next_ones).update(resend=True, resent_at=Now())
+        return count, count == settings.WEBHOOK_REPLAY_MAX and wanted.exists()
+
+    def begin_again(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
+        """Up to `limit` of the marked ones wait anew, with a new job each; the oldest first. The endpoint is locked."""
+        marked = self.filter(endpoint=endpoint_id, resend=True, pk__gt=after).select_related("endpoint")
+        again = list(marked.select_for_update(no_key=True, of=("self",)).order_by("pk")[:limit])
+        for delivery in again:
+            delivery.state, delivery.tries, delivery.delivered_at = Delivery.State.WAITING, 0, None
+            delivery.resend, delivery.job = False, uuid7()
+        self.bulk_update(again, ["state", "tries", "delivered_at", "resend", "job"])
+        return again
+
     def locked(self, pk: Any) -> "Delivery":
         return self.select_for_update(no_key=True).get(pk=pk)
 
@@ -87,6 +133,8 @@ class Delivery(models.Model):
     job = models.UUIDField(null=True)  # the newest that brings it; no foreign key, since jobs are pruned
     created_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True)
+    resend = models.BooleanField(default=False, db_default=False)  # asked for again, and not on its way yet
+    resent_at = models.DateTimeField(null=True)  # when it was last asked for again
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -130,12 +178,18 @@ class Delivery(models.Model):
 
     @property
     def is_hopeless(self) -> bool:
-        return self.time_left_s <= 0 or self.tries >= settings.DELIVERY_MAX_TRIES
+        return self.time_left_s <= 0 or self.tries >= (1 if self.is_test else settings.DELIVERY_MAX_TRIES)
 
     @property
     def time_left_s(self) -> float:
         """Until it is given up."""
-        return (self.created_at + settings.DELIVERY_MAX_AGE - timezone.now()).total_seconds()
+        begun_at = self.resent_at or self.created_at
+        return (begun_at + settings.DELIVERY_MAX_AGE - timezone.now()).total_seconds()
+
+    @property
+    def is_test(self) -> bool:
+        """Tried once and at once: somebody is looking on."""
+        return self.event.kind == TEST
 
     @property
     def is_unwanted(self) -> bool:
@@ -164,3 +218,9 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return self.answer
+
+    @property
+    def status(self) -> int | None:
+        """What an endpoint answered with, if it did."""
+        said = self.answer.removeprefix("answered ")
+        return int(said) if said != self.answer and said.isdigit() else None

@@ -1,7 +1,9 @@
 """Telling: an event becomes deliveries, and each delivery is tried until it arrives or is given up."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
@@ -10,6 +12,7 @@ from django.conf import settings
 from jobs import lanes
 from jobs.execution import settle
 from jobs.models import Job
+from jobs.paging import CLOCK_SKEW, first_id
 from notifications import mail, webhooks
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
 
@@ -44,6 +47,42 @@ def post_webhook(self: Task, delivery_id: str) -> None:
     _deliver(self, delivery_id, webhooks.post)
 
 
+def test(endpoint_id: Any) -> Delivery:
+    """A test on its way to this endpoint: a new one, unless the newest is still under way. In a transaction."""
+    endpoint = Endpoint.objects.locked(endpoint_id)
+    newest = Event.objects.timeline(endpoint.pk).last()
+    waiting = newest and newest.deliveries.filter(state=Delivery.State.WAITING).first()
+    if waiting:
+        return waiting
+    event = Event.objects.test(endpoint, after=newest)
+    [delivery] = Delivery.objects.prepare(
+        event, Delivery.Channel.WEBHOOK, [{"target": str(endpoint.pk), "endpoint": endpoint}]
+    )
+    _start(post_webhook, delivery)
+    return delivery
+
+
+def replay(endpoint_id: Any, *, since: datetime, everything: bool) -> tuple[int, bool]:
+    """Send again what failed since then, or everything: how many, and whether a call like this finds more."""
+    endpoint = Endpoint.objects.locked(endpoint_id)
+    count, more = Delivery.objects.ask_again(endpoint, since=since, everything=everything)
+    if count:
+        with lanes.bulk():
+            resend.delay(str(endpoint.pk), str(first_id(since - CLOCK_SKEW)))
+    return count, more
+
+
+@shared_task
+def resend(endpoint_id: str, after: str) -> None:
+    """Some of what was asked for again, then the rest."""
+    Endpoint.objects.locked(endpoint_id)
+    again = Delivery.objects.begin_again(endpoint_id, after=after, limit=settings.JOBS_BATCH)
+    for delivery in again:
+        bring(delivery)
+    if len(again) == settings.JOBS_BATCH:
+        resend.delay(endpoint_id, str(again[-1].pk))
+
+
 def call_up(endpoint_id: Any) -> None:
     """An endpoint has recovered: whoever stands in line for it comes, in the room that other work leaves."""
     with lanes.bulk():
@@ -70,19 +109,23 @@ def give_up(delivery_id: str) -> None:
 def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], str]) -> None:
     """One try, with its outcome written down whichever way it went."""
     delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
-    if delivery.state != Delivery.State.WAITING:
+    if delivery.state != Delivery.State.WAITING or delivery.job not in (None, UUID(task.request.id)):
         return
     if delivery.is_hopeless or delivery.is_unwanted:
         with settle():
             delivery.give_up()
         return
-    if delivery.endpoint and (place_s := Endpoint.objects.take_turn(delivery.endpoint)):
+    if delivery.endpoint and not delivery.is_test and (place_s := Endpoint.objects.take_turn(delivery.endpoint)):
         raise task.retry(countdown=min(place_s, delivery.time_left_s))
     try:
         answer = send(delivery)
     except (NotDelivered, SoftTimeLimitExceeded) as exc:
         delivery.stumble(str(exc))
-        raise task.retry(exc=exc, countdown=delivery.pause_s) from exc
+        if not delivery.is_hopeless:
+            raise task.retry(exc=exc, countdown=delivery.pause_s) from exc
+        with settle():
+            delivery.give_up()
+        return
     with settle():
         if delivery.succeed(answer):
             call_up(delivery.endpoint_id)

@@ -39,7 +39,9 @@ def post(delivery: Delivery) -> str:
         "user-agent": "Kaiten-Webhooks/1",
         "webhook-id": str(delivery.pk),
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(delivery.endpoint.secret).sign(str(delivery.pk), now, text),
+        "webhook-signature": " ".join(
+            Webhook(secret).sign(str(delivery.pk), now, text) for secret in delivery.endpoint.secrets
+        ),
     }
     try:
         status = _post(url, text.encode(), headers)

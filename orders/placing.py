@@ -1,13 +1,13 @@
 """How an order gets into the book: under a number that nobody has, with its lines and its first event."""
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Now
 
+from jobs.paging import CLOCK_SKEW, first_id
 from orders.clients import Client
 from orders.lines import OrderLine
 from orders.problems import Problem, invalid
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
 NUMBER_TRIES = 5
-CLOCK_SKEW = timedelta(hours=1)  # ids tell the web process's time, created_at Postgres'; they are never so far apart
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -90,11 +89,6 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def locked(self, pk: Any) -> "Order":
         """The order, locked until the transaction ends: before its stock rows, always."""
         return self.select_for_update(no_key=True).get(pk=pk)
-
-
-def first_id(moment: datetime) -> UUID:
-    """The least uuid7 of that millisecond: ids are in the order of time, so it ends a walk through their index."""
-    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def new_number() -> str:

@@ -107,6 +107,12 @@ def test_a_delivery_that_nobody_carries_is_named(order: Order) -> None:
     )
 
 
+def test_a_delivery_that_was_asked_for_again_and_that_nobody_resends_is_named(order: Order) -> None:
+    Delivery.objects.filter(pk=Delivery.objects.values("pk")[:1]).update(resend=True)
+    [wrong] = [line for line in audit() if line.startswith("WRONG")]
+    assert wrong.endswith("was asked for again, and no job is on its way")
+
+
 def test_an_event_that_nobody_announces_is_named(order: Order) -> None:
     event = Event.objects.get(subject=order.pk, kind="order.confirmed")
     Job.objects.filter(task="notifications.tasks.announce", args__0__0=str(event.pk)).delete()

@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 from config.api import api as described_api
 from config.wsgi import application
 from jobs.models import Job
+from notifications import tasks
 from notifications.models import Endpoint
 from orders.api import place
 from orders.clients import SCOPES, ApiKey, Client
@@ -52,12 +53,14 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Known:
     with transaction.atomic():
         order = place(shop, OrderDraft.model_validate(order_body(external_id="a/b")))
     endpoint = Endpoint.objects.create(owner=shop.pk, url="https://example.com/hook", events=["*"])
+    with transaction.atomic():
+        delivery = tasks.test(endpoint.pk)
     job = Job.objects.get(task="orders.tasks.reserve")
     Job.objects.update(context={"client": str(shop.pk)})
     return {
         "key": ApiKey.objects.issue(shop, []), "order_id": str(order.pk), "external_id": "a/b",
         "import_id": str(imported(shop).pk), "day": timezone.localdate().isoformat(),
-        "sku": "SAKE-NIGIRI", "endpoint_id": str(endpoint.pk), "job_id": str(job.pk),
+        "sku": "SAKE-NIGIRI", "endpoint_id": str(endpoint.pk), "delivery_id": str(delivery.pk), "job_id": str(job.pk),
         "tries": itertools.count(),
     }  # fmt: skip
 
@@ -87,7 +90,8 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 
 BODIES = {  # where a body is checked before the key's scope
     "place_order": EXAMPLE, "count_stock": {"on_hand": 1}, "adjust_stock": {"delta": 1, "reason": "x"},
-    "refund_order": {"reason": "x"}, "create_endpoint": {"url": "https://example.com/hook", "events": ["*"]},
+    "refund_order": {"reason": "x"}, "replay_deliveries": {"since": "2026-01-31T09:00:00+09:00"},
+    "create_endpoint": {"url": "https://example.com/hook", "events": ["*"]},
 }  # fmt: skip
 
 
@@ -103,7 +107,7 @@ def body_of(told: dict[str, Any]) -> tuple[str, str]:
 
 @pytest.mark.django_db(transaction=True)
 def test_every_endpoint_needs_the_scope_that_its_description_names(known: Known, shop: Client) -> None:
-    for method, path, told in operations():
+    for method, path, told in sorted(operations(), key=lambda one: one[0] == "delete"):  # the others still need it
         if not told["security"]:
             assert path == "/v1/payments/{provider}/events", "open to everybody"
             continue

@@ -10,6 +10,7 @@ from django.forms import BoundField
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
+from orders.cards import cards
 from orders.schemas import LineDraft, OrderDraft, PaymentDraft
 from orders.stock import Stock
 
@@ -42,16 +43,6 @@ MENU = (
     Dish("UNAGI-NIGIRI", "鰻", "Eel nigiri", 520, 0),
 )
 SUGGESTED = {"SAKE-NIGIRI": 2, "MAGURO-NIGIRI": 1}
-CARDS = (
-    ("tok_ok", gettext_lazy("The card works")),
-    ("tok_declined", gettext_lazy("The bank declines the card")),
-    ("tok_slow", gettext_lazy("The bank takes five seconds")),
-    ("tok_flaky", gettext_lazy("The bank fails twice, then works")),
-    ("tok_timeout", gettext_lazy("The bank takes the money and never answers")),
-    ("tok_webhook_first", gettext_lazy("The bank sends its notice before its answer")),
-    ("tok_webhook_twice", gettext_lazy("The bank sends the same notice twice")),
-    ("tok_webhook_never", gettext_lazy("The bank promises a notice and never sends it")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +79,15 @@ class OrderForm(forms.Form):
     )
     token = forms.ChoiceField(
         required=False,
-        initial="tok_ok",
         label=gettext_lazy("Card"),
-        choices=CARDS,
+        choices=cards,
         widget=forms.RadioSelect,
         error_messages={"invalid_choice": gettext_lazy("Choose one of these cards.")},
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["token"].initial = cards()[0][0]
         self.left = stock_left()
         for dish in MENU:
             self.fields[dish.sku] = quantity_field(dish, self.left[dish.sku])
@@ -146,7 +137,7 @@ class OrderForm(forms.Form):
                 for dish, quantity in self.chosen
             ],
             total=self.total,
-            payment=PaymentDraft(token=self.cleaned_data["token"] or "tok_ok"),
+            payment=PaymentDraft(token=self.cleaned_data["token"] or self.fields["token"].initial),
         )
 
     def refuse(self, errors: Iterable[tuple[str, str]]) -> None:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from notifications import events
 from notifications.money import written
 from orders.api import place
+from orders.cards import cards
 from orders.clients import Client
 from orders.menu import CLIENT, CURRENCY, OrderForm
 from orders.models import Order, State
@@ -68,6 +69,8 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
 @require_http_methods(["GET", "HEAD", "POST"])
 def shop(request: HttpRequest) -> HttpResponse:
     """The menu. Takes an order just as the API does; a form sent twice leads to its one order."""
+    if not cards():
+        return render(request, "orders/closed.html", status=403 if request.method == "POST" else 200)
     if request.headers.get("HX-Request") and request.method != "POST":
         return _running_total(OrderForm(request.GET))
     form = OrderForm(request.POST if request.method == "POST" else None)

@@ -434,3 +434,30 @@ def test_every_text_on_a_page_has_its_japanese() -> None:
         said |= set(re.findall(r"{% translate (?:\"([^\"]+)\"|'([^']+)') ", path.read_text()))
     assert len(said) > 20
     assert {double or single for double, single in said} - catalogue == set()
+
+
+# --- with Stripe ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["sk_test_x", "rk_test_x"])
+def test_with_a_test_key_the_demo_shop_offers_stripes_test_cards(
+    visitor: HttpClient, settings: Any, placed: Placed, key: str
+) -> None:
+    settings.PAYMENT_PROVIDER, settings.STRIPE_SECRET_KEY = "stripe", key
+    shown = re.findall(r'value="((?:tok|pm)_[^"]+)"', visitor.get("/").content.decode())
+    assert shown[0] == "pm_card_visa"
+    assert {token.partition("_")[0] for token in shown} == {"pm"}
+    assert placed(token=...).payment_token == "pm_card_visa"
+    assert placed(token="pm_card_chargeDeclined").payment_token == "pm_card_chargeDeclined"
+    assert visitor.post("/", filled_in(token="tok_ok")).status_code == 422
+
+
+@pytest.mark.parametrize("key", ["sk_live_x", "rk_live_x", ""])
+def test_where_real_money_moves_the_demo_shop_takes_no_order_and_says_so(
+    visitor: HttpClient, settings: Any, key: str
+) -> None:
+    settings.PAYMENT_PROVIDER, settings.STRIPE_SECRET_KEY = "stripe", key
+    menu, order = visitor.get("/"), visitor.post("/", filled_in(token="pm_card_visa"))
+    assert (menu.status_code, order.status_code, Order.objects.count()) == (200, 403, 0)
+    assert "The demo shop is closed" in text(menu)
+    assert "<form" not in menu.content.decode().split("<main")[1]

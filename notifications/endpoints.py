@@ -1,7 +1,7 @@
 """Endpoints: the URLs of clients that hear of their events, and how one in trouble is left alone.
 
 One that has failed rests, and its deliveries stand in line: one place for each rest, so that whoever comes first
-probes it and nobody else costs anything. An answer forgives it, and the line is called up (docs/adr/0016).
+probes it and nobody else costs anything. An answer forgives it, and the line is called up (docs/adr/0017).
 """
 
 import base64

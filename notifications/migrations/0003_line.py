@@ -1,4 +1,4 @@
-"""Deliveries to an endpoint in trouble stand in line (docs/adr/0016). The release before this one works with it too."""
+"""Deliveries to an endpoint in trouble stand in line (docs/adr/0017). The release before this one works with it too."""
 
 from django.db import migrations, models
 

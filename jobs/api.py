@@ -12,7 +12,7 @@ from ninja import Router
 from ninja.errors import HttpError
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
-from jobs import interventions
+from jobs import interventions, visible
 from jobs.models import Job, JobQuerySet, State
 from jobs.paging import Limit, cursor_of, page, position
 
@@ -57,21 +57,17 @@ def list_jobs(
     after: str | None = None,
 ) -> HttpResponse:
     """`next` of a page is the `after` of the following one; null on the last."""
-    jobs = _visible(request)
-    if state is not None:
-        jobs = jobs.filter(state=state)
-    if task is not None:
-        jobs = jobs.filter(task=task)
+    narrowed = Q() if task is None else Q(task=task)
     if after is not None:
         created_at, id_ = position(after)
-        jobs = jobs.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=id_))
-    newest_first = jobs.defer("args").order_by("-created_at", "-pk")
-    return _answer(page(newest_first, shown, limit=limit, cursor=cursor_of))
+        narrowed &= Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=id_)
+    jobs = visible.newest(_reader(request), narrowed, state=state, limit=limit + 1)
+    return _answer(page(jobs, shown, limit=limit, cursor=cursor_of))
 
 
 @router.get("/{uuid:job_id}", summary="Read a job", response=ShownJob, openapi_extra={"x-scope": "jobs:read"})
 def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    job = _visible(request).filter(pk=job_id).first()
+    job = visible.visible_to(_reader(request)).filter(pk=job_id).first()
     if job is None:
         raise Http404
     return _answer(shown(job))
@@ -111,11 +107,11 @@ def shown(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _visible(request: HttpRequest) -> JobQuerySet:
-    """A client sees the jobs that its own requests led to, and the house's own: those that no request led to."""
+def _reader(request: HttpRequest) -> UUID:
     auth: Any = request.auth  # type: ignore[attr-defined]
     auth.require("jobs:read")
-    return Job.objects.filter(Q(context__client=str(auth.client_id)) | ~Q(context__has_key="client"))
+    client: UUID = auth.client_id
+    return client
 
 
 def _own(request: HttpRequest, job_id: UUID) -> tuple[JobQuerySet, str]:

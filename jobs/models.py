@@ -17,8 +17,9 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import F, Q, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from jobs import context
@@ -45,6 +46,9 @@ __all__ = ["Chord", "ChordPart", "Claim", "Group", "Job", "Rate", "Schedule", "S
 
 FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
 REVIVABLE = (State.DEAD, State.CANCELLED)
+
+# Whose requests led to it; "" for the house's own.
+CLIENT = Coalesce(KeyTextTransform("client", "context"), Value("", models.TextField()))
 
 # By the CHECKs below these say the same as the state, to whoever has the id; why not by the state is said at CLAIM.
 WAITS: dict[str, Any] = {"lease_until__isnull": True, "finished_at__isnull": True}
@@ -275,6 +279,7 @@ class Job(models.Model):
             models.Index(name="job_running", fields=["lease_until"], condition=Q(state=State.RUNNING)),
             models.Index(name="job_created", fields=["created_at", "id"]),
             models.Index(name="job_parent", fields=["parent_id"], condition=Q(parent_id__isnull=False)),
+            models.Index(CLIENT, "created_at", "id", name="job_of_client", condition=Q(state__in=FINISHED)),
             models.Index(name="job_finished", fields=["finished_at"], condition=Q(state__in=FINISHED)),
             models.Index(name="job_revivable", fields=["state", "created_at", "id"], condition=Q(state__in=REVIVABLE)),
         ]

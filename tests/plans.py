@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection, transaction
 
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
-EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
+EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "(SELECT")
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ MILLION = 1_000_000
 CHURN = 20_000  # jobs worked off before the queries are looked at
 BACKLOG, HELD = 20_000, 3_000  # waiting jobs; jobs worked off while a snapshot is held (50 a second for a minute)
 SETTINGS = ("jobs", "0003_settings_of_hot_tables")
+LATEST = ("jobs", "0004_jobs_of_a_client")
 
 
 def test_a_million_finished_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +44,7 @@ def test_a_million_finished_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
         earlier.setattr(settings, "JOBS_RING_CAP_S", 10**9)
         before = situations()
     start = perf_counter()
-    MigrationExecutor(connection).migrate([SETTINGS])
+    MigrationExecutor(connection).migrate([LATEST])
     print(f"\nThe migration took {perf_counter() - start:.1f} s.")
     ask("VACUUM ANALYZE jobs_job")
     after = situations()
@@ -86,7 +87,7 @@ def test_which_updates_write_into_no_index(api: Api, stock: Callable[..., Any], 
     ask("SELECT pg_stat_reset()")
     beat(workers=60, beats=30)
     seen_before["jobs_worker with an index on seen_at"] = heap_only()["jobs_worker"]
-    MigrationExecutor(connection).migrate([SETTINGS])
+    MigrationExecutor(connection).migrate([LATEST])
     print("\nUpdates that wrote into no index (heap-only)")
     for table, (updates, hot) in seen_before.items():
         print(f"  {table:40} {hot:6} of {updates}")

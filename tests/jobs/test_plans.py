@@ -11,10 +11,11 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from config import checkup
-from jobs import reports
+from jobs import reports, visible
 from jobs.models import Claim, Job, State, Worker
 from tests.jobs import past
 from tests.plans import plans_of
@@ -105,6 +106,27 @@ def test_the_dead_are_found_among_all_that_is_done(ledger: None) -> None:
     dead = Job.objects.filter(state=State.DEAD)
     assert ways(lambda: reports.listing(dead, limit=20), within=60) == ["Index Scan of job_revivable"]
     assert ways(checkup.dead_jobs, within=60)[-1].endswith("Scan of job_revivable")
+
+
+@pytest.mark.parametrize("client", [3, 999])  # one in twenty, and one that has no jobs at all
+def test_a_client_is_shown_its_jobs_without_a_walk_over_everybodys(ledger: None, client: int) -> None:
+    """What waits is looked through, and of what is over only what is shown."""
+    Job.objects.filter(state="waiting").exclude(queue="later").delete()
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM jobs_job")
+    mine = UUID(f"0198f3a1-0000-7000-8000-{client:012}")
+    found = visible.newest(mine, Q(), state=None, limit=21)
+    taken = ways(lambda: list(found), within=BACKLOG)
+    assert {way.rpartition(" ")[2] for way in taken} <= {
+        "job_ring_by_queue",
+        "job_running",
+        "job_of_client",
+        "jobs_job",
+    }
+    assert taken.count("Index Scan of job_of_client") == 2
+    done = visible.newest(mine, Q(), state=State.DONE, limit=21)
+    assert ways(lambda: list(done), within=80) == ["Index Scan of job_of_client"] * 2
+    assert len(done) == (21 if client == 3 else 0)
 
 
 def test_a_beat_writes_into_no_index() -> None:

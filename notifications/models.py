@@ -146,6 +146,7 @@ class Delivery(models.Model):
                 name="delivery_undelivered", fields=["endpoint", "state", "id"],
                 condition=Q(endpoint__isnull=False, state__in=("waiting", "failed")),
             ),
+            models.Index(name="delivery_asked_for", fields=["endpoint", "id"], condition=Q(resend=True)),
         ]  # fmt: skip
         constraints = [
             models.UniqueConstraint(name="delivery_once", fields=["event", "channel", "target"]),

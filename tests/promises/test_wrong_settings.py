@@ -50,7 +50,10 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
             {"LOG_FORMAT": "xml"},
             "Kaiten cannot start: LOG_FORMAT is set to something that cannot be read. Set it to logfmt",
         ),
-        ({"JOBS_KEEP_DAYS": "0"}, "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it"),
+        (
+            {"JOBS_KEEP_DAYS": "0"},
+            "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
+        ),
         ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
         ({"REDIS_URL": "nonsense"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://"),
         (

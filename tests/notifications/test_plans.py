@@ -1,0 +1,80 @@
+"""Which way Postgres goes to the deliveries of an endpoint with a past, by how many pages it looks at."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from jobs.paging import first_id
+from notifications.models import Delivery, Endpoint
+from orders.clients import Client
+from tests.plans import plans_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAST = 20_000  # deliveries, a second apart: one in 200 to our endpoint, one in 1,000 failed
+A_PAGE = 220  # pages of Postgres that a page of deliveries takes, with their events, attempts and jobs
+PER_ROW = 40  # pages to write a row and its place in each index
+FILL = """
+WITH past AS (
+    SELECT n, now() - (%(past)s - n) * interval '1 s' AS at,
+           (lpad(to_hex((extract(epoch FROM now() - (%(past)s - n) * interval '1 s') * 1000)::bigint), 12, '0')
+            || '7000' || lpad(to_hex(n), 16, '8'))::uuid AS id
+      FROM generate_series(1, %(past)s) AS n),
+ events AS (
+    INSERT INTO notifications_event (id, kind, subject, seq, owner, data, at)
+    SELECT id, 'order.held', id, 1, %(owner)s, '{}', at FROM past)
+INSERT INTO notifications_delivery (id, event_id, channel, target, endpoint_id, state, tries, created_at, delivered_at)
+SELECT id, id, 'webhook', target::text, target, CASE mod(n, 1000) WHEN 0 THEN 'failed' ELSE 'delivered' END, 1, at,
+       CASE mod(n, 1000) WHEN 0 THEN NULL ELSE at END
+  FROM past, LATERAL (SELECT CASE mod(n, 200) WHEN 0 THEN %(ours)s::uuid ELSE %(another)s::uuid END AS target) AS told
+"""
+
+
+@pytest.fixture
+def endpoint(shop: Client) -> Endpoint:
+    url = "https://example.com/hook"
+    ours, another = (Endpoint.objects.create(owner=shop.pk, url=url, events=["*"]) for _ in range(2))
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE notifications_delivery DISABLE TRIGGER ALL")  # foreign keys are sound here
+        cursor.execute(FILL, {"past": PAST, "owner": shop.pk, "ours": ours.pk, "another": another.pk})
+        cursor.execute("ALTER TABLE notifications_delivery ENABLE TRIGGER ALL")
+        cursor.execute("VACUUM ANALYZE notifications_delivery")
+        cursor.execute("VACUUM ANALYZE notifications_event")
+    return ours
+
+
+def ways(do: Callable[[], Any], *, within: int) -> set[str]:
+    """By which indexes it comes to deliveries, no statement looking at more pages than that."""
+    plans = plans_of(do)
+    assert [(plan.buffers, plan.nodes) for plan in plans if plan.buffers > within] == []
+    return {word for plan in plans for node in plan.nodes if (word := node.split()[-1]).startswith("delivery_")}
+
+
+def test_a_page_of_deliveries_and_what_is_left_to_do_are_found_without_a_walk(endpoint: Endpoint) -> None:
+    shown = Delivery.objects.shown(endpoint.pk)
+    middle = Delivery.objects.order_by("-pk")[PAST // 2].pk
+    assert ways(lambda: list(shown[:21]), within=A_PAGE) == {"delivery_of_endpoint"}
+    assert ways(lambda: list(shown.filter(pk__lt=middle)[:21]), within=A_PAGE) == {"delivery_of_endpoint"}
+    for state in ("waiting", "failed"):
+        found = shown.filter(state=state)
+        assert ways(partial(list, found[:21]), within=A_PAGE) == {"delivery_undelivered"}, state
+    line = partial(Delivery.objects.in_line, endpoint.pk, after=None, limit=200)
+    assert ways(line, within=A_PAGE) == {"delivery_undelivered"}
+
+
+def test_sending_again_looks_at_what_is_to_be_sent_and_at_nothing_else(endpoint: Endpoint) -> None:
+    since = timezone.now() - timedelta(days=1)
+    failed = PAST // 1000
+    asked: list[Any] = []
+    again: list[Any] = []
+    ask = partial(Delivery.objects.ask_again, endpoint, since=since, everything=False)
+    assert ways(lambda: asked.append(ask()), within=failed * PER_ROW) == {"delivery_undelivered"}
+    begin = partial(Delivery.objects.begin_again, endpoint.pk, after=first_id(since), limit=failed)
+    with transaction.atomic():
+        assert ways(lambda: again.extend(begin()), within=failed * PER_ROW) == {"delivery_asked_for"}
+    assert (asked, len(again)) == ([(failed, False)], failed)

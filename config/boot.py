@@ -13,6 +13,10 @@ from django.db import InterfaceError, OperationalError, ProgrammingError, connec
 log = logging.getLogger(__name__)
 
 UNDEFINED_TABLE = "42P01"
+EXTRAS = {  # variables that need a package beyond requirements.txt, and the extra of pyproject.toml that brings it
+    "SENTRY_DSN": ("sentry_sdk", "sentry"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("opentelemetry", "opentelemetry"),
+}
 
 
 class CannotStart(Exception):
@@ -39,6 +43,14 @@ def require_settings(*, broker: bool = False) -> None:
         raise CannotStart(f"PAYMENT_PROVIDER is {settings.PAYMENT_PROVIDER!r}. Set it to {known}.")
     if settings.PAYMENT_PROVIDER == "stripe":
         _require_stripe()
+    _require_extras()
+
+
+def _require_extras() -> None:
+    for name, (module, extra) in EXTRAS.items():
+        if getattr(settings, name) and find_spec(module) is None:
+            advice = f"Run `bin/lock --extra {extra}` and deploy, or unset it."
+            raise CannotStart(f"{name} is set, but its package is not installed. {advice}")
 
 
 def _require_stripe() -> None:

@@ -74,6 +74,20 @@ def log_format(name: str, default: str) -> str:
     return form
 
 
+def http_url(name: str, default: str) -> str:
+    url: str = env.str(name, default="") or default
+    if url and not (urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname):
+        raise ValueError(url)
+    return url
+
+
+def sentry_dsn(name: str, default: str) -> str:
+    url = http_url(name, default)
+    if url and not (urlsplit(url).username and url.rpartition("/")[2].isdecimal()):
+        raise ValueError(url)
+    return url
+
+
 def database_from(url: str) -> dict[str, Any]:
     """One Postgres connection per thread, kept and checked; the limits are libpq's own, safe behind PgBouncer."""
     if not url:

@@ -13,6 +13,7 @@ from typing import Any
 from jobs import context
 
 FORMS = ("logfmt", "json", "console")
+SENTRY = {"class": "sentry_sdk.integrations.logging.EventHandler", "level": "ERROR"}
 TRACE_MAX_CHARS = 6000  # Heroku cuts a line at 10,000 bytes; the end of a traceback says more than its beginning
 HIDDEN = "[hidden]"
 SECRET = re.compile(
@@ -32,6 +33,13 @@ def scrubbed(text: str) -> str:
     return SECRET.sub(HIDDEN, text.encode(errors="backslashreplace").decode())
 
 
+def about(record: logging.LogRecord) -> dict[str, Any]:
+    """What a record is about and on whose behalf; asked by whoever logs it, in the context."""
+    known = context.current()
+    given = {name: known[name] for name in ("request_id", "client", "job") if name in known}
+    return {**getattr(record, "fields", {}), **given}
+
+
 class Line(logging.Formatter):
     """What every form tells: time, level, logger, event, then `extra={"fields": …}`, the context, and a trace."""
 
@@ -39,12 +47,7 @@ class Line(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         said = {"at": at, "level": record.levelname.lower(), "logger": record.name, "event": self._event(record)}
         trace = {"trace": scrubbed(self.formatException(record.exc_info))[-TRACE_MAX_CHARS:]} if record.exc_info else {}
-        return {**said, **self.about(record), **trace}
-
-    def about(self, record: logging.LogRecord) -> dict[str, Any]:
-        known = context.current()
-        given = {name: known[name] for name in ("request_id", "client", "job") if name in known}
-        return {**getattr(record, "fields", {}), **given}
+        return {**said, **about(record), **trace}
 
     @staticmethod
     def _event(record: logging.LogRecord) -> str:
@@ -67,9 +70,9 @@ class Console(Line):
     """For people at `bin/dev`: no time, tracebacks as they are used to them."""
 
     def format(self, record: logging.LogRecord) -> str:
-        about = "".join(f" {name}={quoted(value)}" for name, value in self.about(record).items())
+        facts = "".join(f" {name}={quoted(value)}" for name, value in about(record).items())
         trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return f"{record.levelname} {record.name} {self._event(record)}{about}{scrubbed(trace)}"
+        return f"{record.levelname} {record.name} {self._event(record)}{facts}{scrubbed(trace)}"
 
 
 def quoted(value: Any) -> str:
@@ -79,8 +82,9 @@ def quoted(value: Any) -> str:
     return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
-def configuration(form: str) -> dict[str, Any]:
-    """Python's logging for every process of Kaiten: one handler, to stdout."""
+def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
+    """Python's logging for every process of Kaiten: one handler, to stdout, and Sentry's for errors beside it."""
+    beside = {"sentry": SENTRY} if with_sentry else {}
     formatter = {"logfmt": Logfmt, "json": Json, "console": Console}[form]
     return {
         "version": 1,
@@ -88,13 +92,14 @@ def configuration(form: str) -> dict[str, Any]:
         "formatters": {"line": {"()": formatter}},
         "handlers": {
             "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"},
+            **beside,
         },
-        "root": {"handlers": ["stdout"], "level": "INFO"},
+        "root": {"handlers": ["stdout", *beside], "level": "INFO"},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},
             "django.request": {"level": "ERROR"},  # each answer has its line already: config.middleware
             "django.server": {"handlers": [], "propagate": True},
-            "gunicorn.error": {"handlers": ["stdout"], "level": "INFO", "propagate": False},
+            "gunicorn.error": {"handlers": ["stdout", *beside], "level": "INFO", "propagate": False},
             "celery.app.trace": {"level": "CRITICAL"},  # each attempt has its line already: jobs.attempt_line
             "celery.worker.strategy": {"level": "WARNING"},
             "stripe": {"level": "WARNING"},  # it would say every call twice

@@ -13,7 +13,7 @@ from django.shortcuts import render
 
 from config import problems
 from config.rate_limit import STANDING
-from jobs import context
+from jobs import context, tracing
 
 log = logging.getLogger(__name__)
 requests_log = logging.getLogger("config.requests")
@@ -40,10 +40,11 @@ class RequestContext:
         traceparent = request.headers.get("traceparent", "")
         known = {"traceparent": traceparent} if TRACEPARENT.fullmatch(traceparent) else {}
         began = monotonic()
-        with context.replaced({"request_id": request_id, **known}):
+        with context.replaced({"request_id": request_id, **known}), tracing.span("request", "SERVER") as span:
             refusal = _refusal(request)
             response = problems.for_status(refusal) if refusal else self.get_response(request)
             requests_log.info("request", extra={"fields": _line(request, response, monotonic() - began)})
+            span.update(_attributes(request, response, request_id))
         response["X-Request-ID"] = request_id
         return response
 
@@ -124,6 +125,15 @@ def _line(request: HttpRequest, response: HttpResponse, seconds: float) -> dict[
     return {
         "method": request.method, "route": route_of(request), "status": response.status_code,
         "duration_ms": round(seconds * 1000), **named,
+    }  # fmt: skip
+
+
+def _attributes(request: HttpRequest, response: HttpResponse, request_id: str) -> dict[str, object]:
+    """What a span says of a request, in OpenTelemetry's words."""
+    route, status = route_of(request), response.status_code
+    return {
+        "name": f"{request.method} {route}", "failed": status >= 500, "kaiten.request_id": request_id,
+        "http.request.method": request.method, "http.route": route, "http.response.status_code": status,
     }  # fmt: skip
 
 

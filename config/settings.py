@@ -5,6 +5,7 @@ Importing this opens no connection and works with an empty environment, so that 
 """
 
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from config.environment import (
     days,
     env,
     from_environment,
+    http_url,
     log_format,
     mailer_from,
     port_number,
     positive,
+    sentry_dsn,
     yes_or_no,
 )
 
@@ -310,15 +313,24 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
     },
 }
 
-# --- what is told about ourselves: /metrics (config.metrics) ---------------------------------------------------
+# --- what is told about ourselves: config.metrics, config.sentry, jobs.tracing ---------------------------------
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 METRICS_ROWS_MAX = 10_000  # that one statement looks at
 METRICS_TASKS_MAX = 50  # names that become labels
 METRICS_WINDOW = timedelta(minutes=5)
 METRICS_STATEMENT_TIMEOUT = "2s"
+SENTRY_DSN: str = from_environment(sentry_dsn, "SENTRY_DSN", "", "the DSN of a Sentry project, https://KEY@HOST/NUMBER")
+OTEL_EXPORTER_OTLP_ENDPOINT: str = from_environment(  # its further OTEL_… variables are read by its own package
+    http_url, "OTEL_EXPORTER_OTLP_ENDPOINT", "", "the address of a collector, https://HOST:4318"
+)
+OTEL_EXPORT_TIMEOUT_S = 3
+OTEL_EXPORT_PAUSE_S = 1
+OTEL_SERVICE_NAME: str = env.str("OTEL_SERVICE_NAME", default="kaiten")
+SENTRY_FLUSH_LIMIT_S = 2
+RELEASE: str = env.str("HEROKU_SLUG_COMMIT", default="")
 
 # --- logs: one line per event, to stdout (config.logs) --------------------------------------------------------
 LOG_FORMAT: str = from_environment(
     log_format, "LOG_FORMAT", "console" if DEBUG else "logfmt", "logfmt, json or console"
 )
-LOGGING = logs.configuration(LOG_FORMAT)
+LOGGING = logs.configuration(LOG_FORMAT, with_sentry=bool(SENTRY_DSN) and find_spec("sentry_sdk") is not None)

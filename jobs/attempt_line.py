@@ -1,4 +1,4 @@
-"""One line of the log for every attempt: which job, how it ended, how long it took."""
+"""One line of the log (and what its span says) for every attempt: which job, how it ended, how long it took."""
 
 import logging
 from time import monotonic
@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import Any
 
 from celery.exceptions import Ignore, Retry
+
+from jobs import context
 
 log = logging.getLogger("jobs.attempts")
 
@@ -15,8 +17,9 @@ class AttemptLine:
     `interrupted` (it waits again, through no fault of its own, or is somebody else's) or `stopped`.
     """
 
-    def __init__(self, attempt: Any) -> None:
+    def __init__(self, attempt: Any, span: dict[str, Any]) -> None:
         self.attempt = attempt
+        self.span = span
 
     def __enter__(self) -> None:
         self.began = monotonic()
@@ -32,6 +35,8 @@ class AttemptLine:
             "outcome": outcome, "duration_ms": duration_ms, **({"error": type(error).__name__} if error else {}),
         }  # fmt: skip
         is_dead = outcome == "dead"
+        ids = {"job": str(self.attempt.claim.id), "request_id": context.current().get("request_id")}
+        self.span.update({"failed": is_dead, **{f"kaiten.{name}": value for name, value in {**fields, **ids}.items()}})
         level = logging.ERROR if is_dead else logging.INFO
         log.log(level, "attempt", extra={"fields": fields}, exc_info=error if is_dead else None)
 

@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from kombu.utils import json as celery_json
 
-from jobs import context
+from jobs import context, tracing
 from jobs.attempt_line import AttemptLine
 from jobs.failpoints import At, reach
 from jobs.models import Claim, Job
@@ -81,7 +81,8 @@ def attempt(task: Task) -> Any:
     current = Attempt(task, claim)
     remembered, outer = _attempt.set(current), _body_of.set(task.request.id)
     try:
-        with context.replaced({**claim.context, "job": str(claim.id)}), AttemptLine(current):
+        known = {**claim.context, "job": str(claim.id)}
+        with context.replaced(known), tracing.span(task.name, "CONSUMER") as span, AttemptLine(current, span):
             _restore_request(task, claim)
             if _expired(claim):
                 drop(task.app, claim, Expired("nobody came for it in time"))

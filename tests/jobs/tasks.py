@@ -29,6 +29,11 @@ def note_then_fail(name: str) -> None:
     raise ValueError("no such luck")
 
 
+@shared_task
+def fail_with(message: str) -> None:
+    raise ValueError(message)
+
+
 @shared_task(atomic=False)
 def note_outside(name: str) -> None:
     with settle() as settlement:

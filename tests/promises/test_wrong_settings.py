@@ -17,7 +17,7 @@ GOOD = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
 }
 STRIPE = {"PAYMENT_PROVIDER": "stripe", "STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_WEBHOOK_SECRET": "whsec_x"}
-WITHOUT_STRIPE = Path(__file__).parent / "without_stripe"  # its sitecustomize hides the package
+WITHOUT_EXTRAS = Path(__file__).parent / "without_extras"  # its sitecustomize hides the packages
 MANAGE = [sys.executable, "manage.py", "release"]
 
 
@@ -72,11 +72,8 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ),
         ({**STRIPE, "STRIPE_WEBHOOK_SECRET": ""}, "Kaiten cannot start: STRIPE_WEBHOOK_SECRET is not set, and"),
         ({**STRIPE, "STRIPE_API_BASE": "http://127.0.0.1:1"}, "Kaiten cannot start: STRIPE_API_BASE is not https"),
-        ({**STRIPE, "PYTHONPATH": str(WITHOUT_STRIPE)}, "its package is not installed. Run `bin/lock --extra stripe`"),
-        (
-            {"BROKER_URL": "sqs://", "PYTHONPATH": str(WITHOUT_STRIPE)},
-            "its package is not installed. Run `bin/lock --ex",
-        ),
+        ({**STRIPE, "PYTHONPATH": str(WITHOUT_EXTRAS)}, "its package is not installed. Run `bin/lock --extra stripe`"),
+        ({"BROKER_URL": "sqs://", "PYTHONPATH": str(WITHOUT_EXTRAS)}, "its package is not installed. Run `bin/lock --ex"),
     ],
 )
 def test_a_wrong_setting_is_named_without_a_traceback(process: str, changes: dict[str, str], sentence: str) -> None:

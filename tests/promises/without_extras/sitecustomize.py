@@ -2,5 +2,5 @@
 
 import sys
 
-sys.modules["stripe"] = None  # type: ignore[assignment]
-sys.modules["boto3"] = None  # type: ignore[assignment]
+for name in ("boto3", "opentelemetry", "sentry_sdk", "stripe"):
+    sys.modules[name] = None  # type: ignore[assignment]

@@ -1,0 +1,151 @@
+"""What Sentry and a collector of OpenTelemetry hear of real processes: each error once, one trace, nobody's data."""
+
+import gzip
+import json
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from jobs import context
+from jobs.models import Job
+from orders.clients import ApiKey, Client
+from orders.models import Order
+from tests.edges import WebhookSink
+from tests.jobs import tasks
+from tests.promises.processes import Stack, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def collector() -> Iterator[WebhookSink]:
+    with WebhookSink() as collector:
+        yield collector
+
+
+@contextmanager
+def black_hole() -> Iterator[str]:
+    """An address that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def origin(sink: WebhookSink) -> str:
+    return sink.url.partition("/hooks")[0]
+
+
+def body_of(heard: tuple[dict[str, str], bytes]) -> bytes:
+    headers, body = heard
+    return gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
+
+
+def events(sentry: WebhookSink) -> list[dict[str, Any]]:
+    """What envelopes hold: a line for the envelope, then a header and a payload for each item."""
+    found = []
+    for heard in list(sentry.heard):
+        _, *items = body_of(heard).splitlines()
+        found += [
+            json.loads(payload) for header, payload in zip(items[::2], items[1::2], strict=True)
+            if json.loads(header)["type"] == "event"
+        ]  # fmt: skip
+    return found
+
+
+def spans(collector: WebhookSink) -> list[dict[str, Any]]:
+    """The attributes of each span, with its name and ids."""
+    found = []
+    for heard in list(collector.heard):
+        for resource in ExportTraceServiceRequest.FromString(body_of(heard)).resource_spans:
+            for span in [span for scope in resource.scope_spans for span in scope.spans]:
+                told = {said.key: said.value.string_value or said.value.int_value for said in span.attributes}
+                ids = {"trace": span.trace_id.hex(), "id": span.span_id.hex(), "parent": span.parent_span_id.hex()}
+                found.append({"name": span.name, "status": span.status.code, "events": len(span.events), **ids, **told})
+    return found
+
+
+def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
+    stack: Stack, shop: Client, stock: Callable[..., Any], order_body: Callable[..., Any], collector: WebhookSink
+) -> None:
+    stock()
+    stack.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = origin(collector)
+    web, worker = stack.start_web(), stack.start("worker")
+    key = ApiKey.objects.issue(shop, [])
+    web.ask(
+        "POST", "/v1/orders", order_body(), Authorization=f"Bearer {key}", Idempotency_Key="k", traceparent=TRACEPARENT,
+        Content_Type="application/json",
+    )  # fmt: skip
+    until(
+        lambda: Job.objects.count() > 3 and not Job.objects.exclude(state="done").exists(), "all is done", within_s=60
+    )
+    worker.signal(signal.SIGTERM)
+    worker.process.wait(timeout=30)
+    jobs = {str(job.pk): job for job in Job.objects.all()}
+    until(lambda: len([span for span in spans(collector) if "kaiten.job" in span]) >= len(jobs), "told", within_s=15)
+    told = spans(collector)
+    [asked] = [span for span in told if span["name"] == "POST /v1/orders"]
+    assert (asked["trace"], asked["parent"]) == (TRACEPARENT.split("-")[1], TRACEPARENT.split("-")[2])
+    assert (asked["http.route"], asked["http.response.status_code"], asked["status"]) == ("/v1/orders", 202, 0)
+    made = {span["kaiten.job"]: span for span in told if "kaiten.job" in span}
+    assert {job: span["name"] for job, span in made.items()} == {job: row.task for job, row in jobs.items()}
+    assert {span["trace"] for span in made.values()} == {asked["trace"]}
+    assert {span["kaiten.request_id"] for span in made.values()} == {asked["kaiten.request_id"]}
+    above = {asked["id"], *(span["id"] for span in made.values())}
+    assert [span for span in made.values() if span["parent"] not in above] == []
+    everything = b"".join(body_of(heard) for heard in collector.heard)
+    order = Order.objects.get()
+    for secret in (order.email, order.public_token, key, "tok_ok"):
+        assert secret.encode() not in everything
+
+
+def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
+    stack: Stack, shop: Client, sink: WebhookSink, collector: WebhookSink
+) -> None:
+    stack.environment |= {
+        "SENTRY_DSN": origin(sink).replace("http://", "http://public@") + "/7", "HEROKU_SLUG_COMMIT": "c0ffee",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": origin(collector),
+    }  # fmt: skip
+    worker = stack.start("worker", "--include", "tests.jobs.tasks")
+    with context.bound(request_id="req-12345", client="0198-shop", traceparent=TRACEPARENT):
+        job = tasks.fail_with.delay("for hana@example.com, paid with tok_ok").id
+        fine = tasks.add.delay(1, 1).id
+    until(lambda: Job.objects.filter(pk__in=[job, fine], finished_at=None).count() == 0, "both ended", within_s=60)
+    worker.signal(signal.SIGTERM)
+    worker.process.wait(timeout=30)
+    [event] = events(sink)
+    [error] = event["exception"]["values"]
+    assert (error["type"], error["value"]) == ("ValueError", "for [hidden], paid with [hidden]")
+    assert {
+        "request_id": "req-12345",
+        "client": "0198-shop",
+        "job": job,
+        "task": "tests.jobs.tasks.fail_with",
+    }.items() <= (event["tags"].items())
+    assert (event["release"], event["environment"], event["logger"]) == ("c0ffee", "development", "jobs.attempts")
+    assert [frame for frame in error["stacktrace"]["frames"] if "vars" in frame] == []
+    assert set(event) & {"request", "user", "extra", "breadcrumbs", "contexts", "modules"} == set()
+    assert b"hana" not in b"".join(body_of(heard) for heard in sink.heard + collector.heard)
+    [failed] = [span for span in spans(collector) if span.get("kaiten.job") == job]
+    assert (failed["status"], failed["kaiten.error"], failed["events"]) == (2, "ValueError", 0)
+
+
+def test_a_collector_that_hangs_and_a_sentry_that_is_away_hold_up_nobody(
+    stack: Stack, shop: Client, stock: Callable[..., Any], order_body: Callable[..., Any]
+) -> None:
+    stock()
+    with black_hole() as url:
+        stack.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "SENTRY_DSN": "http://public@127.0.0.1:1/7"}
+        web, worker = stack.start_web(), stack.start("worker", "--include", "tests.jobs.tasks")
+        key = ApiKey.objects.issue(shop, [])
+        sent = {"Authorization": f"Bearer {key}", "Content_Type": "application/json", "Idempotency_Key": "k"}
+        assert web.ask("POST", "/v1/orders", order_body(), **sent)[0] == 202
+        tasks.fail_with.delay("no such luck")
+        until(lambda: not Job.objects.filter(finished_at=None).exists(), "all has ended", within_s=60)
+        for tree in (web.tree, worker):
+            tree.signal(signal.SIGTERM)
+            tree.process.wait(timeout=29)  # else the platform would kill it

@@ -146,7 +146,7 @@ def test_without_postgres_it_is_503(client: HttpClient, monkeypatch: Any) -> Non
 
 
 def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(settings: Any) -> None:
-    settings.METRICS_ROWS_MAX = 100
+    settings.METRICS_ROWS_MAX, settings.METRICS_WINDOW = 100, timedelta(days=1)
     past.finish(20_000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE jobs_job")
@@ -156,7 +156,8 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(se
         state="running", token=uuid4(), lease_until=timezone.now()
     )
     plans = plans_of(page._of_postgres)
-    assert [(plan.buffers, plan.sql) for plan in plans if plan.buffers > 400] == []
+    limits = {plan.sql: 400 if "RECURSIVE" in plan.sql else 60 for plan in plans}
+    assert [(plan.buffers, plan.sql) for plan in plans if plan.buffers > limits[plan.sql]] == []
     ways = [node for plan in plans for node in plan.nodes if "Scan of job" in node and "jobs_worker" not in node]
     assert ways == [
         "Index Only Scan of job_ring_by_queue", "Index Only Scan of job_ring_by_queue",

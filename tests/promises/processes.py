@@ -18,10 +18,14 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 ANSWER_LIMIT_S = 15.0  # far beyond what is promised, and short of a hang
 
 
-def procfile(name: str) -> list[str]:
+PROGRAMS = Path(sys.executable).parent
+
+
+def procfile(name: str, programs: Path = PROGRAMS) -> list[str]:
+    """The command of a line of the Procfile, with its program from that folder."""
     lines = dict(line.split(": ", 1) for line in (CHECKOUT / "Procfile").read_text().splitlines())
     program, *arguments = shlex.split(lines[name])
-    return [str(Path(sys.executable).with_name(program)), *arguments]
+    return [str(programs / program), *arguments]
 
 
 class Tree:
@@ -53,11 +57,12 @@ class Stack:
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.environment = {**os.environ, **environment}
         self.folder = folder
+        self.programs = PROGRAMS
         self.trees: list[Tree] = []
 
     def start(self, name: str, *extra: str, **environment: str) -> Tree:
         log = self.folder / f"{name}-{len(self.trees)}.log"
-        tree = Tree([*procfile(name), *extra], {**self.environment, **environment}, log)
+        tree = Tree([*procfile(name, self.programs), *extra], {**self.environment, **environment}, log)
         self.trees.append(tree)
         return tree
 

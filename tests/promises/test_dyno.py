@@ -42,6 +42,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def slug(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a dyno: what requirements.txt installs, and nothing else."""
+    venv = tmp_path_factory.mktemp("slug") / "venv"
+    environment = {**os.environ, "VIRTUAL_ENV": str(venv)}
+    uv = Path(sys.executable).with_name("uv")
+    for command in (
+        [uv, "venv", "--quiet", "--python", sys.executable, venv],
+        [uv, "pip", "install", "--quiet", "--require-hashes", "-r", CHECKOUT / "requirements.txt"],
+    ):
+        ended = subprocess.run(
+            command, env=environment, cwd=venv.parent, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+    return venv / "bin"
+
+
 @pytest.fixture
 def production(stack: Stack, built: Path) -> Stack:
     """A stack whose processes run as on a platform."""
@@ -134,11 +151,12 @@ def test_a_web_dyno_answers_where_there_is_no_ipv6(production: Stack) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says what a process weighs")
-def test_web_and_worker_have_room_in_512_mb(
-    production: Stack, shop: Client, stock: Callable[..., Any], order_body: Callable[..., dict[str, Any]]
+def test_web_and_worker_need_only_their_requirements_and_have_room_in_512_mb(
+    production: Stack, slug: Path, shop: Client, stock: Callable[..., Any], order_body: Callable[..., dict[str, Any]]
 ) -> None:
     key = ApiKey.objects.issue(shop, [])
     stock(on_hand=1000)
+    production.programs = slug
     web, worker = production.start_web(), production.start("worker")
     for number in range(40):
         body = order_body(external_id=f"o-{number}")

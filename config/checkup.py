@@ -40,6 +40,15 @@ def configuration() -> Finding:
     return Finding("config", "Every setting that a start needs is there.")
 
 
+def mail() -> Finding:
+    if settings.DEBUG or "console" not in settings.MAILERS["default"]["BACKEND"]:
+        return Finding("mail", "Mails do not end up in the log.")
+    return Finding(
+        "mail", "Mails are printed to the log and reach nobody; it names their readers.",
+        "Set EMAIL_URL to a mail server like smtp+tls://USER:PASSWORD@HOST:587.",
+    )  # fmt: skip
+
+
 def broker() -> Finding:
     if celery_app.amqp.bell.answers():
         return Finding("broker", "The broker takes bells.")
@@ -147,6 +156,7 @@ OF_THE_DATABASE: tuple[tuple[str, Callable[[], Finding]], ...] = (
 def findings() -> Iterator[Finding]:
     """Every check in turn. One that Postgres does not answer is the last that asks it."""
     yield configuration()
+    yield mail()
     yield broker()
     for about, check in OF_THE_DATABASE:
         try:

@@ -26,7 +26,7 @@ from tests.jobs import tasks
 from tests.promises.processes import CHECKOUT
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CHECKS = ["config", "broker", "database", "migrations", "limits", "clock", "waiting", "running", "dead", "held"]
+CHECKS = ["config", "mail", "broker", "database", "migrations", "limits", "clock", "waiting", "running", "dead", "held"]
 
 
 @pytest.fixture
@@ -68,6 +68,7 @@ def test_all_is_well(worker: Worker) -> None:
         version = cursor.fetchone()[0]
     assert doctor() == {
         "config": "ok config Every setting that a start needs is there.",
+        "mail": "ok mail Mails do not end up in the log.",
         "broker": "ok broker The broker takes bells.",
         "database": f"ok database Postgres {version} answers.",
         "migrations": "ok migrations Every migration is applied.",
@@ -86,6 +87,17 @@ def test_a_missing_setting_is_named(worker: Worker, settings: Any) -> None:
     assert only_wrong() == (
         "WRONG config PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe. Set it and restart every dyno."
     )  # fmt: skip
+
+
+def test_mails_that_only_the_log_reads_are_named(worker: Worker, settings: Any) -> None:
+    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
+    assert only_wrong().startswith("WRONG mail Mails are printed to the log and reach nobody; it names their readers.")
+
+
+def test_an_optional_package_that_is_missing_is_named(worker: Worker, settings: Any, monkeypatch: Any) -> None:
+    settings.SENTRY_DSN = "https://key@sentry.example/7"
+    monkeypatch.setitem(sys.modules, "sentry_sdk", None)
+    assert only_wrong().startswith("WRONG config SENTRY_DSN is set, but its package is not installed.")
 
 
 def test_a_broker_that_does_not_answer_is_named(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,9 +188,11 @@ def test_a_database_that_is_down_is_said_once_in_a_sentence_and_the_rest_is_chec
         command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     lines = ended.stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [["ok", "config"], ["ok", "broker"], ["WRONG", "database"]]
-    assert "/shop does not answer; check DATABASE_URL. It said: " in lines[2]
-    assert lines[2].endswith("Bring Postgres back; what waits, runs or died is not known.")
+    assert [line.split()[:2] for line in lines] == [
+        ["ok", "config"], ["ok", "mail"], ["ok", "broker"], ["WRONG", "database"],
+    ]  # fmt: skip
+    assert "/shop does not answer; check DATABASE_URL. It said: " in lines[3]
+    assert lines[3].endswith("Bring Postgres back; what waits, runs or died is not known.")
     assert (ended.returncode, ended.stderr) == (1, "CommandError: One thing is wrong.\n")
     assert "secret" not in ended.stdout
 

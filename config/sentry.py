@@ -30,7 +30,6 @@ def begin() -> None:
         integrations=[AtexitIntegration(callback=lambda pending, timeout: None)],
         before_send=without_data,
         include_local_variables=False,
-        send_default_pii=False,
         max_request_body_size="never",
         max_breadcrumbs=0,
         auto_session_tracking=False,

@@ -2,17 +2,25 @@
 
 import gzip
 import json
+import logging
 import signal
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import sentry_sdk
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from sentry_sdk.integrations.logging import EventHandler
 
+from config import sentry
 from jobs import context
+from jobs import spans as sender
 from jobs.models import Job
+from jobs.testing import work_off
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.edges import WebhookSink
@@ -132,6 +140,43 @@ def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
     assert b"hana" not in b"".join(body_of(heard) for heard in sink.heard + collector.heard)
     [failed] = [span for span in spans(collector) if span.get("kaiten.job") == job]
     assert (failed["status"], failed["kaiten.error"], failed["events"]) == (2, "ValueError", 0)
+
+
+@pytest.fixture
+def callers(sink: WebhookSink, collector: WebhookSink) -> Iterator[set[threading.Thread]]:
+    """The threads of this process that have connected to either of the two."""
+    found: set[threading.Thread] = set()
+    ports = {sink.server.server_address[1], collector.server.server_address[1]}
+
+    def note(event: str, args: tuple[Any, ...]) -> None:
+        if event == "socket.connect" and isinstance(args[1], tuple) and args[1][1] in ports:
+            found.add(threading.current_thread())
+
+    sys.addaudithook(note)  # for ever, since Python takes none back
+    yield found
+    ports.clear()
+
+
+def test_whoever_tells_them_is_no_thread_that_works(
+    callers: set[threading.Thread], sink: WebhookSink, collector: WebhookSink, settings: Any, monkeypatch: Any
+) -> None:
+    """So no socket of theirs is opened inside a transaction, or waited for."""
+    settings.OTEL_EXPORTER_OTLP_ENDPOINT = origin(collector)
+    settings.SENTRY_DSN = origin(sink).replace("http://", "http://public@") + "/7"
+    monkeypatch.setattr(sender, "_provider", None)
+    sentry.begin()
+    logging.getLogger("jobs.attempts").addHandler(handler := EventHandler(level=logging.ERROR))
+    try:
+        tasks.fail_with.delay("no such luck")
+        work_off()
+        until(lambda: bool(events(sink)) and bool(spans(collector)), "both are told", within_s=15)
+    finally:
+        logging.getLogger("jobs.attempts").removeHandler(handler)
+        sender.provider().shutdown()
+        sentry_sdk.get_client().close()
+        sentry_sdk.get_global_scope().set_client(None)
+    assert callers
+    assert threading.main_thread() not in callers
 
 
 def test_a_collector_that_hangs_and_a_sentry_that_is_away_hold_up_nobody(

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.shortcuts import render
 
 from config import problems
+from config.health import CHECKS
 from config.rate_limit import STANDING
 from jobs import context, tracing
 
@@ -57,15 +58,11 @@ class HttpsOnly:
     platform, or somebody on the machine itself. And a form that is redirected loses what was in it.
     """
 
-    OPEN = ("/livez", "/readyz")
-
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not settings.HTTPS_ONLY or "X-Forwarded-Proto" not in request.headers or request.is_secure():
-            return self.get_response(request)
-        if request.path in self.OPEN:
             return self.get_response(request)
         if request.method in ("GET", "HEAD") and "Authorization" not in request.headers:
             return HttpResponsePermanentRedirect(f"https://{request.get_host()}{request.get_full_path()}")
@@ -138,10 +135,11 @@ def _attributes(request: HttpRequest, response: HttpResponse, request_id: str) -
 
 
 def route_of(request: HttpRequest) -> str:
-    """`/o/<str:token>/`; a static file's own path; `(none)` where nothing is."""
+    """`/o/<str:token>/`; a health check's and a static file's own path; `(none)` where nothing is."""
     if request.resolver_match is not None:
         return f"/{request.resolver_match.route}"
-    return request.path if request.path.startswith(f"/{settings.STATIC_URL.strip('/')}/") else "(none)"
+    is_plain = request.path in CHECKS or request.path.startswith(f"/{settings.STATIC_URL.strip('/')}/")
+    return request.path if is_plain else "(none)"
 
 
 def _refusal(request: HttpRequest) -> int | None:

@@ -1,12 +1,10 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from config import docs, health, metrics, problem_pages
+from config import docs, metrics, problem_pages
 from config.api import api
 
 urlpatterns = [
-    path("livez", health.livez),
-    path("readyz", health.readyz),
     path("metrics", metrics.metrics),
     path("v1/docs", docs.page, name="docs"),
     path("v1/", api.urls),

@@ -16,6 +16,12 @@ def test_livez_asks_nobody_and_readyz_asks_both(client: HttpClient, django_asser
     assert (client.post("/livez").status_code, client.delete("/readyz").status_code) == (405, 405)
 
 
+def test_a_platform_may_ask_by_the_dynos_own_address(client: HttpClient, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["shop.example.com"]
+    statuses = [client.get(path, headers={"Host": "10.1.2.3:8000"}).status_code for path in ("/livez", "/readyz", "/")]
+    assert statuses == [200, 200, 400]
+
+
 def test_readyz_is_503_without_postgres(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise OperationalError("connection refused")

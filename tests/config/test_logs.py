@@ -100,6 +100,8 @@ def test_the_whole_life_of_an_order_is_told_without_its_customer(
     said = stdout.getvalue()
     assert "method=GET route=/o/<slug:token>/ status=200" in said
     assert "route=(none) status=404" in said
+    client.get("/livez")
+    assert "route=/livez status=200" in stdout.getvalue()
     for secret in (order.public_token, order.email, "hana", "tok_ok", api.defaults["HTTP_AUTHORIZATION"].split()[1]):
         assert secret not in said
 

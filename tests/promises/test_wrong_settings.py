@@ -73,7 +73,10 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ({**STRIPE, "STRIPE_WEBHOOK_SECRET": ""}, "Kaiten cannot start: STRIPE_WEBHOOK_SECRET is not set, and"),
         ({**STRIPE, "STRIPE_API_BASE": "http://127.0.0.1:1"}, "Kaiten cannot start: STRIPE_API_BASE is not https"),
         ({**STRIPE, "PYTHONPATH": str(WITHOUT_EXTRAS)}, "its package is not installed. Run `bin/lock --extra stripe`"),
-        ({"BROKER_URL": "sqs://", "PYTHONPATH": str(WITHOUT_EXTRAS)}, "its package is not installed. Run `bin/lock --ex"),
+        (
+            {"BROKER_URL": "sqs://", "PYTHONPATH": str(WITHOUT_EXTRAS)},
+            "its package is not installed. Run `bin/lock --ex",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_without_a_traceback(process: str, changes: dict[str, str], sentence: str) -> None:

@@ -4,6 +4,7 @@ What cannot be read ends in ImproperlyConfigured, whose text says which variable
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 import environ

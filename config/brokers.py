@@ -35,6 +35,10 @@ def transport_of(url: str) -> str | None:
     return "jobs.transport:SturdyTransport" if urlsplit(url).scheme in REDIS else None
 
 
+def transport_of_the_bell(url: str) -> str | None:
+    return "jobs.transport:RingingTransport" if urlsplit(url).scheme in REDIS else None
+
+
 def for_a_worker(url: str, *, region: str) -> Options:
     """kombu's transport options of a worker, which waits for its broker."""
     parts = urlsplit(url)

@@ -104,6 +104,7 @@ def database_from(url: str) -> dict[str, Any]:
         make_conninfo(**config.get("OPTIONS", {}))
     except ProgrammingError as exc:
         raise ImproperlyConfigured(f"DATABASE_URL holds an option that Postgres does not know: {exc}.") from exc
+    config["DISABLE_SERVER_SIDE_CURSORS"] = True  # PgBouncer gives the next statement to another session
     config["OPTIONS"] = {
         "connect_timeout": 5,
         "keepalives_idle": 30,

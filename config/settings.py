@@ -46,7 +46,7 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[]) or (
     ["*"] if DEBUG else [host for host in ("localhost", "127.0.0.1", "[::1]", HEROKU_DOMAIN) if host]
 )
 WEB_CONCURRENCY: int = from_environment(positive, "WEB_CONCURRENCY", 1, "a whole number of web processes")
-WEB_THREADS = 8
+WEB_THREADS = 5  # each keeps a connection to Postgres; with two dynos of each kind they fit into 20
 WEB_READ_TIMEOUT_S = 10
 CELERY_CONCURRENCY: int = from_environment(positive, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
 REMAP_SIGTERM: str = env.str("REMAP_SIGTERM", default="")  # Celery's; a worker refuses it (ADR 16)
@@ -211,7 +211,7 @@ STRIPE_SIGNATURE_MAX_AGE_S = 300
 STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'
 STRIPE_FIND_MAX_PAGES = 40  # of 100 payments; more do not fit into a task's time limit
 PREFER_WAIT_MAX_S = 10  # what `Prefer: wait` gets at most; a stopping web process waits longer than that
-PREFER_WAIT_PLACES = 4  # requests of one web process that wait at a time; the other WEB_THREADS are for the others
+PREFER_WAIT_PLACES = 2  # requests of one web process that wait at a time; the other WEB_THREADS are for the others
 PREFER_POLL_S = 0.1
 IDEMPOTENCY_WAIT_MS = 2000
 IDEMPOTENCY_KEEP = timedelta(days=30)
@@ -269,6 +269,7 @@ JOBS_PRUNE_BATCHES = 5  # of one tick, so that a clock prunes faster than its wo
 FAILPOINTS: str | None = (env.str("FAILPOINTS", default="") or None) if DEBUG else None  # tests' own: jobs.failpoints
 BELL_TIMEOUT_S = 0.4  # connect, and read or write, each
 BELL_REST_S = 3.0  # after a failure nobody waits for the broker again for this long
+BELL_TRANSPORT = brokers.transport_of_the_bell(BROKER_URL)
 BELL_TRANSPORT_OPTIONS = brokers.for_the_bell(BROKER_URL, region=AWS_DEFAULT_REGION, timeout_s=BELL_TIMEOUT_S)
 
 CELERY_BROKER_URL = BROKER_URL or None

@@ -115,7 +115,9 @@ class Bell:
 
     def _connect(self) -> Connection:
         connection: Connection = self._app.connection_for_write(
-            connect_timeout=settings.BELL_TIMEOUT_S, transport_options=settings.BELL_TRANSPORT_OPTIONS
+            transport=settings.BELL_TRANSPORT,
+            connect_timeout=settings.BELL_TIMEOUT_S,
+            transport_options=settings.BELL_TRANSPORT_OPTIONS,
         )
         return connection
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from kombu.transport import redis
 from kombu.transport.virtual import Empty
+from kombu.utils.objects import cached_property
 
 log = logging.getLogger(__name__)
 
@@ -42,3 +43,15 @@ class SturdyTransport(redis.Transport):
                 tag = message["properties"]["delivery_tag"]
                 channel.qos.get(tag)  # raises for one that was not counted
                 channel.basic_reject(tag, requeue=False)
+
+
+class RingingChannel(redis.Channel):
+    """Hears nothing, so it needs no second connection to listen on: every process of a dyno has one of these."""
+
+    @cached_property
+    def client(self) -> Any:
+        return self._create_client()  # type: ignore[no-untyped-call]
+
+
+class RingingTransport(redis.Transport):
+    Channel = RingingChannel

@@ -63,13 +63,21 @@ def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
 
     Opens sockets: no transaction may be open. Raises ProviderUnavailable.
     """
-    recent = PaymentOperation.objects.filter(created_at__gt=timezone.now() - since).select_related("order")
-    for operation in recent.order_by("pk").iterator(chunk_size=PROVIDER_BATCH):
+    for operation in _operations(since=since):
         try:
             if said := _difference(operation, operation.look_up()):
                 yield f"order {operation.order.number}: {said}"
         except ProviderRefused as exc:
             yield f"order {operation.order.number}: {operation.provider} does not tell: {exc}"
+
+
+def _operations(*, since: timedelta) -> Iterator[PaymentOperation]:
+    """Those of that time, PROVIDER_BATCH at once, in the order of their ids."""
+    recent = PaymentOperation.objects.filter(created_at__gt=timezone.now() - since).select_related("order")
+    batch = list(recent.order_by("pk")[:PROVIDER_BATCH])
+    while batch:
+        yield from batch
+        batch = list(recent.filter(pk__gt=batch[-1].pk).order_by("pk")[:PROVIDER_BATCH])
 
 
 def _difference(operation: PaymentOperation, known: Charge | None) -> str | None:

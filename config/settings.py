@@ -259,7 +259,7 @@ JOBS_RING_GRACE_S = 5  # how long a bell may be on its way before the clock ring
 JOBS_RING_CAP_S = 300
 JOBS_RING_BUDGET = 1000  # bells in one queue at a time
 JOBS_BATCH = 200  # rows the clock touches in one statement
-JOBS_BULK_QUEUE = "bulk"  # see jobs.lanes
+JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE = "outside", "bulk"  # see jobs.lanes
 JOBS_BULK_RING_GRACE_S = 60  # a line of a thousand bulk jobs is no reason to ring twice
 JOBS_KEEP = timedelta(  # finished jobs, their keys and chords; then they are pruned
     days=from_environment(days, "JOBS_KEEP_DAYS", 14, f"a whole number of days from 1 to {DAYS_MAX}")
@@ -286,7 +286,7 @@ CELERY_TASK_TIME_LIMIT = 25  # under the 30 s a dyno has to stop
 CELERY_TASK_DEFAULT_QUEUE = "kaiten"
 CELERY_TASK_QUEUES = [
     Queue(name, routing_key=name, queue_arguments=brokers.queue_arguments(BROKER_URL))
-    for name in (CELERY_TASK_DEFAULT_QUEUE, JOBS_BULK_QUEUE)
+    for name in (CELERY_TASK_DEFAULT_QUEUE, JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE)
 ]
 CELERY_TASK_ROUTES = ["jobs.lanes.route"]
 CELERY_WORKER_CONSUMER = "jobs.consumer:LedgerConsumer"

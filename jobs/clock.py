@@ -28,7 +28,7 @@ from jobs.verdicts import request_of
 
 log = logging.getLogger(__name__)
 
-TURN = 0x6B616974  # the advisory lock of the clock whose turn it is: "kait"
+TURN = 0x6B616974  # the advisory locks of the clock whose turn it is: "kait"
 
 _no_fork_during_a_tick = threading.Lock()
 os.register_at_fork(
@@ -116,7 +116,7 @@ class Clock:
     def _ring(self, queue: str, limit: int, *, lost: bool) -> int:
         jobs: list[Job] = []
         with transaction.atomic():
-            if _our_turn():
+            if _our_turn(f"ring {queue}"):
                 jobs = Job.objects.filter(queue=queue).take_for_ring(limit, lost=lost)
                 Job.objects.rang(jobs)
         if not jobs:
@@ -132,7 +132,7 @@ class Clock:
     def prune(self) -> int:
         """Delete a batch each of the jobs, workers, chords and groups that ended long ago; the size of the largest."""
         with transaction.atomic():
-            if not _our_turn():
+            if not _our_turn("prune"):
                 return 0
             before = timezone.now() - settings.JOBS_KEEP
             return max(
@@ -235,9 +235,10 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
             connection.close()
 
 
-def _our_turn() -> bool:
+def _our_turn(work: str) -> bool:
+    """False while another clock does the same work; then it is done for us too."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [TURN])
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", [TURN, work])
         return bool(cursor.fetchone()[0])
 
 

@@ -1,7 +1,9 @@
-"""Two lanes of one belt: what somebody waits for, and bulk work, which goes on in the room that is left.
+"""Three lanes of one belt: short work, calls to the outside world, and bulk work in the room that is left.
 
-A job is promised in the lane of whoever promises it, so all that follows from bulk work is bulk work. Each lane is a
-queue of its own; a worker that listens to both hears a bell in the bulk lane only when the other is empty.
+A job is promised in the lane of whoever promises it, so all that follows from bulk work is bulk work. Otherwise a task
+that talks to the outside world (`atomic=False`) goes to the outside lane: a server that takes seconds to answer holds
+up others' servers, and not the work that needs only Postgres. Each lane is a queue of its own; a worker that listens
+to all of them hears a bell in one only when those before it are empty.
 """
 
 from collections.abc import Iterator
@@ -23,8 +25,9 @@ def bulk() -> Iterator[None]:
 
 
 def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, str] | None:
-    """Celery's `task_routes`: the queue of the caller's lane, unless the call names one."""
-    lane = context.current().get("lane")
+    """Celery's `task_routes`: the queue of the job's lane, unless the call or the task names one."""
+    talks_outside = task is not None and not getattr(task, "atomic", True)
+    lane = context.current().get("lane") or (settings.JOBS_OUTSIDE_QUEUE if talks_outside else None)
     return {"queue": lane} if lane else None
 
 

@@ -29,7 +29,7 @@ from config import settings
 from tests.edges import free_port
 from tests.promises.processes import until
 
-QUEUES = (settings.CELERY_TASK_DEFAULT_QUEUE, settings.JOBS_BULK_QUEUE)
+QUEUES = [queue.name for queue in settings.CELERY_TASK_QUEUES]
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # where Debian puts the one that changes no user
 START_LIMIT_S, STOP_LIMIT_S = 60.0, 20.0
 

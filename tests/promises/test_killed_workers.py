@@ -88,13 +88,13 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
         options = ("--include", "tests.promises.tasks", "--concurrency", "4", "--queues", ",".join(queues))
         return stack.start("worker", *options)
 
-    victim = worker("tally", "kaiten")
+    victim = worker("tally", "kaiten", "outside")
     ghost = worker("tally")  # it freezes in the middle of a transaction, and should hold no lock that others need
     until(lambda: finished() > 50, "50 jobs are done", within_s=60)
     catch_at_work(victim, signal.SIGKILL, at_least=1)
     haunted = catch_at_work(ghost, signal.SIGSTOP, at_least=2)
     broker.flushdb()
-    worker("tally", "kaiten")
+    worker("tally", "kaiten", "outside")
     done_by_others = Job.objects.filter(pk__in=haunted, state="done", losses=1)
     until(lambda: done_by_others.count() == len(haunted), "the ghost's jobs are done by others", within_s=60)
     ghost.signal(signal.SIGCONT)

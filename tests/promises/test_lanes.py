@@ -1,0 +1,39 @@
+"""One small worker: nothing that is short waits behind what is slow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from jobs.models import Job
+from orders.api import place
+from orders.clients import Client
+from orders.models import Order
+from orders.schemas import OrderDraft
+from tests.promises.processes import Stack, until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+SLOW, QUICK = 8, 6
+
+
+def test_goods_are_set_aside_while_a_slow_provider_keeps_every_process_busy(
+    stack: Stack, shop: Client, stock: Any, order_body: Callable[..., dict[str, Any]]
+) -> None:
+    """Five seconds for each charge. An order that comes then is reserved when one of them ends, and not behind all."""
+    stock(on_hand=1000)
+
+    def order(name: str, token: str) -> None:
+        with transaction.atomic():
+            place(shop, OrderDraft.model_validate(order_body(external_id=name, payment={"token": token})))
+
+    for number in range(SLOW):
+        order(f"slow-{number}", "tok_slow")
+    stack.start("worker", "--concurrency", "2")
+    charges = Job.objects.filter(task="orders.tasks.charge")
+    until(lambda: charges.count() == SLOW and charges.filter(state="running").count() == 2, "both wait", within_s=60)
+    for number in range(QUICK):
+        order(f"quick-{number}", "tok_ok")
+    quick = Order.objects.filter(external_id__startswith="quick")
+    until(lambda: not quick.filter(state="received").exists(), "the others' goods are set aside", within_s=60)
+    assert charges.filter(state="waiting").count() >= SLOW - 4 + QUICK, "they stood behind the slow charges"

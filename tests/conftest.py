@@ -1,5 +1,6 @@
 """What every test may use. Tests run on the Postgres and the broker that `bin/test` starts."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from redis import Redis
 
 import jobs.testing
 from config import celery_app
+from config.embedded.broker import Broker
 from jobs.models import Job
 from orders.clients import ApiKey, Client
 from orders.stock import Stock
@@ -46,10 +48,16 @@ TEST_BROKER_DB = 9  # so that a worker of `bin/dev` hears nothing of the tests
 
 
 @pytest.fixture(scope="session", autouse=True)
-def broker_url() -> str:
-    url = urlsplit(settings.BROKER_URL)._replace(path=f"/{TEST_BROKER_DB}").geturl()
+def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Each process of pytest-xdist has a broker of its own, which the tests of the others neither fill nor freeze."""
+    own = Broker(tmp_path_factory.mktemp("broker")) if "PYTEST_XDIST_WORKER" in os.environ else None
+    if own:
+        own.ensure()
+    url = urlsplit(own.url if own else settings.BROKER_URL)._replace(path=f"/{TEST_BROKER_DB}").geturl()
     celery_app.conf.broker_url = url
-    return url
+    yield url
+    if own:
+        own.stop()
 
 
 @pytest.fixture

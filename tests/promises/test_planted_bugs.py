@@ -161,7 +161,8 @@ def environment() -> Iterator[dict[str, str]]:
     name = f"planted_{database['NAME']}"
     credentials = ":".join(quote(str(database[part]), safe="") for part in ("USER", "PASSWORD"))
     url = f"postgres://{credentials}@{database['HOST']}:{database['PORT']}/{name}"
-    yield {**os.environ, "DATABASE_URL": url, "DEBUG": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    yield {**inherited, "DATABASE_URL": url, "DEBUG": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     with connection.cursor() as cursor:
         cursor.execute(f'DROP DATABASE IF EXISTS "test_{name}"')
 

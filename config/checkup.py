@@ -1,5 +1,6 @@
 """What `manage.py doctor` looks at: each check is one finding, and a wrong one says what to do."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ from jobs.reports import at
 from orders.models import Order
 
 WAITS_TOO_LONG_AFTER_S = 60
+DUE_LOOKED_THROUGH = 10_000
 LIMIT = "SELECT current_setting(%(name)s, true), current_setting(%(name)s, true)::interval = %(value)s::interval"
 
 
@@ -110,6 +112,20 @@ def waiting_jobs() -> Finding:
     return Finding("waiting", sentence, f"Ask why: `python manage.py jobs why {oldest}`.")
 
 
+def unknown_tasks() -> Finding:
+    """Due jobs that no worker of this release can do. Right after a release its web may be ahead of its workers."""
+    celery_app.loader.import_default_modules()
+    due = Job.objects.filter(state=State.WAITING, due_at__lt=Now()).order_by("due_at")
+    tasks = Counter(due.values_list("task", flat=True)[:DUE_LOOKED_THROUGH])
+    unknown = [f"{tasks[task]} of {task}" for task in sorted(tasks) if task not in celery_app.tasks]
+    if not unknown:
+        return Finding("tasks", "This release knows the tasks of all due jobs.")
+    return Finding(
+        "tasks", f"This release has no task for due jobs: {', '.join(unknown)}.",
+        "Bring the task back until they are done, or `python manage.py jobs cancel --task NAME`.",
+    )  # fmt: skip
+
+
 def running_jobs() -> Finding:
     overdue = Job.objects.filter(state=State.RUNNING, lease_until__lt=Now()).order_by("lease_until")
     number, oldest = overdue.count(), overdue.values_list("pk", flat=True).first()
@@ -147,6 +163,7 @@ OF_THE_DATABASE: tuple[tuple[str, Callable[[], Finding]], ...] = (
     ("limits", limits),
     ("clock", clock),
     ("waiting", waiting_jobs),
+    ("tasks", unknown_tasks),
     ("running", running_jobs),
     ("dead", dead_jobs),
     ("held", held_orders),

@@ -44,7 +44,9 @@ def revive(jobs: JobQuerySet, *, by: str) -> list[Job]:
 
 def cancel(jobs: JobQuerySet, *, by: str) -> list[Job]:
     """Waiting jobs among these will not run. Returns them as they were before."""
-    cancelled = jobs.cancel(error={"type": "Cancelled", "message": f"by {by}"})
+    cancelled: list[Job] = []
+    for ids in batched(_ids(jobs.filter(state=State.WAITING)), settings.JOBS_BATCH):
+        cancelled += Job.objects.filter(pk__in=ids).cancel(error={"type": "Cancelled", "message": f"by {by}"})
     _audit("cancelled", cancelled, by)
     return cancelled
 

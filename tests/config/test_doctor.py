@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery import current_app
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
@@ -26,7 +27,20 @@ from tests.jobs import tasks
 from tests.promises.processes import CHECKOUT
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CHECKS = ["config", "mail", "broker", "database", "migrations", "limits", "clock", "waiting", "running", "dead", "held"]
+CHECKS = [
+    "config",
+    "mail",
+    "broker",
+    "database",
+    "migrations",
+    "limits",
+    "clock",
+    "waiting",
+    "tasks",
+    "running",
+    "dead",
+    "held",
+]
 
 
 @pytest.fixture
@@ -75,6 +89,7 @@ def test_all_is_well(worker: Worker) -> None:
         "limits": "ok limits The database role has its time limits.",
         "clock": "ok clock Workers that beat: 1.",
         "waiting": "ok waiting No job has been due for more than 60 s.",
+        "tasks": "ok tasks This release knows the tasks of all due jobs.",
         "running": "ok running No running job is past its lease.",
         "dead": "ok dead No job is dead.",
         "held": "ok held No order is held.",
@@ -146,6 +161,16 @@ def test_due_jobs_that_nobody_takes_are_named(worker: Worker) -> None:
     Job.objects.filter(pk=late).update(due_at=timezone.now() - timedelta(seconds=62))
     assert only_wrong() == (
         f"WRONG waiting Jobs due for more than 60 s: 1. Ask why: `python manage.py jobs why {late}`."
+    )  # fmt: skip
+
+
+def test_due_jobs_of_tasks_that_this_release_does_not_know_are_named(worker: Worker) -> None:
+    for _ in range(2):
+        current_app.send_task("shop.tasks.of_yesterday")
+    current_app.send_task("shop.tasks.of_tomorrow", countdown=3600)
+    assert only_wrong() == (
+        "WRONG tasks This release has no task for due jobs: 2 of shop.tasks.of_yesterday. "
+        "Bring the task back until they are done, or `python manage.py jobs cancel --task NAME`."
     )  # fmt: skip
 
 

@@ -402,6 +402,17 @@ def test_cancelled_jobs_of_a_task_can_be_retried_by_their_state() -> None:
     assert [Job.objects.get(pk=job.pk).state for job in (cancelled, left)] == ["waiting", "dead"]
 
 
+def test_cancel_of_a_task_takes_what_waits_and_nothing_else(settings: Any) -> None:
+    settings.JOBS_BATCH = 2
+    waiting = {in_state(State.WAITING).pk for _ in range(5)}
+    for state in (State.RUNNING, State.DONE, State.DEAD):
+        in_state(state)
+    assert jobs("cancel", "--task", ADD) == f"Jobs of {ADD} that are cancelled: 5."
+    assert set(Job.objects.filter(state="cancelled").values_list("pk", flat=True)) == waiting
+    with pytest.raises(CommandError, match="Name the jobs by their ids, or all that wait"):
+        jobs("cancel")
+
+
 def test_retry_must_be_told_what() -> None:
     job = dead()
     for words in ([], [job.pk, "--task", FAIL]):

@@ -66,13 +66,13 @@ class Stack:
         self.trees.append(tree)
         return tree
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, status: int = 0, **environment: str) -> str:
         """A short-lived command of Python, to its end."""
-        python = [sys.executable, *command]
         ended = subprocess.run(
-            python, cwd=CHECKOUT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert ended.returncode == 0, ended.stderr
+            [sys.executable, *command], cwd=CHECKOUT, env={**self.environment, **environment},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ended.returncode == status, ended.stdout + ended.stderr
         return ended.stdout
 
     def start_web(self, **environment: str) -> "Web":

@@ -35,8 +35,9 @@ class Command(BaseCommand):
         retry.add_argument("--state", choices=[str(state) for state in REVIVABLE], help="with --task")
         retry.set_defaults(do=self.retry)
         cancel = actions.add_parser("cancel", help="waiting jobs will not run")
+        cancel.add_argument("--task", help="all that wait of this task instead of single jobs")
         cancel.set_defaults(do=self.cancel)
-        for action, number in ((show, None), (why, None), (retry, "*"), (cancel, "+")):
+        for action, number in ((show, None), (why, None), (retry, "*"), (cancel, "*")):
             action.add_argument("ids" if number else "id", metavar="ID", nargs=number)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -70,6 +71,12 @@ class Command(BaseCommand):
         self.stdout.write(f"Jobs of {options['task']} that wait again, due now: {number}.")
 
     def cancel(self, options: dict[str, Any]) -> None:
+        if bool(options["ids"]) == bool(options["task"]):
+            raise CommandError("Name the jobs by their ids, or all that wait of one task by --task T.")
+        if options["task"]:
+            number = len(interventions.cancel(Job.objects.filter(task=options["task"]), by=_me()))
+            self.stdout.write(f"Jobs of {options['task']} that are cancelled: {number}.")
+            return
         ids = [_id(text) for text in options["ids"]]
         cancelled = interventions.cancel(Job.objects.filter(pk__in=ids), by=_me())
         self._report(ids, cancelled, "is cancelled", interventions.WHY_NOT_CANCELLED)

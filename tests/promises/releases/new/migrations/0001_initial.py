@@ -1,0 +1,16 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = [
+        migrations.CreateModel(
+            name="Parcel",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True)),
+                ("by", models.TextField()),
+                ("number", models.IntegerField()),
+            ],
+        )
+    ]

@@ -1,0 +1,9 @@
+from django.db import models
+
+
+class Parcel(models.Model):
+    by = models.TextField()
+    number = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.by} {self.number}"

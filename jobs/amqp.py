@@ -76,7 +76,10 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
                 self._ring_after_commit(job)
 
     def ring_for(self, job: Job) -> Ring:
-        return Ring(str(job.pk), job.task, job.queue, job.envelope["headers"].get("timelimit") or (None, None))
+        headers, task = job.envelope["headers"], self.app.tasks.get(job.task)
+        elsewhere = task is not None and task.backend is not self.app.backend and not headers.get("ignore_result")
+        timelimit = headers.get("timelimit") or (None, None)
+        return Ring(str(job.pk), job.task, job.queue, timelimit, ignore_result=not elsewhere)
 
     def _ring_after_commit(self, job: Job) -> None:
         """Ring with the other jobs of this transaction, or, if a savepoint is rolled back, with those outside it."""

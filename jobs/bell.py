@@ -33,6 +33,7 @@ class Ring:
     task: str
     queue: str
     timelimit: Sequence[float | None] = (None, None)
+    ignore_result: bool = True  # else the worker's event loop asks the ledger about a lost child
 
 
 class Bell:
@@ -96,7 +97,7 @@ class Bell:
                     headers={
                         "id": ring.id, "task": ring.task, "root_id": ring.id, "lang": "py",
                         "timelimit": list(ring.timelimit), "argsrepr": "", "kwargsrepr": "",
-                        "ignore_result": True,  # else the worker's event loop asks the ledger about a lost child
+                        "ignore_result": ring.ignore_result,
                     },
                 )  # fmt: skip
         return len(rings)

@@ -77,7 +77,7 @@ SHOP = {
          WHERE CASE WHEN held THEN hold_reason = '' ELSE state NOT IN ('confirmed', 'completed', 'cancelled') END""",
     "I10 every order ended as its card says": """
         SELECT o.number, o.state, a.token FROM orders_order o JOIN asked a ON a.key = o.external_id
-         WHERE NOT o.held AND (o.state = 'cancelled') <> (a.token = 'tok_declined')""",
+         WHERE NOT o.held AND (o.state = 'cancelled') <> (a.token IN ('pm_card_chargeDeclined', 'tok_declined'))""",
     "I12 same key, same answer, one order": """
         SELECT key, count(DISTINCT order_id), count(DISTINCT digest) FROM told WHERE status = 202 GROUP BY 1
         HAVING count(DISTINCT order_id) > 1 OR count(DISTINCT digest) > 1""",

@@ -11,8 +11,9 @@ from typing import Any
 from tests.promises.processes import Web
 
 TOKENS = {
-    "tok_ok": 50, "tok_declined": 10, "tok_flaky": 10, "tok_webhook_first": 10, "tok_webhook_twice": 10,
-    "tok_webhook_never": 9, "tok_timeout": 1,
+    "pm_card_visa": 50, "pm_card_chargeDeclined": 10, "pm_double_processing": 8, "pm_double_webhook_first": 8,
+    "pm_double_webhook_twice": 8, "pm_double_webhook_never": 8, "pm_double_lose_answer": 4, "pm_double_lose_all": 3,
+    "pm_double_hang": 1,
 }  # fmt: skip
 FINISH_LIMIT_S = 60
 REPLAYS = 50

@@ -26,7 +26,7 @@ from orders.models import Order
 from orders.stock import Stock
 from tests.promises.chaos.auditor import violations
 from tests.promises.chaos.customers import Crowd, Customer
-from tests.promises.chaos.evidence import Evidence, mails_heard, sandbox_book, webhooks_heard
+from tests.promises.chaos.evidence import Evidence, mails_heard, provider_book, webhooks_heard
 from tests.promises.chaos.faults import Faults
 from tests.promises.chaos.outside.journal import entries
 from tests.promises.chaos.tasks import TABLE, tally
@@ -176,7 +176,7 @@ class Run:
         return {
             "heard_webhook": webhooks_heard(self.world.journal("webhook-server")),
             "heard_mail": mails_heard(self.world.journal("mail-server")),
-            "provider_charge": sandbox_book(),
+            "provider_charge": provider_book(self.world.journal("provider")),
             "asked": list(self.crowd.asked),
             "told": list(self.crowd.told),
             "promised": list(self.promised),

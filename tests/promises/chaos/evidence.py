@@ -7,12 +7,18 @@ from typing import Any
 
 from django.db import connection
 
-from orders.payments.sandbox import SandboxCharge
+from orders.payments.provider import ChargeStatus
+from tests.doubles.stripe_book import lines_in, objects_in
 from tests.promises.chaos.outside.journal import entries
 
 Rows = list[tuple[Any, ...]]
 Evidence = dict[str, Rows]  # by the table's name; a table that nobody filled is empty
 
+STANDINGS = {  # of a payment intent, in our words
+    "succeeded": ChargeStatus.SUCCEEDED.value,
+    "requires_payment_method": ChargeStatus.DECLINED.value,
+    "processing": ChargeStatus.PENDING.value,
+}
 TABLES = {
     "heard_webhook": "delivery text, digest text, status int, kind text, seq int, signed bool",
     "heard_mail": "delivery text, target text, digest text, taken bool",
@@ -54,7 +60,17 @@ def mails_heard(journal: Path) -> Rows:
     return [(said["delivery"], said["target"], said["digest"], said["taken"]) for said in entries(journal)]
 
 
-def sandbox_book() -> Rows:
-    """The provider's own book. A provider with a journal of its own takes this function's place."""
-    charges = SandboxCharge.objects.values_list("key", "metadata__order", "amount", "currency", "status")
-    return [tuple(charge) for charge in charges]
+def provider_book(book: Path) -> Rows:
+    """Every charge that the provider has made, as its own book has it."""
+    acts = [(line["answer"]["key"], made) for line in lines_in(book) if "answer" in line for made in line["objects"]]
+    keys = {made["id"]: key for key, made in acts}
+    return [
+        (
+            keys[made["id"]],
+            made["metadata"]["order"],
+            made["amount"],
+            made["currency"].upper(),
+            STANDINGS[made["status"]],
+        )
+        for made in objects_in(book)
+    ]

@@ -16,6 +16,7 @@ from tests.promises.chaos.world import World
 DECK = {
     "kill_child": 4, "kill_parent": 1, "kill_tree": 1, "deploy": 1, "freeze": 2, "kill_web_child": 1, "restart_web": 1,
     "kill_webhook_server": 1, "freeze_webhook_server": 1, "kill_mail_server": 1, "freeze_mail_server": 1,
+    "kill_provider": 1, "freeze_provider": 1, "lose_answers_of_provider": 2, "refuse_at_provider": 1,
     "restart_postgres": 1, "crash_postgres": 1, "kill_session": 1, "terminate_sessions": 2,
     "flush_broker": 2, "freeze_broker": 1, "fill_broker": 1, "kill_broker": 1, "restart_broker": 1,
     "cut_database_line": 3, "cut_broker_line": 2, "lose_answers_of_database": 3, "lose_answers_of_broker": 1,

@@ -2,11 +2,13 @@
 
 import signal
 import time
+from http.client import HTTPException
 from random import Random
 
 from django.conf import settings
 
 from jobs.models import Job
+from tests.doubles.stripe import tell
 from tests.promises.chaos.places import Agenda, NotNow, Place, kill
 from tests.promises.chaos.world import World
 
@@ -69,6 +71,27 @@ class ProcessFaults:
 
     def freeze_mail_server(self) -> None:
         self._well(self.world.mail_server).freeze(self.agenda, self.dice.choice((0.5, 3.0, 12.0)))
+
+    def kill_provider(self) -> None:
+        self._down_for_a_moment(self.world.provider)
+
+    def freeze_provider(self) -> None:
+        """Also for longer than anybody waits for it."""
+        self._well(self.world.provider).freeze(self.agenda, self.dice.choice((0.5, 3.0, 10.0)))
+
+    def lose_answers_of_provider(self) -> None:
+        """It does what it is asked for, and nobody hears of it."""
+        self._tell_provider("lose_answer")
+
+    def refuse_at_provider(self) -> None:
+        self._tell_provider(self.dice.choice(("503", "429", "garbage")))
+
+    def _tell_provider(self, flaw: str) -> None:
+        self._well(self.world.provider)
+        try:
+            tell(self.world.provider_url, "flaw", flaw=flaw, times=self.dice.randint(1, 4))
+        except (OSError, HTTPException, ValueError) as exc:
+            raise NotNow from exc
 
     def _down_for_a_moment(self, place: Place) -> None:
         self._well(place).kill()

@@ -13,12 +13,13 @@ from jobs.testing import work_off
 from notifications.models import Endpoint, Event
 from orders.api import place
 from orders.clients import Client
+from orders.payments.sandbox import SandboxCharge
 from orders.schemas import OrderDraft
 from orders.stock import Stock
 from tests.edges import Postbox, WebhookSink
 from tests.promises.chaos.auditor import violations
 from tests.promises.chaos.audits import AUDITS
-from tests.promises.chaos.evidence import TABLES, Evidence, sandbox_book
+from tests.promises.chaos.evidence import TABLES, Evidence
 from tests.promises.chaos.outside.mail_server import heard
 from tests.promises.chaos.tasks import TABLE, tally
 
@@ -49,6 +50,10 @@ def honest(
         "promised": [(0, 0, True), (1, 0, True), (2, 2, False)],
         "seen_job": rows("SELECT id::text, md5(job::text) FROM jobs_job job"),
     }
+
+
+def sandbox_book() -> list[tuple[Any, ...]]:
+    return list(SandboxCharge.objects.values_list("key", "metadata__order", "amount", "currency", "status"))
 
 
 def webhook(headers: dict[str, str], body: bytes) -> tuple[Any, ...]:

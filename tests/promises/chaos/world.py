@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from config.embedded import servers
 from config.embedded.server import free_port  # below the ports that others are given: it can be taken again
+from tests.doubles.stripe import WEBHOOK_SECRET
+from tests.doubles.stripe_wire import SECRET_KEY
 from tests.promises.chaos import sockets
 from tests.promises.chaos.places import Place
 from tests.promises.processes import Tree, Web, procfile, until
@@ -23,6 +25,7 @@ KNOWN_ENDS = (  # of Celery itself, when a child is killed at a bad moment; a pl
     "Could not start worker processes",  # before the worker's first round
     "_pickle.UnpicklingError",  # half a message stands in the pipe to the child
 )
+PROCESS_S, LOSE_SHARE = 1.0, 0.05  # how long the provider takes for what is not decided at once; answers that it loses
 LOGS_KEPT = 60
 LAST_WORDS = 3000
 
@@ -38,10 +41,11 @@ class World:
         self.trees: deque[Tree] = deque()
         self.ended_by_themselves: list[tuple[str, str]] = []
         self.known_ends = 0
-        self.ports = {name: free_port() for name in ("web-dyno", "webhook-server", "mail-server")}
+        self.ports = {name: free_port() for name in ("web-dyno", "webhook-server", "mail-server", "provider")}
         self.database_lines = {dyno: self._line(f"{dyno}-to-postgres", self.postgres_port) for dyno in DYNOS}
         self.broker_lines = {dyno: self._line(f"{dyno}-to-broker", self.broker_port) for dyno in DYNOS}
         self.mail_server = self._outside("mail-server", "mail_server")
+        self.provider = Place("provider", self._provider)
 
     def open(self, webhook_secret: str) -> Web:
         """Start what is left, and return the web dyno when it answers."""
@@ -60,12 +64,16 @@ class World:
         return f"http://127.0.0.1:{self.ports['webhook-server']}/hooks"
 
     @property
+    def provider_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['provider']}"
+
+    @property
     def lines(self) -> list[Place]:
         return [*self.database_lines.values(), *self.broker_lines.values()]
 
     @property
     def places(self) -> list[Place]:
-        return [*self.lines, self.mail_server, self.webhook_server, self.web, *self.workers]
+        return [*self.lines, self.mail_server, self.webhook_server, self.provider, self.web, *self.workers]
 
     def journal(self, name: str) -> Path:
         return self.folder / f"{name}.jsonl"
@@ -103,6 +111,10 @@ class World:
             "DATABASE_URL": by_way_of(self.postgres.url, self.ports[f"{side}-to-postgres"]),
             "REDIS_URL": by_way_of(self.broker.url, self.ports[f"{side}-to-broker"]),
             "EMAIL_URL": f"smtp://127.0.0.1:{self.ports['mail-server']}",
+            "PAYMENT_PROVIDER": "stripe",
+            "STRIPE_SECRET_KEY": SECRET_KEY,
+            "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "STRIPE_API_BASE": self.provider_url,
             sockets.JOURNAL: str(self.journal("sockets")),
         }
         return self._start(side, [*procfile(name), *options], {**urls, **environment})
@@ -110,6 +122,16 @@ class World:
     def _line(self, name: str, target_port: int) -> Place:
         self.ports[name] = free_port()
         return Place(name, lambda: self._module(name, "line", str(self.ports[name]), str(target_port)))
+
+    def _provider(self) -> Tree:
+        """Stripe's double, on its one book; it loses answers also when no fault is injected."""
+        told = {
+            "port": self.ports["provider"], "book": self.journal("provider"), "process-s": PROCESS_S,
+            "lose-share": LOSE_SHARE, "seed": self.seed + next(self.started),
+            "webhook-url": f"http://127.0.0.1:{self.ports['web-dyno']}/v1/payments/stripe/events",
+        }  # fmt: skip
+        options = [f"--{name}={value}" for name, value in told.items()]
+        return self._start("provider", [sys.executable, "-m", "tests.doubles.stripe", *options], {})
 
     def _outside(self, name: str, module: str, *extra: str) -> Place:
         """Each start has dice of its own, or a restarted server would repeat itself."""

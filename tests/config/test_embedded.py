@@ -216,9 +216,10 @@ def test_the_last_user_stops_the_servers(checkout: Path) -> None:
 
 
 def test_a_stopped_server_is_reaped_by_whoever_started_it(checkout: Path) -> None:
+    before = list(server._children)  # these tests may have a broker of their own
     for _ in range(3):
         adopted(checkout)
-        mine = list(server._children)
+        mine = [child for child in server._children if child not in before]
         leave(checkout)
         assert mine
         assert None not in [child.returncode for child in mine]

@@ -156,7 +156,7 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(se
         state="running", token=uuid4(), lease_until=timezone.now()
     )
     plans = plans_of(page._of_postgres)
-    limits = {plan.sql: 400 if "RECURSIVE" in plan.sql else 60 for plan in plans}
+    limits = {plan.sql: 600 if "RECURSIVE" in plan.sql else 60 for plan in plans}
     assert [(plan.buffers, plan.sql) for plan in plans if plan.buffers > limits[plan.sql]] == []
     ways = [node for plan in plans for node in plan.nodes if "Scan of job" in node and "jobs_worker" not in node]
     assert ways == [

@@ -6,6 +6,7 @@ from uuid import UUID
 from celery.app.control import Control
 from celery.utils.functional import maybe_list
 
+from jobs import verdicts
 from jobs.models import Job
 
 
@@ -13,4 +14,5 @@ class LedgerControl(Control):  # type: ignore[misc]
     def revoke(self, task_id: Any, *args: Any, **options: Any) -> None:
         """`AsyncResult.revoke()`: waiting jobs are cancelled. What runs goes on; `terminate` has no effect."""
         ids = [UUID(one) for one in maybe_list(task_id)]
-        Job.objects.filter(pk__in=ids).cancel(error={"type": "Revoked", "message": "revoked before it began"})
+        error = {"type": "Revoked", "message": "revoked before it began"}
+        verdicts.cancel(self.app, Job.objects.filter(pk__in=ids), error=error)

@@ -9,6 +9,7 @@ from celery import current_app
 from django.conf import settings
 from django.db import transaction
 
+from jobs import verdicts
 from jobs.models import REVIVABLE, Job, JobQuerySet, State
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ def cancel(jobs: JobQuerySet, *, by: str) -> list[Job]:
     """Waiting jobs among these will not run. Returns them as they were before."""
     cancelled: list[Job] = []
     for ids in batched(_ids(jobs.filter(state=State.WAITING)), settings.JOBS_BATCH):
-        cancelled += Job.objects.filter(pk__in=ids).cancel(error={"type": "Cancelled", "message": f"by {by}"})
+        error = {"type": "Cancelled", "message": f"by {by}"}
+        cancelled += verdicts.cancel(current_app, Job.objects.filter(pk__in=ids), error=error)
     _audit("cancelled", cancelled, by)
     return cancelled
 

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 
 from celery import Celery, states
 from celery.app.task import Context
-from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TaskRevokedError
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from jobs.backoff import delay_s
 from jobs.failpoints import At, reach
-from jobs.models import Claim, Job, State
+from jobs.models import Claim, Job, JobQuerySet, State
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,16 @@ def drop(app: Celery, claim: Claim, exc: Exception) -> bool:
         if dropped and claim.envelope["chord"]:
             app.backend.on_chord_part_return(request_of(claim), states.REVOKED, exc)
     return dropped
+
+
+def cancel(app: Celery, jobs: JobQuerySet, *, error: dict[str, str]) -> list[Job]:
+    """Before anybody began: the waiting ones among these, as they were. A chord that waits for one is told."""
+    with transaction.atomic():
+        cancelled = jobs.cancel(error=error)
+        for job in cancelled:
+            if job.envelope["chord"]:
+                app.backend.on_chord_part_return(request_of(job), states.REVOKED, TaskRevokedError(error["message"]))
+    return cancelled
 
 
 def request_of(job: Claim | Job) -> Context:

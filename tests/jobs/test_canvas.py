@@ -9,6 +9,7 @@ from celery.exceptions import ChordError, TaskRevokedError
 from celery.result import AsyncResult, GroupResult
 from django.db import IntegrityError, transaction
 
+from jobs import interventions
 from jobs.chords import Chord, ChordPart
 from jobs.models import Job
 from jobs.testing import attempt, work_off
@@ -77,6 +78,20 @@ def test_a_dead_part_kills_the_body_once_and_calls_its_errback() -> None:
         AsyncResult(result.id).get(timeout=5)
     assert Client.objects.get().name == result.id
     assert Job.objects.get(pk=result.id).state == "dead"
+
+
+@pytest.mark.parametrize("way", ["operator", "revoke"])
+def test_a_part_that_is_cancelled_before_it_begins_leaves_no_chord_waiting_for_it(way: str) -> None:
+    result = chord([add.s(1, 1), note.s("a")], total.s()).apply_async()
+    part = Job.objects.get(task="tests.jobs.tasks.note")
+    if way == "operator":
+        interventions.cancel(Job.objects.filter(pk=part.pk), by="hana")
+    else:
+        AsyncResult(str(part.pk)).revoke()
+    work_off()
+    with pytest.raises(ChordError, match="by hana" if way == "operator" else "revoked before it began"):
+        AsyncResult(result.id).get(timeout=5)
+    assert states() == {"cancelled": 1, "done": 1, "dead": 1}
 
 
 def test_what_follows_a_dead_step_of_a_chain_is_dead_too_and_nobody_waits_for_it() -> None:

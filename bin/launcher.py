@@ -212,7 +212,7 @@ def curl(site: str, api_key: str) -> str:
         "locale": "ja",
         "lines": [{"sku": "SAKE-NIGIRI", "quantity": 2, "unit_price": 300, "tax": 60}],
         "total": 660,
-        "payment": {"token": "tok_ok"},
+        "payment": {"token": "pm_card_visa" if os.environ.get("PAYMENT_PROVIDER") == "stripe" else "tok_ok"},
     }
     headers = {
         "Authorization": f"Bearer {api_key}",

@@ -1,15 +1,20 @@
 """Figures, side by side in one run, as ratios of medians. `bin/bench` prints them; nothing is asserted about time."""
 
+import os
+import signal
 import socket
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import transaction
+from redis import Redis
 
+from config.embedded.broker import Broker
 from jobs.models import Job
 from orders.clients import ApiKey, Client
 from tests.edges import free_port
@@ -21,18 +26,26 @@ POSTS, JOBS = 120, 2000
 
 
 def test_taking_an_order_while_the_broker_is_in_trouble(
-    stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any], broker_url: str
+    stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any], broker_url: str, tmp_path: Path
 ) -> None:
     stock(on_hand=10**6)
     key = ApiKey.objects.issue(shop, [])
     with ExitStack() as held:
         hole = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        frozen, full = (held.enter_context(broker_of_its_own(tmp_path / name)) for name in ("frozen", "full"))
         brokers = {
             "healthy": broker_url,
             "nobody there": f"redis://127.0.0.1:{free_port()}/0",
             "black hole": f"redis://127.0.0.1:{hole.getsockname()[1]}/0",
+            "frozen": frozen.url,
+            "full": full.url,
         }
         webs = {name: stack.start_web(REDIS_URL=url) for name, url in brokers.items()}
+        for name, web in webs.items():
+            seconds_to_place(web, key, order_body(external_id=f"{name}-first"))  # while those two are well
+        os.kill(frozen.pid or 0, signal.SIGSTOP)
+        with Redis.from_url(full.url) as client:
+            client.config_set("maxmemory", "1")
         times: dict[str, list[float]] = {name: [] for name in webs}
         for number in range(POSTS):
             for name, web in webs.items():
@@ -41,6 +54,19 @@ def test_taking_an_order_while_the_broker_is_in_trouble(
     print(f"\nPOST /v1/orders, {POSTS} each in turn; median {healthy * 1000:.1f} ms with a healthy broker")
     for name, taken in times.items():
         print(f"  {name:13} median × {statistics.median(taken) / healthy:.2f}, slowest {max(taken) * 1000:.0f} ms")
+
+
+@contextmanager
+def broker_of_its_own(folder: Path) -> Iterator[Broker]:
+    folder.mkdir()
+    broker = Broker(folder)
+    broker.ensure()
+    try:
+        yield broker
+    finally:
+        if broker.pid:
+            os.kill(broker.pid, signal.SIGCONT)
+        broker.stop()
 
 
 def seconds_to_place(web: Web, key: str, body: Any) -> float:

@@ -82,7 +82,22 @@ class Process:
             self.process.wait(timeout=STOP_LIMIT_S)
 
 
-class RabbitMq:
+class OfAProcess:
+    """A broker that is frozen as a process is."""
+
+    server: Process
+
+    def freeze(self) -> None:
+        self.server.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.server.signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+class RabbitMq(OfAProcess):
     """RabbitMQ of Debian, with its port mapper, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -107,18 +122,12 @@ class RabbitMq:
             for name in QUEUES:
                 Queue(name, queue_arguments={"x-queue-type": "quorum"})(connection.default_channel).purge()
 
-    def freeze(self) -> None:
-        self.server.signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self.server.signal(signal.SIGCONT)
-
     def stop(self) -> None:
-        self.server.stop()
+        super().stop()
         self.mapper.stop()
 
 
-class Sqs:
+class Sqs(OfAProcess):
     """moto: a server that speaks Amazon's SQS."""
 
     def __init__(self, folder: Path) -> None:
@@ -135,15 +144,6 @@ class Sqs:
         )  # fmt: skip
         for url in sqs.list_queues()["QueueUrls"]:
             sqs.purge_queue(QueueUrl=url)
-
-    def freeze(self) -> None:
-        self.server.signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self.server.signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        self.server.stop()
 
 
 class TlsRedis:

@@ -7,7 +7,6 @@ JOBS_DRAIN_S after the platform's word is killed, so that there is time left to 
 """
 
 import contextlib
-import logging
 import os
 import signal
 import threading
@@ -16,7 +15,6 @@ from typing import Any
 from celery import bootsteps, signals
 from django.conf import settings
 
-log = logging.getLogger(__name__)
 _begun = threading.Event()
 
 
@@ -59,6 +57,10 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self._cut.start()
 
     def _kill_the_pool(self) -> None:
-        for pid in self._parent.pool.info.get("processes", ()):
+        try:
+            pids = self._parent.pool.info.get("processes", ())
+        except AttributeError:  # the pool has gone already, and something else takes its time
+            return
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

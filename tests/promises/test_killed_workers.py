@@ -200,6 +200,8 @@ def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
     assert (Job.objects.get(pk=short.id).state, tally()) == ("done", Counter([1]))
     job = Job.objects.get(pk=long.id)
     assert (job.state, job.attempts, job.losses, job.due_at <= timezone.now()) == ("waiting", 1, 0, True)
+    said = worker.said()
+    assert [word for word in ("Traceback", "ERROR", "WorkerLostError", "signal 9") if word in said] == []
 
 
 @pytest.mark.timeout(120)

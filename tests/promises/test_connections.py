@@ -90,6 +90,7 @@ def test_the_promise_holds_behind_a_pgbouncer_that_gives_every_transaction_anoth
 
 
 def work_through_a_killed_worker(stack: Stack, place: Callable[[Web, str], int]) -> None:
+    assert "Limits of the database role are set." in stack.run("manage.py", "release")
     web = stack.start_web()
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         assert set(pool.map(lambda n: place(web, f"b-{n}"), range(AT_ONCE))) == {202}

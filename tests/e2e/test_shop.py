@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from orders.menu import CARDS
+from orders.cards import SANDBOX
 from tests.e2e.conftest import Visit
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
@@ -63,7 +63,7 @@ def test_a_declined_card_is_said_and_ends_the_polling(visit: Visit) -> None:
 def test_every_trouble_but_a_declined_card_ends_in_one_confirmed_order(visit: Visit) -> None:
     window = visit()
     pages = {}
-    for token in (token for token, _words in CARDS if token != "tok_declined"):
+    for token in (token for token, _words in SANDBOX if token != "tok_declined"):
         pages[token] = window.new_page()
         order(pages[token], token=token)
     for page in pages.values():

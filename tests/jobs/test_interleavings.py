@@ -4,6 +4,7 @@ Each test names the guard of `tests/model/world.py` without which it goes red (`
 takes the guards out, one by one, and sees it).
 """
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -333,6 +334,35 @@ def test_clocks_that_ring_at_the_same_moment_ring_once_and_again_when_nobody_hea
         assert sum(number.result(timeout=20) for number in rung) == broker.llen("kaiten") == 20
         assert set(Job.objects.values_list("rings", flat=True)) == {rings}
         broker.flushdb()
+
+
+def test_a_clock_that_rings_in_one_lane_keeps_no_other_clock_from_ringing_in_the_next(
+    one: Hand, two: Hand, broker: Redis
+) -> None:
+    """ONE_TURN_FOR_ALL"""
+    promised()
+    broker.flushdb()
+    Job.objects.update(ring_at=timezone.now() - LEASE)
+    has_its_turn, may_go_on = threading.Event(), threading.Event()
+
+    def hold_the_turn(execute: Any, sql: str, *rest: Any) -> Any:
+        done = execute(sql, *rest)
+        if "pg_try_advisory_xact_lock" in sql:
+            has_its_turn.set()
+            may_go_on.wait(timeout=20)
+        return done
+
+    def ring_slowly_outside() -> None:
+        with connection.execute_wrapper(hold_the_turn):
+            clock()._ring("outside", 10, lost=False)
+
+    slow = one.begin(ring_slowly_outside)
+    assert has_its_turn.wait(timeout=20)
+    try:
+        assert two.begin(lambda: clock().ring()).result(timeout=20) == broker.llen("kaiten") == 1
+    finally:
+        may_go_on.set()
+        slow.result(timeout=20)
 
 
 def test_a_silent_workers_job_is_given_to_another_hand(one: Hand, two: Hand) -> None:

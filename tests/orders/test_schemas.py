@@ -68,4 +68,5 @@ def test_a_name_of_metadata_is_a_line_and_its_text_may_be_several() -> None:
 
 def test_what_people_write_is_taken() -> None:
     for name in ("", "鮭 にぎり", "Crème brûlée", "👩‍🍳 special", " padded "):
-        OrderDraft.model_validate(EXAMPLE | {"lines": [LINE | {"name": name}]})
+        [line] = OrderDraft.model_validate(EXAMPLE | {"lines": [LINE | {"name": name}]}).lines
+        assert line.name == name

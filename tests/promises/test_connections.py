@@ -89,6 +89,15 @@ def test_the_promise_holds_behind_a_pgbouncer_that_gives_every_transaction_anoth
     assert tally() == Counter(range(2 * AT_ONCE))
 
 
+def test_a_long_read_leaves_no_cursor_on_the_server(shop: Client) -> None:
+    """Behind a PgBouncer its next rows would be asked of a session that does not know it."""
+    Client.objects.create(name="another")
+    with connection.cursor() as cursor:
+        for _ in Client.objects.iterator(chunk_size=1):
+            cursor.execute("SELECT count(*) FROM pg_cursors")
+            assert cursor.fetchone() == (0,)
+
+
 def work_through_a_killed_worker(stack: Stack, place: Callable[[Web, str], int]) -> None:
     assert "Limits of the database role are set." in stack.run("manage.py", "release")
     web = stack.start_web()

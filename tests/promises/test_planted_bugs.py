@@ -103,6 +103,10 @@ PLANTED = [
         "jobs/models.py", "self.filter(unheard, state=State.WAITING)", "self.filter(unheard, state='waiting', rings=0)",
     ),
     in_order(
+        "ONE_TURN_FOR_ALL", "test_a_clock_that_rings_in_one_lane_keeps_no_other_clock_from_ringing_in_the_next",
+        "jobs/clock.py", '_our_turn(f"ring {queue}")', '_our_turn("ring")',
+    ),
+    in_order(
         Bug.NO_RESCUE, "test_a_silent_workers_job_is_given_to_another_hand",
         "jobs/clock.py", "return self._give_back(Job.objects.lost(),", "return self._give_back(Job.objects.none(),",
     ),

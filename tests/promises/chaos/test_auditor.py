@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +17,12 @@ from orders.clients import Client
 from orders.payments.sandbox import SandboxCharge
 from orders.schemas import OrderDraft
 from orders.stock import Stock
+from tests.doubles.stripe import StripeDouble
+from tests.doubles.stripe_wire import Request
 from tests.edges import Postbox, WebhookSink
 from tests.promises.chaos.auditor import violations
 from tests.promises.chaos.audits import AUDITS
-from tests.promises.chaos.evidence import TABLES, Evidence
+from tests.promises.chaos.evidence import TABLES, Evidence, provider_book
 from tests.promises.chaos.outside.mail_server import heard
 from tests.promises.chaos.tasks import TABLE, tally
 
@@ -65,6 +68,24 @@ def webhook(headers: dict[str, str], body: bytes) -> tuple[Any, ...]:
 def test_an_honest_world_passes_every_audit(honest: Evidence) -> None:
     assert all(honest.values())
     assert violations(honest) == {}
+
+
+def test_the_providers_book_is_read_as_it_stands(tmp_path: Path) -> None:
+    """Three charges in the double's own book: one taken, one declined, one that it has not decided."""
+    book = tmp_path / "book.jsonl"
+    cards = ("pm_card_visa", "pm_card_chargeDeclined", "pm_double_processing")
+    with StripeDouble(book) as double:
+        for card in cards:
+            params = {
+                "amount": "660", "currency": "jpy", "payment_method": card, "confirm": "true",
+                "automatic_payment_methods[enabled]": "true", "automatic_payment_methods[allow_redirects]": "never",
+                "metadata[order]": f"order of {card}",
+            }  # fmt: skip
+            double.answer(Request("POST", "/v1/payment_intents", params, f"key of {card}"))
+    statuses = ("succeeded", "declined", "pending")
+    assert provider_book(book) == [
+        (f"key of {card}", f"order of {card}", 660, "JPY", status) for card, status in zip(cards, statuses, strict=True)
+    ]
 
 
 # --- one corruption per audit -------------------------------------------------------------------------------------

@@ -198,7 +198,9 @@ PLANTED: dict[str, Plant] = {
     "I10 every order has ended or stands on the desk with a reason": books(
         f"UPDATE orders_order SET state = 'reserved' WHERE id = {CONFIRMED}"
     ),
-    "I10 every order ended as its card says": all_of(removed("asked"), added("asked", "c-0", 660, "tok_declined")),
+    "I10 every order ended as its card says": all_of(
+        removed("asked"), added("asked", "c-0", 660, "pm_card_chargeDeclined")
+    ),
     "I12 same key, same answer, one order": repeated("told", digest="another"),
     "I12 no order that nobody asked for": removed("asked"),
     "an answer is 202, or says to come again": added("told", "c-0", 500, "", ""),

@@ -48,7 +48,7 @@ def for_a_worker(url: str, *, region: str) -> Options:
             "socket_connect_timeout": 2,
             "socket_keepalive": True,
             "health_check_interval": 25,
-            "visibility_timeout": 120,
+            "ack_emulation": False,  # a bell that was taken is in nobody's books but the worker's own (ADR 21)
             "queue_order_strategy": "priority",  # the queues in their order, each when those before it are empty
             "priority_steps": [0],
         }

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import cached_property
-from kombu import Producer
+from kombu import Exchange, Producer
 from kombu.utils import json as celery_json
 
 from jobs import context, execution
@@ -36,6 +36,11 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
     @cached_property
     def bell(self) -> Bell:
         return Bell(self.app)
+
+    @cached_property
+    def default_exchange(self) -> Exchange:
+        """AMQP's own: every queue is bound to its name there, so nothing has to be written before a worker listens."""
+        return Exchange("")
 
     def send_task_message(
         self, producer: Producer, name: str, message: Any, queue: Any = None, headers: Any = None, **options: Any

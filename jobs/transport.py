@@ -18,6 +18,8 @@ MALFORMED = (ValueError, TypeError, LookupError, AttributeError)
 
 
 class SturdyChannel(redis.Channel):
+    do_restore = False  # what a worker took and did not begin, the clock rings again
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]

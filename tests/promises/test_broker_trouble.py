@@ -3,8 +3,12 @@
 import os
 import signal
 import socket
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
@@ -13,7 +17,8 @@ from jobs.models import Job, Worker
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.edges import free_port
-from tests.promises.processes import Stack, Web, until
+from tests.promises.processes import Stack, Tree, Web, until
+from tests.promises.tasks import nap
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
@@ -91,13 +96,45 @@ def test_a_worker_waits_for_a_broker_that_is_away_and_beats_meanwhile(stack: Sta
     assert worker.process.poll() is None
 
 
-def test_a_worker_that_meets_a_full_broker_waits_for_room(
-    stack: Stack, place: Callable[[Web, int], int], broker: Redis, full: str
+def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
+    stack: Stack, place: Callable[[Web, int], int], broker: Redis, request: pytest.FixtureRequest
 ) -> None:
-    """Hearing takes room too: kombu notes there what it has handed out. That is no reason to end."""
-    worker = stack.start("worker")
-    until(lambda: "used memory > 'maxmemory'" in worker.said(), "the worker meets the full broker", within_s=30)
+    """Hearing takes no room, or a broker that is full of bells would stay full."""
     assert place(stack.start_web(), 1) == 202
+    assert broker.llen("kaiten") == 2, "the bells were rung"
+    request.getfixturevalue("full")
+    worker = stack.start("worker")
+    until(lambda: Order.objects.filter(state="reserved").exists(), "the order's first bell is heard", within_s=60)
+    assert (broker.llen("outside"), broker.llen("kaiten")) == (0, 0), "nothing can be rung"
     broker.config_set("maxmemory", "64mb")
     until(lambda: Order.objects.filter(state="confirmed").exists(), "the order is confirmed", within_s=60)
     assert worker.process.poll() is None
+    assert "Connection to broker lost" not in worker.said()
+
+
+def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
+    stack: Stack, tally: Callable[[], Counter[int]], broker: Redis, broker_url: str, tmp_path: Path
+) -> None:
+    """It listened to nobody then, so it was not told; and what it could not hand back must not fill its hands for ever."""
+    port, server = free_port(), urlsplit(broker_url)
+    arguments = [sys.executable, "-m", "tests.promises.chaos.outside.line", str(port), str(server.port)]
+
+    def begin_line() -> Tree:
+        return Tree(arguments, {}, tmp_path / "line.log")
+
+    line = begin_line()
+    try:
+        way_there = server._replace(netloc=f"{server.netloc.rpartition('@')[0]}@127.0.0.1:{port}").geturl()
+        stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "1", REDIS_URL=way_there)
+        nap.delay(1, 5)
+        until(lambda: Job.objects.filter(state="running").exists(), "the first job runs", within_s=60)
+        nap.delay(2, 0)
+        until(lambda: broker.llen("outside") == 0, "the second bell is in the worker's hands", within_s=20)
+        line.kill()
+        assert tally() == {}, "the line broke while the first job ran"
+        until(lambda: tally() == {1: 1, 2: 1}, "both jobs are done without a broker", within_s=30)
+        line = begin_line()
+        nap.delay(3, 0)
+        until(lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=60)
+    finally:
+        line.kill()

@@ -135,6 +135,6 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
         until(lambda: tally() == {1: 1, 2: 1}, "both jobs are done without a broker", within_s=30)
         line = begin_line()
         nap.delay(3, 0)
-        until(lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=60)
+        until(lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=30)
     finally:
         line.kill()

@@ -152,7 +152,8 @@ def choose_port(wanted: str) -> int:
         raise Stop(f"Port {wanted} is only for root. Set PORT to a number from 1024 on.") from None
     except OSError:
         raise Stop(f"Port {wanted} is taken. Stop what listens there, or set PORT to another number.") from None
-    claim(int(wanted))
+    if not claim(int(wanted)):
+        raise Stop(f"Port {wanted} is wanted by another bin/dev. Set PORT to another number.")
     return int(wanted)
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.edges import free_port
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
 PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE = 24, 10  # <linux/prctl.h>, <linux/capability.h>
@@ -227,6 +229,15 @@ def test_two_starts_at_once_take_different_ports(stack: Stack) -> None:
     both = [stack.start(RELEASE_TAKES_S="3") for _ in range(2)]
     sites = [line for one in both for line in ready(one) if line.startswith("Kaiten is ready")]
     assert len(set(sites)) == 2
+
+
+def test_of_two_starts_at_once_that_ask_for_one_port_one_says_so(stack: Stack) -> None:
+    port = str(free_port())
+    both = [stack.start(RELEASE_TAKES_S="3", PORT=port) for _ in range(2)]
+    assert eventually(lambda: any(one.poll() is not None for one in both))
+    loser, winner = sorted(both, key=lambda one: one.poll() is None)
+    assert loser.communicate() == ("", f"Port {port} is wanted by another bin/dev. Set PORT to another number.\n")
+    assert f"Kaiten is ready: http://127.0.0.1:{port}" in ready(winner)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start does it")

@@ -26,16 +26,12 @@ from kombu import Connection, Queue
 from redis import Redis
 
 from config import settings
+from tests.debian import program
 from tests.edges import free_port
 from tests.promises.processes import until
 
 QUEUES = [queue.name for queue in settings.CELERY_TASK_QUEUES]
-RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # where Debian puts the one that changes no user
 START_LIMIT_S, STOP_LIMIT_S = 60.0, 20.0
-
-
-class ServerLacking(Exception):
-    """The server is not installed here, and is not ours to install."""
 
 
 class Broker(Protocol):
@@ -101,13 +97,12 @@ class RabbitMq(OfAProcess):
     """RabbitMQ of Debian, with its port mapper, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
-        if not RABBITMQ.exists():
-            raise ServerLacking("RabbitMQ is not installed: apt-get install --no-install-recommends rabbitmq-server")
+        rabbitmq = program("rabbitmq-server", package="rabbitmq-server")
         port, mapper_port = free_port(), free_port()
         mapper = {"ERL_EPMD_PORT": str(mapper_port), "ERL_EPMD_ADDRESS": "127.0.0.1"}
         self.mapper = Process([shutil.which("epmd") or "epmd"], mapper, folder / "epmd.log", mapper_port)
         until(self.mapper.answers, "the port mapper answers", within_s=START_LIMIT_S)
-        self.server = Process([str(RABBITMQ)], {
+        self.server = Process([rabbitmq], {
             **mapper, "HOME": str(folder), "RABBITMQ_NODENAME": "kaiten@localhost", "RABBITMQ_LOGS": "-",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_NODE_PORT": str(port),
             "RABBITMQ_DIST_PORT": str(free_port()), "RABBITMQ_MNESIA_BASE": str(folder / "data"),
@@ -212,7 +207,7 @@ def self_signed(folder: Path) -> Path:
 
 @contextmanager
 def running(kind: str, folder: Path, plain_url: str) -> Iterator[Broker]:
-    """A broker of this kind, empty. Raises ServerLacking."""
+    """A broker of this kind, empty."""
     made = {"rabbitmq": RabbitMq, "sqs": Sqs}
     broker = TlsRedis(folder, plain_url) if kind == "tls-redis" else made[kind](folder)
     try:

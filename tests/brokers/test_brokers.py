@@ -1,6 +1,5 @@
 """The promise on brokers of other kinds, named by their URL alone."""
 
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from jobs.consumer import LedgerConsumer
 from jobs.models import Job
 from orders.clients import ApiKey, Client
 from orders.models import Order
-from tests.brokers.servers import Broker, ServerLacking, running
+from tests.brokers.servers import Broker, running
 from tests.promises import tasks
 from tests.promises.processes import Stack, Tree, Web, until
 
@@ -24,13 +23,8 @@ ORDERS = 12
 
 @pytest.fixture(params=["rabbitmq", "sqs", "tls-redis"])
 def other_broker(request: pytest.FixtureRequest, tmp_path: Path, broker: Any, broker_url: str) -> Iterator[Broker]:
-    try:
-        with running(request.param, tmp_path, broker_url) as other:
-            yield other
-    except ServerLacking as exc:
-        if os.environ.get("SKIP_NOTHING"):
-            raise
-        pytest.skip(str(exc))
+    with running(request.param, tmp_path, broker_url) as other:
+        yield other
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A PgBouncer in transaction mode in front of the tests' Postgres: no session is anybody's for longer than that."""
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -9,22 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.debian import program
 from tests.edges import free_port, listens
 from tests.promises.processes import until
 
 SERVER_SESSIONS = 6
 
 
-class Lacking(Exception):
-    """PgBouncer is not installed here, and is not ours to install."""
-
-
 @contextmanager
 def pgbouncer(folder: Path, database: dict[str, Any]) -> Iterator[str]:
-    """Yields the DATABASE_URL of whoever goes through it. Raises Lacking."""
-    program = shutil.which("pgbouncer", path=f"{os.defpath}:/usr/sbin:{os.environ.get('PATH', '')}")
-    if program is None:
-        raise Lacking("PgBouncer is not installed: apt-get install --no-install-recommends pgbouncer")
+    """Yields the DATABASE_URL of whoever goes through it."""
+    bouncer = program("pgbouncer", package="pgbouncer")
     port = free_port()
     settings = folder / "pgbouncer.ini"
     settings.write_text(
@@ -37,7 +31,7 @@ def pgbouncer(folder: Path, database: dict[str, Any]) -> Iterator[str]:
         + ("user = nobody\n" if os.geteuid() == 0 else "")
     )
     with (folder / "pgbouncer.log").open("ab") as log:
-        process = subprocess.Popen([program, str(settings)], stdout=log, stderr=subprocess.STDOUT, cwd="/")
+        process = subprocess.Popen([bouncer, str(settings)], stdout=log, stderr=subprocess.STDOUT, cwd="/")
     try:
         until(lambda: listens(port), "PgBouncer answers", within_s=30)
         yield f"postgres://{database['USER']}:x@127.0.0.1:{port}/{database['NAME']}"

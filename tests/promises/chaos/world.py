@@ -24,6 +24,7 @@ WORKER_OPTIONS = ("--include", "tests.promises.chaos.tasks,tests.promises.chaos.
 KNOWN_ENDS = (  # of Celery itself, when a child is killed at a bad moment; a platform starts the dyno again
     "Could not start worker processes",  # before the worker's first round
     "_pickle.UnpicklingError",  # half a message stands in the pipe to the child
+    "file descriptor is None",  # the broker is lost just after a child
 )
 PROCESS_S, LOSE_SHARE = 1.0, 0.05  # how long the provider takes for what is not decided at once; answers that it loses
 LOGS_KEPT = 60

@@ -77,6 +77,14 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
             {"BROKER_URL": "sqs://", "PYTHONPATH": str(WITHOUT_EXTRAS)},
             "its package is not installed. Run `bin/lock --ex",
         ),
+        (
+            {"SENTRY_DSN": "https://key@127.0.0.1/1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
+            "Kaiten cannot start: SENTRY_DSN is set, but its package is not installed. Run `bin/lock --extra sentry`",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
+            "Kaiten cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, but its package is not installed. Run `bin/lock",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_without_a_traceback(process: str, changes: dict[str, str], sentence: str) -> None:

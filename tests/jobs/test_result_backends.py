@@ -28,7 +28,7 @@ def memcached(stack: Stack) -> str:
 def test_a_task_may_name_redis_for_its_results(stack: Stack, broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = RedisBackend(app=current_app, url=broker_url)  # the worker's is the same: its settings name this broker
     monkeypatch.setattr(result_backends.into_redis, "backend", ours)
-    tried(stack, result_backends.into_redis, ours)
+    assert b"42" in kept(stack, result_backends.into_redis, ours)
 
 
 def test_a_task_may_name_memcached_for_its_results(
@@ -37,13 +37,14 @@ def test_a_task_may_name_memcached_for_its_results(
     ours = CacheBackend(app=current_app, url=memcached)
     monkeypatch.setattr(result_backends.into_memcached, "backend", ours)
     with closing(ours.client):
-        tried(stack, result_backends.into_memcached, ours, MEMCACHED_URL=memcached)
+        assert b"42" in kept(stack, result_backends.into_memcached, ours, MEMCACHED_URL=memcached)
 
 
-def tried(stack: Stack, task: Task, ours: KeyValueStoreBackend, **environment: str) -> None:
+def kept(stack: Stack, task: Task, ours: KeyValueStoreBackend, **environment: str) -> bytes:
+    """What lies in the store when a worker has doubled 21."""
     stack.start("worker", "--include", "tests.jobs.result_backends", **environment)
     result = task.delay(21)
     assert result.backend is ours
     assert result.get(timeout=30) == 42
-    assert b"42" in ours.get(ours.get_key_for_task(result.id)), "it lies there"
     assert (Job.objects.get().state, Job.objects.get().result) == ("done", 42)
+    return bytes(ours.get(ours.get_key_for_task(result.id)))

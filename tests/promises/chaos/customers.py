@@ -1,4 +1,4 @@
-"""Customers who order, repeat under their key what fails, and remember every answer they got."""
+"""Customers who order and sometimes cancel, repeat what fails, and remember every answer they got."""
 
 import hashlib
 import threading
@@ -15,6 +15,7 @@ TOKENS = {
     "pm_double_webhook_twice": 8, "pm_double_webhook_never": 8, "pm_double_lose_answer": 4, "pm_double_lose_all": 3,
     "pm_double_hang": 1,
 }  # fmt: skip
+REGRETS = 0.25  # of the orders are cancelled by whoever placed them: at once, or one that is confirmed
 FINISH_LIMIT_S = 60
 REPLAYS = 50
 TRIES = 3  # of a good client, who is told to come again
@@ -28,6 +29,8 @@ class Customer(threading.Thread):
         self.web, self.key, self.is_busy, self.dice = web, key, is_busy, Random(seed)
         self.wishes: dict[str, dict[str, Any]] = {}
         self.answers: list[tuple[str, int, str, str]] = []  # key, status, order, digest of the answer
+        self.regrets: dict[str, str] = {}  # key, order
+        self.regret_answers: list[tuple[str, int]] = []
         self.may_order = True
 
     def run(self) -> None:
@@ -37,27 +40,57 @@ class Customer(threading.Thread):
                 time.sleep(0.2)
             if self.dice.random() < 0.2:
                 self.order(key)  # clicks twice
+            if self.dice.random() < REGRETS:
+                self._regret(paid=self.dice.random() < 0.5)
             time.sleep(self.dice.uniform(0.05, 0.2))
             while self.is_busy() and self.may_order:
                 time.sleep(0.2)
 
     def insist(self) -> list[str]:
         """After the trouble: whatever was never answered is, and whatever was is answered the same. Else its key."""
+        self._regret(paid=True)
         answered = {key for key, status, _, _ in self.answers if status == 202}
         unheard = [key for key in self.wishes if key not in answered]
         heard = sorted(answered)
         again = unheard + self.dice.sample(heard, min(REPLAYS, len(heard)))
-        return [key for key in again if not any(self.order(key) for _ in range(TRIES))]
+        return [
+            *(key for key in again if not any(self.order(key) for _ in range(TRIES))),
+            *(key for key in self.regrets if not any(self.cancel(key) for _ in range(TRIES))),
+        ]
 
     def order(self, key: str) -> bool:
-        headers = {"Authorization": f"Bearer {self.key}", "Idempotency_Key": key}
-        try:
-            status, _, answer = self.web.ask("POST", "/v1/orders", self.wishes[key], **headers)
-        except (OSError, HTTPException, ValueError):
+        if (heard := self._ask("POST", "/v1/orders", self.wishes[key], Idempotency_Key=key)) is None:
             return False
+        status, answer = heard
         digest = hashlib.sha256(repr(answer).encode()).hexdigest()
         self.answers.append((key, status, str(answer.get("id", "")), digest))
         return status == 202
+
+    def cancel(self, key: str) -> bool:
+        if (heard := self._ask("POST", f"/v1/orders/{self.regrets[key]}/cancel", {"reason": "regretted"})) is None:
+            return False
+        self.regret_answers.append((key, heard[0]))
+        return heard[0] == 202
+
+    def _regret(self, *, paid: bool) -> None:
+        """The newest order, or the newest that is paid; what comes of it is asked for again in the end."""
+        mine = {order: key for key, status, order, _ in self.answers if status == 202 and key not in self.regrets}
+        if paid:
+            _, listed = self._ask("GET", "/v1/orders?state=confirmed&limit=100") or (0, {})
+            confirmed = {order["id"] for order in listed.get("data", ())}
+            mine = {order: key for order, key in mine.items() if order in confirmed}
+        if mine:
+            order = max(mine)  # ids go up with time
+            self.regrets[mine[order]] = order
+            self.cancel(mine[order])
+
+    def _ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any] | None:
+        """Status and answer; None when nobody knows what came of it."""
+        try:
+            status, _, answer = self.web.ask(method, path, body, Authorization=f"Bearer {self.key}", **headers)
+        except (OSError, HTTPException, ValueError):
+            return None
+        return status, answer
 
     def _wish(self) -> str:
         """One key, one order; the external id is the key, so that the books can be compared."""
@@ -88,10 +121,14 @@ class Crowd:
             customer.join(timeout=FINISH_LIMIT_S)
 
     @property
-    def asked(self) -> list[tuple[str, int, str]]:
-        """Key, total and card of everything that anybody wanted."""
-        wishes = [(key, wish) for customer in self.customers for key, wish in customer.wishes.items()]
-        return [(key, wish["total"], wish["payment"]["token"]) for key, wish in wishes]
+    def asked(self) -> list[tuple[str, int, str, bool]]:
+        """Key, total and card of everything that anybody wanted, and whether they regretted it."""
+        wishes = [(key, wish, key in who.regrets) for who in self.customers for key, wish in who.wishes.items()]
+        return [(key, wish["total"], wish["payment"]["token"], regretted) for key, wish, regretted in wishes]
+
+    @property
+    def told_of_regrets(self) -> list[tuple[str, int]]:
+        return [answer for customer in self.customers for answer in customer.regret_answers]
 
     @property
     def told(self) -> list[tuple[str, int, str, str]]:

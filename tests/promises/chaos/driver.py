@@ -26,7 +26,7 @@ from orders.models import Order
 from orders.stock import Stock
 from tests.promises.chaos.auditor import violations
 from tests.promises.chaos.customers import Crowd, Customer
-from tests.promises.chaos.evidence import Evidence, mails_heard, provider_book, webhooks_heard
+from tests.promises.chaos.evidence import Evidence, mails_heard, provider_book, provider_refunds, webhooks_heard
 from tests.promises.chaos.faults import Faults
 from tests.promises.chaos.outside.journal import entries
 from tests.promises.chaos.tasks import TABLE, tally
@@ -50,6 +50,7 @@ class Report:
     seconds: int
     faults: dict[str, int]
     orders: int
+    refunds: int
     jobs: int
     lost: int  # jobs that were lost once or more
     dead: int
@@ -64,8 +65,8 @@ class Report:
         broken = "".join(f"\n  {name}: {rows}" for name, rows in self.violations.items())
         return (
             f"seed {self.seed}, {self.seconds} s: {sum(self.faults.values())} faults ({kinds})\n"
-            f"{self.orders} orders, {self.jobs} jobs ({self.lost} lost once or more, {self.dead} dead), "
-            f"{self.webhooks} webhooks and {self.mails} mails heard, "
+            f"{self.orders} orders, {self.refunds} refunds, {self.jobs} jobs ({self.lost} lost once or more, "
+            f"{self.dead} dead), {self.webhooks} webhooks and {self.mails} mails heard, "
             f"{self.ended} workers ended as Celery is known to, oldest transaction {self.oldest_transaction_s:.0f} s\n"
             f"violations: {broken or 'none'}"
         )
@@ -166,7 +167,8 @@ class Run:
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")  # for this session only
         return Report(
-            self.seed, self.lasted_s, dict(self.faults.injected), Order.objects.count(), Job.objects.count(),
+            self.seed, self.lasted_s, dict(self.faults.injected), Order.objects.count(),
+            len(known["provider_refund"]), Job.objects.count(),
             Job.objects.filter(losses__gt=0).count(), Job.objects.filter(state="dead").count(),
             len(known["heard_webhook"]), len(known["heard_mail"]), self.world.known_ends, self.witness.oldest_s,
             violations(known),
@@ -177,8 +179,10 @@ class Run:
             "heard_webhook": webhooks_heard(self.world.journal("webhook-server")),
             "heard_mail": mails_heard(self.world.journal("mail-server")),
             "provider_charge": provider_book(self.world.journal("provider")),
+            "provider_refund": provider_refunds(self.world.journal("provider")),
             "asked": list(self.crowd.asked),
             "told": list(self.crowd.told),
+            "told_of_regret": list(self.crowd.told_of_regrets),
             "promised": list(self.promised),
             "seen_job": list(self.witness.finished.items()),
             "old_transaction": list(self.witness.old_transactions),

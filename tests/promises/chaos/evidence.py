@@ -23,8 +23,10 @@ TABLES = {
     "heard_webhook": "delivery text, digest text, status int, kind text, seq int, signed bool",
     "heard_mail": "delivery text, target text, digest text, taken bool",
     "provider_charge": "key text, order_id text, amount bigint, currency text, status text",
-    "asked": "key text, total bigint, token text",  # by the customers
+    "provider_refund": "key text, amount bigint, currency text, status text",
+    "asked": "key text, total bigint, token text, regretted bool",  # by the customers
     "told": "key text, status int, order_id text, digest text",  # to the customers
+    "told_of_regret": "key text, status int",
     "promised": "number int, company int, certain bool",  # tallies; a company is done together
     "seen_job": "id text, digest text",  # finished, while it all went on
     "old_transaction": "age_s float, what text",
@@ -62,8 +64,7 @@ def mails_heard(journal: Path) -> Rows:
 
 def provider_book(book: Path) -> Rows:
     """Every charge that the provider has made, as its own book has it."""
-    acts = [(line["answer"]["key"], made) for line in lines_in(book) if "answer" in line for made in line["objects"]]
-    keys = {made["id"]: key for key, made in acts}
+    keys = keys_in(book)
     return [
         (
             keys[made["id"]],
@@ -74,3 +75,18 @@ def provider_book(book: Path) -> Rows:
         )
         for made in objects_in(book)
     ]
+
+
+def provider_refunds(book: Path) -> Rows:
+    """All money that it has given back."""
+    keys = keys_in(book)
+    return [
+        (keys[made["id"]], made["amount"], made["currency"].upper(), made["status"])
+        for made in objects_in(book, "refund")
+    ]
+
+
+def keys_in(book: Path) -> dict[str, str]:
+    """The idempotency key that made each object, by the object's id."""
+    acts = [(line["answer"]["key"], line["objects"]) for line in lines_in(book) if "answer" in line]
+    return {made["id"]: key for key, objects in reversed(acts) for made in objects}

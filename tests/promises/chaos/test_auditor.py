@@ -14,20 +14,23 @@ from jobs.testing import work_off
 from notifications.models import Endpoint, Event
 from orders.api import place
 from orders.clients import Client
-from orders.payments.sandbox import SandboxCharge
+from orders.models import Order
+from orders.payments.sandbox import SandboxCharge, SandboxRefund
 from orders.schemas import OrderDraft
 from orders.stock import Stock
+from orders.tasks import pay_back
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_wire import Request
 from tests.edges import Postbox, WebhookSink
 from tests.promises.chaos.auditor import violations
 from tests.promises.chaos.audits import AUDITS
-from tests.promises.chaos.evidence import TABLES, Evidence, provider_book
+from tests.promises.chaos.evidence import TABLES, Evidence, provider_book, provider_refunds
 from tests.promises.chaos.outside.mail_server import heard
 from tests.promises.chaos.tasks import TABLE, tally
 
 pytestmark = pytest.mark.django_db
-TOKENS = ("tok_ok", "tok_declined", "tok_webhook_never")
+TOKENS = ("tok_ok", "tok_declined", "tok_webhook_never", "tok_ok")
+REGRETTED = "c-3"
 Plant = Callable[[Evidence], Any]
 
 
@@ -44,12 +47,17 @@ def honest(
     for number in range(3):
         tally.delay(number)
     work_off(ahead=timedelta(days=1))
+    with transaction.atomic():
+        pay_back(Order.objects.locked(orders[REGRETTED].pk).cancel("regretted"))
+    work_off(ahead=timedelta(days=1))
     return {
         "heard_webhook": [webhook(headers, body) for headers, body in sink.heard],
         "heard_mail": [(*heard(mail).values(), True) for mail in postbox.mails],
         "provider_charge": sandbox_book(),
-        "asked": [(key, body["total"], body["payment"]["token"]) for key, body in bodies.items()],
+        "provider_refund": list(SandboxRefund.objects.values_list("key", "amount", "currency", "status")),
+        "asked": [(key, body["total"], body["payment"]["token"], key == REGRETTED) for key, body in bodies.items()],
         "told": [(key, 202, str(order.pk), key) for key, order in orders.items()],
+        "told_of_regret": [(REGRETTED, 202)],
         "promised": [(0, 0, True), (1, 0, True), (2, 2, False)],
         "seen_job": rows("SELECT id::text, md5(job::text) FROM jobs_job job"),
     }
@@ -71,7 +79,7 @@ def test_an_honest_world_passes_every_audit(honest: Evidence) -> None:
 
 
 def test_the_providers_book_is_read_as_it_stands(tmp_path: Path) -> None:
-    """Three charges in the double's own book: one taken, one declined, one that it has not decided."""
+    """Three charges in the double's own book: one taken and given back in part, one declined, one not decided."""
     book = tmp_path / "book.jsonl"
     cards = ("pm_card_visa", "pm_card_chargeDeclined", "pm_double_processing")
     with StripeDouble(book) as double:
@@ -82,10 +90,14 @@ def test_the_providers_book_is_read_as_it_stands(tmp_path: Path) -> None:
                 "metadata[order]": f"order of {card}",
             }  # fmt: skip
             double.answer(Request("POST", "/v1/payment_intents", params, f"key of {card}"))
+        [taken] = [made for made in double.book.of_kind("payment_intent") if made["status"] == "succeeded"]
+        back = {"payment_intent": taken["id"], "amount": "60", "metadata[order]": "order of pm_card_visa"}
+        double.answer(Request("POST", "/v1/refunds", back, "key of the refund"))
     statuses = ("succeeded", "declined", "pending")
     assert provider_book(book) == [
         (f"key of {card}", f"order of {card}", 660, "JPY", status) for card, status in zip(cards, statuses, strict=True)
     ]
+    assert provider_refunds(book) == [("key of the refund", 60, "JPY", "succeeded")]
 
 
 # --- one corruption per audit -------------------------------------------------------------------------------------
@@ -148,6 +160,16 @@ def a_step_that_happened_twice(evidence: Evidence) -> None:
     ]
 
 
+def money_that_nobody_gives_back(evidence: Evidence) -> None:
+    """The order knows nothing of its refund, and neither does anybody else."""
+    evidence["provider_refund"] = []
+    books(
+        "DELETE FROM orders_refund",
+        "DELETE FROM orders_paymentoperation WHERE kind = 'refund'",
+        "UPDATE orders_order SET refunded = 0 WHERE state = 'cancelled'",
+    )(evidence)
+
+
 def one_more_listener(evidence: Evidence) -> None:
     Endpoint.objects.create(owner=Client.objects.get().pk, url="http://127.0.0.1:9/", events=["*"])
 
@@ -181,14 +203,16 @@ PLANTED: dict[str, Plant] = {
         f"UPDATE jobs_job SET due_at = started_at + interval '1 ms' WHERE id = {ANNOUNCEMENT}"
     ),
     "I1 what a customer was told is in our books": all_of(
-        added("asked", "c-9", 660, "tok_ok"), added("told", "c-9", 202, NOBODY, "c-9")
+        added("asked", "c-9", 660, "tok_ok", False), added("told", "c-9", 202, NOBODY, "c-9")
     ),
     "I8 one charge per order": repeated("provider_charge"),
+    "I8 the provider gave back only what we promised": added("provider_refund", "x", 1, "JPY", "succeeded"),
+    "I8 whoever cancelled has paid nothing": money_that_nobody_gives_back,
     "I8 the provider knows no charge that is not ours": added("provider_charge", "x", NOBODY, 1, "JPY", "succeeded"),
     "I8 our books and the provider's say the same": books(
         f"UPDATE orders_order SET refunded = 1 WHERE id = {CONFIRMED}"
     ),
-    "I8 no charge is unknown unless a person looks at it": books(
+    "I8 no movement of money is unknown unless a person looks at it": books(
         f"UPDATE orders_paymentoperation SET state = 'sent' WHERE order_id = {CONFIRMED}"
     ),
     "I9 stock is the sum of its movements": books("UPDATE orders_stock SET on_hand = on_hand + 1"),
@@ -198,8 +222,8 @@ PLANTED: dict[str, Plant] = {
     "I10 every order has ended or stands on the desk with a reason": books(
         f"UPDATE orders_order SET state = 'reserved' WHERE id = {CONFIRMED}"
     ),
-    "I10 every order ended as its card says": all_of(
-        removed("asked"), added("asked", "c-0", 660, "pm_card_chargeDeclined")
+    "I10 every order ended as its card says, or as its customer": all_of(
+        removed("asked"), added("asked", "c-0", 660, "tok_ok", True)
     ),
     "I12 same key, same answer, one order": repeated("told", digest="another"),
     "I12 no order that nobody asked for": removed("asked"),

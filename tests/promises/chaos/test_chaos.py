@@ -42,4 +42,5 @@ def test_after_chaos_the_books_balance(tmp_path: Path) -> None:
     assert sum(found["faults"].values()) >= FAULTS
     assert set(found["faults"]) == set(DECK), "a kind of fault was never injected"
     assert found["orders"] >= ORDERS, "too little was ordered to say anything"
+    assert found["refunds"] > 0, "nobody who had paid has cancelled"
     assert found["lost"] > 0, "no fault has hit a job"

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
+from config.embedded import server as embedded
 from jobs.models import Job, Worker
 from orders.clients import ApiKey, Client
 from orders.models import Order
@@ -117,7 +118,7 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
     stack: Stack, tally: Callable[[], Counter[int]], broker: Redis, broker_url: str, tmp_path: Path
 ) -> None:
     """It listened to nobody then, so it was not told. What it could not hand back must not fill its hands for ever."""
-    port, server = free_port(), urlsplit(broker_url)
+    port, server = embedded.free_port(), urlsplit(broker_url)  # a port that is not given to others meanwhile
     arguments = [sys.executable, "-m", "tests.promises.chaos.outside.line", str(port), str(server.port)]
 
     def begin_line() -> Tree:

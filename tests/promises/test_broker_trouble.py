@@ -127,7 +127,7 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
     line = begin_line()
     try:
         way_there = server._replace(netloc=f"{server.netloc.rpartition('@')[0]}@127.0.0.1:{port}").geturl()
-        stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "1", REDIS_URL=way_there)
+        worker = stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "1", REDIS_URL=way_there)
         nap.delay(1, 8)
         until(lambda: Job.objects.filter(state="running").exists(), "the first job runs", within_s=60)
         nap.delay(2, 0)
@@ -138,5 +138,7 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
         line = begin_line()
         nap.delay(3, 0)
         until(lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=30)
+        assert "Connection to broker lost" in worker.said()
+        assert "Deprecation" not in worker.said()
     finally:
         line.kill()

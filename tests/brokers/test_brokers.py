@@ -69,7 +69,7 @@ def test_orders_go_on_whatever_happens_to_worker_and_broker(
     assert worker.process.poll() is None
 
 
-def test_rabbitmq_keeps_our_two_queues_and_no_others() -> None:
+def test_rabbitmq_keeps_our_queues_and_no_others() -> None:
     """Celery would set up 28 for jobs of later, which wait in Postgres here."""
     ours, its = LedgerConsumer.Blueprint.default_steps, Consumer.Blueprint.default_steps
     assert set(its) - set(ours) == {"celery.worker.consumer.delayed_delivery:DelayedDelivery"}

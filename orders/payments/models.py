@@ -48,10 +48,10 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         since = Now() - settings.PAYMENT_RECONCILE_AFTER
         return self.unsettled().filter(asked_at__lt=since).order_by("asked_at")[:limit]
 
-    def void(self, order: "Order") -> None:
-        """The charge of this locked order will not be made, if it has not been sent."""
+    def void(self, order: "Order") -> bool:
+        """The charge of this locked order will not be made, if it has not been sent: whether that was in time."""
         unsent = self.filter(order=order, kind=PaymentOperation.Kind.CHARGE, state=PaymentOperation.State.INTENDED)
-        unsent.update(state=PaymentOperation.State.VOID)
+        return bool(unsent.update(state=PaymentOperation.State.VOID))
 
     def meant_by(self, provider: str, bell: Bell) -> "PaymentOperation | None":
         """The operation that an event is about. One that comes before we know the reference names ours."""

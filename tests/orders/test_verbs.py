@@ -109,7 +109,7 @@ def test_a_reserved_order_gives_its_goods_back_and_its_charge_is_not_made(api: A
     post(api, f"{path}/cancel")
     assert PaymentOperation.objects.get().state == "void"
     work_off(ahead=LATER)
-    assert (seen(api, path), SandboxCharge.objects.count()) == (("cancelled", "pending", "none"), 0)
+    assert (seen(api, path), SandboxCharge.objects.count()) == (("cancelled", "none", "none"), 0)
     assert on_hand() == {"SAKE-NIGIRI": (10, 0), "UNI-NIGIRI": (5, 0)}
 
 

@@ -58,11 +58,12 @@ class Lines:
         self._row_bytes = 0
         return self._number + 1
 
-    def go_back(self) -> None:
-        """The row was not what it seemed: only its first line is spoilt, the others are handed out again."""
+    def go_back(self) -> str:
+        """The row was not what it seemed: only its first line, returned, is spoilt; the others are handed out again."""
         spoilt = self._row[1:]
         self._number -= len(spoilt)
         self._returned += reversed(spoilt)
+        return self._row[0][0]
 
     def __iter__(self) -> "Lines":
         return self
@@ -118,10 +119,10 @@ def _csv_rows(lines: Lines) -> Iterator[Row]:
         try:
             cells = next(csv.reader(lines, strict=True), None)
         except (csv.Error, TooLong) as exc:
-            lines.go_back()
+            spoilt = lines.go_back()
             if columns is None:
                 raise invalid(("", f"the header on line {line} cannot be read: {_why(exc)}")) from exc
-            yield Row(line, fault=_why(exc))
+            yield Row(line, key=_key_among(_cells_before_the_end(spoilt), columns), fault=_why(exc))
             continue
         if cells is None:
             break
@@ -151,9 +152,24 @@ def _header(cells: Sequence[str]) -> list[str]:
 
 def _csv_row(line: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
     if len(cells) != len(columns):
-        return Row(line, fault=f"has {len(cells)} fields, but the header names {len(columns)} columns")
+        fault = f"has {len(cells)} fields, but the header names {len(columns)} columns"
+        return Row(line, key=_key_among(cells, columns), fault=fault)
     said = dict(zip(columns, cells, strict=True))
     return Row(line, said=json.dumps(said, ensure_ascii=True), key=_key(said["external_id"]))
+
+
+def _key_among(cells: Sequence[str], columns: Sequence[str]) -> str | None:
+    """Whose a row is that cannot be read: that order is refused with it, and not placed without it."""
+    at = columns.index("external_id")
+    return _key(cells[at]) if at < len(cells) else None
+
+
+def _cells_before_the_end(spoilt: str) -> list[str]:
+    """Those of a broken line before the last, which may hold what breaks it."""
+    try:
+        return next(csv.reader([spoilt]), [])[:-1]
+    except csv.Error:
+        return []
 
 
 def _key(external_id: str) -> str | None:

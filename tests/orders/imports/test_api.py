@@ -136,6 +136,24 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(send: Send, api: 
     assert told[6][3] == "no such sku: NO-SUCH"
 
 
+@pytest.mark.parametrize("gift", ["Gift, wrapped", '"Gift'], ids=["a comma too many", "a quote that never closes"])
+def test_an_order_of_which_a_row_cannot_be_read_is_not_placed_without_that_row(
+    send: Send, api: Api, stock: Any, gift: str
+) -> None:
+    """A gift costs nothing, so the total does not tell that it is missing."""
+    stock()
+    spoilt = f"o-1,JPY,hana@example.com,ja,SAKE-NIGIRI,{gift},1,0,,,660,tok_ok\n".encode()
+    location = send(as_csv([cells()]) + spoilt + as_csv([cells(external_id="o-2")]).partition(b"\n")[2])["Location"]
+    work_off(ahead=A_DAY)
+    assert [order.external_id for order in Order.objects.all()] == ["o-2"]
+    assert [fault[:2] for fault in faults()] == [(3, "o-1")]
+    said = api.get(location).json()
+    assert (said["total"], said["ok"], said["failed"]) == (2, 1, 1)
+    send(as_csv([cells(), cells(name="Gift, wrapped", quantity="1", unit_price="0", tax="")]), key="mended")
+    work_off(ahead=A_DAY)
+    assert sorted(order.lines.count() for order in Order.objects.all()) == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("line", "field", "reason"),
     [

@@ -223,9 +223,10 @@ class Order(models.Model):
             self.record("order.held", held=True, hold_reason=reason)
 
     def release(self) -> None:
-        """Take it off the desk."""
+        """Take it off the desk. Its goods are set aside for as long again, since nobody could pay meanwhile."""
         if self.held:
-            self.record("order.released", held=False, hold_reason="")
+            anew = {"expires_at": timezone.now() + settings.RESERVATION_KEEP} if self.state == State.RESERVED else {}
+            self.record("order.released", held=False, hold_reason="", **anew)
 
     def note_refund_promised(self, amount: int, *, shipping: int) -> None:
         self.assign(

@@ -1,11 +1,12 @@
 """Cancel, fulfil, refund, hold, release: over HTTP, to the provider's book and the stock's."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -423,6 +424,19 @@ def test_an_order_that_is_paid_or_held_meanwhile_does_not_expire(api: Api, order
     step("level_payment")
     step("expire")
     assert (seen(api, paid)[0], seen(api, held)[0]) == ("confirmed", "reserved")
+
+
+def test_an_order_that_was_held_for_long_has_its_time_anew_when_it_is_released(api: Api, ordered: Ordered) -> None:
+    """It could not be paid for meanwhile."""
+    path = ordered(worked_off=False)
+    step("reserve")
+    post(api, f"{path}/hold")
+    run_out()
+    released = post(api, f"{path}/release").json()
+    assert datetime.fromisoformat(released["expires_at"]) > timezone.now() + settings.RESERVATION_KEEP / 2
+    assert expire_orders() == 0
+    work_off(ahead=timedelta(seconds=30))
+    assert (seen(api, path), api.get(path).json()["expires_at"]) == (("confirmed", "paid", "none"), None)
 
 
 def operation_of(path: str) -> str:

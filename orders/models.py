@@ -30,7 +30,7 @@ from orders.placing import OrderQuerySet
 from orders.problems import Problem
 from orders.refunds import Refund
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
-from orders.states import FULFILMENT_STATE, PAYMENT_STATE, TRANSITIONS, State
+from orders.states import FULFILMENT_STATE, PASSING, PAYMENT_STATE, TRANSITIONS, State
 from orders.stock import Stock, StockMovement
 
 if TYPE_CHECKING:
@@ -218,8 +218,11 @@ class Order(models.Model):
             line.change(withdrawn=number)
 
     def hold(self, reason: str) -> None:
-        """Put it on the staff's desk, with the reason: it is neither charged, sent nor expired meanwhile."""
-        if not self.held:
+        """Put it on the staff's desk, with the reason: it is neither charged, sent nor expired meanwhile.
+
+        The first reason stands, unless it passes by itself and this one does not.
+        """
+        if not self.held or (self.hold_reason in PASSING and reason not in PASSING):
             self.record("order.held", held=True, hold_reason=reason)
 
     def release(self) -> None:

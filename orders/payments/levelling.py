@@ -4,11 +4,11 @@ from orders.models import Order
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import Charge, ChargeStatus
 from orders.refunds import Refund
-from orders.states import State
+from orders.states import PASSING, PAYMENT_UNKNOWN, REFUND_UNKNOWN, State
 
 UNKNOWN = {  # why an order is on the desk whose money nobody knows of
-    PaymentOperation.Kind.CHARGE: "payment_unknown",
-    PaymentOperation.Kind.REFUND: "refund_unknown",
+    PaymentOperation.Kind.CHARGE: PAYMENT_UNKNOWN,
+    PaymentOperation.Kind.REFUND: REFUND_UNKNOWN,
 }
 
 
@@ -23,7 +23,7 @@ def level(order: Order, operation: PaymentOperation, answer: Charge) -> Refund |
     if operation.settled and not _comes_true_late(operation, answer):
         return None
     operation.note(answer)
-    if operation.settled and order.held and order.hold_reason in UNKNOWN.values():
+    if operation.settled and order.held and order.hold_reason in PASSING:
         order.release()
     if operation.kind == PaymentOperation.Kind.CHARGE:
         return _level_charge(order, answer)

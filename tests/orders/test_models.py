@@ -246,6 +246,21 @@ def test_a_late_success_takes_the_order_off_the_desk(placed: Place, stock: Any) 
     assert (order.state, order.held, order.hold_reason) == ("confirmed", False, "")
 
 
+def test_a_person_who_holds_an_order_that_is_on_the_desk_already_keeps_it_there(placed: Place, stock: Any) -> None:
+    """Also when the charge that nobody knew of is found."""
+    stock()
+    order = placed("tok_webhook_never")
+    work_off()
+    for reason in ("payment_unknown", "looks odd", "payment_unknown", "looks odd", "another"):
+        with transaction.atomic():
+            Order.objects.locked(order.pk).hold(reason)
+    order.refresh_from_db()
+    assert (order.hold_reason, order.version) == ("looks odd", 4)
+    work_off(ahead=HOUR)
+    order.refresh_from_db()
+    assert (order.state, order.held, order.hold_reason) == ("confirmed", True, "looks odd")
+
+
 def test_an_order_that_is_confirmed_is_not_put_on_the_desk(placed: Place, stock: Any) -> None:
     stock()
     order = placed()

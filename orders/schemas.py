@@ -179,7 +179,7 @@ UnitsDrafts = Annotated[list[UnitsDraft], Field(min_length=1, max_length=200), A
 
 
 class FulfilmentDraft(Shape):
-    """The body of POST /v1/orders/{id}/fulfilments."""
+    """The body of POST /v1/orders/{id}/fulfilments, if there is one."""
 
     lines: UnitsDrafts | None = None
     carrier: Annotated[str, Field(max_length=100), OneLine] = ""

@@ -19,7 +19,7 @@ from orders.tasks import go_on, pay_back
 
 router = Router(tags=["orders"])
 
-CANCEL, HOLD = CancelDraft(), HoldDraft()  # what a request without a body says
+CANCEL, FULFIL, HOLD = CancelDraft(), FulfilmentDraft(), HoldDraft()  # what a request without a body says
 
 
 @router.post(
@@ -49,7 +49,7 @@ def cancel_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[Canc
         conflict=f"The order is held or not confirmed, {IN_PROGRESS}.",
     ),
 )  # fmt: skip
-def fulfil_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[FulfilmentDraft]) -> HttpResponse:
+def fulfil_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[FulfilmentDraft] = FULFIL) -> HttpResponse:
     """All that is open, or the lines that are named. When everything has been sent, the order is completed."""
     request.auth.require("fulfil:write")
 

@@ -443,15 +443,19 @@ def operation_of(path: str) -> str:
     return str(PaymentOperation.objects.get(kind="charge", order_id=path.removeprefix("/v1/orders/")).pk)
 
 
-@pytest.mark.parametrize(("verb", "status"), [("cancel", 202), ("hold", 200), ("release", 200)])
+@pytest.mark.parametrize(("verb", "status"), [("cancel", 202), ("hold", 200), ("release", 200), ("fulfilments", 201)])
 def test_a_verb_whose_fields_have_defaults_needs_no_body(api: Api, ordered: Ordered, verb: str, status: int) -> None:
     path = ordered()
-    bare = api.generic("POST", f"{path}/{verb}")  # neither a body nor a Content-Type, as curl -X POST sends it
+    key = {"Idempotency-Key": "bare"} if verb == "fulfilments" else {}
+    bare = api.generic(
+        "POST", f"{path}/{verb}", headers=key
+    )  # neither a body nor a Content-Type, as curl -X POST sends it
     assert (bare.status_code, bare.json().get("hold_reason")) == (status, "requested" if verb == "hold" else None)
     described = api.get("/v1/openapi.json").json()["paths"][f"/v1/orders/{{order_id}}/{verb}"]["post"]
     assert not described.get("requestBody", {}).get("required")
-    refused = post(api, f"{path}/{verb}", {"reason": 7}) if verb != "release" else None
-    assert refused is None or refused.json()["errors"][0]["pointer"] == "/reason"
+    field = {"release": None, "fulfilments": "carrier"}.get(verb, "reason")
+    refused = post(api, f"{path}/{verb}", {field: 7}) if field else None
+    assert refused is None or refused.json()["errors"][0]["pointer"] == f"/{field}"
 
 
 # --- whose ------------------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ class StrictParser(Parser):
         if not (kind == "application/json" or kind.endswith("+json")) or charset not in ("utf-8", "utf8"):
             detail = f"Send JSON in UTF-8 and say so with -H 'Content-Type: application/json'; this came as {kind}."
             raise Problem(415, "unsupported-media-type", detail)
+        if (coding := request.headers.get("Content-Encoding", "identity")).lower() != "identity":
+            raise Problem(415, "unsupported-media-type", f"Send the body as it is; this came coded as {coding}.")
         return strict_json.parse(request.body)
 
 

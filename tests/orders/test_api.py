@@ -1,5 +1,6 @@
 """The order API, over Django's own HTTP client and the whole middleware."""
 
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -92,6 +93,17 @@ def test_json_that_is_sent_as_something_else_is_refused_with_the_header_to_send(
         assert problem["type"] == "/problems/unsupported-media-type"
         assert "-H 'Content-Type: application/json'" in problem["detail"]
         assert kind.partition(";")[0] in problem["detail"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity, gzip"])
+def test_a_compressed_body_is_refused_by_the_name_of_its_coding(api: Api, order_body: Body, coding: str) -> None:
+    packed = gzip.compress(json.dumps(order_body()).encode())
+    answer = api.generic(
+        "POST", "/v1/orders", packed, content_type="application/json",
+        headers={"Idempotency-Key": "kind", "Content-Encoding": coding},
+    )  # fmt: skip
+    problem = assert_problem(answer, 415)
+    assert (problem["type"], coding in problem["detail"]) == ("/problems/unsupported-media-type", True)
 
 
 @pytest.mark.parametrize("kind", ["", "Application/JSON; charset=UTF-8", "application/vnd.shop+json"])

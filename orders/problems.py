@@ -29,4 +29,5 @@ class Problem(Exception):
 
 def invalid(*errors: tuple[str, str]) -> Problem:
     """The body is well-formed but says something that cannot be: pairs of JSON pointer and message."""
-    return Problem(422, "invalid", "; ".join(f"{pointer}: {message}" for pointer, message in errors), errors=errors)
+    said = "; ".join(f"{pointer}: {message}" if pointer else message for pointer, message in errors)
+    return Problem(422, "invalid", said, errors=errors)

@@ -36,6 +36,7 @@ def assert_nothing_accepted(answer: Any, status: int, *, says: str) -> None:
     assert (answer.status_code, answer["Content-Type"]) == (status, "application/problem+json"), answer.content
     problem = answer.json()
     assert says in problem["detail"], problem
+    assert not problem["detail"].startswith(":"), problem
     rows = [model.objects.count() for model in (Import, ImportRow, Order, Job, IdempotencyKey)]
     assert rows == [0] * 5
 

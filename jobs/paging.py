@@ -32,23 +32,41 @@ def page[Row: Model](
 
 
 def cursor_of(row: Dated) -> str:
-    return urlsafe_b64encode(f"{row.created_at.isoformat()} {row.pk}".encode()).decode()
+    return written(f"{row.created_at.isoformat()} {row.pk}")
 
 
 def position(cursor: str) -> Position:
     """Where a page ended. Raises a 422 for what we have not handed out."""
     try:
-        moment, id_ = urlsafe_b64decode(cursor.encode()).decode().split(" ")
+        moment, id_ = read(cursor).split(" ")
         created_at = datetime.fromisoformat(moment)
         if created_at.tzinfo is None:
             raise ValueError("no zone")
         # Postgres refuses offsets that Python takes, and UTC leaves no room for those at the ends of the calendar.
         return created_at.astimezone(UTC), UUID(id_)
     except (ValueError, OverflowError) as exc:
-        error = {"type": "cursor", "loc": ("query", "after"), "msg": "is not the `next` of an earlier page"}
-        raise ValidationError([error]) from exc
+        raise not_ours() from exc
+
+
+def written(place: str) -> str:
+    """A cursor of what names the last row of a page, fit for an address."""
+    return urlsafe_b64encode(place.encode()).decode()
+
+
+def read(cursor: str) -> str:
+    """What `written` has written. Raises a 422 for what it cannot have."""
+    try:
+        return urlsafe_b64decode(cursor.encode()).decode()
+    except ValueError as exc:
+        raise not_ours() from exc
 
 
 def first_id(moment: datetime) -> UUID:
     """The least uuid7 of that millisecond: ids are in the order of time, so it ends a walk through their index."""
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+
+
+def not_ours() -> ValidationError:
+    """The 422 for a cursor that we have not handed out."""
+    error = {"type": "cursor", "loc": ("query", "after"), "msg": "is not the `next` of an earlier page"}
+    return ValidationError([error])

@@ -1,13 +1,14 @@
 """The order API. HTTP stays here: parse, one verb, answer. What an order means is in `orders.models`."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.db import IntegrityError
 from django.http import Http404, HttpResponse
 from ninja import Body, Path, Query, Router
+from pydantic import Field
 
-from jobs.paging import Limit, cursor_of, page, position
+from jobs.paging import Limit, cursor_of, not_ours, page, position, read, written
 from notifications import events
 from orders import shown
 from orders.answers import AuthenticatedRequest, Done, answer, once, own_order, tagged
@@ -33,7 +34,7 @@ from orders.waiting import waited
 router = Router(tags=["orders"])
 stock_router = Router(tags=["stock"])
 
-LIST_LIMIT = 1000
+STOCK_MAX = 1000  # rows of a page
 
 
 @router.post(
@@ -120,9 +121,17 @@ def read_events(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
 
 
 @stock_router.get("", summary="List the stock", response=shown.StockList, openapi_extra=described("stock:read"))
-def list_stock(request: AuthenticatedRequest) -> HttpResponse:
+def list_stock(
+    request: AuthenticatedRequest,
+    limit: Annotated[int, Field(ge=1, le=STOCK_MAX)] = STOCK_MAX,
+    after: str | None = None,
+) -> HttpResponse:
+    """In the order of the skus. `next` of a page is the `after` of the following one; null on the last."""
     request.auth.require("stock:read")
-    return answer({"data": [_stock(row) for row in Stock.objects.order_by("sku")[:LIST_LIMIT]]})
+    rows = Stock.objects.order_by("sku")
+    if after is not None:
+        rows = rows.filter(sku__gt=_sku(after))
+    return answer(page(rows, _stock, limit=limit, cursor=lambda row: written(row.sku)))
 
 
 @stock_router.get("/{rest:sku}", summary="Read one sku", response=shown.Stock, openapi_extra=described("stock:read"))
@@ -159,6 +168,13 @@ def count_stock(request: AuthenticatedRequest, sku: Path[Sku], count: Body[Stock
     except IntegrityError as exc:
         raise invalid(("/on_hand", "is less than what is reserved for orders")) from exc
     return answer(_stock(row))
+
+
+def _sku(cursor: str) -> str:
+    sku = read(cursor)
+    if not sku.isascii() or not sku.isprintable():
+        raise not_ours()
+    return sku
 
 
 def _stock(row: Stock) -> dict[str, Any]:

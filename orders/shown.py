@@ -131,6 +131,7 @@ class Stock(Shown):
 
 class StockList(Shown):
     data: list[Stock]
+    next: Annotated[str | None, Field(description="`after` of the following page; null on the last")]
 
 
 class Received(Shown):

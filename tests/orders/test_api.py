@@ -327,6 +327,23 @@ def test_stock_is_counted_and_read(api: Api) -> None:
     assert list(Stock.objects.get().movements.values_list("on_hand_delta", flat=True)) == [7, 2]
 
 
+def test_stock_is_listed_in_pages_by_sku(api: Api, stock: Any) -> None:
+    """Also skus that an address could not hold as they are."""
+    skus = ["A&B=C", "A/#1", "EBI", "TORO", "UNI"]
+    for sku in reversed(skus):
+        stock(sku, 1)
+    assert [row["sku"] for row in api.get("/v1/stock").json()["data"]] == skus
+    found, after = [], ""
+    for _ in range(3):
+        said = api.get(f"/v1/stock?limit=2{after}").json()
+        found.append([row["sku"] for row in said["data"]])
+        after = f"&after={said['next']}"
+    assert (found, said["next"]) == ([skus[:2], skus[2:4], skus[4:]], None)
+    for wrong, name in (("limit=1001", "limit"), ("limit=0", "limit"), ("after=x", "after"), ("after=4pyT", "after")):
+        problem = assert_problem(api.get(f"/v1/stock?{wrong}"), 422)
+        assert problem["errors"][0]["pointer"] == f"/query/{name}"
+
+
 def test_stock_cannot_be_counted_below_what_is_reserved(api: Api, stock: Any, order_body: Body) -> None:
     stock(on_hand=5)
     api.place(order_body())

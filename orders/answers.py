@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from orders.clients import ApiKey, IdempotencyKey
 from orders.models import Order
 from orders.problems import Problem
+from orders.states import PaymentState, State
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255
 
@@ -67,11 +68,19 @@ def encoded(said: Any) -> str:
 
 def tagged(request: AuthenticatedRequest, order: Order) -> HttpResponse:
     """The order with its ETag, or a 304 for whoever knows that version."""
-    tag = f'"{order.version}"'
+    tag = tag_of(order)
     asked = parse_etags(request.headers.get("If-None-Match", ""))
     if "*" in asked or tag in [known.removeprefix("W/") for known in asked]:  # gzip on the way weakens a tag
         return HttpResponse(status=304, headers={"ETag": tag})
     return answer(order.snapshot(), headers={"ETag": tag})
+
+
+def tag_of(order: Order) -> str:
+    """The version; and with it the money that is under way, which the order shows and no event has told of yet."""
+    waits = order.payment_state in (PaymentState.PENDING, PaymentState.ACTION_REQUIRED)
+    if order.refund_pending or (waits and order.state == State.CANCELLED):
+        return f'"{order.version}-{order.payment_state}-{order.refund_pending}"'
+    return f'"{order.version}"'
 
 
 def own_order(request: AuthenticatedRequest, **named: Any) -> Order:

@@ -21,9 +21,11 @@ PREFER: Described = {
 }  # fmt: skip
 IF_NONE_MATCH: Described = {
     "name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"},
-    "description": "An ETag from before: 304 when the order is still that version.",
+    "description": "An ETag from before: 304 when the order is still as it was.",
 }  # fmt: skip
-ETAG: Described = {"ETag": {"description": "The order's version, quoted.", "schema": {"type": "string"}}}
+ETAG: Described = {
+    "ETag": {"description": "The order's version, quoted; more while money is under way.", "schema": {"type": "string"}}
+}
 LOCATION: Described = {"Location": {"description": "Where it is read.", "schema": {"type": "string"}}}
 REPLAYED: Described = {
     "Idempotent-Replayed": {"description": "`true` on a repeat.", "schema": {"type": "string", "enum": ["true"]}},
@@ -53,5 +55,5 @@ def described(
         text = {"content": {media_type: {"schema": {"type": "string"}}}}
         responses[200] = {"description": "OK", **responses.get(200, {}), **text}
     if unchanged:
-        responses[304] = {"description": "The order is still that version.", "headers": ETAG}
+        responses[304] = {"description": "The order is still as it was.", "headers": ETAG}
     return {"x-scope": scope, "parameters": list(parameters), "responses": responses}

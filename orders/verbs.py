@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from ninja import Body, Router
 
 from orders import shown
-from orders.answers import AuthenticatedRequest, Done, answer, locked_order, once, own_order
+from orders.answers import AuthenticatedRequest, Done, answer, locked_order, once, own_order, tag_of
 from orders.described import ETAG, IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.fulfilments import Fulfilment
 from orders.models import Order
@@ -147,4 +147,4 @@ def release_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse
 
 def _shown(order: Order, *, status: int = 200) -> HttpResponse:
     snapshot: dict[str, Any] = order.snapshot()
-    return answer(snapshot, status=status, headers={"ETag": f'"{order.version}"'})
+    return answer(snapshot, status=status, headers={"ETag": tag_of(order)})

@@ -18,7 +18,7 @@ from orders.models import Order
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import Sandbox, SandboxCharge, SandboxRefund
 from orders.stock import Stock, StockMovement
-from orders.tasks import expire_orders, heed_bell, reconcile_payments
+from orders.tasks import expire_orders, heed_bell, level_payment, reconcile_payments
 from tests.conftest import Api
 from tests.orders.test_models import books_balance
 
@@ -389,6 +389,38 @@ def test_a_held_order_is_neither_charged_nor_sent_and_goes_on_when_it_is_release
     assert post(api, f"{path}/fulfilments").status_code == 201
     held = post(api, f"{path}/hold")
     assert (held.status_code, held.json()["type"]) == (409, "/problems/order-has-ended")
+
+
+# --- what changes without an event ------------------------------------------------------------------------------
+
+
+def read_again(api: Api, path: str, known: str) -> tuple[int, str]:
+    again = api.get(path, headers={"If-None-Match": known})
+    return again.status_code, again["ETag"]
+
+
+def test_a_promised_refund_shows_to_whoever_knows_the_order_of_before(api: Api, ordered: Ordered) -> None:
+    path, known = ordered(), '"3"'
+    assert read_again(api, path, known) == (304, known)
+    post(api, f"{path}/refunds", {"amount": 50, "reason": "sorry"})
+    status, first = read_again(api, path, known)
+    assert (status, read_again(api, path, first)) == (200, (304, first))
+    post(api, f"{path}/refunds", {"lines": [{"sku": "UNI-NIGIRI", "quantity": 1}], "reason": "sorry", "restock": True})
+    status, second = read_again(api, path, first)
+    assert (status, len({known, first, second})) == (200, 3)
+    work_off()
+    assert read_again(api, path, second) == (200, '"5"')
+
+
+def test_what_becomes_of_the_charge_of_a_cancelled_order_shows_too(api: Api, ordered: Ordered) -> None:
+    path = ordered(worked_off=False)
+    step("reserve")
+    PaymentOperation.objects.update(state="sent", created_at=timezone.now() - LATER)  # whoever sent it is gone
+    cancelled = post(api, f"{path}/cancel")["ETag"]
+    assert (seen(api, path)[1], read_again(api, path, cancelled)) == ("pending", (304, cancelled))
+    level_payment.delay(operation_of(path))
+    work_off()
+    assert (seen(api, path)[1], read_again(api, path, cancelled)) == ("none", (200, '"3"'))
 
 
 # --- expiry -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,20 @@ from psycopg.conninfo import make_conninfo
 
 from config.logs import FORMS
 
-env = environ.Env()
+
+class Env(environ.Env):  # type: ignore[misc]  # has no types
+    """Takes each value as it stands. django-environ takes one that begins with `$` for the name of another variable,
+    so that a secret would silently be unset.
+    """
+
+    def get_value(self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, **how: Any) -> Any:
+        text = self.ENVIRON.get(var, "")
+        if text.startswith("$"):
+            return self.parse_value(text, cast)
+        return super().get_value(var, cast=cast, default=default, **how)
+
+
+env = Env()
 DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
 
 

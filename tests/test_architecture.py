@@ -60,7 +60,7 @@ def test_one_place_for_each_power() -> None:
         "jobs/execution.py",
         "jobs/verdicts.py",
     }
-    assert places("environ.Env(", *ROOMS) == {"config/environment.py"}
+    assert places("environ.Env", *ROOMS) == {"config/environment.py"}
     asking = {str(path.relative_to(CHECKOUT)) for path in sources(*ROOMS) if "config.environment" in imports(path)}
     assert asking == {"config/settings.py"}
 

@@ -5,6 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config.environment import env, from_environment, positive
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -25,3 +30,15 @@ def test_the_example_explains_every_variable_that_the_settings_read_and_no_other
     assert len(read) > 20
     assert sorted(explained) == sorted(read)
     assert sorted(re.findall(r"^#?(\w+)=", example, flags=re.MULTILINE)) == sorted(read)
+
+
+def test_a_value_that_begins_with_a_dollar_is_no_name_of_another_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for secret in ("$ecret", "$HOME", "$SECRET_KEY"):
+        monkeypatch.setenv("SECRET_KEY", secret)
+        assert env.str("SECRET_KEY", default="") == secret
+    monkeypatch.setenv("ALLOWED_HOSTS", "$a,b")
+    assert env.list("ALLOWED_HOSTS", default=[]) == ["$a", "b"]
+    for name, read, default in (("WEB_CONCURRENCY", positive, 1), ("EMAIL_URL", env.email_url, "consolemail://")):
+        monkeypatch.setenv(name, "$HOME")
+        with pytest.raises(ImproperlyConfigured, match=name):
+            from_environment(read, name, default, "another")

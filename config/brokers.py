@@ -5,25 +5,34 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Connection
 
 Options = dict[str, Any]
 
 REDIS = ("redis", "rediss")
 AMQP = ("amqp", "amqps", "pyamqp")
+OR_WHAT = {
+    "BROKER_URL": " or a URL of RabbitMQ or SQS, or unset it",
+    "REDIS_URL": "",
+    "CLOUDAMQP_URL": " or amqps://USER:PASSWORD@HOST/VHOST",
+}
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def broker_from(url: str) -> str:
-    """A URL of a broker that Celery knows; anything else it would take for a host name of RabbitMQ.
+def broker_from(**urls: str) -> str:
+    """The first that is set: a URL of a broker that Celery knows; anything else it would take for a host of RabbitMQ.
 
     A rediss:// URL that does not say how to check the certificate gets kombu's own default, not at all: platforms sign
     their brokers' certificates themselves, and a bell holds a job's id and no authority.
     """
+    name, url = next(((name, url) for name, url in urls.items() if url), ("", ""))
     if not url:
         return url
     parts = _read(url)
     if parts is None:
-        raise ImproperlyConfigured("The broker's URL cannot be read. Set REDIS_URL to redis://HOST:PORT/0.")
+        raise ImproperlyConfigured(
+            f"The broker's URL cannot be read. Set {name} to redis://HOST:PORT/0{OR_WHAT[name]}."
+        )
     if parts.scheme == "rediss" and "ssl_" not in parts.query:
         query = "&".join(filter(None, [parts.query, "ssl_cert_reqs=none"]))
         return parts._replace(query=query, path=parts.path or "/0").geturl()
@@ -83,7 +92,9 @@ def _read(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:
+        if parts.scheme in (*REDIS, *AMQP):
+            Connection(url)  # only reads it: an option that nobody knows would end a worker in a traceback
+    except (ValueError, TypeError, KeyError):
         return None
     if port == 0 or parts.scheme not in (*REDIS, *AMQP, "sqs"):
         return None

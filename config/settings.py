@@ -38,7 +38,9 @@ SECRET_KEY: str = env.str("SECRET_KEY", default="development-only-not-a-secret" 
 HAS_SECRET_KEY = bool(SECRET_KEY)  # Django will not show an empty one, not even to ask whether it is
 DATABASE_URL: str = env.str("DATABASE_URL", default="")
 BROKER_URL: str = brokers.broker_from(
-    env.str("BROKER_URL", default="") or env.str("REDIS_URL", default="") or env.str("CLOUDAMQP_URL", default="")
+    BROKER_URL=env.str("BROKER_URL", default=""),
+    REDIS_URL=env.str("REDIS_URL", default=""),
+    CLOUDAMQP_URL=env.str("CLOUDAMQP_URL", default=""),
 )
 AWS_DEFAULT_REGION: str = env.str("AWS_DEFAULT_REGION", default="us-east-1")  # of a broker sqs://
 HEROKU_DOMAIN: str = env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", default="")

@@ -65,6 +65,19 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
             {"REDIS_URL": "redis://a/b"},
             "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
         ),
+        ({"REDIS_URL": "redis://a/0?pool=1"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to"),
+        (
+            {"REDIS_URL": "rediss://a/0?ssl_cert_reqs=maybe"},
+            "Kaiten cannot start: The broker's URL cannot be read. Set RE",
+        ),
+        (
+            {"BROKER_URL": "ironmq://a"},
+            "Kaiten cannot start: The broker's URL cannot be read. Set BROKER_URL to redis://",
+        ),
+        (
+            {"REDIS_URL": "", "CLOUDAMQP_URL": "a"},
+            "Kaiten cannot start: The broker's URL cannot be read. Set CLOUDAMQP_URL",
+        ),
         ({"PAYMENT_PROVIDER": "gold"}, "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe."),
         (
             {**STRIPE, "STRIPE_SECRET_KEY": ""},

@@ -29,7 +29,7 @@ ASKED_TWICE_S = 0.5  # `timeout` and terminals send one signal twice; a person n
 COLOURS = {"web": 36, "worker": 33}
 WELCOME = """\
 Kaiten is ready: {site}
-Log in at {site}/admin/ as {username} with the password {password}
+Log in at {site}/admin/ as {username} with {the_password}
 Order something; pasted twice, it is still one order:
 {curl}
 Ctrl-C stops everything."""
@@ -202,7 +202,11 @@ def readiness(port: int) -> int:
 
 def welcome(site: str) -> str:
     demo = json.loads(DEMO.read_bytes())
-    return WELCOME.format(site=site, curl=curl(site, demo["api_key"]), **demo)
+    known = f"the password {demo['password']}" if demo["password"] else ""
+    the_password = known or f"its own password; `python manage.py changepassword {demo['username']}` sets another"
+    return WELCOME.format(
+        site=site, username=demo["username"], the_password=the_password, curl=curl(site, demo["api_key"])
+    )
 
 
 def curl(site: str, api_key: str) -> str:

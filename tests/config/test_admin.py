@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,22 @@ def test_seeding_twice_changes_nothing_and_keeps_the_secrets(tmp_path: Path) -> 
     assert kept.stat().st_mode & 0o077 == 0
     Seed().handle(secrets=kept)
     assert kept.read_text() == first
+
+
+def test_seeding_leaves_somebody_whose_password_was_changed_as_they_are(tmp_path: Path, django_user_model: Any) -> None:
+    kept = tmp_path / "demo.json"
+    Seed().handle(secrets=kept)
+    staff = django_user_model.objects.get()
+    staff.set_password("a password of their own")
+    staff.save()
+    Seed().handle(secrets=kept)
+    assert django_user_model.objects.get().pk == staff.pk
+    assert django_user_model.objects.get().check_password("a password of their own")
+    assert json.loads(kept.read_text())["password"] is None
+
+
+def test_seeding_takes_a_torn_file_of_secrets_for_none(tmp_path: Path) -> None:
+    kept = tmp_path / "demo.json"
+    kept.write_text('{"api_')
+    Seed().handle(secrets=kept)
+    assert set(json.loads(kept.read_text())) == {"api_key", "username", "password"}

@@ -147,6 +147,11 @@ def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack)
     assert order["total"] == sum(line["quantity"] * line["unit_price"] + line["tax"] for line in order["lines"])
 
 
+def test_a_password_that_somebody_has_changed_is_not_told(stack: Stack) -> None:
+    (stack.folder / "manage.py").write_text(MANAGE.replace('"p w"', "None"))
+    assert [line for line in ready(stack.start()) if "as admin with its own password" in line]
+
+
 def test_the_release_line_ends_before_web_begins(stack: Stack) -> None:
     stack.write(web=f"print('web begins', flush=True)\n{WEB}")
     lines = ready(stack.start())

@@ -33,14 +33,30 @@ class Command(BaseCommand):
                 self._keep_secrets(options["secrets"], client)
 
     def _keep_secrets(self, path: Path, client: Client) -> None:
-        kept = json.loads(path.read_text()) if path.exists() else {}
+        kept = _kept(path)
         if not ApiKey.objects.find(kept.get("api_key", "")):
             kept["api_key"] = ApiKey.objects.issue(client, [])
-        staff = get_user_model().objects.filter(username=STAFF).first()
-        if staff is None or not staff.check_password(kept.get("password", "")):
-            kept |= {"username": STAFF, "password": secrets.token_urlsafe(12)}
-            get_user_model().objects.filter(username=STAFF).delete()
-            get_user_model().objects.create_superuser(STAFF, password=kept["password"])
+        kept |= {"username": STAFF, "password": self._password(kept.get("password"))}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(kept))
+        unfinished = path.with_suffix(".new")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(json.dumps(kept))
+        unfinished.replace(path)
+
+    @staticmethod
+    def _password(kept: str | None) -> str | None:
+        """Whoever has this name stays as they are: somebody may have changed the password, or it is their database."""
+        staff = get_user_model().objects.filter(username=STAFF).first()
+        if staff is not None:
+            return kept if kept and staff.check_password(kept) else None
+        password = secrets.token_urlsafe(12)
+        get_user_model().objects.create_superuser(STAFF, password=password)
+        return password
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """What an earlier run kept; nothing of a file that cannot be read."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}

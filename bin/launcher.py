@@ -86,7 +86,7 @@ class Launcher:
         self.begin("seed", shlex.join(["python", "manage.py", "seed", "--secrets", str(DEMO)]))
         self.wait_for_end("seed")
         self.wait_until_ready()
-        self.output.say(welcome(f"http://127.0.0.1:{self.environment['PORT']}"))
+        self.output.say(welcome(self.environment))
 
     def begin(self, name: str, command: str) -> None:
         try:
@@ -200,16 +200,17 @@ def readiness(port: int) -> int:
         connection.close()
 
 
-def welcome(site: str) -> str:
+def welcome(environment: dict[str, str]) -> str:
+    site = f"http://127.0.0.1:{environment['PORT']}"
     demo = json.loads(DEMO.read_bytes())
     known = f"the password {demo['password']}" if demo["password"] else ""
     the_password = known or f"its own password; `python manage.py changepassword {demo['username']}` sets another"
-    return WELCOME.format(
-        site=site, username=demo["username"], the_password=the_password, curl=curl(site, demo["api_key"])
-    )
+    is_stripe = environment.get("PAYMENT_PROVIDER") == "stripe"
+    line = curl(site, demo["api_key"], token="pm_card_visa" if is_stripe else "tok_ok")
+    return WELCOME.format(site=site, username=demo["username"], the_password=the_password, curl=line)
 
 
-def curl(site: str, api_key: str) -> str:
+def curl(site: str, api_key: str, *, token: str) -> str:
     """A line for a shell that orders two salmon nigiri, under a key of its own."""
     order = {
         "currency": "JPY",
@@ -217,7 +218,7 @@ def curl(site: str, api_key: str) -> str:
         "locale": "ja",
         "lines": [{"sku": "SAKE-NIGIRI", "quantity": 2, "unit_price": 300, "tax": 60}],
         "total": 660,
-        "payment": {"token": "pm_card_visa" if os.environ.get("PAYMENT_PROVIDER") == "stripe" else "tok_ok"},
+        "payment": {"token": token},
     }
     headers = {
         "Authorization": f"Bearer {api_key}",

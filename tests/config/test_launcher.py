@@ -147,6 +147,12 @@ def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack)
     assert order["total"] == sum(line["quantity"] * line["unit_price"] + line["tax"] for line in order["lines"])
 
 
+def test_the_curl_line_pays_as_the_provider_of_the_env_file_wants_it(stack: Stack) -> None:
+    (stack.folder / ".env").write_text("PAYMENT_PROVIDER=stripe\n")
+    line = next(line for line in ready(stack.start()) if line.startswith("curl "))
+    assert json.loads(shlex.split(line)[-1])["payment"] == {"token": "pm_card_visa"}
+
+
 def test_a_password_that_somebody_has_changed_is_not_told(stack: Stack) -> None:
     (stack.folder / "manage.py").write_text(MANAGE.replace('"p w"', "None"))
     assert [line for line in ready(stack.start()) if "as admin with its own password" in line]

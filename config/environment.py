@@ -3,6 +3,8 @@
 What cannot be read ends in ImproperlyConfigured, whose text says which variable it is and what it should look like.
 """
 
+import re
+from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +30,7 @@ class Env(environ.Env):  # type: ignore[misc]  # has no types
 
 
 env = Env()
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)  # as Django compares them
 DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
 
 
@@ -53,9 +56,29 @@ def addresses(name: str, default: list[str]) -> list[str]:
     """Mail addresses separated by commas, each once."""
     found = dict.fromkeys(address.strip() for address in env.list(name, default=default))
     for address in found:
-        if "@" not in address.strip("@") or " " in address or not address.isprintable():
+        if not is_address(address):
             raise ValueError(address)
     return list(found)
+
+
+def sender(name: str, default: str) -> str:
+    """A mail address, perhaps with a name before it."""
+    text: str = env.str(name, default="") or default
+    if not (text.isprintable() and is_address(parseaddr(text)[1])):
+        raise ValueError(text)
+    return text
+
+
+def is_address(text: str) -> bool:
+    return text.count("@") == 1 and "@" in text.strip("@") and " " not in text and text.isprintable()
+
+
+def hosts(name: str, default: list[str]) -> list[str]:
+    """Names of hosts separated by commas: no scheme, no port, no path, which would match no request."""
+    found = [host.strip() for host in env.list(name, default=[])]
+    if not all(HOST.fullmatch(host) for host in found):
+        raise ValueError(found)
+    return found or default
 
 
 def positive(name: str, default: int) -> int:
@@ -90,9 +113,15 @@ def log_format(name: str, default: str) -> str:
 
 def http_url(name: str, default: str) -> str:
     url: str = env.str(name, default="") or default
-    if url and not (urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname):
+    parts = urlsplit(url)
+    if url and not (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and " " not in url):
         raise ValueError(url)
     return url
+
+
+def site_url(name: str, default: str) -> str:
+    """Without a slash at its end: a path follows."""
+    return http_url(name, default).rstrip("/")
 
 
 def sentry_dsn(name: str, default: str) -> str:

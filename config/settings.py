@@ -21,12 +21,15 @@ from config.environment import (
     days,
     env,
     from_environment,
+    hosts,
     http_url,
     log_format,
     mailer_from,
     port_number,
     positive,
+    sender,
     sentry_dsn,
+    site_url,
     yes_or_no,
 )
 
@@ -44,8 +47,11 @@ BROKER_URL: str = brokers.broker_from(
 )
 AWS_DEFAULT_REGION: str = env.str("AWS_DEFAULT_REGION", default="us-east-1")  # of a broker sqs://
 HEROKU_DOMAIN: str = env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", default="")
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[]) or (
-    ["*"] if DEBUG else [host for host in ("localhost", "127.0.0.1", "[::1]", HEROKU_DOMAIN) if host]
+ALLOWED_HOSTS: list[str] = from_environment(
+    hosts,
+    "ALLOWED_HOSTS",
+    ["*"] if DEBUG else [host for host in ("localhost", "127.0.0.1", "[::1]", HEROKU_DOMAIN) if host],
+    "host names separated by commas, like shop.example.com,www.example.com",
 )
 WEB_CONCURRENCY: int = from_environment(positive, "WEB_CONCURRENCY", 1, "a whole number of web processes")
 WEB_THREADS = 5  # each keeps a connection to Postgres; with two dynos of each kind they fit into 20
@@ -175,10 +181,15 @@ MAILERS = {
         timeout_s=MAIL_TIMEOUT_S,
     )
 }
-SITE_URL: str = env.str("SITE_URL", default="") or (
-    f"https://{HEROKU_DOMAIN}" if HEROKU_DOMAIN else f"http://127.0.0.1:{PORT}"
+SITE_URL: str = from_environment(
+    site_url,
+    "SITE_URL",
+    f"https://{HEROKU_DOMAIN}" if HEROKU_DOMAIN else f"http://127.0.0.1:{PORT}",
+    "the address of the shop, https://HOST",
 )
-DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="Kaiten <shop@localhost>")
+DEFAULT_FROM_EMAIL: str = from_environment(
+    sender, "DEFAULT_FROM_EMAIL", "Kaiten <shop@localhost>", "a mail address like Kaiten <shop@example.com>"
+)
 WEBHOOK_MASTER_KEY: str = env.str("WEBHOOK_MASTER_KEY", default="") or SECRET_KEY
 WEBHOOK_TIMEOUT_S = 5
 WEBHOOK_ALLOW_LOCAL = DEBUG

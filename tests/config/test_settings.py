@@ -4,11 +4,12 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import env, from_environment, positive
+from config.environment import addresses, env, from_environment, hosts, http_url, positive, sender, site_url
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -42,3 +43,34 @@ def test_a_value_that_begins_with_a_dollar_is_no_name_of_another_variable(monkey
         monkeypatch.setenv(name, "$HOME")
         with pytest.raises(ImproperlyConfigured, match=name):
             from_environment(read, name, default, "another")
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "value"),
+    [
+        (hosts, "shop.example.com, www.example.com", ["shop.example.com", "www.example.com"]),
+        (hosts, ".herokuapp.com,[::1],127.0.0.1,*", [".herokuapp.com", "[::1]", "127.0.0.1", "*"]),
+        (hosts, "https://shop.example.com", None),
+        (hosts, "shop.example.com:8000", None),
+        (hosts, "shop.example.com www.example.com", None),
+        (site_url, "https://shop.example.com/", "https://shop.example.com"),
+        (site_url, "http://[::1]:8000/shop//", "http://[::1]:8000/shop"),
+        (site_url, "shop.example.com", None),
+        (http_url, "https://collector:abc", None),
+        (sender, "Kaiten <shop@example.com>", "Kaiten <shop@example.com>"),
+        (sender, "寿司 <shop@example.com>", "寿司 <shop@example.com>"),
+        (sender, "Kaiten", None),
+        (sender, "shop@example.com\nBcc: me@example.com", None),
+        (addresses, "ann@example.com,hana@example.com", ["ann@example.com", "hana@example.com"]),
+        (addresses, "ann@example.com;hana@example.com", None),
+    ],
+)
+def test_what_would_match_nothing_or_reach_nobody_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, read: Any, text: str, value: object
+) -> None:
+    monkeypatch.setenv("SETTING", text)
+    if value is not None:
+        assert from_environment(read, "SETTING", "", "another") == value
+        return
+    with pytest.raises(ImproperlyConfigured, match=r"SETTING is set to something .* Set it to another\."):
+        from_environment(read, "SETTING", "", "another")

@@ -12,7 +12,7 @@ import dj_database_url
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import make_conninfo, timeout_from_conninfo
 
 from config.logs import FORMS
 
@@ -31,6 +31,7 @@ class Env(environ.Env):  # type: ignore[misc]  # has no types
 
 env = Env()
 HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)  # as Django compares them
+NAME_MAX = 63  # Postgres' own
 DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
 
 
@@ -142,10 +143,14 @@ def database_from(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read. Set it to {form}.") from exc
     if config["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured(f"DATABASE_URL must name a Postgres database: {form}.")
+    if not 0 < len(config["NAME"]) <= NAME_MAX:
+        raise ImproperlyConfigured(f"DATABASE_URL needs the name of a database after the host: {form}.")
     try:
         make_conninfo(**config.get("OPTIONS", {}))
+        timeout_from_conninfo(config.get("OPTIONS", {}))
     except ProgrammingError as exc:
-        raise ImproperlyConfigured(f"DATABASE_URL holds an option that Postgres does not know: {exc}.") from exc
+        said = " ".join(str(exc).split())
+        raise ImproperlyConfigured(f"DATABASE_URL holds an option that Postgres does not know: {said}.") from exc
     config["DISABLE_SERVER_SIDE_CURSORS"] = True  # PgBouncer gives the next statement to another session
     config["OPTIONS"] = {
         "connect_timeout": 5,

@@ -40,6 +40,11 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ({"DATABASE_URL": "nonsense"}, "Kaiten cannot start: DATABASE_URL cannot be read. Set it to postgres://"),
         ({"DATABASE_URL": "mysql://a/b"}, "Kaiten cannot start: DATABASE_URL must name a Postgres database"),
         ({"DATABASE_URL": "postgres://a/b?pool=1"}, "Kaiten cannot start: DATABASE_URL holds an option that Postgres"),
+        (
+            {"DATABASE_URL": "postgres:///"},
+            "Kaiten cannot start: DATABASE_URL needs the name of a database after the host",
+        ),
+        ({"DATABASE_URL": "postgres://a/b?connect_timeout=soon"}, "Kaiten cannot start: DATABASE_URL holds an option"),
         ({"DEBUG": "maybe"}, "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0."),
         ({"CELERY_CONCURRENCY": "two"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
         ({"CELERY_CONCURRENCY": "-1"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),

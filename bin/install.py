@@ -43,6 +43,8 @@ def main(arguments: list[str]) -> None:
                 make(pins(for_tests))
     except SetupError as exc:
         sys.exit(f"Setting up failed: {exc}")
+    except OSError as exc:
+        sys.exit(f"Setting up failed: {exc.filename} cannot be written ({exc.strerror}).")
     except KeyboardInterrupt:
         sys.exit("Setting up was interrupted. The next start begins again.")
 

@@ -102,3 +102,12 @@ def test_a_venv_whose_python_is_gone_is_made_anew(tmp_path: Path, monkeypatch: p
     install.PYTHON.unlink()
     install.main([])
     assert done == ["emptied", "installed", "emptied", "installed"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install, done = installer(tmp_path, monkeypatch)
+    (tmp_path / ".local").touch()
+    with pytest.raises(SystemExit) as ended:
+        install.main([])
+    assert ended.value.code == f"Setting up failed: {tmp_path}/.local cannot be written (File exists)."
+    assert done == []

@@ -1,9 +1,8 @@
 """The commands of README.md and docs/api.md run as they stand, against a real web and worker."""
 
+import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def walked(page: str, stack: Stack, **environment: str) -> str:
     environment = {
         **stack.environment,
         "SHOP": f"http://127.0.0.1:{stack.start_web().port}",
-        "PATH": f"{Path(sys.executable).parent}:{stack.environment['PATH']}",
+        "PATH": os.defpath,  # a stranger's, without .venv
         **environment,
     }
     stack.start("worker")

@@ -44,6 +44,22 @@ def no_socket_in_a_transaction(request: pytest.FixtureRequest) -> Iterator[None]
     _guarded = False
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """A test that releases limits the role of all tests; a database is made and dropped as fast as the disk can."""
+    connection.settings_dict["OPTIONS"]["options"] = "-c statement_timeout=0"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The tests themselves live with the limits."""
+    unlimited = connection.settings_dict["OPTIONS"].pop("options")
+    with django_db_blocker.unblock():
+        connection.close()
+    yield
+    connection.settings_dict["OPTIONS"]["options"] = unlimited
+
+
 TEST_BROKER_DB = 9  # so that a worker of `bin/dev` hears nothing of the tests
 
 

@@ -46,6 +46,7 @@ def empty_database() -> Iterator[str]:
     database = connection.settings_dict
     login = {name: quote(str(database[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "PORT")}
     with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")  # a slow disk needs its time
         cursor.execute(f"DROP DATABASE IF EXISTS {EMPTY} WITH (FORCE)")
         cursor.execute(f"CREATE DATABASE {EMPTY}")
         yield "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**login, NAME=EMPTY)

@@ -168,7 +168,9 @@ def environment() -> Iterator[dict[str, str]]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     yield {**inherited, "DATABASE_URL": url, "DEBUG": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")  # a slow disk needs its time
         cursor.execute(f'DROP DATABASE IF EXISTS "test_{name}"')
+        cursor.execute("RESET statement_timeout")
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=str)

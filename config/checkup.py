@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parseaddr
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -12,7 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count
 from django.db.models.functions import Now
 
-from config import celery_app
+from config import brokers, celery_app
 from config.boot import CannotStart, database_trouble, require_settings
 from jobs.models import Job, State, Worker
 from jobs.reports import at
@@ -43,12 +45,21 @@ def configuration() -> Finding:
 
 
 def mail() -> Finding:
-    if settings.DEBUG or "console" not in settings.MAILERS["default"]["BACKEND"]:
-        return Finding("mail", "Mails do not end up in the log.")
-    return Finding(
-        "mail", "Mails are printed to the log and reach nobody; it names their readers.",
-        "Set EMAIL_URL to a mail server like smtp+tls://USER:PASSWORD@HOST:587.",
-    )  # fmt: skip
+    if settings.DEBUG:
+        return Finding("mail", "Mails stay on this machine.")
+    if "console" in settings.MAILERS["default"]["BACKEND"]:
+        return Finding(
+            "mail", "Mails are printed to the log and reach nobody; it names their readers.",
+            "Set EMAIL_URL to a mail server like smtp+tls://USER:PASSWORD@HOST:587.",
+        )  # fmt: skip
+    if urlsplit(settings.SITE_URL).hostname in brokers.LOOPBACK:
+        return Finding(
+            "mail", f"Mails lead their readers to {settings.SITE_URL}.", "Set SITE_URL to the shop's address."
+        )
+    if parseaddr(settings.DEFAULT_FROM_EMAIL)[1].endswith("@localhost"):
+        sentence = f"Mails come from {settings.DEFAULT_FROM_EMAIL}, which nobody can answer."
+        return Finding("mail", sentence, "Set DEFAULT_FROM_EMAIL to an address of the shop.")
+    return Finding("mail", "Mails are sent by a server, and lead to the shop.")
 
 
 def broker() -> Finding:

@@ -18,12 +18,15 @@ from config.logs import FORMS
 
 
 class Env(environ.Env):  # type: ignore[misc]  # has no types
-    """Takes each value as it stands. django-environ takes one that begins with `$` for the name of another variable,
-    so that a secret would silently be unset.
+    """A variable that is blank is not set, and the others are taken as they stand.
+
+    django-environ takes one that begins with `$` for the name of another, so that a secret would silently be unset.
     """
 
     def get_value(self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, **how: Any) -> Any:
         text = self.ENVIRON.get(var, "")
+        if not text.strip() and default is not self.NOTSET:
+            return default
         if text.startswith("$"):
             return self.parse_value(text, cast)
         return super().get_value(var, cast=cast, default=default, **how)

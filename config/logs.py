@@ -12,6 +12,8 @@ from typing import Any
 
 from jobs import context
 
+log = logging.getLogger(__name__)
+
 FORMS = ("logfmt", "json", "console")
 SENTRY = {"class": "sentry_sdk.integrations.logging.EventHandler", "level": "ERROR"}
 TRACE_MAX_CHARS = 6000  # Heroku cuts a line at 10,000 bytes; the end of a traceback says more than its beginning
@@ -37,7 +39,15 @@ def about(record: logging.LogRecord) -> dict[str, Any]:
     """What a record is about and on whose behalf; asked by whoever logs it, in the context."""
     known = context.current()
     given = {name: known[name] for name in ("request_id", "client", "job") if name in known}
-    return {**getattr(record, "fields", {}), **given}
+    fields = getattr(record, "fields", {})
+    return {**{name: scrubbed(value) if isinstance(value, str) else value for name, value in fields.items()}, **given}
+
+
+class AsWarning(logging.Handler):
+    """For what Django calls an error though any stranger can bring it about, e.g. a Host that is not ours: no trace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.warning("%s", record.getMessage())
 
 
 class Line(logging.Formatter):
@@ -83,7 +93,7 @@ def quoted(value: Any) -> str:
 
 
 def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
-    """Python's logging for every process of Kaiten: one handler, to stdout, and Sentry's for errors beside it."""
+    """Python's logging for every process of Kaiten: one stream, stdout, and Sentry's for errors beside it."""
     beside = {"sentry": SENTRY} if with_sentry else {}
     formatter = {"logfmt": Logfmt, "json": Json, "console": Console}[form]
     return {
@@ -92,12 +102,14 @@ def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
         "formatters": {"line": {"()": formatter}},
         "handlers": {
             "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"},
+            "warning": {"()": AsWarning},
             **beside,
         },
         "root": {"handlers": ["stdout", *beside], "level": "INFO"},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},
             "django.request": {"level": "ERROR"},  # each answer has its line already: config.middleware
+            "django.security": {"handlers": ["warning"], "propagate": False},
             "django.server": {"handlers": [], "propagate": True},
             "gunicorn.error": {"handlers": ["stdout", *beside], "level": "INFO", "propagate": False},
             "celery.app.trace": {"level": "CRITICAL"},  # each attempt has its line already: jobs.attempt_line

@@ -23,7 +23,7 @@ Handler = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._+/=-]{8,200}")  # what Heroku's router takes from a client, and others make
 TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)  # W3C, version 00
+)  # W3C, of any version
 
 
 class RequestContext:
@@ -43,7 +43,7 @@ class RequestContext:
         began = monotonic()
         with context.replaced({"request_id": request_id, **known}), tracing.span("request", "SERVER") as span:
             refusal = _refusal(request)
-            response = problems.for_status(refusal) if refusal else self.get_response(request)
+            response = refusal or self.get_response(request)
             requests_log.info("request", extra={"fields": _line(request, response, monotonic() - began)})
             span.update(_attributes(request, response, request_id))
         response["X-Request-ID"] = request_id
@@ -87,6 +87,22 @@ class DatabaseTrouble:
         response = render(request, "500.html", status=503)
         response["Retry-After"] = str(settings.DATABASE_RETRY_AFTER_S)
         return response
+
+
+class HeadOfTheApi:
+    """HEAD is answered as GET is, which is all that ninja knows; the server leaves the body out."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method != "HEAD" or not request.path.startswith("/v1/"):
+            return self.get_response(request)
+        request.method = "GET"
+        try:
+            return self.get_response(request)
+        finally:
+            request.method = "HEAD"
 
 
 class ProblemsForTheApi:
@@ -142,13 +158,13 @@ def route_of(request: HttpRequest) -> str:
     return request.path if is_plain else "(none)"
 
 
-def _refusal(request: HttpRequest) -> int | None:
-    """The status for a request that nobody can read: NUL, which Postgres cannot hold, no length, not UTF-8."""
+def _refusal(request: HttpRequest) -> HttpResponse | None:
+    """For a request that nobody can read: with NUL, which Postgres cannot hold, without a length, not in UTF-8."""
     if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-        return 400
+        return problems.rendered(400, "refused", "The address holds a NUL, %00, which is in the name of nothing here.")
     if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
-        return 411  # Django reads a body by its length, and would see none
+        return problems.for_status(411)  # Django reads a body by its length, and would see none
     charset = (request.content_params or {}).get("charset", "utf-8").lower()
     if request.content_type == "application/x-www-form-urlencoded" and charset not in ("utf-8", "utf8"):
-        return 415  # Django refuses to read it, and fails on it again while it says so
+        return problems.for_status(415)  # Django refuses to read it, and fails on it again while it says so
     return None

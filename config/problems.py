@@ -46,6 +46,7 @@ def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpRes
         500: "internal",
     }.get(status, "refused")
     detail = {
+        400: "The request cannot be read, or its Host is not one of this shop's.",
         404: "There is nothing here, or not for this key.",
         405: "This path does not take this method.",
         408: "The body did not arrive in time.",

@@ -44,7 +44,8 @@ CHECKS = [
 
 
 @pytest.fixture
-def worker(db: None) -> Worker:
+def worker(db: None, settings: Any) -> Worker:
+    settings.SITE_URL, settings.DEFAULT_FROM_EMAIL = "https://shop.example.com", "Kaiten <shop@example.com>"
     Worker.objects.beat(uuid4(), name="celery@here", pid=5)
     return Worker.objects.get()
 
@@ -82,7 +83,7 @@ def test_all_is_well(worker: Worker) -> None:
         version = cursor.fetchone()[0]
     assert doctor() == {
         "config": "ok config Every setting that a start needs is there.",
-        "mail": "ok mail Mails do not end up in the log.",
+        "mail": "ok mail Mails are sent by a server, and lead to the shop.",
         "broker": "ok broker The broker takes bells.",
         "database": f"ok database Postgres {version} answers.",
         "migrations": "ok migrations Every migration is applied.",
@@ -107,6 +108,19 @@ def test_a_missing_setting_is_named(worker: Worker, settings: Any) -> None:
 def test_mails_that_only_the_log_reads_are_named(worker: Worker, settings: Any) -> None:
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
     assert only_wrong().startswith("WRONG mail Mails are printed to the log and reach nobody; it names their readers.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("SITE_URL", "http://127.0.0.1:8000", "Mails lead their readers to http://127.0.0.1:8000."),
+        ("DEFAULT_FROM_EMAIL", "Kaiten <shop@localhost>", "Mails come from Kaiten <shop@localhost>,"),
+    ],
+)
+def test_mails_that_lead_nowhere_are_named(worker: Worker, settings: Any, name: str, value: str, sentence: str) -> None:
+    setattr(settings, name, value)
+    assert only_wrong().startswith(f"WRONG mail {sentence}")
+    assert f"Set {name} to " in only_wrong()
 
 
 def test_an_optional_package_that_is_missing_is_named(worker: Worker, settings: Any, monkeypatch: Any) -> None:

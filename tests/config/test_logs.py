@@ -107,6 +107,20 @@ def test_the_whole_life_of_an_order_is_told_without_its_customer(
 
 
 @pytest.mark.django_db
+def test_what_a_stranger_can_bring_about_is_no_error(stdout: io.StringIO, client: HttpClient, settings: Any) -> None:
+    """Or Sentry would be full of it."""
+    settings.ALLOWED_HOSTS = ["shop.example.com"]
+    assert client.get("/", headers={"Host": "evil.example.com"}).status_code == 400
+    [line] = [parsed(line) for line in stdout.getvalue().splitlines() if "evil.example.com" in line]
+    assert (line["level"], "trace" in line) == ("warning", False)
+    assert "ERROR" not in stdout.getvalue().upper()
+
+
+def test_a_field_hides_what_looks_like_a_secret_too() -> None:
+    assert "hana" not in Logfmt().format(record("request", client_name="hana@example.com"))
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("promise", "told"),
     [
@@ -199,8 +213,8 @@ def test_the_context_of_whoever_logs_is_told() -> None:
         assert Console().format(record("hello")) == "WARNING shop hello request_id=r-1 client=c-1"
 
 
-def test_every_form_configures_one_handler() -> None:
+def test_every_form_writes_to_one_stream() -> None:
     for form in ("logfmt", "json", "console"):
         said = configuration(form)
-        assert list(said["handlers"]) == ["stdout"]
+        assert said["root"]["handlers"] == ["stdout"]
         assert said["handlers"]["stdout"]["stream"] == "ext://sys.stdout"

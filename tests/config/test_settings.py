@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import addresses, env, from_environment, hosts, http_url, positive, sender, site_url
+from config.environment import addresses, env, from_environment, hosts, http_url, positive, sender, site_url, yes_or_no
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -43,6 +43,14 @@ def test_a_value_that_begins_with_a_dollar_is_no_name_of_another_variable(monkey
         monkeypatch.setenv(name, "$HOME")
         with pytest.raises(ImproperlyConfigured, match=name):
             from_environment(read, name, default, "another")
+
+
+def test_a_blank_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for blank in ("", "  "):
+        monkeypatch.setenv("SETTING", blank)
+        assert from_environment(positive, "SETTING", 3, "a number") == 3
+        assert env.str("SETTING", default="") == ""
+        assert from_environment(yes_or_no, "SETTING", True, "1 or 0") is True
 
 
 @pytest.mark.parametrize(

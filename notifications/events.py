@@ -1,8 +1,9 @@
 """The door that other apps knock on: say what happened, and whoever should know is told."""
 
-from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
+
+from django.db.models import QuerySet
 
 from jobs.execution import note_effect
 from notifications.models import Event
@@ -32,6 +33,6 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     announce.delay(str(event.pk))
 
 
-def timeline(subject: UUID) -> Iterable[Event]:
-    """What has happened to it, in order."""
-    return Event.objects.timeline(subject)
+def timeline(subject: UUID, *, after: int = 0) -> QuerySet[Event]:
+    """What has happened to it after that place in its life, in order."""
+    return Event.objects.timeline(subject).filter(seq__gt=after)

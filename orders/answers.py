@@ -19,7 +19,7 @@ from orders.states import PaymentState, State
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255
 
-Done = tuple[int, str, dict[str, Any]]  # status, Location, body
+Done = tuple[int, str | None, dict[str, Any]]  # status, Location, body
 
 
 class Rest(StringConverter):
@@ -54,7 +54,8 @@ def once(request: AuthenticatedRequest, draft: BaseModel | dict[str, str], act: 
 
 
 def kept_answer(kept: IdempotencyKey, *, replayed: bool) -> HttpResponse:
-    headers = {"Location": kept.location or ""} | ({"Idempotent-Replayed": "true"} if replayed else {})
+    headers = {"Location": kept.location} if kept.location else {}
+    headers |= {"Idempotent-Replayed": "true"} if replayed else {}
     return HttpResponse(kept.body, status=kept.status, content_type="application/json", headers=headers)
 
 

@@ -35,6 +35,7 @@ router = Router(tags=["orders"])
 stock_router = Router(tags=["stock"])
 
 STOCK_MAX = 1000  # rows of a page
+SEQ_MAX = 2**31 - 1
 
 
 @router.post(
@@ -111,12 +112,21 @@ def read_order_by_external_id(request: AuthenticatedRequest, external_id: str) -
     response=shown.Timeline,
     openapi_extra=described("orders:read"),
 )
-def read_events(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
+def read_events(
+    request: AuthenticatedRequest,
+    order_id: UUID,
+    limit: Limit = 100,
+    after: Annotated[int, Field(ge=0, le=SEQ_MAX)] = 0,
+) -> HttpResponse:
+    """The oldest first, those after that `seq`. `next` of a page is the `after` of the following one."""
     request.auth.require("orders:read")
     order = own_order(request, pk=order_id)
-    timeline = events.timeline(order.pk)
+    timeline = events.timeline(order.pk, after=after)
     return answer(
-        {"data": [{"seq": e.seq, "type": e.kind, "at": e.at.isoformat(), "data": e.data} for e in timeline]}
+        page(
+            timeline, lambda e: {"seq": e.seq, "type": e.kind, "at": e.at.isoformat(), "data": e.data},
+            limit=limit, cursor=lambda e: str(e.seq),
+        )
     )  # fmt: skip
 
 
@@ -144,18 +154,30 @@ def read_stock(request: AuthenticatedRequest, sku: Path[Sku]) -> HttpResponse:
 
 
 @stock_router.patch(
-    "/{rest:sku}", summary="Count one sku up or down", response=shown.Stock, openapi_extra=described("stock:write")
-)
+    "/{rest:sku}",
+    summary="Count one sku up or down",
+    response=shown.Stock,
+    openapi_extra=described(
+        "stock:write", IDEMPOTENCY_KEY | {"required": False}, headers={200: REPLAYED},
+        conflict="The first request with this key is still running (then with Retry-After).",
+    ),
+)  # fmt: skip
 def adjust_stock(request: AuthenticatedRequest, sku: Path[Sku], change: Body[StockChange]) -> HttpResponse:
-    """The reason stands in the stock's book."""
+    """The reason stands in the stock's book. With an Idempotency-Key a repeat changes nothing."""
     request.auth.require("stock:write")
-    try:
-        row = Stock.objects.adjust(sku, change.delta, reason=change.reason)
-    except IntegrityError as exc:
-        raise invalid(("/delta", "leaves less than what is reserved for orders")) from exc
-    if row is None:
-        raise Http404
-    return answer(_stock(row))
+
+    def adjust() -> Done:
+        try:
+            row = Stock.objects.adjust(sku, change.delta, reason=change.reason)
+        except IntegrityError as exc:
+            raise invalid(("/delta", "leaves less than what is reserved for orders")) from exc
+        if row is None:
+            raise Http404
+        return 200, None, _stock(row)
+
+    if "Idempotency-Key" in request.headers:
+        return once(request, change, adjust)
+    return answer(adjust()[2])
 
 
 @stock_router.put(

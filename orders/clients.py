@@ -125,7 +125,7 @@ class IdempotencyKey(models.Model):
     def answered(self) -> bool:
         return self.status is not None
 
-    def answer(self, *, status: int, location: str, body: str) -> None:
+    def answer(self, *, status: int, location: str | None, body: str) -> None:
         self.status, self.location, self.body = status, location, body
         self.save(update_fields=["status", "location", "body"])
 

@@ -220,9 +220,9 @@ class Order(models.Model):
     def hold(self, reason: str) -> None:
         """Put it on the staff's desk, with the reason: it is neither charged, sent nor expired meanwhile.
 
-        The first reason stands, unless it passes by itself and this one does not.
+        The last reason stands, but one that passes by itself takes no other's place.
         """
-        if not self.held or (self.hold_reason in PASSING and reason not in PASSING):
+        if not self.held or (reason != self.hold_reason and reason not in PASSING):
             self.record("order.held", held=True, hold_reason=reason)
 
     def release(self) -> None:

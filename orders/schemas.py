@@ -117,7 +117,7 @@ class OrderDraft(Shape):
 def _written_out(text: Any) -> Any:
     if not (isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)):  # pydantic takes numbers of seconds too
         raise PydanticCustomError("moment", "must be a moment like 2026-01-31T09:00:00+09:00")
-    return text
+    return re.sub(r"(?<=\d) (?=\d\d:?\d\d$)", "+", text) if re.match("[^ ]+[Tt]", text) else text
 
 
 def _in_calendar(moment: datetime) -> datetime:

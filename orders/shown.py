@@ -79,6 +79,7 @@ class OrderEvent(Shown):
 
 class Timeline(Shown):
     data: list[OrderEvent]
+    next: Annotated[str | None, Field(description="`after` of the following page; null on the last")]
 
 
 class Units(Shown):

@@ -10,7 +10,7 @@ from django.conf import settings
 from pydantic import ValidationError
 
 from orders import strict_json
-from orders.imports.reading import Format
+from orders.imports.reading import Format, key_of
 from orders.problems import Problem
 from orders.schemas import OrderDraft, pointed
 from orders.strict_json import NotJson
@@ -58,6 +58,18 @@ def orders_in(rows: Iterable[StagedRow]) -> Iterator[list[StagedRow]]:
     places.sort(key=lambda placed: placed[0])
     for _, placed in groupby(places, key=lambda placed: placed[0]):
         yield [row for _, row in placed]
+
+
+def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
+    """The external_id of the order of these rows, as far as the file says; an NDJSON row is one order by itself."""
+    if form == Format.CSV:
+        return rows[0].key
+    try:
+        body = _parsed(rows[0])
+    except Refused:
+        return None
+    said = body.get("external_id") if isinstance(body, dict) else None
+    return key_of(said) if isinstance(said, str) else None
 
 
 def draft_of(rows: Sequence[StagedRow], form: Format) -> OrderDraft:

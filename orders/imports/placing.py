@@ -8,7 +8,7 @@ from django.db import DataError, IntegrityError, transaction
 
 from orders.api import place
 from orders.clients import Client
-from orders.imports.drafts import Fault, Refused, StagedRow, draft_of, orders_in, problem_of
+from orders.imports.drafts import Fault, Refused, StagedRow, draft_of, name_of, orders_in, problem_of
 from orders.imports.models import Import
 from orders.imports.reading import Format
 from orders.models import Order
@@ -32,18 +32,19 @@ def work_off(batch: Import, first: int) -> bool:
 def give_up(batch: Import, first: int, *, reason: str) -> None:
     """Nobody will work this chunk off: its orders have failed."""
     orders = list(orders_in(batch.take(first, limit=settings.IMPORT_CHUNK_ROWS)))
-    batch.note([(rows[0].key, Fault(rows[0].line, "", reason)) for rows in orders])
+    form = Format(batch.form)
+    batch.note([(name_of(rows, form), Fault(rows[0].line, "", reason)) for rows in orders])
     batch.count(ok=0, failed=len(orders))
 
 
 def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> None:
-    ok, faults = 0, []
+    ok, faults, form = 0, [], Format(batch.form)
     for rows in orders:
         try:
-            _accept(batch.client, rows, Format(batch.form))
+            _accept(batch.client, rows, form)
             ok += 1
         except Refused as exc:
-            faults += [(rows[0].key, fault) for fault in exc.faults]
+            faults += [(name_of(rows, form), fault) for fault in exc.faults]
     batch.note(faults)
     batch.count(ok=ok, failed=len(orders) - ok)
 

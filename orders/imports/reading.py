@@ -111,6 +111,11 @@ def rows_of(file: BinaryIO, form: Format) -> Iterator[Row]:
 # --- CSV ------------------------------------------------------------------------------------------------------
 
 
+def key_of(external_id: str) -> str | None:
+    """None for what can be no order's external_id: such a row stands for itself."""
+    return external_id if 0 < len(external_id) <= KEY_MAX_CHARS and "\x00" not in external_id else None
+
+
 def _csv_rows(lines: Lines) -> Iterator[Row]:
     """Quoted fields may hold line breaks. A quote that never closes spoils its own line and no other."""
     columns: list[str] | None = None
@@ -155,13 +160,13 @@ def _csv_row(line: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
         fault = f"has {len(cells)} fields, but the header names {len(columns)} columns"
         return Row(line, key=_key_among(cells, columns), fault=fault)
     said = dict(zip(columns, cells, strict=True))
-    return Row(line, said=json.dumps(said, ensure_ascii=True), key=_key(said["external_id"]))
+    return Row(line, said=json.dumps(said, ensure_ascii=True), key=key_of(said["external_id"]))
 
 
 def _key_among(cells: Sequence[str], columns: Sequence[str]) -> str | None:
     """Whose a row is that cannot be read: that order is refused with it, and not placed without it."""
     at = columns.index("external_id")
-    return _key(cells[at]) if at < len(cells) else None
+    return key_of(cells[at]) if at < len(cells) else None
 
 
 def _cells_before_the_end(spoilt: str) -> list[str]:
@@ -170,11 +175,6 @@ def _cells_before_the_end(spoilt: str) -> list[str]:
         return next(csv.reader([spoilt]), [])[:-1]
     except csv.Error:
         return []
-
-
-def _key(external_id: str) -> str | None:
-    """None for what can be no order's external_id: such a row stands for itself."""
-    return external_id if 0 < len(external_id) <= KEY_MAX_CHARS and "\x00" not in external_id else None
 
 
 def _why(exc: Exception) -> str:

@@ -243,6 +243,37 @@ def test_djangos_own_refusals_are_problems_too(
         assert_problem(getattr(api, method)(path), status)
 
 
+def test_an_address_with_a_nul_is_refused_by_name(api: Api) -> None:
+    for path in ("/v1/orders/by-external/%00", "/v1/orders?email=a%00"):
+        assert "NUL" in assert_problem(api.get(path), 400)["detail"]
+
+
+def test_head_is_answered_as_get_is(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    path = api.place(order_body()).json()["links"]["self"]
+    got, head = api.get(path), api.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("Content-Length", "Content-Type", "ETag"):
+        assert head[name] == got[name]
+    assert api.head(path, headers={"If-None-Match": head["ETag"]}).status_code == 304
+    assert api.head("/v1/orders/x").status_code == 404
+    assert Api("nobody").head(path).status_code == 401
+
+
+def test_what_happened_to_an_order_is_read_in_pages(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    path = api.place(order_body()).json()["links"]["events"]
+    work_off()
+    whole = api.get(path).json()
+    assert ([entry["seq"] for entry in whole["data"]], whole["next"]) == ([1, 2, 3], None)
+    page = api.get(f"{path}?limit=2").json()
+    assert page == {"data": whole["data"][:2], "next": "2"}
+    assert api.get(f"{path}?limit=2&after={page['next']}").json() == {"data": whole["data"][2:], "next": None}
+    for wrong in ("limit=0", "limit=101", "after=x", "after=-1", f"after={2**31}"):
+        refused = api.get(f"{path}?{wrong}").json()["errors"]
+        assert refused[0]["pointer"] == f"/query/{wrong.partition('=')[0]}"
+
+
 def test_an_unforeseen_error_shows_no_stack_trace(
     api: Api, order_body: Body, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
@@ -325,6 +356,25 @@ def test_stock_is_counted_and_read(api: Api) -> None:
     assert api.get("/v1/stock/EBI").json() == expected | {"on_hand": 9, "available": 9}
     assert api.get("/v1/stock").json()["data"] == [expected | {"on_hand": 9, "available": 9}]
     assert list(Stock.objects.get().movements.values_list("on_hand_delta", flat=True)) == [7, 2]
+
+
+def test_stock_that_is_adjusted_twice_under_one_key_is_adjusted_once(api: Api, stock: Any) -> None:
+    stock(on_hand=5)
+
+    def adjust(delta: int, key: str) -> Any:
+        body = {"delta": delta, "reason": "delivery"}
+        return api.patch(
+            "/v1/stock/SAKE-NIGIRI", body, content_type="application/json", headers={"Idempotency-Key": key}
+        )  # fmt: skip
+
+    first, again = adjust(3, "a"), adjust(3, "a")
+    assert (first.status_code, first.json()["on_hand"], "Location" in first) == (200, 8, False)
+    assert (again.content, again["Idempotent-Replayed"]) == (first.content, "true")
+    assert adjust(4, "a").json()["type"] == "/problems/idempotency-key-reused"
+    assert adjust(-9, "b").json()["errors"][0]["pointer"] == "/delta"
+    assert adjust(1, "\x7f").json()["type"] == "/problems/idempotency-key-invalid"
+    assert Stock.objects.get().on_hand == 8
+    assert list(Stock.objects.get().movements.values_list("on_hand_delta", flat=True)) == [5, 3]
 
 
 def test_stock_is_listed_in_pages_by_sku(api: Api, stock: Any) -> None:

@@ -206,11 +206,12 @@ def test_ndjson_errors_carry_json_pointers(send: Send, stock: Any, order_body: B
     stock()
     line = {"sku": "SAKE-NIGIRI", "quantity": 0, "unit_price": 330}
     unknown_sku = order_body(external_id="o-2", lines=[{**line, "quantity": 2, "sku": "X"}])
-    bodies = [order_body(external_id=...), order_body(lines=[line]), unknown_sku]
-    send(as_ndjson(bodies), media_type=NDJSON)
+    bodies = [order_body(external_id=...), order_body(external_id="o-1", lines=[line]), unknown_sku]
+    send(as_ndjson(bodies) + b'["o-4"]\n{"external_id": "o-5"', media_type=NDJSON)
     work_off(ahead=A_DAY)
     assert [fault[:3] for fault in faults()] == [
-        (1, "", "/external_id"), (2, "", "/lines/0/quantity"), (3, "", "/lines/0/sku"),
+        (1, "", "/external_id"), (2, "o-1", "/lines/0/quantity"), (3, "o-2", "/lines/0/sku"),
+        (4, "", ""), (5, "", ""),
     ]  # fmt: skip
 
 

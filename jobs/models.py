@@ -208,8 +208,9 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def prune(self, *, before: datetime, limit: int) -> int:
         """Delete up to `limit` finished jobs that ended before then."""
-        old = self.filter(state__in=FINISHED, finished_at__lt=before).order_by("finished_at")[:limit]
-        return self.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]
+        ended = self.filter(state__in=FINISHED, finished_at__lt=before)
+        ids = list(ended.order_by("finished_at").values_list("pk", flat=True)[:limit])
+        return ended.filter(pk__in=ids).delete()[0]  # asks once more: somebody may have revived one meanwhile
 
 
 def _ended(state: State) -> dict[str, Any]:

@@ -383,3 +383,15 @@ def test_a_job_is_either_cancelled_or_claimed(one: Hand, two: Hand) -> None:
     two.do(lambda: claimed(second))
     assert one.do(lambda: Job.objects.cancel(error={"type": "Revoked", "message": "by a test"})) == []
     assert set(Job.objects.values_list("pk", "state")) == {(first.pk, "cancelled"), (second.pk, "running")}
+
+
+def test_what_a_person_revives_is_not_pruned_by_a_clock_that_saw_it_dead(one: Hand, two: Hand) -> None:
+    job = promised()
+    long_ago = timezone.now() - timedelta(days=30)
+    Job.objects.filter(pk=job.pk).update(state="dead", finished_at=long_ago)
+    one.open_transaction()
+    one.do(lambda: Job.objects.filter(pk=job.pk).revive(by="hana"))
+    pruned = two.begin(lambda: Job.objects.prune(before=timezone.now() - timedelta(days=14), limit=10))
+    two.wait_until_blocked()
+    one.commit()
+    assert (pruned.result(timeout=20), Job.objects.get().state) == (0, "waiting")

@@ -17,7 +17,7 @@ from django.db import transaction
 from jobs.chords import Chord, part_returned
 from jobs.groups import Group
 from jobs.models import FINISHED, Job, State
-from jobs.verdicts import describe
+from jobs.verdicts import PASSING, describe
 
 log = logging.getLogger(__name__)
 
@@ -102,11 +102,14 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     def fail(self, request: Context, exc: Any) -> None:
         """The job of this request is dead: so is the rest of its chain and its chord, and its errbacks are promised.
 
-        In the burying transaction. The job is dead also when something that hangs on it cannot be told.
+        In the burying transaction. The job is dead also when something that hangs on it can never be told; what may be
+        told later, because Postgres is in trouble or the time is over, raises.
         """
         try:
             with transaction.atomic():
                 super().mark_as_failure(request.id, exc, request=request)
+        except PASSING:
+            raise
         except Exception:
             log.exception("What hangs on job %s cannot be told", request.id)
 

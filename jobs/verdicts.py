@@ -19,6 +19,8 @@ from jobs.models import Claim, Job, JobQuerySet, State
 
 log = logging.getLogger(__name__)
 
+PASSING = (OperationalError, InterfaceError, InternalError, SoftTimeLimitExceeded)  # no fault of what they strike
+
 
 def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
     """Write down how an attempt ended whose effects are rolled back.
@@ -32,6 +34,8 @@ def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
         verdict = _verdict(app, claim, exc)
         reach(At.AFTER_VERDICT)
         return verdict
+    except PASSING as worse:  # what hangs on the job is told with the verdict, or neither is
+        return _wait_out(claim, worse)
     except Exception as worse:  # e.g. retry() with arguments that no row can hold
         log.exception("The verdict could not be written")
         return _bury(app, claim, worse)

@@ -18,7 +18,7 @@ from django.utils import timezone
 from redis import Redis
 
 from config import celery_app
-from jobs.chords import ChordPart
+from jobs.chords import Chord, ChordPart
 from jobs.clock import Clock
 from jobs.models import Claim, Job
 from jobs.testing import attempt, work_off
@@ -395,3 +395,20 @@ def test_what_a_person_revives_is_not_pruned_by_a_clock_that_saw_it_dead(one: Ha
     two.wait_until_blocked()
     one.commit()
     assert (pruned.result(timeout=20), Job.objects.get().state) == (0, "waiting")
+
+
+def test_a_dead_part_that_cannot_reach_its_chord_waits_until_it_can(one: Hand, two: Hand) -> None:
+    """A lock timeout passes by; a chord that was never told would wait for ever."""
+    result = chord([tasks.fail_with.s("no such luck"), tasks.add.s(1, 1)], tasks.total.s()).apply_async()
+    part = Job.objects.get(task=tasks.fail_with.name)
+    one.open_transaction()
+    one.do(lambda: list(Chord.objects.select_for_update()))
+    two.do(lambda: connection.cursor().execute("SET lock_timeout = '100ms'"))
+    two.do(lambda: attempt(part))
+    part.refresh_from_db()
+    assert (part.state, part.error["type"]) == ("waiting", "OperationalError")
+    one.commit()
+    work_off(ahead=timedelta(hours=1))
+    part.refresh_from_db()
+    assert (part.state, part.error["type"]) == ("dead", "ValueError")
+    assert Job.objects.get(pk=result.id).error["type"] == "ChordError"

@@ -8,7 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery, states
-from celery.canvas import maybe_signature
+from celery.app.task import Context
+from celery.canvas import Signature, maybe_signature
+from celery.canvas import chord as chord_signature
 from celery.exceptions import ChordError
 from django.db import models
 from django.db.models.functions import Now
@@ -50,10 +52,15 @@ class Chord(models.Model):
         self._fire_if_complete(app)
 
     def fail(self, app: Celery, *, job: UUID, error: Any) -> None:
-        """A part is dead: so are the body and what hangs on it, with a ChordError."""
+        """A part is dead: so are the body and what hangs on it, also a chord around it, with a ChordError."""
         self._close()
-        body = maybe_signature(self.body, app=app)
-        app.backend.chord_error_from_stack(body, ChordError(f"Dependency {job} raised {error!r}"))
+        body, failure = maybe_signature(self.body, app=app), ChordError(f"Dependency {job} raised {error!r}")
+        while isinstance(body, chord_signature):
+            body = body.body
+        app.backend.chord_error_from_stack(body, failure)
+        for step in (body, *getattr(body, "tasks", ())):
+            if step.options.get("chord"):
+                part_returned(app, _request_of(step), states.FAILURE, failure)
 
     def _fire_if_complete(self, app: Celery) -> None:
         if self.size is None or self.parts.count() < self.size:
@@ -92,3 +99,8 @@ def part_returned(app: Celery, request: Any, state: str, result: Any) -> None:
         chord.fail(app, job=UUID(request.id), error=result)
     else:
         chord.take_part(app, job=UUID(request.id), index=request.group_index or 0, result=result)
+
+
+def _request_of(step: Signature) -> Context:
+    """What a part that will never be promised would have reported as."""
+    return Context(id=step.id, group=step.options.get("group_id"), group_index=step.options.get("group_index"))

@@ -1,6 +1,7 @@
 """Celery's canvas on the ledger: shapes of work whose every step is a row of the transaction before it."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -218,3 +219,28 @@ def test_a_ghost_cannot_replace_a_job_that_others_have(monkeypatch: pytest.Monke
     monkeypatch.setattr(Client.objects, "create", lambda **named: (steal(job), create(**named)))
     attempt(job)
     assert (Client.objects.count(), Job.objects.get().args, Job.objects.get().state) == (0, [[3], {}], "running")
+
+
+NESTED = {
+    "a chord": chord([boom.s("a"), add.s(1, 1)], total.s()),
+    "a chord with a chain for a body": chord([boom.s("a"), add.s(1, 1)], total.s() | add.s(1)),
+    "a chord with a group for a body": chord([boom.s("a"), add.s(1, 1)], group(total.s(), total.s())),
+    "a chain that ends in a chord": add.si(1, 1) | chord([boom.si("a"), add.si(1, 1)], total.s()),
+}
+
+
+@pytest.mark.parametrize("inner", NESTED.values(), ids=NESTED)
+def test_a_chord_whose_part_is_a_failed_chord_fails_too(inner: Any) -> None:
+    result = chord([inner, add.s(4, 4)], tasks.listed.s().on_error(note.s())).apply_async()
+    work_off()
+    assert AsyncResult(result.id).state == "FAILURE"
+    assert Client.objects.get().name == result.id
+    assert Chord.objects.filter(fired=False).count() == 0
+
+
+def test_a_failed_chord_fails_the_chord_that_is_its_body() -> None:
+    inner = chord([tasks.add_all.s(1), tasks.add_all.s(2)], total.s().on_error(note.s()))
+    result = chord([boom.s("a"), add.s(1, 1)], inner).apply_async()
+    work_off()
+    assert AsyncResult(result.id).state == "FAILURE"
+    assert Client.objects.get().name == result.id

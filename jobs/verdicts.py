@@ -6,13 +6,14 @@ This is the one place that decides between them.
 import logging
 from datetime import datetime, timedelta
 
-from celery import Celery, states
+from celery import Celery
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TaskRevokedError
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.utils import timezone
 
+from jobs import context
 from jobs.backoff import delay_s
 from jobs.failpoints import At, reach
 from jobs.models import Claim, Job, JobQuerySet, State
@@ -85,21 +86,21 @@ def _bury(app: Celery, claim: Claim, exc: Exception) -> bool:
 
 
 def drop(app: Celery, claim: Claim, exc: Exception) -> bool:
-    """Cancelled: by its own body, or because it came too late. A chord that waits for it is told."""
+    """Cancelled: by its own body, or because it came too late. What waits for it is told."""
     with transaction.atomic():
         dropped = Job.objects.drop(claim, error=describe(exc))
-        if dropped and claim.envelope["chord"]:
-            app.backend.on_chord_part_return(request_of(claim), states.REVOKED, exc)
+        if dropped:
+            app.backend.call_off(request_of(claim), exc)
     return dropped
 
 
 def cancel(app: Celery, jobs: JobQuerySet, *, error: dict[str, str]) -> list[Job]:
-    """Before anybody began: the waiting ones among these, as they were. A chord that waits for one is told."""
+    """Before anybody began: the waiting ones among these, as they were. What waits for one is told."""
     with transaction.atomic():
         cancelled = jobs.cancel(error=error)
         for job in cancelled:
-            if job.envelope["chord"]:
-                app.backend.on_chord_part_return(request_of(job), states.REVOKED, TaskRevokedError(error["message"]))
+            with context.replaced(job.context):
+                app.backend.call_off(request_of(job), TaskRevokedError(error["message"]))
     return cancelled
 
 

@@ -9,6 +9,7 @@ from celery import chain, chord, group
 from celery.exceptions import ChordError, TaskRevokedError
 from celery.result import AsyncResult, GroupResult
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from jobs import interventions
 from jobs.chords import Chord, ChordPart
@@ -244,3 +245,18 @@ def test_a_failed_chord_fails_the_chord_that_is_its_body() -> None:
     work_off()
     assert AsyncResult(result.id).state == "FAILURE"
     assert Client.objects.get().name == result.id
+
+
+@pytest.mark.parametrize("way", ["operator", "expired"])
+def test_what_follows_a_cancelled_step_of_a_chain_is_dead_and_a_chord_is_told(way: str) -> None:
+    past = timezone.now() - timedelta(seconds=1)
+    steps = note.s("a").set(expires=past) if way == "expired" else note.s("a"), note.si("b")
+    alone, part = chain(*steps).apply_async(), chord([chain(*steps), add.s(1, 1)], total.s()).apply_async()
+    if way == "operator":
+        interventions.cancel(Job.objects.filter(task=note.name), by="hana")
+    work_off()
+    for result in (alone, part):
+        assert AsyncResult(result.id).state == "FAILURE"
+    assert (Chord.objects.filter(fired=False).count(), Client.objects.count()) == (0, 0)
+    interventions.revive(Job.objects.filter(pk=alone.parent.id), by="hana")
+    assert Job.objects.filter(pk=alone.id).count() == 0

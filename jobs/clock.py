@@ -7,7 +7,7 @@ is harmless: they take turns by an advisory lock and skip rows that somebody hol
 import logging
 import os
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,6 +28,7 @@ from jobs.verdicts import request_of
 
 log = logging.getLogger(__name__)
 
+PAUSE_AFTER_NONSENSE = timedelta(minutes=1)
 TURN = 0x6B616974  # the advisory locks of the clock whose turn it is: "kait"
 
 _no_fork_during_a_tick = threading.Lock()
@@ -103,10 +104,20 @@ class Clock:
         for name, entry in self.app.conf.beat_schedule.items():
             if name in self._next_slots and timezone.now() < self._next_slots[name]:
                 continue
-            with transaction.atomic():
-                known = Schedule.objects.locked(name)
-                promised += known.promise_due_slots(self.app, entry)
-            self._next_slots[name] = next_slot(schedule_of(self.app, entry), known.promised_until)
+            try:
+                promised += self._promise_due_slots_of(name, entry)
+            except (DatabaseError, InterfaceError):
+                raise
+            except Exception:  # e.g. arguments that no row can hold
+                log.exception("The entry %s of beat_schedule cannot be promised; the next try is in a minute", name)
+                self._next_slots[name] = timezone.now() + PAUSE_AFTER_NONSENSE
+        return promised
+
+    def _promise_due_slots_of(self, name: str, entry: dict[str, Any]) -> int:
+        with transaction.atomic():
+            known = Schedule.objects.locked(name)
+            promised = known.promise_due_slots(self.app, entry)
+        self._next_slots[name] = next_slot(schedule_of(self.app, entry), known.promised_until)
         return promised
 
     def ring(self) -> int:

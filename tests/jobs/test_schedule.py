@@ -8,11 +8,13 @@ from uuid import uuid4
 import pytest
 from celery.schedules import crontab, schedule
 from django.db import connection
+from django.utils import timezone
 
 from config import celery_app
 from jobs.clock import Clock
 from jobs.models import Job
 from jobs.schedule import Schedule, next_slot, slots
+from tests.jobs import tasks
 from tests.orders.test_models import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,3 +89,20 @@ def test_between_slots_postgres_is_not_asked(at: At, entry: dict[str, Any], djan
         one.promise_due_slots()
     assert Schedule.objects.get().name == "every-minute"
     connection.close()
+
+
+def test_an_entry_that_cannot_be_promised_stops_neither_the_others_nor_the_bells(
+    entry: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    celery_app.conf.beat_schedule = {"bad": {**entry, "args": ("x" * 20_000,)}, "good": entry}
+    tasks.note.delay("a")
+    Job.objects.update(ring_at=timezone.now() - timedelta(hours=1))
+    ticking = clock()
+    ticking.tick()
+    Schedule.objects.update(promised_until=timezone.now() - timedelta(hours=1))
+    ticking = clock()
+    ticking.tick()
+    ticking.tick()
+    assert Job.objects.filter(task="tests.jobs.tasks.add").count() == 1
+    assert Job.objects.get(task=tasks.note.name).rings == 1
+    assert [record.args for record in caplog.records if record.levelname == "ERROR"] == [("bad",)]

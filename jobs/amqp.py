@@ -51,8 +51,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         the attempt's effects are rolled back.
         """
         kept = {**message.headers, **(headers or {})}
-        current = self.app.current_worker_task
-        if current is not None and current.request.id == kept["id"] and not execution.replaces_itself():
+        current, replaced = self.app.current_worker_task, execution.being_replaced()
+        if current is not None and current.request.id == kept["id"] and not replaced:
             return
         positional, named, canvas = message.body
         due_at = _aware(kept["eta"])
@@ -67,7 +67,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             envelope={**canvas, "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
             context={key: value for key, value in context.current().items() if key != "job"},
             root_id=kept["root_id"],
-            parent_id=kept["parent_id"],
+            parent_id=replaced.parent_id if replaced else kept["parent_id"],
             due_at=due_at or Now(),  # by the clock that the claim reads: ours may run ahead of it
             ring_at=due_at or Now() + timedelta(seconds=grace_s),
         )

@@ -155,10 +155,10 @@ def replace_with(signature: Signature) -> None:
         signature.delay()
 
 
-def replaces_itself() -> bool:
-    """True while a replacement is published: then an id that exists is no retry."""
+def being_replaced() -> Claim | None:
+    """The job whose replacement is published right now: then an id that exists is no retry."""
     current = _attempt.get()
-    return current is not None and current.replaced
+    return current.claim if current is not None and current.replaced else None
 
 
 def in_body_of(request: Any) -> bool:

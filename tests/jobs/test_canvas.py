@@ -1,6 +1,7 @@
 """Celery's canvas on the ledger: shapes of work whose every step is a row of the transaction before it."""
 
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -260,3 +261,11 @@ def test_what_follows_a_cancelled_step_of_a_chain_is_dead_and_a_chord_is_told(wa
     assert (Chord.objects.filter(fired=False).count(), Client.objects.count()) == (0, 0)
     interventions.revive(Job.objects.filter(pk=alone.parent.id), by="hana")
     assert Job.objects.filter(pk=alone.id).count() == 0
+
+
+@pytest.mark.parametrize("shape", ["task", "chain", "group", "chord"])
+def test_what_replaces_a_job_has_that_jobs_parent_and_is_not_its_own_ancestor(shape: str) -> None:
+    result = add.apply_async((1, 1), link=tasks.become.si(shape=shape))
+    work_off()
+    found = list(islice(AsyncResult(result.id).iterdeps(), 10))
+    assert len(found) == Job.objects.count()

@@ -48,6 +48,8 @@ class AttemptLine:
                 return "retry"
             case Ignore():
                 cause = exc.__cause__
+                if self.attempt.replaced and isinstance(cause, Ignore):
+                    return "replaced"
                 return "cancelled" if cause is None else "dead" if isinstance(cause, MemoryError) else "interrupted"
             case Exception():
                 return "dead"

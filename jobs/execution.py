@@ -119,19 +119,21 @@ def settle(result: Any = None) -> Iterator[Settlement]:
     current.settling = True
     try:
         reach(At.AFTER_EXTERNAL)
+        left_by: Ignore | None = None
         with transaction.atomic():
-            yield settlement
-            if current.replaced:
-                return
-            _publish_follow_ups(current.task, settlement.result)
-            if not Job.objects.settle(current.claim, result=_storable(settlement.result), effects=current.effects):
-                raise LeaseLost
-            if current.claim.envelope["chord"]:
-                request = current.task.request
-                current.task.app.backend.on_chord_part_return(request, states.SUCCESS, settlement.result)
-            reach(At.BEFORE_COMMIT)
-        reach(At.AFTER_COMMIT)
-        current.settled = True
+            try:
+                yield settlement
+            except Ignore as exc:
+                if not current.replaced:
+                    raise
+                left_by = exc  # raised by replace(), whose replacement this transaction commits
+            if not current.replaced:
+                _settle(current, settlement.result)
+        if left_by:
+            raise left_by
+        if not current.replaced:
+            reach(At.AFTER_COMMIT)
+            current.settled = True
     finally:
         current.settling = current.settled
 
@@ -231,17 +233,23 @@ def _run_atomic(current: Attempt) -> Any:
         current.effects.clear()
         try:
             with settle() as settlement:
-                try:
-                    settlement.result = current.task.run(*current.claim.args, **current.claim.kwargs)
-                except Ignore:
-                    if not current.replaced:
-                        raise
+                settlement.result = current.task.run(*current.claim.args, **current.claim.kwargs)
             return settlement.result
         except OperationalError as exc:
             collisions += 1
             if getattr(exc.__cause__, "sqlstate", None) not in COLLISIONS or collisions > settings.JOBS_MAX_COLLISIONS:
                 raise
             log.info("Collided with another transaction, running again: %s", exc)
+
+
+def _settle(current: Attempt, result: Any) -> None:
+    """The job's end and what follows it, in the transaction of its effects."""
+    _publish_follow_ups(current.task, result)
+    if not Job.objects.settle(current.claim, result=_storable(result), effects=current.effects):
+        raise LeaseLost
+    if current.claim.envelope["chord"]:
+        current.task.app.backend.on_chord_part_return(current.task.request, states.SUCCESS, result)
+    reach(At.BEFORE_COMMIT)
 
 
 def _publish_follow_ups(task: Task, result: Any) -> None:

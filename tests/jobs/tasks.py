@@ -105,6 +105,13 @@ def become_outside(self: Task) -> None:
     raise self.replace(add.si(40, 2))
 
 
+@shared_task(bind=True, atomic=False)
+def settle_and_become(self: Task, name: str) -> None:
+    with settle():
+        Client.objects.create(name=name)
+        raise self.replace(add.si(40, 2))
+
+
 @shared_task
 def factorial(x: int) -> int:
     return x * factorial(x - 1) if x > 1 else 1

@@ -269,3 +269,11 @@ def test_what_replaces_a_job_has_that_jobs_parent_and_is_not_its_own_ancestor(sh
     work_off()
     found = list(islice(AsyncResult(result.id).iterdeps(), 10))
     assert len(found) == Job.objects.count()
+
+
+def test_an_outside_task_may_replace_itself_at_the_end_of_its_settlement(caplog: pytest.LogCaptureFixture) -> None:
+    result = tasks.settle_and_become.delay("a")
+    with caplog.at_level("INFO", logger="jobs.attempts"):
+        work_off()
+    assert [record.fields["outcome"] for record in caplog.records if hasattr(record, "fields")] == ["replaced", "done"]
+    assert (result.get(timeout=5), Client.objects.get().name, states()) == (42, "a", {"done": 1})

@@ -62,6 +62,7 @@ class Settlement:
 
 _attempt: ContextVar[Attempt | None] = ContextVar("kaiten_attempt", default=None)
 _body_of: ContextVar[str | None] = ContextVar("kaiten_body_of", default=None)
+_eager: ContextVar[bool] = ContextVar("kaiten_eager", default=False)
 _worker: UUID | None = None
 
 
@@ -169,6 +170,20 @@ def in_body_of(request: Any) -> bool:
 
 
 @contextmanager
+def without_a_job() -> Iterator[None]:
+    """Celery's `apply()`: bodies run here and now. A bell cannot say so, whoever forged it."""
+    remembered = _eager.set(True)
+    try:
+        yield
+    finally:
+        _eager.reset(remembered)
+
+
+def needs_no_job() -> bool:
+    return _eager.get()
+
+
+@contextmanager
 def outside_any_attempt() -> Iterator[None]:
     """A task called as a plain function inside another task must not settle that other task's job."""
     remembered = _attempt.set(None)
@@ -203,7 +218,7 @@ def _restore_request(task: Task, claim: Claim) -> None:
     task.request.update(
         {key: value for key, value in envelope["headers"].items() if value is not None},
         args=claim.args, kwargs=claim.kwargs, retries=claim.retries,
-        root_id=str(claim.root_id or claim.id), parent_id=claim.parent_id and str(claim.parent_id),
+        is_eager=False, root_id=str(claim.root_id or claim.id), parent_id=claim.parent_id and str(claim.parent_id),
         callbacks=envelope["callbacks"], errbacks=envelope["errbacks"],
         chain=envelope["chain"], chord=envelope["chord"],
     )  # fmt: skip

@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 from celery import Task
 from celery.canvas import Signature
 from celery.exceptions import Ignore
-from celery.result import AsyncResult
+from celery.result import AsyncResult, EagerResult
 
 from jobs import execution
 
@@ -31,7 +31,7 @@ class LedgerTask(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Work off the job whose bell rang. Called as a plain function, it is one."""
-        if self.request.called_directly or execution.in_body_of(self.request):
+        if self.request.called_directly or execution.needs_no_job() or execution.in_body_of(self.request):
             with execution.outside_any_attempt():
                 return super().__call__(*args, **kwargs)
         return execution.attempt(self)
@@ -51,6 +51,20 @@ class LedgerTask(Task):  # type: ignore[misc]
             raise ValueError(f"{self.name} has a key, so it cannot be a step of a canvas.")
         headers = {**(options.pop("headers", None) or {}), "once": True}
         return super().apply_async(args, kwargs, task_id=task_id or own_id, headers=headers, **options)
+
+    def apply(self, *args: Any, **options: Any) -> EagerResult:
+        """Celery's own: the body runs here and now, as a function does, and no job is promised."""
+        with execution.without_a_job():
+            return super().apply(*args, **options)
+
+    def retry(self, args: Any = None, kwargs: Any = None, *rest: Any, throw: bool = True, **options: Any) -> Any:
+        """Celery's own. It has to be raised: what is retried is the attempt, whose effects are rolled back."""
+        if not throw:
+            raise NotImplementedError("retry(throw=False) would settle a job that is to be tried again.")
+        return super().retry(args, kwargs, *rest, **options)
+
+    def update_state(self, *args: Any, **options: Any) -> None:
+        raise NotImplementedError("The ledger's states are its own; write a task's progress into a row of your own.")
 
     def delay_on_commit(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """The same as `delay`: on the ledger nothing is rung before the commit."""

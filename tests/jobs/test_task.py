@@ -1,11 +1,15 @@
 """Tasks with a key: the same job, however often and from however many places it is promised."""
 
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import chain, group
+from celery.app.trace import trace_task
 from django.db import transaction
 
+from config import celery_app
 from jobs.models import Job
 from jobs.testing import work_off
 from orders.clients import Client
@@ -62,3 +66,29 @@ def test_a_keyed_task_is_refused_as_a_step_of_a_canvas() -> None:
         group(tasks.note_once.s("a"), tasks.note_once.s("b")).apply_async()
     with pytest.raises(ValueError, match="cannot be a step of a canvas"):
         chain(tasks.note_once.s("a"), tasks.note_once.si("b")).apply_async()
+
+
+def test_apply_runs_the_body_here_and_now_without_a_job() -> None:
+    assert tasks.note.apply(("a",)).get() == "a"
+    assert (tasks.add.s(1) | tasks.add.s(5)).apply((1,)).get() == 7
+    assert group(tasks.add.s(1, 1), tasks.add.s(2, 2)).apply().get() == [2, 4]
+    with pytest.raises(ValueError, match="no such luck"):
+        tasks.note_then_fail.apply(("b",)).get()
+    assert Job.objects.count() == 0
+
+
+@pytest.mark.parametrize("forged", [{"is_eager": True}, {"called_directly": True}])
+def test_a_forged_bell_cannot_make_a_body_run_without_its_job(forged: dict[str, bool]) -> None:
+    request = {"id": str(uuid4()), "task": tasks.note.name, "delivery_info": {}, **forged}
+    trace_task(tasks.note, request["id"], ("forged",), {}, request=request, app=celery_app)
+    assert Client.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "call", [lambda task: task.retry(throw=False), lambda task: task.update_state(state="PROGRESS", meta={"done": 1})]
+)
+def test_what_the_ledger_cannot_do_says_so(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.note, "run", lambda name: call(tasks.note))
+    tasks.note.delay("a")
+    work_off()
+    assert (Job.objects.get().state, Job.objects.get().error["type"]) == ("dead", "NotImplementedError")

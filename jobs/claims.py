@@ -10,6 +10,7 @@ from kombu.utils import json as celery_json
 
 # The row is found by its id alone. With `state = 'waiting'` Postgres may rather walk the index of all waiting rows,
 # which its statistics call empty when they are older than a backlog; the table's CHECKs make these two say the same.
+# The worker's main process ends the attempt after the limits that it heard with the bell: they must be the row's.
 CLAIM = """
 UPDATE jobs_job
    SET state = 'running', attempts = attempts + 1, token = %(token)s, worker = %(worker)s, pid = %(pid)s,
@@ -18,6 +19,7 @@ UPDATE jobs_job
        SELECT id FROM jobs_job
         WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
           AND due_at <= clock_timestamp()
+          AND (%(timelimit)s::jsonb IS NULL OR envelope #> '{headers,timelimit}' = %(timelimit)s::jsonb)
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id, args, envelope, context, attempts, retries, root_id, parent_id,
           set_config('synchronous_commit', 'off', true)

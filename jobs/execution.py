@@ -198,11 +198,13 @@ def _claim(task: Task) -> Claim:
     id_ = UUID(request.id)
     if task.rate_limit and not Job.objects.take_slot(id_, task=task.name, rate_limit=task.rate_limit):
         raise Ignore("its slot has not come")
-    hard_limit_s = max((request.timelimit or (None, None))[0] or 0, task.time_limit)
-    lease = timedelta(seconds=hard_limit_s + settings.JOBS_LEASE_GRACE_S)
-    claims = Job.objects.claim([id_], task=task.name, token=uuid4(), worker=_worker, pid=os.getpid(), lease=lease)
+    heard = request.timelimit or (None, None)
+    lease = timedelta(seconds=max(heard[0] or 0, task.time_limit) + settings.JOBS_LEASE_GRACE_S)
+    claims = Job.objects.claim(
+        [id_], task=task.name, token=uuid4(), worker=_worker, pid=os.getpid(), lease=lease, timelimit=heard
+    )
     if not claims:
-        raise Ignore("not ours: unknown, not due, finished, or with another worker")
+        raise Ignore("not ours: unknown, not due, finished, with another worker, or rung under other time limits")
     return claims[0]
 
 

@@ -10,6 +10,7 @@ The life of a job::
        └──► cancelled
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -57,7 +58,15 @@ RUNS: dict[str, Any] = {"lease_until__isnull": False}
 
 class JobQuerySet(models.QuerySet["Job"]):
     def claim(  # noqa: PLR0913 - one for each thing that a claim writes
-        self, ids: Sequence[UUID], *, task: str, token: UUID, worker: UUID | None, pid: int, lease: timedelta
+        self,
+        ids: Sequence[UUID],
+        *,
+        task: str,
+        token: UUID,
+        worker: UUID | None,
+        pid: int,
+        lease: timedelta,
+        timelimit: Sequence[float | None] | None = None,
     ) -> list[Claim]:
         """Take the waiting and due ones of these jobs of one task for one attempt; the others belong to somebody else.
 
@@ -71,6 +80,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             "worker": worker,
             "pid": pid,
             "lease": lease,
+            "timelimit": timelimit and json.dumps(timelimit),
         }
         with connection.cursor() as cursor:
             cursor.execute(CLAIM, values)

@@ -4,6 +4,7 @@
 """
 
 from datetime import timedelta
+from typing import Any
 
 from celery import current_app
 from celery.app.trace import trace_task
@@ -32,5 +33,6 @@ def work_off(*, ahead: timedelta = timedelta(0)) -> int:
 
 def attempt(job: Job) -> None:
     """What a worker does when this job's bell rings."""
-    request = {"id": str(job.pk), "task": job.task, "delivery_info": {}, "timelimit": (None, None)}
+    timelimit = job.envelope["headers"]["timelimit"] if job.envelope else None
+    request: dict[str, Any] = {"id": str(job.pk), "task": job.task, "delivery_info": {}, "timelimit": timelimit}
     trace_task(current_app.tasks[job.task], str(job.pk), (), {}, request=request, app=current_app)

@@ -314,6 +314,18 @@ def test_a_forged_bell_cannot_run_another_task_on_a_job() -> None:
     assert (only_job().state, only_job().attempts) == ("waiting", 0)
 
 
+@pytest.mark.parametrize("limits", [[2, 1], [86_400, 86_399], [None, None]])
+def test_a_forged_bell_cannot_give_a_job_other_time_limits(limits: list[float | None]) -> None:
+    """Too short a limit, three times, would be the death of a good job."""
+    tasks.add.apply_async((1, 1), time_limit=10, soft_time_limit=5.5)
+    forged = only_job()
+    forged.envelope["headers"]["timelimit"] = limits
+    attempt(forged)
+    assert (only_job().state, only_job().attempts) == ("waiting", 0)
+    attempt(only_job())
+    assert only_job().state == "done"
+
+
 def test_a_task_may_call_itself_as_a_function() -> None:
     tasks.factorial.delay(5)
     work_off()

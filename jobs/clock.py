@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from jobs import stopping
+from jobs import context, stopping
 from jobs.execution import work_as
 from jobs.failpoints import At, reach
 from jobs.models import Chord, Group, Job, JobQuerySet, Worker
@@ -181,8 +181,9 @@ class Clock:
             error = {"type": "Lost", "message": reason}
             Job.objects.release([job for job in jobs if job not in poison], error=error, counts=counts)
             for job in poison:
-                Job.objects.bury_lost(job, error=error)
-                self.app.backend.fail(request_of(job), WorkerLostError(reason))
+                with context.replaced(job.context):
+                    Job.objects.bury_lost(job, error=error)
+                    self.app.backend.fail(request_of(job), WorkerLostError(reason))
             if jobs:
                 reach(At.BEFORE_RESCUE)
         for job in jobs:

@@ -4,12 +4,15 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from celery import chain
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 from redis import Redis
 
 from config import celery_app
+from jobs import context, interventions
 from jobs.clock import Clock, ClockThread
+from jobs.lanes import bulk
 from jobs.models import Chord, Group, Job, Worker
 from jobs.testing import work_off
 from tests.jobs import tasks
@@ -215,3 +218,18 @@ def test_old_chords_groups_and_workers_are_pruned_in_batches_too(clock: Clock, s
         assert (Chord.objects.exclude(pk=waits.pk).count(), Group.objects.count()) == (left, left)
         assert Worker.objects.exclude(pk=clock.worker).count() == left
     assert Chord.objects.get() == waits
+
+
+@pytest.mark.parametrize("end", ["lost", "cancelled"])
+def test_what_hangs_on_a_job_that_a_clock_or_a_person_ends_is_promised_on_its_behalf(clock: Clock, end: str) -> None:
+    with context.bound(request_id="r1", client="c1"), bulk():
+        job = claimed(losses=2, link_error=tasks.nothing.si())
+        chain(tasks.add.s(1, 1), tasks.add.s(1)).apply_async()
+    if end == "lost":
+        Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - LONG_AGO)
+        clock.rescue()
+        left = Job.objects.get(task=tasks.nothing.name)
+    else:
+        interventions.cancel(Job.objects.filter(state="waiting"), by="hana")
+        left = Job.objects.get(state="dead")
+    assert left.context == {"request_id": "r1", "client": "c1", "lane": "bulk"}

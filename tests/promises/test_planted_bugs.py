@@ -92,7 +92,7 @@ PLANTED = [
     ),
     in_order(
         Bug.SILENT_DEATH, "test_a_poisonous_job_and_its_errback_end_in_one_transaction",
-        "jobs/clock.py", "                self.app.backend.fail(request_of(job), WorkerLostError(reason))\n", "",
+        "jobs/clock.py", "                    self.app.backend.fail(request_of(job), WorkerLostError(reason))\n", "",
     ),
     in_order(
         Bug.UNCOUNTED_LOSS, "test_clocks_that_rescue_at_the_same_moment_count_one_loss",

@@ -64,7 +64,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             task=name,
             queue=lane,
             args=_storable(name, [list(positional), dict(named)]),
-            envelope={**canvas, "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
+            envelope={**_readable(canvas), "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
             context={key: value for key, value in context.current().items() if key != "job"},
             root_id=kept["root_id"],
             parent_id=replaced.parent_id if replaced else kept["parent_id"],
@@ -112,6 +112,12 @@ def _aware(eta: str | None) -> datetime | None:
     """Celery's eta; a naive one is in Celery's own time zone."""
     moment = parse_datetime(eta) if eta else None
     return timezone.make_aware(moment) if moment and timezone.is_naive(moment) else moment
+
+
+def _readable(canvas: dict[str, Any]) -> dict[str, Any]:
+    """What follows the job, if it comes back from a row: a clock reads it too, and must not stumble."""
+    celery_json.loads(celery_json.dumps(canvas))
+    return canvas
 
 
 def _storable(name: str, args: list[Any]) -> list[Any]:

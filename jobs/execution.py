@@ -281,7 +281,8 @@ def _publish_follow_ups(task: Task, result: Any) -> None:
 
 
 def _storable(result: Any) -> Any:
-    size = len(celery_json.dumps(result).encode())
+    text = celery_json.dumps(result)
+    size, _ = len(text.encode()), celery_json.loads(text)  # raises for what would not come back
     if size > settings.JOBS_RESULT_MAX_BYTES:
         raise ValueError(
             f"The result is {size} bytes; {settings.JOBS_RESULT_MAX_BYTES} are allowed. Store it, return its id."

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -101,6 +102,25 @@ def test_a_chain_is_one_job_that_carries_the_rest() -> None:
 def test_wrong_arguments_fail_at_the_call(args: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         tasks.add.delay(*args)
+    assert Job.objects.count() == 0
+
+
+NO_WAY_BACK = {"__type__": "nonsense", "__value__": 1}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: tasks.add.delay(1, NO_WAY_BACK),
+        lambda: chain(tasks.add.s(1, 1), tasks.add.s(NO_WAY_BACK)).apply_async(),
+        lambda: tasks.add.apply_async((1, 1), link=tasks.add.s(NO_WAY_BACK)),
+        lambda: tasks.add.apply_async((1, 1), link_error=tasks.speak.si(NO_WAY_BACK)),
+    ],
+)
+def test_what_no_clock_could_read_back_fails_at_the_call(call: Callable[[], object]) -> None:
+    """One such row would end every round of every clock."""
+    with pytest.raises(ValueError, match="nonsense"):
+        call()
     assert Job.objects.count() == 0
 
 

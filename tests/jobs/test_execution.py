@@ -314,6 +314,13 @@ def test_a_forged_bell_cannot_run_another_task_on_a_job() -> None:
     assert (only_job().state, only_job().attempts) == ("waiting", 0)
 
 
+def test_a_result_that_could_not_be_read_back_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.note, "run", lambda name: {"__type__": "nonsense", "__value__": name})
+    result = tasks.note.delay("a")
+    work_off()
+    assert (result.state, only_job().error["type"]) == ("FAILURE", "ValueError")
+
+
 @pytest.mark.parametrize("limits", [[2, 1], [86_400, 86_399], [None, None]])
 def test_a_forged_bell_cannot_give_a_job_other_time_limits(limits: list[float | None]) -> None:
     """Too short a limit, three times, would be the death of a good job."""

@@ -1,6 +1,7 @@
 """What a person does to jobs: revive the dead, cancel the waiting. The log says who did."""
 
 import logging
+from collections.abc import Iterator
 from functools import partial
 from itertools import batched
 from typing import Any
@@ -67,8 +68,21 @@ def _ids(jobs: JobQuerySet) -> list[Any]:
 
 def _forget_stillborn(jobs: list[Job]) -> None:
     """The later steps of their chains died unpromised with them; now they may be promised after all."""
-    steps = [step["options"].get("task_id") for job in jobs for step in job.envelope.get("chain") or ()]
-    Job.objects.filter(pk__in=[id_ for id_ in steps if id_], queue=NEVER).delete()
+    steps = {id_ for job in jobs for id_ in _ids_of_steps(job.envelope.get("chain"))}
+    Job.objects.filter(pk__in=steps, queue=NEVER).delete()
+
+
+def _ids_of_steps(canvas: Any) -> Iterator[str]:
+    """Of these signatures and of all within them; not of a chord around them, which stays as it is."""
+    if isinstance(canvas, list):
+        for step in canvas:
+            yield from _ids_of_steps(step)
+    elif isinstance(canvas, dict):
+        if isinstance(id_ := canvas.get("task_id"), str):
+            yield id_
+        for name, value in canvas.items():
+            if name != "chord":
+                yield from _ids_of_steps(value)
 
 
 def _audit(done: str, jobs: list[Job], by: str) -> None:

@@ -277,3 +277,25 @@ def test_an_outside_task_may_replace_itself_at_the_end_of_its_settlement(caplog:
         work_off()
     assert [record.fields["outcome"] for record in caplog.records if hasattr(record, "fields")] == ["replaced", "done"]
     assert (result.get(timeout=5), Client.objects.get().name, states()) == (42, "a", {"done": 1})
+
+
+THE_REST = {
+    "a chord": chord([add.si(1, 1), add.si(2, 2)], total.s()),
+    "a group and two steps": group(add.si(1, 1), add.si(2, 2)) | total.s() | add.s(1),
+    "a chord whose body is a chain": chord([add.si(1, 1), add.si(2, 2)], total.s() | add.s(1)),
+    "a chord whose body is a chord": chord([add.si(1, 1)] * 2, chord([add.si(1, 1)] * 2, total.s())),
+    "a group": group(add.si(1, 1), add.si(2, 2)),
+}
+
+
+@pytest.mark.parametrize("rest", THE_REST.values(), ids=THE_REST)
+def test_a_revived_step_is_followed_by_what_died_with_it(rest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain(note.s("a"), rest).apply_async()
+    first = Job.objects.get()
+    with monkeypatch.context() as broken:
+        broken.setattr(note, "run", boom.run)
+        attempt(first)
+    assert set(states()) == {"dead"}
+    interventions.revive(Job.objects.filter(pk=first.pk), by="hana")
+    work_off()
+    assert set(states()) == {"done"}

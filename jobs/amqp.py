@@ -51,10 +51,11 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         the attempt's effects are rolled back.
         """
         kept = {**message.headers, **(headers or {})}
+        positional, named, canvas = message.body
+        args = _storable(name, [list(positional), dict(named)])
         current, replaced = self.app.current_worker_task, execution.being_replaced()
         if current is not None and current.request.id == kept["id"] and not replaced:
             return
-        positional, named, canvas = message.body
         due_at = _aware(kept["eta"])
         lane = getattr(queue, "name", queue) or self.app.conf.task_default_queue
         in_bulk = lane == settings.JOBS_BULK_QUEUE
@@ -63,7 +64,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             id=UUID(kept["id"]),
             task=name,
             queue=lane,
-            args=_storable(name, [list(positional), dict(named)]),
+            args=args,
             envelope={**_readable(canvas), "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
             context={key: value for key, value in context.current().items() if key != "job"},
             root_id=kept["root_id"],

@@ -274,6 +274,16 @@ def test_a_retry_with_arguments_that_no_row_can_hold_is_a_verdict() -> None:
     assert (only_job().state, only_job().error["type"]) == ("dead", "DataError")
 
 
+@pytest.mark.parametrize("argument", ["x" * 20_000, {"__type__": "nonsense", "__value__": 1}])
+def test_a_retry_cannot_bring_in_arguments_that_a_first_call_could_not(
+    argument: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.note, "run", lambda name: tasks.note.retry(args=(argument,)))
+    tasks.note.delay("a")
+    attempt(only_job())
+    assert (only_job().state, only_job().error["type"], only_job().args) == ("dead", "ValueError", [["a"], {}])
+
+
 def test_many_retries_leave_the_patience_with_postgres_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks.note.delay("a")
     Job.objects.update(attempts=30, retries=30)

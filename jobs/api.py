@@ -44,6 +44,10 @@ class JobPage(BaseModel):
     next: str | None
 
 
+def _error(job: Job) -> dict[str, str] | None:
+    return {part: job.error[part] for part in ("type", "message")} if job.error else None
+
+
 def _described(conflict: str) -> dict[str, Any]:
     return {"x-scope": "jobs:write", "responses": {409: {"description": conflict}}}
 
@@ -103,7 +107,7 @@ def shown(job: Job) -> dict[str, Any]:
         "id": str(job.pk), "task": job.task, "queue": job.queue, "state": job.state, "attempts": job.attempts,
         "due_at": job.due_at.isoformat(), "created_at": job.created_at.isoformat(),
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
-        "result": json.loads(dumps(job.result)), "error": job.error,
+        "result": json.loads(dumps(job.result)), "error": _error(job),
     }  # fmt: skip
 
 

@@ -3,13 +3,14 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from celery import states
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
-from celery.canvas import maybe_signature
+from celery.canvas import Signature, maybe_signature
 from celery.exceptions import TaskRevokedError
 from celery.result import GroupResult, result_from_tuple
 from django.db import transaction
@@ -17,6 +18,7 @@ from django.db import transaction
 from jobs.chords import Chord, part_returned
 from jobs.groups import Group
 from jobs.models import FINISHED, Job, State
+from jobs.tasks import call_errback
 from jobs.verdicts import PASSING, describe
 
 log = logging.getLogger(__name__)
@@ -82,18 +84,19 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         return {
             "task_id": str(job.pk),
             "status": state,
-            "result": self._outcome(job),
+            "result": self.outcome(job),
             "traceback": None,
             "children": children,
         }
 
-    def _outcome(self, job: Job) -> Any:
+    def outcome(self, job: Job) -> Any:
+        """Its result, or the exception that it died of."""
         if job.state == State.CANCELLED and job.error:
             return TaskRevokedError(job.error["message"])
         if job.state == State.DEAD and job.error:
-            module = "celery.exceptions" if job.error["type"] == "ChordError" else "builtins"
+            type_, message, module = (job.error.get(part) for part in ("type", "message", "module"))
             return self.exception_to_python(
-                {"exc_type": job.error["type"], "exc_message": [job.error["message"]], "exc_module": module}
+                {"exc_type": type_, "exc_message": [message], "exc_module": module or "builtins"}
             )
         return job.result
 
@@ -128,14 +131,23 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         self.store_result(task_id, exc, states.FAILURE)
 
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
-        """`link_error`, as jobs. Each is called with the dead job's id."""
+        """`link_error`, as jobs: with the dead job's id, or, if that is what it takes, `(request, exc, traceback)`."""
         family = {"parent_id": request.id, "root_id": getattr(request, "root_id", None) or request.id}
         for errback in request.errbacks or ():
             try:
                 with transaction.atomic():
-                    maybe_signature(errback, app=self.app).apply_async((request.id,), **family)
+                    call = maybe_signature(errback, app=self.app)
+                    if self._takes_the_failure(call):
+                        call_errback.apply_async((dict(errback), request.id), **family)
+                    else:
+                        call.apply_async((request.id,), **family)
             except (TypeError, ValueError, NotImplementedError):  # the job is dead all the same, and says why
                 log.exception("link_error of job %s cannot be called", request.id)
+
+    def _takes_the_failure(self, errback: Signature) -> bool:
+        """As Celery decides it: by the number of arguments, where the task is known and not bound."""
+        header = getattr(self.app.tasks.get(errback.task), "__header__", None)
+        return header is not None and not isinstance(header, partial) and self._errback_arity_greater(errback, 1)
 
     def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
         Chord.objects.create(group=UUID(header_result_args[0]), body=dict(body))

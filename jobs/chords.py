@@ -12,7 +12,7 @@ from celery.app.task import Context
 from celery.canvas import Signature, maybe_signature
 from celery.canvas import chord as chord_signature
 from celery.exceptions import ChordError
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 
 from jobs.celery_json import CeleryDecoder, CeleryEncoder
@@ -54,7 +54,10 @@ class Chord(models.Model):
     def fail(self, app: Celery, *, job: UUID, error: Any) -> None:
         """A part is dead: so are the body and what hangs on it, also a chord around it, with a ChordError."""
         self._close()
-        body, failure = maybe_signature(self.body, app=app), ChordError(f"Dependency {job} raised {error!r}")
+        self._bury_body(app, ChordError(f"Dependency {job} raised {error!r}"))
+
+    def _bury_body(self, app: Celery, failure: Exception) -> None:
+        body = maybe_signature(self.body, app=app)
         while isinstance(body, chord_signature):
             body = body.body
         app.backend.chord_error_from_stack(body, failure)
@@ -67,7 +70,11 @@ class Chord(models.Model):
             return
         results = list(self.parts.order_by("index", "pk").values_list("result", flat=True))
         self._close()
-        maybe_signature(self.body, app=app).apply_async((results,))
+        try:
+            with transaction.atomic():
+                maybe_signature(self.body, app=app).apply_async((results,))
+        except (ValueError, TypeError) as exc:  # e.g. together they are too large: no fault of the last part
+            self._bury_body(app, ChordError(f"The body cannot be promised: {exc}"))
 
     def _close(self) -> None:
         self.fired = True

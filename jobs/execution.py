@@ -62,7 +62,6 @@ class Settlement:
 
 _attempt: ContextVar[Attempt | None] = ContextVar("kaiten_attempt", default=None)
 _body_of: ContextVar[str | None] = ContextVar("kaiten_body_of", default=None)
-_eager: ContextVar[bool] = ContextVar("kaiten_eager", default=False)
 _worker: UUID | None = None
 
 
@@ -170,20 +169,6 @@ def in_body_of(request: Any) -> bool:
 
 
 @contextmanager
-def without_a_job() -> Iterator[None]:
-    """Celery's `apply()`: bodies run here and now. A bell cannot say so, whoever forged it."""
-    remembered = _eager.set(True)
-    try:
-        yield
-    finally:
-        _eager.reset(remembered)
-
-
-def needs_no_job() -> bool:
-    return _eager.get()
-
-
-@contextmanager
 def outside_any_attempt() -> Iterator[None]:
     """A task called as a plain function inside another task must not settle that other task's job."""
     remembered = _attempt.set(None)
@@ -277,7 +262,10 @@ def _publish_follow_ups(task: Task, result: Any) -> None:
         maybe_signature(callback, app=task.app).apply_async((result,), **family)
     if request.chain:
         *rest, following = request.chain
-        maybe_signature(following, app=task.app).apply_async((result,), chain=rest, **family)
+        step = maybe_signature(following, app=task.app)
+        if (taken := step.options.get("task_id")) and Job.objects.filter(pk=taken).exists():
+            step.set(task_id=str(uuid4()))  # of a chain that is applied twice Celery names the last step alike
+        step.apply_async((result,), chain=rest, **family)
 
 
 def _storable(result: Any) -> Any:

@@ -11,6 +11,7 @@ second call returns the first job, as long as the ledger remembers it (JOBS_KEEP
 """
 
 import inspect
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -22,6 +23,7 @@ from celery.result import AsyncResult, EagerResult
 from jobs import execution
 
 KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids of jobs with a key
+_applied: ContextVar[bool] = ContextVar("kaiten_applied", default=False)  # no bell can say so, whoever forged it
 
 
 class LedgerTask(Task):  # type: ignore[misc]
@@ -31,7 +33,7 @@ class LedgerTask(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Work off the job whose bell rang. Called as a plain function, it is one."""
-        if self.request.called_directly or execution.needs_no_job() or execution.in_body_of(self.request):
+        if self.request.called_directly or _applied.get() or execution.in_body_of(self.request):
             with execution.outside_any_attempt():
                 return super().__call__(*args, **kwargs)
         return execution.attempt(self)
@@ -54,8 +56,11 @@ class LedgerTask(Task):  # type: ignore[misc]
 
     def apply(self, *args: Any, **options: Any) -> EagerResult:
         """Celery's own: the body runs here and now, as a function does, and no job is promised."""
-        with execution.without_a_job():
+        remembered = _applied.set(True)
+        try:
             return super().apply(*args, **options)
+        finally:
+            _applied.reset(remembered)
 
     def retry(self, args: Any = None, kwargs: Any = None, *rest: Any, throw: bool = True, **options: Any) -> Any:
         """Celery's own. It has to be raised: what is retried is the attempt, whose effects are rolled back."""

@@ -140,10 +140,11 @@ def moment(when: datetime | float | None) -> datetime:
 
 
 def describe(exc: BaseException) -> dict[str, str]:
-    """An error as the row keeps it, cut to size and free of what Postgres cannot store."""
+    """An error as the row keeps it, cut to size and free of what Postgres cannot store; with its module, if any."""
     try:
         message = str(exc)
     except Exception:  # an error may be broken too
         message = "its text cannot be read"
     message = message.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    return {"type": type(exc).__qualname__, "message": message[: settings.JOBS_ERROR_MAX_CHARS]}
+    said = {"type": type(exc).__qualname__, "message": message[: settings.JOBS_ERROR_MAX_CHARS]}
+    return said if (module := type(exc).__module__) == "builtins" else {**said, "module": module}

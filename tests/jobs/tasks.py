@@ -1,8 +1,10 @@
 """Tasks for the ledger's tests. Their effects are rows: a Client named by the test."""
 
 import time
+from typing import Any
 
 from celery import Task, chord, group, shared_task
+from django.db import connection
 
 from jobs.execution import note_effect, settle
 from orders.clients import Client
@@ -78,6 +80,19 @@ def speak(size: int) -> str:
 @shared_task
 def nothing() -> None:
     """Takes no argument, so it makes a link_error that cannot be called."""
+
+
+@shared_task
+def note_failure(request: Any, exc: Exception, traceback: None) -> None:
+    """An errback in Celery's newer form."""
+    Client.objects.create(name=f"{request.id} {request.task} {request.args} {type(exc).__name__}: {exc}")
+
+
+@shared_task(atomic=False)
+def note_failure_outside(request: Any, exc: Exception, traceback: None, mark: str) -> None:
+    assert not connection.in_atomic_block
+    with settle():
+        Client.objects.create(name=f"{mark}{request.id}")
 
 
 @shared_task(bind=True)

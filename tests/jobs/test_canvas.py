@@ -83,6 +83,16 @@ def test_a_dead_part_kills_the_body_once_and_calls_its_errback() -> None:
     assert Job.objects.get(pk=result.id).state == "dead"
 
 
+def test_a_body_whose_arguments_no_row_can_hold_is_dead_and_its_parts_are_done() -> None:
+    parts = [tasks.speak.s(9_000), tasks.speak.s(9_000)]
+    result = chord(parts, tasks.listed.s().on_error(note.s())).apply_async()
+    work_off()
+    with pytest.raises(ChordError, match="The body cannot be promised: "):
+        AsyncResult(result.id).get(timeout=5)
+    assert Client.objects.get().name == result.id
+    assert states() == {"done": 3, "dead": 1}
+
+
 @pytest.mark.parametrize("way", ["operator", "revoke"])
 def test_a_part_that_is_cancelled_before_it_begins_leaves_no_chord_waiting_for_it(way: str) -> None:
     result = chord([add.s(1, 1), note.s("a")], total.s()).apply_async()

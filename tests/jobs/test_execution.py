@@ -116,6 +116,39 @@ def test_link_gets_the_result_and_link_error_the_dead_jobs_id() -> None:
     assert Job.objects.filter(task="tests.jobs.tasks.add", state="done", result=3).count() == 1
 
 
+def test_link_error_gets_the_request_and_the_exception_if_that_is_what_it_takes() -> None:
+    dead = tasks.note_then_fail.apply_async(
+        ("b",), link_error=[tasks.note_failure.s(), tasks.note_failure_outside.s("! ")]
+    )
+    work_off()
+    said = f"{dead.id} tests.jobs.tasks.note_then_fail ['b'] ValueError: no such luck"
+    assert set(Client.objects.values_list("name", flat=True)) == {said, f"! {dead.id}"}
+    assert set(Job.objects.filter(parent_id=dead.id).values_list("state", flat=True)) == {"done"}
+
+
+def test_an_exception_of_ones_own_is_caught_by_its_class() -> None:
+    result = tasks.fail_for_a_while.delay(9)
+    work_off(ahead=LATER)
+    with pytest.raises(tasks.Passing):
+        result.get(timeout=5)
+
+
+def test_a_chain_that_is_applied_twice_runs_twice() -> None:
+    again = chain(tasks.add.s(1, 1), tasks.add.s(5), tasks.add.s(10))
+    first, second = again.apply_async(), again.apply_async()
+    work_off()
+    assert (first.get(timeout=5), second.get(timeout=5)) == (17, 17)
+    assert list(Job.objects.filter(state="done").order_by("result").values_list("result", flat=True)) == [
+        2, 2, 7, 7, 17, 17,
+    ]  # fmt: skip
+
+
+def test_a_revocation_that_would_stop_what_runs_says_that_it_does_not(caplog: pytest.LogCaptureFixture) -> None:
+    tasks.add.delay(1, 1).revoke(terminate=True)
+    assert "goes on: the ledger knows no terminate" in caplog.text
+    assert only_job().state == "cancelled"
+
+
 def test_follow_ups_of_a_lost_attempt_are_rolled_back_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks.note.apply_async(("a",), link=tasks.add.si(1, 2))
     create = Client.objects.create

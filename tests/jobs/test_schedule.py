@@ -27,7 +27,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> At:
     """Set the time that the schedule sees."""
 
     def tell(moment: datetime) -> None:
-        monkeypatch.setattr("jobs.schedule.timezone.now", lambda: moment)
+        monkeypatch.setattr("jobs.schedule.now", lambda: moment)
         monkeypatch.setattr("jobs.clock.timezone.now", lambda: moment)
 
     return tell
@@ -44,6 +44,15 @@ def entry() -> Iterator[dict[str, Any]]:
 
 def clock() -> Clock:
     return Clock(celery_app, worker=uuid4(), name="test@here")
+
+
+def test_a_worker_whose_clock_runs_ahead_passes_over_no_slot(entry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks Postgres what time it is."""
+    ahead = timezone.now() + timedelta(hours=5)
+    with monkeypatch.context() as patched:
+        patched.setattr("django.utils.timezone.now", lambda: ahead)
+        assert clock().promise_due_slots() == 0
+    assert Schedule.objects.get().promised_until < timezone.now()
 
 
 def test_a_crontab_has_its_slots_in_the_shops_time_zone() -> None:

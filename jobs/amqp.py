@@ -65,7 +65,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             task=name,
             queue=lane,
             args=args,
-            envelope={**_readable(canvas), "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
+            envelope={**self._followed_by(canvas), "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
             context={key: value for key, value in context.current().items() if key != "job"},
             root_id=kept["root_id"],
             parent_id=replaced.parent_id if replaced else kept["parent_id"],
@@ -86,6 +86,14 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         elsewhere = task is not None and task.backend is not self.app.backend and not headers.get("ignore_result")
         timelimit = headers.get("timelimit") or (None, None)
         return Ring(str(job.pk), job.task, job.queue, timelimit, ignore_result=not elsewhere)
+
+    def _followed_by(self, canvas: dict[str, Any]) -> dict[str, Any]:
+        """The canvas, if it comes back from a row (a clock reads it too, and must not stumble) and can be promised."""
+        celery_json.loads(celery_json.dumps(canvas))
+        for step in canvas["chain"] or ():
+            if getattr(self.app.tasks.get(step["task"]), "key", None):
+                raise ValueError(f"{step['task']} has a key, so it cannot be a step of a canvas.")
+        return canvas
 
     def _ring_after_commit(self, job: Job) -> None:
         """Ring with the other jobs of this transaction, or, if a savepoint is rolled back, with those outside it."""
@@ -113,12 +121,6 @@ def _aware(eta: str | None) -> datetime | None:
     """Celery's eta; a naive one is in Celery's own time zone."""
     moment = parse_datetime(eta) if eta else None
     return timezone.make_aware(moment) if moment and timezone.is_naive(moment) else moment
-
-
-def _readable(canvas: dict[str, Any]) -> dict[str, Any]:
-    """What follows the job, if it comes back from a row: a clock reads it too, and must not stumble."""
-    celery_json.loads(celery_json.dumps(canvas))
-    return canvas
 
 
 def _storable(name: str, args: list[Any]) -> list[Any]:

@@ -66,6 +66,9 @@ def test_a_keyed_task_is_refused_as_a_step_of_a_canvas() -> None:
         group(tasks.note_once.s("a"), tasks.note_once.s("b")).apply_async()
     with pytest.raises(ValueError, match="cannot be a step of a canvas"):
         chain(tasks.note_once.s("a"), tasks.note_once.si("b")).apply_async()
+    with pytest.raises(ValueError, match="cannot be a step of a canvas"):
+        chain(tasks.note.s("a"), tasks.note_once.si("b")).apply_async()
+    assert Job.objects.count() == 0
 
 
 def test_apply_runs_the_body_here_and_now_without_a_job() -> None:

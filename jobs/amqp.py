@@ -28,6 +28,7 @@ KEPT_HEADERS = (
     "shadow", "expires", "group", "group_index", "timelimit", "ignore_result", "replaced_task_nesting",
     "stamped_headers", "stamps",
 )  # fmt: skip
+MAPS = ("celery.map", "celery.starmap")
 
 
 class LedgerAMQP(AMQP):  # type: ignore[misc]
@@ -53,6 +54,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         kept = {**message.headers, **(headers or {})}
         positional, named, canvas = message.body
         args = _storable(name, [list(positional), dict(named)])
+        if name in MAPS and not getattr(self.app.tasks.get(named["task"]["task"]), "atomic", True):
+            raise ValueError(f"{named['task']['task']} is atomic=False, and {name} calls it inside a transaction.")
         current, replaced = self.app.current_worker_task, execution.being_replaced()
         if current is not None and current.request.id == kept["id"] and not replaced:
             return

@@ -71,6 +71,17 @@ def test_a_keyed_task_is_refused_as_a_step_of_a_canvas() -> None:
     assert Job.objects.count() == 0
 
 
+def test_a_task_that_talks_to_the_outside_is_not_mapped_inside_a_transaction() -> None:
+    for shape in (
+        tasks.settle_twice.map([1]),
+        tasks.settle_twice.starmap([(1,)]),
+        tasks.settle_twice.chunks([(1,)], 1),
+    ):
+        with pytest.raises(ValueError, match="is atomic=False, and celery"):
+            shape.apply_async()
+    assert Job.objects.count() == 0
+
+
 def test_apply_runs_the_body_here_and_now_without_a_job() -> None:
     assert tasks.note.apply(("a",)).get() == "a"
     assert (tasks.add.s(1) | tasks.add.s(5)).apply((1,)).get() == 7

@@ -147,7 +147,9 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     def _takes_the_failure(self, errback: Signature) -> bool:
         """As Celery decides it: by the number of arguments, where the task is known and not bound."""
         header = getattr(self.app.tasks.get(errback.task), "__header__", None)
-        return header is not None and not isinstance(header, partial) and self._errback_arity_greater(errback, 1)
+        if errback.immutable or header is None or isinstance(header, partial):
+            return False
+        return bool(self._errback_arity_greater(errback, 1))
 
     def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
         Chord.objects.create(group=UUID(header_result_args[0]), body=dict(body))

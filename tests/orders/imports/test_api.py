@@ -369,7 +369,7 @@ def test_chunks_come_one_after_another_in_the_order_of_the_file(send: Send, stoc
         attempt(chunk)
         chunk.refresh_from_db()
         assert (Order.objects.count(), chunk.state, chunk.retries) == (0, "waiting", 1)
-        assert chunk.error == {"type": "Retry", "message": f"Retry in {pause_s}.0s"}
+        assert (chunk.error["type"], chunk.error["message"]) == ("Retry", f"Retry in {pause_s}.0s")
     work_off(ahead=A_DAY)
     assert list(Order.objects.filter(state="confirmed").values_list("external_id", flat=True)) == ["o-0"]
     assert Order.objects.filter(reason="out_of_stock").count() == 5

@@ -246,6 +246,7 @@ REPORT_CATCH_UP_DAYS = 31
 IMPORT_MAX_BYTES = 20 * 1024 * 1024
 IMPORT_MAX_ROWS = 100_000
 IMPORT_ROW_MAX_BYTES = 128 * 1024  # what Python's csv takes as one field
+IMPORT_AGAIN_MAX_BYTES = IMPORT_MAX_BYTES  # that quotes which are never closed may have us read again
 IMPORT_STAGE_BATCH = 5000  # rows of one COPY
 IMPORT_CHUNK_ROWS = 200
 IMPORT_PORTION_ROWS = 20  # rows of one look at the time

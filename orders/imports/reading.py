@@ -51,6 +51,7 @@ class Lines:
         self._row: list[tuple[str, int]] = []  # lines of the current row, with their sizes in bytes
         self._row_bytes = 0
         self._returned: list[tuple[str, int]] = []  # lines to be handed out again, the next one last
+        self._returned_bytes = 0  # of all of them, ever
 
     def begin_row(self) -> int:
         """The next line begins a row; its number."""
@@ -59,10 +60,19 @@ class Lines:
         return self._number + 1
 
     def go_back(self) -> str:
-        """The row was not what it seemed: only its first line, returned, is spoilt; the others are handed out again."""
+        """The row was not what it seemed: only its first line, returned, is spoilt; the others are handed out again.
+
+        No more than IMPORT_AGAIN_MAX_BYTES of one file, since each of its lines may spoil a row as long as rows may be.
+        Raises a 422 problem beyond.
+        """
         spoilt = self._row[1:]
         self._number -= len(spoilt)
         self._returned += reversed(spoilt)
+        self._returned_bytes += sum(size for _, size in spoilt)
+        if self._returned_bytes > settings.IMPORT_AGAIN_MAX_BYTES:
+            raise invalid(
+                ("", f"too many quotes are never closed; the one on line {self._number} is the last we follow")
+            )
         return self._row[0][0]
 
     def __iter__(self) -> "Lines":
@@ -102,7 +112,7 @@ def rows_of(file: BinaryIO, form: Format) -> Iterator[Row]:
     """Every row of the file, in bounded memory.
 
     Raises a 400 problem for a file that is not UTF-8 and a 422 problem for a CSV header that lacks a column, repeats
-    one or names one that we do not know.
+    one or names one that we do not know, and for a CSV in which too many quotes are never closed.
     """
     lines = Lines(file)
     return _csv_rows(lines) if form == Format.CSV else _ndjson_rows(lines)

@@ -137,3 +137,15 @@ def test_an_open_quote_reads_no_further_ahead_than_a_row_may_be_long(settings: S
     file = io.BytesIO(HEADER + b'"\n' + b"x\n" * 20_000)
     first = next(rows_of(file, Format.CSV))
     assert (first.line, bool(first.fault), file.tell() < len(HEADER) + 1100) == (2, True, True)
+
+
+def test_quotes_that_never_close_do_not_have_the_file_read_over_and_over(settings: Settings) -> None:
+    """Each of these lines opens a quote that no later one closes, and as many lines behind it as a row may hold."""
+    settings.IMPORT_ROW_MAX_BYTES, settings.IMPORT_AGAIN_MAX_BYTES = 600, 6000
+    rows = rows_of(io.BytesIO(HEADER + b'b",",\n' * 500), Format.CSV)
+    found: list[int] = []
+    with pytest.raises(Problem) as refused:
+        found += (row.line for row in rows)
+    assert (refused.value.status, found) == (422, list(range(2, 12)))
+    [(_, message)] = refused.value.errors
+    assert message == "too many quotes are never closed; the one on line 12 is the last we follow"

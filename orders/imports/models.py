@@ -206,5 +206,7 @@ class ImportFault(models.Model):
     @classmethod
     def after(cls, batch: UUID, line: int, pk: int, limit: int) -> list["ImportFault"]:
         """The next faults of this import, in the order of their lines."""
-        further = cls.objects.filter(Q(line__gt=line) | Q(line=line, pk__gt=pk), batch=batch)
+        further = cls.objects.filter(
+            Q(line__gt=line) | Q(pk__gt=pk), batch=batch, line__gte=line
+        )  # begins in the index
         return list(further.order_by("line", "pk")[:limit])

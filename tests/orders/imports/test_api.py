@@ -25,6 +25,7 @@ from orders.models import Order
 from tests.conftest import Api
 from tests.hands import Hand
 from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
+from tests.plans import plans_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Body = Callable[..., dict[str, Any]]
@@ -521,3 +522,16 @@ def test_an_import_that_is_not_finished_is_never_forgotten(send: Send, settings:
     Import.objects.update(created_at=F("created_at") - 10 * settings.IMPORT_KEEP)
     attempt(Job.objects.get(pk=tasks.forget_old_imports.delay().id))
     assert (Import.objects.count(), ImportRow.objects.count()) == (1, 1)
+
+
+def test_the_last_page_of_faults_costs_no_more_than_the_first(shop: Client) -> None:
+    batch = Import.objects.create(client=shop, form="csv")
+    ImportFault.objects.bulk_create(ImportFault(batch=batch, line=at // 2, reason="no") for at in range(20_000))
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE orders_importfault")
+    last = ImportFault.objects.filter(batch=batch, line=9_990).latest("pk")
+    [first_page, last_page] = plans_of(
+        lambda: [ImportFault.after(batch.pk, line, pk, 10) for line, pk in ((0, 0), (last.line, last.pk))]
+    )
+    assert [fault.line for fault in ImportFault.after(batch.pk, last.line, last.pk, 3)] == [9_991, 9_991, 9_992]
+    assert last_page.buffers <= first_page.buffers + 3

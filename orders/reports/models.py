@@ -141,9 +141,12 @@ class Computation(models.Model):
         keep_part(self.pk, Day(self.day), begin=begin, end=end)
 
     def add_up(self) -> None:
-        """Turn the parts into reports, unless there are some that know more. The caller holds the lock."""
+        """Turn the parts into reports, unless there are some that know more. The caller holds the lock.
+
+        Those of another time zone are about other hours, whatever they know.
+        """
         report = DailyReport.objects.locked(self.day)
-        if report.as_of <= self.as_of:
+        if report.as_of <= self.as_of or report.time_zone != settings.TIME_ZONE:
             report.take(self.as_of, added_up(self.pk, Day(self.day)))
         self.delete()
 

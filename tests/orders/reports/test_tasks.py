@@ -170,3 +170,18 @@ def test_a_day_that_its_zone_left_out_is_empty(settings: Any, sell: Sell) -> Non
     tasks.compute_day.delay("2011-12-30")
     work_off()
     assert everybodys(date(2011, 12, 30)).figures == []
+
+
+def test_in_another_time_zone_a_day_is_computed_anew(sell: Sell, settings: Any) -> None:
+    """Also when it ends earlier there, so that what is kept reaches farther."""
+    settings.TIME_ZONE = "America/New_York"
+    sell(clock("12:00"))
+    tasks.compute_day.delay(DAY.isoformat())
+    work_off()
+    assert totals(everybodys().figures) == {"JPY": (1, 660, 0, 660)}
+    settings.TIME_ZONE = "Asia/Tokyo"
+    for day in (DAY, DAY + timedelta(days=1)):
+        tasks.compute_day.delay(day.isoformat())
+        work_off()
+    assert (everybodys().time_zone, totals(everybodys().figures)) == ("Asia/Tokyo", {})
+    assert totals(everybodys(DAY + timedelta(days=1)).figures) == {"JPY": (1, 660, 0, 660)}

@@ -51,6 +51,12 @@ def test_books_that_add_up(order: Order) -> None:
     assert audit() == CLEAN
 
 
+@pytest.mark.parametrize("days", ["-1", "1000000", "9" * 20, "a week"])
+def test_days_that_are_in_no_calendar_are_refused(days: str) -> None:
+    with pytest.raises(CommandError, match="--provider-days: a whole number from 0 to 36500"):
+        call_command("audit", f"--provider-days={days}")
+
+
 def by_hand(sql: str, *values: Any) -> None:
     """What no code of ours does; Postgres' own checks would refuse some of it."""
     with connection.cursor() as cursor:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from config.environment import DAYS_MAX
 from notifications.books import DELIVERIES
 from orders.books import MONEY, STOCK, ProviderUnavailable, broken, disputed_by_provider
 
@@ -19,7 +20,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--provider-days", type=int, default=7, help="ask the provider about payments of so many days (0: none)"
+            "--provider-days", type=_days, default=7, help="ask the provider about payments of so many days (0: none)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -45,3 +46,9 @@ class Command(BaseCommand):
         if not wrong:
             self.stdout.write(f"ok     {about:<10}  adds up.")
         return len(wrong)
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:9]) <= DAYS_MAX):
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to {DAYS_MAX}")
+    return int(text)

@@ -70,7 +70,7 @@ class Postgres(Server):
         # stays: by it Postgres sees whether orphans of a killed one still hold the shared memory.
         path = self.home / self.pid_file
         if path.exists():
-            _, *rest = path.read_text().splitlines(keepends=True)
+            rest = path.read_text().splitlines(keepends=True)[1:]
             path.write_text("".join([f"{NO_PROCESS}\n", *rest]))
 
     def create(self) -> None:

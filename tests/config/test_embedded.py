@@ -173,6 +173,16 @@ def test_pid_files_that_name_a_stranger_do_not_block_and_the_stranger_lives(
     assert stranger.poll() is None
 
 
+@pytest.mark.parametrize("left", ["", "\n", "12"])
+def test_what_a_full_disk_left_of_a_pid_file_does_not_block(checkout: Path, left: str) -> None:
+    adopted(checkout)
+    stop_all(checkout)
+    for folder, name in (("postgres", "postmaster.pid"), ("broker", "valkey.pid")):
+        (checkout / ".local" / folder / name).write_text(left)
+    with psycopg.connect(adopted(checkout)["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_stranger_on_our_port_is_not_taken_for_ours(checkout: Path) -> None:
     adopted(checkout)
     leave(checkout)

@@ -134,7 +134,7 @@ def _same_order(first: Order, form: OrderForm) -> Order | None:
     """What this form has ordered. None when the visitor went back and chose anew: then the form asks."""
     was = {line.sku: line.quantity for line in first.lines.all()}
     now = {dish.sku: quantity for dish, quantity in form.chosen}
-    if (was, first.email) == (now, form.cleaned_data["email"]):
+    if (was, first.email, first.payment_token) == (now, form.cleaned_data["email"], form.card):
         return first
     form.renew()
     form.add_error(

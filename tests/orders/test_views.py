@@ -145,6 +145,15 @@ def test_another_choice_in_a_form_that_has_ordered_is_asked_about_and_then_order
     assert [order.units for order in Order.objects.order_by("id")] == [2, 3]
 
 
+def test_another_card_in_a_form_that_has_ordered_is_asked_about_too(visitor: HttpClient) -> None:
+    """Whose card was declined goes back and takes another one: that is no second click."""
+    form = filled_in(token="tok_declined")
+    visitor.post("/", form)
+    asked = visitor.post("/", form | {"token": "tok_ok"})
+    assert (asked.status_code, asked.context["form"]["token"].value()) == (422, "tok_ok")
+    assert "You have already placed order" in text(asked)
+
+
 @pytest.mark.parametrize(
     ("typed", "complaint"),
     [

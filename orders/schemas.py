@@ -11,6 +11,7 @@ from notifications.money import CURRENCIES
 from orders.states import PaymentState, State
 
 AMOUNT_MAX = 10**12
+LINES_MAX = 200  # of an order
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")]
 Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
@@ -93,7 +94,7 @@ class OrderDraft(Shape):
     currency: Annotated[str, AfterValidator(_known_currency)]
     email: Annotated[str, Field(max_length=320), AfterValidator(_mailable)]
     locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z0-9]{2,8})*$", max_length=35)] = "en"
-    lines: Annotated[list[LineDraft], Field(min_length=1, max_length=200)]
+    lines: Annotated[list[LineDraft], Field(min_length=1, max_length=LINES_MAX)]
     shipping: ShippingDraft = Field(default_factory=ShippingDraft)
     total: Amount
     payment: PaymentDraft

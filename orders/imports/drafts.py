@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from orders import strict_json
 from orders.imports.reading import Format, key_of
 from orders.problems import Problem
-from orders.schemas import OrderDraft, pointed
+from orders.schemas import LINES_MAX, OrderDraft, pointed
 from orders.strict_json import NotJson
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -74,6 +74,8 @@ def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
 
 def draft_of(rows: Sequence[StagedRow], form: Format) -> OrderDraft:
     """Raises Refused with what is wrong, on the line where it stands."""
+    if len(rows) > LINES_MAX:  # whose parsing alone may take more memory than a dyno has
+        raise Refused(Fault(rows[0].line, "", f"has {len(rows)} lines; an order may have {LINES_MAX}"))
     unreadable = [Fault(row.line, "", row.fault) for row in rows if row.fault]
     if unreadable:
         raise Refused(*unreadable)

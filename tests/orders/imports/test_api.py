@@ -203,6 +203,19 @@ def test_a_blank_or_broken_text_is_an_error_in_its_column(send: Send, stock: Any
     assert Order.objects.count() == 1
 
 
+def test_an_order_of_too_many_lines_is_refused_before_they_are_parsed(
+    send: Send, stock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may be one order of 100,000 lines: all of it in memory is more than a dyno has."""
+    stock()
+    parsed: list[bytes] = []
+    monkeypatch.setattr("orders.imports.drafts.strict_json.parse", parsed.append)
+    send(as_csv([cells(sku=f"S-{at}") for at in range(201)]))
+    work_off(ahead=A_DAY)
+    assert faults() == [(2, "o-1", "", "has 201 lines; an order may have 200")]
+    assert parsed == []
+
+
 def test_ndjson_errors_carry_json_pointers(send: Send, stock: Any, order_body: Body) -> None:
     stock()
     line = {"sku": "SAKE-NIGIRI", "quantity": 0, "unit_price": 330}

@@ -119,6 +119,9 @@ def stop_leftovers(records: Path, folder: Path) -> int:
             launcher, *processes = json.loads(record.read_bytes())
         except FileNotFoundError:  # its launcher has just ended, or another one has seen to it
             continue
+        except ValueError:  # torn, as a full disk leaves it
+            record.unlink(missing_ok=True)
+            continue
         if started(launcher[0]) == launcher[1]:
             continue
         left = [pid for pid, began in processes if is_leftover(pid, began, folder)]

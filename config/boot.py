@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, ProgrammingError, connec
 
 log = logging.getLogger(__name__)
 
+GAVE_UP = ("57014", "55P03", "25P03", "53100")  # for its time, a lock's or a transaction's limit, and for a full disk
 UNDEFINED_TABLE = "42P01"
 EXTRAS = {  # variables that need a package beyond requirements.txt, and the extra of pyproject.toml that brings it
     "SENTRY_DSN": ("sentry_sdk", "sentry"),
@@ -66,10 +67,12 @@ def _require_stripe() -> None:
 
 
 def database_trouble(exc: Exception) -> str:
-    """The sentence for a Postgres that cannot be reached or does not let us in."""
+    """The sentence for a Postgres that cannot be reached, does not let us in, or gives a statement up."""
     database = settings.DATABASES["default"]
     where = f"{database.get('HOST') or 'the local socket'}:{database.get('PORT') or 5432}/{database.get('NAME')}"
     reason = " ".join(str(exc).split()) or type(exc).__name__
+    if getattr(exc.__cause__, "sqlstate", None) in GAVE_UP:
+        return f"Postgres at {where} gave a statement up. It said: {reason}"
     return f"Postgres at {where} does not answer; check DATABASE_URL. It said: {reason}"
 
 

@@ -84,7 +84,10 @@ def read_dotenv(path: Path, environ: MutableMapping[str, str]) -> None:
     class DotEnv(Env):  # type: ignore[misc]  # read_env writes into the ENVIRON of its class
         ENVIRON = environ
 
-    DotEnv.read_env(path)
+    try:
+        DotEnv.read_env(path)
+    except UnicodeDecodeError as exc:
+        raise CannotStart(f"{path} is not UTF-8: {exc.reason} at byte {exc.start}.") from exc
 
 
 def is_offline_command() -> bool:

@@ -6,6 +6,7 @@ port that answers.
 """
 
 import contextlib
+import errno
 import importlib.util
 import json
 import os
@@ -91,6 +92,8 @@ class Server(ABC):
             time.sleep(tried * PAUSE_S)
             if self.start():
                 return
+            if self.lacks_room():
+                break
         ending = self.log.read_bytes()[-2000:].decode(errors="replace").strip()
         raise CannotStart(f"{self.name} did not start. {self.log} ends with:\n{ending}")
 
@@ -111,12 +114,16 @@ class Server(ABC):
                 **self.surroundings(),
             )
         _children.append(process)
-        comes_true(lambda: process.poll() is not None or self.is_up(process.pid), START_LIMIT_S)
+        comes_true(lambda: process.poll() is not None or self.is_up(process.pid) or self.lacks_room(), START_LIMIT_S)
         if self.is_up(process.pid):
             return True
         process.kill()
         reap(process.pid)
         return False
+
+    def lacks_room(self) -> bool:
+        """Whether its log says so: then it may try for ever, and so might we."""
+        return os.strerror(errno.ENOSPC).encode() in self.log.read_bytes()[-2000:]
 
     def is_up(self, pid: int) -> bool:
         return self.pid == pid and self.answers()

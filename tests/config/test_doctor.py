@@ -12,11 +12,12 @@ from uuid import uuid4
 import pytest
 from celery import current_app
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from config import celery_app
+from config.boot import database_trouble
 from jobs.models import Job, Worker
 from jobs.reports import at
 from jobs.testing import work_off
@@ -121,6 +122,14 @@ def test_mails_that_lead_nowhere_are_named(worker: Worker, settings: Any, name: 
     setattr(settings, name, value)
     assert only_wrong().startswith(f"WRONG mail {sentence}")
     assert f"Set {name} to " in only_wrong()
+
+
+def test_a_statement_that_takes_too_long_is_not_called_a_database_that_is_away() -> None:
+    with pytest.raises(OperationalError) as refused, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)")
+    assert "gave a statement up. It said: canceling statement due to statement timeout" in database_trouble(
+        refused.value
+    )
 
 
 def test_an_optional_package_that_is_missing_is_named(worker: Worker, settings: Any, monkeypatch: Any) -> None:

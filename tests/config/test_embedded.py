@@ -117,6 +117,28 @@ def test_the_env_file_fills_only_what_is_unset(tmp_path: Path) -> None:
     }
 
 
+def test_an_env_file_that_nobody_can_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("SITE_URL=https://寿司.example.com".encode("shift_jis"))
+    with pytest.raises(embedded.CannotStart, match=r"\.env is not UTF-8"):
+        adopted(tmp_path)
+
+
+def test_a_server_whose_disk_is_full_is_not_tried_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may try for ever itself."""
+    adopted(checkout)
+    stop_all(checkout)
+    tried: list[str] = []
+
+    def full(self: server.Server) -> list[str]:
+        tried.append(self.name)
+        return ["sh", "-c", "echo could not write: No space left on device >&2; exec sleep 600"]
+
+    monkeypatch.setattr(embedded.Broker, "command", full)
+    with pytest.raises(embedded.CannotStart, match="No space left on device"):
+        adopted(checkout)
+    assert len(tried) == 1
+
+
 def test_unset_urls_get_servers_that_answer_and_need_their_password(checkout: Path) -> None:
     environ = adopted(checkout)
     assert environ["DEBUG"] == "1"

@@ -280,6 +280,14 @@ def test_a_stranger_with_a_recorded_number_is_left_alone(stack: Stack) -> None:
         stranger.kill()
 
 
+def test_a_record_that_a_full_disk_has_torn_is_dropped(stack: Stack) -> None:
+    records = [stack.folder / ".local" / f"dev-{number}.json" for number in (1, 2)]
+    records[0].write_text("")
+    records[1].write_text("[[1, ")
+    ready(stack.start())
+    assert [record.exists() for record in records] == [False, False]
+
+
 def test_a_reader_that_does_not_read_holds_nothing_up(stack: Stack) -> None:
     stack.write(worker="while True: print('x' * 1000)")
     launcher = stack.start()

@@ -1,14 +1,17 @@
 """`manage.py release`: what the Procfile's release phase does, once, before the new dynos start."""
 
+from time import sleep
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
-from django.db import connection
+from django.db import InternalError, connection
 
 from config.boot import require_settings
-from config.release_turn import release_turn
+from config.release_turn import PAUSE_S, release_turn
+
+TRIES = 20
 
 
 class Command(BaseCommand):
@@ -31,12 +34,32 @@ class Command(BaseCommand):
 
     def _limit_the_role(self) -> None:
         """On the role, since that holds behind PgBouncer too, where a session's own SET does not."""
-        with connection.cursor() as cursor:
-            for name, value in settings.POSTGRES_LIMITS.items():
-                if name == "transaction_timeout" and not _knows_transaction_timeout():
-                    continue
-                cursor.execute(f"ALTER ROLE CURRENT_USER SET {name} = %s", [value])
+        for name, value in _limits_that_lack():
+            _limit(name, value)
         self.stdout.write("Limits of the database role are set.")
+
+
+def _limits_that_lack() -> list[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(rolconfig, '{}') FROM pg_roles WHERE rolname = current_user")
+        known = cursor.fetchone()[0]
+    lacking = {name: value for name, value in settings.POSTGRES_LIMITS.items() if f"{name}={value}" not in known}
+    if not _knows_transaction_timeout():
+        lacking.pop("transaction_timeout", None)
+    return list(lacking.items())
+
+
+def _limit(name: str, value: str) -> None:
+    """A role belongs to every database of its server, so that releases of two may meet here; one of them waits."""
+    for tried in range(TRIES):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER ROLE CURRENT_USER SET {name} = %s", [value])
+            return
+        except InternalError:  # tuple concurrently updated
+            if tried == TRIES - 1:
+                raise
+            sleep(PAUSE_S)
 
 
 def _knows_transaction_timeout() -> bool:

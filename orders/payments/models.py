@@ -54,11 +54,13 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         return bool(unsent.update(state=PaymentOperation.State.VOID))
 
     def meant_by(self, provider: str, bell: Bell) -> "PaymentOperation | None":
-        """The operation that an event is about. One that comes before we know the reference names ours."""
-        named = Q(pk=bell.operation) | Q(key=bell.key)
-        if bell.reference:
-            named |= Q(reference=bell.reference)
-        return self.filter(named, provider=provider).first()
+        """The operation that an event is about. One that comes before we know the reference names ours.
+
+        A refund's event names the refund, and its payment too: the name of ours goes first.
+        """
+        known = self.filter(provider=provider)
+        named = known.filter(Q(pk=bell.operation) | Q(key=bell.key)).first()
+        return named or (known.filter(reference=bell.reference).first() if bell.reference else None)
 
 
 class PaymentOperation(models.Model):

@@ -108,6 +108,14 @@ class StripeDouble:
         for event in decided.events:
             self.ringer.later(event)
 
+    def decide_refund(self, refund: str, status: str) -> None:
+        """What the bank has done about a refund: Stripe's word on it may change, even after "succeeded"."""
+        with self.book.lock:
+            decided = rules.decide_refund(self.book.objects[refund], status)
+            self.book.write(objects=decided.objects, events=decided.events)
+        for event in decided.events:
+            self.ringer.later(event)
+
     def dispute(self, intent: str) -> None:
         with self.book.lock:
             opened = rules.open_dispute(self.book, intent)

@@ -163,6 +163,13 @@ def create_refund(book: Book, params: dict[str, str]) -> Outcome:
     return Outcome(200, refund, [refund, charge], [*told, _event("charge.refunded", charge)])
 
 
+def decide_refund(refund: Object, status: str) -> Outcome:
+    failure = "lost_or_stolen_card" if status == "failed" else None
+    made = {**refund, "status": status, "failure_reason": failure}
+    kind = "refund.failed" if failure else "refund.updated"
+    return Outcome(200, made, [made], [_event(kind, made)])
+
+
 def open_dispute(book: Book, intent_id: str) -> Outcome:
     """A bank takes money back. Its event names the payment, and knows nothing of our metadata."""
     charge = book.objects[book.objects[intent_id]["latest_charge"]]

@@ -88,6 +88,24 @@ def test_more_than_stripe_has_left_is_named_and_waits_for_a_person(
     assert "greater than unrefunded amount" in Job.objects.get(task="orders.tasks.pay").error["message"]
 
 
+@pytest.mark.parametrize(("status", "expected"), [("succeeded", (100, 0, "")), ("failed", (0, 0, "refund_failed"))])
+def test_an_event_about_a_refund_asks_about_the_refund_and_not_about_its_charge(
+    ringing: StripeDouble, pay: Pay, api: Api, status: str, expected: tuple[int, int, str]
+) -> None:
+    """Both fit: the event names our refund, and the payment that it belongs to."""
+    order = pay("pm_card_pendingRefund")
+    work_off()
+    post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 100, "reason": "sorry"})
+    attempt(Job.objects.get(task="orders.tasks.pay"))
+    until(heard(5), "the payment's and the refund's events are heard", within_s=10)
+    ringing.decide_refund(PaymentOperation.objects.get(kind="refund").reference, status)
+    until(heard(6), "the decision is heard", within_s=10)
+    for bell in Job.objects.filter(task="orders.tasks.heed_bell").exclude(state="done"):
+        attempt(bell)
+    order.refresh_from_db()
+    assert (order.refunded, order.refund_pending, order.hold_reason) == expected
+
+
 def test_a_dispute_puts_the_order_on_the_desk_once(ringing: StripeDouble, pay: Pay) -> None:
     """Its event is a bell like any other: what is true is asked."""
     order = pay()

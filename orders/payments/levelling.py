@@ -20,14 +20,15 @@ def level(order: Order, operation: PaymentOperation, answer: Charge) -> Refund |
     operation.refresh_from_db()
     if answer.disputed and operation.kind == PaymentOperation.Kind.CHARGE:
         order.hold("disputed")
-    if operation.settled and not _comes_true_late(operation, answer):
+    undone = _comes_undone(operation, answer)
+    if operation.settled and not undone and not _comes_true_late(operation, answer):
         return None
     operation.note(answer)
     if operation.settled and order.held and order.hold_reason in PASSING:
         order.release()
     if operation.kind == PaymentOperation.Kind.CHARGE:
         return _level_charge(order, answer)
-    _level_refund(order, operation)
+    _level_refund(order, operation, undone=undone)
     return None
 
 
@@ -61,6 +62,12 @@ def _comes_true_late(operation: PaymentOperation, answer: Charge) -> bool:
     return is_charge and given_up and answer.status == ChargeStatus.SUCCEEDED
 
 
+def _comes_undone(operation: PaymentOperation, answer: Charge) -> bool:
+    """A refund that had succeeded, and that the customer's bank has sent back to the shop."""
+    given = operation.state == PaymentOperation.State.SUCCEEDED
+    return given and operation.kind == PaymentOperation.Kind.REFUND and answer.status == ChargeStatus.DECLINED
+
+
 def _level_charge(order: Order, answer: Charge) -> Refund | None:
     match answer.status:
         case ChargeStatus.SUCCEEDED:
@@ -77,11 +84,12 @@ def _level_charge(order: Order, answer: Charge) -> Refund | None:
     return None
 
 
-def _level_refund(order: Order, operation: PaymentOperation) -> None:
+def _level_refund(order: Order, operation: PaymentOperation, *, undone: bool) -> None:
     pending = order.refund_pending - operation.amount
     if operation.state == PaymentOperation.State.SUCCEEDED:
         order.record("order.refunded", refund_pending=pending, refunded=order.refunded + operation.amount)
     elif operation.state == PaymentOperation.State.DECLINED:
-        order.assign(refund_pending=pending, shipping_refunded=order.shipping_refunded - operation.refund.shipping)
+        taken = {"refunded": order.refunded - operation.amount} if undone else {"refund_pending": pending}
+        order.assign(**taken, shipping_refunded=order.shipping_refunded - operation.refund.shipping)
         operation.refund.take_back()
         order.hold("refund_failed")

@@ -111,7 +111,7 @@ class StripeDouble:
     def decide_refund(self, refund: str, status: str) -> None:
         """What the bank has done about a refund: Stripe's word on it may change, even after "succeeded"."""
         with self.book.lock:
-            decided = rules.decide_refund(self.book.objects[refund], status)
+            decided = rules.decide_refund(self.book, refund, status)
             self.book.write(objects=decided.objects, events=decided.events)
         for event in decided.events:
             self.ringer.later(event)

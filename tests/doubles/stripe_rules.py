@@ -163,11 +163,15 @@ def create_refund(book: Book, params: dict[str, str]) -> Outcome:
     return Outcome(200, refund, [refund, charge], [*told, _event("charge.refunded", charge)])
 
 
-def decide_refund(refund: Object, status: str) -> Outcome:
-    failure = "lost_or_stolen_card" if status == "failed" else None
-    made = {**refund, "status": status, "failure_reason": failure}
-    kind = "refund.failed" if failure else "refund.updated"
-    return Outcome(200, made, [made], [_event(kind, made)])
+def decide_refund(book: Book, refund_id: str, status: str) -> Outcome:
+    """A refund that fails after all puts its money back where it came from."""
+    refund, charge = book.objects[refund_id], book.objects[book.objects[refund_id]["charge"]]
+    if status != "failed":
+        made = {**refund, "status": status}
+        return Outcome(200, made, [made], [_event("refund.updated", made)])
+    made = {**refund, "status": status, "failure_reason": "lost_or_stolen_card"}
+    charge = {**charge, "amount_refunded": charge["amount_refunded"] - made["amount"], "refunded": False}
+    return Outcome(200, made, [made, charge], [_event("refund.failed", made)])
 
 
 def open_dispute(book: Book, intent_id: str) -> Outcome:

@@ -8,6 +8,7 @@ import pytest
 
 from jobs.models import Job
 from jobs.testing import attempt, work_off
+from orders.books import MONEY, broken, disputed_by_provider
 from orders.models import Order
 from orders.payments.models import PaymentOperation
 from orders.payments.stripe import Stripe
@@ -16,7 +17,7 @@ from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.orders.conftest import Pay
 from tests.orders.test_stripe import intent_of
-from tests.orders.test_stripe_events import heard
+from tests.orders.test_stripe_events import heard, work_off_and_listen
 from tests.orders.test_verbs import post
 from tests.promises.processes import until
 
@@ -104,6 +105,26 @@ def test_an_event_about_a_refund_asks_about_the_refund_and_not_about_its_charge(
         attempt(bell)
     order.refresh_from_db()
     assert (order.refunded, order.refund_pending, order.hold_reason) == expected
+
+
+def test_a_refund_that_fails_after_it_had_succeeded_is_owed_again(ringing: StripeDouble, pay: Pay, api: Api) -> None:
+    """A bank may send the money back days later, to the shop: an account was closed."""
+    order = pay()
+    work_off()
+    post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 100, "reason": "sorry"})
+    work_off_and_listen(5)
+    order.refresh_from_db()
+    assert (order.refunded, order.payment_state) == (100, "partially_refunded")
+    ringing.decide_refund(PaymentOperation.objects.get(kind="refund").reference, "failed")
+    work_off_and_listen(6)
+    order.refresh_from_db()
+    assert (order.refunded, order.refund_pending, order.payment_state) == (0, 0, "paid")
+    assert (order.hold_reason, order.refunds.get().state) == ("refund_failed", "failed")
+    assert [*broken(MONEY, limit=9), *disputed_by_provider(since=HOURS)] == []
+    post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "to another account"})
+    work_off()
+    order.refresh_from_db()
+    assert (order.refunded, order.payment_state) == (660, "refunded")
 
 
 def test_a_dispute_puts_the_order_on_the_desk_once(ringing: StripeDouble, pay: Pay) -> None:

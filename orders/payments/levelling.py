@@ -24,7 +24,7 @@ def level(order: Order, operation: PaymentOperation, answer: Charge) -> Refund |
     if operation.settled and not undone and not _comes_true_late(operation, answer):
         return None
     operation.note(answer)
-    if operation.settled and order.held and order.hold_reason in PASSING:
+    if order.held and order.hold_reason in PASSING and not is_stuck(order, order.hold_reason):
         order.release()
     if operation.kind == PaymentOperation.Kind.CHARGE:
         return _level_charge(order, answer)

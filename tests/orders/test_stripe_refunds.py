@@ -127,6 +127,24 @@ def test_a_refund_that_fails_after_it_had_succeeded_is_owed_again(ringing: Strip
     assert (order.refunded, order.payment_state) == (660, "refunded")
 
 
+def test_a_refund_that_nobody_knows_of_keeps_the_order_on_the_desk_when_another_one_is_made(
+    stripe: StripeDouble, paid: Callable[..., Order], api: Api
+) -> None:
+    order = paid()
+    stripe.flaw("503", times=1000, method="POST", path="/v1/refunds")
+    post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 100, "reason": "sorry"})
+    work_off(ahead=3 * HOURS)
+    stripe.flaws.clear()
+    post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 50, "reason": "so sorry"})
+    attempt(Job.objects.get(task="orders.tasks.pay", state="waiting"))
+    order.refresh_from_db()
+    assert (order.refunded, order.refund_pending, order.hold_reason) == (50, 100, "refund_unknown")
+    post(api, f"/v1/orders/{order.pk}/release")
+    work_off(ahead=HOURS)
+    order.refresh_from_db()
+    assert (order.refunded, order.refund_pending, order.held) == (150, 0, False)
+
+
 def test_a_dispute_puts_the_order_on_the_desk_once(ringing: StripeDouble, pay: Pay) -> None:
     """Its event is a bell like any other: what is true is asked."""
     order = pay()

@@ -92,7 +92,7 @@ class PaymentOperation(models.Model):
     reference = models.TextField(default="")  # the provider's id of it
     reason = models.TextField(default="")
     created_at = models.DateTimeField(db_default=Now())
-    asked_at = models.DateTimeField(db_default=Now())  # when the provider was last asked about it
+    asked_at = models.DateTimeField(db_default=Now())  # when the provider was last asked for it, or about it
 
     objects = OperationQuerySet.as_manager()
 
@@ -155,13 +155,15 @@ class PaymentOperation(models.Model):
         """From here on the provider may know it. False when nobody wants it: a charge needs a reserved order, and is
         not begun while a person looks at it.
 
-        An order that is cancelled after this line and before the call is charged, and gets its money back.
+        An order that is cancelled after this line and before the call is charged, and gets its money back. Nobody
+        reconciles what is just being made: not known yet would be taken for never made.
         """
         wanted = Q(state__in=(self.State.INTENDED, self.State.SENT))
         if self.kind == self.Kind.CHARGE:
             begun_or_free = Q(state=self.State.SENT) | Q(state=self.State.INTENDED, order__held=False)
             wanted = Q(order__state="reserved") & begun_or_free
-        return bool(type(self).objects.filter(wanted, pk=self.pk).update(state=self.State.SENT))
+        noted = {"state": self.State.SENT, "asked_at": Now()}
+        return bool(type(self).objects.filter(wanted, pk=self.pk).update(**noted))
 
     def _intent(self) -> Intent:
         return Intent(

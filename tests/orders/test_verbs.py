@@ -16,6 +16,7 @@ from notifications.models import Event
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from orders.payments.models import PaymentOperation
+from orders.payments.provider import Charge, Intent, ProviderUnavailable
 from orders.payments.sandbox import Sandbox, SandboxCharge, SandboxRefund
 from orders.stock import Stock, StockMovement
 from orders.tasks import expire_orders, heed_bell, level_payment, reconcile_payments
@@ -194,6 +195,27 @@ def test_a_charge_that_was_noted_and_never_made_is_forgotten_in_the_end(
     work_off(ahead=LATER)
     assert (PaymentOperation.objects.get().state, SandboxCharge.objects.count()) == ("void", 0)
     assert seen(api, path) == ("cancelled", "none", "none")
+
+
+def test_a_charge_is_not_given_up_while_it_is_made_however_long_it_had_waited(
+    api: Api, ordered: Ordered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled and reconciled between the note and the booking, and then the provider's answer is lost."""
+
+    def charge(sandbox: Sandbox, intent: Intent) -> Charge:
+        monkeypatch.undo()
+        post(api, f"{path}/cancel")
+        reconcile_payments()
+        step("level_payment")
+        Sandbox.charge(sandbox, intent)
+        raise ProviderUnavailable("no answer")
+
+    path = ordered(worked_off=False)
+    step("reserve")
+    PaymentOperation.objects.update(created_at=timezone.now() - LATER, asked_at=timezone.now() - LATER)
+    monkeypatch.setattr(Sandbox, "charge", charge)
+    work_off(ahead=LATER)
+    assert (seen(api, path)[:2], given_back()) == (("cancelled", "refunded"), 2410)
 
 
 @pytest.mark.parametrize("token", ["tok_declined", "tok_ok"])

@@ -8,6 +8,7 @@ import ipaddress
 import json
 import re
 import socket
+import time
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -109,12 +110,15 @@ def _post(url: str, payload: bytes, headers: dict[str, str]) -> int:
     else:
         pool = urllib3.HTTPConnectionPool(address[0], address[1], timeout=timeout)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    begun_at = time.monotonic()
     with pool:
         answer = pool.urlopen(
             "POST", target, body=payload, headers={**headers, "host": parts.netloc},
             retries=False, redirect=False, preload_content=False,
         )  # fmt: skip
         answer.close()  # the status says it all; a body could drip for ever
+    if time.monotonic() - begun_at > settings.WEBHOOK_TIMEOUT_S:  # the sockets' limit is for each read
+        raise NotDelivered(f"took longer than {settings.WEBHOOK_TIMEOUT_S:g} s")
     return answer.status
 
 

@@ -1,9 +1,14 @@
 import ipaddress
+import socket
+import threading
+import time
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from notifications.webhooks import may_connect_to, objection
+from notifications.models import Delivery, Endpoint, Event, NotDelivered
+from notifications.webhooks import may_connect_to, objection, post
 
 PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"]
 NOT_PUBLIC = [
@@ -67,3 +72,29 @@ def test_in_development_plain_http_on_loopback_will_do(settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOCAL = True
     assert objection("http://127.0.0.1:9000/hooks") is None
     assert objection("http://10.0.0.1/") is not None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("drop", [b"X-Header: 1\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_an_answer_that_drips_beyond_its_time_is_none(settings: Any, drop: bytes) -> None:
+    """Each drop comes in time, so no read times out; and a healthy endpoint may hold as many workers as there are."""
+    settings.WEBHOOK_ALLOW_LOCAL, settings.WEBHOOK_TIMEOUT_S = True, 0.4
+    event = Event(kind="order.held", data={}, at=timezone.now())
+
+    def drip() -> None:
+        wire, _ = server.accept()
+        with wire:
+            wire.recv(65536)
+            wire.sendall(b"HTTP/1.1 200 OK\r\n" if drop.startswith(b"X") else drop)
+            for _ in range(4):
+                time.sleep(0.2)
+                wire.sendall(drop)
+            wire.sendall(b"\r\n" if drop.startswith(b"X") else b"HTTP/1.1 200 OK\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with pytest.raises(NotDelivered, match=r"took longer than 0\.4 s"):
+            post(Delivery(event=event, endpoint=Endpoint(url=url)))
+        thread.join(timeout=5)

@@ -33,7 +33,7 @@ def send(delivery: Delivery) -> str:
     )  # fmt: skip
     try:
         message.send()
-    except (OSError, smtplib.SMTPException) as exc:
+    except (OSError, smtplib.SMTPException, ValueError) as exc:  # ValueError: an address that no mail can go to
         raise NotDelivered(f"{type(exc).__name__}: {exc}") from exc
     return "accepted by the mail server"
 

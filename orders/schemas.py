@@ -35,7 +35,8 @@ EXAMPLE: dict[str, Any] = {
     "lines": [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}],
     "shipping": {"amount": 0, "tax": 0}, "total": 660, "payment": {"token": "tok_ok"}, "metadata": {"table": "7"},
 }  # fmt: skip
-EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,64}@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{1,255}")
+ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"  # RFC 5322; what the mailer can write into an envelope
+EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{{1,255}}(?<!\.)")
 
 
 def _known_currency(code: str) -> str:

@@ -190,6 +190,13 @@ def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbo
 # --- events -----------------------------------------------------------------------------------------------
 
 
+def test_an_address_that_no_mail_can_go_to_is_named_and_given_up(recorded: Recorded, postbox: Postbox) -> None:
+    recorded(email="\u82b1@example.com")
+    work_off(ahead=DAY)
+    assert (Delivery.objects.get().state, postbox.mails) == ("failed", [])
+    assert "Invalid address" in Attempt.objects.first().answer  # type: ignore[union-attr]
+
+
 def test_an_event_has_its_place_in_the_life_of_its_subject_once(recorded: Recorded) -> None:
     subject = recorded()
     with pytest.raises(IntegrityError, match="event_seq_once"):

@@ -97,10 +97,11 @@ def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: Body[Endpoi
     """What waits for a server in trouble goes to the new `url` at once."""
     endpoint = own_endpoint(owner_of(request, "webhooks:write"), endpoint_id)
     moved = change.url not in (None, endpoint.url)
-    endpoint.url = change.url or endpoint.url
-    endpoint.events = change.events or endpoint.events
+    named = change.model_dump(exclude_none=True)
+    for name, value in named.items():
+        setattr(endpoint, name, value)
     with transaction.atomic():
-        endpoint.save(update_fields=["url", "events"])
+        endpoint.save(update_fields=list(named))
         if moved and Endpoint.objects.forgive(endpoint.pk):
             call_up(endpoint.pk)
     return shown(endpoint)

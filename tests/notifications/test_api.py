@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from notifications.api import own_endpoint
 from notifications.models import Endpoint
 from orders.clients import ApiKey, Client
 from tests.conftest import Api
@@ -34,6 +35,21 @@ def test_an_endpoint_is_changed_and_removed(api: Api) -> None:
     assert api.patch(path, {"events": ["*"]}, content_type="application/json").json()["events"] == ["*"]
     assert api.delete(path).status_code == 204
     assert (api.get(path).status_code, api.get(PATH).json()["data"]) == (404, [])
+
+
+def test_a_change_leaves_alone_what_it_does_not_name(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once: the second one comes between the first one's look and its write."""
+    path = f"{PATH}/{post(api, DRAFT).json()['id']}"
+
+    def look(*args: Any) -> Endpoint:
+        found = own_endpoint(*args)
+        Endpoint.objects.update(events=["order.held"])
+        return found
+
+    monkeypatch.setattr("notifications.api.own_endpoint", look)
+    api.patch(path, {"url": f"{DRAFT['url']}/new"}, content_type="application/json")
+    endpoint = Endpoint.objects.get()
+    assert (endpoint.url, endpoint.events) == (f"{DRAFT['url']}/new", ["order.held"])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from jobs.models import Job
 from jobs.testing import attempt, work_off
 from notifications import events
+from notifications.mail import render
 from notifications.models import Attempt, Delivery, Endpoint, Event
 from notifications.tasks import announce
 from orders.clients import Client
@@ -28,6 +29,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(days=1)
 OWNER = UUID(int=7)
 Recorded = Callable[..., UUID]
+MONEY = {  # what a cancelled order's mail says of it, one of these
+    "en": ("Nothing was charged", "goes back to you", "if a payment still"),
+    "ja": ("いただいておりません", "ご返金", "もしお支払い"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +183,28 @@ def test_a_customer_is_mailed_about_what_concerns_them(
     recorded(kind)
     work_off()
     assert len(postbox.mails) == mails
+
+
+@pytest.mark.parametrize("locale", ["en", "ja"])
+@pytest.mark.parametrize(
+    ("reason", "captured", "payment_state", "why", "money"),
+    [
+        ("out_of_stock", 0, "none", ("sold out", "売り切れ"), ("Nothing was charged", "いただいておりません")),
+        ("out_of_stock", 98000, "paid", ("sold out", "売り切れ"), ("goes back to you", "ご返金")),
+        ("payment_declined", 0, "failed", ("declined", "承認され"), ("Nothing was charged", "いただいておりません")),
+        ("expired", 0, "pending", ("in time", "期限"), ("if a payment still", "もしお支払い")),
+        ("requested", 98000, "paid", ("The shop cancelled", "お店が"), ("goes back to you", "ご返金")),
+    ],
+)  # fmt: skip
+def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
+    recorded: Recorded, locale: str, reason: str, captured: int, payment_state: str, why: Any, money: Any
+) -> None:
+    """Reasons are the client's own words too: one that has been paid may be called out of stock."""
+    said = {"captured": captured, "payment_state": payment_state, "reason": reason, "locale": locale}
+    recorded("order.cancelled", **said)
+    _, text = render(Event.objects.get())
+    assert why[locale == "ja"] in text
+    assert [phrase in text for phrase in MONEY[locale]] == [phrase == money[locale == "ja"] for phrase in MONEY[locale]]
 
 
 def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbox) -> None:

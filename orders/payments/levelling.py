@@ -24,8 +24,7 @@ def level(order: Order, operation: PaymentOperation, answer: Charge) -> Refund |
     if operation.settled and not undone and not _comes_true_late(operation, answer):
         return None
     operation.note(answer)
-    if order.held and order.hold_reason in PASSING and not is_stuck(order, order.hold_reason):
-        order.release()
+    _release_when_known(order)
     if operation.kind == PaymentOperation.Kind.CHARGE:
         return _level_charge(order, answer)
     _level_refund(order, operation, undone=undone)
@@ -45,6 +44,7 @@ def forget(order: Order, operation: PaymentOperation) -> None:
         operation.state = PaymentOperation.State.VOID
         operation.save(update_fields=["state"])
         order.assign(charge_state="none")
+        _release_when_known(order)
 
 
 def is_stuck(order: Order, reason: str) -> bool:
@@ -53,6 +53,11 @@ def is_stuck(order: Order, reason: str) -> bool:
         return order.state == State.RECEIVED
     kinds = [kind for kind, unknown in UNKNOWN.items() if unknown == reason]
     return order.operations.filter(kind__in=kinds).exclude(state__in=PaymentOperation.SETTLED).exists()
+
+
+def _release_when_known(order: Order) -> None:
+    if order.held and order.hold_reason in PASSING and not is_stuck(order, order.hold_reason):
+        order.release()
 
 
 def _comes_true_late(operation: PaymentOperation, answer: Charge) -> bool:

@@ -19,7 +19,7 @@ from orders.payments.models import PaymentOperation
 from orders.payments.provider import Charge, Intent, ProviderUnavailable
 from orders.payments.sandbox import Sandbox, SandboxCharge, SandboxRefund
 from orders.stock import Stock, StockMovement
-from orders.tasks import expire_orders, heed_bell, level_payment, reconcile_payments
+from orders.tasks import expire_orders, heed_bell, level_payment, put_on_desk, reconcile_payments
 from tests.conftest import Api
 from tests.orders.test_models import books_balance
 
@@ -195,6 +195,20 @@ def test_a_charge_that_was_noted_and_never_made_is_forgotten_in_the_end(
     work_off(ahead=LATER)
     assert (PaymentOperation.objects.get().state, SandboxCharge.objects.count()) == ("void", 0)
     assert seen(api, path) == ("cancelled", "none", "none")
+
+
+def test_a_charge_that_is_forgotten_takes_its_order_off_the_desk(api: Api, ordered: Ordered) -> None:
+    """The provider was gone for so long that the order expired and the charge's job gave up."""
+    path = ordered(worked_off=False)
+    step("reserve")
+    PaymentOperation.objects.update(state="sent", created_at=timezone.now() - LATER)
+    post(api, f"{path}/cancel")
+    put_on_desk.delay(path.removeprefix("/v1/orders/"), "payment_unknown")
+    step("put_on_desk")
+    assert api.get(path).json()["hold_reason"] == "payment_unknown"
+    level_payment.delay(operation_of(path))
+    work_off()
+    assert (PaymentOperation.objects.get().state, api.get(path).json()["held"]) == ("void", False)
 
 
 def test_a_charge_is_not_given_up_while_it_is_made_however_long_it_had_waited(

@@ -116,10 +116,12 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         except Exception:
             log.exception("What hangs on job %s cannot be told", request.id)
 
-    def call_off(self, request: Context, exc: Exception) -> None:
-        """The job of this request is cancelled: the rest of its chain and its chord are dead. No errback is told."""
-        if request.chain or request.chord:
-            super().mark_as_failure(request.id, exc, request=request, call_errbacks=False, state=states.REVOKED)
+    def call_off(self, request: Context, exc: Exception, *, call_errbacks: bool = False) -> None:
+        """The job of this request is cancelled: the rest of its chain and its chord are dead."""
+        if request.chain or request.chord or (call_errbacks and request.errbacks):
+            super().mark_as_failure(
+                request.id, exc, request=request, call_errbacks=call_errbacks, state=states.REVOKED
+            )  # fmt: skip
 
     def store_result(self, task_id: str, result: Any, state: str, request: Any = None, **_: Any) -> None:
         """Celery stores the failure of jobs that will never be promised: the rest of a chain, a chord's body."""

@@ -45,11 +45,15 @@ def revive(jobs: JobQuerySet, *, by: str) -> list[Job]:
 
 
 def cancel(jobs: JobQuerySet, *, by: str) -> list[Job]:
-    """Waiting jobs among these will not run. Returns them as they were before."""
+    """Waiting jobs among these will not run. Returns them as they were before.
+
+    Their errbacks are called, otherwise than by `revoke()`: an order whose step is cancelled comes on the desk.
+    """
     cancelled: list[Job] = []
     for ids in batched(_ids(jobs.filter(state=State.WAITING)), settings.JOBS_BATCH):
         error = {"type": "Cancelled", "message": f"by {by}"}
-        cancelled += verdicts.cancel(current_app, Job.objects.filter(pk__in=ids), error=error)
+        waiting = Job.objects.filter(pk__in=ids)
+        cancelled += verdicts.cancel(current_app, waiting, error=error, call_errbacks=True)
     _audit("cancelled", cancelled, by)
     return cancelled
 

@@ -94,13 +94,14 @@ def drop(app: Celery, claim: Claim, exc: Exception) -> bool:
     return dropped
 
 
-def cancel(app: Celery, jobs: JobQuerySet, *, error: dict[str, str]) -> list[Job]:
+def cancel(app: Celery, jobs: JobQuerySet, *, error: dict[str, str], call_errbacks: bool = False) -> list[Job]:
     """Before anybody began: the waiting ones among these, as they were. What waits for one is told."""
     with transaction.atomic():
         cancelled = jobs.cancel(error=error)
         for job in cancelled:
             with context.replaced(job.context):
-                app.backend.call_off(request_of(job), TaskRevokedError(error["message"]))
+                failure = TaskRevokedError(error["message"])
+                app.backend.call_off(request_of(job), failure, call_errbacks=call_errbacks)
     return cancelled
 
 

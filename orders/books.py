@@ -84,12 +84,25 @@ def _difference(operation: PaymentOperation, known: Charge | None) -> str | None
     ours = f"our {operation.kind} of {operation.amount} {operation.currency} is {operation.state}"
     if known is None:
         never_made = operation.state in (operation.State.INTENDED, operation.State.SENT, operation.State.VOID)
-        return None if never_made else f"{ours}, but {operation.provider} has none"
+        refused = operation.state == operation.State.DECLINED and not operation.reference
+        return None if never_made or refused else f"{ours}, but {operation.provider} has none"
     theirs = f"{operation.provider} says {known.status} of {known.amount}"
     if operation.settled and known.status != operation.state:
         return f"{ours}, but {theirs}"
     succeeded = operation.state == operation.State.SUCCEEDED
-    return f"{ours}, but {theirs}" if succeeded and known.amount != operation.amount else None
+    if succeeded and known.amount != operation.amount:
+        return f"{ours}, but {theirs}"
+    return _refunded_elsewhere(operation, known) if succeeded and known.refunded is not None else None
+
+
+def _refunded_elsewhere(operation: PaymentOperation, known: Charge) -> str | None:
+    """Money that went back by the provider's own pages. Ours may move while we ask, so both ends of it count."""
+    order = operation.order
+    least = order.refunded
+    order.refresh_from_db(fields=["refunded", "refund_pending"])
+    if known.refunded is None or least <= known.refunded <= order.refunded + order.refund_pending:
+        return None
+    return f"we have given {order.refunded} {order.currency} back, but {operation.provider} says {known.refunded}"
 
 
 __all__ = ["MONEY", "STOCK", "ProviderUnavailable", "broken", "disputed_by_provider"]

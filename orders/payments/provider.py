@@ -48,6 +48,7 @@ class Charge:
     reason: str = ""
     action_required: bool = False  # pending until the customer does something
     disputed: bool = False  # the customer has asked the bank to take the money back
+    refunded: int | None = None  # of a charge, by whatever way; None where the book does not say
 
 
 class ProviderUnavailable(Exception):

@@ -66,13 +66,18 @@ class Stripe:
             return look_through(client, intent)
 
     def refund(self, intent: Intent) -> Charge:
-        params: Any = {
-            "payment_intent": intent.token,
-            "amount": to_stripe(intent.amount, intent.currency),
-            "metadata": intent.metadata,
-        }
+        """One that Stripe will never make (the money went back from its own pages, say) is declined in its words."""
+        try:
+            amount = to_stripe(intent.amount, intent.currency)
+        except ProviderRefused as exc:
+            return never_given(intent, str(exc))
+        params: Any = {"payment_intent": intent.token, "amount": amount, "metadata": intent.metadata}
         with calling() as client:
-            return as_refund(client.v1.refunds.create(params, {"idempotency_key": intent.key}).to_dict(), intent)
+            try:
+                made = client.v1.refunds.create(params, {"idempotency_key": intent.key}).to_dict()
+            except stripe.InvalidRequestError as exc:
+                return never_given(intent, said(exc))
+        return as_refund(made, intent)
 
     def find_refund(self, intent: Intent) -> Charge | None:
         """A payment has few refunds: those of ours are on its first page."""
@@ -136,12 +141,18 @@ def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
         id=made["id"], key=intent.key, amount=from_stripe(amount, intent.currency), currency=intent.currency,
         status=standing, reason=reason if standing == ChargeStatus.DECLINED else "",
         action_required=status == "requires_action", disputed=is_disputed(made.get("latest_charge")),
+        refunded=refunded_of(made.get("latest_charge"), intent.currency),
     )  # fmt: skip
 
 
 def is_disputed(charge: Any) -> bool:
     """Known only where the charge was expanded; otherwise it is an id."""
     return isinstance(charge, Mapping) and bool(charge.get("disputed"))
+
+
+def refunded_of(charge: Any, currency: str) -> int | None:
+    """Known only where the charge was expanded, too."""
+    return from_stripe(charge["amount_refunded"], currency) if isinstance(charge, Mapping) else None
 
 
 def as_refund(made: Mapping[str, Any], intent: Intent) -> Charge:
@@ -160,6 +171,14 @@ def declined(exc: stripe.CardError, intent: Intent) -> Charge:
     return Charge(
         id=made.get("id", ""), key=intent.key, amount=intent.amount, currency=intent.currency,
         status=ChargeStatus.DECLINED, reason=reason_of(error),
+    )  # fmt: skip
+
+
+def never_given(intent: Intent, reason: str) -> Charge:
+    """A refund that does not exist, and will not."""
+    return Charge(
+        id="", key=intent.key, amount=intent.amount, currency=intent.currency, status=ChargeStatus.DECLINED,
+        reason=reason,
     )  # fmt: skip
 
 

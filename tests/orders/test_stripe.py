@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -293,7 +294,7 @@ def test_a_charge_is_found_on_a_later_page_and_by_our_operation_only(stripe: Str
 def test_a_charge_that_is_known_is_asked_for_by_its_id(stripe: StripeDouble) -> None:
     intent = intent_of()
     made = Stripe().charge(intent)
-    assert Stripe().find(intent_of(reference=made.id, key=intent.key)) == made
+    assert Stripe().find(intent_of(reference=made.id, key=intent.key)) == replace(made, refunded=0)
     assert stripe.requests[-1].path == f"/v1/payment_intents/{made.id}"
 
 

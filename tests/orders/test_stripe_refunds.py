@@ -76,7 +76,20 @@ def test_a_refund_that_stripe_fails_waits_for_a_person(
     assert (order.refunded, order.refund_pending, order.hold_reason) == (0, 0, "refund_failed")
 
 
-def test_more_than_stripe_has_left_is_named_and_waits_for_a_person(
+def test_an_audit_names_what_was_refunded_on_stripes_own_pages(
+    stripe: StripeDouble, paid: Callable[..., Order], api: Api
+) -> None:
+    order = paid()
+    post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 60, "reason": "sorry"})
+    work_off()
+    assert list(disputed_by_provider(since=HOURS)) == []
+    Stripe().refund(intent_of(amount=100, token=PaymentOperation.objects.get(kind="charge").reference))
+    assert list(disputed_by_provider(since=HOURS)) == [
+        f"order {order.number}: we have given 60 JPY back, but stripe says 160"
+    ]
+
+
+def test_more_than_stripe_has_left_has_failed_and_waits_for_a_person(
     stripe: StripeDouble, paid: Callable[..., Order], api: Api, settings: Any
 ) -> None:
     order = paid()
@@ -85,8 +98,16 @@ def test_more_than_stripe_has_left_is_named_and_waits_for_a_person(
     post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry"})
     work_off(ahead=HOURS)
     order.refresh_from_db()
-    assert (order.held, order.hold_reason, order.refund_pending) == (True, "refund_unknown", 660)
-    assert "greater than unrefunded amount" in Job.objects.get(task="orders.tasks.pay").error["message"]
+    assert (order.hold_reason, order.refund_pending, order.refunded) == ("refund_failed", 0, 0)
+    refund = PaymentOperation.objects.get(kind="refund")
+    assert (refund.state, "greater than unrefunded amount" in refund.reason) == ("declined", True)
+    post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry", "amount": 60})
+    work_off(ahead=HOURS)
+    order.refresh_from_db()
+    assert (order.refund_pending, order.refunded) == (0, 60)
+    assert list(disputed_by_provider(since=HOURS)) == [
+        f"order {order.number}: we have given 60 JPY back, but stripe says 660"
+    ]
 
 
 @pytest.mark.parametrize(("status", "expected"), [("succeeded", (100, 0, "")), ("failed", (0, 0, "refund_failed"))])

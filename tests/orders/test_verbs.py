@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.models import Sum
 from django.utils import timezone
 
+from jobs import interventions
 from jobs.models import Job
 from jobs.testing import attempt, work_off
 from notifications.models import Event
@@ -425,6 +426,26 @@ def test_a_held_order_is_neither_charged_nor_sent_and_goes_on_when_it_is_release
     assert post(api, f"{path}/fulfilments").status_code == 201
     held = post(api, f"{path}/hold")
     assert (held.status_code, held.json()["type"]) == (409, "/problems/order-has-ended")
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [("orders.tasks.reserve", "reservation_failed"), ("orders.tasks.pay", "refund_unknown")],
+)
+def test_an_order_whose_step_an_operator_cancels_comes_on_the_desk_and_goes_on_from_there(
+    api: Api, ordered: Ordered, task: str, reason: str
+) -> None:
+    path = ordered(worked_off=task == "orders.tasks.pay")
+    if task == "orders.tasks.pay":
+        post(api, f"{path}/refunds", {"reason": "sorry"})
+    assert len(interventions.cancel(Job.objects.filter(task=task), by="hana")) == 1
+    work_off()
+    assert api.get(path).json()["hold_reason"] == reason
+    post(api, f"{path}/release")
+    work_off(ahead=LATER)
+    assert seen(api, path)[:2] == (
+        ("confirmed", "paid") if task == "orders.tasks.reserve" else ("confirmed", "refunded")
+    )
 
 
 # --- what changes without an event ------------------------------------------------------------------------------

@@ -85,6 +85,8 @@ def level_payment(self: Task, operation_id: str) -> None:
     if operation.settled:
         return
     answer = operation.ask()
+    if answer is not None and answer.action_required and operation.order.state == "cancelled":
+        answer = operation.call_off()
     if answer is None and operation.is_moot:
         with settle():
             forget(Order.objects.locked(operation.order_id), operation)

@@ -146,6 +146,10 @@ class PaymentOperation(models.Model):
         desk, intent = provider(self.provider), self._intent()
         return desk.find(intent) if self.kind == self.Kind.CHARGE else desk.find_refund(intent)
 
+    def call_off(self) -> Charge | None:
+        """Nobody wants this charge any more, and the provider has it wait for its customer. As `ask`."""
+        return provider(self.provider).call_off(self._intent())
+
     def note(self, charge: Charge) -> None:
         """Take over what the provider says."""
         self.reference, self.reason, self.state = charge.id, charge.reason, self.State(charge.status)

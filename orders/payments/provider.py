@@ -68,6 +68,9 @@ class Provider(Protocol):
     def find(self, intent: Intent) -> Charge | None:
         """The charge made for this intent, if any. Opens a socket; raises ProviderUnavailable and ProviderRefused."""
 
+    def call_off(self, intent: Intent) -> Charge | None:
+        """End a charge that waits for its customer, if it still does: what became of it. As `find`."""
+
     def refund(self, intent: Intent) -> Charge:
         """Give money of the charge `intent.token` back, once per key. As `charge`."""
 

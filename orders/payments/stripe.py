@@ -65,6 +65,16 @@ class Stripe:
                 return as_charge(made, intent)
             return look_through(client, intent)
 
+    def call_off(self, intent: Intent) -> Charge | None:
+        with calling() as client:
+            try:
+                made = client.v1.payment_intents.cancel(
+                    intent.reference, {"cancellation_reason": "abandoned"}
+                ).to_dict()
+            except stripe.InvalidRequestError:  # it has been decided meanwhile
+                made = client.v1.payment_intents.retrieve(intent.reference).to_dict()
+        return as_charge(made, intent)
+
     def refund(self, intent: Intent) -> Charge:
         """One that Stripe will never make (the money went back from its own pages, say) is declined in its words."""
         try:

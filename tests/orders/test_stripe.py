@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from jobs import interventions
@@ -114,6 +115,34 @@ def test_what_is_open_is_shown_as_such_and_followed_to_its_end(
     work_off(ahead=HOURS)
     assert standing(order) == expected
     assert (len(objects_in(stripe.path)), posts(stripe)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("acts", "expected"),
+    [(False, ("cancelled", "failed", "expired", 0, False)), (True, ("cancelled", "refunded", "expired", 660, False))],
+)
+def test_a_charge_that_its_customer_has_left_is_called_off_when_the_order_is_cancelled(
+    stripe: StripeDouble, pay: Pay, monkeypatch: pytest.MonkeyPatch, acts: bool, expected: tuple[Any, ...]
+) -> None:
+    """Or the customer might pay for it next week. Who acts at the last moment gets the money back."""
+    order = pay("pm_card_threeDSecure2Required")
+    work_off()
+    operation = PaymentOperation.objects.get()
+    with transaction.atomic():
+        Order.objects.locked(order.pk).cancel("expired")
+    if acts:
+        call_off = Stripe.call_off
+
+        def too_late(self: Stripe, intent: Intent) -> Charge | None:
+            stripe.decide(operation.reference, "succeeded")
+            return call_off(self, intent)
+
+        monkeypatch.setattr(Stripe, "call_off", too_late)
+    work_off(ahead=timedelta(minutes=2))
+    assert standing(order) == expected
+    [made] = [made for made in objects_in(stripe.path) if made["object"] == "payment_intent"]
+    assert made["status"] == ("succeeded" if acts else "canceled")
+    assert not Job.objects.exclude(state="done").exists()
 
 
 def test_that_the_customer_has_to_act_is_an_event_so_that_whoever_watches_the_version_sees_it(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 from django.http import Http404, HttpRequest
 from ninja import Body, Router, Status
 from ninja.errors import HttpError
@@ -97,7 +98,9 @@ def change_endpoint(request: HttpRequest, endpoint_id: UUID, change: Body[Endpoi
     """What waits for a server in trouble goes to the new `url` at once."""
     endpoint = own_endpoint(owner_of(request, "webhooks:write"), endpoint_id)
     moved = change.url not in (None, endpoint.url)
-    named = change.model_dump(exclude_none=True)
+    named: dict[str, Any] = change.model_dump(exclude_none=True)
+    if change.events:
+        named["listens_since"] = Now()
     for name, value in named.items():
         setattr(endpoint, name, value)
     with transaction.atomic():

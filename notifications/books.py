@@ -8,7 +8,7 @@ DELIVERIES = {
            AND NOT EXISTS (SELECT 1 FROM notifications_delivery d WHERE d.event_id = e.id)
            AND (e.kind IN ('order.received', 'order.confirmed', 'order.cancelled') AND e.data -> 'order' ? 'email'
             OR EXISTS (SELECT 1 FROM notifications_endpoint p WHERE p.owner = e.owner AND p.active
-                          AND p.created_at < e.at AND (e.kind = ANY(p.events) OR '*' = ANY(p.events))))
+                          AND p.listens_since < e.at AND (e.kind = ANY(p.events) OR '*' = ANY(p.events))))
          ORDER BY e.at""",
     "delivery %s (%s to %s) waits, and no job is on its way": """
         SELECT d.id, d.channel, d.target FROM notifications_delivery d

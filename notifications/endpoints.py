@@ -92,6 +92,7 @@ class Endpoint(models.Model):
     resting_until = models.DateTimeField(null=True)
     line_until = models.DateTimeField(null=True)  # the end of the line of deliveries that wait for it
     created_at = models.DateTimeField(db_default=Now())
+    listens_since = models.DateTimeField(db_default=Now())  # to these events
 
     objects = EndpointQuerySet.as_manager()
 

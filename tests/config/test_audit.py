@@ -127,6 +127,20 @@ def test_an_event_that_nobody_announces_is_named(order: Order) -> None:
     assert wrong.startswith(f"WRONG  deliveries  event {event.pk} (order.confirmed): nobody was told of it")
 
 
+def test_an_endpoint_that_listens_to_more_than_before_was_not_owed_it(
+    api: Api, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    json = "application/json"
+    draft = {"url": "https://hooks.example.com/", "events": ["order.held"]}
+    endpoint = api.post("/v1/webhook-endpoints", draft, content_type=json).json()
+    stock()
+    api.place(order_body())
+    work_off()
+    path = f"/v1/webhook-endpoints/{endpoint['id']}"
+    assert api.patch(path, {"events": ["*"]}, content_type=json).json()["events"] == ["*"]
+    assert audit() == CLEAN
+
+
 def test_a_gap_in_a_timeline_is_named(order: Order) -> None:
     Event.objects.create(kind="order.held", subject=order.pk, seq=99, owner=uuid4(), data={})
     assert any(f"subject {order.pk}: its newest event is number 99" in line for line in audit())

@@ -244,7 +244,7 @@ class Order(models.Model):
         """Units that were to be sent stay here. With none left, nothing of the order remains."""
         self.assign(units=self.units - units)
         if self.state == State.CONFIRMED and not self.units:
-            self.move(State.CANCELLED, reason="refunded")
+            self.move(State.CANCELLED, reason="refunded", held=False, hold_reason="")
         elif units:
             self._complete_when_all_is_sent()
 

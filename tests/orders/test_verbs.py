@@ -428,6 +428,17 @@ def test_a_held_order_is_neither_charged_nor_sent_and_goes_on_when_it_is_release
     assert (held.status_code, held.json()["type"]) == (409, "/problems/order-has-ended")
 
 
+def test_an_order_of_which_nothing_remains_is_not_held_any_more(api: Api, ordered: Ordered) -> None:
+    path = ordered()
+    post(api, f"{path}/hold")
+    post(api, f"{path}/refunds", {"reason": "sorry", "restock": True})
+    work_off()
+    order = api.get(path).json()
+    assert (order["state"], order["payment_state"], order["held"], order["hold_reason"]) == (
+        "cancelled", "refunded", False, None,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("task", "reason"),
     [("orders.tasks.reserve", "reservation_failed"), ("orders.tasks.pay", "refund_unknown")],

@@ -8,6 +8,8 @@ from django.db import transaction
 
 from orders.clients import SCOPES, ApiKey, Client
 
+NAME_MAX_CHARS = 200
+
 
 class Command(BaseCommand):
     help = "Make a key for an API client; the client is created when it is new. The key is the last line printed."
@@ -30,6 +32,6 @@ class Command(BaseCommand):
 
 
 def _name(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise argparse.ArgumentTypeError("a client needs a name of printable characters")
+    if not 0 < len(text.strip()) <= NAME_MAX_CHARS or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"a client needs a name of 1 to {NAME_MAX_CHARS} printable characters")
     return text.strip()

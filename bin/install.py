@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     except SetupError as exc:
         sys.exit(f"Setting up failed: {exc}")
     except OSError as exc:
-        sys.exit(f"Setting up failed: {exc.filename} cannot be written ({exc.strerror}).")
+        sys.exit(f"Setting up failed: {exc.filename or 'a file'} cannot be written ({exc.strerror}).")
     except KeyboardInterrupt:
         sys.exit("Setting up was interrupted. The next start begins again.")
 

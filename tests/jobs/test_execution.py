@@ -376,6 +376,19 @@ def test_a_forged_bell_cannot_give_a_job_other_time_limits(limits: list[float | 
     assert only_job().state == "done"
 
 
+@pytest.mark.parametrize("kept", ["'null'", "NULL"], ids=["null", "absent"])
+def test_a_row_without_time_limits_is_run_by_a_bell_without_them(kept: str) -> None:
+    """Its bell says so with two nulls."""
+    tasks.add.delay(1, 1)
+    without = f"jsonb_set_lax(envelope, '{{headers,timelimit}}', {kept}, true, 'delete_key')"
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE jobs_job SET envelope = {without}")
+    rung = only_job()
+    rung.envelope["headers"]["timelimit"] = [None, None]
+    attempt(rung)
+    assert only_job().state == "done"
+
+
 def test_a_task_may_call_itself_as_a_function() -> None:
     tasks.factorial.delay(5)
     work_off()

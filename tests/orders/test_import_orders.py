@@ -132,6 +132,13 @@ def test_a_file_that_is_not_accepted_is_told_in_a_sentence(
     assert (Import.objects.count(), Job.objects.count()) == (0, 0)
 
 
+def test_an_empty_name_is_not_taken_for_the_only_client(shop: Client, file: Path) -> None:
+    """As from a variable of the shell that is not set."""
+    with pytest.raises(CommandError, match=r"^There is no client ''"):
+        run(file, "--client", "")
+    assert not Import.objects.exists()
+
+
 def test_it_asks_whose_orders_they_are_when_that_is_not_clear(shop: Client, file: Path) -> None:
     other = Client.objects.create(name="other")
     with pytest.raises(CommandError, match=r"^Say whose orders they are: --client NAME\.$"):

@@ -120,10 +120,10 @@ def _format(file: Path, named: str | None) -> Format:
 
 
 def _client(name: str | None) -> Client:
-    clients = list(Client.objects.filter(**({"name": name} if name else {})).order_by("name")[:2])
+    clients = list(Client.objects.filter(**({} if name is None else {"name": name})).order_by("name")[:2])
     if len(clients) == 1:
         return clients[0]
-    if name:
+    if name is not None:
         raise CommandError(f"There is no client {name!r}; `manage.py apikey create {name}` makes one.")
     raise CommandError("Say whose orders they are: --client NAME.")
 

@@ -22,13 +22,14 @@ class Line:
     async def run(self, port: int) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, self.cut)
-        loop.add_signal_handler(signal.SIGUSR2, self.lose_answers)
+        # At once, and not when the loop comes to it: what is asked after the signal gets no answer any more.
+        signal.signal(signal.SIGUSR2, lambda *_: self.lose_answers(loop))
         server = await loop.create_server(lambda: Near(self), HOST, port)
         await server.serve_forever()
 
-    def lose_answers(self) -> None:
+    def lose_answers(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loses_answers = True
-        asyncio.get_running_loop().call_later(DEAF_S, self.cut)
+        loop.call_soon_threadsafe(loop.call_later, DEAF_S, self.cut)
 
     def cut(self) -> None:
         for end in list(self.ends):

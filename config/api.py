@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from ninja import NinjaAPI
 from ninja.parser import Parser
 from ninja.security import HttpBearer
 
@@ -39,9 +40,16 @@ class StrictParser(Parser):
 
 
 class Key(HttpBearer):
-    """Authorization: Bearer <key>. The ApiKey becomes `request.auth`; its client becomes part of the context."""
+    """Authorization: Bearer <key> of this scope. The ApiKey becomes `request.auth`, its client part of the context.
+
+    Asked before anything of the body is looked at.
+    """
 
     limit = RateLimit(settings.RATE_LIMIT_PER_MINUTE, 60, keys_max=settings.RATE_LIMIT_KEYS_MAX)  # of this process
+
+    def __init__(self, scope: str) -> None:
+        super().__init__()
+        self.scope = scope
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiKey | None:
         key = ApiKey.objects.find(token)
@@ -53,11 +61,21 @@ class Key(HttpBearer):
         if standing.retry_after_s:
             detail = f"A key may make {standing.quota} requests in {standing.window_s} s."
             raise Problem(429, "rate-limited", detail, headers={"Retry-After": str(standing.retry_after_s)})
+        key.require(self.scope)
         return key
 
 
+def ask_for_scopes(api: NinjaAPI) -> None:
+    """Each operation asks for a key of the scope that its description names (`x-scope`), unless it has `auth=None`."""
+    for router in api._get_bound_routers():
+        for view in router.path_operations.values():
+            for operation in view.operations:
+                if operation.auth_callbacks:
+                    operation.auth_callbacks = [Key((operation.openapi_extra or {})["x-scope"])]
+
+
 api = DescribedAPI(
-    title="Kaiten", version="1", description=DESCRIPTION, parser=StrictParser(), auth=Key(), docs_url=None
+    title="Kaiten", version="1", description=DESCRIPTION, parser=StrictParser(), auth=Key(""), docs_url=None
 )
 api.add_router("/orders", orders_router)
 api.add_router("/orders", verbs_router)
@@ -68,4 +86,5 @@ api.add_router("/reports", reports_router)
 api.add_router("/jobs", jobs_router)
 api.add_router("/webhook-endpoints", endpoints_router)
 api.add_router("/webhook-endpoints", endpoint_verbs_router)
+ask_for_scopes(api)
 problems.install(api)

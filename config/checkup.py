@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from config import brokers, celery_app
 from config.boot import CannotStart, database_trouble, require_settings
+from config.health import NO_WRITES, database_state
 from jobs.models import Job, State, Worker
 from jobs.reports import at
 from orders.models import Order
@@ -74,7 +75,14 @@ def broker() -> Finding:
 def database() -> Finding:
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version")
-        return Finding("database", f"Postgres {cursor.fetchone()[0]} answers.")
+        version = cursor.fetchone()[0]
+    if database_state() == NO_WRITES:
+        return Finding(
+            "database",
+            f"Postgres {version} answers, but takes no order.",
+            "See whether it is a standby, is read-only, has a full disk, or has taken INSERT from its role.",
+        )
+    return Finding("database", f"Postgres {version} answers, and takes orders.")
 
 
 def migrations() -> Finding:

@@ -108,7 +108,7 @@ def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
         "root": {"handlers": ["stdout", *beside], "level": "INFO"},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},
-            "django.request": {"level": "ERROR"},  # each answer has its line already: config.middleware
+            "django.request": {"level": "CRITICAL"},  # config.middleware and config.error_pages tell
             "django.security": {"handlers": ["warning"], "propagate": False},
             "django.server": {"handlers": [], "propagate": True},
             "gunicorn.error": {"handlers": ["stdout", *beside], "level": "INFO", "propagate": False},

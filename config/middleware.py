@@ -7,16 +7,14 @@ from time import monotonic
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
-from django.shortcuts import render
 
-from config import problems
+from config import error_pages, problems
 from config.health import CHECKS
 from config.rate_limit import STANDING
 from jobs import context, tracing
+from jobs.trouble import in_trouble
 
-log = logging.getLogger(__name__)
 requests_log = logging.getLogger("config.requests")
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -81,12 +79,7 @@ class DatabaseTrouble:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not isinstance(exception, OperationalError | InterfaceError):
-            return None
-        log.error("Postgres is in trouble: %s", exception)
-        response = render(request, "500.html", status=503)
-        response["Retry-After"] = str(settings.DATABASE_RETRY_AFTER_S)
-        return response
+        return error_pages.database_trouble(exception) if in_trouble(exception) else None
 
 
 class HeadOfTheApi:
@@ -116,6 +109,8 @@ class ProblemsForTheApi:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self._as_problem(request, self.get_response(request))
+        if response.status_code in (204, 304) and request.path.startswith("/v1/"):
+            del response["Content-Type"]  # there is nothing that could be of a type
         for name, value in request.META[STANDING].headers.items() if STANDING in request.META else ():
             response[name] = value
         return response
@@ -159,9 +154,14 @@ def route_of(request: HttpRequest) -> str:
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:
-    """For a request that nobody can read: with NUL, which Postgres cannot hold, without a length, not in UTF-8."""
+    """For a request that nobody can read: its body is too large or has no length, it holds NUL, is not in UTF-8."""
+    limit = settings.BODY_MAX_BYTES_OF.get(request.path, settings.BODY_MAX_BYTES)
+    if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+        return problems.rendered(413, "body-too-large", f"The body may have {limit} bytes.")
     if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
         return problems.rendered(400, "refused", "The address holds a NUL, %00, which is in the name of nothing here.")
+    if any("\x00" in value for value in request.COOKIES.values()):
+        return problems.rendered(400, "refused", "A cookie holds a NUL, which none of ours does.")
     if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
         return problems.for_status(411)  # Django reads a body by its length, and would see none
     charset = (request.content_params or {}).get("charset", "utf-8").lower()

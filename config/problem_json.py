@@ -5,15 +5,30 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
+
 CONTENT_TYPE = "application/problem+json"
 
 
 def document(
     status: int, slug: str, detail: str, *, errors: Sequence[tuple[str, str]] = (), request_id: str | None
 ) -> str:
+    """As long as it may be, however much is wrong: what the client has sent stands in it in parts only."""
+    left_out = len(errors) - settings.PROBLEM_ERRORS_MAX
     said: dict[str, Any] = {
-        "type": f"/problems/{slug}", "title": HTTPStatus(status).phrase, "status": status, "detail": detail,
-        "errors": [{"pointer": pointer, "message": message} for pointer, message in errors],
+        "type": f"/problems/{slug}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _cut(detail) + (f" (and {left_out} more)" if left_out > 0 else ""),
+        "errors": [
+            {"pointer": _cut(pointer), "message": _cut(message)}
+            for pointer, message in errors[: settings.PROBLEM_ERRORS_MAX]
+        ],
         "request_id": request_id,
-    }  # fmt: skip
+    }
     return json.dumps(said, ensure_ascii=False)
+
+
+def _cut(text: str) -> str:
+    longest = settings.PROBLEM_TEXT_MAX_CHARS
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

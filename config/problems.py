@@ -7,13 +7,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from config.problem_json import CONTENT_TYPE, document
 from jobs import context
+from jobs.trouble import in_trouble
 from orders.problems import Problem
 from orders.schemas import pointed
 from orders.strict_json import NotJson
@@ -73,8 +74,7 @@ def install(api: NinjaAPI) -> None:
         Http404: lambda _, exc: for_status(404),
         RequestDataTooBig: lambda _, exc: for_status(413),
         UnreadablePostError: lambda _, exc: for_status(408),
-        OperationalError: _database_trouble,
-        InterfaceError: _database_trouble,
+        Error: _database_error,
         Exception: _unforeseen,
     }
     for exception, handler in handlers.items():
@@ -96,14 +96,19 @@ def _refused(request: HttpRequest, exc: HttpError) -> HttpResponse:
 
 def _invalid(request: HttpRequest, exc: ValidationError) -> HttpResponse:
     errors = [pointed(error, skip=2 if error["loc"][0] == "body" else 0) for error in exc.errors]
-    detail = "; ".join(f"{pointer or 'the body'}: {message}" for pointer, message in errors)
+    named = errors[: settings.PROBLEM_ERRORS_MAX]
+    detail = "; ".join(f"{pointer or 'the body'}: {message}" for pointer, message in named)
     return rendered(422, "invalid", detail, errors=errors)
 
 
-def _database_trouble(request: HttpRequest, exc: Exception) -> HttpResponse:
+def _database_error(request: HttpRequest, exc: Exception) -> HttpResponse:
+    if not in_trouble(exc):
+        return _unforeseen(request, exc)
     log.error("Postgres is in trouble: %s", exc)
-    retry = {"Retry-After": str(settings.DATABASE_RETRY_AFTER_S)}
-    return rendered(503, "unavailable", "The database does not answer. Nothing was written; try again.", headers=retry)
+    detail = (
+        "The database does not answer, or may not write just now. Nothing was written; try again with the same key."
+    )
+    return rendered(503, "unavailable", detail, headers={"Retry-After": str(settings.DATABASE_RETRY_AFTER_S)})
 
 
 def _unforeseen(request: HttpRequest, exc: Exception) -> HttpResponse:

@@ -153,14 +153,20 @@ SECURE_CSP = {
     "frame-ancestors": [CSP.NONE],
 }
 BODY_MAX_BYTES = 1024 * 1024
+IMPORT_MAX_BYTES = 20 * 1024 * 1024
+BODY_MAX_BYTES_OF = {"/v1/imports": IMPORT_MAX_BYTES}  # whose own limit is another
 JSON_MAX_DEPTH = 32
 JSON_INTEGER_MAX_DIGITS = 18
+JSON_VALUES_MAX = 10_000  # of one document; the largest order has some 1,500
+PROBLEM_ERRORS_MAX = 50  # that a refusal names; each with so long a pointer and message at most
+PROBLEM_TEXT_MAX_CHARS = 500
 RATE_LIMIT_PER_MINUTE: int = from_environment(  # of one key at one web process, see config.rate_limit
     positive, "RATE_LIMIT_PER_MINUTE", 6000, "how many requests a key may make in a minute, at least 1"
 )
 RATE_LIMIT_KEYS_MAX = 10_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+FILE_UPLOAD_HANDLERS = ["config.error_pages.NoFiles"]
 
 # --- Postgres: no transaction grows old (invariant I13); `manage.py release` sets these for the role --
 POSTGRES_LIMITS = {
@@ -243,7 +249,6 @@ REPORT_RETRY_AFTER_S = 2
 REPORT_PATIENCE = timedelta(hours=1)  # a computation that takes longer is given up
 REPORT_CATCH_UP_DAYS = 31
 # --- bulk imports (orders/imports/) -------------------------------------------------------------------------
-IMPORT_MAX_BYTES = 20 * 1024 * 1024
 IMPORT_MAX_ROWS = 100_000
 IMPORT_ROW_MAX_BYTES = 128 * 1024  # what Python's csv takes as one field
 IMPORT_AGAIN_MAX_BYTES = IMPORT_MAX_BYTES  # that quotes which are never closed may have us read again

@@ -19,7 +19,7 @@ from jobs.chords import Chord, part_returned
 from jobs.groups import Group
 from jobs.models import FINISHED, Job, State
 from jobs.tasks import call_errback
-from jobs.verdicts import PASSING, describe
+from jobs.verdicts import describe, is_passing
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +111,9 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         try:
             with transaction.atomic():
                 super().mark_as_failure(request.id, exc, request=request)
-        except PASSING:
-            raise
-        except Exception:
+        except Exception as worse:
+            if is_passing(worse):
+                raise
             log.exception("What hangs on job %s cannot be told", request.id)
 
     def call_off(self, request: Context, exc: Exception, *, call_errbacks: bool = False) -> None:

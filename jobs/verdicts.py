@@ -10,17 +10,21 @@ from celery import Celery
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TaskRevokedError
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from jobs import context
 from jobs.backoff import delay_s
 from jobs.failpoints import At, reach
 from jobs.models import Claim, Job, JobQuerySet, State
+from jobs.trouble import in_trouble
 
 log = logging.getLogger(__name__)
 
-PASSING = (OperationalError, InterfaceError, InternalError, SoftTimeLimitExceeded)  # no fault of what they strike
+
+def is_passing(exc: Exception) -> bool:
+    """Whether it passes by itself, and is no fault of what it strikes."""
+    return isinstance(exc, SoftTimeLimitExceeded) or in_trouble(exc)
 
 
 def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
@@ -35,10 +39,10 @@ def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
         verdict = _verdict(app, claim, exc)
         reach(At.AFTER_VERDICT)
         return verdict
-    except PASSING as worse:  # what hangs on the job is told with the verdict, or neither is
-        return _wait_out(claim, worse)
-    except Exception as worse:  # e.g. retry() with arguments that no row can hold
-        log.exception("The verdict could not be written")
+    except Exception as worse:
+        if is_passing(worse):  # what hangs on the job is told with the verdict, or neither is
+            return _wait_out(claim, worse)
+        log.exception("The verdict could not be written")  # e.g. retry() with arguments that no row can hold
         return _bury(app, claim, worse)
 
 
@@ -49,7 +53,7 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
             return _retry(claim, exc)
         case Ignore():
             return drop(app, claim, exc)
-        case OperationalError() | InterfaceError() | InternalError() if troubles <= settings.JOBS_MAX_TROUBLES:
+        case _ if in_trouble(exc) and troubles <= settings.JOBS_MAX_TROUBLES:
             return _wait_out(claim, exc)
         case SoftTimeLimitExceeded() if troubles < settings.JOBS_MAX_LOSSES:  # as often as the hard limit may strike
             return _wait_out(claim, exc)

@@ -111,7 +111,7 @@ ROTATION = RotationDraft()  # what a request without a body says
 )
 def rotate_secret(request: HttpRequest, endpoint_id: UUID, draft: Body[RotationDraft] = ROTATION) -> dict[str, Any]:
     """The new secret is shown here and never again. Both sign, one signature each, until the old one's time is over."""
-    own_endpoint(owner_of(request, "webhooks:write"), endpoint_id)
+    own_endpoint(owner_of(request), endpoint_id)
     with transaction.atomic():
         endpoint = Endpoint.objects.locked(endpoint_id)
         if not endpoint.rotate(overlap=timedelta(seconds=draft.overlap_s)):
@@ -128,7 +128,7 @@ def rotate_secret(request: HttpRequest, endpoint_id: UUID, draft: Body[RotationD
 )
 def test_endpoint(request: HttpRequest, endpoint_id: UUID, response: HttpResponse) -> Status[dict[str, Any]]:
     """A signed `webhook.test`, tried once and at once. While one is under way, it is the answer to a further call."""
-    own_endpoint(owner_of(request, "webhooks:write"), endpoint_id)
+    own_endpoint(owner_of(request), endpoint_id)
     with transaction.atomic():
         delivery = tasks.test(endpoint_id)
     response["Location"] = f"/v1/webhook-endpoints/{endpoint_id}/deliveries/{delivery.pk}"
@@ -140,7 +140,7 @@ def test_endpoint(request: HttpRequest, endpoint_id: UUID, response: HttpRespons
 )
 def replay_deliveries(request: HttpRequest, endpoint_id: UUID, draft: Body[ReplayDraft]) -> Status[dict[str, Any]]:
     """Under the same `webhook-id` as before, in the room that other work leaves. Asking twice sends nothing twice."""
-    own_endpoint(owner_of(request, "webhooks:write"), endpoint_id)
+    own_endpoint(owner_of(request), endpoint_id)
     with transaction.atomic():
         count, more = tasks.replay(endpoint_id, since=draft.since, everything=draft.state == "all")
     return Status(202, {"deliveries": count, "more": more})
@@ -160,7 +160,7 @@ def list_deliveries(
     after: str | None = None,
 ) -> dict[str, Any]:
     """`next` of a page is the `after` of the following one; null on the last."""
-    own_endpoint(owner_of(request, "webhooks:read"), endpoint_id)
+    own_endpoint(owner_of(request), endpoint_id)
     deliveries = Delivery.objects.shown(endpoint_id)
     if state is not None:
         deliveries = deliveries.filter(state=state)
@@ -176,7 +176,7 @@ def list_deliveries(
     openapi_extra=READS,
 )
 def read_delivery(request: HttpRequest, endpoint_id: UUID, delivery_id: UUID) -> dict[str, Any]:
-    own_endpoint(owner_of(request, "webhooks:read"), endpoint_id)
+    own_endpoint(owner_of(request), endpoint_id)
     delivery = Delivery.objects.shown(endpoint_id).filter(pk=delivery_id).first()
     if delivery is None:
         raise Http404

@@ -6,10 +6,12 @@ with exceptions of other kinds. Here each of them is a place in the document.
 
 import json
 import math
-from collections.abc import Iterator
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from django.conf import settings
+
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # NUL, which Postgres cannot hold, and halves of surrogate pairs
 
 
 class NotJson(Exception):
@@ -28,8 +30,26 @@ class _Refused:
         self.message = message
 
 
+class _Place(NamedTuple):
+    """A value and how it was reached. Its pointer is written when it is asked for: of all places, one at most is."""
+
+    value: Any
+    depth: int = 0
+    step: str | int = ""
+    parent: "_Place | None" = None
+
+    @property
+    def pointer(self) -> str:
+        steps: list[str] = []
+        place: _Place | None = self
+        while place is not None and place.parent is not None:
+            steps.append(_escaped(str(place.step)))
+            place = place.parent
+        return "".join(f"/{step}" for step in reversed(steps))
+
+
 def parse(body: bytes) -> Any:
-    """The document. Raises NotJson."""
+    """The document, in time and memory that grow as the body does. Raises NotJson."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as exc:
@@ -42,8 +62,7 @@ def parse(body: bytes) -> Any:
         raise NotJson("", f"is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from exc
     except RecursionError as exc:
         raise NotJson("", f"is nested more than {settings.JSON_MAX_DEPTH} deep") from exc
-    for pointer, message in _objections(document):
-        raise NotJson(pointer, message)
+    _walk(document)
     return document
 
 
@@ -69,20 +88,22 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _objections(document: Any) -> Iterator[tuple[str, str]]:
-    """Places that cannot be accepted, found without recursion."""
-    places: list[tuple[str, int, Any]] = [("", 0, document)]
+def _walk(document: Any) -> None:
+    """Look at every value, without recursion. Raises NotJson for the first that cannot be accepted."""
+    places, seen = [_Place(document)], 1
     while places:
-        pointer, depth, value = places.pop()
-        if depth > settings.JSON_MAX_DEPTH:
-            yield pointer, f"is nested more than {settings.JSON_MAX_DEPTH} deep"
-            return
-        if objection := _objection(value):
-            yield pointer, objection
-        elif isinstance(value, list):
-            places += [(f"{pointer}/{at}", depth + 1, item) for at, item in enumerate(value)]
-        elif isinstance(value, dict):
-            places += [(f"{pointer}/{_escaped(name)}", depth + 1, item) for name, item in value.items()]
+        place = places.pop()
+        if place.depth > settings.JSON_MAX_DEPTH:
+            raise NotJson(place.pointer, f"is nested more than {settings.JSON_MAX_DEPTH} deep")
+        if objection := _objection(place.value):
+            raise NotJson(place.pointer, objection)
+        if not isinstance(place.value, list | dict):
+            continue
+        seen += len(place.value)
+        if seen > settings.JSON_VALUES_MAX:
+            raise NotJson("", f"holds more than {settings.JSON_VALUES_MAX} values")
+        steps = place.value.items() if isinstance(place.value, dict) else enumerate(place.value)
+        places += [_Place(value, place.depth + 1, step, place) for step, value in steps]
 
 
 def _objection(value: Any) -> str | None:
@@ -99,11 +120,10 @@ def _objection(value: Any) -> str | None:
 
 
 def _text_objection(text: str) -> str | None:
-    if "\x00" in text:
-        return "holds a NUL character"
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        return "holds half of a surrogate pair"
-    return None
+    found = UNSTORABLE.search(text)
+    if found is None:
+        return None
+    return "holds a NUL character" if found[0] == "\x00" else "holds half of a surrogate pair"
 
 
 def _escaped(name: str) -> str:

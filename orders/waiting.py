@@ -6,17 +6,20 @@ import time
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 from django.http import HttpResponse
 
+from jobs.trouble import in_trouble
 from orders.answers import AuthenticatedRequest, encoded, kept_answer, own_order
 from orders.clients import IdempotencyKey
 from orders.models import Order, State
 
-NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-WORD = rf'(?:{NAME}|"(?:[^"\\]|\\.)*")'
-PARAMETERS = rf"(?:[ \t]*;[ \t]*(?:{NAME}(?:[ \t]*=[ \t]*{WORD})?)?)*"
-PREFERENCE = re.compile(rf"[ \t]*(?:({NAME})(?:[ \t]*=[ \t]*({WORD}))?{PARAMETERS})?[ \t]*(?:,|$)")
+# Possessive (`*+`): what one of these has matched it keeps, so that no header is read in more than one way.
+BLANK = r"[ \t]*+"
+NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+WORD = rf'(?:{NAME}|"(?:[^"\\]|\\.)*+")'
+PARAMETERS = rf"(?:{BLANK};{BLANK}(?:{NAME}(?:{BLANK}={BLANK}{WORD})?+)?+)*+"
+PREFERENCE = re.compile(rf"{BLANK}(?:({NAME})(?:{BLANK}={BLANK}({WORD}))?+{PARAMETERS})?+{BLANK}(?:,|$)")
 UNDER_WAY = (State.RECEIVED, State.RESERVED)
 
 _places = threading.BoundedSemaphore(settings.PREFER_WAIT_PLACES)
@@ -33,7 +36,9 @@ def waited(request: AuthenticatedRequest, accepted: HttpResponse) -> HttpRespons
         return accepted
     try:
         answer = _decided(request, accepted, until=time.monotonic() + wait_s)
-    except (OperationalError, InterfaceError):
+    except Error as exc:
+        if not in_trouble(exc):
+            raise
         return accepted  # it stands in the book; only how it goes on cannot be seen just now
     finally:
         _places.release()

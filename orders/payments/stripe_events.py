@@ -5,7 +5,7 @@ A signature is HMAC-SHA256 over "<time>.<body>" with the endpoint's secret; whil
 
 import hashlib
 import hmac
-import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +13,13 @@ from uuid import UUID
 
 from django.conf import settings
 
+from orders import strict_json
 from orders.payments.provider import Bell, EventReader, NotFromProvider
+from orders.strict_json import NotJson
 
 SIGNATURES_MAX = 10
+ID_MAX_CHARS = 255
+TIME = re.compile(r"[0-9]{1,15}")
 
 
 def reader() -> EventReader | None:
@@ -26,8 +30,8 @@ def reader() -> EventReader | None:
 def read(body: bytes, headers: Mapping[str, str]) -> Bell:
     _verify(body, headers.get("Stripe-Signature", ""))
     try:
-        return _bell(json.loads(body))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
+        return _bell(strict_json.parse(body))
+    except (NotJson, LookupError, TypeError, AttributeError) as exc:
         raise NotFromProvider("it is signed, but no event") from exc
 
 
@@ -41,7 +45,7 @@ def _verify(body: bytes, header: str) -> None:
     expected = hmac.new(settings.STRIPE_WEBHOOK_SECRET.encode(), signed, hashlib.sha256).hexdigest().encode()
     if not any(hmac.compare_digest(expected, signature.encode()) for signature in signatures):
         raise NotFromProvider("its signature does not fit")
-    if abs(time.time() - int(times[0])) > settings.STRIPE_SIGNATURE_MAX_AGE_S:
+    if not TIME.fullmatch(times[0]) or abs(time.time() - int(times[0])) > settings.STRIPE_SIGNATURE_MAX_AGE_S:
         raise NotFromProvider("its signature is too old, or one of the clocks is wrong")
 
 
@@ -49,9 +53,18 @@ def _bell(event: Mapping[str, Any]) -> Bell:
     about = event["data"]["object"]
     reference = about["id"] if about["object"] == "payment_intent" else about.get("payment_intent")
     return Bell(
-        event_id=str(event["id"]), kind=str(event["type"]), reference=str(reference or ""),
+        event_id=_text(event["id"]),
+        kind=_text(event["type"]),
+        reference=_text(reference or ""),
         operation=_operation((about.get("metadata") or {}).get("operation")),
-    )  # fmt: skip
+    )
+
+
+def _text(said: Any) -> str:
+    """Stripe's ids have at most 255 characters. Raises TypeError for what is none."""
+    if not isinstance(said, str) or len(said) > ID_MAX_CHARS:
+        raise TypeError(said)
+    return said
 
 
 def _operation(said: Any) -> UUID | None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from ninja import Path, Router
 
 from orders import shown as described_as
+from orders.answers import AuthenticatedRequest
 from orders.clients import ApiKey
 from orders.described import LOCATION, described
 from orders.problems import invalid
@@ -30,9 +31,9 @@ AGAIN = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     response={202: described_as.Computing},
     openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
 )
-def read_daily_report_as_csv(request: HttpRequest, day: Path[str]) -> HttpResponse:
+def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[str]) -> HttpResponse:
     """The same as the JSON, for a spreadsheet: one table whose column `section` says total, hour or sku."""
-    report = _report(_reader(request), _day(day))
+    report = _report(request.auth, _day(day))
     if report is None:
         return _computing(request)
     return HttpResponse(
@@ -47,13 +48,13 @@ def read_daily_report_as_csv(request: HttpRequest, day: Path[str]) -> HttpRespon
     response={200: described_as.Report, 202: described_as.Computing},
     openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
 )
-def read_daily_report(request: HttpRequest, day: Path[str]) -> HttpResponse:
+def read_daily_report(request: AuthenticatedRequest, day: Path[str]) -> HttpResponse:
     """Per currency: orders, gross, refunds, net, by hour, top SKUs, of your own orders.
 
     200 with `final` true for a day that is over, and with what is known so far for today. While the figures are
     still being computed 202: ask again after `Retry-After` seconds.
     """
-    report = _report(_reader(request), _day(day))
+    report = _report(request.auth, _day(day))
     return _computing(request) if report is None else _answer(report)
 
 
@@ -80,12 +81,6 @@ def _day(text: str) -> date:
     if day > days.day_of(timezone.now()):
         raise invalid(("/path/day", f"has not begun in the shop's time zone, {settings.TIME_ZONE}"))
     return day
-
-
-def _reader(request: HttpRequest) -> ApiKey:
-    key: ApiKey = request.auth  # type: ignore[attr-defined]
-    key.require("reports:read")
-    return key
 
 
 def _computing(request: HttpRequest) -> HttpResponse:

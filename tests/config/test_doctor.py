@@ -86,7 +86,7 @@ def test_all_is_well(worker: Worker) -> None:
         "config": "ok config Every setting that a start needs is there.",
         "mail": "ok mail Mails are sent by a server, and lead to the shop.",
         "broker": "ok broker The broker takes bells.",
-        "database": f"ok database Postgres {version} answers.",
+        "database": f"ok database Postgres {version} answers, and takes orders.",
         "migrations": "ok migrations Every migration is applied.",
         "limits": "ok limits The database role has its time limits.",
         "clock": "ok clock Workers that beat: 1.",

@@ -4,9 +4,16 @@ import pytest
 from django.db import OperationalError
 from django.test import Client as HttpClient
 
+from config import health
 from orders.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/readyz looks once a second only."""
+    monkeypatch.setattr(health, "_looked_at", float("-inf"))
 
 
 def test_livez_asks_nobody_and_readyz_asks_both(client: HttpClient, django_assert_num_queries: Any) -> None:

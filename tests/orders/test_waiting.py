@@ -52,6 +52,8 @@ Body = Callable[..., dict[str, Any]]
         ("respond-async", 0),
         (";" * 8000, 0),
         ("a;" * 4000, 0),
+        ("a" + "; " * 4000 + '"', 0),
+        ("a" + "; " * 40 + ", wait=5", 5),
     ],
 )
 def test_what_can_be_read_is_waited_for_and_the_rest_is_ignored(prefer: str, wait_s: int) -> None:

@@ -287,7 +287,7 @@ def test_a_compressed_file_is_refused(send: Send) -> None:
 
 
 def test_a_file_over_the_limit_is_refused(send: Send, settings: Any) -> None:
-    settings.IMPORT_MAX_BYTES = 100
+    settings.BODY_MAX_BYTES_OF = {"/v1/imports": 100}
     assert_nothing_accepted(send(as_csv([cells()])), 413, says="100 bytes")
 
 

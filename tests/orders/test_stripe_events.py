@@ -215,6 +215,12 @@ def signed(payload: bytes, *, secret: str = WEBHOOK_SECRET, at: float | None = N
     return signature(payload, secret, at)
 
 
+def signed_with_time(stamp: str) -> str:
+    """By the right secret: whoever holds it may still err."""
+    mac = hmac.new(WEBHOOK_SECRET.encode(), stamp.encode("latin-1") + b"." + PAYLOAD, hashlib.sha256)
+    return f"t={stamp},v1={mac.hexdigest()}"
+
+
 PAYLOAD = json.dumps({**event_of(FOREIGN), "id": "evt_1"}).encode()
 FORGERIES: dict[str, Callable[[], str]] = {
     "no header": lambda: "",
@@ -230,6 +236,10 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "ten minutes old": lambda: signed(PAYLOAD, at=time.time() - 600),
     "of tomorrow": lambda: signed(PAYLOAD, at=time.time() + 86400),
     "of another time": lambda: signed(PAYLOAD).replace("t=", "t=1"),
+    "signed, and its time is a word": lambda: signed_with_time("abc"),
+    "signed, and its time is empty": lambda: signed_with_time(""),
+    "signed, and its time is a fraction": lambda: signed_with_time(f"{time.time():.1f}"),
+    "signed, and its time is beyond all numbers": lambda: signed_with_time("9" * 5000),
 }
 
 
@@ -250,7 +260,20 @@ def test_while_a_secret_is_rolled_one_signature_that_fits_is_enough(ring: Ring) 
     assert ring(PAYLOAD, f"{stamp},v1={other},v0=zz,{fits}")[0] == 200
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b"null", b"{}", b'{"id":"evt_1"}', b"\xff", b"[" * 100_000])
+NO_EVENTS = [
+    b"", b"[]", b"null", b"{}", b'{"id":"evt_1"}', b"\xff", b"[" * 100_000, b'{"id":1e999}',
+    *(
+        json.dumps(event_of(FOREIGN) | said).encode()
+        for said in (
+            {"id": "evt_\x00"}, {"id": "evt_\ud800"}, {"id": "e" * 3000}, {"id": 17}, {"id": None}, {"type": ["a"]},
+            {"data": {"object": FOREIGN | {"id": "pi_\x00"}}}, {"data": {"object": FOREIGN | {"id": {"a": 1}}}},
+            {"data": {"object": FOREIGN | {"id": "p" * 3000}}}, {"data": {"object": "pi_1"}}, {"data": []},
+        )
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("payload", NO_EVENTS)
 def test_what_is_signed_and_still_no_event_is_refused(ring: Ring, payload: bytes) -> None:
     status, problem = ring(payload)
     assert (status, problem["type"], ProviderEvent.objects.count()) == (400, "/problems/bad-signature", 0)

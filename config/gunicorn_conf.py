@@ -2,7 +2,6 @@
 
 import os
 import socket
-import struct
 import threading
 from typing import Any
 
@@ -36,21 +35,12 @@ worker_class = "config.web_worker.ProblemWorker"
 keepalive = 95  # the router keeps idle connections for 90 s; closing first would race with its next request
 timeout = 30
 graceful_timeout = 20  # under the 30 s a dyno has to stop
-max_requests = 20_000
-max_requests_jitter = 2_000
+worker_connections = settings.WEB_CONNECTIONS
+sendfile = False  # it would wait for the client (config.connections)
 control_socket_disable = True
 accesslog = None  # config.middleware tells of each request, without its path
 errorlog = "-"
 loglevel = "info"
-
-
-def when_ready(server: Any) -> None:
-    """A client that sends nothing for so long loses its thread. gunicorn has no setting for it; accepted sockets
-    inherit the time limit of the one that listens.
-    """
-    limit = struct.pack("ll", settings.WEB_READ_TIMEOUT_S, 0)
-    for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -55,7 +55,13 @@ ALLOWED_HOSTS: list[str] = from_environment(
 )
 WEB_CONCURRENCY: int = from_environment(positive, "WEB_CONCURRENCY", 1, "a whole number of web processes")
 WEB_THREADS = 5  # each keeps a connection to Postgres; with two dynos of each kind they fit into 20
-WEB_READ_TIMEOUT_S = 10
+WEB_CONNECTIONS = 500  # of one web process
+WEB_READ_LIMIT_S = 10.0  # for the head of a request; its body may take as long again, and the time it needs at
+WEB_READ_MIN_BYTES_S = 32 * 1024  # ... a second
+WEB_ANSWER_LIMIT_S = 20.0  # for the client to take its answer
+WEB_ARRIVING_MAX_BYTES = 256 * 1024 * 1024  # of all requests that are arriving; most of it is on the disk
+WEB_WAIT_PLACES = 2  # threads that may wait for a client, when there is no room for its answer
+WEB_UNSENT_MAX_BYTES = 16 * 1024 * 1024  # of all answers that wait for their clients
 CELERY_CONCURRENCY: int = from_environment(positive, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
 REMAP_SIGTERM: str = env.str("REMAP_SIGTERM", default="")  # Celery's; a worker refuses it (ADR 16)
 WEB_HOST: str | None = "127.0.0.1" if DEBUG else None  # a dyno is reached from outside, by every address it has

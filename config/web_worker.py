@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from gunicorn import util
 from gunicorn.http import errors
-from gunicorn.workers.gthread import ThreadWorker
 
+from config.connections import NoRoom, PatientWorker, TooSlow
 from config.problem_json import CONTENT_TYPE, document
 
 Refusal = tuple[int, str, str]  # status, slug, detail
@@ -19,6 +19,8 @@ SOMETHING_WENT_WRONG: Refusal = (
     500, "internal", "Something went wrong on our side; it has been logged under this request_id.",
 )  # fmt: skip
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (  # the first that fits
+    (TooSlow, (408, "request-timeout", "The request did not arrive in time.")),
+    (NoRoom, (503, "unavailable", "There is no room for another request just now. Nothing was written; try again.")),
     (errors.LimitRequestLine, (414, "uri-too-long", "The address is too long. Send less in its query.")),
     (errors.LimitRequestHeaders, (431, "headers-too-large", "There are too many headers, or one is too long.")),
     (errors.UnsupportedTransferCoding, (501, "refused", "Send the body as it is, with a Content-Length.")),
@@ -42,7 +44,7 @@ def refusal_for(exc: Exception) -> Refusal:
     return next((refusal for kind, refusal in REFUSALS if isinstance(exc, kind)), SOMETHING_WENT_WRONG)
 
 
-class ProblemWorker(ThreadWorker):  # type: ignore[misc]
+class ProblemWorker(PatientWorker):
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """gunicorn's own seam: it could not read a request, or could not carry it out."""
         if req is not None and isinstance(exc, BROKEN_CHUNK):

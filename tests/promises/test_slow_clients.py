@@ -1,27 +1,160 @@
-"""Clients that never finish their request do not take the web dyno with them."""
+"""Clients that are slow, silent or gone do not hold the web dyno: while they are there, the others are answered."""
 
+import json
 import socket
-from contextlib import ExitStack
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 
+from orders.api import place
 from orders.clients import ApiKey, Client
-from tests.promises.processes import Stack, until
+from orders.models import Order
+from orders.schemas import OrderDraft
+from tests.promises.processes import Stack, Web, until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
-HALF_A_HEADER = "GET /livez HTTP/1.1\r\nHost: x"
-HALF_A_BODY = "POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 1000\r\n\r\n{{"
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+CLIENTS = 6 * settings.WEB_THREADS
+DRIP_S = 0.5
+KERNEL_BYTES = 3_000_000  # what Linux takes in for a client on loopback that reads nothing
+HALF_A_HEADER = "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: "
+HALF_A_BODY = "POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100000\r\n\r\n{{"
+HALF_AN_IMPORT = "POST /v1/imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 1000000\r\n\r\nx"
+NEVER_CLOSES = "GET /livez HTTP/1.0\r\nHost: x\r\n\r\n"
+WITHOUT_LENGTH = "POST /v1/orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize("request_text", [HALF_A_HEADER, HALF_A_BODY])
-def test_requests_that_never_end_cost_the_web_dyno_some_seconds_and_no_more(
-    stack: Stack, shop: Client, request_text: str
-) -> None:
-    web = stack.start_web()
-    text = request_text.format(key=ApiKey.objects.issue(shop, []))
+def connected(web: Web) -> socket.socket:
+    """A client that has little room for what it does not read."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(5)
+    client.connect(("127.0.0.1", web.port))
+    client.setblocking(False)
+    return client
+
+
+@contextmanager
+def slow_clients(web: Web, begins: str, *, drip: bytes = b"x") -> Iterator[list[socket.socket]]:
+    """Each sends this and then a byte now and then, and reads nothing."""
+    over = threading.Event()
     with ExitStack() as held:
-        for _ in range(settings.WEB_THREADS):
-            client = held.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=5))
-            client.sendall(text.encode())
-        until(web.lives, "the web dyno answers again", within_s=40)
+        clients = [held.enter_context(connected(web)) for _ in range(CLIENTS)]
+
+        def go_on() -> None:
+            while not over.wait(DRIP_S):
+                for client in clients:
+                    with suppress(OSError):  # it may have been shown the door
+                        client.send(drip)
+
+        for client in clients:
+            client.send(begins.encode())
+        dripping = threading.Thread(target=go_on)
+        dripping.start()
+        try:
+            yield clients
+        finally:
+            over.set()
+            dripping.join()
+
+
+def is_open(client: socket.socket) -> bool:
+    """Whether the server has not ended it. What it has sent stays where it is."""
+    try:
+        return client.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "begins", [HALF_A_HEADER, HALF_A_BODY, HALF_AN_IMPORT, NEVER_CLOSES, WITHOUT_LENGTH, ""],
+    ids=["half a header", "half a body", "half an import", "never closes", "without length", "silent"],
+)  # fmt: skip
+def test_the_others_are_answered_while_they_are_there(stack: Stack, shop: Client, begins: str) -> None:
+    web = stack.start_web()
+    with slow_clients(web, begins.format(key=ApiKey.objects.issue(shop, [])), drip=b"x" if begins else b"") as slow:
+        for _ in range(20):
+            assert web.ask("GET", "/livez")[0] == 200
+        if begins not in (NEVER_CLOSES, WITHOUT_LENGTH):
+            assert sum(map(is_open, slow)) == CLIENTS, "they were there all the time"
+    assert "Traceback" not in web.tree.said()
+
+
+def test_a_request_that_does_not_arrive_in_time_is_told_so(stack: Stack) -> None:
+    web = stack.start_web()
+    with slow_clients(web, HALF_A_HEADER) as slow:
+        until(lambda: all(said(client).startswith(b"HTTP/1.1 408 ") for client in slow), "each is a 408", within_s=30)
+        assert b"/problems/request-timeout" in said(slow[0])
+    assert web.lives()
+
+
+def said(client: socket.socket) -> bytes:
+    try:
+        return client.recv(65_536, socket.MSG_PEEK)
+    except OSError:
+        return b""
+
+
+def test_a_body_that_arrives_at_a_walking_pace_is_taken(
+    stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    """In more pieces than there is patience for a head, if each came alone."""
+    stock()
+    web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
+    body = OrderDraft.model_validate(order_body()).model_dump_json().encode()
+    head = (
+        f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: k\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", web.port), timeout=15) as client:
+        for piece in (head[:10], head[10:-1], head[-1:]):
+            client.sendall(piece)
+            time.sleep(0.2)
+        assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        for at in range(0, len(body), 50):
+            client.sendall(body[at : at + 50])
+            time.sleep(0.1)
+        answer = client.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 202 ")
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n")  # two at once
+        while answer.count(b'{"status": "ok"}') < 2:
+            answer += client.recv(65_536)
+    assert Order.objects.count() == 1
+
+
+def test_who_reads_a_large_answer_slowly_holds_nobody_up(
+    stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    """More of it than the kernel takes in, and together more than may wait in memory: the slowest lose theirs."""
+    stock()
+    notes = {f"note {at}": "鮭" * 500 for at in range(50)}
+    for at in range(100):
+        with transaction.atomic():
+            place(shop, OrderDraft.model_validate(order_body(external_id=f"o-{at}", metadata=notes)))
+    web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
+    asks = f"GET /v1/orders?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
+    with slow_clients(web, asks, drip=b""):
+        for _ in range(10):
+            assert web.ask("GET", "/livez")[0] == 200
+        status, _, page = web.ask("GET", "/v1/orders?limit=100", Authorization=f"Bearer {key}")
+        assert (status, len(page["data"])) == (200, 100)
+        size = len(json.dumps(page, ensure_ascii=False).encode())
+        assert size > 2 * KERNEL_BYTES
+        assert size * CLIENTS > 2 * settings.WEB_UNSENT_MAX_BYTES
+    assert "Traceback" not in web.tree.said()
+
+
+def test_with_too_many_connections_the_one_that_is_idle_for_longest_goes(stack: Stack) -> None:
+    web = stack.start_web()
+    with ExitStack() as held:
+        idle = [held.enter_context(connected(web)) for _ in range(settings.WEB_CONNECTIONS + 20)]
+        assert web.ask("GET", "/livez")[0] == 200
+        assert not is_open(idle[0])
+        assert is_open(idle[-1])

@@ -44,6 +44,10 @@ class TooSlow(Exception):
     """A request that has not arrived in its time."""
 
 
+class BrokenOff(Exception):
+    """A client that has ended its sending in the middle of a request."""
+
+
 class NoRoom(Exception):
     """As much has arrived of all requests together as may be kept, or the disk is full."""
 
@@ -291,10 +295,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def _receive(self, connection: Connection) -> None:
         data = connection.sock.received()
-        if data == b"":
-            self._close(connection)
-        elif data:
+        if data:
             self._take_in(connection, data)
+        elif data == b"" and connection.is_idle:
+            self._close(connection)
+        elif data == b"":
+            self._refuse(connection, BrokenOff())  # it may still read
 
     def _take_in(self, connection: Connection, data: bytes) -> None:
         if connection.is_idle:

@@ -135,6 +135,11 @@ TYPES: dict[str, ProblemType] = {
         gettext_lazy("There is no money left to give back"),
         gettext_lazy("See what was given back already under the order's refunds."),
     ),
+    "too-many-imports": ProblemType(
+        "409",
+        gettext_lazy("As many imports run as may run at a time"),
+        gettext_lazy("Wait until one of yours is done, then send the file again."),
+    ),
     "order-has-ended": ProblemType(
         "409",
         gettext_lazy("The order has ended"),
@@ -164,7 +169,7 @@ TYPES: dict[str, ProblemType] = {
     ),
     "unavailable": ProblemType(
         "503",
-        gettext_lazy("The database does not answer"),
+        gettext_lazy("This cannot be taken just now"),
         gettext_lazy("Repeat it after the seconds in Retry-After, with the same Idempotency-Key."),
     ),
 }

@@ -256,6 +256,8 @@ REPORT_PATIENCE = timedelta(hours=1)  # a computation that takes longer is given
 REPORT_CATCH_UP_DAYS = 31
 # --- bulk imports (orders/imports/) -------------------------------------------------------------------------
 IMPORT_MAX_ROWS = 100_000
+IMPORT_MAX_LINES = 200_000  # empty ones and those within a quoted cell included
+IMPORTS_RUNNING_PER_CLIENT = 5
 IMPORT_ROW_MAX_BYTES = 128 * 1024  # what Python's csv takes as one field
 IMPORT_AGAIN_MAX_BYTES = IMPORT_MAX_BYTES  # that quotes which are never closed may have us read again
 IMPORT_STAGE_BATCH = 5000  # rows of one COPY

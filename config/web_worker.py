@@ -8,7 +8,7 @@ from uuid import uuid4
 from gunicorn import util
 from gunicorn.http import errors
 
-from config.connections import NoRoom, PatientWorker, TooSlow
+from config.connections import BrokenOff, NoRoom, PatientWorker, TooSlow
 from config.problem_json import CONTENT_TYPE, document
 
 Refusal = tuple[int, str, str]  # status, slug, detail
@@ -19,6 +19,7 @@ SOMETHING_WENT_WRONG: Refusal = (
     500, "internal", "Something went wrong on our side; it has been logged under this request_id.",
 )  # fmt: skip
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (  # the first that fits
+    (BrokenOff, (400, "body-incomplete", "The request broke off before its end.")),
     (TooSlow, (408, "request-timeout", "The request did not arrive in time.")),
     (NoRoom, (503, "unavailable", "There is no room for another request just now. Nothing was written; try again.")),
     (errors.LimitRequestLine, (414, "uri-too-long", "The address is too long. Send less in its query.")),

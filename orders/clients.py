@@ -20,12 +20,20 @@ SCOPES = (
 LOCK_NOT_AVAILABLE = "55P03"
 
 
+class ClientQuerySet(models.QuerySet["Client"]):
+    def locked(self, pk: Any) -> "Client":
+        """The client, locked until the transaction ends: whoever counts what it has is alone with it."""
+        return self.select_for_update(no_key=True).get(pk=pk)
+
+
 class Client(models.Model):
     """A system that places orders; it sees its own orders only."""
 
     id = models.UUIDField(primary_key=True, default=uuid7)
     name = models.TextField(unique=True)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = ClientQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.name

@@ -3,24 +3,27 @@
 import csv
 import hashlib
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 from uuid import UUID
 
-from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.conf import settings
+from django.http import Http404, HttpResponse, StreamingHttpResponse, UnreadablePostError
 from ninja import Router
 
 from orders import shown as described_as
 from orders.answers import AuthenticatedRequest, Done, answer, once
 from orders.cells import harmless
-from orders.described import IDEMPOTENCY_KEY, LOCATION, REPLAYED, described
+from orders.described import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.imports import tasks
 from orders.imports.models import Import, ImportFault
-from orders.imports.reading import Format, rows_of
+from orders.imports.reading import Format, staged
 from orders.problems import Problem
 
+log = logging.getLogger(__name__)
 router = Router(tags=["imports"])
 
 MEDIA_TYPES = {"text/csv": Format.CSV, "application/x-ndjson": Format.NDJSON}
@@ -41,17 +44,17 @@ BODY = {
     openapi_extra=BODY
     | described(
         "imports:write", IDEMPOTENCY_KEY, headers={202: LOCATION | REPLAYED},
-        conflict="The first request with this key is still running (then with Retry-After).",
+        conflict=f"As many imports of yours run as may, {IN_PROGRESS}.",
     ),
 )  # fmt: skip
 def begin_import(request: AuthenticatedRequest) -> HttpResponse:
     """CSV, a row per order line; or NDJSON, an order body per line. It is taken in as a whole or not at all."""
     form = _format(request)
 
-    with spooled(request) as (file, digest):
+    with room_on_the_disk(), spooled(request) as (file, digest), staged(file, form) as rows:
 
         def accept() -> Done:
-            batch = Import.objects.accept(request.auth.client, rows_of(file, form), form=form)
+            batch = Import.objects.accept(request.auth.client, rows, form=form)
             tasks.begin(batch)
             return 202, f"/v1/imports/{batch.pk}", shown(batch)
 
@@ -97,6 +100,20 @@ def errors_csv(batch: Import) -> Iterator[str]:
     while page:
         yield _csv_text([(str(at.line), at.external_id, at.field, at.reason) for at in page])
         page = ImportFault.after(batch.pk, page[-1].line, page[-1].pk, PAGE)
+
+
+@contextmanager
+def room_on_the_disk() -> Iterator[None]:
+    """Raises a 503 problem when there is none for the file."""
+    try:
+        yield
+    except UnreadablePostError:
+        raise
+    except OSError as exc:
+        log.error("There is no room for the file of an import: %s", exc)
+        detail = "There is no room for the file just now. Nothing was written; try again with the same key."
+        retry = {"Retry-After": str(settings.DATABASE_RETRY_AFTER_S)}
+        raise Problem(503, "unavailable", detail, headers=retry) from exc
 
 
 @contextmanager

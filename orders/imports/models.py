@@ -19,7 +19,7 @@ from jobs import lanes
 from orders.clients import Client
 from orders.imports.drafts import Fault
 from orders.imports.reading import Format, Row
-from orders.problems import invalid
+from orders.problems import Problem
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
 
@@ -43,21 +43,20 @@ class ImportQuerySet(models.QuerySet["Import"]):
     def accept(self, client: Client, rows: Iterable[Row], *, form: Format) -> "Import":
         """Take a whole file in, in the caller's transaction: all of its rows or none.
 
-        Raises a 422 problem for a file without rows or with more than IMPORT_MAX_ROWS.
+        Raises a 409 problem when as many imports of this client run as may.
         """
+        Client.objects.locked(client.pk)
+        if self.filter(client=client, finished_at=None).count() >= settings.IMPORTS_RUNNING_PER_CLIENT:
+            detail = f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. Wait until one is done."
+            raise Problem(409, "too-many-imports", detail)
         batch = self.create(client=client, form=form)
         with connection.cursor() as cursor:
             for stretch in batched(enumerate(rows), settings.IMPORT_STAGE_BATCH):
                 with cursor.copy(COPY) as copy:
                     for at, row in stretch:
-                        if at >= settings.IMPORT_MAX_ROWS:
-                            message = f"the file has more than {settings.IMPORT_MAX_ROWS} rows; send it in parts"
-                            raise invalid(("", message))
                         copy.write_row((batch.pk, at, row.line, row.key, row.said, row.fault))
             cursor.execute(COUNT, [batch.pk])
             batch.rows, batch.total = cursor.fetchone()
-        if not batch.rows:
-            raise invalid(("", "the file has no rows"))
         batch.save(update_fields=["rows", "total"])
         return batch
 

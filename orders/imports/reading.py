@@ -7,7 +7,9 @@ whole file (its encoding, its header) is refused.
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
 from typing import BinaryIO
 
 from django.conf import settings
@@ -20,6 +22,8 @@ REQUIRED = ("external_id", "currency", "email", "sku", "name", "quantity", "unit
 OPTIONAL = ("locale", "discount", "tax")
 NAME_SHOWN_CHARS = 60
 NAMES_SHOWN = 20
+COLUMNS_MAX = 100
+STAGED_IN_MEMORY_BYTES = 1024 * 1024
 KEY_MAX_CHARS = 200  # of an external_id; a longer one is refused with its order
 
 
@@ -93,6 +97,9 @@ class Lines:
         raw = self._file.readline(limit + 1)
         if not raw:
             raise StopIteration
+        if self._number >= settings.IMPORT_MAX_LINES:
+            message = f"the file has more than {settings.IMPORT_MAX_LINES} lines, empty ones included; send it in parts"
+            raise invalid(("", message))
         if len(raw) > limit:
             self._skip_rest_of_line(raw)
             return "", len(raw)
@@ -111,11 +118,31 @@ class Lines:
 def rows_of(file: BinaryIO, form: Format) -> Iterator[Row]:
     """Every row of the file, in bounded memory.
 
-    Raises a 400 problem for a file that is not UTF-8 and a 422 problem for a CSV header that lacks a column, repeats
-    one or names one that we do not know, and for a CSV in which too many quotes are never closed.
+    Raises a 400 problem for a file that is not UTF-8 and a 422 problem for one of too many lines, for a CSV header
+    that lacks a column, repeats one or names one that we do not know, and for a CSV in which too many quotes are never
+    closed.
     """
     lines = Lines(file)
     return _csv_rows(lines) if form == Format.CSV else _ndjson_rows(lines)
+
+
+@contextmanager
+def staged(file: BinaryIO, form: Format) -> Iterator[Iterator[Row]]:
+    """The rows of a file that has been read to its end, so that no transaction has to wait for that.
+
+    They lie on this machine's disk meanwhile. Raises, before the block begins, as `rows_of` does, and a 422 problem for
+    a file of no rows or too many.
+    """
+    with SpooledTemporaryFile(max_size=STAGED_IN_MEMORY_BYTES) as stage:
+        number = 0
+        for number, row in enumerate(rows_of(file, form), start=1):
+            if number > settings.IMPORT_MAX_ROWS:
+                raise invalid(("", f"the file has more than {settings.IMPORT_MAX_ROWS} rows; send it in parts"))
+            stage.write(json.dumps((row.line, row.said, row.key, row.fault)).encode() + b"\n")
+        if not number:
+            raise invalid(("", "the file has no rows"))
+        stage.seek(0)
+        yield (Row(*json.loads(written)) for written in stage)
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------
@@ -153,6 +180,8 @@ def _csv_rows(lines: Lines) -> Iterator[Row]:
 
 def _header(cells: Sequence[str]) -> list[str]:
     """The columns in the order in which they stand. Raises a 422 problem that names each that is wrong."""
+    if len(cells) > COLUMNS_MAX:
+        raise invalid(("", f"the header names {len(cells)} columns; there are {', '.join((*REQUIRED, *OPTIONAL))}"))
     columns = [cell.strip() for cell in cells]
     wrong = [(name, "this column is missing") for name in REQUIRED if name not in columns]
     for at, name in enumerate(columns):

@@ -13,7 +13,7 @@ from jobs.models import Worker
 from orders.clients import Client
 from orders.imports import tasks
 from orders.imports.models import Import
-from orders.imports.reading import Format, rows_of
+from orders.imports.reading import Format, staged
 from orders.problems import Problem
 
 SUFFIXES = {".csv": Format.CSV, ".ndjson": Format.NDJSON, ".jsonl": Format.NDJSON}
@@ -134,8 +134,8 @@ def _accepted(file: Path, client: Client, form: Format) -> Import:
         size = file.stat().st_size
         if size > settings.IMPORT_MAX_BYTES:
             raise CommandError(f"{file.name} has {size} bytes; {settings.IMPORT_MAX_BYTES} are allowed. Split it.")
-        with file.open("rb") as lines, transaction.atomic():
-            batch = Import.objects.accept(client, rows_of(lines, form), form=form)
+        with file.open("rb") as lines, staged(lines, form) as rows, transaction.atomic():
+            batch = Import.objects.accept(client, rows, form=form)
             tasks.begin(batch)
             return batch
     except OSError as exc:

@@ -1,6 +1,7 @@
 """/v1/imports, over Django's own HTTP client and the whole middleware; the ledger is worked off in this process."""
 
 import csv
+import errno
 import io
 import random
 from collections.abc import Callable
@@ -19,9 +20,11 @@ from jobs.clock import Clock
 from jobs.models import Job
 from jobs.testing import attempt, work_off
 from orders.clients import ApiKey, Client, IdempotencyKey
-from orders.imports import tasks
+from orders.imports import reading, tasks
 from orders.imports.models import Import, ImportFault, ImportRow
+from orders.imports.reading import Format, Row
 from orders.models import Order
+from orders.problems import Problem
 from tests.conftest import Api
 from tests.hands import Hand
 from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
@@ -305,6 +308,79 @@ def test_a_file_of_too_many_rows_is_refused(send: Send, settings: Any) -> None:
     settings.IMPORT_MAX_ROWS, settings.IMPORT_STAGE_BATCH = 5, 2
     assert_nothing_accepted(send(as_csv([cells()] * 6)), 422, says="more than 5 rows")
     assert send(as_csv([cells()] * 5), key="import-2").status_code == 202
+
+
+@pytest.mark.parametrize("media_type", ["text/csv", NDJSON])
+def test_a_file_of_line_breaks_is_refused_by_their_number(send: Send, media_type: str) -> None:
+    """20 MiB of them held a thread for minutes, and a transaction, and then were a 500."""
+    header = as_csv([]) if media_type == "text/csv" else b""
+    assert_nothing_accepted(
+        send(header + b"\n" * 20_000_000, media_type=media_type),
+        422,
+        says="more than 200000 lines, empty ones included",
+    )
+
+
+def test_a_header_of_very_many_columns_is_refused_by_their_number(send: Send) -> None:
+    assert_nothing_accepted(send(b",".join([b"a"] * 32_000) + b"\n"), 422, says="the header names 32000 columns")
+
+
+def test_the_file_is_read_before_the_transaction_begins(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    real = reading.rows_of
+
+    def watched(*args: Any) -> Any:
+        for row in real(*args):
+            seen.append(connection.in_atomic_block)
+            yield row
+
+    monkeypatch.setattr(reading, "rows_of", watched)
+    assert send(as_csv([cells(), cells(external_id="o-2")])).status_code == 202
+    assert seen == [False, False]
+
+
+def test_a_client_may_run_so_many_imports_at_a_time(send: Send, settings: Any) -> None:
+    settings.IMPORTS_RUNNING_PER_CLIENT = 2
+    for key in ("a", "b"):
+        assert send(as_csv([cells(external_id=key)]), key=key).status_code == 202
+    refused = send(as_csv([cells(external_id="c")]), key="c")
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/too-many-imports")
+    work_off(ahead=A_DAY)
+    assert send(as_csv([cells(external_id="c")]), key="c").status_code == 202
+
+
+def test_two_that_come_at_once_are_not_both_the_last_that_may(shop: Client, settings: Any) -> None:
+    settings.IMPORTS_RUNNING_PER_CLIENT = 1
+
+    def accept() -> Import:
+        return Import.objects.accept(shop, [Row(1, said="{}")], form=Format.NDJSON)
+
+    with Hand() as first, Hand() as second:
+        first.open_transaction()
+        second.open_transaction()
+        first.do(accept)
+        waiting = second.begin(accept)
+        second.wait_until_blocked()
+        first.commit()
+        with pytest.raises(Problem, match="imports of yours are running"):
+            waiting.result(timeout=10)
+        second.roll_back()
+    assert Import.objects.count() == 1
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), FileNotFoundError("no folder")])
+def test_a_full_disk_is_503_and_the_same_key_is_taken_afterwards(
+    send: Send, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def refuse(*args: Any, **named: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as full:
+        full.setattr("orders.imports.api.TemporaryFile", refuse)
+        refused = send(as_csv([cells()]))
+    assert (refused.status_code, refused["Retry-After"]) == (503, "5")
+    assert refused.json()["type"] == "/problems/unavailable"
+    assert send(as_csv([cells()])).status_code == 202
 
 
 @pytest.mark.parametrize(

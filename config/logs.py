@@ -18,10 +18,10 @@ FORMS = ("logfmt", "json", "console")
 SENTRY = {"class": "sentry_sdk.integrations.logging.EventHandler", "level": "ERROR"}
 TRACE_MAX_CHARS = 6000  # Heroku cuts a line at 10,000 bytes; the end of a traceback says more than its beginning
 HIDDEN = "[hidden]"
+ADDRESS = r"(?<=://)[^/\s@]+(?=@)|[\w.+%'-]{1,64}@[\w-]+(?:\.[\w-]+)+"  # a URL's user and password; a mail address
+PERSON = re.compile(ADDRESS)
 SECRET = re.compile(
-    r"(?<=://)[^/\s@]+(?=@)"  # a URL's user and password
-    r"|[\w.+%'-]{1,64}@[\w-]+(?:\.[\w-]+)+"  # a mail address
-    r"|(?<=/o/)[\w-]+"  # the customer's status page
+    ADDRESS + r"|(?<=/o/)[\w-]+"  # the customer's status page
     r"|\b(?:kaiten_[\w-]{30,}|whsec_[\w+/=]+|(?:[srp]k_(?:live|test)|tok|pm)_\w+|card_[0-9a-z]{14,})"
     r"|(?<=Bearer )\S+",
     re.IGNORECASE,
@@ -33,6 +33,11 @@ UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 def scrubbed(text: str) -> str:
     """Without what looks like somebody's address, key or card, and without what no stream can write."""
     return SECRET.sub(HIDDEN, text.encode(errors="backslashreplace").decode())
+
+
+def without_addresses(text: str) -> str:
+    """Without what leads to a person; a card's token may stay for whoever has to mend the order."""
+    return PERSON.sub(HIDDEN, text)
 
 
 def about(record: logging.LogRecord) -> dict[str, Any]:

@@ -273,6 +273,7 @@ IMPORT_KEEP = timedelta(days=30)
 JOBS_ARGS_MAX_BYTES = 16 * 1024
 JOBS_RESULT_MAX_BYTES = 64 * 1024
 JOBS_ERROR_MAX_CHARS = 4000
+JOBS_SCRUB = "config.logs.without_addresses"  # an error's text on its way into a row
 JOBS_HISTORY_MAX = 20  # ends of attempts that a row remembers
 JOBS_HISTORY_MESSAGE_MAX_CHARS = 300
 JOBS_EFFECTS_MAX = 20  # rows that a job names as written by it
@@ -289,6 +290,7 @@ JOBS_RING_CAP_S = 300
 JOBS_RING_BUDGET = 1000  # bells in one queue at a time
 JOBS_BATCH = 200  # rows the clock touches in one statement
 JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE = "outside", "bulk"  # see jobs.lanes
+PAYMENTS_QUEUE, MAILS_QUEUE = "payments", "mails"
 JOBS_BULK_RING_GRACE_S = 60  # a line of a thousand bulk jobs is no reason to ring twice
 JOBS_KEEP = timedelta(  # finished jobs, their keys and chords; then they are pruned
     days=from_environment(days, "JOBS_KEEP_DAYS", 14, f"a whole number of days from 1 to {DAYS_MAX}")
@@ -315,9 +317,19 @@ CELERY_TASK_TIME_LIMIT = 25  # under the 30 s a dyno has to stop
 CELERY_TASK_DEFAULT_QUEUE = "kaiten"
 CELERY_TASK_QUEUES = [
     Queue(name, routing_key=name, queue_arguments=brokers.queue_arguments(BROKER_URL))
-    for name in (CELERY_TASK_DEFAULT_QUEUE, JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE)
+    for name in (CELERY_TASK_DEFAULT_QUEUE, PAYMENTS_QUEUE, MAILS_QUEUE, JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE)
 ]
-CELERY_TASK_ROUTES = ["jobs.lanes.route"]
+CELERY_TASK_ROUTES = [
+    "jobs.lanes.inherited",
+    {
+        "orders.tasks.charge": {"queue": PAYMENTS_QUEUE},
+        "orders.tasks.pay": {"queue": PAYMENTS_QUEUE},
+        "orders.tasks.level_payment": {"queue": PAYMENTS_QUEUE},
+        "orders.tasks.heed_bell": {"queue": PAYMENTS_QUEUE},
+        "notifications.tasks.send_mail": {"queue": MAILS_QUEUE},
+    },
+    "jobs.lanes.outside",
+]
 CELERY_WORKER_CONSUMER = "jobs.consumer:LedgerConsumer"
 CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what is fetched stands before whatever comes later (ADR 13)

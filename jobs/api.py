@@ -48,6 +48,9 @@ def _error(job: Job) -> dict[str, str] | None:
     return {part: job.error[part] for part in ("type", "message")} if job.error else None
 
 
+NOT_YOURS = "is not cancelled by a client: something would be left undone. Ask the shop's operator."
+
+
 def _described(conflict: str) -> dict[str, Any]:
     return {"x-scope": "jobs:write", "responses": {409: {"description": conflict}}}
 
@@ -93,21 +96,26 @@ def retry_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     "/{uuid:job_id}/cancel",
     summary="Cancel a waiting job",
     response=ShownJob,
-    openapi_extra=_described("The job does not wait any more."),
+    openapi_extra=_described("The job does not wait any more, or something would be lost without it."),
 )
 def cancel_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Only where nothing is lost by it: a step of an order, which goes on hold, a webhook, a part of an import."""
     jobs, me = _own(request, job_id)
+    job = jobs.first()
+    if job is not None and job.state == State.WAITING and not interventions.is_cancellable(job):
+        raise HttpError(409, f"Job {job.pk} ({job.task}) {NOT_YOURS}")
     changed = interventions.cancel(jobs, by=me)
     return _after(jobs, changed, interventions.WHY_NOT_CANCELLED)
 
 
 def shown(job: Job) -> dict[str, Any]:
-    """A job as the API shows it; its arguments stay inside."""
+    """A job as the API shows it; its arguments stay inside, and of the house's own also what they came to."""
+    tells = not visible.is_houses_own(job)
     return {
         "id": str(job.pk), "task": job.task, "queue": job.queue, "state": job.state, "attempts": job.attempts,
         "due_at": job.due_at.isoformat(), "created_at": job.created_at.isoformat(),
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
-        "result": json.loads(dumps(job.result)), "error": _error(job),
+        "result": json.loads(dumps(job.result)) if tells else None, "error": _error(job) if tells else None,
     }  # fmt: skip
 
 

@@ -58,6 +58,11 @@ def cancel(jobs: JobQuerySet, *, by: str) -> list[Job]:
     return cancelled
 
 
+def is_cancellable(job: Job) -> bool:
+    """Whether its task says that nothing is lost when somebody else than an operator cancels it."""
+    return bool(getattr(current_app.tasks.get(job.task), "cancellable", False))
+
+
 def refusal(job: Job, why_not: dict[State, str]) -> str:
     """The sentence for a job that an intervention left alone."""
     reason = why_not.get(State(job.state), "has just changed; look again")

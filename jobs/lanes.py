@@ -1,9 +1,10 @@
-"""Three lanes of one belt: short work, calls to the outside world, and bulk work in the room that is left.
+"""The lanes of one belt: short work, then calls to the outside world, then bulk work in the room that is left.
 
-A job is promised in the lane of whoever promises it, so all that follows from bulk work is bulk work. Otherwise a task
-that talks to the outside world (`atomic=False`) goes to the outside lane: a server that takes seconds to answer holds
-up others' servers, and not the work that needs only Postgres. Each lane is a queue of its own; a worker that listens
-to all of them hears a bell in one only when those before it are empty.
+A job is promised in the lane of whoever promises it, so all that follows from bulk work is bulk work. Otherwise the
+project's `task_routes` may name its lane (here charges go before mails), and a task that talks to the outside world
+(`atomic=False`) and is not named there goes to the outside lane: a server that takes seconds to answer holds up others'
+servers, and not the work that needs only Postgres. Each lane is a queue of its own; a worker that listens to all of
+them hears a bell in one only when those before it are empty.
 """
 
 from collections.abc import Iterator
@@ -24,11 +25,16 @@ def bulk() -> Iterator[None]:
         yield
 
 
-def route(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, str] | None:
-    """Celery's `task_routes`: the queue of the job's lane, unless the call or the task names one."""
-    talks_outside = task is not None and not getattr(task, "atomic", True)
-    lane = context.current().get("lane") or (settings.JOBS_OUTSIDE_QUEUE if talks_outside else None)
+def inherited(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+    """The first of Celery's `task_routes`: the lane of whoever promises the job, if it is one that goes on."""
+    lane = context.current().get("lane")
     return {"queue": lane} if lane else None
+
+
+def outside(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, str] | None:
+    """The last of them: where a task goes that talks to the outside world, unless it has been told."""
+    talks_outside = task is not None and not getattr(task, "atomic", True)
+    return {"queue": settings.JOBS_OUTSIDE_QUEUE} if talks_outside else None
 
 
 def waiting_in_bulk(limit: int) -> int:

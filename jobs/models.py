@@ -48,7 +48,7 @@ __all__ = ["Chord", "ChordPart", "Claim", "Group", "Job", "Rate", "Schedule", "S
 FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
 REVIVABLE = (State.DEAD, State.CANCELLED)
 
-# Whose requests led to it; "" for the house's own.
+# Whom it serves; "" for the house's own.
 CLIENT = Coalesce(KeyTextTransform("client", "context"), Value("", models.TextField()))
 
 # By the CHECKs below these say the same as the state, to whoever has the id; why not by the state is said at CLAIM.

@@ -6,6 +6,9 @@ Beside Celery's own (`max_retries`, `autoretry_for`, `retry_backoff`, `time_limi
 commit. With `atomic=False` the body runs with no transaction open, may talk to the outside world, and puts its
 effects into `with settle(): …`.
 
+`cancellable` (default False): whether the client whose job it is may cancel it while it waits. Say so where nothing is
+lost by it: where the job's `link_error` sees to what it leaves. An operator may cancel any.
+
 `key`: what makes a job the same job, e.g. `key="order:{order_id}:charge"` with the names of the task's arguments. A
 second call returns the first job, as long as the ledger remembers it (JOBS_KEEP after its end).
 """
@@ -30,6 +33,7 @@ class LedgerTask(Task):  # type: ignore[misc]
     abstract = True
     atomic = True
     key: str | None = None
+    cancellable = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Work off the job whose bell rang. Called as a plain function, it is one."""

@@ -4,6 +4,7 @@ This is the one place that decides between them.
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from celery import Celery
@@ -12,6 +13,7 @@ from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, Task
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from jobs import context
 from jobs.backoff import delay_s
@@ -144,6 +146,12 @@ def moment(when: datetime | float | None) -> datetime:
     return timezone.now() + timedelta(seconds=when or 0)
 
 
+def scrubbed(text: str) -> str:
+    """As the project wants errors kept (JOBS_SCRUB), e.g. without anybody's address."""
+    scrub: Callable[[str], str] = import_string(settings.JOBS_SCRUB)
+    return scrub(text)
+
+
 def describe(exc: BaseException) -> dict[str, str]:
     """An error as the row keeps it, cut to size and free of what Postgres cannot store; with its module, if any."""
     try:
@@ -151,5 +159,6 @@ def describe(exc: BaseException) -> dict[str, str]:
     except Exception:  # an error may be broken too
         message = "its text cannot be read"
     message = message.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    message = scrubbed(message[: 2 * settings.JOBS_ERROR_MAX_CHARS])
     said = {"type": type(exc).__qualname__, "message": message[: settings.JOBS_ERROR_MAX_CHARS]}
     return said if (module := type(exc).__module__) == "builtins" else {**said, "module": module}

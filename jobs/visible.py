@@ -1,4 +1,4 @@
-"""What a client sees of the ledger: the jobs that its own requests led to, and the house's own."""
+"""What a client sees of the ledger: the jobs that serve it, and that the house's own are there."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,12 +8,17 @@ from django.db.models import Q, QuerySet
 
 from jobs.models import CLIENT, FINISHED, REVIVABLE, Job, JobQuerySet, State
 
-HOUSE = ""  # whose jobs no request led to
+HOUSE = ""  # whose jobs serve no client
 NEWEST_FIRST = ("-created_at", "-id")
 
 
 def visible_to(client: UUID) -> JobQuerySet:
     return Job.objects.filter(Q(context__client=str(client)) | ~Q(context__has_key="client"))
+
+
+def is_houses_own(job: Job) -> bool:
+    """What such a job came to may concern anybody."""
+    return not job.context.get("client")
 
 
 def newest(client: UUID, narrowed: Q, *, state: State | None, limit: int) -> "QuerySet[Job]":

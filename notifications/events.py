@@ -5,9 +5,10 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from jobs import context
 from jobs.execution import note_effect
 from notifications.models import Event
-from notifications.tasks import announce
+from notifications.tasks import announce, note_untold
 
 KINDS = tuple(
     f"order.{word}"
@@ -30,7 +31,8 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
         raise ValueError(f"unknown kind of event: {kind}")
     event = Event.objects.create(kind=kind, subject=subject, seq=seq, owner=owner, data=data)
     note_effect(kind, event.pk)
-    announce.delay(str(event.pk))
+    with context.bound(client=str(owner) if owner else None):  # whoever brought it about
+        announce.apply_async((str(event.pk),), link_error=note_untold.si(str(event.pk)))
 
 
 def timeline(subject: UUID, *, after: int = 0) -> QuerySet[Event]:

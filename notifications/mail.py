@@ -9,6 +9,7 @@ from django.core.mail import EmailMessage
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 
+from jobs.verdicts import scrubbed
 from notifications.models import Delivery, Event, NotDelivered
 
 LANGUAGES = ("en", "ja")
@@ -34,7 +35,7 @@ def send(delivery: Delivery) -> str:
     try:
         message.send()
     except (OSError, smtplib.SMTPException, ValueError) as exc:  # ValueError: an address that no mail can go to
-        raise NotDelivered(f"{type(exc).__name__}: {exc}") from exc
+        raise NotDelivered(scrubbed(f"{type(exc).__name__}: {exc}")) from exc  # it names the address
     return "accepted by the mail server"
 
 

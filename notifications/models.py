@@ -107,6 +107,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         self.bulk_update(again, ["state", "tries", "delivered_at", "resend", "job"])
         return again
 
+    def forget_asked(self, endpoint_id: Any) -> None:
+        """What was to be sent again stays as it ended. The endpoint is locked."""
+        self.filter(endpoint=endpoint_id, resend=True).update(resend=False, resent_at=None)
+
     def locked(self, pk: Any) -> "Delivery":
         return self.select_for_update(no_key=True).get(pk=pk)
 

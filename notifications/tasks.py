@@ -20,15 +20,30 @@ from notifications.models import Delivery, Endpoint, Event, NotDelivered
 @shared_task
 def announce(event_id: str) -> None:
     """Write one delivery per target, and its job."""
+    for delivery in _prepared(event_id):
+        if delivery.channel == Delivery.Channel.MAIL:
+            _start(send_mail, delivery)
+        else:
+            bring(delivery)
+
+
+@shared_task
+def note_untold(event_id: str) -> None:
+    """Its announcement died or was cancelled: the deliveries say that nobody was told, and can be sent again."""
+    for delivery in _prepared(event_id):
+        delivery.give_up()
+
+
+def _prepared(event_id: str) -> list[Delivery]:
     event = Event.objects.get(pk=event_id)
     recipients = [{"target": address} for address in mail.recipients(event)]
     endpoints = [
         {"target": str(endpoint.pk), "endpoint": endpoint} for endpoint in Endpoint.objects.listening_to(event)
     ]
-    for delivery in Delivery.objects.prepare(event, Delivery.Channel.MAIL, recipients):
-        _start(send_mail, delivery)
-    for delivery in Delivery.objects.prepare(event, Delivery.Channel.WEBHOOK, endpoints):
-        bring(delivery)
+    return [
+        *Delivery.objects.prepare(event, Delivery.Channel.MAIL, recipients),
+        *Delivery.objects.prepare(event, Delivery.Channel.WEBHOOK, endpoints),
+    ]
 
 
 def bring(delivery: Delivery) -> None:
@@ -42,7 +57,7 @@ def send_mail(self: Task, delivery_id: str) -> None:
     _deliver(self, delivery_id, mail.send)
 
 
-@shared_task(bind=True, atomic=False, max_retries=None)
+@shared_task(bind=True, atomic=False, max_retries=None, cancellable=True)
 def post_webhook(self: Task, delivery_id: str) -> None:
     _deliver(self, delivery_id, webhooks.post)
 
@@ -68,11 +83,11 @@ def replay(endpoint_id: Any, *, since: datetime, everything: bool) -> tuple[int,
     count, more = Delivery.objects.ask_again(endpoint, since=since, everything=everything)
     if count:
         with lanes.bulk():
-            resend.delay(str(endpoint.pk), str(first_id(since - CLOCK_SKEW)))
+            _go_on_resending(str(endpoint.pk), first_id(since - CLOCK_SKEW))
     return count, more
 
 
-@shared_task
+@shared_task(cancellable=True)
 def resend(endpoint_id: str, after: str) -> None:
     """Some of what was asked for again, then the rest."""
     Endpoint.objects.locked(endpoint_id)
@@ -80,7 +95,18 @@ def resend(endpoint_id: str, after: str) -> None:
     for delivery in again:
         bring(delivery)
     if len(again) == settings.JOBS_BATCH:
-        resend.delay(endpoint_id, str(again[-1].pk))
+        _go_on_resending(endpoint_id, again[-1].pk)
+
+
+@shared_task
+def forget_resend(endpoint_id: str) -> None:
+    """Nobody sends again what was asked for: it can be asked for once more."""
+    Endpoint.objects.locked(endpoint_id)
+    Delivery.objects.forget_asked(endpoint_id)
+
+
+def _go_on_resending(endpoint_id: str, after: UUID) -> None:
+    resend.apply_async((endpoint_id, str(after)), link_error=forget_resend.si(endpoint_id))
 
 
 def call_up(endpoint_id: Any) -> None:

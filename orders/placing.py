@@ -81,10 +81,10 @@ class OrderQuerySet(models.QuerySet["Order"]):
             errors=[("/external_id", "belongs to an earlier order")], headers={"Location": f"/v1/orders/{first.pk}"},
         )  # fmt: skip
 
-    def expired(self, limit: int) -> list[Any]:
+    def expired(self, limit: int) -> "OrderQuerySet":
         """Up to `limit` orders whose goods have been set aside for long enough, those that waited longest first."""
         late = self.filter(state="reserved", expires_at__lte=Now(), held=False).order_by("expires_at")
-        return list(late.values_list("pk", flat=True)[:limit])
+        return late.only("client_id")[:limit]
 
     def locked(self, pk: Any) -> "Order":
         """The order, locked until the transaction ends: before its stock rows, always."""

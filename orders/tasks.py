@@ -1,9 +1,12 @@
 """The order of steps. Each task loads, does one verb and names the next step; running one twice changes nothing."""
 
+from contextlib import AbstractContextManager
+
 from celery import Signature, Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
+from jobs import context
 from jobs.execution import settle
 from orders.clients import IdempotencyKey
 from orders.models import Order, State
@@ -23,9 +26,15 @@ PATIENT = {
 # --- names of next steps, promised in the caller's transaction -----------------------------------------------
 
 
+def serving(order: Order) -> AbstractContextManager[None]:
+    """What is promised in this block belongs to the order's client, whoever asked for it."""
+    return context.bound(client=str(order.client_id))
+
+
 def begin(order: Order) -> None:
     """A received order: its goods are next."""
-    reserve.apply_async((str(order.pk),), link_error=put_on_desk.si(str(order.pk), "reservation_failed"))
+    with serving(order):
+        reserve.apply_async((str(order.pk),), link_error=put_on_desk.si(str(order.pk), "reservation_failed"))
 
 
 def go_on(order: Order) -> None:
@@ -44,7 +53,8 @@ def pay_back(refund: Refund | None) -> None:
 
 def carry_out(operation: PaymentOperation) -> None:
     step = charge if operation.kind == PaymentOperation.Kind.CHARGE else pay
-    step.apply_async((str(operation.pk),), link_error=desk_of(operation))
+    with serving(operation.order):
+        step.apply_async((str(operation.pk),), link_error=desk_of(operation))
 
 
 def desk_of(operation: PaymentOperation) -> Signature:
@@ -54,7 +64,7 @@ def desk_of(operation: PaymentOperation) -> Signature:
 # --- an order's way ----------------------------------------------------------------------------------------------
 
 
-@shared_task
+@shared_task(cancellable=True)
 def reserve(order_id: str) -> None:
     """Promise the goods, then go for the money."""
     order = Order.objects.locked(order_id)
@@ -66,13 +76,13 @@ def reserve(order_id: str) -> None:
         carry_out(order.intend_charge())
 
 
-@shared_task(atomic=False, **PATIENT)
+@shared_task(atomic=False, cancellable=True, **PATIENT)
 def charge(operation_id: str) -> None:
     """Ask the provider for the money, once, and level our rows with what it says."""
     _carry_out(operation_id)
 
 
-@shared_task(atomic=False, **PATIENT)
+@shared_task(atomic=False, cancellable=True, **PATIENT)
 def pay(operation_id: str) -> None:
     """Ask the provider to give money back, once, and level our rows with what it says."""
     _carry_out(operation_id)
@@ -124,7 +134,8 @@ def _carry_out(operation_id: str) -> None:
 
 
 def _ask_on(operation: PaymentOperation) -> None:
-    level_payment.apply_async((str(operation.pk),), countdown=2, link_error=desk_of(operation))
+    with serving(operation.order):
+        level_payment.apply_async((str(operation.pk),), countdown=2, link_error=desk_of(operation))
 
 
 def _level(operation: PaymentOperation, answer: Charge) -> None:
@@ -146,8 +157,9 @@ def put_on_desk(order_id: str, reason: str) -> None:
 def expire_orders() -> int:
     """Promise a look at each order whose time is over; what one run leaves, the next one finds."""
     late = Order.objects.expired(settings.JOBS_BATCH)
-    for order_id in late:
-        expire.delay(str(order_id))
+    for order in late:
+        with serving(order):
+            expire.delay(str(order.pk))
     return len(late)
 
 
@@ -164,7 +176,8 @@ def reconcile_payments() -> int:
     """Ask again about payments that nobody has asked about for a while."""
     alone = PaymentOperation.objects.left_alone(settings.JOBS_BATCH)
     for operation in alone:
-        level_payment.apply_async((str(operation.pk),), link_error=desk_of(operation))
+        with serving(operation.order):
+            level_payment.apply_async((str(operation.pk),), link_error=desk_of(operation))
     return len(alone)
 
 

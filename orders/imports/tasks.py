@@ -24,7 +24,7 @@ def begin(batch: Import) -> None:
         chord(chunks)(over.on_error(finish.si(str(batch.pk))))
 
 
-@shared_task(bind=True, max_retries=None)
+@shared_task(bind=True, max_retries=None, cancellable=True)
 def place_chunk(self: Task, import_id: str, first: int) -> None:
     """Place the orders of one chunk once all before it are done and there is room; wait the longer the farther."""
     batch = Import.objects.find(import_id)

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
+from jobs import context
 from orders.payments.provider import Bell, Charge, Intent, provider
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
     def left_alone(self, limit: int) -> "OperationQuerySet":
         """Up to `limit` unsettled ones that nobody has asked about for PAYMENT_RECONCILE_AFTER, the longest first."""
         since = Now() - settings.PAYMENT_RECONCILE_AFTER
-        return self.unsettled().filter(asked_at__lt=since).order_by("asked_at")[:limit]
+        return self.unsettled().filter(asked_at__lt=since).select_related("order").order_by("asked_at")[:limit]
 
     def void(self, order: "Order") -> bool:
         """The charge of this locked order will not be made, if it has not been sent: whether that was in time."""
@@ -58,7 +59,7 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
 
         A refund's event names the refund, and its payment too: the name of ours goes first.
         """
-        known = self.filter(provider=provider)
+        known = self.filter(provider=provider).select_related("order")
         named = known.filter(Q(pk=bell.operation) | Q(key=bell.key)).first()
         return named or (known.filter(reference=bell.reference).first() if bell.reference else None)
 
@@ -197,7 +198,8 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
         desk = current_app.signature(
             "orders.tasks.put_on_desk", (str(operation.order_id), "payment_unknown"), immutable=True
         )
-        current_app.send_task("orders.tasks.heed_bell", [str(operation.pk)], link_error=desk)
+        with context.bound(client=str(operation.order.client_id)):
+            current_app.send_task("orders.tasks.heed_bell", [str(operation.pk)], link_error=desk)
 
 
 class ProviderEvent(models.Model):

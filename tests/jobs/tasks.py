@@ -14,7 +14,7 @@ class Passing(Exception):
     """A failure that goes away."""
 
 
-@shared_task
+@shared_task(cancellable=True)
 def add(x: int, y: int) -> int:
     return x + y
 

@@ -11,6 +11,7 @@ from redis import Redis
 
 from jobs import context
 from jobs.models import Job, State
+from jobs.testing import work_off
 from orders.clients import ApiKey, Client
 from tests.conftest import Api
 from tests.jobs import tasks
@@ -139,6 +140,36 @@ def test_a_client_cancels_its_own_job(api: Api, shop: Client) -> None:
     assert (response.status_code, response.json()["state"]) == (200, "cancelled")
     assert response.json()["error"] == {"type": "Cancelled", "message": f"by client {shop.pk}"}
     assert Job.objects.get().state == "cancelled"
+
+
+def test_a_client_does_not_cancel_what_something_would_be_lost_without(api: Api, shop: Client) -> None:
+    with context.bound(client=str(shop.pk)):
+        tasks.note.delay("x")
+    job = Job.objects.get()
+    refused = api.post(f"/v1/jobs/{job.pk}/cancel")
+    assert (refused.status_code, Job.objects.get().state) == (409, "waiting")
+    assert "is not cancelled by a client: something would be left undone" in refused.json()["detail"]
+
+
+def test_what_the_houses_own_job_came_to_is_nobodys_to_read(api: Api, shop: Client) -> None:
+    """Its error may name another client's customer, its result anything."""
+    house, own = promised(None, State.DEAD), promised(shop, State.DEAD)
+    Job.objects.update(error={"type": "E", "message": "m"}, result="r")
+    for shown in (api.get(f"/v1/jobs/{house.pk}").json(), api.get("/v1/jobs?state=dead").json()["data"][1]):
+        assert (shown["id"], shown["error"], shown["result"]) == (str(house.pk), None, None)
+    shown = api.get(f"/v1/jobs/{own.pk}").json()
+    assert (shown["error"], shown["result"]) == ({"type": "E", "message": "m"}, "r")
+
+
+def test_an_error_keeps_no_address(api: Api, shop: Client) -> None:
+    said = "SMTPRecipientsRefused: {'a.customer@example.com': (550, b'no such user')} at smtp://user:pass@mail.example"
+    with context.bound(client=str(shop.pk)):
+        tasks.fail_with.delay(said)
+    work_off()
+    job = Job.objects.get()
+    shown = api.get(f"/v1/jobs/{job.pk}").json()["error"]["message"]
+    assert shown == "SMTPRecipientsRefused: {[hidden]': (550, b'no such user')} at smtp://[hidden]@mail.example"
+    assert "customer" not in str(job.error) + str(job.history)
 
 
 @pytest.mark.parametrize(

@@ -445,7 +445,11 @@ def test_all_that_follows_from_an_import_is_in_the_bulk_lane_and_in_the_clients_
     before = set(imported.values_list("pk", flat=True))
     api.place(order_body(external_id="interactive"))
     work_off(ahead=A_DAY)
-    assert set(Job.objects.exclude(pk__in=before).values_list("queue", flat=True)) == {"kaiten", "outside"}
+    assert set(Job.objects.exclude(pk__in=before).values_list("queue", flat=True)) == {
+        "kaiten",
+        "payments",
+        "mails",
+    }
 
 
 def test_chunks_come_one_after_another_in_the_order_of_the_file(send: Send, stock: Any, settings: Any) -> None:

@@ -1,0 +1,136 @@
+"""A job is its order's client's: nobody else reads of it, and its client cancels nothing that would be missed."""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+from django.db.models.functions import Now
+
+from jobs.models import Job
+from jobs.testing import attempt, work_off
+from notifications.models import Delivery, Endpoint
+from orders import tasks
+from orders.api import place
+from orders.clients import ApiKey, Client
+from orders.imports.models import Import
+from orders.imports.tasks import see_to_imports
+from orders.models import Order
+from orders.payments.models import PaymentOperation
+from orders.payments.sandbox import SandboxCharge
+from orders.schemas import OrderDraft
+from tests.conftest import Api
+from tests.edges import WebhookSink
+from tests.orders.imports.conftest import as_csv, cells
+
+pytestmark = pytest.mark.django_db(transaction=True)
+A_DAY = timedelta(days=1)
+Body = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def order(stock: Any, shop: Client, order_body: Body) -> Order:
+    """Of the client `shop`, and placed without a request of its own: as the demo shop does it."""
+    stock()
+    with transaction.atomic():
+        return place(shop, OrderDraft.model_validate(order_body(payment={"token": "tok_webhook_twice"})))
+
+
+def test_every_job_of_an_order_is_its_clients_whoever_promised_it(order: Order, shop: Client) -> None:
+    """By a page, a job, a provider's event, a clock: what expires, what is asked again, what is told."""
+    work_off()
+    work_off(ahead=A_DAY)
+    with transaction.atomic():
+        tasks.go_on(order)
+    PaymentOperation.objects.update(state="pending", asked_at=Now() - A_DAY)
+    tasks.reconcile_payments.delay()
+    Order.objects.update(state="reserved", expires_at=Now() - A_DAY)
+    tasks.expire_orders.delay()
+    work_off(ahead=A_DAY)
+    houses = {"orders.tasks.expire_orders", "orders.tasks.reconcile_payments"}
+    of_client = Job.objects.filter(context__client=str(shop.pk))
+    assert set(Job.objects.exclude(pk__in=of_client.values("pk")).values_list("task", flat=True)) == houses
+    assert set(of_client.values_list("task", flat=True)) >= {
+        "orders.tasks.reserve", "orders.tasks.charge", "orders.tasks.heed_bell", "orders.tasks.level_payment",
+        "orders.tasks.expire", "notifications.tasks.announce", "notifications.tasks.send_mail",
+    }  # fmt: skip
+
+
+def test_a_stranger_sees_nothing_of_them(order: Order) -> None:
+    work_off(ahead=A_DAY)
+    stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
+    assert stranger.get("/v1/jobs?limit=100").json()["data"] == []
+    for job in Job.objects.all():
+        assert stranger.get(f"/v1/jobs/{job.pk}").status_code == 404
+        for verb in ("retry", "cancel"):
+            assert stranger.post(f"/v1/jobs/{job.pk}/{verb}").status_code == 404
+
+
+def audit() -> str:
+    said = StringIO()
+    call_command("audit", stdout=said)  # raises when something does not add up
+    return said.getvalue()
+
+
+def work_one() -> bool:
+    """The job that is due first makes an attempt. False when none waits."""
+    job = Job.objects.filter(state="waiting").order_by("due_at", "created_at").first()
+    if job is None:
+        return False
+    Job.objects.filter(pk=job.pk, due_at__gt=Now()).update(due_at=Now())
+    attempt(job)
+    return True
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_client_that_cancels_whatever_it_may_makes_no_book_wrong(
+    api: Api, shop: Client, stock: Any, order_body: Body, sink: WebhookSink, settings: Any, seed: int
+) -> None:
+    """Orders, an import, an endpoint that fails, a replay; and before each step some of what waits is cancelled."""
+    settings.WEBHOOK_ALLOW_LOCAL = True
+    dice = random.Random(seed)
+    stock(on_hand=1000)
+    endpoint = Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"])
+    for number, token in enumerate(("tok_ok", "tok_declined", "tok_webhook_twice", "tok_ok", "tok_ok")):
+        assert (
+            api.place(order_body(external_id=f"o-{number}", payment={"token": token}), key=f"{number}").status_code
+            == 202
+        )
+    rows = as_csv([cells(external_id=f"i-{number}") for number in range(4)])
+    imported = api.post("/v1/imports", rows, content_type="text/csv", headers={"Idempotency-Key": "i"})
+    assert imported.status_code == 202
+    answers: dict[int, int] = {}
+    for step in range(400):
+        if dice.random() < 0.4:
+            waiting = list(
+                Job.objects.filter(state="waiting").order_by("created_at", "pk").values_list("pk", flat=True)
+            )
+            status = api.post(f"/v1/jobs/{dice.choice(waiting)}/cancel").status_code if waiting else 200
+            answers[status] = answers.get(status, 0) + 1
+        if step == 60:
+            since = (endpoint.created_at or Order.objects.earliest("pk").created_at).isoformat()
+            replay = {"since": since, "state": "all"}
+            assert (
+                api.post(f"/v1/webhook-endpoints/{endpoint.pk}/replay", replay, "application/json").status_code == 202
+            )
+        if not work_one():
+            break
+    work_off(ahead=3 * A_DAY)
+    for clock in (tasks.expire_orders, tasks.reconcile_payments, see_to_imports):  # as `beat_schedule` has it
+        clock.delay()
+    work_off(ahead=3 * A_DAY)
+    assert set(answers) <= {200, 404, 409}
+    assert answers[200] > 3, answers
+    assert "WRONG" not in audit()
+    ended = Order.objects.filter(state__in=["confirmed", "completed", "cancelled"]) | Order.objects.filter(held=True)
+    assert ended.distinct().count() == Order.objects.count()
+    assert Import.objects.get().state == "done"
+    assert not Delivery.objects.filter(state="waiting").exists()
+    assert not Delivery.objects.filter(resend=True).exists()
+    mails = Delivery.objects.filter(channel="mail")
+    assert mails.count() == mails.filter(state="delivered").count(), "a mail was lost"
+    assert SandboxCharge.objects.count() <= Order.objects.count()

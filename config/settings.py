@@ -204,7 +204,9 @@ DEFAULT_FROM_EMAIL: str = from_environment(
     sender, "DEFAULT_FROM_EMAIL", "Kaiten <shop@localhost>", "a mail address like Kaiten <shop@example.com>"
 )
 WEBHOOK_MASTER_KEY: str = env.str("WEBHOOK_MASTER_KEY", default="") or SECRET_KEY
-WEBHOOK_TIMEOUT_S = 5
+WEBHOOK_TIMEOUT_S = 5  # for all of a call
+WEBHOOK_QUICK_S = 1.0  # an endpoint whose answers take longer is called once at a time, and rests in between
+WEBHOOK_SLOW_CALLS_PER_CLIENT = max(1, CELERY_CONCURRENCY // 2)  # at a time, to endpoints that are not quick
 WEBHOOK_ALLOW_LOCAL = DEBUG
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
 WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)  # for which an old secret signs beside a new one

@@ -1,7 +1,8 @@
 """Endpoints: the URLs of clients that hear of their events, and how one in trouble is left alone.
 
 One that has failed rests, and its deliveries stand in line: one place for each rest, so that whoever comes first
-probes it and nobody else costs anything. An answer forgives it, and the line is called up (docs/adr/0017).
+probes it and nobody else costs anything. A quick answer forgives it, and the line is called up (docs/adr/0017). As long
+as none was quick it is called once at a time (docs/adr/0023).
 """
 
 import base64
@@ -26,31 +27,51 @@ if TYPE_CHECKING:
 # The next free place in line, in seconds from now; the one after it comes a rest later.
 TAKE_PLACE = """
 UPDATE notifications_endpoint SET line_until = greatest(line_until, resting_until, now()) + %(rest)s
- WHERE id = %(id)s AND failures > 0
+ WHERE id = %(id)s AND (failures > 0 OR NOT quick)
 RETURNING extract(epoch FROM line_until - %(rest)s - now())
+"""
+# One call at a time, of few at a time of all endpoints of its owner; one in trouble also waits for the end of its rest.
+TAKE_TURN = """
+WITH own AS (
+    SELECT id, busy_until FROM notifications_endpoint
+     WHERE owner = %(owner)s AND active ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE notifications_endpoint AS endpoint
+   SET busy_until = clock_timestamp() + %(call)s,
+       resting_until = CASE WHEN failures > 0 THEN clock_timestamp() + %(call)s END
+ WHERE id = %(id)s AND coalesce(busy_until < clock_timestamp(), true)
+   AND (%(at_once)s OR failures = 0 OR resting_until <= clock_timestamp())
+   AND (SELECT count(*) FROM own WHERE busy_until >= clock_timestamp()) < %(of_owner)s
 """
 SOON_S = 0.5
 
 
 class EndpointQuerySet(models.QuerySet["Endpoint"]):
-    def take_turn(self, endpoint: "Endpoint") -> float:
-        """0.0 when it may be called now, else in how many seconds to come again.
+    def take_turn(self, endpoint: "Endpoint", *, at_once: bool = False) -> float:
+        """0.0 when it may be called now, else in how many seconds to come again; `at_once`: also while it rests.
 
-        A healthy endpoint takes any number of calls at once, one that has just failed a single call after its rest:
-        else a server that hangs would hold every worker, and everybody's orders with them.
+        One that answers quickly takes any number of calls at once. Any other takes one, and its owner's together take
+        few: else servers that hang would hold every worker, and everybody's orders with them.
         """
-        if not endpoint.failures:
+        if endpoint.quick and not endpoint.failures:
             return 0.0
-        probe_ends = Now() + timedelta(seconds=2 * settings.WEBHOOK_TIMEOUT_S)
-        if self.filter(pk=endpoint.pk, resting_until__lte=Now()).update(resting_until=probe_ends):
-            return 0.0
-        return max(self.take_place(endpoint), SOON_S)
+        values: dict[str, Any] = {
+            "id": endpoint.pk,
+            "owner": endpoint.owner,
+            "call": timedelta(seconds=2 * settings.WEBHOOK_TIMEOUT_S),  # then whoever took it has died
+            "of_owner": settings.WEBHOOK_SLOW_CALLS_PER_CLIENT,
+            "at_once": at_once,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(TAKE_TURN, values)
+            if cursor.rowcount:
+                return 0.0
+        return SOON_S if at_once else max(self.take_place(endpoint), SOON_S)
 
     def take_place(self, endpoint: "Endpoint") -> float:
-        """Stand in line for an endpoint in trouble: in how many seconds the place comes; 0.0 when it is well."""
-        if not endpoint.failures:
-            return 0.0
-        values: dict[str, Any] = {"id": endpoint.pk, "rest": timedelta(seconds=_rest_s(endpoint.failures))}
+        """Stand in line: in how many seconds the place comes; 0.0 when there is no line any more."""
+        rest_s = _rest_s(endpoint.failures) if endpoint.failures else SOON_S
+        values: dict[str, Any] = {"id": endpoint.pk, "rest": timedelta(seconds=rest_s)}
         with connection.cursor() as cursor:
             cursor.execute(TAKE_PLACE, values)
             place = cursor.fetchone()
@@ -58,16 +79,32 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
 
     def stumbled(self, endpoint: "Endpoint") -> None:
         """It rests, twice as long after each failure."""
-        rest_s = _rest_s(endpoint.failures + 1)
-        self.filter(pk=endpoint.pk).update(failures=F("failures") + 1, resting_until=Now() + timedelta(seconds=rest_s))
+        rest = timedelta(seconds=_rest_s(endpoint.failures + 1))
+        self.filter(pk=endpoint.pk).update(
+            failures=F("failures") + 1, quick=False, busy_until=None, resting_until=Now() + rest
+        )
+
+    def answered(self, pk: Any, *, after_s: float) -> bool:
+        """It has taken a delivery. True when it was in trouble until now: whoever stands in line may come.
+
+        An answer that took longer than WEBHOOK_QUICK_S is trouble too, the least of it: it rests, and no longer each
+        time.
+        """
+        if after_s <= settings.WEBHOOK_QUICK_S:
+            well = {"failures": 0, "quick": True, "busy_until": None, "resting_until": None, "line_until": None}
+            return bool(self.filter(Q(failures__gt=0) | Q(quick=False), pk=pk).update(**well))
+        rest = timedelta(seconds=_rest_s(1))
+        self.filter(pk=pk).update(failures=1, quick=False, busy_until=None, resting_until=Now() + rest)
+        return False
+
+    def forgive(self, pk: Any) -> bool:
+        """It is another server now. True when the one before was in trouble."""
+        anew = {"failures": 0, "quick": False, "busy_until": None, "resting_until": None, "line_until": None}
+        return bool(self.filter(pk=pk, failures__gt=0).update(**anew))
 
     def locked(self, pk: Any) -> "Endpoint":
         """The endpoint, locked until the transaction ends: before its deliveries, always."""
         return self.select_for_update(no_key=True).get(pk=pk)
-
-    def forgive(self, pk: Any) -> bool:
-        """It has answered. True when it was in trouble: whoever stands in line may come now."""
-        return bool(self.filter(pk=pk, failures__gt=0).update(failures=0, resting_until=None, line_until=None))
 
     def listening_to(self, event: "Event") -> "EndpointQuerySet":
         if event.owner is None:
@@ -89,6 +126,8 @@ class Endpoint(models.Model):
         models.DateTimeField(), default=list, db_default=[]
     )  # of the versions before, newest first
     failures = models.IntegerField(default=0)  # in a row
+    quick = models.BooleanField(default=False, db_default=False)  # its last answer was, and it had one
+    busy_until = models.DateTimeField(null=True)  # while it is called that is not quick
     resting_until = models.DateTimeField(null=True)
     line_until = models.DateTimeField(null=True)  # the end of the line of deliveries that wait for it
     created_at = models.DateTimeField(db_default=Now())

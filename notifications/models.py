@@ -166,10 +166,10 @@ class Delivery(models.Model):
 
     # --- verbs ------------------------------------------------------------------------------------------
 
-    def succeed(self, answer: str) -> bool:
+    def succeed(self, answer: str, *, after_s: float) -> bool:
         """It arrived. In the settling transaction of its job. True when its endpoint was in trouble until now."""
         self._note(answer, ok=True)
-        recovered = self.endpoint_id is not None and Endpoint.objects.forgive(self.endpoint_id)
+        recovered = self.endpoint_id is not None and Endpoint.objects.answered(self.endpoint_id, after_s=after_s)
         Delivery.objects.filter(pk=self.pk).update(state=self.State.DELIVERED, delivered_at=Now(), tries=F("tries") + 1)
         return recovered
 

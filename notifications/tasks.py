@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -48,7 +49,8 @@ def _prepared(event_id: str) -> list[Delivery]:
 
 def bring(delivery: Delivery) -> None:
     """Promise the job of a webhook, due when its endpoint may be called."""
-    place_s = Endpoint.objects.take_place(delivery.endpoint) if delivery.endpoint else 0.0
+    in_trouble = delivery.endpoint is not None and delivery.endpoint.failures
+    place_s = Endpoint.objects.take_place(delivery.endpoint) if in_trouble and delivery.endpoint else 0.0
     _start(post_webhook, delivery, countdown=min(place_s, delivery.time_left_s))
 
 
@@ -141,8 +143,9 @@ def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], str]) -> N
         with settle():
             delivery.give_up()
         return
-    if delivery.endpoint and not delivery.is_test and (place_s := Endpoint.objects.take_turn(delivery.endpoint)):
+    if delivery.endpoint and (place_s := Endpoint.objects.take_turn(delivery.endpoint, at_once=delivery.is_test)):
         raise task.retry(countdown=min(place_s, delivery.time_left_s))
+    began = monotonic()
     try:
         answer = send(delivery)
     except (NotDelivered, SoftTimeLimitExceeded) as exc:
@@ -153,7 +156,7 @@ def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], str]) -> N
             delivery.give_up()
         return
     with settle():
-        if delivery.succeed(answer):
+        if delivery.succeed(answer, after_s=monotonic() - began):
             call_up(delivery.endpoint_id)
 
 

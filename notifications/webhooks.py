@@ -1,24 +1,34 @@
 """The edge to a client's server: one signed POST per try (Standard Webhooks), to a public address only.
 
 The name is resolved once, the address is judged and then connected to, with the name kept for TLS: a second lookup
-cannot answer differently. No redirects; no more than the headers of the answer is read.
+cannot answer differently. No redirects; no more than the headers of the answer is read; one deadline for all of it.
 """
 
 import ipaddress
 import json
 import re
-import socket
-import time
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 from django.conf import settings
 from standardwebhooks import Webhook
+from urllib3.exceptions import ProtocolError
 
+from notifications.deadline import Deadline, EndingPool, EndingTlsPool
 from notifications.models import Delivery, NotDelivered
 
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+TOO_LONG = "took longer than %g s"
+NOT_PUBLIC = "its host has no public address"
+OF_THE_PLATFORM = [  # public by their number, and yet of the network that a machine stands in
+    ipaddress.ip_network(block)
+    for block in (
+        "168.63.129.16/32",  # Azure's own, of every machine
+        "192.88.99.0/24",  # relays of 6to4
+    )
+]
 IPV6_UNICAST = ipaddress.ip_network("2000::/3")
 IPV6_EMBEDS_IPV4 = [ipaddress.ip_network(block) for block in ("2001::/32", "2002::/16", "3fff::/20")]
 
@@ -44,10 +54,13 @@ def post(delivery: Delivery) -> str:
             Webhook(secret).sign(str(delivery.pk), now, text) for secret in delivery.endpoint.secrets
         ),
     }
-    try:
-        status = _post(url, text.encode(), headers)
-    except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as exc:
-        raise NotDelivered(f"{type(exc).__name__}: {exc}") from exc
+    with Deadline(settings.WEBHOOK_TIMEOUT_S) as deadline:
+        try:
+            status = _post(url, text.encode(), headers, deadline)
+        except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as exc:
+            raise NotDelivered(TOO_LONG % deadline.limit_s if deadline.is_over else _what_broke(exc)) from exc
+    if deadline.is_over:
+        raise NotDelivered(TOO_LONG % deadline.limit_s)
     if not 200 <= status < 300:
         raise NotDelivered(f"answered {status}")
     return f"answered {status}"
@@ -94,38 +107,58 @@ def may_connect_to(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bo
     if isinstance(address, ipaddress.IPv6Address):
         unicast = address in IPV6_UNICAST and not any(address in block for block in IPV6_EMBEDS_IPV4)
         return unicast and address.is_global
+    if any(address in block for block in OF_THE_PLATFORM):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def _post(url: str, payload: bytes, headers: dict[str, str]) -> int:
+def _post(url: str, payload: bytes, headers: dict[str, str], deadline: Deadline) -> int:
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    address = _resolve(host, parts.port or (443 if parts.scheme == "https" else 80))
-    timeout = urllib3.Timeout(total=settings.WEBHOOK_TIMEOUT_S)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    address = _public_address(host, port, deadline)
+    known: dict[str, Any] = {"timeout": urllib3.Timeout(total=deadline.left_s), "deadline": deadline}
     pool: urllib3.HTTPConnectionPool
     if parts.scheme == "https":
-        pool = urllib3.HTTPSConnectionPool(
-            address[0], address[1], timeout=timeout, server_hostname=host, assert_hostname=host
-        )
+        pool = EndingTlsPool(address, port, server_hostname=host, assert_hostname=host, **known)
     else:
-        pool = urllib3.HTTPConnectionPool(address[0], address[1], timeout=timeout)
+        pool = EndingPool(address, port, **known)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    begun_at = time.monotonic()
     with pool:
         answer = pool.urlopen(
-            "POST", target, body=payload, headers={**headers, "host": parts.netloc},
-            retries=False, redirect=False, preload_content=False,
-        )  # fmt: skip
+            "POST",
+            target,
+            body=payload,
+            headers={**headers, "host": parts.netloc},
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
         answer.close()  # the status says it all; a body could drip for ever
-    if time.monotonic() - begun_at > settings.WEBHOOK_TIMEOUT_S:  # the sockets' limit is for each read
-        raise NotDelivered(f"took longer than {settings.WEBHOOK_TIMEOUT_S:g} s")
     return answer.status
 
 
-def _resolve(host: str, port: int) -> tuple[str, int]:
-    """The first address of this name, if we may connect to every one of them."""
-    found = [entry[4] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    for entry in found:
-        if not may_connect_to(ipaddress.ip_address(str(entry[0]).partition("%")[0])):
-            raise NotDelivered(f"{host} resolves to {entry[0]}, which is not a public address")
-    return str(found[0][0]), port
+def _public_address(host: str, port: int, deadline: Deadline) -> str:
+    """The first address of this name, if we may connect to every one of them.
+
+    What a name inside resolves to, and whether it does, is told to nobody.
+    """
+    try:
+        found = deadline.addresses_of(host, port)
+    except TimeoutError:
+        raise
+    except (OSError, UnicodeError) as exc:
+        raise NotDelivered(NOT_PUBLIC) from exc
+    if not all(may_connect_to(ipaddress.ip_address(address.partition("%")[0])) for address in found):
+        raise NotDelivered(NOT_PUBLIC)
+    return found[0]
+
+
+def _what_broke(exc: Exception) -> str:
+    """In the words of whatever was at the bottom of it, which name no address."""
+    cause: BaseException = exc
+    while following := cause.__cause__ or (
+        cause.args[1] if isinstance(cause, ProtocolError) and cause.args[1:] else None
+    ):
+        cause = following
+    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return f"{type(cause).__name__}: {said}"

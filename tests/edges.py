@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,12 +15,14 @@ class WebhookSink:
     def __init__(self) -> None:
         self.heard: list[tuple[dict[str, str], bytes]] = []
         self.answers: list[int] = []
+        self.answers_after_s = 0.0
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 sink.heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                time.sleep(sink.answers_after_s)
                 status = sink.answers.pop(0) if sink.answers else 200
                 self.send_response(status)
                 if 300 <= status < 400:

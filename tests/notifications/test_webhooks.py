@@ -2,6 +2,8 @@ import ipaddress
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -9,13 +11,14 @@ from django.utils import timezone
 
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
 from notifications.webhooks import may_connect_to, objection, post
+from tests.edges import free_port
 
 PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"]
 NOT_PUBLIC = [
     "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1",
     "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
     "::127.0.0.1", "64:ff9b::7f00:1", "fe80::1", "fc00::1", "fec0::1", "ff02::1", "2001:db8::1", "2002:7f00:1::1",
-    "2001::1", "3fff::1",
+    "2001::1", "3fff::1", "168.63.129.16", "192.88.99.1", "::ffff:168.63.129.16",
 ]  # fmt: skip
 
 
@@ -74,27 +77,99 @@ def test_in_development_plain_http_on_loopback_will_do(settings: Any) -> None:
     assert objection("http://10.0.0.1/") is not None
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("drop", [b"X-Header: 1\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_an_answer_that_drips_beyond_its_time_is_none(settings: Any, drop: bytes) -> None:
-    """Each drop comes in time, so no read times out; and a healthy endpoint may hold as many workers as there are."""
-    settings.WEBHOOK_ALLOW_LOCAL, settings.WEBHOOK_TIMEOUT_S = True, 0.4
-    event = Event(kind="order.held", data={}, at=timezone.now())
+# --- time ---------------------------------------------------------------------------------------------------
+
+LIMIT_S = 0.4
+DROPS = 40  # each in time, all together ten times the limit
+
+
+@contextmanager
+def dripping(first: bytes, drop: bytes) -> Iterator[tuple[int, list[str]]]:
+    """A server that answers with this, and then goes on with drops until it is cut; its port, and how it ended."""
+    ended: list[str] = []
 
     def drip() -> None:
         wire, _ = server.accept()
         with wire:
             wire.recv(65536)
-            wire.sendall(b"HTTP/1.1 200 OK\r\n" if drop.startswith(b"X") else drop)
-            for _ in range(4):
-                time.sleep(0.2)
-                wire.sendall(drop)
-            wire.sendall(b"\r\n" if drop.startswith(b"X") else b"HTTP/1.1 200 OK\r\n\r\n")
+            try:
+                wire.sendall(first)
+                for _ in range(DROPS):
+                    time.sleep(LIMIT_S / 4)
+                    wire.sendall(drop)
+                ended.append("to the end")
+            except OSError:
+                ended.append("cut")
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=drip)
         thread.start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        yield server.getsockname()[1], ended
+        thread.join(timeout=10)
+
+
+def delivery_to(url: str) -> Delivery:
+    return Delivery(event=Event(kind="order.held", data={}, at=timezone.now()), endpoint=Endpoint(url=url))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "first", "drop"),
+    [
+        ("http", b"HTTP/1.1 200 OK\r\n", b"X-Header: 1\r\n"),
+        ("http", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        ("http", b"", b"H"),
+        ("https", b"\x16\x03\x03\x40\x00", b"\x00"),  # a handshake of 16 kB, byte by byte
+    ],
+    ids=["headers", "interim answers", "the first line", "a handshake"],
+)
+def test_a_call_whose_answer_drips_is_cut_when_its_time_is_over(
+    settings: Any, scheme: str, first: bytes, drop: bytes
+) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL, settings.WEBHOOK_TIMEOUT_S = True, LIMIT_S
+    with dripping(first, drop) as (port, ended):
         with pytest.raises(NotDelivered, match=r"took longer than 0\.4 s"):
-            post(Delivery(event=event, endpoint=Endpoint(url=url)))
-        thread.join(timeout=5)
+            post(delivery_to(f"{scheme}://127.0.0.1:{port}/"))
+        assert ended == [], "the call has ended before the drops have"
+    assert ended == ["cut"]
+
+
+def test_a_name_that_is_looked_up_for_too_long_ends_the_call(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL, settings.WEBHOOK_TIMEOUT_S = True, 0.2
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: over.wait(timeout=30) and [])
+    try:
+        with pytest.raises(NotDelivered, match=r"took longer than 0\.2 s"):
+            post(delivery_to("http://slow.example/"))
+    finally:
+        over.set()
+
+
+# --- what is told of it ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", [None, "10.1.2.3", "127.0.0.1", "168.63.129.16"])
+def test_what_a_name_inside_resolves_to_is_told_to_nobody(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
+    """Nor whether it does: else an endpoint would be a telescope."""
+    settings.WEBHOOK_ALLOW_LOCAL = False
+
+    def answer(*args: Any, **named: Any) -> Any:
+        if address is None:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    with pytest.raises(NotDelivered) as refused:
+        post(delivery_to("https://database.internal.example/"))
+    assert str(refused.value) == "its host has no public address"
+
+
+def test_a_broken_call_is_told_without_the_address(settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL = True
+    with pytest.raises(NotDelivered) as refused:
+        post(delivery_to(f"http://127.0.0.1:{free_port()}/"))
+    assert str(refused.value) == "ConnectionRefusedError: Connection refused"
+    with dripping(b"not http at all\r\n\r\n", b"") as (port, _), pytest.raises(NotDelivered) as refused:
+        post(delivery_to(f"http://127.0.0.1:{port}/"))
+    assert "127.0.0.1" not in str(refused.value)

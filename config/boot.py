@@ -31,6 +31,7 @@ def require_settings(*, broker: bool = False) -> None:
     """
     if not settings.HAS_SECRET_KEY:
         raise CannotStart("SECRET_KEY is not set. Set it to a long random text, the same on every dyno.")
+    _require_long_secrets()
     if not settings.DATABASE_URL:
         raise CannotStart("DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.")
     if broker and not settings.BROKER_URL:
@@ -45,6 +46,15 @@ def require_settings(*, broker: bool = False) -> None:
     if settings.PAYMENT_PROVIDER == "stripe":
         _require_stripe()
     _require_extras()
+
+
+def _require_long_secrets() -> None:
+    """Of those that are set. In development any will do."""
+    for name, least in settings.SECRETS_MIN_CHARS.items():
+        if not settings.DEBUG and 0 < len(getattr(settings, name)) < least:
+            raise CannotStart(
+                f"{name} has fewer than {least} characters. Set it to what `openssl rand -hex 32` prints."
+            )
 
 
 def _require_extras() -> None:

@@ -123,6 +123,14 @@ def http_url(name: str, default: str) -> str:
     return url
 
 
+def secret(name: str, default: str) -> str:
+    """What can stand in a header, and in a file that a shell reads: printable ASCII without spaces."""
+    text: str = env.str(name, default="") or default
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError(name)
+    return text
+
+
 def site_url(name: str, default: str) -> str:
     """Without a slash at its end: a path follows."""
     return http_url(name, default).rstrip("/")
@@ -171,8 +179,10 @@ def mailer_from(config: dict[str, Any], *, timeout_s: int) -> dict[str, Any]:
     """django-environ's reading of EMAIL_URL in the shape of Django's MAILERS."""
     options: dict[str, Any] = {}
     if "smtp" in config["EMAIL_BACKEND"]:
+        if not config["EMAIL_HOST"]:
+            raise ImproperlyConfigured("EMAIL_URL names no server. Set it to smtp+tls://USER:PASSWORD@HOST:587.")
         options = {
-            "host": config["EMAIL_HOST"] or "localhost",
+            "host": config["EMAIL_HOST"],
             "port": config["EMAIL_PORT"] or 25,
             "username": config["EMAIL_HOST_USER"] or "",
             "password": config["EMAIL_HOST_PASSWORD"] or "",

@@ -27,6 +27,7 @@ from config.environment import (
     mailer_from,
     port_number,
     positive,
+    secret,
     sender,
     sentry_dsn,
     site_url,
@@ -37,7 +38,11 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- the start: what it is, and what it needs ---------------------------------------------------
 DEBUG: bool = from_environment(yes_or_no, "DEBUG", False, "1 or 0")
-SECRET_KEY: str = env.str("SECRET_KEY", default="development-only-not-a-secret" if DEBUG else "")
+RANDOM_TEXT = "a long random text of ASCII, like that of `openssl rand -hex 32`"
+SECRET_KEY: str = from_environment(
+    secret, "SECRET_KEY", "development-only-and-not-a-secret" if DEBUG else "", RANDOM_TEXT
+)
+SECRETS_MIN_CHARS = {"SECRET_KEY": 32, "WEBHOOK_MASTER_KEY": 16, "METRICS_TOKEN": 8}  # else they are guessed
 HAS_SECRET_KEY = bool(SECRET_KEY)  # Django will not show an empty one, not even to ask whether it is
 DATABASE_URL: str = env.str("DATABASE_URL", default="")
 BROKER_URL: str = brokers.broker_from(
@@ -73,6 +78,7 @@ INSTALLED_APPS = [
     "orders",
     "notifications",
     "jobs",
+    "axes",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -98,6 +104,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -122,6 +129,16 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "/admin/login/"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+LOGIN_PLACES = 1  # of a web process: a password takes a core for up to a second
+AXES_FAILURE_LIMIT = 10  # wrong passwords, of a name or from an address
+AXES_COOLOFF_TIME = timedelta(minutes=10)  # after which they are forgotten
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_LOCKOUT_CALLABLE = "config.login.locked_out"
+AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or whoever goes on trying keeps the right person out
+AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("ja", "日本語")]
@@ -203,7 +220,7 @@ SITE_URL: str = from_environment(
 DEFAULT_FROM_EMAIL: str = from_environment(
     sender, "DEFAULT_FROM_EMAIL", "Kaiten <shop@localhost>", "a mail address like Kaiten <shop@example.com>"
 )
-WEBHOOK_MASTER_KEY: str = env.str("WEBHOOK_MASTER_KEY", default="") or SECRET_KEY
+WEBHOOK_MASTER_KEY: str = from_environment(secret, "WEBHOOK_MASTER_KEY", SECRET_KEY, RANDOM_TEXT)
 WEBHOOK_TIMEOUT_S = 5  # for all of a call
 WEBHOOK_QUICK_S = 1.0  # an endpoint whose answers take longer is called once at a time, and rests in between
 WEBHOOK_SLOW_CALLS_PER_CLIENT = max(1, CELERY_CONCURRENCY // 2)  # at a time, to endpoints that are not quick
@@ -232,12 +249,15 @@ PAYMENT_RECONCILE_AFTER = timedelta(minutes=30)  # longer than a pause between t
 PAYMENT_MOOT_AFTER = timedelta(hours=1)  # a charge of a cancelled order that the provider does not know by then is none
 RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
 SANDBOX_SLOW_S = 5.0
-STRIPE_SECRET_KEY: str = env.str("STRIPE_SECRET_KEY", default="")
-STRIPE_WEBHOOK_SECRET: str = env.str("STRIPE_WEBHOOK_SECRET", default="")
+STRIPE_SECRET_KEY: str = from_environment(secret, "STRIPE_SECRET_KEY", "", "sk_… of your account")
+STRIPE_WEBHOOK_SECRET: str = from_environment(secret, "STRIPE_WEBHOOK_SECRET", "", "whsec_… of your account")
 STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"  # else: a double, for tests
 STRIPE_SIGNATURE_MAX_AGE_S = 300
 STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'
 STRIPE_FIND_MAX_PAGES = 40  # of 100 payments; more do not fit into a task's time limit
+DEMO_SHOP: bool = from_environment(yes_or_no, "DEMO_SHOP", DEBUG, "1 or 0")  # whether anybody may order at /
+DEMO_ORDERS_PER_HOUR = 10_000 if DEBUG else 120
+DEMO_ORDERS_PER_ADDRESS = 10_000 if DEBUG else 5  # of these; each is two mails to whoever is named
 PREFER_WAIT_MAX_S = 10  # what `Prefer: wait` gets at most; a stopping web process waits longer than that
 PREFER_WAIT_PLACES = 2  # requests of one web process that wait at a time; the other WEB_THREADS are for the others
 PREFER_POLL_S = 0.1
@@ -359,7 +379,7 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
 }
 
 # --- what is told about ourselves: config.metrics, config.sentry, jobs.tracing ---------------------------------
-METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
+METRICS_TOKEN: str = from_environment(secret, "METRICS_TOKEN", "", RANDOM_TEXT)
 METRICS_ROWS_MAX = 10_000  # that one statement looks at
 METRICS_TASKS_MAX = 50  # names that become labels
 METRICS_WINDOW = timedelta(minutes=5)

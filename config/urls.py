@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from config import docs, metrics, problem_pages
+from config import docs, login, metrics, problem_pages
 from config.api import api
 
 urlpatterns = [
@@ -10,6 +10,7 @@ urlpatterns = [
     path("v1/", api.urls),
     path("problems/", problem_pages.every, name="problems"),
     path("problems/<slug:slug>", problem_pages.one, name="problem"),
+    path("admin/login/", login.login),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("orders.urls")),

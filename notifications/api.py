@@ -74,10 +74,9 @@ TOO_MANY = {"responses": {409: {"description": "The client has as many endpoints
 @router.post("", summary="Register an endpoint", response={201: NewEndpoint}, openapi_extra=WRITES | TOO_MANY)
 def create_endpoint(request: HttpRequest, draft: Body[EndpointDraft]) -> Status[dict[str, Any]]:
     """The secret is shown here and never again."""
-    owner = owner_of(request)
-    if Endpoint.objects.filter(owner=owner, active=True).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
+    endpoint = Endpoint.objects.register(owner_of(request), url=draft.url, events=draft.events)
+    if endpoint is None:
         raise HttpError(409, f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints.")
-    endpoint = Endpoint.objects.create(owner=owner, url=draft.url, events=draft.events)
     return Status(201, {**shown(endpoint), "secret": endpoint.secret})
 
 

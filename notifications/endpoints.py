@@ -10,10 +10,11 @@ import hashlib
 import hmac
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -44,6 +45,7 @@ UPDATE notifications_endpoint AS endpoint
    AND (SELECT count(*) FROM own WHERE busy_until >= clock_timestamp()) < %(of_owner)s
 """
 SOON_S = 0.5
+REGISTRATION = 0x656E6470  # the advisory locks of owners who register an endpoint: "endp"
 
 
 class EndpointQuerySet(models.QuerySet["Endpoint"]):
@@ -101,6 +103,15 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
         """It is another server now. True when the one before was in trouble."""
         anew = {"failures": 0, "quick": False, "busy_until": None, "resting_until": None, "line_until": None}
         return bool(self.filter(pk=pk, failures__gt=0).update(**anew))
+
+    @transaction.atomic
+    def register(self, owner: UUID, *, url: str, events: list[str]) -> "Endpoint | None":
+        """A new endpoint; None when its owner has WEBHOOK_ENDPOINTS_PER_CLIENT. Owners count one after another."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [REGISTRATION, str(owner)])
+        if self.filter(owner=owner, active=True).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
+            return None
+        return self.create(owner=owner, url=url, events=events)
 
     def locked(self, pk: Any) -> "Endpoint":
         """The endpoint, locked until the transaction ends: before its deliveries, always."""

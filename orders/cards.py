@@ -26,7 +26,9 @@ STRIPE_TEST_KEYS = ("sk_test_", "rk_test_")
 
 
 def cards() -> tuple[Card, ...]:
-    """The first one works. None where real money would move: nobody is charged from a demo page."""
+    """The first one works. None where the demo shop is closed, or real money would move."""
+    if not settings.DEMO_SHOP:
+        return ()
     if settings.PAYMENT_PROVIDER == "sandbox":
         return SANDBOX
     is_test = settings.PAYMENT_PROVIDER == "stripe" and settings.STRIPE_SECRET_KEY.startswith(STRIPE_TEST_KEYS)

@@ -1,11 +1,12 @@
 """The demo shop: its menu, and the form that a visitor orders with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from django import forms
+from django.conf import settings
 from django.forms import BoundField
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
@@ -85,6 +86,8 @@ class OrderForm(forms.Form):
         error_messages={"invalid_choice": gettext_lazy("Choose one of these cards.")},
     )
 
+    is_flood = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["token"].initial = cards()[0][0]
@@ -130,6 +133,14 @@ class OrderForm(forms.Form):
                 self.add_error(dish.sku, _("Only %(left)d left.") % {"left": left} if left else _("Sold out."))
         return bool(self.errors)
 
+    def refuse_flood(self, recent: Sequence[str]) -> None:
+        """The form is open to everybody, and its mails go to whomever it names. `recent`: of the last hour's orders."""
+        own = mailbox(self.cleaned_data["email"])
+        of_address = sum(mailbox(address) == own for address in recent)
+        if len(recent) >= settings.DEMO_ORDERS_PER_HOUR or of_address >= settings.DEMO_ORDERS_PER_ADDRESS:
+            self.is_flood = True
+            self.add_error(None, _("Many orders have come from this page. Try again in an hour."))
+
     def draft(self) -> OrderDraft:
         """The order that the API would have been sent. Raises pydantic's ValidationError."""
         return OrderDraft(
@@ -160,6 +171,12 @@ class OrderForm(forms.Form):
     def renew(self) -> None:
         """Let the same choice be sent again as another order."""
         self.data = {name: self.data.get(name) for name in self.data} | {"form_id": str(uuid4())}
+
+
+def mailbox(address: str) -> str:
+    """The same for all addresses that surely lead to one reader."""
+    name, _at, domain = address.lower().rpartition("@")
+    return f"{name.partition('+')[0]}@{domain}"
 
 
 def stock_left() -> dict[str, int]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext_lazy, override
@@ -76,7 +77,7 @@ def shop(request: HttpRequest) -> HttpResponse:
     form = OrderForm(request.POST if request.method == "POST" else None)
     if form.is_valid() and (order := _ordered(form)):
         return HttpResponseRedirect(reverse("status_page", args=[order.public_token]), status=303)
-    status = 422 if form.is_bound else 200
+    status = 429 if form.is_flood else 422 if form.is_bound else 200
     return render(request, "orders/shop.html", {"form": form, "currency": CURRENCY}, status=status)
 
 
@@ -120,7 +121,10 @@ def _ordered(form: OrderForm) -> Order | None:
         return None
     try:
         with transaction.atomic():
-            return place(client, form.draft())
+            Client.objects.locked(client.pk)
+            lately = Order.objects.of(client).narrowed(created_after=timezone.now() - timedelta(hours=1))
+            form.refuse_flood(list(lately.values_list("email", flat=True)[: settings.DEMO_ORDERS_PER_HOUR]))
+            return None if form.is_flood else place(client, form.draft())
     except ValidationError as exc:
         form.refuse(pointed(dict(error), skip=0) for error in exc.errors())
     except Problem as problem:

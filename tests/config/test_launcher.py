@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.edges import free_port
+from tests.promises.processes import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
@@ -169,7 +170,7 @@ def test_a_signal_stops_every_process_of_every_group(stack: Stack, number: signa
     stack.write(worker=PARENT)
     launcher = stack.start()
     ready(launcher)
-    assert len(stack.processes()) == 3
+    until(lambda: len(stack.processes()) == 3, "the worker has its child", within_s=WAIT_S)
     launcher.send_signal(number)
     _, complaints = launcher.communicate(timeout=WAIT_S)
     assert (launcher.returncode, complaints) == (0, "")

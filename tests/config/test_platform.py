@@ -104,7 +104,17 @@ def test_secrets_are_generated_and_none_is_written_down() -> None:
     assert {name for name, variable in APP["env"].items() if "generator" in variable} == secrets
 
 
-@pytest.mark.parametrize("script", [APP["scripts"]["postdeploy"], *APP["environments"]["test"]["scripts"].values()])
+def test_only_review_apps_have_the_demo_shop() -> None:
+    """Whoever deploys for good gets a shop that strangers cannot order from and whose menu nobody has to clear away."""
+    assert "scripts" not in APP
+    assert "DEMO_SHOP" not in APP["env"]
+    assert APP["environments"]["review"]["env"]["DEMO_SHOP"] == {"value": "1"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [APP["environments"][name]["scripts"][kind] for name, kind in (("review", "postdeploy"), ("test", "test"))],
+)
 def test_what_app_json_runs_exists(script: str) -> None:
     program, *arguments = script.split()
     if program != "python":

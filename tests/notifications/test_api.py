@@ -6,6 +6,7 @@ from notifications.api import own_endpoint
 from notifications.models import Endpoint
 from orders.clients import ApiKey, Client
 from tests.conftest import Api
+from tests.hands import Hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/v1/webhook-endpoints"
@@ -86,3 +87,19 @@ def test_a_client_has_a_limited_number_of_endpoints(api: Api, settings: Any) -> 
 def test_scopes_are_kept_apart(shop: Client) -> None:
     reader = Api(ApiKey.objects.issue(shop, ["webhooks:read"]))
     assert (post(reader, DRAFT).status_code, reader.get(PATH).status_code) == (403, 200)
+
+
+def test_two_that_register_at_once_are_not_both_the_last_that_may(shop: Client, settings: Any) -> None:
+    settings.WEBHOOK_ENDPOINTS_PER_CLIENT = 1
+
+    def register() -> Endpoint | None:
+        return Endpoint.objects.register(shop.pk, url="https://example.com/", events=["*"])
+
+    with Hand() as first, Hand() as second:
+        first.open_transaction()
+        assert first.do(register)
+        waiting = second.begin(register)
+        second.wait_until_blocked()
+        first.commit()
+        assert waiting.result(timeout=10) is None
+    assert Endpoint.objects.count() == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.edges import free_port
-from tests.promises.processes import CHECKOUT, Stack, procfile, until
+from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, procfile, until
 
 GOOD = {
     "DYNO": "test.1",
@@ -59,6 +59,17 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
             {"JOBS_KEEP_DAYS": "0"},
             "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
         ),
+        ({"WEB_CONCURRENCY": "two"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read"),
+        ({"WEB_CONCURRENCY": "-1"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read"),
+        ({"SECRET_KEY": "a"}, "Kaiten cannot start: SECRET_KEY has fewer than 32 characters. Set it to what `openssl"),
+        ({"SECRET_KEY": "é" * 50}, "Kaiten cannot start: SECRET_KEY is set to something that cannot be read."),
+        ({"WEBHOOK_MASTER_KEY": "a"}, "Kaiten cannot start: WEBHOOK_MASTER_KEY has fewer than 16 characters."),
+        (
+            {"METRICS_TOKEN": "é" * 20},
+            "Kaiten cannot start: METRICS_TOKEN is set to something that cannot be read. Set",
+        ),
+        ({"METRICS_TOKEN": "a"}, "Kaiten cannot start: METRICS_TOKEN has fewer than 8 characters."),
+        ({"EMAIL_URL": "smtp://"}, "Kaiten cannot start: EMAIL_URL names no server. Set it to smtp+tls://USER:"),
         ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
         ({"REDIS_URL": "nonsense"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://"),
         (
@@ -171,3 +182,17 @@ def test_stripe_starts_with_its_settings_and_a_web_dyno_reads_events_without_its
     assert (status, "Postgres at 127.0.0.1:1/x does not answer" in said) == (1, True)
     read = "import sys, config.wsgi; from orders.payments.provider import event_reader; event_reader('stripe'); "
     assert start([sys.executable, "-c", read + "sys.exit('stripe' in sys.modules)"], **STRIPE)[0] == 0
+
+
+def test_a_report_of_celery_for_others_to_read_holds_no_password() -> None:
+    secrets = {
+        "REDIS_URL": "redis://user:hush@127.0.0.1:1/0",
+        "DATABASE_URL": "postgres://user:hush@127.0.0.1:1/x",
+        "EMAIL_URL": "smtp+tls://user:hush@example.com:587",
+        "SECRET_KEY": "hush" * 10,
+        "METRICS_TOKEN": "hush" * 10,
+        "SENTRY_DSN": "https://hush@127.0.0.1/1",
+    }
+    status, said = start([str(PROGRAMS / "celery"), "-A", "config", "report"], **secrets)
+    assert (status, "software ->" in said) == (0, True)
+    assert "hush" not in said

@@ -6,8 +6,9 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from orders.clients import ApiKey, Client
@@ -24,6 +25,8 @@ class Command(BaseCommand):
         parser.add_argument("--secrets", type=Path, help="a JSON file to keep the key and the password in")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEMO_SHOP:
+            raise CommandError("The demo shop is closed here, so there is nothing to fill. DEMO_SHOP=1 opens it.")
         with transaction.atomic():
             for dish in MENU:
                 if not Stock.objects.filter(sku=dish.sku).exists():

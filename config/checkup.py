@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from config import brokers, celery_app
 from config.boot import CannotStart, database_trouble, require_settings
 from config.health import NO_WRITES, database_state
+from jobs.interventions import NEVER
 from jobs.models import Job, State, Worker
 from jobs.reports import at
 from orders.models import Order
@@ -157,7 +158,13 @@ def running_jobs() -> Finding:
 
 
 def dead_jobs() -> Finding:
-    dead = Job.objects.filter(state=State.DEAD).values_list("task").annotate(number=Count("pk")).order_by("task")
+    dead = (
+        Job.objects.filter(state=State.DEAD)
+        .exclude(queue=NEVER)
+        .values_list("task")
+        .annotate(number=Count("pk"))
+        .order_by("task")
+    )
     if not dead:
         return Finding("dead", "No job is dead.")
     return Finding(

@@ -10,16 +10,20 @@ from django.http import Http404, HttpRequest, HttpResponse
 from kombu.utils.json import dumps
 from ninja import Router
 from ninja.errors import HttpError
-from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from jobs import interventions, visible
 from jobs.models import Job, JobQuerySet, State
-from jobs.paging import Limit, cursor_of, page, position
+from jobs.paging import AfterMoment, Limit, moment_and_id, moment_of, page
+from jobs.patterns import WITHOUT_NUL, Matching
 
 router = Router(tags=["jobs"])
 
 # Described on the spot: another room has a State too, and a description knows a name once.
 ShownState = Annotated[State, WithJsonSchema({"type": "string", "enum": State.values})]
+
+
+TaskName = Annotated[str, Field(max_length=200), Matching(WITHOUT_NUL, "must not hold a NUL character")]
 
 
 class ShownJob(BaseModel):
@@ -59,17 +63,17 @@ def _described(conflict: str) -> dict[str, Any]:
 def list_jobs(
     request: HttpRequest,
     state: ShownState | None = None,
-    task: str | None = None,
+    task: TaskName | None = None,
     limit: Limit = 20,
-    after: str | None = None,
+    after: AfterMoment | None = None,
 ) -> HttpResponse:
     """`next` of a page is the `after` of the following one; null on the last."""
     narrowed = Q() if task is None else Q(task=task)
     if after is not None:
-        created_at, id_ = position(after)
+        created_at, id_ = moment_and_id(after)
         narrowed &= Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=id_)
     jobs = visible.newest(_reader(request), narrowed, state=state, limit=limit + 1)
-    return _answer(page(jobs, shown, limit=limit, cursor=cursor_of))
+    return _answer(page(jobs, shown, limit=limit, cursor=moment_of))
 
 
 @router.get("/{uuid:job_id}", summary="Read a job", response=ShownJob, openapi_extra={"x-scope": "jobs:read"})

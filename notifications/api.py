@@ -36,8 +36,13 @@ def _known_kinds(kinds: list[str]) -> list[str]:
     return kinds
 
 
-Url = Annotated[str, Field(max_length=2000), AfterValidator(_postable)]
-Kinds = Annotated[list[str], Field(min_length=1, max_length=len(KINDS) + 1), AfterValidator(_known_kinds)]
+Url = Annotated[
+    str,
+    Field(max_length=2000, json_schema_extra={"pattern": f"^(?:{webhooks.url_pattern().pattern})$"}),
+    AfterValidator(_postable),
+]
+Kind = Annotated[str, Field(json_schema_extra={"enum": ["*", *KINDS]})]
+Kinds = Annotated[list[Kind], Field(min_length=1, max_length=len(KINDS) + 1), AfterValidator(_known_kinds)]
 
 
 class EndpointDraft(BaseModel):

@@ -13,7 +13,7 @@ from ninja.errors import HttpError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from jobs.paging import Limit, cursor_of, page, position
+from jobs.paging import AfterId, Limit, id_of, page
 from notifications import tasks
 from notifications.api import READS, WRITES, NewEndpoint, own_endpoint, owner_of, shown
 from notifications.models import Delivery, Endpoint
@@ -157,7 +157,7 @@ def list_deliveries(
     endpoint_id: UUID,
     state: Literal["waiting", "delivered", "failed"] | None = None,
     limit: Limit = 20,
-    after: str | None = None,
+    after: AfterId | None = None,
 ) -> dict[str, Any]:
     """`next` of a page is the `after` of the following one; null on the last."""
     own_endpoint(owner_of(request), endpoint_id)
@@ -165,8 +165,8 @@ def list_deliveries(
     if state is not None:
         deliveries = deliveries.filter(state=state)
     if after is not None:
-        deliveries = deliveries.filter(pk__lt=position(after)[1])
-    return page(deliveries, _shown_delivery, limit=limit, cursor=cursor_of)
+        deliveries = deliveries.filter(pk__lt=after)
+    return page(deliveries, _shown_delivery, limit=limit, cursor=id_of)
 
 
 @router.get(

@@ -1,5 +1,6 @@
 """The order API. HTTP stays here: parse, one verb, answer. What an order means is in `orders.models`."""
 
+import re
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,7 +9,8 @@ from django.http import Http404, HttpResponse
 from ninja import Body, Path, Query, Router
 from pydantic import Field
 
-from jobs.paging import Limit, cursor_of, not_ours, page, position, read, written
+from jobs.paging import NOT_OURS, AfterId, Limit, id_of, page
+from jobs.patterns import Matching
 from notifications import events
 from orders import shown
 from orders.answers import AuthenticatedRequest, Done, answer, once, own_order, tagged
@@ -26,7 +28,7 @@ from orders.described import (
 )  # fmt: skip
 from orders.models import Order
 from orders.problems import invalid
-from orders.schemas import OrderDraft, OrderFilter, Sku, StockChange, StockCount
+from orders.schemas import AnyText, OrderDraft, OrderFilter, Sku, StockChange, StockCount
 from orders.stock import Stock
 from orders.tasks import begin
 from orders.waiting import waited
@@ -35,6 +37,8 @@ router = Router(tags=["orders"])
 stock_router = Router(tags=["stock"])
 
 STOCK_MAX = 1000  # rows of a page
+SKU_IN_HEX = re.compile("(?:2[1-9a-f]|[3-6][0-9a-f]|7[0-9a-e]){1,100}")  # an address could not hold it as it is
+AfterSku = Annotated[str, Matching(SKU_IN_HEX, NOT_OURS, "cursor")]
 SEQ_MAX = 2**31 - 1
 
 
@@ -70,15 +74,14 @@ def list_orders(
     request: AuthenticatedRequest,
     narrowed: Query[OrderFilter],
     limit: Limit = 20,
-    after: str | None = None,
+    after: AfterId | None = None,
 ) -> HttpResponse:
     """`next` of a page is the `after` of the following one; null on the last."""
     orders = Order.objects.of(request.auth.client).narrowed(**narrowed.model_dump())
     if after is not None:
-        _, id_ = position(after)
-        orders = orders.filter(pk__lt=id_)
+        orders = orders.filter(pk__lt=after)
     newest_first = orders.order_by("-pk").prefetch_related("lines")
-    return answer(page(newest_first, Order.snapshot, limit=limit, cursor=cursor_of))
+    return answer(page(newest_first, Order.snapshot, limit=limit, cursor=id_of))
 
 
 @router.get(
@@ -97,7 +100,7 @@ def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     response=shown.Order,
     openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
 )
-def read_order_by_external_id(request: AuthenticatedRequest, external_id: str) -> HttpResponse:
+def read_order_by_external_id(request: AuthenticatedRequest, external_id: Path[AnyText]) -> HttpResponse:
     """Percent-encode it; a slash may stay as it is."""
     return tagged(request, own_order(request, external_id=external_id))
 
@@ -129,13 +132,13 @@ def read_events(
 def list_stock(
     request: AuthenticatedRequest,
     limit: Annotated[int, Field(ge=1, le=STOCK_MAX)] = STOCK_MAX,
-    after: str | None = None,
+    after: AfterSku | None = None,
 ) -> HttpResponse:
     """In the order of the skus. `next` of a page is the `after` of the following one; null on the last."""
     rows = Stock.objects.order_by("sku")
     if after is not None:
-        rows = rows.filter(sku__gt=_sku(after))
-    return answer(page(rows, _stock, limit=limit, cursor=lambda row: written(row.sku)))
+        rows = rows.filter(sku__gt=bytes.fromhex(after).decode())
+    return answer(page(rows, _stock, limit=limit, cursor=lambda row: row.sku.encode().hex()))
 
 
 @stock_router.get("/{rest:sku}", summary="Read one sku", response=shown.Stock, openapi_extra=described("stock:read"))
@@ -181,13 +184,6 @@ def count_stock(request: AuthenticatedRequest, sku: Path[Sku], count: Body[Stock
     except IntegrityError as exc:
         raise invalid(("/on_hand", "is less than what is reserved for orders")) from exc
     return answer(_stock(row))
-
-
-def _sku(cursor: str) -> str:
-    sku = read(cursor)
-    if not sku.isascii() or not sku.isprintable():
-        raise not_ours()
-    return sku
 
 
 def _stock(row: Stock) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from jobs.patterns import WITHOUT_NUL, Matching
 from notifications.money import CURRENCIES
 from orders.states import PaymentState, State
 
@@ -15,21 +16,23 @@ LINES_MAX = 200  # of an order
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")]
 Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+BLANKS = r" \xa0\xad\u1680\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\ufeff"
+CONTROL = re.compile(f"[{CONTROLS}]")
+ONE_LINE = re.compile(f"(?:[{BLANKS}]*[^{CONTROLS}{BLANKS}][^{CONTROLS}]*)?")
 
 
 def _one_line(text: str) -> str:
     """For people to read: in a mail's subject, a CSV, a log, a label."""
     if CONTROL.search(text):
         raise PydanticCustomError("text", "must not hold line breaks or other control characters")
-    if text and not any(letter.isprintable() and not letter.isspace() for letter in text):
-        raise PydanticCustomError("text", "must not be blank")
     return text
 
 
-OneLine = AfterValidator(_one_line)
-Name = Annotated[str, Field(max_length=200), OneLine]
-Reason = Annotated[str, Field(min_length=1, max_length=200), OneLine]
+Line = Annotated[str, AfterValidator(_one_line), Matching(ONE_LINE, "must not be blank")]
+Name = Annotated[Line, Field(max_length=200)]
+Reason = Annotated[Line, Field(min_length=1, max_length=200)]
+AnyText = Annotated[str, Matching(WITHOUT_NUL, "must not hold a NUL character")]
 EXAMPLE: dict[str, Any] = {
     "external_id": "shop-1042", "currency": "JPY", "email": "hana@example.com", "locale": "ja",
     "lines": [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}],
@@ -91,16 +94,16 @@ class OrderDraft(Shape):
     """The body of POST /v1/orders."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
-    external_id: Annotated[str, Field(min_length=1, max_length=200), OneLine] | None = None
-    currency: Annotated[str, AfterValidator(_known_currency)]
-    email: Annotated[str, Field(max_length=320), AfterValidator(_mailable)]
+    external_id: Annotated[Line, Field(min_length=1, max_length=200)] | None = None
+    currency: Annotated[str, AfterValidator(_known_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
+    email: Annotated[str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(_mailable)]
     locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z0-9]{2,8})*$", max_length=35)] = "en"
     lines: Annotated[list[LineDraft], Field(min_length=1, max_length=LINES_MAX)]
     shipping: ShippingDraft = Field(default_factory=ShippingDraft)
     total: Amount
     payment: PaymentDraft
     metadata: Annotated[
-        dict[Annotated[str, Field(min_length=1, max_length=40), OneLine], Annotated[str, Field(max_length=500)]],
+        dict[Annotated[Line, Field(min_length=1, max_length=40)], Annotated[AnyText, Field(max_length=500)]],
         Field(max_length=50),
     ] = Field(default_factory=dict)
 
@@ -134,7 +137,7 @@ class OrderFilter(BaseModel):
 
     state: State | None = None
     payment_state: PaymentState | None = None
-    email: Annotated[str, Field(max_length=320)] | None = None
+    email: Annotated[AnyText, Field(max_length=320)] | None = None
     created_after: Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_calendar)] | None = None
 
 
@@ -184,8 +187,8 @@ class FulfilmentDraft(Shape):
     """The body of POST /v1/orders/{id}/fulfilments, if there is one."""
 
     lines: UnitsDrafts | None = None
-    carrier: Annotated[str, Field(max_length=100), OneLine] = ""
-    tracking: Annotated[str, Field(max_length=200), OneLine] = ""
+    carrier: Annotated[Line, Field(max_length=100)] = ""
+    tracking: Annotated[Line, Field(max_length=200)] = ""
 
     def wanted(self) -> dict[str, int] | None:
         return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
@@ -194,6 +197,18 @@ class FulfilmentDraft(Shape):
 class RefundDraft(Shape):
     """The body of POST /v1/orders/{id}/refunds: an amount, or lines, or neither for all that is left."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["amount"],
+                "properties": {"amount": {"type": "integer"}},
+                "anyOf": [
+                    {"required": ["lines"], "properties": {"lines": {"type": "array"}}},
+                    {"required": ["restock"], "properties": {"restock": {"const": True}}},
+                ],
+            }
+        }
+    )
     amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = None
     lines: UnitsDrafts | None = None
     reason: Reason

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
+WHOLE_MAX = 2**53  # up to here a float says which whole number it is
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # NUL, which Postgres cannot hold, and halves of surrogate pairs
 
 
@@ -72,9 +73,12 @@ def _integer(digits: str) -> int | _Refused:
     return int(digits)
 
 
-def _float(text: str) -> float | _Refused:
+def _float(text: str) -> float | int | _Refused:
+    """`1.0` and `1e2` are whole numbers too, as JSON Schema counts them."""
     number = float(text)
-    return number if math.isfinite(number) else _Refused("is too large a number")
+    if not math.isfinite(number):
+        return _Refused("is too large a number")
+    return int(number) if number.is_integer() and abs(number) <= WHOLE_MAX else number
 
 
 def _constant(name: str) -> _Refused:

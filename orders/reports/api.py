@@ -2,24 +2,26 @@
 
 import json
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Path, Router
+from pydantic import WithJsonSchema
 
 from orders import shown as described_as
 from orders.answers import AuthenticatedRequest
 from orders.clients import ApiKey
 from orders.described import LOCATION, described
-from orders.problems import invalid
+from orders.problems import Problem, invalid
 from orders.reports import days, figures, spreadsheet
 from orders.reports.days import Day
 from orders.reports.models import DailyReport, shown
 from orders.reports.tasks import promise
 
 router = Router(tags=["reports"])
+Date = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
 
 
 AGAIN = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
@@ -31,7 +33,7 @@ AGAIN = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     response={202: described_as.Computing},
     openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
 )
-def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[str]) -> HttpResponse:
+def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
     """The same as the JSON, for a spreadsheet: one table whose column `section` says total, hour or sku."""
     report = _report(request.auth, _day(day))
     if report is None:
@@ -48,7 +50,7 @@ def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[str]) -> H
     response={200: described_as.Report, 202: described_as.Computing},
     openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
 )
-def read_daily_report(request: AuthenticatedRequest, day: Path[str]) -> HttpResponse:
+def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
     """Per currency: orders, gross, refunds, net, by hour, top SKUs, of your own orders.
 
     200 with `final` true for a day that is over, and with what is known so far for today. While the figures are
@@ -79,7 +81,7 @@ def _day(text: str) -> date:
     except ValueError as exc:
         raise invalid(("/path/day", "must be a date like 2026-11-24")) from exc
     if day > days.day_of(timezone.now()):
-        raise invalid(("/path/day", f"has not begun in the shop's time zone, {settings.TIME_ZONE}"))
+        raise Problem(404, "not-found", f"{day} has not begun in the shop's time zone, {settings.TIME_ZONE}.")
     return day
 
 

@@ -1,6 +1,5 @@
 """/v1/jobs: lists, and a client's say in its own jobs."""
 
-from base64 import urlsafe_b64encode
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -100,16 +99,10 @@ def test_a_list_shows_own_jobs_and_the_houses_but_no_strangers(api: Api, shop: C
         ("after=", "/query/after"),
         ("after=nonsense", "/query/after"),
         ("after=%E5%9B%9E", "/query/after"),
-        ("after=MjAyNi0wMS0wMSB4", "/query/after"),  # a time without a zone, and no id
-        ("after=MjAyNi0wMS0wMSAwMTk4YzdlMi01YjFmLTdjM2EtOWQyZS02ZjRhOGIwYzFkMmU=", "/query/after"),  # no zone
-        (
-            "after=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OSAwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDA=",
-            "/query/after",  # the year 1 at +23:59: before the calendar
-        ),
-        (
-            "after=OTk5OS0xMi0zMVQyMzo1OTo1OS45OTk5OTktMjM6NTkgMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAw",
-            "/query/after",  # the year 9999 at -23:59: after it
-        ),
+        ("after=1.x", "/query/after"),
+        ("after=01980000-0000-7000-8000-000000000000", "/query/after"),
+        (f"after={'9' * 17}.01980000-0000-7000-8000-000000000000", "/query/after"),  # beyond the calendar
+        ("after=-1.01980000-0000-7000-8000-000000000000", "/query/after"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_named(api: Api, query: str, pointer: str) -> None:
@@ -118,10 +111,10 @@ def test_a_parameter_that_cannot_be_is_named(api: Api, query: str, pointer: str)
     assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
 
 
-def test_a_position_at_an_offset_that_postgres_does_not_take_is_the_same_moment(api: Api, shop: Client) -> None:
+def test_a_place_in_time_that_we_have_not_handed_out_is_one_all_the_same(api: Api, shop: Client) -> None:
     job = promised(shop)
-    after = urlsafe_b64encode(f"9000-01-01T00:00:00+23:59:59 {uuid4()}".encode()).decode()
-    assert ids(api.get(f"/v1/jobs?after={after}").json()) == [str(job.pk)]
+    for microseconds, found in (("9" * 16, [str(job.pk)]), ("0", [])):
+        assert ids(api.get(f"/v1/jobs?after={microseconds}.{uuid4()}").json()) == found
 
 
 @pytest.mark.parametrize("state", [State.DEAD, State.CANCELLED])

@@ -158,14 +158,15 @@ def test_what_is_no_date_is_refused_by_name(api: Api, day: str, ending: str) -> 
 
 
 @pytest.mark.parametrize("ending", ["", ".csv"])
-def test_a_day_that_has_not_begun_is_refused(api: Api, sell: Sell, now_is: NowIs, ending: str) -> None:
+def test_of_a_day_that_has_not_begun_there_is_no_report(api: Api, sell: Sell, now_is: NowIs, ending: str) -> None:
     sell(clock("12:00"))
     for day in (in_the_future(), date.max):
         answer = api.get(f"/v1/reports/daily/{day}{ending}")
-        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/path/day")
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
+        assert "has not begun in the shop's time zone" in answer.json()["detail"]
     tomorrow = f"/v1/reports/daily/{DAY + timedelta(days=1)}{ending}"
     with now_is(clock("23:59:59")):
-        assert api.get(tomorrow).status_code == 422
+        assert api.get(tomorrow).status_code == 404
     with now_is(clock("00:00", DAY + timedelta(days=1))):
         assert api.get(tomorrow).status_code == 200
     assert Computation.objects.count() == 0

@@ -90,6 +90,13 @@ class PaymentDraft(Shape):
     token: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 
+def _names_and_values(schema: dict[str, Any]) -> None:
+    """pydantic describes names that match a pattern; here it is all names that have to."""
+    [(pattern, values)] = schema.pop("patternProperties").items()
+    schema["propertyNames"]["pattern"] = pattern
+    schema["additionalProperties"] = values
+
+
 class OrderDraft(Shape):
     """The body of POST /v1/orders."""
 
@@ -104,7 +111,7 @@ class OrderDraft(Shape):
     payment: PaymentDraft
     metadata: Annotated[
         dict[Annotated[Line, Field(min_length=1, max_length=40)], Annotated[AnyText, Field(max_length=500)]],
-        Field(max_length=50),
+        Field(max_length=50, json_schema_extra=_names_and_values),
     ] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -91,8 +91,8 @@ class Fulfilment(Shown):
     id: UUID
     order_id: UUID
     lines: list[Units]
-    carrier: str
-    tracking: str
+    carrier: str | None
+    tracking: str | None
     created_at: datetime
 
 

@@ -1,0 +1,62 @@
+"""A shop in which every id of the API's description leads somewhere, for tests of all its operations."""
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from config.api import api as described_api
+from jobs.models import Job
+from jobs.testing import work_off
+from notifications import tasks
+from notifications.models import Endpoint
+from orders.api import place
+from orders.clients import ApiKey, Client
+from orders.imports.models import Import
+from orders.imports.reading import Format, Row
+from orders.schemas import EXAMPLE, OrderDraft
+from tests.conftest import Api
+
+Known = dict[str, Any]
+
+
+@pytest.fixture
+def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: Any) -> Known:
+    """What exists: a key, and ids that lead somewhere."""
+    settings.PREFER_WAIT_MAX_S = 0  # nobody works here, so nothing is decided
+    stock()
+    with transaction.atomic():
+        order = place(shop, OrderDraft.model_validate(order_body(external_id="a/b")))
+    work_off()
+    units = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
+    key = ApiKey.objects.issue(shop, [])
+    for verb, said in (("fulfilments", units), ("refunds", {"reason": "cold", **units})):  # confirmed, and sent in part
+        headers = {"Idempotency-Key": verb}
+        assert (
+            Api(key).post(f"/v1/orders/{order.pk}/{verb}", said, "application/json", headers=headers).status_code < 300
+        )
+    endpoint = Endpoint.objects.create(owner=shop.pk, url="https://example.com/hook", events=["*"])
+    with transaction.atomic():
+        delivery = tasks.test(endpoint.pk)
+    job = Job.objects.get(task="orders.tasks.reserve")
+    Job.objects.update(context={"client": str(shop.pk)})
+    return {
+        "key": key, "order_id": str(order.pk), "external_id": "a/b",
+        "import_id": str(imported(shop).pk), "day": timezone.localdate().isoformat(),
+        "sku": "SAKE-NIGIRI", "endpoint_id": str(endpoint.pk), "delivery_id": str(delivery.pk), "job_id": str(job.pk),
+        "tries": itertools.count(),
+    }  # fmt: skip
+
+
+def imported(shop: Client) -> Import:
+    with transaction.atomic():
+        return Import.objects.accept(shop, [Row(1, said=json.dumps(EXAMPLE))], form=Format.NDJSON)
+
+
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    paths: dict[str, dict[str, Any]] = described_api.get_openapi_schema()["paths"]
+    return [(method, path, told) for path, methods in paths.items() for method, told in methods.items()]

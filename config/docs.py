@@ -1,6 +1,7 @@
 """/v1/docs: the API's description as a page for people, drawn here from the same document. No script, no login."""
 
 import json
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -17,18 +18,23 @@ REF = "#/components/schemas/"
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
+    """The template keeps what it makes of it, in each language: it is open to everybody, and 100 kB long."""
+    return render(request, "docs.html", seen())
+
+
+@cache
+def seen() -> Document:
     document = api.get_openapi_schema()
     tags: dict[str, list[Document]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             tags.setdefault(operation["tags"][0], []).append(_operation(method, path, operation))
     shapes = [_shape(name, shape) for name, shape in document["components"]["schemas"].items()]
-    seen = {
+    return {
         "about": _marked(document["info"]["description"]),
         "tags": tags,
         "shapes": sorted(shapes, key=lambda shape: str(shape["name"])),
     }
-    return render(request, "docs.html", seen)
 
 
 def _operation(method: str, path: str, operation: Document) -> Document:

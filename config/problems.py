@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
@@ -73,6 +73,7 @@ def install(api: NinjaAPI) -> None:
         HttpError: _refused,
         Http404: lambda _, exc: for_status(404),
         RequestDataTooBig: lambda _, exc: for_status(413),
+        SuspiciousOperation: lambda _, exc: rendered(400, "refused", f"The request cannot be read: {exc}"),
         UnreadablePostError: lambda _, exc: for_status(408),
         Error: _database_error,
         Exception: _unforeseen,

@@ -1,0 +1,46 @@
+"""No request costs more than its bytes are worth: a short run of the fuzzer; `bin/soak` has a long one."""
+
+import itertools
+import os
+from typing import Any
+
+import pytest
+
+from tests.attacks.cost import Request, byte_s, objections, requests
+from tests.everything import Known, known, operations
+
+__all__ = ["known"]
+pytestmark = pytest.mark.django_db(transaction=True)
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+CASES = int(os.environ.get("FUZZ_CASES", "400"))
+SIZES = [int(size) for size in os.environ.get("FUZZ_SIZES", "60000").split(",")]
+
+
+@pytest.mark.timeout(60 + CASES)
+@pytest.mark.parametrize("size", SIZES)
+def test_no_request_costs_more_than_its_bytes_are_worth(known: Known, size: int, settings: Any) -> None:
+    settings.STRIPE_WEBHOOK_SECRET = "whsec_x"
+    unit_s = byte_s()
+    dear = [
+        f"{request.what}: {objection}\n  {request.headers or request.body[:80]!r}"
+        for request in itertools.islice(requests(known, operations(), SEED, size), CASES)
+        for objection in objections(request, known["key"], unit_s)
+    ]
+    assert not dear, f"seed {SEED}:\n" + "\n".join(dear[:20])
+
+
+MANY_NAMES = b'{"n":1' + b"".join(b',"n%d":1' % at for at in range(9_000)) + b"}"
+NAME_OVER_VALUES = b'{"' + b"a" * 100_000 + b'":[' + b"0," * 4_000 + b"0]}"
+
+
+@pytest.mark.parametrize(
+    "request_", [
+        Request("a long name over many values", "POST", "/v1/orders", NAME_OVER_VALUES),
+        Request("a row of that kind", "POST", "/v1/imports", NAME_OVER_VALUES + b"\n", "application/x-ndjson"),
+        Request("many columns", "POST", "/v1/imports", b"a," * 32_000 + b"\n", "text/csv"),
+        Request("many unknown fields", "POST", "/v1/orders", MANY_NAMES),
+        Request("a preference", "POST", "/v1/orders", b"{}", headers={"Prefer": "a" + "; " * 3_000 + '"'}),
+    ], ids=lambda request: request.what,
+)  # fmt: skip
+def test_what_was_once_dear_is_cheap(known: Known, request_: Request) -> None:
+    assert list(objections(request_, known["key"], byte_s())) == []

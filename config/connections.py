@@ -261,6 +261,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             req.force_close()
         return super().handle_request(req, conn)
 
+    def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
+        """Nothing of the body is left on the line, whoever has read it: it was gathered."""
+        return bool(keepalive)
+
     def finish_request(self, conn: Connection, fs: "Future[Any]") -> None:
         """A thread has answered, or could not."""
         keeps = not fs.cancelled() and fs.exception() is None and bool(fs.result())

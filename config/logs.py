@@ -117,6 +117,7 @@ def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
             "django.security": {"handlers": ["warning"], "propagate": False},
             "django.server": {"handlers": [], "propagate": True},
             "gunicorn.error": {"handlers": ["stdout", *beside], "level": "INFO", "propagate": False},
+            "gunicorn.http.wsgi": {"level": "ERROR"},  # that it leaves out the body of an answer to HEAD, each time
             "celery.app.trace": {"level": "CRITICAL"},  # each attempt has its line already: jobs.attempt_line
             "celery.worker.strategy": {"level": "WARNING"},
             "stripe": {"level": "WARNING"},  # it would say every call twice

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from celery import current_app
+from celery import chain, current_app
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from config import celery_app
 from config.boot import database_trouble
-from jobs.models import Job, Worker
+from jobs.models import Job, State, Worker
 from jobs.reports import at
 from jobs.testing import work_off
 from orders.models import Order
@@ -217,6 +217,14 @@ def test_dead_jobs_are_counted_by_task(worker: Worker) -> None:
         "WRONG dead Dead jobs: 2 of tests.jobs.tasks.note_then_fail. See `python manage.py jobs list --state dead` "
         "and `jobs why ID`; mend the cause, then `jobs retry ID`."
     )
+
+
+def test_a_step_after_a_dead_one_is_not_a_second_dead_job(worker: Worker) -> None:
+    """It has not run and cannot be retried: whoever mends its cause has nothing else to do."""
+    chain(tasks.note_then_fail.si("a"), tasks.add.si(1, 1)).delay()
+    work_off()
+    assert Job.objects.filter(state=State.DEAD).count() == 2
+    assert "Dead jobs: 1 of tests.jobs.tasks.note_then_fail." in only_wrong()
 
 
 def test_held_orders_are_counted_by_reason(worker: Worker, api: Api, stock: Any, order_body: Any) -> None:

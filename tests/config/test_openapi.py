@@ -1,17 +1,18 @@
 """The description of the API is true: schemathesis sends what it allows and what it forbids, with all its checks.
 
-In this process, bounded and derandomized: the same requests on every run. What it allows is taken, but for what no
+In this process and bounded: the same requests on every run, others with OPENAPI_SEED. What it allows is taken, but for what no
 schema can say: `BEYOND_A_SCHEMA` lists all of that.
 """
 
 import itertools
+import os
 import re
 from collections import Counter
 from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, seed
 from hypothesis import settings as limits
 from hypothesis.stateful import run_state_machine_as_test
 from schemathesis.config import SchemathesisConfig
@@ -24,10 +25,12 @@ from tests.everything import Known, known, operations
 
 __all__ = ["known"]
 
-EXAMPLES = 15  # of each endpoint, besides the systematic ones
+EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "15"))  # of each endpoint, besides the systematic ones
+SEED = int(os.environ.get("OPENAPI_SEED", "0"))  # 0: the same requests on every run
 STORIES, STEPS = 12, 8  # of a client that goes from answer to request
 CONFIG = {
-    "generation": {"deterministic": True, "max-examples": EXAMPLES, "database": "none"},
+    "seed": SEED,
+    "generation": {"deterministic": not SEED, "max-examples": EXAMPLES, "database": "none"},
 }
 BEYOND_A_SCHEMA = re.compile(
     "no such sku|but the lines and the shipping add up to|discount is more than quantity|name each sku once|"  # sums
@@ -72,7 +75,7 @@ def is_beyond_a_schema(response: Any) -> bool:
 
 @pytest.mark.django_db(transaction=True)
 @schema.parametrize()
-@limits(derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@limits(derandomize=not SEED, deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5xx(
     case: schemathesis.Case, known: Known
 ) -> None:
@@ -97,10 +100,10 @@ def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(known: Kno
             """`sent` has done so."""
 
     story_limits = limits(
-        max_examples=STORIES, stateful_step_count=STEPS, derandomize=True, deadline=None, database=None,
+        max_examples=STORIES, stateful_step_count=STEPS, derandomize=not SEED, deadline=None, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    run_state_machine_as_test(Story, settings=story_limits)
+    run_state_machine_as_test(seed(SEED)(Story) if SEED else Story, settings=story_limits)
     assert seen.total() >= STORIES
     assert seen[200] + seen[201] + seen[202] > 0
 

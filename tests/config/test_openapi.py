@@ -1,7 +1,7 @@
 """The description of the API is true: schemathesis sends what it allows and what it forbids, with all its checks.
 
-In this process and bounded: the same requests on every run, others with OPENAPI_SEED. What it allows is taken, but for what no
-schema can say: `BEYOND_A_SCHEMA` lists all of that.
+In this process and bounded: the same requests on every run, others with OPENAPI_SEED. What it allows is taken, but for
+what no schema can say: `BEYOND_A_SCHEMA` lists all of that.
 """
 
 import itertools

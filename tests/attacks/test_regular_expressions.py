@@ -54,7 +54,7 @@ def readers() -> Iterator[Reader]:
             flags = [word.value for word in call.keywords if word.arg == "flags"] + call.args[1:]
             pattern, flag = (eval(ast.unparse(node), vars(module)) for node in (call.args[0], flag_of(flags)))
             compiled = re.compile(pattern, flag)
-            for way in ways_of(compiled, vars(module), tree) if name == "compile" else {name}:
+            for way in sorted(ways_of(compiled, vars(module), tree)) if name == "compile" else [name]:
                 yield Reader(f"{module.__name__}:{call.lineno} {way}", compiled, way)
 
 

@@ -17,6 +17,7 @@ FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 BOTH = b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
 SMUGGLED = b"GET /livez?smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 LENGTH = f"Content-Length: {len(SMUGGLED)}\r\n".encode()
+DIGITS = b"9" * 5_000  # more than Python makes an int of
 KEEPS: list[tuple[str, bytes]] = [  # the connection goes on after these
     ("a page", b"GET /livez HTTP/1.1\r\n" + HEAD + b"\r\n"),
     ("a head", b"HEAD /livez HTTP/1.1\r\n" + HEAD + b"\r\n"),
@@ -39,6 +40,7 @@ ENDS: list[tuple[str, bytes]] = [  # it ends with the answer
     ("a length before a space", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length : 0\r\n\r\n" + SMUGGLED),
     ("a length on two lines", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length:\r\n 0\r\n\r\n" + SMUGGLED),
     ("a huge length", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n" + SMUGGLED),
+    ("more than a number", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: " + DIGITS + b"\r\n\r\n" + SMUGGLED),
     ("no HTTP", b"HELO shop\r\n\r\n" + SMUGGLED),
 ]  # fmt: skip
 CASES = 60

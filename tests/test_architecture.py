@@ -54,6 +54,7 @@ def test_one_place_for_each_power() -> None:
     """Who publishes, who catches everything, who reads the environment, who starts transactions' locks."""
     assert places(".publish(", *ROOMS) == {"jobs/bell.py"}
     assert places("except Exception", *ROOMS) == {
+        "config/connections.py",
         "jobs/backend.py",
         "jobs/bell.py",
         "jobs/clock.py",

@@ -70,9 +70,9 @@ def flag_of(arguments: list[ast.expr]) -> ast.expr:
 
 
 def ways_of(pattern: re.Pattern[Any], constants: dict[str, object], tree: ast.AST) -> set[str]:
-    """What its module does with a compiled pattern."""
+    """What its module does with a compiled pattern; whoever gets it from there reads from end to end."""
     name = next(name for name, value in constants.items() if value == pattern)
-    return {way for way, _ in calls_of(name, tree)}
+    return {way for way, _ in calls_of(name, tree)} or {"fullmatch"}
 
 
 FOUND = list(readers())

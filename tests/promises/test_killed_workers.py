@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, F, Sum
 from django.utils import timezone
@@ -29,6 +30,7 @@ from tests.promises.processes import Stack, Tree, children_of, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ORDERS, SEED = 200, 20261122
+QUEUES = ("tally", *(queue.name for queue in settings.CELERY_TASK_QUEUES))
 TOKENS = ["tok_ok"] * 6 + ["tok_flaky", "tok_declined", "tok_webhook_twice", "tok_webhook_never"]
 
 
@@ -88,13 +90,13 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
         options = ("--include", "tests.promises.tasks", "--concurrency", "4", "--queues", ",".join(queues))
         return stack.start("worker", *options)
 
-    victim = worker("tally", "kaiten", "outside")
+    victim = worker("tally", *QUEUES)
     ghost = worker("tally")  # it freezes in the middle of a transaction, and should hold no lock that others need
     until(lambda: finished() > 50, "50 jobs are done", within_s=60)
     catch_at_work(victim, signal.SIGKILL, at_least=1)
     haunted = catch_at_work(ghost, signal.SIGSTOP, at_least=2)
     broker.flushdb()
-    worker("tally", "kaiten", "outside")
+    worker("tally", *QUEUES)
     done_by_others = Job.objects.filter(pk__in=haunted, state="done", losses=1)
     until(lambda: done_by_others.count() == len(haunted), "the ghost's jobs are done by others", within_s=60)
     ghost.signal(signal.SIGCONT)

@@ -15,7 +15,6 @@ from jobs import context
 from jobs.api import router as jobs_router
 from notifications.api import router as endpoints_router
 from notifications.verbs import router as endpoint_verbs_router
-from orders import strict_json
 from orders.api import router as orders_router
 from orders.api import stock_router
 from orders.clients import ApiKey
@@ -24,6 +23,7 @@ from orders.payments.api import router as payments_router
 from orders.problems import Problem
 from orders.reports.api import router as reports_router
 from orders.verbs import router as verbs_router
+from values import strict_json
 
 
 class StrictParser(Parser):

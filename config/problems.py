@@ -17,7 +17,7 @@ from jobs import context
 from jobs.trouble import in_trouble
 from orders.problems import Problem
 from orders.schemas import pointed
-from orders.strict_json import NotJson
+from values.strict_json import NotJson
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from jobs import interventions, visible
 from jobs.models import Job, JobQuerySet, State
 from jobs.paging import AfterMoment, Limit, moment_and_id, moment_of, page
-from jobs.patterns import WITHOUT_NUL, Matching
+from values.patterns import WITHOUT_NUL, Matching
 
 router = Router(tags=["jobs"])
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 from pydantic import Field
 
-from jobs.patterns import UUID_PATTERN, Matching
+from values.patterns import UUID_PATTERN, Matching
 
 Limit = Annotated[int, Field(ge=1, le=100)]
 NOT_OURS = "is not the `next` of an earlier page"
@@ -17,7 +17,6 @@ ID = re.compile(UUID_PATTERN)
 PLACE_IN_TIME = re.compile(rf"[0-9]{{1,16}}\.{UUID_PATTERN}")  # microseconds since 1970, and the row of that moment
 AfterId = Annotated[str, Matching(ID, NOT_OURS, "cursor")]  # where ids are in the order of time
 AfterMoment = Annotated[str, Matching(PLACE_IN_TIME, NOT_OURS, "cursor")]
-CLOCK_SKEW = timedelta(hours=1)  # ids tell the web process's time, created_at Postgres'; they are never so far apart
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -50,8 +49,3 @@ def moment_and_id(after: str) -> tuple[datetime, UUID]:
     """What an AfterMoment says."""
     microseconds, _, id_ = after.partition(".")
     return EPOCH + int(microseconds) * MICROSECOND, UUID(id_)
-
-
-def first_id(moment: datetime) -> UUID:
-    """The least uuid7 of that millisecond: ids are in the order of time, so it ends a walk through their index."""
-    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

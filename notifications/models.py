@@ -17,8 +17,8 @@ from uuid_utils.compat import uuid7
 
 from jobs.backoff import delay_s
 from jobs.models import Job
-from jobs.paging import CLOCK_SKEW, first_id
 from notifications.endpoints import Endpoint
+from values.ids import CLOCK_SKEW, first_id
 
 __all__ = ["Attempt", "Delivery", "Endpoint", "Event", "NotDelivered"]
 

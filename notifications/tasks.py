@@ -13,9 +13,9 @@ from django.conf import settings
 from jobs import lanes
 from jobs.execution import settle
 from jobs.models import Job
-from jobs.paging import CLOCK_SKEW, first_id
 from notifications import mail, webhooks
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
+from values.ids import CLOCK_SKEW, first_id
 
 
 @shared_task

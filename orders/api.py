@@ -10,7 +10,6 @@ from ninja import Body, Path, Query, Router
 from pydantic import Field
 
 from jobs.paging import NOT_OURS, AfterId, Limit, id_of, page
-from jobs.patterns import Matching
 from notifications import events
 from orders import shown
 from orders.answers import AuthenticatedRequest, Done, answer, once, own_order, tagged
@@ -32,6 +31,7 @@ from orders.schemas import AnyText, OrderDraft, OrderFilter, Sku, StockChange, S
 from orders.stock import Stock
 from orders.tasks import begin
 from orders.waiting import waited
+from values.patterns import Matching
 
 router = Router(tags=["orders"])
 stock_router = Router(tags=["stock"])

@@ -7,8 +7,8 @@ from django.db import models
 from django.db.models import F, Q
 
 from orders.problems import invalid
-from orders.shares import portion
 from orders.stock import Stock
+from values.apportion import portion
 
 
 class OrderLine(models.Model):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Now
 
-from jobs.paging import CLOCK_SKEW, first_id
 from orders.clients import Client
 from orders.lines import OrderLine
 from orders.problems import Problem, invalid
 from orders.stock import Stock
+from values.ids import CLOCK_SKEW, first_id
 
 if TYPE_CHECKING:
     from orders.models import Order

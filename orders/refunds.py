@@ -10,8 +10,8 @@ from uuid_utils.compat import uuid7
 from orders.lines import OrderLine, Units, distributed
 from orders.payments.models import PaymentOperation
 from orders.problems import Problem, invalid
-from orders.shares import split
 from orders.stock import Stock, StockMovement
+from values.apportion import split
 
 if TYPE_CHECKING:
     from orders.models import Order

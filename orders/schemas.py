@@ -7,9 +7,9 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from jobs.patterns import WITHOUT_NUL, Matching
-from notifications.money import CURRENCIES
 from orders.states import PaymentState, State
+from values.money import CURRENCIES
+from values.patterns import WITHOUT_NUL, Matching
 
 AMOUNT_MAX = 10**12
 LINES_MAX = 200  # of an order

@@ -1,6 +1,6 @@
 from django import template
 
-from notifications.money import written
+from values.money import written
 
 register = template.Library()
 

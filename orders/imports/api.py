@@ -16,12 +16,12 @@ from ninja import Router
 
 from orders import shown as described_as
 from orders.answers import AuthenticatedRequest, Done, answer, once
-from orders.cells import harmless
 from orders.described import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.imports import tasks
 from orders.imports.models import Import, ImportFault
 from orders.imports.reading import Format, staged
 from orders.problems import Problem
+from values.csv_cells import harmless
 
 log = logging.getLogger(__name__)
 router = Router(tags=["imports"])

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from django.conf import settings
 from pydantic import ValidationError
 
-from orders import strict_json
 from orders.imports.reading import Format, key_of
 from orders.problems import Problem
 from orders.schemas import LINES_MAX, OrderDraft, pointed
-from orders.strict_json import NotJson
+from values import strict_json
+from values.strict_json import NotJson
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 OF_THE_ORDER = ("external_id", "currency", "email", "locale", "total", "token")  # the same in all of its rows

@@ -14,8 +14,8 @@ from typing import Any
 import stripe
 from django.conf import settings
 
-from notifications.money import exponent
 from orders.payments.provider import Charge, ChargeStatus, Intent, ProviderRefused, ProviderUnavailable
+from values.money import exponent
 
 stripe.enable_telemetry = False  # it would write an id into the home folder and report our timings
 

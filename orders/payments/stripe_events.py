@@ -13,9 +13,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from orders import strict_json
 from orders.payments.provider import Bell, EventReader, NotFromProvider
-from orders.strict_json import NotJson
+from values import strict_json
+from values.strict_json import NotJson
 
 SIGNATURES_MAX = 10
 ID_MAX_CHARS = 255

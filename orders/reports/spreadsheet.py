@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
-from orders.cells import harmless
+from values.csv_cells import harmless
 
 COLUMNS = ("section", "date", "currency", "hour", "sku", "name", "quantity", "orders", "gross", "refunds", "net")
 

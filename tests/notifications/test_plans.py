@@ -9,10 +9,10 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs.paging import first_id
 from notifications.models import Delivery, Endpoint
 from orders.clients import Client
 from tests.plans import plans_of
+from values.ids import first_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from orders.cells import harmless
+from values.csv_cells import harmless
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "\n=1", " =1", "\uff1d1", " \uff201"])

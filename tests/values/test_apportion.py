@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.shares import portion, split
+from values.apportion import portion, split
 
 WEIGHTS = st.lists(st.integers(0, 10**12), min_size=1, max_size=20)
 

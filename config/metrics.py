@@ -19,7 +19,8 @@ from prometheus_client.registry import Collector
 import jobs.metrics
 import notifications.metrics
 import orders.metrics
-from config import celery_app, problems
+from api.problems import handlers
+from config import celery_app
 
 
 @csrf_exempt
@@ -27,11 +28,11 @@ from config import celery_app, problems
 def metrics(request: HttpRequest) -> HttpResponse:
     """For whoever holds METRICS_TOKEN; without one there is nothing here."""
     if not settings.METRICS_TOKEN:
-        return problems.for_status(404)
+        return handlers.for_status(404)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if not constant_time_compare(token.strip(), settings.METRICS_TOKEN) or scheme.lower() != "bearer":
         asked = {"WWW-Authenticate": "Bearer"}
-        return problems.rendered(401, "unauthenticated", "Send METRICS_TOKEN as a bearer token.", headers=asked)
+        return handlers.rendered(401, "unauthenticated", "Send METRICS_TOKEN as a bearer token.", headers=asked)
     registry = CollectorRegistry()
     registry.register(Shop())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -9,9 +9,10 @@ from uuid import uuid4
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 
-from config import error_pages, problems
+from api.conventions.rate_limit import STANDING
+from api.problems import handlers
+from config import error_pages
 from config.health import CHECKS
-from config.rate_limit import STANDING
 from jobs import context, tracing
 from jobs.trouble import in_trouble
 
@@ -64,7 +65,7 @@ class HttpsOnly:
             return self.get_response(request)
         if request.method in ("GET", "HEAD") and "Authorization" not in request.headers:
             return HttpResponsePermanentRedirect(f"https://{request.get_host()}{request.get_full_path()}")
-        return problems.rendered(
+        return handlers.rendered(
             403, "https-required", "Use https. What was sent over plain http may have been read: make a new key."
         )
 
@@ -123,7 +124,7 @@ class ProblemsForTheApi:
         ):
             return response
         kept = {name: value for name, value in response.headers.items() if name in ("Allow", "Retry-After")}
-        return problems.for_status(response.status_code, headers=kept)
+        return handlers.for_status(response.status_code, headers=kept)
 
 
 def _line(request: HttpRequest, response: HttpResponse, seconds: float) -> dict[str, object]:
@@ -157,14 +158,14 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     """For a request that nobody can read: its body is too large or has no length, it holds NUL, is not in UTF-8."""
     limit = settings.BODY_MAX_BYTES_OF.get(request.path, settings.BODY_MAX_BYTES)
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-        return problems.rendered(413, "body-too-large", f"The body may have {limit} bytes.")
+        return handlers.rendered(413, "body-too-large", f"The body may have {limit} bytes.")
     if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-        return problems.rendered(400, "refused", "The address holds a NUL, %00, which is in the name of nothing here.")
+        return handlers.rendered(400, "refused", "The address holds a NUL, %00, which is in the name of nothing here.")
     if any("\x00" in value for value in request.COOKIES.values()):
-        return problems.rendered(400, "refused", "A cookie holds a NUL, which none of ours does.")
+        return handlers.rendered(400, "refused", "A cookie holds a NUL, which none of ours does.")
     if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
-        return problems.for_status(411)  # Django reads a body by its length, and would see none
+        return handlers.for_status(411)  # Django reads a body by its length, and would see none
     charset = (request.content_params or {}).get("charset", "utf-8").lower()
     if request.content_type == "application/x-www-form-urlencoded" and charset not in ("utf-8", "utf8"):
-        return problems.for_status(415)  # Django refuses to read it, and fails on it again while it says so
+        return handlers.for_status(415)  # Django refuses to read it, and fails on it again while it says so
     return None

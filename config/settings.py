@@ -75,6 +75,7 @@ PORT: int = from_environment(port_number, "PORT", 8000, "a number between 1 and 
 # --- Django ---------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "config",
+    "api",
     "orders",
     "notifications",
     "jobs",
@@ -183,7 +184,7 @@ JSON_INTEGER_MAX_DIGITS = 18
 JSON_VALUES_MAX = 10_000  # of one document; the largest order has some 1,500
 PROBLEM_ERRORS_MAX = 50  # that a refusal names; each with so long a pointer and message at most
 PROBLEM_TEXT_MAX_CHARS = 500
-RATE_LIMIT_PER_MINUTE: int = from_environment(  # of one key at one web process, see config.rate_limit
+RATE_LIMIT_PER_MINUTE: int = from_environment(  # of one key at one web process, see api.conventions.rate_limit
     positive, "RATE_LIMIT_PER_MINUTE", 6000, "how many requests a key may make in a minute, at least 1"
 )
 RATE_LIMIT_KEYS_MAX = 10_000

@@ -1,15 +1,17 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from config import docs, login, metrics, problem_pages
-from config.api import api
+from api import docs
+from api.app import api
+from api.problems import pages
+from config import login, metrics
 
 urlpatterns = [
     path("metrics", metrics.metrics),
     path("v1/docs", docs.page, name="docs"),
     path("v1/", api.urls),
-    path("problems/", problem_pages.every, name="problems"),
-    path("problems/<slug:slug>", problem_pages.one, name="problem"),
+    path("problems/", pages.every, name="problems"),
+    path("problems/<slug:slug>", pages.one, name="problem"),
     path("admin/login/", login.login),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),

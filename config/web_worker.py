@@ -8,8 +8,8 @@ from uuid import uuid4
 from gunicorn import util
 from gunicorn.http import errors
 
+from api.problems.document import CONTENT_TYPE, document
 from config.connections import BrokenOff, NoRoom, PatientWorker, TooSlow
-from config.problem_json import CONTENT_TYPE, document
 
 Refusal = tuple[int, str, str]  # status, slug, detail
 

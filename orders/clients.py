@@ -11,7 +11,7 @@ from django.db import OperationalError, connection, models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from orders.problems import Problem
+from values.refused import Problem
 
 SCOPES = (
     "orders:read", "orders:write", "fulfil:write", "refunds:write", "stock:read", "stock:write", "imports:write",

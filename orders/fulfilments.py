@@ -8,8 +8,8 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from orders.lines import Units, distributed
-from orders.problems import Problem
 from orders.stock import Stock, StockMovement
+from values.refused import Problem
 
 if TYPE_CHECKING:
     from orders.models import Order

@@ -6,9 +6,9 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
-from orders.problems import invalid
 from orders.stock import Stock
 from values.apportion import portion
+from values.refused import invalid
 
 
 class OrderLine(models.Model):

@@ -12,7 +12,7 @@ from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from orders.cards import cards
-from orders.schemas import LineDraft, OrderDraft, PaymentDraft
+from orders.order_input import LineDraft, OrderDraft, PaymentDraft
 from orders.stock import Stock
 
 CLIENT = "demo"

@@ -27,14 +27,14 @@ from orders.lines import OrderLine
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.sandbox import SandboxCharge, SandboxFailure, SandboxRefund
 from orders.placing import OrderQuerySet
-from orders.problems import Problem
 from orders.refunds import Refund
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
 from orders.states import FULFILMENT_STATE, PASSING, PAYMENT_STATE, TRANSITIONS, State
 from orders.stock import Stock, StockMovement
+from values.refused import Problem
 
 if TYPE_CHECKING:
-    from orders.schemas import OrderDraft
+    from orders.order_input import OrderDraft
 
 __all__ = [
     "TRANSITIONS",

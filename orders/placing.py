@@ -9,13 +9,13 @@ from django.db.models.functions import Now
 
 from orders.clients import Client
 from orders.lines import OrderLine
-from orders.problems import Problem, invalid
 from orders.stock import Stock
 from values.ids import CLOCK_SKEW, first_id
+from values.refused import Problem, invalid
 
 if TYPE_CHECKING:
     from orders.models import Order
-    from orders.schemas import OrderDraft
+    from orders.order_input import OrderDraft
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
 NUMBER_TRIES = 5

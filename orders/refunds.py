@@ -9,9 +9,9 @@ from uuid_utils.compat import uuid7
 
 from orders.lines import OrderLine, Units, distributed
 from orders.payments.models import PaymentOperation
-from orders.problems import Problem, invalid
 from orders.stock import Stock, StockMovement
 from values.apportion import split
+from values.refused import Problem, invalid
 
 if TYPE_CHECKING:
     from orders.models import Order

@@ -8,8 +8,9 @@ from django.conf import settings
 
 from jobs import context
 from jobs.execution import settle
-from orders.clients import IdempotencyKey
+from orders.clients import Client, IdempotencyKey
 from orders.models import Order, State
+from orders.order_input import OrderDraft
 from orders.payments.levelling import UNKNOWN, forget, is_news, is_stuck, level
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import Charge, ChargeStatus, ProviderUnavailable
@@ -29,6 +30,13 @@ PATIENT = {
 def serving(order: Order) -> AbstractContextManager[None]:
     """What is promised in this block belongs to the order's client, whoever asked for it."""
     return context.bound(client=str(order.client_id))
+
+
+def place(client: Client, draft: OrderDraft) -> Order:
+    """Accept an order with its event and its first job, in the caller's transaction: the API's way and the shop's."""
+    order = Order.objects.place(client, draft)
+    begin(order)
+    return order
 
 
 def begin(order: Order) -> None:

@@ -19,14 +19,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 from pydantic import ValidationError
 
 from notifications import events
-from orders.api import place
 from orders.cards import cards
 from orders.clients import Client
 from orders.menu import CLIENT, CURRENCY, OrderForm
 from orders.models import Order, State
-from orders.problems import Problem
-from orders.schemas import pointed
+from orders.order_input import pointed
+from orders.tasks import place
 from values.money import written
+from values.refused import Problem
 
 POLL_S = {State.RECEIVED: 1, State.RESERVED: 1, State.CONFIRMED: 10}  # after that nothing happens any more
 HELD_POLL_S = 10

@@ -9,16 +9,16 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from config.api import api as described_api
+from api.app import api as described_api
 from jobs.models import Job
 from jobs.testing import work_off
 from notifications import tasks
 from notifications.models import Endpoint
-from orders.api import place
 from orders.clients import ApiKey, Client
 from orders.imports.models import Import
 from orders.imports.reading import Format, Row
-from orders.schemas import EXAMPLE, OrderDraft
+from orders.order_input import EXAMPLE, OrderDraft
+from orders.tasks import place
 from tests.conftest import Api
 
 Known = dict[str, Any]

@@ -10,9 +10,9 @@ from django.conf import settings
 from pydantic import ValidationError
 
 from orders.imports.reading import Format, key_of
-from orders.problems import Problem
-from orders.schemas import LINES_MAX, OrderDraft, pointed
+from orders.order_input import LINES_MAX, OrderDraft, pointed
 from values import strict_json
+from values.refused import Problem
 from values.strict_json import NotJson
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")

@@ -19,7 +19,7 @@ from jobs import lanes
 from orders.clients import Client
 from orders.imports.drafts import Fault
 from orders.imports.reading import Format, Row
-from orders.problems import Problem
+from values.refused import Problem
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
 

@@ -6,14 +6,14 @@ from time import monotonic
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
-from orders.api import place
 from orders.clients import Client
 from orders.imports.drafts import Fault, Refused, StagedRow, draft_of, name_of, orders_in, problem_of
 from orders.imports.models import Import
 from orders.imports.reading import Format
 from orders.models import Order
-from orders.problems import Problem
-from orders.schemas import OrderDraft
+from orders.order_input import OrderDraft
+from orders.tasks import place
+from values.refused import Problem
 
 
 def work_off(batch: Import, first: int) -> bool:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from django.conf import settings
 from django.db import models
 
-from orders.problems import Problem, invalid
+from values.refused import Problem, invalid
 
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 REQUIRED = ("external_id", "currency", "email", "sku", "name", "quantity", "unit_price", "total", "token")

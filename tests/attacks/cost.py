@@ -16,7 +16,7 @@ from typing import Any
 from django.test import Client as HttpClient
 
 from jobs.testing import work_off
-from orders.schemas import EXAMPLE
+from orders.order_input import EXAMPLE
 from tests.everything import Known
 
 PLAIN = json.dumps([EXAMPLE] * 200).encode()  # what a byte is worth, is measured on this

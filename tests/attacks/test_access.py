@@ -8,7 +8,7 @@ import pytest
 from django.apps import apps
 
 from orders.clients import SCOPES, ApiKey, Client
-from orders.schemas import EXAMPLE
+from orders.order_input import EXAMPLE
 from tests.conftest import Api
 from tests.everything import Known, known, operations
 

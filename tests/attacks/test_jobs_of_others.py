@@ -15,14 +15,14 @@ from jobs.models import Job
 from jobs.testing import attempt, work_off
 from notifications.models import Delivery, Endpoint
 from orders import tasks
-from orders.api import place
 from orders.clients import ApiKey, Client
 from orders.imports.models import Import
 from orders.imports.tasks import see_to_imports
 from orders.models import Order
+from orders.order_input import OrderDraft
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import SandboxCharge
-from orders.schemas import OrderDraft
+from orders.tasks import place
 from tests.conftest import Api
 from tests.edges import WebhookSink
 from tests.orders.imports.conftest import as_csv, cells

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ROOMS = ("config", "jobs", "notifications", "orders", "values")
+ROOMS = ("api", "config", "jobs", "notifications", "orders", "values")
 LENGTH = 4_000  # of what is pumped, and twice and four times as much: the longest header is of this kind
 GROWTH_MAX = 3.0  # from one length to the next; 2 is linear, 4 quadratic
 SHORT = (16, 20, 24)  # repetitions from which an exponential one would never come back
@@ -118,9 +118,9 @@ def test_twice_as_much_is_read_in_about_twice_the_time(reader: Reader) -> None:
 def test_all_patterns_over_text_from_outside_are_among_them() -> None:
     found = {reader.where.partition(":")[0] for reader in FOUND}
     assert found >= {
-        "config.connections", "config.logs", "config.middleware", "notifications.verbs", "notifications.webhooks",
-        "orders.imports.drafts", "orders.payments.stripe_events", "orders.reports.days", "orders.schemas",
-        "values.strict_json", "orders.waiting",
+        "config.connections", "config.logs", "config.middleware", "api.shapes.requests", "notifications.webhooks",
+        "orders.imports.drafts", "orders.payments.stripe_events", "orders.reports.days", "orders.order_input",
+        "values.strict_json", "api.conventions.prefer_wait",
     }  # fmt: skip
 
 

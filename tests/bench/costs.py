@@ -104,7 +104,7 @@ def ring(*, lost: bool = False) -> None:
 
 
 def page(client: UUID, state: State | None = None) -> None:
-    """As jobs.api lists them."""
+    """As api.endpoints.jobs lists them."""
     list(visible.newest(client, Q(), state=state, limit=21))
 
 

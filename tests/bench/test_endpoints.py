@@ -20,10 +20,10 @@ from django.db.models.functions import Now
 from jobs.models import Job
 from notifications import events
 from notifications.models import Endpoint
-from orders.api import place
 from orders.clients import Client
 from orders.models import Order
-from orders.schemas import OrderDraft
+from orders.order_input import OrderDraft
+from orders.tasks import place
 from tests.edges import WebhookSink, free_port
 from tests.promises.processes import Stack, until
 

@@ -19,7 +19,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from config.api import api as described_api
+from api.app import api as described_api
 from config.wsgi import application
 from tests.everything import Known, known, operations
 

@@ -8,8 +8,8 @@ import pytest
 from django.test import Client as HttpClient
 from django.utils.translation import override
 
-from config.problem_types import TYPES
-from config.problems import for_status
+from api.problems.handlers import for_status
+from api.problems.types import TYPES
 from tests.conftest import Api
 from tests.test_architecture import ROOMS, sources
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
-from config.api import Key
-from config.rate_limit import RateLimit
+from api.auth import Key
+from api.conventions.rate_limit import RateLimit
 from orders.clients import ApiKey, Client
 from tests.conftest import Api
 

@@ -24,9 +24,9 @@ from jobs.models import Claim, Job
 from jobs.testing import attempt, work_off
 from orders.clients import Client
 from orders.models import Order
+from orders.order_input import OrderDraft
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import Sandbox, SandboxCharge
-from orders.schemas import OrderDraft
 from orders.tasks import charge as charge_task
 from tests.hands import Barrier, Hand
 from tests.jobs import tasks

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from notifications.api import own_endpoint
+from api.own import own_endpoint
 from notifications.models import Endpoint
 from orders.clients import ApiKey, Client
 from tests.conftest import Api
@@ -47,7 +47,7 @@ def test_a_change_leaves_alone_what_it_does_not_name(api: Api, monkeypatch: pyte
         Endpoint.objects.update(events=["order.held"])
         return found
 
-    monkeypatch.setattr("notifications.api.own_endpoint", look)
+    monkeypatch.setattr("api.endpoints.webhook_endpoints.own_endpoint", look)
     api.patch(path, {"url": f"{DRAFT['url']}/new"}, content_type="application/json")
     endpoint = Endpoint.objects.get()
     assert (endpoint.url, endpoint.events) == (f"{DRAFT['url']}/new", ["order.held"])

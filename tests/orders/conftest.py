@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from orders.api import place
 from orders.clients import Client
 from orders.models import Order
-from orders.schemas import OrderDraft
+from orders.order_input import OrderDraft
+from orders.tasks import place
 from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble
 from tests.doubles.stripe_wire import SECRET_KEY
 

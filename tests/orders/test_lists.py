@@ -12,10 +12,10 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from jobs.testing import work_off
-from orders.api import place
 from orders.clients import ApiKey, Client
 from orders.models import Order
-from orders.schemas import OrderDraft
+from orders.order_input import OrderDraft
+from orders.tasks import place
 from tests.conftest import Api
 from tests.plans import plans_of
 

@@ -13,13 +13,12 @@ from django.utils import timezone
 
 from jobs.models import Job
 from jobs.testing import work_off
-from orders.api import place
 from orders.clients import Client, IdempotencyKey
 from orders.models import TRANSITIONS, Order, State
+from orders.order_input import OrderDraft
 from orders.payments.sandbox import Sandbox, SandboxCharge
-from orders.schemas import OrderDraft
 from orders.stock import Stock, StockMovement
-from orders.tasks import forget_old_keys, put_on_desk
+from orders.tasks import forget_old_keys, place, put_on_desk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Place = Callable[..., Order]

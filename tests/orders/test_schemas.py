@@ -5,18 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from orders.schemas import (
-    EXAMPLE,
-    CancelDraft,
-    FulfilmentDraft,
-    HoldDraft,
-    OrderDraft,
-    RefundDraft,
-    Shape,
-    StockChange,
-    StockCount,
-    pointed,
-)
+from api.shapes.requests import CancelDraft, FulfilmentDraft, HoldDraft, RefundDraft, StockChange, StockCount
+from orders.order_input import EXAMPLE, OrderDraft, Shape, pointed
 
 LINE = EXAMPLE["lines"][0]
 TEXTS: list[tuple[type[Shape], str, Any]] = [  # a shape, the pointer to a text in it, and a body around that text

@@ -18,8 +18,8 @@ from django.utils import translation
 from jobs.models import Job
 from orders.menu import MENU
 from orders.models import Order, State, Stock
-from orders.problems import Problem
-from orders.schemas import OrderDraft
+from orders.order_input import OrderDraft
+from values.refused import Problem
 
 Placed = Callable[..., Order]
 

@@ -9,11 +9,11 @@ import pytest
 from django.core.checks import run_checks
 from django.db import OperationalError, connection
 
+from api.conventions import prefer_wait
+from api.conventions.prefer_wait import preferred_wait_s
 from jobs.testing import work_off
-from orders import waiting
 from orders.clients import ApiKey, Client, IdempotencyKey
 from orders.models import Order
-from orders.waiting import preferred_wait_s
 from tests.conftest import Api
 from tests.promises.processes import Stack, Web, until
 
@@ -122,7 +122,7 @@ def test_an_order_that_cannot_be_watched_is_accepted_all_the_same(
     def broken(*_: Any, **__: Any) -> Any:
         raise OperationalError("the line is cut")
 
-    monkeypatch.setattr(waiting, "_decided", broken)
+    monkeypatch.setattr(prefer_wait, "_decided", broken)
     assert (preferring(api, order_body(), "wait=1").status_code, Order.objects.count()) == (202, 1)
 
 

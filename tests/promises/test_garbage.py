@@ -10,10 +10,10 @@ import pytest
 from redis import Redis
 
 from jobs.models import Job
-from orders.api import place
 from orders.clients import Client
 from orders.models import Order
-from orders.schemas import OrderDraft
+from orders.order_input import OrderDraft
+from orders.tasks import place
 from tests.promises.processes import Stack, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]

@@ -10,10 +10,10 @@ from django.db import transaction
 
 from jobs.models import Job
 from notifications.models import Endpoint
-from orders.api import place
 from orders.clients import Client
 from orders.models import Order
-from orders.schemas import OrderDraft
+from orders.order_input import OrderDraft
+from orders.tasks import place
 from tests.edges import WebhookSink
 from tests.promises.processes import Stack, until
 

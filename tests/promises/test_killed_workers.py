@@ -18,13 +18,12 @@ from redis import Redis
 
 from jobs.models import Job, Worker
 from notifications.models import Delivery, Event
-from orders.api import place
 from orders.clients import Client
 from orders.models import Order
+from orders.order_input import OrderDraft
 from orders.payments.sandbox import SandboxCharge
-from orders.schemas import OrderDraft
 from orders.stock import Stock
-from orders.tasks import forget_old_keys
+from orders.tasks import forget_old_keys, place
 from tests.promises import tasks
 from tests.promises.processes import Stack, Tree, children_of, until
 

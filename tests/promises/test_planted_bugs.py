@@ -18,7 +18,7 @@ from django.db import connection
 from tests.model.world import Bug
 from tests.promises.processes import CHECKOUT
 
-COPIED = ("config", "jobs", "notifications", "orders", "values", "tests", "pyproject.toml")
+COPIED = ("api", "config", "jobs", "notifications", "orders", "values", "tests", "pyproject.toml")
 RUN_LIMIT_S = 100
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(RUN_LIMIT_S + 20)]
 
@@ -142,7 +142,7 @@ PLANTED = [
     Planted(
         "an order and its first job in two transactions",
         "tests/orders/test_api.py::test_an_order_is_accepted_with_its_row_its_event_and_its_first_job",
-        "orders/api.py", "    begin(order)\n", "",
+        "api/endpoints/orders.py", "    begin(order)\n", "",
     ),
 ]  # fmt: skip
 

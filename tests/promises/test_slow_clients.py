@@ -12,10 +12,10 @@ import pytest
 from django.conf import settings
 from django.db import transaction
 
-from orders.api import place
 from orders.clients import ApiKey, Client
 from orders.models import Order
-from orders.schemas import OrderDraft
+from orders.order_input import OrderDraft
+from orders.tasks import place
 from tests.promises.processes import Stack, Web, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

@@ -14,7 +14,7 @@ from orders.clients import Client
 from orders.imports import tasks
 from orders.imports.models import Import
 from orders.imports.reading import Format, staged
-from orders.problems import Problem
+from values.refused import Problem
 
 SUFFIXES = {".csv": Format.CSV, ".ndjson": Format.NDJSON, ".jsonl": Format.NDJSON}
 WAIT_S = 3600.0

@@ -24,11 +24,11 @@ from orders.imports import reading, tasks
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.imports.reading import Format, Row
 from orders.models import Order
-from orders.problems import Problem
 from tests.conftest import Api
 from tests.hands import Hand
 from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
 from tests.plans import plans_of
+from values.refused import Problem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Body = Callable[..., dict[str, Any]]
@@ -376,7 +376,7 @@ def test_a_full_disk_is_503_and_the_same_key_is_taken_afterwards(
         raise error
 
     with monkeypatch.context() as full:
-        full.setattr("orders.imports.api.TemporaryFile", refuse)
+        full.setattr("api.endpoints.imports.TemporaryFile", refuse)
         refused = send(as_csv([cells()]))
     assert (refused.status_code, refused["Retry-After"]) == (503, "5")
     assert refused.json()["type"] == "/problems/unavailable"

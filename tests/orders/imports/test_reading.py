@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
 from orders.imports.reading import OPTIONAL, REQUIRED, Format, Row, rows_of
-from orders.problems import Problem
+from values.refused import Problem
 
 COLUMNS = (*REQUIRED, *OPTIONAL)
 HEADER = ",".join(COLUMNS).encode() + b"\n"

@@ -12,14 +12,13 @@ from django.utils import timezone
 
 from jobs.testing import work_off
 from notifications.models import Event
-from orders.api import place
 from orders.clients import Client
 from orders.models import Order
+from orders.order_input import OrderDraft
 from orders.refunds import Refund
 from orders.reports.days import shop_zone
 from orders.reports.models import DailyReport
-from orders.schemas import OrderDraft
-from orders.tasks import pay_back
+from orders.tasks import pay_back, place
 
 DAY = date(2025, 11, 18)
 Sell = Callable[..., Order]
@@ -63,7 +62,7 @@ def now_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], Any]:
     @contextmanager
     def told(moment: datetime) -> Iterator[None]:
         with monkeypatch.context() as patch:
-            patch.setattr("orders.reports.api.timezone.now", lambda: moment)
+            patch.setattr("api.endpoints.reports.timezone.now", lambda: moment)
             yield
 
     return told

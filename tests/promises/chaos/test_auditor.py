@@ -12,13 +12,12 @@ from django.db import connection, transaction
 
 from jobs.testing import work_off
 from notifications.models import Endpoint, Event
-from orders.api import place
 from orders.clients import Client
 from orders.models import Order
+from orders.order_input import OrderDraft
 from orders.payments.sandbox import SandboxCharge, SandboxRefund
-from orders.schemas import OrderDraft
 from orders.stock import Stock
-from orders.tasks import pay_back
+from orders.tasks import pay_back, place
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_wire import Request
 from tests.edges import Postbox, WebhookSink

@@ -3,10 +3,10 @@
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
 
+from api.shapes.responses import Received
 from orders.payments.models import ProviderEvent
 from orders.payments.provider import NotFromProvider, event_reader
-from orders.problems import Problem
-from orders.shown import Received
+from values.refused import Problem
 
 router = Router(tags=["payments"], auth=None)
 

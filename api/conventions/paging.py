@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 from pydantic import Field
 
-from values.patterns import UUID_PATTERN, Matching
+from values.texts import UUID_PATTERN, Matching
 
 Limit = Annotated[int, Field(ge=1, le=100)]
 NOT_OURS = "is not the `next` of an earlier page"

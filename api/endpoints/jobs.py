@@ -1,51 +1,26 @@
 """/v1/jobs: how far promised work is, and a client's say in its own."""
 
 import json
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from kombu.utils.json import dumps
 from ninja import Router
 from ninja.errors import HttpError
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import Field
 
+from api.auth import AuthenticatedRequest
+from api.conventions.paging import AfterMoment, Limit, moment_and_id, moment_of, page
+from api.shapes import responses
 from jobs import interventions, visible
 from jobs.models import Job, JobQuerySet, State
-from jobs.paging import AfterMoment, Limit, moment_and_id, moment_of, page
-from values.patterns import WITHOUT_NUL, Matching
+from values.texts import WITHOUT_NUL, Matching
 
 router = Router(tags=["jobs"])
 
-# Described on the spot: another room has a State too, and a description knows a name once.
-ShownState = Annotated[State, WithJsonSchema({"type": "string", "enum": State.values})]
-
-
 TaskName = Annotated[str, Field(max_length=200), Matching(WITHOUT_NUL, "must not hold a NUL character")]
-
-
-class ShownJob(BaseModel):
-    """A job, for the API's description; `shown` fills it."""
-
-    model_config = ConfigDict(extra="forbid", title="Job")
-    id: UUID
-    task: str
-    queue: str
-    state: ShownState
-    attempts: int
-    due_at: datetime
-    created_at: datetime
-    finished_at: datetime | None
-    result: Any
-    error: dict[str, str] | None
-
-
-class JobPage(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    data: list[ShownJob]
-    next: str | None
 
 
 def _error(job: Job) -> dict[str, str] | None:
@@ -59,10 +34,10 @@ def _described(conflict: str) -> dict[str, Any]:
     return {"x-scope": "jobs:write", "responses": {409: {"description": conflict}}}
 
 
-@router.get("", summary="List jobs, newest first", response=JobPage, openapi_extra={"x-scope": "jobs:read"})
+@router.get("", summary="List jobs, newest first", response=responses.JobPage, openapi_extra={"x-scope": "jobs:read"})
 def list_jobs(
-    request: HttpRequest,
-    state: ShownState | None = None,
+    request: AuthenticatedRequest,
+    state: responses.ShownState | None = None,
     task: TaskName | None = None,
     limit: Limit = 20,
     after: AfterMoment | None = None,
@@ -72,13 +47,13 @@ def list_jobs(
     if after is not None:
         created_at, id_ = moment_and_id(after)
         narrowed &= Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=id_)
-    jobs = visible.newest(_reader(request), narrowed, state=state, limit=limit + 1)
+    jobs = visible.newest(request.auth.client_id, narrowed, state=state, limit=limit + 1)
     return _answer(page(jobs, shown, limit=limit, cursor=moment_of))
 
 
-@router.get("/{uuid:job_id}", summary="Read a job", response=ShownJob, openapi_extra={"x-scope": "jobs:read"})
-def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    job = visible.visible_to(_reader(request)).filter(pk=job_id).first()
+@router.get("/{uuid:job_id}", summary="Read a job", response=responses.ShownJob, openapi_extra={"x-scope": "jobs:read"})
+def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
+    job = visible.visible_to(request.auth.client_id).filter(pk=job_id).first()
     if job is None:
         raise Http404
     return _answer(shown(job))
@@ -87,10 +62,10 @@ def read_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @router.post(
     "/{uuid:job_id}/retry",
     summary="Give a dead or cancelled job another life",
-    response=ShownJob,
+    response=responses.ShownJob,
     openapi_extra=_described("The job is neither dead nor cancelled."),
 )
-def retry_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     jobs, me = _own(request, job_id)
     changed = interventions.revive(jobs, by=me)
     return _after(jobs, changed, interventions.WHY_NOT_REVIVED)
@@ -99,10 +74,10 @@ def retry_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @router.post(
     "/{uuid:job_id}/cancel",
     summary="Cancel a waiting job",
-    response=ShownJob,
+    response=responses.ShownJob,
     openapi_extra=_described("The job does not wait any more, or something would be lost without it."),
 )
-def cancel_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     """Only where nothing is lost by it: a step of an order, which goes on hold, a webhook, a part of an import."""
     jobs, me = _own(request, job_id)
     job = jobs.first()
@@ -123,16 +98,10 @@ def shown(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _reader(request: HttpRequest) -> UUID:
-    auth: Any = request.auth  # type: ignore[attr-defined]
-    client: UUID = auth.client_id
-    return client
-
-
-def _own(request: HttpRequest, job_id: UUID) -> tuple[JobQuerySet, str]:
+def _own(request: AuthenticatedRequest, job_id: UUID) -> tuple[JobQuerySet, str]:
     """The job, if this client's own request led to it, and the client's name for the log."""
-    auth: Any = request.auth  # type: ignore[attr-defined]
-    return Job.objects.filter(context__client=str(auth.client_id), pk=job_id), f"client {auth.client_id}"
+    client_id = request.auth.client_id
+    return Job.objects.filter(context__client=str(client_id), pk=job_id), f"client {client_id}"
 
 
 def _after(jobs: JobQuerySet, changed: list[Job], why_not: dict[State, str]) -> HttpResponse:

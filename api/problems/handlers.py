@@ -12,11 +12,11 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from config.problem_json import CONTENT_TYPE, document
+from api.problems.document import CONTENT_TYPE, document
 from jobs import context
 from jobs.trouble import in_trouble
-from orders.problems import Problem
-from orders.schemas import pointed
+from orders.order_input import pointed
+from values.refused import Problem
 from values.strict_json import NotJson
 
 log = logging.getLogger(__name__)

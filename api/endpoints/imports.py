@@ -14,14 +14,16 @@ from django.conf import settings
 from django.http import Http404, HttpResponse, StreamingHttpResponse, UnreadablePostError
 from ninja import Router
 
-from orders import shown as described_as
-from orders.answers import AuthenticatedRequest, Done, answer, once
-from orders.described import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.auth import AuthenticatedRequest
+from api.conventions.answers import answer
+from api.conventions.idempotency import Done, once
+from api.shapes import responses
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.imports import tasks
 from orders.imports.models import Import, ImportFault
 from orders.imports.reading import Format, staged
-from orders.problems import Problem
 from values.csv_cells import harmless
+from values.refused import Problem
 
 log = logging.getLogger(__name__)
 router = Router(tags=["imports"])
@@ -40,7 +42,7 @@ BODY = {
 @router.post(
     "",
     summary="Import a file of orders",
-    response={202: described_as.Import},
+    response={202: responses.Import},
     openapi_extra=BODY
     | described(
         "imports:write", IDEMPOTENCY_KEY, headers={202: LOCATION | REPLAYED},
@@ -64,7 +66,7 @@ def begin_import(request: AuthenticatedRequest) -> HttpResponse:
 @router.get(
     "/{uuid:import_id}",
     summary="Read how far an import is",
-    response=described_as.Import,
+    response=responses.Import,
     openapi_extra=described("imports:write"),
 )
 def read_import(request: AuthenticatedRequest, import_id: UUID) -> HttpResponse:

@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -31,3 +31,21 @@ class Matching:
         if not self.pattern.fullmatch(text):
             raise PydanticCustomError(self.kind, "{said}", {"said": self.message})
         return text
+
+
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+BLANKS = r" \xa0\xad\u1680\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\ufeff"
+CONTROL = re.compile(f"[{CONTROLS}]")
+ONE_LINE = re.compile(f"(?:[{BLANKS}]*[^{CONTROLS}{BLANKS}][^{CONTROLS}]*)?")
+
+
+def _one_line(text: str) -> str:
+    """For people to read: in a mail's subject, a CSV, a log, a label."""
+    if CONTROL.search(text):
+        raise PydanticCustomError("text", "must not hold line breaks or other control characters")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line), Matching(ONE_LINE, "must not be blank")]
+Name = Annotated[Line, Field(max_length=200)]
+AnyText = Annotated[str, Matching(WITHOUT_NUL, "must not hold a NUL character")]

@@ -10,8 +10,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from config.api import api
-from config.openapi import Document
+from api.app import api
+from api.openapi import Document
 
 REF = "#/components/schemas/"
 
@@ -19,7 +19,7 @@ REF = "#/components/schemas/"
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     """The template keeps what it makes of it, in each language: it is open to everybody, and 100 kB long."""
-    return render(request, "docs.html", seen())
+    return render(request, "api/docs.html", seen())
 
 
 @cache

@@ -4,35 +4,17 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from orders.states import PaymentState, State
 from values.money import CURRENCIES
-from values.patterns import WITHOUT_NUL, Matching
+from values.texts import AnyText, Line, Name
 
 AMOUNT_MAX = 10**12
 LINES_MAX = 200  # of an order
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")]
 Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
-CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-BLANKS = r" \xa0\xad\u1680\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\ufeff"
-CONTROL = re.compile(f"[{CONTROLS}]")
-ONE_LINE = re.compile(f"(?:[{BLANKS}]*[^{CONTROLS}{BLANKS}][^{CONTROLS}]*)?")
-
-
-def _one_line(text: str) -> str:
-    """For people to read: in a mail's subject, a CSV, a log, a label."""
-    if CONTROL.search(text):
-        raise PydanticCustomError("text", "must not hold line breaks or other control characters")
-    return text
-
-
-Line = Annotated[str, AfterValidator(_one_line), Matching(ONE_LINE, "must not be blank")]
-Name = Annotated[Line, Field(max_length=200)]
-Reason = Annotated[Line, Field(min_length=1, max_length=200)]
-AnyText = Annotated[str, Matching(WITHOUT_NUL, "must not hold a NUL character")]
 EXAMPLE: dict[str, Any] = {
     "external_id": "shop-1042", "currency": "JPY", "email": "hana@example.com", "locale": "ja",
     "lines": [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}],
@@ -123,113 +105,6 @@ class OrderDraft(Shape):
                 "/total is {total}, but the lines and the shipping add up to {due}",
                 {"total": self.total, "due": due},
             )
-        return self
-
-
-def _written_out(text: Any) -> Any:
-    if not (isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)):  # pydantic takes numbers of seconds too
-        raise PydanticCustomError("moment", "must be a moment like 2026-01-31T09:00:00+09:00")
-    return re.sub(r"(?<=\d) (?=\d\d:?\d\d$)", "+", text) if re.match("[^ ]+[Tt]", text) else text
-
-
-def _in_calendar(moment: datetime) -> datetime:
-    try:
-        return max(moment.astimezone(UTC), EPOCH)
-    except OverflowError:
-        raise PydanticCustomError("moment", "is beyond the calendar") from None
-
-
-class OrderFilter(BaseModel):
-    """What narrows a list of orders."""
-
-    state: State | None = None
-    payment_state: PaymentState | None = None
-    email: Annotated[AnyText, Field(max_length=320)] | None = None
-    created_after: Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_calendar)] | None = None
-
-
-class StockCount(Shape):
-    """The body of PUT /v1/stock/{sku}."""
-
-    on_hand: Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
-    name: Name | None = None
-
-
-class StockChange(Shape):
-    """The body of PATCH /v1/stock/{sku}."""
-
-    delta: Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
-    reason: Reason
-
-
-class CancelDraft(Shape):
-    """The body of POST /v1/orders/{id}/cancel, if there is one."""
-
-    reason: Reason = "requested"
-
-
-class HoldDraft(Shape):
-    """The body of POST /v1/orders/{id}/hold, if there is one."""
-
-    reason: Reason = "requested"
-
-
-class UnitsDraft(Shape):
-    """So many units of a sku."""
-
-    sku: Sku
-    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-def _each_once(lines: list[UnitsDraft]) -> list[UnitsDraft]:
-    if len({line.sku for line in lines}) < len(lines):
-        raise PydanticCustomError("units", "name each sku once")
-    return lines
-
-
-UnitsDrafts = Annotated[list[UnitsDraft], Field(min_length=1, max_length=200), AfterValidator(_each_once)]
-
-
-class FulfilmentDraft(Shape):
-    """The body of POST /v1/orders/{id}/fulfilments, if there is one."""
-
-    lines: UnitsDrafts | None = None
-    carrier: Annotated[Line, Field(max_length=100)] = ""
-    tracking: Annotated[Line, Field(max_length=200)] = ""
-
-    def wanted(self) -> dict[str, int] | None:
-        return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
-
-
-class RefundDraft(Shape):
-    """The body of POST /v1/orders/{id}/refunds: an amount, or lines, or neither for all that is left."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "not": {
-                "required": ["amount"],
-                "properties": {"amount": {"type": "integer"}},
-                "anyOf": [
-                    {"required": ["lines"], "properties": {"lines": {"type": "array"}}},
-                    {"required": ["restock"], "properties": {"restock": {"const": True}}},
-                ],
-            }
-        }
-    )
-    amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = None
-    lines: UnitsDrafts | None = None
-    reason: Reason
-    restock: bool = False
-
-    def wanted(self) -> dict[str, int] | None:
-        return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if self.amount is not None and self.lines is not None:
-            raise PydanticCustomError("amount", "goes without lines: either an amount or lines")
-        if self.restock and self.amount is not None:
-            raise PydanticCustomError("restock", "goes with lines, or with all that is left, but not with an amount")
         return self
 
 

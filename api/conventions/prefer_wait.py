@@ -9,8 +9,11 @@ from django.conf import settings
 from django.db import Error
 from django.http import HttpResponse
 
+from api.auth import AuthenticatedRequest
+from api.conventions.answers import encoded
+from api.conventions.idempotency import kept_answer
+from api.own import own_order
 from jobs.trouble import in_trouble
-from orders.answers import AuthenticatedRequest, encoded, kept_answer, own_order
 from orders.clients import IdempotencyKey
 from orders.models import Order, State
 

@@ -10,15 +10,15 @@ from django.utils import timezone
 from ninja import Path, Router
 from pydantic import WithJsonSchema
 
-from orders import shown as described_as
-from orders.answers import AuthenticatedRequest
+from api.auth import AuthenticatedRequest
+from api.shapes import responses
+from api.shapes.headers import LOCATION, described
 from orders.clients import ApiKey
-from orders.described import LOCATION, described
-from orders.problems import Problem, invalid
 from orders.reports import days, figures, spreadsheet
 from orders.reports.days import Day
 from orders.reports.models import DailyReport, shown
 from orders.reports.tasks import promise
+from values.refused import Problem, invalid
 
 router = Router(tags=["reports"])
 Date = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
@@ -30,7 +30,7 @@ AGAIN = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 @router.get(
     "/daily/{day}.csv",
     summary="Read a day's figures as CSV",
-    response={202: described_as.Computing},
+    response={202: responses.Computing},
     openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
 )
 def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
@@ -47,7 +47,7 @@ def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> 
 @router.get(
     "/daily/{day}",
     summary="Read a day's figures",
-    response={200: described_as.Report, 202: described_as.Computing},
+    response={200: responses.Report, 202: responses.Computing},
     openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
 )
 def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:

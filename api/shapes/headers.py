@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from orders.answers import IDEMPOTENCY_KEY_MAX_CHARS
+from api.conventions.idempotency import IDEMPOTENCY_KEY_MAX_CHARS
 
 Described = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""All of HTTP and JSON under /v1: who asks, what is taken, what is answered, what is refused, and its description."""

@@ -1,0 +1,56 @@
+"""The API put together: the strict parser, keys, problems, and the routers of the endpoints."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja.parser import Parser
+
+from api.auth import Key, ask_for_scopes
+from api.endpoints import (
+    deliveries,
+    fulfilments,
+    holds,
+    imports,
+    jobs,
+    orders,
+    payment_events,
+    refunds,
+    reports,
+    stock,
+    webhook_endpoints,
+)
+from api.openapi import DESCRIPTION, DescribedAPI
+from api.problems import handlers
+from values import strict_json
+from values.refused import Problem
+
+
+class StrictParser(Parser):
+    def parse_body(self, request: HttpRequest) -> Any:
+        """Raises NotJson, or Problem. A body that does not say what it is, is taken for JSON."""
+        kind = request.content_type or "application/json"
+        charset = (request.content_params or {}).get("charset", "utf-8").lower()
+        if not (kind == "application/json" or kind.endswith("+json")) or charset not in ("utf-8", "utf8"):
+            detail = f"Send JSON in UTF-8 and say so with -H 'Content-Type: application/json'; this came as {kind}."
+            raise Problem(415, "unsupported-media-type", detail)
+        if (coding := request.headers.get("Content-Encoding", "identity")).lower() != "identity":
+            raise Problem(415, "unsupported-media-type", f"Send the body as it is; this came coded as {coding}.")
+        return strict_json.parse(request.body)
+
+
+api = DescribedAPI(
+    title="Kaiten", version="1", description=DESCRIPTION, parser=StrictParser(), auth=Key(""), docs_url=None
+)
+api.add_router("/orders", orders.router)
+api.add_router("/orders", fulfilments.router)
+api.add_router("/orders", refunds.router)
+api.add_router("/orders", holds.router)
+api.add_router("/stock", stock.router)
+api.add_router("/imports", imports.router)
+api.add_router("/payments", payment_events.router)
+api.add_router("/reports", reports.router)
+api.add_router("/jobs", jobs.router)
+api.add_router("/webhook-endpoints", webhook_endpoints.router)
+api.add_router("/webhook-endpoints", deliveries.router)
+ask_for_scopes(api)
+handlers.install(api)

@@ -1,0 +1,1 @@
+"""What all endpoints have in common: how they answer, page, repeat, tag, wait and limit."""

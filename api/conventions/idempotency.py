@@ -1,0 +1,52 @@
+"""Doing a thing once: the Idempotency-Key commits with what it was sent for, and a repeat gets the first answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from pydantic import BaseModel
+
+from api.auth import AuthenticatedRequest
+from api.conventions.answers import encoded
+from orders.clients import IdempotencyKey
+from values.refused import Problem
+
+IDEMPOTENCY_KEY_MAX_CHARS = 255
+
+Done = tuple[int, str | None, dict[str, Any]]  # status, Location, body
+
+
+def once(request: AuthenticatedRequest, draft: BaseModel | dict[str, str], act: Callable[[], Done]) -> HttpResponse:
+    """Act under the request's Idempotency-Key, in one transaction with the key; a repeat gets the first answer.
+
+    Also when a release came in between: a field that is new since then, and that nobody sent, makes no other request.
+    """
+    client, key = request.auth.client, _idempotency_key(request)
+    said = draft.model_dump(exclude_defaults=True) if isinstance(draft, BaseModel) else draft
+    with transaction.atomic():
+        kept = IdempotencyKey.objects.begin(client, key, {"path": request.path, "said": said})
+        replayed = kept.answered
+        if not replayed:
+            status, location, body = act()
+            kept.answer(status=status, location=location, body=encoded(body))
+    return kept_answer(kept, replayed=replayed)
+
+
+def kept_answer(kept: IdempotencyKey, *, replayed: bool) -> HttpResponse:
+    headers = {"Location": kept.location} if kept.location else {}
+    headers |= {"Idempotent-Replayed": "true"} if replayed else {}
+    return HttpResponse(kept.body, status=kept.status, content_type="application/json", headers=headers)
+
+
+def _idempotency_key(request: HttpRequest) -> str:
+    key = request.headers.get("Idempotency-Key", "")
+    if not key:
+        raise Problem(
+            400, "idempotency-key-required", "Send an Idempotency-Key header, a fresh UUID for each new request."
+        )
+    if len(key) > IDEMPOTENCY_KEY_MAX_CHARS or not (key.isascii() and key.isprintable()):
+        raise Problem(
+            400, "idempotency-key-invalid", "The Idempotency-Key must be up to 255 printable ASCII characters."
+        )
+    return key

@@ -1,0 +1,100 @@
+"""/v1/webhook-endpoints/{id}/deliveries: what was sent to an endpoint; a test of it, and sending again."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from ninja import Body, Router, Status
+
+from api.auth import AuthenticatedRequest
+from api.conventions.paging import AfterId, Limit, id_of, page
+from api.endpoints.webhook_endpoints import READS, WRITES
+from api.own import own_endpoint
+from api.shapes import responses
+from api.shapes.requests import ReplayDraft
+from notifications import tasks
+from notifications.models import Delivery
+
+router = Router(tags=["webhooks"])
+
+LOCATION = {202: {"headers": {"Location": {"description": "Where it is read.", "schema": {"type": "string"}}}}}
+
+
+@router.post(
+    "/{uuid:endpoint_id}/test",
+    summary="Send an endpoint a test",
+    response={202: responses.ShownDelivery},
+    openapi_extra={**WRITES, "responses": LOCATION},
+)
+def test_endpoint(request: AuthenticatedRequest, endpoint_id: UUID, response: HttpResponse) -> Status[dict[str, Any]]:
+    """A signed `webhook.test`, tried once and at once. While one is under way, it is the answer to a further call."""
+    own_endpoint(request, endpoint_id)
+    with transaction.atomic():
+        delivery = tasks.test(endpoint_id)
+    response["Location"] = f"/v1/webhook-endpoints/{endpoint_id}/deliveries/{delivery.pk}"
+    return Status(202, _shown_delivery(Delivery.objects.shown(endpoint_id).get(pk=delivery.pk)))
+
+
+@router.post(
+    "/{uuid:endpoint_id}/replay",
+    summary="Send again what failed",
+    response={202: responses.Replay},
+    openapi_extra=WRITES,
+)
+def replay_deliveries(
+    request: AuthenticatedRequest, endpoint_id: UUID, draft: Body[ReplayDraft]
+) -> Status[dict[str, Any]]:
+    """Under the same `webhook-id` as before, in the room that other work leaves. Asking twice sends nothing twice."""
+    own_endpoint(request, endpoint_id)
+    with transaction.atomic():
+        count, more = tasks.replay(endpoint_id, since=draft.since, everything=draft.state == "all")
+    return Status(202, {"deliveries": count, "more": more})
+
+
+@router.get(
+    "/{uuid:endpoint_id}/deliveries",
+    summary="List the deliveries to an endpoint, newest first",
+    response=responses.DeliveryPage,
+    openapi_extra=READS,
+)
+def list_deliveries(
+    request: AuthenticatedRequest,
+    endpoint_id: UUID,
+    state: Literal["waiting", "delivered", "failed"] | None = None,
+    limit: Limit = 20,
+    after: AfterId | None = None,
+) -> dict[str, Any]:
+    """`next` of a page is the `after` of the following one; null on the last."""
+    own_endpoint(request, endpoint_id)
+    deliveries = Delivery.objects.shown(endpoint_id)
+    if state is not None:
+        deliveries = deliveries.filter(state=state)
+    if after is not None:
+        deliveries = deliveries.filter(pk__lt=after)
+    return page(deliveries, _shown_delivery, limit=limit, cursor=id_of)
+
+
+@router.get(
+    "/{uuid:endpoint_id}/deliveries/{uuid:delivery_id}",
+    summary="Read a delivery",
+    response=responses.ShownDelivery,
+    openapi_extra=READS,
+)
+def read_delivery(request: AuthenticatedRequest, endpoint_id: UUID, delivery_id: UUID) -> dict[str, Any]:
+    own_endpoint(request, endpoint_id)
+    delivery = Delivery.objects.shown(endpoint_id).filter(pk=delivery_id).first()
+    if delivery is None:
+        raise Http404
+    return _shown_delivery(delivery)
+
+
+def _shown_delivery(delivery: Any) -> dict[str, Any]:
+    """As `DeliveryQuerySet.shown` reads it."""
+    event, last = delivery.event, next(iter(delivery.last_attempts), None)
+    return {
+        "id": delivery.pk, "state": delivery.state, "tries": delivery.tries, "next_try_at": delivery.next_try_at,
+        "event": {"id": event.pk, "type": event.kind, "subject": event.subject, "seq": event.seq, "at": event.at},
+        "last_answer": last and {"ok": last.ok, "status": last.status, "said": last.answer, "at": last.at},
+        "created_at": delivery.created_at, "delivered_at": delivery.delivered_at, "resent_at": delivery.resent_at,
+    }  # fmt: skip

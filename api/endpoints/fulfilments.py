@@ -1,0 +1,57 @@
+"""/v1/orders/{id}/fulfilments: what is sent of an order."""
+
+from uuid import UUID
+
+from django.http import HttpResponse
+from ninja import Body, Router
+
+from api.auth import AuthenticatedRequest
+from api.conventions.answers import answer
+from api.conventions.idempotency import Done, once
+from api.own import locked_order, own_order
+from api.shapes import responses
+from api.shapes.headers import (
+    IDEMPOTENCY_KEY,
+    IN_PROGRESS,
+    LOCATION,
+    REPLAYED,
+    described,
+)
+from api.shapes.requests import FulfilmentDraft
+from orders.fulfilments import Fulfilment
+
+router = Router(tags=["orders"])
+
+FULFIL = FulfilmentDraft()  # what a request without a body says
+
+
+@router.post(
+    "/{uuid:order_id}/fulfilments",
+    summary="Send goods of an order",
+    response={201: responses.Fulfilment},
+    openapi_extra=described(
+        "fulfil:write", IDEMPOTENCY_KEY, headers={201: LOCATION | REPLAYED},
+        conflict=f"The order is held or not confirmed, {IN_PROGRESS}.",
+    ),
+)  # fmt: skip
+def fulfil_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[FulfilmentDraft] = FULFIL) -> HttpResponse:
+    """All that is open, or the lines that are named. When everything has been sent, the order is completed."""
+
+    def ship() -> Done:
+        order = locked_order(request, order_id)
+        sent = Fulfilment.objects.ship(order, draft.wanted(), carrier=draft.carrier, tracking=draft.tracking)
+        sent.refresh_from_db(fields=["created_at"])
+        return 201, f"/v1/orders/{order_id}/fulfilments", sent.snapshot()
+
+    return once(request, draft, ship)
+
+
+@router.get(
+    "/{uuid:order_id}/fulfilments",
+    summary="Read what was sent of an order",
+    response=responses.Fulfilments,
+    openapi_extra=described("orders:read"),
+)
+def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
+    sent = own_order(request, pk=order_id).fulfilments.order_by("pk")
+    return answer({"data": [fulfilment.snapshot() for fulfilment in sent]})

@@ -1,0 +1,55 @@
+"""/v1/orders/{id}/hold and /release: an order waits for a person."""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.http import HttpResponse
+from ninja import Body, Router
+
+from api.auth import AuthenticatedRequest
+from api.conventions.etag import with_tag
+from api.own import locked_order
+from api.shapes import responses
+from api.shapes.headers import (
+    ETAG,
+    described,
+)
+from api.shapes.requests import HoldDraft
+from orders.tasks import go_on
+from values.refused import Problem
+
+router = Router(tags=["orders"])
+
+HOLD = HoldDraft()  # what a request without a body says
+
+
+@router.post(
+    "/{uuid:order_id}/hold",
+    summary="Put an order on the desk",
+    response=responses.Order,
+    openapi_extra=described("orders:write", headers={200: ETAG}, conflict="The order is completed or cancelled."),
+)
+def hold_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[HoldDraft] = HOLD) -> HttpResponse:
+    """It is neither charged, sent nor expired until it is released."""
+    with transaction.atomic():
+        order = locked_order(request, order_id)
+        if order.has_ended:
+            raise Problem(409, "order-has-ended", f"Order {order.number} is {order.state}; there is nothing to hold.")
+        order.hold(draft.reason)
+    return with_tag(order)
+
+
+@router.post(
+    "/{uuid:order_id}/release",
+    summary="Take an order off the desk",
+    response=responses.Order,
+    openapi_extra=described("orders:write", headers={200: ETAG}),
+)
+def release_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
+    """It goes on where it stood."""
+    with transaction.atomic():
+        order = locked_order(request, order_id)
+        if order.held:
+            order.release()
+            go_on(order)
+    return with_tag(order)

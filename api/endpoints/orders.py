@@ -1,0 +1,138 @@
+"""/v1/orders: placed, read, cancelled."""
+
+from typing import Annotated
+from uuid import UUID
+
+from django.db import transaction
+from django.http import HttpResponse
+from ninja import Body, Path, Query, Router
+from pydantic import Field
+
+from api.auth import AuthenticatedRequest
+from api.conventions.answers import answer
+from api.conventions.etag import tagged, with_tag
+from api.conventions.idempotency import Done, once
+from api.conventions.paging import AfterId, Limit, id_of, page
+from api.conventions.prefer_wait import waited
+from api.own import locked_order, own_order
+from api.shapes import responses
+from api.shapes.headers import (
+    APPLIED,
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    IN_PROGRESS,
+    LOCATION,
+    PREFER,
+    REPLAYED,
+    described,
+)
+from api.shapes.requests import CancelDraft, OrderFilter
+from notifications import events
+from orders.models import Order
+from orders.order_input import OrderDraft
+from orders.tasks import pay_back, place
+from values.texts import AnyText
+
+router = Router(tags=["orders"])
+
+CANCEL = CancelDraft()  # what a request without a body says
+SEQ_MAX = 2**31 - 1
+
+
+@router.post(
+    "",
+    summary="Place an order",
+    response={202: responses.Order, 200: responses.Order},
+    openapi_extra=described(
+        "orders:write", IDEMPOTENCY_KEY, PREFER,
+        headers=dict.fromkeys((200, 202), LOCATION | REPLAYED | APPLIED),
+        conflict=f"The external_id belongs to an earlier order (then with its Location), {IN_PROGRESS}.",
+    ),
+)  # fmt: skip
+def place_order(request: AuthenticatedRequest, draft: Body[OrderDraft]) -> HttpResponse:
+    """Accepted, and worked off in the background. `Prefer: wait=N` holds the answer until the order is decided."""
+
+    def accept() -> Done:
+        order = place(request.auth.client, draft)
+        return 202, f"/v1/orders/{order.pk}", order.snapshot()
+
+    return waited(request, once(request, draft, accept))
+
+
+@router.get(
+    "", summary="List orders, newest first", response=responses.OrderPage, openapi_extra=described("orders:read")
+)
+def list_orders(
+    request: AuthenticatedRequest,
+    narrowed: Query[OrderFilter],
+    limit: Limit = 20,
+    after: AfterId | None = None,
+) -> HttpResponse:
+    """`next` of a page is the `after` of the following one; null on the last."""
+    orders = Order.objects.of(request.auth.client).narrowed(**narrowed.model_dump())
+    if after is not None:
+        orders = orders.filter(pk__lt=after)
+    newest_first = orders.order_by("-pk").prefetch_related("lines")
+    return answer(page(newest_first, Order.snapshot, limit=limit, cursor=id_of))
+
+
+@router.get(
+    "/{uuid:order_id}",
+    summary="Read an order",
+    response=responses.Order,
+    openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
+)
+def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
+    return tagged(request, own_order(request, pk=order_id))
+
+
+@router.get(
+    "/by-external/{rest:external_id}",
+    summary="Read an order by the client's own id",
+    response=responses.Order,
+    openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
+)
+def read_order_by_external_id(request: AuthenticatedRequest, external_id: Path[AnyText]) -> HttpResponse:
+    """Percent-encode it; a slash may stay as it is."""
+    return tagged(request, own_order(request, external_id=external_id))
+
+
+@router.get(
+    "/{uuid:order_id}/events",
+    summary="Read what happened to an order",
+    response=responses.Timeline,
+    openapi_extra=described("orders:read"),
+)
+def read_events(
+    request: AuthenticatedRequest,
+    order_id: UUID,
+    limit: Limit = 100,
+    after: Annotated[int, Field(ge=0, le=SEQ_MAX)] = 0,
+) -> HttpResponse:
+    """The oldest first, those after that `seq`. `next` of a page is the `after` of the following one."""
+    order = own_order(request, pk=order_id)
+    timeline = events.timeline(order.pk, after=after)
+    return answer(
+        page(
+            timeline, lambda e: {"seq": e.seq, "type": e.kind, "at": e.at.isoformat(), "data": e.data},
+            limit=limit, cursor=lambda e: str(e.seq),
+        )
+    )  # fmt: skip
+
+
+@router.post(
+    "/{uuid:order_id}/cancel",
+    summary="Cancel an order",
+    response={202: responses.Order},
+    openapi_extra=described(
+        "orders:write", headers={202: ETAG}, conflict="The order is sent in part, or has been completed."
+    ),
+)
+def cancel_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[CancelDraft] = CANCEL) -> HttpResponse:
+    """What was paid goes back by itself. An order that is cancelled already stays as it is."""
+    with transaction.atomic():
+        order = locked_order(request, order_id)
+        if order.state != "cancelled":
+            pay_back(order.cancel(draft.reason))
+    return with_tag(order, status=202)

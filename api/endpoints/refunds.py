@@ -1,0 +1,59 @@
+"""/v1/orders/{id}/refunds: money that goes back."""
+
+from uuid import UUID
+
+from django.http import HttpResponse
+from ninja import Body, Router
+
+from api.auth import AuthenticatedRequest
+from api.conventions.answers import answer
+from api.conventions.idempotency import Done, once
+from api.own import locked_order, own_order
+from api.shapes import responses
+from api.shapes.headers import (
+    IDEMPOTENCY_KEY,
+    IN_PROGRESS,
+    LOCATION,
+    REPLAYED,
+    described,
+)
+from api.shapes.requests import RefundDraft
+from orders.refunds import Refund
+from orders.tasks import pay_back
+
+router = Router(tags=["orders"])
+
+
+@router.post(
+    "/{uuid:order_id}/refunds",
+    summary="Give money back",
+    response={202: responses.Refund},
+    openapi_extra=described(
+        "refunds:write", IDEMPOTENCY_KEY, headers={202: LOCATION | REPLAYED},
+        conflict=f"The order has no money left to give back, {IN_PROGRESS}.",
+    ),
+)  # fmt: skip
+def refund_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[RefundDraft]) -> HttpResponse:
+    """An amount, the lines that are named, or all that is left; `restock` takes the goods back too."""
+
+    def promise() -> Done:
+        order = locked_order(request, order_id)
+        refund = Refund.objects.promise(
+            order, reason=draft.reason, amount=draft.amount, wanted=draft.wanted(), restock=draft.restock
+        )
+        pay_back(refund)
+        refund.refresh_from_db(fields=["created_at"])
+        return 202, f"/v1/orders/{order_id}/refunds", refund.snapshot()
+
+    return once(request, draft, promise)
+
+
+@router.get(
+    "/{uuid:order_id}/refunds",
+    summary="Read what became of an order's refunds",
+    response=responses.Refunds,
+    openapi_extra=described("orders:read"),
+)
+def read_refunds(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
+    refunds = own_order(request, pk=order_id).refunds.select_related("operation").order_by("pk")
+    return answer({"data": [refund.snapshot() for refund in refunds]})

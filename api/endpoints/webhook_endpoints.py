@@ -1,0 +1,101 @@
+"""/v1/webhook-endpoints: a client registers the URLs that hear of its events."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from ninja import Body, Router, Status
+from ninja.errors import HttpError
+
+from api.auth import AuthenticatedRequest
+from api.own import own_endpoint
+from api.shapes import responses
+from api.shapes.requests import EndpointChange, EndpointDraft, RotationDraft
+from notifications.models import Endpoint
+from notifications.tasks import call_up
+
+router = Router(tags=["webhooks"])
+
+
+READS, WRITES = {"x-scope": "webhooks:read"}, {"x-scope": "webhooks:write"}
+ROTATION = RotationDraft()  # what a request without a body says
+TOO_MANY = {"responses": {409: {"description": "The client has as many endpoints as it may have."}}}
+TOO_MANY_SECRETS = {409: {"description": "As many secrets sign for this endpoint as may at a time."}}
+
+
+@router.post("", summary="Register an endpoint", response={201: responses.NewEndpoint}, openapi_extra=WRITES | TOO_MANY)
+def create_endpoint(request: AuthenticatedRequest, draft: Body[EndpointDraft]) -> Status[dict[str, Any]]:
+    """The secret is shown here and never again."""
+    endpoint = Endpoint.objects.register(request.auth.client_id, url=draft.url, events=draft.events)
+    if endpoint is None:
+        raise HttpError(409, f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints.")
+    return Status(201, {**shown(endpoint), "secret": endpoint.secret})
+
+
+@router.get("", summary="List the endpoints", response=responses.EndpointList, openapi_extra=READS)
+def list_endpoints(request: AuthenticatedRequest) -> dict[str, Any]:
+    owner = request.auth.client_id
+    rows = Endpoint.objects.filter(owner=owner, active=True).order_by("pk")[: settings.WEBHOOK_ENDPOINTS_PER_CLIENT]
+    return {"data": [shown(endpoint) for endpoint in rows]}
+
+
+@router.get("/{uuid:endpoint_id}", summary="Read an endpoint", response=responses.ShownEndpoint, openapi_extra=READS)
+def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> dict[str, Any]:
+    return shown(own_endpoint(request, endpoint_id))
+
+
+@router.patch(
+    "/{uuid:endpoint_id}", summary="Change an endpoint", response=responses.ShownEndpoint, openapi_extra=WRITES
+)
+def change_endpoint(request: AuthenticatedRequest, endpoint_id: UUID, change: Body[EndpointChange]) -> dict[str, Any]:
+    """What waits for a server in trouble goes to the new `url` at once."""
+    endpoint = own_endpoint(request, endpoint_id)
+    moved = change.url not in (None, endpoint.url)
+    named: dict[str, Any] = change.model_dump(exclude_none=True)
+    if change.events:
+        named["listens_since"] = Now()
+    for name, value in named.items():
+        setattr(endpoint, name, value)
+    with transaction.atomic():
+        endpoint.save(update_fields=list(named))
+        if moved and Endpoint.objects.forgive(endpoint.pk):
+            call_up(endpoint.pk)
+    return shown(endpoint)
+
+
+@router.delete("/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None}, openapi_extra=WRITES)
+def delete_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> Status[None]:
+    """It hears of nothing any more; what it has heard stays on record."""
+    endpoint = own_endpoint(request, endpoint_id)
+    endpoint.active = False
+    endpoint.save(update_fields=["active"])
+    return Status(204, None)
+
+
+def shown(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events,
+        "created_at": endpoint.created_at.isoformat(),
+    }  # fmt: skip
+
+
+@router.post(
+    "/{uuid:endpoint_id}/rotate-secret",
+    summary="Give an endpoint a new secret",
+    response=responses.NewEndpoint,
+    openapi_extra={**WRITES, "responses": TOO_MANY_SECRETS},
+)
+def rotate_secret(
+    request: AuthenticatedRequest, endpoint_id: UUID, draft: Body[RotationDraft] = ROTATION
+) -> dict[str, Any]:
+    """The new secret is shown here and never again. Both sign, one signature each, until the old one's time is over."""
+    own_endpoint(request, endpoint_id)
+    with transaction.atomic():
+        endpoint = Endpoint.objects.locked(endpoint_id)
+        if not endpoint.rotate(overlap=timedelta(seconds=draft.overlap_s)):
+            detail = f"{settings.WEBHOOK_SECRETS_MAX} secrets sign already. Wait, or end the old ones with overlap_s 0."
+            raise HttpError(409, detail)
+    return {**shown(endpoint), "secret": endpoint.secret}

@@ -1,0 +1,208 @@
+"""The bodies and filters that the endpoints take. Strict: what is wrong is refused by name."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from django.conf import settings
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from notifications import webhooks
+from notifications.events import KINDS
+from orders.order_input import AMOUNT_MAX, Shape, Sku
+from orders.states import PaymentState, State
+from values.texts import AnyText, Line, Name
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
+Reason = Annotated[Line, Field(min_length=1, max_length=200)]
+
+
+def _written_out(text: Any) -> Any:
+    if not (isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)):  # pydantic takes numbers of seconds too
+        raise PydanticCustomError("moment", "must be a moment like 2026-01-31T09:00:00+09:00")
+    return re.sub(r"(?<=\d) (?=\d\d:?\d\d$)", "+", text) if re.match("[^ ]+[Tt]", text) else text
+
+
+def _in_calendar(moment: datetime) -> datetime:
+    try:
+        return max(moment.astimezone(UTC), EPOCH)
+    except OverflowError:
+        raise PydanticCustomError("moment", "is beyond the calendar") from None
+
+
+class OrderFilter(BaseModel):
+    """What narrows a list of orders."""
+
+    state: State | None = None
+    payment_state: PaymentState | None = None
+    email: Annotated[AnyText, Field(max_length=320)] | None = None
+    created_after: Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_calendar)] | None = None
+
+
+class StockCount(Shape):
+    """The body of PUT /v1/stock/{sku}."""
+
+    on_hand: Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
+    name: Name | None = None
+
+
+class StockChange(Shape):
+    """The body of PATCH /v1/stock/{sku}."""
+
+    delta: Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
+    reason: Reason
+
+
+class CancelDraft(Shape):
+    """The body of POST /v1/orders/{id}/cancel, if there is one."""
+
+    reason: Reason = "requested"
+
+
+class HoldDraft(Shape):
+    """The body of POST /v1/orders/{id}/hold, if there is one."""
+
+    reason: Reason = "requested"
+
+
+class UnitsDraft(Shape):
+    """So many units of a sku."""
+
+    sku: Sku
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _each_once(lines: list[UnitsDraft]) -> list[UnitsDraft]:
+    if len({line.sku for line in lines}) < len(lines):
+        raise PydanticCustomError("units", "name each sku once")
+    return lines
+
+
+UnitsDrafts = Annotated[list[UnitsDraft], Field(min_length=1, max_length=200), AfterValidator(_each_once)]
+
+
+class FulfilmentDraft(Shape):
+    """The body of POST /v1/orders/{id}/fulfilments, if there is one."""
+
+    lines: UnitsDrafts | None = None
+    carrier: Annotated[Line, Field(max_length=100)] = ""
+    tracking: Annotated[Line, Field(max_length=200)] = ""
+
+    def wanted(self) -> dict[str, int] | None:
+        return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
+
+
+class RefundDraft(Shape):
+    """The body of POST /v1/orders/{id}/refunds: an amount, or lines, or neither for all that is left."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["amount"],
+                "properties": {"amount": {"type": "integer"}},
+                "anyOf": [
+                    {"required": ["lines"], "properties": {"lines": {"type": "array"}}},
+                    {"required": ["restock"], "properties": {"restock": {"const": True}}},
+                ],
+            }
+        }
+    )
+    amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = None
+    lines: UnitsDrafts | None = None
+    reason: Reason
+    restock: bool = False
+
+    def wanted(self) -> dict[str, int] | None:
+        return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.amount is not None and self.lines is not None:
+            raise PydanticCustomError("amount", "goes without lines: either an amount or lines")
+        if self.restock and self.amount is not None:
+            raise PydanticCustomError("restock", "goes with lines, or with all that is left, but not with an amount")
+        return self
+
+
+def _postable(url: str) -> str:
+    if objection := webhooks.objection(url):
+        raise PydanticCustomError("url", "{objection}", {"objection": objection})
+    return url
+
+
+def _known_kinds(kinds: list[str]) -> list[str]:
+    for kind in kinds:
+        if kind != "*" and kind not in KINDS:
+            raise PydanticCustomError(
+                "events", "{kind} is not an event; use * or one of {kinds}", {"kind": kind, "kinds": ", ".join(KINDS)}
+            )
+    return kinds
+
+
+Url = Annotated[
+    str,
+    Field(max_length=2000, json_schema_extra={"pattern": f"^(?:{webhooks.url_pattern().pattern})$"}),
+    AfterValidator(_postable),
+]
+Kind = Annotated[str, Field(json_schema_extra={"enum": ["*", *KINDS]})]
+Kinds = Annotated[list[Kind], Field(min_length=1, max_length=len(KINDS) + 1), AfterValidator(_known_kinds)]
+
+
+class EndpointDraft(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    url: Url
+    events: Kinds
+
+
+class EndpointChange(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    url: Url | None = None
+    events: Kinds | None = None
+
+
+OVERLAP_MAX_S = int(settings.WEBHOOK_SECRET_OVERLAP.total_seconds())
+
+
+def _moment(text: Any) -> datetime:
+    """A moment with its offset, written out, and no earlier than anything here."""
+    try:
+        if not (isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)):
+            raise ValueError(text)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError(text)
+        return max(moment.astimezone(UTC), EPOCH)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("moment", "must be a moment like 2026-01-31T09:00:00+09:00") from None
+
+
+class Draft(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class RotationDraft(Draft):
+    """The body of POST /v1/webhook-endpoints/{id}/rotate-secret, if there is one."""
+
+    overlap_s: Annotated[
+        int, Field(ge=0, le=OVERLAP_MAX_S, description="how long the old secret signs beside the new one; 0: it leaked")
+    ] = OVERLAP_MAX_S
+
+
+class ReplayDraft(Draft):
+    """The body of POST /v1/webhook-endpoints/{id}/replay."""
+
+    since: Annotated[
+        datetime, BeforeValidator(_moment),
+        WithJsonSchema({"type": "string", "format": "date-time", "description": "of the events' deliveries"}),
+    ]  # fmt: skip
+    state: Annotated[Literal["failed", "all"], Field(description="all: also what has arrived")] = "failed"

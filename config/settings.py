@@ -76,6 +76,7 @@ PORT: int = from_environment(port_number, "PORT", 8000, "a number between 1 and 
 INSTALLED_APPS = [
     "config",
     "api",
+    "demo",
     "orders",
     "notifications",
     "jobs",

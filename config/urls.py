@@ -15,7 +15,7 @@ urlpatterns = [
     path("admin/login/", login.login),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
-    path("", include("orders.urls")),
+    path("", include("demo.urls")),
 ]
 
 handler400 = "config.error_pages.bad_request"

@@ -15,7 +15,7 @@ from django.test import Client as HttpClient
 from django.utils import timezone
 
 from config import login
-from orders.menu import mailbox
+from demo.menu import mailbox
 from orders.models import Order
 from orders.stock import Stock
 

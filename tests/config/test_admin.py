@@ -8,8 +8,8 @@ from django.contrib.admin.utils import quote
 from django.test import Client as HttpClient
 from django.urls import reverse
 
+from demo.management.commands.seed import Command as Seed
 from jobs.testing import work_off
-from orders.management.commands.seed import Command as Seed
 from orders.models import Order
 from tests.conftest import Api
 

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from orders.cards import SANDBOX
+from demo.cards import SANDBOX
 from tests.e2e.conftest import Visit
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}

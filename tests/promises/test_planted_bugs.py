@@ -18,7 +18,7 @@ from django.db import connection
 from tests.model.world import Bug
 from tests.promises.processes import CHECKOUT
 
-COPIED = ("api", "config", "jobs", "notifications", "orders", "values", "tests", "pyproject.toml")
+COPIED = ("api", "config", "demo", "jobs", "notifications", "orders", "values", "tests", "pyproject.toml")
 RUN_LIMIT_S = 100
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(RUN_LIMIT_S + 20)]
 

@@ -18,10 +18,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 from pydantic import ValidationError
 
+from demo.cards import cards
+from demo.menu import CLIENT, CURRENCY, OrderForm
 from notifications import events
-from orders.cards import cards
 from orders.clients import Client
-from orders.menu import CLIENT, CURRENCY, OrderForm
 from orders.models import Order, State
 from orders.order_input import pointed
 from orders.tasks import place
@@ -71,14 +71,14 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
 def shop(request: HttpRequest) -> HttpResponse:
     """The menu. Takes an order just as the API does; a form sent twice leads to its one order."""
     if not cards():
-        return render(request, "orders/closed.html", status=403 if request.method == "POST" else 200)
+        return render(request, "demo/closed.html", status=403 if request.method == "POST" else 200)
     if request.headers.get("HX-Request") and request.method != "POST":
         return _running_total(OrderForm(request.GET))
     form = OrderForm(request.POST if request.method == "POST" else None)
     if form.is_valid() and (order := _ordered(form)):
         return HttpResponseRedirect(reverse("status_page", args=[order.public_token]), status=303)
     status = 429 if form.is_flood else 422 if form.is_bound else 200
-    return render(request, "orders/shop.html", {"form": form, "currency": CURRENCY}, status=status)
+    return render(request, "demo/shop.html", {"form": form, "currency": CURRENCY}, status=status)
 
 
 @never_cache
@@ -96,7 +96,7 @@ def status_page(request: HttpRequest, token: str) -> HttpResponse:
         return HttpResponse(status=204)
     language = _language(request, order)
     with override(language):
-        page = "orders/status.html" if polls else "orders/order.html"
+        page = "demo/status.html" if polls else "demo/order.html"
         response = render(request, page, _seen_by_customer(order) | {"polls": polls})
     response["Content-Language"] = language
     response["X-Robots-Tag"] = "noindex"

@@ -15,8 +15,8 @@ from django.db import connections
 from django.test import Client as HttpClient
 from django.utils import translation
 
+from demo.menu import MENU
 from jobs.models import Job
-from orders.menu import MENU
 from orders.models import Order, State, Stock
 from orders.order_input import OrderDraft
 from values.refused import Problem
@@ -192,7 +192,7 @@ def test_what_the_api_refuses_is_said_at_the_dish(visitor: HttpClient, monkeypat
     def refuse(client: object, draft: OrderDraft) -> Order:
         raise Problem(422, "invalid", "", errors=[("/lines/1/sku", "is off the menu")])
 
-    monkeypatch.setattr("orders.views.place", refuse)
+    monkeypatch.setattr("demo.views.place", refuse)
     answer = visitor.post("/", filled_in(**{"TAMAGO-NIGIRI": 1}))
     assert answer.status_code == 422
     assert "Egg omelette nigiri : is off the menu" in text(answer)
@@ -429,7 +429,7 @@ def test_the_error_page_needs_nothing_that_may_be_broken(visitor: HttpClient, mo
     def fail() -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("orders.menu.stock_left", fail)
+    monkeypatch.setattr("demo.menu.stock_left", fail)
     visitor.raise_request_exception = False
     answer = visitor.get("/")
     assert answer.status_code == 500

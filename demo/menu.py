@@ -11,7 +11,7 @@ from django.forms import BoundField
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
-from orders.cards import cards
+from demo.cards import cards
 from orders.order_input import LineDraft, OrderDraft, PaymentDraft
 from orders.stock import Stock
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders import views
+from demo import views
 
 urlpatterns = [
     path("", views.shop, name="shop"),

@@ -11,8 +11,8 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from demo.menu import CLIENT, MENU
 from orders.clients import ApiKey, Client
-from orders.menu import CLIENT, MENU
 from orders.stock import Stock
 
 STAFF = "admin"

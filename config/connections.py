@@ -3,7 +3,7 @@
 As gunicorn comes, a thread reads the request and writes the answer at the client's pace, so as many slow clients as
 there are threads stop the site. Here a request is gathered by the main thread's poller, and a thread gets it when it is
 complete; what the client does not take of its answer at once waits for it in memory. Each of this has a limit and an
-end, and when there are too many connections, the one that has been idle for longest goes.
+end. Where there are too many connections, the one that is needed least goes; where too much is arriving, the largest.
 
 ::
 
@@ -164,6 +164,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.missing: int | None = None  # bytes of the body; None in the head
         self.is_cut = False  # the rest of its body is nobody's to read: the connection ends with the answer
         self.gathered = 0
+        self.began = 0.0  # to send its body
         self.sock.answer_by = None
 
     @property
@@ -184,12 +185,13 @@ class Connection(TConn):  # type: ignore[misc]
             data = bytes(self.head[end + len(HEAD_END) :])
             del self.head[end + len(HEAD_END) :]
             self.missing = self._length_of_body()
-            self._wait_for_body(self.missing - len(data))
+            self._expect_body(self.missing - len(data))
         own, self.rest = data[: self.missing], data[self.missing :]
         if own:
             self.body = self.body or SpooledTemporaryFile(max_size=PIECE_BYTES)  # noqa: SIM115 - `let_go` closes it
             self.body.write(own)
         self.missing -= len(own)
+        self._wait_on()
         return self.missing == 0
 
     def request(self) -> Iterator[bytes]:
@@ -222,10 +224,15 @@ class Connection(TConn):  # type: ignore[misc]
         self.is_cut = size > settings.BODY_MAX_BYTES_OF.get(name, settings.BODY_MAX_BYTES)
         return 0 if self.is_cut else size
 
-    def _wait_for_body(self, missing: int) -> None:
+    def _wait_on(self) -> None:
+        """A body has WEB_READ_LIMIT_S, and what its bytes need at WEB_READ_MIN_BYTES_S; it may never pause so long."""
+        due = self.began + self.gathered / settings.WEB_READ_MIN_BYTES_S
+        self.until = min(due, time.monotonic()) + settings.WEB_READ_LIMIT_S
+
+    def _expect_body(self, missing: int) -> None:
+        self.began = time.monotonic()
         if missing <= 0:
             return
-        self.until = time.monotonic() + settings.WEB_READ_LIMIT_S + missing / settings.WEB_READ_MIN_BYTES_S
         if CONTINUE.search(self.head):
             self.head = bytearray(CONTINUE.sub(b"", self.head))
             self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -310,8 +317,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         if connection.is_idle:
             connection.until = time.monotonic() + settings.WEB_READ_LIMIT_S
         try:
-            if not self._arriving.take(len(data)):
-                raise NoRoom
+            self._find_room(connection, len(data))
             is_complete = connection.gather(data)
         except LimitRequestHeaders as exc:
             self._refuse(connection, exc)
@@ -327,12 +333,22 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.handle_error(None, connection.sock, connection.client, why)
         self._see_off(connection, keep=False)
 
+    def _find_room(self, connection: Connection, size: int) -> None:
+        """Those that keep most of the room leave it to those that need little. Raises NoRoom to the largest."""
+        while not self._arriving.take(size):
+            gathering = [other for other in self._watched if other.stage == "gathering"]
+            largest = max(gathering, key=lambda other: other.gathered, default=connection)
+            if largest.gathered <= connection.gathered + size:
+                raise NoRoom
+            self._refuse(largest, NoRoom())
+
     def _make_room(self) -> None:
-        """Close the connection that has been idle for longest; where none is, the one that is slowest."""
-        gathering = [connection for connection in self._watched if connection.stage == "gathering"]
-        idle = [connection for connection in gathering if connection.is_idle]
-        for connection in (idle or gathering)[:1]:
-            self._close(connection)
+        """Close the connection that is needed least, and of those the one that has been so for longest."""
+        for stage in ("lingering", "idle", "flushing", "gathering"):
+            for connection in self._watched:
+                if stage == ("idle" if connection.is_idle else connection.stage):
+                    self._close(connection)
+                    return
 
     # --- answered -----------------------------------------------------------------------------------------
 

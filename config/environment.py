@@ -132,8 +132,11 @@ def secret(name: str, default: str) -> str:
 
 
 def site_url(name: str, default: str) -> str:
-    """Without a slash at its end: a path follows."""
-    return http_url(name, default).rstrip("/")
+    """Without a slash at its end, a query or a fragment: a path follows."""
+    url = http_url(name, default)
+    if {"?", "#"} & set(url):
+        raise ValueError(url)
+    return url.rstrip("/")
 
 
 def sentry_dsn(name: str, default: str) -> str:

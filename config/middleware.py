@@ -112,6 +112,8 @@ class ProblemsForTheApi:
         response = self._as_problem(request, self.get_response(request))
         if response.status_code in (204, 304) and request.path.startswith("/v1/"):
             del response["Content-Type"]  # there is nothing that could be of a type
+        if STANDING in request.META:
+            response.headers.setdefault("Cache-Control", "private, no-cache" if "ETag" in response else "no-store")
         for name, value in request.META[STANDING].headers.items() if STANDING in request.META else ():
             response[name] = value
         return response

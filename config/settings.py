@@ -51,7 +51,9 @@ BROKER_URL: str = brokers.broker_from(
     CLOUDAMQP_URL=env.str("CLOUDAMQP_URL", default=""),
 )
 AWS_DEFAULT_REGION: str = env.str("AWS_DEFAULT_REGION", default="us-east-1")  # of a broker sqs://
-HEROKU_DOMAIN: str = env.str("HEROKU_APP_DEFAULT_DOMAIN_NAME", default="")
+HEROKU_DOMAIN: str = from_environment(
+    hosts, "HEROKU_APP_DEFAULT_DOMAIN_NAME", [""], "a host name like shop-1a2b3c.herokuapp.com"
+)[0]
 ALLOWED_HOSTS: list[str] = from_environment(
     hosts,
     "ALLOWED_HOSTS",
@@ -131,6 +133,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "/admin/login/"
+LOGIN_REDIRECT_URL = "/admin/"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 LOGIN_PLACES = 1  # of a web process: a password takes a core for up to a second
 AXES_FAILURE_LIMIT = 10  # wrong passwords, of a name or from an address
@@ -282,6 +285,8 @@ REPORT_CATCH_UP_DAYS = 31
 IMPORT_MAX_ROWS = 100_000
 IMPORT_MAX_LINES = 200_000  # empty ones and those within a quoted cell included
 IMPORTS_RUNNING_PER_CLIENT = 5
+IMPORT_PLACES = 2  # files that a web process reads at a time
+IMPORT_RETRY_AFTER_S = 5
 IMPORT_ROW_MAX_BYTES = 128 * 1024  # what Python's csv takes as one field
 IMPORT_AGAIN_MAX_BYTES = IMPORT_MAX_BYTES  # that quotes which are never closed may have us read again
 IMPORT_STAGE_BATCH = 5000  # rows of one COPY

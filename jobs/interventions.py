@@ -60,7 +60,11 @@ def cancel(jobs: JobQuerySet, *, by: str) -> list[Job]:
 
 def is_cancellable(job: Job) -> bool:
     """Whether its task says that nothing is lost when somebody else than an operator cancels it."""
-    return bool(getattr(current_app.tasks.get(job.task), "cancellable", False))
+    return job.task in cancellable_tasks()
+
+
+def cancellable_tasks() -> list[str]:
+    return [name for name, task in current_app.tasks.items() if getattr(task, "cancellable", False)]
 
 
 def refusal(job: Job, why_not: dict[State, str]) -> str:

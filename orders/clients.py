@@ -86,6 +86,8 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{settings.IDEMPOTENCY_WAIT_MS}ms"])
             self.bulk_create([mine], ignore_conflicts=True)
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout TO DEFAULT")  # of the role, for what is locked from here on
         except OperationalError as exc:
             if getattr(exc.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise

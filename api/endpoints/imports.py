@@ -4,7 +4,8 @@ import csv
 import hashlib
 import io
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -21,7 +22,7 @@ from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.imports import tasks
 from orders.imports.models import Import, ImportFault
-from orders.imports.reading import Format, staged
+from orders.imports.reading import Format, Row, staged
 from values.csv_cells import harmless
 from values.refused import Problem
 
@@ -53,14 +54,20 @@ def begin_import(request: AuthenticatedRequest) -> HttpResponse:
     """CSV, a row per order line; or NDJSON, an order body per line. It is taken in as a whole or not at all."""
     form = _format(request)
 
-    with room_on_the_disk(), spooled(request) as (file, digest), staged(file, form) as rows:
+    client = request.auth.client
 
-        def accept() -> Done:
-            batch = Import.objects.accept(request.auth.client, rows, form=form)
-            tasks.begin(batch)
-            return 202, f"/v1/imports/{batch.pk}", shown(batch)
+    def accept(rows: Iterable[Row]) -> Done:
+        batch = Import.objects.accept(client, rows, form=form)
+        tasks.begin(batch)
+        return 202, f"/v1/imports/{batch.pk}", shown(batch)
 
-        return once(request, {"format": form, "sha256": digest}, accept)
+    with (
+        _reading.place_for(client.pk),
+        room_on_the_disk(),
+        spooled(request) as (file, digest),
+        staged(file, form) as rows,
+    ):
+        return once(request, {"format": form, "sha256": digest}, lambda: accept(rows))
 
 
 @router.get(
@@ -102,6 +109,36 @@ def errors_csv(batch: Import) -> Iterator[str]:
     while page:
         yield _csv_text([(str(at.line), at.external_id, at.field, at.reason) for at in page])
         page = ImportFault.after(batch.pk, page[-1].line, page[-1].pk, PAGE)
+
+
+class Places:
+    """Of this process, for files that are read: each keeps a thread and a core busy that others wait for."""
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._taken: set[UUID] = set()  # by clients
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def place_for(self, client: UUID) -> Iterator[None]:
+        """One for each client. Raises a 409 problem when it has one, and a 503 problem when all are taken."""
+        again = {"Retry-After": str(settings.IMPORT_RETRY_AFTER_S)}
+        with self._lock:
+            if client in self._taken:
+                detail = "A file of yours is being read just now. Send the next one when it has been answered."
+                raise Problem(409, "too-many-imports", detail, headers=again)
+            if len(self._taken) >= self._free:
+                detail = "As many files as can be are being read just now. Nothing was written; try again."
+                raise Problem(503, "unavailable", detail, headers=again)
+            self._taken.add(client)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken.remove(client)
+
+
+_reading = Places(settings.IMPORT_PLACES)
 
 
 @contextmanager

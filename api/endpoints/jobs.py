@@ -83,7 +83,7 @@ def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     job = jobs.first()
     if job is not None and job.state == State.WAITING and not interventions.is_cancellable(job):
         raise HttpError(409, f"Job {job.pk} ({job.task}) {NOT_YOURS}")
-    changed = interventions.cancel(jobs, by=me)
+    changed = interventions.cancel(jobs.filter(task__in=interventions.cancellable_tasks()), by=me)
     return _after(jobs, changed, interventions.WHY_NOT_CANCELLED)
 
 

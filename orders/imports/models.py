@@ -43,12 +43,9 @@ class ImportQuerySet(models.QuerySet["Import"]):
     def accept(self, client: Client, rows: Iterable[Row], *, form: Format) -> "Import":
         """Take a whole file in, in the caller's transaction: all of its rows or none.
 
-        Raises a 409 problem when as many imports of this client run as may.
+        Raises a 409 problem when as many imports of this client run as may. They are counted last, since whoever counts
+        holds up the client's other imports.
         """
-        Client.objects.locked(client.pk)
-        if self.filter(client=client, finished_at=None).count() >= settings.IMPORTS_RUNNING_PER_CLIENT:
-            detail = f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. Wait until one is done."
-            raise Problem(409, "too-many-imports", detail)
         batch = self.create(client=client, form=form)
         with connection.cursor() as cursor:
             for stretch in batched(enumerate(rows), settings.IMPORT_STAGE_BATCH):
@@ -58,6 +55,10 @@ class ImportQuerySet(models.QuerySet["Import"]):
             cursor.execute(COUNT, [batch.pk])
             batch.rows, batch.total = cursor.fetchone()
         batch.save(update_fields=["rows", "total"])
+        Client.objects.locked(client.pk)
+        if self.filter(client=client, finished_at=None).count() > settings.IMPORTS_RUNNING_PER_CLIENT:
+            detail = f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. Wait until one is done."
+            raise Problem(409, "too-many-imports", detail)
         return batch
 
     def find(self, pk: Any) -> "Import | None":

@@ -20,8 +20,6 @@ from values.refused import Problem, invalid
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 REQUIRED = ("external_id", "currency", "email", "sku", "name", "quantity", "unit_price", "total", "token")
 OPTIONAL = ("locale", "discount", "tax")
-NAME_SHOWN_CHARS = 60
-NAMES_SHOWN = 20
 COLUMNS_MAX = 100
 STAGED_IN_MEMORY_BYTES = 1024 * 1024
 KEY_MAX_CHARS = 200  # of an external_id; a longer one is refused with its order
@@ -190,7 +188,7 @@ def _header(cells: Sequence[str]) -> list[str]:
         elif name in columns[:at]:
             wrong.append((name, "this column stands there twice"))
     if wrong:
-        raise invalid(*((_pointer(name), message) for name, message in wrong[:NAMES_SHOWN]))
+        raise invalid(*((_pointer(name), message) for name, message in wrong))
     return columns
 
 
@@ -223,7 +221,7 @@ def _why(exc: Exception) -> str:
 
 
 def _pointer(name: str) -> str:
-    return "/" + name[:NAME_SHOWN_CHARS].replace("~", "~0").replace("/", "~1")
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 # --- NDJSON -----------------------------------------------------------------------------------------------------

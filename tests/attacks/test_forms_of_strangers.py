@@ -145,10 +145,18 @@ def test_what_a_client_says_of_its_own_address_is_not_believed(staff: None) -> N
     assert log_in("ann", PASSWORD, router="198.51.100.99").status_code == 429
 
 
+def test_few_guesses_are_free_and_one_password_is_checked_at_a_time(settings: Any) -> None:
+    assert settings.AXES_FAILURE_LIMIT <= 10
+    assert settings.LOGIN_PLACES <= 1
+
+
 def test_after_a_while_it_is_forgotten(staff: None, settings: Any) -> None:
     for _ in range(4):
         log_in("ann", "wrong")
     assert log_in("ann", PASSWORD).status_code == 429
+    first = AccessAttempt.objects.order_by("attempt_time").first()
+    log_in("ann", "wrong")
+    assert AccessAttempt.objects.get(pk=first.pk).attempt_time == first.attempt_time, "who goes on locks nobody out"
     AccessAttempt.objects.update(attempt_time=timezone.now() - settings.AXES_COOLOFF_TIME)
     assert log_in("ann", PASSWORD).status_code == 302
 

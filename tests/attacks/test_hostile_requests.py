@@ -174,3 +174,14 @@ def test_what_has_no_body_has_no_type(api: Api, stock: Any, order_body: Callable
     made = api.post("/v1/webhook-endpoints", {"url": "https://example.com/", "events": ["*"]}, "application/json")
     gone = api.delete(f"/v1/webhook-endpoints/{made.json()['id']}")
     assert (gone.status_code, "Content-Type" in gone.headers, gone.content) == (204, False, b"")
+
+
+def test_no_cache_on_the_way_keeps_what_a_key_was_answered(
+    api: Api, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    stock()
+    order = api.get(api.place(order_body())["Location"])
+    assert order["Cache-Control"] == "private, no-cache", "with an ETag it may be asked for again"
+    endpoint = {"url": "https://example.com/", "events": ["*"]}
+    with_secret = api.post("/v1/webhook-endpoints", endpoint, "application/json")
+    assert (with_secret.status_code, with_secret["Cache-Control"]) == (201, "no-store")

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.db.models.functions import Now
 
+from jobs import interventions
 from jobs.models import Job
 from jobs.testing import attempt, work_off
 from notifications.models import Delivery, Endpoint
@@ -84,6 +85,24 @@ def work_one() -> bool:
     Job.objects.filter(pk=job.pk, due_at__gt=Now()).update(due_at=Now())
     attempt(job)
     return True
+
+
+def test_a_job_that_begins_to_wait_while_it_is_being_cancelled_is_not_cancelled(
+    order: Order, shop: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was running when the client asked, and an `autoretry` gives it back in between."""
+    job = Job.objects.get(task="notifications.tasks.announce")
+    Job.objects.filter(pk=job.pk).update(state="dead", error={"type": "x", "message": ""}, finished_at=Now())
+    really_cancel = interventions.cancel
+
+    def meanwhile(*args: Any, **named: Any) -> list[Job]:
+        Job.objects.filter(pk=job.pk).update(state="waiting", error=None, finished_at=None)
+        return really_cancel(*args, **named)
+
+    monkeypatch.setattr("jobs.interventions.cancel", meanwhile)
+    refused = Api(ApiKey.objects.issue(shop, [])).post(f"/v1/jobs/{job.pk}/cancel")
+    assert refused.status_code == 409
+    assert Job.objects.get(pk=job.pk).state == "waiting"
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -48,3 +48,15 @@ def test_a_page_that_cannot_ask_postgres_says_when_to_come_back(
     response = client.get("/o/some-token/")
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert b"connection refused" not in response.content
+
+
+def test_so_does_one_whose_visitor_cannot_be_looked_up(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before or after any view, where Django asks no middleware what to make of it."""
+
+    def refuse(*_: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("django.contrib.messages.middleware.MessageMiddleware.process_response", refuse)
+    client.raise_request_exception = False
+    response = client.get("/o/some-token/")
+    assert (response.status_code, response["Retry-After"]) == (503, "5")

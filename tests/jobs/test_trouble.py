@@ -17,6 +17,7 @@ def raised(sqlstate: str) -> Error:
 @pytest.mark.parametrize(
     "sqlstate",
     [
+        "08006",
         "25006",
         "25P03",
         "40001",

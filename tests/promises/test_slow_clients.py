@@ -1,6 +1,7 @@
 """Clients that are slow, silent or gone do not hold the web dyno: while they are there, the others are answered."""
 
 import json
+import resource
 import socket
 import threading
 import time
@@ -16,7 +17,7 @@ from orders.clients import ApiKey, Client
 from orders.models import Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
-from tests.promises.processes import Stack, Web, until
+from tests.promises.processes import Stack, Web, children_of, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 CLIENTS = 6 * settings.WEB_THREADS
@@ -71,6 +72,16 @@ def is_open(client: socket.socket) -> bool:
         return True
     except OSError:
         return False
+
+
+def is_gone(client: socket.socket) -> bool:
+    """Whether the server has ended it, though what it has sent was never read."""
+    with suppress(BlockingIOError):
+        try:
+            client.send(b"x")
+        except OSError:
+            return True
+    return False
 
 
 @pytest.mark.parametrize(
@@ -140,7 +151,7 @@ def test_who_reads_a_large_answer_slowly_holds_nobody_up(
             place(shop, OrderDraft.model_validate(order_body(external_id=f"o-{at}", metadata=notes)))
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
     asks = f"GET /v1/orders?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
-    with slow_clients(web, asks, drip=b""):
+    with slow_clients(web, asks, drip=b"") as slow:
         for _ in range(10):
             assert web.ask("GET", "/livez")[0] == 200
         status, _, page = web.ask("GET", "/v1/orders?limit=100", Authorization=f"Bearer {key}")
@@ -148,6 +159,8 @@ def test_who_reads_a_large_answer_slowly_holds_nobody_up(
         size = len(json.dumps(page, ensure_ascii=False).encode())
         assert size > 2 * KERNEL_BYTES
         assert size * CLIENTS > 2 * settings.WEB_UNSENT_MAX_BYTES
+        until(lambda: sum(map(is_gone, slow)) > CLIENTS // 2, "there was no room for all of them", within_s=15)
+        until(lambda: all(map(is_gone, slow)), "nobody is waited for for ever", within_s=60)
     assert "Traceback" not in web.tree.said()
 
 
@@ -158,3 +171,52 @@ def test_with_too_many_connections_the_one_that_is_idle_for_longest_goes(stack: 
         assert web.ask("GET", "/livez")[0] == 200
         assert not is_open(idle[0])
         assert is_open(idle[-1])
+
+
+def test_with_too_few_files_the_one_that_is_idle_for_longest_goes(stack: Stack) -> None:
+    web = stack.start_web()
+    assert web.ask("GET", "/livez")[0] == 200
+    files = 100
+    for child in children_of(web.tree.process.pid):
+        resource.prlimit(child, resource.RLIMIT_NOFILE, (files, files))
+    with ExitStack() as held:
+        idle = [held.enter_context(connected(web)) for _ in range(files)]
+        assert web.ask("GET", "/livez")[0] == 200
+        assert not is_open(idle[0])
+
+
+def test_bodies_that_fill_all_the_room_leave_it_to_those_that_need_little(stack: Stack) -> None:
+    """Each is complete but for its last byte, and none of them has a key."""
+    web = stack.start_web()
+    imports = settings.WEB_ARRIVING_MAX_BYTES // settings.BODY_MAX_BYTES_OF["/v1/imports"]
+    sizes = [settings.BODY_MAX_BYTES_OF["/v1/imports"]] * imports
+    sizes += [size for size in (1_000_000, 100_000, 10_000, 1_000, 100, 10) for _ in range(40)]
+    with ExitStack() as held:
+        for size in sizes:
+            client = held.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=10))
+            path = "/v1/imports" if size > settings.BODY_MAX_BYTES else "/v1/orders"
+            client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+            with suppress(OSError):  # there was no room for it
+                client.sendall(b"x" * (size - 1))
+        for _ in range(20):
+            assert web.ask("GET", "/livez")[0] == 200
+
+
+def test_a_body_that_stops_is_not_waited_for_as_long_as_it_might_have_taken(stack: Stack) -> None:
+    web = stack.start_web()
+    size = settings.BODY_MAX_BYTES_OF["/v1/imports"]
+    with socket.create_connection(("127.0.0.1", web.port), timeout=60) as client:
+        client.sendall(f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+        client.sendall(b"x" * (size - 1))
+        assert client.recv(65_536).startswith(b"HTTP/1.1 408 ")
+
+
+def test_connections_that_linger_make_room_first(stack: Stack) -> None:
+    """They have been refused, and have not yet gone."""
+    web = stack.start_web()
+    with ExitStack() as held:
+        idle = held.enter_context(connected(web))
+        for _ in range(settings.WEB_CONNECTIONS + 20):
+            held.enter_context(connected(web)).send(b"GET /x\r\n\r\n")
+        assert web.ask("GET", "/livez")[0] == 200
+        assert is_open(idle)

@@ -71,6 +71,8 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
         ({"METRICS_TOKEN": "a"}, "Kaiten cannot start: METRICS_TOKEN has fewer than 8 characters."),
         ({"EMAIL_URL": "smtp://"}, "Kaiten cannot start: EMAIL_URL names no server. Set it to smtp+tls://USER:"),
         ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
+        ({"SITE_URL": "https://a/?b"}, "Kaiten cannot start: SITE_URL is set to something that cannot be read. Set it"),
+        ({"HEROKU_APP_DEFAULT_DOMAIN_NAME": "http://x"}, "Kaiten cannot start: HEROKU_APP_DEFAULT_DOMAIN_NAME is set"),
         ({"REDIS_URL": "nonsense"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://"),
         (
             {"REDIS_URL": "redis://a:b/0"},

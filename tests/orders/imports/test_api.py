@@ -14,6 +14,7 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
+from api.endpoints.imports import Places
 from config import celery_app
 from jobs import interventions
 from jobs.clock import Clock
@@ -347,6 +348,19 @@ def test_a_client_may_run_so_many_imports_at_a_time(send: Send, settings: Any) -
     assert (refused.status_code, refused.json()["type"]) == (409, "/problems/too-many-imports")
     work_off(ahead=A_DAY)
     assert send(as_csv([cells(external_id="c")]), key="c").status_code == 202
+
+
+def test_a_client_has_one_file_read_at_a_time_and_all_together_a_few(
+    send: Send, shop: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places(1)
+    monkeypatch.setattr("api.endpoints.imports._reading", places)
+    for whose, status, kind in ((shop.pk, 409, "too-many-imports"), (uuid4(), 503, "unavailable")):
+        with places.place_for(whose):
+            refused = send(as_csv([cells()]))
+        assert (refused.status_code, refused.json()["type"]) == (status, f"/problems/{kind}")
+        assert refused["Retry-After"] == "5"
+    assert send(as_csv([cells()])).status_code == 202
 
 
 def test_two_that_come_at_once_are_not_both_the_last_that_may(shop: Client, settings: Any) -> None:

@@ -18,7 +18,9 @@ def main() -> None:
     except BrokenPipeError:  # as by `manage.py jobs list | head`, or another's pipe
         if not is_unread(sys.stdout.fileno()):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or Python complains once more at its end
         sys.exit(1)
 
 
@@ -27,7 +29,9 @@ def run() -> None:
     try:
         from django.core.management import execute_from_command_line
     except ImportError:
-        sys.exit("Django is not installed for this Python. Run `bin/dev --setup`, then use .venv/bin/python.")
+        sys.exit(
+            "Django is not installed for this Python. Run `bin/dev --setup`, then use .venv/bin/python."
+        )
     from config.boot import require_settings, say_it_in_a_sentence
     from config.embedded import adopt, is_offline_command
 

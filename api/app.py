@@ -30,16 +30,28 @@ class StrictParser(Parser):
         """Raises NotJson, or Problem. A body that does not say what it is, is taken for JSON."""
         kind = request.content_type or "application/json"
         charset = (request.content_params or {}).get("charset", "utf-8").lower()
-        if not (kind == "application/json" or kind.endswith("+json")) or charset not in ("utf-8", "utf8"):
+        if not (kind == "application/json" or kind.endswith("+json")) or charset not in (
+            "utf-8",
+            "utf8",
+        ):
             detail = f"Send JSON in UTF-8 and say so with -H 'Content-Type: application/json'; this came as {kind}."
             raise Problem(415, "unsupported-media-type", detail)
         if (coding := request.headers.get("Content-Encoding", "identity")).lower() != "identity":
-            raise Problem(415, "unsupported-media-type", f"Send the body as it is; this came coded as {coding}.")
+            raise Problem(
+                415,
+                "unsupported-media-type",
+                f"Send the body as it is; this came coded as {coding}.",
+            )
         return strict_json.parse(request.body)
 
 
 api = DescribedAPI(
-    title="Kaiten", version="1", description=DESCRIPTION, parser=StrictParser(), auth=Key(""), docs_url=None
+    title="Kaiten",
+    version="1",
+    description=DESCRIPTION,
+    parser=StrictParser(),
+    auth=Key(""),
+    docs_url=None,
 )
 api.add_router("/orders", orders.router)
 api.add_router("/orders", fulfilments.router)

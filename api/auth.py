@@ -23,7 +23,9 @@ class Key(HttpBearer):
     Asked before anything of the body is looked at.
     """
 
-    limit = RateLimit(settings.RATE_LIMIT_PER_MINUTE, 60, keys_max=settings.RATE_LIMIT_KEYS_MAX)  # of this process
+    limit = RateLimit(
+        settings.RATE_LIMIT_PER_MINUTE, 60, keys_max=settings.RATE_LIMIT_KEYS_MAX
+    )  # of this process
 
     def __init__(self, scope: str) -> None:
         super().__init__()
@@ -38,7 +40,9 @@ class Key(HttpBearer):
         request.META[STANDING] = standing
         if standing.retry_after_s:
             detail = f"A key may make {standing.quota} requests in {standing.window_s} s."
-            raise Problem(429, "rate-limited", detail, headers={"Retry-After": str(standing.retry_after_s)})
+            raise Problem(
+                429, "rate-limited", detail, headers={"Retry-After": str(standing.retry_after_s)}
+            )
         key.require(self.scope)
         return key
 

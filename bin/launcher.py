@@ -140,7 +140,9 @@ def read_procfile(path: Path) -> dict[str, str]:
 def choose_port(wanted: str) -> int:
     """The port that was asked for, or else the first free one from 8000."""
     if not wanted:
-        free = next((port for port in range(8000, 8100) if not is_taken(port) and claim(port)), None)
+        free = next(
+            (port for port in range(8000, 8100) if not is_taken(port) and claim(port)), None
+        )
         if free is None:
             raise Stop("No port between 8000 and 8099 is free. Set PORT to one that is.")
         return free
@@ -151,7 +153,9 @@ def choose_port(wanted: str) -> int:
     except PermissionError:
         raise Stop(f"Port {wanted} is only for root. Set PORT to a number from 1024 on.") from None
     except OSError:
-        raise Stop(f"Port {wanted} is taken. Stop what listens there, or set PORT to another number.") from None
+        raise Stop(
+            f"Port {wanted} is taken. Stop what listens there, or set PORT to another number."
+        ) from None
     if not claim(int(wanted)):
         raise Stop(f"Port {wanted} is wanted by another bin/dev. Set PORT to another number.")
     return int(wanted)
@@ -204,10 +208,15 @@ def welcome(environment: dict[str, str]) -> str:
     site = f"http://127.0.0.1:{environment['PORT']}"
     demo = json.loads(DEMO.read_bytes())
     known = f"the password {demo['password']}" if demo["password"] else ""
-    the_password = known or f"its own password; `python manage.py changepassword {demo['username']}` sets another"
+    the_password = (
+        known
+        or f"its own password; `python manage.py changepassword {demo['username']}` sets another"
+    )
     is_stripe = environment.get("PAYMENT_PROVIDER") == "stripe"
     line = curl(site, demo["api_key"], token="pm_card_visa" if is_stripe else "tok_ok")
-    return WELCOME.format(site=site, username=demo["username"], the_password=the_password, curl=line)
+    return WELCOME.format(
+        site=site, username=demo["username"], the_password=the_password, curl=line
+    )
 
 
 def curl(site: str, api_key: str, *, token: str) -> str:

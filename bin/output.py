@@ -13,7 +13,11 @@ class Output:
     def __init__(self) -> None:
         self.descriptor = sys.stdout.fileno()
         self.backlog = bytearray()
-        has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        has_colour = (
+            sys.stdout.isatty()
+            and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM") != "dumb"
+        )
         self.has_colour = has_colour
 
     def say(self, text: str) -> None:
@@ -22,14 +26,19 @@ class Output:
     def write(self, data: bytes) -> None:
         self.backlog += data
         if len(self.backlog) > BACKLOG_MAX_BYTES:
-            self.backlog[:] = b"[older lines dropped: nobody read them]\n" + self.backlog[-BACKLOG_MAX_BYTES // 2 :]
+            self.backlog[:] = (
+                b"[older lines dropped: nobody read them]\n"
+                + self.backlog[-BACKLOG_MAX_BYTES // 2 :]
+            )
         self.flush()
 
     def flush(self, limit_s: float = 0) -> None:
         """Hand over what the reader takes now, or within `limit_s`. A reader that went away is no error."""
         give_up = time.monotonic() + limit_s
         while self.backlog:
-            _, writable, _ = select.select([], [self.descriptor], [], max(0, give_up - time.monotonic()))
+            _, writable, _ = select.select(
+                [], [self.descriptor], [], max(0, give_up - time.monotonic())
+            )
             if not writable:
                 return
             try:

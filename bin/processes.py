@@ -32,7 +32,9 @@ class Processes:
         self.unfinished: dict[str, bytes] = {}
         self.selector = selectors.DefaultSelector()
 
-    def start(self, name: str, command: str, *, environment: Mapping[str, str], folder: Path) -> None:
+    def start(
+        self, name: str, command: str, *, environment: Mapping[str, str], folder: Path
+    ) -> None:
         process = subprocess.Popen(
             shlex.split(command),
             env=environment,
@@ -75,7 +77,11 @@ class Processes:
 
     def take_ended(self) -> dict[str, int]:
         """The exit status of each process that has ended since, by name."""
-        ended = {name: process.returncode for name, process in self.running.items() if process.poll() is not None}
+        ended = {
+            name: process.returncode
+            for name, process in self.running.items()
+            if process.poll() is not None
+        }
         if ended:
             self.drain()
         for name in ended:
@@ -152,7 +158,10 @@ def is_group(group: int) -> bool:
     """Whether somebody of the group lives. Zombies do not: not every container has an init to reap them."""
     try:
         os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):  # the second is what macOS says of a group of zombies
+    except (
+        ProcessLookupError,
+        PermissionError,
+    ):  # the second is what macOS says of a group of zombies
         return False
     if not IS_LINUX:
         return True
@@ -161,7 +170,9 @@ def is_group(group: int) -> bool:
 
 def members(group: int) -> list[int]:
     """The living processes of a group."""
-    everybody = {int(path.name): process_facts(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
+    everybody = {
+        int(path.name): process_facts(int(path.name)) for path in Path("/proc").glob("[0-9]*")
+    }
     return [pid for pid, facts in everybody.items() if facts and facts[2] == str(group)]
 
 
@@ -171,7 +182,9 @@ def started(pid: int) -> str:
         facts = process_facts(pid)
         return facts[19] if facts else ""
     ps = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
-    return subprocess.run(ps, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
+    return subprocess.run(
+        ps, capture_output=True, text=True, check=False, timeout=10
+    ).stdout.strip()
 
 
 def process_facts(pid: int) -> list[str]:

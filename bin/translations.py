@@ -13,7 +13,9 @@ def main(arguments: list[str]) -> None:
     stale = [path for path in translations() if is_stale(path)]
     for path in stale:
         if only_check:
-            print(f"{path.relative_to(CHECKOUT)}: the .mo beside it is out of date. Run bin/lint --fix.")
+            print(
+                f"{path.relative_to(CHECKOUT)}: the .mo beside it is out of date. Run bin/lint --fix."
+            )
         else:
             polib.pofile(str(path)).save_as_mofile(str(path.with_suffix(".mo")))
             print(f"compiled {path.relative_to(CHECKOUT)}")
@@ -22,7 +24,9 @@ def main(arguments: list[str]) -> None:
 
 def translations() -> list[Path]:
     """The .po files of the checkout, without those of installed packages."""
-    folders = [path for path in CHECKOUT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    folders = [
+        path for path in CHECKOUT.iterdir() if path.is_dir() and not path.name.startswith(".")
+    ]
     return sorted(path for folder in folders for path in folder.rglob("locale/*/LC_MESSAGES/*.po"))
 
 

@@ -12,7 +12,12 @@ from django.db import InterfaceError, OperationalError, ProgrammingError, connec
 
 log = logging.getLogger(__name__)
 
-GAVE_UP = ("57014", "55P03", "25P03", "53100")  # for its time, a lock's or a transaction's limit, and for a full disk
+GAVE_UP = (
+    "57014",
+    "55P03",
+    "25P03",
+    "53100",
+)  # for its time, a lock's or a transaction's limit, and for a full disk
 UNDEFINED_TABLE = "42P01"
 EXTRAS = {  # variables that need a package beyond requirements.txt, and the extra of pyproject.toml that brings it
     "SENTRY_DSN": ("sentry_sdk", "sentry"),
@@ -30,16 +35,26 @@ def require_settings(*, broker: bool = False) -> None:
     `broker`: a worker cannot do without one; the web dyno takes orders all the same.
     """
     if not settings.HAS_SECRET_KEY:
-        raise CannotStart("SECRET_KEY is not set. Set it to a long random text, the same on every dyno.")
+        raise CannotStart(
+            "SECRET_KEY is not set. Set it to a long random text, the same on every dyno."
+        )
     _require_long_secrets()
     if not settings.DATABASE_URL:
-        raise CannotStart("DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.")
+        raise CannotStart(
+            "DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME."
+        )
     if broker and not settings.BROKER_URL:
-        raise CannotStart("No broker is set. Set REDIS_URL to redis://HOST:PORT/0 (or BROKER_URL to another broker).")
+        raise CannotStart(
+            "No broker is set. Set REDIS_URL to redis://HOST:PORT/0 (or BROKER_URL to another broker)."
+        )
     if settings.BROKER_URL.startswith("sqs:") and find_spec("boto3") is None:
-        raise CannotStart("The broker is sqs://, but its package is not installed. Run `bin/lock --extra sqs`, deploy.")
+        raise CannotStart(
+            "The broker is sqs://, but its package is not installed. Run `bin/lock --extra sqs`, deploy."
+        )
     if broker and settings.REMAP_SIGTERM:
-        raise CannotStart("REMAP_SIGTERM is set; with it a stopping worker drops what it could finish. Unset it.")
+        raise CannotStart(
+            "REMAP_SIGTERM is set; with it a stopping worker drops what it could finish. Unset it."
+        )
     if settings.PAYMENT_PROVIDER not in settings.PAYMENT_PROVIDERS:
         known = " or ".join(settings.PAYMENT_PROVIDERS)
         raise CannotStart(f"PAYMENT_PROVIDER is {settings.PAYMENT_PROVIDER!r}. Set it to {known}.")
@@ -67,9 +82,13 @@ def _require_extras() -> None:
 def _require_stripe() -> None:
     for name, form in (("STRIPE_SECRET_KEY", "sk_…"), ("STRIPE_WEBHOOK_SECRET", "whsec_…")):
         if not getattr(settings, name):
-            raise CannotStart(f"{name} is not set, and PAYMENT_PROVIDER is stripe. Set it to {form} of your account.")
+            raise CannotStart(
+                f"{name} is not set, and PAYMENT_PROVIDER is stripe. Set it to {form} of your account."
+            )
     if not settings.DEBUG and not settings.STRIPE_API_BASE.startswith("https://"):
-        raise CannotStart("STRIPE_API_BASE is not https, and the secret key goes there. Unset it, or set DEBUG=1.")
+        raise CannotStart(
+            "STRIPE_API_BASE is not https, and the secret key goes there. Unset it, or set DEBUG=1."
+        )
     if find_spec("stripe") is None:
         raise CannotStart(
             "PAYMENT_PROVIDER is stripe, but its package is not installed. Run `bin/lock --extra stripe` and deploy."
@@ -91,7 +110,10 @@ def tell_of_absent_database() -> None:
     try:
         connection.ensure_connection()
     except (OperationalError, InterfaceError) as exc:
-        log.error("%s. Until it does, orders are refused and /readyz answers 503.", database_trouble(exc).rstrip("."))
+        log.error(
+            "%s. Until it does, orders are refused and /readyz answers 503.",
+            database_trouble(exc).rstrip("."),
+        )
     finally:
         connection.close()
 
@@ -106,6 +128,8 @@ def say_it_in_a_sentence() -> Iterator[None]:
     except ProgrammingError as exc:
         if getattr(exc.__cause__, "sqlstate", None) != UNDEFINED_TABLE:
             raise
-        sys.exit("Kaiten cannot start: the database has no tables yet. Run `python manage.py release` first.")
+        sys.exit(
+            "Kaiten cannot start: the database has no tables yet. Run `python manage.py release` first."
+        )
     except (OperationalError, InterfaceError) as exc:
         sys.exit(f"Kaiten cannot start: {database_trouble(exc)}")

@@ -62,7 +62,12 @@ def for_a_worker(url: str, *, region: str) -> Options:
             "priority_steps": [0],
         }
     if parts.scheme == "sqs":
-        return {**_sqs(parts, region), "wait_time_seconds": 1, "polling_interval": 0.2, "visibility_timeout": 120}
+        return {
+            **_sqs(parts, region),
+            "wait_time_seconds": 1,
+            "polling_interval": 0.2,
+            "visibility_timeout": 120,
+        }
     return {}
 
 
@@ -72,9 +77,18 @@ def for_the_bell(url: str, *, region: str, timeout_s: float) -> Options:
     if parts.scheme in REDIS:
         return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "max_retries": 0}
     if parts.scheme in AMQP:
-        return {"confirm_publish": True, "read_timeout": timeout_s, "write_timeout": timeout_s, "max_retries": 0}
+        return {
+            "confirm_publish": True,
+            "read_timeout": timeout_s,
+            "write_timeout": timeout_s,
+            "max_retries": 0,
+        }
     if parts.scheme == "sqs":
-        client = {"connect_timeout": timeout_s, "read_timeout": timeout_s, "retries": {"total_max_attempts": 1}}
+        client = {
+            "connect_timeout": timeout_s,
+            "read_timeout": timeout_s,
+            "retries": {"total_max_attempts": 1},
+        }
         return {**_sqs(parts, region), "client-config": client}
     return {}
 
@@ -93,7 +107,9 @@ def _read(url: str) -> SplitResult | None:
         parts = urlsplit(url)
         port = parts.port
         if parts.scheme in (*REDIS, *AMQP):
-            Connection(url)  # only reads it: an option that nobody knows would end a worker in a traceback
+            Connection(
+                url
+            )  # only reads it: an option that nobody knows would end a worker in a traceback
     except (ValueError, TypeError, KeyError):
         return None
     if port == 0 or parts.scheme not in (*REDIS, *AMQP, "sqs"):

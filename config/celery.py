@@ -28,7 +28,9 @@ app = Shop(
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-app.autodiscover_tasks(["orders.imports", "orders.reports"])  # packages of an app, which Celery does not look into
+app.autodiscover_tasks(
+    ["orders.imports", "orders.reports"]
+)  # packages of an app, which Celery does not look into
 app.steps["worker"].add("jobs.clock:ClockStep")
 app.steps["worker"].add("jobs.stopping:DrainStep")
 
@@ -39,7 +41,9 @@ def read_settings(**_: Any) -> None:
     with say_it_in_a_sentence():
         settings.DATABASES  # noqa: B018 - the first look at the settings reads them
     if os.environ.get("CELERY_BROKER_URL") == os.environ.get("BROKER_URL"):
-        os.environ.pop("CELERY_BROKER_URL", None)  # the celery command put it there as it stands, before the settings
+        os.environ.pop(
+            "CELERY_BROKER_URL", None
+        )  # the celery command put it there as it stands, before the settings
 
 
 class CheckedStart(bootsteps.Step):  # type: ignore[misc]

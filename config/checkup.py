@@ -56,7 +56,9 @@ def mail() -> Finding:
         )  # fmt: skip
     if urlsplit(settings.SITE_URL).hostname in brokers.LOOPBACK:
         return Finding(
-            "mail", f"Mails lead their readers to {settings.SITE_URL}.", "Set SITE_URL to the shop's address."
+            "mail",
+            f"Mails lead their readers to {settings.SITE_URL}.",
+            "Set SITE_URL to the shop's address.",
         )
     if parseaddr(settings.DEFAULT_FROM_EMAIL)[1].endswith("@localhost"):
         sentence = f"Mails come from {settings.DEFAULT_FROM_EMAIL}, which nobody can answer."
@@ -103,10 +105,16 @@ def limits() -> Finding:
         for name, value in settings.POSTGRES_LIMITS.items():
             cursor.execute(LIMIT, {"name": name, "value": value})
             set_to, is_right = cursor.fetchone()
-            if set_to is not None and not is_right:  # transaction_timeout is of Postgres 17 and later
+            if (
+                set_to is not None and not is_right
+            ):  # transaction_timeout is of Postgres 17 and later
                 wrong.append(f"{name} is {set_to} instead of {value}")
     if wrong:
-        return Finding("limits", f"{', '.join(wrong)}.", "Run `python manage.py release`, then restart every dyno.")
+        return Finding(
+            "limits",
+            f"{', '.join(wrong)}.",
+            "Run `python manage.py release`, then restart every dyno.",
+        )
     return Finding("limits", "The database role has its time limits.")
 
 
@@ -175,12 +183,17 @@ def dead_jobs() -> Finding:
 
 def held_orders() -> Finding:
     held = (
-        Order.objects.filter(held=True).values_list("hold_reason").annotate(number=Count("pk")).order_by("hold_reason")
+        Order.objects.filter(held=True)
+        .values_list("hold_reason")
+        .annotate(number=Count("pk"))
+        .order_by("hold_reason")
     )
     if not held:
         return Finding("held", "No order is held.")
     reasons = ", ".join(f"{number} for {reason or 'no reason'}" for reason, number in held)
-    return Finding("held", f"Held orders wait for a person: {reasons}.", "See docs/runbook.md for each reason.")
+    return Finding(
+        "held", f"Held orders wait for a person: {reasons}.", "See docs/runbook.md for each reason."
+    )
 
 
 OF_THE_DATABASE: tuple[tuple[str, Callable[[], Finding]], ...] = (
@@ -205,7 +218,15 @@ def findings() -> Iterator[Finding]:
         try:
             yield check()
         except (OperationalError, InterfaceError, ImproperlyConfigured) as exc:
-            yield Finding(about, database_trouble(exc), "Bring Postgres back; what waits, runs or died is not known.")
+            yield Finding(
+                about,
+                database_trouble(exc),
+                "Bring Postgres back; what waits, runs or died is not known.",
+            )
             return
         except DatabaseError as exc:
-            yield Finding(about, f"Postgres cannot say: {str(exc).splitlines()[0]}.", "Run `python manage.py release`.")
+            yield Finding(
+                about,
+                f"Postgres cannot say: {str(exc).splitlines()[0]}.",
+                "Run `python manage.py release`.",
+            )

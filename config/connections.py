@@ -37,7 +37,10 @@ CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORE
 PIECE_BYTES = 64 * 1024
 HEAD_MAX_BYTES = 64 * 1024
 PAUSE_S = 0.1
-LINGER_S, LINGER_MAX_BYTES = 2.0, 1024 * 1024  # for a client that still sends, so that it reads why it need not
+LINGER_S, LINGER_MAX_BYTES = (
+    2.0,
+    1024 * 1024,
+)  # for a client that still sends, so that it reads why it need not
 
 
 class TooSlow(Exception):
@@ -151,7 +154,9 @@ class Connection(TConn):  # type: ignore[misc]
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.initialized = self.data_ready = True  # of gunicorn: nothing is left for a thread to wait for
+        self.initialized = self.data_ready = (
+            True  # of gunicorn: nothing is left for a thread to wait for
+        )
         self.until = 0.0  # when the main thread's patience ends
         self.stage = "gathering"
         self.rest = b""  # what came after the request
@@ -162,7 +167,9 @@ class Connection(TConn):  # type: ignore[misc]
         self.head = bytearray()
         self.body: Any = None
         self.missing: int | None = None  # bytes of the body; None in the head
-        self.is_cut = False  # the rest of its body is nobody's to read: the connection ends with the answer
+        self.is_cut = (
+            False  # the rest of its body is nobody's to read: the connection ends with the answer
+        )
         self.gathered = 0
         self.began = 0.0  # to send its body
         self.sock.answer_by = None
@@ -243,7 +250,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker, with all waiting for clients in its main thread."""
 
     def init_process(self) -> None:
-        self._watched: dict[Connection, None] = {}  # those that are with the main thread, the longest first
+        self._watched: dict[
+            Connection, None
+        ] = {}  # those that are with the main thread, the longest first
         self._arriving = Budget(settings.WEB_ARRIVING_MAX_BYTES)
         self._unsent = Unsent(lambda: self.method_queue.defer(self._drop_slowest_reader))
         super().init_process()
@@ -257,7 +266,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             elif exc.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
             return
-        connection = Connection(self.cfg, ClientSocket(accepted, self._unsent), address, listener.getsockname())
+        connection = Connection(
+            self.cfg, ClientSocket(accepted, self._unsent), address, listener.getsockname()
+        )
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
@@ -401,7 +412,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     # --- the poller ---------------------------------------------------------------------------------------
 
-    def _watch(self, connection: Connection, events: int, act: Callable[[Connection], None], *, for_s: float) -> None:
+    def _watch(
+        self,
+        connection: Connection,
+        events: int,
+        act: Callable[[Connection], None],
+        *,
+        for_s: float,
+    ) -> None:
         connection.until = time.monotonic() + for_s
         self._watched[connection] = None
         self.poller.register(connection.sock, events, lambda _: self._act(connection, act))

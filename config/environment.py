@@ -23,7 +23,9 @@ class Env(environ.Env):  # type: ignore[misc]  # has no types
     django-environ takes one that begins with `$` for the name of another, so that a secret would silently be unset.
     """
 
-    def get_value(self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, **how: Any) -> Any:
+    def get_value(
+        self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, **how: Any
+    ) -> Any:
         text = self.ENVIRON.get(var, "")
         if not text.strip() and default is not self.NOTSET:
             return default
@@ -33,7 +35,9 @@ class Env(environ.Env):  # type: ignore[misc]  # has no types
 
 
 env = Env()
-HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)  # as Django compares them
+HOST = re.compile(
+    r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE
+)  # as Django compares them
 NAME_MAX = 63  # Postgres' own
 DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
 
@@ -43,7 +47,9 @@ def from_environment(read: Any, name: str, default: Any, form: str) -> Any:
     try:
         return read(name, default=default)
     except (ValueError, TypeError, KeyError, ImproperlyConfigured) as exc:
-        raise ImproperlyConfigured(f"{name} is set to something that cannot be read. Set it to {form}.") from exc
+        raise ImproperlyConfigured(
+            f"{name} is set to something that cannot be read. Set it to {form}."
+        ) from exc
 
 
 def yes_or_no(name: str, default: bool) -> bool:
@@ -74,7 +80,9 @@ def sender(name: str, default: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    return text.count("@") == 1 and "@" in text.strip("@") and " " not in text and text.isprintable()
+    return (
+        text.count("@") == 1 and "@" in text.strip("@") and " " not in text and text.isprintable()
+    )
 
 
 def hosts(name: str, default: list[str]) -> list[str]:
@@ -118,7 +126,9 @@ def log_format(name: str, default: str) -> str:
 def http_url(name: str, default: str) -> str:
     url: str = env.str(name, default="") or default
     parts = urlsplit(url)
-    if url and not (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and " " not in url):
+    if url and not (
+        parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and " " not in url
+    ):
         raise ValueError(url)
     return url
 
@@ -152,20 +162,28 @@ def database_from(url: str) -> dict[str, Any]:
         return {}
     form = "postgres://USER:PASSWORD@HOST:PORT/NAME"
     try:
-        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True))
+        config: dict[str, Any] = dict(
+            dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
+        )
     except ValueError as exc:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read. Set it to {form}.") from exc
     if config["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured(f"DATABASE_URL must name a Postgres database: {form}.")
     if not 0 < len(config["NAME"]) <= NAME_MAX:
-        raise ImproperlyConfigured(f"DATABASE_URL needs the name of a database after the host: {form}.")
+        raise ImproperlyConfigured(
+            f"DATABASE_URL needs the name of a database after the host: {form}."
+        )
     try:
         make_conninfo(**config.get("OPTIONS", {}))
         timeout_from_conninfo(config.get("OPTIONS", {}))
     except ProgrammingError as exc:
         said = " ".join(str(exc).split())
-        raise ImproperlyConfigured(f"DATABASE_URL holds an option that Postgres does not know: {said}.") from exc
-    config["DISABLE_SERVER_SIDE_CURSORS"] = True  # PgBouncer gives the next statement to another session
+        raise ImproperlyConfigured(
+            f"DATABASE_URL holds an option that Postgres does not know: {said}."
+        ) from exc
+    config["DISABLE_SERVER_SIDE_CURSORS"] = (
+        True  # PgBouncer gives the next statement to another session
+    )
     config["OPTIONS"] = {
         "connect_timeout": 5,
         "keepalives_idle": 30,
@@ -183,7 +201,9 @@ def mailer_from(config: dict[str, Any], *, timeout_s: int) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if "smtp" in config["EMAIL_BACKEND"]:
         if not config["EMAIL_HOST"]:
-            raise ImproperlyConfigured("EMAIL_URL names no server. Set it to smtp+tls://USER:PASSWORD@HOST:587.")
+            raise ImproperlyConfigured(
+                "EMAIL_URL names no server. Set it to smtp+tls://USER:PASSWORD@HOST:587."
+            )
         options = {
             "host": config["EMAIL_HOST"],
             "port": config["EMAIL_PORT"] or 25,

@@ -26,13 +26,17 @@ def addresses(port: int) -> list[str]:
 
 with say_it_in_a_sentence():
     require_settings()
-    bind = [f"{settings.WEB_HOST}:{settings.PORT}"] if settings.WEB_HOST else addresses(settings.PORT)
+    bind = (
+        [f"{settings.WEB_HOST}:{settings.PORT}"] if settings.WEB_HOST else addresses(settings.PORT)
+    )
     workers = settings.WEB_CONCURRENCY
     threads = settings.WEB_THREADS
     logconfig_dict = settings.LOGGING
 
 worker_class = "config.web_worker.ProblemWorker"
-keepalive = 95  # the router keeps idle connections for 90 s; closing first would race with its next request
+keepalive = (
+    95  # the router keeps idle connections for 90 s; closing first would race with its next request
+)
 timeout = 30
 graceful_timeout = 20  # under the 30 s a dyno has to stop
 worker_connections = settings.WEB_CONNECTIONS

@@ -41,7 +41,8 @@ def readyz(request: HttpRequest) -> JsonResponse:
     broker = "ok" if celery_app.amqp.bell.answers() else "degraded"
     status = "ok" if database == OK else "down"
     return JsonResponse(
-        {"status": status, "database": database, "broker": broker}, status=200 if database == OK else 503
+        {"status": status, "database": database, "broker": broker},
+        status=200 if database == OK else 503,
     )
 
 

@@ -27,7 +27,9 @@ def login(request: HttpRequest) -> HttpResponse:
         _places.release()
 
 
-def locked_out(request: HttpRequest, response: HttpResponse | None, credentials: Any) -> HttpResponse:
+def locked_out(
+    request: HttpRequest, response: HttpResponse | None, credentials: Any
+) -> HttpResponse:
     """For axes: too many wrong passwords."""
     return _refused(request, retry_after_s=int(settings.AXES_COOLOFF_TIME.total_seconds()))
 

@@ -16,7 +16,9 @@ log = logging.getLogger(__name__)
 
 FORMS = ("logfmt", "json", "console")
 SENTRY = {"class": "sentry_sdk.integrations.logging.EventHandler", "level": "ERROR"}
-TRACE_MAX_CHARS = 6000  # Heroku cuts a line at 10,000 bytes; the end of a traceback says more than its beginning
+TRACE_MAX_CHARS = (
+    6000  # Heroku cuts a line at 10,000 bytes; the end of a traceback says more than its beginning
+)
 HIDDEN = "[hidden]"
 ADDRESS = r"(?<=://)[^/\s@]+(?=@)|[\w.+%'-]{1,64}@[\w-]+(?:\.[\w-]+)+"  # a URL's user and password; a mail address
 PERSON = re.compile(ADDRESS)
@@ -45,7 +47,13 @@ def about(record: logging.LogRecord) -> dict[str, Any]:
     known = context.current()
     given = {name: known[name] for name in ("request_id", "client", "job") if name in known}
     fields = getattr(record, "fields", {})
-    return {**{name: scrubbed(value) if isinstance(value, str) else value for name, value in fields.items()}, **given}
+    return {
+        **{
+            name: scrubbed(value) if isinstance(value, str) else value
+            for name, value in fields.items()
+        },
+        **given,
+    }
 
 
 class AsWarning(logging.Handler):
@@ -60,8 +68,17 @@ class Line(logging.Formatter):
 
     def facts(self, record: logging.LogRecord) -> dict[str, Any]:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        said = {"at": at, "level": record.levelname.lower(), "logger": record.name, "event": self._event(record)}
-        trace = {"trace": scrubbed(self.formatException(record.exc_info))[-TRACE_MAX_CHARS:]} if record.exc_info else {}
+        said = {
+            "at": at,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": self._event(record),
+        }
+        trace = (
+            {"trace": scrubbed(self.formatException(record.exc_info))[-TRACE_MAX_CHARS:]}
+            if record.exc_info
+            else {}
+        )
         return {**said, **about(record), **trace}
 
     @staticmethod
@@ -94,7 +111,9 @@ def quoted(value: Any) -> str:
     text = str(value)
     if BARE.fullmatch(text):
         return text
-    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+    return UNPRINTABLE.sub(
+        lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False)
+    )
 
 
 def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
@@ -106,19 +125,33 @@ def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": formatter}},
         "handlers": {
-            "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"},
+            "stdout": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stdout",
+                "formatter": "line",
+            },
             "warning": {"()": AsWarning},
             **beside,
         },
         "root": {"handlers": ["stdout", *beside], "level": "INFO"},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},
-            "django.request": {"level": "CRITICAL"},  # config.middleware and config.error_pages tell
+            "django.request": {
+                "level": "CRITICAL"
+            },  # config.middleware and config.error_pages tell
             "django.security": {"handlers": ["warning"], "propagate": False},
             "django.server": {"handlers": [], "propagate": True},
-            "gunicorn.error": {"handlers": ["stdout", *beside], "level": "INFO", "propagate": False},
-            "gunicorn.http.wsgi": {"level": "ERROR"},  # that it leaves out the body of an answer to HEAD, each time
-            "celery.app.trace": {"level": "CRITICAL"},  # each attempt has its line already: jobs.attempt_line
+            "gunicorn.error": {
+                "handlers": ["stdout", *beside],
+                "level": "INFO",
+                "propagate": False,
+            },
+            "gunicorn.http.wsgi": {
+                "level": "ERROR"
+            },  # that it leaves out the body of an answer to HEAD, each time
+            "celery.app.trace": {
+                "level": "CRITICAL"
+            },  # each attempt has its line already: jobs.attempt_line
             "celery.worker.strategy": {"level": "WARNING"},
             "stripe": {"level": "WARNING"},  # it would say every call twice
         },

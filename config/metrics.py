@@ -30,9 +30,14 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not settings.METRICS_TOKEN:
         return handlers.for_status(404)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if not constant_time_compare(token.strip(), settings.METRICS_TOKEN) or scheme.lower() != "bearer":
+    if (
+        not constant_time_compare(token.strip(), settings.METRICS_TOKEN)
+        or scheme.lower() != "bearer"
+    ):
         asked = {"WWW-Authenticate": "Bearer"}
-        return handlers.rendered(401, "unauthenticated", "Send METRICS_TOKEN as a bearer token.", headers=asked)
+        return handlers.rendered(
+            401, "unauthenticated", "Send METRICS_TOKEN as a bearer token.", headers=asked
+        )
     registry = CollectorRegistry()
     registry.register(Shop())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
@@ -49,13 +54,21 @@ class Shop(Collector):
 
 def _of_postgres() -> list[Metric]:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [settings.METRICS_STATEMENT_TIMEOUT])
-        return [*jobs.metrics.families(), *orders.metrics.families(), *notifications.metrics.families()]
+        cursor.execute(
+            "SELECT set_config('statement_timeout', %s, true)", [settings.METRICS_STATEMENT_TIMEOUT]
+        )
+        return [
+            *jobs.metrics.families(),
+            *orders.metrics.families(),
+            *notifications.metrics.families(),
+        ]
 
 
 def _of_the_broker() -> Iterator[Metric]:
     """After the transaction: the broker is asked over a socket."""
-    bells = GaugeMetricFamily("kaiten_broker_bells", "Bells that wait in the broker", labels=["queue"])
+    bells = GaugeMetricFamily(
+        "kaiten_broker_bells", "Bells that wait in the broker", labels=["queue"]
+    )
     counted = {queue: celery_app.amqp.bell.queued(queue) for queue in celery_app.amqp.queues}
     for queue, number in counted.items():
         if number is not None:

@@ -19,7 +19,9 @@ from jobs.trouble import in_trouble
 requests_log = logging.getLogger("config.requests")
 
 Handler = Callable[[HttpRequest], HttpResponse]
-REQUEST_ID = re.compile(r"[A-Za-z0-9._+/=-]{8,200}")  # what Heroku's router takes from a client, and others make
+REQUEST_ID = re.compile(
+    r"[A-Za-z0-9._+/=-]{8,200}"
+)  # what Heroku's router takes from a client, and others make
 TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )  # W3C, of any version
@@ -40,10 +42,15 @@ class RequestContext:
         traceparent = request.headers.get("traceparent", "")
         known = {"traceparent": traceparent} if TRACEPARENT.fullmatch(traceparent) else {}
         began = monotonic()
-        with context.replaced({"request_id": request_id, **known}), tracing.span("request", "SERVER") as span:
+        with (
+            context.replaced({"request_id": request_id, **known}),
+            tracing.span("request", "SERVER") as span,
+        ):
             refusal = _refusal(request)
             response = refusal or self.get_response(request)
-            requests_log.info("request", extra={"fields": _line(request, response, monotonic() - began)})
+            requests_log.info(
+                "request", extra={"fields": _line(request, response, monotonic() - began)}
+            )
             span.update(_attributes(request, response, request_id))
         response["X-Request-ID"] = request_id
         return response
@@ -61,12 +68,20 @@ class HttpsOnly:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not settings.HTTPS_ONLY or "X-Forwarded-Proto" not in request.headers or request.is_secure():
+        if (
+            not settings.HTTPS_ONLY
+            or "X-Forwarded-Proto" not in request.headers
+            or request.is_secure()
+        ):
             return self.get_response(request)
         if request.method in ("GET", "HEAD") and "Authorization" not in request.headers:
-            return HttpResponsePermanentRedirect(f"https://{request.get_host()}{request.get_full_path()}")
+            return HttpResponsePermanentRedirect(
+                f"https://{request.get_host()}{request.get_full_path()}"
+            )
         return handlers.rendered(
-            403, "https-required", "Use https. What was sent over plain http may have been read: make a new key."
+            403,
+            "https-required",
+            "Use https. What was sent over plain http may have been read: make a new key.",
         )
 
 
@@ -113,8 +128,12 @@ class ProblemsForTheApi:
         if response.status_code in (204, 304) and request.path.startswith("/v1/"):
             del response["Content-Type"]  # there is nothing that could be of a type
         if STANDING in request.META:
-            response.headers.setdefault("Cache-Control", "private, no-cache" if "ETag" in response else "no-store")
-        for name, value in request.META[STANDING].headers.items() if STANDING in request.META else ():
+            response.headers.setdefault(
+                "Cache-Control", "private, no-cache" if "ETag" in response else "no-store"
+            )
+        for name, value in (
+            request.META[STANDING].headers.items() if STANDING in request.META else ()
+        ):
             response[name] = value
         return response
 
@@ -125,7 +144,11 @@ class ProblemsForTheApi:
             or response.headers.get("Content-Type") == "application/problem+json"
         ):
             return response
-        kept = {name: value for name, value in response.headers.items() if name in ("Allow", "Retry-After")}
+        kept = {
+            name: value
+            for name, value in response.headers.items()
+            if name in ("Allow", "Retry-After")
+        }
         return handlers.for_status(response.status_code, headers=kept)
 
 
@@ -152,7 +175,9 @@ def route_of(request: HttpRequest) -> str:
     """`/o/<str:token>/`; a health check's and a static file's own path; `(none)` where nothing is."""
     if request.resolver_match is not None:
         return f"/{request.resolver_match.route}"
-    is_plain = request.path in CHECKS or request.path.startswith(f"/{settings.STATIC_URL.strip('/')}/")
+    is_plain = request.path in CHECKS or request.path.startswith(
+        f"/{settings.STATIC_URL.strip('/')}/"
+    )
     return request.path if is_plain else "(none)"
 
 
@@ -162,12 +187,19 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
         return handlers.rendered(413, "body-too-large", f"The body may have {limit} bytes.")
     if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-        return handlers.rendered(400, "refused", "The address holds a NUL, %00, which is in the name of nothing here.")
+        return handlers.rendered(
+            400, "refused", "The address holds a NUL, %00, which is in the name of nothing here."
+        )
     if any("\x00" in value for value in request.COOKIES.values()):
         return handlers.rendered(400, "refused", "A cookie holds a NUL, which none of ours does.")
     if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
         return handlers.for_status(411)  # Django reads a body by its length, and would see none
     charset = (request.content_params or {}).get("charset", "utf-8").lower()
-    if request.content_type == "application/x-www-form-urlencoded" and charset not in ("utf-8", "utf8"):
-        return handlers.for_status(415)  # Django refuses to read it, and fails on it again while it says so
+    if request.content_type == "application/x-www-form-urlencoded" and charset not in (
+        "utf-8",
+        "utf8",
+    ):
+        return handlers.for_status(
+            415
+        )  # Django refuses to read it, and fails on it again while it says so
     return None

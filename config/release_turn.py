@@ -27,7 +27,9 @@ def release_turn(say: Callable[[str], object]) -> Iterator[None]:
         _wait_for_turn(own, say)
         yield
     finally:
-        with contextlib.suppress(DatabaseError, InterfaceError):  # a connection that is gone holds no lock
+        with contextlib.suppress(
+            DatabaseError, InterfaceError
+        ):  # a connection that is gone holds no lock
             own.rollback()
         own.close()
 
@@ -52,6 +54,8 @@ def _takes_turn(own: BaseDatabaseWrapper) -> bool:
     """Begin the transaction that holds the lock. It is idle for as long as the migrations take."""
     with own.cursor() as cursor:
         for name in settings.POSTGRES_LIMITS:
-            cursor.execute("SELECT set_config(name, '0', true) FROM pg_settings WHERE name = %s", [name])
+            cursor.execute(
+                "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = %s", [name]
+            )
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [RELEASE])
         return bool(cursor.fetchone()[0])

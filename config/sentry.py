@@ -16,7 +16,17 @@ from sentry_sdk.types import Event, Hint
 
 from config.logs import about, scrubbed
 
-KEPT = ("event_id", "timestamp", "level", "platform", "logger", "release", "environment", "server_name", "sdk")
+KEPT = (
+    "event_id",
+    "timestamp",
+    "level",
+    "platform",
+    "logger",
+    "release",
+    "environment",
+    "server_name",
+    "sdk",
+)
 
 
 def begin() -> None:

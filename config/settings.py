@@ -42,8 +42,14 @@ RANDOM_TEXT = "a long random text of ASCII, like that of `openssl rand -hex 32`"
 SECRET_KEY: str = from_environment(
     secret, "SECRET_KEY", "development-only-and-not-a-secret" if DEBUG else "", RANDOM_TEXT
 )
-SECRETS_MIN_CHARS = {"SECRET_KEY": 32, "WEBHOOK_MASTER_KEY": 16, "METRICS_TOKEN": 8}  # else they are guessed
-HAS_SECRET_KEY = bool(SECRET_KEY)  # Django will not show an empty one, not even to ask whether it is
+SECRETS_MIN_CHARS = {
+    "SECRET_KEY": 32,
+    "WEBHOOK_MASTER_KEY": 16,
+    "METRICS_TOKEN": 8,
+}  # else they are guessed
+HAS_SECRET_KEY = bool(
+    SECRET_KEY
+)  # Django will not show an empty one, not even to ask whether it is
 DATABASE_URL: str = env.str("DATABASE_URL", default="")
 BROKER_URL: str = brokers.broker_from(
     BROKER_URL=env.str("BROKER_URL", default=""),
@@ -57,21 +63,33 @@ HEROKU_DOMAIN: str = from_environment(
 ALLOWED_HOSTS: list[str] = from_environment(
     hosts,
     "ALLOWED_HOSTS",
-    ["*"] if DEBUG else [host for host in ("localhost", "127.0.0.1", "[::1]", HEROKU_DOMAIN) if host],
+    ["*"]
+    if DEBUG
+    else [host for host in ("localhost", "127.0.0.1", "[::1]", HEROKU_DOMAIN) if host],
     "host names separated by commas, like shop.example.com,www.example.com",
 )
-WEB_CONCURRENCY: int = from_environment(positive, "WEB_CONCURRENCY", 1, "a whole number of web processes")
+WEB_CONCURRENCY: int = from_environment(
+    positive, "WEB_CONCURRENCY", 1, "a whole number of web processes"
+)
 WEB_THREADS = 5  # each keeps a connection to Postgres; with two dynos of each kind they fit into 20
 WEB_CONNECTIONS = 500  # of one web process
-WEB_READ_LIMIT_S = 10.0  # for the head of a request; its body may take as long again, and the time it needs at
+WEB_READ_LIMIT_S = (
+    10.0  # for the head of a request; its body may take as long again, and the time it needs at
+)
 WEB_READ_MIN_BYTES_S = 32 * 1024  # ... a second
 WEB_ANSWER_LIMIT_S = 20.0  # for the client to take its answer
-WEB_ARRIVING_MAX_BYTES = 256 * 1024 * 1024  # of all requests that are arriving; most of it is on the disk
+WEB_ARRIVING_MAX_BYTES = (
+    256 * 1024 * 1024
+)  # of all requests that are arriving; most of it is on the disk
 WEB_WAIT_PLACES = 2  # threads that may wait for a client, when there is no room for its answer
 WEB_UNSENT_MAX_BYTES = 16 * 1024 * 1024  # of all answers that wait for their clients
-CELERY_CONCURRENCY: int = from_environment(positive, "CELERY_CONCURRENCY", 2, "a whole number of worker processes")
+CELERY_CONCURRENCY: int = from_environment(
+    positive, "CELERY_CONCURRENCY", 2, "a whole number of worker processes"
+)
 REMAP_SIGTERM: str = env.str("REMAP_SIGTERM", default="")  # Celery's; a worker refuses it (ADR 16)
-WEB_HOST: str | None = "127.0.0.1" if DEBUG else None  # a dyno is reached from outside, by every address it has
+WEB_HOST: str | None = (
+    "127.0.0.1" if DEBUG else None
+)  # a dyno is reached from outside, by every address it has
 PORT: int = from_environment(port_number, "PORT", 8000, "a number between 1 and 65535")
 
 # --- Django ---------------------------------------------------------------------------------------
@@ -129,19 +147,27 @@ TEMPLATES = [
 DATABASES: dict[str, dict[str, Any]] = {"default": database_from(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "/admin/login/"
 LOGIN_REDIRECT_URL = "/admin/"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 LOGIN_PLACES = 1  # of a web process: a password takes a core for up to a second
 AXES_FAILURE_LIMIT = 10  # wrong passwords, of a name or from an address
 AXES_COOLOFF_TIME = timedelta(minutes=10)  # after which they are forgotten
 AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_LOCKOUT_CALLABLE = "config.login.locked_out"
 AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or whoever goes on trying keeps the right person out
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = (
+    False  # or whoever goes on trying keeps the right person out
+)
 AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 
@@ -188,8 +214,13 @@ JSON_INTEGER_MAX_DIGITS = 18
 JSON_VALUES_MAX = 10_000  # of one document; the largest order has some 1,500
 PROBLEM_ERRORS_MAX = 50  # that a refusal names; each with so long a pointer and message at most
 PROBLEM_TEXT_MAX_CHARS = 500
-RATE_LIMIT_PER_MINUTE: int = from_environment(  # of one key at one web process, see api.conventions.rate_limit
-    positive, "RATE_LIMIT_PER_MINUTE", 6000, "how many requests a key may make in a minute, at least 1"
+RATE_LIMIT_PER_MINUTE: int = (
+    from_environment(  # of one key at one web process, see api.conventions.rate_limit
+        positive,
+        "RATE_LIMIT_PER_MINUTE",
+        6000,
+        "how many requests a key may make in a minute, at least 1",
+    )
 )
 RATE_LIMIT_KEYS_MAX = 10_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
@@ -211,7 +242,10 @@ MAIL_TIMEOUT_S = 10
 MAILERS = {
     "default": mailer_from(
         from_environment(
-            env.email_url, "EMAIL_URL", "consolemail://", "a mail server like smtp+tls://USER:PASSWORD@HOST:587"
+            env.email_url,
+            "EMAIL_URL",
+            "consolemail://",
+            "a mail server like smtp+tls://USER:PASSWORD@HOST:587",
         ),
         timeout_s=MAIL_TIMEOUT_S,
     )
@@ -223,24 +257,35 @@ SITE_URL: str = from_environment(
     "the address of the shop, https://HOST",
 )
 DEFAULT_FROM_EMAIL: str = from_environment(
-    sender, "DEFAULT_FROM_EMAIL", "Kaiten <shop@localhost>", "a mail address like Kaiten <shop@example.com>"
+    sender,
+    "DEFAULT_FROM_EMAIL",
+    "Kaiten <shop@localhost>",
+    "a mail address like Kaiten <shop@example.com>",
 )
 WEBHOOK_MASTER_KEY: str = from_environment(secret, "WEBHOOK_MASTER_KEY", SECRET_KEY, RANDOM_TEXT)
 WEBHOOK_TIMEOUT_S = 5  # for all of a call
-WEBHOOK_QUICK_S = 1.0  # an endpoint whose answers take longer is called once at a time, and rests in between
-WEBHOOK_SLOW_CALLS_PER_CLIENT = max(1, CELERY_CONCURRENCY // 2)  # at a time, to endpoints that are not quick
+WEBHOOK_QUICK_S = (
+    1.0  # an endpoint whose answers take longer is called once at a time, and rests in between
+)
+WEBHOOK_SLOW_CALLS_PER_CLIENT = max(
+    1, CELERY_CONCURRENCY // 2
+)  # at a time, to endpoints that are not quick
 WEBHOOK_ALLOW_LOCAL = DEBUG
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
 WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)  # for which an old secret signs beside a new one
 WEBHOOK_SECRETS_MAX = 5  # of an endpoint that sign at a time
 WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
-WEBHOOK_REPLAY_REST = timedelta(minutes=5)  # for which one that was sent again is not sent once more
+WEBHOOK_REPLAY_REST = timedelta(
+    minutes=5
+)  # for which one that was sent again is not sent once more
 DELIVERY_ANSWER_MAX_CHARS = 500
 DELIVERY_MAX_TRIES = 13  # with the back-off below, tries go on for about a day
 DELIVERY_MAX_AGE = timedelta(days=2)
 ENDPOINT_REST_S = 5.0  # after a failure an endpoint is left alone, twice as long each time
 ENDPOINT_REST_CAP_S = 300.0
-ENDPOINT_CALL_UP_PACE_S = 1.0  # once it answers again, between one batch (JOBS_BATCH) of its line and the next
+ENDPOINT_CALL_UP_PACE_S = (
+    1.0  # once it answers again, between one batch (JOBS_BATCH) of its line and the next
+)
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600
 
@@ -250,33 +295,54 @@ PAYMENT_PROVIDER: str = env.str("PAYMENT_PROVIDER", default="sandbox")
 PAYMENT_TIMEOUT_S = 8.0
 PAYMENT_MAX_RETRIES = 60
 PAYMENT_BACKOFF_CAP_S = 600
-PAYMENT_RECONCILE_AFTER = timedelta(minutes=30)  # longer than a pause between tries; then somebody asks again
-PAYMENT_MOOT_AFTER = timedelta(hours=1)  # a charge of a cancelled order that the provider does not know by then is none
+PAYMENT_RECONCILE_AFTER = timedelta(
+    minutes=30
+)  # longer than a pause between tries; then somebody asks again
+PAYMENT_MOOT_AFTER = timedelta(
+    hours=1
+)  # a charge of a cancelled order that the provider does not know by then is none
 RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
 SANDBOX_SLOW_S = 5.0
 STRIPE_SECRET_KEY: str = from_environment(secret, "STRIPE_SECRET_KEY", "", "sk_… of your account")
-STRIPE_WEBHOOK_SECRET: str = from_environment(secret, "STRIPE_WEBHOOK_SECRET", "", "whsec_… of your account")
-STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"  # else: a double, for tests
+STRIPE_WEBHOOK_SECRET: str = from_environment(
+    secret, "STRIPE_WEBHOOK_SECRET", "", "whsec_… of your account"
+)
+STRIPE_API_BASE: str = (
+    env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"
+)  # else: a double, for tests
 STRIPE_SIGNATURE_MAX_AGE_S = 300
 STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'
 STRIPE_FIND_MAX_PAGES = 40  # of 100 payments; more do not fit into a task's time limit
-DEMO_SHOP: bool = from_environment(yes_or_no, "DEMO_SHOP", DEBUG, "1 or 0")  # whether anybody may order at /
+DEMO_SHOP: bool = from_environment(
+    yes_or_no, "DEMO_SHOP", DEBUG, "1 or 0"
+)  # whether anybody may order at /
 DEMO_ORDERS_PER_HOUR = 10_000 if DEBUG else 120
 DEMO_ORDERS_PER_ADDRESS = 10_000 if DEBUG else 5  # of these; each is two mails to whoever is named
-PREFER_WAIT_MAX_S = 10  # what `Prefer: wait` gets at most; a stopping web process waits longer than that
-PREFER_WAIT_PLACES = 2  # requests of one web process that wait at a time; the other WEB_THREADS are for the others
+PREFER_WAIT_MAX_S = (
+    10  # what `Prefer: wait` gets at most; a stopping web process waits longer than that
+)
+PREFER_WAIT_PLACES = (
+    2  # requests of one web process that wait at a time; the other WEB_THREADS are for the others
+)
 PREFER_POLL_S = 0.1
 IDEMPOTENCY_WAIT_MS = 2000
 IDEMPOTENCY_KEEP = timedelta(days=30)
 
 # --- reports (orders/reports/) ----------------------------------------------------------------------------
 REPORT_EMAILS: list[str] = from_environment(
-    addresses, "REPORT_EMAILS", [], "mail addresses separated by commas, like ann@example.com,hana@example.com"
+    addresses,
+    "REPORT_EMAILS",
+    [],
+    "mail addresses separated by commas, like ann@example.com,hana@example.com",
 )
 REPORT_TOP_SKUS = 20
-REPORT_SETTLES = timedelta(minutes=2)  # longer than a transaction (POSTGRES_LIMITS) and than clocks differ
+REPORT_SETTLES = timedelta(
+    minutes=2
+)  # longer than a transaction (POSTGRES_LIMITS) and than clocks differ
 REPORT_PART_EVENTS = 20_000  # events that one part of a computation reads
-REPORT_AT_ONCE_EVENTS = 20_000  # today is computed while the client waits as long as it has no more events
+REPORT_AT_ONCE_EVENTS = (
+    20_000  # today is computed while the client waits as long as it has no more events
+)
 REPORT_FRESH = timedelta(minutes=5)  # else it is computed by jobs, this often at most
 REPORT_RETRY_AFTER_S = 2
 REPORT_PATIENCE = timedelta(hours=1)  # a computation that takes longer is given up
@@ -288,7 +354,9 @@ IMPORTS_RUNNING_PER_CLIENT = 5
 IMPORT_PLACES = 2  # files that a web process reads at a time
 IMPORT_RETRY_AFTER_S = 5
 IMPORT_ROW_MAX_BYTES = 128 * 1024  # what Python's csv takes as one field
-IMPORT_AGAIN_MAX_BYTES = IMPORT_MAX_BYTES  # that quotes which are never closed may have us read again
+IMPORT_AGAIN_MAX_BYTES = (
+    IMPORT_MAX_BYTES  # that quotes which are never closed may have us read again
+)
 IMPORT_STAGE_BATCH = 5000  # rows of one COPY
 IMPORT_CHUNK_ROWS = 200
 IMPORT_PORTION_ROWS = 20  # rows of one look at the time
@@ -322,15 +390,21 @@ JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE = "outside", "bulk"  # see jobs.lanes
 PAYMENTS_QUEUE, MAILS_QUEUE = "payments", "mails"
 JOBS_BULK_RING_GRACE_S = 60  # a line of a thousand bulk jobs is no reason to ring twice
 JOBS_KEEP = timedelta(  # finished jobs, their keys and chords; then they are pruned
-    days=from_environment(days, "JOBS_KEEP_DAYS", 14, f"a whole number of days from 1 to {DAYS_MAX}")
+    days=from_environment(
+        days, "JOBS_KEEP_DAYS", 14, f"a whole number of days from 1 to {DAYS_MAX}"
+    )
 )
 JOBS_PRUNE_EVERY_S = 60.0
 JOBS_PRUNE_BATCHES = 5  # of one tick, so that a clock prunes faster than its worker works
-FAILPOINTS: str | None = (env.str("FAILPOINTS", default="") or None) if DEBUG else None  # tests' own: jobs.failpoints
+FAILPOINTS: str | None = (
+    (env.str("FAILPOINTS", default="") or None) if DEBUG else None
+)  # tests' own: jobs.failpoints
 BELL_TIMEOUT_S = 0.4  # connect, and read or write, each
 BELL_REST_S = 3.0  # after a failure nobody waits for the broker again for this long
 BELL_TRANSPORT = brokers.transport_of_the_bell(BROKER_URL)
-BELL_TRANSPORT_OPTIONS = brokers.for_the_bell(BROKER_URL, region=AWS_DEFAULT_REGION, timeout_s=BELL_TIMEOUT_S)
+BELL_TRANSPORT_OPTIONS = brokers.for_the_bell(
+    BROKER_URL, region=AWS_DEFAULT_REGION, timeout_s=BELL_TIMEOUT_S
+)
 
 CELERY_BROKER_URL = BROKER_URL or None
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -346,7 +420,13 @@ CELERY_TASK_TIME_LIMIT = 25  # under the 30 s a dyno has to stop
 CELERY_TASK_DEFAULT_QUEUE = "kaiten"
 CELERY_TASK_QUEUES = [
     Queue(name, routing_key=name, queue_arguments=brokers.queue_arguments(BROKER_URL))
-    for name in (CELERY_TASK_DEFAULT_QUEUE, PAYMENTS_QUEUE, MAILS_QUEUE, JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE)
+    for name in (
+        CELERY_TASK_DEFAULT_QUEUE,
+        PAYMENTS_QUEUE,
+        MAILS_QUEUE,
+        JOBS_OUTSIDE_QUEUE,
+        JOBS_BULK_QUEUE,
+    )
 ]
 CELERY_TASK_ROUTES = [
     "jobs.lanes.inherited",
@@ -362,11 +442,15 @@ CELERY_TASK_ROUTES = [
 CELERY_WORKER_CONSUMER = "jobs.consumer:LedgerConsumer"
 CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what is fetched stands before whatever comes later (ADR 13)
-CELERY_WORKER_DISABLE_RATE_LIMITS = True  # the ledger keeps them, for all workers together (jobs.rates)
+CELERY_WORKER_DISABLE_RATE_LIMITS = (
+    True  # the ledger keeps them, for all workers together (jobs.rates)
+)
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True  # only those with acks_late, and there are none
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = (
+    True  # only those with acks_late, and there are none
+)
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
@@ -377,7 +461,10 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
         "schedule": crontab(hour="0", minute="5"),  # later than REPORT_SETTLES after midnight
         "catch_up": "all",
     },
-    "forget-old-keys": {"task": "orders.tasks.forget_old_keys", "schedule": crontab(hour="4", minute="10")},
+    "forget-old-keys": {
+        "task": "orders.tasks.forget_old_keys",
+        "schedule": crontab(hour="4", minute="10"),
+    },
     "see-to-imports": {"task": "orders.imports.tasks.see_to_imports", "schedule": 60.0},
     "forget-old-imports": {
         "task": "orders.imports.tasks.forget_old_imports",
@@ -391,9 +478,13 @@ METRICS_ROWS_MAX = 10_000  # that one statement looks at
 METRICS_TASKS_MAX = 50  # names that become labels
 METRICS_WINDOW = timedelta(minutes=5)
 METRICS_STATEMENT_TIMEOUT = "2s"
-SENTRY_DSN: str = from_environment(sentry_dsn, "SENTRY_DSN", "", "the DSN of a Sentry project, https://KEY@HOST/NUMBER")
-OTEL_EXPORTER_OTLP_ENDPOINT: str = from_environment(  # its further OTEL_… variables are read by its own package
-    http_url, "OTEL_EXPORTER_OTLP_ENDPOINT", "", "the address of a collector, https://HOST:4318"
+SENTRY_DSN: str = from_environment(
+    sentry_dsn, "SENTRY_DSN", "", "the DSN of a Sentry project, https://KEY@HOST/NUMBER"
+)
+OTEL_EXPORTER_OTLP_ENDPOINT: str = (
+    from_environment(  # its further OTEL_… variables are read by its own package
+        http_url, "OTEL_EXPORTER_OTLP_ENDPOINT", "", "the address of a collector, https://HOST:4318"
+    )
 )
 OTEL_EXPORT_TIMEOUT_S = 3
 OTEL_EXPORT_PAUSE_S = 1
@@ -405,4 +496,6 @@ RELEASE: str = env.str("HEROKU_SLUG_COMMIT", default="")
 LOG_FORMAT: str = from_environment(
     log_format, "LOG_FORMAT", "console" if DEBUG else "logfmt", "logfmt, json or console"
 )
-LOGGING = logs.configuration(LOG_FORMAT, with_sentry=bool(SENTRY_DSN) and find_spec("sentry_sdk") is not None)
+LOGGING = logs.configuration(
+    LOG_FORMAT, with_sentry=bool(SENTRY_DSN) and find_spec("sentry_sdk") is not None
+)

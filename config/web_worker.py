@@ -13,28 +13,68 @@ from config.connections import BrokenOff, NoRoom, PatientWorker, TooSlow
 
 Refusal = tuple[int, str, str]  # status, slug, detail
 
-OUR_FAULT = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
-BROKEN_CHUNK = (errors.InvalidChunkSize, errors.ChunkMissingTerminator, errors.InvalidChunkExtension)
+OUR_FAULT = (
+    errors.InvalidResponseHeader,
+    errors.InvalidResponseHeaderName,
+    errors.ConfigurationProblem,
+)
+BROKEN_CHUNK = (
+    errors.InvalidChunkSize,
+    errors.ChunkMissingTerminator,
+    errors.InvalidChunkExtension,
+)
 SOMETHING_WENT_WRONG: Refusal = (
     500, "internal", "Something went wrong on our side; it has been logged under this request_id.",
 )  # fmt: skip
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (  # the first that fits
     (BrokenOff, (400, "body-incomplete", "The request broke off before its end.")),
     (TooSlow, (408, "request-timeout", "The request did not arrive in time.")),
-    (NoRoom, (503, "unavailable", "There is no room for another request just now. Nothing was written; try again.")),
-    (errors.LimitRequestLine, (414, "uri-too-long", "The address is too long. Send less in its query.")),
-    (errors.LimitRequestHeaders, (431, "headers-too-large", "There are too many headers, or one is too long.")),
-    (errors.UnsupportedTransferCoding, (501, "refused", "Send the body as it is, with a Content-Length.")),
-    (errors.ExpectationFailed, (417, "refused", "The only Expect that is understood is 100-continue.")),
+    (
+        NoRoom,
+        (
+            503,
+            "unavailable",
+            "There is no room for another request just now. Nothing was written; try again.",
+        ),
+    ),
+    (
+        errors.LimitRequestLine,
+        (414, "uri-too-long", "The address is too long. Send less in its query."),
+    ),
+    (
+        errors.LimitRequestHeaders,
+        (431, "headers-too-large", "There are too many headers, or one is too long."),
+    ),
+    (
+        errors.UnsupportedTransferCoding,
+        (501, "refused", "Send the body as it is, with a Content-Length."),
+    ),
+    (
+        errors.ExpectationFailed,
+        (417, "refused", "The only Expect that is understood is 100-continue."),
+    ),
     (errors.ForbiddenProxyRequest, (403, "refused", "No PROXY line is taken from this address.")),
     (
         errors.InvalidRequestLine,
-        (400, "malformed-request", "The first line cannot be read. Percent-encode what is not ASCII in the address."),
+        (
+            400,
+            "malformed-request",
+            "The first line cannot be read. Percent-encode what is not ASCII in the address.",
+        ),
     ),
-    (errors.InvalidRequestMethod, (400, "malformed-request", "The method is none that HTTP knows.")),
+    (
+        errors.InvalidRequestMethod,
+        (400, "malformed-request", "The method is none that HTTP knows."),
+    ),
     (errors.InvalidHTTPVersion, (400, "malformed-request", "Speak HTTP/1.1.")),
-    (errors.InvalidHeader, (400, "malformed-request", "A header holds what no header may, or contradicts another.")),
-    (errors.InvalidHeaderName, (400, "malformed-request", "The name of a header holds what no name may.")),
+    (
+        errors.InvalidHeader,
+        (400, "malformed-request", "A header holds what no header may, or contradicts another."),
+    ),
+    (
+        errors.InvalidHeaderName,
+        (400, "malformed-request", "The name of a header holds what no name may."),
+    ),
     (errors.ParseException, (400, "malformed-request", "This is not HTTP as RFC 9112 has it.")),
 )
 
@@ -42,7 +82,9 @@ REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (  # the first that fits
 def refusal_for(exc: Exception) -> Refusal:
     if isinstance(exc, OUR_FAULT):
         return SOMETHING_WENT_WRONG
-    return next((refusal for kind, refusal in REFUSALS if isinstance(exc, kind)), SOMETHING_WENT_WRONG)
+    return next(
+        (refusal for kind, refusal in REFUSALS if isinstance(exc, kind)), SOMETHING_WENT_WRONG
+    )
 
 
 class ProblemWorker(PatientWorker):

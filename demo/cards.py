@@ -19,8 +19,14 @@ SANDBOX: tuple[Card, ...] = (
 STRIPE: tuple[Card, ...] = (  # https://docs.stripe.com/testing
     ("pm_card_visa", gettext_lazy("The card works")),
     ("pm_card_chargeDeclined", gettext_lazy("The bank declines the card")),
-    ("pm_card_chargeDeclinedInsufficientFunds", gettext_lazy("There is not enough money on the card")),
-    ("pm_card_authenticationRequired", gettext_lazy("The bank waits for a confirmation that never comes")),
+    (
+        "pm_card_chargeDeclinedInsufficientFunds",
+        gettext_lazy("There is not enough money on the card"),
+    ),
+    (
+        "pm_card_authenticationRequired",
+        gettext_lazy("The bank waits for a confirmation that never comes"),
+    ),
 )
 STRIPE_TEST_KEYS = ("sk_test_", "rk_test_")
 
@@ -31,5 +37,7 @@ def cards() -> tuple[Card, ...]:
         return ()
     if settings.PAYMENT_PROVIDER == "sandbox":
         return SANDBOX
-    is_test = settings.PAYMENT_PROVIDER == "stripe" and settings.STRIPE_SECRET_KEY.startswith(STRIPE_TEST_KEYS)
+    is_test = settings.PAYMENT_PROVIDER == "stripe" and settings.STRIPE_SECRET_KEY.startswith(
+        STRIPE_TEST_KEYS
+    )
     return STRIPE if is_test else ()

@@ -70,13 +70,17 @@ class OrderForm(forms.Form):
         initial=uuid4,
         label=gettext_lazy("Form"),
         widget=forms.HiddenInput(attrs={"autocomplete": "off"}),
-        error_messages=dict.fromkeys(("required", "invalid"), gettext_lazy("Open the menu again to get a new one.")),
+        error_messages=dict.fromkeys(
+            ("required", "invalid"), gettext_lazy("Open the menu again to get a new one.")
+        ),
     )
     email = forms.EmailField(
         initial="hana@example.com",
         label=gettext_lazy("E-mail"),
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
-        error_messages=dict.fromkeys(("required", "invalid"), gettext_lazy("Enter an e-mail address.")),
+        error_messages=dict.fromkeys(
+            ("required", "invalid"), gettext_lazy("Enter an e-mail address.")
+        ),
     )
     token = forms.ChoiceField(
         required=False,
@@ -130,14 +134,19 @@ class OrderForm(forms.Form):
         for dish, quantity in self.chosen:
             left = max(self.left[dish.sku], 0)
             if quantity > left:
-                self.add_error(dish.sku, _("Only %(left)d left.") % {"left": left} if left else _("Sold out."))
+                self.add_error(
+                    dish.sku, _("Only %(left)d left.") % {"left": left} if left else _("Sold out.")
+                )
         return bool(self.errors)
 
     def refuse_flood(self, recent: Sequence[str]) -> None:
         """The form is open to everybody, and its mails go to whomever it names. `recent`: of the last hour's orders."""
         own = mailbox(self.cleaned_data["email"])
         of_address = sum(mailbox(address) == own for address in recent)
-        if len(recent) >= settings.DEMO_ORDERS_PER_HOUR or of_address >= settings.DEMO_ORDERS_PER_ADDRESS:
+        if (
+            len(recent) >= settings.DEMO_ORDERS_PER_HOUR
+            or of_address >= settings.DEMO_ORDERS_PER_ADDRESS
+        ):
             self.is_flood = True
             self.add_error(None, _("Many orders have come from this page. Try again in an hour."))
 

@@ -28,7 +28,11 @@ from orders.tasks import place
 from values.money import written
 from values.refused import Problem
 
-POLL_S = {State.RECEIVED: 1, State.RESERVED: 1, State.CONFIRMED: 10}  # after that nothing happens any more
+POLL_S = {
+    State.RECEIVED: 1,
+    State.RESERVED: 1,
+    State.CONFIRMED: 10,
+}  # after that nothing happens any more
 HELD_POLL_S = 10
 RELOAD_MIN_S = 3  # without JavaScript
 
@@ -45,7 +49,10 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
         gettext_lazy("Waiting for your payment"),
         gettext_lazy("Your dishes are set aside. You may close this page: we will write to you."),
     ),
-    "confirmed": (gettext_lazy("Confirmed and paid"), gettext_lazy("Thank you! The kitchen is at work.")),
+    "confirmed": (
+        gettext_lazy("Confirmed and paid"),
+        gettext_lazy("Thank you! The kitchen is at work."),
+    ),
     "completed": (gettext_lazy("Delivered"), gettext_lazy("Enjoy your meal!")),
     "cancelled": (
         gettext_lazy("Cancelled"),
@@ -53,15 +60,21 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
     ),
     "out_of_stock": (
         gettext_lazy("Sold out"),
-        gettext_lazy("We are sorry: something you chose was sold just before. You have not been charged."),
+        gettext_lazy(
+            "We are sorry: something you chose was sold just before. You have not been charged."
+        ),
     ),
     "payment_declined": (
         gettext_lazy("Payment declined"),
-        gettext_lazy("Your bank declined the card. You have not been charged, and nothing is kept for you."),
+        gettext_lazy(
+            "Your bank declined the card. You have not been charged, and nothing is kept for you."
+        ),
     ),
     "held": (
         gettext_lazy("We are looking into it"),
-        gettext_lazy("A person is checking your order. You need not do anything, and you never pay twice."),
+        gettext_lazy(
+            "A person is checking your order. You need not do anything, and you never pay twice."
+        ),
     ),
 }
 
@@ -122,8 +135,12 @@ def _ordered(form: OrderForm) -> Order | None:
     try:
         with transaction.atomic():
             Client.objects.locked(client.pk)
-            lately = Order.objects.of(client).narrowed(created_after=timezone.now() - timedelta(hours=1))
-            form.refuse_flood(list(lately.values_list("email", flat=True)[: settings.DEMO_ORDERS_PER_HOUR]))
+            lately = Order.objects.of(client).narrowed(
+                created_after=timezone.now() - timedelta(hours=1)
+            )
+            form.refuse_flood(
+                list(lately.values_list("email", flat=True)[: settings.DEMO_ORDERS_PER_HOUR])
+            )
             return None if form.is_flood else place(client, form.draft())
     except ValidationError as exc:
         form.refuse(pointed(dict(error), skip=0) for error in exc.errors())
@@ -152,7 +169,9 @@ def _same_order(first: Order, form: OrderForm) -> Order | None:
 def _language(request: HttpRequest, order: Order) -> str:
     """What the visitor chose on our pages, or else what the order was placed in."""
     ordered_in = order.locale.partition("-")[0]
-    if settings.LANGUAGE_COOKIE_NAME in request.COOKIES or ordered_in not in dict(settings.LANGUAGES):
+    if settings.LANGUAGE_COOKIE_NAME in request.COOKIES or ordered_in not in dict(
+        settings.LANGUAGES
+    ):
         return get_language() or settings.LANGUAGE_CODE
     return ordered_in
 
@@ -165,13 +184,22 @@ class Step:
 
 
 def _seen_by_customer(order: Order) -> dict[str, object]:
-    poll_s = None if order.state not in POLL_S else HELD_POLL_S if order.held else POLL_S[State(order.state)]
+    poll_s = (
+        None
+        if order.state not in POLL_S
+        else HELD_POLL_S
+        if order.held
+        else POLL_S[State(order.state)]
+    )
     headline, explanation = _words(order)
     return {
         "order": order,
         "headline": headline,
         "explanation": explanation,
-        "belt": _belt(order, {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)}),
+        "belt": _belt(
+            order,
+            {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)},
+        ),
         "email": _masked(order.email),
         "poll_s": poll_s,
         "reload_s": poll_s and max(poll_s, RELOAD_MIN_S),

@@ -16,7 +16,9 @@ class LookOnlyAdmin(admin.ModelAdmin):
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """What the page offers, and no lookup of one's own (`created_at__year=99999999999` cannot be asked)."""
         offered = [name for name in self.get_list_filter(request) if isinstance(name, str)]
-        return lookup.partition("__")[0] in offered and super().lookup_allowed(lookup, value, request)
+        return lookup.partition("__")[0] in offered and super().lookup_allowed(
+            lookup, value, request
+        )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -30,7 +32,16 @@ class LookOnlyAdmin(admin.ModelAdmin):
 
 @admin.register(Job)
 class JobAdmin(LookOnlyAdmin):
-    list_display = ("id", "task", "state", "attempts", "losses", "due_at", "created_at", "finished_at")
+    list_display = (
+        "id",
+        "task",
+        "state",
+        "attempts",
+        "losses",
+        "due_at",
+        "created_at",
+        "finished_at",
+    )
     list_filter = ("state", "task")
     search_fields = ("id",)
     ordering = ("-created_at",)

@@ -44,7 +44,13 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         return Exchange("")
 
     def send_task_message(
-        self, producer: Producer, name: str, message: Any, queue: Any = None, headers: Any = None, **options: Any
+        self,
+        producer: Producer,
+        name: str,
+        message: Any,
+        queue: Any = None,
+        headers: Any = None,
+        **options: Any,
     ) -> None:
         """Write the job. Raises ValueError or TypeError when its arguments are not JSON or too large.
 
@@ -55,7 +61,9 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         positional, named, canvas = message.body
         args = _storable(name, [list(positional), dict(named)])
         if name in MAPS and not getattr(self.app.tasks.get(named["task"]["task"]), "atomic", True):
-            raise ValueError(f"{named['task']['task']} is atomic=False, and {name} calls it inside a transaction.")
+            raise ValueError(
+                f"{named['task']['task']} is atomic=False, and {name} calls it inside a transaction."
+            )
         current, replaced = self.app.current_worker_task, execution.being_replaced()
         if current is not None and current.request.id == kept["id"] and not replaced:
             return
@@ -68,7 +76,10 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             task=name,
             queue=lane,
             args=args,
-            envelope={**self._followed_by(canvas), "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
+            envelope={
+                **self._followed_by(canvas),
+                "headers": {key: kept.get(key) for key in KEPT_HEADERS},
+            },
             context={key: value for key, value in context.current().items() if key != "job"},
             root_id=kept["root_id"],
             parent_id=replaced.parent_id if replaced else kept["parent_id"],
@@ -86,7 +97,11 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
 
     def ring_for(self, job: Job) -> Ring:
         headers, task = job.envelope["headers"], self.app.tasks.get(job.task)
-        elsewhere = task is not None and task.backend is not self.app.backend and not headers.get("ignore_result")
+        elsewhere = (
+            task is not None
+            and task.backend is not self.app.backend
+            and not headers.get("ignore_result")
+        )
         timelimit = headers.get("timelimit") or (None, None)
         return Ring(str(job.pk), job.task, job.queue, timelimit, ignore_result=not elsewhere)
 
@@ -132,7 +147,9 @@ def _storable(name: str, args: list[Any]) -> list[Any]:
         text = celery_json.dumps(args)
         celery_json.loads(text)  # a mapping with Celery's own marks in it may not come back
     except TypeError as exc:
-        raise TypeError(f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects.") from exc
+        raise TypeError(
+            f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects."
+        ) from exc
     if len(text.encode()) > settings.JOBS_ARGS_MAX_BYTES:
         raise ValueError(
             f"The arguments of {name} are {len(text.encode())} bytes; {settings.JOBS_ARGS_MAX_BYTES} are allowed. "

@@ -25,7 +25,10 @@ class AttemptLine:
         self.began = monotonic()
 
     def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         outcome = self._outcome(exc)
         error = _behind(exc) if outcome not in ("done", "replaced") else None
@@ -36,7 +39,12 @@ class AttemptLine:
         }  # fmt: skip
         is_dead = outcome == "dead"
         ids = {"job": str(self.attempt.claim.id), "request_id": context.current().get("request_id")}
-        self.span.update({"failed": is_dead, **{f"kaiten.{name}": value for name, value in {**fields, **ids}.items()}})
+        self.span.update(
+            {
+                "failed": is_dead,
+                **{f"kaiten.{name}": value for name, value in {**fields, **ids}.items()},
+            }
+        )
         level = logging.ERROR if is_dead else logging.INFO
         log.log(level, "attempt", extra={"fields": fields}, exc_info=error if is_dead else None)
 
@@ -50,7 +58,13 @@ class AttemptLine:
                 cause = exc.__cause__
                 if self.attempt.replaced and isinstance(cause, Ignore):
                     return "replaced"
-                return "cancelled" if cause is None else "dead" if isinstance(cause, MemoryError) else "interrupted"
+                return (
+                    "cancelled"
+                    if cause is None
+                    else "dead"
+                    if isinstance(cause, MemoryError)
+                    else "interrupted"
+                )
             case Exception():
                 return "dead"
         return "stopped"

@@ -71,7 +71,11 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         """What each of these jobs has led to, once it has ended, as Celery's result tuples."""
         ended = [job.pk for job in parents if job.state in FINISHED]
         children: dict[UUID, list[Any]] = {job.pk: [] for job in parents}
-        led_to = Job.objects.filter(parent_id__in=ended).order_by("created_at", "pk") if ended else Job.objects.none()
+        led_to = (
+            Job.objects.filter(parent_id__in=ended).order_by("created_at", "pk")
+            if ended
+            else Job.objects.none()
+        )
         for job in led_to.only("pk", "parent_id"):
             if job.parent_id:
                 children[job.parent_id].append(((str(job.pk), (str(job.parent_id), None)), None))
@@ -123,7 +127,9 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
                 request.id, exc, request=request, call_errbacks=call_errbacks, state=states.REVOKED
             )  # fmt: skip
 
-    def store_result(self, task_id: str, result: Any, state: str, request: Any = None, **_: Any) -> None:
+    def store_result(
+        self, task_id: str, result: Any, state: str, request: Any = None, **_: Any
+    ) -> None:
         """Celery stores the failure of jobs that will never be promised: the rest of a chain, a chord's body."""
         if state in states.PROPAGATE_STATES:
             task = getattr(request, "task", None) or "unknown"
@@ -134,7 +140,10 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
 
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
         """`link_error`, as jobs: with the dead job's id, or, if that is what it takes, `(request, exc, traceback)`."""
-        family = {"parent_id": request.id, "root_id": getattr(request, "root_id", None) or request.id}
+        family = {
+            "parent_id": request.id,
+            "root_id": getattr(request, "root_id", None) or request.id,
+        }
         for errback in request.errbacks or ():
             try:
                 with transaction.atomic():
@@ -143,7 +152,11 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
                         call_errback.apply_async((dict(errback), request.id), **family)
                     else:
                         call.apply_async((request.id,), **family)
-            except (TypeError, ValueError, NotImplementedError):  # the job is dead all the same, and says why
+            except (
+                TypeError,
+                ValueError,
+                NotImplementedError,
+            ):  # the job is dead all the same, and says why
                 log.exception("link_error of job %s cannot be called", request.id)
 
     def _takes_the_failure(self, errback: Signature) -> bool:

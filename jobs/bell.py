@@ -60,7 +60,9 @@ class Bell:
 
     def ring(self, rings: Iterable[Ring]) -> bool:
         """Publish one message per job; False when the broker did not take them."""
-        return self._with_producer(lambda producer: self._publish(producer, list(rings))) is not None
+        return (
+            self._with_producer(lambda producer: self._publish(producer, list(rings))) is not None
+        )
 
     def queued(self, queue: str) -> int | None:
         """How many bells this queue holds; None when the broker does not say."""
@@ -82,7 +84,10 @@ class Bell:
                 producer.channel.client.set(PROBE, "", ex=PROBE_KEEP_S)
             return True
 
-        return self._with_producer(write) is not None and self.queued(settings.CELERY_TASK_DEFAULT_QUEUE) is not None
+        return (
+            self._with_producer(write) is not None
+            and self.queued(settings.CELERY_TASK_DEFAULT_QUEUE) is not None
+        )
 
     def _publish(self, producer: Producer, rings: list[Ring]) -> int:
         with producer.batch():
@@ -123,7 +128,10 @@ class Bell:
         return connection
 
     def _rest(self, exc: Exception) -> None:
-        log.warning("The broker did not take a bell; the clock rings again. It said: %s", exc or type(exc).__name__)
+        log.warning(
+            "The broker did not take a bell; the clock rings again. It said: %s",
+            exc or type(exc).__name__,
+        )
         self._resting_until = monotonic() + settings.BELL_REST_S
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -27,7 +27,9 @@ class ChordQuerySet(models.QuerySet["Chord"]):
 class Chord(models.Model):
     group = models.UUIDField(primary_key=True)
     body = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # a Celery signature
-    size = models.IntegerField(null=True)  # parts that will report; known when the last one is published
+    size = models.IntegerField(
+        null=True
+    )  # parts that will report; known when the last one is published
     fired = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -73,7 +75,10 @@ class Chord(models.Model):
         try:
             with transaction.atomic():
                 maybe_signature(self.body, app=app).apply_async((results,))
-        except (ValueError, TypeError) as exc:  # e.g. together they are too large: no fault of the last part
+        except (
+            ValueError,
+            TypeError,
+        ) as exc:  # e.g. together they are too large: no fault of the last part
             self._bury_body(app, ChordError(f"The body cannot be promised: {exc}"))
 
     def _close(self) -> None:
@@ -110,4 +115,6 @@ def part_returned(app: Celery, request: Any, state: str, result: Any) -> None:
 
 def _request_of(step: Signature) -> Context:
     """What a part that will never be promised would have reported as."""
-    return Context(id=step.id, group=step.options.get("group_id"), group_index=step.options.get("group_index"))
+    return Context(
+        id=step.id, group=step.options.get("group_id"), group_index=step.options.get("group_index")
+    )

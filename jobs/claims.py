@@ -43,7 +43,9 @@ class Claim:
     parent_id: UUID | None
 
     @classmethod
-    def of(cls, token: UUID, id_: UUID, args: str, envelope: str, context: str, *rest: Any) -> "Claim":
+    def of(
+        cls, token: UUID, id_: UUID, args: str, envelope: str, context: str, *rest: Any
+    ) -> "Claim":
         """From a row that CLAIM returns."""
         positional, named = celery_json.loads(args)
         attempts, retries, root_id, parent_id, _ = rest

@@ -85,7 +85,9 @@ class Clock:
         gone = {pid for pid in set(mine.values_list("pid", flat=True)) if pid and _has_exited(pid)}
         if not gone:
             return 0
-        return self._give_back(mine.filter(pid__in=gone), "its worker process died", counts=not stopping.has_begun())
+        return self._give_back(
+            mine.filter(pid__in=gone), "its worker process died", counts=not stopping.has_begun()
+        )
 
     def shorten_the_stop(self) -> None:
         """A worker that is told to stop and has held no job for JOBS_DRAIN_IDLE_S need not wait for its pool."""
@@ -109,7 +111,10 @@ class Clock:
             except (DatabaseError, InterfaceError):
                 raise
             except Exception:  # e.g. arguments that no row can hold
-                log.exception("The entry %s of beat_schedule cannot be promised; the next try is in a minute", name)
+                log.exception(
+                    "The entry %s of beat_schedule cannot be promised; the next try is in a minute",
+                    name,
+                )
                 self._next_slots[name] = timezone.now() + PAUSE_AFTER_NONSENSE
         return promised
 
@@ -130,7 +135,11 @@ class Clock:
         for queue in sorted(self.app.amqp.queues.consume_from):
             queued = self.app.amqp.bell.queued(queue)
             if queued is not None and queued < settings.JOBS_RING_BUDGET:
-                rung += self._ring(queue, min(settings.JOBS_RING_BUDGET - queued, settings.JOBS_BATCH), lost=not queued)
+                rung += self._ring(
+                    queue,
+                    min(settings.JOBS_RING_BUDGET - queued, settings.JOBS_BATCH),
+                    lost=not queued,
+                )
         return rung
 
     def _ring(self, queue: str, limit: int, *, lost: bool) -> int:
@@ -179,7 +188,9 @@ class Clock:
             jobs = lost.take_for_rescue(settings.JOBS_BATCH)
             poison = [job for job in jobs if counts and job.losses + 1 >= settings.JOBS_MAX_LOSSES]
             error = {"type": "Lost", "message": reason}
-            Job.objects.release([job for job in jobs if job not in poison], error=error, counts=counts)
+            Job.objects.release(
+                [job for job in jobs if job not in poison], error=error, counts=counts
+            )
             for job in poison:
                 with context.replaced(job.context):
                     Job.objects.bury_lost(job, error=error)
@@ -237,7 +248,9 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         self._thread = ClockThread(self.clock)
         self._thread.start()
-        self._thread.ticked.wait(timeout=5)  # a claim before the first beat would look like a silent worker's
+        self._thread.ticked.wait(
+            timeout=5
+        )  # a claim before the first beat would look like a silent worker's
         signals.worker_shutdown.connect(self._leave, sender=parent)
 
     def stop(self, parent: Any) -> None:
@@ -251,7 +264,11 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
         try:
             self.clock.leave()
         except (DatabaseError, InterfaceError) as exc:
-            log.warning("Could not sign off; other workers take over in %d s: %s", settings.JOBS_WORKER_SILENCE_S, exc)
+            log.warning(
+                "Could not sign off; other workers take over in %d s: %s",
+                settings.JOBS_WORKER_SILENCE_S,
+                exc,
+            )
         finally:
             connection.close()
 

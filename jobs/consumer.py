@@ -12,4 +12,6 @@ DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 
 class LedgerConsumer(Consumer):  # type: ignore[misc]
     class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
-        default_steps: ClassVar = [step for step in Consumer.Blueprint.default_steps if step != DELAYED_DELIVERY]
+        default_steps: ClassVar = [
+            step for step in Consumer.Blueprint.default_steps if step != DELAYED_DELIVERY
+        ]

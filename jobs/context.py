@@ -16,7 +16,10 @@ def current() -> Mapping[str, str]:
 @contextmanager
 def bound(**known: str | None) -> Iterator[None]:
     """Add to what is known, for the length of the block; None adds nothing."""
-    merged = {**_context.get(), **{name: value for name, value in known.items() if value is not None}}
+    merged = {
+        **_context.get(),
+        **{name: value for name, value in known.items() if value is not None},
+    }
     token = _context.set(merged)
     try:
         yield

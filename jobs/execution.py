@@ -82,7 +82,11 @@ def attempt(task: Task) -> Any:
     remembered, outer = _attempt.set(current), _body_of.set(task.request.id)
     try:
         known = {**claim.context, "job": str(claim.id)}
-        with context.replaced(known), tracing.span(task.name, "CONSUMER") as span, AttemptLine(current, span):
+        with (
+            context.replaced(known),
+            tracing.span(task.name, "CONSUMER") as span,
+            AttemptLine(current, span),
+        ):
             _restore_request(task, claim)
             if _expired(claim):
                 drop(task.app, claim, Expired("nobody came for it in time"))
@@ -115,7 +119,9 @@ def settle(result: Any = None) -> Iterator[Settlement]:
             yield settlement
         return
     if current.settling:
-        raise RuntimeError("An attempt settles once: put all effects of an atomic=False task into one settle() block.")
+        raise RuntimeError(
+            "An attempt settles once: put all effects of an atomic=False task into one settle() block."
+        )
     current.settling = True
     try:
         reach(At.AFTER_EXTERNAL)
@@ -181,15 +187,25 @@ def outside_any_attempt() -> Iterator[None]:
 def _claim(task: Task) -> Claim:
     request = task.request
     id_ = UUID(request.id)
-    if task.rate_limit and not Job.objects.take_slot(id_, task=task.name, rate_limit=task.rate_limit):
+    if task.rate_limit and not Job.objects.take_slot(
+        id_, task=task.name, rate_limit=task.rate_limit
+    ):
         raise Ignore("its slot has not come")
     heard = request.timelimit or (None, None)
     lease = timedelta(seconds=max(heard[0] or 0, task.time_limit) + settings.JOBS_LEASE_GRACE_S)
     claims = Job.objects.claim(
-        [id_], task=task.name, token=uuid4(), worker=_worker, pid=os.getpid(), lease=lease, timelimit=heard
+        [id_],
+        task=task.name,
+        token=uuid4(),
+        worker=_worker,
+        pid=os.getpid(),
+        lease=lease,
+        timelimit=heard,
     )
     if not claims:
-        raise Ignore("not ours: unknown, not due, finished, with another worker, or rung under other time limits")
+        raise Ignore(
+            "not ours: unknown, not due, finished, with another worker, or rung under other time limits"
+        )
     return claims[0]
 
 
@@ -239,7 +255,10 @@ def _run_atomic(current: Attempt) -> Any:
             return settlement.result
         except OperationalError as exc:
             collisions += 1
-            if getattr(exc.__cause__, "sqlstate", None) not in COLLISIONS or collisions > settings.JOBS_MAX_COLLISIONS:
+            if (
+                getattr(exc.__cause__, "sqlstate", None) not in COLLISIONS
+                or collisions > settings.JOBS_MAX_COLLISIONS
+            ):
                 raise
             log.info("Collided with another transaction, running again: %s", exc)
 
@@ -264,7 +283,9 @@ def _publish_follow_ups(task: Task, result: Any) -> None:
         *rest, following = request.chain
         step = maybe_signature(following, app=task.app)
         if (taken := step.options.get("task_id")) and Job.objects.filter(pk=taken).exists():
-            step.set(task_id=str(uuid4()))  # of a chain that is applied twice Celery names the last step alike
+            step.set(
+                task_id=str(uuid4())
+            )  # of a chain that is applied twice Celery names the last step alike
         step.apply_async((result,), chain=rest, **family)
 
 

@@ -32,7 +32,9 @@ WHY_NOT_CANCELLED = {
 def revive(jobs: JobQuerySet, *, by: str) -> list[Job]:
     """Dead and cancelled jobs among these wait again, due now. Returns them as they were before."""
     revived: list[Job] = []
-    for ids in batched(_ids(jobs.filter(state__in=REVIVABLE).exclude(queue=NEVER)), settings.JOBS_BATCH):
+    for ids in batched(
+        _ids(jobs.filter(state__in=REVIVABLE).exclude(queue=NEVER)), settings.JOBS_BATCH
+    ):
         with transaction.atomic():
             batch = Job.objects.filter(pk__in=ids).revive(by=by)
             _forget_stillborn(batch)

@@ -31,7 +31,9 @@ def inherited(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
     return {"queue": lane} if lane else None
 
 
-def outside(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any) -> dict[str, str] | None:
+def outside(
+    name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any
+) -> dict[str, str] | None:
     """The last of them: where a task goes that talks to the outside world, unless it has been told."""
     talks_outside = task is not None and not getattr(task, "atomic", True)
     return {"queue": settings.JOBS_OUTSIDE_QUEUE} if talks_outside else None

@@ -49,14 +49,20 @@ def families() -> Iterator[Metric]:
     """What waits, runs, has died and has ended; and who works."""
     waiting = _rows(WAITING, lanes=LANES_MAX)
     by_id = {"running": "lease_until", "dead": "created_at", "cancelled": "created_at"}
-    standing = [row for state, index in by_id.items() for row in _rows(STANDING.format(state=state, index=index))]
+    standing = [
+        row
+        for state, index in by_id.items()
+        for row in _rows(STANDING.format(state=state, index=index))
+    ]
     yield from _standing([*(row[:4] for row in waiting), *standing])
     yield from _due(waiting)
     yield from _ended(_rows(ENDED, window=settings.METRICS_WINDOW))
     workers = Worker.objects.living().count()
     yield GaugeMetricFamily("kaiten_workers", "Workers that have beaten lately", workers)
     [[rows]] = _rows(ROWS)
-    yield GaugeMetricFamily("kaiten_jobs_rows", "Rows of the ledger, finished ones included, as estimated", rows)
+    yield GaugeMetricFamily(
+        "kaiten_jobs_rows", "Rows of the ledger, finished ones included, as estimated", rows
+    )
 
 
 def _rows(statement: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -76,13 +82,18 @@ def _standing(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
 def _due(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
     due = GaugeMetricFamily("kaiten_jobs_due", "Waiting jobs whose time has come", labels=["queue"])
     age = GaugeMetricFamily(
-        "kaiten_jobs_oldest_due_seconds", "For how long the job has waited that was due first", labels=["queue"]
+        "kaiten_jobs_oldest_due_seconds",
+        "For how long the job has waited that was due first",
+        labels=["queue"],
     )
     queues: dict[str, tuple[int, float]] = {}
     for _, queue, _, _, number, oldest_s in rows:
         seen = queues.get(queue, (0, 0.0))
         queues[queue] = seen[0] + number, max(seen[1], oldest_s)
-    for queue, (number, oldest_s) in {settings.CELERY_TASK_DEFAULT_QUEUE: (0, 0.0), **queues}.items():
+    for queue, (number, oldest_s) in {
+        settings.CELERY_TASK_DEFAULT_QUEUE: (0, 0.0),
+        **queues,
+    }.items():
         due.add_metric([queue], number)
         age.add_metric([queue], oldest_s)
     yield due
@@ -94,8 +105,12 @@ def _ended(rows: list[tuple[Any, ...]]) -> Iterator[Metric]:
     labels = ["state", "task"]
     lately = "in the last kaiten_jobs_ended_window_seconds"
     ended = GaugeMetricFamily("kaiten_jobs_ended", f"Jobs that ended {lately}", labels=labels)
-    retries = GaugeMetricFamily("kaiten_jobs_ended_retries", f"Retries of the jobs that ended {lately}", labels=labels)
-    losses = GaugeMetricFamily("kaiten_jobs_ended_losses", f"Losses of the jobs that ended {lately}", labels=labels)
+    retries = GaugeMetricFamily(
+        "kaiten_jobs_ended_retries", f"Retries of the jobs that ended {lately}", labels=labels
+    )
+    losses = GaugeMetricFamily(
+        "kaiten_jobs_ended_losses", f"Losses of the jobs that ended {lately}", labels=labels
+    )
     for (state, task), numbers in _few_tasks([(row[:2], row[2:5]) for row in rows]):
         for family, number in zip((ended, retries, losses), numbers, strict=True):
             family.add_metric([state, task], number)
@@ -118,5 +133,7 @@ def _few_tasks(counted: list[Counted]) -> Iterator[Counted]:
     summed: dict[tuple[str, ...], tuple[int, ...]] = {}
     for (*labels, task), numbers in counted:
         key = (*labels, task if task in kept else OTHER)
-        summed[key] = tuple(map(sum, zip(numbers, summed.get(key, (0,) * len(numbers)), strict=True)))
+        summed[key] = tuple(
+            map(sum, zip(numbers, summed.get(key, (0,) * len(numbers)), strict=True))
+        )
     yield from sorted(summed.items())

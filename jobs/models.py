@@ -104,13 +104,25 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def settle(self, claim: Claim, *, result: Any, effects: list[str]) -> bool:
         """Done. False when the claim was lost meanwhile: the caller must roll back."""
-        return bool(self.held(claim).update(**_ended(State.DONE), result=result, effects=effects or None))
+        return bool(
+            self.held(claim).update(**_ended(State.DONE), result=result, effects=effects or None)
+        )
 
-    def put_back(self, claim: Claim, *, due_at: datetime, error: dict[str, str], retried: bool, **changes: Any) -> bool:
+    def put_back(
+        self,
+        claim: Claim,
+        *,
+        due_at: datetime,
+        error: dict[str, str],
+        retried: bool,
+        **changes: Any,
+    ) -> bool:
         """Waiting again, due at that time. False when the claim was lost meanwhile."""
         noted = _noted(End.RETRY if retried else End.TROUBLE, error)
         retries = F("retries") + int(retried)
-        return bool(self.held(claim).update(**_waiting(due_at), **noted, retries=retries, **changes))
+        return bool(
+            self.held(claim).update(**_waiting(due_at), **noted, retries=retries, **changes)
+        )
 
     def bury(self, claim: Claim, *, error: dict[str, str]) -> bool:
         """Dead, with the error kept. False when the claim was lost meanwhile."""
@@ -118,14 +130,23 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def drop(self, claim: Claim, *, error: dict[str, str]) -> bool:
         """Cancelled: by its own body, or expired. False when the claim was lost meanwhile."""
-        return bool(self.held(claim).update(**_ended(State.CANCELLED), **_noted(End.CANCELLED, error)))
+        return bool(
+            self.held(claim).update(**_ended(State.CANCELLED), **_noted(End.CANCELLED, error))
+        )
 
     @transaction.atomic
     def revive(self, *, by: str) -> list["Job"]:
         """The dead and cancelled ones are due now, counted as new, their error kept. Returns them as they were."""
         jobs = self._take_in(*REVIVABLE)
         ring_at = Now() + timedelta(seconds=settings.JOBS_RING_GRACE_S)
-        anew = {**_waiting(Now()), "ring_at": ring_at, "finished_at": None, "attempts": 0, "retries": 0, "losses": 0}
+        anew = {
+            **_waiting(Now()),
+            "ring_at": ring_at,
+            "finished_at": None,
+            "attempts": 0,
+            "retries": 0,
+            "losses": 0,
+        }
         anew["history"] = appended(End.REVIVED, {"type": "Revived", "message": f"by {by}"})
         Job.objects.filter(pk__in=[job.pk for job in jobs], state__in=REVIVABLE).update(**anew)
         return jobs
@@ -142,7 +163,11 @@ class JobQuerySet(models.QuerySet["Job"]):
     def hasten(self, ids: Sequence[UUID], *, queue: str) -> None:
         """Those of these that wait for a later time are due now, in that lane; the clock rings."""
         early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), slot_at=None)
-        held = list(early.select_for_update(skip_locked=True, no_key=True).order_by("pk").values_list("pk", flat=True))
+        held = list(
+            early.select_for_update(skip_locked=True, no_key=True)
+            .order_by("pk")
+            .values_list("pk", flat=True)
+        )
         self.filter(pk__in=held).update(**_waiting(Now()), queue=queue)
 
     def _take_in(self, *states: State) -> list["Job"]:
@@ -163,7 +188,9 @@ class JobQuerySet(models.QuerySet["Job"]):
     def take_for_rescue(self, limit: int) -> list["Job"]:
         """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is settling right now."""
         return list(
-            self.select_for_update(skip_locked=True, no_key=True).defer("args", "result").order_by("pk")[:limit]
+            self.select_for_update(skip_locked=True, no_key=True)
+            .defer("args", "result")
+            .order_by("pk")[:limit]
         )
 
     def release(self, jobs: Iterable["Job"], *, error: dict[str, str], counts: bool) -> None:
@@ -171,11 +198,15 @@ class JobQuerySet(models.QuerySet["Job"]):
         ids = [job.pk for job in jobs]
         if ids:
             noted = _noted(End.LOST if counts else End.STOPPED, error)
-            self.filter(pk__in=ids).update(**_waiting(timezone.now()), **noted, losses=F("losses") + int(counts))
+            self.filter(pk__in=ids).update(
+                **_waiting(timezone.now()), **noted, losses=F("losses") + int(counts)
+            )
 
     def bury_lost(self, job: "Job", *, error: dict[str, str]) -> None:
         """Dead: this locked running job took too many workers down with it."""
-        self.filter(pk=job.pk).update(**_ended(State.DEAD), **_noted(End.LOST, error), losses=F("losses") + 1)
+        self.filter(pk=job.pk).update(
+            **_ended(State.DEAD), **_noted(End.LOST, error), losses=F("losses") + 1
+        )
 
     def hand_over(self, claim: Claim) -> bool:
         """The row gives its id away and is gone. False when the claim was lost meanwhile."""
@@ -196,7 +227,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         `lost`: also those whose time has not come, but whose bells are known to be lost. What rings later than a
         back-off's cap from now is not due yet, and is not looked at.
         """
-        grace, cap = timedelta(seconds=settings.JOBS_RING_GRACE_S), timedelta(seconds=settings.JOBS_RING_CAP_S)
+        grace, cap = (
+            timedelta(seconds=settings.JOBS_RING_GRACE_S),
+            timedelta(seconds=settings.JOBS_RING_CAP_S),
+        )
         unheard = Q(ring_at__lte=Now())
         if lost:
             unheard = (unheard | Q(due_at__lte=Now() - grace)) & Q(ring_at__lte=Now() + cap + grace)
@@ -212,7 +246,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Note one more bell for these locked jobs and when the next may follow."""
         for job in jobs:
             job.rings += 1
-            pause_s = ring_delay_s(job.rings, base_s=settings.JOBS_RING_GRACE_S, cap_s=settings.JOBS_RING_CAP_S)
+            pause_s = ring_delay_s(
+                job.rings, base_s=settings.JOBS_RING_GRACE_S, cap_s=settings.JOBS_RING_CAP_S
+            )
             job.ring_at = timezone.now() + timedelta(seconds=pause_s)
         self.bulk_update(jobs, ["rings", "ring_at"])
 
@@ -220,7 +256,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Delete up to `limit` finished jobs that ended before then."""
         ended = self.filter(state__in=FINISHED, finished_at__lt=before)
         ids = list(ended.order_by("finished_at").values_list("pk", flat=True)[:limit])
-        return ended.filter(pk__in=ids).delete()[0]  # asks once more: somebody may have revived one meanwhile
+        return ended.filter(pk__in=ids).delete()[
+            0
+        ]  # asks once more: somebody may have revived one meanwhile
 
 
 def _ended(state: State) -> dict[str, Any]:
@@ -232,7 +270,13 @@ def _noted(end: End, error: dict[str, str]) -> dict[str, Any]:
 
 
 def _waiting(due_at: datetime | Now) -> dict[str, Any]:
-    return {"state": State.WAITING, "lease_until": None, "due_at": due_at, "ring_at": due_at, "rings": 0}
+    return {
+        "state": State.WAITING,
+        "lease_until": None,
+        "due_at": due_at,
+        "ring_at": due_at,
+        "rings": 0,
+    }
 
 
 class Job(models.Model):
@@ -242,18 +286,24 @@ class Job(models.Model):
     task = models.TextField()
     queue = models.TextField()
     args = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # [positional, named]
-    envelope = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # Celery's canvas and per-call limits
+    envelope = models.JSONField(
+        encoder=CeleryEncoder, decoder=CeleryDecoder
+    )  # Celery's canvas and per-call limits
     context = models.JSONField(default=dict)  # jobs.context of the caller
     root_id = models.UUIDField(null=True)
     parent_id = models.UUIDField(null=True)
 
     state = models.TextField(choices=State, default=State.WAITING)
     due_at = models.DateTimeField()
-    slot_at = models.DateTimeField(null=True)  # the slot that a rate-limited job has taken and waits for
+    slot_at = models.DateTimeField(
+        null=True
+    )  # the slot that a rate-limited job has taken and waits for
     ring_at = models.DateTimeField()  # when the clock rings, unless the job is claimed before
     rings = models.IntegerField(default=0)  # bells rung by the clock since the job became due
     attempts = models.IntegerField(default=0)  # claims
-    retries = models.IntegerField(default=0)  # attempts that ended in "try again": Celery's request.retries
+    retries = models.IntegerField(
+        default=0
+    )  # attempts that ended in "try again": Celery's request.retries
     losses = models.IntegerField(default=0)  # attempts that ended without a verdict
 
     token = models.UUIDField(null=True)  # of the newest claim
@@ -263,7 +313,9 @@ class Job(models.Model):
     lease_until = models.DateTimeField(null=True)
 
     result = models.JSONField(null=True, encoder=CeleryEncoder, decoder=CeleryDecoder)
-    effects = models.JSONField(null=True)  # what it did, as ["event 0198…", …]: jobs.execution.note_effect
+    effects = models.JSONField(
+        null=True
+    )  # what it did, as ["event 0198…", …]: jobs.execution.note_effect
     error = models.JSONField(null=True)  # {"type", "message"} of the newest failure
     history = models.JSONField(default=list, db_default=[])  # jobs.history
     created_at = models.DateTimeField(db_default=Now())
@@ -286,13 +338,29 @@ class Job(models.Model):
             ),
         ]
         indexes = [
-            models.Index(name="job_ring_by_queue", fields=["queue", "ring_at"], condition=Q(state=State.WAITING)),
-            models.Index(name="job_running", fields=["lease_until"], condition=Q(state=State.RUNNING)),
+            models.Index(
+                name="job_ring_by_queue",
+                fields=["queue", "ring_at"],
+                condition=Q(state=State.WAITING),
+            ),
+            models.Index(
+                name="job_running", fields=["lease_until"], condition=Q(state=State.RUNNING)
+            ),
             models.Index(name="job_created", fields=["created_at", "id"]),
-            models.Index(name="job_parent", fields=["parent_id"], condition=Q(parent_id__isnull=False)),
-            models.Index(CLIENT, "created_at", "id", name="job_of_client", condition=Q(state__in=FINISHED)),
-            models.Index(name="job_finished", fields=["finished_at"], condition=Q(state__in=FINISHED)),
-            models.Index(name="job_revivable", fields=["state", "created_at", "id"], condition=Q(state__in=REVIVABLE)),
+            models.Index(
+                name="job_parent", fields=["parent_id"], condition=Q(parent_id__isnull=False)
+            ),
+            models.Index(
+                CLIENT, "created_at", "id", name="job_of_client", condition=Q(state__in=FINISHED)
+            ),
+            models.Index(
+                name="job_finished", fields=["finished_at"], condition=Q(state__in=FINISHED)
+            ),
+            models.Index(
+                name="job_revivable",
+                fields=["state", "created_at", "id"],
+                condition=Q(state__in=REVIVABLE),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -69,7 +69,9 @@ def _counts(counted: list[Counted]) -> str:
         counts.setdefault(task, dict.fromkeys(State.values, 0))[state] = number
         counts["all tasks"][state] += number
     rows = [("TASK", *(state.upper() for state in State.values))]
-    rows += [(task, *(str(states[state]) for state in State.values)) for task, states in counts.items()]
+    rows += [
+        (task, *(str(states[state]) for state in State.values)) for task, states in counts.items()
+    ]
     return table(rows, numbers_from=1)
 
 
@@ -87,7 +89,11 @@ def _losses(counted: list[Counted]) -> str:
 
 
 def _workers() -> str:
-    living = Worker.objects.living().order_by("name").values_list("name", "pid", "started_at", "seen_at", Now())
+    living = (
+        Worker.objects.living()
+        .order_by("name")
+        .values_list("name", "pid", "started_at", "seen_at", Now())
+    )
     if not living:
         return "No worker is alive."
     rows = [("WORKER ALIVE", "PID", "SINCE", "LAST BEAT")]
@@ -102,7 +108,15 @@ def listing(jobs: JobQuerySet, *, limit: int) -> str:
     """The newest of these jobs, one line each."""
     rows = [("ID", "STATE", "TASK", "CREATED", "DUE", "ATTEMPTS", "ERROR")]
     rows += [
-        (str(job.pk), job.state, job.task, at(job.created_at), at(job.due_at), str(job.attempts), error_type(job))
+        (
+            str(job.pk),
+            job.state,
+            job.task,
+            at(job.created_at),
+            at(job.due_at),
+            str(job.attempts),
+            error_type(job),
+        )
         for job in jobs.order_by("-created_at", "-pk").defer("args", "envelope", "result")[:limit]
     ]
     return table(rows) if len(rows) > 1 else "No such jobs."

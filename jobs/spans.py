@@ -42,7 +42,9 @@ def around(name: str, kind: str, about: dict[str, Any]) -> Iterator[None]:
                 span.update_name(about.pop("name", name))
                 if about.pop("failed", False):
                     span.set_status(trace.StatusCode.ERROR)
-                span.set_attributes({key: value for key, value in about.items() if value is not None})
+                span.set_attributes(
+                    {key: value for key, value in about.items() if value is not None}
+                )
 
 
 def provider() -> TracerProvider:
@@ -52,9 +54,13 @@ def provider() -> TracerProvider:
         if _provider is None:
             endpoint = f"{settings.OTEL_EXPORTER_OTLP_ENDPOINT.rstrip('/')}/v1/traces"
             exporter = OTLPSpanExporter(endpoint, timeout=settings.OTEL_EXPORT_TIMEOUT_S)
-            _provider = TracerProvider(resource=Resource.create({"service.name": settings.OTEL_SERVICE_NAME}))
+            _provider = TracerProvider(
+                resource=Resource.create({"service.name": settings.OTEL_SERVICE_NAME})
+            )
             pause_ms = settings.OTEL_EXPORT_PAUSE_S * 1000
-            _provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=pause_ms))
+            _provider.add_span_processor(
+                BatchSpanProcessor(exporter, schedule_delay_millis=pause_ms)
+            )
     return _provider
 
 

@@ -67,7 +67,9 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _wait(self) -> None:
         if _idle.wait(settings.JOBS_DRAIN_S):
-            log.info("No job runs here any more, and still Celery waits for its processes: they are killed")
+            log.info(
+                "No job runs here any more, and still Celery waits for its processes: they are killed"
+            )
         self._kill_the_pool()
 
     def _kill_the_pool(self) -> None:

@@ -47,12 +47,19 @@ class Story:
         yield from self.outcome()
         yield from self.children()
         if self.job.state == State.WAITING:
-            yield from ("It is not running because " + reason for reason in reasons(self.job, self.now, current_app))
+            yield from (
+                "It is not running because " + reason
+                for reason in reasons(self.job, self.now, current_app)
+            )
 
     def promise(self) -> str:
         known = dict(self.job.context)
         request, client = known.pop("request_id", None), known.pop("client", None)
-        by = f"by request {request}" if request else "by no request (a shell, a schedule or the house itself)"
+        by = (
+            f"by request {request}"
+            if request
+            else "by no request (a shell, a schedule or the house itself)"
+        )
         by += f" of client {client}" if client else ""
         by += "".join(f", {name} {value}" for name, value in sorted(known.items()))
         if self.job.parent_id:
@@ -123,7 +130,9 @@ class Story:
 
 def story_of(job_id: UUID) -> str | None:
     """Everything the row tells, one sentence a line; None when there is no such job."""
-    rows = Job.objects.defer("args", "result").annotate(now=Now(), result_text=Cast("result", TextField()))
+    rows = Job.objects.defer("args", "result").annotate(
+        now=Now(), result_text=Cast("result", TextField())
+    )
     job = rows.filter(pk=job_id).first()
     return "\n".join(Story(job).sentences()) if job else None
 
@@ -156,7 +165,9 @@ def _bell(job: Job, now: datetime) -> str:
     if job.ring_at <= now:
         return f"the clock is about to ring for it, when its queue has room ({busy})."
     if job.rings:
-        return f"nobody has heard its bell yet ({busy}); the clock rings again at {at(job.ring_at)}."
+        return (
+            f"nobody has heard its bell yet ({busy}); the clock rings again at {at(job.ring_at)}."
+        )
     return f"its bell is on its way ({busy}); unheard, the clock rings at {at(job.ring_at)}."
 
 

@@ -26,7 +26,9 @@ from celery.result import AsyncResult, EagerResult
 from jobs import execution
 
 KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids of jobs with a key
-_applied: ContextVar[bool] = ContextVar("kaiten_applied", default=False)  # no bell can say so, whoever forged it
+_applied: ContextVar[bool] = ContextVar(
+    "kaiten_applied", default=False
+)  # no bell can say so, whoever forged it
 
 
 class LedgerTask(Task):  # type: ignore[misc]
@@ -56,7 +58,9 @@ class LedgerTask(Task):  # type: ignore[misc]
         if task_id not in (None, own_id) and not execution.in_body_of(self.request):
             raise ValueError(f"{self.name} has a key, so it cannot be a step of a canvas.")
         headers = {**(options.pop("headers", None) or {}), "once": True}
-        return super().apply_async(args, kwargs, task_id=task_id or own_id, headers=headers, **options)
+        return super().apply_async(
+            args, kwargs, task_id=task_id or own_id, headers=headers, **options
+        )
 
     def apply(self, *args: Any, **options: Any) -> EagerResult:
         """Celery's own: the body runs here and now, as a function does, and no job is promised."""
@@ -66,14 +70,20 @@ class LedgerTask(Task):  # type: ignore[misc]
         finally:
             _applied.reset(remembered)
 
-    def retry(self, args: Any = None, kwargs: Any = None, *rest: Any, throw: bool = True, **options: Any) -> Any:
+    def retry(
+        self, args: Any = None, kwargs: Any = None, *rest: Any, throw: bool = True, **options: Any
+    ) -> Any:
         """Celery's own. It has to be raised: what is retried is the attempt, whose effects are rolled back."""
         if not throw:
-            raise NotImplementedError("retry(throw=False) would settle a job that is to be tried again.")
+            raise NotImplementedError(
+                "retry(throw=False) would settle a job that is to be tried again."
+            )
         return super().retry(args, kwargs, *rest, **options)
 
     def update_state(self, *args: Any, **options: Any) -> None:
-        raise NotImplementedError("The ledger's states are its own; write a task's progress into a row of your own.")
+        raise NotImplementedError(
+            "The ledger's states are its own; write a task's progress into a row of your own."
+        )
 
     def delay_on_commit(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """The same as `delay`: on the ledger nothing is rung before the commit."""
@@ -96,4 +106,6 @@ class LedgerTask(Task):  # type: ignore[misc]
         try:
             return str(self.key).format(**bound.arguments)
         except (KeyError, IndexError) as exc:
-            raise ValueError(f"The key of {self.name} names {exc}, which is no argument of it.") from exc
+            raise ValueError(
+                f"The key of {self.name} names {exc}, which is no argument of it."
+            ) from exc

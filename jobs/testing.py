@@ -34,5 +34,10 @@ def work_off(*, ahead: timedelta = timedelta(0)) -> int:
 def attempt(job: Job) -> None:
     """What a worker does when this job's bell rings."""
     timelimit = job.envelope["headers"]["timelimit"] if job.envelope else None
-    request: dict[str, Any] = {"id": str(job.pk), "task": job.task, "delivery_info": {}, "timelimit": timelimit}
+    request: dict[str, Any] = {
+        "id": str(job.pk),
+        "task": job.task,
+        "delivery_info": {},
+        "timelimit": timelimit,
+    }
     trace_task(current_app.tasks[job.task], str(job.pk), (), {}, request=request, app=current_app)

@@ -44,7 +44,9 @@ def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
     except Exception as worse:
         if is_passing(worse):  # what hangs on the job is told with the verdict, or neither is
             return _wait_out(claim, worse)
-        log.exception("The verdict could not be written")  # e.g. retry() with arguments that no row can hold
+        log.exception(
+            "The verdict could not be written"
+        )  # e.g. retry() with arguments that no row can hold
         return _bury(app, claim, worse)
 
 
@@ -57,7 +59,9 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
             return drop(app, claim, exc)
         case _ if in_trouble(exc) and troubles <= settings.JOBS_MAX_TROUBLES:
             return _wait_out(claim, exc)
-        case SoftTimeLimitExceeded() if troubles < settings.JOBS_MAX_LOSSES:  # as often as the hard limit may strike
+        case SoftTimeLimitExceeded() if (
+            troubles < settings.JOBS_MAX_LOSSES
+        ):  # as often as the hard limit may strike
             return _wait_out(claim, exc)
         case Reject() if isinstance(exc.reason, Exception):
             return _bury(app, claim, exc.reason)
@@ -78,7 +82,9 @@ def _retry(claim: Claim, exc: Retry) -> bool:
 def _wait_out(claim: Claim, exc: Exception) -> bool:
     """A stalled or troubled Postgres passes by itself: try again, without counting it as a retry of the task."""
     pause_s = delay_s(claim.attempts, base_s=1, cap_s=settings.JOBS_RING_CAP_S)
-    log.warning("Interrupted by trouble, trying again in %.0f s: %s: %s", pause_s, type(exc).__name__, exc)
+    log.warning(
+        "Interrupted by trouble, trying again in %.0f s: %s: %s", pause_s, type(exc).__name__, exc
+    )
     Job.objects.put_back(claim, due_at=moment(pause_s), error=describe(exc), retried=False)
     return False
 
@@ -100,7 +106,9 @@ def drop(app: Celery, claim: Claim, exc: Exception) -> bool:
     return dropped
 
 
-def cancel(app: Celery, jobs: JobQuerySet, *, error: dict[str, str], call_errbacks: bool = False) -> list[Job]:
+def cancel(
+    app: Celery, jobs: JobQuerySet, *, error: dict[str, str], call_errbacks: bool = False
+) -> list[Job]:
     """Before anybody began: the waiting ones among these, as they were. What waits for one is told."""
     with transaction.atomic():
         cancelled = jobs.cancel(error=error)

@@ -24,8 +24,15 @@ def is_houses_own(job: Job) -> bool:
 def newest(client: UUID, narrowed: Q, *, state: State | None, limit: int) -> "QuerySet[Job]":
     """The newest `limit` of them, found in pieces that an index holds each: a client with few jobs pays for few."""
     if state in REVIVABLE:  # few, and in the index of their own
-        return visible_to(client).filter(narrowed, state=state).defer("args").order_by(*NEWEST_FIRST)[:limit]
-    first, *others = [piece.filter(narrowed).defer("args")[:limit] for piece in _pieces(client, state)]
+        return (
+            visible_to(client)
+            .filter(narrowed, state=state)
+            .defer("args")
+            .order_by(*NEWEST_FIRST)[:limit]
+        )
+    first, *others = [
+        piece.filter(narrowed).defer("args")[:limit] for piece in _pieces(client, state)
+    ]
     return first.union(*others, all=True).order_by(*NEWEST_FIRST)[:limit] if others else first
 
 

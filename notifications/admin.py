@@ -21,7 +21,16 @@ class EventAdmin(LookOnlyAdmin):
 
 @admin.register(Delivery)
 class DeliveryAdmin(LookOnlyAdmin):
-    list_display = ("id", "event", "channel", "target", "state", "tries", "created_at", "delivered_at")
+    list_display = (
+        "id",
+        "event",
+        "channel",
+        "target",
+        "state",
+        "tries",
+        "created_at",
+        "delivered_at",
+    )
     list_filter = ("channel", "state")
     list_select_related = ("event",)
     ordering = ("-created_at",)

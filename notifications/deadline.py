@@ -49,7 +49,12 @@ class Deadline:
 
         def look_up() -> None:
             try:
-                found.put([str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)])
+                found.put(
+                    [
+                        str(entry[4][0])
+                        for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                    ]
+                )
             except (OSError, UnicodeError) as exc:
                 found.put(exc)
 
@@ -72,7 +77,10 @@ class Deadline:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._timer.cancel()
         with self._lock:

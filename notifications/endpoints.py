@@ -60,7 +60,9 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
         values: dict[str, Any] = {
             "id": endpoint.pk,
             "owner": endpoint.owner,
-            "call": timedelta(seconds=2 * settings.WEBHOOK_TIMEOUT_S),  # then whoever took it has died
+            "call": timedelta(
+                seconds=2 * settings.WEBHOOK_TIMEOUT_S
+            ),  # then whoever took it has died
             "of_owner": settings.WEBHOOK_SLOW_CALLS_PER_CLIENT,
             "at_once": at_once,
         }
@@ -93,22 +95,38 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
         time.
         """
         if after_s <= settings.WEBHOOK_QUICK_S:
-            well = {"failures": 0, "quick": True, "busy_until": None, "resting_until": None, "line_until": None}
+            well = {
+                "failures": 0,
+                "quick": True,
+                "busy_until": None,
+                "resting_until": None,
+                "line_until": None,
+            }
             return bool(self.filter(Q(failures__gt=0) | Q(quick=False), pk=pk).update(**well))
         rest = timedelta(seconds=_rest_s(1))
-        self.filter(pk=pk).update(failures=1, quick=False, busy_until=None, resting_until=Now() + rest)
+        self.filter(pk=pk).update(
+            failures=1, quick=False, busy_until=None, resting_until=Now() + rest
+        )
         return False
 
     def forgive(self, pk: Any) -> bool:
         """It is another server now. True when the one before was in trouble."""
-        anew = {"failures": 0, "quick": False, "busy_until": None, "resting_until": None, "line_until": None}
+        anew = {
+            "failures": 0,
+            "quick": False,
+            "busy_until": None,
+            "resting_until": None,
+            "line_until": None,
+        }
         return bool(self.filter(pk=pk, failures__gt=0).update(**anew))
 
     @transaction.atomic
     def register(self, owner: UUID, *, url: str, events: list[str]) -> "Endpoint | None":
         """A new endpoint; None when its owner has WEBHOOK_ENDPOINTS_PER_CLIENT. Owners count one after another."""
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [REGISTRATION, str(owner)])
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [REGISTRATION, str(owner)]
+            )
         if self.filter(owner=owner, active=True).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
             return None
         return self.create(owner=owner, url=url, events=events)
@@ -121,7 +139,9 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
         if event.owner is None:
             return self.none()
         mine = self.filter(owner=event.owner, active=True)
-        return mine.filter(Q(events__contains=[event.kind]) | Q(events__contains=["*"])).order_by("pk")
+        return mine.filter(Q(events__contains=[event.kind]) | Q(events__contains=["*"])).order_by(
+            "pk"
+        )
 
 
 class Endpoint(models.Model):
@@ -137,10 +157,14 @@ class Endpoint(models.Model):
         models.DateTimeField(), default=list, db_default=[]
     )  # of the versions before, newest first
     failures = models.IntegerField(default=0)  # in a row
-    quick = models.BooleanField(default=False, db_default=False)  # its last answer was, and it had one
+    quick = models.BooleanField(
+        default=False, db_default=False
+    )  # its last answer was, and it had one
     busy_until = models.DateTimeField(null=True)  # while it is called that is not quick
     resting_until = models.DateTimeField(null=True)
-    line_until = models.DateTimeField(null=True)  # the end of the line of deliveries that wait for it
+    line_until = models.DateTimeField(
+        null=True
+    )  # the end of the line of deliveries that wait for it
     created_at = models.DateTimeField(db_default=Now())
     listens_since = models.DateTimeField(db_default=Now())  # to these events
 
@@ -160,7 +184,9 @@ class Endpoint(models.Model):
     @property
     def secrets(self) -> list[str]:
         """Those that sign now, the newest first: earlier ones sign beside it until their time is over."""
-        return [self._secret_of(self.secret_version - at) for at in range(1 + len(self._open_ends()))]
+        return [
+            self._secret_of(self.secret_version - at) for at in range(1 + len(self._open_ends()))
+        ]
 
     def rotate(self, *, overlap: timedelta) -> bool:
         """A new secret; those before it sign beside it for so long at most. False when there are too many of them.

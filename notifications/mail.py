@@ -34,14 +34,22 @@ def send(delivery: Delivery) -> str:
     )  # fmt: skip
     try:
         message.send()
-    except (OSError, smtplib.SMTPException, ValueError) as exc:  # ValueError: an address that no mail can go to
-        raise NotDelivered(scrubbed(f"{type(exc).__name__}: {exc}")) from exc  # it names the address
+    except (
+        OSError,
+        smtplib.SMTPException,
+        ValueError,
+    ) as exc:  # ValueError: an address that no mail can go to
+        raise NotDelivered(
+            scrubbed(f"{type(exc).__name__}: {exc}")
+        ) from exc  # it names the address
     return "accepted by the mail server"
 
 
 def render(event: Event) -> tuple[str, str]:
     """Subject (the template's first line) and body, in the reader's language."""
-    written_in = event.data["mail"]["language"] if "mail" in event.data else event.data["order"]["locale"]
+    written_in = (
+        event.data["mail"]["language"] if "mail" in event.data else event.data["order"]["locale"]
+    )
     language = written_in.partition("-")[0]
     name = _template_name(event, language if language in LANGUAGES else "en")
     text = get_template(str(name)).render({**event.data, "site": settings.SITE_URL})

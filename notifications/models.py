@@ -36,7 +36,9 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def test(self, endpoint: Endpoint, *, after: "Event | None") -> "Event":
         """One more test in the life of this locked endpoint."""
-        data = {"endpoint": {"id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events}}
+        data = {
+            "endpoint": {"id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events}
+        }
         seq = after.seq + 1 if after else 1
         return self.create(kind=TEST, subject=endpoint.pk, seq=seq, owner=endpoint.owner, data=data)
 
@@ -46,7 +48,9 @@ class Event(models.Model):
     kind = models.TextField()  # order.confirmed
     subject = models.UUIDField()  # whose life it belongs to
     seq = models.IntegerField()  # 1, 2, 3 … within the subject
-    owner = models.UUIDField(null=True)  # whose endpoints hear of it, nobody's if it is the house's own matter; no
+    owner = models.UUIDField(
+        null=True
+    )  # whose endpoints hear of it, nobody's if it is the house's own matter; no
     # foreign key, since clients live in a higher room
     data = models.JSONField()  # a snapshot: every retry says the same
     at = models.DateTimeField(db_default=Now())
@@ -62,7 +66,9 @@ class Event(models.Model):
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    def prepare(self, event: Event, channel: str, targets: list[dict[str, Any]]) -> list["Delivery"]:
+    def prepare(
+        self, event: Event, channel: str, targets: list[dict[str, Any]]
+    ) -> list["Delivery"]:
         """One delivery per target, and only those that did not exist yet. Each names the job that it will have."""
         rows = [Delivery(event=event, channel=channel, job=uuid7(), **target) for target in targets]
         self.bulk_create(rows, ignore_conflicts=True)
@@ -82,12 +88,16 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             models.Prefetch("attempts", queryset=last, to_attr="last_attempts")
         )
 
-    def ask_again(self, endpoint: Endpoint, *, since: datetime, everything: bool) -> tuple[int, bool]:
+    def ask_again(
+        self, endpoint: Endpoint, *, since: datetime, everything: bool
+    ) -> tuple[int, bool]:
         """Mark what is to be sent again of this locked endpoint: how many, and whether more are left.
 
         What is on its way already, or was asked for a moment ago, is not: asking twice does no harm.
         """
-        made = self.filter(endpoint=endpoint, created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW))
+        made = self.filter(
+            endpoint=endpoint, created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW)
+        )
         ended = Q(state=Delivery.State.FAILED)
         if everything:
             ended |= Q(state=Delivery.State.DELIVERED)
@@ -99,7 +109,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def begin_again(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
         """Up to `limit` of the marked ones wait anew, with a new job each; the oldest first. The endpoint is locked."""
-        marked = self.filter(endpoint=endpoint_id, resend=True, pk__gt=after).select_related("endpoint")
+        marked = self.filter(endpoint=endpoint_id, resend=True, pk__gt=after).select_related(
+            "endpoint"
+        )
         again = list(marked.select_for_update(no_key=True, of=("self",)).order_by("pk")[:limit])
         for delivery in again:
             delivery.state, delivery.tries, delivery.delivered_at = Delivery.State.WAITING, 0, None
@@ -125,7 +137,9 @@ class Delivery(models.Model):
         DELIVERED = "delivered"
         FAILED = "failed"
 
-    id = models.UUIDField(primary_key=True, default=uuid7)  # the webhook-id and the Message-ID, the same on every try
+    id = models.UUIDField(
+        primary_key=True, default=uuid7
+    )  # the webhook-id and the Message-ID, the same on every try
     event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.TextField(choices=Channel)
     target = models.TextField()  # an address, or an endpoint's id
@@ -134,10 +148,14 @@ class Delivery(models.Model):
     )
     state = models.TextField(choices=State, default=State.WAITING)
     tries = models.IntegerField(default=0)
-    job = models.UUIDField(null=True)  # the newest that brings it; no foreign key, since jobs are pruned
+    job = models.UUIDField(
+        null=True
+    )  # the newest that brings it; no foreign key, since jobs are pruned
     created_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True)
-    resend = models.BooleanField(default=False, db_default=False)  # asked for again, and not on its way yet
+    resend = models.BooleanField(
+        default=False, db_default=False
+    )  # asked for again, and not on its way yet
     resent_at = models.DateTimeField(null=True)  # when it was last asked for again
 
     objects = DeliveryQuerySet.as_manager()
@@ -169,8 +187,12 @@ class Delivery(models.Model):
     def succeed(self, answer: str, *, after_s: float) -> bool:
         """It arrived. In the settling transaction of its job. True when its endpoint was in trouble until now."""
         self._note(answer, ok=True)
-        recovered = self.endpoint_id is not None and Endpoint.objects.answered(self.endpoint_id, after_s=after_s)
-        Delivery.objects.filter(pk=self.pk).update(state=self.State.DELIVERED, delivered_at=Now(), tries=F("tries") + 1)
+        recovered = self.endpoint_id is not None and Endpoint.objects.answered(
+            self.endpoint_id, after_s=after_s
+        )
+        Delivery.objects.filter(pk=self.pk).update(
+            state=self.State.DELIVERED, delivered_at=Now(), tries=F("tries") + 1
+        )
         return recovered
 
     def stumble(self, answer: str) -> None:
@@ -183,7 +205,9 @@ class Delivery(models.Model):
 
     @property
     def is_hopeless(self) -> bool:
-        return self.time_left_s <= 0 or self.tries >= (1 if self.is_test else settings.DELIVERY_MAX_TRIES)
+        return self.time_left_s <= 0 or self.tries >= (
+            1 if self.is_test else settings.DELIVERY_MAX_TRIES
+        )
 
     @property
     def time_left_s(self) -> float:
@@ -204,10 +228,14 @@ class Delivery(models.Model):
     @property
     def pause_s(self) -> float:
         """Until the next try."""
-        return delay_s(self.tries, base_s=settings.DELIVERY_BACKOFF_S, cap_s=settings.DELIVERY_BACKOFF_CAP_S)
+        return delay_s(
+            self.tries, base_s=settings.DELIVERY_BACKOFF_S, cap_s=settings.DELIVERY_BACKOFF_CAP_S
+        )
 
     def give_up(self) -> None:
-        Delivery.objects.filter(pk=self.pk, state=self.State.WAITING).update(state=self.State.FAILED)
+        Delivery.objects.filter(pk=self.pk, state=self.State.WAITING).update(
+            state=self.State.FAILED
+        )
 
     def _note(self, answer: str, *, ok: bool) -> None:
         self.attempts.create(ok=ok, answer=answer[: settings.DELIVERY_ANSWER_MAX_CHARS])

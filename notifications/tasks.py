@@ -39,7 +39,8 @@ def _prepared(event_id: str) -> list[Delivery]:
     event = Event.objects.get(pk=event_id)
     recipients = [{"target": address} for address in mail.recipients(event)]
     endpoints = [
-        {"target": str(endpoint.pk), "endpoint": endpoint} for endpoint in Endpoint.objects.listening_to(event)
+        {"target": str(endpoint.pk), "endpoint": endpoint}
+        for endpoint in Endpoint.objects.listening_to(event)
     ]
     return [
         *Delivery.objects.prepare(event, Delivery.Channel.MAIL, recipients),
@@ -50,7 +51,9 @@ def _prepared(event_id: str) -> list[Delivery]:
 def bring(delivery: Delivery) -> None:
     """Promise the job of a webhook, due when its endpoint may be called."""
     in_trouble = delivery.endpoint is not None and delivery.endpoint.failures
-    place_s = Endpoint.objects.take_place(delivery.endpoint) if in_trouble and delivery.endpoint else 0.0
+    place_s = (
+        Endpoint.objects.take_place(delivery.endpoint) if in_trouble and delivery.endpoint else 0.0
+    )
     _start(post_webhook, delivery, countdown=min(place_s, delivery.time_left_s))
 
 
@@ -122,7 +125,9 @@ def call_up_line(endpoint_id: str, after: str | None = None) -> None:
     """Some of the line a second, as long as the endpoint stays well."""
     if Endpoint.objects.filter(pk=endpoint_id, failures=0).exists():
         line = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.JOBS_BATCH)
-        Job.objects.hasten([delivery.job for delivery in line if delivery.job], queue=settings.JOBS_BULK_QUEUE)
+        Job.objects.hasten(
+            [delivery.job for delivery in line if delivery.job], queue=settings.JOBS_BULK_QUEUE
+        )
         if len(line) == settings.JOBS_BATCH:
             pace = {"countdown": settings.ENDPOINT_CALL_UP_PACE_S}
             call_up_line.apply_async((endpoint_id, str(line[-1].pk)), **pace)
@@ -137,13 +142,18 @@ def give_up(delivery_id: str) -> None:
 def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], str]) -> None:
     """One try, with its outcome written down whichever way it went."""
     delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
-    if delivery.state != Delivery.State.WAITING or delivery.job not in (None, UUID(task.request.id)):
+    if delivery.state != Delivery.State.WAITING or delivery.job not in (
+        None,
+        UUID(task.request.id),
+    ):
         return
     if delivery.is_hopeless or delivery.is_unwanted:
         with settle():
             delivery.give_up()
         return
-    if delivery.endpoint and (place_s := Endpoint.objects.take_turn(delivery.endpoint, at_once=delivery.is_test)):
+    if delivery.endpoint and (
+        place_s := Endpoint.objects.take_turn(delivery.endpoint, at_once=delivery.is_test)
+    ):
         raise task.retry(countdown=min(place_s, delivery.time_left_s))
     began = monotonic()
     try:
@@ -162,4 +172,6 @@ def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], str]) -> N
 
 def _start(task: Any, delivery: Delivery, *, countdown: float = 0) -> None:
     then = give_up.si(str(delivery.pk))
-    task.apply_async((str(delivery.pk),), task_id=str(delivery.job), countdown=countdown or None, link_error=then)
+    task.apply_async(
+        (str(delivery.pk),), task_id=str(delivery.job), countdown=countdown or None, link_error=then
+    )

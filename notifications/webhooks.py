@@ -37,13 +37,19 @@ OF_THE_PLATFORM = [  # public by their number, and yet of the network that a mac
     )
 ]
 IPV6_UNICAST = ipaddress.ip_network("2000::/3")
-IPV6_EMBEDS_IPV4 = [ipaddress.ip_network(block) for block in ("2001::/32", "2002::/16", "3fff::/20")]
+IPV6_EMBEDS_IPV4 = [
+    ipaddress.ip_network(block) for block in ("2001::/32", "2002::/16", "3fff::/20")
+]
 
 
 def body(delivery: Delivery) -> str:
     """The same bytes on every try."""
     event = delivery.event
-    said = {"type": event.kind, "timestamp": event.at.astimezone(UTC).isoformat(), "data": event.data}
+    said = {
+        "type": event.kind,
+        "timestamp": event.at.astimezone(UTC).isoformat(),
+        "data": event.data,
+    }
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -58,14 +64,17 @@ def post(delivery: Delivery) -> str:
         "webhook-id": str(delivery.pk),
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(
-            Webhook(secret).sign(str(delivery.pk), now, text) for secret in delivery.endpoint.secrets
+            Webhook(secret).sign(str(delivery.pk), now, text)
+            for secret in delivery.endpoint.secrets
         ),
     }
     with Deadline(settings.WEBHOOK_TIMEOUT_S) as deadline:
         try:
             status = _post(url, text.encode(), headers, deadline)
         except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as exc:
-            raise NotDelivered(TOO_LONG % deadline.limit_s if deadline.is_over else _what_broke(exc)) from exc
+            raise NotDelivered(
+                TOO_LONG % deadline.limit_s if deadline.is_over else _what_broke(exc)
+            ) from exc
     if deadline.is_over:
         raise NotDelivered(TOO_LONG % deadline.limit_s)
     if not 200 <= status < 300:
@@ -84,7 +93,9 @@ def objection(url: str) -> str | None:
         return "must be printable ASCII without spaces; write an international host name as punycode (xn--…)"
     if url_pattern().fullmatch(url):
         return None if len(urlsplit(url).hostname or "") <= HOST_MAX_CHARS else "must name a host"
-    if not url.startswith("https://") and not (settings.WEBHOOK_ALLOW_LOCAL and url.startswith("http://")):
+    if not url.startswith("https://") and not (
+        settings.WEBHOOK_ALLOW_LOCAL and url.startswith("http://")
+    ):
         return "must be a full https URL, like https://shop.example.com/hooks"
     if "@" in url.partition("://")[2].partition("/")[0] or "#" in url:
         return "must not hold a user name, a password or a fragment"
@@ -98,7 +109,9 @@ def may_connect_to(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bo
     if settings.WEBHOOK_ALLOW_LOCAL and address.is_loopback:
         return True
     if isinstance(address, ipaddress.IPv6Address):
-        unicast = address in IPV6_UNICAST and not any(address in block for block in IPV6_EMBEDS_IPV4)
+        unicast = address in IPV6_UNICAST and not any(
+            address in block for block in IPV6_EMBEDS_IPV4
+        )
         return unicast and address.is_global
     if any(address in block for block in OF_THE_PLATFORM):
         return False
@@ -109,7 +122,10 @@ def _post(url: str, payload: bytes, headers: dict[str, str], deadline: Deadline)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     address = _public_address(host, port, deadline)
-    known: dict[str, Any] = {"timeout": urllib3.Timeout(total=deadline.left_s), "deadline": deadline}
+    known: dict[str, Any] = {
+        "timeout": urllib3.Timeout(total=deadline.left_s),
+        "deadline": deadline,
+    }
     pool: urllib3.HTTPConnectionPool
     if parts.scheme == "https":
         pool = EndingTlsPool(address, port, server_hostname=host, assert_hostname=host, **known)
@@ -141,7 +157,9 @@ def _public_address(host: str, port: int, deadline: Deadline) -> str:
         raise
     except (OSError, UnicodeError) as exc:
         raise NotDelivered(NOT_PUBLIC) from exc
-    if not all(may_connect_to(ipaddress.ip_address(address.partition("%")[0])) for address in found):
+    if not all(
+        may_connect_to(ipaddress.ip_address(address.partition("%")[0])) for address in found
+    ):
         raise NotDelivered(NOT_PUBLIC)
     return found[0]
 

@@ -2,7 +2,16 @@ from django.contrib import admin
 
 from jobs.admin import LookOnlyAdmin
 from orders.imports.models import Import, ImportFault
-from orders.models import ApiKey, Client, Order, OrderLine, PaymentOperation, SandboxCharge, Stock, StockMovement
+from orders.models import (
+    ApiKey,
+    Client,
+    Order,
+    OrderLine,
+    PaymentOperation,
+    SandboxCharge,
+    Stock,
+    StockMovement,
+)
 
 
 class LineInline(admin.TabularInline):
@@ -73,7 +82,17 @@ class ApiKeyAdmin(LookOnlyAdmin):
 
 @admin.register(Import)
 class ImportAdmin(LookOnlyAdmin):
-    list_display = ("id", "client", "form", "state", "total", "ok", "failed", "created_at", "finished_at")
+    list_display = (
+        "id",
+        "client",
+        "form",
+        "state",
+        "total",
+        "ok",
+        "failed",
+        "created_at",
+        "finished_at",
+    )
     list_select_related = ("client",)
     ordering = ("-created_at",)
 

@@ -73,7 +73,9 @@ def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
 
 def _operations(*, since: timedelta) -> Iterator[PaymentOperation]:
     """Those of that time, PROVIDER_BATCH at once, in the order of their ids."""
-    recent = PaymentOperation.objects.filter(created_at__gt=timezone.now() - since).select_related("order")
+    recent = PaymentOperation.objects.filter(created_at__gt=timezone.now() - since).select_related(
+        "order"
+    )
     batch = list(recent.order_by("pk")[:PROVIDER_BATCH])
     while batch:
         yield from batch
@@ -83,7 +85,11 @@ def _operations(*, since: timedelta) -> Iterator[PaymentOperation]:
 def _difference(operation: PaymentOperation, known: Charge | None) -> str | None:
     ours = f"our {operation.kind} of {operation.amount} {operation.currency} is {operation.state}"
     if known is None:
-        never_made = operation.state in (operation.State.INTENDED, operation.State.SENT, operation.State.VOID)
+        never_made = operation.state in (
+            operation.State.INTENDED,
+            operation.State.SENT,
+            operation.State.VOID,
+        )
         refused = operation.state == operation.State.DECLINED and not operation.reference
         return None if never_made or refused else f"{ours}, but {operation.provider} has none"
     theirs = f"{operation.provider} says {known.status} of {known.amount}"
@@ -92,7 +98,9 @@ def _difference(operation: PaymentOperation, known: Charge | None) -> str | None
     succeeded = operation.state == operation.State.SUCCEEDED
     if succeeded and known.amount != operation.amount:
         return f"{ours}, but {theirs}"
-    return _refunded_elsewhere(operation, known) if succeeded and known.refunded is not None else None
+    return (
+        _refunded_elsewhere(operation, known) if succeeded and known.refunded is not None else None
+    )
 
 
 def _refunded_elsewhere(operation: PaymentOperation, known: Charge) -> str | None:

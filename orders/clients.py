@@ -43,7 +43,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def issue(self, client: Client, scopes: list[str]) -> str:
         """Make a key and return it; only its digest is kept. No scopes means every scope."""
         key = f"kaiten_{secrets.token_urlsafe(32)}"
-        self.create(client=client, prefix=key[:12], digest=digest_of(key), scopes=scopes or list(SCOPES))
+        self.create(
+            client=client, prefix=key[:12], digest=digest_of(key), scopes=scopes or list(SCOPES)
+        )
         return key
 
     def find(self, key: str) -> "ApiKey | None":
@@ -84,10 +86,15 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
         mine = IdempotencyKey(client=client, key=key, fingerprint=fingerprint_of(request))
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{settings.IDEMPOTENCY_WAIT_MS}ms"])
+                cursor.execute(
+                    "SELECT set_config('lock_timeout', %s, true)",
+                    [f"{settings.IDEMPOTENCY_WAIT_MS}ms"],
+                )
             self.bulk_create([mine], ignore_conflicts=True)
             with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL lock_timeout TO DEFAULT")  # of the role, for what is locked from here on
+                cursor.execute(
+                    "SET LOCAL lock_timeout TO DEFAULT"
+                )  # of the role, for what is locked from here on
         except OperationalError as exc:
             if getattr(exc.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
@@ -97,7 +104,11 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
             ) from exc  # fmt: skip
         kept = self.get(client=client, key=key)
         if bytes(kept.fingerprint) != mine.fingerprint:
-            raise Problem(422, "idempotency-key-reused", "This Idempotency-Key was used for a different request.")
+            raise Problem(
+                422,
+                "idempotency-key-reused",
+                "This Idempotency-Key was used for a different request.",
+            )
         return kept
 
     def decide(self, client: Client, key: str, *, status: int, body: str) -> "IdempotencyKey":
@@ -107,7 +118,9 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
 
     def forget_old(self, limit: int) -> int:
         """Delete up to `limit` keys that nobody will repeat any more."""
-        old = self.filter(created_at__lt=Now() - settings.IDEMPOTENCY_KEEP).order_by("created_at")[:limit]
+        old = self.filter(created_at__lt=Now() - settings.IDEMPOTENCY_KEEP).order_by("created_at")[
+            :limit
+        ]
         return self.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]
 
 
@@ -125,7 +138,9 @@ class IdempotencyKey(models.Model):
     objects = IdempotencyKeyQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(name="idempotency_key_once", fields=["client", "key"])]
+        constraints = [
+            models.UniqueConstraint(name="idempotency_key_once", fields=["client", "key"])
+        ]
         indexes = [models.Index(name="idempotency_key_age", fields=["created_at"])]
 
     def __str__(self) -> str:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
     def ship(
-        self, order: "Order", wanted: Mapping[str, int] | None = None, *, carrier: str = "", tracking: str = ""
+        self,
+        order: "Order",
+        wanted: Mapping[str, int] | None = None,
+        *,
+        carrier: str = "",
+        tracking: str = "",
     ) -> "Fulfilment":
         """Send goods of this locked order: so many of each sku, or all that is open.
 
@@ -25,7 +30,11 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
         """
         if order.held or not order.is_confirmed:
             standing = "held" if order.held else order.state
-            raise Problem(409, "not-fulfillable", f"Order {order.number} is {standing}; only a confirmed one is sent.")
+            raise Problem(
+                409,
+                "not-fulfillable",
+                f"Order {order.number} is {standing}; only a confirmed one is sent.",
+            )
         lines = list(order.lines.all())
         units: Units = (
             [(line, line.open) for line in lines if line.open]

@@ -33,11 +33,14 @@ class OrderLine(models.Model):
         constraints = [
             models.UniqueConstraint(name="line_position_once", fields=["order", "position"]),
             models.CheckConstraint(
-                name="line_amounts", condition=Q(quantity__gt=0, unit_price__gte=0, discount__gte=0, tax__gte=0)
+                name="line_amounts",
+                condition=Q(quantity__gt=0, unit_price__gte=0, discount__gte=0, tax__gte=0),
             ),
             models.CheckConstraint(
                 name="line_units",
-                condition=Q(fulfilled__gte=0, withdrawn__gte=0, returned__gte=0, units_refunded__gte=0)
+                condition=Q(
+                    fulfilled__gte=0, withdrawn__gte=0, returned__gte=0, units_refunded__gte=0
+                )
                 & Q(quantity__gte=F("fulfilled") + F("withdrawn"))
                 & Q(returned__lte=F("fulfilled"), units_refunded__lte=F("quantity")),
             ),
@@ -91,7 +94,9 @@ class OrderLine(models.Model):
 Units = list[tuple[OrderLine, int]]
 
 
-def distributed(lines: Iterable[OrderLine], wanted: Mapping[str, int], *, of: str, verb: str) -> Units:
+def distributed(
+    lines: Iterable[OrderLine], wanted: Mapping[str, int], *, of: str, verb: str
+) -> Units:
     """Units of skus as units of lines, each line up to its property named `of`, in the order of the lines.
 
     Raises a 422 problem that names the sku of which there are not so many.

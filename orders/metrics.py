@@ -24,4 +24,6 @@ def families() -> Iterator[Metric]:
         orders.add_metric([state], number)
     yield orders
     held = sum(number for *_, number in rows)
-    yield GaugeMetricFamily("kaiten_orders_held", f"Orders that wait for a person, of {newest}", held)
+    yield GaugeMetricFamily(
+        "kaiten_orders_held", f"Orders that wait for a person, of {newest}", held
+    )

@@ -84,8 +84,12 @@ class Order(models.Model):
     captured = models.BigIntegerField(default=0)
     refunded = models.BigIntegerField(default=0)
     refund_pending = models.BigIntegerField(default=0, db_default=0)  # promised, not given back yet
-    charge_state = models.TextField(default="none")  # what the provider says of the charge while nothing is captured
-    payment_state = models.GeneratedField(expression=PAYMENT_STATE, output_field=models.TextField(), db_persist=True)
+    charge_state = models.TextField(
+        default="none"
+    )  # what the provider says of the charge while nothing is captured
+    payment_state = models.GeneratedField(
+        expression=PAYMENT_STATE, output_field=models.TextField(), db_persist=True
+    )
     units = models.BigIntegerField()  # sent or to be sent; fewer once some are withdrawn
     units_fulfilled = models.BigIntegerField(default=0)
     fulfilment_state = models.GeneratedField(
@@ -104,11 +108,15 @@ class Order(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(name="order_number_once", fields=["number"]),
-            models.UniqueConstraint(name="order_external_id_once", fields=["client", "external_id"]),
+            models.UniqueConstraint(
+                name="order_external_id_once", fields=["client", "external_id"]
+            ),
             models.CheckConstraint(name="order_state", condition=Q(state__in=State.values)),
             models.CheckConstraint(
                 name="order_charge_state",
-                condition=Q(charge_state__in=["none", "pending", "action_required", "authorized", "failed"]),
+                condition=Q(
+                    charge_state__in=["none", "pending", "action_required", "authorized", "failed"]
+                ),
             ),
             models.CheckConstraint(
                 name="order_money",
@@ -127,14 +135,17 @@ class Order(models.Model):
                 condition=~Q(state__in=[State.CONFIRMED, State.COMPLETED]) | Q(captured=F("total")),
             ),
             models.CheckConstraint(
-                name="order_units", condition=Q(units__gte=0, units_fulfilled__gte=0, units_fulfilled__lte=F("units"))
+                name="order_units",
+                condition=Q(units__gte=0, units_fulfilled__gte=0, units_fulfilled__lte=F("units")),
             ),
         ]
         indexes = [
             models.Index(name="order_by_client", fields=["client", "-id"]),
             models.Index(name="order_by_state", fields=["client", "state", "-id"]),
             models.Index(name="order_by_email", fields=["client", "email", "-id"]),
-            models.Index(name="order_expiry", fields=["expires_at"], condition=Q(state=State.RESERVED)),
+            models.Index(
+                name="order_expiry", fields=["expires_at"], condition=Q(state=State.RESERVED)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -202,7 +213,11 @@ class Order(models.Model):
         """
         if self.has_ended or self.units_fulfilled:
             standing = "sent in part" if self.units_fulfilled else self.state
-            raise Problem(409, "not-cancellable", f"Order {self.number} is {standing}; refund what should come back.")
+            raise Problem(
+                409,
+                "not-cancellable",
+                f"Order {self.number} is {standing}; refund what should come back.",
+            )
         if PaymentOperation.objects.void(self):
             self.assign(charge_state="none")
         if self.state != State.RECEIVED:
@@ -228,7 +243,11 @@ class Order(models.Model):
     def release(self) -> None:
         """Take it off the desk. Its goods are set aside for as long again, since nobody could pay meanwhile."""
         if self.held:
-            anew = {"expires_at": timezone.now() + settings.RESERVATION_KEEP} if self.state == State.RESERVED else {}
+            anew = (
+                {"expires_at": timezone.now() + settings.RESERVATION_KEEP}
+                if self.state == State.RESERVED
+                else {}
+            )
             self.record("order.released", held=False, hold_reason="", **anew)
 
     def note_refund_promised(self, amount: int, *, shipping: int) -> None:
@@ -265,7 +284,13 @@ class Order(models.Model):
         """Set columns, count the version up and write the event, with a snapshot of the order as it is then."""
         self.assign(version=self.version + 1, **changes)
         self.refresh_from_db(fields=["payment_state", "fulfilment_state", "created_at"])
-        events.record(kind, subject=self.pk, seq=self.version, owner=self.client_id, data={"order": self.snapshot()})
+        events.record(
+            kind,
+            subject=self.pk,
+            seq=self.version,
+            owner=self.client_id,
+            data={"order": self.snapshot()},
+        )
 
     def assign(self, **changes: Any) -> None:
         """Set columns. The caller holds the lock; a state is set by `move` only."""

@@ -13,7 +13,9 @@ from values.texts import AnyText, Line, Name
 AMOUNT_MAX = 10**12
 LINES_MAX = 200  # of an order
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
-Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")]
+Amount = Annotated[
+    int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")
+]
 Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
 EXAMPLE: dict[str, Any] = {
     "external_id": "shop-1042", "currency": "JPY", "email": "hana@example.com", "locale": "ja",
@@ -21,7 +23,9 @@ EXAMPLE: dict[str, Any] = {
     "shipping": {"amount": 0, "tax": 0}, "total": 660, "payment": {"token": "tok_ok"}, "metadata": {"table": "7"},
 }  # fmt: skip
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"  # RFC 5322; what the mailer can write into an envelope
-EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{{1,255}}(?<!\.)")
+EMAIL = re.compile(
+    rf"(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{{1,255}}(?<!\.)"
+)
 
 
 def _known_currency(code: str) -> str:
@@ -32,7 +36,11 @@ def _known_currency(code: str) -> str:
 
 def _mailable(address: str) -> str:
     try:
-        mailable = bool(EMAIL.fullmatch(address) and address.isprintable() and address.partition("@")[2].encode("idna"))
+        mailable = bool(
+            EMAIL.fullmatch(address)
+            and address.isprintable()
+            and address.partition("@")[2].encode("idna")
+        )
     except UnicodeError:
         mailable = False
     if not mailable:
@@ -84,15 +92,22 @@ class OrderDraft(Shape):
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
     external_id: Annotated[Line, Field(min_length=1, max_length=200)] | None = None
-    currency: Annotated[str, AfterValidator(_known_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})]
-    email: Annotated[str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(_mailable)]
+    currency: Annotated[
+        str, AfterValidator(_known_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})
+    ]
+    email: Annotated[
+        str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(_mailable)
+    ]
     locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z0-9]{2,8})*$", max_length=35)] = "en"
     lines: Annotated[list[LineDraft], Field(min_length=1, max_length=LINES_MAX)]
     shipping: ShippingDraft = Field(default_factory=ShippingDraft)
     total: Amount
     payment: PaymentDraft
     metadata: Annotated[
-        dict[Annotated[Line, Field(min_length=1, max_length=40)], Annotated[AnyText, Field(max_length=500)]],
+        dict[
+            Annotated[Line, Field(min_length=1, max_length=40)],
+            Annotated[AnyText, Field(max_length=500)],
+        ],
         Field(max_length=50, json_schema_extra=_names_and_values),
     ] = Field(default_factory=dict)
 
@@ -110,7 +125,11 @@ class OrderDraft(Shape):
 
 def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     """A pydantic error as a pair of JSON pointer and message; `skip` leaves out where the body was found."""
-    path = [str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"][skip:] if step != "[key]"]
+    path = [
+        str(step).replace("~", "~0").replace("/", "~1")
+        for step in error["loc"][skip:]
+        if step != "[key]"
+    ]
     if error["type"] in ("total", "discount", "amount", "restock"):
         path.append(error["type"])
     message = error["msg"].removeprefix(f"/{error['type']} ")

@@ -27,10 +27,14 @@ class OrderQuerySet(models.QuerySet["Order"]):
 
     def narrowed(self, *, created_after: datetime | None, **columns: str | None) -> "OrderQuerySet":
         """Those whose columns have these values, None for any, and that were created after a moment."""
-        orders = self.filter(**{name: value for name, value in columns.items() if value is not None})
+        orders = self.filter(
+            **{name: value for name, value in columns.items() if value is not None}
+        )
         if created_after is None:
             return orders
-        return orders.filter(created_at__gt=created_after, pk__gte=first_id(created_after - CLOCK_SKEW))
+        return orders.filter(
+            created_at__gt=created_after, pk__gte=first_id(created_after - CLOCK_SKEW)
+        )
 
     def place(self, client: Client, draft: "OrderDraft") -> "Order":
         """Accept an order: its row, its lines and its first event, in the caller's transaction.
@@ -38,7 +42,9 @@ class OrderQuerySet(models.QuerySet["Order"]):
         Raises a 422 problem for an unknown sku and a 409 problem, with the Location of the first order, when the
         client has used this external_id before.
         """
-        stock = {row.sku: row for row in Stock.objects.filter(sku__in={line.sku for line in draft.lines})}
+        stock = {
+            row.sku: row for row in Stock.objects.filter(sku__in={line.sku for line in draft.lines})
+        }
         unknown = [
             (f"/lines/{at}/sku", f"no such sku: {line.sku}")
             for at, line in enumerate(draft.lines)
@@ -83,7 +89,9 @@ class OrderQuerySet(models.QuerySet["Order"]):
 
     def expired(self, limit: int) -> "OrderQuerySet":
         """Up to `limit` orders whose goods have been set aside for long enough, those that waited longest first."""
-        late = self.filter(state="reserved", expires_at__lte=Now(), held=False).order_by("expires_at")
+        late = self.filter(state="reserved", expires_at__lte=Now(), held=False).order_by(
+            "expires_at"
+        )
         return late.only("client_id")[:limit]
 
     def locked(self, pk: Any) -> "Order":

@@ -33,7 +33,9 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         422 problem for more than is left.
         """
         if not order.refundable:
-            raise Problem(409, "nothing-to-refund", f"Order {order.number} has no money left to give back.")
+            raise Problem(
+                409, "nothing-to-refund", f"Order {order.number} has no money left to give back."
+            )
         lines = list(order.lines.all())
         units, shares, shipping = _divided(order, lines, amount, wanted)
         given = sum(shares) + shipping
@@ -56,7 +58,9 @@ class RefundQuerySet(models.QuerySet["Refund"]):
 class Refund(models.Model):
     id = models.UUIDField(primary_key=True)
     order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, related_name="refunds")
-    operation = models.OneToOneField(PaymentOperation, on_delete=models.PROTECT, null=True, related_name="refund")
+    operation = models.OneToOneField(
+        PaymentOperation, on_delete=models.PROTECT, null=True, related_name="refund"
+    )
     amount = models.BigIntegerField()
     currency = models.TextField()
     reason = models.TextField()
@@ -68,7 +72,9 @@ class Refund(models.Model):
     objects = RefundQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.CheckConstraint(name="refund_amount_gt_0", condition=models.Q(amount__gt=0))]
+        constraints = [
+            models.CheckConstraint(name="refund_amount_gt_0", condition=models.Q(amount__gt=0))
+        ]
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency}"
@@ -76,14 +82,24 @@ class Refund(models.Model):
     @property
     def state(self) -> str:
         """pending, succeeded or failed."""
-        states = {PaymentOperation.State.SUCCEEDED: "succeeded", PaymentOperation.State.DECLINED: "failed"}
-        return states.get(PaymentOperation.State(self.operation.state), "pending") if self.operation else "pending"
+        states = {
+            PaymentOperation.State.SUCCEEDED: "succeeded",
+            PaymentOperation.State.DECLINED: "failed",
+        }
+        return (
+            states.get(PaymentOperation.State(self.operation.state), "pending")
+            if self.operation
+            else "pending"
+        )
 
     def take_back(self) -> None:
         """The provider has refused it: its lines can be refunded again."""
         told = {line["position"]: line for line in self.lines}
         for line in self.order.lines.filter(position__in=told):
-            line.change(refunded=-told[line.position]["amount"], units_refunded=-told[line.position]["quantity"])
+            line.change(
+                refunded=-told[line.position]["amount"],
+                units_refunded=-told[line.position]["quantity"],
+            )
 
     def snapshot(self) -> dict[str, Any]:
         return {
@@ -98,22 +114,36 @@ def _divided(
 ) -> tuple[dict[int, int], list[int], int]:
     """Units by line, money by line, and money for the shipping."""
     if wanted is not None:
-        units = {line.pk: number for line, number in distributed(lines, wanted, of="units_refundable", verb="refunded")}
+        units = {
+            line.pk: number
+            for line, number in distributed(lines, wanted, of="units_refundable", verb="refunded")
+        }
         shares = [line.worth(units.get(line.pk, 0)) for line in lines]
         if sum(shares) > order.refundable:
-            raise invalid(("/lines", f"come to more than what is left to refund, {order.refundable}"))
+            raise invalid(
+                ("/lines", f"come to more than what is left to refund, {order.refundable}")
+            )
         return units, shares, 0
     given = order.refundable if amount is None else amount
     if given > order.refundable:
         raise invalid(("/amount", f"is more than what is left to refund, {order.refundable}"))
-    *shares, shipping = split(given, [*(line.refundable for line in lines), order.shipping_refundable])
+    *shares, shipping = split(
+        given, [*(line.refundable for line in lines), order.shipping_refundable]
+    )
     units = {line.pk: line.units_refundable for line in lines} if given == order.refundable else {}
     return units, shares, shipping
 
 
-def _told(lines: list[OrderLine], units: Mapping[int, int], shares: list[int]) -> list[dict[str, Any]]:
+def _told(
+    lines: list[OrderLine], units: Mapping[int, int], shares: list[int]
+) -> list[dict[str, Any]]:
     return [
-        {"position": line.position, "sku": line.sku, "quantity": units.get(line.pk, 0), "amount": share}
+        {
+            "position": line.position,
+            "sku": line.sku,
+            "quantity": units.get(line.pk, 0),
+            "amount": share,
+        }
         for line, share in zip(lines, shares, strict=True)
         if share or units.get(line.pk)
     ]

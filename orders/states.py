@@ -31,7 +31,10 @@ class State(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-PAYMENT_UNKNOWN, REFUND_UNKNOWN = PASSING = ("payment_unknown", "refund_unknown")  # held until the provider tells
+PAYMENT_UNKNOWN, REFUND_UNKNOWN = PASSING = (
+    "payment_unknown",
+    "refund_unknown",
+)  # held until the provider tells
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.RESERVED, State.CANCELLED}),

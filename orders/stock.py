@@ -73,7 +73,10 @@ class StockQuerySet(models.QuerySet["Stock"]):
             if stock is None:
                 return None
             stock.movements.create(
-                kind=StockMovement.Kind.ADJUSTED, on_hand_delta=delta, reserved_delta=0, reason=reason
+                kind=StockMovement.Kind.ADJUSTED,
+                on_hand_delta=delta,
+                reserved_delta=0,
+                reason=reason,
             )
             stock.on_hand += delta
             stock.save(update_fields=["on_hand"])
@@ -85,7 +88,10 @@ class StockQuerySet(models.QuerySet["Stock"]):
             self.bulk_create([Stock(sku=sku, name=name or "")], ignore_conflicts=True)
             stock = self.select_for_update(no_key=True).get(sku=sku)
             StockMovement.objects.create(
-                stock=stock, kind=StockMovement.Kind.COUNTED, on_hand_delta=on_hand - stock.on_hand, reserved_delta=0
+                stock=stock,
+                kind=StockMovement.Kind.COUNTED,
+                on_hand_delta=on_hand - stock.on_hand,
+                reserved_delta=0,
             )
             stock.on_hand = on_hand
             stock.name = stock.name if name is None else name
@@ -106,7 +112,9 @@ class Stock(models.Model):
     class Meta:
         verbose_name_plural = "stock"
         constraints = [
-            models.CheckConstraint(name="stock_reserved_le_on_hand", condition=Q(reserved__lte=F("on_hand"))),
+            models.CheckConstraint(
+                name="stock_reserved_le_on_hand", condition=Q(reserved__lte=F("on_hand"))
+            ),
             models.CheckConstraint(name="stock_reserved_ge_0", condition=Q(reserved__gte=0)),
         ]
 
@@ -130,7 +138,9 @@ class StockMovement(models.Model):
         RETURNED = "returned"
 
     stock = models.ForeignKey(Stock, on_delete=models.PROTECT, related_name="movements")
-    order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, null=True, related_name="movements")
+    order = models.ForeignKey(
+        "orders.Order", on_delete=models.PROTECT, null=True, related_name="movements"
+    )
     kind = models.TextField(choices=Kind)
     on_hand_delta = models.BigIntegerField()
     reserved_delta = models.BigIntegerField()
@@ -144,7 +154,9 @@ class StockMovement(models.Model):
             ),
             models.CheckConstraint(
                 name="stock_movement_kind",
-                condition=Q(kind__in=["counted", "adjusted", "reserved", "released", "shipped", "returned"]),
+                condition=Q(
+                    kind__in=["counted", "adjusted", "reserved", "released", "shipped", "returned"]
+                ),
             ),
         ]
 

@@ -42,7 +42,9 @@ def place(client: Client, draft: OrderDraft) -> Order:
 def begin(order: Order) -> None:
     """A received order: its goods are next."""
     with serving(order):
-        reserve.apply_async((str(order.pk),), link_error=put_on_desk.si(str(order.pk), "reservation_failed"))
+        reserve.apply_async(
+            (str(order.pk),), link_error=put_on_desk.si(str(order.pk), "reservation_failed")
+        )
 
 
 def go_on(order: Order) -> None:
@@ -113,7 +115,9 @@ def level_payment(self: Task, operation_id: str) -> None:
             _level(operation, answer)
             _ask_on(operation)
     elif answer is None or answer.status == ChargeStatus.PENDING:
-        raise self.retry(countdown=min(2 ** (self.request.retries + 1), settings.PAYMENT_BACKOFF_CAP_S))
+        raise self.retry(
+            countdown=min(2 ** (self.request.retries + 1), settings.PAYMENT_BACKOFF_CAP_S)
+        )
     else:
         with settle():
             _level(operation, answer)

@@ -69,7 +69,11 @@ def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     own = Broker(tmp_path_factory.mktemp("broker")) if "PYTEST_XDIST_WORKER" in os.environ else None
     if own:
         own.ensure()
-    url = urlsplit(own.url if own else settings.BROKER_URL)._replace(path=f"/{TEST_BROKER_DB}").geturl()
+    url = (
+        urlsplit(own.url if own else settings.BROKER_URL)
+        ._replace(path=f"/{TEST_BROKER_DB}")
+        .geturl()
+    )
     celery_app.conf.broker_url = url
     yield url
     if own:
@@ -104,7 +108,9 @@ class Api(HttpClient):
         super().__init__(headers={"Authorization": f"Bearer {key}"})
 
     def place(self, body: Any, key: str = "key-1") -> Any:
-        return self.post("/v1/orders", body, content_type="application/json", headers={"Idempotency-Key": key})
+        return self.post(
+            "/v1/orders", body, content_type="application/json", headers={"Idempotency-Key": key}
+        )
 
 
 @pytest.fixture
@@ -137,18 +143,28 @@ def postbox(settings: Any) -> Iterator[Postbox]:
     """The mail server of this process; other processes reach it by its port."""
     with Postbox() as postbox:
         options = {"host": "127.0.0.1", "port": postbox.port, "timeout": 5}
-        settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": options}}
+        settings.MAILERS = {
+            "default": {
+                "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+                "OPTIONS": options,
+            }
+        }
         yield postbox
 
 
 @pytest.fixture
-def stack(transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path) -> Iterator[Stack]:
+def stack(
+    transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path
+) -> Iterator[Stack]:
     """Web and worker processes on this test's database and broker; on failure their last words are shown."""
     database = connection.settings_dict
     environment = {
         "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}{NO_TIMEOUT}".format(
             NO_TIMEOUT="?options=-c%20idle_in_transaction_session_timeout%3D0",  # or it would unmask every ghost
-            **{name: quote(str(database[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")},
+            **{
+                name: quote(str(database[name]), safe="")
+                for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")
+            },
         ),
         "REDIS_URL": broker_url,
         "DEBUG": "1",

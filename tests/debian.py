@@ -5,7 +5,10 @@ import shutil
 
 import pytest
 
-PLACES = ("/usr/lib/rabbitmq/bin", "/usr/sbin")  # before the PATH: RabbitMQ's in /usr/sbin changes the user
+PLACES = (
+    "/usr/lib/rabbitmq/bin",
+    "/usr/sbin",
+)  # before the PATH: RabbitMQ's in /usr/sbin changes the user
 
 
 def program(name: str, *, package: str) -> str:

@@ -21,7 +21,9 @@ class WebhookSink:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                sink.heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                sink.heard.append(
+                    ({name.lower(): value for name, value in self.headers.items()}, body)
+                )
                 time.sleep(sink.answers_after_s)
                 status = sink.answers.pop(0) if sink.answers else 200
                 self.send_response(status)
@@ -37,7 +39,9 @@ class WebhookSink:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hooks?shop=1"
 
     def __enter__(self) -> "WebhookSink":
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}
+        )
         self.thread.start()
         return self
 

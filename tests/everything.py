@@ -34,10 +34,16 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
     work_off()
     units = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
     key = ApiKey.objects.issue(shop, [])
-    for verb, said in (("fulfilments", units), ("refunds", {"reason": "cold", **units})):  # confirmed, and sent in part
+    for verb, said in (
+        ("fulfilments", units),
+        ("refunds", {"reason": "cold", **units}),
+    ):  # confirmed, and sent in part
         headers = {"Idempotency-Key": verb}
         assert (
-            Api(key).post(f"/v1/orders/{order.pk}/{verb}", said, "application/json", headers=headers).status_code < 300
+            Api(key)
+            .post(f"/v1/orders/{order.pk}/{verb}", said, "application/json", headers=headers)
+            .status_code
+            < 300
         )
     endpoint = Endpoint.objects.create(owner=shop.pk, url="https://example.com/hook", events=["*"])
     with transaction.atomic():
@@ -59,4 +65,6 @@ def imported(shop: Client) -> Import:
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:
     paths: dict[str, dict[str, Any]] = described_api.get_openapi_schema()["paths"]
-    return [(method, path, told) for path, methods in paths.items() for method, told in methods.items()]
+    return [
+        (method, path, told) for path, methods in paths.items() for method, told in methods.items()
+    ]

@@ -41,7 +41,11 @@ class Hand:
 
     def wait_until_blocked(self) -> None:
         """By another session's lock, as Postgres says. A step that ends instead is a failure at once."""
-        until(lambda: self._is_blocked() or self._step.done(), "the hand waits for a lock", within_s=LIMIT_S)
+        until(
+            lambda: self._is_blocked() or self._step.done(),
+            "the hand waits for a lock",
+            within_s=LIMIT_S,
+        )
         assert not self._step.done(), "the hand did not wait for a lock"
 
     def __enter__(self) -> "Hand":

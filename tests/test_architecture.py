@@ -25,7 +25,10 @@ NAMELESS = {"utils", "helpers", "common", "misc", "services", "managers", "core"
 
 def sources(*rooms: str) -> list[Path]:
     return [
-        path for room in rooms for path in sorted((CHECKOUT / room).rglob("*.py")) if "migrations" not in path.parts
+        path
+        for room in rooms
+        for path in sorted((CHECKOUT / room).rglob("*.py"))
+        if "migrations" not in path.parts
     ]
 
 
@@ -61,7 +64,9 @@ def test_no_room_below_the_api_knows_ninja() -> None:
 def test_no_signals_and_no_nameless_modules() -> None:
     assert [path.name for path in sources(*ROOMS) if path.stem in NAMELESS] == []
     banned = ("django.db.models.signals", "django.dispatch", "django.core.signals")
-    assert [name for path in sources(*ROOMS) for name in imports(path) if name.startswith(banned)] == []
+    assert [
+        name for path in sources(*ROOMS) for name in imports(path) if name.startswith(banned)
+    ] == []
 
 
 def test_one_place_for_each_power() -> None:
@@ -76,7 +81,11 @@ def test_one_place_for_each_power() -> None:
         "jobs/verdicts.py",
     }
     assert places("environ.Env", *ROOMS) == {"config/environment.py"}
-    asking = {str(path.relative_to(CHECKOUT)) for path in sources(*ROOMS) if "config.environment" in imports(path)}
+    asking = {
+        str(path.relative_to(CHECKOUT))
+        for path in sources(*ROOMS)
+        if "config.environment" in imports(path)
+    }
     assert asking == {"config/settings.py"}
 
 
@@ -103,4 +112,6 @@ def test_the_architecture_page_names_tests_that_exist() -> None:
 
 def test_every_scheduled_task_exists() -> None:
     celery_app.loader.import_default_modules()
-    assert {entry["task"] for entry in celery_app.conf.beat_schedule.values()} <= set(celery_app.tasks)
+    assert {entry["task"] for entry in celery_app.conf.beat_schedule.values()} <= set(
+        celery_app.tasks
+    )

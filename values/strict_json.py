@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 WHOLE_MAX = 2**53  # up to here a float says which whole number it is
-UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # NUL, which Postgres cannot hold, and halves of surrogate pairs
+UNSTORABLE = re.compile(
+    r"[\x00\ud800-\udfff]"
+)  # NUL, which Postgres cannot hold, and halves of surrogate pairs
 
 
 class NotJson(Exception):
@@ -57,10 +59,16 @@ def parse(body: bytes) -> Any:
         raise NotJson("", f"is not UTF-8 at byte {exc.start}") from exc
     try:
         document = json.loads(
-            text, parse_int=_integer, parse_float=_float, parse_constant=_constant, object_pairs_hook=_object
+            text,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_constant,
+            object_pairs_hook=_object,
         )
     except json.JSONDecodeError as exc:
-        raise NotJson("", f"is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from exc
+        raise NotJson(
+            "", f"is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}"
+        ) from exc
     except RecursionError as exc:
         raise NotJson("", f"is nested more than {settings.JSON_MAX_DEPTH} deep") from exc
     _walk(document)

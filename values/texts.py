@@ -20,10 +20,14 @@ class Matching:
     kind: str = "text"
     format: str = ""  # for the description, of those that JSON Schema knows
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._matched, handler(source))
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         named = {"format": self.format} if self.format else {}
         return {**handler(schema), "pattern": f"^(?:{self.pattern.pattern})$", **named}
 

@@ -13,7 +13,9 @@ def tagged(request: AuthenticatedRequest, order: Order) -> HttpResponse:
     """The order with its ETag, or a 304 for whoever knows that version."""
     tag = tag_of(order)
     asked = parse_etags(request.headers.get("If-None-Match", ""))
-    if "*" in asked or tag in [known.removeprefix("W/") for known in asked]:  # gzip on the way weakens a tag
+    if "*" in asked or tag in [
+        known.removeprefix("W/") for known in asked
+    ]:  # gzip on the way weakens a tag
         return HttpResponse(status=304, headers={"ETag": tag})
     return answer(order.snapshot(), headers={"ETag": tag})
 

@@ -17,7 +17,9 @@ IDEMPOTENCY_KEY_MAX_CHARS = 255
 Done = tuple[int, str | None, dict[str, Any]]  # status, Location, body
 
 
-def once(request: AuthenticatedRequest, draft: BaseModel | dict[str, str], act: Callable[[], Done]) -> HttpResponse:
+def once(
+    request: AuthenticatedRequest, draft: BaseModel | dict[str, str], act: Callable[[], Done]
+) -> HttpResponse:
     """Act under the request's Idempotency-Key, in one transaction with the key; a repeat gets the first answer.
 
     Also when a release came in between: a field that is new since then, and that nobody sent, makes no other request.
@@ -36,17 +38,23 @@ def once(request: AuthenticatedRequest, draft: BaseModel | dict[str, str], act: 
 def kept_answer(kept: IdempotencyKey, *, replayed: bool) -> HttpResponse:
     headers = {"Location": kept.location} if kept.location else {}
     headers |= {"Idempotent-Replayed": "true"} if replayed else {}
-    return HttpResponse(kept.body, status=kept.status, content_type="application/json", headers=headers)
+    return HttpResponse(
+        kept.body, status=kept.status, content_type="application/json", headers=headers
+    )
 
 
 def _idempotency_key(request: HttpRequest) -> str:
     key = request.headers.get("Idempotency-Key", "")
     if not key:
         raise Problem(
-            400, "idempotency-key-required", "Send an Idempotency-Key header, a fresh UUID for each new request."
+            400,
+            "idempotency-key-required",
+            "Send an Idempotency-Key header, a fresh UUID for each new request.",
         )
     if len(key) > IDEMPOTENCY_KEY_MAX_CHARS or not (key.isascii() and key.isprintable()):
         raise Problem(
-            400, "idempotency-key-invalid", "The Idempotency-Key must be up to 255 printable ASCII characters."
+            400,
+            "idempotency-key-invalid",
+            "The Idempotency-Key must be up to 255 printable ASCII characters.",
         )
     return key

@@ -22,7 +22,9 @@ BLANK = r"[ \t]*+"
 NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 WORD = rf'(?:{NAME}|"(?:[^"\\]|\\.)*+")'
 PARAMETERS = rf"(?:{BLANK};{BLANK}(?:{NAME}(?:{BLANK}={BLANK}{WORD})?+)?+)*+"
-PREFERENCE = re.compile(rf"{BLANK}(?:({NAME})(?:{BLANK}={BLANK}({WORD}))?+{PARAMETERS})?+{BLANK}(?:,|$)")
+PREFERENCE = re.compile(
+    rf"{BLANK}(?:({NAME})(?:{BLANK}={BLANK}({WORD}))?+{PARAMETERS})?+{BLANK}(?:,|$)"
+)
 UNDER_WAY = (State.RECEIVED, State.RESERVED)
 
 _places = threading.BoundedSemaphore(settings.PREFER_WAIT_PLACES)
@@ -68,7 +70,9 @@ def preferred_wait_s(prefer: str) -> int:
     return min(int(waits[0][:9]), settings.PREFER_WAIT_MAX_S)
 
 
-def _decided(request: AuthenticatedRequest, accepted: HttpResponse, *, until: float) -> HttpResponse:
+def _decided(
+    request: AuthenticatedRequest, accepted: HttpResponse, *, until: float
+) -> HttpResponse:
     """Look again and again, each time in a transaction of its own; the 202 again when the time is over."""
     order_id = UUID(accepted["Location"].rpartition("/")[2])
     while Order.objects.filter(pk=order_id, state__in=UNDER_WAY).exists():

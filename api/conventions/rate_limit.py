@@ -35,10 +35,14 @@ class Standing(NamedTuple):
 class RateLimit:
     """`quota` requests at once, and as many again in the course of each window."""
 
-    def __init__(self, quota: int, window_s: int, *, keys_max: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, quota: int, window_s: int, *, keys_max: int, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.quota, self.window_s, self.keys_max = quota, window_s, keys_max
         self._now = now
-        self._full_at: OrderedDict[int, float] = OrderedDict()  # by key; the least recently used first
+        self._full_at: OrderedDict[int, float] = (
+            OrderedDict()
+        )  # by key; the least recently used first
         self._lock = threading.Lock()
 
     def take(self, key: int) -> Standing:
@@ -56,5 +60,9 @@ class RateLimit:
                 self._full_at.popitem(last=False)
         left_s = self.window_s - (full_at - now)
         return Standing(
-            self.quota, self.window_s, int(left_s / each_s + 1e-6), math.ceil(full_at - now), math.ceil(over_s)
+            self.quota,
+            self.window_s,
+            int(left_s / each_s + 1e-6),
+            math.ceil(full_at - now),
+            math.ceil(over_s),
         )

@@ -18,7 +18,11 @@ from notifications.models import Delivery
 
 router = Router(tags=["webhooks"])
 
-LOCATION = {202: {"headers": {"Location": {"description": "Where it is read.", "schema": {"type": "string"}}}}}
+LOCATION = {
+    202: {
+        "headers": {"Location": {"description": "Where it is read.", "schema": {"type": "string"}}}
+    }
+}
 
 
 @router.post(
@@ -27,7 +31,9 @@ LOCATION = {202: {"headers": {"Location": {"description": "Where it is read.", "
     response={202: responses.ShownDelivery},
     openapi_extra={**WRITES, "responses": LOCATION},
 )
-def test_endpoint(request: AuthenticatedRequest, endpoint_id: UUID, response: HttpResponse) -> Status[dict[str, Any]]:
+def test_endpoint(
+    request: AuthenticatedRequest, endpoint_id: UUID, response: HttpResponse
+) -> Status[dict[str, Any]]:
     """A signed `webhook.test`, tried once and at once. While one is under way, it is the answer to a further call."""
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
@@ -81,7 +87,9 @@ def list_deliveries(
     response=responses.ShownDelivery,
     openapi_extra=READS,
 )
-def read_delivery(request: AuthenticatedRequest, endpoint_id: UUID, delivery_id: UUID) -> dict[str, Any]:
+def read_delivery(
+    request: AuthenticatedRequest, endpoint_id: UUID, delivery_id: UUID
+) -> dict[str, Any]:
     own_endpoint(request, endpoint_id)
     delivery = Delivery.objects.shown(endpoint_id).filter(pk=delivery_id).first()
     if delivery is None:

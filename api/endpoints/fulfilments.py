@@ -34,12 +34,16 @@ FULFIL = FulfilmentDraft()  # what a request without a body says
         conflict=f"The order is held or not confirmed, {IN_PROGRESS}.",
     ),
 )  # fmt: skip
-def fulfil_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[FulfilmentDraft] = FULFIL) -> HttpResponse:
+def fulfil_order(
+    request: AuthenticatedRequest, order_id: UUID, draft: Body[FulfilmentDraft] = FULFIL
+) -> HttpResponse:
     """All that is open, or the lines that are named. When everything has been sent, the order is completed."""
 
     def ship() -> Done:
         order = locked_order(request, order_id)
-        sent = Fulfilment.objects.ship(order, draft.wanted(), carrier=draft.carrier, tracking=draft.tracking)
+        sent = Fulfilment.objects.ship(
+            order, draft.wanted(), carrier=draft.carrier, tracking=draft.tracking
+        )
         sent.refresh_from_db(fields=["created_at"])
         return 201, f"/v1/orders/{order_id}/fulfilments", sent.snapshot()
 

@@ -27,14 +27,22 @@ HOLD = HoldDraft()  # what a request without a body says
     "/{uuid:order_id}/hold",
     summary="Put an order on the desk",
     response=responses.Order,
-    openapi_extra=described("orders:write", headers={200: ETAG}, conflict="The order is completed or cancelled."),
+    openapi_extra=described(
+        "orders:write", headers={200: ETAG}, conflict="The order is completed or cancelled."
+    ),
 )
-def hold_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[HoldDraft] = HOLD) -> HttpResponse:
+def hold_order(
+    request: AuthenticatedRequest, order_id: UUID, draft: Body[HoldDraft] = HOLD
+) -> HttpResponse:
     """It is neither charged, sent nor expired until it is released."""
     with transaction.atomic():
         order = locked_order(request, order_id)
         if order.has_ended:
-            raise Problem(409, "order-has-ended", f"Order {order.number} is {order.state}; there is nothing to hold.")
+            raise Problem(
+                409,
+                "order-has-ended",
+                f"Order {order.number} is {order.state}; there is nothing to hold.",
+            )
         order.hold(draft.reason)
     return with_tag(order)
 

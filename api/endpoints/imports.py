@@ -35,7 +35,10 @@ PAGE = 1000
 BODY = {
     "requestBody": {
         "required": True,
-        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in MEDIA_TYPES},
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in MEDIA_TYPES
+        },
     }
 }
 
@@ -180,7 +183,9 @@ def _format(request: AuthenticatedRequest) -> Format:
     if form is None or charset.lower().replace("_", "-") not in ("utf-8", "utf8"):
         raise Problem(415, "unsupported-media-type", f"Send {' or '.join(MEDIA_TYPES)}, in UTF-8.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Problem(415, "unsupported-media-type", "Send the file as it is, without a Content-Encoding.")
+        raise Problem(
+            415, "unsupported-media-type", "Send the file as it is, without a Content-Encoding."
+        )
     return form
 
 

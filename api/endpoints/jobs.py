@@ -20,7 +20,9 @@ from values.texts import WITHOUT_NUL, Matching
 
 router = Router(tags=["jobs"])
 
-TaskName = Annotated[str, Field(max_length=200), Matching(WITHOUT_NUL, "must not hold a NUL character")]
+TaskName = Annotated[
+    str, Field(max_length=200), Matching(WITHOUT_NUL, "must not hold a NUL character")
+]
 
 
 def _error(job: Job) -> dict[str, str] | None:
@@ -34,7 +36,12 @@ def _described(conflict: str) -> dict[str, Any]:
     return {"x-scope": "jobs:write", "responses": {409: {"description": conflict}}}
 
 
-@router.get("", summary="List jobs, newest first", response=responses.JobPage, openapi_extra={"x-scope": "jobs:read"})
+@router.get(
+    "",
+    summary="List jobs, newest first",
+    response=responses.JobPage,
+    openapi_extra={"x-scope": "jobs:read"},
+)
 def list_jobs(
     request: AuthenticatedRequest,
     state: responses.ShownState | None = None,
@@ -51,7 +58,12 @@ def list_jobs(
     return _answer(page(jobs, shown, limit=limit, cursor=moment_of))
 
 
-@router.get("/{uuid:job_id}", summary="Read a job", response=responses.ShownJob, openapi_extra={"x-scope": "jobs:read"})
+@router.get(
+    "/{uuid:job_id}",
+    summary="Read a job",
+    response=responses.ShownJob,
+    openapi_extra={"x-scope": "jobs:read"},
+)
 def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     job = visible.visible_to(request.auth.client_id).filter(pk=job_id).first()
     if job is None:
@@ -75,7 +87,9 @@ def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     "/{uuid:job_id}/cancel",
     summary="Cancel a waiting job",
     response=responses.ShownJob,
-    openapi_extra=_described("The job does not wait any more, or something would be lost without it."),
+    openapi_extra=_described(
+        "The job does not wait any more, or something would be lost without it."
+    ),
 )
 def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     """Only where nothing is lost by it: a step of an order, which goes on hold, a webhook, a part of an import."""

@@ -61,7 +61,10 @@ def place_order(request: AuthenticatedRequest, draft: Body[OrderDraft]) -> HttpR
 
 
 @router.get(
-    "", summary="List orders, newest first", response=responses.OrderPage, openapi_extra=described("orders:read")
+    "",
+    summary="List orders, newest first",
+    response=responses.OrderPage,
+    openapi_extra=described("orders:read"),
 )
 def list_orders(
     request: AuthenticatedRequest,
@@ -93,7 +96,9 @@ def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     response=responses.Order,
     openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
 )
-def read_order_by_external_id(request: AuthenticatedRequest, external_id: Path[AnyText]) -> HttpResponse:
+def read_order_by_external_id(
+    request: AuthenticatedRequest, external_id: Path[AnyText]
+) -> HttpResponse:
     """Percent-encode it; a slash may stay as it is."""
     return tagged(request, own_order(request, external_id=external_id))
 
@@ -126,10 +131,14 @@ def read_events(
     summary="Cancel an order",
     response={202: responses.Order},
     openapi_extra=described(
-        "orders:write", headers={202: ETAG}, conflict="The order is sent in part, or has been completed."
+        "orders:write",
+        headers={202: ETAG},
+        conflict="The order is sent in part, or has been completed.",
     ),
 )
-def cancel_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[CancelDraft] = CANCEL) -> HttpResponse:
+def cancel_order(
+    request: AuthenticatedRequest, order_id: UUID, draft: Body[CancelDraft] = CANCEL
+) -> HttpResponse:
     """What was paid goes back by itself. An order that is cancelled already stays as it is."""
     with transaction.atomic():
         order = locked_order(request, order_id)

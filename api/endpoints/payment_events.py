@@ -18,7 +18,9 @@ EVENT = {"description": "What the provider sends and signs.", "type": "object"}
     "/{provider}/events",
     summary="Hear a payment provider's event",
     response=Received,
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": EVENT}}}},
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": EVENT}}}
+    },
 )
 def hear_event(request: HttpRequest, provider: str) -> HttpResponse:
     """Answered at once, heard once; a job then asks the provider what is true."""
@@ -28,6 +30,8 @@ def hear_event(request: HttpRequest, provider: str) -> HttpResponse:
     try:
         bell = read(request.body, request.headers)
     except NotFromProvider as exc:
-        raise Problem(400, "bad-signature", f"This event is not taken for one of {provider}: {exc}.") from exc
+        raise Problem(
+            400, "bad-signature", f"This event is not taken for one of {provider}: {exc}."
+        ) from exc
     ProviderEvent.objects.hear(provider, bell)
     return HttpResponse('{"received":true}', content_type="application/json")

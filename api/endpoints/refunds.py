@@ -33,13 +33,19 @@ router = Router(tags=["orders"])
         conflict=f"The order has no money left to give back, {IN_PROGRESS}.",
     ),
 )  # fmt: skip
-def refund_order(request: AuthenticatedRequest, order_id: UUID, draft: Body[RefundDraft]) -> HttpResponse:
+def refund_order(
+    request: AuthenticatedRequest, order_id: UUID, draft: Body[RefundDraft]
+) -> HttpResponse:
     """An amount, the lines that are named, or all that is left; `restock` takes the goods back too."""
 
     def promise() -> Done:
         order = locked_order(request, order_id)
         refund = Refund.objects.promise(
-            order, reason=draft.reason, amount=draft.amount, wanted=draft.wanted(), restock=draft.restock
+            order,
+            reason=draft.reason,
+            amount=draft.amount,
+            wanted=draft.wanted(),
+            restock=draft.restock,
         )
         pay_back(refund)
         refund.refresh_from_db(fields=["created_at"])

@@ -67,7 +67,10 @@ def _report(key: ApiKey, day: date) -> dict[str, Any] | None:
         return shown(day, [], as_of=now, final=day < days.day_of(now))
     asked = Day(day)
     kept = DailyReport.objects.about(day, key.client)
-    if kept and (kept.final or (not asked.is_settled(now) and kept.as_of >= asked.as_of(now) - settings.REPORT_FRESH)):
+    if kept and (
+        kept.final
+        or (not asked.is_settled(now) and kept.as_of >= asked.as_of(now) - settings.REPORT_FRESH)
+    ):
         return kept.snapshot()
     if not asked.is_settled(now) and figures.is_small(asked):
         return shown(day, figures.at_once(key.client_id, asked, until=now), as_of=now, final=False)
@@ -81,7 +84,9 @@ def _day(text: str) -> date:
     except ValueError as exc:
         raise invalid(("/path/day", "must be a date like 2026-11-24")) from exc
     if day > days.day_of(timezone.now()):
-        raise Problem(404, "not-found", f"{day} has not begun in the shop's time zone, {settings.TIME_ZONE}.")
+        raise Problem(
+            404, "not-found", f"{day} has not begun in the shop's time zone, {settings.TIME_ZONE}."
+        )
     return day
 
 
@@ -90,6 +95,8 @@ def _computing(request: HttpRequest) -> HttpResponse:
     return _answer({"state": "computing"}, status=202, headers=headers)
 
 
-def _answer(said: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
+def _answer(
+    said: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
+) -> HttpResponse:
     text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
     return HttpResponse(text, status=status, content_type="application/json", headers=headers)

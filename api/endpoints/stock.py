@@ -30,11 +30,18 @@ from values.texts import Matching
 router = Router(tags=["stock"])
 
 STOCK_MAX = 1000  # rows of a page
-SKU_IN_HEX = re.compile("(?:2[1-9a-f]|[3-6][0-9a-f]|7[0-9a-e]){1,100}")  # an address could not hold it as it is
+SKU_IN_HEX = re.compile(
+    "(?:2[1-9a-f]|[3-6][0-9a-f]|7[0-9a-e]){1,100}"
+)  # an address could not hold it as it is
 AfterSku = Annotated[str, Matching(SKU_IN_HEX, NOT_OURS, "cursor")]
 
 
-@router.get("", summary="List the stock", response=responses.StockList, openapi_extra=described("stock:read"))
+@router.get(
+    "",
+    summary="List the stock",
+    response=responses.StockList,
+    openapi_extra=described("stock:read"),
+)
 def list_stock(
     request: AuthenticatedRequest,
     limit: Annotated[int, Field(ge=1, le=STOCK_MAX)] = STOCK_MAX,
@@ -47,7 +54,12 @@ def list_stock(
     return answer(page(rows, _stock, limit=limit, cursor=lambda row: row.sku.encode().hex()))
 
 
-@router.get("/{rest:sku}", summary="Read one sku", response=responses.Stock, openapi_extra=described("stock:read"))
+@router.get(
+    "/{rest:sku}",
+    summary="Read one sku",
+    response=responses.Stock,
+    openapi_extra=described("stock:read"),
+)
 def read_stock(request: AuthenticatedRequest, sku: Path[Sku]) -> HttpResponse:
     row = Stock.objects.filter(sku=sku).first()
     if row is None:
@@ -64,7 +76,9 @@ def read_stock(request: AuthenticatedRequest, sku: Path[Sku]) -> HttpResponse:
         conflict="The first request with this key is still running (then with Retry-After).",
     ),
 )  # fmt: skip
-def adjust_stock(request: AuthenticatedRequest, sku: Path[Sku], change: Body[StockChange]) -> HttpResponse:
+def adjust_stock(
+    request: AuthenticatedRequest, sku: Path[Sku], change: Body[StockChange]
+) -> HttpResponse:
     """The reason stands in the stock's book. With an Idempotency-Key a repeat changes nothing."""
 
     def adjust() -> Done:
@@ -82,9 +96,14 @@ def adjust_stock(request: AuthenticatedRequest, sku: Path[Sku], change: Body[Sto
 
 
 @router.put(
-    "/{rest:sku}", summary="Count one sku; creates it", response=responses.Stock, openapi_extra=described("stock:write")
+    "/{rest:sku}",
+    summary="Count one sku; creates it",
+    response=responses.Stock,
+    openapi_extra=described("stock:write"),
 )
-def count_stock(request: AuthenticatedRequest, sku: Path[Sku], count: Body[StockCount]) -> HttpResponse:
+def count_stock(
+    request: AuthenticatedRequest, sku: Path[Sku], count: Body[StockCount]
+) -> HttpResponse:
     try:
         row = Stock.objects.set_on_hand(sku, count.on_hand, name=count.name)
     except IntegrityError as exc:

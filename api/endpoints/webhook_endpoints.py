@@ -23,34 +23,57 @@ router = Router(tags=["webhooks"])
 READS, WRITES = {"x-scope": "webhooks:read"}, {"x-scope": "webhooks:write"}
 ROTATION = RotationDraft()  # what a request without a body says
 TOO_MANY = {"responses": {409: {"description": "The client has as many endpoints as it may have."}}}
-TOO_MANY_SECRETS = {409: {"description": "As many secrets sign for this endpoint as may at a time."}}
+TOO_MANY_SECRETS = {
+    409: {"description": "As many secrets sign for this endpoint as may at a time."}
+}
 
 
-@router.post("", summary="Register an endpoint", response={201: responses.NewEndpoint}, openapi_extra=WRITES | TOO_MANY)
-def create_endpoint(request: AuthenticatedRequest, draft: Body[EndpointDraft]) -> Status[dict[str, Any]]:
+@router.post(
+    "",
+    summary="Register an endpoint",
+    response={201: responses.NewEndpoint},
+    openapi_extra=WRITES | TOO_MANY,
+)
+def create_endpoint(
+    request: AuthenticatedRequest, draft: Body[EndpointDraft]
+) -> Status[dict[str, Any]]:
     """The secret is shown here and never again."""
     endpoint = Endpoint.objects.register(request.auth.client_id, url=draft.url, events=draft.events)
     if endpoint is None:
-        raise HttpError(409, f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints.")
+        raise HttpError(
+            409, f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints."
+        )
     return Status(201, {**shown(endpoint), "secret": endpoint.secret})
 
 
 @router.get("", summary="List the endpoints", response=responses.EndpointList, openapi_extra=READS)
 def list_endpoints(request: AuthenticatedRequest) -> dict[str, Any]:
     owner = request.auth.client_id
-    rows = Endpoint.objects.filter(owner=owner, active=True).order_by("pk")[: settings.WEBHOOK_ENDPOINTS_PER_CLIENT]
+    rows = Endpoint.objects.filter(owner=owner, active=True).order_by("pk")[
+        : settings.WEBHOOK_ENDPOINTS_PER_CLIENT
+    ]
     return {"data": [shown(endpoint) for endpoint in rows]}
 
 
-@router.get("/{uuid:endpoint_id}", summary="Read an endpoint", response=responses.ShownEndpoint, openapi_extra=READS)
+@router.get(
+    "/{uuid:endpoint_id}",
+    summary="Read an endpoint",
+    response=responses.ShownEndpoint,
+    openapi_extra=READS,
+)
 def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> dict[str, Any]:
     return shown(own_endpoint(request, endpoint_id))
 
 
 @router.patch(
-    "/{uuid:endpoint_id}", summary="Change an endpoint", response=responses.ShownEndpoint, openapi_extra=WRITES
+    "/{uuid:endpoint_id}",
+    summary="Change an endpoint",
+    response=responses.ShownEndpoint,
+    openapi_extra=WRITES,
 )
-def change_endpoint(request: AuthenticatedRequest, endpoint_id: UUID, change: Body[EndpointChange]) -> dict[str, Any]:
+def change_endpoint(
+    request: AuthenticatedRequest, endpoint_id: UUID, change: Body[EndpointChange]
+) -> dict[str, Any]:
     """What waits for a server in trouble goes to the new `url` at once."""
     endpoint = own_endpoint(request, endpoint_id)
     moved = change.url not in (None, endpoint.url)
@@ -66,7 +89,9 @@ def change_endpoint(request: AuthenticatedRequest, endpoint_id: UUID, change: Bo
     return shown(endpoint)
 
 
-@router.delete("/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None}, openapi_extra=WRITES)
+@router.delete(
+    "/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None}, openapi_extra=WRITES
+)
 def delete_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> Status[None]:
     """It hears of nothing any more; what it has heard stays on record."""
     endpoint = own_endpoint(request, endpoint_id)

@@ -11,7 +11,12 @@ CONTENT_TYPE = "application/problem+json"
 
 
 def document(
-    status: int, slug: str, detail: str, *, errors: Sequence[tuple[str, str]] = (), request_id: str | None
+    status: int,
+    slug: str,
+    detail: str,
+    *,
+    errors: Sequence[tuple[str, str]] = (),
+    request_id: str | None,
 ) -> str:
     """As long as it may be, however much is wrong: what the client has sent stands in it in parts only."""
     left_out = len(errors) - settings.PROBLEM_ERRORS_MAX

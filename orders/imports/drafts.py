@@ -16,7 +16,14 @@ from values.refused import Problem
 from values.strict_json import NotJson
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
-OF_THE_ORDER = ("external_id", "currency", "email", "locale", "total", "token")  # the same in all of its rows
+OF_THE_ORDER = (
+    "external_id",
+    "currency",
+    "email",
+    "locale",
+    "total",
+    "token",
+)  # the same in all of its rows
 LINE_POINTER = re.compile(r"/lines/([0-9]+)(?:/(.+))?")
 FIELD_MAX_CHARS = 200
 REASON_MAX_CHARS = 500
@@ -34,7 +41,9 @@ class StagedRow(Protocol):
 @dataclass(frozen=True, slots=True)
 class Fault:
     line: int
-    field: str  # a column of the CSV, or a JSON pointer into the line's body; empty for the whole row
+    field: (
+        str  # a column of the CSV, or a JSON pointer into the line's body; empty for the whole row
+    )
     reason: str
 
 
@@ -75,7 +84,9 @@ def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
 def draft_of(rows: Sequence[StagedRow], form: Format) -> OrderDraft:
     """Raises Refused with what is wrong, on the line where it stands."""
     if len(rows) > LINES_MAX:  # whose parsing alone may take more memory than a dyno has
-        raise Refused(Fault(rows[0].line, "", f"has {len(rows)} lines; an order may have {LINES_MAX}"))
+        raise Refused(
+            Fault(rows[0].line, "", f"has {len(rows)} lines; an order may have {LINES_MAX}")
+        )
     unreadable = [Fault(row.line, "", row.fault) for row in rows if row.fault]
     if unreadable:
         raise Refused(*unreadable)
@@ -83,9 +94,15 @@ def draft_of(rows: Sequence[StagedRow], form: Format) -> OrderDraft:
     try:
         draft = OrderDraft.model_validate(body)
     except ValidationError as exc:
-        raise Refused(*located(rows, form, [pointed(dict(error), skip=0) for error in exc.errors()])) from exc
+        raise Refused(
+            *located(rows, form, [pointed(dict(error), skip=0) for error in exc.errors()])
+        ) from exc
     if not draft.external_id:
-        raise Refused(*located(rows, form, [("/external_id", "an imported order needs one, so that it comes once")]))
+        raise Refused(
+            *located(
+                rows, form, [("/external_id", "an imported order needs one, so that it comes once")]
+            )
+        )
     return draft
 
 
@@ -94,7 +111,9 @@ def problem_of(rows: Sequence[StagedRow], form: Format, problem: Problem) -> Ref
     return Refused(*located(rows, form, problem.errors or [("", str(problem))]))
 
 
-def located(rows: Sequence[StagedRow], form: Format, errors: Iterable[tuple[str, str]]) -> list[Fault]:
+def located(
+    rows: Sequence[StagedRow], form: Format, errors: Iterable[tuple[str, str]]
+) -> list[Fault]:
     """JSON pointers as lines of the file; in a CSV, each line of the order is a row of its own."""
     faults = []
     for pointer, message in errors:
@@ -107,7 +126,9 @@ def _parsed(row: StagedRow) -> Any:
     try:
         return strict_json.parse(row.said.encode())
     except NotJson as exc:
-        raise Refused(Fault(row.line, exc.pointer[:FIELD_MAX_CHARS], str(exc)[:REASON_MAX_CHARS])) from exc
+        raise Refused(
+            Fault(row.line, exc.pointer[:FIELD_MAX_CHARS], str(exc)[:REASON_MAX_CHARS])
+        ) from exc
 
 
 # --- CSV: a row is a line, and the order stands in each of its rows -----------------------------------------------
@@ -141,11 +162,17 @@ def _disagreements(rows: Sequence[StagedRow], cells: Sequence[dict[str, str]]) -
     for row, said in zip(rows[1:], cells[1:], strict=True):
         for column in OF_THE_ORDER:
             if said.get(column) != head.get(column):
-                yield Fault(row.line, column, f"is not what line {rows[0].line} says of the same order")
+                yield Fault(
+                    row.line, column, f"is not what line {rows[0].line} says of the same order"
+                )
 
 
 def _csv_line(row: StagedRow, said: dict[str, str], faults: list[Fault]) -> dict[str, Any]:
-    numbers = ["quantity", "unit_price", *(column for column in ("discount", "tax") if said.get(column))]
+    numbers = [
+        "quantity",
+        "unit_price",
+        *(column for column in ("discount", "tax") if said.get(column)),
+    ]
     return {
         "sku": said["sku"],
         "name": said["name"],
@@ -153,7 +180,9 @@ def _csv_line(row: StagedRow, said: dict[str, str], faults: list[Fault]) -> dict
     }
 
 
-def _whole_number(row: StagedRow, said: dict[str, str], column: str, faults: list[Fault]) -> int | None:
+def _whole_number(
+    row: StagedRow, said: dict[str, str], column: str, faults: list[Fault]
+) -> int | None:
     if WHOLE_NUMBER.fullmatch(said[column]):
         return int(said[column])
     faults.append(Fault(row.line, column, "must be a whole number"))

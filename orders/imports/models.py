@@ -56,7 +56,10 @@ class ImportQuerySet(models.QuerySet["Import"]):
             batch.rows, batch.total = cursor.fetchone()
         batch.save(update_fields=["rows", "total"])
         Client.objects.locked(client.pk)
-        if self.filter(client=client, finished_at=None).count() > settings.IMPORTS_RUNNING_PER_CLIENT:
+        if (
+            self.filter(client=client, finished_at=None).count()
+            > settings.IMPORTS_RUNNING_PER_CLIENT
+        ):
             detail = f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. Wait until one is done."
             raise Problem(409, "too-many-imports", detail)
         return batch
@@ -77,7 +80,10 @@ class ImportQuerySet(models.QuerySet["Import"]):
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [TURN])
             mine = bool(cursor.fetchone()[0])
-        return mine and lanes.waiting_in_bulk(settings.IMPORT_BACKLOG_MAX) < settings.IMPORT_BACKLOG_MAX
+        return (
+            mine
+            and lanes.waiting_in_bulk(settings.IMPORT_BACKLOG_MAX) < settings.IMPORT_BACKLOG_MAX
+        )
 
     def forget_old(self, limit: int) -> int:
         """Delete finished imports that are older than IMPORT_KEEP with their faults, up to `limit` rows."""
@@ -108,7 +114,8 @@ class Import(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                name="import_counts", condition=Q(ok__gte=0, failed__gte=0, total__gte=F("ok") + F("failed"))
+                name="import_counts",
+                condition=Q(ok__gte=0, failed__gte=0, total__gte=F("ok") + F("failed")),
             ),
             models.CheckConstraint(
                 name="import_finished_is_complete",
@@ -136,7 +143,9 @@ class Import(models.Model):
     @property
     def front(self) -> int | None:
         """Where the chunk begins that is next: its rows are the first that wait. None when none waits."""
-        at = ImportRow.objects.filter(batch=self).order_by("at").values_list("at", flat=True).first()
+        at = (
+            ImportRow.objects.filter(batch=self).order_by("at").values_list("at", flat=True).first()
+        )
         return None if at is None else at - at % settings.IMPORT_CHUNK_ROWS
 
     # --- verbs; the caller has the turn ------------------------------------------------------------------
@@ -158,7 +167,13 @@ class Import(models.Model):
     def note(self, faults: Sequence[tuple[str | None, Fault]]) -> None:
         """Pairs of external_id and fault."""
         ImportFault.objects.bulk_create(
-            ImportFault(batch=self, external_id=key or "", line=fault.line, field=fault.field, reason=fault.reason)
+            ImportFault(
+                batch=self,
+                external_id=key or "",
+                line=fault.line,
+                field=fault.field,
+                reason=fault.reason,
+            )
             for key, fault in faults
         )
 
@@ -181,7 +196,11 @@ class ImportRow(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(name="import_row_once", fields=["batch", "at"])]
-        indexes = [models.Index(name="import_row_key", fields=["batch", "key"], condition=Q(key__isnull=False))]
+        indexes = [
+            models.Index(
+                name="import_row_key", fields=["batch", "key"], condition=Q(key__isnull=False)
+            )
+        ]
 
     def __str__(self) -> str:
         return f"line {self.line} of {self.batch_id}"

@@ -7,7 +7,15 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
 from orders.clients import Client
-from orders.imports.drafts import Fault, Refused, StagedRow, draft_of, name_of, orders_in, problem_of
+from orders.imports.drafts import (
+    Fault,
+    Refused,
+    StagedRow,
+    draft_of,
+    name_of,
+    orders_in,
+    problem_of,
+)
 from orders.imports.models import Import
 from orders.imports.reading import Format
 from orders.models import Order
@@ -59,7 +67,12 @@ def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:
         if exc.slug != "external-id-taken":
             raise problem_of(rows, form, exc) from exc
         if not _is_there(client, draft):
-            said = Problem(409, exc.slug, str(exc), errors=[("/external_id", "belongs to an earlier, other order")])
+            said = Problem(
+                409,
+                exc.slug,
+                str(exc),
+                errors=[("/external_id", "belongs to an earlier, other order")],
+            )
             raise problem_of(rows, form, said) from exc
     except (DataError, IntegrityError) as exc:
         raise Refused(Fault(rows[0].line, "", "the database does not take this order")) from exc
@@ -67,12 +80,29 @@ def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:
 
 def _is_there(client: Client, draft: OrderDraft) -> bool:
     """Whether the order of this external_id is what the draft says, so that an import may be repeated."""
-    order = Order.objects.prefetch_related("lines").get(client=client, external_id=draft.external_id)
+    order = Order.objects.prefetch_related("lines").get(
+        client=client, external_id=draft.external_id
+    )
     lines = list(order.lines.all())
     return (
-        (order.currency, order.total, order.email, order.locale, order.payment_token, order.metadata)
-        == (draft.currency, draft.total, draft.email, draft.locale, draft.payment.token, draft.metadata)
-        and (order.shipping_amount, order.shipping_tax) == (draft.shipping.amount, draft.shipping.tax)
+        (
+            order.currency,
+            order.total,
+            order.email,
+            order.locale,
+            order.payment_token,
+            order.metadata,
+        )
+        == (
+            draft.currency,
+            draft.total,
+            draft.email,
+            draft.locale,
+            draft.payment.token,
+            draft.metadata,
+        )
+        and (order.shipping_amount, order.shipping_tax)
+        == (draft.shipping.amount, draft.shipping.tax)
         and len(lines) == len(draft.lines)
         and all(
             (line.sku, line.quantity, line.unit_price, line.discount, line.tax)

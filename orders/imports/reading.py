@@ -18,7 +18,17 @@ from django.db import models
 from values.refused import Problem, invalid
 
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
-REQUIRED = ("external_id", "currency", "email", "sku", "name", "quantity", "unit_price", "total", "token")
+REQUIRED = (
+    "external_id",
+    "currency",
+    "email",
+    "sku",
+    "name",
+    "quantity",
+    "unit_price",
+    "total",
+    "token",
+)
 OPTIONAL = ("locale", "discount", "tax")
 COLUMNS_MAX = 100
 STAGED_IN_MEMORY_BYTES = 1024 * 1024
@@ -52,7 +62,9 @@ class Lines:
         self._number = 0  # of the line handed out last
         self._row: list[tuple[str, int]] = []  # lines of the current row, with their sizes in bytes
         self._row_bytes = 0
-        self._returned: list[tuple[str, int]] = []  # lines to be handed out again, the next one last
+        self._returned: list[
+            tuple[str, int]
+        ] = []  # lines to be handed out again, the next one last
         self._returned_bytes = 0  # of all of them, ever
 
     def begin_row(self) -> int:
@@ -73,7 +85,10 @@ class Lines:
         self._returned_bytes += sum(size for _, size in spoilt)
         if self._returned_bytes > settings.IMPORT_AGAIN_MAX_BYTES:
             raise invalid(
-                ("", f"too many quotes are never closed; the one on line {self._number} is the last we follow")
+                (
+                    "",
+                    f"too many quotes are never closed; the one on line {self._number} is the last we follow",
+                )
             )
         return self._row[0][0]
 
@@ -104,7 +119,9 @@ class Lines:
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as exc:
-            detail = f"Line {self._number + 1} is not UTF-8 at byte {exc.start}. Save the file as UTF-8."
+            detail = (
+                f"Line {self._number + 1} is not UTF-8 at byte {exc.start}. Save the file as UTF-8."
+            )
             raise Problem(400, "malformed-import", detail, errors=[("", detail)]) from exc
         return (line.removeprefix(BOM) if self._number == 0 else line), len(raw)
 
@@ -135,7 +152,12 @@ def staged(file: BinaryIO, form: Format) -> Iterator[Iterator[Row]]:
         number = 0
         for number, row in enumerate(rows_of(file, form), start=1):
             if number > settings.IMPORT_MAX_ROWS:
-                raise invalid(("", f"the file has more than {settings.IMPORT_MAX_ROWS} rows; send it in parts"))
+                raise invalid(
+                    (
+                        "",
+                        f"the file has more than {settings.IMPORT_MAX_ROWS} rows; send it in parts",
+                    )
+                )
             stage.write(json.dumps((row.line, row.said, row.key, row.fault)).encode() + b"\n")
         if not number:
             raise invalid(("", "the file has no rows"))
@@ -148,7 +170,9 @@ def staged(file: BinaryIO, form: Format) -> Iterator[Iterator[Row]]:
 
 def key_of(external_id: str) -> str | None:
     """None for what can be no order's external_id: such a row stands for itself."""
-    return external_id if 0 < len(external_id) <= KEY_MAX_CHARS and "\x00" not in external_id else None
+    return (
+        external_id if 0 < len(external_id) <= KEY_MAX_CHARS and "\x00" not in external_id else None
+    )
 
 
 def _csv_rows(lines: Lines) -> Iterator[Row]:
@@ -161,7 +185,9 @@ def _csv_rows(lines: Lines) -> Iterator[Row]:
         except (csv.Error, TooLong) as exc:
             spoilt = lines.go_back()
             if columns is None:
-                raise invalid(("", f"the header on line {line} cannot be read: {_why(exc)}")) from exc
+                raise invalid(
+                    ("", f"the header on line {line} cannot be read: {_why(exc)}")
+                ) from exc
             yield Row(line, key=_key_among(_cells_before_the_end(spoilt), columns), fault=_why(exc))
             continue
         if cells is None:
@@ -179,12 +205,19 @@ def _csv_rows(lines: Lines) -> Iterator[Row]:
 def _header(cells: Sequence[str]) -> list[str]:
     """The columns in the order in which they stand. Raises a 422 problem that names each that is wrong."""
     if len(cells) > COLUMNS_MAX:
-        raise invalid(("", f"the header names {len(cells)} columns; there are {', '.join((*REQUIRED, *OPTIONAL))}"))
+        raise invalid(
+            (
+                "",
+                f"the header names {len(cells)} columns; there are {', '.join((*REQUIRED, *OPTIONAL))}",
+            )
+        )
     columns = [cell.strip() for cell in cells]
     wrong = [(name, "this column is missing") for name in REQUIRED if name not in columns]
     for at, name in enumerate(columns):
         if name not in (*REQUIRED, *OPTIONAL):
-            wrong.append((name, f"there is no such column; there are {', '.join((*REQUIRED, *OPTIONAL))}"))
+            wrong.append(
+                (name, f"there is no such column; there are {', '.join((*REQUIRED, *OPTIONAL))}")
+            )
         elif name in columns[:at]:
             wrong.append((name, "this column stands there twice"))
     if wrong:

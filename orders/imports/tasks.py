@@ -16,7 +16,9 @@ CHUNKS = UUID("6b616974-656e-5000-8000-6368756e6b73")  # the namespace of the id
 def begin(batch: Import) -> None:
     """Promise all of its work, in the caller's transaction. Its chunks become due one after another."""
     chunks = [
-        place_chunk.si(str(batch.pk), first).set(task_id=_job_of(batch, first), countdown=at * settings.IMPORT_PACE_S)
+        place_chunk.si(str(batch.pk), first).set(
+            task_id=_job_of(batch, first), countdown=at * settings.IMPORT_PACE_S
+        )
         for at, first in enumerate(batch.chunks)
     ]
     over = finish.si(str(batch.pk))
@@ -35,7 +37,9 @@ def place_chunk(self: Task, import_id: str, first: int) -> None:
         chunks_ahead = (first - front) // settings.IMPORT_CHUNK_ROWS
         raise self.retry(countdown=max(1, chunks_ahead) * settings.IMPORT_PACE_S)
     if not placing.work_off(batch, first):
-        self.replace(place_chunk.si(import_id, first))  # commits; what follows from the placed orders comes first
+        self.replace(
+            place_chunk.si(import_id, first)
+        )  # commits; what follows from the placed orders comes first
 
 
 @shared_task
@@ -73,7 +77,9 @@ def _give_up_front_if_dead(batch: Import) -> None:
         return
     job = Job.objects.filter(pk=_job_of(batch, front)).first()
     if job is None or job.state in FINISHED:
-        placing.give_up(batch, front, reason=f"its part of the file could not be worked off: {_why_not(job)}")
+        placing.give_up(
+            batch, front, reason=f"its part of the file could not be worked off: {_why_not(job)}"
+        )
 
 
 def _why_not(job: Job | None) -> str:

@@ -52,7 +52,9 @@ def is_stuck(order: Order, reason: str) -> bool:
     if reason == "reservation_failed":
         return order.state == State.RECEIVED
     kinds = [kind for kind, unknown in UNKNOWN.items() if unknown == reason]
-    return order.operations.filter(kind__in=kinds).exclude(state__in=PaymentOperation.SETTLED).exists()
+    return (
+        order.operations.filter(kind__in=kinds).exclude(state__in=PaymentOperation.SETTLED).exists()
+    )
 
 
 def _release_when_known(order: Order) -> None:
@@ -70,7 +72,11 @@ def _comes_true_late(operation: PaymentOperation, answer: Charge) -> bool:
 def _comes_undone(operation: PaymentOperation, answer: Charge) -> bool:
     """A refund that had succeeded, and that the customer's bank has sent back to the shop."""
     given = operation.state == PaymentOperation.State.SUCCEEDED
-    return given and operation.kind == PaymentOperation.Kind.REFUND and answer.status == ChargeStatus.DECLINED
+    return (
+        given
+        and operation.kind == PaymentOperation.Kind.REFUND
+        and answer.status == ChargeStatus.DECLINED
+    )
 
 
 def _level_charge(order: Order, answer: Charge) -> Refund | None:
@@ -92,9 +98,15 @@ def _level_charge(order: Order, answer: Charge) -> Refund | None:
 def _level_refund(order: Order, operation: PaymentOperation, *, undone: bool) -> None:
     pending = order.refund_pending - operation.amount
     if operation.state == PaymentOperation.State.SUCCEEDED:
-        order.record("order.refunded", refund_pending=pending, refunded=order.refunded + operation.amount)
+        order.record(
+            "order.refunded", refund_pending=pending, refunded=order.refunded + operation.amount
+        )
     elif operation.state == PaymentOperation.State.DECLINED:
-        taken = {"refunded": order.refunded - operation.amount} if undone else {"refund_pending": pending}
+        taken = (
+            {"refunded": order.refunded - operation.amount}
+            if undone
+            else {"refund_pending": pending}
+        )
         order.assign(**taken, shipping_refunded=order.shipping_refunded - operation.refund.shipping)
         operation.refund.take_back()
         order.hold("refund_failed")

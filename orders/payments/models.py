@@ -47,11 +47,18 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
     def left_alone(self, limit: int) -> "OperationQuerySet":
         """Up to `limit` unsettled ones that nobody has asked about for PAYMENT_RECONCILE_AFTER, the longest first."""
         since = Now() - settings.PAYMENT_RECONCILE_AFTER
-        return self.unsettled().filter(asked_at__lt=since).select_related("order").order_by("asked_at")[:limit]
+        return (
+            self.unsettled()
+            .filter(asked_at__lt=since)
+            .select_related("order")
+            .order_by("asked_at")[:limit]
+        )
 
     def void(self, order: "Order") -> bool:
         """The charge of this locked order will not be made, if it has not been sent: whether that was in time."""
-        unsent = self.filter(order=order, kind=PaymentOperation.Kind.CHARGE, state=PaymentOperation.State.INTENDED)
+        unsent = self.filter(
+            order=order, kind=PaymentOperation.Kind.CHARGE, state=PaymentOperation.State.INTENDED
+        )
         return bool(unsent.update(state=PaymentOperation.State.VOID))
 
     def meant_by(self, provider: str, bell: Bell) -> "PaymentOperation | None":
@@ -73,7 +80,9 @@ class PaymentOperation(models.Model):
 
     class State(models.TextChoices):
         INTENDED = "intended"  # written down, never sent
-        SENT = "sent"  # the provider may know it; if this job has no verdict, ask before sending again
+        SENT = (
+            "sent"  # the provider may know it; if this job has no verdict, ask before sending again
+        )
         PENDING = "pending"  # the provider knows it and has not decided
         SUCCEEDED = "succeeded"
         DECLINED = "declined"
@@ -93,18 +102,28 @@ class PaymentOperation(models.Model):
     reference = models.TextField(default="")  # the provider's id of it
     reason = models.TextField(default="")
     created_at = models.DateTimeField(db_default=Now())
-    asked_at = models.DateTimeField(db_default=Now())  # when the provider was last asked for it, or about it
+    asked_at = models.DateTimeField(
+        db_default=Now()
+    )  # when the provider was last asked for it, or about it
 
     objects = OperationQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="one_charge_per_order", fields=["order"], condition=Q(kind="charge")),
+            models.UniqueConstraint(
+                name="one_charge_per_order", fields=["order"], condition=Q(kind="charge")
+            ),
             models.CheckConstraint(name="operation_amount_gt_0", condition=Q(amount__gt=0)),
         ]
         indexes = [
-            models.Index(name="operation_reference", fields=["reference"], condition=~Q(reference="")),
-            models.Index(name="operation_unsettled", fields=["asked_at"], condition=Q(state__in=["sent", "pending"])),
+            models.Index(
+                name="operation_reference", fields=["reference"], condition=~Q(reference="")
+            ),
+            models.Index(
+                name="operation_unsettled",
+                fields=["asked_at"],
+                condition=Q(state__in=["sent", "pending"]),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -153,7 +172,11 @@ class PaymentOperation(models.Model):
 
     def note(self, charge: Charge) -> None:
         """Take over what the provider says."""
-        self.reference, self.reason, self.state = charge.id, charge.reason, self.State(charge.status)
+        self.reference, self.reason, self.state = (
+            charge.id,
+            charge.reason,
+            self.State(charge.status),
+        )
         self.save(update_fields=["reference", "reason", "state"])
 
     def _note_sent(self) -> bool:
@@ -165,7 +188,9 @@ class PaymentOperation(models.Model):
         """
         wanted = Q(state__in=(self.State.INTENDED, self.State.SENT))
         if self.kind == self.Kind.CHARGE:
-            begun_or_free = Q(state=self.State.SENT) | Q(state=self.State.INTENDED, order__held=False)
+            begun_or_free = Q(state=self.State.SENT) | Q(
+                state=self.State.INTENDED, order__held=False
+            )
             wanted = Q(order__state="reserved") & begun_or_free
         noted = {"state": self.State.SENT, "asked_at": Now()}
         return bool(type(self).objects.filter(wanted, pk=self.pk).update(**noted))
@@ -187,9 +212,16 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
         with transaction.atomic():
             operation = PaymentOperation.objects.meant_by(provider, bell)
             key = operation.key if operation else bell.key or bell.reference
-            _, new = self.get_or_create(provider=provider, event_id=bell.event_id, defaults={"key": key})
+            _, new = self.get_or_create(
+                provider=provider, event_id=bell.event_id, defaults={"key": key}
+            )
             if operation is None:
-                log.info("Event %s (%s) of %s is about nothing of ours", bell.event_id, bell.kind, provider)
+                log.info(
+                    "Event %s (%s) of %s is about nothing of ours",
+                    bell.event_id,
+                    bell.kind,
+                    provider,
+                )
             elif new:
                 self._let_ask(operation)
         return new
@@ -213,7 +245,9 @@ class ProviderEvent(models.Model):
     objects = ProviderEventQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(name="provider_event_once", fields=["provider", "event_id"])]
+        constraints = [
+            models.UniqueConstraint(name="provider_event_once", fields=["provider", "event_id"])
+        ]
 
     def __str__(self) -> str:
         return self.event_id

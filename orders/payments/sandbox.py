@@ -47,7 +47,9 @@ class SandboxCharge(models.Model):
         return self.id
 
     def as_charge(self) -> Charge:
-        return Charge(self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason)
+        return Charge(
+            self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason
+        )
 
 
 class SandboxRefund(models.Model):
@@ -66,7 +68,9 @@ class SandboxRefund(models.Model):
         return self.id
 
     def as_charge(self) -> Charge:
-        return Charge(self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason)
+        return Charge(
+            self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason
+        )
 
 
 class SandboxFailure(models.Model):
@@ -107,8 +111,15 @@ class Sandbox:
             charge = SandboxCharge.objects.select_for_update().get(pk=intent.token)
             if made := self.find_refund(intent):
                 return made
-            given = charge.refunds.filter(status=ChargeStatus.SUCCEEDED).aggregate(sum=Sum("amount"))["sum"] or 0
-            fits = charge.status == ChargeStatus.SUCCEEDED and given + intent.amount <= charge.amount
+            given = (
+                charge.refunds.filter(status=ChargeStatus.SUCCEEDED).aggregate(sum=Sum("amount"))[
+                    "sum"
+                ]
+                or 0
+            )
+            fits = (
+                charge.status == ChargeStatus.SUCCEEDED and given + intent.amount <= charge.amount
+            )
             return SandboxRefund.objects.create(
                 id=f"re_{uuid4().hex[:16]}", key=intent.key, charge=charge, amount=intent.amount,
                 currency=intent.currency, status=ChargeStatus.SUCCEEDED if fits else ChargeStatus.DECLINED,

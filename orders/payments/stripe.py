@@ -14,7 +14,13 @@ from typing import Any
 import stripe
 from django.conf import settings
 
-from orders.payments.provider import Charge, ChargeStatus, Intent, ProviderRefused, ProviderUnavailable
+from orders.payments.provider import (
+    Charge,
+    ChargeStatus,
+    Intent,
+    ProviderRefused,
+    ProviderUnavailable,
+)
 from values.money import exponent
 
 stripe.enable_telemetry = False  # it would write an id into the home folder and report our timings
@@ -52,7 +58,9 @@ class Stripe:
         }
         with calling() as client:
             try:
-                made = client.v1.payment_intents.create(params, {"idempotency_key": intent.key}).to_dict()
+                made = client.v1.payment_intents.create(
+                    params, {"idempotency_key": intent.key}
+                ).to_dict()
             except stripe.CardError as exc:
                 return declined(exc, intent)
         return as_charge(made, intent)
@@ -81,7 +89,11 @@ class Stripe:
             amount = to_stripe(intent.amount, intent.currency)
         except ProviderRefused as exc:
             return never_given(intent, str(exc))
-        params: Any = {"payment_intent": intent.token, "amount": amount, "metadata": intent.metadata}
+        params: Any = {
+            "payment_intent": intent.token,
+            "amount": amount,
+            "metadata": intent.metadata,
+        }
         with calling() as client:
             try:
                 made = client.v1.refunds.create(params, {"idempotency_key": intent.key}).to_dict()
@@ -111,7 +123,11 @@ def calling() -> Iterator[stripe.StripeClient]:
     )  # fmt: skip
     try:
         yield client
-    except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as exc:  # also 409 and 5xx
+    except (
+        stripe.APIConnectionError,
+        stripe.RateLimitError,
+        stripe.APIError,
+    ) as exc:  # also 409 and 5xx
         raise ProviderUnavailable(said(exc)) from exc
     except stripe.StripeError as exc:
         raise ProviderRefused(said(exc)) from exc
@@ -141,12 +157,18 @@ def look_through(client: stripe.StripeClient, intent: Intent) -> Charge | None:
 def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
     status, failure = made["status"], made.get("last_payment_error") or {}
     if status not in STATUSES:
-        raise ProviderRefused(f"Stripe says that {made['id']} is {status}, which a charge of ours never is.")
+        raise ProviderRefused(
+            f"Stripe says that {made['id']} is {status}, which a charge of ours never is."
+        )
     standing = STATUSES[status]
     if status == "requires_payment_method" and not failure:
         standing = ChargeStatus.PENDING  # seen in the middle of being made: nobody has declined it
     amount = made["amount_received"] if standing == ChargeStatus.SUCCEEDED else made["amount"]
-    reason = made.get("cancellation_reason") or "canceled" if status == "canceled" else reason_of(failure)
+    reason = (
+        made.get("cancellation_reason") or "canceled"
+        if status == "canceled"
+        else reason_of(failure)
+    )
     return Charge(
         id=made["id"], key=intent.key, amount=from_stripe(amount, intent.currency), currency=intent.currency,
         status=standing, reason=reason if standing == ChargeStatus.DECLINED else "",
@@ -201,7 +223,9 @@ def to_stripe(amount: int, currency: str) -> int:
     """Our minor units in those that Stripe counts. Raises ProviderRefused where it has none so small."""
     wanted = amount * _factor(currency)
     if wanted.denominator != 1:
-        raise ProviderRefused(f"Stripe takes {currency} without decimals only, and this is {amount} minor units.")
+        raise ProviderRefused(
+            f"Stripe takes {currency} without decimals only, and this is {amount} minor units."
+        )
     return int(wanted)
 
 

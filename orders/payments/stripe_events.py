@@ -42,10 +42,17 @@ def _verify(body: bytes, header: str) -> None:
     if not times or not signatures:
         raise NotFromProvider("its Stripe-Signature header is missing or unreadable")
     signed = times[0].encode() + b"." + body
-    expected = hmac.new(settings.STRIPE_WEBHOOK_SECRET.encode(), signed, hashlib.sha256).hexdigest().encode()
+    expected = (
+        hmac.new(settings.STRIPE_WEBHOOK_SECRET.encode(), signed, hashlib.sha256)
+        .hexdigest()
+        .encode()
+    )
     if not any(hmac.compare_digest(expected, signature.encode()) for signature in signatures):
         raise NotFromProvider("its signature does not fit")
-    if not TIME.fullmatch(times[0]) or abs(time.time() - int(times[0])) > settings.STRIPE_SIGNATURE_MAX_AGE_S:
+    if (
+        not TIME.fullmatch(times[0])
+        or abs(time.time() - int(times[0])) > settings.STRIPE_SIGNATURE_MAX_AGE_S
+    ):
         raise NotFromProvider("its signature is too old, or one of the clocks is wrong")
 
 

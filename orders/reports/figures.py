@@ -93,13 +93,22 @@ SELECT count(*) FROM (
 def parts(day: Day, *, until: datetime) -> list[tuple[datetime, datetime]]:
     """The day up to then, cut into stretches of about REPORT_PART_EVENTS events each."""
     end, size = min(day.end, until), settings.REPORT_PART_EVENTS
-    cuts = [at for (at,) in _asked(CUTS, {"begin": day.begin, "end": end, "size": size, "rest": 1 % size})]
+    cuts = [
+        at
+        for (at,) in _asked(CUTS, {"begin": day.begin, "end": end, "size": size, "rest": 1 % size})
+    ]
     return [(begin, end) for begin, end in pairwise([day.begin, *cuts, end]) if begin < end]
 
 
 def keep_part(computation: UUID, day: Day, *, begin: datetime, end: datetime) -> None:
     """Write down what moved and what was sold in that stretch of the day."""
-    stretch = {"computation": computation, "client": None, "day_begin": day.begin, "begin": begin, "end": end}
+    stretch = {
+        "computation": computation,
+        "client": None,
+        "day_begin": day.begin,
+        "begin": begin,
+        "end": end,
+    }
     with connection.cursor() as cursor:
         cursor.execute(KEEP_MOVED, stretch)
         cursor.execute(KEEP_SOLD, stretch)
@@ -112,7 +121,12 @@ def added_up(computation: UUID, day: Day) -> dict[UUID | None, Figures]:
 
 def at_once(client: UUID, day: Day, *, until: datetime) -> Figures:
     """One client's figures up to then, computed on the spot. For a day of few events: see `is_small`."""
-    stretch = {"client": client, "day_begin": day.begin, "begin": day.begin, "end": min(day.end, until)}
+    stretch = {
+        "client": client,
+        "day_begin": day.begin,
+        "begin": day.begin,
+        "end": min(day.end, until),
+    }
     return _figures(MOVED, SOLD, day, stretch).get(client, [])
 
 
@@ -138,8 +152,12 @@ def _figures(moved: str, sold: str, day: Day, where: dict[str, Any]) -> dict[UUI
             found[client, currency] = _nothing(currency, hours)
         for one in (found[client, currency], found[client, currency]["by_hour"][hour]):
             _add(one, amounts)
-    for client, currency, *sold_of_sku in _asked(f"WITH {sold} {BY_SKU}", {**where, "top": settings.REPORT_TOP_SKUS}):
-        found[client, currency]["top_skus"].append(dict(zip(SOLD_COLUMNS, sold_of_sku, strict=True)))
+    for client, currency, *sold_of_sku in _asked(
+        f"WITH {sold} {BY_SKU}", {**where, "top": settings.REPORT_TOP_SKUS}
+    ):
+        found[client, currency]["top_skus"].append(
+            dict(zip(SOLD_COLUMNS, sold_of_sku, strict=True))
+        )
     return _by_client(found)
 
 

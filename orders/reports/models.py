@@ -17,7 +17,10 @@ from orders.reports.figures import Figures, added_up, keep_part, parts
 class DailyReportQuerySet(models.QuerySet["DailyReport"]):
     def about(self, day: date, client: Client) -> "DailyReport | None":
         """What is kept for this client. Once a day is computed, a client for whom nothing moved has an empty report."""
-        kept = {row.client_id: row for row in self.filter(models.Q(client=client) | models.Q(client=None), day=day)}
+        kept = {
+            row.client_id: row
+            for row in self.filter(models.Q(client=client) | models.Q(client=None), day=day)
+        }
         everybodys = kept.get(None)
         if everybodys is None or client.pk in kept:
             return kept.get(client.pk)
@@ -26,14 +29,21 @@ class DailyReportQuerySet(models.QuerySet["DailyReport"]):
     def locked(self, day: date) -> "DailyReport":
         """The report about all clients, a new and empty one if need be; locked until the transaction ends."""
         blank = DailyReport(
-            day=day, client=None, time_zone=settings.TIME_ZONE, as_of=Day(day).begin, final=False, figures=[]
+            day=day,
+            client=None,
+            time_zone=settings.TIME_ZONE,
+            as_of=Day(day).begin,
+            final=False,
+            figures=[],
         )
         self.bulk_create([blank], ignore_conflicts=True)
         return self.select_for_update(no_key=True).get(day=day, client=None)
 
     def missing(self, days: list[date]) -> list[date]:
         """Those of the days that have no final report."""
-        there = set(self.filter(day__in=days, client=None, final=True).values_list("day", flat=True))
+        there = set(
+            self.filter(day__in=days, client=None, final=True).values_list("day", flat=True)
+        )
         return [day for day in days if day not in there]
 
 
@@ -53,7 +63,9 @@ class DailyReport(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="daily_report_once", fields=["day", "client"], nulls_distinct=False)
+            models.UniqueConstraint(
+                name="daily_report_once", fields=["day", "client"], nulls_distinct=False
+            )
         ]
 
     def __str__(self) -> str:

@@ -25,7 +25,19 @@ from typing import Any
 
 from values.csv_cells import harmless
 
-COLUMNS = ("section", "date", "currency", "hour", "sku", "name", "quantity", "orders", "gross", "refunds", "net")
+COLUMNS = (
+    "section",
+    "date",
+    "currency",
+    "hour",
+    "sku",
+    "name",
+    "quantity",
+    "orders",
+    "gross",
+    "refunds",
+    "net",
+)
 
 
 def written(report: dict[str, Any]) -> str:

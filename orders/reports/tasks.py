@@ -30,7 +30,9 @@ def compute_missing_days() -> None:
     now, first = timezone.now(), figures.first_moment()
     if first is None:
         return
-    past = [day_of(now) - timedelta(days=ago) for ago in range(settings.REPORT_CATCH_UP_DAYS, 0, -1)]
+    past = [
+        day_of(now) - timedelta(days=ago) for ago in range(settings.REPORT_CATCH_UP_DAYS, 0, -1)
+    ]
     over = [day for day in past if day >= day_of(first) and Day(day).is_settled(now)]
     for day in DailyReport.objects.missing(over):
         promise(day)
@@ -48,7 +50,10 @@ def divide(computation_id: str) -> None:
     computation = Computation.objects.locked(computation_id)
     if computation is None:
         return
-    parts = [compute_part.si(computation_id, begin.isoformat(), end.isoformat()) for begin, end in computation.parts()]
+    parts = [
+        compute_part.si(computation_id, begin.isoformat(), end.isoformat())
+        for begin, end in computation.parts()
+    ]
     chord(parts, add_up.si(computation_id).on_error(abandon.si(computation_id))).apply_async()
 
 

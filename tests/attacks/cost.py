@@ -41,7 +41,11 @@ class Request:
 
     @property
     def size(self) -> int:
-        return len(self.body) + len(self.path) + sum(len(name) + len(value) for name, value in self.headers.items())
+        return (
+            len(self.body)
+            + len(self.path)
+            + sum(len(name) + len(value) for name, value in self.headers.items())
+        )
 
     @property
     def is_file(self) -> bool:
@@ -68,9 +72,17 @@ def byte_s() -> float:
 
 def send(request: Request, key: str) -> Any:
     browser = HttpClient(raise_request_exception=False)
-    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": str(random.getrandbits(64)), **request.headers}
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Idempotency-Key": str(random.getrandbits(64)),
+        **request.headers,
+    }
     answer = browser.generic(
-        request.method, request.path, request.body, content_type=request.content_type, headers=headers
+        request.method,
+        request.path,
+        request.body,
+        content_type=request.content_type,
+        headers=headers,
     )
     if request.is_file and answer.status_code == 202:
         work_off()  # its rows are judged later, in another process
@@ -93,7 +105,9 @@ def cost_of(request: Request, key: str, *, memory: bool) -> Cost:
 
 def objections(request: Request, key: str, unit_s: float) -> Iterator[str]:
     """What is wrong with the answer or its price. CPU is judged by the best of some tries: the machine is shared."""
-    allowed_s = REQUEST_S + request.size * unit_s * (ROW_BYTE_COSTS if request.is_file else BYTE_COSTS)
+    allowed_s = REQUEST_S + request.size * unit_s * (
+        ROW_BYTE_COSTS if request.is_file else BYTE_COSTS
+    )
     cost = cost_of(request, key, memory=False)
     for _ in range(TRIES):
         if cost.cpu_s <= allowed_s:
@@ -136,7 +150,11 @@ def _nested_wide(size: int, dice: random.Random) -> str:
 
 
 def _many_names(size: int, dice: random.Random) -> str:
-    return "{" + ",".join(f'"n{at}":{dice.choice(("1", "null", "{}"))}' for at in range(size // 9)) + "}"
+    return (
+        "{"
+        + ",".join(f'"n{at}":{dice.choice(("1", "null", "{}"))}' for at in range(size // 9))
+        + "}"
+    )
 
 
 def _one_name_often(size: int, dice: random.Random) -> str:
@@ -145,7 +163,21 @@ def _one_name_often(size: int, dice: random.Random) -> str:
 
 def _long_text(size: int, dice: random.Random) -> str:
     unit = dice.choice(
-        ("a", "鮭", "\\n", "\\u0041", "\\ud83d\\ude00", "\\ud83d", "\\u0000", " ", "@", ".", "a@", "-", "9")
+        (
+            "a",
+            "鮭",
+            "\\n",
+            "\\u0041",
+            "\\ud83d\\ude00",
+            "\\ud83d",
+            "\\u0000",
+            " ",
+            "@",
+            ".",
+            "a@",
+            "-",
+            "9",
+        )
     )
     return '"' + unit * (size // len(unit)) + '"'
 
@@ -159,11 +191,17 @@ def _spaces(size: int, dice: random.Random) -> str:
 
 
 def _broken(size: int, dice: random.Random) -> str:
-    return dice.choice(("[" * size, '{"a":' * (size // 5), '"' + "\\" * size, "{" * size, '"a' * (size // 2)))
+    return dice.choice(
+        ("[" * size, '{"a":' * (size // 5), '"' + "\\" * size, "{" * size, '"a' * (size // 2))
+    )
 
 
 def _lines_of_an_order(size: int, dice: random.Random) -> str:
-    line = json.dumps(dice.choice((EXAMPLE["lines"][0], {"sku": "NONE", "quantity": 1, "unit_price": 1}, {}, [], 1)))
+    line = json.dumps(
+        dice.choice(
+            (EXAMPLE["lines"][0], {"sku": "NONE", "quantity": 1, "unit_price": 1}, {}, [], 1)
+        )
+    )
     return "[" + ",".join([line] * max(1, size // (len(line) + 1))) + "]"
 
 
@@ -189,7 +227,26 @@ HEADERS = (
     "traceparent", "X-Forwarded-For", "X-Forwarded-Proto", "HX-Request", "Accept", "Content-Encoding", "Origin",
     "Stripe-Signature",
 )  # fmt: skip
-HEADER_UNITS = ("a", ";", "; ", ",", ', "', '"', "=", "a=", "-", "a-", "q=0.", "\\", "%", " ", "a; ", "wait=", "é", "0")
+HEADER_UNITS = (
+    "a",
+    ";",
+    "; ",
+    ",",
+    ', "',
+    '"',
+    "=",
+    "a=",
+    "-",
+    "a-",
+    "q=0.",
+    "\\",
+    "%",
+    " ",
+    "a; ",
+    "wait=",
+    "é",
+    "0",
+)
 HEADER_MAX = 8000
 CSV_HEADER = "external_id,currency,email,sku,name,quantity,unit_price,total,token\n"
 CSV_ROW = "o-{at},JPY,a@example.com,NONE,x,1,300,300,tok_ok\n"  # of a sku that is not there: no order, no jobs
@@ -222,7 +279,9 @@ def csv_file(size: int, dice: random.Random) -> str:
         "open quotes": lambda: CSV_HEADER + '"\n' * (size // 2),
         "quotes within": lambda: CSV_HEADER + 'b",",\n' * (size // 6),
         "one order": lambda: CSV_HEADER + row * (size // len(row)),
-        "many orders": lambda: CSV_HEADER + "".join(CSV_ROW.format(at=at) for at in range(size // len(row))),
+        "many orders": lambda: (
+            CSV_HEADER + "".join(CSV_ROW.format(at=at) for at in range(size // len(row)))
+        ),
         "a long cell": lambda: CSV_HEADER + "x" * size,
         "a long quoted cell": lambda: CSV_HEADER + '"' + "x\n" * (size // 2),
         "many columns": lambda: "a," * (size // 2) + "\n",
@@ -238,7 +297,9 @@ def ndjson_file(size: int, dice: random.Random) -> str:
     if dice.random() < 0.3:
         return dice.choice(("\n", "{}\n", "[]\n", '{"a":1}\n', '"\n')) * (size // 8)
     row_size = dice.choice((200, 2_000, 120_000, 130_000))
-    return "".join(json_body(min(row_size, size), dice) + "\n" for _ in range(max(1, size // row_size)))
+    return "".join(
+        json_body(min(row_size, size), dice) + "\n" for _ in range(max(1, size // row_size))
+    )
 
 
 def requests(
@@ -263,19 +324,33 @@ def requests(
             if "text/csv" in told.get("requestBody", {}).get("content", {}):
                 form = dice.choice(("text/csv", "application/x-ndjson"))
                 text = (csv_file if form == "text/csv" else ndjson_file)(size, dice)
-                yield Request(f"{method} {path} {form}", method, where, text.encode(errors="replace"), form)
+                yield Request(
+                    f"{method} {path} {form}", method, where, text.encode(errors="replace"), form
+                )
             elif method != "get":
                 body = json_body(size, dice).encode(errors="replace")
                 yield Request(f"{method} {path}", method, where, body)
-            yield Request(f"{method} {path} with a header", method, where, b"{}", headers=header(dice))
+            yield Request(
+                f"{method} {path} with a header", method, where, b"{}", headers=header(dice)
+            )
             if method == "get":
                 unit = dice.choice(("a", "%41", "%e9%ae%ad", "&", "a=&", "limit=1&", "=", "+"))
-                query = dice.choice(("", "after=", "email=", "created_after=")) + unit * (3000 // len(unit))
+                query = dice.choice(("", "after=", "email=", "created_after=")) + unit * (
+                    3000 // len(unit)
+                )
                 yield Request(f"{method} {path} with a query", method, f"{where}?{query}")
         for page in pages:
             yield Request(f"page {page}", dice.choice(("GET", "HEAD")), page, headers=header(dice))
             unit = dice.choice(("a=1&", "a=&", "&", "%", "%41", "=", "a", "email=%40&"))
             form_body = (unit * (size // len(unit))).encode()
-            yield Request(f"form {page}", "POST", page, form_body, "application/x-www-form-urlencoded")
+            yield Request(
+                f"form {page}", "POST", page, form_body, "application/x-www-form-urlencoded"
+            )
             parts = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n' * (size // 60)
-            yield Request(f"multipart {page}", "POST", page, parts + b"--x--\r\n", "multipart/form-data; boundary=x")
+            yield Request(
+                f"multipart {page}",
+                "POST",
+                page,
+                parts + b"--x--\r\n",
+                "multipart/form-data; boundary=x",
+            )

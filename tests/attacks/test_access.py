@@ -36,7 +36,11 @@ OPEN = {"hear_event"}  # to whoever holds the provider's secret
 
 def keyed() -> list[tuple[str, str, dict[str, Any]]]:
     """The operations that ask for a key; those that delete come last, since the others still need what they delete."""
-    found = [(method, path, told) for method, path, told in operations() if told["operationId"] not in OPEN]
+    found = [
+        (method, path, told)
+        for method, path, told in operations()
+        if told["operationId"] not in OPEN
+    ]
     return sorted(found, key=lambda operation: operation[0] == "delete")
 
 
@@ -50,13 +54,21 @@ def ask(api: Api, method: str, path: str, told: dict[str, Any], known: Known) ->
     body = CSV if is_file else json.dumps(BODIES.get(told["operationId"], {}))
     headers = {"Idempotency-Key": str(uuid4())}
     content_type = "text/csv" if is_file else "application/json"
-    return api.generic(method, path.format(**known), body, content_type=content_type, headers=headers)
+    return api.generic(
+        method, path.format(**known), body, content_type=content_type, headers=headers
+    )
 
 
 def rows() -> dict[str, list[Any]]:
     """Everything that stands in the tables of the shop, as it stands."""
-    ours = [model for app in ("orders", "notifications", "jobs") for model in apps.get_app_config(app).get_models()]
-    return {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in ours}
+    ours = [
+        model
+        for app in ("orders", "notifications", "jobs")
+        for model in apps.get_app_config(app).get_models()
+    ]
+    return {
+        model._meta.label: list(model._default_manager.order_by("pk").values()) for model in ours
+    }
 
 
 def test_every_operation_but_the_providers_asks_for_a_key(known: Known) -> None:
@@ -74,7 +86,10 @@ def test_every_operation_takes_the_one_scope_that_its_description_names_and_no_o
     for method, path, told in keyed():
         for scope in set(SCOPES) - {scope_of(told)}:
             answer = ask(keys[scope], method, path, told, known)
-            assert (answer.status_code, answer.json()["type"]) == (403, "/problems/missing-scope"), (
+            assert (answer.status_code, answer.json()["type"]) == (
+                403,
+                "/problems/missing-scope",
+            ), (
                 method,
                 path,
                 scope,
@@ -97,7 +112,10 @@ def test_nothing_of_one_client_is_found_or_changed_by_another(known: Known) -> N
         named = {parameter["name"] for parameter in told["parameters"] if parameter["in"] == "path"}
         if named & OWNED:
             answer = ask(stranger, method, path, told, known)
-            assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), (method, path)
+            assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), (
+                method,
+                path,
+            )
             checked += 1
         elif method == "get":
             answer = ask(stranger, method, path, told, known)

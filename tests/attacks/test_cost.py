@@ -18,7 +18,9 @@ SIZES = [int(size) for size in os.environ.get("FUZZ_SIZES", "60000").split(",")]
 
 @pytest.mark.timeout(60 + CASES)
 @pytest.mark.parametrize("size", SIZES)
-def test_no_request_costs_more_than_its_bytes_are_worth(known: Known, size: int, settings: Any) -> None:
+def test_no_request_costs_more_than_its_bytes_are_worth(
+    known: Known, size: int, settings: Any
+) -> None:
     settings.STRIPE_WEBHOOK_SECRET = "whsec_x"
     unit_s = byte_s()
     dear = [

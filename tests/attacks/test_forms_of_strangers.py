@@ -33,7 +33,13 @@ def open_shop(settings: Any) -> None:
 
 
 def order(email: str, **changes: str) -> Any:
-    said = {"form_id": str(uuid4()), "email": email, "token": "tok_ok", "SAKE-NIGIRI": "1", **changes}
+    said = {
+        "form_id": str(uuid4()),
+        "email": email,
+        "token": "tok_ok",
+        "SAKE-NIGIRI": "1",
+        **changes,
+    }
     return HttpClient().post("/", said)
 
 
@@ -51,7 +57,8 @@ def test_without_debug_it_is_closed_and_takes_nothing(settings: Any) -> None:
 def test_it_writes_to_nobody_more_often_than_a_person_orders(open_shop: None) -> None:
     """25 posts in 3.7 s once sent a stranger 50 mails."""
     statuses = [
-        order(email).status_code for email in ("A@example.com", "a@example.com", "a+1@Example.com", "a@example.com")
+        order(email).status_code
+        for email in ("A@example.com", "a@example.com", "a+1@Example.com", "a@example.com")
     ]
     assert statuses == [303, 303, 303, 429]
     assert order("b@example.com").status_code == 303
@@ -92,7 +99,11 @@ def test_eight_forms_at_once_are_counted_one_after_another(open_shop: None) -> N
 
 @pytest.mark.parametrize(
     ("address", "same"),
-    [("ann+shop@example.com", "Ann@EXAMPLE.com"), ("+@x.org", "@x.org"), ("a.b@example.com", "a.b@example.com")],
+    [
+        ("ann+shop@example.com", "Ann@EXAMPLE.com"),
+        ("+@x.org", "@x.org"),
+        ("a.b@example.com", "a.b@example.com"),
+    ],
 )
 def test_addresses_of_one_mailbox_are_one(address: str, same: str) -> None:
     assert mailbox(address) == mailbox(same)
@@ -113,14 +124,18 @@ def log_in(name: str, password: str, *, at: str = "203.0.113.1", router: str = "
     """`router`: what the client itself has said before the router added its address."""
     told = ", ".join(filter(None, [router, at]))
     return HttpClient().post(
-        "/admin/login/?next=/admin/", {"username": name, "password": password}, headers={"X-Forwarded-For": told}
+        "/admin/login/?next=/admin/",
+        {"username": name, "password": password},
+        headers={"X-Forwarded-For": told},
     )
 
 
 def test_a_person_logs_in_and_may_err_a_few_times(staff: None) -> None:
     assert [log_in("ann", "wrong").status_code for _ in range(3)] == [200] * 3
     assert log_in("ann", PASSWORD).status_code == 302
-    assert [log_in("ann", "wrong").status_code for _ in range(3)] == [200] * 3, "the right one has made up for them"
+    assert [log_in("ann", "wrong").status_code for _ in range(3)] == [200] * 3, (
+        "the right one has made up for them"
+    )
 
 
 def test_who_guesses_is_stopped_by_address_whatever_the_name(staff: None) -> None:
@@ -156,7 +171,9 @@ def test_after_a_while_it_is_forgotten(staff: None, settings: Any) -> None:
     assert log_in("ann", PASSWORD).status_code == 429
     first = AccessAttempt.objects.order_by("attempt_time").first()
     log_in("ann", "wrong")
-    assert AccessAttempt.objects.get(pk=first.pk).attempt_time == first.attempt_time, "who goes on locks nobody out"
+    assert AccessAttempt.objects.get(pk=first.pk).attempt_time == first.attempt_time, (
+        "who goes on locks nobody out"
+    )
     AccessAttempt.objects.update(attempt_time=timezone.now() - settings.AXES_COOLOFF_TIME)
     assert log_in("ann", PASSWORD).status_code == 302
 

@@ -19,7 +19,11 @@ from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db
 URLENCODED = "application/x-www-form-urlencoded"
-FILE = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n' + b"x" * 1000 + b"\r\n--x--\r\n"
+FILE = (
+    b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n'
+    + b"x" * 1000
+    + b"\r\n--x--\r\n"
+)
 NUL_COOKIE = {"HTTP_COOKIE": 'sessionid="\\000abcdefghijkl"'}
 
 REQUESTS: list[tuple[str, str, bytes, str, dict[str, str], int]] = [
@@ -78,7 +82,8 @@ class Unread(io.BytesIO):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1/orders", "/v1/imports", "/admin/login/", "/unknown", "/v1/payments/stripe/events"]
+    "path",
+    ["/", "/v1/orders", "/v1/imports", "/admin/login/", "/unknown", "/v1/payments/stripe/events"],
 )
 def test_a_body_over_the_limit_is_413_everywhere_and_is_not_read(path: str) -> None:
     limit = configured.BODY_MAX_BYTES_OF.get(path, configured.BODY_MAX_BYTES)
@@ -104,11 +109,19 @@ def test_a_body_over_the_limit_is_413_everywhere_and_is_not_read(path: str) -> N
 )
 @pytest.mark.parametrize(("key", "status"), [("kaiten_nobody", 401), ("scopeless", 403)])
 def test_the_key_is_asked_before_the_body(
-    shop: Client, method: str, path: str, content_type: str, key: str, status: int, monkeypatch: pytest.MonkeyPatch
+    shop: Client,
+    method: str,
+    path: str,
+    content_type: str,
+    key: str,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also a body that is broken: whoever may not send it is not told what is wrong with it."""
     reads: list[Any] = []
-    monkeypatch.setattr(WSGIRequest, "body", property(lambda request: reads.append(request) or b"{"))
+    monkeypatch.setattr(
+        WSGIRequest, "body", property(lambda request: reads.append(request) or b"{")
+    )
     monkeypatch.setattr(HttpRequest, "read", lambda request, *size: reads.append(request) or b"")
     known = ApiKey.objects.issue(shop, ["reports:read"]) if key == "scopeless" else key
     answer = Api(known).generic(method, path, b"{", content_type=content_type)
@@ -154,16 +167,20 @@ def test_an_error_of_the_page_that_tells_of_an_error_leaves_its_trace(
 
 
 def test_an_error_of_a_view_is_told_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def breaks(**_: Any) -> Callable[..., Any]:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(Order.objects, "filter", breaks)
     assert sent("GET", "/o/some-token/", b"", "", {}).status_code == 500
-    assert [record.name for record in caplog.records if record.levelno >= logging.ERROR and record.exc_info][-1:] == [
-        "config.error_pages"
-    ]
+    assert [
+        record.name
+        for record in caplog.records
+        if record.levelno >= logging.ERROR and record.exc_info
+    ][-1:] == ["config.error_pages"]
 
 
 def test_what_has_no_body_has_no_type(api: Api, stock: Any, order_body: Callable[..., Any]) -> None:
@@ -171,7 +188,11 @@ def test_what_has_no_body_has_no_type(api: Api, stock: Any, order_body: Callable
     placed = api.place(order_body())
     known = api.get(placed["Location"], headers={"If-None-Match": "*"})
     assert (known.status_code, "Content-Type" in known.headers) == (304, False)
-    made = api.post("/v1/webhook-endpoints", {"url": "https://example.com/", "events": ["*"]}, "application/json")
+    made = api.post(
+        "/v1/webhook-endpoints",
+        {"url": "https://example.com/", "events": ["*"]},
+        "application/json",
+    )
     gone = api.delete(f"/v1/webhook-endpoints/{made.json()['id']}")
     assert (gone.status_code, "Content-Type" in gone.headers, gone.content) == (204, False, b"")
 

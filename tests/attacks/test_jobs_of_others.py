@@ -38,10 +38,14 @@ def order(stock: Any, shop: Client, order_body: Body) -> Order:
     """Of the client `shop`, and placed without a request of its own: as the demo shop does it."""
     stock()
     with transaction.atomic():
-        return place(shop, OrderDraft.model_validate(order_body(payment={"token": "tok_webhook_twice"})))
+        return place(
+            shop, OrderDraft.model_validate(order_body(payment={"token": "tok_webhook_twice"}))
+        )
 
 
-def test_every_job_of_an_order_is_its_clients_whoever_promised_it(order: Order, shop: Client) -> None:
+def test_every_job_of_an_order_is_its_clients_whoever_promised_it(
+    order: Order, shop: Client
+) -> None:
     """By a page, a job, a provider's event, a clock: what expires, what is asked again, what is told."""
     work_off()
     work_off(ahead=A_DAY)
@@ -54,7 +58,10 @@ def test_every_job_of_an_order_is_its_clients_whoever_promised_it(order: Order, 
     work_off(ahead=A_DAY)
     houses = {"orders.tasks.expire_orders", "orders.tasks.reconcile_payments"}
     of_client = Job.objects.filter(context__client=str(shop.pk))
-    assert set(Job.objects.exclude(pk__in=of_client.values("pk")).values_list("task", flat=True)) == houses
+    assert (
+        set(Job.objects.exclude(pk__in=of_client.values("pk")).values_list("task", flat=True))
+        == houses
+    )
     assert set(of_client.values_list("task", flat=True)) >= {
         "orders.tasks.reserve", "orders.tasks.charge", "orders.tasks.heed_bell", "orders.tasks.level_payment",
         "orders.tasks.expire", "notifications.tasks.announce", "notifications.tasks.send_mail",
@@ -92,7 +99,9 @@ def test_a_job_that_begins_to_wait_while_it_is_being_cancelled_is_not_cancelled(
 ) -> None:
     """It was running when the client asked, and an `autoretry` gives it back in between."""
     job = Job.objects.get(task="notifications.tasks.announce")
-    Job.objects.filter(pk=job.pk).update(state="dead", error={"type": "x", "message": ""}, finished_at=Now())
+    Job.objects.filter(pk=job.pk).update(
+        state="dead", error={"type": "x", "message": ""}, finished_at=Now()
+    )
     really_cancel = interventions.cancel
 
     def meanwhile(*args: Any, **named: Any) -> list[Job]:
@@ -107,45 +116,70 @@ def test_a_job_that_begins_to_wait_while_it_is_being_cancelled_is_not_cancelled(
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_client_that_cancels_whatever_it_may_makes_no_book_wrong(
-    api: Api, shop: Client, stock: Any, order_body: Body, sink: WebhookSink, settings: Any, seed: int
+    api: Api,
+    shop: Client,
+    stock: Any,
+    order_body: Body,
+    sink: WebhookSink,
+    settings: Any,
+    seed: int,
 ) -> None:
     """Orders, an import, an endpoint that fails, a replay; and before each step some of what waits is cancelled."""
     settings.WEBHOOK_ALLOW_LOCAL = True
     dice = random.Random(seed)
     stock(on_hand=1000)
     endpoint = Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"])
-    for number, token in enumerate(("tok_ok", "tok_declined", "tok_webhook_twice", "tok_ok", "tok_ok")):
+    for number, token in enumerate(
+        ("tok_ok", "tok_declined", "tok_webhook_twice", "tok_ok", "tok_ok")
+    ):
         assert (
-            api.place(order_body(external_id=f"o-{number}", payment={"token": token}), key=f"{number}").status_code
+            api.place(
+                order_body(external_id=f"o-{number}", payment={"token": token}), key=f"{number}"
+            ).status_code
             == 202
         )
     rows = as_csv([cells(external_id=f"i-{number}") for number in range(4)])
-    imported = api.post("/v1/imports", rows, content_type="text/csv", headers={"Idempotency-Key": "i"})
+    imported = api.post(
+        "/v1/imports", rows, content_type="text/csv", headers={"Idempotency-Key": "i"}
+    )
     assert imported.status_code == 202
     answers: dict[int, int] = {}
     for step in range(400):
         if dice.random() < 0.4:
             waiting = list(
-                Job.objects.filter(state="waiting").order_by("created_at", "pk").values_list("pk", flat=True)
+                Job.objects.filter(state="waiting")
+                .order_by("created_at", "pk")
+                .values_list("pk", flat=True)
             )
-            status = api.post(f"/v1/jobs/{dice.choice(waiting)}/cancel").status_code if waiting else 200
+            status = (
+                api.post(f"/v1/jobs/{dice.choice(waiting)}/cancel").status_code if waiting else 200
+            )
             answers[status] = answers.get(status, 0) + 1
         if step == 60:
             since = (endpoint.created_at or Order.objects.earliest("pk").created_at).isoformat()
             replay = {"since": since, "state": "all"}
             assert (
-                api.post(f"/v1/webhook-endpoints/{endpoint.pk}/replay", replay, "application/json").status_code == 202
+                api.post(
+                    f"/v1/webhook-endpoints/{endpoint.pk}/replay", replay, "application/json"
+                ).status_code
+                == 202
             )
         if not work_one():
             break
     work_off(ahead=3 * A_DAY)
-    for clock in (tasks.expire_orders, tasks.reconcile_payments, see_to_imports):  # as `beat_schedule` has it
+    for clock in (
+        tasks.expire_orders,
+        tasks.reconcile_payments,
+        see_to_imports,
+    ):  # as `beat_schedule` has it
         clock.delay()
     work_off(ahead=3 * A_DAY)
     assert set(answers) <= {200, 404, 409}
     assert answers[200] > 3, answers
     assert "WRONG" not in audit()
-    ended = Order.objects.filter(state__in=["confirmed", "completed", "cancelled"]) | Order.objects.filter(held=True)
+    ended = Order.objects.filter(
+        state__in=["confirmed", "completed", "cancelled"]
+    ) | Order.objects.filter(held=True)
     assert ended.distinct().count() == Order.objects.count()
     assert Import.objects.get().state == "done"
     assert not Delivery.objects.filter(state="waiting").exists()

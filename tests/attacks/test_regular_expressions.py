@@ -19,7 +19,9 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROOMS = ("api", "config", "demo", "jobs", "notifications", "orders", "values")
-LENGTH = 4_000  # of what is pumped, and twice and four times as much: the longest header is of this kind
+LENGTH = (
+    4_000  # of what is pumped, and twice and four times as much: the longest header is of this kind
+)
 GROWTH_MAX = 3.0  # from one length to the next; 2 is linear, 4 quadratic
 SHORT = (16, 20, 24)  # repetitions from which an exponential one would never come back
 SHORT_MAX_S = 0.02
@@ -49,24 +51,40 @@ def readers() -> Iterator[Reader]:
         tree = ast.parse(path.read_text())
         if not (found := calls_of("re", tree)):
             continue
-        module = import_module(path.relative_to(CHECKOUT).with_suffix("").as_posix().replace("/", "."))
+        module = import_module(
+            path.relative_to(CHECKOUT).with_suffix("").as_posix().replace("/", ".")
+        )
         for name, call in found:
             flags = [word.value for word in call.keywords if word.arg == "flags"] + call.args[1:]
-            pattern, flag = (eval(ast.unparse(node), vars(module)) for node in (call.args[0], flag_of(flags)))
+            pattern, flag = (
+                eval(ast.unparse(node), vars(module)) for node in (call.args[0], flag_of(flags))
+            )
             compiled = re.compile(pattern, flag)
-            for way in sorted(ways_of(compiled, vars(module), tree)) if name == "compile" else [name]:
+            for way in (
+                sorted(ways_of(compiled, vars(module), tree)) if name == "compile" else [name]
+            ):
                 yield Reader(f"{module.__name__}:{call.lineno} {way}", compiled, way)
 
 
 def calls_of(name: str, tree: ast.AST) -> list[tuple[str, ast.Call]]:
     """Calls `name.attribute(…)` with their attributes."""
-    called = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    return [(call.func.attr, call) for call in called if ast.unparse(call.func).rpartition(".")[0] == name]  # type: ignore[attr-defined]
+    called = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+    return [
+        (call.func.attr, call)
+        for call in called
+        if ast.unparse(call.func).rpartition(".")[0] == name
+    ]  # type: ignore[attr-defined]
 
 
 def flag_of(arguments: list[ast.expr]) -> ast.expr:
     """`re.IGNORECASE` and the like among them, or none."""
-    return next((node for node in arguments if ast.unparse(node).startswith("re.")), ast.Constant(0))
+    return next(
+        (node for node in arguments if ast.unparse(node).startswith("re.")), ast.Constant(0)
+    )
 
 
 def ways_of(pattern: re.Pattern[Any], constants: dict[str, object], tree: ast.AST) -> set[str]:
@@ -82,11 +100,28 @@ def hostile(pattern: Any) -> Iterator[tuple[str, str, str]]:
     """What stands before, what is pumped, and what comes after."""
     pattern = pattern.decode() if isinstance(pattern, bytes) else pattern
     dice = random.Random(pattern)
-    own = [letter for letter in dict.fromkeys(pattern) if letter.isprintable() and not letter.isspace()]
-    letters = [*own, *'a0 \t\n"\\é', "x@", ".a", "a=b", '"a', "; ", "a; ", ", ", "://", "/o/", "Bearer "]
+    own = [
+        letter for letter in dict.fromkeys(pattern) if letter.isprintable() and not letter.isspace()
+    ]
+    letters = [
+        *own,
+        *'a0 \t\n"\\é',
+        "x@",
+        ".a",
+        "a=b",
+        '"a',
+        "; ",
+        "a; ",
+        ", ",
+        "://",
+        "/o/",
+        "Bearer ",
+    ]
     yield from product(("", "a", "0"), letters, ("", "\x00", '"'))
     for _ in range(SAMPLES):
-        before, unit = ("".join(dice.choices(letters, k=dice.randint(least, 3))) for least in (0, 1))
+        before, unit = (
+            "".join(dice.choices(letters, k=dice.randint(least, 3))) for least in (0, 1)
+        )
         yield before, unit, dice.choice(("", "\x00", '"', "é", "!", "@", "\n"))
 
 
@@ -103,7 +138,9 @@ def grows_too_fast(reader: Reader, before: str, unit: str, after: str) -> bool:
         if any(seconds(reader, before + unit * times + after) > SHORT_MAX_S for times in SHORT):
             return True
         lengths = (LENGTH, 2 * LENGTH, 4 * LENGTH)
-        some, more, most = (seconds(reader, before + unit * (length // len(unit)) + after) for length in lengths)
+        some, more, most = (
+            seconds(reader, before + unit * (length // len(unit)) + after) for length in lengths
+        )
         return most > NOISE_S and more > GROWTH_MAX * some and most > GROWTH_MAX * more
 
     return all(grows() for _ in range(TRIES))

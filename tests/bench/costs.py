@@ -59,8 +59,12 @@ def cost_of_work(worker: UUID) -> Figures:
     with transaction.atomic():
         figures["tick: ring"] = cost(ring)
         figures["tick: ring, the broker lost its bells"] = cost(partial(ring, lost=True))
-        figures["tick: look for lost jobs"] = cost(lambda: Job.objects.lost().take_for_rescue(settings.JOBS_BATCH))
-        figures["tick: look after our own children"] = cost(lambda: list(Job.objects.running_at(worker).values("pid")))
+        figures["tick: look for lost jobs"] = cost(
+            lambda: Job.objects.lost().take_for_rescue(settings.JOBS_BATCH)
+        )
+        figures["tick: look after our own children"] = cost(
+            lambda: list(Job.objects.running_at(worker).values("pid"))
+        )
         prune = partial(Job.objects.prune, before=timezone.now(), limit=settings.JOBS_BATCH)
         figures["tick: prune 200 rows"] = cost(prune)
     figures["tick: beat"] = cost(lambda: Worker.objects.beat(worker, name="bench", pid=1))
@@ -96,7 +100,9 @@ def claimed(id_: UUID, worker: UUID) -> Claim:
 
 
 def put_back(claim: Claim) -> None:
-    Job.objects.put_back(claim, due_at=timezone.now(), error={"type": "E", "message": "m"}, retried=True)
+    Job.objects.put_back(
+        claim, due_at=timezone.now(), error={"type": "E", "message": "m"}, retried=True
+    )
 
 
 def ring(*, lost: bool = False) -> None:

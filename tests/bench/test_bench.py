@@ -26,13 +26,20 @@ POSTS, JOBS = 120, 2000
 
 
 def test_taking_an_order_while_the_broker_is_in_trouble(
-    stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any], broker_url: str, tmp_path: Path
+    stack: Stack,
+    shop: Client,
+    stock: Any,
+    order_body: Callable[..., Any],
+    broker_url: str,
+    tmp_path: Path,
 ) -> None:
     stock(on_hand=10**6)
     key = ApiKey.objects.issue(shop, [])
     with ExitStack() as held:
         hole = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
-        frozen, full = (held.enter_context(broker_of_its_own(tmp_path / name)) for name in ("frozen", "full"))
+        frozen, full = (
+            held.enter_context(broker_of_its_own(tmp_path / name)) for name in ("frozen", "full")
+        )
         brokers = {
             "healthy": broker_url,
             "nobody there": f"redis://127.0.0.1:{free_port()}/0",
@@ -42,18 +49,26 @@ def test_taking_an_order_while_the_broker_is_in_trouble(
         }
         webs = {name: stack.start_web(REDIS_URL=url) for name, url in brokers.items()}
         for name, web in webs.items():
-            seconds_to_place(web, key, order_body(external_id=f"{name}-first"))  # while those two are well
+            seconds_to_place(
+                web, key, order_body(external_id=f"{name}-first")
+            )  # while those two are well
         os.kill(frozen.pid or 0, signal.SIGSTOP)
         with Redis.from_url(full.url) as client:
             client.config_set("maxmemory", "1")
         times: dict[str, list[float]] = {name: [] for name in webs}
         for number in range(POSTS):
             for name, web in webs.items():
-                times[name].append(seconds_to_place(web, key, order_body(external_id=f"{name}-{number}")))
+                times[name].append(
+                    seconds_to_place(web, key, order_body(external_id=f"{name}-{number}"))
+                )
     healthy = statistics.median(times["healthy"])
-    print(f"\nPOST /v1/orders, {POSTS} each in turn; median {healthy * 1000:.1f} ms with a healthy broker")
+    print(
+        f"\nPOST /v1/orders, {POSTS} each in turn; median {healthy * 1000:.1f} ms with a healthy broker"
+    )
     for name, taken in times.items():
-        print(f"  {name:13} median × {statistics.median(taken) / healthy:.2f}, slowest {max(taken) * 1000:.0f} ms")
+        print(
+            f"  {name:13} median × {statistics.median(taken) / healthy:.2f}, slowest {max(taken) * 1000:.0f} ms"
+        )
 
 
 @contextmanager
@@ -92,4 +107,6 @@ def test_working_off_jobs_on_one_worker(stack: Stack) -> None:
     start = time.perf_counter()
     until(lambda: not Job.objects.exclude(state="done").exists(), "all jobs are done", within_s=240)
     done_s = time.perf_counter() - start
-    print(f"\n{JOBS} jobs: promised at {JOBS / promised_s:.0f}/s, worked off by two processes at {JOBS / done_s:.0f}/s")
+    print(
+        f"\n{JOBS} jobs: promised at {JOBS / promised_s:.0f}/s, worked off by two processes at {JOBS / done_s:.0f}/s"
+    )

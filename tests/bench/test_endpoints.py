@@ -56,7 +56,9 @@ def test_orders_beside_a_dead_endpoint(
                 claims[name].append(claims_of_deliveries() - before)
                 forget()
     healthy = statistics.median(taken["healthy"])
-    print(f"\n{ORDERS} orders confirmed, {ROUNDS} rounds in turn; median {healthy:.1f} s with a healthy endpoint")
+    print(
+        f"\n{ORDERS} orders confirmed, {ROUNDS} rounds in turn; median {healthy:.1f} s with a healthy endpoint"
+    )
     for name, seconds in taken.items():
         print(
             f"  {name:8} median × {statistics.median(seconds) / healthy:.2f}, each {[round(s, 1) for s in seconds]} s; "
@@ -71,15 +73,25 @@ def orders(shop: Client, order_body: Body, name: str, count: int) -> float:
             place(shop, OrderDraft.model_validate(order_body(external_id=f"{name}-{at}")))
     start = time.perf_counter()
     placed = Order.objects.filter(external_id__startswith=f"{name}-")
-    until(lambda: placed.filter(state="confirmed").count() == count, f"{name}: all are confirmed", within_s=300)
+    until(
+        lambda: placed.filter(state="confirmed").count() == count,
+        f"{name}: all are confirmed",
+        within_s=300,
+    )
     return time.perf_counter() - start
 
 
 def hear_of_much(shop: Client) -> None:
     with transaction.atomic():
         for _ in range(EVENTS):
-            events.record("order.held", subject=uuid4(), seq=1, owner=shop.pk, data={"order": {"version": 1}})
-    until(lambda: not _due().exists(), "the earlier events are announced, and tried or put off", within_s=300)
+            events.record(
+                "order.held", subject=uuid4(), seq=1, owner=shop.pk, data={"order": {"version": 1}}
+            )
+    until(
+        lambda: not _due().exists(),
+        "the earlier events are announced, and tried or put off",
+        within_s=300,
+    )
 
 
 def _due() -> Any:

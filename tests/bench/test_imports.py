@@ -27,23 +27,37 @@ def test_an_interactive_order_beside_an_import(
     web = stack.start_web()
     stack.start("worker")
     seconds_to_confirm(web, key, order_body(external_id="warm"))
-    idle = [seconds_to_confirm(web, key, order_body(external_id=f"idle-{at}")) for at in range(ORDERS)]
+    idle = [
+        seconds_to_confirm(web, key, order_body(external_id=f"idle-{at}")) for at in range(ORDERS)
+    ]
     file = as_csv([cells(external_id=f"imported-{at}") for at in range(ROWS)])
     start = time.perf_counter()
     post_file(web, key, file)
     accepted_s = time.perf_counter() - start
     imported = Order.objects.filter(external_id__startswith="imported-")
-    until(lambda: imported.filter(state="confirmed").count() > 20, "the import is in full swing", within_s=240)
+    until(
+        lambda: imported.filter(state="confirmed").count() > 20,
+        "the import is in full swing",
+        within_s=240,
+    )
     start, before = time.perf_counter(), imported.filter(state="confirmed").count()
-    beside = [seconds_to_confirm(web, key, order_body(external_id=f"beside-{at}")) for at in range(ORDERS)]
+    beside = [
+        seconds_to_confirm(web, key, order_body(external_id=f"beside-{at}")) for at in range(ORDERS)
+    ]
     taken_s = time.perf_counter() - start
     rate = (imported.filter(state="confirmed").count() - before) / taken_s
     batch = Import.objects.get()
     assert batch.state == "running", "the import was over before it could disturb anybody"
-    print(f"\n{ROWS} rows ({len(file) / 2**20:.1f} MiB) accepted in {accepted_s:.1f} s; {rate:.0f} confirmed/s beside")
-    print(f"bulk jobs waiting: {Job.objects.filter(queue='bulk', state='waiting').count()}, {batch.percent} % placed")
+    print(
+        f"\n{ROWS} rows ({len(file) / 2**20:.1f} MiB) accepted in {accepted_s:.1f} s; {rate:.0f} confirmed/s beside"
+    )
+    print(
+        f"bulk jobs waiting: {Job.objects.filter(queue='bulk', state='waiting').count()}, {batch.percent} % placed"
+    )
     for name, times in (("idle", idle), ("beside", beside)):
-        print(f"  {name:6} median {statistics.median(times) * 1000:.0f} ms, slowest {max(times) * 1000:.0f} ms")
+        print(
+            f"  {name:6} median {statistics.median(times) * 1000:.0f} ms, slowest {max(times) * 1000:.0f} ms"
+        )
     print(f"  ratio of medians {statistics.median(beside) / statistics.median(idle):.2f}")
 
 
@@ -64,7 +78,11 @@ def seconds_to_confirm(web: Web, key: str, body: Any) -> float:
 
 def post_file(web: Web, key: str, file: bytes) -> None:
     connection = HTTPConnection("127.0.0.1", web.port, timeout=60)
-    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "import-1", "Content-Type": "text/csv"}
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Idempotency-Key": "import-1",
+        "Content-Type": "text/csv",
+    }
     connection.request("POST", "/v1/imports", file, headers)
     answer = connection.getresponse()
     assert answer.status == 202, answer.read()

@@ -29,7 +29,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1800)
 
 MILLION = 1_000_000
 CHURN = 20_000  # jobs worked off before the queries are looked at
-BACKLOG, HELD = 20_000, 3_000  # waiting jobs; jobs worked off while a snapshot is held (50 a second for a minute)
+BACKLOG, HELD = (
+    20_000,
+    3_000,
+)  # waiting jobs; jobs worked off while a snapshot is held (50 a second for a minute)
 SETTINGS = ("jobs", "0003_settings_of_hot_tables")
 LATEST = ("jobs", "0004_jobs_of_a_client")
 
@@ -38,7 +41,9 @@ def test_a_million_finished_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     migrate_to_before()
     fill()
     with monkeypatch.context() as earlier:
-        by_state = claims.CLAIM.replace("lease_until IS NULL AND finished_at IS NULL", "state = 'waiting'")
+        by_state = claims.CLAIM.replace(
+            "lease_until IS NULL AND finished_at IS NULL", "state = 'waiting'"
+        )
         earlier.setattr(models, "CLAIM", by_state)
         earlier.setattr(models, "RUNS", {"state": State.RUNNING})
         earlier.setattr(settings, "JOBS_RING_CAP_S", 10**9)
@@ -74,12 +79,17 @@ def test_how_many_dead_of_a_million_rows_to_put_up_with() -> None:
     ask("ALTER TABLE jobs_job RESET (autovacuum_enabled)")
 
 
-def test_which_updates_write_into_no_index(api: Api, stock: Callable[..., Any], order_body: Callable[..., Any]) -> None:
+def test_which_updates_write_into_no_index(
+    api: Api, stock: Callable[..., Any], order_body: Callable[..., Any]
+) -> None:
     """Fifty orders in flight at once, and sixty workers that beat for half a minute."""
     stock(on_hand=10**6)
     ask("SELECT pg_stat_reset()")
     for number in range(50):
-        assert api.place(order_body(external_id=f"bench-{number}"), key=f"key-{number}").status_code == 202
+        assert (
+            api.place(order_body(external_id=f"bench-{number}"), key=f"key-{number}").status_code
+            == 202
+        )
     work_off()
     beat(workers=60, beats=30)
     seen_before = heap_only()
@@ -99,8 +109,12 @@ def test_which_updates_write_into_no_index(api: Api, stock: Callable[..., Any], 
 def fill() -> None:
     """A million finished jobs, and gaps where old rows were, as in a table that has lived for a while."""
     ask("SET synchronous_commit = off")
-    ask("SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout')")
-    ask("ALTER TABLE jobs_job SET (autovacuum_enabled = false)")  # it would come at random; see the test of it
+    ask(
+        "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout')"
+    )
+    ask(
+        "ALTER TABLE jobs_job SET (autovacuum_enabled = false)"
+    )  # it would come at random; see the test of it
     past.finish(MILLION)
     ask("VACUUM ANALYZE jobs_job")
     churn(CHURN, uuid4())

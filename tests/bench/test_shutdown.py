@@ -17,7 +17,9 @@ from tests.promises.processes import Stack, Tree, until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1200)]
 
 STOP_S = 30
-OWN_SETTINGS = {"DJANGO_SETTINGS_MODULE": "config.settings"}  # the tests' own drain for a shorter time
+OWN_SETTINGS = {
+    "DJANGO_SETTINGS_MODULE": "config.settings"
+}  # the tests' own drain for a shorter time
 POOLS: dict[str, list[str]] = {"prefork": [], "threads": ["--pool", "threads"]}
 WORK: dict[str, tuple[int, float]] = {
     "two-of-5-s": (2, 5),
@@ -35,7 +37,9 @@ def test_how_a_worker_ends(
     number, seconds = WORK[work]
     for at in range(number):
         tasks.nap.delay(at, seconds)
-    worker = stack.start("worker", "--include", "tests.promises.tasks", *POOLS[pool], **OWN_SETTINGS)
+    worker = stack.start(
+        "worker", "--include", "tests.promises.tasks", *POOLS[pool], **OWN_SETTINGS
+    )
     until(lambda: at_work(number), "the worker is at work", within_s=60)
     before = sum(tally().values())
     gone_s = end(worker, terms)

@@ -49,7 +49,9 @@ class Broker(Protocol):
 class Process:
     """A server as a process group of its own."""
 
-    def __init__(self, command: Iterable[str], environment: dict[str, str], log: Path, port: int) -> None:
+    def __init__(
+        self, command: Iterable[str], environment: dict[str, str], log: Path, port: int
+    ) -> None:
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 list(command), env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT,
@@ -100,7 +102,9 @@ class RabbitMq(OfAProcess):
         rabbitmq = program("rabbitmq-server", package="rabbitmq-server")
         port, mapper_port = free_port(), free_port()
         mapper = {"ERL_EPMD_PORT": str(mapper_port), "ERL_EPMD_ADDRESS": "127.0.0.1"}
-        self.mapper = Process([shutil.which("epmd") or "epmd"], mapper, folder / "epmd.log", mapper_port)
+        self.mapper = Process(
+            [shutil.which("epmd") or "epmd"], mapper, folder / "epmd.log", mapper_port
+        )
         until(self.mapper.answers, "the port mapper answers", within_s=START_LIMIT_S)
         self.server = Process([rabbitmq], {
             **mapper, "HOME": str(folder), "RABBITMQ_NODENAME": "kaiten@localhost", "RABBITMQ_LOGS": "-",
@@ -115,7 +119,9 @@ class RabbitMq(OfAProcess):
     def empty(self) -> None:
         with Connection(self.url) as connection:
             for name in QUEUES:
-                Queue(name, queue_arguments={"x-queue-type": "quorum"})(connection.default_channel).purge()
+                Queue(name, queue_arguments={"x-queue-type": "quorum"})(
+                    connection.default_channel
+                ).purge()
 
     def stop(self) -> None:
         super().stop()
@@ -127,7 +133,13 @@ class Sqs(OfAProcess):
 
     def __init__(self, folder: Path) -> None:
         port = free_port()
-        command = [str(Path(sys.executable).with_name("moto_server")), "--host", "127.0.0.1", "--port", str(port)]
+        command = [
+            str(Path(sys.executable).with_name("moto_server")),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
         self.server = Process(command, {}, folder / "moto.log", port)
         self.url = f"sqs://key:secret@127.0.0.1:{port}"
         until(self.server.answers, "moto answers", within_s=START_LIMIT_S)
@@ -148,11 +160,17 @@ class TlsRedis:
         self.plain_url, parts = plain_url, urlsplit(plain_url)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self_signed(folder))
-        self._goes_on, self._context, self._target = threading.Event(), context, (parts.hostname, parts.port)
+        self._goes_on, self._context, self._target = (
+            threading.Event(),
+            context,
+            (parts.hostname, parts.port),
+        )
         self._goes_on.set()
         self._server = socket.create_server(("127.0.0.1", 0), backlog=64)
         port = self._server.getsockname()[1]
-        self.url = parts._replace(scheme="rediss", netloc=f":{parts.password}@127.0.0.1:{port}").geturl()
+        self.url = parts._replace(
+            scheme="rediss", netloc=f":{parts.password}@127.0.0.1:{port}"
+        ).geturl()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def empty(self) -> None:
@@ -199,9 +217,15 @@ def self_signed(folder: Path) -> Path:
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )  # fmt: skip
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    form = (
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
     path = folder / "broker.pem"
-    path.write_bytes(key.private_bytes(*form) + certificate.public_bytes(serialization.Encoding.PEM))
+    path.write_bytes(
+        key.private_bytes(*form) + certificate.public_bytes(serialization.Encoding.PEM)
+    )
     return path
 
 

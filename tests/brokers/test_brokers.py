@@ -22,7 +22,9 @@ ORDERS = 12
 
 
 @pytest.fixture(params=["rabbitmq", "sqs", "tls-redis"])
-def other_broker(request: pytest.FixtureRequest, tmp_path: Path, broker: Any, broker_url: str) -> Iterator[Broker]:
+def other_broker(
+    request: pytest.FixtureRequest, tmp_path: Path, broker: Any, broker_url: str
+) -> Iterator[Broker]:
     with running(request.param, tmp_path, broker_url) as other:
         yield other
 
@@ -40,21 +42,28 @@ def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[
 
     def post(web: Web, number: int) -> int:
         body = order_body(external_id=f"o-{number}")
-        status, _, _ = web.ask("POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{number}")
+        status, _, _ = web.ask(
+            "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{number}"
+        )
         return status
 
     return post
 
 
 def test_orders_go_on_whatever_happens_to_worker_and_broker(
-    dynos: Stack, other_broker: Broker, place: Callable[[Web, int], int], tally: Callable[[], Counter[int]]
+    dynos: Stack,
+    other_broker: Broker,
+    place: Callable[[Web, int], int],
+    tally: Callable[[], Counter[int]],
 ) -> None:
     """A worker killed at work, the broker emptied, then frozen: each order is confirmed, each effect there once."""
     web = dynos.start_web()
     assert [place(web, number) for number in range(ORDERS)] == [202] * ORDERS
     until(lambda: web.ask("GET", "/readyz")[2]["broker"] == "ok", "it takes bells", within_s=30)
     for number in range(3 * ORDERS):
-        tasks.tally.delay(number)  # rings the tests' own broker: this one's clocks have to ring again
+        tasks.tally.delay(
+            number
+        )  # rings the tests' own broker: this one's clocks have to ring again
     kill_at_work(start_worker(dynos))
     other_broker.empty()
     worker = start_worker(dynos)

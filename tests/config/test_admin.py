@@ -25,7 +25,9 @@ def staff(django_user_model: Any) -> HttpClient:
     return client
 
 
-def test_staff_may_look_at_every_row_and_change_none(staff: HttpClient, api: Api, stock: Any, order_body: Any) -> None:
+def test_staff_may_look_at_every_row_and_change_none(
+    staff: HttpClient, api: Api, stock: Any, order_body: Any
+) -> None:
     stock()
     api.place(order_body())
     work_off()
@@ -64,7 +66,9 @@ def test_seeding_twice_changes_nothing_and_keeps_the_secrets(tmp_path: Path) -> 
     assert kept.read_text() == first
 
 
-def test_seeding_leaves_somebody_whose_password_was_changed_as_they_are(tmp_path: Path, django_user_model: Any) -> None:
+def test_seeding_leaves_somebody_whose_password_was_changed_as_they_are(
+    tmp_path: Path, django_user_model: Any
+) -> None:
     kept = tmp_path / "demo.json"
     Seed().handle(secrets=kept)
     staff = django_user_model.objects.get()

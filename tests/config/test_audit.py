@@ -25,7 +25,10 @@ CLEAN = [f"ok     {about:<10}  adds up." for about in ("stock", "money", "provid
 def order(api: Api, stock: Any, order_body: Callable[..., Any]) -> Order:
     """Two orders: one has gone the whole way, partly sent and partly refunded; one is cancelled with its money back."""
     stock()
-    paths = [api.place(order_body(external_id=str(at)), key=str(at)).json()["links"]["self"] for at in range(2)]
+    paths = [
+        api.place(order_body(external_id=str(at)), key=str(at)).json()["links"]["self"]
+        for at in range(2)
+    ]
     work_off()
     post(api, f"{paths[0]}/fulfilments", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]})
     post(api, f"{paths[0]}/refunds", {"amount": 100, "reason": "sorry"})
@@ -98,7 +101,10 @@ def test_a_charge_that_the_provider_does_not_have_is_named(order: Order) -> None
         f"WRONG  provider    order {number}: our charge of 660 JPY is succeeded, but sandbox says declined of 660"
         in lines
     )
-    assert f"WRONG  provider    order {number}: our refund of 100 JPY is succeeded, but sandbox has none" in lines
+    assert (
+        f"WRONG  provider    order {number}: our refund of 100 JPY is succeeded, but sandbox has none"
+        in lines
+    )
     assert [line for line in audit("--provider-days", "0") if "provider" in line] == [CLEAN[2]]
 
 
@@ -124,7 +130,9 @@ def test_an_event_that_nobody_announces_is_named(order: Order) -> None:
     Job.objects.filter(task="notifications.tasks.announce", args__0__0=str(event.pk)).delete()
     event.deliveries.all().delete()
     [wrong] = [line for line in audit() if line.startswith("WRONG")]
-    assert wrong.startswith(f"WRONG  deliveries  event {event.pk} (order.confirmed): nobody was told of it")
+    assert wrong.startswith(
+        f"WRONG  deliveries  event {event.pk} (order.confirmed): nobody was told of it"
+    )
 
 
 def test_an_endpoint_that_listens_to_more_than_before_was_not_owed_it(

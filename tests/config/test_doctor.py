@@ -46,7 +46,10 @@ CHECKS = [
 
 @pytest.fixture
 def worker(db: None, settings: Any) -> Worker:
-    settings.SITE_URL, settings.DEFAULT_FROM_EMAIL = "https://shop.example.com", "Kaiten <shop@example.com>"
+    settings.SITE_URL, settings.DEFAULT_FROM_EMAIL = (
+        "https://shop.example.com",
+        "Kaiten <shop@example.com>",
+    )
     Worker.objects.beat(uuid4(), name="celery@here", pid=5)
     return Worker.objects.get()
 
@@ -69,7 +72,13 @@ def doctor() -> dict[str, str]:
         wrong = str(exc)
     lines = {line.split()[1]: " ".join(line.split()) for line in said.getvalue().splitlines()}
     number = sum(line.startswith("WRONG ") for line in lines.values())
-    assert wrong == ("" if not number else "One thing is wrong." if number == 1 else f"{number} things are wrong.")
+    assert wrong == (
+        ""
+        if not number
+        else "One thing is wrong."
+        if number == 1
+        else f"{number} things are wrong."
+    )
     return lines
 
 
@@ -108,50 +117,76 @@ def test_a_missing_setting_is_named(worker: Worker, settings: Any) -> None:
 
 def test_mails_that_only_the_log_reads_are_named(worker: Worker, settings: Any) -> None:
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
-    assert only_wrong().startswith("WRONG mail Mails are printed to the log and reach nobody; it names their readers.")
+    assert only_wrong().startswith(
+        "WRONG mail Mails are printed to the log and reach nobody; it names their readers."
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
         ("SITE_URL", "http://127.0.0.1:8000", "Mails lead their readers to http://127.0.0.1:8000."),
-        ("DEFAULT_FROM_EMAIL", "Kaiten <shop@localhost>", "Mails come from Kaiten <shop@localhost>,"),
+        (
+            "DEFAULT_FROM_EMAIL",
+            "Kaiten <shop@localhost>",
+            "Mails come from Kaiten <shop@localhost>,",
+        ),
     ],
 )
-def test_mails_that_lead_nowhere_are_named(worker: Worker, settings: Any, name: str, value: str, sentence: str) -> None:
+def test_mails_that_lead_nowhere_are_named(
+    worker: Worker, settings: Any, name: str, value: str, sentence: str
+) -> None:
     setattr(settings, name, value)
     assert only_wrong().startswith(f"WRONG mail {sentence}")
     assert f"Set {name} to " in only_wrong()
 
 
 def test_a_statement_that_takes_too_long_is_not_called_a_database_that_is_away() -> None:
-    with pytest.raises(OperationalError) as refused, transaction.atomic(), connection.cursor() as cursor:
+    with (
+        pytest.raises(OperationalError) as refused,
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
         cursor.execute("SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)")
-    assert "gave a statement up. It said: canceling statement due to statement timeout" in database_trouble(
-        refused.value
+    assert (
+        "gave a statement up. It said: canceling statement due to statement timeout"
+        in database_trouble(refused.value)
     )
 
 
-def test_an_optional_package_that_is_missing_is_named(worker: Worker, settings: Any, monkeypatch: Any) -> None:
+def test_an_optional_package_that_is_missing_is_named(
+    worker: Worker, settings: Any, monkeypatch: Any
+) -> None:
     settings.SENTRY_DSN = "https://key@sentry.example/7"
     monkeypatch.setitem(sys.modules, "sentry_sdk", None)
-    assert only_wrong().startswith("WRONG config SENTRY_DSN is set, but its package is not installed.")
+    assert only_wrong().startswith(
+        "WRONG config SENTRY_DSN is set, but its package is not installed."
+    )
 
 
-def test_a_broker_that_does_not_answer_is_named(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_does_not_answer_is_named(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(celery_app.amqp.bell, "_resting_until", float("inf"))
-    assert only_wrong().startswith("WRONG broker The broker does not answer; orders are taken and wait in Postgres.")
+    assert only_wrong().startswith(
+        "WRONG broker The broker does not answer; orders are taken and wait in Postgres."
+    )
 
 
 def test_a_migration_that_is_not_applied_is_named(worker: Worker) -> None:
     [newest] = MigrationLoader(connection).graph.leaf_nodes("jobs")
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE (app, name) = (%s, %s) RETURNING applied", newest)
+        cursor.execute(
+            "DELETE FROM django_migrations WHERE (app, name) = (%s, %s) RETURNING applied", newest
+        )
         [applied] = cursor.fetchone()
         try:
             wrong = only_wrong()
         finally:
-            cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)", [*newest, applied])
+            cursor.execute(
+                "INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)",
+                [*newest, applied],
+            )
     assert wrong == (
         f"WRONG migrations Migrations that are not applied: 1, the first is {newest[0]}.{newest[1]}. "
         "Run `python manage.py release`."
@@ -172,7 +207,10 @@ def test_a_ledger_without_a_living_worker_is_named(worker: Worker) -> None:
     Worker.objects.update(seen_at=timezone.now() - timedelta(seconds=16))
     seen_at = at(Worker.objects.get().seen_at)
     start = "Start a worker dyno (Procfile: worker) and read its log."
-    assert only_wrong() == f"WRONG clock No worker has beaten in the last 15 s; the last one did at {seen_at}. {start}"
+    assert (
+        only_wrong()
+        == f"WRONG clock No worker has beaten in the last 15 s; the last one did at {seen_at}. {start}"
+    )
     Worker.objects.all().delete()
     assert only_wrong() == f"WRONG clock No worker has beaten in the last 15 s. {start}"
 
@@ -200,7 +238,9 @@ def test_due_jobs_of_tasks_that_this_release_does_not_know_are_named(worker: Wor
 def test_running_jobs_past_their_lease_are_named(worker: Worker) -> None:
     id_ = tasks.add.delay(1, 1).id
     lease = timedelta(seconds=40)
-    Job.objects.claim([id_], task="tests.jobs.tasks.add", token=uuid4(), worker=None, pid=1, lease=lease)
+    Job.objects.claim(
+        [id_], task="tests.jobs.tasks.add", token=uuid4(), worker=None, pid=1, lease=lease
+    )
     assert doctor()["running"].startswith("ok ")
     Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     assert only_wrong() == (
@@ -227,7 +267,9 @@ def test_a_step_after_a_dead_one_is_not_a_second_dead_job(worker: Worker) -> Non
     assert "Dead jobs: 1 of tests.jobs.tasks.note_then_fail." in only_wrong()
 
 
-def test_held_orders_are_counted_by_reason(worker: Worker, api: Api, stock: Any, order_body: Any) -> None:
+def test_held_orders_are_counted_by_reason(
+    worker: Worker, api: Api, stock: Any, order_body: Any
+) -> None:
     stock()
     api.place(order_body())
     Order.objects.get().hold("payment_unknown")
@@ -241,7 +283,13 @@ def test_a_database_that_is_down_is_said_once_in_a_sentence_and_the_rest_is_chec
     environment = {**os.environ, "DATABASE_URL": url, "SECRET_KEY": "x" * 50}
     command = [sys.executable, "manage.py", "doctor"]
     ended = subprocess.run(
-        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     lines = ended.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [
@@ -257,7 +305,13 @@ def test_without_a_database_url_the_setting_is_named() -> None:
     environment = {**os.environ, "DATABASE_URL": "", "SECRET_KEY": "x" * 50, "DYNO": "test.1"}
     command = [sys.executable, "manage.py", "doctor"]
     ended = subprocess.run(
-        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert "WRONG  config      DATABASE_URL is not set. Set it to postgres://" in ended.stdout
     assert (ended.returncode, ended.stderr) == (1, "CommandError: 2 things are wrong.\n")

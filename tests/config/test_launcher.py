@@ -54,10 +54,16 @@ class Stack:
     def write(self, *, web: str = WEB, worker: str = SLEEP) -> None:
         for name, text in {"manage.py": MANAGE, "web.py": web, "worker.py": worker}.items():
             (self.folder / name).write_text(text)
-        lines = ("release: python manage.py release", "web: python web.py", "worker: python 'worker.py'")
+        lines = (
+            "release: python manage.py release",
+            "web: python web.py",
+            "worker: python 'worker.py'",
+        )
         (self.folder / "Procfile").write_text("\n".join(lines))
 
-    def start(self, preexec_fn: Callable[[], None] | None = None, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, preexec_fn: Callable[[], None] | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
         launcher = subprocess.Popen(
             [sys.executable, self.folder / "bin" / "launcher.py"],
             preexec_fn=preexec_fn,  # noqa: PLW1509  # the tests run in one thread
@@ -75,7 +81,9 @@ class Stack:
         found = {}
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                if path.joinpath("cwd").resolve() == self.folder and (line := path.joinpath("cmdline").read_text()):
+                if path.joinpath("cwd").resolve() == self.folder and (
+                    line := path.joinpath("cmdline").read_text()
+                ):
                     found[int(path.name)] = line
             except OSError:
                 continue
@@ -137,7 +145,9 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack) -> None:
     lines = ready(stack.start())
-    site = next(line for line in lines if line.startswith("Kaiten is ready")).removeprefix("Kaiten is ready: ")
+    site = next(line for line in lines if line.startswith("Kaiten is ready")).removeprefix(
+        "Kaiten is ready: "
+    )
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", site)
     assert f"Log in at {site}/admin/ as admin with the password p w" in lines
     words = shlex.split(next(line for line in lines if line.startswith("curl ")))
@@ -145,7 +155,9 @@ def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack)
     assert "Authorization: Bearer kaiten_1" in words
     assert any(re.fullmatch(r"Idempotency-Key: [0-9a-f-]{36}", word) for word in words)
     order = json.loads(words[words.index("-d") + 1])
-    assert order["total"] == sum(line["quantity"] * line["unit_price"] + line["tax"] for line in order["lines"])
+    assert order["total"] == sum(
+        line["quantity"] * line["unit_price"] + line["tax"] for line in order["lines"]
+    )
 
 
 def test_the_curl_line_pays_as_the_provider_of_the_env_file_wants_it(stack: Stack) -> None:
@@ -232,7 +244,12 @@ def test_a_port_that_only_root_may_listen_on_is_not_called_taken(stack: Stack) -
 
 
 def test_a_second_start_takes_the_next_free_port(stack: Stack) -> None:
-    sites = [line for _ in range(2) for line in ready(stack.start()) if line.startswith("Kaiten is ready")]
+    sites = [
+        line
+        for _ in range(2)
+        for line in ready(stack.start())
+        if line.startswith("Kaiten is ready")
+    ]
     assert len(set(sites)) == 2
 
 
@@ -248,7 +265,10 @@ def test_of_two_starts_at_once_that_ask_for_one_port_one_says_so(stack: Stack) -
     both = [stack.start(RELEASE_TAKES_S="3", PORT=port) for _ in range(2)]
     assert eventually(lambda: any(one.poll() is not None for one in both))
     loser, winner = sorted(both, key=lambda one: one.poll() is None)
-    assert loser.communicate() == ("", f"Port {port} is wanted by another bin/dev. Set PORT to another number.\n")
+    assert loser.communicate() == (
+        "",
+        f"Port {port} is wanted by another bin/dev. Set PORT to another number.\n",
+    )
     assert f"Kaiten is ready: http://127.0.0.1:{port}" in ready(winner)
 
 

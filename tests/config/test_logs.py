@@ -24,7 +24,10 @@ Lines = Callable[[str], list[dict[str, str]]]
 
 
 def parsed(line: str) -> dict[str, str]:
-    return {name: json.loads(value) if value.startswith('"') else value for name, value in PAIR.findall(line)}
+    return {
+        name: json.loads(value) if value.startswith('"') else value
+        for name, value in PAIR.findall(line)
+    }
 
 
 @pytest.fixture
@@ -44,7 +47,9 @@ def lines(stdout: io.StringIO) -> Lines:
 
     def said(logger: str) -> list[dict[str, str]]:
         found = [parsed(line) for line in stdout.getvalue().splitlines()]
-        assert all(set(line) >= {"at", "level", "logger", "event"} for line in found), stdout.getvalue()
+        assert all(set(line) >= {"at", "level", "logger", "event"} for line in found), (
+            stdout.getvalue()
+        )
         mine = [line for line in found if line["logger"] == logger]
         for line in mine:
             assert int(line.pop("duration_ms")) >= 0
@@ -54,7 +59,9 @@ def lines(stdout: io.StringIO) -> Lines:
     return said
 
 
-def record(message: str, *args: object, exc: BaseException | None = None, **fields: object) -> logging.LogRecord:
+def record(
+    message: str, *args: object, exc: BaseException | None = None, **fields: object
+) -> logging.LogRecord:
     exc_info = (type(exc), exc, exc.__traceback__) if exc else None
     made = logging.LogRecord("shop", logging.WARNING, __file__, 1, message, args, exc_info)
     made.fields = fields
@@ -62,7 +69,9 @@ def record(message: str, *args: object, exc: BaseException | None = None, **fiel
 
 
 @pytest.mark.django_db
-def test_a_request_and_each_of_its_jobs_are_one_line_each(lines: Lines, api: Api, stock: Any, order_body: Any) -> None:
+def test_a_request_and_each_of_its_jobs_are_one_line_each(
+    lines: Lines, api: Api, stock: Any, order_body: Any
+) -> None:
     stock()
     answer = api.post(
         "/v1/orders", order_body(), content_type="application/json",
@@ -76,7 +85,9 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(lines: Lines, api: Api
          "status": "202", "client_name": "shop", **known}
     ]  # fmt: skip
     work_off()
-    reserved = next(line for line in lines("jobs.attempts") if line["task"] == "orders.tasks.reserve")
+    reserved = next(
+        line for line in lines("jobs.attempts") if line["task"] == "orders.tasks.reserve"
+    )
     job = str(Job.objects.get(task="orders.tasks.reserve").pk)
     assert reserved == {
         "level": "info", "logger": "jobs.attempts", "event": "attempt", "task": "orders.tasks.reserve",
@@ -102,12 +113,20 @@ def test_the_whole_life_of_an_order_is_told_without_its_customer(
     assert "route=(none) status=404" in said
     client.get("/livez")
     assert "route=/livez status=200" in stdout.getvalue()
-    for secret in (order.public_token, order.email, "hana", "tok_ok", api.defaults["HTTP_AUTHORIZATION"].split()[1]):
+    for secret in (
+        order.public_token,
+        order.email,
+        "hana",
+        "tok_ok",
+        api.defaults["HTTP_AUTHORIZATION"].split()[1],
+    ):
         assert secret not in said
 
 
 @pytest.mark.django_db
-def test_what_a_stranger_can_bring_about_is_no_error(stdout: io.StringIO, client: HttpClient, settings: Any) -> None:
+def test_what_a_stranger_can_bring_about_is_no_error(
+    stdout: io.StringIO, client: HttpClient, settings: Any
+) -> None:
     """Or Sentry would be full of it."""
     settings.ALLOWED_HOSTS = ["shop.example.com"]
     assert client.get("/", headers={"Host": "evil.example.com"}).status_code == 400
@@ -124,15 +143,26 @@ def test_a_field_hides_what_looks_like_a_secret_too() -> None:
 @pytest.mark.parametrize(
     ("promise", "told"),
     [
-        (lambda: tasks.note_then_fail.delay("a"), {"level": "error", "outcome": "dead", "error": "ValueError"}),
+        (
+            lambda: tasks.note_then_fail.delay("a"),
+            {"level": "error", "outcome": "dead", "error": "ValueError"},
+        ),
         (lambda: tasks.come_back.delay(1), {"level": "info", "outcome": "retry"}),
-        (lambda: tasks.fail_for_a_while.delay(1), {"level": "info", "outcome": "retry", "error": "Passing"}),
+        (
+            lambda: tasks.fail_for_a_while.delay(1),
+            {"level": "info", "outcome": "retry", "error": "Passing"},
+        ),
         (lambda: tasks.count_down.delay(1), {"level": "info", "outcome": "replaced"}),
-        (lambda: tasks.add.apply_async((1, 1), expires=-60), {"level": "info", "outcome": "cancelled"}),
+        (
+            lambda: tasks.add.apply_async((1, 1), expires=-60),
+            {"level": "info", "outcome": "cancelled"},
+        ),
         (tasks.settle_twice.delay, {"level": "info", "outcome": "done"}),
     ],
 )
-def test_how_an_attempt_ended_is_told_once(lines: Lines, promise: Callable[[], Any], told: dict[str, str]) -> None:
+def test_how_an_attempt_ended_is_told_once(
+    lines: Lines, promise: Callable[[], Any], told: dict[str, str]
+) -> None:
     job = Job.objects.get(pk=promise().id)
     attempt(job)
     [line] = lines("jobs.attempts")
@@ -181,7 +211,9 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(form: Any, secret
 
 def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
     line = Console().format(
-        record("postgres://u:pw@db:5432/x redis://:geheim@r:1/0 Authorization: Bearer abc.def GET /o/Ab-_9/x")
+        record(
+            "postgres://u:pw@db:5432/x redis://:geheim@r:1/0 Authorization: Bearer abc.def GET /o/Ab-_9/x"
+        )
     )
     assert line == (
         "WARNING shop postgres://[hidden]@db:5432/x redis://[hidden]@r:1/0 Authorization: Bearer [hidden] "

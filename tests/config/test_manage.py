@@ -15,7 +15,9 @@ def manage(*arguments: str, **how: Any) -> "subprocess.CompletedProcess[bytes]":
     environment = {**os.environ, **how.pop("environment", {})}
     how.setdefault("stdout", subprocess.PIPE)
     command = [*MANAGE, *arguments]
-    return subprocess.run(command, stderr=subprocess.PIPE, env=environment, timeout=60, check=False, **how)
+    return subprocess.run(
+        command, stderr=subprocess.PIPE, env=environment, timeout=60, check=False, **how
+    )
 
 
 def test_ctrl_c_ends_a_command_as_a_shell_knows_it() -> None:
@@ -41,5 +43,7 @@ def test_another_broken_pipe_is_told() -> None:
 
 
 def test_a_terminal_that_lacks_a_character_is_shown_its_number() -> None:
-    ended = manage("shell", "--verbosity=0", "--command=print('鮭')", environment={"PYTHONIOENCODING": "ascii"})
+    ended = manage(
+        "shell", "--verbosity=0", "--command=print('鮭')", environment={"PYTHONIOENCODING": "ascii"}
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"\\u9bad\n", b"")

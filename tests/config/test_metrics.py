@@ -34,7 +34,10 @@ def token(settings: Any) -> None:
 def scrape(client: HttpClient) -> Told:
     """Every sample by its name and the values of its labels, these in the order of their names."""
     response = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert (response.status_code, response["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert (response.status_code, response["Content-Type"]) == (
+        200,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )
     text = response.content.decode()
     families = list(text_string_to_metric_families(text))
     for family in families:
@@ -48,7 +51,15 @@ def scrape(client: HttpClient) -> Told:
 
 
 def test_it_is_there_for_the_token_alone(client: HttpClient, api: Api, settings: Any) -> None:
-    for said in ("", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer m\xe9"):
+    for said in (
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {TOKEN}x",
+        f"Basic {TOKEN}",
+        TOKEN,
+        "Bearer m\xe9",
+    ):
         response = client.get("/metrics", headers={"Authorization": said})
         assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer"), said
         assert b"kaiten_" not in response.content
@@ -62,8 +73,17 @@ def test_it_is_there_for_the_token_alone(client: HttpClient, api: Api, settings:
 
 def test_an_idle_shop_says_zero(client: HttpClient, broker: Redis) -> None:
     told = scrape(client)
-    assert told[("jobs_due", "kaiten")] == told[("jobs_oldest_due_seconds", "kaiten")] == told[("workers",)] == 0
-    assert (told[("broker_up",)], told[("broker_bells", "kaiten")], told[("broker_bells", "bulk")]) == (1, 0, 0)
+    assert (
+        told[("jobs_due", "kaiten")]
+        == told[("jobs_oldest_due_seconds", "kaiten")]
+        == told[("workers",)]
+        == 0
+    )
+    assert (
+        told[("broker_up",)],
+        told[("broker_bells", "kaiten")],
+        told[("broker_bells", "bulk")],
+    ) == (1, 0, 0)
     assert told[("jobs_ended_window_seconds",)] == 300
 
 
@@ -77,22 +97,33 @@ def test_the_ledger_is_told_by_state_queue_and_task(client: HttpClient, broker: 
     tasks.add.apply_async((1, 1), countdown=60)
     tasks.add.apply_async((1, 1), queue="bulk")
     Job.objects.filter(pk=late).update(due_at=timezone.now() - timedelta(seconds=90))
-    Job.objects.claim([running], task=add, token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40))
+    Job.objects.claim(
+        [running], task=add, token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40)
+    )
     Worker.objects.beat(uuid4(), name="celery@here", pid=5)
     told = scrape(client)
     assert {key[1:]: number for key, number in told.items() if key[0] == "jobs"} == {
         ("kaiten", "waiting", add): 3, ("bulk", "waiting", add): 1, ("kaiten", "running", add): 1,
         ("kaiten", "dead", fail): 2,
     }  # fmt: skip
-    assert (told[("jobs_due", "kaiten")], told[("jobs_due", "bulk")], told[("workers",)]) == (2, 1, 1)
+    assert (told[("jobs_due", "kaiten")], told[("jobs_due", "bulk")], told[("workers",)]) == (
+        2,
+        1,
+        1,
+    )
     assert 90 <= told[("jobs_oldest_due_seconds", "kaiten")] < 180
     assert told[("jobs_ended", "dead", fail)] == 2
     passing = "tests.jobs.tasks.fail_for_a_while"
-    assert (told[("jobs_ended", "done", passing)], told[("jobs_ended_retries", "done", passing)]) == (1, 1)
+    assert (
+        told[("jobs_ended", "done", passing)],
+        told[("jobs_ended_retries", "done", passing)],
+    ) == (1, 1)
     assert told[("broker_bells", "kaiten")] >= 3
 
 
-def test_orders_and_deliveries_are_told_by_state(client: HttpClient, api: Api, stock: Any, order_body: Any) -> None:
+def test_orders_and_deliveries_are_told_by_state(
+    client: HttpClient, api: Api, stock: Any, order_body: Any
+) -> None:
     stock()
     for number in range(3):
         api.place(order_body(external_id=f"o-{number}"), key=f"k-{number}")
@@ -103,7 +134,9 @@ def test_orders_and_deliveries_are_told_by_state(client: HttpClient, api: Api, s
     assert told[("deliveries", "mail", "delivered")] == 6  # received and confirmed
 
 
-def test_a_number_that_reaches_its_limit_stays_there_and_the_window_says_so(client: HttpClient, settings: Any) -> None:
+def test_a_number_that_reaches_its_limit_stays_there_and_the_window_says_so(
+    client: HttpClient, settings: Any
+) -> None:
     settings.METRICS_ROWS_MAX = 5
     past.promise(20, due="-1 h", rings="100 s")
     for _ in range(6):
@@ -112,7 +145,11 @@ def test_a_number_that_reaches_its_limit_stays_there_and_the_window_says_so(clie
         state="done", finished_at=timezone.now() - timedelta(seconds=30)
     )
     told = scrape(client)
-    assert told[("jobs", "kaiten", "waiting", "tests.jobs.tasks.add")] == told[("jobs_due", "kaiten")] == 5
+    assert (
+        told[("jobs", "kaiten", "waiting", "tests.jobs.tasks.add")]
+        == told[("jobs_due", "kaiten")]
+        == 5
+    )
     assert told[("jobs_ended", "done", "tests.jobs.tasks.add")] == 5
     assert 30 <= told[("jobs_ended_window_seconds",)] < 120
 
@@ -129,7 +166,9 @@ def test_however_many_names_tasks_have_few_become_labels(client: HttpClient, set
     }  # fmt: skip
 
 
-def test_a_broker_that_is_away_is_told_and_holds_up_nothing(client: HttpClient, monkeypatch: Any) -> None:
+def test_a_broker_that_is_away_is_told_and_holds_up_nothing(
+    client: HttpClient, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(celery_app.amqp.bell, "_resting_until", float("inf"))
     told = scrape(client)
     assert told[("broker_up",)] == 0
@@ -145,7 +184,9 @@ def test_without_postgres_it_is_503(client: HttpClient, monkeypatch: Any) -> Non
     assert (response.status_code, response["Retry-After"]) == (503, "5")
 
 
-def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(settings: Any) -> None:
+def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(
+    settings: Any,
+) -> None:
     settings.METRICS_ROWS_MAX, settings.METRICS_WINDOW = 100, timedelta(days=1)
     past.finish(20_000)
     with connection.cursor() as cursor:
@@ -158,7 +199,12 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(se
     plans = plans_of(page._of_postgres)
     limits = {plan.sql: 600 if "RECURSIVE" in plan.sql else 60 for plan in plans}
     assert [(plan.buffers, plan.sql) for plan in plans if plan.buffers > limits[plan.sql]] == []
-    ways = [node for plan in plans for node in plan.nodes if "Scan of job" in node and "jobs_worker" not in node]
+    ways = [
+        node
+        for plan in plans
+        for node in plan.nodes
+        if "Scan of job" in node and "jobs_worker" not in node
+    ]
     assert ways == [
         "Index Only Scan of job_ring_by_queue", "Index Only Scan of job_ring_by_queue",
         "Index Scan of job_ring_by_queue", "Index Scan of job_running", "Index Scan of job_revivable",

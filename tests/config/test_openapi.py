@@ -25,7 +25,9 @@ from tests.everything import Known, known, operations
 
 __all__ = ["known"]
 
-EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "15"))  # of each endpoint, besides the systematic ones
+EXAMPLES = int(
+    os.environ.get("OPENAPI_EXAMPLES", "15")
+)  # of each endpoint, besides the systematic ones
 SEED = int(os.environ.get("OPENAPI_SEED", "0"))  # 0: the same requests on every run
 STORIES, STEPS = 12, 8  # of a client that goes from answer to request
 CONFIG = {
@@ -37,7 +39,9 @@ BEYOND_A_SCHEMA = re.compile(
     "of .* can be (sent|refunded)|what is left to refund|come to no money|reserved for orders|"  # what is there now
     "^(the file|Line [0-9]+|the header|there is no such column|this column|too many quotes)"  # files
 )
-schema = schemathesis.openapi.from_wsgi("/v1/openapi.json", application, config=SchemathesisConfig.from_dict(CONFIG))
+schema = schemathesis.openapi.from_wsgi(
+    "/v1/openapi.json", application, config=SchemathesisConfig.from_dict(CONFIG)
+)
 
 
 @schemathesis.serializer("text/csv", "application/x-ndjson")
@@ -48,7 +52,9 @@ def as_it_is(context: Any, value: Any) -> bytes:
 def sent(case: schemathesis.Case, key: str) -> Any:
     """The answer, with every check that is fair."""
     if case.headers and "Idempotency-Key" in case.headers and case.headers["Idempotency-Key"]:
-        case.headers["Idempotency-Key"] = f"{next(_keys)} {case.headers['Idempotency-Key']}"[:255].strip()
+        case.headers["Idempotency-Key"] = f"{next(_keys)} {case.headers['Idempotency-Key']}"[
+            :255
+        ].strip()
     # the key is sent also where the case is one of a wrong key: then it may be taken
     keyed = (case.headers or {}).get("Authorization", "").startswith("Bearer ")
     headers = {"Authorization": f"Bearer {key}"}
@@ -57,7 +63,10 @@ def sent(case: schemathesis.Case, key: str) -> Any:
     if is_beyond_a_schema(response):
         excluded.append(positive_data_acceptance)
     case.validate_response(
-        response, excluded_checks=excluded, headers=headers, transport_kwargs={"headers": dict(headers)}
+        response,
+        excluded_checks=excluded,
+        headers=headers,
+        transport_kwargs={"headers": dict(headers)},
     )
     return response
 
@@ -81,7 +90,9 @@ def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5x
 ) -> None:
     path = case.meta.components.get(ParameterLocation.PATH) if case.meta else None
     if path and path.mode.is_positive and next(known["tries"]) % 4:
-        case.path_parameters.update({name: known[name] for name in case.path_parameters if name in known})
+        case.path_parameters.update(
+            {name: known[name] for name in case.path_parameters if name in known}
+        )
     sent(case, known["key"])
 
 

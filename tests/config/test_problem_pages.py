@@ -20,12 +20,17 @@ def slugs() -> Iterator[tuple[str, str]]:
     """Each place in the source that refuses, with its slug."""
     for path in sources(*ROOMS):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in SAYS:
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", getattr(node.func, "attr", "")) in SAYS
+            ):
                 slug = node.args[1]
                 if isinstance(slug, ast.Constant):
                     yield f"{path.name}:{node.lineno}", str(slug.value)
                 else:
-                    assert ast.unparse(slug) in ("slug", "exc.slug"), f"{path.name}:{node.lineno} hides its slug"
+                    assert ast.unparse(slug) in ("slug", "exc.slug"), (
+                        f"{path.name}:{node.lineno} hides its slug"
+                    )
 
 
 def test_no_slug_is_raised_without_a_page() -> None:
@@ -40,7 +45,9 @@ def test_what_django_refuses_has_a_page_too(status: int) -> None:
 
 
 def status_slug(status: int) -> str:
-    [slug] = [slug for slug in TYPES if f'"/problems/{slug}"'.encode() in for_status(status).content]
+    [slug] = [
+        slug for slug in TYPES if f'"/problems/{slug}"'.encode() in for_status(status).content
+    ]
     return slug
 
 

@@ -80,9 +80,14 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(
     monkeypatch.setattr(Key, "limit", RateLimit(2, 60, keys_max=10, now=Clock()))
     api, other = (Api(ApiKey.objects.issue(shop, [])) for _ in range(2))
     answer = api.get("/v1/orders")
-    assert (answer["RateLimit-Policy"], answer["RateLimit"]) == ('"default";q=2;w=60', '"default";r=1;t=30')
+    assert (answer["RateLimit-Policy"], answer["RateLimit"]) == (
+        '"default";q=2;w=60',
+        '"default";r=1;t=30',
+    )
     assert api.get("/v1/nothing").headers.get("RateLimit") is None
-    assert api.get("/v1/orders?limit=0")["RateLimit"] == '"default";r=0;t=60', "a refusal counts too"
+    assert api.get("/v1/orders?limit=0")["RateLimit"] == '"default";r=0;t=60', (
+        "a refusal counts too"
+    )
     with django_assert_num_queries(1):  # who it is
         refused = api.get("/v1/orders")
     assert (refused.status_code, refused["Retry-After"], refused.json()["type"]) == (
@@ -90,6 +95,9 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(
         "30",
         "/problems/rate-limited",
     )
-    assert (refused["Content-Type"], refused["RateLimit"]) == ("application/problem+json", '"default";r=0;t=60')
+    assert (refused["Content-Type"], refused["RateLimit"]) == (
+        "application/problem+json",
+        '"default";r=0;t=60',
+    )
     assert other.get("/v1/orders").status_code == 200
     assert Api("nonsense").get("/v1/orders").headers.get("RateLimit") is None

@@ -44,7 +44,9 @@ def test_a_release_sets_the_limits_of_the_role_so_that_new_sessions_have_them() 
 def empty_database() -> Iterator[str]:
     """The URL of a database without a single table."""
     database = connection.settings_dict
-    login = {name: quote(str(database[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "PORT")}
+    login = {
+        name: quote(str(database[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "PORT")
+    }
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")  # a slow disk needs its time
         cursor.execute(f"DROP DATABASE IF EXISTS {EMPTY} WITH (FORCE)")
@@ -75,7 +77,9 @@ def test_whoever_waits_too_long_for_another_release_says_so(settings: Any) -> No
     settings.RELEASE_WAIT_S = 0.3
     with (
         release_turn(print),
-        pytest.raises(CannotStart, match=r"^another release has been at work for 0\.3 s\. Release again"),
+        pytest.raises(
+            CannotStart, match=r"^another release has been at work for 0\.3 s\. Release again"
+        ),
     ):
         call_command("release", stdout=StringIO(), verbosity=0)
     call_command("release", stdout=StringIO(), verbosity=0)

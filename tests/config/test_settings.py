@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import addresses, env, from_environment, hosts, http_url, positive, sender, site_url, yes_or_no
+from config.environment import (
+    addresses,
+    env,
+    from_environment,
+    hosts,
+    http_url,
+    positive,
+    sender,
+    site_url,
+    yes_or_no,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -18,7 +28,9 @@ def variables_read(source: str) -> Iterator[str]:
     """The names in `env.str("NAME", …)` and in `from_environment(read, "NAME", …)`."""
     for call in ast.walk(ast.parse(source)):
         match call:
-            case ast.Call(func=ast.Attribute(value=ast.Name("env")), args=[ast.Constant(str(name)), *_]):
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name("env")), args=[ast.Constant(str(name)), *_]
+            ):
                 yield name
             case ast.Call(func=ast.Name("from_environment"), args=[_, ast.Constant(str(name)), *_]):
                 yield name
@@ -33,13 +45,18 @@ def test_the_example_explains_every_variable_that_the_settings_read_and_no_other
     assert sorted(re.findall(r"^#?(\w+)=", example, flags=re.MULTILINE)) == sorted(read)
 
 
-def test_a_value_that_begins_with_a_dollar_is_no_name_of_another_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_begins_with_a_dollar_is_no_name_of_another_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for secret in ("$ecret", "$HOME", "$SECRET_KEY"):
         monkeypatch.setenv("SECRET_KEY", secret)
         assert env.str("SECRET_KEY", default="") == secret
     monkeypatch.setenv("ALLOWED_HOSTS", "$a,b")
     assert env.list("ALLOWED_HOSTS", default=[]) == ["$a", "b"]
-    for name, read, default in (("WEB_CONCURRENCY", positive, 1), ("EMAIL_URL", env.email_url, "consolemail://")):
+    for name, read, default in (
+        ("WEB_CONCURRENCY", positive, 1),
+        ("EMAIL_URL", env.email_url, "consolemail://"),
+    ):
         monkeypatch.setenv(name, "$HOME")
         with pytest.raises(ImproperlyConfigured, match=name):
             from_environment(read, name, default, "another")
@@ -80,5 +97,7 @@ def test_what_would_match_nothing_or_reach_nobody_is_refused_at_the_start(
     if value is not None:
         assert from_environment(read, "SETTING", "", "another") == value
         return
-    with pytest.raises(ImproperlyConfigured, match=r"SETTING is set to something .* Set it to another\."):
+    with pytest.raises(
+        ImproperlyConfigured, match=r"SETTING is set to something .* Set it to another\."
+    ):
         from_environment(read, "SETTING", "", "another")

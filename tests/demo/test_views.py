@@ -48,7 +48,13 @@ def placed(visitor: HttpClient) -> Placed:
 def filled_in(**typed: Any) -> dict[str, Any]:
     """What a browser sends for two salmon nigiri."""
     quantities: dict[str, Any] = {dish.sku: 0 for dish in MENU} | {"SAKE-NIGIRI": 2}
-    said = {"form_id": str(uuid4()), "email": "hana@example.com", "token": "tok_ok", **quantities, **typed}
+    said = {
+        "form_id": str(uuid4()),
+        "email": "hana@example.com",
+        "token": "tok_ok",
+        **quantities,
+        **typed,
+    }
     return {name: value for name, value in said.items() if value is not ...}
 
 
@@ -71,7 +77,9 @@ def test_the_menu_shows_prices_and_what_is_left(visitor: HttpClient) -> None:
     assert "Sea urchin nigiri 雲丹 · 3 left ¥680" in text(answer)
     assert "Eel nigiri 鰻 · sold out ¥520" in text(answer)
     assert re.search(r'<input[^>]*name="UNAGI-NIGIRI"[^>]*disabled', answer.content.decode())
-    assert "no-store" in answer["Cache-Control"]  # a form that a cache hands to two visitors is one order
+    assert (
+        "no-store" in answer["Cache-Control"]
+    )  # a form that a cache hands to two visitors is one order
 
 
 @pytest.mark.django_db(transaction=True)
@@ -81,10 +89,17 @@ def test_ordering_places_an_order_and_leads_to_its_page(visitor: HttpClient) -> 
     order = Order.objects.get()
     assert (answer.status_code, answer["Location"]) == (303, f"/o/{order.public_token}/")
     assert (order.client.name, order.external_id) == ("demo", f"web-{form_id}")
-    assert (order.currency, order.total, order.email, order.locale) == ("JPY", 820, "hana@example.com", "en")
+    assert (order.currency, order.total, order.email, order.locale) == (
+        "JPY",
+        820,
+        "hana@example.com",
+        "en",
+    )
     lines = [(line.sku, line.name, line.quantity, line.unit_price) for line in order.lines.all()]
     assert lines == [("SAKE-NIGIRI", "Salmon nigiri", 2, 300), ("NATTO-MAKI", "Natto roll", 1, 220)]
-    assert [job.args for job in Job.objects.filter(task="orders.tasks.reserve")] == [[[str(order.pk)], {}]]
+    assert [job.args for job in Job.objects.filter(task="orders.tasks.reserve")] == [
+        [[str(order.pk)], {}]
+    ]
 
 
 def test_a_price_in_the_form_is_not_looked_at(visitor: HttpClient) -> None:
@@ -104,13 +119,17 @@ def test_a_form_sent_again_leads_to_the_first_order(visitor: HttpClient) -> None
     assert Order.objects.count() == 1
 
 
-def test_a_form_that_took_the_last_dish_leads_to_its_order_when_sent_again(visitor: HttpClient) -> None:
+def test_a_form_that_took_the_last_dish_leads_to_its_order_when_sent_again(
+    visitor: HttpClient,
+) -> None:
     form = filled_in(**{"UNI-NIGIRI": 3})
     first = visitor.post("/", form)
     Order.objects.get().reserve()
     again = visitor.post("/", form)
     assert (again.status_code, again["Location"]) == (303, first["Location"])
-    assert "Sea urchin nigiri : Sold out." in text(visitor.post("/", filled_in(**{"UNI-NIGIRI": 1})))
+    assert "Sea urchin nigiri : Sold out." in text(
+        visitor.post("/", filled_in(**{"UNI-NIGIRI": 1}))
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -175,7 +194,9 @@ def test_another_card_in_a_form_that_has_ordered_is_asked_about_too(visitor: Htt
         ({"form_id": ...}, "Form : Open the menu again to get a new one."),
     ],
 )
-def test_bad_input_is_refused_at_its_field(visitor: HttpClient, typed: dict[str, Any], complaint: str) -> None:
+def test_bad_input_is_refused_at_its_field(
+    visitor: HttpClient, typed: dict[str, Any], complaint: str
+) -> None:
     answer = visitor.post("/", filled_in(**typed))
     assert answer.status_code == 422
     assert complaint in text(answer)
@@ -188,7 +209,9 @@ def test_a_refused_form_keeps_what_was_typed(visitor: HttpClient) -> None:
     assert 'value="taro@"' in page
 
 
-def test_what_the_api_refuses_is_said_at_the_dish(visitor: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_api_refuses_is_said_at_the_dish(
+    visitor: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(client: object, draft: OrderDraft) -> Order:
         raise Problem(422, "invalid", "", errors=[("/lines/1/sku", "is off the menu")])
 
@@ -256,7 +279,9 @@ def test_the_page_is_for_the_holder_of_the_token_only(visitor: HttpClient, place
     answer = status_page(visitor, placed())
     assert "no-store" in answer["Cache-Control"]
     assert answer["X-Robots-Tag"] == "noindex"
-    assert answer["Referrer-Policy"] == "same-origin"  # "no-referrer" would turn our own forms' Origin into null
+    assert (
+        answer["Referrer-Policy"] == "same-origin"
+    )  # "no-referrer" would turn our own forms' Origin into null
     assert "default-src 'self'" in answer["Content-Security-Policy"]
 
 
@@ -287,11 +312,15 @@ def poll_every(answer: Any) -> str | None:
 
 
 def reload_every(answer: Any) -> str | None:
-    found = re.search(r'<noscript><meta http-equiv="refresh" content="(\d+)">', answer.content.decode())
+    found = re.search(
+        r'<noscript><meta http-equiv="refresh" content="(\d+)">', answer.content.decode()
+    )
     return found[1] if found else None
 
 
-def test_each_state_has_its_words_its_plates_and_its_pace(visitor: HttpClient, placed: Placed) -> None:
+def test_each_state_has_its_words_its_plates_and_its_pace(
+    visitor: HttpClient, placed: Placed
+) -> None:
     order = placed()
     answer = status_page(visitor, order)
     assert belt(answer)[:3] == [("done", "Received"), ("now", "Set aside"), ("", "Payment")]
@@ -321,11 +350,16 @@ def test_each_state_has_its_words_its_plates_and_its_pace(visitor: HttpClient, p
     ("reason", "words"),
     [
         ("out_of_stock", "Sold out We are sorry"),
-        ("payment_declined", "Payment declined Your bank declined the card. You have not been charged"),
+        (
+            "payment_declined",
+            "Payment declined Your bank declined the card. You have not been charged",
+        ),
         ("changed my mind", "Cancelled This order was cancelled."),
     ],
 )
-def test_a_cancelled_order_says_why_and_is_over(visitor: HttpClient, placed: Placed, reason: str, words: str) -> None:
+def test_a_cancelled_order_says_why_and_is_over(
+    visitor: HttpClient, placed: Placed, reason: str, words: str
+) -> None:
     order = placed()
     order.move(State.CANCELLED, reason=reason)
     answer = status_page(visitor, order)
@@ -364,7 +398,9 @@ def test_a_poll_brings_the_changing_part_and_only_when_it_changed(
     assert "HX-Request" in changed["Vary"]
 
 
-def test_what_a_client_put_into_an_order_is_shown_as_text(visitor: HttpClient, placed: Placed) -> None:
+def test_what_a_client_put_into_an_order_is_shown_as_text(
+    visitor: HttpClient, placed: Placed
+) -> None:
     order = placed()
     order.lines.update(name="<script>alert(1)</script>")
     page = status_page(visitor, order).content.decode()
@@ -405,7 +441,9 @@ def test_the_status_page_speaks_the_orders_language_unless_another_was_chosen(
     assert "We have your order" in text(status_page(visitor, order))
 
 
-def test_an_order_in_a_language_that_we_lack_is_shown_in_the_visitors(visitor: HttpClient, placed: Placed) -> None:
+def test_an_order_in_a_language_that_we_lack_is_shown_in_the_visitors(
+    visitor: HttpClient, placed: Placed
+) -> None:
     order = placed()
     Order.objects.filter(pk=order.pk).update(locale="fr")
     assert "We have your order" in text(status_page(visitor, order))
@@ -425,7 +463,9 @@ def test_no_page_has_an_inline_style_or_script(visitor: HttpClient, placed: Plac
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|hx-on", page), path
 
 
-def test_the_error_page_needs_nothing_that_may_be_broken(visitor: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_page_needs_nothing_that_may_be_broken(
+    visitor: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail() -> None:
         raise RuntimeError
 
@@ -437,7 +477,10 @@ def test_the_error_page_needs_nothing_that_may_be_broken(visitor: HttpClient, mo
 
 
 def test_every_text_on_a_page_has_its_japanese() -> None:
-    catalogue = {entry.msgid for entry in polib.pofile(str(settings.LOCALE_PATHS[0] / "ja/LC_MESSAGES/django.po"))}
+    catalogue = {
+        entry.msgid
+        for entry in polib.pofile(str(settings.LOCALE_PATHS[0] / "ja/LC_MESSAGES/django.po"))
+    }
     said = set()
     for path in settings.BASE_DIR.glob("[a-z]*/templates/**/*.html"):
         said |= set(re.findall(r"{% translate (?:\"([^\"]+)\"|'([^']+)') ", path.read_text()))

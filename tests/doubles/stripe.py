@@ -70,7 +70,9 @@ class StripeDouble:
         self.requests: list[Request] = []
         self.outlasted = 0  # requests whose sender would have waited for longer than we hung
         self.stopping = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (Handler,), {"double": self}))
+        self.server = ThreadingHTTPServer(
+            ("127.0.0.1", port), type("Handler", (Handler,), {"double": self})
+        )
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.threads = [
@@ -125,7 +127,11 @@ class StripeDouble:
 
     def resend(self, kind: str = "") -> list[int]:
         """Ring again with every event of a kind (of all, without one), now; what was answered."""
-        return [self.ringer.now(event) for event in list(self.book.events.values()) if kind in ("", event["type"])]
+        return [
+            self.ringer.now(event)
+            for event in list(self.book.events.values())
+            if kind in ("", event["type"])
+        ]
 
     def forget_keys(self) -> None:
         """A day has passed: idempotency keys are pruned."""
@@ -138,7 +144,9 @@ class StripeDouble:
         self.requests.append(request)
         act = self._route(request)
         if act is None:
-            return Answer(404, error("invalid_request_error", f"Unrecognized request URL ({request.path})."))
+            return Answer(
+                404, error("invalid_request_error", f"Unrecognized request URL ({request.path}).")
+            )
         flaw = self._flaw_of(request)
         if flaw in UNFIT:
             status, kind = UNFIT[flaw]
@@ -166,14 +174,23 @@ class StripeDouble:
     def _once(self, request: Request, act: Callable[[], Outcome], flaw: str) -> Answer:
         """Once per idempotency key: execute and store, or say what was said before."""
         if not request.key:
-            request.key = f"none-{uuid4()}"  # Stripe asks for none; then each request is another one
+            request.key = (
+                f"none-{uuid4()}"  # Stripe asks for none; then each request is another one
+            )
         with self.book.lock:
             if known := self.book.answers.get(request.key):
                 if known["fingerprint"] != request.fingerprint:
-                    return Answer(400, error("idempotency_error", "This key was used with other parameters."))
+                    return Answer(
+                        400, error("idempotency_error", "This key was used with other parameters.")
+                    )
                 return Answer(known["status"], known["body"], flaw, replayed=True)
             if request.key in self.running:
-                return Answer(409, error("idempotency_error", "This key is in use.", code="idempotency_key_in_use"))
+                return Answer(
+                    409,
+                    error(
+                        "idempotency_error", "This key is in use.", code="idempotency_key_in_use"
+                    ),
+                )
             self.running.add(request.key)
         try:
             if flaw == "slow":
@@ -190,10 +207,17 @@ class StripeDouble:
             outcome = Outcome(500, {}) if flaw == "500_before" else act()
             if flaw.startswith("500"):
                 outcome.status, outcome.body = 500, error("api_error", "something went wrong")
-            stored = {"fingerprint": request.fingerprint, "status": outcome.status, "body": outcome.body}
+            stored = {
+                "fingerprint": request.fingerprint,
+                "status": outcome.status,
+                "body": outcome.body,
+            }
             silent = flaw in ("webhook_never", "lose_all")
             self.book.write(
-                answer={"key": request.key, **stored}, objects=outcome.objects, events=outcome.events, silent=silent
+                answer={"key": request.key, **stored},
+                objects=outcome.objects,
+                events=outcome.events,
+                silent=silent,
             )
         for event in () if silent else outcome.events:
             if flaw in ("webhook_first", "webhook_twice"):
@@ -204,7 +228,9 @@ class StripeDouble:
 
     def _flaw_of(self, request: Request) -> str:
         for planned in self.flaws:
-            if request.method.startswith(planned["method"]) and request.path.startswith(planned["path"]):
+            if request.method.startswith(planned["method"]) and request.path.startswith(
+                planned["path"]
+            ):
                 planned["times"] -= 1
                 if not planned["times"]:
                     self.flaws.remove(planned)
@@ -218,7 +244,10 @@ class StripeDouble:
         """What is processing is decided in the end."""
         while self.process_s is not None and not self.stopping.wait(0.05):
             for made in self.book.of_kind("payment_intent"):
-                if made["status"] == "processing" and made["created_exactly"] < time.time() - self.process_s:
+                if (
+                    made["status"] == "processing"
+                    and made["created_exactly"] < time.time() - self.process_s
+                ):
                     self.decide(made["id"], "succeeded")
 
 

@@ -23,7 +23,13 @@ LATER = {
     "pm_card_authenticationRequired": "requires_action",
     "pm_double_processing": "processing",
 }
-SUCCEEDING = ("pm_card_visa", "pm_card_mastercard", "pm_card_jcb", "pm_card_pendingRefund", "pm_card_refundFail")
+SUCCEEDING = (
+    "pm_card_visa",
+    "pm_card_mastercard",
+    "pm_card_jcb",
+    "pm_card_pendingRefund",
+    "pm_card_refundFail",
+)
 REFUNDS = {"pm_card_pendingRefund": "pending", "pm_card_refundFail": "failed"}
 INTENT_PARAMS = {
     "amount", "currency", "payment_method", "confirm", "automatic_payment_methods[enabled]", "return_url",
@@ -63,12 +69,22 @@ def create_intent(book: Book, params: dict[str, str]) -> Outcome:
     method, amount = params.get("payment_method", ""), _positive(params, "amount")
     if len(params.get("currency", "")) != 3 or params["currency"] != params["currency"].lower():
         raise invalid("Invalid currency: must be three lower-case letters.", param="currency")
-    if not (method in DECLINES or method in LATER or method in SUCCEEDING or method.startswith("pm_double_")):
+    if not (
+        method in DECLINES
+        or method in LATER
+        or method in SUCCEEDING
+        or method.startswith("pm_double_")
+    ):
         raise invalid(f"No such PaymentMethod: '{method}'", "resource_missing", "payment_method")
     if params.get("confirm") != "true":
         raise invalid("The double makes and confirms in one call only.", param="confirm")
-    if params.get("automatic_payment_methods[allow_redirects]") != "never" and "return_url" not in params:
-        raise invalid("You must provide a `return_url`, or set allow_redirects to never.", param="return_url")
+    if (
+        params.get("automatic_payment_methods[allow_redirects]") != "never"
+        and "return_url" not in params
+    ):
+        raise invalid(
+            "You must provide a `return_url`, or set allow_redirects to never.", param="return_url"
+        )
     made = {
         "id": _id("pi"), "object": "payment_intent", "amount": amount, "amount_received": 0, "livemode": False,
         "currency": params["currency"], "status": "processing", "payment_method": method, "created": int(time.time()),
@@ -89,7 +105,11 @@ def decide(intent: Object, status: str) -> Outcome:
     kinds = [f"payment_intent.{status}"]
     match status:
         case "succeeded":
-            made |= {"amount_received": made["amount"], "latest_charge": _id("ch"), "last_payment_error": None}
+            made |= {
+                "amount_received": made["amount"],
+                "latest_charge": _id("ch"),
+                "last_payment_error": None,
+            }
             charge = _charge(made)
             told = [_event("payment_intent.succeeded", made), _event("charge.succeeded", charge)]
             return Outcome(200, made, [made, charge], told)
@@ -107,7 +127,9 @@ def cancel_intent(book: Book, params: dict[str, str], id_: str) -> Outcome:
     _known(params, {"cancellation_reason"})
     intent = _found(book, id_, "payment_intent")
     if intent["status"] not in OPEN or intent["status"] == "processing":
-        message = f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}."
+        message = (
+            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}."
+        )
         raise Refusal(400, "invalid_request_error", message, code="payment_intent_unexpected_state")
     return decide({**intent, "cancellation_reason": params.get("cancellation_reason")}, "canceled")
 
@@ -117,12 +139,19 @@ def _decline(made: Object, decline_code: str) -> Outcome:
     error = _card_error(decline_code)
     failed.objects[0]["last_payment_error"] = error
     body = {"error": {**error, "payment_intent": failed.objects[0]}}
-    return Outcome(402, body, failed.objects, [_event("payment_intent.created", made), *failed.events])
+    return Outcome(
+        402, body, failed.objects, [_event("payment_intent.created", made), *failed.events]
+    )
 
 
 def _card_error(decline_code: str) -> Object:
     message = "Your card was declined."
-    return {"type": "card_error", "code": "card_declined", "decline_code": decline_code, "message": message}
+    return {
+        "type": "card_error",
+        "code": "card_declined",
+        "decline_code": decline_code,
+        "message": message,
+    }
 
 
 def _charge(intent: Object) -> Object:
@@ -141,14 +170,22 @@ def create_refund(book: Book, params: dict[str, str]) -> Outcome:
     _known(params, {"payment_intent", "amount", "reason"})
     intent = _found(book, params.get("payment_intent", ""), "payment_intent")
     if intent["status"] != "succeeded":
-        raise invalid("This PaymentIntent does not have a successful charge to refund.", "charge_not_refundable")
+        raise invalid(
+            "This PaymentIntent does not have a successful charge to refund.",
+            "charge_not_refundable",
+        )
     charge = book.objects[intent["latest_charge"]]
     left = charge["amount"] - charge["amount_refunded"]
     amount = _positive(params, "amount") if "amount" in params else left
     if not left:
-        raise invalid(f"Charge {charge['id']} has already been refunded.", "charge_already_refunded")
+        raise invalid(
+            f"Charge {charge['id']} has already been refunded.", "charge_already_refunded"
+        )
     if amount > left:
-        raise invalid(f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left}).", param="amount")
+        raise invalid(
+            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left}).",
+            param="amount",
+        )
     status = REFUNDS.get(intent["payment_method"], "succeeded")
     refund = {
         "id": _id("re"), "object": "refund", "amount": amount, "currency": intent["currency"], "charge": charge["id"],
@@ -170,7 +207,11 @@ def decide_refund(book: Book, refund_id: str, status: str) -> Outcome:
         made = {**refund, "status": status}
         return Outcome(200, made, [made], [_event("refund.updated", made)])
     made = {**refund, "status": status, "failure_reason": "lost_or_stolen_card"}
-    charge = {**charge, "amount_refunded": charge["amount_refunded"] - made["amount"], "refunded": False}
+    charge = {
+        **charge,
+        "amount_refunded": charge["amount_refunded"] - made["amount"],
+        "refunded": False,
+    }
     return Outcome(200, made, [made, charge], [_event("refund.failed", made)])
 
 
@@ -181,7 +222,12 @@ def open_dispute(book: Book, intent_id: str) -> Outcome:
         "id": _id("dp"), "object": "dispute", "amount": charge["amount"], "charge": charge["id"], "metadata": {},
         "payment_intent": intent_id, "status": "needs_response", "reason": "fraudulent", "created": int(time.time()),
     }  # fmt: skip
-    return Outcome(200, dispute, [dispute, {**charge, "disputed": True}], [_event("charge.dispute.created", dispute)])
+    return Outcome(
+        200,
+        dispute,
+        [dispute, {**charge, "disputed": True}],
+        [_event("charge.dispute.created", dispute)],
+    )
 
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -191,14 +237,18 @@ def retrieve(kind: str) -> Callable[[Book, dict[str, str], str], Outcome]:
     def read(book: Book, params: dict[str, str], id_: str) -> Outcome:
         made = _found(book, id_, kind)
         wanted = [value for name, value in params.items() if name.startswith("expand[")]
-        return Outcome(200, {**made, **{name: book.objects[made[name]] for name in wanted if made.get(name)}})
+        return Outcome(
+            200, {**made, **{name: book.objects[made[name]] for name in wanted if made.get(name)}}
+        )
 
     return read
 
 
 def listed(kind: str, path: str) -> Callable[[Book, dict[str, str]], Outcome]:
     def list_them(book: Book, params: dict[str, str]) -> Outcome:
-        _known(params, {"limit", "starting_after", "created[gte]", "created[lte]", "payment_intent"})
+        _known(
+            params, {"limit", "starting_after", "created[gte]", "created[lte]", "payment_intent"}
+        )
         limit = int(params.get("limit", "10"))
         if not 1 <= limit <= 100:
             raise invalid("This value must be between 1 and 100.", param="limit")

@@ -48,7 +48,10 @@ class Ringer:
             return 0
         where, payload = urlsplit(self.url), json.dumps(event).encode()
         connection = HTTPConnection(where.hostname or "", where.port, timeout=TIMEOUT_S)
-        headers = {"Content-Type": "application/json", "Stripe-Signature": signature(payload, self.secret)}
+        headers = {
+            "Content-Type": "application/json",
+            "Stripe-Signature": signature(payload, self.secret),
+        }
         try:
             connection.request("POST", where.path, payload, headers)
             status = connection.getresponse().status

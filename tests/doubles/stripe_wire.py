@@ -56,7 +56,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self, request: Request) -> None:
         if self.headers.get("Authorization") != f"Bearer {SECRET_KEY}":
-            self._say(401, json.dumps(error("invalid_request_error", "Invalid API Key provided: sk_***")))
+            self._say(
+                401, json.dumps(error("invalid_request_error", "Invalid API Key provided: sk_***"))
+            )
             return
         answer = self.double.answer(request)
         if answer.flaw == "hang":

@@ -42,7 +42,9 @@ class Caller:
     def __init__(self, url: str) -> None:
         self.http = sdk.RequestsClient(timeout=10)
         addresses: Any = {"api": url}
-        client = sdk.StripeClient(SECRET_KEY, base_addresses=addresses, max_network_retries=0, http_client=self.http)
+        client = sdk.StripeClient(
+            SECRET_KEY, base_addresses=addresses, max_network_retries=0, http_client=self.http
+        )
         self.v1 = client.v1
 
     def pay(self, key: str = "k", **changes: Any) -> Object:
@@ -90,7 +92,9 @@ def test_a_key_with_other_parameters_is_an_error(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("flaw", ["503", "429"])
-def test_what_fails_before_it_begins_is_not_stored(double: StripeDouble, caller: Caller, flaw: str) -> None:
+def test_what_fails_before_it_begins_is_not_stored(
+    double: StripeDouble, caller: Caller, flaw: str
+) -> None:
     double.flaw(flaw)
     with pytest.raises(sdk.StripeError):
         caller.pay()
@@ -113,7 +117,9 @@ def test_what_is_not_valid_is_not_stored(caller: Caller) -> None:
         ({"sum": 660}, "sum"),
     ],
 )
-def test_parameters_that_stripe_would_not_take_are_refused(caller: Caller, changes: Object, param: str) -> None:
+def test_parameters_that_stripe_would_not_take_are_refused(
+    caller: Caller, changes: Object, param: str
+) -> None:
     with pytest.raises(sdk.InvalidRequestError) as refused:
         caller.pay(**changes)
     assert refused.value.param == param
@@ -123,14 +129,18 @@ def test_a_wrong_secret_key_is_not_let_in(double: StripeDouble) -> None:
     http = sdk.RequestsClient(timeout=10)
     addresses: Any = {"api": double.url}
     with pytest.raises(sdk.AuthenticationError):
-        sdk.StripeClient("sk_test_no", base_addresses=addresses, http_client=http).v1.payment_intents.retrieve("pi_1")
+        sdk.StripeClient(
+            "sk_test_no", base_addresses=addresses, http_client=http
+        ).v1.payment_intents.retrieve("pi_1")
     http.close()
 
 
 # --- refunds, cancellations, disputes -------------------------------------------------------------------
 
 
-def test_a_refund_happens_once_per_key_and_never_beyond_the_charge(double: StripeDouble, caller: Caller) -> None:
+def test_a_refund_happens_once_per_key_and_never_beyond_the_charge(
+    double: StripeDouble, caller: Caller
+) -> None:
     paid = caller.pay()
     first = caller.refund(paid, amount=600)
     assert caller.refund(paid, amount=600) == first
@@ -149,7 +159,8 @@ def test_a_refund_happens_once_per_key_and_never_beyond_the_charge(double: Strip
 
 
 @pytest.mark.parametrize(
-    ("token", "status", "refunded"), [("pm_card_pendingRefund", "pending", 660), ("pm_card_refundFail", "failed", 0)]
+    ("token", "status", "refunded"),
+    [("pm_card_pendingRefund", "pending", 660), ("pm_card_refundFail", "failed", 0)],
 )
 def test_a_refund_may_wait_or_fail(
     double: StripeDouble, caller: Caller, token: str, status: str, refunded: int
@@ -182,7 +193,11 @@ def test_it_rings_signed_until_it_is_heard_also_after_a_restart(book: Path) -> N
         with StripeDouble(book, webhook_url=url) as double:
             caller = Caller(double.url)
             caller.pay()
-            until(lambda: len(sink.heard) == 4, "two events and one of them twice are heard", within_s=10)
+            until(
+                lambda: len(sink.heard) == 4,
+                "two events and one of them twice are heard",
+                within_s=10,
+            )
             until(lambda: not double.book.undelivered, "it knows what was heard", within_s=10)
             double.ringer.url = ""
             caller.pay("another")
@@ -191,7 +206,9 @@ def test_it_rings_signed_until_it_is_heard_also_after_a_restart(book: Path) -> N
         with StripeDouble(book, webhook_url=url):
             until(lambda: len(sink.heard) == 7, "what was not heard is heard", within_s=10)
     headers, body = sink.heard[-1]
-    assert sdk.WebhookSignature.verify_header(body, headers["stripe-signature"], "whsec_double", 300)
+    assert sdk.WebhookSignature.verify_header(
+        body, headers["stripe-signature"], "whsec_double", 300
+    )
 
 
 def test_it_rings_on_loopback_only(book: Path) -> None:
@@ -200,7 +217,9 @@ def test_it_rings_on_loopback_only(book: Path) -> None:
 
 
 def test_a_torn_last_line_of_the_book_is_skipped_and_the_book_goes_on(book: Path) -> None:
-    book.write_bytes(b'{"objects":[{"id":"pi_1","object":"payment_intent"}]}\n{"objects":[{"id":"pi_2","obj')
+    book.write_bytes(
+        b'{"objects":[{"id":"pi_1","object":"payment_intent"}]}\n{"objects":[{"id":"pi_2","obj'
+    )
     with StripeDouble(book) as double:
         double.book.write(objects=[{"id": "pi_3", "object": "payment_intent"}])
     assert [made["id"] for made in objects_in(book)] == ["pi_1", "pi_3"]
@@ -208,7 +227,15 @@ def test_a_torn_last_line_of_the_book_is_skipped_and_the_book_goes_on(book: Path
 
 def test_what_it_has_answered_survives_kill_9_with_its_key(book: Path) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "tests.doubles.stripe", "--port", str(port), "--book", str(book)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.doubles.stripe",
+        "--port",
+        str(port),
+        "--book",
+        str(book),
+    ]
     made = []
     for _ in range(3):
         with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
@@ -216,10 +243,16 @@ def test_what_it_has_answered_survives_kill_9_with_its_key(book: Path) -> None:
             process.stdout.readline()
             caller = Caller(f"http://127.0.0.1:{port}")
             made.append(caller.pay())
-            assert tell(f"http://127.0.0.1:{port}", "resend") == [0, 0, 0]  # it has nobody to ring at
+            assert tell(f"http://127.0.0.1:{port}", "resend") == [
+                0,
+                0,
+                0,
+            ]  # it has nobody to ring at
             caller.http.close()
             os.kill(process.pid, signal.SIGKILL)
     assert [answer.pop("replayed") for answer in made] == [None, "true", "true"]
     assert made[0] == made[1] == made[2]
     [line] = lines_in(book)
-    assert sorted(line) == ["answer", "events", "objects", "silent"], "a kill could part an answer from what it did"
+    assert sorted(line) == ["answer", "events", "objects", "silent"], (
+        "a kill could part an answer from what it did"
+    )

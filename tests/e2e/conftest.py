@@ -26,7 +26,9 @@ BROKER_DATABASE = 8
 READY_LIMIT_S = 60
 STOP_LIMIT_S = 30
 ACTION_LIMIT_MS = 20_000
-REFUSED_PAGE = re.compile(r"Failed to load resource: the server responded with a status of (404|422) ")
+REFUSED_PAGE = re.compile(
+    r"Failed to load resource: the server responded with a status of (404|422) "
+)
 
 Visit = Callable[..., BrowserContext]
 
@@ -52,7 +54,9 @@ def stack_environment() -> dict[str, str]:
     if broker.scheme.startswith("redis"):
         broker = broker._replace(path=f"/{BROKER_DATABASE}")
     with psycopg.connect(database.geturl(), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(DATABASE)))
+        connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(DATABASE))
+        )
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
     return {
         **os.environ,
@@ -92,7 +96,9 @@ def run(environment: dict[str, str], command: str) -> None:
 @contextmanager
 def running(environment: dict[str, str], command: str, log: Path) -> Iterator[None]:
     with log.open("wb") as output:
-        process = subprocess.Popen(shlex.split(command), env=environment, cwd=CHECKOUT, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            shlex.split(command), env=environment, cwd=CHECKOUT, stdout=output, stderr=output
+        )
     try:
         yield
     finally:
@@ -127,7 +133,9 @@ def readiness(port: int) -> int:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+        chromium = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium")
+        )
         yield chromium
         chromium.close()
 

@@ -85,7 +85,9 @@ def nothing() -> None:
 @shared_task
 def note_failure(request: Any, exc: Exception, traceback: None) -> None:
     """An errback in Celery's newer form."""
-    Client.objects.create(name=f"{request.id} {request.task} {request.args} {type(exc).__name__}: {exc}")
+    Client.objects.create(
+        name=f"{request.id} {request.task} {request.args} {type(exc).__name__}: {exc}"
+    )
 
 
 @shared_task(atomic=False)

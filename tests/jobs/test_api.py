@@ -29,7 +29,9 @@ def promised(client: Client | None, state: State = State.WAITING) -> Job:
     with context.bound(client=str(client.pk) if client else None):
         id_ = UUID(tasks.add.delay(1, 1).id)
     if state != State.WAITING:
-        Job.objects.claim([id_], task=ADD, token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40))
+        Job.objects.claim(
+            [id_], task=ADD, token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40)
+        )
     if state not in (State.WAITING, State.RUNNING):
         Job.objects.filter(pk=id_).update(state=state, lease_until=None, finished_at=timezone.now())
     return Job.objects.get(pk=id_)
@@ -83,7 +85,9 @@ def test_a_list_is_narrowed_by_state_and_task(api: Api, shop: Client) -> None:
     assert api.get("/v1/jobs?task=none").json() == {"data": [], "next": None}
 
 
-def test_a_list_shows_own_jobs_and_the_houses_but_no_strangers(api: Api, shop: Client, stranger: Client) -> None:
+def test_a_list_shows_own_jobs_and_the_houses_but_no_strangers(
+    api: Api, shop: Client, stranger: Client
+) -> None:
     own, _, house = promised(shop), promised(stranger), promised(None)
     assert ids(api.get("/v1/jobs").json()) == [str(house.pk), str(own.pk)]
 
@@ -101,7 +105,10 @@ def test_a_list_shows_own_jobs_and_the_houses_but_no_strangers(api: Api, shop: C
         ("after=%E5%9B%9E", "/query/after"),
         ("after=1.x", "/query/after"),
         ("after=01980000-0000-7000-8000-000000000000", "/query/after"),
-        (f"after={'9' * 17}.01980000-0000-7000-8000-000000000000", "/query/after"),  # beyond the calendar
+        (
+            f"after={'9' * 17}.01980000-0000-7000-8000-000000000000",
+            "/query/after",
+        ),  # beyond the calendar
         ("after=-1.01980000-0000-7000-8000-000000000000", "/query/after"),
     ],
 )
@@ -111,7 +118,9 @@ def test_a_parameter_that_cannot_be_is_named(api: Api, query: str, pointer: str)
     assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
 
 
-def test_a_place_in_time_that_we_have_not_handed_out_is_one_all_the_same(api: Api, shop: Client) -> None:
+def test_a_place_in_time_that_we_have_not_handed_out_is_one_all_the_same(
+    api: Api, shop: Client
+) -> None:
     job = promised(shop)
     for microseconds, found in (("9" * 16, [str(job.pk)]), ("0", [])):
         assert ids(api.get(f"/v1/jobs?after={microseconds}.{uuid4()}").json()) == found
@@ -135,20 +144,27 @@ def test_a_client_cancels_its_own_job(api: Api, shop: Client) -> None:
     assert Job.objects.get().state == "cancelled"
 
 
-def test_a_client_does_not_cancel_what_something_would_be_lost_without(api: Api, shop: Client) -> None:
+def test_a_client_does_not_cancel_what_something_would_be_lost_without(
+    api: Api, shop: Client
+) -> None:
     with context.bound(client=str(shop.pk)):
         tasks.note.delay("x")
     job = Job.objects.get()
     refused = api.post(f"/v1/jobs/{job.pk}/cancel")
     assert (refused.status_code, Job.objects.get().state) == (409, "waiting")
-    assert "is not cancelled by a client: something would be left undone" in refused.json()["detail"]
+    assert (
+        "is not cancelled by a client: something would be left undone" in refused.json()["detail"]
+    )
 
 
 def test_what_the_houses_own_job_came_to_is_nobodys_to_read(api: Api, shop: Client) -> None:
     """Its error may name another client's customer, its result anything."""
     house, own = promised(None, State.DEAD), promised(shop, State.DEAD)
     Job.objects.update(error={"type": "E", "message": "m"}, result="r")
-    for shown in (api.get(f"/v1/jobs/{house.pk}").json(), api.get("/v1/jobs?state=dead").json()["data"][1]):
+    for shown in (
+        api.get(f"/v1/jobs/{house.pk}").json(),
+        api.get("/v1/jobs?state=dead").json()["data"][1],
+    ):
         assert (shown["id"], shown["error"], shown["result"]) == (str(house.pk), None, None)
     shown = api.get(f"/v1/jobs/{own.pk}").json()
     assert (shown["error"], shown["result"]) == ({"type": "E", "message": "m"}, "r")
@@ -161,7 +177,10 @@ def test_an_error_keeps_no_address(api: Api, shop: Client) -> None:
     work_off()
     job = Job.objects.get()
     shown = api.get(f"/v1/jobs/{job.pk}").json()["error"]["message"]
-    assert shown == "SMTPRecipientsRefused: {[hidden]': (550, b'no such user')} at smtp://[hidden]@mail.example"
+    assert (
+        shown
+        == "SMTPRecipientsRefused: {[hidden]': (550, b'no such user')} at smtp://[hidden]@mail.example"
+    )
     assert "customer" not in str(job.error) + str(job.history)
 
 
@@ -200,7 +219,9 @@ def test_nobody_touches_the_jobs_of_the_house_or_of_strangers(
 
 def test_each_verb_needs_its_scope(shop: Client) -> None:
     job = promised(shop)
-    reader, writer = (Api(ApiKey.objects.issue(shop, [scope])) for scope in ("jobs:read", "jobs:write"))
+    reader, writer = (
+        Api(ApiKey.objects.issue(shop, [scope])) for scope in ("jobs:read", "jobs:write")
+    )
     assert (reader.get("/v1/jobs").status_code, writer.get("/v1/jobs").status_code) == (200, 403)
     for verb in ("retry", "cancel"):
         refused = reader.post(f"/v1/jobs/{job.pk}/{verb}")

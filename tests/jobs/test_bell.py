@@ -89,7 +89,9 @@ def test_a_broker_that_died_since_it_answered_does_not_answer(tmp_path: Path) ->
     assert not bell.answers()
 
 
-def test_after_its_rest_the_broker_is_tried_again(broker: Redis, broker_url: str, black_hole: str) -> None:
+def test_after_its_rest_the_broker_is_tried_again(
+    broker: Redis, broker_url: str, black_hole: str
+) -> None:
     app = App(black_hole)
     bell = Bell(app)  # type: ignore[arg-type]
     assert bell.ring(RING) is False

@@ -42,14 +42,21 @@ SHAPES = [
     (chord([add.s(1, 1) | add.s(5), add.s(2, 2) | add.s(5)], total.s()), 16),
     (chord([chord([add.s(1, 1), add.s(2, 2)], total.s()), add.s(4, 4)], total.s()), 14),
     (chord([add.s(1, 1), add.s(2, 2)], total.s() | add.s(100)), 106),
-    (chord([add.s(1, 1), add.s(2, 2)], chord([tasks.add_all.s(1), tasks.add_all.s(2)], total.s())), 15),
+    (
+        chord(
+            [add.s(1, 1), add.s(2, 2)], chord([tasks.add_all.s(1), tasks.add_all.s(2)], total.s())
+        ),
+        15,
+    ),
     (chain(add.s(1, 1), chord([add.s(1), add.s(2)], total.s()), add.s(1)), 8),
     (add.starmap([(1, 1), (2, 2)]), [2, 4]),
     (add.chunks([(n, n) for n in range(4)], 2).group() | tasks.flat.s() | total.s(), 12),
 ]
 
 
-@pytest.mark.parametrize(("shape", "expected"), SHAPES, ids=[str(shape)[:60] for shape, _ in SHAPES])
+@pytest.mark.parametrize(
+    ("shape", "expected"), SHAPES, ids=[str(shape)[:60] for shape, _ in SHAPES]
+)
 def test_a_shape_comes_to_its_result(shape: object, expected: object) -> None:
     result = shape.apply_async()  # type: ignore[attr-defined]
     work_off(ahead=LATER)
@@ -102,7 +109,9 @@ def test_a_part_that_is_cancelled_before_it_begins_leaves_no_chord_waiting_for_i
     else:
         AsyncResult(str(part.pk)).revoke()
     work_off()
-    with pytest.raises(ChordError, match="by hana" if way == "operator" else "revoked before it began"):
+    with pytest.raises(
+        ChordError, match="by hana" if way == "operator" else "revoked before it began"
+    ):
         AsyncResult(result.id).get(timeout=5)
     assert states() == {"cancelled": 1, "done": 1, "dead": 1}
 
@@ -161,7 +170,11 @@ def test_a_result_knows_what_its_job_has_led_to(django_assert_max_num_queries: o
     work_off()
     linked = AsyncResult(linked.id)
     assert [child.get(timeout=5) for child in linked.children] == [12, 22]
-    assert [result.result for _, result in AsyncResult(chained.parent.parent.id).iterdeps()] == [2, 7, 17]
+    assert [result.result for _, result in AsyncResult(chained.parent.parent.id).iterdeps()] == [
+        2,
+        7,
+        17,
+    ]
     assert sorted(value for _, value in linked.collect()) == [2, 12, 22]
     with django_assert_max_num_queries(2):  # type: ignore[operator]
         metas = dict(linked.backend.get_many([linked.id, chained.id]))
@@ -197,8 +210,12 @@ def test_a_forgotten_result_is_gone_and_its_job_stays_done() -> None:
     assert (Job.objects.get().state, Job.objects.get().result) == ("done", None)
 
 
-@pytest.mark.parametrize(("shape", "expected"), [("task", 42), ("chain", 42), ("group", [42, 2]), ("chord", 42)])
-def test_a_task_may_replace_itself_with_any_shape_under_its_own_id(shape: str, expected: object) -> None:
+@pytest.mark.parametrize(
+    ("shape", "expected"), [("task", 42), ("chain", 42), ("group", [42, 2]), ("chord", 42)]
+)
+def test_a_task_may_replace_itself_with_any_shape_under_its_own_id(
+    shape: str, expected: object
+) -> None:
     result = tasks.become.delay(shape=shape)
     work_off()
     assert result.get(timeout=5) == expected
@@ -230,13 +247,19 @@ def test_a_ghost_cannot_replace_a_job_that_others_have(monkeypatch: pytest.Monke
     create = Client.objects.create
     monkeypatch.setattr(Client.objects, "create", lambda **named: (steal(job), create(**named)))
     attempt(job)
-    assert (Client.objects.count(), Job.objects.get().args, Job.objects.get().state) == (0, [[3], {}], "running")
+    assert (Client.objects.count(), Job.objects.get().args, Job.objects.get().state) == (
+        0,
+        [[3], {}],
+        "running",
+    )
 
 
 NESTED = {
     "a chord": chord([boom.s("a"), add.s(1, 1)], total.s()),
     "a chord with a chain for a body": chord([boom.s("a"), add.s(1, 1)], total.s() | add.s(1)),
-    "a chord with a group for a body": chord([boom.s("a"), add.s(1, 1)], group(total.s(), total.s())),
+    "a chord with a group for a body": chord(
+        [boom.s("a"), add.s(1, 1)], group(total.s(), total.s())
+    ),
     "a chain that ends in a chord": add.si(1, 1) | chord([boom.si("a"), add.si(1, 1)], total.s()),
 }
 
@@ -262,7 +285,10 @@ def test_a_failed_chord_fails_the_chord_that_is_its_body() -> None:
 def test_what_follows_a_cancelled_step_of_a_chain_is_dead_and_a_chord_is_told(way: str) -> None:
     past = timezone.now() - timedelta(seconds=1)
     steps = note.s("a").set(expires=past) if way == "expired" else note.s("a"), note.si("b")
-    alone, part = chain(*steps).apply_async(), chord([chain(*steps), add.s(1, 1)], total.s()).apply_async()
+    alone, part = (
+        chain(*steps).apply_async(),
+        chord([chain(*steps), add.s(1, 1)], total.s()).apply_async(),
+    )
     if way == "operator":
         interventions.cancel(Job.objects.filter(task=note.name), by="hana")
     work_off()
@@ -281,11 +307,16 @@ def test_what_replaces_a_job_has_that_jobs_parent_and_is_not_its_own_ancestor(sh
     assert len(found) == Job.objects.count()
 
 
-def test_an_outside_task_may_replace_itself_at_the_end_of_its_settlement(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outside_task_may_replace_itself_at_the_end_of_its_settlement(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     result = tasks.settle_and_become.delay("a")
     with caplog.at_level("INFO", logger="jobs.attempts"):
         work_off()
-    assert [record.fields["outcome"] for record in caplog.records if hasattr(record, "fields")] == ["replaced", "done"]
+    assert [record.fields["outcome"] for record in caplog.records if hasattr(record, "fields")] == [
+        "replaced",
+        "done",
+    ]
     assert (result.get(timeout=5), Client.objects.get().name, states()) == (42, "a", {"done": 1})
 
 
@@ -293,13 +324,17 @@ THE_REST = {
     "a chord": chord([add.si(1, 1), add.si(2, 2)], total.s()),
     "a group and two steps": group(add.si(1, 1), add.si(2, 2)) | total.s() | add.s(1),
     "a chord whose body is a chain": chord([add.si(1, 1), add.si(2, 2)], total.s() | add.s(1)),
-    "a chord whose body is a chord": chord([add.si(1, 1)] * 2, chord([add.si(1, 1)] * 2, total.s())),
+    "a chord whose body is a chord": chord(
+        [add.si(1, 1)] * 2, chord([add.si(1, 1)] * 2, total.s())
+    ),
     "a group": group(add.si(1, 1), add.si(2, 2)),
 }
 
 
 @pytest.mark.parametrize("rest", THE_REST.values(), ids=THE_REST)
-def test_a_revived_step_is_followed_by_what_died_with_it(rest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revived_step_is_followed_by_what_died_with_it(
+    rest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain(note.s("a"), rest).apply_async()
     first = Job.objects.get()
     with monkeypatch.context() as broken:

@@ -29,9 +29,15 @@ def test_a_task_of_the_product_is_checked(monkeypatch: pytest.MonkeyPatch) -> No
         ({"time_limit": 31}, "every deploy would kill it"),
         ({"acks_late": True}, "acks_late has no meaning here"),
         ({"key": "order:{nobody}"}, "Its key names nobody"),
-        ({"retry_backoff": True, "retry_jitter": True}, "sets retry_backoff, retry_jitter without autoretry_for"),
+        (
+            {"retry_backoff": True, "retry_jitter": True},
+            "sets retry_backoff, retry_jitter without autoretry_for",
+        ),
         ({"serializer": "pickle"}, "a row holds JSON"),
-        ({"queue": "nowhere"}, "Its queue is nowhere, to which no worker listens; there are bulk, kaiten"),
+        (
+            {"queue": "nowhere"},
+            "Its queue is nowhere, to which no worker listens; there are bulk, kaiten",
+        ),
         ({"rate_limit": "many"}, "Its rate_limit cannot be kept: 'many' is no rate"),
         ({"rate_limit": "-1/s"}, "lets no job begin, ever"),
     ],
@@ -48,7 +54,9 @@ def test_a_bad_combination_is_said_in_a_sentence(
 
 def test_a_misspelt_option_is_said_by_name() -> None:
     app = Celery(task_cls="jobs.task:LedgerTask", set_as_current=False)
-    task = app.task(atomik=False, retry_backof=True, max_retries=3, soft_time_limit=1, time_limit=2)(tasks.add.run)
+    task = app.task(
+        atomik=False, retry_backof=True, max_retries=3, soft_time_limit=1, time_limit=2
+    )(tasks.add.run)
     [said] = objections(task)
     assert said == "It sets atomik, retry_backof, which is no option of a task."
 
@@ -62,9 +70,16 @@ def test_numbers_that_contradict_each_other_stop_a_release(settings: Any) -> Non
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("JOBS_WORKER_SILENCE_S", 2), ("JOBS_RING_CAP_S", 1), ("JOBS_LEASE_GRACE_S", 0), ("JOBS_DRAIN_S", 26)],
+    [
+        ("JOBS_WORKER_SILENCE_S", 2),
+        ("JOBS_RING_CAP_S", 1),
+        ("JOBS_LEASE_GRACE_S", 0),
+        ("JOBS_DRAIN_S", 26),
+    ],
 )
-def test_a_number_that_breaks_a_promise_is_said_by_name(settings: Any, name: str, value: int) -> None:
+def test_a_number_that_breaks_a_promise_is_said_by_name(
+    settings: Any, name: str, value: int
+) -> None:
     setattr(settings, name, value)
     [error] = check_settings(None)
     assert error.msg.startswith(name)

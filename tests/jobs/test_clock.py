@@ -34,7 +34,9 @@ def claimed(*, worker: UUID | None = None, pid: int = 1, losses: int = 0, **opti
     """A job in the middle of an attempt."""
     id_ = UUID(tasks.add.apply_async((1, 1), **options).id)
     Job.objects.filter(pk=id_).update(losses=losses)
-    Job.objects.claim([id_], task="tests.jobs.tasks.add", token=uuid4(), worker=worker, pid=pid, lease=LEASE)
+    Job.objects.claim(
+        [id_], task="tests.jobs.tasks.add", token=uuid4(), worker=worker, pid=pid, lease=LEASE
+    )
     return Job.objects.get(pk=id_)
 
 
@@ -50,14 +52,19 @@ def test_a_job_past_its_lease_waits_again_and_the_loss_is_counted(clock: Clock) 
     assert (job.state, job.result, job.attempts) == ("done", 2, 2)
 
 
-def test_jobs_of_a_silent_worker_are_rescued_and_those_of_a_living_one_are_not(clock: Clock) -> None:
+def test_jobs_of_a_silent_worker_are_rescued_and_those_of_a_living_one_are_not(
+    clock: Clock,
+) -> None:
     silent, living = uuid4(), uuid4()
     Worker.objects.beat(silent, name="silent", pid=1)
     Worker.objects.beat(living, name="living", pid=1)
     Worker.objects.filter(pk=silent).update(seen_at=timezone.now() - timedelta(seconds=16))
     lost, running = claimed(worker=silent), claimed(worker=living)
     assert clock.rescue() == 1
-    assert set(Job.objects.values_list("pk", "state")) == {(lost.pk, "waiting"), (running.pk, "running")}
+    assert set(Job.objects.values_list("pk", "state")) == {
+        (lost.pk, "waiting"),
+        (running.pk, "running"),
+    }
 
 
 def test_after_a_gap_in_its_own_beats_a_clock_gives_the_others_time_to_beat(
@@ -85,7 +92,9 @@ def test_a_job_that_cost_three_workers_is_dead_and_its_errback_is_promised(clock
     assert Job.objects.get(task="tests.jobs.tasks.note").args[0] == [str(job.pk)]
 
 
-def test_the_job_of_a_dead_child_is_given_back_at_once_and_that_of_a_living_child_is_not(clock: Clock) -> None:
+def test_the_job_of_a_dead_child_is_given_back_at_once_and_that_of_a_living_child_is_not(
+    clock: Clock,
+) -> None:
     children = [fork_a_sleeper(), fork_a_sleeper()]
     try:
         lost, running = (claimed(worker=clock.worker, pid=pid) for pid in children)
@@ -93,7 +102,10 @@ def test_the_job_of_a_dead_child_is_given_back_at_once_and_that_of_a_living_chil
         os.kill(children[0], signal.SIGKILL)
         os.waitid(os.P_PID, children[0], os.WEXITED | os.WNOWAIT)
         assert clock.rescue_from_lost_children() == 1
-        assert set(Job.objects.values_list("pk", "state")) == {(lost.pk, "waiting"), (running.pk, "running")}
+        assert set(Job.objects.values_list("pk", "state")) == {
+            (lost.pk, "waiting"),
+            (running.pk, "running"),
+        }
     finally:
         os.kill(children[1], signal.SIGKILL)
         for pid in children:
@@ -107,7 +119,11 @@ def fork_a_sleeper() -> int:
 def test_a_stopped_worker_gives_its_jobs_back_and_that_is_no_loss(clock: Clock) -> None:
     claimed(worker=clock.worker)
     clock.leave()
-    assert (Job.objects.get().state, Job.objects.get().losses, Worker.objects.count()) == ("waiting", 0, 0)
+    assert (Job.objects.get().state, Job.objects.get().losses, Worker.objects.count()) == (
+        "waiting",
+        0,
+        0,
+    )
 
 
 def test_unheard_jobs_are_rung_again_ever_more_rarely(clock: Clock, broker: Redis) -> None:
@@ -179,20 +195,31 @@ def test_a_clock_that_stumbles_goes_on(clock: Clock, monkeypatch: pytest.MonkeyP
     assert not thread.is_alive()
 
 
-def test_a_poisonous_job_with_a_broken_link_error_is_dead_and_the_rest_are_rescued(clock: Clock) -> None:
+def test_a_poisonous_job_with_a_broken_link_error_is_dead_and_the_rest_are_rescued(
+    clock: Clock,
+) -> None:
     poison, other = claimed(losses=2, link_error=tasks.nothing.s()), claimed()
     Job.objects.update(lease_until=timezone.now() - LONG_AGO)
     assert clock.rescue() == 2
-    assert set(Job.objects.values_list("pk", "state")) == {(poison.pk, "dead"), (other.pk, "waiting")}
+    assert set(Job.objects.values_list("pk", "state")) == {
+        (poison.pk, "dead"),
+        (other.pk, "waiting"),
+    }
 
 
-def test_arguments_that_cannot_be_read_back_do_not_stop_the_clock(clock: Clock, broker: Redis) -> None:
+def test_arguments_that_cannot_be_read_back_do_not_stop_the_clock(
+    clock: Clock, broker: Redis
+) -> None:
     tasks.add.delay(1, 1)
-    Job.objects.update(args=[[{"__type__": "nonsense", "__value__": 1}], {}], ring_at=timezone.now() - LONG_AGO)
+    Job.objects.update(
+        args=[[{"__type__": "nonsense", "__value__": 1}], {}], ring_at=timezone.now() - LONG_AGO
+    )
     assert clock.ring() == 1
 
 
-def test_a_backlog_of_old_jobs_is_pruned_batch_by_batch_and_tick_by_tick(clock: Clock, settings: Settings) -> None:
+def test_a_backlog_of_old_jobs_is_pruned_batch_by_batch_and_tick_by_tick(
+    clock: Clock, settings: Settings
+) -> None:
     for number in range(9):
         tasks.add.delay(number, 1)
     work_off()
@@ -205,7 +232,9 @@ def test_a_backlog_of_old_jobs_is_pruned_batch_by_batch_and_tick_by_tick(clock: 
         assert Job.objects.count() == left
 
 
-def test_old_chords_groups_and_workers_are_pruned_in_batches_too(clock: Clock, settings: Settings) -> None:
+def test_old_chords_groups_and_workers_are_pruned_in_batches_too(
+    clock: Clock, settings: Settings
+) -> None:
     settings.JOBS_BATCH = 2
     old = timezone.now() - timedelta(days=15)
     for number in range(3):
@@ -221,7 +250,9 @@ def test_old_chords_groups_and_workers_are_pruned_in_batches_too(clock: Clock, s
 
 
 @pytest.mark.parametrize("end", ["lost", "cancelled"])
-def test_what_hangs_on_a_job_that_a_clock_or_a_person_ends_is_promised_on_its_behalf(clock: Clock, end: str) -> None:
+def test_what_hangs_on_a_job_that_a_clock_or_a_person_ends_is_promised_on_its_behalf(
+    clock: Clock, end: str
+) -> None:
     with context.bound(request_id="r1", client="c1"), bulk():
         job = claimed(losses=2, link_error=tasks.nothing.si())
         chain(tasks.add.s(1, 1), tasks.add.s(1)).apply_async()

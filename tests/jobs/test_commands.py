@@ -82,7 +82,9 @@ def test_stats_count_by_task_and_state_and_tell_who_waits_was_lost_and_works() -
     lost, long_ago, due = running(), running(), UUID(tasks.add.delay(1, 1).id)
     tasks.add.apply_async((1, 1), countdown=60)
     Job.objects.filter(pk=lost.pk).update(losses=2)
-    Job.objects.filter(pk=long_ago.pk).update(losses=1, started_at=timezone.now() - timedelta(minutes=61))
+    Job.objects.filter(pk=long_ago.pk).update(
+        losses=1, started_at=timezone.now() - timedelta(minutes=61)
+    )
     Job.objects.filter(pk=due).update(due_at=timezone.now() - timedelta(minutes=5, seconds=2))
     counts, oldest, losses, workers = jobs("stats").split("\n\n")
     assert [line.split() for line in counts.splitlines()] == [
@@ -98,7 +100,12 @@ def test_stats_count_by_task_and_state_and_tell_who_waits_was_lost_and_works() -
 
 def test_columns_are_aligned_and_spans_read_in_two_units() -> None:
     assert table([("A", "N"), ("long", "10")], numbers_from=1) == "A      N\nlong  10"
-    spans = [timedelta(seconds=-1), timedelta(seconds=59), timedelta(minutes=61), timedelta(days=2, hours=3, minutes=4)]
+    spans = [
+        timedelta(seconds=-1),
+        timedelta(seconds=59),
+        timedelta(minutes=61),
+        timedelta(days=2, hours=3, minutes=4),
+    ]
     assert [lasting(span) for span in spans] == ["0 s", "59 s", "1 h 1 min", "2 d 3 h"]
 
 
@@ -175,10 +182,16 @@ def test_why_tells_the_story_of_a_job_that_is_done_and_what_it_led_to() -> None:
 def test_why_tells_what_killed_a_job_on_one_line() -> None:
     job = dead()
     Job.objects.update(
-        losses=2, retries=3, rings=1, history=[], error={"type": "Odd", "message": "two\nlines \x1b[31m"}
+        losses=2,
+        retries=3,
+        rings=1,
+        history=[],
+        error={"type": "Odd", "message": "two\nlines \x1b[31m"},
     )
     said = jobs("why", job.pk).splitlines()
-    assert said[1].endswith("by no request (a shell, a schedule or the house itself), for the queue kaiten.")
+    assert said[1].endswith(
+        "by no request (a shell, a schedule or the house itself), for the queue kaiten."
+    )
     assert said[3:] == [
         "Rung again by the clock: once. Claimed: once. Lost without a verdict: twice. Told to try again: 3 times.",
         r'Its newest error was Odd: "two\nlines \u001b[31m".',
@@ -191,7 +204,14 @@ def test_why_tells_how_each_attempt_ended_and_what_the_last_one_wrote() -> None:
     attempt(Job.objects.get())
     Job.objects.update(due_at=timezone.now())
     worker = beating()
-    Job.objects.claim([UUID(id_)], task=tasks.come_back_once.name, token=uuid4(), worker=worker.pk, pid=1, lease=LEASE)
+    Job.objects.claim(
+        [UUID(id_)],
+        task=tasks.come_back_once.name,
+        token=uuid4(),
+        worker=worker.pk,
+        pid=1,
+        lease=LEASE,
+    )
     Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     Clock(celery_app, worker=uuid4(), name="other@here").rescue()
     work_off()
@@ -222,9 +242,7 @@ def test_a_history_keeps_the_newest_ends_cut_short(settings: Any) -> None:
 def test_why_tells_who_holds_a_running_job_and_until_when() -> None:
     worker = beating()
     job = running(worker=worker.pk)
-    held = (
-        f"Process 77 of worker celery@here has held it since {at(job.started_at)} and may until {at(job.lease_until)}."
-    )
+    held = f"Process 77 of worker celery@here has held it since {at(job.started_at)} and may until {at(job.lease_until)}."
     assert jobs("why", job.pk).splitlines()[-1] == held
     Worker.objects.update(seen_at=timezone.now() - timedelta(seconds=16))
     silent = "That worker is silent: the clock of a living one gives the job back."
@@ -237,7 +255,9 @@ def test_why_tells_who_holds_a_running_job_and_until_when() -> None:
 
 def why_not(id_: object) -> list[str]:
     begin = "It is not running because "
-    return [line.removeprefix(begin) for line in jobs("why", id_).splitlines() if line.startswith(begin)]
+    return [
+        line.removeprefix(begin) for line in jobs("why", id_).splitlines() if line.startswith(begin)
+    ]
 
 
 def test_why_tells_that_a_job_is_not_due() -> None:
@@ -250,7 +270,9 @@ def test_why_tells_that_no_worker_is_alive_and_else_where_the_bell_is(broker: Re
     job = Job.objects.get(pk=tasks.add.delay(1, 1).id)
     assert why_not(job.pk) == ["no worker has beaten in the last 15 s: start one."]
     beating()
-    on_its_way = f"its bell is on its way (jobs running: 0); unheard, the clock rings at {at(job.ring_at)}."
+    on_its_way = (
+        f"its bell is on its way (jobs running: 0); unheard, the clock rings at {at(job.ring_at)}."
+    )
     assert why_not(job.pk) == [on_its_way]
     running()
     Job.objects.filter(pk=job.pk).update(rings=2)
@@ -271,7 +293,9 @@ def test_why_tells_that_a_task_or_queue_is_unknown_to_this_release() -> None:
     ]
 
 
-def test_why_imports_the_tasks_of_this_release_before_it_calls_one_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_imports_the_tasks_of_this_release_before_it_calls_one_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     imported: list[int] = []
     monkeypatch.setattr(celery_app.loader, "import_default_modules", lambda: imported.append(1))
     jobs("why", tasks.add.delay(1, 1).id)
@@ -289,11 +313,15 @@ def test_why_tells_that_the_broker_does_not_answer(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("state", [State.DEAD, State.CANCELLED])
-def test_retry_gives_a_dead_or_cancelled_job_another_life_and_rings(state: State, broker: Redis) -> None:
+def test_retry_gives_a_dead_or_cancelled_job_another_life_and_rings(
+    state: State, broker: Redis
+) -> None:
     job = in_state(state)
     error = {"type": "Old", "message": "trouble"}
     ago = timezone.now() - timedelta(hours=1)
-    Job.objects.update(losses=3, retries=2, attempts=9, rings=4, error=error, due_at=ago, ring_at=ago)
+    Job.objects.update(
+        losses=3, retries=2, attempts=9, rings=4, error=error, due_at=ago, ring_at=ago
+    )
     broker.flushdb()
     assert jobs("retry", job.pk) == f"Job {job.pk} ({ADD}) waits again, due now."
     now = Job.objects.get()
@@ -303,22 +331,30 @@ def test_retry_gives_a_dead_or_cancelled_job_another_life_and_rings(state: State
     assert now.ring_at - now.due_at == timedelta(seconds=5)
     assert broker.llen("kaiten") == 1
     assert now.history[-1]["error"] == {"type": "Revived", "message": f"by {getpass.getuser()}"}
-    assert "a person gave it another life, and its counts began anew, after 9 attempts" in jobs("why", job.pk)
+    assert "a person gave it another life, and its counts began anew, after 9 attempts" in jobs(
+        "why", job.pk
+    )
     work_off()
     assert (Job.objects.get().state, Job.objects.get().result) == ("done", 2)
 
 
-def test_a_retry_is_one_line_of_the_log_that_says_who(caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
+def test_a_retry_is_one_line_of_the_log_that_says_who(
+    caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "hana")
     first, second = dead(), dead()
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="jobs.interventions"):
         jobs("retry", first.pk, second.pk)
-    told = ", ".join(f"{FAIL} {id_} (was dead, attempts: 1)" for id_ in sorted([first.pk, second.pk]))
+    told = ", ".join(
+        f"{FAIL} {id_} (was dead, attempts: 1)" for id_ in sorted([first.pk, second.pk])
+    )
     assert caplog.messages == [f"Jobs retried by hana: {told}"]
 
 
-def test_a_nameless_user_is_told_by_number(caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
+def test_a_nameless_user_is_told_by_number(
+    caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
     def nameless() -> str:
         raise OSError("No username set in the environment")
 
@@ -357,7 +393,10 @@ def test_retry_of_a_task_takes_its_dead_and_nothing_else(settings: Any, broker: 
     left = {in_state(state).pk for state in (State.CANCELLED, State.DONE, State.RUNNING)}
     other = dead()
     broker.flushdb()
-    assert jobs("retry", "--task", ADD, "--state", "dead") == f"Jobs of {ADD} that wait again, due now: 5."
+    assert (
+        jobs("retry", "--task", ADD, "--state", "dead")
+        == f"Jobs of {ADD} that wait again, due now: 5."
+    )
     assert set(Job.objects.filter(state="waiting").values_list("pk", flat=True)) == revived
     assert Job.objects.filter(pk__in=left).count() == 3
     assert Job.objects.get(pk=other.pk).state == "dead"
@@ -369,7 +408,11 @@ def test_a_chain_goes_on_after_the_retry_of_the_step_that_broke_it() -> None:
     (tasks.fail_for_a_while.s(0) | tasks.add.s("!") | tasks.add.s("?")).delay()
     work_off(ahead=timedelta(days=1))
     broken, *stillborn = Job.objects.order_by("queue").reverse()
-    assert [(job.state, job.queue) for job in (broken, *stillborn)] == [("dead", "kaiten"), ("dead", ""), ("dead", "")]
+    assert [(job.state, job.queue) for job in (broken, *stillborn)] == [
+        ("dead", "kaiten"),
+        ("dead", ""),
+        ("dead", ""),
+    ]
     trouble.delete()
     jobs("retry", broken.pk)
     work_off()
@@ -387,7 +430,10 @@ def test_a_job_that_was_never_promised_is_not_retried() -> None:
     stillborn = Job.objects.get(task=ADD)
     with pytest.raises(CommandError) as refused:
         jobs("retry", stillborn.pk)
-    assert str(refused.value) == f"Job {stillborn.pk} ({ADD}) was never promised, because a job before it died."
+    assert (
+        str(refused.value)
+        == f"Job {stillborn.pk} ({ADD}) was never promised, because a job before it died."
+    )
     assert jobs("retry", "--task", ADD) == f"Jobs of {ADD} that wait again, due now: 0."
     assert jobs("why", stillborn.pk).splitlines() == [
         f"{ADD} {stillborn.pk} is dead.",
@@ -398,7 +444,10 @@ def test_a_job_that_was_never_promised_is_not_retried() -> None:
 
 def test_cancelled_jobs_of_a_task_can_be_retried_by_their_state() -> None:
     cancelled, left = in_state(State.CANCELLED), in_state(State.DEAD)
-    assert jobs("retry", "--task", ADD, "--state", "cancelled") == f"Jobs of {ADD} that wait again, due now: 1."
+    assert (
+        jobs("retry", "--task", ADD, "--state", "cancelled")
+        == f"Jobs of {ADD} that wait again, due now: 1."
+    )
     assert [Job.objects.get(pk=job.pk).state for job in (cancelled, left)] == ["waiting", "dead"]
 
 
@@ -459,11 +508,17 @@ def test_an_id_that_is_none_or_unknown_is_answered_by_a_sentence(action: str) ->
     unknown = uuid4()
     with pytest.raises(CommandError) as refused:
         jobs(action, unknown)
-    assert str(refused.value) == f"There is no job {unknown}; finished ones are pruned after a while."
+    assert (
+        str(refused.value) == f"There is no job {unknown}; finished ones are pruned after a while."
+    )
 
 
 def test_from_a_terminal_a_bad_id_is_exit_code_1_and_no_traceback() -> None:
     command = [sys.executable, "manage.py", "jobs", "show", "charge"]
-    ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "CommandError: 'charge' is no job's id; `manage.py jobs list` shows them.\n"
+    assert (
+        ended.stderr == "CommandError: 'charge' is no job's id; `manage.py jobs list` shows them.\n"
+    )

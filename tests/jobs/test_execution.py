@@ -44,17 +44,24 @@ def test_a_failed_body_takes_its_effects_back_and_the_error_is_kept() -> None:
     result = tasks.note_then_fail.delay("a")
     work_off()
     assert Client.objects.count() == 0
-    assert (only_job().state, only_job().error) == ("dead", {"type": "ValueError", "message": "no such luck"})
+    assert (only_job().state, only_job().error) == (
+        "dead",
+        {"type": "ValueError", "message": "no such luck"},
+    )
     with pytest.raises(ValueError, match="no such luck"):
         result.get(timeout=5)
 
 
 @pytest.mark.parametrize("task", [tasks.note, tasks.note_outside])
-def test_whoever_lost_the_lease_leaves_no_effect(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_lost_the_lease_leaves_no_effect(
+    task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The fence: remove `token=claim.token` from JobQuerySet.held and this goes red."""
     task.delay("a")
     create = Client.objects.create
-    monkeypatch.setattr(Client.objects, "create", lambda **named: (steal(only_job()), create(**named)))
+    monkeypatch.setattr(
+        Client.objects, "create", lambda **named: (steal(only_job()), create(**named))
+    )
     attempt(only_job())
     assert Client.objects.count() == 0
     assert only_job().state == "running"
@@ -63,7 +70,11 @@ def test_whoever_lost_the_lease_leaves_no_effect(task: Any, monkeypatch: pytest.
 def test_an_outside_task_settles_its_effects_and_result_together() -> None:
     tasks.note_outside.delay("a")
     work_off()
-    assert (Client.objects.get().name, only_job().state, only_job().result) == ("a", "done", "settled a")
+    assert (Client.objects.get().name, only_job().state, only_job().result) == (
+        "a",
+        "done",
+        "settled a",
+    )
 
 
 def test_settling_twice_in_one_attempt_is_refused_and_the_job_stays_done() -> None:
@@ -90,7 +101,11 @@ def test_autoretry_waits_in_the_row_and_succeeds_in_the_end() -> None:
 def test_the_last_retry_that_fails_is_the_verdict() -> None:
     tasks.fail_for_a_while.delay(9)
     work_off(ahead=LATER)
-    assert (only_job().state, only_job().attempts, only_job().error["type"]) == ("dead", 3, "Passing")
+    assert (only_job().state, only_job().attempts, only_job().error["type"]) == (
+        "dead",
+        3,
+        "Passing",
+    )
 
 
 def test_retry_with_other_arguments_keeps_the_job_and_changes_them() -> None:
@@ -143,16 +158,22 @@ def test_a_chain_that_is_applied_twice_runs_twice() -> None:
     ]  # fmt: skip
 
 
-def test_a_revocation_that_would_stop_what_runs_says_that_it_does_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_revocation_that_would_stop_what_runs_says_that_it_does_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     tasks.add.delay(1, 1).revoke(terminate=True)
     assert "goes on: the ledger knows no terminate" in caplog.text
     assert only_job().state == "cancelled"
 
 
-def test_follow_ups_of_a_lost_attempt_are_rolled_back_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_follow_ups_of_a_lost_attempt_are_rolled_back_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tasks.note.apply_async(("a",), link=tasks.add.si(1, 2))
     create = Client.objects.create
-    monkeypatch.setattr(Client.objects, "create", lambda **named: (steal(only_job()), create(**named)))
+    monkeypatch.setattr(
+        Client.objects, "create", lambda **named: (steal(only_job()), create(**named))
+    )
     attempt(only_job())
     assert Job.objects.count() == 1
 
@@ -177,7 +198,9 @@ DEADLOCK = "DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P
 LOCK_TIMEOUT = "DO $$ BEGIN RAISE EXCEPTION 'lock timeout' USING ERRCODE = '55P03'; END $$"
 
 
-def test_a_lock_timeout_is_waited_out_and_is_no_retry_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_timeout_is_waited_out_and_is_no_retry_of_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     troubles = iter([LOCK_TIMEOUT])
 
     def body(name: str) -> str:
@@ -189,7 +212,11 @@ def test_a_lock_timeout_is_waited_out_and_is_no_retry_of_the_task(monkeypatch: p
     monkeypatch.setattr(tasks.note, "run", body)
     tasks.note.delay("a")
     attempt(only_job())
-    assert (only_job().state, only_job().retries, only_job().error["type"]) == ("waiting", 0, "OperationalError")
+    assert (only_job().state, only_job().retries, only_job().error["type"]) == (
+        "waiting",
+        0,
+        "OperationalError",
+    )
     work_off(ahead=LATER)
     assert only_job().state == "done"
 
@@ -209,7 +236,9 @@ def terminate_this_session() -> None:
     other.close()
 
 
-def test_a_connection_that_breaks_before_the_commit_puts_the_job_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_breaks_before_the_commit_puts_the_job_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bodies = []
 
     def body(name: str) -> str:
@@ -227,7 +256,9 @@ def test_a_connection_that_breaks_before_the_commit_puts_the_job_back(monkeypatc
     assert (only_job().state, Client.objects.count(), bodies) == ("done", 1, ["a", "a"])
 
 
-def test_a_connection_that_breaks_after_the_commit_leaves_the_job_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_breaks_after_the_commit_leaves_the_job_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """An error at COMMIT says nothing: the row is asked, and no failure is recorded."""
     tasks.note.delay("a")
     commit = connection.commit
@@ -245,7 +276,9 @@ def test_a_connection_that_breaks_after_the_commit_leaves_the_job_done(monkeypat
 
 def test_no_transaction_is_open_around_an_outside_task(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(tasks.note_outside, "run", lambda name: seen.append(connection.in_atomic_block))
+    monkeypatch.setattr(
+        tasks.note_outside, "run", lambda name: seen.append(connection.in_atomic_block)
+    )
     tasks.note_outside.delay("a")
     work_off()
     assert seen == [False]
@@ -298,7 +331,10 @@ def test_an_error_whose_text_no_row_can_hold_is_a_verdict_all_the_same(
     caplog.set_level("CRITICAL")  # pytest-xdist cannot hand on a log with such a text in it
     tasks.fail_unspeakably.delay(kind)
     attempt(only_job())
-    assert (only_job().state, only_job().error["type"]) == ("dead", "Unspeakable" if kind == "broken" else "ValueError")
+    assert (only_job().state, only_job().error["type"]) == (
+        "dead",
+        "Unspeakable" if kind == "broken" else "ValueError",
+    )
 
 
 def test_a_retry_with_arguments_that_no_row_can_hold_is_a_verdict() -> None:
@@ -314,10 +350,16 @@ def test_a_retry_cannot_bring_in_arguments_that_a_first_call_could_not(
     monkeypatch.setattr(tasks.note, "run", lambda name: tasks.note.retry(args=(argument,)))
     tasks.note.delay("a")
     attempt(only_job())
-    assert (only_job().state, only_job().error["type"], only_job().args) == ("dead", "ValueError", [["a"], {}])
+    assert (only_job().state, only_job().error["type"], only_job().args) == (
+        "dead",
+        "ValueError",
+        [["a"], {}],
+    )
 
 
-def test_many_retries_leave_the_patience_with_postgres_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_retries_leave_the_patience_with_postgres_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tasks.note.delay("a")
     Job.objects.update(attempts=30, retries=30)
 
@@ -330,7 +372,9 @@ def test_many_retries_leave_the_patience_with_postgres_as_it_was(monkeypatch: py
     assert only_job().state == "waiting"
 
 
-def test_a_session_that_postgres_ended_for_idling_is_no_fault_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_postgres_ended_for_idling_is_no_fault_of_the_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What a frozen or paused worker finds when it wakes up."""
     naps = iter([0.3])
 
@@ -414,7 +458,9 @@ def test_a_connection_left_inside_a_transaction_is_thrown_away_before_the_next_t
     assert only_job().state == "done"
 
 
-def test_a_body_that_breaks_its_connection_every_time_is_dead_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_breaks_its_connection_every_time_is_dead_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def body(name: str) -> None:
         terminate_this_session()
         Client.objects.create(name=name)
@@ -425,7 +471,9 @@ def test_a_body_that_breaks_its_connection_every_time_is_dead_in_the_end(monkeyp
     assert (only_job().state, only_job().attempts, Client.objects.count()) == ("dead", 11, 0)
 
 
-def test_a_replacement_that_collided_is_forgotten_when_the_body_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replacement_that_collided_is_forgotten_when_the_body_runs_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bodies = []
 
     def body(name: str) -> str:
@@ -439,7 +487,12 @@ def test_a_replacement_that_collided_is_forgotten_when_the_body_runs_again(monke
     monkeypatch.setattr(tasks.note, "run", body)
     tasks.note.delay("a")
     work_off()
-    assert (len(bodies), only_job().task, only_job().state, only_job().result) == (2, tasks.note.name, "done", "a")
+    assert (len(bodies), only_job().task, only_job().state, only_job().result) == (
+        2,
+        tasks.note.name,
+        "done",
+        "a",
+    )
 
 
 def test_an_expired_part_tells_its_chord() -> None:
@@ -462,6 +515,14 @@ def test_a_soft_time_limit_may_strike_as_often_as_a_hard_one_before_the_job_is_d
     monkeypatch.setattr(tasks.note, "run", body)
     tasks.note.delay("a")
     attempt(only_job())
-    assert (only_job().state, only_job().retries, only_job().history[0]["end"]) == ("waiting", 0, "trouble")
+    assert (only_job().state, only_job().retries, only_job().history[0]["end"]) == (
+        "waiting",
+        0,
+        "trouble",
+    )
     work_off(ahead=LATER)
-    assert (only_job().state, len(bodies), only_job().error["type"]) == ("dead", 3, "SoftTimeLimitExceeded")
+    assert (only_job().state, len(bodies), only_job().error["type"]) == (
+        "dead",
+        3,
+        "SoftTimeLimitExceeded",
+    )

@@ -70,7 +70,9 @@ def promised(**options: Any) -> Job:
 
 
 def claimed(job: Job) -> list[Claim]:
-    return Job.objects.claim([job.pk], task=job.task, token=uuid4(), worker=None, pid=1, lease=LEASE)
+    return Job.objects.claim(
+        [job.pk], task=job.task, token=uuid4(), worker=None, pid=1, lease=LEASE
+    )
 
 
 def run_out(job: Job) -> None:
@@ -81,7 +83,9 @@ def rescue() -> int:
     return clock().rescue()
 
 
-def test_a_ghost_settles_nothing_that_another_hand_has_settled(one: Hand, two: Hand, barrier: Barrier) -> None:
+def test_a_ghost_settles_nothing_that_another_hand_has_settled(
+    one: Hand, two: Hand, barrier: Barrier
+) -> None:
     """NO_FENCE"""
     job = promised()
     ghost = one.begin(lambda: attempt(job))
@@ -93,10 +97,17 @@ def test_a_ghost_settles_nothing_that_another_hand_has_settled(one: Hand, two: H
     barrier.open()
     ghost.result(timeout=20)
     done = Job.objects.get()
-    assert (done.state, done.token, done.attempts, Client.objects.get().name) == ("done", token, 2, "a2")
+    assert (done.state, done.token, done.attempts, Client.objects.get().name) == (
+        "done",
+        token,
+        2,
+        "a2",
+    )
 
 
-def test_a_ghosts_verdict_wakes_nobody(one: Hand, two: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ghosts_verdict_wakes_nobody(
+    one: Hand, two: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """UNFENCED_VERDICT"""
     barrier, bodies = Barrier(), []
 
@@ -138,7 +149,9 @@ def test_a_settlement_that_comes_in_the_middle_of_a_rescue_is_too_late(
 ) -> None:
     """TWO_STEP_RESCUE: what is found lost stays locked until it is given back."""
     barrier, release = Barrier(), Job.objects.all().release
-    monkeypatch.setattr(Job.objects, "release", lambda *jobs, **how: (barrier(), release(*jobs, **how)))
+    monkeypatch.setattr(
+        Job.objects, "release", lambda *jobs, **how: (barrier(), release(*jobs, **how))
+    )
     job = promised()
     [claim] = claimed(job)
     run_out(job)
@@ -161,10 +174,17 @@ def test_a_job_in_the_middle_of_a_rescue_is_not_claimed(one: Hand, two: Hand) ->
     one.commit()
     [claim] = two.do(lambda: claimed(job))
     now = Job.objects.get()
-    assert (now.state, now.token, now.losses, now.lease_until is None) == ("running", claim.token, 1, False)
+    assert (now.state, now.token, now.losses, now.lease_until is None) == (
+        "running",
+        claim.token,
+        1,
+        False,
+    )
 
 
-def test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle(one: Hand, two: Hand) -> None:
+def test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle(
+    one: Hand, two: Hand
+) -> None:
     """ATTEMPT_AS_TOKEN. A claim commits asynchronously: a crash of Postgres may leave the row as it was before."""
     job = promised()
     [forgotten] = one.do(lambda: claimed(job))
@@ -214,7 +234,9 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Barrier:
     return barrier
 
 
-def test_two_attempts_at_one_charge_are_one_charge(one: Hand, two: Hand, charge: Job, counter: Barrier) -> None:
+def test_two_attempts_at_one_charge_are_one_charge(
+    one: Hand, two: Hand, charge: Job, counter: Barrier
+) -> None:
     """KEY_PER_ATTEMPT"""
     ghost = one.begin(lambda: attempt(charge))
     counter.wait_until_reached()
@@ -227,7 +249,9 @@ def test_two_attempts_at_one_charge_are_one_charge(one: Hand, two: Hand, charge:
     assert (SandboxCharge.objects.count(), order.captured, order.state) == (1, 660, "confirmed")
 
 
-def test_while_the_provider_is_called_our_row_says_that_it_may_know(one: Hand, charge: Job, counter: Barrier) -> None:
+def test_while_the_provider_is_called_our_row_says_that_it_may_know(
+    one: Hand, charge: Job, counter: Barrier
+) -> None:
     """UNNOTED_CALL"""
     calling = one.begin(lambda: attempt(charge))
     counter.wait_until_reached()
@@ -244,7 +268,9 @@ def test_hands_that_claim_at_the_same_moment_share_nothing(one: Hand, two: Hand)
     def claim_all() -> set[UUID]:
         lease = {"worker": None, "pid": 1, "lease": LEASE}
         return {
-            claim.id for id_ in ids for claim in Job.objects.claim([id_], task=tasks.note.name, token=uuid4(), **lease)
+            claim.id
+            for id_ in ids
+            for claim in Job.objects.claim([id_], task=tasks.note.name, token=uuid4(), **lease)
         }
 
     first, second = one.begin(claim_all), two.begin(claim_all)
@@ -272,7 +298,9 @@ def test_a_part_done_by_two_hands_counts_once(one: Hand, two: Hand, barrier: Bar
 
 
 @pytest.mark.parametrize("first_ends", ["commit", "roll back"])
-def test_two_parts_that_end_at_the_same_moment_promise_one_body(one: Hand, two: Hand, first_ends: str) -> None:
+def test_two_parts_that_end_at_the_same_moment_promise_one_body(
+    one: Hand, two: Hand, first_ends: str
+) -> None:
     """PART_COUNTED_APART"""
     result = chord([tasks.add.s(1, 1), tasks.add.s(2, 2)], tasks.total.s()).apply_async()
     first, second = Job.objects.filter(task=tasks.add.name).order_by("created_at")
@@ -303,7 +331,9 @@ def test_a_poisonous_job_and_its_errback_end_in_one_transaction(one: Hand, two: 
     run_out(job)
     one.open_transaction()
     one.do(rescue)
-    assert two.do(lambda: [(seen.task, seen.state) for seen in Job.objects.all()]) == [(tasks.note.name, "running")]
+    assert two.do(lambda: [(seen.task, seen.state) for seen in Job.objects.all()]) == [
+        (tasks.note.name, "running")
+    ]
     one.commit()
     seen = two.do(lambda: set(Job.objects.values_list("task", "state")))
     assert seen == {(tasks.note.name, "dead"), (tasks.add.name, "waiting")}
@@ -377,21 +407,34 @@ def test_a_silent_workers_job_is_given_to_another_hand(one: Hand, two: Hand) -> 
 def test_a_job_is_either_cancelled_or_claimed(one: Hand, two: Hand) -> None:
     first, second = promised(), promised()
     one.open_transaction()
-    one.do(lambda: Job.objects.filter(pk=first.pk).cancel(error={"type": "Revoked", "message": "by a test"}))
+    one.do(
+        lambda: Job.objects.filter(pk=first.pk).cancel(
+            error={"type": "Revoked", "message": "by a test"}
+        )
+    )
     assert two.do(lambda: claimed(first)) == []
     one.commit()
     two.do(lambda: claimed(second))
-    assert one.do(lambda: Job.objects.cancel(error={"type": "Revoked", "message": "by a test"})) == []
-    assert set(Job.objects.values_list("pk", "state")) == {(first.pk, "cancelled"), (second.pk, "running")}
+    assert (
+        one.do(lambda: Job.objects.cancel(error={"type": "Revoked", "message": "by a test"})) == []
+    )
+    assert set(Job.objects.values_list("pk", "state")) == {
+        (first.pk, "cancelled"),
+        (second.pk, "running"),
+    }
 
 
-def test_what_a_person_revives_is_not_pruned_by_a_clock_that_saw_it_dead(one: Hand, two: Hand) -> None:
+def test_what_a_person_revives_is_not_pruned_by_a_clock_that_saw_it_dead(
+    one: Hand, two: Hand
+) -> None:
     job = promised()
     long_ago = timezone.now() - timedelta(days=30)
     Job.objects.filter(pk=job.pk).update(state="dead", finished_at=long_ago)
     one.open_transaction()
     one.do(lambda: Job.objects.filter(pk=job.pk).revive(by="hana"))
-    pruned = two.begin(lambda: Job.objects.prune(before=timezone.now() - timedelta(days=14), limit=10))
+    pruned = two.begin(
+        lambda: Job.objects.prune(before=timezone.now() - timedelta(days=14), limit=10)
+    )
     two.wait_until_blocked()
     one.commit()
     assert (pruned.result(timeout=20), Job.objects.get().state) == (0, "waiting")
@@ -399,7 +442,9 @@ def test_what_a_person_revives_is_not_pruned_by_a_clock_that_saw_it_dead(one: Ha
 
 def test_a_dead_part_that_cannot_reach_its_chord_waits_until_it_can(one: Hand, two: Hand) -> None:
     """A lock timeout passes by; a chord that was never told would wait for ever."""
-    result = chord([tasks.fail_with.s("no such luck"), tasks.add.s(1, 1)], tasks.total.s()).apply_async()
+    result = chord(
+        [tasks.fail_with.s("no such luck"), tasks.add.s(1, 1)], tasks.total.s()
+    ).apply_async()
     part = Job.objects.get(task=tasks.fail_with.name)
     one.open_transaction()
     one.do(lambda: list(Chord.objects.select_for_update()))

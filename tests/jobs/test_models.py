@@ -38,7 +38,9 @@ def claim() -> Claim:
         ({"state": "resting"}, "job_state"),
     ],
 )
-def test_a_waiting_row_that_contradicts_itself_is_refused(changes: dict[str, Any], constraint: str) -> None:
+def test_a_waiting_row_that_contradicts_itself_is_refused(
+    changes: dict[str, Any], constraint: str
+) -> None:
     tasks.add.delay(1, 1)
     with pytest.raises(IntegrityError, match=constraint):
         Job.objects.update(**changes)
@@ -51,7 +53,12 @@ ERROR = {"type": "Lost", "message": "somewhere"}
 def test_a_finished_job_cannot_be_claimed_settled_or_rescued(claim: Claim, end: State) -> None:
     Job.objects.update(state=end, lease_until=None, finished_at=timezone.now())
     again = Job.objects.claim(
-        [claim.id], task="tests.jobs.tasks.add", token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40)
+        [claim.id],
+        task="tests.jobs.tasks.add",
+        token=uuid4(),
+        worker=None,
+        pid=1,
+        lease=timedelta(seconds=40),
     )
     assert again == []
     assert Job.objects.settle(claim, result=1, effects=[]) is False
@@ -67,4 +74,6 @@ def test_a_claim_takes_what_is_due_and_leaves_the_rest() -> None:
         [uuid4(), Job.objects.get(pk=later.id).pk, Job.objects.get(pk=due.id).pk],
         task="tests.jobs.tasks.add", token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40),
     )  # fmt: skip
-    assert [(str(claim.id), claim.args, claim.attempts) for claim in claims] == [(due.id, [1, 1], 1)]
+    assert [(str(claim.id), claim.args, claim.attempts) for claim in claims] == [
+        (due.id, [1, 1], 1)
+    ]

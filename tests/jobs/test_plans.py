@@ -20,7 +20,9 @@ from jobs.models import Claim, Job, State, Worker
 from tests.jobs import past
 from tests.plans import plans_of
 
-pytestmark = pytest.mark.django_db(transaction=True)  # a rollback would leave its rows to be walked over
+pytestmark = pytest.mark.django_db(
+    transaction=True
+)  # a rollback would leave its rows to be walked over
 
 FINISHED, BACKLOG = 20_000, 2_000  # of each kind
 ONE_ROW = 60  # buffers: a descent of every index, with room to grow; a walk along the backlog takes hundreds
@@ -47,20 +49,28 @@ def ways(do: Callable[[], Any], *, within: int) -> list[str]:
 
 
 def due(number: int = 1) -> list[UUID]:
-    return list(Job.objects.filter(queue="kaiten", state="waiting").values_list("pk", flat=True)[:number])
+    return list(
+        Job.objects.filter(queue="kaiten", state="waiting").values_list("pk", flat=True)[:number]
+    )
 
 
 def claim(*ids: UUID, worker: UUID | None = None) -> list[Claim]:
-    return Job.objects.claim(ids, task=TASK, token=uuid4(), worker=worker, pid=1, lease=timedelta(seconds=40))
+    return Job.objects.claim(
+        ids, task=TASK, token=uuid4(), worker=worker, pid=1, lease=timedelta(seconds=40)
+    )
 
 
 def test_a_claim_a_slot_and_a_verdict_find_their_job_by_its_id(ledger: None) -> None:
     ids = due(2)
     assert ways(lambda: claim(ids[0]), within=ONE_ROW) == [BY_ID, BY_ID]
     claims = claim(ids[1])
-    assert ways(lambda: Job.objects.settle(claims[0], result=1, effects=[]), within=ONE_ROW) == [BY_ID]
+    assert ways(lambda: Job.objects.settle(claims[0], result=1, effects=[]), within=ONE_ROW) == [
+        BY_ID
+    ]
     [slotted] = due(1)
-    assert ways(lambda: Job.objects.take_slot(slotted, task=TASK, rate_limit="1/s"), within=ONE_ROW) == [BY_ID]
+    assert ways(
+        lambda: Job.objects.take_slot(slotted, task=TASK, rate_limit="1/s"), within=ONE_ROW
+    ) == [BY_ID]
 
 
 def test_the_clock_looks_at_no_job_that_it_does_not_ring(ledger: None) -> None:
@@ -88,7 +98,9 @@ def test_a_rescue_looks_at_running_jobs_only(ledger: None) -> None:
         taken = ways(lambda: Job.objects.lost().take_for_rescue(BATCH), within=100)
         assert [way for way in taken if "jobs_worker" not in way] == [by_lease]
         assert len(Job.objects.lost().take_for_rescue(BATCH)) == 10
-    assert ways(lambda: list(Job.objects.running_at(mine).values_list("pid")), within=100) == [by_lease]
+    assert ways(lambda: list(Job.objects.running_at(mine).values_list("pid")), within=100) == [
+        by_lease
+    ]
     assert ways(checkup.running_jobs, within=100)[0].endswith("Scan of job_running")
 
 
@@ -104,12 +116,16 @@ def test_pruning_reads_the_oldest_and_deletes_one_batch(ledger: None) -> None:
 
 def test_the_dead_are_found_among_all_that_is_done(ledger: None) -> None:
     dead = Job.objects.filter(state=State.DEAD)
-    assert ways(lambda: reports.listing(dead, limit=20), within=60) == ["Index Scan of job_revivable"]
+    assert ways(lambda: reports.listing(dead, limit=20), within=60) == [
+        "Index Scan of job_revivable"
+    ]
     assert ways(checkup.dead_jobs, within=60)[-1].endswith("Scan of job_revivable")
 
 
 @pytest.mark.parametrize("client", [3, 999])  # one in twenty, and one that has no jobs at all
-def test_a_client_is_shown_its_jobs_without_a_walk_over_everybodys(ledger: None, client: int) -> None:
+def test_a_client_is_shown_its_jobs_without_a_walk_over_everybodys(
+    ledger: None, client: int
+) -> None:
     """What waits is looked through, and of what is over only what is shown."""
     Job.objects.filter(state="waiting").exclude(queue="later").delete()
     with connection.cursor() as cursor:
@@ -133,5 +149,7 @@ def test_a_beat_writes_into_no_index() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         for _ in range(50):
             Worker.objects.beat(UUID(int=1), name="me", pid=1)
-        cursor.execute("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'jobs_worker'")
+        cursor.execute(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'jobs_worker'"
+        )
         assert cursor.fetchone() == (49, 49)

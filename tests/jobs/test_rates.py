@@ -40,7 +40,9 @@ def test_doubled_and_early_bells_take_no_further_slot() -> None:
     assert (first.state, second.state) == ("SUCCESS", "PENDING")
 
 
-def test_a_job_whose_slot_has_come_begins_and_a_retry_takes_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_whose_slot_has_come_begins_and_a_retry_takes_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tasks.come_back_once, "rate_limit", "1/m")
     tasks.come_back_once.delay("first")
     waits = tasks.come_back_once.delay("a")
@@ -63,7 +65,9 @@ def test_tasks_do_not_share_their_slots() -> None:
     assert Job.objects.filter(state="done").count() == 2
 
 
-@pytest.mark.parametrize(("limit", "seconds"), [("10/s", 0.1), ("6/m", 10), ("2/h", 1800), (4, 0.25), ("0.5/s", 2)])
+@pytest.mark.parametrize(
+    ("limit", "seconds"), [("10/s", 0.1), ("6/m", 10), ("2/h", 1800), (4, 0.25), ("0.5/s", 2)]
+)
 def test_celerys_ways_to_write_a_rate(limit: str | float, seconds: float) -> None:
     assert pause_s(limit) == pytest.approx(seconds)
 

@@ -46,7 +46,9 @@ def clock() -> Clock:
     return Clock(celery_app, worker=uuid4(), name="test@here")
 
 
-def test_a_worker_whose_clock_runs_ahead_passes_over_no_slot(entry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_whose_clock_runs_ahead_passes_over_no_slot(
+    entry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It asks Postgres what time it is."""
     ahead = timezone.now() + timedelta(hours=5)
     with monkeypatch.context() as patched:
@@ -90,7 +92,9 @@ def test_slots_that_nobody_was_there_for_are_caught_up_as_configured(
     assert Job.objects.count() == jobs
 
 
-def test_between_slots_postgres_is_not_asked(at: At, entry: dict[str, Any], django_assert_num_queries: Any) -> None:
+def test_between_slots_postgres_is_not_asked(
+    at: At, entry: dict[str, Any], django_assert_num_queries: Any
+) -> None:
     one = clock()
     at(NOON + timedelta(seconds=1))
     one.promise_due_slots()

@@ -26,7 +26,11 @@ def test_a_second_call_returns_the_first_job() -> None:
     third = tasks.note_once.apply_async(("a",), countdown=60)
     work_off(ahead=timedelta(days=1))
     assert first.id == second.id == third.id
-    assert (third.get(timeout=5), Client.objects.get().name, Job.objects.count()) == ("a", "a False", 1)
+    assert (third.get(timeout=5), Client.objects.get().name, Job.objects.count()) == (
+        "a",
+        "a False",
+        1,
+    )
     assert tasks.note_once.delay("b").id != first.id
 
 
@@ -99,10 +103,17 @@ def test_a_forged_bell_cannot_make_a_body_run_without_its_job(forged: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "call", [lambda task: task.retry(throw=False), lambda task: task.update_state(state="PROGRESS", meta={"done": 1})]
+    "call",
+    [
+        lambda task: task.retry(throw=False),
+        lambda task: task.update_state(state="PROGRESS", meta={"done": 1}),
+    ],
 )
 def test_what_the_ledger_cannot_do_says_so(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks.note, "run", lambda name: call(tasks.note))
     tasks.note.delay("a")
     work_off()
-    assert (Job.objects.get().state, Job.objects.get().error["type"]) == ("dead", "NotImplementedError")
+    assert (Job.objects.get().state, Job.objects.get().error["type"]) == (
+        "dead",
+        "NotImplementedError",
+    )

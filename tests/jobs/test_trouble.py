@@ -37,7 +37,9 @@ def test_it_may_not_write_has_no_room_or_gave_up(sqlstate: str) -> None:
     assert in_trouble(raised(sqlstate))
 
 
-@pytest.mark.parametrize("sqlstate", ["22001", "22021", "23505", "23514", "25P02", "42601", "42P01", "P0001"])
+@pytest.mark.parametrize(
+    "sqlstate", ["22001", "22021", "23505", "23514", "25P02", "42601", "42P01", "P0001"]
+)
 def test_the_statement_is_at_fault(sqlstate: str) -> None:
     assert not in_trouble(raised(sqlstate))
 

@@ -25,7 +25,11 @@ def effects_exactly_if_done(_: World, world: World, rules: Rules) -> bool:
 def one_live_token(_: World, world: World, rules: Rules) -> bool:
     """I3, first half: one worker at most could settle a job."""
     return all(
-        sum(worker.phase != "idle" and worker.job == number and worker.holds(job) for worker in world.workers) <= 1
+        sum(
+            worker.phase != "idle" and worker.job == number and worker.holds(job)
+            for worker in world.workers
+        )
+        <= 1
         for number, job in enumerate(world.ledger.jobs)
     )
 
@@ -41,12 +45,17 @@ def running_means_token_and_lease(_: World, world: World, rules: Rules) -> bool:
 def the_end_is_the_end(before: World, world: World, rules: Rules) -> bool:
     """I4: a done or dead row never changes, also not when Postgres crashes."""
     rows = zip(before.ledger.jobs, world.ledger.jobs, strict=True)
-    return before.ledger is world.ledger or all(old.state not in FINISHED or new == old for old, new in rows)
+    return before.ledger is world.ledger or all(
+        old.state not in FINISHED or new == old for old, new in rows
+    )
 
 
 def every_loss_counts(_: World, world: World, rules: Rules) -> bool:
     """I7: a claim ends in one of the ways that have a bound, and the last loss is the end."""
-    return all(_adds_up(job) and (job.losses < rules.max_losses or job.state == "dead") for job in world.ledger.jobs)
+    return all(
+        _adds_up(job) and (job.losses < rules.max_losses or job.state == "dead")
+        for job in world.ledger.jobs
+    )
 
 
 def one_charge(_: World, world: World, rules: Rules) -> bool:

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 
-from tests.model.world import BODY, OPERATION_KEY, PARTS, Bug, Job, Ledger, Phase, Rules, Worker, World
+from tests.model.world import (
+    BODY,
+    OPERATION_KEY,
+    PARTS,
+    Bug,
+    Job,
+    Ledger,
+    Phase,
+    Rules,
+    Worker,
+    World,
+)
 
 type Outcome = tuple[str, World]
 type Step = tuple[str, str, World]  # who, what, and the world after it
@@ -24,8 +35,14 @@ def claim(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
             continue
         after, what = world, f"hears a bell for {rules.names[number]} in vain"
         if job.state == "waiting" or (rules.bug is Bug.UNCHECKED_CLAIM and job.state != "blocked"):
-            token = job.attempts + 1 if rules.bug is Bug.ATTEMPT_AS_TOKEN else _fresh_token(world, number)
-            taken = replace(job, state="running", token=token, lease=True, attempts=job.attempts + 1)
+            token = (
+                job.attempts + 1
+                if rules.bug is Bug.ATTEMPT_AS_TOKEN
+                else _fresh_token(world, number)
+            )
+            taken = replace(
+                job, state="running", token=token, lease=True, attempts=job.attempts + 1
+            )
             after = replace(world, ledger=world.ledger.with_job(number, taken))
             after = after.with_worker(me, Worker("claimed", number, token))
             what = f"claims {rules.names[number]}: attempt {taken.attempts}, token {token}"
@@ -42,14 +59,20 @@ def note_sent(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
         if rules.bug is Bug.UNNOTED_CALL:
             yield "goes on without a note", world.now(me, "noted")
         else:
-            yield "notes the operation as sent", world.commit(replace(world.ledger, operation="sent")).now(me, "noted")
+            yield (
+                "notes the operation as sent",
+                world.commit(replace(world.ledger, operation="sent")).now(me, "noted"),
+            )
 
 
 def ask_provider(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
     """An operation that was sent before is asked for before it is sent again."""
     if rules.kind == "charge" and world.ledger.operation != "intended":
         known = _key(world, rules, me) in world.charges
-        yield f"asks the provider: {'charged' if known else 'unknown'}", world.now(me, "answered" if known else "noted")
+        yield (
+            f"asks the provider: {'charged' if known else 'unknown'}",
+            world.now(me, "answered" if known else "noted"),
+        )
         yield "asks the provider and gets no answer", world.now(me, "failed")
 
 
@@ -77,20 +100,32 @@ def settle(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
         effects = replace(job, effects=job.effects + 1)
         yield "commits the effects", world.commit_job(worker.job, effects).now(me, "half settled")
     elif rules.bug is Bug.PART_COUNTED_APART and _is_uncounted(rules, worker):
-        yield f"counts {rules.names[worker.job]}", world.commit(_counted(world.ledger)).now(me, "counted")
+        yield (
+            f"counts {rules.names[worker.job]}",
+            world.commit(_counted(world.ledger)).now(me, "counted"),
+        )
     else:
         settled = world.commit(_settled(world.ledger, rules, worker))
         reports = rules.bug is Bug.PART_COUNTED_TWICE and _is_uncounted(rules, worker)
-        yield f"settles {rules.names[worker.job]}", settled.now(me, "reporting" if reports else "idle")
+        yield (
+            f"settles {rules.names[worker.job]}",
+            settled.now(me, "reporting" if reports else "idle"),
+        )
         if job.troubles < rules.max_troubles:
-            yield f"settles {rules.names[worker.job]}, but never hears so", settled.now(me, "asking")
+            yield (
+                f"settles {rules.names[worker.job]}, but never hears so",
+                settled.now(me, "asking"),
+            )
             yield "loses the connection at COMMIT, which rolls back", world.now(me, "asking")
 
 
 def report_part(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
     """Celery tells the backend of each finished part once more. Only a bug listens: settle has counted it."""
     worker, _ = world.attempt(me)
-    yield f"counts {rules.names[worker.job]} again", world.commit(_counted(world.ledger)).now(me, "idle")
+    yield (
+        f"counts {rules.names[worker.job]} again",
+        world.commit(_counted(world.ledger)).now(me, "idle"),
+    )
 
 
 def ask_row(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
@@ -98,7 +133,10 @@ def ask_row(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
     worker, job = world.attempt(me)
     if worker.holds(job):
         again = _waiting(replace(job, troubles=job.troubles + 1))
-        yield "asks the row: not committed, waits again", world.commit_job(worker.job, again).now(me, "idle")
+        yield (
+            "asks the row: not committed, waits again",
+            world.commit_job(worker.job, again).now(me, "idle"),
+        )
     else:
         done = job.token == worker.token and job.state == "done"
         yield f"asks the row: {'done' if done else 'not mine any more'}", world.now(me, "idle")
@@ -111,7 +149,10 @@ def verdict(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
         yield "finds its lease lost and gives no verdict", world.now(me, "idle")
     elif job.retries < rules.max_retries:
         again = _waiting(replace(job, retries=job.retries + 1))
-        yield f"gives {rules.names[worker.job]} a retry", world.commit_job(worker.job, again).now(me, "idle")
+        yield (
+            f"gives {rules.names[worker.job]} a retry",
+            world.commit_job(worker.job, again).now(me, "idle"),
+        )
     else:
         buried = replace(job, state="dead", lease=False, link_error=True)
         yield (
@@ -134,7 +175,10 @@ def rescue(world: World, rules: Rules) -> Iterator[Outcome]:
     """A running job past its lease, which may be any, waits again, one loss richer; too many, and it is dead."""
     if world.half_rescued is not None:
         forgotten = replace(world.ledger.jobs[world.half_rescued], token=None)
-        yield "clears the token", replace(world.commit_job(world.half_rescued, forgotten), half_rescued=None)
+        yield (
+            "clears the token",
+            replace(world.commit_job(world.half_rescued, forgotten), half_rescued=None),
+        )
         return
     for number, job in enumerate(world.ledger.jobs):
         if not job.lease or rules.bug is Bug.NO_RESCUE:
@@ -142,11 +186,16 @@ def rescue(world: World, rules: Rules) -> Iterator[Outcome]:
         lost = job if rules.bug is Bug.UNCOUNTED_LOSS else replace(job, losses=job.losses + 1)
         what = f"rescues {rules.names[number]}, loss {lost.losses}"
         if lost.losses >= rules.max_losses:
-            dead = replace(lost, state="dead", lease=False, link_error=rules.bug is not Bug.SILENT_DEATH)
+            dead = replace(
+                lost, state="dead", lease=False, link_error=rules.bug is not Bug.SILENT_DEATH
+            )
             yield f"{what}: dead", world.commit(_buried(world.ledger, number, dead))
         elif rules.bug is Bug.TWO_STEP_RESCUE:
             half = replace(lost, state="waiting", lease=False)
-            yield f"{what}: waits again", replace(world.commit_job(number, half), half_rescued=number)
+            yield (
+                f"{what}: waits again",
+                replace(world.commit_job(number, half), half_rescued=number),
+            )
         else:
             yield f"{what}: waits again", world.commit_job(number, _waiting(lost))
 
@@ -213,7 +262,9 @@ def _counted(ledger: Ledger) -> Ledger:
 def _buried(ledger: Ledger, number: int, dead: Job) -> Ledger:
     """A dead part takes the body with it, in the same transaction."""
     after = ledger.with_job(number, dead)
-    failed_header = len(ledger.jobs) > BODY and number in PARTS and ledger.jobs[BODY].state == "blocked"
+    failed_header = (
+        len(ledger.jobs) > BODY and number in PARTS and ledger.jobs[BODY].state == "blocked"
+    )
     return after.with_job(BODY, Job("dead", link_error=True)) if failed_header else after
 
 

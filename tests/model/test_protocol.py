@@ -8,7 +8,9 @@ from tests.model.search import Finding, explore
 from tests.model.world import ONE_CHARGE, ONE_CHORD, Bug, Rules
 
 
-@pytest.mark.parametrize(("rules", "states"), [(ONE_CHARGE, 11_366), (ONE_CHORD, 17_908)], ids=["charge", "chord"])
+@pytest.mark.parametrize(
+    ("rules", "states"), [(ONE_CHARGE, 11_366), (ONE_CHORD, 17_908)], ids=["charge", "chord"]
+)
 def test_every_promise_holds_in_every_state(rules: Rules, states: int) -> None:
     """Another number of states means another model: look whether it still visits what it is there for."""
     found = explore(rules)
@@ -103,7 +105,9 @@ def test_a_claim_that_does_not_look_at_the_state_runs_a_finished_job() -> None:
 
 
 def test_a_part_counted_twice_runs_the_body_too_early() -> None:
-    assert shortest_trace(Bug.PART_COUNTED_TWICE, breaks="body_after_all_parts", rules=ONE_CHORD) == [
+    assert shortest_trace(
+        Bug.PART_COUNTED_TWICE, breaks="body_after_all_parts", rules=ONE_CHORD
+    ) == [
         "w1 claims part 1: attempt 1, token 1",
         "w1 settles part 1",
         "w1 counts part 1 again",
@@ -111,7 +115,9 @@ def test_a_part_counted_twice_runs_the_body_too_early() -> None:
 
 
 def test_a_part_counted_apart_from_its_end_runs_the_body_too_early() -> None:
-    assert shortest_trace(Bug.PART_COUNTED_APART, breaks="body_after_all_parts", rules=ONE_CHORD) == [
+    assert shortest_trace(
+        Bug.PART_COUNTED_APART, breaks="body_after_all_parts", rules=ONE_CHORD
+    ) == [
         "w1 claims part 1: attempt 1, token 1",
         "w1 counts part 1",
         "w2 claims part 2: attempt 1, token 1",

@@ -4,7 +4,17 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
-type Phase = Literal["idle", "claimed", "noted", "answered", "failed", "asking", "half settled", "counted", "reporting"]
+type Phase = Literal[
+    "idle",
+    "claimed",
+    "noted",
+    "answered",
+    "failed",
+    "asking",
+    "half settled",
+    "counted",
+    "reporting",
+]
 type JobState = Literal["blocked", "waiting", "running", "done", "dead"]
 
 OPERATION_KEY = 0  # the provider's idempotency key belongs to the operation, not to the attempt
@@ -43,9 +53,21 @@ class Rules:
     bug: Bug | None = None
 
 
-ONE_CHARGE = Rules("charge", names=("the charge",), max_losses=3, max_retries=1, max_troubles=1, bells_get_lost=True)
+ONE_CHARGE = Rules(
+    "charge",
+    names=("the charge",),
+    max_losses=3,
+    max_retries=1,
+    max_troubles=1,
+    bells_get_lost=True,
+)
 ONE_CHORD = Rules(
-    "chord", names=("part 1", "part 2", "the body"), max_losses=2, max_retries=0, max_troubles=0, bells_get_lost=False
+    "chord",
+    names=("part 1", "part 2", "the body"),
+    max_losses=2,
+    max_retries=0,
+    max_troubles=0,
+    bells_get_lost=False,
 )
 
 
@@ -104,7 +126,9 @@ class World:
         return replace(self, bells=(*self.bells[:number], rings, *self.bells[number + 1 :]))
 
     def with_worker(self, me: int, worker: Worker) -> "World":
-        return replace(self, workers=(worker, self.workers[1]) if me == 0 else (self.workers[0], worker))
+        return replace(
+            self, workers=(worker, self.workers[1]) if me == 0 else (self.workers[0], worker)
+        )
 
     def attempt(self, me: int) -> tuple[Worker, Job]:
         worker = self.workers[me]
@@ -120,7 +144,9 @@ class World:
     def now(self, me: int, phase: Phase) -> "World":
         """The same world with this worker at another point of its attempt."""
         mine = self.workers[me]
-        return self.with_worker(me, Worker() if phase == "idle" else Worker(phase, mine.job, mine.token))
+        return self.with_worker(
+            me, Worker() if phase == "idle" else Worker(phase, mine.job, mine.token)
+        )
 
 
 def promise(rules: Rules) -> World:

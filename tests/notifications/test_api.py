@@ -25,7 +25,11 @@ def post(api: Api, said: Any) -> Any:
 def test_the_secret_is_shown_once(api: Api) -> None:
     created = post(api, DRAFT)
     said = created.json()
-    assert (created.status_code, said["url"], said["events"]) == (201, DRAFT["url"], ["order.confirmed"])
+    assert (created.status_code, said["url"], said["events"]) == (
+        201,
+        DRAFT["url"],
+        ["order.confirmed"],
+    )
     assert said["secret"].startswith("whsec_")
     assert "secret" not in api.get(f"{PATH}/{said['id']}").json()
     assert "secret" not in api.get(PATH).json()["data"][0]
@@ -33,12 +37,16 @@ def test_the_secret_is_shown_once(api: Api) -> None:
 
 def test_an_endpoint_is_changed_and_removed(api: Api) -> None:
     path = f"{PATH}/{post(api, DRAFT).json()['id']}"
-    assert api.patch(path, {"events": ["*"]}, content_type="application/json").json()["events"] == ["*"]
+    assert api.patch(path, {"events": ["*"]}, content_type="application/json").json()["events"] == [
+        "*"
+    ]
     assert api.delete(path).status_code == 204
     assert (api.get(path).status_code, api.get(PATH).json()["data"]) == (404, [])
 
 
-def test_a_change_leaves_alone_what_it_does_not_name(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_leaves_alone_what_it_does_not_name(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two at once: the second one comes between the first one's look and its write."""
     path = f"{PATH}/{post(api, DRAFT).json()['id']}"
 
@@ -89,7 +97,9 @@ def test_scopes_are_kept_apart(shop: Client) -> None:
     assert (post(reader, DRAFT).status_code, reader.get(PATH).status_code) == (403, 200)
 
 
-def test_two_that_register_at_once_are_not_both_the_last_that_may(shop: Client, settings: Any) -> None:
+def test_two_that_register_at_once_are_not_both_the_last_that_may(
+    shop: Client, settings: Any
+) -> None:
     settings.WEBHOOK_ENDPOINTS_PER_CLIENT = 1
 
     def register() -> Endpoint | None:

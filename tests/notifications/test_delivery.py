@@ -45,7 +45,9 @@ def endpoints_need_no_rest(settings: Any) -> None:
 
 @pytest.fixture
 def recorded() -> Recorded:
-    def record(kind: str = "order.confirmed", seq: int = 1, subject: UUID | None = None, **changes: Any) -> UUID:
+    def record(
+        kind: str = "order.confirmed", seq: int = 1, subject: UUID | None = None, **changes: Any
+    ) -> UUID:
         subject = subject or uuid4()
         order = {
             "number": "K7QM-3XH9", "email": "hana@example.com", "locale": "ja", "currency": "JPY", "total": 98000,
@@ -65,7 +67,9 @@ def listen(url: str, *kinds: str, owner: UUID = OWNER) -> Endpoint:
 # --- webhooks ---------------------------------------------------------------------------------------------
 
 
-def test_a_webhook_is_signed_so_that_the_standard_library_verifies_it(recorded: Recorded, sink: WebhookSink) -> None:
+def test_a_webhook_is_signed_so_that_the_standard_library_verifies_it(
+    recorded: Recorded, sink: WebhookSink
+) -> None:
     endpoint = listen(sink.url)
     recorded()
     work_off()
@@ -77,7 +81,9 @@ def test_a_webhook_is_signed_so_that_the_standard_library_verifies_it(recorded: 
         Webhook(listen(sink.url).secret).verify(body, headers)
 
 
-def test_every_try_has_the_same_id_and_the_same_bytes(recorded: Recorded, sink: WebhookSink) -> None:
+def test_every_try_has_the_same_id_and_the_same_bytes(
+    recorded: Recorded, sink: WebhookSink
+) -> None:
     sink.answers = [500, 302, 429]
     listen(sink.url)
     recorded()
@@ -86,7 +92,9 @@ def test_every_try_has_the_same_id_and_the_same_bytes(recorded: Recorded, sink: 
     assert len({body for _, body in sink.heard}) == 1
     delivery = Delivery.objects.get(channel="webhook")
     assert (delivery.state, delivery.tries) == ("delivered", 4)
-    answers = list(Attempt.objects.filter(delivery=delivery).order_by("pk").values_list("ok", "answer"))
+    answers = list(
+        Attempt.objects.filter(delivery=delivery).order_by("pk").values_list("ok", "answer")
+    )
     assert answers == [
         (False, "answered 500"),
         (False, "answered 302"),
@@ -104,7 +112,9 @@ def test_tries_are_spaced_out_and_end(recorded: Recorded, sink: WebhookSink, set
     assert Delivery.objects.get(channel="webhook").state == "failed"
 
 
-def test_an_endpoint_hears_its_owners_events_of_its_kinds_only(recorded: Recorded, sink: WebhookSink) -> None:
+def test_an_endpoint_hears_its_owners_events_of_its_kinds_only(
+    recorded: Recorded, sink: WebhookSink
+) -> None:
     listen(sink.url, "order.cancelled")
     listen(sink.url, "*", owner=UUID(int=8))
     listen(sink.url, "order.received", "order.confirmed")
@@ -113,7 +123,9 @@ def test_an_endpoint_hears_its_owners_events_of_its_kinds_only(recorded: Recorde
     assert len(sink.heard) == 1
 
 
-def test_announcing_twice_delivers_once(recorded: Recorded, sink: WebhookSink, postbox: Postbox) -> None:
+def test_announcing_twice_delivers_once(
+    recorded: Recorded, sink: WebhookSink, postbox: Postbox
+) -> None:
     listen(sink.url)
     recorded()
     work_off()
@@ -146,7 +158,9 @@ def test_an_address_inside_the_house_is_not_called_even_through_a_name(
     answers = set(Attempt.objects.filter(delivery__channel="webhook").values_list("ok", "answer"))
     assert len(answers) == 1
     [(ok, answer)] = answers
-    assert (ok, answer) == (False, "its host has no public address"), "what it resolves to is told to nobody"
+    assert (ok, answer) == (False, "its host has no public address"), (
+        "what it resolves to is told to nobody"
+    )
 
 
 # --- mail -------------------------------------------------------------------------------------------------
@@ -161,10 +175,16 @@ def test_the_customer_gets_a_mail_in_their_language(recorded: Recorded, postbox:
     said = {mail["To"]: (mail["Subject"], mail.get_content()) for mail in mails}
     assert said["hana@example.com"][0] == "ご注文 K7QM-3XH9 が確定しました"
     assert "¥98,000" in said["hana@example.com"][1]
-    assert said["ann@example.com"][0] == said["anne@example.com"][0] == "Your order K7QM-3XH9 is confirmed"
+    assert (
+        said["ann@example.com"][0]
+        == said["anne@example.com"][0]
+        == "Your order K7QM-3XH9 is confirmed"
+    )
 
 
-def test_a_refused_mail_is_tried_again_under_the_same_message_id(recorded: Recorded, postbox: Postbox) -> None:
+def test_a_refused_mail_is_tried_again_under_the_same_message_id(
+    recorded: Recorded, postbox: Postbox
+) -> None:
     postbox.refusals = 2
     recorded()
     work_off(ahead=DAY)
@@ -176,7 +196,13 @@ def test_a_refused_mail_is_tried_again_under_the_same_message_id(recorded: Recor
 
 @pytest.mark.parametrize(
     ("kind", "mails"),
-    [("order.received", 1), ("order.reserved", 0), ("order.confirmed", 1), ("order.cancelled", 1), ("order.held", 0)],
+    [
+        ("order.received", 1),
+        ("order.reserved", 0),
+        ("order.confirmed", 1),
+        ("order.cancelled", 1),
+        ("order.held", 0),
+    ],
 )
 def test_a_customer_is_mailed_about_what_concerns_them(
     recorded: Recorded, postbox: Postbox, kind: str, mails: int
@@ -198,14 +224,27 @@ def test_a_customer_is_mailed_about_what_concerns_them(
     ],
 )  # fmt: skip
 def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
-    recorded: Recorded, locale: str, reason: str, captured: int, payment_state: str, why: Any, money: Any
+    recorded: Recorded,
+    locale: str,
+    reason: str,
+    captured: int,
+    payment_state: str,
+    why: Any,
+    money: Any,
 ) -> None:
     """Reasons are the client's own words too: one that has been paid may be called out of stock."""
-    said = {"captured": captured, "payment_state": payment_state, "reason": reason, "locale": locale}
+    said = {
+        "captured": captured,
+        "payment_state": payment_state,
+        "reason": reason,
+        "locale": locale,
+    }
     recorded("order.cancelled", **said)
     _, text = render(Event.objects.get())
     assert why[locale == "ja"] in text
-    assert [phrase in text for phrase in MONEY[locale]] == [phrase == money[locale == "ja"] for phrase in MONEY[locale]]
+    assert [phrase in text for phrase in MONEY[locale]] == [
+        phrase == money[locale == "ja"] for phrase in MONEY[locale]
+    ]
 
 
 def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbox) -> None:
@@ -218,7 +257,9 @@ def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbo
 # --- events -----------------------------------------------------------------------------------------------
 
 
-def test_an_address_that_no_mail_can_go_to_is_named_and_given_up(recorded: Recorded, postbox: Postbox) -> None:
+def test_an_address_that_no_mail_can_go_to_is_named_and_given_up(
+    recorded: Recorded, postbox: Postbox
+) -> None:
     recorded(email="\u82b1@example.com")
     work_off(ahead=DAY)
     assert (Delivery.objects.get().state, postbox.mails) == ("failed", [])
@@ -263,7 +304,10 @@ def test_an_endpoint_that_hangs_is_left_alone_while_other_events_wait(
     assert [Endpoint.objects.take_turn(endpoint) > 0 for _ in range(3)] == [False, True, True]
     Endpoint.objects.update(resting_until=timezone.now())
     work_off(ahead=DAY)
-    assert (len(sink.heard), Delivery.objects.filter(channel="webhook", state="delivered").count()) == (6, 5)
+    assert (
+        len(sink.heard),
+        Delivery.objects.filter(channel="webhook", state="delivered").count(),
+    ) == (6, 5)
 
 
 def test_deliveries_stand_in_line_for_an_endpoint_in_trouble_and_one_at_a_time_is_tried(
@@ -277,7 +321,9 @@ def test_deliveries_stand_in_line_for_an_endpoint_in_trouble_and_one_at_a_time_i
     work_off()
     endpoint.refresh_from_db()
     jobs = Job.objects.filter(task="notifications.tasks.post_webhook").order_by("due_at")
-    jobs.update(due_at=endpoint.resting_until - timedelta(seconds=1))  # so that it is not tried again meanwhile
+    jobs.update(
+        due_at=endpoint.resting_until - timedelta(seconds=1)
+    )  # so that it is not tried again meanwhile
     began = timezone.now()
     for _ in range(20):
         recorded()
@@ -287,9 +333,9 @@ def test_deliveries_stand_in_line_for_an_endpoint_in_trouble_and_one_at_a_time_i
     assert all(later - earlier >= 29 for earlier, later in pairwise(places)), places
     endpoint.refresh_from_db()
     assert places[0] == pytest.approx((endpoint.resting_until - began).total_seconds(), abs=5)
-    assert list(Delivery.objects.filter(channel="webhook").values_list("job").order_by("job")) == list(
-        jobs.values_list("pk").order_by("pk")
-    )
+    assert list(
+        Delivery.objects.filter(channel="webhook").values_list("job").order_by("job")
+    ) == list(jobs.values_list("pk").order_by("pk"))
 
 
 def test_when_an_endpoint_answers_again_its_line_is_called_up_in_the_bulk_lane(
@@ -305,7 +351,9 @@ def test_when_an_endpoint_answers_again_its_line_is_called_up_in_the_bulk_lane(
     waiting = Job.objects.filter(task="notifications.tasks.post_webhook", state="waiting")
     waiting.filter(pk=waiting.order_by("-due_at")[:1].values("pk")).update(due_at=timezone.now())
     work_off()  # the probe
-    assert (len(sink.heard), waiting.filter(queue=settings.JOBS_BULK_QUEUE).count()) == (4, 0), "the line came at once"
+    assert (len(sink.heard), waiting.filter(queue=settings.JOBS_BULK_QUEUE).count()) == (4, 0), (
+        "the line came at once"
+    )
     work_off(ahead=timedelta(seconds=5))  # the rest of it, some at a time
     assert (len(sink.heard), waiting.count()) == (7, 0)
     endpoint.refresh_from_db()
@@ -314,7 +362,12 @@ def test_when_an_endpoint_answers_again_its_line_is_called_up_in_the_bulk_lane(
 
 @pytest.mark.parametrize(("answers_s", "failures", "quick"), [(0.0, 0, True), (0.3, 1, False)])
 def test_a_slow_answer_is_taken_and_counts_as_trouble(
-    recorded: Recorded, sink: WebhookSink, settings: Any, answers_s: float, failures: int, quick: bool
+    recorded: Recorded,
+    sink: WebhookSink,
+    settings: Any,
+    answers_s: float,
+    failures: int,
+    quick: bool,
 ) -> None:
     settings.WEBHOOK_QUICK_S, settings.ENDPOINT_REST_S = 0.2, 60.0
     sink.answers_after_s = answers_s
@@ -329,7 +382,9 @@ def test_a_slow_answer_is_taken_and_counts_as_trouble(
     assert len(sink.heard) == (2 if quick else 1), "after a slow answer it rests"
 
 
-def test_an_endpoint_that_is_slow_time_and_again_rests_no_longer_each_time(recorded: Recorded, settings: Any) -> None:
+def test_an_endpoint_that_is_slow_time_and_again_rests_no_longer_each_time(
+    recorded: Recorded, settings: Any
+) -> None:
     settings.ENDPOINT_REST_S = 60.0
     endpoint = listen("http://127.0.0.1:9/")
     for _ in range(4):
@@ -354,13 +409,17 @@ def turns_at_once(endpoints: list[Endpoint]) -> int:
         return sum(pool.map(ask, endpoints))
 
 
-def test_so_many_calls_at_a_time_are_made_to_the_endpoints_of_a_client_that_are_not_quick(settings: Any) -> None:
+def test_so_many_calls_at_a_time_are_made_to_the_endpoints_of_a_client_that_are_not_quick(
+    settings: Any,
+) -> None:
     settings.WEBHOOK_SLOW_CALLS_PER_CLIENT = 3
     mine = [listen(f"http://127.0.0.1:{port}/") for port in range(1, 11)]
     theirs = listen("http://127.0.0.1:11/", owner=UUID(int=8))
     assert turns_at_once(mine) == 3
     assert Endpoint.objects.take_turn(theirs) == 0.0, "another client's are called"
-    Endpoint.objects.filter(busy_until__isnull=False).update(busy_until=timezone.now())  # whoever called has died
+    Endpoint.objects.filter(busy_until__isnull=False).update(
+        busy_until=timezone.now()
+    )  # whoever called has died
     assert turns_at_once([mine[0]] * 5) == 1, "and one endpoint once at a time"
 
 
@@ -376,7 +435,9 @@ def test_nobody_stands_in_line_for_longer_than_a_delivery_is_tried(
 ) -> None:
     sink.answers = [500] * 10
     endpoint = listen(sink.url)
-    Endpoint.objects.update(failures=9, resting_until=timezone.now() + DAY, line_until=timezone.now() + 90 * DAY)
+    Endpoint.objects.update(
+        failures=9, resting_until=timezone.now() + DAY, line_until=timezone.now() + 90 * DAY
+    )
     recorded()
     work_off()
     [job] = Job.objects.filter(task="notifications.tasks.post_webhook")
@@ -395,7 +456,9 @@ def test_a_moment_of_trouble_is_forgiven_with_a_new_url(
     work_off()
     Endpoint.objects.update(owner=shop.pk)
     assert sink.heard == []
-    answer = api.patch(f"/v1/webhook-endpoints/{endpoint.pk}", {"url": sink.url}, content_type="application/json")
+    answer = api.patch(
+        f"/v1/webhook-endpoints/{endpoint.pk}", {"url": sink.url}, content_type="application/json"
+    )
     assert answer.status_code == 200
     work_off()
     assert (len(sink.heard), Delivery.objects.get(endpoint=endpoint).state) == (1, "delivered")
@@ -417,7 +480,9 @@ def test_a_try_that_takes_too_long_is_noted_and_tried_again(
     recorded()
     monkeypatch.setattr("notifications.webhooks._post", raise_soft_time_limit)
     work_off()
-    assert set(Attempt.objects.filter(delivery__endpoint=endpoint).values_list("ok", flat=True)) == {False}
+    assert set(
+        Attempt.objects.filter(delivery__endpoint=endpoint).values_list("ok", flat=True)
+    ) == {False}
     monkeypatch.undo()
     work_off(ahead=DAY)
     assert Delivery.objects.get(endpoint=endpoint).state == "delivered"

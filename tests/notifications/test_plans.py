@@ -17,7 +17,9 @@ from values.ids import first_id
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAST = 20_000  # deliveries, a second apart: one in 200 to our endpoint, one in 1,000 failed
-A_PAGE = 220  # pages of Postgres that a page of deliveries takes, with their events, attempts and jobs
+A_PAGE = (
+    220  # pages of Postgres that a page of deliveries takes, with their events, attempts and jobs
+)
 PER_ROW = 40  # pages to write a row and its place in each index
 FILL = """
 WITH past AS (
@@ -38,10 +40,16 @@ SELECT id, id, 'webhook', target::text, target, CASE mod(n, 1000) WHEN 0 THEN 'f
 @pytest.fixture
 def endpoint(shop: Client) -> Endpoint:
     url = "https://example.com/hook"
-    ours, another = (Endpoint.objects.create(owner=shop.pk, url=url, events=["*"]) for _ in range(2))
+    ours, another = (
+        Endpoint.objects.create(owner=shop.pk, url=url, events=["*"]) for _ in range(2)
+    )
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE notifications_delivery DISABLE TRIGGER ALL")  # foreign keys are sound here
-        cursor.execute(FILL, {"past": PAST, "owner": shop.pk, "ours": ours.pk, "another": another.pk})
+        cursor.execute(
+            "ALTER TABLE notifications_delivery DISABLE TRIGGER ALL"
+        )  # foreign keys are sound here
+        cursor.execute(
+            FILL, {"past": PAST, "owner": shop.pk, "ours": ours.pk, "another": another.pk}
+        )
         cursor.execute("ALTER TABLE notifications_delivery ENABLE TRIGGER ALL")
         cursor.execute("VACUUM ANALYZE notifications_delivery")
         cursor.execute("VACUUM ANALYZE notifications_event")
@@ -52,14 +60,23 @@ def ways(do: Callable[[], Any], *, within: int) -> set[str]:
     """By which indexes it comes to deliveries, no statement looking at more pages than that."""
     plans = plans_of(do)
     assert [(plan.buffers, plan.nodes) for plan in plans if plan.buffers > within] == []
-    return {word for plan in plans for node in plan.nodes if (word := node.split()[-1]).startswith("delivery_")}
+    return {
+        word
+        for plan in plans
+        for node in plan.nodes
+        if (word := node.split()[-1]).startswith("delivery_")
+    }
 
 
-def test_a_page_of_deliveries_and_what_is_left_to_do_are_found_without_a_walk(endpoint: Endpoint) -> None:
+def test_a_page_of_deliveries_and_what_is_left_to_do_are_found_without_a_walk(
+    endpoint: Endpoint,
+) -> None:
     shown = Delivery.objects.shown(endpoint.pk)
     middle = Delivery.objects.order_by("-pk")[PAST // 2].pk
     assert ways(lambda: list(shown[:21]), within=A_PAGE) == {"delivery_of_endpoint"}
-    assert ways(lambda: list(shown.filter(pk__lt=middle)[:21]), within=A_PAGE) == {"delivery_of_endpoint"}
+    assert ways(lambda: list(shown.filter(pk__lt=middle)[:21]), within=A_PAGE) == {
+        "delivery_of_endpoint"
+    }
     for state in ("waiting", "failed"):
         found = shown.filter(state=state)
         assert ways(partial(list, found[:21]), within=A_PAGE) == {"delivery_undelivered"}, state
@@ -76,5 +93,7 @@ def test_sending_again_looks_at_what_is_to_be_sent_and_at_nothing_else(endpoint:
     assert ways(lambda: asked.append(ask()), within=failed * PER_ROW) == {"delivery_undelivered"}
     begin = partial(Delivery.objects.begin_again, endpoint.pk, after=first_id(since), limit=failed)
     with transaction.atomic():
-        assert ways(lambda: again.extend(begin()), within=failed * PER_ROW) == {"delivery_asked_for"}
+        assert ways(lambda: again.extend(begin()), within=failed * PER_ROW) == {
+            "delivery_asked_for"
+        }
     assert (asked, len(again)) == ([(failed, False)], failed)

@@ -47,14 +47,24 @@ def happen(shop: Client) -> Happen:
     def record(count: int = 1) -> None:
         for _ in range(count):
             with transaction.atomic():
-                events.record("order.held", subject=uuid4(), seq=1, owner=shop.pk, data={"order": {"version": 1}})
+                events.record(
+                    "order.held",
+                    subject=uuid4(),
+                    seq=1,
+                    owner=shop.pk,
+                    data={"order": {"version": 1}},
+                )
         work_off(ahead=2 * HOUR)
 
     return record
 
 
 def post(api: Api, path: str, said: Any = None) -> Any:
-    return api.generic("POST", path) if said is None else api.post(path, said, content_type="application/json")
+    return (
+        api.generic("POST", path)
+        if said is None
+        else api.post(path, said, content_type="application/json")
+    )
 
 
 def verifies(secret: str, heard: tuple[dict[str, str], bytes]) -> bool:
@@ -95,7 +105,9 @@ def test_rotating_again_at_once_loses_no_receiver(
     assert (refused.status_code, refused["Content-Type"]) == (409, "application/problem+json")
     happen()
     assert [verifies(secret, sink.heard[0]) for secret in (first, second, third)] == [True] * 3
-    assert post(api, f"{path}/rotate-secret", {"overlap_s": 0}).status_code == 200, "it may always leak"
+    assert post(api, f"{path}/rotate-secret", {"overlap_s": 0}).status_code == 200, (
+        "it may always leak"
+    )
 
 
 def test_a_secret_that_leaked_ends_at_once(
@@ -110,11 +122,17 @@ def test_a_secret_that_leaked_ends_at_once(
 # --- test -------------------------------------------------------------------------------------------------
 
 
-def test_a_test_is_signed_and_goes_the_ordinary_way(api: Api, path: str, endpoint: Endpoint, sink: WebhookSink) -> None:
+def test_a_test_is_signed_and_goes_the_ordinary_way(
+    api: Api, path: str, endpoint: Endpoint, sink: WebhookSink
+) -> None:
     Endpoint.objects.update(events=["order.confirmed"])
     answer = post(api, f"{path}/test")
     said = answer.json()
-    assert (answer.status_code, said["state"], said["event"]["type"]) == (202, "waiting", "webhook.test")
+    assert (answer.status_code, said["state"], said["event"]["type"]) == (
+        202,
+        "waiting",
+        "webhook.test",
+    )
     assert Job.objects.get().task == "notifications.tasks.post_webhook"
     assert post(api, f"{path}/test").json()["id"] == said["id"], "a second click is the same test"
     work_off()
@@ -131,7 +149,9 @@ def test_a_test_is_tried_once_and_says_at_once_what_came_back(
     api: Api, path: str, endpoint: Endpoint, sink: WebhookSink, settings: Any
 ) -> None:
     settings.ENDPOINT_REST_S = 60.0
-    Endpoint.objects.update(failures=3, resting_until=timezone.now() + HOUR, line_until=timezone.now() + HOUR)
+    Endpoint.objects.update(
+        failures=3, resting_until=timezone.now() + HOUR, line_until=timezone.now() + HOUR
+    )
     sink.answers = [503]
     location = post(api, f"{path}/test")["Location"]
     work_off()
@@ -172,14 +192,18 @@ def test_pages_of_deliveries_are_complete_narrowed_and_cost_the_same_queries(
     after, costs = "", set()
     while after is not None:
         with CaptureQueriesContext(connection) as asked:
-            listed = api.get(f"{path}/deliveries?limit=3" + (f"&after={after}" if after else "")).json()
+            listed = api.get(
+                f"{path}/deliveries?limit=3" + (f"&after={after}" if after else "")
+            ).json()
         costs.add(len(asked))
         seen += [one["id"] for one in listed["data"]]
         after = listed["next"]
     assert (len(seen), len(set(seen)), len(costs)) == (7, 7, 1)
     failed = api.get(f"{path}/deliveries?state=failed").json()["data"]
     assert {one["id"] for one in failed} == {str(pk) for pk in some}
-    refused = [api.get(f"{path}/deliveries?{wrong}") for wrong in ("state=eaten", "after=x", "limit=0")]
+    refused = [
+        api.get(f"{path}/deliveries?{wrong}") for wrong in ("state=eaten", "after=x", "limit=0")
+    ]
     assert [answer.status_code for answer in refused] == [422] * 3
 
 
@@ -225,7 +249,9 @@ def test_everything_since_a_time_is_sent_again_but_not_twice_in_a_row(
     work_off(ahead=HOUR)
     assert post(api, f"{path}/replay", wanted).json()["deliveries"] == 0
     assert len(sink.heard) == 6
-    Delivery.objects.exclude(resent_at=None).update(resent_at=timezone.now() - settings.WEBHOOK_REPLAY_REST)
+    Delivery.objects.exclude(resent_at=None).update(
+        resent_at=timezone.now() - settings.WEBHOOK_REPLAY_REST
+    )
     assert post(api, f"{path}/replay", wanted).json()["deliveries"] == 2
 
 
@@ -236,7 +262,11 @@ def test_a_call_sends_so_many_again_and_says_when_there_are_more(
     began = timezone.now()
     happen(3)
     calls = [post(api, f"{path}/replay", since(began, state="all")).json() for _ in range(3)]
-    assert [(call["deliveries"], call["more"]) for call in calls] == [(2, True), (1, False), (0, False)]
+    assert [(call["deliveries"], call["more"]) for call in calls] == [
+        (2, True),
+        (1, False),
+        (0, False),
+    ]
 
 
 def test_a_delivery_that_is_sent_again_has_all_its_tries_and_all_its_days(
@@ -247,7 +277,12 @@ def test_a_delivery_that_is_sent_again_has_all_its_tries_and_all_its_days(
     happen()
     assert Delivery.objects.get().state == "failed"
     Delivery.objects.update(created_at=timezone.now() - 10 * settings.DELIVERY_MAX_AGE)
-    assert post(api, f"{path}/replay", since(timezone.now() - 11 * settings.DELIVERY_MAX_AGE)).status_code == 202
+    assert (
+        post(
+            api, f"{path}/replay", since(timezone.now() - 11 * settings.DELIVERY_MAX_AGE)
+        ).status_code
+        == 202
+    )
     work_off(ahead=HOUR)
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.tries, delivery.attempts.count()) == ("delivered", 2, 4)
@@ -278,7 +313,9 @@ def test_a_job_of_before_brings_nothing_once_the_delivery_has_a_new_one(
         ({"since": "2026-01-31T09:00:00Z", "more": 1}, "/more"),
     ],
 )  # fmt: skip
-def test_a_wrong_field_of_a_replay_is_refused_by_name(api: Api, path: str, said: Any, pointer: str) -> None:
+def test_a_wrong_field_of_a_replay_is_refused_by_name(
+    api: Api, path: str, said: Any, pointer: str
+) -> None:
     answer = post(api, f"{path}/replay", said)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
@@ -294,9 +331,15 @@ def test_a_stranger_finds_nothing_and_a_reader_changes_nothing(
     stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
     reader = Api(ApiKey.objects.issue(shop, ["webhooks:read"]))
     for verb, said in (("rotate-secret", None), ("test", None), ("replay", since(timezone.now()))):
-        assert [post(key, f"{path}/{verb}", said).status_code for key in (stranger, reader)] == [404, 403]
+        assert [post(key, f"{path}/{verb}", said).status_code for key in (stranger, reader)] == [
+            404,
+            403,
+        ]
     for of in ("deliveries", f"deliveries/{delivery.pk}"):
-        assert (stranger.get(f"{path}/{of}").status_code, reader.get(f"{path}/{of}").status_code) == (404, 200)
+        assert (
+            stranger.get(f"{path}/{of}").status_code,
+            reader.get(f"{path}/{of}").status_code,
+        ) == (404, 200)
     other = Endpoint.objects.create(owner=shop.pk, url=endpoint.url, events=["*"])
     assert api.get(f"/v1/webhook-endpoints/{other.pk}/deliveries/{delivery.pk}").status_code == 404
     assert (Delivery.objects.count(), Endpoint.objects.get(pk=endpoint.pk).secret_version) == (1, 1)

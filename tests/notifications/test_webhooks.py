@@ -109,7 +109,9 @@ def dripping(first: bytes, drop: bytes) -> Iterator[tuple[int, list[str]]]:
 
 
 def delivery_to(url: str) -> Delivery:
-    return Delivery(event=Event(kind="order.held", data={}, at=timezone.now()), endpoint=Endpoint(url=url))
+    return Delivery(
+        event=Event(kind="order.held", data={}, at=timezone.now()), endpoint=Endpoint(url=url)
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,9 @@ def test_a_call_whose_answer_drips_is_cut_when_its_time_is_over(
     assert ended == ["cut"]
 
 
-def test_a_name_that_is_looked_up_for_too_long_ends_the_call(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_looked_up_for_too_long_ends_the_call(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.WEBHOOK_ALLOW_LOCAL, settings.WEBHOOK_TIMEOUT_S = True, 0.2
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: over.wait(timeout=30) and [])
@@ -170,6 +174,9 @@ def test_a_broken_call_is_told_without_the_address(settings: Any) -> None:
     with pytest.raises(NotDelivered) as refused:
         post(delivery_to(f"http://127.0.0.1:{free_port()}/"))
     assert str(refused.value) == "ConnectionRefusedError: Connection refused"
-    with dripping(b"not http at all\r\n\r\n", b"") as (port, _), pytest.raises(NotDelivered) as refused:
+    with (
+        dripping(b"not http at all\r\n\r\n", b"") as (port, _),
+        pytest.raises(NotDelivered) as refused,
+    ):
         post(delivery_to(f"http://127.0.0.1:{port}/"))
     assert "127.0.0.1" not in str(refused.value)

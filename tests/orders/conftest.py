@@ -37,7 +37,9 @@ def stripe(stripe_settings: Any, tmp_path: Path) -> Iterator[StripeDouble]:
 @pytest.fixture
 def ringing(stripe_settings: Any, tmp_path: Path, live_server: Any) -> Iterator[StripeDouble]:
     """The same, and it rings at a real server."""
-    with StripeDouble(tmp_path / "book.jsonl", webhook_url=f"{live_server.url}/v1/payments/stripe/events") as double:
+    with StripeDouble(
+        tmp_path / "book.jsonl", webhook_url=f"{live_server.url}/v1/payments/stripe/events"
+    ) as double:
         stripe_settings.STRIPE_API_BASE = double.url
         yield double
 

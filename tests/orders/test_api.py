@@ -23,28 +23,45 @@ Body = Callable[..., dict[str, Any]]
 
 def assert_problem(response: Any, status: int, pointer: str | None = None) -> dict[str, Any]:
     """The answer is problem+json with that status, names the field, and nothing was written."""
-    assert (response.status_code, response["Content-Type"]) == (status, "application/problem+json"), response.content
+    assert (response.status_code, response["Content-Type"]) == (
+        status,
+        "application/problem+json",
+    ), response.content
     problem = response.json()
     assert problem["status"] == status
     assert problem["type"].startswith("/problems/")
     assert problem["request_id"] == response["X-Request-ID"]
     if pointer is not None:
         assert pointer in [error["pointer"] for error in problem["errors"]], problem
-    assert (Order.objects.count(), Event.objects.count(), Job.objects.count(), IdempotencyKey.objects.count()) == (
-        0,
-    ) * 4
+    assert (
+        Order.objects.count(),
+        Event.objects.count(),
+        Job.objects.count(),
+        IdempotencyKey.objects.count(),
+    ) == (0,) * 4
     return problem  # type: ignore[no-any-return]
 
 
-def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(api: Api, stock: Any, order_body: Body) -> None:
+def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
+    api: Api, stock: Any, order_body: Body
+) -> None:
     stock()
     response = api.place(order_body())
     assert response.status_code == 202
     order = Order.objects.get()
     assert response["Location"] == f"/v1/orders/{order.pk}"
     said = response.json()
-    assert (said["state"], said["payment_state"], said["fulfilment_state"]) == ("received", "none", "none")
-    assert (said["held"], said["version"], said["total"], said["external_id"]) == (False, 1, 660, "shop-1042")
+    assert (said["state"], said["payment_state"], said["fulfilment_state"]) == (
+        "received",
+        "none",
+        "none",
+    )
+    assert (said["held"], said["version"], said["total"], said["external_id"]) == (
+        False,
+        1,
+        660,
+        "shop-1042",
+    )
     assert said["lines"][0] == {
         "sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "discount": 0, "tax": 60,
         "fulfilled": 0, "withdrawn": 0, "units_refunded": 0, "refunded": 0,
@@ -56,7 +73,9 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(api: Api,
     ]
 
 
-def test_an_order_becomes_confirmed_and_its_timeline_tells_how(api: Api, stock: Any, order_body: Body) -> None:
+def test_an_order_becomes_confirmed_and_its_timeline_tells_how(
+    api: Api, stock: Any, order_body: Body
+) -> None:
     stock()
     placed = api.place(order_body()).json()
     work_off()
@@ -82,12 +101,25 @@ def test_an_order_becomes_confirmed_and_its_timeline_tells_how(api: Api, stock: 
 
 
 def send(api: Api, body: Any, *, kind: str) -> Any:
-    return api.generic("POST", "/v1/orders", json.dumps(body), content_type=kind, headers={"Idempotency-Key": "kind"})
+    return api.generic(
+        "POST",
+        "/v1/orders",
+        json.dumps(body),
+        content_type=kind,
+        headers={"Idempotency-Key": "kind"},
+    )
 
 
-def test_json_that_is_sent_as_something_else_is_refused_with_the_header_to_send(api: Api, order_body: Body) -> None:
+def test_json_that_is_sent_as_something_else_is_refused_with_the_header_to_send(
+    api: Api, order_body: Body
+) -> None:
     """The second is what curl sends of its own accord."""
-    kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml")
+    kinds = (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+    )
     for kind in (*kinds, "application/json; charset=shift_jis"):
         problem = assert_problem(send(api, order_body(), kind=kind), 415)
         assert problem["type"] == "/problems/unsupported-media-type"
@@ -96,18 +128,27 @@ def test_json_that_is_sent_as_something_else_is_refused_with_the_header_to_send(
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity, gzip"])
-def test_a_compressed_body_is_refused_by_the_name_of_its_coding(api: Api, order_body: Body, coding: str) -> None:
+def test_a_compressed_body_is_refused_by_the_name_of_its_coding(
+    api: Api, order_body: Body, coding: str
+) -> None:
     packed = gzip.compress(json.dumps(order_body()).encode())
     answer = api.generic(
         "POST", "/v1/orders", packed, content_type="application/json",
         headers={"Idempotency-Key": "kind", "Content-Encoding": coding},
     )  # fmt: skip
     problem = assert_problem(answer, 415)
-    assert (problem["type"], coding in problem["detail"]) == ("/problems/unsupported-media-type", True)
+    assert (problem["type"], coding in problem["detail"]) == (
+        "/problems/unsupported-media-type",
+        True,
+    )
 
 
-@pytest.mark.parametrize("kind", ["", "Application/JSON; charset=UTF-8", "application/vnd.shop+json"])
-def test_json_that_is_called_json_or_nothing_is_taken(api: Api, stock: Any, order_body: Body, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["", "Application/JSON; charset=UTF-8", "application/vnd.shop+json"]
+)
+def test_json_that_is_called_json_or_nothing_is_taken(
+    api: Api, stock: Any, order_body: Body, kind: str
+) -> None:
     stock()
     assert send(api, order_body(), kind=kind).status_code == 202
 
@@ -161,7 +202,9 @@ LINE = {"sku": "SAKE-NIGIRI", "quantity": 2, "unit_price": 300, "tax": 60}
         ({"unknown": 1}, "/unknown"),
     ],
 )
-def test_a_wrong_field_is_refused_by_name(api: Api, stock: Any, order_body: Body, changes: Any, pointer: str) -> None:
+def test_a_wrong_field_is_refused_by_name(
+    api: Api, stock: Any, order_body: Body, changes: Any, pointer: str
+) -> None:
     stock()
     assert_problem(api.place(order_body(**changes)), 422, pointer)
 
@@ -192,7 +235,9 @@ def test_a_wrong_field_is_refused_by_name(api: Api, stock: Any, order_body: Body
         (b"total=660", 400, ""),
     ],
 )
-def test_bad_json_is_refused_and_the_place_is_named(api: Api, raw: bytes, status: int, pointer: str) -> None:
+def test_bad_json_is_refused_and_the_place_is_named(
+    api: Api, raw: bytes, status: int, pointer: str
+) -> None:
     assert_problem(api.place(raw), status, pointer)
 
 
@@ -214,7 +259,9 @@ def test_a_chunked_body_is_refused_by_name_and_not_taken_for_an_empty_one(api: A
 # --- who may ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer nonsense", "Basic aGk6aGk=", "Bearer \u00e9"])
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer nonsense", "Basic aGk6aGk=", "Bearer \u00e9"]
+)
 def test_without_a_valid_key_there_is_a_401(authorization: str, db: None) -> None:
     http = Api("")
     http.defaults["HTTP_AUTHORIZATION"] = authorization
@@ -224,7 +271,9 @@ def test_without_a_valid_key_there_is_a_401(authorization: str, db: None) -> Non
 
 
 def test_a_key_without_the_scope_is_told_which_one_it_lacks(shop: Client, order_body: Body) -> None:
-    problem = assert_problem(Api(ApiKey.objects.issue(shop, ["orders:read"])).place(order_body()), 403)
+    problem = assert_problem(
+        Api(ApiKey.objects.issue(shop, ["orders:read"])).place(order_body()), 403
+    )
     assert "orders:write" in problem["detail"]
 
 
@@ -232,13 +281,23 @@ def test_another_clients_order_is_not_there(api: Api, stock: Any, order_body: Bo
     stock()
     placed = api.place(order_body()).json()
     stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
-    for path in (placed["links"]["self"], placed["links"]["events"], f"/v1/orders/{uuid4()}", "/v1/orders/x"):
+    for path in (
+        placed["links"]["self"],
+        placed["links"]["events"],
+        f"/v1/orders/{uuid4()}",
+        "/v1/orders/x",
+    ):
         assert stranger.get(path).status_code == 404
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("get", "/v1/", 404), ("get", "/v1/nothing", 404), ("delete", "/v1/orders", 405), ("put", "/v1/orders", 405)],
+    [
+        ("get", "/v1/", 404),
+        ("get", "/v1/nothing", 404),
+        ("delete", "/v1/orders", 405),
+        ("put", "/v1/orders", 405),
+    ],
 )
 def test_djangos_own_refusals_are_problems_too(
     api: Api, settings: Settings, method: str, path: str, status: int
@@ -272,7 +331,10 @@ def test_what_happened_to_an_order_is_read_in_pages(api: Api, stock: Any, order_
     assert ([entry["seq"] for entry in whole["data"]], whole["next"]) == ([1, 2, 3], None)
     page = api.get(f"{path}?limit=2").json()
     assert page == {"data": whole["data"][:2], "next": "2"}
-    assert api.get(f"{path}?limit=2&after={page['next']}").json() == {"data": whole["data"][2:], "next": None}
+    assert api.get(f"{path}?limit=2&after={page['next']}").json() == {
+        "data": whole["data"][2:],
+        "next": None,
+    }
     for wrong in ("limit=0", "limit=101", "after=x", "after=-1", f"after={2**31}"):
         refused = api.get(f"{path}?{wrong}").json()["errors"]
         assert refused[0]["pointer"] == f"/query/{wrong.partition('=')[0]}"
@@ -292,13 +354,22 @@ def test_an_unforeseen_error_shows_no_stack_trace(
 # --- once ------------------------------------------------------------------------------------------------
 
 
-def test_the_same_key_and_body_give_the_same_answer_and_one_order(api: Api, stock: Any, order_body: Body) -> None:
+def test_the_same_key_and_body_give_the_same_answer_and_one_order(
+    api: Api, stock: Any, order_body: Body
+) -> None:
     stock()
     first = api.place(order_body())
     work_off()
     again = api.place(json.dumps(order_body(), indent=8).encode())
-    assert (again.status_code, again.content, again["Location"]) == (202, first.content, first["Location"])
-    assert (again["Idempotent-Replayed"], first.headers.get("Idempotent-Replayed")) == ("true", None)
+    assert (again.status_code, again.content, again["Location"]) == (
+        202,
+        first.content,
+        first["Location"],
+    )
+    assert (again["Idempotent-Replayed"], first.headers.get("Idempotent-Replayed")) == (
+        "true",
+        None,
+    )
     assert Order.objects.count() == 1
 
 
@@ -306,7 +377,10 @@ def test_a_key_used_for_another_body_is_refused(api: Api, stock: Any, order_body
     stock()
     api.place(order_body())
     response = api.place(order_body(email="other@example.com"))
-    assert (response.status_code, response.json()["type"]) == (422, "/problems/idempotency-key-reused")
+    assert (response.status_code, response.json()["type"]) == (
+        422,
+        "/problems/idempotency-key-reused",
+    )
     assert Order.objects.count() == 1
 
 
@@ -335,12 +409,18 @@ def test_two_clients_may_use_the_same_key(api: Api, stock: Any, order_body: Body
     assert Order.objects.count() == 2
 
 
-def test_an_external_id_is_taken_for_ever_and_leads_to_its_order(api: Api, stock: Any, order_body: Body) -> None:
+def test_an_external_id_is_taken_for_ever_and_leads_to_its_order(
+    api: Api, stock: Any, order_body: Body
+) -> None:
     stock()
     first = api.place(order_body(), key="a")
     again = api.place(order_body(), key="b")
     assert (again.status_code, again["Location"]) == (409, first["Location"])
-    assert (Order.objects.count(), IdempotencyKey.objects.count(), Event.objects.count()) == (1, 1, 1)
+    assert (Order.objects.count(), IdempotencyKey.objects.count(), Event.objects.count()) == (
+        1,
+        1,
+        1,
+    )
 
 
 def test_orders_without_external_id_do_not_collide(api: Api, stock: Any, order_body: Body) -> None:
@@ -353,7 +433,9 @@ def test_orders_without_external_id_do_not_collide(api: Api, stock: Any, order_b
 
 
 def test_stock_is_counted_and_read(api: Api) -> None:
-    counted = api.put("/v1/stock/EBI", {"on_hand": 7, "name": "海老"}, content_type="application/json")
+    counted = api.put(
+        "/v1/stock/EBI", {"on_hand": 7, "name": "海老"}, content_type="application/json"
+    )
     expected = {"sku": "EBI", "name": "海老", "on_hand": 7, "reserved": 0, "available": 7}
     assert (counted.status_code, counted.json()) == (200, expected)
     api.put("/v1/stock/EBI", {"on_hand": 9}, content_type="application/json")
@@ -381,11 +463,15 @@ def test_stock_that_is_adjusted_twice_under_one_key_is_adjusted_once(api: Api, s
     assert list(Stock.objects.get().movements.values_list("on_hand_delta", flat=True)) == [5, 3]
 
 
-def test_a_whole_number_may_be_written_as_json_writes_one(api: Api, stock: Any, order_body: Body) -> None:
+def test_a_whole_number_may_be_written_as_json_writes_one(
+    api: Api, stock: Any, order_body: Body
+) -> None:
     """JSON Schema calls `660.0` an integer."""
     stock()
     text = (
-        json.dumps(order_body()).replace('"total": 660', '"total": 6.60e2').replace('"quantity": 2', '"quantity": 2.0')
+        json.dumps(order_body())
+        .replace('"total": 660', '"total": 6.60e2')
+        .replace('"quantity": 2', '"quantity": 2.0')
     )
     assert (api.place(text).status_code, Order.objects.get().total) == (202, 660)
     again = api.place(order_body())
@@ -404,12 +490,19 @@ def test_stock_is_listed_in_pages_by_sku(api: Api, stock: Any) -> None:
         found.append([row["sku"] for row in said["data"]])
         after = f"&after={said['next']}"
     assert (found, said["next"]) == ([skus[:2], skus[2:4], skus[4:]], None)
-    for wrong, name in (("limit=1001", "limit"), ("limit=0", "limit"), ("after=x", "after"), ("after=4pyT", "after")):
+    for wrong, name in (
+        ("limit=1001", "limit"),
+        ("limit=0", "limit"),
+        ("after=x", "after"),
+        ("after=4pyT", "after"),
+    ):
         problem = assert_problem(api.get(f"/v1/stock?{wrong}"), 422)
         assert problem["errors"][0]["pointer"] == f"/query/{name}"
 
 
-def test_stock_cannot_be_counted_below_what_is_reserved(api: Api, stock: Any, order_body: Body) -> None:
+def test_stock_cannot_be_counted_below_what_is_reserved(
+    api: Api, stock: Any, order_body: Body
+) -> None:
     stock(on_hand=5)
     api.place(order_body())
     work_off()
@@ -418,7 +511,9 @@ def test_stock_cannot_be_counted_below_what_is_reserved(api: Api, stock: Any, or
     assert (Stock.objects.get().on_hand, Stock.objects.get().reserved) == (5, 2)
 
 
-@pytest.mark.parametrize("said", [{"on_hand": -1}, {"on_hand": "1"}, {"on_hand": 10**13}, {}, {"on_hand": 1, "x": 1}])
+@pytest.mark.parametrize(
+    "said", [{"on_hand": -1}, {"on_hand": "1"}, {"on_hand": 10**13}, {}, {"on_hand": 1, "x": 1}]
+)
 def test_a_wrong_count_is_refused(api: Api, said: Any) -> None:
     assert_problem(api.put("/v1/stock/EBI", said, content_type="application/json"), 422)
     assert Stock.objects.count() == 0
@@ -438,13 +533,20 @@ def test_a_sku_that_cannot_be_is_refused(api: Api, sku: str) -> None:
 # --- jobs --------------------------------------------------------------------------------------------------
 
 
-def test_a_client_reads_its_own_jobs_and_the_houses_but_no_strangers(api: Api, stock: Any, order_body: Body) -> None:
+def test_a_client_reads_its_own_jobs_and_the_houses_but_no_strangers(
+    api: Api, stock: Any, order_body: Body
+) -> None:
     stock()
     api.place(order_body())
     work_off()
     charge = Job.objects.get(task="orders.tasks.charge")
     said = api.get(f"/v1/jobs/{charge.pk}").json()
-    assert (said["id"], said["state"], said["attempts"], said["error"]) == (str(charge.pk), "done", 1, None)
+    assert (said["id"], said["state"], said["attempts"], said["error"]) == (
+        str(charge.pk),
+        "done",
+        1,
+        None,
+    )
     assert "args" not in said
     stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
     assert stranger.get(f"/v1/jobs/{charge.pk}").status_code == 404
@@ -452,7 +554,9 @@ def test_a_client_reads_its_own_jobs_and_the_houses_but_no_strangers(api: Api, s
     assert stranger.get(f"/v1/jobs/{charge.pk}").status_code == 200
 
 
-def test_the_request_id_of_the_router_is_kept_and_a_strange_one_is_not(api: Api, stock: Any, order_body: Body) -> None:
+def test_the_request_id_of_the_router_is_kept_and_a_strange_one_is_not(
+    api: Api, stock: Any, order_body: Body
+) -> None:
     stock()
     sent = api.post(
         "/v1/orders", order_body(), content_type="application/json",
@@ -467,7 +571,8 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"), [(TRACE, TRACE), ("00-" + "0" * 32 + "-00f067aa0ba902b7-01", None), ("x", None)]
+    ("sent", "kept"),
+    [(TRACE, TRACE), ("00-" + "0" * 32 + "-00f067aa0ba902b7-01", None), ("x", None)],
 )
 def test_the_trace_of_the_caller_travels_with_the_jobs(
     api: Api, stock: Any, order_body: Body, sent: str, kept: str | None

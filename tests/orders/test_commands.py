@@ -32,7 +32,8 @@ def test_a_key_has_the_scopes_that_were_named(said: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [("till", "--scope", "orders:eat"), ("till", "--scope"), ("",), ("a\nb",), ("x" * 201,), ()]
+    "said",
+    [("till", "--scope", "orders:eat"), ("till", "--scope"), ("",), ("a\nb",), ("x" * 201,), ()],
 )
 def test_what_cannot_be_is_refused_and_nobody_is_made(said: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):

@@ -29,7 +29,9 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "orders.csv"
-    path.write_bytes(as_csv([cells(), cells(external_id="o-2", total="1"), cells(external_id="o-3")]))
+    path.write_bytes(
+        as_csv([cells(), cells(external_id="o-2", total="1"), cells(external_id="o-3")])
+    )
     return path
 
 
@@ -39,11 +41,15 @@ def run(*arguments: Any, out: io.StringIO | None = None) -> list[str]:
     return said.getvalue().splitlines()
 
 
-def test_it_waits_for_the_workers_and_says_what_came_of_it(stack: Stack, shop: Client, stock: Any, file: Path) -> None:
+def test_it_waits_for_the_workers_and_says_what_came_of_it(
+    stack: Stack, shop: Client, stock: Any, file: Path
+) -> None:
     stock()
     stack.start("worker")
     said = io.StringIO()
-    with pytest.raises(CommandError, match=r"^1 orders failed; all reasons: /v1/imports/.*/errors\.csv$"):
+    with pytest.raises(
+        CommandError, match=r"^1 orders failed; all reasons: /v1/imports/.*/errors\.csv$"
+    ):
         run(file, "--wait", "60", out=said)
     lines = said.getvalue().splitlines()
     assert lines[0].endswith(": 3 orders in 3 rows were accepted.")
@@ -57,14 +63,18 @@ def test_it_waits_for_the_workers_and_says_what_came_of_it(stack: Stack, shop: C
     assert Order.objects.count() == 2
 
 
-def test_it_tells_once_that_no_worker_is_alive_and_leaves_the_import_to_itself(shop: Client, file: Path) -> None:
+def test_it_tells_once_that_no_worker_is_alive_and_leaves_the_import_to_itself(
+    shop: Client, file: Path
+) -> None:
     lines = run(file, "--wait", "1")
     assert lines[1:] == [import_orders.NO_WORKER, "Stopped watching. The import goes on by itself."]
     assert Import.objects.get().state == "running"
     assert Job.objects.count() == 1
 
 
-def test_it_notices_a_worker_that_comes(shop: Client, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_notices_a_worker_that_comes(
+    shop: Client, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between two looks a worker comes and does it all."""
 
     def pause(seconds: float) -> None:
@@ -76,22 +86,32 @@ def test_it_notices_a_worker_that_comes(shop: Client, file: Path, monkeypatch: p
     said = io.StringIO()
     with pytest.raises(CommandError, match="3 orders failed"):
         run(file, out=said)
-    assert said.getvalue().splitlines()[1:3] == [import_orders.NO_WORKER, import_orders.A_WORKER_CAME]
+    assert said.getvalue().splitlines()[1:3] == [
+        import_orders.NO_WORKER,
+        import_orders.A_WORKER_CAME,
+    ]
 
 
-def test_on_a_terminal_it_redraws_one_line(shop: Client, stock: Any, file: Path, monkeypatch: Any) -> None:
+def test_on_a_terminal_it_redraws_one_line(
+    shop: Client, stock: Any, file: Path, monkeypatch: Any
+) -> None:
     stock()
     Worker.objects.beat(uuid4(), name="celery@here", pid=5)
     monkeypatch.setattr(import_orders.time, "sleep", lambda seconds: work_off())
     said = Terminal()
     with pytest.raises(CommandError, match="1 orders failed"):
         run(file, out=said)
-    assert "[..............................]   0 %  0 of 3 orders  0/s  0 failed\x1b[K" in said.getvalue()
+    assert (
+        "[..............................]   0 %  0 of 3 orders  0/s  0 failed\x1b[K"
+        in said.getvalue()
+    )
     assert "[##############################] 100 %  3 of 3 orders  " in said.getvalue()
     assert said.getvalue().splitlines()[-2].startswith("Done: 2 orders are there")
 
 
-def test_ctrl_c_stops_the_watching_only(shop: Client, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_stops_the_watching_only(
+    shop: Client, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
@@ -107,7 +127,9 @@ def test_ndjson_is_told_by_its_name_or_by_the_option(
     for name, arguments in (("a.ndjson", []), ("b.jsonl", []), ("c.txt", ["--format", "ndjson"])):
         (tmp_path / name).write_bytes(as_ndjson([order_body(external_id=name)]))
         assert len(run(tmp_path / name, *arguments, "--wait", "0")) == 1
-    with pytest.raises(CommandError, match=r"^c\.txt could be anything: say --format csv or --format ndjson\.$"):
+    with pytest.raises(
+        CommandError, match=r"^c\.txt could be anything: say --format csv or --format ndjson\.$"
+    ):
         run(tmp_path / "c.txt")
     work_off()
     assert Order.objects.filter(client=shop).count() == 3
@@ -144,7 +166,8 @@ def test_it_asks_whose_orders_they_are_when_that_is_not_clear(shop: Client, file
     with pytest.raises(CommandError, match=r"^Say whose orders they are: --client NAME\.$"):
         run(file)
     with pytest.raises(
-        CommandError, match=r"^There is no client 'nobody'; `manage\.py apikey create nobody` makes one"
+        CommandError,
+        match=r"^There is no client 'nobody'; `manage\.py apikey create nobody` makes one",
     ):
         run(file, "--client", "nobody")
     run(file, "--client", "other", "--wait", "0")

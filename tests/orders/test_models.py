@@ -29,13 +29,20 @@ HOUR = timedelta(hours=12)
 def placed(shop: Client, order_body: Callable[..., dict[str, Any]]) -> Place:
     ids = count()
 
-    def order(token: str = "tok_ok", quantities: dict[str, int] | None = None, **changes: Any) -> Order:
+    def order(
+        token: str = "tok_ok", quantities: dict[str, int] | None = None, **changes: Any
+    ) -> Order:
         lines = [
             {"sku": sku, "quantity": quantity, "unit_price": 300}
             for sku, quantity in (quantities or {"SAKE-NIGIRI": 2}).items()
         ]
         total = sum(line["quantity"] * 300 for line in lines)
-        said = {"external_id": f"o-{next(ids)}", "lines": lines, "total": total, "payment": {"token": token}}
+        said = {
+            "external_id": f"o-{next(ids)}",
+            "lines": lines,
+            "total": total,
+            "payment": {"token": token},
+        }
         with transaction.atomic():
             return place(shop, OrderDraft.model_validate(order_body(**{**said, **changes})))
 
@@ -68,7 +75,9 @@ def in_threads(work: Callable[[Any], Any], items: list[Any], hands: int = 8) -> 
 # --- stock ----------------------------------------------------------------------------------------------
 
 
-def test_lines_of_one_sku_are_merged_and_all_goods_are_reserved_or_none(placed: Place, stock: Any) -> None:
+def test_lines_of_one_sku_are_merged_and_all_goods_are_reserved_or_none(
+    placed: Place, stock: Any
+) -> None:
     stock("SAKE-NIGIRI", 5)
     stock("UNI-NIGIRI", 1)
     line = {"sku": "SAKE-NIGIRI", "quantity": 3, "unit_price": 0}
@@ -87,7 +96,9 @@ def test_eight_hands_never_oversell_and_never_deadlock(placed: Place, stock: Any
     """120 orders for 150 goods of two kinds, wanted in both orders; only so many can be had."""
     stock("A", 90)
     stock("B", 60)
-    orders = [placed(quantities={"A": 1, "B": 1} if at % 2 else {"B": 1, "A": 1}) for at in range(120)]
+    orders = [
+        placed(quantities={"A": 1, "B": 1} if at % 2 else {"B": 1, "A": 1}) for at in range(120)
+    ]
 
     def reserve(order: Order) -> bool:
         with transaction.atomic():
@@ -132,7 +143,14 @@ def test_an_order_gives_back_or_takes_its_goods_only_once(placed: Place, stock: 
     ],
 )
 def test_whatever_the_card_does_the_order_ends_and_is_charged_at_most_once(
-    placed: Place, stock: Any, settings: Any, token: str, state: str, payment_state: str, reason: str, charges: int
+    placed: Place,
+    stock: Any,
+    settings: Any,
+    token: str,
+    state: str,
+    payment_state: str,
+    reason: str,
+    charges: int,
 ) -> None:
     settings.SANDBOX_SLOW_S = settings.PAYMENT_TIMEOUT_S = 0.01
     stock()
@@ -140,19 +158,27 @@ def test_whatever_the_card_does_the_order_ends_and_is_charged_at_most_once(
     work_off(ahead=HOUR)
     order.refresh_from_db()
     assert (order.state, order.payment_state, order.reason) == (state, payment_state, reason)
-    booked = SandboxCharge.objects.filter(status="succeeded").aggregate(sum=Sum("amount"))["sum"] or 0
+    booked = (
+        SandboxCharge.objects.filter(status="succeeded").aggregate(sum=Sum("amount"))["sum"] or 0
+    )
     assert (SandboxCharge.objects.count(), booked) == (charges, order.captured)
     assert Stock.objects.get().reserved == (2 if state == "confirmed" else 0)
     assert books_balance()
     assert Job.objects.exclude(state="done").count() == 0
 
 
-def test_an_order_that_costs_nothing_is_confirmed_without_a_charge(placed: Place, stock: Any) -> None:
+def test_an_order_that_costs_nothing_is_confirmed_without_a_charge(
+    placed: Place, stock: Any
+) -> None:
     stock()
     order = placed(lines=[{"sku": "SAKE-NIGIRI", "quantity": 1, "unit_price": 0}], total=0)
     work_off()
     order.refresh_from_db()
-    assert (order.state, order.payment_state, SandboxCharge.objects.count()) == ("confirmed", "none", 0)
+    assert (order.state, order.payment_state, SandboxCharge.objects.count()) == (
+        "confirmed",
+        "none",
+        0,
+    )
 
 
 def test_a_charge_that_nobody_answers_for_puts_the_order_on_the_desk(
@@ -178,7 +204,9 @@ def test_an_unanswered_charge_is_asked_for_before_it_is_made_again(
     """Even a provider that forgets idempotency keys is charged once, since we ask first."""
     settings.PAYMENT_TIMEOUT_S = 0.01
     charge, calls = Sandbox.charge, []
-    monkeypatch.setattr(Sandbox, "charge", lambda self, intent: (calls.append(intent.key), charge(self, intent))[1])
+    monkeypatch.setattr(
+        Sandbox, "charge", lambda self, intent: (calls.append(intent.key), charge(self, intent))[1]
+    )
     stock()
     order = placed("tok_timeout")
     work_off(ahead=HOUR)
@@ -209,18 +237,29 @@ def test_every_step_run_twice_changes_nothing(placed: Place, stock: Any) -> None
     stock()
     order = placed()
     work_off()
-    before = list(Order.objects.values()), StockMovement.objects.count(), SandboxCharge.objects.count()
+    before = (
+        list(Order.objects.values()),
+        StockMovement.objects.count(),
+        SandboxCharge.objects.count(),
+    )
     for job in Job.objects.filter(task__startswith="orders."):
         module, name = job.task.rsplit(".", 1)
         with transaction.atomic():
             vars(__import__(module, fromlist=[name]))[name](*job.args[0])
-    assert (list(Order.objects.values()), StockMovement.objects.count(), SandboxCharge.objects.count()) == before
+    assert (
+        list(Order.objects.values()),
+        StockMovement.objects.count(),
+        SandboxCharge.objects.count(),
+    ) == before
     assert order.pk == Order.objects.get().pk
 
 
 @pytest.mark.parametrize(
     ("task", "token", "reason"),
-    [("reserve", "tok_ok", "reservation_failed"), ("level_payment", "tok_webhook_never", "payment_unknown")],
+    [
+        ("reserve", "tok_ok", "reservation_failed"),
+        ("level_payment", "tok_webhook_never", "payment_unknown"),
+    ],
 )
 def test_whatever_step_dies_the_order_stands_on_the_desk(
     placed: Place, stock: Any, monkeypatch: pytest.MonkeyPatch, task: str, token: str, reason: str
@@ -245,7 +284,9 @@ def test_a_late_success_takes_the_order_off_the_desk(placed: Place, stock: Any) 
     assert (order.state, order.held, order.hold_reason) == ("confirmed", False, "")
 
 
-def test_a_person_who_holds_an_order_that_is_on_the_desk_already_keeps_it_there(placed: Place, stock: Any) -> None:
+def test_a_person_who_holds_an_order_that_is_on_the_desk_already_keeps_it_there(
+    placed: Place, stock: Any
+) -> None:
     """Also when the charge that nobody knew of is found."""
     stock()
     order = placed("tok_webhook_never")
@@ -273,7 +314,9 @@ def test_an_order_that_is_confirmed_is_not_put_on_the_desk(placed: Place, stock:
 
 def test_old_idempotency_keys_are_forgotten_batch_by_batch(shop: Client, settings: Any) -> None:
     settings.JOBS_BATCH = 2
-    IdempotencyKey.objects.bulk_create(IdempotencyKey(client=shop, key=f"k-{at}", fingerprint=b"x") for at in range(6))
+    IdempotencyKey.objects.bulk_create(
+        IdempotencyKey(client=shop, key=f"k-{at}", fingerprint=b"x") for at in range(6)
+    )
     IdempotencyKey.objects.exclude(key="k-5").update(created_at=timezone.now() - timedelta(days=31))
     forget_old_keys.delay()
     work_off()

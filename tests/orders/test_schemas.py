@@ -5,11 +5,20 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from api.shapes.requests import CancelDraft, FulfilmentDraft, HoldDraft, RefundDraft, StockChange, StockCount
+from api.shapes.requests import (
+    CancelDraft,
+    FulfilmentDraft,
+    HoldDraft,
+    RefundDraft,
+    StockChange,
+    StockCount,
+)
 from orders.order_input import EXAMPLE, OrderDraft, Shape, pointed
 
 LINE = EXAMPLE["lines"][0]
-TEXTS: list[tuple[type[Shape], str, Any]] = [  # a shape, the pointer to a text in it, and a body around that text
+TEXTS: list[
+    tuple[type[Shape], str, Any]
+] = [  # a shape, the pointer to a text in it, and a body around that text
     (OrderDraft, "/external_id", lambda text: EXAMPLE | {"external_id": text}),
     (OrderDraft, "/email", lambda text: EXAMPLE | {"email": f"{text}@example.com"}),
     (OrderDraft, "/lines/0/sku", lambda text: EXAMPLE | {"lines": [LINE | {"sku": text}]}),
@@ -46,7 +55,9 @@ def test_a_blank_text_or_a_control_character_is_refused_by_its_field(
     ):
         with pytest.raises(ValidationError) as refused:
             shape.model_validate(around(text))
-        assert [pointed(dict(error), skip=0)[0] for error in refused.value.errors()] == [pointer], ascii(text)
+        assert [pointed(dict(error), skip=0)[0] for error in refused.value.errors()] == [pointer], (
+            ascii(text)
+        )
 
 
 def test_a_name_of_metadata_is_a_line_and_its_text_may_be_several() -> None:

@@ -21,7 +21,13 @@ from jobs.testing import attempt, work_off
 from notifications.events import timeline
 from orders.models import Order
 from orders.payments.models import PaymentOperation
-from orders.payments.provider import Charge, ChargeStatus, Intent, ProviderRefused, ProviderUnavailable
+from orders.payments.provider import (
+    Charge,
+    ChargeStatus,
+    Intent,
+    ProviderRefused,
+    ProviderUnavailable,
+)
 from orders.payments.stripe import Stripe, as_charge, from_stripe, to_stripe
 from orders.tasks import heed_bell
 from tests.doubles.stripe import StripeDouble
@@ -37,7 +43,13 @@ HOURS = timedelta(hours=12)
 
 def standing(order: Order) -> tuple[str, str, str, int, bool]:
     order.refresh_from_db()
-    return order.state, order.payment_state, order.hold_reason or order.reason, order.captured, order.held
+    return (
+        order.state,
+        order.payment_state,
+        order.hold_reason or order.reason,
+        order.captured,
+        order.held,
+    )
 
 
 def posts(stripe: StripeDouble) -> int:
@@ -106,7 +118,12 @@ def test_what_we_send_names_our_order_and_carries_our_key(stripe: StripeDouble, 
     ],
 )  # fmt: skip
 def test_what_is_open_is_shown_as_such_and_followed_to_its_end(
-    stripe: StripeDouble, pay: Pay, token: str, payment_state: str, decision: str, expected: tuple[Any, ...]
+    stripe: StripeDouble,
+    pay: Pay,
+    token: str,
+    payment_state: str,
+    decision: str,
+    expected: tuple[Any, ...],
 ) -> None:
     order = pay(token)
     work_off()
@@ -119,10 +136,17 @@ def test_what_is_open_is_shown_as_such_and_followed_to_its_end(
 
 @pytest.mark.parametrize(
     ("acts", "expected"),
-    [(False, ("cancelled", "failed", "expired", 0, False)), (True, ("cancelled", "refunded", "expired", 660, False))],
+    [
+        (False, ("cancelled", "failed", "expired", 0, False)),
+        (True, ("cancelled", "refunded", "expired", 660, False)),
+    ],
 )
 def test_a_charge_that_its_customer_has_left_is_called_off_when_the_order_is_cancelled(
-    stripe: StripeDouble, pay: Pay, monkeypatch: pytest.MonkeyPatch, acts: bool, expected: tuple[Any, ...]
+    stripe: StripeDouble,
+    pay: Pay,
+    monkeypatch: pytest.MonkeyPatch,
+    acts: bool,
+    expected: tuple[Any, ...],
 ) -> None:
     """Or the customer might pay for it next week. Who acts at the last moment gets the money back."""
     order = pay("pm_card_threeDSecure2Required")
@@ -159,7 +183,9 @@ def test_that_the_customer_has_to_act_is_an_event_so_that_whoever_watches_the_ve
     assert order.version == 3
 
 
-def test_that_the_customer_has_to_act_is_found_by_asking_when_no_event_tells(stripe: StripeDouble, pay: Pay) -> None:
+def test_that_the_customer_has_to_act_is_found_by_asking_when_no_event_tells(
+    stripe: StripeDouble, pay: Pay
+) -> None:
     """The bank asks for it later: processing, then requires_action, then succeeded, and nobody rings."""
     order = pay("pm_double_processing")
     work_off()
@@ -191,7 +217,9 @@ def test_an_answer_that_does_not_come_costs_one_charge(
     work_off(ahead=HOURS)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
     assert [made["amount_received"] for made in objects_in(stripe.path)] == [660]
-    assert posts(stripe) == (2 if flaw in ("503", "429") else 1), "it was sent again without being asked for"
+    assert posts(stripe) == (2 if flaw in ("503", "429") else 1), (
+        "it was sent again without being asked for"
+    )
     assert stripe.outlasted == 0, "a call had no time limit"
 
 
@@ -208,7 +236,9 @@ def test_a_charge_that_takes_longer_than_we_wait_is_not_made_beside_itself(
     assert posts(stripe) > 1
 
 
-def test_a_decline_whose_answer_is_lost_is_found_as_a_decline(stripe: StripeDouble, pay: Pay) -> None:
+def test_a_decline_whose_answer_is_lost_is_found_as_a_decline(
+    stripe: StripeDouble, pay: Pay
+) -> None:
     stripe.flaw("lose_answer")
     order = pay("pm_card_chargeDeclinedLostCard")
     work_off(ahead=HOURS)
@@ -216,7 +246,9 @@ def test_a_decline_whose_answer_is_lost_is_found_as_a_decline(stripe: StripeDoub
     assert (PaymentOperation.objects.get().reason, posts(stripe)) == ("lost_card", 1)
 
 
-def test_a_list_that_lags_does_not_charge_twice_since_the_key_replays(stripe: StripeDouble, pay: Pay) -> None:
+def test_a_list_that_lags_does_not_charge_twice_since_the_key_replays(
+    stripe: StripeDouble, pay: Pay
+) -> None:
     stripe.flaw("lose_answer", method="POST")
     stripe.flaw("list_lags", method="GET")
     order = pay()
@@ -225,7 +257,9 @@ def test_a_list_that_lags_does_not_charge_twice_since_the_key_replays(stripe: St
     assert (len(objects_in(stripe.path)), posts(stripe)) == (1, 2)
 
 
-def test_a_forgotten_key_does_not_charge_twice_since_we_ask_first(stripe: StripeDouble, pay: Pay) -> None:
+def test_a_forgotten_key_does_not_charge_twice_since_we_ask_first(
+    stripe: StripeDouble, pay: Pay
+) -> None:
     """A day later Stripe would take the same key for a new payment."""
     stripe.flaw("lose_answer")
     order = pay()
@@ -244,7 +278,9 @@ def test_a_500_that_stripe_goes_on_replaying_ends_on_the_desk_and_not_under_a_se
     work_off(ahead=HOURS)
     assert standing(order) == ("reserved", "pending", "payment_unknown", 0, True)
     assert (charge_job().state, charge_job().error["type"]) == ("dead", "ProviderUnavailable")
-    assert {request.key for request in stripe.requests if request.method == "POST"} == {f"{order.pk}-charge"}
+    assert {request.key for request in stripe.requests if request.method == "POST"} == {
+        f"{order.pk}-charge"
+    }
     assert objects_in(stripe.path) == []
     stripe.forget_keys()
     interventions.revive(Job.objects.filter(pk=charge_job().pk), by="a test")
@@ -290,7 +326,9 @@ def test_a_wrong_key_puts_the_order_on_the_desk_at_once_and_the_right_one_takes_
     assert standing(order) == ("confirmed", "paid", "", 660, False)
 
 
-def test_what_stripe_calls_invalid_is_named_and_waits_for_a_person(stripe: StripeDouble, pay: Pay) -> None:
+def test_what_stripe_calls_invalid_is_named_and_waits_for_a_person(
+    stripe: StripeDouble, pay: Pay
+) -> None:
     order = pay("pm_unheard_of")
     work_off()
     assert standing(order) == ("reserved", "pending", "payment_unknown", 0, True)
@@ -313,7 +351,10 @@ def test_a_charge_is_found_on_a_later_page_and_by_our_operation_only(stripe: Str
     intent = intent_of()
     made = Stripe().charge(intent)
     [mine] = objects_in(stripe.path)
-    others = [{**mine, "id": f"pi_other{at}", "metadata": {"operation": str(uuid4())}} for at in range(250)]
+    others = [
+        {**mine, "id": f"pi_other{at}", "metadata": {"operation": str(uuid4())}}
+        for at in range(250)
+    ]
     stripe.book.write(objects=others)
     assert Stripe().find(intent) == made
     assert len(stripe.requests) == 1 + 3
@@ -335,7 +376,9 @@ def test_more_payments_than_we_can_look_through_are_not_taken_for_none(
     intent = intent_of()
     Stripe().charge(intent)
     [mine] = objects_in(stripe.path)
-    stripe.book.write(objects=[{**mine, "id": f"pi_other{at}", "metadata": {}} for at in range(250)])
+    stripe.book.write(
+        objects=[{**mine, "id": f"pi_other{at}", "metadata": {}} for at in range(250)]
+    )
     with pytest.raises(ProviderRefused, match="more than 200 payments"):
         Stripe().find(intent)
 
@@ -351,7 +394,12 @@ def test_a_payment_of_before_our_intent_is_not_looked_at(stripe: StripeDouble) -
 
 
 def test_a_payment_seen_in_the_middle_of_being_made_is_not_taken_for_declined() -> None:
-    made = {"id": "pi_1", "status": "requires_payment_method", "last_payment_error": None, "amount": 660}
+    made = {
+        "id": "pi_1",
+        "status": "requires_payment_method",
+        "last_payment_error": None,
+        "amount": 660,
+    }
     assert as_charge(made, intent_of()).status == ChargeStatus.PENDING
     failed = {**made, "last_payment_error": {"code": "card_declined"}}
     charge = as_charge(failed, intent_of())
@@ -373,7 +421,9 @@ def test_a_status_that_a_charge_of_ours_never_has_is_not_guessed_at() -> None:
     [("JPY", 660, 660), ("EUR", 1250, 1250), ("KWD", 5000, 5000), ("ISK", 660, 66000), ("UGX", 5, 500),
      ("MGA", 1200, 12)],
 )  # fmt: skip
-def test_amounts_are_sent_as_stripe_counts_them_and_come_back_as_ours(currency: str, ours: int, stripes: int) -> None:
+def test_amounts_are_sent_as_stripe_counts_them_and_come_back_as_ours(
+    currency: str, ours: int, stripes: int
+) -> None:
     assert (to_stripe(ours, currency), from_stripe(stripes, currency)) == (stripes, ours)
 
 
@@ -386,7 +436,9 @@ def test_an_order_in_kronur_is_paid_in_full(stripe: StripeDouble, pay: Pay) -> N
     order = pay(currency="ISK")
     work_off()
     assert standing(order) == ("confirmed", "paid", "", 660, False)
-    assert [(made["amount"], made["currency"]) for made in objects_in(stripe.path)] == [(66000, "isk")]
+    assert [(made["amount"], made["currency"]) for made in objects_in(stripe.path)] == [
+        (66000, "isk")
+    ]
 
 
 # --- a Stripe that dies ---------------------------------------------------------------------------------
@@ -409,7 +461,15 @@ class StripeProcess:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.doubles.stripe", "--port", str(self.port), "--book", str(self.book)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.doubles.stripe",
+            "--port",
+            str(self.port),
+            "--book",
+            str(self.book),
+        ]
         self.process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         assert self.process.stdout.readline().strip() == f"Stripe's double: {self.url}"
@@ -438,7 +498,9 @@ def test_a_stripe_that_is_killed_after_booking_is_asked_when_it_is_back(
     stripe_process.start()
     work_off(ahead=HOURS)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
-    assert [made["metadata"]["order"] for made in objects_in(stripe_process.book)] == [str(order.pk)]
+    assert [made["metadata"]["order"] for made in objects_in(stripe_process.book)] == [
+        str(order.pk)
+    ]
 
 
 def until_booked_then_kill(stripe: StripeProcess) -> None:

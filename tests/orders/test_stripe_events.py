@@ -51,7 +51,9 @@ def work_off_and_listen(events: int = 3) -> None:
 # --- when it rings --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("token", ["pm_card_visa", "pm_double_webhook_first", "pm_double_webhook_twice"])
+@pytest.mark.parametrize(
+    "token", ["pm_card_visa", "pm_double_webhook_first", "pm_double_webhook_twice"]
+)
 def test_whenever_and_however_often_it_rings_the_order_is_paid_once(
     ringing: StripeDouble, pay: Pay, token: str
 ) -> None:
@@ -60,11 +62,16 @@ def test_whenever_and_however_often_it_rings_the_order_is_paid_once(
     assert standing(order) == PAID
     assert len(objects_in(ringing.path)) == 1
     operation = PaymentOperation.objects.get()
-    assert list(ProviderEvent.objects.values_list("provider", "key")) == [("stripe", operation.key)] * 3
+    assert (
+        list(ProviderEvent.objects.values_list("provider", "key"))
+        == [("stripe", operation.key)] * 3
+    )
     assert Job.objects.filter(task="orders.tasks.heed_bell", state="done").count() == 3
 
 
-def test_an_event_that_comes_before_we_know_the_payment_is_enough(ringing: StripeDouble, pay: Pay) -> None:
+def test_an_event_that_comes_before_we_know_the_payment_is_enough(
+    ringing: StripeDouble, pay: Pay
+) -> None:
     """The answer was lost; the event names our operation, and the job it leaves finds the payment by that."""
     ringing.flaw("lose_answer")
     order = pay()
@@ -108,7 +115,9 @@ def test_without_any_event_the_decision_is_found_by_asking(ringing: StripeDouble
     assert (standing(order), ProviderEvent.objects.count()) == (PAID, 0)
 
 
-def test_a_bell_asks_once_and_leaves_the_waiting_to_who_waits_already(ringing: StripeDouble, pay: Pay) -> None:
+def test_a_bell_asks_once_and_leaves_the_waiting_to_who_waits_already(
+    ringing: StripeDouble, pay: Pay
+) -> None:
     order = pay("pm_double_processing")
     work_off()
     until(heard(2), "both events are heard", within_s=10)
@@ -124,7 +133,9 @@ def test_a_bell_levels_an_order_whose_charge_has_died(ringing: StripeDouble, pay
     order = pay("pm_double_processing")
     work_off()
     until(heard(2), "both events are heard", within_s=10)
-    Job.objects.exclude(state="done").update(state="dead", finished_at=Job.objects.first().created_at)
+    Job.objects.exclude(state="done").update(
+        state="dead", finished_at=Job.objects.first().created_at
+    )
     ringing.decide(PaymentOperation.objects.get().reference, "succeeded")
     until(heard(4), "the decision is heard", within_s=10)
     work_off()
@@ -143,11 +154,15 @@ def ring(stripe_settings: Any, live_server: Any) -> Ring:
         path: str = "/v1/payments/stripe/events",
         **more: Any,
     ) -> tuple[int, dict[str, Any]]:
-        payload = about if isinstance(about, bytes) else json.dumps(event_of(about, **more)).encode()
+        payload = (
+            about if isinstance(about, bytes) else json.dumps(event_of(about, **more)).encode()
+        )
         where = urlsplit(live_server.url)
         wire = HTTPConnection(str(where.hostname), where.port, timeout=10)
         try:
-            headers = {"Stripe-Signature": signature(payload, WEBHOOK_SECRET) if header is None else header}
+            headers = {
+                "Stripe-Signature": signature(payload, WEBHOOK_SECRET) if header is None else header
+            }
             wire.request("POST", path, payload, headers)
             answer = wire.getresponse()
             return answer.status, json.loads(answer.read())
@@ -158,7 +173,12 @@ def ring(stripe_settings: Any, live_server: Any) -> Ring:
 
 
 def event_of(about: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"id": f"evt_{uuid4().hex}", "type": "payment_intent.succeeded", "data": {"object": about}, **more}
+    return {
+        "id": f"evt_{uuid4().hex}",
+        "type": "payment_intent.succeeded",
+        "data": {"object": about},
+        **more,
+    }
 
 
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
@@ -169,7 +189,10 @@ FOREIGN = {"id": "pi_foreign", "object": "payment_intent", "metadata": {"operati
     ("about", "key"),
     [
         (FOREIGN, "pi_foreign"),
-        ({"id": "pi_foreign", "object": "payment_intent", "metadata": {"operation": UNKNOWN}}, "pi_foreign"),
+        (
+            {"id": "pi_foreign", "object": "payment_intent", "metadata": {"operation": UNKNOWN}},
+            "pi_foreign",
+        ),
         ({"id": "ch_foreign", "object": "charge", "payment_intent": None, "metadata": None}, ""),
         ({"object": "balance"}, ""),
     ],
@@ -182,7 +205,9 @@ def test_what_concerns_no_operation_of_ours_is_noted_and_starts_nothing(
     assert Job.objects.count() == 0
 
 
-def test_an_event_that_names_only_the_payment_finds_our_operation(ringing: StripeDouble, pay: Pay) -> None:
+def test_an_event_that_names_only_the_payment_finds_our_operation(
+    ringing: StripeDouble, pay: Pay
+) -> None:
     """A dispute knows nothing of our metadata."""
     pay()
     work_off_and_listen()
@@ -192,7 +217,9 @@ def test_an_event_that_names_only_the_payment_finds_our_operation(ringing: Strip
     assert list(ProviderEvent.objects.values_list("key", flat=True)) == [operation.key] * 4
 
 
-def test_an_event_that_rings_eight_times_at_once_is_heard_once(ring: Ring, stripe: StripeDouble, pay: Pay) -> None:
+def test_an_event_that_rings_eight_times_at_once_is_heard_once(
+    ring: Ring, stripe: StripeDouble, pay: Pay
+) -> None:
     pay()
     work_off()
     payload = json.dumps(event_of(objects_in(stripe.path)[0])).encode()
@@ -205,7 +232,11 @@ def test_an_event_that_rings_eight_times_at_once_is_heard_once(ring: Ring, strip
 
     with ThreadPoolExecutor(8) as hands:
         assert list(hands.map(post, range(8))) == [200] * 8
-    assert ProviderEvent.objects.count() == Job.objects.filter(task="orders.tasks.heed_bell").count() == 1
+    assert (
+        ProviderEvent.objects.count()
+        == Job.objects.filter(task="orders.tasks.heed_bell").count()
+        == 1
+    )
 
 
 # --- who rings ------------------------------------------------------------------------------------------
@@ -217,7 +248,9 @@ def signed(payload: bytes, *, secret: str = WEBHOOK_SECRET, at: float | None = N
 
 def signed_with_time(stamp: str) -> str:
     """By the right secret: whoever holds it may still err."""
-    mac = hmac.new(WEBHOOK_SECRET.encode(), stamp.encode("latin-1") + b"." + PAYLOAD, hashlib.sha256)
+    mac = hmac.new(
+        WEBHOOK_SECRET.encode(), stamp.encode("latin-1") + b"." + PAYLOAD, hashlib.sha256
+    )
     return f"t={stamp},v1={mac.hexdigest()}"
 
 
@@ -226,7 +259,9 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "no header": lambda: "",
     "nonsense": lambda: "=,=,,t=,v1",
     "no time": lambda: signed(PAYLOAD).split(",")[1],
-    "a time that is none": lambda: f"t=²,{signed(PAYLOAD).split(',')[1]}".encode().decode("latin-1"),
+    "a time that is none": lambda: f"t=²,{signed(PAYLOAD).split(',')[1]}".encode().decode(
+        "latin-1"
+    ),
     "a huge time": lambda: f"t={'9' * 5000},v1=00",
     "no signature": lambda: f"t={int(time.time())}",
     "of another scheme": lambda: signed(PAYLOAD).replace("v1", "v0"),
@@ -246,7 +281,11 @@ FORGERIES: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_who_is_not_stripe_is_refused_and_nothing_is_noted(ring: Ring, forgery: str) -> None:
     status, problem = ring(PAYLOAD, FORGERIES[forgery]())
-    assert (status, problem["type"], ProviderEvent.objects.count()) == (400, "/problems/bad-signature", 0)
+    assert (status, problem["type"], ProviderEvent.objects.count()) == (
+        400,
+        "/problems/bad-signature",
+        0,
+    )
 
 
 def test_stripes_own_library_signs_as_we_read(ring: Ring) -> None:
@@ -276,7 +315,11 @@ NO_EVENTS = [
 @pytest.mark.parametrize("payload", NO_EVENTS)
 def test_what_is_signed_and_still_no_event_is_refused(ring: Ring, payload: bytes) -> None:
     status, problem = ring(payload)
-    assert (status, problem["type"], ProviderEvent.objects.count()) == (400, "/problems/bad-signature", 0)
+    assert (status, problem["type"], ProviderEvent.objects.count()) == (
+        400,
+        "/problems/bad-signature",
+        0,
+    )
 
 
 def test_an_event_that_is_too_large_is_refused(ring: Ring, settings: Any) -> None:

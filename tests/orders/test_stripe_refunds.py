@@ -39,13 +39,19 @@ def paid(stripe: StripeDouble, pay: Pay) -> Callable[..., Order]:
     return order
 
 
-def test_a_refund_is_made_once_at_stripe(stripe: StripeDouble, paid: Callable[..., Order], api: Api) -> None:
+def test_a_refund_is_made_once_at_stripe(
+    stripe: StripeDouble, paid: Callable[..., Order], api: Api
+) -> None:
     order = paid()
     for amount in (60, 100):
         post(api, f"/v1/orders/{order.pk}/refunds", {"amount": amount, "reason": "sorry"})
     work_off()
     order.refresh_from_db()
-    assert (refunds(stripe), order.refunded, order.payment_state) == ([60, 100], 160, "partially_refunded")
+    assert (refunds(stripe), order.refunded, order.payment_state) == (
+        [60, 100],
+        160,
+        "partially_refunded",
+    )
     post(api, f"/v1/orders/{order.pk}/cancel")
     work_off()
     order.refresh_from_db()
@@ -83,7 +89,9 @@ def test_an_audit_names_what_was_refunded_on_stripes_own_pages(
     post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 60, "reason": "sorry"})
     work_off()
     assert list(disputed_by_provider(since=HOURS)) == []
-    Stripe().refund(intent_of(amount=100, token=PaymentOperation.objects.get(kind="charge").reference))
+    Stripe().refund(
+        intent_of(amount=100, token=PaymentOperation.objects.get(kind="charge").reference)
+    )
     assert list(disputed_by_provider(since=HOURS)) == [
         f"order {order.number}: we have given 60 JPY back, but stripe says 160"
     ]
@@ -94,7 +102,9 @@ def test_more_than_stripe_has_left_has_failed_and_waits_for_a_person(
 ) -> None:
     order = paid()
     charge = PaymentOperation.objects.get()
-    Stripe().refund(intent_of(amount=600, token=charge.reference))  # somebody used Stripe's own page
+    Stripe().refund(
+        intent_of(amount=600, token=charge.reference)
+    )  # somebody used Stripe's own page
     post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry"})
     work_off(ahead=HOURS)
     order.refresh_from_db()
@@ -110,7 +120,9 @@ def test_more_than_stripe_has_left_has_failed_and_waits_for_a_person(
     ]
 
 
-@pytest.mark.parametrize(("status", "expected"), [("succeeded", (100, 0, "")), ("failed", (0, 0, "refund_failed"))])
+@pytest.mark.parametrize(
+    ("status", "expected"), [("succeeded", (100, 0, "")), ("failed", (0, 0, "refund_failed"))]
+)
 def test_an_event_about_a_refund_asks_about_the_refund_and_not_about_its_charge(
     ringing: StripeDouble, pay: Pay, api: Api, status: str, expected: tuple[int, int, str]
 ) -> None:
@@ -128,7 +140,9 @@ def test_an_event_about_a_refund_asks_about_the_refund_and_not_about_its_charge(
     assert (order.refunded, order.refund_pending, order.hold_reason) == expected
 
 
-def test_a_refund_that_fails_after_it_had_succeeded_is_owed_again(ringing: StripeDouble, pay: Pay, api: Api) -> None:
+def test_a_refund_that_fails_after_it_had_succeeded_is_owed_again(
+    ringing: StripeDouble, pay: Pay, api: Api
+) -> None:
     """A bank may send the money back days later, to the shop: an account was closed."""
     order = pay()
     work_off()

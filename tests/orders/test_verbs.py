@@ -80,7 +80,11 @@ def money_adds_up() -> bool:
     """Invariant I9: captured less refunded is what the provider's book has, order by order and line by line."""
     for order in Order.objects.all():
         charge = SandboxCharge.objects.filter(key=f"{order.pk}-charge", status="succeeded").first()
-        back = sum(refund.amount for refund in charge.refunds.filter(status="succeeded")) if charge else 0
+        back = (
+            sum(refund.amount for refund in charge.refunds.filter(status="succeeded"))
+            if charge
+            else 0
+        )
         lines = sum(line.refunded for line in order.lines.all()) + order.shipping_refunded
         if order.captured - order.refunded != (charge.amount if charge else 0) - back:
             return False
@@ -92,7 +96,9 @@ def money_adds_up() -> bool:
 # --- cancel ---------------------------------------------------------------------------------------------------
 
 
-def test_a_received_order_is_cancelled_at_once_and_never_charged(api: Api, ordered: Ordered) -> None:
+def test_a_received_order_is_cancelled_at_once_and_never_charged(
+    api: Api, ordered: Ordered
+) -> None:
     path = ordered(worked_off=False)
     answer = post(api, f"{path}/cancel", {"reason": "changed my mind"})
     assert (answer.status_code, answer.json()["state"], answer.json()["reason"]) == (
@@ -105,7 +111,9 @@ def test_a_received_order_is_cancelled_at_once_and_never_charged(api: Api, order
     assert on_hand() == {"SAKE-NIGIRI": (10, 0), "UNI-NIGIRI": (5, 0)}
 
 
-def test_a_reserved_order_gives_its_goods_back_and_its_charge_is_not_made(api: Api, ordered: Ordered) -> None:
+def test_a_reserved_order_gives_its_goods_back_and_its_charge_is_not_made(
+    api: Api, ordered: Ordered
+) -> None:
     path = ordered(worked_off=False)
     step("reserve")
     assert (seen(api, path)[0], on_hand()["SAKE-NIGIRI"]) == ("reserved", (10, 3))
@@ -123,7 +131,9 @@ def step(name: str) -> None:
         attempt(job)
 
 
-def test_a_paid_order_that_is_cancelled_gets_its_money_and_goods_back(api: Api, ordered: Ordered) -> None:
+def test_a_paid_order_that_is_cancelled_gets_its_money_and_goods_back(
+    api: Api, ordered: Ordered
+) -> None:
     path = ordered()
     answer = post(api, f"{path}/cancel", {"reason": "requested"})
     assert (answer.status_code, answer.json()["refund_pending"]) == (202, 2410)
@@ -198,7 +208,9 @@ def test_a_charge_that_was_noted_and_never_made_is_forgotten_in_the_end(
     assert seen(api, path) == ("cancelled", "none", "none")
 
 
-def test_a_charge_that_is_forgotten_takes_its_order_off_the_desk(api: Api, ordered: Ordered) -> None:
+def test_a_charge_that_is_forgotten_takes_its_order_off_the_desk(
+    api: Api, ordered: Ordered
+) -> None:
     """The provider was gone for so long that the order expired and the charge's job gave up."""
     path = ordered(worked_off=False)
     step("reserve")
@@ -227,14 +239,18 @@ def test_a_charge_is_not_given_up_while_it_is_made_however_long_it_had_waited(
 
     path = ordered(worked_off=False)
     step("reserve")
-    PaymentOperation.objects.update(created_at=timezone.now() - LATER, asked_at=timezone.now() - LATER)
+    PaymentOperation.objects.update(
+        created_at=timezone.now() - LATER, asked_at=timezone.now() - LATER
+    )
     monkeypatch.setattr(Sandbox, "charge", charge)
     work_off(ahead=LATER)
     assert (seen(api, path)[:2], given_back()) == (("cancelled", "refunded"), 2410)
 
 
 @pytest.mark.parametrize("token", ["tok_declined", "tok_ok"])
-def test_a_charge_that_succeeds_after_it_was_given_up_is_refunded(api: Api, ordered: Ordered, token: str) -> None:
+def test_a_charge_that_succeeds_after_it_was_given_up_is_refunded(
+    api: Api, ordered: Ordered, token: str
+) -> None:
     """Declined, and then confirmed from a browser; or void, and made by a worker that was frozen meanwhile."""
     path = ordered(token, worked_off=False)
     step("reserve")
@@ -257,11 +273,22 @@ def test_a_charge_that_succeeds_after_it_was_given_up_is_refunded(api: Api, orde
 
 def test_sending_everything_completes_the_order(api: Api, ordered: Ordered) -> None:
     path = ordered()
-    answer = post(api, f"{path}/fulfilments", {"carrier": "Yamato", "tracking": "1234"}, key="ship-1")
-    again = post(api, f"{path}/fulfilments", {"carrier": "Yamato", "tracking": "1234"}, key="ship-1")
-    assert (answer.status_code, again.status_code, again["Idempotent-Replayed"]) == (201, 201, "true")
+    answer = post(
+        api, f"{path}/fulfilments", {"carrier": "Yamato", "tracking": "1234"}, key="ship-1"
+    )
+    again = post(
+        api, f"{path}/fulfilments", {"carrier": "Yamato", "tracking": "1234"}, key="ship-1"
+    )
+    assert (answer.status_code, again.status_code, again["Idempotent-Replayed"]) == (
+        201,
+        201,
+        "true",
+    )
     assert answer.json() == again.json()
-    assert (answer.json()["carrier"], answer.json()["lines"][0]) == ("Yamato", {"sku": "SAKE-NIGIRI", "quantity": 3})
+    assert (answer.json()["carrier"], answer.json()["lines"][0]) == (
+        "Yamato",
+        {"sku": "SAKE-NIGIRI", "quantity": 3},
+    )
     assert seen(api, path) == ("completed", "paid", "full")
     assert on_hand() == {"SAKE-NIGIRI": (7, 0), "UNI-NIGIRI": (4, 0)}
     assert kinds() == ["received", "reserved", "confirmed", "fulfilled", "completed"]
@@ -297,7 +324,12 @@ def test_a_whole_refund_with_its_goods_ends_the_order(api: Api, ordered: Ordered
     path = ordered()
     answer = post(api, f"{path}/refunds", {"reason": "spoilt", "restock": True})
     said = answer.json()
-    assert (answer.status_code, said["state"], said["amount"], said["shipping"]) == (202, "pending", 2410, 510)
+    assert (answer.status_code, said["state"], said["amount"], said["shipping"]) == (
+        202,
+        "pending",
+        2410,
+        510,
+    )
     work_off()
     assert api.get(f"{path}/refunds").json()["data"][0]["state"] == "succeeded"
     assert (seen(api, path), given_back()) == (("cancelled", "refunded", "none"), 2410)
@@ -325,49 +357,82 @@ def test_refunds_in_parts_add_up_to_the_whole_and_no_further(api: Api, ordered: 
     work_off()
     assert (seen(api, path), given_back()) == (("confirmed", "refunded", "none"), 2410)
     nothing_left = post(api, f"{path}/refunds", {"reason": "sorry"})
-    assert (nothing_left.status_code, nothing_left.json()["type"]) == (409, "/problems/nothing-to-refund")
+    assert (nothing_left.status_code, nothing_left.json()["type"]) == (
+        409,
+        "/problems/nothing-to-refund",
+    )
 
 
-def test_units_of_a_line_come_to_its_amount_however_they_are_refunded(api: Api, ordered: Ordered) -> None:
+def test_units_of_a_line_come_to_its_amount_however_they_are_refunded(
+    api: Api, ordered: Ordered
+) -> None:
     path = ordered()
     amounts = []
     for _ in range(3):  # each 300, and 100 of tax on all
-        answer = post(api, f"{path}/refunds", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}], "reason": "cold"})
+        answer = post(
+            api,
+            f"{path}/refunds",
+            {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}], "reason": "cold"},
+        )
         amounts.append(answer.json()["amount"])
     assert (amounts, sum(amounts)) == ([333, 333, 334], 1000)
-    fourth = post(api, f"{path}/refunds", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}], "reason": "cold"})
+    fourth = post(
+        api, f"{path}/refunds", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}], "reason": "cold"}
+    )
     assert fourth.json()["errors"][0] == {
         "pointer": "/lines/0/quantity", "message": "0 of SAKE-NIGIRI can be refunded",
     }  # fmt: skip
 
 
-def test_restocked_units_stay_if_they_are_here_and_come_back_if_they_were_sent(api: Api, ordered: Ordered) -> None:
+def test_restocked_units_stay_if_they_are_here_and_come_back_if_they_were_sent(
+    api: Api, ordered: Ordered
+) -> None:
     path = ordered()
     post(api, f"{path}/fulfilments", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]})
     assert on_hand()["SAKE-NIGIRI"] == (9, 2)
-    said = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 3}], "restock": True, "reason": "wrong dish"}
+    said = {
+        "lines": [{"sku": "SAKE-NIGIRI", "quantity": 3}],
+        "restock": True,
+        "reason": "wrong dish",
+    }
     assert post(api, f"{path}/refunds", said).status_code == 202
     assert on_hand() == {"SAKE-NIGIRI": (10, 0), "UNI-NIGIRI": (5, 1)}
     assert seen(api, path)[2] == "partial"
     post(api, f"{path}/fulfilments")
     work_off()
-    assert (seen(api, path), on_hand()["UNI-NIGIRI"]) == (("completed", "partially_refunded", "full"), (4, 0))
+    assert (seen(api, path), on_hand()["UNI-NIGIRI"]) == (
+        ("completed", "partially_refunded", "full"),
+        (4, 0),
+    )
 
 
-def test_taking_back_all_that_was_to_be_sent_completes_what_was_sent(api: Api, ordered: Ordered) -> None:
+def test_taking_back_all_that_was_to_be_sent_completes_what_was_sent(
+    api: Api, ordered: Ordered
+) -> None:
     path = ordered()
     post(api, f"{path}/fulfilments", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 3}]})
-    said = {"lines": [{"sku": "UNI-NIGIRI", "quantity": 1}], "restock": True, "reason": "sold out after all"}
+    said = {
+        "lines": [{"sku": "UNI-NIGIRI", "quantity": 1}],
+        "restock": True,
+        "reason": "sold out after all",
+    }
     post(api, f"{path}/refunds", said)
     assert (seen(api, path)[0], seen(api, path)[2]) == ("completed", "full")
     assert on_hand() == {"SAKE-NIGIRI": (7, 0), "UNI-NIGIRI": (5, 0)}
 
 
-def test_a_refund_that_the_provider_refuses_is_taken_back_and_waits_for_a_person(api: Api, ordered: Ordered) -> None:
+def test_a_refund_that_the_provider_refuses_is_taken_back_and_waits_for_a_person(
+    api: Api, ordered: Ordered
+) -> None:
     path = ordered()
     charge = SandboxCharge.objects.get()
     SandboxRefund.objects.create(
-        id="re_by_hand", key="by-hand", charge=charge, amount=2000, currency="JPY", status="succeeded"
+        id="re_by_hand",
+        key="by-hand",
+        charge=charge,
+        amount=2000,
+        currency="JPY",
+        status="succeeded",
     )  # somebody used the provider's own page
     post(api, f"{path}/refunds", {"amount": 1000, "reason": "sorry"})
     work_off()
@@ -400,14 +465,19 @@ def test_a_refund_that_cannot_be_is_named_and_nothing_is_written(
 ) -> None:
     path = ordered()
     answer = post(api, f"{path}/refunds", said)
-    assert (answer.status_code, [error["pointer"] for error in answer.json()["errors"]]) == (422, [pointer])
+    assert (answer.status_code, [error["pointer"] for error in answer.json()["errors"]]) == (
+        422,
+        [pointer],
+    )
     assert (Order.objects.get().refund_pending, PaymentOperation.objects.count()) == (0, 1)
 
 
 # --- the desk ---------------------------------------------------------------------------------------------------
 
 
-def test_a_held_order_is_neither_charged_nor_sent_and_goes_on_when_it_is_released(api: Api, ordered: Ordered) -> None:
+def test_a_held_order_is_neither_charged_nor_sent_and_goes_on_when_it_is_released(
+    api: Api, ordered: Ordered
+) -> None:
     path = ordered(worked_off=False)
     assert post(api, f"{path}/hold", {"reason": "looks odd"}).json()["hold_reason"] == "looks odd"
     work_off(ahead=LATER)
@@ -467,23 +537,33 @@ def read_again(api: Api, path: str, known: str) -> tuple[int, str]:
     return again.status_code, again["ETag"]
 
 
-def test_a_promised_refund_shows_to_whoever_knows_the_order_of_before(api: Api, ordered: Ordered) -> None:
+def test_a_promised_refund_shows_to_whoever_knows_the_order_of_before(
+    api: Api, ordered: Ordered
+) -> None:
     path, known = ordered(), '"3"'
     assert read_again(api, path, known) == (304, known)
     post(api, f"{path}/refunds", {"amount": 50, "reason": "sorry"})
     status, first = read_again(api, path, known)
     assert (status, read_again(api, path, first)) == (200, (304, first))
-    post(api, f"{path}/refunds", {"lines": [{"sku": "UNI-NIGIRI", "quantity": 1}], "reason": "sorry", "restock": True})
+    post(
+        api,
+        f"{path}/refunds",
+        {"lines": [{"sku": "UNI-NIGIRI", "quantity": 1}], "reason": "sorry", "restock": True},
+    )
     status, second = read_again(api, path, first)
     assert (status, len({known, first, second})) == (200, 3)
     work_off()
     assert read_again(api, path, second) == (200, '"5"')
 
 
-def test_what_becomes_of_the_charge_of_a_cancelled_order_shows_too(api: Api, ordered: Ordered) -> None:
+def test_what_becomes_of_the_charge_of_a_cancelled_order_shows_too(
+    api: Api, ordered: Ordered
+) -> None:
     path = ordered(worked_off=False)
     step("reserve")
-    PaymentOperation.objects.update(state="sent", created_at=timezone.now() - LATER)  # whoever sent it is gone
+    PaymentOperation.objects.update(
+        state="sent", created_at=timezone.now() - LATER
+    )  # whoever sent it is gone
     cancelled = post(api, f"{path}/cancel")["ETag"]
     assert (seen(api, path)[1], read_again(api, path, cancelled)) == ("pending", (304, cancelled))
     level_payment.delay(operation_of(path))
@@ -513,45 +593,68 @@ def run_out() -> None:
     Order.objects.filter(state="reserved").update(expires_at=timezone.now() - timedelta(seconds=1))
 
 
-def test_an_order_that_is_paid_or_held_meanwhile_does_not_expire(api: Api, ordered: Ordered) -> None:
+def test_an_order_that_is_paid_or_held_meanwhile_does_not_expire(
+    api: Api, ordered: Ordered
+) -> None:
     """Between the look of `expire_orders` and the turn of its job."""
     paid, held = (ordered("tok_webhook_never", worked_off=False) for _ in range(2))
     work_off()
     run_out()
     assert expire_orders() == 2
     post(api, f"{held}/hold")
-    Job.objects.filter(task="orders.tasks.level_payment").exclude(args__0__0=operation_of(paid)).delete()
+    Job.objects.filter(task="orders.tasks.level_payment").exclude(
+        args__0__0=operation_of(paid)
+    ).delete()
     step("level_payment")
     step("expire")
     assert (seen(api, paid)[0], seen(api, held)[0]) == ("confirmed", "reserved")
 
 
-def test_an_order_that_was_held_for_long_has_its_time_anew_when_it_is_released(api: Api, ordered: Ordered) -> None:
+def test_an_order_that_was_held_for_long_has_its_time_anew_when_it_is_released(
+    api: Api, ordered: Ordered
+) -> None:
     """It could not be paid for meanwhile."""
     path = ordered(worked_off=False)
     step("reserve")
     post(api, f"{path}/hold")
     run_out()
     released = post(api, f"{path}/release").json()
-    assert datetime.fromisoformat(released["expires_at"]) > timezone.now() + settings.RESERVATION_KEEP / 2
+    assert (
+        datetime.fromisoformat(released["expires_at"])
+        > timezone.now() + settings.RESERVATION_KEEP / 2
+    )
     assert expire_orders() == 0
     work_off(ahead=timedelta(seconds=30))
-    assert (seen(api, path), api.get(path).json()["expires_at"]) == (("confirmed", "paid", "none"), None)
+    assert (seen(api, path), api.get(path).json()["expires_at"]) == (
+        ("confirmed", "paid", "none"),
+        None,
+    )
 
 
 def operation_of(path: str) -> str:
-    return str(PaymentOperation.objects.get(kind="charge", order_id=path.removeprefix("/v1/orders/")).pk)
+    return str(
+        PaymentOperation.objects.get(kind="charge", order_id=path.removeprefix("/v1/orders/")).pk
+    )
 
 
-@pytest.mark.parametrize(("verb", "status"), [("cancel", 202), ("hold", 200), ("release", 200), ("fulfilments", 201)])
-def test_a_verb_whose_fields_have_defaults_needs_no_body(api: Api, ordered: Ordered, verb: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("verb", "status"), [("cancel", 202), ("hold", 200), ("release", 200), ("fulfilments", 201)]
+)
+def test_a_verb_whose_fields_have_defaults_needs_no_body(
+    api: Api, ordered: Ordered, verb: str, status: int
+) -> None:
     path = ordered()
     key = {"Idempotency-Key": "bare"} if verb == "fulfilments" else {}
     bare = api.generic(
         "POST", f"{path}/{verb}", headers=key
     )  # neither a body nor a Content-Type, as curl -X POST sends it
-    assert (bare.status_code, bare.json().get("hold_reason")) == (status, "requested" if verb == "hold" else None)
-    described = api.get("/v1/openapi.json").json()["paths"][f"/v1/orders/{{order_id}}/{verb}"]["post"]
+    assert (bare.status_code, bare.json().get("hold_reason")) == (
+        status,
+        "requested" if verb == "hold" else None,
+    )
+    described = api.get("/v1/openapi.json").json()["paths"][f"/v1/orders/{{order_id}}/{verb}"][
+        "post"
+    ]
     assert not described.get("requestBody", {}).get("required")
     field = {"release": None, "fulfilments": "carrier"}.get(verb, "reason")
     refused = post(api, f"{path}/{verb}", {field: 7}) if field else None
@@ -562,7 +665,9 @@ def test_a_verb_whose_fields_have_defaults_needs_no_body(api: Api, ordered: Orde
 
 
 @pytest.mark.parametrize("verb", ["cancel", "fulfilments", "refunds", "hold", "release"])
-def test_each_verb_needs_its_scope_and_ones_own_order(ordered: Ordered, shop: Client, verb: str) -> None:
+def test_each_verb_needs_its_scope_and_ones_own_order(
+    ordered: Ordered, shop: Client, verb: str
+) -> None:
     path = ordered()
     said = {"reason": "x"} if verb != "fulfilments" else {}
     weak = Api(ApiKey.objects.issue(shop, ["orders:read"]))
@@ -580,7 +685,9 @@ def test_stock_is_counted_up_and_down_with_a_reason(api: Api, ordered: Ordered) 
         return api.patch(f"/v1/stock/{sku}", said, content_type="application/json")
 
     assert patch("SAKE-NIGIRI", delta=-4, reason="dropped").json()["on_hand"] == 6
-    assert patch("SAKE-NIGIRI", delta=-4, reason="dropped").json()["errors"][0]["pointer"] == "/delta"
+    assert (
+        patch("SAKE-NIGIRI", delta=-4, reason="dropped").json()["errors"][0]["pointer"] == "/delta"
+    )
     assert patch("SAKE-NIGIRI", delta=4).json()["errors"][0]["pointer"] == "/reason"
     assert patch("TORO", delta=1, reason="x").status_code == 404
     assert on_hand()["SAKE-NIGIRI"] == (6, 3)

@@ -82,12 +82,18 @@ def test_an_order_that_is_not_decided_in_time_is_accepted_with_202(
     plain = preferring(api, order_body(), "wait=soon")
     assert (plain.status_code, plain.headers.get("Preference-Applied")) == (202, None)
     waited = preferring(api, order_body(), "wait=1")
-    assert (waited.status_code, waited["Preference-Applied"], waited["Idempotent-Replayed"]) == (202, "wait=1", "true")
+    assert (waited.status_code, waited["Preference-Applied"], waited["Idempotent-Replayed"]) == (
+        202,
+        "wait=1",
+        "true",
+    )
     assert waited.content == plain.content
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_answer_that_ends_the_wait_is_the_answer_from_then_on(api: Api, stock: Any, order_body: Body) -> None:
+def test_the_answer_that_ends_the_wait_is_the_answer_from_then_on(
+    api: Api, stock: Any, order_body: Body
+) -> None:
     stock()
     accepted = preferring(api, order_body(), "")
     work_off()
@@ -96,16 +102,25 @@ def test_the_answer_that_ends_the_wait_is_the_answer_from_then_on(api: Api, stoc
         200, "confirmed", accepted["Location"],
     )  # fmt: skip
     api.post(
-        f"{accepted['Location']}/fulfilments", {}, content_type="application/json", headers={"Idempotency-Key": "f"}
+        f"{accepted['Location']}/fulfilments",
+        {},
+        content_type="application/json",
+        headers={"Idempotency-Key": "f"},
     )
     for prefer in ("", "wait=10"):
         again = preferring(api, order_body(), prefer)
-        assert (again.status_code, again.content, again["Idempotent-Replayed"]) == (200, decided.content, "true")
+        assert (again.status_code, again.content, again["Idempotent-Replayed"]) == (
+            200,
+            decided.content,
+            "true",
+        )
     assert Order.objects.get().state == "completed"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_wait_both_get_the_answer_of_the_first(api: Api, shop: Client, stock: Any, order_body: Body) -> None:
+def test_of_two_who_wait_both_get_the_answer_of_the_first(
+    api: Api, shop: Client, stock: Any, order_body: Body
+) -> None:
     stock()
     preferring(api, order_body(), "")
     first = IdempotencyKey.objects.decide(shop, "k", status=200, body="one")
@@ -127,7 +142,11 @@ def test_an_order_that_cannot_be_watched_is_accepted_all_the_same(
 
 
 def ask(web: Web, key: str, body: Any, prefer: str, idempotency_key: str) -> tuple[int, Any, Any]:
-    headers = {"Authorization": f"Bearer {key}", "Idempotency_Key": idempotency_key, "Prefer": prefer}
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Idempotency_Key": idempotency_key,
+        "Prefer": prefer,
+    }
     return web.ask("POST", "/v1/orders", body, **headers)
 
 
@@ -153,7 +172,8 @@ def test_those_who_wait_hold_nothing_and_leave_room_for_the_others(
     places = settings.PREFER_WAIT_PLACES
     with ThreadPoolExecutor(places) as hands:
         held = [
-            hands.submit(ask, web, key, order_body(external_id=f"o-{at}"), "wait=10", f"k-{at}") for at in range(places)
+            hands.submit(ask, web, key, order_body(external_id=f"o-{at}"), "wait=10", f"k-{at}")
+            for at in range(places)
         ]
         until(lambda: waits(places), "all places are taken and no transaction is open", within_s=9)
         status, answer, _ = ask(web, key, order_body(external_id="more"), "wait=10", "more")
@@ -161,9 +181,15 @@ def test_those_who_wait_hold_nothing_and_leave_room_for_the_others(
         assert [hand.done() for hand in held] == [False] * places
         work_off()
         for status, answer, order in (hand.result(timeout=20) for hand in held):
-            assert (status, answer.headers["Preference-Applied"], order["state"]) == (200, "wait=10", "confirmed")
+            assert (status, answer.headers["Preference-Applied"], order["state"]) == (
+                200,
+                "wait=10",
+                "confirmed",
+            )
     status, answer, _ = ask(web, key, order_body(external_id="more"), "wait=10", "more")
-    assert (status, answer.headers["Preference-Applied"]) == (200, "wait=10"), "a place is free again"
+    assert (status, answer.headers["Preference-Applied"]) == (200, "wait=10"), (
+        "a place is free again"
+    )
 
 
 @pytest.mark.django_db(transaction=True)

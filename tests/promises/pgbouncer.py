@@ -31,7 +31,9 @@ def pgbouncer(folder: Path, database: dict[str, Any]) -> Iterator[str]:
         + ("user = nobody\n" if os.geteuid() == 0 else "")
     )
     with (folder / "pgbouncer.log").open("ab") as log:
-        process = subprocess.Popen([bouncer, str(settings)], stdout=log, stderr=subprocess.STDOUT, cwd="/")
+        process = subprocess.Popen(
+            [bouncer, str(settings)], stdout=log, stderr=subprocess.STDOUT, cwd="/"
+        )
     try:
         until(lambda: listens(port), "PgBouncer answers", within_s=30)
         yield f"postgres://{database['USER']}:x@127.0.0.1:{port}/{database['NAME']}"

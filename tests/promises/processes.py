@@ -35,7 +35,12 @@ class Tree:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, cwd=CHECKOUT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=CHECKOUT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def signal(self, number: int) -> None:
@@ -62,7 +67,9 @@ class Stack:
 
     def start(self, name: str, *extra: str, **environment: str) -> Tree:
         log = self.folder / f"{name}-{len(self.trees)}.log"
-        tree = Tree([*procfile(name, self.programs), *extra], {**self.environment, **environment}, log)
+        tree = Tree(
+            [*procfile(name, self.programs), *extra], {**self.environment, **environment}, log
+        )
         self.trees.append(tree)
         return tree
 
@@ -101,7 +108,9 @@ class Web:
         except OSError:
             return False
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, HTTPResponse, Any]:
+    def ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, HTTPResponse, Any]:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_LIMIT_S)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}

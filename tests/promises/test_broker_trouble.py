@@ -31,7 +31,9 @@ def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[
 
     def post(web: Web, number: int) -> int:
         body = order_body(external_id=f"o-{number}")
-        status, _, _ = web.ask("POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{number}")
+        status, _, _ = web.ask(
+            "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{number}"
+        )
         return status
 
     return post
@@ -59,17 +61,28 @@ def full(broker: Redis, broker_url: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("trouble", ["nobody", "black_hole", "full"])
 def test_orders_are_taken_without_a_broker_and_worked_off_with_it(
-    stack: Stack, place: Callable[[Web, int], int], broker: Redis, trouble: str, request: pytest.FixtureRequest
+    stack: Stack,
+    place: Callable[[Web, int], int],
+    broker: Redis,
+    trouble: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     web = stack.start_web(REDIS_URL=request.getfixturevalue(trouble))
     assert [place(web, number) for number in range(5)] == [202] * 5
     status, _, ready = web.ask("GET", "/readyz")
     assert (status, ready["database"], ready["broker"]) == (200, "ok", "degraded")
-    assert (Job.objects.filter(state="waiting").count(), Order.objects.filter(state="received").count()) == (10, 5)
+    assert (
+        Job.objects.filter(state="waiting").count(),
+        Order.objects.filter(state="received").count(),
+    ) == (10, 5)
     if trouble == "full":
         broker.config_set("maxmemory", "64mb")
     stack.start("worker")
-    until(lambda: Order.objects.filter(state="confirmed").count() == 5, "the orders are confirmed", within_s=60)
+    until(
+        lambda: Order.objects.filter(state="confirmed").count() == 5,
+        "the orders are confirmed",
+        within_s=60,
+    )
 
 
 def test_orders_are_taken_while_a_broker_that_was_well_is_frozen(
@@ -85,10 +98,16 @@ def test_orders_are_taken_while_a_broker_that_was_well_is_frozen(
     finally:
         os.kill(pid, signal.SIGCONT)
     stack.start("worker")
-    until(lambda: Order.objects.filter(state="confirmed").count() == 6, "the orders are confirmed", within_s=60)
+    until(
+        lambda: Order.objects.filter(state="confirmed").count() == 6,
+        "the orders are confirmed",
+        within_s=60,
+    )
 
 
-def test_a_worker_waits_for_a_broker_that_is_away_and_beats_meanwhile(stack: Stack, nobody: str) -> None:
+def test_a_worker_waits_for_a_broker_that_is_away_and_beats_meanwhile(
+    stack: Stack, nobody: str
+) -> None:
     """Its jobs must not be taken for lost only because the broker is."""
     worker = stack.start("worker", REDIS_URL=nobody)
     until(Worker.objects.exists, "the worker beats", within_s=30)
@@ -105,11 +124,19 @@ def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
     assert broker.llen("kaiten") == 2, "the bells were rung"
     request.getfixturevalue("full")
     worker = stack.start("worker")
-    until(lambda: Order.objects.filter(state="reserved").exists(), "the order's first bell is heard", within_s=60)
+    until(
+        lambda: Order.objects.filter(state="reserved").exists(),
+        "the order's first bell is heard",
+        within_s=60,
+    )
     until(lambda: broker.llen("kaiten") == 0, "the other one too", within_s=20)
     assert broker.llen("payments") == 0, "nothing can be rung"
     broker.config_set("maxmemory", "64mb")
-    until(lambda: Order.objects.filter(state="confirmed").exists(), "the order is confirmed", within_s=60)
+    until(
+        lambda: Order.objects.filter(state="confirmed").exists(),
+        "the order is confirmed",
+        within_s=60,
+    )
     assert worker.process.poll() is None
     assert "Connection to broker lost" not in worker.said()
 
@@ -118,27 +145,48 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
     stack: Stack, tally: Callable[[], Counter[int]], broker: Redis, broker_url: str, tmp_path: Path
 ) -> None:
     """It listened to nobody then, so it was not told. What it could not hand back must not fill its hands for ever."""
-    port, server = embedded.free_port(), urlsplit(broker_url)  # a port that is not given to others meanwhile
-    arguments = [sys.executable, "-m", "tests.promises.chaos.outside.line", str(port), str(server.port)]
+    port, server = (
+        embedded.free_port(),
+        urlsplit(broker_url),
+    )  # a port that is not given to others meanwhile
+    arguments = [
+        sys.executable,
+        "-m",
+        "tests.promises.chaos.outside.line",
+        str(port),
+        str(server.port),
+    ]
 
     def begin_line() -> Tree:
         return Tree(arguments, {}, tmp_path / "line.log")
 
     line = begin_line()
     try:
-        way_there = server._replace(netloc=f"{server.netloc.rpartition('@')[0]}@127.0.0.1:{port}").geturl()
+        way_there = server._replace(
+            netloc=f"{server.netloc.rpartition('@')[0]}@127.0.0.1:{port}"
+        ).geturl()
         tasks = "tests.promises.tasks,tests.promises.received"
-        worker = stack.start("worker", "--include", tasks, "--concurrency", "1", REDIS_URL=way_there)
+        worker = stack.start(
+            "worker", "--include", tasks, "--concurrency", "1", REDIS_URL=way_there
+        )
         nap.delay(1, 8)
-        until(lambda: Job.objects.filter(state="running").exists(), "the first job runs", within_s=60)
+        until(
+            lambda: Job.objects.filter(state="running").exists(), "the first job runs", within_s=60
+        )
         second = nap.delay(2, 0)
-        until(lambda: f"[{second.id}] received" in worker.said(), "the worker holds the second bell", within_s=20)
+        until(
+            lambda: f"[{second.id}] received" in worker.said(),
+            "the worker holds the second bell",
+            within_s=20,
+        )
         line.kill()
         assert tally() == {}, "the line broke while the first job ran"
         until(lambda: tally() == {1: 1, 2: 1}, "both jobs are done without a broker", within_s=30)
         line = begin_line()
         nap.delay(3, 0)
-        until(lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=30)
+        until(
+            lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=30
+        )
         assert "Connection to broker lost" in worker.said()
         assert "Deprecation" not in worker.said()
     finally:

@@ -16,12 +16,20 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 PARTS = 60
 
 
-def test_a_chord_fires_once_whatever_dies_and_whatever_the_broker_forgets(stack: Stack, broker: Redis) -> None:
-    fired = chord([tasks.slow_add.s(n, n) for n in range(PARTS)], tasks.total.s() | tasks.add.s(1)).apply_async()
+def test_a_chord_fires_once_whatever_dies_and_whatever_the_broker_forgets(
+    stack: Stack, broker: Redis
+) -> None:
+    fired = chord(
+        [tasks.slow_add.s(n, n) for n in range(PARTS)], tasks.total.s() | tasks.add.s(1)
+    ).apply_async()
     broker.flushdb()
     options = ("--include", "tests.jobs.tasks", "--concurrency", "4")
     first = stack.start("worker", *options)
-    until(lambda: Job.objects.filter(state="done").count() >= PARTS // 3, "a third is done", within_s=60)
+    until(
+        lambda: Job.objects.filter(state="done").count() >= PARTS // 3,
+        "a third is done",
+        within_s=60,
+    )
     first.signal(signal.SIGKILL)
     broker.flushdb()
     stack.start("worker", *options)
@@ -33,8 +41,12 @@ def test_a_chord_fires_once_whatever_dies_and_whatever_the_broker_forgets(stack:
 
 def test_results_come_back_to_whoever_waits(stack: Stack) -> None:
     stack.start("worker", "--include", "tests.jobs.tasks")
-    assert chain(tasks.add.s(1, 1), tasks.add.s(40)).apply_async().get(timeout=60, interval=0.1) == 42
-    assert group(tasks.add.s(n, n) for n in range(5)).apply_async().get(timeout=60, interval=0.1) == [0, 2, 4, 6, 8]
+    assert (
+        chain(tasks.add.s(1, 1), tasks.add.s(40)).apply_async().get(timeout=60, interval=0.1) == 42
+    )
+    assert group(tasks.add.s(n, n) for n in range(5)).apply_async().get(
+        timeout=60, interval=0.1
+    ) == [0, 2, 4, 6, 8]
     with pytest.raises(ValueError, match="no such luck"):
         tasks.note_then_fail.delay("a").get(timeout=60, interval=0.1)
 
@@ -48,7 +60,9 @@ print(chord([add.s(n, n) for n in range(4)], total.s()).apply_async().id)
 """
 
 
-def test_shapes_from_the_shell_come_to_their_results_though_the_broker_was_flushed(stack: Stack, broker: Redis) -> None:
+def test_shapes_from_the_shell_come_to_their_results_though_the_broker_was_flushed(
+    stack: Stack, broker: Redis
+) -> None:
     *_, chained, grouped, body = stack.run("manage.py", "shell", "-v", "0", "-c", SHELL).split()
     assert broker.llen("kaiten") == 8
     broker.flushdb()

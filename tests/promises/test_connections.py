@@ -33,7 +33,9 @@ def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[
 
     def post(web: Web, number: str) -> int:
         body = order_body(external_id=number)
-        status, _, _ = web.ask("POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=number)
+        status, _, _ = web.ask(
+            "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=number
+        )
         return status
 
     return post
@@ -47,10 +49,18 @@ def test_old_and_new_dynos_together_fit_into_the_smallest_plans(
     others = {client["id"] for client in broker.client_list()}
     webs = [stack.start_web(), stack.start_web()]
     workers = [stack.start("worker", "--include", "tests.promises.tasks") for _ in range(2)]
-    until(lambda: all("ready." in worker.said() for worker in workers), "both workers are ready", within_s=60)
+    until(
+        lambda: all("ready." in worker.said() for worker in workers),
+        "both workers are ready",
+        within_s=60,
+    )
     peak: Counter[str] = Counter()
     with ThreadPoolExecutor(max_workers=2 * AT_ONCE) as pool:
-        asked = [pool.submit(place, web, f"{at}-{n}") for n in range(3 * AT_ONCE) for at, web in enumerate(webs)]
+        asked = [
+            pool.submit(place, web, f"{at}-{n}")
+            for n in range(3 * AT_ONCE)
+            for at, web in enumerate(webs)
+        ]
         while not all(answer.done() for answer in asked):
             peak |= held(broker, others)
     assert {answer.result() for answer in asked} == {202}
@@ -67,12 +77,19 @@ def held(broker: Redis, others: set[str]) -> Counter[str]:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [DYNOS])
         sessions = int(cursor.fetchone()[0])
     db = str(broker.get_connection_kwargs()["db"])
-    clients = [client for client in broker.client_list() if client["db"] == db and client["id"] not in others]
+    clients = [
+        client
+        for client in broker.client_list()
+        if client["db"] == db and client["id"] not in others
+    ]
     return Counter(postgres=sessions, redis=len(clients))
 
 
 def test_the_promise_holds_behind_a_pgbouncer_that_gives_every_transaction_another_session(
-    stack: Stack, place: Callable[[Web, str], int], tally: Callable[[], Counter[int]], tmp_path: Path
+    stack: Stack,
+    place: Callable[[Web, str], int],
+    tally: Callable[[], Counter[int]],
+    tmp_path: Path,
 ) -> None:
     with pgbouncer(tmp_path, connection.settings_dict) as url:
         stack.environment["DATABASE_URL"] = url

@@ -19,7 +19,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
 
 def blocks(page: str, language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```$", (CHECKOUT / page).read_text(), re.DOTALL | re.MULTILINE)
+    found = re.findall(
+        rf"^```{language}\n(.*?)^```$", (CHECKOUT / page).read_text(), re.DOTALL | re.MULTILINE
+    )
     assert found, f"{page} has no block of {language}"
     return found
 
@@ -52,23 +54,40 @@ def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> 
 
 
 def test_the_japanese_readme_walks_the_same_way() -> None:
-    walks = [[block for block in blocks(page, "sh") if "api " in block] for page in ("README.md", "README.ja.md")]
+    walks = [
+        [block for block in blocks(page, "sh") if "api " in block]
+        for page in ("README.md", "README.ja.md")
+    ]
     assert walks[0] == walks[1]
     assert blocks("README.md", "python") == blocks("README.ja.md", "python")
 
 
-def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(stack: Stack, sink: WebhookSink) -> None:
+def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(
+    stack: Stack, sink: WebhookSink
+) -> None:
     said = walked("docs/api.md", stack, HOOKS=sink.url)
     first, second = (Order.objects.get(external_id=f"docs/{number}") for number in (1, 2))
     assert "\n304\n" in said
     assert '"type": "/problems/invalid"' in said
-    assert (first.state, first.fulfilment_state, first.units) == ("completed", "full", 1), "the other is refunded"
+    assert (first.state, first.fulfilment_state, first.units) == ("completed", "full", 1), (
+        "the other is refunded"
+    )
     assert second.state == "cancelled"
-    until(lambda: Refund.objects.get(order=first).state == "succeeded", "the money is given back", within_s=30)
-    until(lambda: any(b"docs/3" in body for _, body in sink.heard), "the webhook arrives", within_s=30)
+    until(
+        lambda: Refund.objects.get(order=first).state == "succeeded",
+        "the money is given back",
+        within_s=30,
+    )
+    until(
+        lambda: any(b"docs/3" in body for _, body in sink.heard), "the webhook arrives", within_s=30
+    )
     headers, body = next(one for one in sink.heard if b"docs/3" in one[1])
     secret, _new = re.findall(r"whsec_[^\"]+", said)
-    until(lambda: any(b"webhook.test" in body for _, body in sink.heard), "the test arrives", within_s=30)
+    until(
+        lambda: any(b"webhook.test" in body for _, body in sink.heard),
+        "the test arrives",
+        within_s=30,
+    )
     assert snippet(secret, headers, body)[0] == headers["webhook-id"]
     with pytest.raises(WebhookVerificationError):
         snippet(secret, headers, body.replace(b"docs/3", b"docs/4"))

@@ -23,7 +23,9 @@ from tests.promises.processes import CHECKOUT, Stack, Tree, Web, until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 WITHOUT_IPV6 = Path(__file__).parent / "without_ipv6"
 WITHOUT_NETWORK = Path(__file__).parent / "without_network"
-LOGFMT = re.compile(r'at=\S+ level=[a-z]+ logger=[\w.]+ event=("(\\.|[^"\\])*"|\S+)( [a-z_]+=("(\\.|[^"\\])*"|\S+))*')
+LOGFMT = re.compile(
+    r'at=\S+ level=[a-z]+ logger=[\w.]+ event=("(\\.|[^"\\])*"|\S+)( [a-z_]+=("(\\.|[^"\\])*"|\S+))*'
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
     ended = subprocess.run(
-        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
+        command,
+        env=environment,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     return folder
@@ -53,7 +61,13 @@ def slug(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [uv, "pip", "install", "--quiet", "--require-hashes", "-r", CHECKOUT / "requirements.txt"],
     ):
         ended = subprocess.run(
-            command, env=environment, cwd=venv.parent, capture_output=True, text=True, timeout=120, check=False
+            command,
+            env=environment,
+            cwd=venv.parent,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert ended.returncode == 0, ended.stderr
     return venv / "bin"
@@ -80,7 +94,9 @@ class Answer:
 
 def get(web: Web, path: str, *, host: str = "127.0.0.1", **headers: str) -> Answer:
     with closing(HTTPConnection(host, web.port, timeout=15)) as connection:
-        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(
+            "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
         return Answer(connection.getresponse())
 
 
@@ -103,7 +119,11 @@ def test_a_web_dyno_answers_the_router_over_connections_that_it_keeps(production
         assert get(web, "/livez", host=host).status == 200
     with closing(HTTPConnection("127.0.0.1", web.port, timeout=15)) as kept:
         for number in range(2):
-            kept.request("GET", "/readyz", headers={"X-Request-ID": f"router-{number}", "X-Forwarded-Proto": "https"})
+            kept.request(
+                "GET",
+                "/readyz",
+                headers={"X-Request-ID": f"router-{number}", "X-Forwarded-Proto": "https"},
+            )
             answer = kept.getresponse()
             answer.read()
             assert (answer.status, answer.getheader("X-Request-ID")) == (200, f"router-{number}")
@@ -127,14 +147,25 @@ def test_pages_are_for_https_and_their_files_for_ever(production: Stack) -> None
 
 
 def test_a_web_dyno_that_is_stopped_ends_what_it_has_begun_and_each_line_was_one_event(
-    production: Stack, shop: Client, stock: Callable[..., Any], order_body: Callable[..., dict[str, Any]]
+    production: Stack,
+    shop: Client,
+    stock: Callable[..., Any],
+    order_body: Callable[..., dict[str, Any]],
 ) -> None:
     stock()
     key, web = ApiKey.objects.issue(shop, []), production.start_web()
-    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "k", "Content-Type": "application/json"}
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Idempotency-Key": "k",
+        "Content-Type": "application/json",
+    }
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(web.ask, "POST", "/v1/orders", order_body(), **headers, Prefer="wait=3")
-        until(Order.objects.exists, "the order is taken, and its client waits for a worker", within_s=15)
+        until(
+            Order.objects.exists,
+            "the order is taken, and its client waits for a worker",
+            within_s=15,
+        )
         web.tree.signal(signal.SIGTERM)  # to every process, as a platform does
         status, _, order = asked.result(timeout=20)
     assert (status, order["state"]) == (202, "received")
@@ -150,9 +181,15 @@ def test_a_web_dyno_answers_where_there_is_no_ipv6(production: Stack) -> None:
     assert f"Listening at: http://0.0.0.0:{web.port}" in web.tree.said()
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says what a process weighs")
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says what a process weighs"
+)
 def test_web_and_worker_need_only_their_requirements_and_have_room_in_512_mb(
-    production: Stack, slug: Path, shop: Client, stock: Callable[..., Any], order_body: Callable[..., dict[str, Any]]
+    production: Stack,
+    slug: Path,
+    shop: Client,
+    stock: Callable[..., Any],
+    order_body: Callable[..., dict[str, Any]],
 ) -> None:
     key = ApiKey.objects.issue(shop, [])
     stock(on_hand=1000)
@@ -166,7 +203,11 @@ def test_web_and_worker_need_only_their_requirements_and_have_room_in_512_mb(
         )  # fmt: skip
         assert answer[0] == 202
         assert get(web, "/v1/openapi.json").status == 200
-    until(lambda: Order.objects.filter(state="confirmed").count() == 40, "every order is confirmed", within_s=60)
+    until(
+        lambda: Order.objects.filter(state="confirmed").count() == 40,
+        "every order is confirmed",
+        within_s=60,
+    )
     weights = {"web": megabytes(web.tree), "worker": megabytes(worker)}
     print(f"PSS in MB: {weights}")
     assert all(30 < weight < 400 for weight in weights.values()), weights
@@ -188,7 +229,12 @@ def pids(tree: Tree) -> list[int]:
 def megabytes(tree: Tree) -> int:
     """What the tree takes of the machine; memory that processes share counts once."""
     rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids(tree)]
-    return sum(int(re.findall(r"^Pss: +(\d+) kB", rollup, flags=re.MULTILINE)[0]) for rollup in rollups) // 1024
+    return (
+        sum(
+            int(re.findall(r"^Pss: +(\d+) kB", rollup, flags=re.MULTILINE)[0]) for rollup in rollups
+        )
+        // 1024
+    )
 
 
 def unix_sockets(tree: Tree) -> list[str]:

@@ -20,7 +20,11 @@ WORKER = ("worker", "--include", "tests.promises.tasks", "--concurrency", "1")
 IN_AN_ATTEMPT = [
     At.AFTER_CLAIM, At.AFTER_EXTERNAL, At.BEFORE_COMMIT, At.AFTER_COMMIT, At.BEFORE_VERDICT, At.AFTER_VERDICT,
 ]  # fmt: skip
-DEADLY = [At.AFTER_CLAIM, At.AFTER_EXTERNAL, At.BEFORE_COMMIT]  # an exception there is the body's own
+DEADLY = [
+    At.AFTER_CLAIM,
+    At.AFTER_EXTERNAL,
+    At.BEFORE_COMMIT,
+]  # an exception there is the body's own
 IN_A_REQUEST = [At.AFTER_PROMISE, At.BEFORE_RING, At.AFTER_RING]
 
 
@@ -56,14 +60,27 @@ def test_an_attempt_that_fails_anywhere_has_its_effects_exactly_if_it_is_done(
         reached = failpoints.set(place, action)
         job = Job.objects.filter(pk=tasks.tally_at_second_try.delay(number).id)
         until(reached, f"{action} {place}", within_s=30)
-        until(job.filter(state__in=FINISHED).exists, f"the job has ended after {action} {place}", within_s=60)
+        until(
+            job.filter(state__in=FINISHED).exists,
+            f"the job has ended after {action} {place}",
+            within_s=60,
+        )
         expected = "dead" if action == "raise" and place in DEADLY else "done"
-        assert (action, job.get().state, tally()[number]) == (action, expected, int(expected == "done"))
+        assert (action, job.get().state, tally()[number]) == (
+            action,
+            expected,
+            int(expected == "done"),
+        )
 
 
 @pytest.mark.parametrize("place", IN_A_REQUEST)
 def test_a_request_that_fails_anywhere_is_one_order_when_it_is_repeated(
-    stack: Stack, failpoints: Failpoints, shop: Client, stock: Any, order_body: Callable[..., Any], place: At
+    stack: Stack,
+    failpoints: Failpoints,
+    shop: Client,
+    stock: Any,
+    order_body: Callable[..., Any],
+    place: At,
 ) -> None:
     """Invariants I1 and I12, line by line."""
     stock()
@@ -82,7 +99,11 @@ def test_a_request_that_fails_anywhere_is_one_order_when_it_is_repeated(
         reached = failpoints.set(place, action)
         until(is_taken, f"the order is taken despite {action} {place}", within_s=60)
         assert reached()
-    until(lambda: Order.objects.filter(state="confirmed").count() == 3, "all are confirmed", within_s=60)
+    until(
+        lambda: Order.objects.filter(state="confirmed").count() == 3,
+        "all are confirmed",
+        within_s=60,
+    )
     assert sorted(Order.objects.values_list("external_id", flat=True)) == ["drop", "kill", "raise"]
     assert Job.objects.filter(task="orders.tasks.reserve").count() == 3
 
@@ -104,7 +125,11 @@ def test_a_rescue_that_fails_in_the_middle_is_made_once(
 
 @pytest.mark.parametrize("action", ["kill", "raise", "drop"])
 def test_bells_that_were_noted_and_never_rung_are_rung_by_another_clock(
-    stack: Stack, failpoints: Failpoints, broker: Redis, tally: Callable[[], Counter[int]], action: str
+    stack: Stack,
+    failpoints: Failpoints,
+    broker: Redis,
+    tally: Callable[[], Counter[int]],
+    action: str,
 ) -> None:
     job = Job.objects.filter(pk=tasks.tally_at_second_try.delay(1).id)
     broker.flushdb()

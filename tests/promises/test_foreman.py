@@ -16,15 +16,28 @@ from tests.debian import program
 from tests.edges import free_port
 from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, Tree, Web, until
 
-PORTS_BETWEEN_LINES = 100  # foreman gives each line of a Procfile a hundred of its own; web is the second
+PORTS_BETWEEN_LINES = (
+    100  # foreman gives each line of a Procfile a hundred of its own; web is the second
+)
 STOP_LIMIT_S = 25
-NAMED = ("DATABASE_URL", "REDIS_URL", "EMAIL_URL", "DEBUG", "DJANGO_SETTINGS_MODULE", "PYTHONUNBUFFERED")
+NAMED = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "EMAIL_URL",
+    "DEBUG",
+    "DJANGO_SETTINGS_MODULE",
+    "PYTHONUNBUFFERED",
+)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(150)
 def test_foreman_runs_web_and_worker_from_env_and_stops_both(
-    stack: Stack, shop: Client, stock: Callable[..., Any], order_body: Callable[..., Any], tmp_path: Path
+    stack: Stack,
+    shop: Client,
+    stock: Callable[..., Any],
+    order_body: Callable[..., Any],
+    tmp_path: Path,
 ) -> None:
     foreman = program("foreman", package="ruby-foreman")
     key = ApiKey.objects.issue(shop, [])
@@ -34,13 +47,23 @@ def test_foreman_runs_web_and_worker_from_env_and_stops_both(
     options = ["--root", str(CHECKOUT), "--procfile", str(CHECKOUT / "Procfile"), "--env", str(env)]
     numbers = ["--port", str(port - PORTS_BETWEEN_LINES), "--timeout", str(STOP_LIMIT_S)]
     command = [foreman, "start", "--formation", "web=1,worker=1", *options, *numbers]
-    tree = Tree(command, {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "LANG": "C.UTF-8"}, tmp_path / "foreman.log")
+    tree = Tree(
+        command,
+        {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "LANG": "C.UTF-8"},
+        tmp_path / "foreman.log",
+    )
     stack.trees.append(tree)
     web = Web(tree, port)
     until(web.lives, "the web process answers on its port", within_s=60)
-    status, _, _ = web.ask("POST", "/v1/orders", order_body(), Authorization=f"Bearer {key}", Idempotency_Key="k")
+    status, _, _ = web.ask(
+        "POST", "/v1/orders", order_body(), Authorization=f"Bearer {key}", Idempotency_Key="k"
+    )
     assert status == 202
-    until(lambda: Order.objects.filter(state="confirmed").exists(), "the order is confirmed", within_s=60)
+    until(
+        lambda: Order.objects.filter(state="confirmed").exists(),
+        "the order is confirmed",
+        within_s=60,
+    )
     assert {"config.gunicorn", "celery"} <= at_work()
     os.kill(tree.process.pid, signal.SIGTERM)
     tree.process.wait(timeout=STOP_LIMIT_S + 5)
@@ -55,5 +78,8 @@ def at_work() -> set[str]:
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if mark in (entry / "environ").read_bytes():
-                found |= {Path(os.fsdecode(word)).name for word in (entry / "cmdline").read_bytes().split(b"\0")[:3]}
+                found |= {
+                    Path(os.fsdecode(word)).name
+                    for word in (entry / "cmdline").read_bytes().split(b"\0")[:3]
+                }
     return found

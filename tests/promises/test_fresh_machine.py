@@ -25,11 +25,17 @@ class Machine:
     """A copy of this checkout without anything that git ignores, and the `bin/dev` that runs in it."""
 
     def __init__(self, folder: Path) -> None:
-        ignored = shutil.ignore_patterns(".git", ".venv", ".local", ".env", "*_cache", "__pycache__", "staticfiles")
+        ignored = shutil.ignore_patterns(
+            ".git", ".venv", ".local", ".env", "*_cache", "__pycache__", "staticfiles"
+        )
         self.checkout = folder / "a stranger's machine"
         shutil.copytree(REPOSITORY, self.checkout, ignore=ignored)
-        package_settings = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))}
-        self.environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | package_settings
+        package_settings = {
+            name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))
+        }
+        self.environment = {
+            name: os.environ[name] for name in INHERITED if name in os.environ
+        } | package_settings
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.environment["PORT"] = str(listener.getsockname()[1])
         self.launcher: subprocess.Popen[str] | None = None
@@ -37,7 +43,11 @@ class Machine:
     def start(self) -> list[str]:
         """Run `bin/dev` until it says that it is ready and how to use it."""
         self.launcher = subprocess.Popen(
-            [self.checkout / "bin" / "dev"], cwd="/", env=self.environment, stdout=subprocess.PIPE, text=True
+            [self.checkout / "bin" / "dev"],
+            cwd="/",
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         lines: list[str] = []
         assert self.launcher.stdout
@@ -80,7 +90,9 @@ def ordered(lines: list[str]) -> dict[str, object]:
     """What the shop answers to the line that `bin/dev` offers for pasting."""
     program("curl", package="curl")
     curl = next(line for line in lines if line.startswith("curl "))
-    answer = subprocess.run(shlex.split(curl), capture_output=True, check=True, text=True, timeout=30)
+    answer = subprocess.run(
+        shlex.split(curl), capture_output=True, check=True, text=True, timeout=30
+    )
     return dict(json.loads(answer.stdout))
 
 
@@ -88,7 +100,9 @@ def ordered(lines: list[str]) -> dict[str, object]:
 def test_a_clone_and_a_python_are_enough(machine: Machine) -> None:
     lines = machine.start()
     assert any(re.fullmatch(r"Kaiten is ready: http://127\.0\.0\.1:\d+", line) for line in lines)
-    assert not list(machine.checkout.glob(".venv/bin/pytest")), "the tools of tests come with the tests"
+    assert not list(machine.checkout.glob(".venv/bin/pytest")), (
+        "the tools of tests come with the tests"
+    )
     first = ordered(lines)
     assert first["total"] == 660
     assert ordered(lines)["id"] == first["id"]

@@ -58,7 +58,11 @@ def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
     order = place(shop, OrderDraft.model_validate(order_body()))
     worker = stack.start("worker")
     until(lambda: Order.objects.get().state == "confirmed", "the worker works", within_s=60)
-    until(lambda: not Job.objects.exclude(state="done").exists(), "its first work is done", within_s=30)
+    until(
+        lambda: not Job.objects.exclude(state="done").exists(),
+        "its first work is done",
+        within_s=30,
+    )
     jobs = Job.objects.count()
     for at, garbage in enumerate(GARBAGE):
         broker.lpush("kaiten", garbage)
@@ -66,6 +70,14 @@ def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
         assert worker.process.poll() is None, f"garbage {at} killed the worker"
 
     after = place(shop, OrderDraft.model_validate(order_body(external_id="after")))
-    until(lambda: Order.objects.get(pk=after.pk).state == "confirmed", "the worker still works", within_s=30)
-    until(lambda: Job.objects.filter(state="done").count() == 2 * jobs, "exactly this work is done", within_s=30)
+    until(
+        lambda: Order.objects.get(pk=after.pk).state == "confirmed",
+        "the worker still works",
+        within_s=30,
+    )
+    until(
+        lambda: Job.objects.filter(state="done").count() == 2 * jobs,
+        "exactly this work is done",
+        within_s=30,
+    )
     assert Order.objects.get(pk=order.pk).version == 3

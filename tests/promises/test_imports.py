@@ -29,7 +29,11 @@ TASK = "orders.imports.tasks.place_chunk"
 
 def post(web: Web, key: str, file: bytes, *, name: str = "import-1") -> tuple[int, str]:
     connection = HTTPConnection("127.0.0.1", web.port, timeout=60)
-    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": name, "Content-Type": "text/csv"}
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Idempotency-Key": name,
+        "Content-Type": "text/csv",
+    }
     try:
         connection.request("POST", "/v1/imports", file, headers)
         answer = connection.getresponse()
@@ -45,7 +49,10 @@ def test_workers_killed_in_the_middle_of_an_import_lose_nothing_and_double_nothi
     """Each order has two lines, far from each other; three of four have a wrong total, which saves their later jobs."""
     stock(on_hand=10 * ORDERS)
     bad = {f"o-{at}" for at in range(ORDERS) if at % 4}
-    rows = [cells(external_id=f"o-{at}", total="1" if f"o-{at}" in bad else "1320") for at in range(ORDERS)]
+    rows = [
+        cells(external_id=f"o-{at}", total="1" if f"o-{at}" in bad else "1320")
+        for at in range(ORDERS)
+    ]
     key = ApiKey.objects.issue(shop, [])
     web = stack.start_web()
     status, location = post(web, key, as_csv(rows + rows))
@@ -62,7 +69,10 @@ def test_workers_killed_in_the_middle_of_an_import_lose_nothing_and_double_nothi
 
     said = web.ask("GET", location, Authorization=f"Bearer {key}")[2]
     assert (said["total"], said["ok"], said["failed"]) == (ORDERS, ORDERS - len(bad), len(bad))
-    assert set(Order.objects.values_list("external_id", flat=True)) == {row["external_id"] for row in rows} - bad
+    assert (
+        set(Order.objects.values_list("external_id", flat=True))
+        == {row["external_id"] for row in rows} - bad
+    )
     assert Order.objects.annotate(n=Count("lines")).exclude(n=2).count() == 0
     assert sorted(ImportFault.objects.values_list("external_id", flat=True)) == sorted(bad)
     assert ImportRow.objects.count() == 0
@@ -94,9 +104,14 @@ def assert_books_balance() -> None:
     assert not Order.objects.exclude(state__in=("received", "reserved", "confirmed")).exists()
     assert not paid.exclude(captured=F("total")).exists()
     assert SandboxCharge.objects.count() >= paid.count() > 0
-    assert SandboxCharge.objects.values("metadata__order").annotate(n=Count("pk")).exclude(n=1).count() == 0
+    assert (
+        SandboxCharge.objects.values("metadata__order").annotate(n=Count("pk")).exclude(n=1).count()
+        == 0
+    )
     counted = Stock.objects.annotate(book=Sum("movements__reserved_delta")).get()
-    promised = OrderLine.objects.filter(order__movements__kind="reserved").aggregate(n=Sum("quantity"))["n"]
+    promised = OrderLine.objects.filter(order__movements__kind="reserved").aggregate(
+        n=Sum("quantity")
+    )["n"]
     assert counted.reserved == counted.book == promised
 
 
@@ -108,7 +123,9 @@ def nothing_is_there() -> bool:
     return rows == [0] * 4
 
 
-def test_a_web_dyno_killed_while_it_takes_a_file_in_has_taken_nothing(stack: Stack, shop: Client, stock: Any) -> None:
+def test_a_web_dyno_killed_while_it_takes_a_file_in_has_taken_nothing(
+    stack: Stack, shop: Client, stock: Any
+) -> None:
     key = ApiKey.objects.issue(shop, [])
     file = as_csv([cells(external_id=f"o-{at}") for at in range(60_000)])
     web = stack.start_web()
@@ -176,6 +193,8 @@ def test_two_imports_of_one_file_at_the_same_moment_place_each_order_once(
     for name in ("a", "b"):
         assert post(web, key, file, name=name)[0] == 202
     stack.start("worker", "--concurrency", "4")
-    until(lambda: not Import.objects.filter(finished_at=None).exists(), "both are done", within_s=120)
+    until(
+        lambda: not Import.objects.filter(finished_at=None).exists(), "both are done", within_s=120
+    )
     assert list(Import.objects.values_list("ok", "failed")) == [(60, 0), (60, 0)]
     assert Order.objects.count() == Event.objects.filter(kind="order.received").count() == 60

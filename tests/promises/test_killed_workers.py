@@ -36,7 +36,9 @@ TOKENS = ["tok_ok"] * 6 + ["tok_flaky", "tok_declined", "tok_webhook_twice", "to
 def place_orders(shop: Client, body: Callable[..., dict[str, Any]]) -> None:
     dice = random.Random(SEED)
     for at in range(ORDERS):
-        draft = OrderDraft.model_validate(body(external_id=f"o-{at}", payment={"token": dice.choice(TOKENS)}))
+        draft = OrderDraft.model_validate(
+            body(external_id=f"o-{at}", payment={"token": dice.choice(TOKENS)})
+        )
         with transaction.atomic():
             place(shop, draft)
             tasks.tally.apply_async((at,), queue="tally")
@@ -50,8 +52,12 @@ def catch_at_work(tree: Tree, number: int, *, at_least: int) -> list[UUID]:
         until(lambda: held.count() >= at_least, "the worker is at work", within_s=60)
         tree.signal(signal.SIGSTOP)
         until(lambda: not sessions_at_work(), "nothing that was sent is under way", within_s=30)
-        with transaction.atomic():  # one that is locked is about to be settled, and nobody's to rescue
-            caught = list(held.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
+        with (
+            transaction.atomic()
+        ):  # one that is locked is about to be settled, and nobody's to rescue
+            caught = list(
+                held.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
+            )
         if len(caught) >= at_least:
             tree.signal(number)
             return caught
@@ -65,7 +71,10 @@ def finished() -> int:
 
 def all_finished() -> bool:
     """Every job is done; one that can never be is a failure at once."""
-    assert list(Job.objects.filter(state__in=("dead", "cancelled")).values("task", "args", "error")) == []
+    assert (
+        list(Job.objects.filter(state__in=("dead", "cancelled")).values("task", "args", "error"))
+        == []
+    )
     return not Job.objects.exclude(state="done").exists()
 
 
@@ -86,23 +95,38 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
     place_orders(shop, order_body)
 
     def worker(*queues: str) -> Tree:
-        options = ("--include", "tests.promises.tasks", "--concurrency", "4", "--queues", ",".join(queues))
+        options = (
+            "--include",
+            "tests.promises.tasks",
+            "--concurrency",
+            "4",
+            "--queues",
+            ",".join(queues),
+        )
         return stack.start("worker", *options)
 
     victim = worker("tally", *QUEUES)
-    ghost = worker("tally")  # it freezes in the middle of a transaction, and should hold no lock that others need
+    ghost = worker(
+        "tally"
+    )  # it freezes in the middle of a transaction, and should hold no lock that others need
     until(lambda: finished() > 50, "50 jobs are done", within_s=60)
     catch_at_work(victim, signal.SIGKILL, at_least=1)
     haunted = catch_at_work(ghost, signal.SIGSTOP, at_least=2)
     broker.flushdb()
     worker("tally", *QUEUES)
     done_by_others = Job.objects.filter(pk__in=haunted, state="done", losses=1)
-    until(lambda: done_by_others.count() == len(haunted), "the ghost's jobs are done by others", within_s=60)
+    until(
+        lambda: done_by_others.count() == len(haunted),
+        "the ghost's jobs are done by others",
+        within_s=60,
+    )
     ghost.signal(signal.SIGCONT)
     until(all_finished, "every job is done", within_s=120)
     time.sleep(1)  # the ghost has had its chance
 
-    assert "Lease lost" in ghost.said(), "the ghost never tried to settle, so the fence was not tested"
+    assert "Lease lost" in ghost.said(), (
+        "the ghost never tried to settle, so the fence was not tested"
+    )
     assert tally() == Counter(range(ORDERS))
     assert_every_order_ended_once()
 
@@ -111,14 +135,19 @@ def assert_every_order_ended_once() -> None:
     declined = Order.objects.filter(payment_token="tok_declined")
     assert declined.count() == declined.filter(state="cancelled", reason="payment_declined").count()
     others = Order.objects.exclude(payment_token="tok_declined")
-    assert others.count() == others.filter(state="confirmed", payment_state="paid", captured=F("total")).count()
+    assert (
+        others.count()
+        == others.filter(state="confirmed", payment_state="paid", captured=F("total")).count()
+    )
     assert Order.objects.count() == SandboxCharge.objects.count() == ORDERS
     charged = SandboxCharge.objects.filter(status="succeeded").aggregate(sum=Sum("amount"))["sum"]
     assert charged == Order.objects.aggregate(sum=Sum("captured"))["sum"] == 660 * others.count()
     stock = Stock.objects.annotate(book=Sum("movements__reserved_delta")).get()
     assert stock.reserved == stock.book == 2 * others.count()
     assert Event.objects.values("subject").annotate(n=Count("pk")).exclude(n=3).count() == 0
-    assert Delivery.objects.filter(state="delivered").count() == Delivery.objects.count() == 2 * ORDERS
+    assert (
+        Delivery.objects.filter(state="delivered").count() == Delivery.objects.count() == 2 * ORDERS
+    )
 
 
 @pytest.mark.timeout(120)
@@ -169,7 +198,9 @@ def losses() -> int:
 
 
 @pytest.mark.timeout(120)
-def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(stack: Stack, tally: Callable[[], Counter[int]]) -> None:
+def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(
+    stack: Stack, tally: Callable[[], Counter[int]]
+) -> None:
     """SIGTERM to every process, as a platform sends it: the jobs go on at once elsewhere, and nobody is blamed."""
     for number in range(40):
         tasks.tally.apply_async((number,), queue="tally")
@@ -200,9 +231,16 @@ def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
     assert worker.process.wait(timeout=30) == 0
     assert (Job.objects.get(pk=short.id).state, tally()) == ("done", Counter([1]))
     job = Job.objects.get(pk=long.id)
-    assert (job.state, job.attempts, job.losses, job.due_at <= timezone.now()) == ("waiting", 1, 0, True)
+    assert (job.state, job.attempts, job.losses, job.due_at <= timezone.now()) == (
+        "waiting",
+        1,
+        0,
+        True,
+    )
     said = worker.said()
-    assert [word for word in ("Traceback", "ERROR", "WorkerLostError", "signal 9") if word in said] == []
+    assert [
+        word for word in ("Traceback", "ERROR", "WorkerLostError", "signal 9") if word in said
+    ] == []
 
 
 @pytest.mark.timeout(120)
@@ -211,7 +249,9 @@ def test_a_stopping_worker_does_not_wait_for_a_process_that_has_no_job(
 ) -> None:
     """Celery would, as when it has forgotten what it handed over in the moment of the stop."""
     options = ("--include", "tests.promises.tasks", "--concurrency", "1")
-    own_drain = {"DJANGO_SETTINGS_MODULE": "config.settings"}  # far longer than a process without a job is waited for
+    own_drain = {
+        "DJANGO_SETTINGS_MODULE": "config.settings"
+    }  # far longer than a process without a job is waited for
     worker = stack.start("worker", *options, **own_drain)
     until(lambda: "ready." in worker.said(), "the worker is ready", within_s=60)
     (child,) = children_of(worker.process.pid)
@@ -249,7 +289,9 @@ def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
         tasks.tally.delay(number)
     worker = stack.start("worker", "--include", "tests.promises.tasks")
     until(lambda: Job.objects.get(pk=bad.id).state == "dead", "the bad job is dead", within_s=120)
-    until(lambda: Job.objects.filter(state="done").count() == 10, "the others are done", within_s=60)
+    until(
+        lambda: Job.objects.filter(state="done").count() == 10, "the others are done", within_s=60
+    )
     job = Job.objects.get(pk=bad.id)
     assert (job.losses, job.attempts, job.error["type"]) == (3, 3, "Lost")
     assert tally() == Counter(range(10))
@@ -257,12 +299,18 @@ def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
 
 
 @pytest.mark.timeout(120)
-def test_a_job_that_wants_too_much_memory_dies_of_it_alone(stack: Stack, tally: Callable[[], Counter[int]]) -> None:
+def test_a_job_that_wants_too_much_memory_dies_of_it_alone(
+    stack: Stack, tally: Callable[[], Counter[int]]
+) -> None:
     """Where the limit strikes inside Python. The kernel's own way is SIGKILL, see `poison` above."""
     bad = tasks.glutton.delay()
     tasks.tally.delay(1)
     stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "1")
-    until(lambda: not Job.objects.filter(state__in=("waiting", "running")).exists(), "both have ended", within_s=60)
+    until(
+        lambda: not Job.objects.filter(state__in=("waiting", "running")).exists(),
+        "both have ended",
+        within_s=60,
+    )
     job = Job.objects.get(pk=bad.id)
     assert (job.state, job.attempts, job.losses, job.error["type"]) == ("dead", 1, 0, "MemoryError")
     assert tally() == Counter([1])
@@ -275,12 +323,20 @@ def test_a_job_of_an_unknown_task_waits_in_sight_for_the_release_that_knows_it(
     """A rolling deploy: the new web promises what the old workers do not know."""
     ahead = tasks.tally.delay(1)
     old = stack.start("worker")
-    until(lambda: "tests.promises.tasks.tally" in old.said(), "the old release has heard its bell", within_s=60)
+    until(
+        lambda: "tests.promises.tasks.tally" in old.said(),
+        "the old release has heard its bell",
+        within_s=60,
+    )
     known = forget_old_keys.delay()
-    until(lambda: Job.objects.get(pk=known.id).state == "done", "the old release goes on", within_s=30)
+    until(
+        lambda: Job.objects.get(pk=known.id).state == "done", "the old release goes on", within_s=30
+    )
     job = Job.objects.get(pk=ahead.id)
     assert (job.state, job.attempts, job.losses, old.process.poll()) == ("waiting", 0, 0, None)
-    assert "this release knows no task tests.promises.tasks.tally" in stack.run("manage.py", "jobs", "why", ahead.id)
+    assert "this release knows no task tests.promises.tasks.tally" in stack.run(
+        "manage.py", "jobs", "why", ahead.id
+    )
     stack.start("worker", "--include", "tests.promises.tasks")
     until(all_finished, "the new release does it", within_s=60)
     assert tally() == Counter([1])

@@ -25,15 +25,28 @@ def test_goods_are_set_aside_while_a_slow_provider_keeps_every_process_busy(
 
     def order(name: str, token: str) -> None:
         with transaction.atomic():
-            place(shop, OrderDraft.model_validate(order_body(external_id=name, payment={"token": token})))
+            place(
+                shop,
+                OrderDraft.model_validate(order_body(external_id=name, payment={"token": token})),
+            )
 
     for number in range(SLOW):
         order(f"slow-{number}", "tok_slow")
     stack.start("worker", "--concurrency", "2")
     charges = Job.objects.filter(task="orders.tasks.charge")
-    until(lambda: charges.count() == SLOW and charges.filter(state="running").count() == 2, "both wait", within_s=60)
+    until(
+        lambda: charges.count() == SLOW and charges.filter(state="running").count() == 2,
+        "both wait",
+        within_s=60,
+    )
     for number in range(QUICK):
         order(f"quick-{number}", "tok_ok")
     quick = Order.objects.filter(external_id__startswith="quick")
-    until(lambda: not quick.filter(state="received").exists(), "the others' goods are set aside", within_s=60)
-    assert charges.filter(state="waiting").count() >= SLOW - 4 + QUICK, "they stood behind the slow charges"
+    until(
+        lambda: not quick.filter(state="received").exists(),
+        "the others' goods are set aside",
+        within_s=60,
+    )
+    assert charges.filter(state="waiting").count() >= SLOW - 4 + QUICK, (
+        "they stood behind the slow charges"
+    )

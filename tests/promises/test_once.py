@@ -25,7 +25,9 @@ def test_posts_with_one_key_at_the_same_moment_make_one_order_and_get_the_same_a
     for at in range(ROUNDS):
         together = threading.Barrier(CLICKS)
 
-        def click(_: int, at: int = at, together: threading.Barrier = together) -> tuple[int, str, Any, str | None]:
+        def click(
+            _: int, at: int = at, together: threading.Barrier = together
+        ) -> tuple[int, str, Any, str | None]:
             body = order_body(external_id=f"o-{at}")
             together.wait(timeout=10)
             status, answer, said = web.ask(
@@ -38,7 +40,9 @@ def test_posts_with_one_key_at_the_same_moment_make_one_order_and_get_the_same_a
         assert [status for status, *_ in answers] == [202] * CLICKS
         assert len({location for _, location, *_ in answers}) == 1
         assert all(said == answers[0][2] for _, _, said, _ in answers)
-        assert sorted(str(replayed) for *_, replayed in answers) == ["None"] + ["true"] * (CLICKS - 1)
+        assert sorted(str(replayed) for *_, replayed in answers) == ["None"] + ["true"] * (
+            CLICKS - 1
+        )
     assert Order.objects.count() == ROUNDS
     assert Job.objects.filter(task="orders.tasks.reserve").count() == ROUNDS
 
@@ -51,7 +55,13 @@ def test_a_different_order_under_the_same_external_id_at_the_same_moment_is_refu
     web = stack.start_web()
 
     def click(hand: int) -> int:
-        answer = web.ask("POST", "/v1/orders", order_body(), Authorization=f"Bearer {key}", Idempotency_Key=f"k-{hand}")
+        answer = web.ask(
+            "POST",
+            "/v1/orders",
+            order_body(),
+            Authorization=f"Bearer {key}",
+            Idempotency_Key=f"k-{hand}",
+        )
         return answer[0]
 
     with ThreadPoolExecutor(CLICKS) as hands:

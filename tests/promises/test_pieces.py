@@ -65,7 +65,10 @@ def answers(web: Web, pieces: list[bytes], *, pause_s: float) -> list[int]:
 
 def cut(text: bytes, dice: random.Random) -> list[bytes]:
     """Into a few pieces, most of them within the first kilobyte, where the heads are."""
-    at = sorted({dice.randrange(1, min(len(text), 1_000)) for _ in range(dice.randint(2, 12))} | {len(text) // 2})
+    at = sorted(
+        {dice.randrange(1, min(len(text), 1_000)) for _ in range(dice.randint(2, 12))}
+        | {len(text) // 2}
+    )
     return [text[begin:end] for begin, end in itertools.pairwise([0, *at, len(text)])]
 
 

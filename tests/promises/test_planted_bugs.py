@@ -18,7 +18,17 @@ from django.db import connection
 from tests.model.world import Bug
 from tests.promises.processes import CHECKOUT
 
-COPIED = ("api", "config", "demo", "jobs", "notifications", "orders", "values", "tests", "pyproject.toml")
+COPIED = (
+    "api",
+    "config",
+    "demo",
+    "jobs",
+    "notifications",
+    "orders",
+    "values",
+    "tests",
+    "pyproject.toml",
+)
 RUN_LIMIT_S = 100
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(RUN_LIMIT_S + 20)]
 
@@ -39,7 +49,11 @@ class Planted:
 
 def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Planted:
     return Planted(
-        bug.name if isinstance(bug, Bug) else bug, f"tests/jobs/test_interleavings.py::{test}", file, old, new
+        bug.name if isinstance(bug, Bug) else bug,
+        f"tests/jobs/test_interleavings.py::{test}",
+        file,
+        old,
+        new,
     )
 
 
@@ -152,7 +166,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("planted")
     for name in COPIED:
         if (CHECKOUT / name).is_dir():
-            shutil.copytree(CHECKOUT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                CHECKOUT / name, root / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy(CHECKOUT / name, root)
     return root
@@ -165,7 +181,9 @@ def environment() -> Iterator[dict[str, str]]:
     name = f"planted_{database['NAME']}"
     credentials = ":".join(quote(str(database[part]), safe="") for part in ("USER", "PASSWORD"))
     url = f"postgres://{credentials}@{database['HOST']}:{database['PORT']}/{name}"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")
+    }
     yield {**inherited, "DATABASE_URL": url, "DEBUG": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")  # a slow disk needs its time
@@ -180,15 +198,33 @@ def test_a_planted_bug_is_found(planted: Planted, copy: Path, environment: dict[
     assert sound.count(planted.old) == 1, f"{planted.file} has changed: plant this bug anew"
     file.write_text(sound.replace(planted.old, planted.new))
     try:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", planted.test]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-W",
+            "default",
+            planted.test,
+        ]
         run = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
+            command,
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=RUN_LIMIT_S,
+            check=False,
         )
     finally:
         file.write_text(sound)
-    assert (run.returncode, "failed" in run.stdout, " error" in run.stdout.splitlines()[-1]) == (1, True, False), (
-        run.stdout
-    )
+    assert (run.returncode, "failed" in run.stdout, " error" in run.stdout.splitlines()[-1]) == (
+        1,
+        True,
+        False,
+    ), run.stdout
 
 
 def test_every_bug_of_the_model_is_planted() -> None:

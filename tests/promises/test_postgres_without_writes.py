@@ -62,7 +62,11 @@ def without_insert() -> Iterator[None]:
 
 @pytest.mark.parametrize("trouble", [read_only, without_insert])
 def test_orders_are_refused_meanwhile_and_the_same_key_is_taken_afterwards(
-    stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any], trouble: Callable[[], Any]
+    stack: Stack,
+    shop: Client,
+    stock: Any,
+    order_body: Callable[..., Any],
+    trouble: Callable[[], Any],
 ) -> None:
     stock()
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
@@ -76,7 +80,11 @@ def test_orders_are_refused_meanwhile_and_the_same_key_is_taken_afterwards(
         return status, answer.getheader("Retry-After"), said
 
     assert place("before")[0] == 202
-    until(lambda: Order.objects.filter(state="confirmed").count() == 1, "the first is confirmed", within_s=60)
+    until(
+        lambda: Order.objects.filter(state="confirmed").count() == 1,
+        "the first is confirmed",
+        within_s=60,
+    )
     with trouble():
         until(lambda: web.ask("GET", "/readyz")[0] == 503, "it is not ready any more", within_s=10)
         assert web.ask("GET", "/readyz")[2]["database"] == "no writes"
@@ -85,7 +93,11 @@ def test_orders_are_refused_meanwhile_and_the_same_key_is_taken_afterwards(
         assert web.ask("GET", "/livez")[0] == 200
     until(lambda: web.ask("GET", "/readyz")[0] == 200, "it is ready again", within_s=10)
     assert place("meanwhile")[0] == 202
-    until(lambda: Order.objects.filter(state="confirmed").count() == 2, "both are confirmed", within_s=60)
+    until(
+        lambda: Order.objects.filter(state="confirmed").count() == 2,
+        "both are confirmed",
+        within_s=60,
+    )
     assert worker.process.poll() is None
     assert Order.objects.count() == 2
 
@@ -96,7 +108,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
     )
     if made.returncode != 0:
         sentence = f"a file system cannot be mounted here: {made.stderr.decode().strip()}"
@@ -143,14 +157,18 @@ def test_a_full_disk_refuses_orders_until_there_is_room(
 
     def place(number: int) -> tuple[int, Any]:
         body = long_name | {"external_id": f"o-{number}"}
-        status, _, said = web.ask("POST", "/v1/orders", body, **asking, Idempotency_Key=f"k-{number}")
+        status, _, said = web.ask(
+            "POST", "/v1/orders", body, **asking, Idempotency_Key=f"k-{number}"
+        )
         return status, said
 
     assert place(0)[0] == 202
     filler = fill(small_disk)
     until(lambda: web.ask("GET", "/readyz")[0] == 503, "it is not ready", within_s=10)
     assert web.ask("GET", "/readyz")[2]["database"] == "no writes"
-    number = next(number for number in range(1, 100) if place(number)[0] != 202)  # what fits into its last pages fits
+    number = next(
+        number for number in range(1, 100) if place(number)[0] != 202
+    )  # what fits into its last pages fits
     status, problem = place(number)
     assert (status, problem["type"]) == (503, "/problems/unavailable")
     filler.unlink()

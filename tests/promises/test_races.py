@@ -44,7 +44,10 @@ class ShopCounter:
             status, answer, answered = self.web.ask(
                 "POST", path, said, Authorization=f"Bearer {self.key}", Idempotency_Key=key
             )
-            if (status, answered["type"] if status == 409 else "") != (409, f"{PROBLEM}request-in-progress"):
+            if (status, answered["type"] if status == 409 else "") != (
+                409,
+                f"{PROBLEM}request-in-progress",
+            ):
                 break
         return status, answer.headers, answered
 
@@ -90,12 +93,17 @@ def test_fifty_posts_under_one_key_make_one_order_and_get_one_answer(counter: Sh
     assert told(answers) == {"202": CLICKS}
     assert {headers["Location"] for _, headers, _ in answers} == {f"/v1/orders/{order.pk}"}
     assert all(said == answers[0][2] for *_, said in answers)
-    assert Counter(headers["Idempotent-Replayed"] for _, headers, _ in answers) == {"true": CLICKS - 1, None: 1}
+    assert Counter(headers["Idempotent-Replayed"] for _, headers, _ in answers) == {
+        "true": CLICKS - 1,
+        None: 1,
+    }
     assert (IdempotencyKey.objects.count(), Event.objects.count()) == (1, 1)
     assert Job.objects.filter(task="orders.tasks.reserve").count() == 1
 
 
-def test_one_external_id_under_different_keys_is_one_order_to_which_the_others_are_led(counter: ShopCounter) -> None:
+def test_one_external_id_under_different_keys_is_one_order_to_which_the_others_are_led(
+    counter: ShopCounter,
+) -> None:
     answers = counter.at_once("/v1/orders", counter.body())
     order = Order.objects.get()
     assert told(answers) == {"202": 1, "409 external-id-taken": HANDS - 1}
@@ -111,12 +119,18 @@ def test_many_cancels_give_goods_and_money_back_once(counter: ShopCounter) -> No
     assert told(answers) == {"202": HANDS}
     assert {(said["state"], said["version"]) for *_, said in answers} == {("cancelled", 4)}
     work_off()
-    assert (Refund.objects.count(), given_back(), Order.objects.get().payment_state) == (1, 660, "refunded")
+    assert (Refund.objects.count(), given_back(), Order.objects.get().payment_state) == (
+        1,
+        660,
+        "refunded",
+    )
     assert StockMovement.objects.filter(kind="released").count() == 1
     assert books_balance()
 
 
-def test_refunds_at_the_same_moment_never_give_back_more_than_was_paid(counter: ShopCounter) -> None:
+def test_refunds_at_the_same_moment_never_give_back_more_than_was_paid(
+    counter: ShopCounter,
+) -> None:
     path = counter.ordered()
     work_off()
     answers = counter.at_once(f"{path}/refunds", {"amount": 300, "reason": "sorry"})
@@ -125,7 +139,12 @@ def test_refunds_at_the_same_moment_never_give_back_more_than_was_paid(counter: 
     assert (order.captured, order.refund_pending) == (660, 600)
     work_off()
     order.refresh_from_db()
-    assert (order.refunded, order.refund_pending, given_back(), Refund.objects.count()) == (600, 0, 600, 2)
+    assert (order.refunded, order.refund_pending, given_back(), Refund.objects.count()) == (
+        600,
+        0,
+        600,
+        2,
+    )
 
 
 def test_the_last_unit_is_sent_once(counter: ShopCounter) -> None:
@@ -148,14 +167,24 @@ def test_the_last_piece_is_sold_once(counter: ShopCounter, stack: Stack) -> None
     assert told(answers) == {"202": HANDS}
     for _ in range(2):
         stack.start("worker")
-    until(lambda: not Order.objects.filter(state__in=["received", "reserved"]).exists(), "all end", within_s=60)
+    until(
+        lambda: not Order.objects.filter(state__in=["received", "reserved"]).exists(),
+        "all end",
+        within_s=60,
+    )
     assert Counter(Order.objects.values_list("state", "reason")) == {
         ("confirmed", ""): 1, ("cancelled", "out_of_stock"): HANDS - 1,
     }  # fmt: skip
-    assert (Stock.objects.get().reserved, SandboxCharge.objects.count(), books_balance()) == (2, 1, True)
+    assert (Stock.objects.get().reserved, SandboxCharge.objects.count(), books_balance()) == (
+        2,
+        1,
+        True,
+    )
 
 
-def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(counter: ShopCounter, stack: Stack) -> None:
+def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(
+    counter: ShopCounter, stack: Stack
+) -> None:
     """Some orders are cancelled before their charge, some during it, some after it."""
     stack.start("worker")
     paths = [counter.ordered() for _ in range(HANDS)]
@@ -178,4 +207,7 @@ def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(counter: Sh
 
 def _nothing_is_open() -> bool:
     jobs = Job.objects.filter(task__startswith="orders.tasks", state__in=["waiting", "running"])
-    return not (PaymentOperation.objects.exclude(state__in=PaymentOperation.SETTLED).exists() or jobs.exists())
+    return not (
+        PaymentOperation.objects.exclude(state__in=PaymentOperation.SETTLED).exists()
+        or jobs.exists()
+    )

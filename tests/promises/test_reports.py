@@ -33,10 +33,22 @@ def write_a_day(clients: list[Client]) -> tuple[Counter[UUID | None], Counter[in
     by_client: Counter[UUID | None] = Counter()
     by_hour: Counter[int] = Counter()
     for number in range(ORDERS):
-        client, price, at = dice.choice(clients).pk, dice.randrange(2, 1000), timedelta(minutes=dice.randrange(22 * 60))
-        line = {"sku": f"S{number % 7}", "name": "", "quantity": 1, "unit_price": price, "discount": 0, "tax": 0}
+        client, price, at = (
+            dice.choice(clients).pk,
+            dice.randrange(2, 1000),
+            timedelta(minutes=dice.randrange(22 * 60)),
+        )
+        line = {
+            "sku": f"S{number % 7}",
+            "name": "",
+            "quantity": 1,
+            "unit_price": price,
+            "discount": 0,
+            "tax": 0,
+        }
         for seq, (kind, captured, refunded) in enumerate(
-            [("order.received", 0, 0), ("order.confirmed", price, 0), ("order.refunded", price, 1)], start=1
+            [("order.received", 0, 0), ("order.confirmed", price, 0), ("order.refunded", price, 1)],
+            start=1,
         ):
             order = {"currency": "JPY", "captured": captured, "refunded": refunded, "lines": [line]}
             Event.objects.create(
@@ -54,7 +66,9 @@ def done(task: str) -> int:
 
 def somebody_is_blocked() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+        )
         return bool(cursor.fetchone()[0])
 
 
@@ -71,7 +85,10 @@ def test_a_report_counts_every_order_once_whatever_dies(
 ) -> None:
     clients = [Client.objects.create(name=name) for name in ("shop", "other")]
     by_client, by_hour = write_a_day(clients)
-    stack.environment |= {"REPORT_EMAILS": "ann@example.com", "EMAIL_URL": f"smtp://127.0.0.1:{postbox.port}"}
+    stack.environment |= {
+        "REPORT_EMAILS": "ann@example.com",
+        "EMAIL_URL": f"smtp://127.0.0.1:{postbox.port}",
+    }
     settings.REPORT_PART_EVENTS = 1  # for the cuts, which are made here
     with transaction.atomic():
         computation = Computation.objects.begin(DAY, DAY.settled_at)
@@ -96,11 +113,17 @@ def test_a_report_counts_every_order_once_whatever_dies(
     stack.start("worker")
     until(lambda: not Job.objects.exclude(state="done").exists(), "everything is done", within_s=60)
     assert (done(PART), done(ADD_UP)) == (parts, 1)
-    assert (Computation.objects.count(), HourFigure.objects.count(), SkuFigure.objects.count()) == (0, 0, 0)
+    assert (Computation.objects.count(), HourFigure.objects.count(), SkuFigure.objects.count()) == (
+        0,
+        0,
+        0,
+    )
     reports = {report.client_id: report for report in DailyReport.objects.all()}
     assert {client: report.figures[0]["gross"] for client, report in reports.items()} == by_client
     [everybodys] = reports[None].figures
     assert (everybodys["orders"], everybodys["refunds"]) == (ORDERS, ORDERS)
-    assert {at: hour["gross"] for at, hour in enumerate(everybodys["by_hour"]) if hour["gross"]} == by_hour
+    assert {
+        at: hour["gross"] for at, hour in enumerate(everybodys["by_hour"]) if hour["gross"]
+    } == by_hour
     assert sum(sold["amount"] for sold in everybodys["top_skus"]) == by_client[None]
     assert len(postbox.mails) == Event.objects.filter(kind="report.daily").count() == 1

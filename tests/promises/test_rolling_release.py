@@ -29,14 +29,20 @@ class Release:
         self.settings = f"tests.promises.releases.{name}.settings"
 
     def run(self, *command: str, status: int = 0) -> str:
-        return self.stack.run("manage.py", *command, status=status, DJANGO_SETTINGS_MODULE=self.settings)
+        return self.stack.run(
+            "manage.py", *command, status=status, DJANGO_SETTINGS_MODULE=self.settings
+        )
 
     def promise(self, task: str, numbers: range) -> None:
         module = f"tests.promises.releases.{self.name}.tasks"
-        self.run("shell", "-c", f"from {module} import {task}\nfor n in {numbers!r}: {task}.delay(n)")
+        self.run(
+            "shell", "-c", f"from {module} import {task}\nfor n in {numbers!r}: {task}.delay(n)"
+        )
 
     def worker(self) -> Tree:
-        return self.stack.start("worker", "--concurrency", "1", DJANGO_SETTINGS_MODULE=self.settings)
+        return self.stack.start(
+            "worker", "--concurrency", "1", DJANGO_SETTINGS_MODULE=self.settings
+        )
 
 
 def jobs(task: str) -> Counter[str]:
@@ -58,7 +64,11 @@ def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> Non
 
     new.run("release")  # the migration, beside a worker that does not know the column
     new.promise("label", range(LABELLED))
-    until(lambda: "packing.label" in before.said(), "the old worker has heard of the new task", within_s=60)
+    until(
+        lambda: "packing.label" in before.said(),
+        "the old worker has heard of the new task",
+        within_s=60,
+    )
     assert jobs("label") == {"waiting": LABELLED}
     old.promise("weigh", range(WEIGHED))
     until(
@@ -68,15 +78,23 @@ def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> Non
     )
 
     after = new.worker()
-    until(lambda: jobs("label")["done"] == LABELLED, "the new worker does the new task", within_s=60)
+    until(
+        lambda: jobs("label")["done"] == LABELLED, "the new worker does the new task", within_s=60
+    )
     until(lambda: jobs("pack")["done"] == PACKED, "both do what both know", within_s=60)
     assert (before.process.poll(), after.process.poll()) == (None, None)
     before.kill()
 
     old.promise("weigh", range(WEIGHED, WEIGHED + 2))
-    until(lambda: "packing.weigh" in after.said(), "the new worker has heard of the removed task", within_s=60)
+    until(
+        lambda: "packing.weigh" in after.said(),
+        "the new worker has heard of the removed task",
+        within_s=60,
+    )
     assert "this release knows no task packing.weigh" in new.run("jobs", "why", str(waiting().pk))
-    assert "This release has no task for due jobs: 2 of packing.weigh." in new.run("doctor", status=1)
+    assert "This release has no task for due jobs: 2 of packing.weigh." in new.run(
+        "doctor", status=1
+    )
     assert (waiting().attempts, waiting().losses) == (0, 0)
     assert "cancelled: 2." in new.run("jobs", "cancel", "--task", "packing.weigh")
 
@@ -86,4 +104,6 @@ def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> Non
 
 
 def waiting() -> Job:
-    return Job.objects.filter(task="packing.weigh", state="waiting").first() or pytest.fail("none waits")
+    return Job.objects.filter(task="packing.weigh", state="waiting").first() or pytest.fail(
+        "none waits"
+    )

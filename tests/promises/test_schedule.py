@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SCHEDULED = ("worker", "--include", "tests.promises.scheduled", "--concurrency", "1")
 
 
-def test_every_slot_is_one_job_whoever_was_there_for_it(stack: Stack, tally: Callable[[], Counter[int]]) -> None:
+def test_every_slot_is_one_job_whoever_was_there_for_it(
+    stack: Stack, tally: Callable[[], Counter[int]]
+) -> None:
     begin = (timezone.now() - timedelta(seconds=20)).replace(microsecond=0)
     Schedule.objects.create(name="every-second", promised_until=begin)  # and then nobody was there
 
@@ -34,5 +36,7 @@ def test_every_slot_is_one_job_whoever_was_there_for_it(stack: Stack, tally: Cal
     promised = Job.objects.filter(task="tests.promises.tasks.tally").count()
     assert promised == slots()
     stack.start("worker", "--include", "tests.promises.tasks")
-    until(lambda: not Job.objects.exclude(state="done").exists(), "all of them are done", within_s=90)
+    until(
+        lambda: not Job.objects.exclude(state="done").exists(), "all of them are done", within_s=90
+    )
     assert tally()[1] == promised

@@ -88,9 +88,13 @@ def is_gone(client: socket.socket) -> bool:
     "begins", [HALF_A_HEADER, HALF_A_BODY, HALF_AN_IMPORT, NEVER_CLOSES, WITHOUT_LENGTH, ""],
     ids=["half a header", "half a body", "half an import", "never closes", "without length", "silent"],
 )  # fmt: skip
-def test_the_others_are_answered_while_they_are_there(stack: Stack, shop: Client, begins: str) -> None:
+def test_the_others_are_answered_while_they_are_there(
+    stack: Stack, shop: Client, begins: str
+) -> None:
     web = stack.start_web()
-    with slow_clients(web, begins.format(key=ApiKey.objects.issue(shop, [])), drip=b"x" if begins else b"") as slow:
+    with slow_clients(
+        web, begins.format(key=ApiKey.objects.issue(shop, [])), drip=b"x" if begins else b""
+    ) as slow:
         for _ in range(20):
             assert web.ask("GET", "/livez")[0] == 200
         if begins not in (NEVER_CLOSES, WITHOUT_LENGTH):
@@ -101,7 +105,11 @@ def test_the_others_are_answered_while_they_are_there(stack: Stack, shop: Client
 def test_a_request_that_does_not_arrive_in_time_is_told_so(stack: Stack) -> None:
     web = stack.start_web()
     with slow_clients(web, HALF_A_HEADER) as slow:
-        until(lambda: all(said(client).startswith(b"HTTP/1.1 408 ") for client in slow), "each is a 408", within_s=30)
+        until(
+            lambda: all(said(client).startswith(b"HTTP/1.1 408 ") for client in slow),
+            "each is a 408",
+            within_s=30,
+        )
         assert b"/problems/request-timeout" in said(slow[0])
     assert web.lives()
 
@@ -134,7 +142,9 @@ def test_a_body_that_arrives_at_a_walking_pace_is_taken(
             time.sleep(0.1)
         answer = client.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 202 ")
-        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n")  # two at once
+        client.sendall(
+            b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+        )  # two at once
         while answer.count(b'{"status": "ok"}') < 2:
             answer += client.recv(65_536)
     assert Order.objects.count() == 1
@@ -148,7 +158,9 @@ def test_who_reads_a_large_answer_slowly_holds_nobody_up(
     notes = {f"note {at}": "鮭" * 500 for at in range(50)}
     for at in range(100):
         with transaction.atomic():
-            place(shop, OrderDraft.model_validate(order_body(external_id=f"o-{at}", metadata=notes)))
+            place(
+                shop, OrderDraft.model_validate(order_body(external_id=f"o-{at}", metadata=notes))
+            )
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
     asks = f"GET /v1/orders?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
     with slow_clients(web, asks, drip=b"") as slow:
@@ -159,7 +171,11 @@ def test_who_reads_a_large_answer_slowly_holds_nobody_up(
         size = len(json.dumps(page, ensure_ascii=False).encode())
         assert size > 2 * KERNEL_BYTES
         assert size * CLIENTS > 2 * settings.WEB_UNSENT_MAX_BYTES
-        until(lambda: sum(map(is_gone, slow)) > CLIENTS // 2, "there was no room for all of them", within_s=15)
+        until(
+            lambda: sum(map(is_gone, slow)) > CLIENTS // 2,
+            "there was no room for all of them",
+            within_s=15,
+        )
         until(lambda: all(map(is_gone, slow)), "nobody is waited for for ever", within_s=60)
     assert "Traceback" not in web.tree.said()
 
@@ -193,9 +209,13 @@ def test_bodies_that_fill_all_the_room_leave_it_to_those_that_need_little(stack:
     sizes += [size for size in (1_000_000, 100_000, 10_000, 1_000, 100, 10) for _ in range(40)]
     with ExitStack() as held:
         for size in sizes:
-            client = held.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=10))
+            client = held.enter_context(
+                socket.create_connection(("127.0.0.1", web.port), timeout=10)
+            )
             path = "/v1/imports" if size > settings.BODY_MAX_BYTES else "/v1/orders"
-            client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+            client.sendall(
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
+            )
             with suppress(OSError):  # there was no room for it
                 client.sendall(b"x" * (size - 1))
         for _ in range(20):
@@ -206,7 +226,9 @@ def test_a_body_that_stops_is_not_waited_for_as_long_as_it_might_have_taken(stac
     web = stack.start_web()
     size = settings.BODY_MAX_BYTES_OF["/v1/imports"]
     with socket.create_connection(("127.0.0.1", web.port), timeout=60) as client:
-        client.sendall(f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+        client.sendall(
+            f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
+        )
         client.sendall(b"x" * (size - 1))
         assert client.recv(65_536).startswith(b"HTTP/1.1 408 ")
 

@@ -83,13 +83,20 @@ def catch_charging(worker: Tree) -> None:
 
 
 def charged_twice(intents: list[Object]) -> list[str]:
-    return [order for order, times in Counter(intent["metadata"]["order"] for intent in intents).items() if times > 1]
+    return [
+        order
+        for order, times in Counter(intent["metadata"]["order"] for intent in intents).items()
+        if times > 1
+    ]
 
 
 def all_finished(stripe: Stripe) -> bool:
     """Every job is done; a second charge, or a job that can never be done, is a failure at once."""
     assert charged_twice(stripe.intents()) == []
-    assert list(Job.objects.filter(state__in=("dead", "cancelled")).values("task", "args", "error")) == []
+    assert (
+        list(Job.objects.filter(state__in=("dead", "cancelled")).values("task", "args", "error"))
+        == []
+    )
     return not Job.objects.exclude(state="done").exists()
 
 
@@ -102,9 +109,12 @@ def test_each_order_is_charged_once_in_stripes_own_book_whoever_dies(
     double = stripe.start(rings=web)
     for at in range(ORDERS):
         body = order_body(
-            external_id=f"o-{at}", payment={"token": TOKENS[at] if at < len(TOKENS) else dice.choice(TOKENS)}
+            external_id=f"o-{at}",
+            payment={"token": TOKENS[at] if at < len(TOKENS) else dice.choice(TOKENS)},
         )
-        placed, _, _ = web.ask("POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{at}")
+        placed, _, _ = web.ask(
+            "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{at}"
+        )
         assert placed == 202
 
     tell(stripe.url, "flaw", flaw="slow", times=8, method="POST")
@@ -116,13 +126,21 @@ def test_each_order_is_charged_once_in_stripes_own_book_whoever_dies(
     unanswered = Job.objects.filter(task="orders.tasks.charge", error__message__icontains="refused")
     until(unanswered.exists, "a charge finds nobody at Stripe", within_s=60)
     double = stripe.start(rings=web)
-    until(lambda: len(stripe.intents()) >= 2 * ORDERS // 3, "two thirds of the charges are booked", within_s=120)
+    until(
+        lambda: len(stripe.intents()) >= 2 * ORDERS // 3,
+        "two thirds of the charges are booked",
+        within_s=120,
+    )
     double.kill()
     stripe.start(rings=web)
     until(lambda: all_finished(stripe), "every job is done", within_s=180)
     assert_the_books_say_the_same(stripe.intents())
-    assert Job.objects.aggregate(n=Sum("losses"))["n"] >= 1, "no worker died in the middle, so nothing was tested"
-    assert Job.objects.filter(task="orders.tasks.charge", attempts__gt=1).count() >= 5, "too few answers were lost"
+    assert Job.objects.aggregate(n=Sum("losses"))["n"] >= 1, (
+        "no worker died in the middle, so nothing was tested"
+    )
+    assert Job.objects.filter(task="orders.tasks.charge", attempts__gt=1).count() >= 5, (
+        "too few answers were lost"
+    )
     assert ProviderEvent.objects.exists()
 
 

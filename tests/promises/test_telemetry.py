@@ -71,14 +71,33 @@ def spans(collector: WebhookSink) -> list[dict[str, Any]]:
     for heard in list(collector.heard):
         for resource in ExportTraceServiceRequest.FromString(body_of(heard)).resource_spans:
             for span in [span for scope in resource.scope_spans for span in scope.spans]:
-                told = {said.key: said.value.string_value or said.value.int_value for said in span.attributes}
-                ids = {"trace": span.trace_id.hex(), "id": span.span_id.hex(), "parent": span.parent_span_id.hex()}
-                found.append({"name": span.name, "status": span.status.code, "events": len(span.events), **ids, **told})
+                told = {
+                    said.key: said.value.string_value or said.value.int_value
+                    for said in span.attributes
+                }
+                ids = {
+                    "trace": span.trace_id.hex(),
+                    "id": span.span_id.hex(),
+                    "parent": span.parent_span_id.hex(),
+                }
+                found.append(
+                    {
+                        "name": span.name,
+                        "status": span.status.code,
+                        "events": len(span.events),
+                        **ids,
+                        **told,
+                    }
+                )
     return found
 
 
 def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
-    stack: Stack, shop: Client, stock: Callable[..., Any], order_body: Callable[..., Any], collector: WebhookSink
+    stack: Stack,
+    shop: Client,
+    stock: Callable[..., Any],
+    order_body: Callable[..., Any],
+    collector: WebhookSink,
 ) -> None:
     stock()
     stack.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = origin(collector)
@@ -89,18 +108,33 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
         Content_Type="application/json",
     )  # fmt: skip
     until(
-        lambda: Job.objects.count() > 3 and not Job.objects.exclude(state="done").exists(), "all is done", within_s=60
+        lambda: Job.objects.count() > 3 and not Job.objects.exclude(state="done").exists(),
+        "all is done",
+        within_s=60,
     )
     worker.signal(signal.SIGTERM)
     worker.process.wait(timeout=30)
     jobs = {str(job.pk): job for job in Job.objects.all()}
-    until(lambda: len([span for span in spans(collector) if "kaiten.job" in span]) >= len(jobs), "told", within_s=15)
+    until(
+        lambda: len([span for span in spans(collector) if "kaiten.job" in span]) >= len(jobs),
+        "told",
+        within_s=15,
+    )
     told = spans(collector)
     [asked] = [span for span in told if span["name"] == "POST /v1/orders"]
-    assert (asked["trace"], asked["parent"]) == (TRACEPARENT.split("-")[1], TRACEPARENT.split("-")[2])
-    assert (asked["http.route"], asked["http.response.status_code"], asked["status"]) == ("/v1/orders", 202, 0)
+    assert (asked["trace"], asked["parent"]) == (
+        TRACEPARENT.split("-")[1],
+        TRACEPARENT.split("-")[2],
+    )
+    assert (asked["http.route"], asked["http.response.status_code"], asked["status"]) == (
+        "/v1/orders",
+        202,
+        0,
+    )
     made = {span["kaiten.job"]: span for span in told if "kaiten.job" in span}
-    assert {job: span["name"] for job, span in made.items()} == {job: row.task for job, row in jobs.items()}
+    assert {job: span["name"] for job, span in made.items()} == {
+        job: row.task for job, row in jobs.items()
+    }
     assert {span["trace"] for span in made.values()} == {asked["trace"]}
     assert {span["kaiten.request_id"] for span in made.values()} == {asked["kaiten.request_id"]}
     above = {asked["id"], *(span["id"] for span in made.values())}
@@ -122,7 +156,11 @@ def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
     with context.bound(request_id="req-12345", client="0198-shop", traceparent=TRACEPARENT):
         job = tasks.fail_with.delay("for hana@example.com, paid with tok_ok").id
         fine = tasks.add.delay(1, 1).id
-    until(lambda: Job.objects.filter(pk__in=[job, fine], finished_at=None).count() == 0, "both ended", within_s=60)
+    until(
+        lambda: Job.objects.filter(pk__in=[job, fine], finished_at=None).count() == 0,
+        "both ended",
+        within_s=60,
+    )
     worker.signal(signal.SIGTERM)
     worker.process.wait(timeout=30)
     [event] = events(sink)
@@ -134,7 +172,11 @@ def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
         "job": job,
         "task": "tests.jobs.tasks.fail_with",
     }.items() <= (event["tags"].items())
-    assert (event["release"], event["environment"], event["logger"]) == ("c0ffee", "development", "jobs.attempts")
+    assert (event["release"], event["environment"], event["logger"]) == (
+        "c0ffee",
+        "development",
+        "jobs.attempts",
+    )
     assert [frame for frame in error["stacktrace"]["frames"] if "vars" in frame] == []
     assert set(event) & {"request", "user", "extra", "breadcrumbs", "contexts", "modules"} == set()
     assert b"hana" not in b"".join(body_of(heard) for heard in sink.heard + collector.heard)
@@ -158,7 +200,11 @@ def callers(sink: WebhookSink, collector: WebhookSink) -> Iterator[set[threading
 
 
 def test_whoever_tells_them_is_no_thread_that_works(
-    callers: set[threading.Thread], sink: WebhookSink, collector: WebhookSink, settings: Any, monkeypatch: Any
+    callers: set[threading.Thread],
+    sink: WebhookSink,
+    collector: WebhookSink,
+    settings: Any,
+    monkeypatch: Any,
 ) -> None:
     """So no socket of theirs is opened inside a transaction, or waited for."""
     settings.OTEL_EXPORTER_OTLP_ENDPOINT = origin(collector)
@@ -184,13 +230,22 @@ def test_a_collector_that_hangs_and_a_sentry_that_is_away_hold_up_nobody(
 ) -> None:
     stock()
     with black_hole() as url:
-        stack.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "SENTRY_DSN": "http://public@127.0.0.1:1/7"}
+        stack.environment |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+            "SENTRY_DSN": "http://public@127.0.0.1:1/7",
+        }
         web, worker = stack.start_web(), stack.start("worker", "--include", "tests.jobs.tasks")
         key = ApiKey.objects.issue(shop, [])
-        sent = {"Authorization": f"Bearer {key}", "Content_Type": "application/json", "Idempotency_Key": "k"}
+        sent = {
+            "Authorization": f"Bearer {key}",
+            "Content_Type": "application/json",
+            "Idempotency_Key": "k",
+        }
         assert web.ask("POST", "/v1/orders", order_body(), **sent)[0] == 202
         tasks.fail_with.delay("no such luck")
-        until(lambda: not Job.objects.filter(finished_at=None).exists(), "all has ended", within_s=60)
+        until(
+            lambda: not Job.objects.filter(finished_at=None).exists(), "all has ended", within_s=60
+        )
         for tree in (web.tree, worker):
             tree.signal(signal.SIGTERM)
             tree.process.wait(timeout=29)  # else the platform would kill it

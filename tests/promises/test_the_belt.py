@@ -23,7 +23,9 @@ def test_an_order_is_confirmed_mailed_and_announced(
     stack.start("worker", EMAIL_URL=f"smtp://127.0.0.1:{postbox.port}")
     key = {"Authorization": f"Bearer {ApiKey.objects.issue(shop, [])}"}
     assert web.ask("PUT", "/v1/stock/SAKE-NIGIRI", {"on_hand": 9, "name": "鮭"}, **key)[0] == 200
-    _, _, endpoint = web.ask("POST", "/v1/webhook-endpoints", {"url": sink.url, "events": ["*"]}, **key)
+    _, _, endpoint = web.ask(
+        "POST", "/v1/webhook-endpoints", {"url": sink.url, "events": ["*"]}, **key
+    )
 
     status, answer, placed = web.ask("POST", "/v1/orders", order_body(), Idempotency_Key="k", **key)
     assert (status, answer.headers["Location"]) == (202, placed["links"]["self"])
@@ -32,12 +34,24 @@ def test_an_order_is_confirmed_mailed_and_announced(
         return web.ask("GET", placed["links"]["self"], **key)[2]
 
     until(lambda: order()["state"] == "confirmed", "the order is confirmed", within_s=30)
-    until(lambda: len(sink.heard) == 3 and len(postbox.mails) == 2, "everybody is told", within_s=30)
+    until(
+        lambda: len(sink.heard) == 3 and len(postbox.mails) == 2, "everybody is told", within_s=30
+    )
 
-    assert (order()["payment_state"], web.ask("GET", "/v1/stock/SAKE-NIGIRI", **key)[2]["available"]) == ("paid", 7)
+    assert (
+        order()["payment_state"],
+        web.ask("GET", "/v1/stock/SAKE-NIGIRI", **key)[2]["available"],
+    ) == ("paid", 7)
     said = [Webhook(endpoint["secret"]).verify(body, headers) for headers, body in sink.heard]
-    assert {event["type"] for event in said} == {"order.received", "order.reserved", "order.confirmed"}
-    subjects = {email.message_from_bytes(raw, policy=email.policy.default)["Subject"] for raw in postbox.mails}
+    assert {event["type"] for event in said} == {
+        "order.received",
+        "order.reserved",
+        "order.confirmed",
+    }
+    subjects = {
+        email.message_from_bytes(raw, policy=email.policy.default)["Subject"]
+        for raw in postbox.mails
+    }
     number = placed["number"]
     assert subjects == {f"ご注文 {number} を受け付けました", f"ご注文 {number} が確定しました"}
 

@@ -16,7 +16,11 @@ GOOD = {
     "DATABASE_URL": "postgres://u:p@127.0.0.1:1/x",
     "REDIS_URL": "redis://127.0.0.1:1/0",
 }
-STRIPE = {"PAYMENT_PROVIDER": "stripe", "STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_WEBHOOK_SECRET": "whsec_x"}
+STRIPE = {
+    "PAYMENT_PROVIDER": "stripe",
+    "STRIPE_SECRET_KEY": "sk_test_x",
+    "STRIPE_WEBHOOK_SECRET": "whsec_x",
+}
 WITHOUT_EXTRAS = Path(__file__).parent / "without_extras"  # its sitecustomize hides the packages
 MANAGE = [sys.executable, "manage.py", "release"]
 
@@ -26,7 +30,13 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environment = inherited | {name: value for name, value in wanted.items() if value}
     ended = subprocess.run(
-        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
+        command,
+        env=environment,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     return ended.returncode, ended.stdout + ended.stderr
 
@@ -35,22 +45,55 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"SECRET_KEY": ""}, "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text"),
-        ({"DATABASE_URL": ""}, "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://"),
-        ({"DATABASE_URL": "nonsense"}, "Kaiten cannot start: DATABASE_URL cannot be read. Set it to postgres://"),
-        ({"DATABASE_URL": "mysql://a/b"}, "Kaiten cannot start: DATABASE_URL must name a Postgres database"),
-        ({"DATABASE_URL": "postgres://a/b?pool=1"}, "Kaiten cannot start: DATABASE_URL holds an option that Postgres"),
+        (
+            {"SECRET_KEY": ""},
+            "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text",
+        ),
+        (
+            {"DATABASE_URL": ""},
+            "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://",
+        ),
+        (
+            {"DATABASE_URL": "nonsense"},
+            "Kaiten cannot start: DATABASE_URL cannot be read. Set it to postgres://",
+        ),
+        (
+            {"DATABASE_URL": "mysql://a/b"},
+            "Kaiten cannot start: DATABASE_URL must name a Postgres database",
+        ),
+        (
+            {"DATABASE_URL": "postgres://a/b?pool=1"},
+            "Kaiten cannot start: DATABASE_URL holds an option that Postgres",
+        ),
         (
             {"DATABASE_URL": "postgres:///"},
             "Kaiten cannot start: DATABASE_URL needs the name of a database after the host",
         ),
-        ({"DATABASE_URL": "postgres://a/b?connect_timeout=soon"}, "Kaiten cannot start: DATABASE_URL holds an option"),
-        ({"DEBUG": "maybe"}, "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0."),
-        ({"CELERY_CONCURRENCY": "two"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
-        ({"CELERY_CONCURRENCY": "-1"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
+        (
+            {"DATABASE_URL": "postgres://a/b?connect_timeout=soon"},
+            "Kaiten cannot start: DATABASE_URL holds an option",
+        ),
+        (
+            {"DEBUG": "maybe"},
+            "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0.",
+        ),
+        (
+            {"CELERY_CONCURRENCY": "two"},
+            "Kaiten cannot start: CELERY_CONCURRENCY is set to something",
+        ),
+        (
+            {"CELERY_CONCURRENCY": "-1"},
+            "Kaiten cannot start: CELERY_CONCURRENCY is set to something",
+        ),
         ({"WEB_CONCURRENCY": "0"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something"),
-        ({"PORT": "70000"}, "Kaiten cannot start: PORT is set to something that cannot be read. Set it to a number be"),
-        ({"RATE_LIMIT_PER_MINUTE": "0"}, "Kaiten cannot start: RATE_LIMIT_PER_MINUTE is set to something"),
+        (
+            {"PORT": "70000"},
+            "Kaiten cannot start: PORT is set to something that cannot be read. Set it to a number be",
+        ),
+        (
+            {"RATE_LIMIT_PER_MINUTE": "0"},
+            "Kaiten cannot start: RATE_LIMIT_PER_MINUTE is set to something",
+        ),
         (
             {"LOG_FORMAT": "xml"},
             "Kaiten cannot start: LOG_FORMAT is set to something that cannot be read. Set it to logfmt",
@@ -59,31 +102,64 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
             {"JOBS_KEEP_DAYS": "0"},
             "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
         ),
-        ({"WEB_CONCURRENCY": "two"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read"),
-        ({"WEB_CONCURRENCY": "-1"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read"),
-        ({"SECRET_KEY": "a"}, "Kaiten cannot start: SECRET_KEY has fewer than 32 characters. Set it to what `openssl"),
-        ({"SECRET_KEY": "é" * 50}, "Kaiten cannot start: SECRET_KEY is set to something that cannot be read."),
-        ({"WEBHOOK_MASTER_KEY": "a"}, "Kaiten cannot start: WEBHOOK_MASTER_KEY has fewer than 16 characters."),
+        (
+            {"WEB_CONCURRENCY": "two"},
+            "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read",
+        ),
+        (
+            {"WEB_CONCURRENCY": "-1"},
+            "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read",
+        ),
+        (
+            {"SECRET_KEY": "a"},
+            "Kaiten cannot start: SECRET_KEY has fewer than 32 characters. Set it to what `openssl",
+        ),
+        (
+            {"SECRET_KEY": "é" * 50},
+            "Kaiten cannot start: SECRET_KEY is set to something that cannot be read.",
+        ),
+        (
+            {"WEBHOOK_MASTER_KEY": "a"},
+            "Kaiten cannot start: WEBHOOK_MASTER_KEY has fewer than 16 characters.",
+        ),
         (
             {"METRICS_TOKEN": "é" * 20},
             "Kaiten cannot start: METRICS_TOKEN is set to something that cannot be read. Set",
         ),
         ({"METRICS_TOKEN": "a"}, "Kaiten cannot start: METRICS_TOKEN has fewer than 8 characters."),
-        ({"EMAIL_URL": "smtp://"}, "Kaiten cannot start: EMAIL_URL names no server. Set it to smtp+tls://USER:"),
+        (
+            {"EMAIL_URL": "smtp://"},
+            "Kaiten cannot start: EMAIL_URL names no server. Set it to smtp+tls://USER:",
+        ),
         ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
-        ({"SITE_URL": "https://a/?b"}, "Kaiten cannot start: SITE_URL is set to something that cannot be read. Set it"),
-        ({"HEROKU_APP_DEFAULT_DOMAIN_NAME": "http://x"}, "Kaiten cannot start: HEROKU_APP_DEFAULT_DOMAIN_NAME is set"),
-        ({"REDIS_URL": "nonsense"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://"),
+        (
+            {"SITE_URL": "https://a/?b"},
+            "Kaiten cannot start: SITE_URL is set to something that cannot be read. Set it",
+        ),
+        (
+            {"HEROKU_APP_DEFAULT_DOMAIN_NAME": "http://x"},
+            "Kaiten cannot start: HEROKU_APP_DEFAULT_DOMAIN_NAME is set",
+        ),
+        (
+            {"REDIS_URL": "nonsense"},
+            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
+        ),
         (
             {"REDIS_URL": "redis://a:b/0"},
             "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
         ),
-        ({"REDIS_URL": "redis://[::1/0"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to"),
+        (
+            {"REDIS_URL": "redis://[::1/0"},
+            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to",
+        ),
         (
             {"REDIS_URL": "redis://a/b"},
             "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
         ),
-        ({"REDIS_URL": "redis://a/0?pool=1"}, "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to"),
+        (
+            {"REDIS_URL": "redis://a/0?pool=1"},
+            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to",
+        ),
         (
             {"REDIS_URL": "rediss://a/0?ssl_cert_reqs=maybe"},
             "Kaiten cannot start: The broker's URL cannot be read. Set RE",
@@ -96,14 +172,26 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
             {"REDIS_URL": "", "CLOUDAMQP_URL": "a"},
             "Kaiten cannot start: The broker's URL cannot be read. Set CLOUDAMQP_URL",
         ),
-        ({"PAYMENT_PROVIDER": "gold"}, "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe."),
+        (
+            {"PAYMENT_PROVIDER": "gold"},
+            "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe.",
+        ),
         (
             {**STRIPE, "STRIPE_SECRET_KEY": ""},
             "Kaiten cannot start: STRIPE_SECRET_KEY is not set, and PAYMENT_PROVIDER is",
         ),
-        ({**STRIPE, "STRIPE_WEBHOOK_SECRET": ""}, "Kaiten cannot start: STRIPE_WEBHOOK_SECRET is not set, and"),
-        ({**STRIPE, "STRIPE_API_BASE": "http://127.0.0.1:1"}, "Kaiten cannot start: STRIPE_API_BASE is not https"),
-        ({**STRIPE, "PYTHONPATH": str(WITHOUT_EXTRAS)}, "its package is not installed. Run `bin/lock --extra stripe`"),
+        (
+            {**STRIPE, "STRIPE_WEBHOOK_SECRET": ""},
+            "Kaiten cannot start: STRIPE_WEBHOOK_SECRET is not set, and",
+        ),
+        (
+            {**STRIPE, "STRIPE_API_BASE": "http://127.0.0.1:1"},
+            "Kaiten cannot start: STRIPE_API_BASE is not https",
+        ),
+        (
+            {**STRIPE, "PYTHONPATH": str(WITHOUT_EXTRAS)},
+            "its package is not installed. Run `bin/lock --extra stripe`",
+        ),
         (
             {"BROKER_URL": "sqs://", "PYTHONPATH": str(WITHOUT_EXTRAS)},
             "its package is not installed. Run `bin/lock --ex",
@@ -113,12 +201,17 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
             "Kaiten cannot start: SENTRY_DSN is set, but its package is not installed. Run `bin/lock --extra sentry`",
         ),
         (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+                "PYTHONPATH": str(WITHOUT_EXTRAS),
+            },
             "Kaiten cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, but its package is not installed. Run `bin/lock",
         ),
     ],
 )
-def test_a_wrong_setting_is_named_without_a_traceback(process: str, changes: dict[str, str], sentence: str) -> None:
+def test_a_wrong_setting_is_named_without_a_traceback(
+    process: str, changes: dict[str, str], sentence: str
+) -> None:
     status, said = start(MANAGE if process == "release" else procfile(process), **changes)
     assert status != 0
     assert sentence in said
@@ -140,19 +233,31 @@ def test_a_command_that_lacks_its_settings_says_so_as_a_start_does(command: list
 def test_the_doctor_and_the_help_need_no_settings() -> None:
     nothing = {"SECRET_KEY": "", "DATABASE_URL": "", "REDIS_URL": "", "PORT": ""}
     status, said = start([sys.executable, "manage.py", "doctor"], **nothing)
-    assert (status, "WRONG  config      SECRET_KEY is not set." in said, "Traceback" in said) == (1, True, False)
+    assert (status, "WRONG  config      SECRET_KEY is not set." in said, "Traceback" in said) == (
+        1,
+        True,
+        False,
+    )
     status, said = start([sys.executable, "manage.py", "jobs", "--help"], **nothing)
     assert (status, "usage: manage.py jobs" in said) == (0, True)
 
 
 def test_a_worker_without_a_broker_says_so() -> None:
     status, said = start(procfile("worker"), REDIS_URL="")
-    assert (status, "Set REDIS_URL to redis://HOST:PORT/0" in said, "Traceback" in said) == (1, True, False)
+    assert (status, "Set REDIS_URL to redis://HOST:PORT/0" in said, "Traceback" in said) == (
+        1,
+        True,
+        False,
+    )
 
 
 def test_a_worker_that_would_drop_its_jobs_on_every_deploy_says_so() -> None:
     status, said = start(procfile("worker"), REMAP_SIGTERM="SIGQUIT")
-    assert (status, "REMAP_SIGTERM is set" in said and "Unset it." in said, "Traceback" in said) == (1, True, False)
+    assert (
+        status,
+        "REMAP_SIGTERM is set" in said and "Unset it." in said,
+        "Traceback" in said,
+    ) == (1, True, False)
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
@@ -169,7 +274,11 @@ def test_a_web_dyno_without_its_database_says_so_at_once_and_stays_up(tmp_path: 
     try:
         web = stack.start_web()
         sentence = "Postgres at 127.0.0.1:1/x does not answer; check DATABASE_URL"
-        until(lambda: sentence in web.tree.said(), "the log says it, though nobody has asked", within_s=10)
+        until(
+            lambda: sentence in web.tree.said(),
+            "the log says it, though nobody has asked",
+            within_s=10,
+        )
         assert "Until it does, orders are refused and /readyz answers 503." in web.tree.said()
         assert "secret" not in web.tree.said()
         assert "Traceback" not in web.tree.said()
@@ -183,7 +292,9 @@ def test_stripe_starts_with_its_settings_and_a_web_dyno_reads_events_without_its
     status, said = start(MANAGE, **STRIPE)
     assert (status, "Postgres at 127.0.0.1:1/x does not answer" in said) == (1, True)
     read = "import sys, config.wsgi; from orders.payments.provider import event_reader; event_reader('stripe'); "
-    assert start([sys.executable, "-c", read + "sys.exit('stripe' in sys.modules)"], **STRIPE)[0] == 0
+    assert (
+        start([sys.executable, "-c", read + "sys.exit('stripe' in sys.modules)"], **STRIPE)[0] == 0
+    )
 
 
 def test_a_report_of_celery_for_others_to_read_holds_no_password() -> None:

@@ -10,7 +10,9 @@ WEIGHTS = st.lists(st.integers(0, 10**12), min_size=1, max_size=20)
 
 
 @given(WEIGHTS, st.data())
-def test_shares_add_up_and_none_is_more_than_its_weight(weights: list[int], data: st.DataObject) -> None:
+def test_shares_add_up_and_none_is_more_than_its_weight(
+    weights: list[int], data: st.DataObject
+) -> None:
     amount = data.draw(st.integers(0, sum(weights)))
     shares = split(amount, weights)
     assert sum(shares) == amount
@@ -20,7 +22,9 @@ def test_shares_add_up_and_none_is_more_than_its_weight(weights: list[int], data
 @given(WEIGHTS, st.integers(0, 10**12))
 def test_no_share_is_a_whole_unit_off_its_exact_part(weights: list[int], amount: int) -> None:
     whole = sum(weights) or 1
-    for share, weight in zip(split(amount, weights if sum(weights) else [1]), weights, strict=False):
+    for share, weight in zip(
+        split(amount, weights if sum(weights) else [1]), weights, strict=False
+    ):
         if sum(weights):
             assert abs(share * whole - amount * weight) < whole
 

@@ -3,7 +3,9 @@ import pytest
 from values.csv_cells import harmless
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "\n=1", " =1", "\uff1d1", " \uff201"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "\n=1", " =1", "\uff1d1", " \uff201"]
+)
 def test_what_a_spreadsheet_would_compute_gets_an_apostrophe(text: str) -> None:
     assert harmless(text) == f"'{text}"
 

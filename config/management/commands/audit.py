@@ -21,7 +21,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--provider-days", type=_days, default=7, help="ask the provider about payments of so many days (0: none)"
+            "--provider-days",
+            type=_days,
+            default=7,
+            help="ask the provider about payments of so many days (0: none)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -35,7 +38,9 @@ class Command(BaseCommand):
             ]
         )
         if wrong:
-            raise CommandError("One thing does not add up." if wrong == 1 else f"{wrong} things do not add up.")
+            raise CommandError(
+                "One thing does not add up." if wrong == 1 else f"{wrong} things do not add up."
+            )
 
     def _tell(self, about: str, found: Iterator[str]) -> int:
         try:

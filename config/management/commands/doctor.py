@@ -15,7 +15,11 @@ class Command(BaseCommand):
         wrong = 0
         for finding in findings():
             word = "WRONG" if finding.is_wrong else "ok"
-            self.stdout.write(f"{word:<5}  {finding.about:<10}  {' '.join([finding.sentence, finding.remedy]).strip()}")
+            self.stdout.write(
+                f"{word:<5}  {finding.about:<10}  {' '.join([finding.sentence, finding.remedy]).strip()}"
+            )
             wrong += finding.is_wrong
         if wrong:
-            raise CommandError("One thing is wrong." if wrong == 1 else f"{wrong} things are wrong.")
+            raise CommandError(
+                "One thing is wrong." if wrong == 1 else f"{wrong} things are wrong."
+            )

@@ -28,7 +28,9 @@ class Command(BaseCommand):
     def _migrate(self, *, verbosity: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")  # a migration may take long
-            cursor.execute("SET transaction_timeout = 0" if _knows_transaction_timeout() else "SELECT 1")
+            cursor.execute(
+                "SET transaction_timeout = 0" if _knows_transaction_timeout() else "SELECT 1"
+            )
             cursor.execute("SET lock_timeout = '5s'")  # but it must not stand in everybody's way
         call_command("migrate", interactive=False, verbosity=verbosity)
 
@@ -41,9 +43,15 @@ class Command(BaseCommand):
 
 def _limits_that_lack() -> list[tuple[str, str]]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT coalesce(rolconfig, '{}') FROM pg_roles WHERE rolname = current_user")
+        cursor.execute(
+            "SELECT coalesce(rolconfig, '{}') FROM pg_roles WHERE rolname = current_user"
+        )
         known = cursor.fetchone()[0]
-    lacking = {name: value for name, value in settings.POSTGRES_LIMITS.items() if f"{name}={value}" not in known}
+    lacking = {
+        name: value
+        for name, value in settings.POSTGRES_LIMITS.items()
+        if f"{name}={value}" not in known
+    }
     if not _knows_transaction_timeout():
         lacking.pop("transaction_timeout", None)
     return list(lacking.items())

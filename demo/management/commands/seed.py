@@ -22,11 +22,15 @@ class Command(BaseCommand):
     help = "Fill the demo shop: the menu's stock, an API key and somebody to log in as."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--secrets", type=Path, help="a JSON file to keep the key and the password in")
+        parser.add_argument(
+            "--secrets", type=Path, help="a JSON file to keep the key and the password in"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEMO_SHOP:
-            raise CommandError("The demo shop is closed here, so there is nothing to fill. DEMO_SHOP=1 opens it.")
+            raise CommandError(
+                "The demo shop is closed here, so there is nothing to fill. DEMO_SHOP=1 opens it."
+            )
         with transaction.atomic():
             for dish in MENU:
                 if not Stock.objects.filter(sku=dish.sku).exists():

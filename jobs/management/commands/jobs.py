@@ -24,15 +24,21 @@ class Command(BaseCommand):
         listed = actions.add_parser("list", help="one line a job, newest first")
         listed.add_argument("--state", choices=State.values)
         listed.add_argument("--task", help="the full name, e.g. orders.tasks.charge")
-        listed.add_argument("--limit", type=_limit, default=20, help=f"1 to {LIST_MAX}; 20 unless told")
+        listed.add_argument(
+            "--limit", type=_limit, default=20, help=f"1 to {LIST_MAX}; 20 unless told"
+        )
         listed.set_defaults(do=self.listing)
         show = actions.add_parser("show", help="every column of one job")
         show.set_defaults(do=self.show)
         why = actions.add_parser("why", help="one job's story, and why it does not run now")
         why.set_defaults(do=self.why)
-        retry = actions.add_parser("retry", help="dead or cancelled jobs wait again, due now, counted as new")
+        retry = actions.add_parser(
+            "retry", help="dead or cancelled jobs wait again, due now, counted as new"
+        )
         retry.add_argument("--task", help="all of this task instead of single jobs")
-        retry.add_argument("--state", choices=[str(state) for state in REVIVABLE], help="with --task")
+        retry.add_argument(
+            "--state", choices=[str(state) for state in REVIVABLE], help="with --task"
+        )
         retry.set_defaults(do=self.retry)
         cancel = actions.add_parser("cancel", help="waiting jobs will not run")
         cancel.add_argument("--task", help="all that wait of this task instead of single jobs")
@@ -58,9 +64,13 @@ class Command(BaseCommand):
 
     def retry(self, options: dict[str, Any]) -> None:
         if bool(options["ids"]) == bool(options["task"]):
-            raise CommandError("Name the jobs by their ids, or all of one task by --task T --state dead.")
+            raise CommandError(
+                "Name the jobs by their ids, or all of one task by --task T --state dead."
+            )
         if options["state"] and not options["task"]:
-            raise CommandError("--state goes with --task: a job named by its id is in the state that it is in.")
+            raise CommandError(
+                "--state goes with --task: a job named by its id is in the state that it is in."
+            )
         if options["ids"]:
             ids = [_id(text) for text in options["ids"]]
             revived = interventions.revive(Job.objects.filter(pk__in=ids), by=_me())
@@ -72,7 +82,9 @@ class Command(BaseCommand):
 
     def cancel(self, options: dict[str, Any]) -> None:
         if bool(options["ids"]) == bool(options["task"]):
-            raise CommandError("Name the jobs by their ids, or all that wait of one task by --task T.")
+            raise CommandError(
+                "Name the jobs by their ids, or all that wait of one task by --task T."
+            )
         if options["task"]:
             number = len(interventions.cancel(Job.objects.filter(task=options["task"]), by=_me()))
             self.stdout.write(f"Jobs of {options['task']} that are cancelled: {number}.")
@@ -81,7 +93,9 @@ class Command(BaseCommand):
         cancelled = interventions.cancel(Job.objects.filter(pk__in=ids), by=_me())
         self._report(ids, cancelled, "is cancelled", interventions.WHY_NOT_CANCELLED)
 
-    def _report(self, ids: list[UUID], changed: list[Job], outcome: str, why_not: dict[State, str]) -> None:
+    def _report(
+        self, ids: list[UUID], changed: list[Job], outcome: str, why_not: dict[State, str]
+    ) -> None:
         """Say what became of each; those left alone make the exit code 1."""
         for job in changed:
             self.stdout.write(f"Job {job.pk} ({job.task}) {outcome}.")

@@ -27,11 +27,15 @@ class Command(BaseCommand):
         with transaction.atomic():
             client, new = Client.objects.get_or_create(name=options["name"])
             key = ApiKey.objects.issue(client, options["scope"])
-        self.stderr.write(f"{'New client' if new else 'Client'} {client.name}. The key is shown only now:")
+        self.stderr.write(
+            f"{'New client' if new else 'Client'} {client.name}. The key is shown only now:"
+        )
         self.stdout.write(key)
 
 
 def _name(text: str) -> str:
     if not 0 < len(text.strip()) <= NAME_MAX_CHARS or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"a client needs a name of 1 to {NAME_MAX_CHARS} printable characters")
+        raise argparse.ArgumentTypeError(
+            f"a client needs a name of 1 to {NAME_MAX_CHARS} printable characters"
+        )
     return text.strip()

@@ -22,7 +22,9 @@ POLL_S = 0.2
 FAULTS_SHOWN = 20
 BAR_CELLS = 30
 LINE_EVERY_S = 5.0  # where there is no terminal
-NO_WORKER = "No worker is alive. The import waits in Postgres; start one (Procfile: worker) and it goes on."
+NO_WORKER = (
+    "No worker is alive. The import waits in Postgres; start one (Procfile: worker) and it goes on."
+)
 A_WORKER_CAME = "A worker has come."
 
 
@@ -30,15 +32,29 @@ class Command(BaseCommand):
     help = "Import a file of orders, as POST /v1/imports does, and watch the workers work it off."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, help="CSV, a row per order line; or NDJSON, an order body per line")
-        parser.add_argument("--client", help="whose orders they are; needed when there are several clients")
-        parser.add_argument("--format", choices=Format.values, help="unless the file's name says so")
-        parser.add_argument("--wait", type=float, default=WAIT_S, metavar="SECONDS", help="0: do not wait for the end")
+        parser.add_argument(
+            "file", type=Path, help="CSV, a row per order line; or NDJSON, an order body per line"
+        )
+        parser.add_argument(
+            "--client", help="whose orders they are; needed when there are several clients"
+        )
+        parser.add_argument(
+            "--format", choices=Format.values, help="unless the file's name says so"
+        )
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=WAIT_S,
+            metavar="SECONDS",
+            help="0: do not wait for the end",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         form = _format(options["file"], options["format"])
         batch = _accepted(options["file"], _client(options["client"]), form)
-        self.stdout.write(f"Import {batch.pk}: {batch.total} orders in {batch.rows} rows were accepted.")
+        self.stdout.write(
+            f"Import {batch.pk}: {batch.total} orders in {batch.rows} rows were accepted."
+        )
         if not options["wait"]:
             return
         try:
@@ -73,8 +89,12 @@ class Command(BaseCommand):
             return
         for fault in batch.faults.all()[:FAULTS_SHOWN]:
             where = f" {fault.field}" if fault.field else ""
-            self.stdout.write(f"  line {fault.line}{where} ({fault.external_id or 'no external_id'}): {fault.reason}")
-        raise CommandError(f"{batch.failed} orders failed; all reasons: /v1/imports/{batch.pk}/errors.csv")
+            self.stdout.write(
+                f"  line {fault.line}{where} ({fault.external_id or 'no external_id'}): {fault.reason}"
+            )
+        raise CommandError(
+            f"{batch.failed} orders failed; all reasons: /v1/imports/{batch.pk}/errors.csv"
+        )
 
 
 class Progress:
@@ -120,11 +140,15 @@ def _format(file: Path, named: str | None) -> Format:
 
 
 def _client(name: str | None) -> Client:
-    clients = list(Client.objects.filter(**({} if name is None else {"name": name})).order_by("name")[:2])
+    clients = list(
+        Client.objects.filter(**({} if name is None else {"name": name})).order_by("name")[:2]
+    )
     if len(clients) == 1:
         return clients[0]
     if name is not None:
-        raise CommandError(f"There is no client {name!r}; `manage.py apikey create {name}` makes one.")
+        raise CommandError(
+            f"There is no client {name!r}; `manage.py apikey create {name}` makes one."
+        )
     raise CommandError("Say whose orders they are: --client NAME.")
 
 
@@ -133,7 +157,9 @@ def _accepted(file: Path, client: Client, form: Format) -> Import:
     try:
         size = file.stat().st_size
         if size > settings.IMPORT_MAX_BYTES:
-            raise CommandError(f"{file.name} has {size} bytes; {settings.IMPORT_MAX_BYTES} are allowed. Split it.")
+            raise CommandError(
+                f"{file.name} has {size} bytes; {settings.IMPORT_MAX_BYTES} are allowed. Split it."
+            )
         with file.open("rb") as lines, staged(lines, form) as rows, transaction.atomic():
             batch = Import.objects.accept(client, rows, form=form)
             tasks.begin(batch)

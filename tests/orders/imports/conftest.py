@@ -11,15 +11,32 @@ import pytest
 from orders.imports.models import Import
 from tests.conftest import Api
 
-COLUMNS = tuple("external_id currency email locale sku name quantity unit_price discount tax total token".split())
-CELLS = ("o-1", "JPY", "hana@example.com", "ja", "SAKE-NIGIRI", "鮭", "2", "300", "", "60", "660", "tok_ok")
+COLUMNS = tuple(
+    "external_id currency email locale sku name quantity unit_price discount tax total token".split()
+)
+CELLS = (
+    "o-1",
+    "JPY",
+    "hana@example.com",
+    "ja",
+    "SAKE-NIGIRI",
+    "鮭",
+    "2",
+    "300",
+    "",
+    "60",
+    "660",
+    "tok_ok",
+)
 
 
 def cells(**changes: str) -> dict[str, str]:
     return {**dict(zip(COLUMNS, CELLS, strict=True)), **changes}
 
 
-def as_csv(rows: Sequence[dict[str, str]], *, columns: Sequence[str] = COLUMNS, end: str = "\n") -> bytes:
+def as_csv(
+    rows: Sequence[dict[str, str]], *, columns: Sequence[str] = COLUMNS, end: str = "\n"
+) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator=end, extrasaction="ignore")
     writer.writeheader()
@@ -38,13 +55,22 @@ Send = Callable[..., Any]
 def send(api: Api) -> Send:
     """POST the file; returns the answer."""
 
-    def post(file: bytes, *, media_type: str = "text/csv", key: str = "import-1", **headers: str) -> Any:
-        named = {"Idempotency-Key": key, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        return api.post("/v1/imports", file, content_type=media_type, headers=named, CONTENT_TYPE=media_type)
+    def post(
+        file: bytes, *, media_type: str = "text/csv", key: str = "import-1", **headers: str
+    ) -> Any:
+        named = {
+            "Idempotency-Key": key,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        return api.post(
+            "/v1/imports", file, content_type=media_type, headers=named, CONTENT_TYPE=media_type
+        )
 
     return post
 
 
 def faults(batch: Import | None = None) -> list[tuple[int, str, str, str]]:
     batch = batch or Import.objects.get()
-    return [(fault.line, fault.external_id, fault.field, fault.reason) for fault in batch.faults.all()]
+    return [
+        (fault.line, fault.external_id, fault.field, fault.reason) for fault in batch.faults.all()
+    ]

@@ -38,7 +38,9 @@ NDJSON = "application/x-ndjson"
 
 
 def assert_nothing_accepted(answer: Any, status: int, *, says: str) -> None:
-    assert (answer.status_code, answer["Content-Type"]) == (status, "application/problem+json"), answer.content
+    assert (answer.status_code, answer["Content-Type"]) == (status, "application/problem+json"), (
+        answer.content
+    )
     problem = answer.json()
     assert says in problem["detail"], problem
     assert not problem["detail"].startswith(":"), problem
@@ -56,10 +58,21 @@ def test_a_csv_is_accepted_and_worked_off(send: Send, api: Api, stock: Any) -> N
     assert {name: said[name] for name in counts} == counts
     work_off(ahead=A_DAY)
     said = api.get(answer["Location"]).json()
-    assert {name: said[name] for name in counts} == {"state": "done", "total": 3, "ok": 3, "failed": 0, "percent": 100}
+    assert {name: said[name] for name in counts} == {
+        "state": "done",
+        "total": 3,
+        "ok": 3,
+        "failed": 0,
+        "percent": 100,
+    }
     orders = Order.objects.order_by("external_id")
     assert [order.external_id for order in orders] == ["o-0", "o-1", "o-2"]
-    assert orders.filter(state="confirmed", captured=660, email="hana@example.com", locale="ja").count() == 3
+    assert (
+        orders.filter(
+            state="confirmed", captured=660, email="hana@example.com", locale="ja"
+        ).count()
+        == 3
+    )
     assert ImportRow.objects.count() == 0
 
 
@@ -81,7 +94,9 @@ def test_rows_of_one_external_id_are_the_lines_of_one_order_wherever_they_stand(
     stock()
     stock("EBI-NIGIRI", name="海老")
     rows = [cells(external_id=name, total="1320") for name in ("a", "b", "c")]
-    rows += [cells(external_id=name, total="1320", sku="EBI-NIGIRI", name="") for name in ("c", "b", "a")]
+    rows += [
+        cells(external_id=name, total="1320", sku="EBI-NIGIRI", name="") for name in ("c", "b", "a")
+    ]
     assert send(as_csv(rows)).json()["total"] == 3
     work_off(ahead=A_DAY)
     orders = Order.objects.order_by("created_at", "pk").prefetch_related("lines")
@@ -91,7 +106,9 @@ def test_rows_of_one_external_id_are_the_lines_of_one_order_wherever_they_stand(
     assert (Import.objects.get().ok, faults()) == (3, [])
 
 
-def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(send: Send, api: Api, stock: Any) -> None:
+def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(
+    send: Send, api: Api, stock: Any
+) -> None:
     stock()
     rows = [
         cells(external_id="o-1", name="two\nlines"),
@@ -142,20 +159,27 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(send: Send, api: 
     assert told[6][3] == "no such sku: NO-SUCH"
 
 
-@pytest.mark.parametrize("gift", ["Gift, wrapped", '"Gift'], ids=["a comma too many", "a quote that never closes"])
+@pytest.mark.parametrize(
+    "gift", ["Gift, wrapped", '"Gift'], ids=["a comma too many", "a quote that never closes"]
+)
 def test_an_order_of_which_a_row_cannot_be_read_is_not_placed_without_that_row(
     send: Send, api: Api, stock: Any, gift: str
 ) -> None:
     """A gift costs nothing, so the total does not tell that it is missing."""
     stock()
     spoilt = f"o-1,JPY,hana@example.com,ja,SAKE-NIGIRI,{gift},1,0,,,660,tok_ok\n".encode()
-    location = send(as_csv([cells()]) + spoilt + as_csv([cells(external_id="o-2")]).partition(b"\n")[2])["Location"]
+    location = send(
+        as_csv([cells()]) + spoilt + as_csv([cells(external_id="o-2")]).partition(b"\n")[2]
+    )["Location"]
     work_off(ahead=A_DAY)
     assert [order.external_id for order in Order.objects.all()] == ["o-2"]
     assert [fault[:2] for fault in faults()] == [(3, "o-1")]
     said = api.get(location).json()
     assert (said["total"], said["ok"], said["failed"]) == (2, 1, 1)
-    send(as_csv([cells(), cells(name="Gift, wrapped", quantity="1", unit_price="0", tax="")]), key="mended")
+    send(
+        as_csv([cells(), cells(name="Gift, wrapped", quantity="1", unit_price="0", tax="")]),
+        key="mended",
+    )
     work_off(ahead=A_DAY)
     assert sorted(order.lines.count() for order in Order.objects.all()) == [1, 2]
 
@@ -179,7 +203,10 @@ def test_a_line_that_is_no_order_is_an_error_on_that_line(
 ) -> None:
     stock()
     file = (
-        as_ndjson([order_body(external_id="before")]) + line + b"\r\n\n" + as_ndjson([order_body(external_id="after")])
+        as_ndjson([order_body(external_id="before")])
+        + line
+        + b"\r\n\n"
+        + as_ndjson([order_body(external_id="after")])
     )
     send(file, media_type=NDJSON)
     work_off(ahead=A_DAY)
@@ -189,7 +216,9 @@ def test_a_line_that_is_no_order_is_an_error_on_that_line(
     assert (at[0][0], reason in at[0][3]) == (2, True), faults()
 
 
-def test_an_external_id_that_no_index_could_hold_is_an_error_on_its_line(send: Send, stock: Any) -> None:
+def test_an_external_id_that_no_index_could_hold_is_an_error_on_its_line(
+    send: Send, stock: Any
+) -> None:
     stock()
     endless = random.Random(7).randbytes(20_000).hex()
     assert send(as_csv([cells(), cells(external_id=endless)])).status_code == 202
@@ -256,7 +285,9 @@ def test_the_same_file_twice_changes_nothing(send: Send, stock: Any) -> None:
         {"name": "まぐろ"},
     ],
 )
-def test_another_order_under_a_known_external_id_is_an_error(send: Send, stock: Any, other: dict[str, str]) -> None:
+def test_another_order_under_a_known_external_id_is_an_error(
+    send: Send, stock: Any, other: dict[str, str]
+) -> None:
     stock()
     send(as_csv([cells()]))
     work_off(ahead=A_DAY)
@@ -269,25 +300,34 @@ def test_another_order_under_a_known_external_id_is_an_error(send: Send, stock: 
     assert faults(again) == [(2, "o-1", "external_id", "belongs to an earlier, other order")]
 
 
-def test_two_equal_bodies_in_one_file_are_one_order(send: Send, stock: Any, order_body: Body) -> None:
+def test_two_equal_bodies_in_one_file_are_one_order(
+    send: Send, stock: Any, order_body: Body
+) -> None:
     stock()
     send(as_ndjson([order_body(), order_body(), order_body(metadata={})]), media_type=NDJSON)
     work_off(ahead=A_DAY)
-    assert (Order.objects.count(), Import.objects.get().ok, Import.objects.get().failed) == (1, 2, 1)
+    assert (Order.objects.count(), Import.objects.get().ok, Import.objects.get().failed) == (
+        1,
+        2,
+        1,
+    )
 
 
 # --- at the door --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "media_type", ["application/json", "text/plain", "text/csv; charset=shift_jis", "multipart/form-data"]
+    "media_type",
+    ["application/json", "text/plain", "text/csv; charset=shift_jis", "multipart/form-data"],
 )
 def test_another_media_type_is_refused(send: Send, media_type: str) -> None:
     assert_nothing_accepted(send(as_csv([cells()]), media_type=media_type), 415, says="text/csv")
 
 
 def test_a_compressed_file_is_refused(send: Send) -> None:
-    assert_nothing_accepted(send(as_csv([cells()]), Content_Encoding="gzip"), 415, says="Content-Encoding")
+    assert_nothing_accepted(
+        send(as_csv([cells()]), Content_Encoding="gzip"), 415, says="Content-Encoding"
+    )
 
 
 def test_a_file_over_the_limit_is_refused(send: Send, settings: Any) -> None:
@@ -299,7 +339,10 @@ def test_an_import_may_be_larger_than_any_other_body(send: Send, stock: Any) -> 
     file = as_csv([cells(external_id=f"o-{at}", name="x" * 150) for at in range(6000)])
     assert len(file) > 1024 * 1024
     assert send(file).status_code == 202
-    assert (ImportRow.objects.count(), Job.objects.filter(task="orders.imports.tasks.place_chunk").count()) == (
+    assert (
+        ImportRow.objects.count(),
+        Job.objects.filter(task="orders.imports.tasks.place_chunk").count(),
+    ) == (
         6000,
         30,
     )
@@ -323,10 +366,14 @@ def test_a_file_of_line_breaks_is_refused_by_their_number(send: Send, media_type
 
 
 def test_a_header_of_very_many_columns_is_refused_by_their_number(send: Send) -> None:
-    assert_nothing_accepted(send(b",".join([b"a"] * 32_000) + b"\n"), 422, says="the header names 32000 columns")
+    assert_nothing_accepted(
+        send(b",".join([b"a"] * 32_000) + b"\n"), 422, says="the header names 32000 columns"
+    )
 
 
-def test_the_file_is_read_before_the_transaction_begins(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_read_before_the_transaction_begins(
+    send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[bool] = []
     real = reading.rows_of
 
@@ -382,7 +429,9 @@ def test_two_that_come_at_once_are_not_both_the_last_that_may(shop: Client, sett
     assert Import.objects.count() == 1
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), FileNotFoundError("no folder")])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), FileNotFoundError("no folder")]
+)
 def test_a_full_disk_is_503_and_the_same_key_is_taken_afterwards(
     send: Send, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
@@ -414,14 +463,18 @@ def test_a_full_disk_is_503_and_the_same_key_is_taken_afterwards(
         (b"x" * 200_000, 422, "header on line 1 cannot be read"),
     ],
 )
-def test_a_file_that_is_no_import_is_refused_as_a_whole(send: Send, file: bytes, status: int, says: str) -> None:
+def test_a_file_that_is_no_import_is_refused_as_a_whole(
+    send: Send, file: bytes, status: int, says: str
+) -> None:
     assert_nothing_accepted(send(file), status, says=says)
 
 
 def test_an_import_needs_a_key_and_a_scope(send: Send, api: Api, shop: Client) -> None:
     assert_nothing_accepted(send(as_csv([cells()]), key=""), 400, says="Idempotency-Key")
     may_not = Api(ApiKey.objects.issue(shop, ["orders:write"]))
-    refused = may_not.post("/v1/imports", as_csv([cells()]), content_type="text/csv", headers={"Idempotency-Key": "k"})
+    refused = may_not.post(
+        "/v1/imports", as_csv([cells()]), content_type="text/csv", headers={"Idempotency-Key": "k"}
+    )
     assert_nothing_accepted(refused, 403, says="imports:write")
     for path in ("", "/errors.csv"):
         assert may_not.get(f"/v1/imports/{uuid4()}{path}").status_code == 403
@@ -431,7 +484,11 @@ def test_an_import_needs_a_key_and_a_scope(send: Send, api: Api, shop: Client) -
 def test_a_repeated_request_is_one_import(send: Send, stock: Any) -> None:
     file = as_csv([cells()])
     first, again = send(file), send(file)
-    assert (again.status_code, again["Idempotent-Replayed"], again["Location"]) == (202, "true", first["Location"])
+    assert (again.status_code, again["Idempotent-Replayed"], again["Location"]) == (
+        202,
+        "true",
+        first["Location"],
+    )
     assert again.content == first.content
     assert send(as_csv([cells(total="1")])).status_code == 422
     assert (Import.objects.count(), ImportRow.objects.count()) == (1, 1)
@@ -466,7 +523,9 @@ def test_all_that_follows_from_an_import_is_in_the_bulk_lane_and_in_the_clients_
     }
 
 
-def test_chunks_come_one_after_another_in_the_order_of_the_file(send: Send, stock: Any, settings: Any) -> None:
+def test_chunks_come_one_after_another_in_the_order_of_the_file(
+    send: Send, stock: Any, settings: Any
+) -> None:
     """The last piece goes to the first who asked."""
     settings.IMPORT_CHUNK_ROWS = 2
     stock(on_hand=2)
@@ -479,11 +538,15 @@ def test_chunks_come_one_after_another_in_the_order_of_the_file(send: Send, stoc
         assert (Order.objects.count(), chunk.state, chunk.retries) == (0, "waiting", 1)
         assert (chunk.error["type"], chunk.error["message"]) == ("Retry", f"Retry in {pause_s}.0s")
     work_off(ahead=A_DAY)
-    assert list(Order.objects.filter(state="confirmed").values_list("external_id", flat=True)) == ["o-0"]
+    assert list(Order.objects.filter(state="confirmed").values_list("external_id", flat=True)) == [
+        "o-0"
+    ]
     assert Order.objects.filter(reason="out_of_stock").count() == 5
 
 
-def test_no_chunk_begins_while_a_long_line_of_bulk_work_waits(send: Send, stock: Any, settings: Any) -> None:
+def test_no_chunk_begins_while_a_long_line_of_bulk_work_waits(
+    send: Send, stock: Any, settings: Any
+) -> None:
     settings.IMPORT_CHUNK_ROWS, settings.IMPORT_BACKLOG_MAX = 2, 3
     stock()
     send(as_csv([cells(external_id=f"o-{at}") for at in range(4)]))
@@ -495,7 +558,10 @@ def test_no_chunk_begins_while_a_long_line_of_bulk_work_waits(send: Send, stock:
     second.refresh_from_db()
     assert (Order.objects.count(), second.state, second.retries) == (2, "waiting", 1)
     work_off(ahead=A_DAY)
-    assert (Order.objects.filter(state="confirmed").count(), Import.objects.get().state) == (4, "done")
+    assert (Order.objects.filter(state="confirmed").count(), Import.objects.get().state) == (
+        4,
+        "done",
+    )
 
 
 def test_one_chunk_works_at_a_time_of_whichever_import(send: Send, stock: Any) -> None:
@@ -513,7 +579,9 @@ def test_one_chunk_works_at_a_time_of_whichever_import(send: Send, stock: Any) -
     assert Order.objects.count() == 1
 
 
-def test_a_chunk_that_takes_long_yields_and_goes_on_under_its_id(send: Send, stock: Any, settings: Any) -> None:
+def test_a_chunk_that_takes_long_yields_and_goes_on_under_its_id(
+    send: Send, stock: Any, settings: Any
+) -> None:
     """What it has placed is committed; also after that, what is left of it can fail alone."""
     settings.IMPORT_TURN_S, settings.IMPORT_PORTION_ROWS, settings.IMPORT_CHUNK_ROWS = 0, 2, 5
     stock()
@@ -530,11 +598,16 @@ def test_a_chunk_that_takes_long_yields_and_goes_on_under_its_id(send: Send, sto
     assert (batch.state, batch.ok, batch.failed, Order.objects.count()) == ("done", 7, 3, 7)
 
 
-def test_an_order_that_postgres_refuses_is_an_error_and_leaves_nothing(send: Send, stock: Any) -> None:
+def test_an_order_that_postgres_refuses_is_an_error_and_leaves_nothing(
+    send: Send, stock: Any
+) -> None:
     """A rule that only the database knows, here on the second of two lines."""
     stock()
     stock("CURSED")
-    two = [cells(external_id="o-2", total="1320"), cells(external_id="o-2", total="1320", sku="CURSED")]
+    two = [
+        cells(external_id="o-2", total="1320"),
+        cells(external_id="o-2", total="1320", sku="CURSED"),
+    ]
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE orders_orderline ADD CONSTRAINT cursed CHECK (sku <> 'CURSED')")
         try:
@@ -584,10 +657,17 @@ def test_a_chunk_that_an_operator_cancels_fails_alone_and_the_import_ends(
         work_off(ahead=A_DAY)
     batch = Import.objects.get()
     assert (batch.state, batch.total, batch.ok, batch.failed) == ("done", rows, rows - 2, 2)
-    assert faults()[0] == (2, "o-0", "", "its part of the file could not be worked off: its job was cancelled")
+    assert faults()[0] == (
+        2,
+        "o-0",
+        "",
+        "its part of the file could not be worked off: its job was cancelled",
+    )
 
 
-def test_an_import_whose_last_step_an_operator_cancels_ends_all_the_same(send: Send, stock: Any) -> None:
+def test_an_import_whose_last_step_an_operator_cancels_ends_all_the_same(
+    send: Send, stock: Any
+) -> None:
     stock()
     send(as_csv([cells()]))
     attempt(Job.objects.get(task="orders.imports.tasks.place_chunk"))
@@ -601,7 +681,13 @@ def kill_with_poison(job: Job) -> None:
     """As the clock finds it after its third loss."""
     long_ago = timezone.now() - timedelta(hours=1)
     Job.objects.filter(pk=job.pk).update(
-        state="running", token=uuid4(), worker=uuid4(), pid=1, started_at=long_ago, lease_until=long_ago, losses=2
+        state="running",
+        token=uuid4(),
+        worker=uuid4(),
+        pid=1,
+        started_at=long_ago,
+        lease_until=long_ago,
+        losses=2,
     )
     assert Clock(celery_app, worker=uuid4(), name="test").rescue() == 1
     job.refresh_from_db()
@@ -618,7 +704,9 @@ def test_old_imports_are_forgotten_with_their_faults(send: Send, stock: Any, set
     tasks.forget_old_imports.delay()
     work_off()
     assert (Import.objects.count(), ImportFault.objects.count()) == (2, 5)
-    Import.objects.filter(pk=old.pk).update(finished_at=timezone.now() - settings.IMPORT_KEEP - A_DAY)
+    Import.objects.filter(pk=old.pk).update(
+        finished_at=timezone.now() - settings.IMPORT_KEEP - A_DAY
+    )
     tasks.forget_old_imports.delay()
     work_off()
     assert (Import.objects.count(), ImportFault.objects.count()) == (1, 0)
@@ -633,12 +721,20 @@ def test_an_import_that_is_not_finished_is_never_forgotten(send: Send, settings:
 
 def test_the_last_page_of_faults_costs_no_more_than_the_first(shop: Client) -> None:
     batch = Import.objects.create(client=shop, form="csv")
-    ImportFault.objects.bulk_create(ImportFault(batch=batch, line=at // 2, reason="no") for at in range(20_000))
+    ImportFault.objects.bulk_create(
+        ImportFault(batch=batch, line=at // 2, reason="no") for at in range(20_000)
+    )
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE orders_importfault")
     last = ImportFault.objects.filter(batch=batch, line=9_990).latest("pk")
     [first_page, last_page] = plans_of(
-        lambda: [ImportFault.after(batch.pk, line, pk, 10) for line, pk in ((0, 0), (last.line, last.pk))]
+        lambda: [
+            ImportFault.after(batch.pk, line, pk, 10) for line, pk in ((0, 0), (last.line, last.pk))
+        ]
     )
-    assert [fault.line for fault in ImportFault.after(batch.pk, last.line, last.pk, 3)] == [9_991, 9_991, 9_992]
+    assert [fault.line for fault in ImportFault.after(batch.pk, last.line, last.pk, 3)] == [
+        9_991,
+        9_991,
+        9_992,
+    ]
     assert last_page.buffers <= first_page.buffers + 3

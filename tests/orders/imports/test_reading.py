@@ -20,10 +20,24 @@ LIMIT = 300
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)
 tricky = st.sampled_from(
-    ["", '"', '""', ",", "\n", "a\nb", 'say "hi"', "鮭", "\N{ZERO WIDTH NO-BREAK SPACE}", " x ", "\x00"]
+    [
+        "",
+        '"',
+        '""',
+        ",",
+        "\n",
+        "a\nb",
+        'say "hi"',
+        "鮭",
+        "\N{ZERO WIDTH NO-BREAK SPACE}",
+        " x ",
+        "\x00",
+    ]
 )
 cell = st.one_of(texts, tricky)
-table = st.lists(st.lists(cell, min_size=len(COLUMNS), max_size=len(COLUMNS)).filter(any), max_size=8)
+table = st.lists(
+    st.lists(cell, min_size=len(COLUMNS), max_size=len(COLUMNS)).filter(any), max_size=8
+)
 
 
 def read(file: bytes, form: Format = Format.CSV) -> list[Row]:
@@ -52,7 +66,9 @@ def test_every_cell_comes_back_and_every_row_stands_on_its_line(
         lines.append(file.count(b"\n") + 1)
         file += written([row], end=end, quoting=quoting)
     found = read(file if last else file.removesuffix(end.encode()))
-    assert [json.loads(row.said) for row in found] == [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    assert [json.loads(row.said) for row in found] == [
+        dict(zip(COLUMNS, row, strict=True)) for row in rows
+    ]
     assert [row.line for row in found] == lines
     assert [row.fault for row in found] == [""] * len(rows)
 
@@ -73,10 +89,14 @@ def test_no_bytes_are_too_much_for_it(rest: bytes) -> None:
 
 @given(
     before=st.lists(st.sampled_from(["a", "b"]), max_size=3),
-    bad=st.sampled_from(['"never closed', '"closed" too early', "x" * LIMIT, '"' + "x" * LIMIT + '"']),
+    bad=st.sampled_from(
+        ['"never closed', '"closed" too early', "x" * LIMIT, '"' + "x" * LIMIT + '"']
+    ),
     after=st.lists(st.sampled_from(["a", 'say "hi"', "two\nlines"]), max_size=12),
 )
-def test_a_spoilt_line_spoils_itself_and_no_other(before: list[str], bad: str, after: list[str]) -> None:
+def test_a_spoilt_line_spoils_itself_and_no_other(
+    before: list[str], bad: str, after: list[str]
+) -> None:
     """Wherever the text after an opening quote would swallow the rows behind it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("django.conf.settings.IMPORT_ROW_MAX_BYTES", LIMIT)
@@ -129,7 +149,9 @@ def test_many_short_lines_in_an_open_quote_cost_one_pass(settings: Settings) -> 
     settings.IMPORT_ROW_MAX_BYTES = 1000
     rows = read(HEADER + b'"\n' + b"x\n" * 20_000)
     assert len(rows) == 20_001
-    assert {row.fault for row in rows[1:]} == {f"has 1 fields, but the header names {len(COLUMNS)} columns"}
+    assert {row.fault for row in rows[1:]} == {
+        f"has 1 fields, but the header names {len(COLUMNS)} columns"
+    }
 
 
 def test_an_open_quote_reads_no_further_ahead_than_a_row_may_be_long(settings: Settings) -> None:
@@ -139,7 +161,9 @@ def test_an_open_quote_reads_no_further_ahead_than_a_row_may_be_long(settings: S
     assert (first.line, bool(first.fault), file.tell() < len(HEADER) + 1100) == (2, True, True)
 
 
-def test_quotes_that_never_close_do_not_have_the_file_read_over_and_over(settings: Settings) -> None:
+def test_quotes_that_never_close_do_not_have_the_file_read_over_and_over(
+    settings: Settings,
+) -> None:
     """Each of these lines opens a quote that no later one closes, and as many lines behind it as a row may hold."""
     settings.IMPORT_ROW_MAX_BYTES, settings.IMPORT_AGAIN_MAX_BYTES = 600, 6000
     rows = rows_of(io.BytesIO(HEADER + b'b",",\n' * 500), Format.CSV)

@@ -30,7 +30,9 @@ def clock(text: str, day: date = DAY) -> datetime:
 
 
 @pytest.fixture
-def sell(shop: Client, stock: Callable[..., Any], order_body: Callable[..., dict[str, Any]]) -> Sell:
+def sell(
+    shop: Client, stock: Callable[..., Any], order_body: Callable[..., dict[str, Any]]
+) -> Sell:
     """Place an order and let it be worked off; all that happened to it happened at that time."""
     stock()
     ids = count()
@@ -49,7 +51,9 @@ def sell(shop: Client, stock: Callable[..., Any], order_body: Callable[..., dict
 def give_back(order: Order, amount: int, at: datetime) -> None:
     """Refund so much of it; the money was back at that time."""
     with transaction.atomic():
-        pay_back(Refund.objects.promise(Order.objects.locked(order.pk), reason="returned", amount=amount))
+        pay_back(
+            Refund.objects.promise(Order.objects.locked(order.pk), reason="returned", amount=amount)
+        )
     work_off()
     last = Event.objects.filter(subject=order.pk, kind="order.refunded").latest("seq")
     Event.objects.filter(pk=last.pk).update(at=at)

@@ -18,7 +18,15 @@ from orders.reports.models import Computation
 from orders.reports.spreadsheet import harmless
 from orders.reports.tasks import compute_day
 from tests.conftest import Api
-from tests.orders.reports.conftest import DAY, Sell, by_hour, clock, give_back, in_the_future, totals
+from tests.orders.reports.conftest import (
+    DAY,
+    Sell,
+    by_hour,
+    clock,
+    give_back,
+    in_the_future,
+    totals,
+)
 
 pytestmark = pytest.mark.django_db
 NowIs = Callable[..., Any]
@@ -38,14 +46,26 @@ def read(api: Api, day: date = DAY) -> dict[str, Any]:
 
 def test_a_day_shows_its_orders_money_hours_and_goods(api: Api, sell: Sell) -> None:
     first = sell(clock("00:00"))
-    sell(clock("09:59:59.999999"), total=1320, lines=[{"sku": "SAKE-NIGIRI", "quantity": 4, "unit_price": 330}])
+    sell(
+        clock("09:59:59.999999"),
+        total=1320,
+        lines=[{"sku": "SAKE-NIGIRI", "quantity": 4, "unit_price": 330}],
+    )
     sell(clock("10:00"), currency="EUR", shipping={"amount": 40})
     give_back(first, 160, clock("23:59:59.999999"))
     report = read(api)
     yen, euros = report["currencies"][1], report["currencies"][0]
-    assert (report["date"], report["time_zone"], report["final"]) == ("2025-11-18", "Asia/Tokyo", True)
+    assert (report["date"], report["time_zone"], report["final"]) == (
+        "2025-11-18",
+        "Asia/Tokyo",
+        True,
+    )
     assert totals(report["currencies"]) == {"EUR": (1, 700, 0, 700), "JPY": (2, 1980, 160, 1820)}
-    assert by_hour(yen) == {"00:00": (1, 660, 0, 660), "09:00": (1, 1320, 0, 1320), "23:00": (0, 0, 160, -160)}
+    assert by_hour(yen) == {
+        "00:00": (1, 660, 0, 660),
+        "09:00": (1, 1320, 0, 1320),
+        "23:00": (0, 0, 160, -160),
+    }
     assert by_hour(euros) == {"10:00": (1, 700, 0, 700)}
     assert [len(yen["by_hour"]), yen["by_hour"][9]["hour"]] == [24, "2025-11-18T09:00:00+09:00"]
     assert yen["top_skus"] == [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 6, "amount": 1980}]
@@ -58,7 +78,9 @@ def order_body(order_body: Callable[..., dict[str, Any]]) -> Callable[..., dict[
 
     def body(**changes: Any) -> dict[str, Any]:
         said = order_body(**changes)
-        lines = sum(line["quantity"] * line["unit_price"] + line.get("tax", 0) for line in said["lines"])
+        lines = sum(
+            line["quantity"] * line["unit_price"] + line.get("tax", 0) for line in said["lines"]
+        )
         return {**said, "total": lines + said["shipping"].get("amount", 0)}
 
     return body
@@ -67,7 +89,9 @@ def order_body(order_body: Callable[..., dict[str, Any]]) -> Callable[..., dict[
 def test_an_order_counts_when_it_is_confirmed_and_money_when_it_moves(api: Api, sell: Sell) -> None:
     """Placed on the day before, confirmed on the day, refunded on the day after and once more the week after."""
     order = sell(clock("00:00"))
-    Event.objects.filter(subject=order.pk, kind="order.received").update(at=clock("23:59:59", DAY - timedelta(days=1)))
+    Event.objects.filter(subject=order.pk, kind="order.received").update(
+        at=clock("23:59:59", DAY - timedelta(days=1))
+    )
     give_back(order, 100, clock("00:00", DAY + timedelta(days=1)))
     give_back(order, 560, clock("12:00", DAY + timedelta(days=7)))
     days = {ago: read(api, DAY + timedelta(days=ago))["currencies"] for ago in (-1, 0, 1, 7)}
@@ -97,7 +121,11 @@ def test_money_of_an_order_that_was_cancelled_meanwhile_comes_and_goes(
     placed = api.place(order_body(payment={"token": "tok_timeout"})).json()
     for step in ("reserve", "charge"):
         attempt(Job.objects.get(task=f"orders.tasks.{step}"))
-    api.post(f"{placed['links']['self']}/cancel", {"reason": "changed my mind"}, content_type="application/json")
+    api.post(
+        f"{placed['links']['self']}/cancel",
+        {"reason": "changed my mind"},
+        content_type="application/json",
+    )
     work_off(ahead=timedelta(hours=1))
     order = Order.objects.get()
     assert (order.state, order.captured, order.refunded) == ("cancelled", 660, 660)
@@ -105,17 +133,26 @@ def test_money_of_an_order_that_was_cancelled_meanwhile_comes_and_goes(
     assert totals(read(api)["currencies"]) == {"JPY": (0, 660, 660, 0)}
 
 
-def test_a_paid_order_that_is_cancelled_still_counts_and_its_money_goes_back(api: Api, sell: Sell) -> None:
+def test_a_paid_order_that_is_cancelled_still_counts_and_its_money_goes_back(
+    api: Api, sell: Sell
+) -> None:
     order = sell(clock("12:00"))
-    answer = api.post(f"/v1/orders/{order.pk}/cancel", {"reason": "closed"}, content_type="application/json")
+    answer = api.post(
+        f"/v1/orders/{order.pk}/cancel", {"reason": "closed"}, content_type="application/json"
+    )
     assert answer.status_code == 202
     work_off()
     Event.objects.filter(kind__in=("order.cancelled", "order.refunded")).update(at=clock("15:00"))
     report = read(api)
-    assert by_hour(report["currencies"][0]) == {"12:00": (1, 660, 0, 660), "15:00": (0, 0, 660, -660)}
+    assert by_hour(report["currencies"][0]) == {
+        "12:00": (1, 660, 0, 660),
+        "15:00": (0, 0, 660, -660),
+    }
 
 
-def test_a_refund_over_http_is_in_the_report_once_it_has_succeeded(api: Api, sell: Sell, now_is: NowIs) -> None:
+def test_a_refund_over_http_is_in_the_report_once_it_has_succeeded(
+    api: Api, sell: Sell, now_is: NowIs
+) -> None:
     order = sell(clock("12:00"))
     answer = api.post(
         f"/v1/orders/{order.pk}/refunds", {"amount": 160, "reason": "late"}, content_type="application/json",
@@ -124,7 +161,9 @@ def test_a_refund_over_http_is_in_the_report_once_it_has_succeeded(api: Api, sel
     assert answer.status_code == 202
     for refunds in (0, 160):
         with now_is(clock("13:00")):
-            assert totals(api.get(PATH).json()["currencies"]) == {"JPY": (1, 660, refunds, 660 - refunds)}
+            assert totals(api.get(PATH).json()["currencies"]) == {
+                "JPY": (1, 660, refunds, 660 - refunds)
+            }
         work_off()
         Event.objects.filter(kind="order.refunded").update(at=clock("12:30"))
 
@@ -149,16 +188,29 @@ def test_a_key_needs_the_scope(shop: Client, sell: Sell) -> None:
 
 @pytest.mark.parametrize("ending", ["", ".csv"])
 @pytest.mark.parametrize(
-    "day", ["2025-13-01", "2025-02-29", "20251118", "today", "0000-00-00", "2025-11-18T00:00", "%D9%A2025-11-18"]
+    "day",
+    [
+        "2025-13-01",
+        "2025-02-29",
+        "20251118",
+        "today",
+        "0000-00-00",
+        "2025-11-18T00:00",
+        "%D9%A2025-11-18",
+    ],
 )
 def test_what_is_no_date_is_refused_by_name(api: Api, day: str, ending: str) -> None:
     answer = api.get(f"/v1/reports/daily/{day}{ending}")
     assert (answer.status_code, answer["Content-Type"]) == (422, "application/problem+json")
-    assert answer.json()["errors"] == [{"pointer": "/path/day", "message": "must be a date like 2026-11-24"}]
+    assert answer.json()["errors"] == [
+        {"pointer": "/path/day", "message": "must be a date like 2026-11-24"}
+    ]
 
 
 @pytest.mark.parametrize("ending", ["", ".csv"])
-def test_of_a_day_that_has_not_begun_there_is_no_report(api: Api, sell: Sell, now_is: NowIs, ending: str) -> None:
+def test_of_a_day_that_has_not_begun_there_is_no_report(
+    api: Api, sell: Sell, now_is: NowIs, ending: str
+) -> None:
     sell(clock("12:00"))
     for day in (in_the_future(), date.max):
         answer = api.get(f"/v1/reports/daily/{day}{ending}")
@@ -184,7 +236,9 @@ def test_days_before_anything_happened_are_empty_and_cost_nothing(api: Api, sell
 # --- when it is computed -----------------------------------------------------------------------------------
 
 
-def test_a_past_day_is_promised_once_and_then_kept(api: Api, sell: Sell, django_assert_num_queries: Any) -> None:
+def test_a_past_day_is_promised_once_and_then_kept(
+    api: Api, sell: Sell, django_assert_num_queries: Any
+) -> None:
     sell(clock("12:00"))
     for path in (PATH, f"{PATH}.csv", PATH):
         answer = api.get(path)
@@ -276,7 +330,8 @@ def test_nobody_can_cancel_a_computation_that_others_wait_for(api: Api, sell: Se
 
 def test_the_csv_says_the_same_in_one_table(api: Api, sell: Sell) -> None:
     order = sell(
-        clock("09:30"), lines=[{"sku": "SAKE-NIGIRI", "name": '鮭, "large"', "quantity": 1, "unit_price": 500}]
+        clock("09:30"),
+        lines=[{"sku": "SAKE-NIGIRI", "name": '鮭, "large"', "quantity": 1, "unit_price": 500}],
     )
     give_back(order, 600 - 500, clock("09:40"))
     read(api)
@@ -294,7 +349,9 @@ def test_the_csv_says_the_same_in_one_table(api: Api, sell: Sell) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@A1", " =1", "\uff1d1", '=HYPERLINK("http://x")'])
+@pytest.mark.parametrize(
+    "name", ["=1+1", "+1", "-1", "@A1", " =1", "\uff1d1", '=HYPERLINK("http://x")']
+)
 def test_a_spreadsheet_computes_nothing_of_what_customers_write(
     api: Api, sell: Sell, stock: Callable[..., Any], name: str
 ) -> None:
@@ -307,7 +364,9 @@ def test_a_spreadsheet_computes_nothing_of_what_customers_write(
 
 
 @pytest.mark.parametrize("name", ["\t=1", "\r=1", "\n=1", "\tEBI"])
-def test_a_name_from_before_control_characters_were_refused_computes_nothing_either(name: str) -> None:
+def test_a_name_from_before_control_characters_were_refused_computes_nothing_either(
+    name: str,
+) -> None:
     assert harmless(name) == f"'{name}"
 
 

@@ -56,7 +56,11 @@ lives = st.fixed_dictionaries({
 
 def events_of(number: int, life: Told, begin: datetime) -> list[Event]:
     """Received; perhaps confirmed; other things; and refunds, each with all that the order has come to by then."""
-    kinds = ["order.received", *["order.confirmed"] * life["is_confirmed"], *["order.held"] * life["others"]]
+    kinds = [
+        "order.received",
+        *["order.confirmed"] * life["is_confirmed"],
+        *["order.held"] * life["others"],
+    ]
     kinds += ["order.refunded"] * len(life["refunds"])
     captured = refunded = 0
     refunds = iter(life["refunds"])
@@ -66,9 +70,18 @@ def events_of(number: int, life: Told, begin: datetime) -> list[Event]:
             captured = life["captured"]
         if kind == "order.refunded":
             refunded += next(refunds)
-        order = {"currency": life["currency"], "captured": captured, "refunded": refunded, "lines": life["lines"]}
+        order = {
+            "currency": life["currency"],
+            "captured": captured,
+            "refunded": refunded,
+            "lines": life["lines"],
+        }
         subject, data = uuid5(CLIENTS[0], str(number)), {"order": order}
-        written.append(Event(kind=kind, subject=subject, seq=seq, owner=life["client"], data=data, at=begin + at))
+        written.append(
+            Event(
+                kind=kind, subject=subject, seq=seq, owner=life["client"], data=data, at=begin + at
+            )
+        )
     return written
 
 
@@ -82,8 +95,14 @@ def counted(events: list[list[Event]], day: date, client: UUID | None) -> dict[s
             assert event is not None
             if day_of(event.at) != day or client not in (None, event.owner):
                 continue
-            now, then = event.data["order"], earlier.data["order"] if earlier else {"captured": 0, "refunded": 0}
-            moved = [int(event.kind == "order.confirmed"), *(now[m] - then[m] for m in ("captured", "refunded"))]
+            now, then = (
+                event.data["order"],
+                earlier.data["order"] if earlier else {"captured": 0, "refunded": 0},
+            )
+            moved = [
+                int(event.kind == "order.confirmed"),
+                *(now[m] - then[m] for m in ("captured", "refunded")),
+            ]
             if any(moved):
                 hour = max(at for at, begin in enumerate(hours) if begin <= event.at)
                 entry = by_hour[now["currency"]][hour]
@@ -97,7 +116,9 @@ def counted(events: list[list[Event]], day: date, client: UUID | None) -> dict[s
         currency: {
             "hours": {hour: tuple(entry) for hour, entry in of_hours.items() if any(entry)},
             "total": tuple(map(sum, zip(*of_hours.values(), strict=True))),
-            "top": sorted((-a, -q, sku, name) for sku, (a, q, name) in by_sku[currency].items())[:TOP],
+            "top": sorted((-a, -q, sku, name) for sku, (a, q, name) in by_sku[currency].items())[
+                :TOP
+            ],
         }
         for currency, of_hours in by_hour.items()
     }
@@ -108,7 +129,9 @@ def told(of_currencies: figures.Figures) -> dict[str, Any]:
     hours = [hour for of in of_currencies for hour in of["by_hour"]]
     for amounts in [*of_currencies, *hours]:
         assert amounts["net"] == amounts["gross"] - amounts["refunds"]
-    assert [of["currency"] for of in of_currencies] == sorted(of["currency"] for of in of_currencies)
+    assert [of["currency"] for of in of_currencies] == sorted(
+        of["currency"] for of in of_currencies
+    )
     return {
         of["currency"]: {
             "hours": {
@@ -117,7 +140,10 @@ def told(of_currencies: figures.Figures) -> dict[str, Any]:
                 if any(amounts := (hour["orders"], hour["gross"], hour["refunds"]))
             },
             "total": (of["orders"], of["gross"], of["refunds"]),
-            "top": [(-sold["amount"], -sold["quantity"], sold["sku"], sold["name"]) for sold in of["top_skus"]],
+            "top": [
+                (-sold["amount"], -sold["quantity"], sold["sku"], sold["name"])
+                for sold in of["top_skus"]
+            ],
         }
         for of in of_currencies
     }
@@ -131,7 +157,10 @@ def computed(day: Day) -> dict[UUID | None, Any]:
         computation.keep_part(begin, end)
     computation.add_up()
     assert (HourFigure.objects.count(), SkuFigure.objects.count()) == (0, 0)
-    return {report.client_id: told(report.figures) for report in DailyReport.objects.filter(day=day.date)}
+    return {
+        report.client_id: told(report.figures)
+        for report in DailyReport.objects.filter(day=day.date)
+    }
 
 
 @settings(
@@ -143,7 +172,10 @@ def test_the_parts_add_up_to_what_counting_by_hand_gives(
     db: None, zone_and_date: tuple[str, date], lived: list[Told], size: int
 ) -> None:
     zone, date_ = zone_and_date
-    with override_settings(TIME_ZONE=zone, REPORT_PART_EVENTS=size, REPORT_TOP_SKUS=TOP), transaction.atomic():
+    with (
+        override_settings(TIME_ZONE=zone, REPORT_PART_EVENTS=size, REPORT_TOP_SKUS=TOP),
+        transaction.atomic(),
+    ):
         day = Day(date_)
         Client.objects.bulk_create(Client(pk=client, name=str(client)) for client in CLIENTS)
         events = [events_of(number, life, day.begin) for number, life in enumerate(lived)]
@@ -177,11 +209,20 @@ def test_the_days_of_an_order_add_up_to_what_it_has_come_to(db: None, lived: lis
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
-def test_parts_cover_the_day_once_and_have_a_bounded_number_of_events(db: None, settings: Any, size: int) -> None:
+def test_parts_cover_the_day_once_and_have_a_bounded_number_of_events(
+    db: None, settings: Any, size: int
+) -> None:
     settings.REPORT_PART_EVENTS = size
     day = Day(date(2025, 11, 18))
     Event.objects.bulk_create(
-        Event(kind="order.received", subject=UUID(int=n), seq=1, owner=CLIENTS[0], data={}, at=day.begin + at)
+        Event(
+            kind="order.received",
+            subject=UUID(int=n),
+            seq=1,
+            owner=CLIENTS[0],
+            data={},
+            at=day.begin + at,
+        )
         for n, at in enumerate(timedelta(minutes=7 * n) for n in range(-3, 210))
     )
     parts = figures.parts(day, until=day.settled_at)
@@ -195,12 +236,21 @@ def test_parts_cover_the_day_once_and_have_a_bounded_number_of_events(db: None, 
 def test_goods_are_ranked_by_amount_then_by_units_then_by_sku(db: None, settings: Any) -> None:
     settings.REPORT_TOP_SKUS = 4
     day, shop = Day(date(2025, 11, 18)), Client.objects.create(name="shop")
-    rows = [("A", 1, 500), ("D", 1, 600), ("C", 2, 300), ("B", 3, 200), ("E", 3, 200), ("F", 1, 601)]
+    rows = [
+        ("A", 1, 500),
+        ("D", 1, 600),
+        ("C", 2, 300),
+        ("B", 3, 200),
+        ("E", 3, 200),
+        ("F", 1, 601),
+    ]
     sold = [
         {"sku": sku, "name": "", "quantity": quantity, "unit_price": price, "discount": 0, "tax": 0}
         for sku, quantity, price in rows
     ]
     data = {"order": {"currency": "JPY", "lines": sold}}
-    Event.objects.create(kind="order.confirmed", subject=UUID(int=9), seq=1, owner=shop.pk, data=data, at=day.begin)
+    Event.objects.create(
+        kind="order.confirmed", subject=UUID(int=9), seq=1, owner=shop.pk, data=data, at=day.begin
+    )
     [figures_of_yen] = figures.at_once(shop.pk, day, until=day.end)
     assert [sold["sku"] for sold in figures_of_yen["top_skus"]] == ["F", "B", "E", "C"]

@@ -74,7 +74,8 @@ def read(postbox: Postbox) -> list[Any]:
     return [
         mail
         for raw in postbox.mails
-        if "Report" in (mail := email.message_from_bytes(raw, policy=email.policy.default))["Subject"]
+        if "Report"
+        in (mail := email.message_from_bytes(raw, policy=email.policy.default))["Subject"]
         or "日報" in mail["Subject"]
     ]
 
@@ -90,7 +91,12 @@ def test_the_staff_reads_all_clients_figures_in_columns(
     sake = {"sku": "SAKE-NIGIRI", "quantity": 1, "unit_price": 1_000_000}
     sell(clock("12:00"), total=1_000_000, lines=[sake])
     other = Client.objects.create(name="other")
-    sell(clock("12:59"), client=other, total=660, lines=[toro | {"quantity": 2, "unit_price": 330, "name": "トロ"}])
+    sell(
+        clock("12:59"),
+        client=other,
+        total=660,
+        lines=[toro | {"quantity": 2, "unit_price": 330, "name": "トロ"}],
+    )
     compute()
     [mail] = read(postbox)
     assert (mail["To"], mail["Subject"]) == (
@@ -108,7 +114,9 @@ def test_the_mail_is_in_the_shops_language(sell: Sell, settings: Any, postbox: P
     assert mail.get_content().splitlines() == JAPANESE.splitlines()
 
 
-def test_each_reader_gets_one_mail_per_day_under_one_id(sell: Sell, settings: Any, postbox: Postbox) -> None:
+def test_each_reader_gets_one_mail_per_day_under_one_id(
+    sell: Sell, settings: Any, postbox: Postbox
+) -> None:
     settings.REPORT_EMAILS = ["ann@example.com", "hana@example.com", "ann@example.com"]
     sell(clock("12:00"))
     postbox.mails.clear()
@@ -119,7 +127,9 @@ def test_each_reader_gets_one_mail_per_day_under_one_id(sell: Sell, settings: An
     mails = read(postbox)
     assert sorted(mail["To"] for mail in mails) == ["ann@example.com", "hana@example.com"]
     deliveries = Delivery.objects.filter(event__kind="report.daily")
-    assert {mail["Message-ID"] for mail in mails} == {f"<{delivery.pk}@localhost>" for delivery in deliveries}
+    assert {mail["Message-ID"] for mail in mails} == {
+        f"<{delivery.pk}@localhost>" for delivery in deliveries
+    }
     assert sorted(deliveries.values_list("tries", flat=True)) == [1, 2]
 
 
@@ -129,7 +139,9 @@ def test_a_day_without_orders_is_told_too_if_anybody_wants_to_hear(
 ) -> None:
     settings.REPORT_EMAILS = readers
     compute()
-    assert [mail["Subject"] for mail in read(postbox)] == ["Report for 2025-11-18: nothing moved"] * mails
+    assert [mail["Subject"] for mail in read(postbox)] == [
+        "Report for 2025-11-18: nothing moved"
+    ] * mails
     assert Event.objects.count() == mails
 
 

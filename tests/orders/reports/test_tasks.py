@@ -32,7 +32,11 @@ def entry() -> dict[str, Any]:
 
 
 def final_days() -> list[date]:
-    return list(DailyReport.objects.filter(client=None, final=True).order_by("day").values_list("day", flat=True))
+    return list(
+        DailyReport.objects.filter(client=None, final=True)
+        .order_by("day")
+        .values_list("day", flat=True)
+    )
 
 
 # --- the schedule ----------------------------------------------------------------------------------------------
@@ -47,7 +51,9 @@ def test_each_date_has_one_slot_after_the_day_before_is_settled(
     slots.tz = ZoneInfo(zone)
     moment = datetime(2025, 1, 1, tzinfo=ZoneInfo(zone))
     found = [moment := next_slot(slots, moment) for _ in range(365)]
-    assert [day_of(slot) for slot in found] == [date(2025, 1, 1) + timedelta(days=n) for n in range(365)]
+    assert [day_of(slot) for slot in found] == [
+        date(2025, 1, 1) + timedelta(days=n) for n in range(365)
+    ]
     assert all(Day(day_of(slot) - timedelta(days=1)).is_settled(slot) for slot in found)
 
 
@@ -98,7 +104,11 @@ def test_a_day_of_many_events_has_many_parts_and_one_report(sell: Sell, settings
     assert totals(everybodys().figures) == {"JPY": (5, 3300, 0, 3300)}
     assert Job.objects.filter(task=PART, state="done").count() > 2
     assert Job.objects.filter(task=ADD_UP, state="done").count() == 1
-    assert (Computation.objects.count(), HourFigure.objects.count(), SkuFigure.objects.count()) == (0, 0, 0)
+    assert (Computation.objects.count(), HourFigure.objects.count(), SkuFigure.objects.count()) == (
+        0,
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize("size", [2, 1000])
@@ -120,14 +130,22 @@ def test_a_computation_that_dies_is_given_up_and_the_next_begins_anew(
     assert totals(everybodys().figures) == {"JPY": (3, 1980, 0, 1980)}
 
 
-def test_one_that_takes_too_long_is_given_up_and_its_late_parts_say_nothing(sell: Sell, settings: Any) -> None:
+def test_one_that_takes_too_long_is_given_up_and_its_late_parts_say_nothing(
+    sell: Sell, settings: Any
+) -> None:
     sell(clock("12:00"))
     tasks.promise(DAY)
     attempt(Job.objects.get(task="orders.reports.tasks.divide"))
     late = Job.objects.get(task=PART)
     tasks.promise(DAY)
-    assert Computation.objects.count() == Job.objects.filter(task="orders.reports.tasks.divide").count() == 1
-    Computation.objects.update(promised_at=timezone.now() - settings.REPORT_PATIENCE - timedelta(minutes=1))
+    assert (
+        Computation.objects.count()
+        == Job.objects.filter(task="orders.reports.tasks.divide").count()
+        == 1
+    )
+    Computation.objects.update(
+        promised_at=timezone.now() - settings.REPORT_PATIENCE - timedelta(minutes=1)
+    )
     tasks.promise(DAY)
     attempt(late)
     assert HourFigure.objects.count() == 0

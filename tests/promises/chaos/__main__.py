@@ -36,21 +36,45 @@ def main(words: list[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="bin/chaos", description="Real load under real faults, then an audit.")
+    made = argparse.ArgumentParser(
+        prog="bin/chaos", description="Real load under real faults, then an audit."
+    )
     made.add_argument("--seconds", type=int, default=60, help="how long faults are injected (60)")
     made.add_argument("--seed", type=int, default=SEED, help=f"of every decision ({SEED})")
-    made.add_argument("--faults", type=int, default=0, help="go on, within bounds, until so many were injected")
+    made.add_argument(
+        "--faults", type=int, default=0, help="go on, within bounds, until so many were injected"
+    )
     made.add_argument("--report", help="write the figures as JSON to this file, too")
-    made.add_argument("--keep", action="store_true", help="keep the folder with the logs and the journals")
+    made.add_argument(
+        "--keep", action="store_true", help="keep the folder with the logs and the journals"
+    )
     return made
 
 
 def run(folder: Path, asked: argparse.Namespace) -> int:
-    environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DATABASE_URL", "REDIS_URL")
+    }
     adopt(urls := {}, checkout=folder)
-    environment |= {**urls, FOLDER: str(folder), "PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "config.settings"}
-    subprocess.run([sys.executable, "manage.py", "release", "-v0"], cwd=CHECKOUT, env=environment, check=True)
-    numbers = ["--seconds", str(asked.seconds), "--faults", str(asked.faults), "--seed", str(asked.seed)]
+    environment |= {
+        **urls,
+        FOLDER: str(folder),
+        "PYTHONUNBUFFERED": "1",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    subprocess.run(
+        [sys.executable, "manage.py", "release", "-v0"], cwd=CHECKOUT, env=environment, check=True
+    )
+    numbers = [
+        "--seconds",
+        str(asked.seconds),
+        "--faults",
+        str(asked.faults),
+        "--seed",
+        str(asked.seed),
+    ]
     report = ["--report", str(Path(asked.report).resolve())] if asked.report else []
     driver = [sys.executable, "-m", "tests.promises.chaos.driver_process", *numbers, *report]
     return subprocess.run(driver, cwd=CHECKOUT, env=environment, check=False).returncode

@@ -23,7 +23,9 @@ class BellFaults:
 
     def double_bells(self) -> None:
         """Three for jobs that wait, run, are not due yet or have long ended."""
-        ring([Ring(str(job.pk), job.task, job.queue) for job in self._some_jobs() for _ in range(3)])
+        ring(
+            [Ring(str(job.pk), job.task, job.queue) for job in self._some_jobs() for _ in range(3)]
+        )
 
     def reorder_bells(self) -> None:
         bells = self.broker.lpop(self.queue, 1000)
@@ -38,11 +40,17 @@ class BellFaults:
     def forge_bells(self) -> None:
         """For ids that are nobody's, for real jobs under another task's name, and with orders of their own."""
         tally = "tests.promises.chaos.tasks.tally"
-        nobodys = [Ring(str(UUID(int=self.dice.getrandbits(128))), tally, self.queue) for _ in range(3)]
-        renamed = [Ring(str(job.pk), tally, job.queue) for job in self._some_jobs() if job.task != tally]
+        nobodys = [
+            Ring(str(UUID(int=self.dice.getrandbits(128))), tally, self.queue) for _ in range(3)
+        ]
+        renamed = [
+            Ring(str(job.pk), tally, job.queue) for job in self._some_jobs() if job.task != tally
+        ]
         ring(nobodys + renamed)
         for told in [json.loads(bell) for bell in self.broker.lrange(self.queue, 0, 2)]:
-            told["body"] = json.dumps([[FORGED], {}, {"callbacks": None, "errbacks": None, "chain": None}])
+            told["body"] = json.dumps(
+                [[FORGED], {}, {"callbacks": None, "errbacks": None, "chain": None}]
+            )
             told["headers"]["task"] = tally
             told["properties"]["body_encoding"] = None
             self.broker.lpush(self.queue, json.dumps(told))

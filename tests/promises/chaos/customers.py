@@ -15,7 +15,9 @@ TOKENS = {
     "pm_double_webhook_twice": 8, "pm_double_webhook_never": 8, "pm_double_lose_answer": 4, "pm_double_lose_all": 3,
     "pm_double_hang": 1,
 }  # fmt: skip
-REGRETS = 0.25  # of the orders are cancelled by whoever placed them: at once, or one that is confirmed
+REGRETS = (
+    0.25  # of the orders are cancelled by whoever placed them: at once, or one that is confirmed
+)
 FINISH_LIMIT_S = 60
 REPLAYS = 50
 TRIES = 3  # of a good client, who is told to come again
@@ -24,11 +26,15 @@ TRIES = 3  # of a good client, who is told to come again
 class Customer(threading.Thread):
     """Orders as long as it may. What fails it sends again under its key, as a good client does."""
 
-    def __init__(self, web: Web, key: str, *, name: str, seed: int, is_busy: Callable[[], bool]) -> None:
+    def __init__(
+        self, web: Web, key: str, *, name: str, seed: int, is_busy: Callable[[], bool]
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self.web, self.key, self.is_busy, self.dice = web, key, is_busy, Random(seed)
         self.wishes: dict[str, dict[str, Any]] = {}
-        self.answers: list[tuple[str, int, str, str]] = []  # key, status, order, digest of the answer
+        self.answers: list[
+            tuple[str, int, str, str]
+        ] = []  # key, status, order, digest of the answer
         self.regrets: dict[str, str] = {}  # key, order
         self.regret_answers: list[tuple[str, int]] = []
         self.may_order = True
@@ -59,7 +65,9 @@ class Customer(threading.Thread):
         ]
 
     def order(self, key: str) -> bool:
-        if (heard := self._ask("POST", "/v1/orders", self.wishes[key], Idempotency_Key=key)) is None:
+        if (
+            heard := self._ask("POST", "/v1/orders", self.wishes[key], Idempotency_Key=key)
+        ) is None:
             return False
         status, answer = heard
         digest = hashlib.sha256(repr(answer).encode()).hexdigest()
@@ -67,14 +75,22 @@ class Customer(threading.Thread):
         return status == 202
 
     def cancel(self, key: str) -> bool:
-        if (heard := self._ask("POST", f"/v1/orders/{self.regrets[key]}/cancel", {"reason": "regretted"})) is None:
+        if (
+            heard := self._ask(
+                "POST", f"/v1/orders/{self.regrets[key]}/cancel", {"reason": "regretted"}
+            )
+        ) is None:
             return False
         self.regret_answers.append((key, heard[0]))
         return heard[0] == 202
 
     def _regret(self, *, paid: bool) -> None:
         """The newest order, or the newest that is paid; what comes of it is asked for again in the end."""
-        mine = {order: key for key, status, order, _ in self.answers if status == 202 and key not in self.regrets}
+        mine = {
+            order: key
+            for key, status, order, _ in self.answers
+            if status == 202 and key not in self.regrets
+        }
         if paid:
             _, listed = self._ask("GET", "/v1/orders?state=confirmed&limit=100") or (0, {})
             confirmed = {order["id"] for order in listed.get("data", ())}
@@ -84,10 +100,14 @@ class Customer(threading.Thread):
             self.regrets[mine[order]] = order
             self.cancel(mine[order])
 
-    def _ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any] | None:
+    def _ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, Any] | None:
         """Status and answer; None when nobody knows what came of it."""
         try:
-            status, _, answer = self.web.ask(method, path, body, Authorization=f"Bearer {self.key}", **headers)
+            status, _, answer = self.web.ask(
+                method, path, body, Authorization=f"Bearer {self.key}", **headers
+            )
         except (OSError, HTTPException, ValueError):
             return None
         return status, answer
@@ -123,8 +143,15 @@ class Crowd:
     @property
     def asked(self) -> list[tuple[str, int, str, bool]]:
         """Key, total and card of everything that anybody wanted, and whether they regretted it."""
-        wishes = [(key, wish, key in who.regrets) for who in self.customers for key, wish in who.wishes.items()]
-        return [(key, wish["total"], wish["payment"]["token"], regretted) for key, wish, regretted in wishes]
+        wishes = [
+            (key, wish, key in who.regrets)
+            for who in self.customers
+            for key, wish in who.wishes.items()
+        ]
+        return [
+            (key, wish["total"], wish["payment"]["token"], regretted)
+            for key, wish, regretted in wishes
+        ]
 
     @property
     def told_of_regrets(self) -> list[tuple[str, int]]:

@@ -26,7 +26,13 @@ from orders.models import Order
 from orders.stock import Stock
 from tests.promises.chaos.auditor import violations
 from tests.promises.chaos.customers import Crowd, Customer
-from tests.promises.chaos.evidence import Evidence, mails_heard, provider_book, provider_refunds, webhooks_heard
+from tests.promises.chaos.evidence import (
+    Evidence,
+    mails_heard,
+    provider_book,
+    provider_refunds,
+    webhooks_heard,
+)
 from tests.promises.chaos.faults import Faults
 from tests.promises.chaos.outside.journal import entries
 from tests.promises.chaos.tasks import TABLE, tally
@@ -37,7 +43,9 @@ from tests.promises.processes import until
 CUSTOMERS = 3
 PAUSE_S = 0.2  # between faults
 STANDSTILL_MAX_S = 2.0
-OVERTIME = 5  # times the seconds that were asked for, until the faults that were asked for are given up
+OVERTIME = (
+    5  # times the seconds that were asked for, until the faults that were asked for are given up
+)
 RETURN_LIMIT_S = 60  # of servers, when the faults are over
 REST_LIMIT_S = 900
 REST_STANDSTILL_MAX_S = 120  # longer than any lease
@@ -76,7 +84,9 @@ class Run:
     def __init__(self, folder: Path, *, seconds: int, faults: int, seed: int) -> None:
         self.seconds, self.wanted, self.seed, self.dice = seconds, faults, seed, Random(seed)
         self.world = World(folder, seed=seed)
-        self.broker = Redis.from_url(settings.BROKER_URL, socket_timeout=1, socket_connect_timeout=1)
+        self.broker = Redis.from_url(
+            settings.BROKER_URL, socket_timeout=1, socket_connect_timeout=1
+        )
         self.faults = Faults(self.world, self.dice, self.broker)
         self.witness = Witness(settings.DATABASE_URL)
         self.lasted_s = 0
@@ -117,7 +127,11 @@ class Run:
         self.lasted_s = round(time.monotonic() - began)
         self.crowd.go_home()
         self.faults.end()
-        until(lambda: despite_trouble(Job.objects.exists), "Postgres answers again", within_s=RETURN_LIMIT_S)
+        until(
+            lambda: despite_trouble(Job.objects.exists),
+            "Postgres answers again",
+            within_s=RETURN_LIMIT_S,
+        )
         until(self.web_is_ready, "the web dyno is ready again", within_s=RETURN_LIMIT_S)
 
     def let_work(self) -> None:
@@ -165,7 +179,9 @@ class Run:
         self.witness.stop()
         known = self.evidence(unanswered)
         with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")  # for this session only
+            cursor.execute(
+                "SET statement_timeout = 0; SET transaction_timeout = 0"
+            )  # for this session only
         return Report(
             self.seed, self.lasted_s, dict(self.faults.injected), Order.objects.count(),
             len(known["provider_refund"]), Job.objects.count(),
@@ -186,7 +202,9 @@ class Run:
             "promised": list(self.promised),
             "seen_job": list(self.witness.finished.items()),
             "old_transaction": list(self.witness.old_transactions),
-            "socket_in_transaction": [(said["to"],) for said in entries(self.world.journal("sockets"))],
+            "socket_in_transaction": [
+                (said["to"],) for said in entries(self.world.journal("sockets"))
+            ],
             "ended_by_itself": list(self.world.ended_by_themselves),
             "unanswered": [(key,) for key in unanswered],
         }
@@ -228,7 +246,12 @@ def main() -> int:
         arguments.add_argument(f"--{name}", type=int, required=True)
     arguments.add_argument("--report", type=Path)
     asked = arguments.parse_args()
-    run = Run(Path(os.environ["CHAOS_FOLDER"]), seconds=asked.seconds, faults=asked.faults, seed=asked.seed)
+    run = Run(
+        Path(os.environ["CHAOS_FOLDER"]),
+        seconds=asked.seconds,
+        faults=asked.faults,
+        seed=asked.seed,
+    )
     with running(run):
         run.break_everything()
         report = run.audited()

@@ -53,13 +53,23 @@ def loaded(evidence: Evidence) -> Iterator[None]:
 
 def webhooks_heard(journal: Path) -> Rows:
     return [
-        (said["delivery"], said["digest"], said["status"], said["kind"], said["seq"], said["signed"])
+        (
+            said["delivery"],
+            said["digest"],
+            said["status"],
+            said["kind"],
+            said["seq"],
+            said["signed"],
+        )
         for said in entries(journal)
     ]
 
 
 def mails_heard(journal: Path) -> Rows:
-    return [(said["delivery"], said["target"], said["digest"], said["taken"]) for said in entries(journal)]
+    return [
+        (said["delivery"], said["target"], said["digest"], said["taken"])
+        for said in entries(journal)
+    ]
 
 
 def provider_book(book: Path) -> Rows:

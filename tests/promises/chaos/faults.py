@@ -43,7 +43,9 @@ class Faults:
         """One fault; none when what the card would break is not there to be broken."""
         self.agenda.run_due()
         self.world.look_after()
-        self._cards = self._cards or self.dice.sample(list(DECK), len(self._whole_deck), counts=list(DECK.values()))
+        self._cards = self._cards or self.dice.sample(
+            list(DECK), len(self._whole_deck), counts=list(DECK.values())
+        )
         name = self._cards.pop()
         fault = next(getattr(author, name) for author in self._authors if hasattr(author, name))
         try:

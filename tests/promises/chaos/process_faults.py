@@ -12,7 +12,9 @@ from tests.doubles.stripe import tell
 from tests.promises.chaos.places import Agenda, NotNow, Place, kill
 from tests.promises.chaos.world import World
 
-LONG_S = settings.JOBS_WORKER_SILENCE_S + 2.0  # longer than the others wait, shorter than a soft time limit
+LONG_S = (
+    settings.JOBS_WORKER_SILENCE_S + 2.0
+)  # longer than the others wait, shorter than a soft time limit
 
 
 class ProcessFaults:
@@ -100,7 +102,11 @@ class ProcessFaults:
     def _worker_at_work(self) -> Place:
         """Any, if none is."""
         busy = set(Job.objects.filter(state="running").values_list("pid", flat=True))
-        at_work = [place for place in self.world.workers if place.is_well and busy.intersection(place.children)]
+        at_work = [
+            place
+            for place in self.world.workers
+            if place.is_well and busy.intersection(place.children)
+        ]
         return self.dice.choice(at_work) if at_work else self._worker()
 
     def _worker(self) -> Place:

@@ -79,7 +79,11 @@ class ServerFaults:
         """Down at once, and up again in a moment."""
         if server.pid is None and server is self.world.postgres:
             raise NotNow
-        for how in (number, signal.SIGQUIT, signal.SIGKILL):  # Postgres may be too deep in its recovery for the first
+        for how in (
+            number,
+            signal.SIGQUIT,
+            signal.SIGKILL,
+        ):  # Postgres may be too deep in its recovery for the first
             if (pid := server.pid) is not None:
                 kill(pid, how)
                 kill(pid, signal.SIGCONT)  # it may be frozen

@@ -35,13 +35,20 @@ Plant = Callable[[Evidence], Any]
 
 @pytest.fixture
 def honest(
-    shop: Client, stock: Callable[..., Stock], order_body: Callable[..., Any], sink: WebhookSink, postbox: Postbox
+    shop: Client,
+    stock: Callable[..., Stock],
+    order_body: Callable[..., Any],
+    sink: WebhookSink,
+    postbox: Postbox,
 ) -> Evidence:
     """A small world where all went well, and what everybody knows of it."""
     sql(TABLE)
     stock()
     Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"])
-    bodies = {f"c-{at}": order_body(external_id=f"c-{at}", payment={"token": token}) for at, token in enumerate(TOKENS)}
+    bodies = {
+        f"c-{at}": order_body(external_id=f"c-{at}", payment={"token": token})
+        for at, token in enumerate(TOKENS)
+    }
     orders = {key: place(shop, OrderDraft.model_validate(body)) for key, body in bodies.items()}
     for number in range(3):
         tally.delay(number)
@@ -53,8 +60,13 @@ def honest(
         "heard_webhook": [webhook(headers, body) for headers, body in sink.heard],
         "heard_mail": [(*heard(mail).values(), True) for mail in postbox.mails],
         "provider_charge": sandbox_book(),
-        "provider_refund": list(SandboxRefund.objects.values_list("key", "amount", "currency", "status")),
-        "asked": [(key, body["total"], body["payment"]["token"], key == REGRETTED) for key, body in bodies.items()],
+        "provider_refund": list(
+            SandboxRefund.objects.values_list("key", "amount", "currency", "status")
+        ),
+        "asked": [
+            (key, body["total"], body["payment"]["token"], key == REGRETTED)
+            for key, body in bodies.items()
+        ],
         "told": [(key, 202, str(order.pk), key) for key, order in orders.items()],
         "told_of_regret": [(REGRETTED, 202)],
         "promised": [(0, 0, True), (1, 0, True), (2, 2, False)],
@@ -63,7 +75,9 @@ def honest(
 
 
 def sandbox_book() -> list[tuple[Any, ...]]:
-    return list(SandboxCharge.objects.values_list("key", "metadata__order", "amount", "currency", "status"))
+    return list(
+        SandboxCharge.objects.values_list("key", "metadata__order", "amount", "currency", "status")
+    )
 
 
 def webhook(headers: dict[str, str], body: bytes) -> tuple[Any, ...]:
@@ -89,12 +103,19 @@ def test_the_providers_book_is_read_as_it_stands(tmp_path: Path) -> None:
                 "metadata[order]": f"order of {card}",
             }  # fmt: skip
             double.answer(Request("POST", "/v1/payment_intents", params, f"key of {card}"))
-        [taken] = [made for made in double.book.of_kind("payment_intent") if made["status"] == "succeeded"]
-        back = {"payment_intent": taken["id"], "amount": "60", "metadata[order]": "order of pm_card_visa"}
+        [taken] = [
+            made for made in double.book.of_kind("payment_intent") if made["status"] == "succeeded"
+        ]
+        back = {
+            "payment_intent": taken["id"],
+            "amount": "60",
+            "metadata[order]": "order of pm_card_visa",
+        }
         double.answer(Request("POST", "/v1/refunds", back, "key of the refund"))
     statuses = ("succeeded", "declined", "pending")
     assert provider_book(book) == [
-        (f"key of {card}", f"order of {card}", 660, "JPY", status) for card, status in zip(cards, statuses, strict=True)
+        (f"key of {card}", f"order of {card}", 660, "JPY", status)
+        for card, status in zip(cards, statuses, strict=True)
     ]
     assert provider_refunds(book) == [("key of the refund", 60, "JPY", "succeeded")]
 
@@ -190,7 +211,9 @@ PLANTED: dict[str, Plant] = {
         f"UPDATE jobs_job SET state = 'waiting', finished_at = NULL, due_at = created_at - interval '1 s'"
         f" WHERE id = {ANNOUNCEMENT}"
     ),
-    "I6 what was lost has run again": books(f"UPDATE jobs_job SET losses = attempts WHERE id = {ANNOUNCEMENT}"),
+    "I6 what was lost has run again": books(
+        f"UPDATE jobs_job SET losses = attempts WHERE id = {ANNOUNCEMENT}"
+    ),
     "I7 a job that cost three workers is dead": books(
         f"UPDATE jobs_job SET losses = 3, attempts = 4 WHERE id = {ANNOUNCEMENT}"
     ),
@@ -205,9 +228,13 @@ PLANTED: dict[str, Plant] = {
         added("asked", "c-9", 660, "tok_ok", False), added("told", "c-9", 202, NOBODY, "c-9")
     ),
     "I8 one charge per order": repeated("provider_charge"),
-    "I8 the provider gave back only what we promised": added("provider_refund", "x", 1, "JPY", "succeeded"),
+    "I8 the provider gave back only what we promised": added(
+        "provider_refund", "x", 1, "JPY", "succeeded"
+    ),
     "I8 whoever cancelled has paid nothing": money_that_nobody_gives_back,
-    "I8 the provider knows no charge that is not ours": added("provider_charge", "x", NOBODY, 1, "JPY", "succeeded"),
+    "I8 the provider knows no charge that is not ours": added(
+        "provider_charge", "x", NOBODY, 1, "JPY", "succeeded"
+    ),
     "I8 our books and the provider's say the same": books(
         f"UPDATE orders_order SET refunded = 1 WHERE id = {CONFIRMED}"
     ),
@@ -243,13 +270,19 @@ PLANTED: dict[str, Plant] = {
     "I11 every try of a webhook had the same bytes": repeated("heard_webhook", digest="another"),
     "I11 every try of a mail said the same": repeated("heard_mail", digest="another"),
     "every webhook was signed": repeated("heard_webhook", signed=False),
-    "I13 no transaction was older than 60 s": added("old_transaction", 61.0, "idle in transaction: SELECT 1"),
-    "I13 no socket was opened inside a transaction": added("socket_in_transaction", "('127.0.0.1', 25)"),
+    "I13 no transaction was older than 60 s": added(
+        "old_transaction", 61.0, "idle in transaction: SELECT 1"
+    ),
+    "I13 no socket was opened inside a transaction": added(
+        "socket_in_transaction", "('127.0.0.1', 25)"
+    ),
     "no process ended by itself": added("ended_by_itself", "web", "Kaiten cannot start"),
 }
 
 
-def test_each_audit_finds_the_corruption_that_is_planted_for_it_and_no_other_does(honest: Evidence) -> None:
+def test_each_audit_finds_the_corruption_that_is_planted_for_it_and_no_other_does(
+    honest: Evidence,
+) -> None:
     """All in one honest world, which is as it was after each of them."""
     found = {}
     for audit, plant in PLANTED.items():

@@ -34,7 +34,9 @@ def chaos(*words: str) -> tuple[int, str]:
 
 def test_after_chaos_the_books_balance(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    status, said = chaos("--seconds", str(SECONDS), "--faults", str(FAULTS), "--report", str(report))
+    status, said = chaos(
+        "--seconds", str(SECONDS), "--faults", str(FAULTS), "--report", str(report)
+    )
     print(said)
     assert report.exists(), "the driver did not come to its end"
     found: dict[str, Any] = json.loads(report.read_text())

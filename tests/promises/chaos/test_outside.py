@@ -30,7 +30,13 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
 
     def start(module: str, *arguments: str) -> tuple[int, Tree]:
         port = free_port()
-        command = [sys.executable, "-m", f"tests.promises.chaos.outside.{module}", str(port), *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            f"tests.promises.chaos.outside.{module}",
+            str(port),
+            *arguments,
+        ]
         trees.append(Tree(command, {}, tmp_path / f"{module}.log"))
         until(lambda: listens(port), f"{module} listens", within_s=30)
         return port, trees[-1]
@@ -50,7 +56,11 @@ def post(port: int, id_: str, *, forged: bool = False) -> int | None:
     body = json.dumps({"type": "order.received", "data": {"order": {"version": 1}}})
     now = datetime.now(UTC)
     signature = Webhook(SECRET).sign("another" if forged else id_, now, body)
-    headers = {"webhook-id": id_, "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
+    headers = {
+        "webhook-id": id_,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signature,
+    }
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("POST", "/", body, headers)
@@ -64,7 +74,11 @@ def post(port: int, id_: str, *, forged: bool = False) -> int | None:
 def mail(port: int, id_: str) -> bool:
     """Whether the server said that it took it."""
     message = EmailMessage()
-    message["Message-ID"], message["From"], message["To"] = f"<{id_}@localhost>", "a@localhost", "b@localhost"
+    message["Message-ID"], message["From"], message["To"] = (
+        f"<{id_}@localhost>",
+        "a@localhost",
+        "b@localhost",
+    )
     message["Date"] = datetime.now(UTC)
     try:
         with smtplib.SMTP("127.0.0.1", port, timeout=5) as server:
@@ -82,11 +96,15 @@ def test_a_webhook_is_noted_before_it_is_answered_and_some_are_refused_or_never_
     heard = list(entries(tmp_path / "heard"))
     assert [said["delivery"] for said in heard] == [str(at) for at in range(TRIES)]
     assert set(answers) == {200, 500, None}
-    assert all(answer in (said["status"], None) for answer, said in zip(answers, heard, strict=True))
+    assert all(
+        answer in (said["status"], None) for answer, said in zip(answers, heard, strict=True)
+    )
     assert [said["signed"] for said in heard] == [False, *[True] * (TRIES - 1)]
 
 
-def test_a_mail_is_noted_before_it_is_taken_and_the_date_is_no_part_of_it(begin: Begin, tmp_path: Path) -> None:
+def test_a_mail_is_noted_before_it_is_taken_and_the_date_is_no_part_of_it(
+    begin: Begin, tmp_path: Path
+) -> None:
     port, _ = begin("mail_server", str(tmp_path / "heard"), "7")
     told = [mail(port, str(at % 2)) for at in range(TRIES // 2)]
     heard = list(entries(tmp_path / "heard"))
@@ -107,7 +125,9 @@ def echo() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def joined(begin: Begin, echo: socket.socket) -> Iterator[tuple[Tree, socket.socket, socket.socket]]:
+def joined(
+    begin: Begin, echo: socket.socket
+) -> Iterator[tuple[Tree, socket.socket, socket.socket]]:
     """The line, its dyno's end and the server's."""
     port, line = begin("line", str(echo.getsockname()[1]))
     echo.accept()[0].close()  # from the knock that asked whether it listens
@@ -116,7 +136,9 @@ def joined(begin: Begin, echo: socket.socket) -> Iterator[tuple[Tree, socket.soc
         yield line, near, far
 
 
-def test_a_line_carries_both_ways_until_it_is_cut(joined: tuple[Tree, socket.socket, socket.socket]) -> None:
+def test_a_line_carries_both_ways_until_it_is_cut(
+    joined: tuple[Tree, socket.socket, socket.socket],
+) -> None:
     line, near, far = joined
     near.sendall(b"question")
     assert far.recv(64) == b"question"

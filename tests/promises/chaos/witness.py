@@ -26,7 +26,9 @@ class Witness(threading.Thread):
     def __init__(self, database_url: str) -> None:
         super().__init__(name="witness", daemon=True)
         self.database_url = database_url
-        self.finished: dict[str, str] = {}  # job -> digest of its row when it was first seen to be finished
+        self.finished: dict[
+            str, str
+        ] = {}  # job -> digest of its row when it was first seen to be finished
         self.old_transactions: list[tuple[float, str]] = []
         self.oldest_s = 0.0
         self.backlog = 0  # jobs that are due
@@ -36,8 +38,12 @@ class Witness(threading.Thread):
     def run(self) -> None:
         while not self._told_to_stop.is_set():
             try:
-                with psycopg.connect(self.database_url, autocommit=True, connect_timeout=5) as connection:
-                    connection.execute("SET TimeZone = 'UTC'")  # as Django's: the rows are compared as text
+                with psycopg.connect(
+                    self.database_url, autocommit=True, connect_timeout=5
+                ) as connection:
+                    connection.execute(
+                        "SET TimeZone = 'UTC'"
+                    )  # as Django's: the rows are compared as text
                     while not self._told_to_stop.wait(PAUSE_S):
                         self._look(connection)
             except psycopg.Error:

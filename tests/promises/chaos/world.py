@@ -11,7 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from config.embedded import servers
-from config.embedded.server import free_port  # below the ports that others are given: it can be taken again
+from config.embedded.server import (
+    free_port,  # below the ports that others are given: it can be taken again
+)
 from tests.doubles.stripe import WEBHOOK_SECRET
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.promises.chaos import sockets
@@ -20,20 +22,31 @@ from tests.promises.processes import Tree, Web, procfile, until
 
 OUTSIDE = "tests.promises.chaos.outside"
 DYNOS = ("web", "left", "right")
-WORKER_OPTIONS = ("--include", "tests.promises.chaos.tasks,tests.promises.chaos.sockets", "--concurrency", "3")
+WORKER_OPTIONS = (
+    "--include",
+    "tests.promises.chaos.tasks,tests.promises.chaos.sockets",
+    "--concurrency",
+    "3",
+)
 KNOWN_ENDS = (  # of Celery itself, when a child is killed at a bad moment; a platform starts the dyno again
     "Could not start worker processes",  # before the worker's first round
     "_pickle.UnpicklingError",  # half a message stands in the pipe to the child
     "file descriptor is None",  # the broker is lost just after a child
 )
-PROCESS_S, LOSE_SHARE = 1.0, 0.05  # how long the provider takes for what is not decided at once; answers that it loses
+PROCESS_S, LOSE_SHARE = (
+    1.0,
+    0.05,
+)  # how long the provider takes for what is not decided at once; answers that it loses
 LOGS_KEPT = 60
 LAST_WORDS = 3000
 
 
 class World:
     def __init__(self, folder: Path, *, seed: int) -> None:
-        for number in (signal.SIGUSR1, signal.SIGUSR2):  # inherited: a line must not die of what it cannot hear yet
+        for number in (
+            signal.SIGUSR1,
+            signal.SIGUSR2,
+        ):  # inherited: a line must not die of what it cannot hear yet
             signal.signal(number, signal.SIG_IGN)
         self.folder, self.seed = folder, seed
         self.postgres, self.broker = servers(folder)
@@ -42,9 +55,15 @@ class World:
         self.trees: deque[Tree] = deque()
         self.ended_by_themselves: list[tuple[str, str]] = []
         self.known_ends = 0
-        self.ports = {name: free_port() for name in ("web-dyno", "webhook-server", "mail-server", "provider")}
-        self.database_lines = {dyno: self._line(f"{dyno}-to-postgres", self.postgres_port) for dyno in DYNOS}
-        self.broker_lines = {dyno: self._line(f"{dyno}-to-broker", self.broker_port) for dyno in DYNOS}
+        self.ports = {
+            name: free_port() for name in ("web-dyno", "webhook-server", "mail-server", "provider")
+        }
+        self.database_lines = {
+            dyno: self._line(f"{dyno}-to-postgres", self.postgres_port) for dyno in DYNOS
+        }
+        self.broker_lines = {
+            dyno: self._line(f"{dyno}-to-broker", self.broker_port) for dyno in DYNOS
+        }
         self.mail_server = self._outside("mail-server", "mail_server")
         self.provider = Place("provider", self._provider)
 
@@ -74,7 +93,14 @@ class World:
 
     @property
     def places(self) -> list[Place]:
-        return [*self.lines, self.mail_server, self.webhook_server, self.provider, self.web, *self.workers]
+        return [
+            *self.lines,
+            self.mail_server,
+            self.webhook_server,
+            self.provider,
+            self.web,
+            *self.workers,
+        ]
 
     def journal(self, name: str) -> Path:
         return self.folder / f"{name}.jsonl"
@@ -94,7 +120,10 @@ class World:
         """Both servers run, on their ports."""
         self.postgres.ensure()
         self.broker.ensure()
-        if (port_of(self.postgres.url), port_of(self.broker.url)) != (self.postgres_port, self.broker_port):
+        if (port_of(self.postgres.url), port_of(self.broker.url)) != (
+            self.postgres_port,
+            self.broker_port,
+        ):
             raise RuntimeError("A server's port was taken by somebody else while it was down.")
 
     def close(self) -> None:
@@ -122,7 +151,9 @@ class World:
 
     def _line(self, name: str, target_port: int) -> Place:
         self.ports[name] = free_port()
-        return Place(name, lambda: self._module(name, "line", str(self.ports[name]), str(target_port)))
+        return Place(
+            name, lambda: self._module(name, "line", str(self.ports[name]), str(target_port))
+        )
 
     def _provider(self) -> Tree:
         """Stripe's double, on its one book; it loses answers also when no fault is injected."""
@@ -138,7 +169,12 @@ class World:
         """Each start has dice of its own, or a restarted server would repeat itself."""
 
         def arguments() -> list[str]:
-            return [str(self.ports[name]), str(self.journal(name)), str(self.seed + next(self.started)), *extra]
+            return [
+                str(self.ports[name]),
+                str(self.journal(name)),
+                str(self.seed + next(self.started)),
+                *extra,
+            ]
 
         return Place(name, lambda: self._module(name, module, *arguments()))
 
@@ -146,7 +182,9 @@ class World:
         return self._start(name, [sys.executable, "-m", f"{OUTSIDE}.{module}", *arguments], {})
 
     def _start(self, name: str, command: list[str], environment: dict[str, str]) -> Tree:
-        tree = Tree(command, {**os.environ, **environment}, self.folder / f"{name}-{next(self.started)}.log")
+        tree = Tree(
+            command, {**os.environ, **environment}, self.folder / f"{name}-{next(self.started)}.log"
+        )
         self.trees.append(tree)
         self._forget_old_logs()
         return tree

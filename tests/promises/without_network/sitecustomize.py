@@ -4,7 +4,13 @@ import sys
 
 
 def refuse(event: str, args: tuple[object, ...]) -> None:
-    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+    if event in (
+        "socket.connect",
+        "socket.bind",
+        "socket.getaddrinfo",
+        "socket.gethostbyname",
+        "socket.sendto",
+    ):
         raise OSError(f"a build has no network, and this one wanted {event}")
 
 

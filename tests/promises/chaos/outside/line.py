@@ -73,7 +73,9 @@ class Near(End):
     async def _reach(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            _, far = await loop.create_connection(lambda: Far(self.line), HOST, self.line.target_port)
+            _, far = await loop.create_connection(
+                lambda: Far(self.line), HOST, self.line.target_port
+            )
         except OSError:
             self.transport.abort()
             return

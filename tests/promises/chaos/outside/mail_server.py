@@ -37,10 +37,16 @@ def heard(content: bytes) -> dict[str, str]:
     message = email.message_from_bytes(content)
     delivery = message["Message-ID"].strip("<>").partition("@")[0]
     del message["Date"]
-    return {"delivery": delivery, "target": message["To"], "digest": hashlib.sha256(message.as_bytes()).hexdigest()}
+    return {
+        "delivery": delivery,
+        "target": message["To"],
+        "digest": hashlib.sha256(message.as_bytes()).hexdigest(),
+    }
 
 
 if __name__ == "__main__":
     port, path, seed = sys.argv[1:]
-    Controller(Postbox(Journal(Path(path)), Random(int(seed))), hostname="127.0.0.1", port=int(port)).start()
+    Controller(
+        Postbox(Journal(Path(path)), Random(int(seed))), hostname="127.0.0.1", port=int(port)
+    ).start()
     signal.pause()

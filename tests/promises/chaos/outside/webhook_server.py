@@ -62,7 +62,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _is_signed(self, body: bytes) -> bool:
         try:
-            self.server.webhook.verify(body, {name.lower(): value for name, value in self.headers.items()})
+            self.server.webhook.verify(
+                body, {name.lower(): value for name, value in self.headers.items()}
+            )
         except WebhookVerificationError:
             return False
         return True

@@ -6,7 +6,7 @@ from ninja import NinjaAPI
 from ninja.security import HttpBearer
 
 from api.conventions.rate_limit import STANDING, RateLimit
-from jobs import context
+from celery_ledger import context
 from orders.clients import ApiKey
 from values.refused import Problem
 

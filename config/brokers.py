@@ -41,11 +41,15 @@ def broker_from(**urls: str) -> str:
 
 def transport_of(url: str) -> str | None:
     """The transport to name to Celery, where it is not the one that the URL names."""
-    return "jobs.transport:SturdyTransport" if urlsplit(url).scheme in REDIS else None
+    return (
+        "celery_ledger.celery.transport:SturdyTransport" if urlsplit(url).scheme in REDIS else None
+    )
 
 
 def transport_of_the_bell(url: str) -> str | None:
-    return "jobs.transport:RingingTransport" if urlsplit(url).scheme in REDIS else None
+    return (
+        "celery_ledger.celery.transport:RingingTransport" if urlsplit(url).scheme in REDIS else None
+    )
 
 
 def for_a_worker(url: str, *, region: str) -> Options:

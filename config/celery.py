@@ -20,19 +20,19 @@ class Shop(Celery):  # type: ignore[misc]
 
 app = Shop(
     "kaiten",
-    amqp="jobs.amqp:LedgerAMQP",
-    backend="jobs.backend:LedgerBackend",
-    control="jobs.control:LedgerControl",
-    task_cls="jobs.task:LedgerTask",
-    fixups=["jobs.fixup:fixup"],
+    amqp="celery_ledger.celery.amqp:LedgerAMQP",
+    backend="celery_ledger.celery.backend:LedgerBackend",
+    control="celery_ledger.celery.control:LedgerControl",
+    task_cls="celery_ledger.celery.task:LedgerTask",
+    fixups=["celery_ledger.celery.fixup:fixup"],
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.autodiscover_tasks(
     ["orders.imports", "orders.reports"]
 )  # packages of an app, which Celery does not look into
-app.steps["worker"].add("jobs.clock:ClockStep")
-app.steps["worker"].add("jobs.stopping:DrainStep")
+app.steps["worker"].add("celery_ledger.worker.clock:ClockStep")
+app.steps["worker"].add("celery_ledger.worker.shutdown:DrainStep")
 
 
 @app.on_configure.connect

@@ -14,12 +14,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count
 from django.db.models.functions import Now
 
+from celery_ledger.models import Job, State, Worker
+from celery_ledger.operations.interventions import NEVER
+from celery_ledger.operations.listing import at
 from config import brokers, celery_app
 from config.boot import CannotStart, database_trouble, require_settings
 from config.health import NO_WRITES, database_state
-from jobs.interventions import NEVER
-from jobs.models import Job, State, Worker
-from jobs.reports import at
 from orders.models import Order
 
 WAITS_TOO_LONG_AFTER_S = 60

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs import context
+from celery_ledger import context
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
             },  # that it leaves out the body of an answer to HEAD, each time
             "celery.app.trace": {
                 "level": "CRITICAL"
-            },  # each attempt has its line already: jobs.attempt_line
+            },  # each attempt has its line already: execution.log_entry
             "celery.worker.strategy": {"level": "WARNING"},
             "stripe": {"level": "WARNING"},  # it would say every call twice
         },

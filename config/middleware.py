@@ -11,10 +11,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 
 from api.conventions.rate_limit import STANDING
 from api.problems import handlers
+from celery_ledger import context
+from celery_ledger.telemetry import tracing
+from celery_ledger.trouble import in_trouble
 from config import error_pages
 from config.health import CHECKS
-from jobs import context, tracing
-from jobs.trouble import in_trouble
 
 requests_log = logging.getLogger("config.requests")
 

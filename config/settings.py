@@ -99,7 +99,7 @@ INSTALLED_APPS = [
     "demo",
     "orders",
     "notifications",
-    "jobs",
+    "celery_ledger",
     "axes",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -366,7 +366,7 @@ IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk lane above which no chunk begi
 IMPORT_FAULTS_PER_ORDER = 10
 IMPORT_KEEP = timedelta(days=30)
 
-# --- the ledger (jobs/) -----------------------------------------------------------------------------------
+# --- the ledger (celery_ledger/) -----------------------------------------------------------------------------------
 JOBS_ARGS_MAX_BYTES = 16 * 1024
 JOBS_RESULT_MAX_BYTES = 64 * 1024
 JOBS_ERROR_MAX_CHARS = 4000
@@ -386,7 +386,7 @@ JOBS_RING_GRACE_S = 5  # how long a bell may be on its way before the clock ring
 JOBS_RING_CAP_S = 300
 JOBS_RING_BUDGET = 1000  # bells in one queue at a time
 JOBS_BATCH = 200  # rows the clock touches in one statement
-JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE = "outside", "bulk"  # see jobs.lanes
+JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE = "outside", "bulk"  # see celery_ledger.queues
 PAYMENTS_QUEUE, MAILS_QUEUE = "payments", "mails"
 JOBS_BULK_RING_GRACE_S = 60  # a line of a thousand bulk jobs is no reason to ring twice
 JOBS_KEEP = timedelta(  # finished jobs, their keys and chords; then they are pruned
@@ -398,7 +398,7 @@ JOBS_PRUNE_EVERY_S = 60.0
 JOBS_PRUNE_BATCHES = 5  # of one tick, so that a clock prunes faster than its worker works
 FAILPOINTS: str | None = (
     (env.str("FAILPOINTS", default="") or None) if DEBUG else None
-)  # tests' own: jobs.failpoints
+)  # tests' own
 BELL_TIMEOUT_S = 0.4  # connect, and read or write, each
 BELL_REST_S = 3.0  # after a failure nobody waits for the broker again for this long
 BELL_TRANSPORT = brokers.transport_of_the_bell(BROKER_URL)
@@ -429,7 +429,7 @@ CELERY_TASK_QUEUES = [
     )
 ]
 CELERY_TASK_ROUTES = [
-    "jobs.lanes.inherited",
+    "celery_ledger.queues.inherited",
     {
         "orders.tasks.charge": {"queue": PAYMENTS_QUEUE},
         "orders.tasks.pay": {"queue": PAYMENTS_QUEUE},
@@ -437,13 +437,13 @@ CELERY_TASK_ROUTES = [
         "orders.tasks.heed_bell": {"queue": PAYMENTS_QUEUE},
         "notifications.tasks.send_mail": {"queue": MAILS_QUEUE},
     },
-    "jobs.lanes.outside",
+    "celery_ledger.queues.outside",
 ]
-CELERY_WORKER_CONSUMER = "jobs.consumer:LedgerConsumer"
+CELERY_WORKER_CONSUMER = "celery_ledger.celery.consumer:LedgerConsumer"
 CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what is fetched stands before whatever comes later (ADR 13)
 CELERY_WORKER_DISABLE_RATE_LIMITS = (
-    True  # the ledger keeps them, for all workers together (jobs.rates)
+    True  # the ledger keeps them, for all workers together (its `rate_limit`)
 )
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -453,7 +453,7 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = (
 )
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
+CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see celery_ledger.models.schedule
     "expire-orders": {"task": "orders.tasks.expire_orders", "schedule": 60.0},
     "reconcile-payments": {"task": "orders.tasks.reconcile_payments", "schedule": 300.0},
     "daily-report": {
@@ -472,7 +472,7 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see jobs.schedule
     },
 }
 
-# --- what is told about ourselves: config.metrics, config.sentry, jobs.tracing ---------------------------------
+# --- what is told about ourselves: config.metrics, config.sentry, the ledger's telemetry ------------------------
 METRICS_TOKEN: str = from_environment(secret, "METRICS_TOKEN", "", RANDOM_TEXT)
 METRICS_ROWS_MAX = 10_000  # that one statement looks at
 METRICS_TASKS_MAX = 50  # names that become labels

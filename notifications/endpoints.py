@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from jobs.backoff import delay_s
+from celery_ledger.backoff import delay_s
 
 if TYPE_CHECKING:
     from notifications.models import Event

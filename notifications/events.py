@@ -5,8 +5,8 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from jobs import context
-from jobs.execution import note_effect
+from celery_ledger import context
+from celery_ledger.execution.attempt import note_effect
 from notifications.models import Event
 from notifications.tasks import announce, note_untold
 

@@ -15,8 +15,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from jobs.backoff import delay_s
-from jobs.models import Job
+from celery_ledger.backoff import delay_s
+from celery_ledger.models import Job
 from notifications.endpoints import Endpoint
 from values.ids import CLOCK_SKEW, first_id
 

@@ -10,9 +10,9 @@ from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
-from jobs import lanes
-from jobs.execution import settle
-from jobs.models import Job
+from celery_ledger import queues
+from celery_ledger.execution.attempt import settle
+from celery_ledger.models import Job
 from notifications import mail, webhooks
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
 from values.ids import CLOCK_SKEW, first_id
@@ -87,7 +87,7 @@ def replay(endpoint_id: Any, *, since: datetime, everything: bool) -> tuple[int,
     endpoint = Endpoint.objects.locked(endpoint_id)
     count, more = Delivery.objects.ask_again(endpoint, since=since, everything=everything)
     if count:
-        with lanes.bulk():
+        with queues.bulk():
             _go_on_resending(str(endpoint.pk), first_id(since - CLOCK_SKEW))
     return count, more
 
@@ -116,7 +116,7 @@ def _go_on_resending(endpoint_id: str, after: UUID) -> None:
 
 def call_up(endpoint_id: Any) -> None:
     """An endpoint has recovered: whoever stands in line for it comes, in the room that other work leaves."""
-    with lanes.bulk():
+    with queues.bulk():
         call_up_line.delay(str(endpoint_id))
 
 

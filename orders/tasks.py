@@ -6,8 +6,8 @@ from celery import Signature, Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
-from jobs import context
-from jobs.execution import settle
+from celery_ledger import context
+from celery_ledger.execution.attempt import settle
 from orders.clients import Client, IdempotencyKey
 from orders.models import Order, State
 from orders.order_input import OrderDraft

@@ -13,10 +13,10 @@ from django.db import connection
 from django.test import Client as HttpClient
 from redis import Redis
 
-import jobs.testing
+from celery_ledger import testing
+from celery_ledger.models import Job
 from config import celery_app
 from config.embedded.broker import Broker
-from jobs.models import Job
 from orders.clients import ApiKey, Client
 from orders.stock import Stock
 from tests.edges import Postbox, WebhookSink
@@ -188,10 +188,10 @@ def work_off(db: None) -> Callable[..., int]:
     `work_off(ahead=timedelta(hours=1))` also what is due within the hour. No broker and no worker is needed, and the
     test may be one transaction from end to end.
     """
-    return jobs.testing.work_off
+    return testing.work_off
 
 
 @pytest.fixture
 def worker(stack: Stack) -> Tree:
     """A real worker with its pool, on this test's database and broker; stopped at its end."""
-    return stack.start("worker", "--include", "tests.jobs.tasks")
+    return stack.start("worker", "--include", "tests.celery_ledger.tasks")

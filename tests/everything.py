@@ -10,8 +10,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from api.app import api as described_api
-from jobs.models import Job
-from jobs.testing import work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import work_off
 from notifications import tasks
 from notifications.models import Endpoint
 from orders.clients import ApiKey, Client

@@ -10,12 +10,12 @@ from config import celery_app
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ARROWS = {  # a room and those that it may import
-    "config": {"api", "demo", "orders", "notifications", "jobs", "values"},
-    "api": {"orders", "notifications", "jobs", "values"},
+    "config": {"api", "demo", "orders", "notifications", "celery_ledger", "values"},
+    "api": {"orders", "notifications", "celery_ledger", "values"},
     "demo": {"orders", "notifications", "values"},
-    "orders": {"notifications", "jobs", "values"},
-    "notifications": {"jobs", "values"},
-    "jobs": set[str](),
+    "orders": {"notifications", "celery_ledger", "values"},
+    "notifications": {"celery_ledger", "values"},
+    "celery_ledger": set[str](),
     "values": set[str](),
 }
 ROOMS = tuple(ARROWS)
@@ -57,7 +57,7 @@ def test_a_room_imports_only_along_the_arrows(room: str) -> None:
 
 
 def test_no_room_below_the_api_knows_ninja() -> None:
-    below = sources("demo", "orders", "notifications", "jobs", "values")
+    below = sources("demo", "orders", "notifications", "celery_ledger", "values")
     assert [path for path in below for name in imports(path) if name.startswith("ninja")] == []
 
 
@@ -71,14 +71,14 @@ def test_no_signals_and_no_nameless_modules() -> None:
 
 def test_one_place_for_each_power() -> None:
     """Who publishes, who catches everything, who reads the environment, who starts transactions' locks."""
-    assert places(".publish(", *ROOMS) == {"jobs/bell.py"}
+    assert places(".publish(", *ROOMS) == {"celery_ledger/bell.py"}
     assert places("except Exception", *ROOMS) == {
         "config/connections.py",
-        "jobs/backend.py",
-        "jobs/bell.py",
-        "jobs/clock.py",
-        "jobs/execution.py",
-        "jobs/verdicts.py",
+        "celery_ledger/celery/backend.py",
+        "celery_ledger/bell.py",
+        "celery_ledger/worker/clock.py",
+        "celery_ledger/execution/attempt.py",
+        "celery_ledger/execution/verdict.py",
     }
     assert places("environ.Env", *ROOMS) == {"config/environment.py"}
     asking = {

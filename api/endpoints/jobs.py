@@ -14,8 +14,8 @@ from pydantic import Field
 from api.auth import AuthenticatedRequest
 from api.conventions.paging import AfterMoment, Limit, moment_and_id, moment_of, page
 from api.shapes import responses
-from jobs import interventions, visible
-from jobs.models import Job, JobQuerySet, State
+from celery_ledger.models import Job, JobQuerySet, State
+from celery_ledger.operations import interventions, owned
 from values.texts import WITHOUT_NUL, Matching
 
 router = Router(tags=["jobs"])
@@ -54,7 +54,7 @@ def list_jobs(
     if after is not None:
         created_at, id_ = moment_and_id(after)
         narrowed &= Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=id_)
-    jobs = visible.newest(request.auth.client_id, narrowed, state=state, limit=limit + 1)
+    jobs = owned.newest(request.auth.client_id, narrowed, state=state, limit=limit + 1)
     return _answer(page(jobs, shown, limit=limit, cursor=moment_of))
 
 
@@ -65,7 +65,7 @@ def list_jobs(
     openapi_extra={"x-scope": "jobs:read"},
 )
 def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
-    job = visible.visible_to(request.auth.client_id).filter(pk=job_id).first()
+    job = owned.visible_to(request.auth.client_id).filter(pk=job_id).first()
     if job is None:
         raise Http404
     return _answer(shown(job))
@@ -103,7 +103,7 @@ def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
 
 def shown(job: Job) -> dict[str, Any]:
     """A job as the API shows it; its arguments stay inside, and of the house's own also what they came to."""
-    tells = not visible.is_houses_own(job)
+    tells = not owned.is_houses_own(job)
     return {
         "id": str(job.pk), "task": job.task, "queue": job.queue, "state": job.state, "attempts": job.attempts,
         "due_at": job.due_at.isoformat(), "created_at": job.created_at.isoformat(),

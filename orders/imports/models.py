@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from jobs import lanes
+from celery_ledger import queues
 from orders.clients import Client
 from orders.imports.drafts import Fault
 from orders.imports.reading import Format, Row
@@ -82,7 +82,7 @@ class ImportQuerySet(models.QuerySet["Import"]):
             mine = bool(cursor.fetchone()[0])
         return (
             mine
-            and lanes.waiting_in_bulk(settings.IMPORT_BACKLOG_MAX) < settings.IMPORT_BACKLOG_MAX
+            and queues.waiting_in_bulk(settings.IMPORT_BACKLOG_MAX) < settings.IMPORT_BACKLOG_MAX
         )
 
     def forget_old(self, limit: int) -> int:

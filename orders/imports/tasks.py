@@ -5,8 +5,8 @@ from uuid import UUID, uuid5
 from celery import Task, chord, shared_task
 from django.conf import settings
 
-from jobs import context, lanes
-from jobs.models import FINISHED, Job, State
+from celery_ledger import context, queues
+from celery_ledger.models import FINISHED, Job, State
 from orders.imports import placing
 from orders.imports.models import Import
 
@@ -22,7 +22,7 @@ def begin(batch: Import) -> None:
         for at, first in enumerate(batch.chunks)
     ]
     over = finish.si(str(batch.pk))
-    with context.bound(client=str(batch.client_id)), lanes.bulk():
+    with context.bound(client=str(batch.client_id)), queues.bulk():
         chord(chunks)(over.on_error(finish.si(str(batch.pk))))
 
 

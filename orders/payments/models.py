@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from jobs import context
+from celery_ledger import context
 from orders.payments.provider import Bell, Charge, Intent, provider
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from jobs import context
+from celery_ledger import context
 from orders.reports import figures
 from orders.reports.days import Day, day_of
 from orders.reports.models import Computation, DailyReport

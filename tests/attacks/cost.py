@@ -15,7 +15,7 @@ from typing import Any
 
 from django.test import Client as HttpClient
 
-from jobs.testing import work_off
+from celery_ledger.testing import work_off
 from orders.order_input import EXAMPLE
 from tests.everything import Known
 

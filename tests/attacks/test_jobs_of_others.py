@@ -11,9 +11,9 @@ from django.core.management import call_command
 from django.db import transaction
 from django.db.models.functions import Now
 
-from jobs import interventions
-from jobs.models import Job
-from jobs.testing import attempt, work_off
+from celery_ledger.models import Job
+from celery_ledger.operations import interventions
+from celery_ledger.testing import attempt, work_off
 from notifications.models import Delivery, Endpoint
 from orders import tasks
 from orders.clients import ApiKey, Client
@@ -108,7 +108,7 @@ def test_a_job_that_begins_to_wait_while_it_is_being_cancelled_is_not_cancelled(
         Job.objects.filter(pk=job.pk).update(state="waiting", error=None, finished_at=None)
         return really_cancel(*args, **named)
 
-    monkeypatch.setattr("jobs.interventions.cancel", meanwhile)
+    monkeypatch.setattr("celery_ledger.operations.interventions.cancel", meanwhile)
     refused = Api(ApiKey.objects.issue(shop, [])).post(f"/v1/jobs/{job.pk}/cancel")
     assert refused.status_code == 409
     assert Job.objects.get(pk=job.pk).state == "waiting"

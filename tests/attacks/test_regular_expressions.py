@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ROOMS = ("api", "config", "demo", "jobs", "notifications", "orders", "values")
+ROOMS = ("api", "config", "celery_ledger", "demo", "notifications", "orders", "values")
 LENGTH = (
     4_000  # of what is pumped, and twice and four times as much: the longest header is of this kind
 )

@@ -11,14 +11,14 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from celery_ledger.models import Claim, Job, State, Worker
+from celery_ledger.operations import listing, owned
 from config import checkup
-from jobs import reports, visible
-from jobs.models import Claim, Job, State, Worker
-from tests.jobs import past
+from tests.celery_ledger import past
 from tests.plans import plans_of
 
 PER_TICK = 50  # jobs between two ticks of the clock
-TASK = "tests.jobs.tasks.add"
+TASK = "tests.celery_ledger.tasks.add"
 Figures = dict[str, int]
 
 
@@ -37,7 +37,7 @@ def churn(number: int, worker: UUID) -> int:
 
 
 def tick(worker: UUID) -> None:
-    """What a clock asks of jobs_job in each tick; as many old jobs go as new ones came."""
+    """What a clock asks of celery_ledger_job in each tick; as many old jobs go as new ones came."""
     Worker.objects.beat(worker, name="bench", pid=1)
     with transaction.atomic():
         list(Job.objects.running_at(worker).values_list("pid"))
@@ -80,9 +80,9 @@ def cost_of_looking() -> Figures:
         "GET /v1/jobs of one client in twenty": cost(lambda: page(some)),
         "GET /v1/jobs?state=dead": cost(lambda: page(some, State.DEAD)),
         "GET /v1/jobs of a client without any": cost(lambda: page(nobody)),
-        "jobs list": cost(lambda: reports.listing(Job.objects.all(), limit=20)),
-        "jobs list --state dead": cost(lambda: reports.listing(dead, limit=20)),
-        "jobs stats": cost(reports.stats),
+        "jobs list": cost(lambda: listing.listing(Job.objects.all(), limit=20)),
+        "jobs list --state dead": cost(lambda: listing.listing(dead, limit=20)),
+        "jobs stats": cost(listing.stats),
         "jobs why: its children": cost(lambda: list(Job.objects.filter(parent_id=uuid4()))),
         "doctor: waiting": cost(checkup.waiting_jobs),
         "doctor: running": cost(checkup.running_jobs),
@@ -111,7 +111,7 @@ def ring(*, lost: bool = False) -> None:
 
 def page(client: UUID, state: State | None = None) -> None:
     """As api.endpoints.jobs lists them."""
-    list(visible.newest(client, Q(), state=state, limit=21))
+    list(owned.newest(client, Q(), state=state, limit=21))
 
 
 def newest(number: int) -> list[UUID]:

@@ -14,11 +14,11 @@ import pytest
 from django.db import transaction
 from redis import Redis
 
+from celery_ledger.models import Job
 from config.embedded.broker import Broker
-from jobs.models import Job
 from orders.clients import ApiKey, Client
+from tests.celery_ledger import tasks
 from tests.edges import free_port
-from tests.jobs import tasks
 from tests.promises.processes import Stack, Web, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -101,7 +101,7 @@ def test_working_off_jobs_on_one_worker(stack: Stack) -> None:
         return time.perf_counter() - start
 
     warm = tasks.add.delay(0, 0)
-    stack.start("worker", "--include", "tests.jobs.tasks")
+    stack.start("worker", "--include", "tests.celery_ledger.tasks")
     until(lambda: Job.objects.get(pk=warm.id).state == "done", "the worker works", within_s=60)
     promised_s = promise()
     start = time.perf_counter()

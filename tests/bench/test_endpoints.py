@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Q, Sum
 from django.db.models.functions import Now
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from notifications import events
 from notifications.models import Endpoint
 from orders.clients import Client

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from orders.clients import ApiKey, Client
 from orders.imports.models import Import
 from orders.models import Order

@@ -16,14 +16,13 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from celery_ledger.models import State, Worker, claim, job
+from celery_ledger.testing import work_off
+from celery_ledger.worker.clock import Clock
 from config import celery_app
-from jobs import claims, models
-from jobs.clock import Clock
-from jobs.models import State, Worker
-from jobs.testing import work_off
 from tests.bench.costs import Figures, churn, cost_of_looking, cost_of_work
+from tests.celery_ledger import past
 from tests.conftest import Api
-from tests.jobs import past
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1800)]
 
@@ -41,17 +40,17 @@ def test_a_million_finished_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     migrate_to_before()
     fill()
     with monkeypatch.context() as earlier:
-        by_state = claims.CLAIM.replace(
+        by_state = claim.CLAIM.replace(
             "lease_until IS NULL AND finished_at IS NULL", "state = 'waiting'"
         )
-        earlier.setattr(models, "CLAIM", by_state)
-        earlier.setattr(models, "RUNS", {"state": State.RUNNING})
+        earlier.setattr(job, "CLAIM", by_state)
+        earlier.setattr(job, "RUNS", {"state": State.RUNNING})
         earlier.setattr(settings, "JOBS_RING_CAP_S", 10**9)
         before = situations()
     start = perf_counter()
     MigrationExecutor(connection).migrate([LATEST])
     print(f"\nThe migration took {perf_counter() - start:.1f} s.")
-    ask("VACUUM ANALYZE jobs_job")
+    ask("VACUUM ANALYZE celery_ledger_job")
     after = situations()
     for situation, figures in before.items():
         show(situation, figures, after[situation])
@@ -60,7 +59,7 @@ def test_a_million_finished_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(celery_app, worker=uuid4(), name="bench").prune_all()
     rows = settings.JOBS_BATCH * settings.JOBS_PRUNE_BATCHES
     print(f"\nA tick prunes {rows} rows; here that took {perf_counter() - start:.2f} s.")
-    ask("ALTER TABLE jobs_job RESET (autovacuum_enabled)")
+    ask("ALTER TABLE celery_ledger_job RESET (autovacuum_enabled)")
 
 
 def test_how_many_dead_of_a_million_rows_to_put_up_with() -> None:
@@ -74,9 +73,9 @@ def test_how_many_dead_of_a_million_rows_to_put_up_with() -> None:
         print(f"\n{share:.0%} dead after {worked} jobs; pages: {pages()}")
         print(", ".join(f"{query} {buffers}" for query, buffers in cost_of_work(worker).items()))
         with noticed() as said:
-            ask("VACUUM (VERBOSE) jobs_job")
+            ask("VACUUM (VERBOSE) celery_ledger_job")
         print(next(line for line in said if line.startswith("buffer usage")), "of the vacuum")
-    ask("ALTER TABLE jobs_job RESET (autovacuum_enabled)")
+    ask("ALTER TABLE celery_ledger_job RESET (autovacuum_enabled)")
 
 
 def test_which_updates_write_into_no_index(
@@ -96,7 +95,9 @@ def test_which_updates_write_into_no_index(
     migrate_to_before()
     ask("SELECT pg_stat_reset()")
     beat(workers=60, beats=30)
-    seen_before["jobs_worker with an index on seen_at"] = heap_only()["jobs_worker"]
+    seen_before["celery_ledger_worker with an index on seen_at"] = heap_only()[
+        "celery_ledger_worker"
+    ]
     MigrationExecutor(connection).migrate([LATEST])
     print("\nUpdates that wrote into no index (heap-only)")
     for table, (updates, hot) in seen_before.items():
@@ -113,12 +114,12 @@ def fill() -> None:
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout')"
     )
     ask(
-        "ALTER TABLE jobs_job SET (autovacuum_enabled = false)"
+        "ALTER TABLE celery_ledger_job SET (autovacuum_enabled = false)"
     )  # it would come at random; see the test of it
     past.finish(MILLION)
-    ask("VACUUM ANALYZE jobs_job")
+    ask("VACUUM ANALYZE celery_ledger_job")
     churn(CHURN, uuid4())
-    ask("VACUUM ANALYZE jobs_job")
+    ask("VACUUM ANALYZE celery_ledger_job")
 
 
 def situations() -> dict[str, Figures]:
@@ -131,12 +132,12 @@ def situations() -> dict[str, Figures]:
     past.promise(BACKLOG, rings="600 s", due="600 s")
     figures["with 40,000 waiting jobs that no ANALYZE has seen"] = cost_of_work(worker)
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM jobs_job WHERE state = 'waiting'")
-    ask("VACUUM ANALYZE jobs_job")
+        cursor.execute("DELETE FROM celery_ledger_job WHERE state = 'waiting'")
+    ask("VACUUM ANALYZE celery_ledger_job")
     with snapshot_held():
         churn(HELD, worker)
         figures["while a snapshot is held, 3,000 jobs later"] = cost_of_work(worker)
-    ask("VACUUM ANALYZE jobs_job")
+    ask("VACUUM ANALYZE celery_ledger_job")
     return figures
 
 
@@ -154,7 +155,7 @@ def snapshot_held() -> Iterator[None]:
                 "'idle_in_transaction_session_timeout', 'transaction_timeout')"
             )
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            cursor.execute("SELECT 1 FROM jobs_job LIMIT 1")
+            cursor.execute("SELECT 1 FROM celery_ledger_job LIMIT 1")
         yield
     finally:
         other.close()
@@ -173,7 +174,9 @@ def beat(*, workers: int, beats: int) -> None:
 
 def dead_rows() -> int:
     ask("SELECT pg_stat_force_next_flush()")
-    return int(ask("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'jobs_job'"))
+    return int(
+        ask("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'celery_ledger_job'")
+    )
 
 
 @contextmanager
@@ -201,7 +204,7 @@ def heap_only() -> dict[str, tuple[int, int]]:
 def pages() -> str:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT relname, pg_relation_size(oid) / 8192 FROM pg_class WHERE relname ~ '^(jobs_job|job_)' "
+            "SELECT relname, pg_relation_size(oid) / 8192 FROM pg_class WHERE relname ~ '^(celery_ledger_job|job_)' "
             "AND relkind IN ('r', 'i') ORDER BY 1"
         )
         return ", ".join(f"{name} {size}" for name, size in cursor.fetchall())

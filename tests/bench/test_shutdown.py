@@ -10,7 +10,7 @@ import pytest
 from django.db.models import Sum
 from redis import Redis
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from tests.promises import tasks
 from tests.promises.processes import Stack, Tree, until
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from celery.worker.consumer import Consumer
 
-from jobs.consumer import LedgerConsumer
-from jobs.models import Job
+from celery_ledger.celery.consumer import LedgerConsumer
+from celery_ledger.models import Job
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.brokers.servers import Broker, running

@@ -8,14 +8,14 @@ from django.contrib.admin.utils import quote
 from django.test import Client as HttpClient
 from django.urls import reverse
 
+from celery_ledger.testing import work_off
 from demo.management.commands.seed import Command as Seed
-from jobs.testing import work_off
 from orders.models import Order
 from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OURS = ("orders", "jobs", "notifications")
+OURS = ("orders", "celery_ledger", "notifications")
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from jobs.models import Job
-from jobs.testing import work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import work_off
 from notifications.models import Delivery, Event
 from orders.models import Order
 from orders.payments.sandbox import SandboxCharge, SandboxRefund

@@ -16,15 +16,15 @@ from django.db import OperationalError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
+from celery_ledger.models import Job, State, Worker
+from celery_ledger.operations.listing import at
+from celery_ledger.testing import work_off
 from config import celery_app
 from config.boot import database_trouble
-from jobs.models import Job, State, Worker
-from jobs.reports import at
-from jobs.testing import work_off
 from orders.models import Order
+from tests.celery_ledger import tasks
 from tests.conftest import Api
 from tests.edges import free_port
-from tests.jobs import tasks
 from tests.promises.processes import CHECKOUT
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -174,7 +174,7 @@ def test_a_broker_that_does_not_answer_is_named(
 
 
 def test_a_migration_that_is_not_applied_is_named(worker: Worker) -> None:
-    [newest] = MigrationLoader(connection).graph.leaf_nodes("jobs")
+    [newest] = MigrationLoader(connection).graph.leaf_nodes("celery_ledger")
     with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM django_migrations WHERE (app, name) = (%s, %s) RETURNING applied", newest
@@ -239,7 +239,7 @@ def test_running_jobs_past_their_lease_are_named(worker: Worker) -> None:
     id_ = tasks.add.delay(1, 1).id
     lease = timedelta(seconds=40)
     Job.objects.claim(
-        [id_], task="tests.jobs.tasks.add", token=uuid4(), worker=None, pid=1, lease=lease
+        [id_], task="tests.celery_ledger.tasks.add", token=uuid4(), worker=None, pid=1, lease=lease
     )
     assert doctor()["running"].startswith("ok ")
     Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
@@ -254,7 +254,7 @@ def test_dead_jobs_are_counted_by_task(worker: Worker) -> None:
         tasks.note_then_fail.delay(name)
     work_off()
     assert only_wrong() == (
-        "WRONG dead Dead jobs: 2 of tests.jobs.tasks.note_then_fail. See `python manage.py jobs list --state dead` "
+        "WRONG dead Dead jobs: 2 of tests.celery_ledger.tasks.note_then_fail. See `python manage.py jobs list --state dead` "
         "and `jobs why ID`; mend the cause, then `jobs retry ID`."
     )
 
@@ -264,7 +264,7 @@ def test_a_step_after_a_dead_one_is_not_a_second_dead_job(worker: Worker) -> Non
     chain(tasks.note_then_fail.si("a"), tasks.add.si(1, 1)).delay()
     work_off()
     assert Job.objects.filter(state=State.DEAD).count() == 2
-    assert "Dead jobs: 1 of tests.jobs.tasks.note_then_fail." in only_wrong()
+    assert "Dead jobs: 1 of tests.celery_ledger.tasks.note_then_fail." in only_wrong()
 
 
 def test_held_orders_are_counted_by_reason(

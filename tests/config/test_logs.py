@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from django.test import Client as HttpClient
 
+from celery_ledger import context
+from celery_ledger.models import Job
+from celery_ledger.testing import attempt, work_off
 from config.logs import Console, Json, Logfmt, configuration, quoted
-from jobs import context
-from jobs.models import Job
-from jobs.testing import attempt, work_off
 from orders.models import Order
+from tests.celery_ledger import tasks
 from tests.conftest import Api
-from tests.jobs import tasks
 
 PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S+)')
 Lines = Callable[[str], list[dict[str, str]]]
@@ -86,14 +86,14 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
     ]  # fmt: skip
     work_off()
     reserved = next(
-        line for line in lines("jobs.attempts") if line["task"] == "orders.tasks.reserve"
+        line for line in lines("celery_ledger.attempts") if line["task"] == "orders.tasks.reserve"
     )
     job = str(Job.objects.get(task="orders.tasks.reserve").pk)
     assert reserved == {
-        "level": "info", "logger": "jobs.attempts", "event": "attempt", "task": "orders.tasks.reserve",
+        "level": "info", "logger": "celery_ledger.attempts", "event": "attempt", "task": "orders.tasks.reserve",
         "attempt": "1", "outcome": "done", **known, "job": job,
     }  # fmt: skip
-    assert len(lines("jobs.attempts")) == Job.objects.count()
+    assert len(lines("celery_ledger.attempts")) == Job.objects.count()
 
 
 @pytest.mark.django_db
@@ -165,14 +165,14 @@ def test_how_an_attempt_ended_is_told_once(
 ) -> None:
     job = Job.objects.get(pk=promise().id)
     attempt(job)
-    [line] = lines("jobs.attempts")
+    [line] = lines("celery_ledger.attempts")
     assert ("trace" in line) == (told["outcome"] == "dead")
     ours = {"level", "outcome", "error"}
     assert ({name: line[name] for name in ours & set(line)}, line["job"]) == (told, str(job.pk))
     assert lines("celery.app.trace") == []
     if told["outcome"] not in ("replaced", "retry"):
         attempt(job)  # its bell rings once more
-        assert len(lines("jobs.attempts")) == 1
+        assert len(lines("celery_ledger.attempts")) == 1
 
 
 def test_a_traceback_is_one_line_whose_end_is_kept() -> None:

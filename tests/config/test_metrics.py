@@ -12,13 +12,13 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
+from celery_ledger.models import Job, Worker
+from celery_ledger.testing import work_off
 from config import celery_app
 from config import metrics as page
-from jobs.models import Job, Worker
-from jobs.testing import work_off
 from orders.models import Order
+from tests.celery_ledger import past, tasks
 from tests.conftest import Api
-from tests.jobs import past, tasks
 from tests.plans import plans_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -88,7 +88,7 @@ def test_an_idle_shop_says_zero(client: HttpClient, broker: Redis) -> None:
 
 
 def test_the_ledger_is_told_by_state_queue_and_task(client: HttpClient, broker: Redis) -> None:
-    add, fail = "tests.jobs.tasks.add", "tests.jobs.tasks.note_then_fail"
+    add, fail = "tests.celery_ledger.tasks.add", "tests.celery_ledger.tasks.note_then_fail"
     for _ in range(2):
         tasks.note_then_fail.delay("a")
     tasks.fail_for_a_while.delay(1)
@@ -113,7 +113,7 @@ def test_the_ledger_is_told_by_state_queue_and_task(client: HttpClient, broker: 
     )
     assert 90 <= told[("jobs_oldest_due_seconds", "kaiten")] < 180
     assert told[("jobs_ended", "dead", fail)] == 2
-    passing = "tests.jobs.tasks.fail_for_a_while"
+    passing = "tests.celery_ledger.tasks.fail_for_a_while"
     assert (
         told[("jobs_ended", "done", passing)],
         told[("jobs_ended_retries", "done", passing)],
@@ -146,11 +146,11 @@ def test_a_number_that_reaches_its_limit_stays_there_and_the_window_says_so(
     )
     told = scrape(client)
     assert (
-        told[("jobs", "kaiten", "waiting", "tests.jobs.tasks.add")]
+        told[("jobs", "kaiten", "waiting", "tests.celery_ledger.tasks.add")]
         == told[("jobs_due", "kaiten")]
         == 5
     )
-    assert told[("jobs_ended", "done", "tests.jobs.tasks.add")] == 5
+    assert told[("jobs_ended", "done", "tests.celery_ledger.tasks.add")] == 5
     assert 30 <= told[("jobs_ended_window_seconds",)] < 120
 
 
@@ -190,7 +190,7 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(
     settings.METRICS_ROWS_MAX, settings.METRICS_WINDOW = 100, timedelta(days=1)
     past.finish(20_000)
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE jobs_job")
+        cursor.execute("ANALYZE celery_ledger_job")
     past.promise(5_000, due="-1 h", rings="-10 s")
     past.promise(5_000, due="1 h", rings="1 h", queue="later")
     Job.objects.filter(pk__in=Job.objects.filter(state="waiting")[:2000].values("pk")).update(
@@ -203,7 +203,7 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(
         node
         for plan in plans
         for node in plan.nodes
-        if "Scan of job" in node and "jobs_worker" not in node
+        if "Scan of job" in node and "celery_ledger_worker" not in node
     ]
     assert ways == [
         "Index Only Scan of job_ring_by_queue", "Index Only Scan of job_ring_by_queue",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-OURS = ("jobs", "notifications", "orders")
+OURS = ("celery_ledger", "notifications", "orders")
 BEFORE = (  # landed before there was a shop to break
     "0002_canvas_schedules_and_history",
     "0002_daily_report",

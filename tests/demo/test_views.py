@@ -15,8 +15,8 @@ from django.db import connections
 from django.test import Client as HttpClient
 from django.utils import translation
 
+from celery_ledger.models import Job
 from demo.menu import MENU
-from jobs.models import Job
 from orders.models import Order, State, Stock
 from orders.order_input import OrderDraft
 from values.refused import Problem

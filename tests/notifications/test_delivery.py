@@ -17,8 +17,8 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from jobs.models import Job
-from jobs.testing import attempt, work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import attempt, work_off
 from notifications import events
 from notifications.mail import render
 from notifications.models import Attempt, Delivery, Endpoint, Event

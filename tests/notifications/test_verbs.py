@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from jobs.models import Job
-from jobs.testing import attempt, work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import attempt, work_off
 from notifications import events
 from notifications.models import Delivery, Endpoint
 from orders.clients import ApiKey, Client

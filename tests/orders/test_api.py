@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from pytest_django.fixtures import Settings
 
-from jobs.models import Job
-from jobs.testing import work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import work_off
 from notifications.models import Event
 from orders.clients import ApiKey, Client, IdempotencyKey, fingerprint_of
 from orders.models import Order

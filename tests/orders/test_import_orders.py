@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError, call_command
 
-from jobs.models import Job, Worker
-from jobs.testing import work_off
+from celery_ledger.models import Job, Worker
+from celery_ledger.testing import work_off
 from orders.clients import Client
 from orders.imports.models import Import
 from orders.management.commands import import_orders

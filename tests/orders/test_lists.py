@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from jobs.testing import work_off
+from celery_ledger.testing import work_off
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from orders.order_input import OrderDraft

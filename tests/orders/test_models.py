@@ -11,8 +11,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from jobs.models import Job
-from jobs.testing import work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import work_off
 from orders.clients import Client, IdempotencyKey
 from orders.models import TRANSITIONS, Order, State
 from orders.order_input import OrderDraft

@@ -15,9 +15,9 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from jobs import interventions
-from jobs.models import Job
-from jobs.testing import attempt, work_off
+from celery_ledger.models import Job
+from celery_ledger.operations import interventions
+from celery_ledger.testing import attempt, work_off
 from notifications.events import timeline
 from orders.models import Order
 from orders.payments.models import PaymentOperation

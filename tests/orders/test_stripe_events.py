@@ -16,8 +16,8 @@ import pytest
 import stripe as sdk
 from django.db import connection
 
-from jobs.models import Job
-from jobs.testing import attempt, work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import attempt, work_off
 from orders.models import Order
 from orders.payments.models import PaymentOperation, ProviderEvent
 from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs.models import Job
-from jobs.testing import attempt, work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import attempt, work_off
 from orders.books import MONEY, broken, disputed_by_provider
 from orders.models import Order
 from orders.payments.models import PaymentOperation

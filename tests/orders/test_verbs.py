@@ -10,9 +10,9 @@ from django.conf import settings
 from django.db.models import Sum
 from django.utils import timezone
 
-from jobs import interventions
-from jobs.models import Job
-from jobs.testing import attempt, work_off
+from celery_ledger.models import Job
+from celery_ledger.operations import interventions
+from celery_ledger.testing import attempt, work_off
 from notifications.models import Event
 from orders.clients import ApiKey, Client
 from orders.models import Order

@@ -11,7 +11,7 @@ from django.db import OperationalError, connection
 
 from api.conventions import prefer_wait
 from api.conventions.prefer_wait import preferred_wait_s
-from jobs.testing import work_off
+from celery_ledger.testing import work_off
 from orders.clients import ApiKey, Client, IdempotencyKey
 from orders.models import Order
 from tests.conftest import Api

@@ -10,7 +10,7 @@ import time
 from celery import Task, shared_task
 from django.db import connection
 
-from jobs.execution import settle
+from celery_ledger.execution.attempt import settle
 
 
 @shared_task(

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
+from celery_ledger.models import Job, Worker
 from config.embedded import server as embedded
-from jobs.models import Job, Worker
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.edges import free_port

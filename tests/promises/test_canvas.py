@@ -7,9 +7,9 @@ from celery import chain, chord, group
 from celery.result import AsyncResult, GroupResult
 from redis import Redis
 
-from jobs.chords import Chord
-from jobs.models import Job
-from tests.jobs import tasks
+from celery_ledger.models import Job
+from celery_ledger.models.chord import Chord
+from tests.celery_ledger import tasks
 from tests.promises.processes import Stack, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -23,7 +23,7 @@ def test_a_chord_fires_once_whatever_dies_and_whatever_the_broker_forgets(
         [tasks.slow_add.s(n, n) for n in range(PARTS)], tasks.total.s() | tasks.add.s(1)
     ).apply_async()
     broker.flushdb()
-    options = ("--include", "tests.jobs.tasks", "--concurrency", "4")
+    options = ("--include", "tests.celery_ledger.tasks", "--concurrency", "4")
     first = stack.start("worker", *options)
     until(
         lambda: Job.objects.filter(state="done").count() >= PARTS // 3,
@@ -34,13 +34,15 @@ def test_a_chord_fires_once_whatever_dies_and_whatever_the_broker_forgets(
     broker.flushdb()
     stack.start("worker", *options)
     assert fired.get(timeout=90, interval=0.1) == 2 * sum(range(PARTS)) + 1
-    assert Job.objects.filter(task="tests.jobs.tasks.total").count() == 1
-    assert Job.objects.filter(task="tests.jobs.tasks.slow_add", state="done").count() == PARTS
+    assert Job.objects.filter(task="tests.celery_ledger.tasks.total").count() == 1
+    assert (
+        Job.objects.filter(task="tests.celery_ledger.tasks.slow_add", state="done").count() == PARTS
+    )
     assert not Chord.objects.filter(fired=False).exists()
 
 
 def test_results_come_back_to_whoever_waits(stack: Stack) -> None:
-    stack.start("worker", "--include", "tests.jobs.tasks")
+    stack.start("worker", "--include", "tests.celery_ledger.tasks")
     assert (
         chain(tasks.add.s(1, 1), tasks.add.s(40)).apply_async().get(timeout=60, interval=0.1) == 42
     )
@@ -53,7 +55,7 @@ def test_results_come_back_to_whoever_waits(stack: Stack) -> None:
 
 SHELL = """
 from celery import chain, chord, group
-from tests.jobs.tasks import add, total
+from tests.celery_ledger.tasks import add, total
 print(chain(add.s(1, 1), add.s(40)).apply_async().id)
 print(group(add.s(n, n) for n in range(3)).apply_async().save().id)
 print(chord([add.s(n, n) for n in range(4)], total.s()).apply_async().id)
@@ -66,7 +68,7 @@ def test_shapes_from_the_shell_come_to_their_results_though_the_broker_was_flush
     *_, chained, grouped, body = stack.run("manage.py", "shell", "-v", "0", "-c", SHELL).split()
     assert broker.llen("kaiten") == 8
     broker.flushdb()
-    stack.start("worker", "--include", "tests.jobs.tasks")
+    stack.start("worker", "--include", "tests.celery_ledger.tasks")
     assert AsyncResult(chained).get(timeout=60, interval=0.1) == 42
     assert GroupResult.restore(grouped).get(timeout=60, interval=0.1) == [0, 2, 4]
     assert AsyncResult(body).get(timeout=60, interval=0.1) == 12

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from redis import Redis
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.promises import tasks

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from jobs.failpoints import At
-from jobs.models import FINISHED, Job
+from celery_ledger.failpoints import At
+from celery_ledger.models import FINISHED, Job
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.promises import tasks

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from orders.clients import Client
 from orders.models import Order
 from orders.order_input import OrderDraft

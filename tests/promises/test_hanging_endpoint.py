@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.db import transaction
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from notifications.models import Endpoint
 from orders.clients import Client
 from orders.models import Order

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.db.models import Count, F, Sum
 
-from jobs.models import Job, Worker
+from celery_ledger.models import Job, Worker
 from notifications.models import Event
 from orders.clients import ApiKey, Client, IdempotencyKey
 from orders.imports.models import Import, ImportFault, ImportRow

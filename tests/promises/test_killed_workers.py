@@ -16,7 +16,7 @@ from django.db.models import Count, F, Sum
 from django.utils import timezone
 from redis import Redis
 
-from jobs.models import Job, Worker
+from celery_ledger.models import Job, Worker
 from notifications.models import Delivery, Event
 from orders.clients import Client
 from orders.models import Order

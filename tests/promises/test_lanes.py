@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from orders.clients import Client
 from orders.models import Order
 from orders.order_input import OrderDraft

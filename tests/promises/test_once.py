@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.promises.processes import Stack

@@ -21,8 +21,8 @@ from tests.promises.processes import CHECKOUT
 COPIED = (
     "api",
     "config",
+    "celery_ledger",
     "demo",
-    "jobs",
     "notifications",
     "orders",
     "values",
@@ -50,7 +50,7 @@ class Planted:
 def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Planted:
     return Planted(
         bug.name if isinstance(bug, Bug) else bug,
-        f"tests/jobs/test_interleavings.py::{test}",
+        f"tests/celery_ledger/test_interleavings.py::{test}",
         file,
         old,
         new,
@@ -61,25 +61,25 @@ HELD = "self.filter(pk=claim.id, token=claim.token, **RUNS)"
 PLANTED = [
     in_order(
         Bug.NO_FENCE, "test_a_ghost_settles_nothing_that_another_hand_has_settled",
-        "jobs/models.py", HELD, "self.filter(pk=claim.id)",
+        "celery_ledger/models/job.py", HELD, "self.filter(pk=claim.id)",
     ),
     in_order(
         Bug.UNFENCED_VERDICT, "test_a_ghosts_verdict_wakes_nobody",
-        "jobs/models.py", "self.held(claim).update(**_waiting(",
+        "celery_ledger/models/job.py", "self.held(claim).update(**_waiting(",
         "self.filter(pk=claim.id).update(finished_at=None, **_waiting(",
     ),
     in_order(
         Bug.TWO_STEP_RESCUE, "test_a_settlement_that_comes_in_the_middle_of_a_rescue_is_too_late",
-        "jobs/clock.py", "jobs = lost.take_for_rescue(settings.JOBS_BATCH)",
+        "celery_ledger/worker/clock.py", "jobs = lost.take_for_rescue(settings.JOBS_BATCH)",
         "jobs = list(lost[: settings.JOBS_BATCH])",
     ),
     in_order(
         Bug.ATTEMPT_AS_TOKEN, "test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle",
-        "jobs/models.py", HELD, "self.filter(pk=claim.id, attempts=claim.attempts, **RUNS)",
+        "celery_ledger/models/job.py", HELD, "self.filter(pk=claim.id, attempts=claim.attempts, **RUNS)",
     ),
     in_order(
         Bug.SPLIT_EFFECTS, "test_effects_and_done_are_lost_together",
-        "jobs/execution.py", "    if task.atomic:\n", "    if not task.name:\n",
+        "celery_ledger/execution/attempt.py", "    if task.atomic:\n", "    if not task.name:\n",
     ),
     in_order(
         Bug.KEY_PER_ATTEMPT, "test_two_attempts_at_one_charge_are_one_charge",
@@ -88,17 +88,17 @@ PLANTED = [
     ),
     in_order(
         Bug.UNCHECKED_CLAIM, "test_hands_that_claim_at_the_same_moment_share_nothing",
-        "jobs/claims.py", "AND lease_until IS NULL AND finished_at IS NULL\n", "\n",
+        "celery_ledger/models/claim.py", "AND lease_until IS NULL AND finished_at IS NULL\n", "\n",
     ),
     in_order(
         Bug.PART_COUNTED_TWICE, "test_a_part_done_by_two_hands_counts_once",
-        "jobs/chords.py", "        self.parts.create(job=job, index=index, result=result)\n",
+        "celery_ledger/models/chord.py", "        self.parts.create(job=job, index=index, result=result)\n",
         "        for twice in (job, self.pk):\n"
         "            self.parts.create(job=twice, index=index, result=result)\n",
     ),
     in_order(
         Bug.PART_COUNTED_APART, "test_two_parts_that_end_at_the_same_moment_promise_one_body",
-        "jobs/chords.py", "return self.select_for_update(no_key=True).filter(", "return self.filter(",
+        "celery_ledger/models/chord.py", "return self.select_for_update(no_key=True).filter(", "return self.filter(",
     ),
     in_order(
         Bug.UNNOTED_CALL, "test_while_the_provider_is_called_our_row_says_that_it_may_know",
@@ -106,52 +106,52 @@ PLANTED = [
     ),
     in_order(
         Bug.SILENT_DEATH, "test_a_poisonous_job_and_its_errback_end_in_one_transaction",
-        "jobs/clock.py", "                    self.app.backend.fail(request_of(job), WorkerLostError(reason))\n", "",
+        "celery_ledger/worker/clock.py", "                    self.app.backend.fail(request_of(job), WorkerLostError(reason))\n", "",
     ),
     in_order(
         Bug.UNCOUNTED_LOSS, "test_clocks_that_rescue_at_the_same_moment_count_one_loss",
-        "jobs/models.py", 'losses=F("losses") + int(counts))', 'losses=F("losses"))',
+        "celery_ledger/models/job.py", 'losses=F("losses") + int(counts))', 'losses=F("losses"))',
     ),
     in_order(
         Bug.RUNG_ONCE, "test_clocks_that_ring_at_the_same_moment_ring_once_and_again_when_nobody_heard",
-        "jobs/models.py", "self.filter(unheard, state=State.WAITING)", "self.filter(unheard, state='waiting', rings=0)",
+        "celery_ledger/models/job.py", "self.filter(unheard, state=State.WAITING)", "self.filter(unheard, state='waiting', rings=0)",
     ),
     in_order(
         "ONE_TURN_FOR_ALL", "test_a_clock_that_rings_in_one_lane_keeps_no_other_clock_from_ringing_in_the_next",
-        "jobs/clock.py", '_our_turn(f"ring {queue}")', '_our_turn("ring")',
+        "celery_ledger/worker/clock.py", '_our_turn(f"ring {queue}")', '_our_turn("ring")',
     ),
     in_order(
         Bug.NO_RESCUE, "test_a_silent_workers_job_is_given_to_another_hand",
-        "jobs/clock.py", "return self._give_back(Job.objects.lost(),", "return self._give_back(Job.objects.none(),",
+        "celery_ledger/worker/clock.py", "return self._give_back(Job.objects.lost(),", "return self._give_back(Job.objects.none(),",
     ),
     in_order(
         "a rescue that waits for the row", "test_a_rescue_leaves_a_job_that_is_being_settled",
-        "jobs/models.py", "self.select_for_update(skip_locked=True, no_key=True).defer(",
+        "celery_ledger/models/job.py", "self.select_for_update(skip_locked=True, no_key=True).defer(",
         "self.select_for_update(no_key=True).defer(",
     ),
     in_order(
         "a claim that waits for the row", "test_a_job_is_either_cancelled_or_claimed",
-        "jobs/claims.py", " SKIP LOCKED", "",
+        "celery_ledger/models/claim.py", " SKIP LOCKED", "",
     ),
     Planted(
         "a bell before the commit",
-        "tests/jobs/test_amqp.py::test_nothing_rings_before_the_commit_and_all_ring_after_it",
-        "jobs/amqp.py", "transaction.on_commit(Peal(self.bell, [self.ring_for(job)]), robust=True)",
+        "tests/celery_ledger/test_amqp.py::test_nothing_rings_before_the_commit_and_all_ring_after_it",
+        "celery_ledger/celery/amqp.py", "transaction.on_commit(Peal(self.bell, [self.ring_for(job)]), robust=True)",
         "Peal(self.bell, [self.ring_for(job)])()",
     ),
     Planted(
         "slots for everybody",
-        "tests/jobs/test_rates.py::test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell",
-        "jobs/execution.py", "    if task.rate_limit and not", "    if not task.name and not",
+        "tests/celery_ledger/test_rates.py::test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell",
+        "celery_ledger/execution/attempt.py", "    if task.rate_limit and not", "    if not task.name and not",
     ),
     Planted(
         "a retry that keeps its slot",
-        "tests/jobs/test_rates.py::test_a_job_whose_slot_has_come_begins_and_a_retry_takes_a_new_one",
-        "jobs/claims.py", ", slot_at = NULL", "",
+        "tests/celery_ledger/test_rates.py::test_a_job_whose_slot_has_come_begins_and_a_retry_takes_a_new_one",
+        "celery_ledger/models/claim.py", ", slot_at = NULL", "",
     ),
     Planted(
-        "a slot for each bell", "tests/jobs/test_rates.py::test_doubled_and_early_bells_take_no_further_slot",
-        "jobs/models.py", ", due_at__lte=Now(), slot_at=None)", ")",
+        "a slot for each bell", "tests/celery_ledger/test_rates.py::test_doubled_and_early_bells_take_no_further_slot",
+        "celery_ledger/models/job.py", ", due_at__lte=Now(), slot_at=None)", ")",
     ),
     Planted(
         "an order and its first job in two transactions",

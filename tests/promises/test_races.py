@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from jobs.models import Job
-from jobs.testing import work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import work_off
 from notifications.models import Event
 from orders.clients import ApiKey, Client, IdempotencyKey
 from orders.fulfilments import Fulfilment

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from pytest_django.fixtures import Settings
 from redis import Redis
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from notifications.models import Event
 from orders.clients import Client
 from orders.reports import tasks

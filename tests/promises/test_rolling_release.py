@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from tests.promises.processes import Stack, Tree, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from jobs.models import Job
-from jobs.schedule import Schedule
+from celery_ledger.models import Job
+from celery_ledger.models.schedule import Schedule
 from tests.promises.processes import Stack, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db.models import Sum
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from orders.payments.models import PaymentOperation, ProviderEvent

@@ -16,15 +16,15 @@ import sentry_sdk
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from sentry_sdk.integrations.logging import EventHandler
 
+from celery_ledger import context
+from celery_ledger.models import Job
+from celery_ledger.telemetry import spans as sender
+from celery_ledger.testing import work_off
 from config import sentry
-from jobs import context
-from jobs import spans as sender
-from jobs.models import Job
-from jobs.testing import work_off
 from orders.clients import ApiKey, Client
 from orders.models import Order
+from tests.celery_ledger import tasks
 from tests.edges import WebhookSink
-from tests.jobs import tasks
 from tests.promises.processes import Stack, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -152,7 +152,7 @@ def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
         "SENTRY_DSN": origin(sink).replace("http://", "http://public@") + "/7", "HEROKU_SLUG_COMMIT": "c0ffee",
         "OTEL_EXPORTER_OTLP_ENDPOINT": origin(collector),
     }  # fmt: skip
-    worker = stack.start("worker", "--include", "tests.jobs.tasks")
+    worker = stack.start("worker", "--include", "tests.celery_ledger.tasks")
     with context.bound(request_id="req-12345", client="0198-shop", traceparent=TRACEPARENT):
         job = tasks.fail_with.delay("for hana@example.com, paid with tok_ok").id
         fine = tasks.add.delay(1, 1).id
@@ -170,12 +170,12 @@ def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
         "request_id": "req-12345",
         "client": "0198-shop",
         "job": job,
-        "task": "tests.jobs.tasks.fail_with",
+        "task": "tests.celery_ledger.tasks.fail_with",
     }.items() <= (event["tags"].items())
     assert (event["release"], event["environment"], event["logger"]) == (
         "c0ffee",
         "development",
-        "jobs.attempts",
+        "celery_ledger.attempts",
     )
     assert [frame for frame in error["stacktrace"]["frames"] if "vars" in frame] == []
     assert set(event) & {"request", "user", "extra", "breadcrumbs", "contexts", "modules"} == set()
@@ -211,13 +211,15 @@ def test_whoever_tells_them_is_no_thread_that_works(
     settings.SENTRY_DSN = origin(sink).replace("http://", "http://public@") + "/7"
     monkeypatch.setattr(sender, "_provider", None)
     sentry.begin()
-    logging.getLogger("jobs.attempts").addHandler(handler := EventHandler(level=logging.ERROR))
+    logging.getLogger("celery_ledger.attempts").addHandler(
+        handler := EventHandler(level=logging.ERROR)
+    )
     try:
         tasks.fail_with.delay("no such luck")
         work_off()
         until(lambda: bool(events(sink)) and bool(spans(collector)), "both are told", within_s=15)
     finally:
-        logging.getLogger("jobs.attempts").removeHandler(handler)
+        logging.getLogger("celery_ledger.attempts").removeHandler(handler)
         sender.provider().shutdown()
         sentry_sdk.get_client().close()
         sentry_sdk.get_global_scope().set_client(None)
@@ -234,7 +236,10 @@ def test_a_collector_that_hangs_and_a_sentry_that_is_away_hold_up_nobody(
             "OTEL_EXPORTER_OTLP_ENDPOINT": url,
             "SENTRY_DSN": "http://public@127.0.0.1:1/7",
         }
-        web, worker = stack.start_web(), stack.start("worker", "--include", "tests.jobs.tasks")
+        web, worker = (
+            stack.start_web(),
+            stack.start("worker", "--include", "tests.celery_ledger.tasks"),
+        )
         key = ApiKey.objects.issue(shop, [])
         sent = {
             "Authorization": f"Bearer {key}",

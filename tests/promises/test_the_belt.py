@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from orders.clients import ApiKey, Client
 from tests.edges import Postbox, WebhookSink
 from tests.promises.processes import Stack, until

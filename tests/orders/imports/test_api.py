@@ -15,11 +15,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from api.endpoints.imports import Places
+from celery_ledger.models import Job
+from celery_ledger.operations import interventions
+from celery_ledger.testing import attempt, work_off
+from celery_ledger.worker.clock import Clock
 from config import celery_app
-from jobs import interventions
-from jobs.clock import Clock
-from jobs.models import Job
-from jobs.testing import attempt, work_off
 from orders.clients import ApiKey, Client, IdempotencyKey
 from orders.imports import reading, tasks
 from orders.imports.models import Import, ImportFault, ImportRow

@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from jobs.testing import work_off
+from celery_ledger.testing import work_off
 from notifications.models import Event
 from orders.clients import Client
 from orders.models import Order

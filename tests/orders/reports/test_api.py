@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jobs.models import Job
-from jobs.testing import attempt, work_off
+from celery_ledger.models import Job
+from celery_ledger.testing import attempt, work_off
 from notifications.models import Event
 from orders.clients import ApiKey, Client
 from orders.models import Order

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from celery_ledger.models import Job
+from celery_ledger.testing import work_off
 from config.environment import addresses
-from jobs.models import Job
-from jobs.testing import work_off
 from notifications.models import Delivery, Endpoint, Event
 from orders.clients import Client
 from orders.reports.tasks import compute_day

@@ -9,11 +9,11 @@ from celery.schedules import crontab
 from django.db import connection
 from django.utils import timezone
 
+from celery_ledger.models import Job
+from celery_ledger.models.schedule import Schedule, next_slot
+from celery_ledger.testing import attempt, work_off
+from celery_ledger.worker.clock import Clock
 from config import celery_app
-from jobs.clock import Clock
-from jobs.models import Job
-from jobs.schedule import Schedule, next_slot
-from jobs.testing import attempt, work_off
 from orders.reports import tasks
 from orders.reports.days import Day, day_of
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure

@@ -5,7 +5,7 @@ The tables that are not ours are described in `evidence`.
 
 TALLIES = """
 WITH job AS MATERIALIZED (
-    SELECT id, state, started_at, due_at, (args -> 0 ->> 0)::int AS number FROM jobs_job
+    SELECT id, state, started_at, due_at, (args -> 0 ->> 0)::int AS number FROM celery_ledger_job
      WHERE task = 'tests.promises.chaos.tasks.tally' AND queue <> ''
 )"""
 
@@ -13,7 +13,7 @@ LEDGER = {
     "I1 an accepted order has its row, its event and its first job": """
         SELECT o.id FROM orders_order o
          WHERE NOT EXISTS (SELECT 1 FROM notifications_event e WHERE e.subject = o.id AND e.seq = 1)
-            OR NOT EXISTS (SELECT 1 FROM jobs_job j WHERE j.task = 'orders.tasks.reserve'
+            OR NOT EXISTS (SELECT 1 FROM celery_ledger_job j WHERE j.task = 'orders.tasks.reserve'
                            AND j.args -> 0 ->> 0 = o.id::text)""",
     "I2 done means exactly one effect, anything else none": f"""{TALLIES}
         SELECT job.id, job.state, count(t.number) FROM job LEFT JOIN tally t USING (number) GROUP BY job.id, job.state
@@ -26,23 +26,23 @@ LEDGER = {
     "I2 no step of an order happened twice": """
         SELECT subject, kind, count(*) FROM notifications_event
          WHERE kind NOT IN ('order.held', 'order.released') GROUP BY 1, 2 HAVING count(*) > 1""",
-    "I3 nothing runs any more": "SELECT id, task, worker, lease_until FROM jobs_job WHERE state = 'running'",
+    "I3 nothing runs any more": "SELECT id, task, worker, lease_until FROM celery_ledger_job WHERE state = 'running'",
     "I4 what was finished stayed as it was": """
-        SELECT s.id, j.state FROM seen_job s LEFT JOIN jobs_job j ON j.id = s.id::uuid
+        SELECT s.id, j.state FROM seen_job s LEFT JOIN celery_ledger_job j ON j.id = s.id::uuid
          WHERE j.id IS NULL OR md5(j::text) <> s.digest""",
     "I5 nothing due waits any more": """
-        SELECT id, task, due_at, ring_at, rings, error FROM jobs_job WHERE state = 'waiting' AND due_at < now()""",
+        SELECT id, task, due_at, ring_at, rings, error FROM celery_ledger_job WHERE state = 'waiting' AND due_at < now()""",
     "I6 what was lost has run again": """
-        SELECT id, task, attempts, losses FROM jobs_job WHERE state = 'done' AND attempts <= losses""",
-    "I7 a job that cost three workers is dead": "SELECT id, task FROM jobs_job WHERE state <> 'dead' AND losses >= 3",
+        SELECT id, task, attempts, losses FROM celery_ledger_job WHERE state = 'done' AND attempts <= losses""",
+    "I7 a job that cost three workers is dead": "SELECT id, task FROM celery_ledger_job WHERE state <> 'dead' AND losses >= 3",
     "I7 no other job is dead, unless its time ran out": """
-        SELECT id, task, losses, error FROM jobs_job WHERE state = 'dead' AND losses < 3 AND queue <> ''
+        SELECT id, task, losses, error FROM celery_ledger_job WHERE state = 'dead' AND losses < 3 AND queue <> ''
            AND coalesce(error ->> 'type', '') NOT IN ('SoftTimeLimitExceeded', 'ChordError')""",
     "I14 nothing ran that nobody promised": f"""{TALLIES}
         SELECT t.number FROM tally t LEFT JOIN job USING (number) WHERE job.id IS NULL
         UNION ALL SELECT job.number FROM job LEFT JOIN promised p USING (number) WHERE p.number IS NULL""",
     "I14 no bell made a job begin before it was due": """
-        SELECT id, task, due_at, started_at FROM jobs_job WHERE state = 'done' AND started_at < due_at""",
+        SELECT id, task, due_at, started_at FROM celery_ledger_job WHERE state = 'done' AND started_at < due_at""",
 }
 
 SHOP = {
@@ -116,12 +116,12 @@ TELLING = {
           LEFT JOIN notifications_delivery d
             ON d.event_id = e.id AND d.channel = want.channel AND d.target = want.target
          WHERE d.id IS NULL AND NOT EXISTS (
-               SELECT 1 FROM jobs_job j WHERE j.task = 'notifications.tasks.announce' AND j.state = 'dead'
+               SELECT 1 FROM celery_ledger_job j WHERE j.task = 'notifications.tasks.announce' AND j.state = 'dead'
                   AND j.args -> 0 ->> 0 = e.id::text)""",
     "I11 every delivery has arrived": """
         SELECT d.id, d.channel, d.state, d.tries FROM notifications_delivery d
          WHERE d.state <> 'delivered'
-           AND NOT EXISTS (SELECT 1 FROM jobs_job j WHERE j.state = 'dead' AND j.args -> 0 ->> 0 = d.id::text)""",
+           AND NOT EXISTS (SELECT 1 FROM celery_ledger_job j WHERE j.state = 'dead' AND j.args -> 0 ->> 0 = d.id::text)""",
     "I11 what we call delivered was taken by the webhook server": """
         SELECT d.id FROM notifications_delivery d WHERE d.channel = 'webhook' AND d.state = 'delivered'
            AND d.id::text NOT IN (SELECT delivery FROM heard_webhook WHERE status BETWEEN 200 AND 299)""",

@@ -7,9 +7,9 @@ from uuid import UUID
 from django.conf import settings
 from redis import Redis
 
+from celery_ledger.bell import Ring
+from celery_ledger.models import Job
 from config import celery_app
-from jobs.bell import Ring
-from jobs.models import Job
 from tests.promises.chaos.places import NotNow
 
 GARBAGE = ("x", "[1,2,3]", "{}", b"\xff\x00", '{"body": 1}')

@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models.functions import Now
 from redis import Redis
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from notifications.models import Endpoint
 from orders.clients import ApiKey, Client
 from orders.models import Order

@@ -7,7 +7,7 @@ from random import Random
 
 from django.conf import settings
 
-from jobs.models import Job
+from celery_ledger.models import Job
 from tests.doubles.stripe import tell
 from tests.promises.chaos.places import Agenda, NotNow, Place, kill
 from tests.promises.chaos.world import World

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from jobs.testing import work_off
+from celery_ledger.testing import work_off
 from notifications.models import Endpoint, Event
 from orders.clients import Client
 from orders.models import Order
@@ -70,7 +70,7 @@ def honest(
         "told": [(key, 202, str(order.pk), key) for key, order in orders.items()],
         "told_of_regret": [(REGRETTED, 202)],
         "promised": [(0, 0, True), (1, 0, True), (2, 2, False)],
-        "seen_job": rows("SELECT id::text, md5(job::text) FROM jobs_job job"),
+        "seen_job": rows("SELECT id::text, md5(job::text) FROM celery_ledger_job job"),
     }
 
 
@@ -122,7 +122,9 @@ def test_the_providers_book_is_read_as_it_stands(tmp_path: Path) -> None:
 
 # --- one corruption per audit -------------------------------------------------------------------------------------
 
-ANNOUNCEMENT = "(SELECT id FROM jobs_job WHERE task = 'notifications.tasks.announce' LIMIT 1)"
+ANNOUNCEMENT = (
+    "(SELECT id FROM celery_ledger_job WHERE task = 'notifications.tasks.announce' LIMIT 1)"
+)
 CONFIRMED = "(SELECT id FROM orders_order WHERE state = 'confirmed' ORDER BY id LIMIT 1)"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
@@ -196,33 +198,33 @@ def one_more_listener(evidence: Evidence) -> None:
 
 PLANTED: dict[str, Plant] = {
     "I1 an accepted order has its row, its event and its first job": books(
-        "DELETE FROM jobs_job WHERE id = (SELECT id FROM jobs_job WHERE task = 'orders.tasks.reserve' LIMIT 1)"
+        "DELETE FROM celery_ledger_job WHERE id = (SELECT id FROM celery_ledger_job WHERE task = 'orders.tasks.reserve' LIMIT 1)"
     ),
     "I2 done means exactly one effect, anything else none": books("INSERT INTO tally VALUES (0)"),
     "I2 what was promised has happened, or died": added("promised", 7, 7, True),
     "I2 no step of an order happened twice": a_step_that_happened_twice,
     "I3 nothing runs any more": books(
-        f"UPDATE jobs_job SET state = 'running', finished_at = NULL, lease_until = now() WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET state = 'running', finished_at = NULL, lease_until = now() WHERE id = {ANNOUNCEMENT}"
     ),
     "I4 what was finished stayed as it was": lambda evidence: sql(
-        f"UPDATE jobs_job SET attempts = attempts + 1 WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET attempts = attempts + 1 WHERE id = {ANNOUNCEMENT}"
     ),
     "I5 nothing due waits any more": books(
-        f"UPDATE jobs_job SET state = 'waiting', finished_at = NULL, due_at = created_at - interval '1 s'"
+        f"UPDATE celery_ledger_job SET state = 'waiting', finished_at = NULL, due_at = created_at - interval '1 s'"
         f" WHERE id = {ANNOUNCEMENT}"
     ),
     "I6 what was lost has run again": books(
-        f"UPDATE jobs_job SET losses = attempts WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET losses = attempts WHERE id = {ANNOUNCEMENT}"
     ),
     "I7 a job that cost three workers is dead": books(
-        f"UPDATE jobs_job SET losses = 3, attempts = 4 WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET losses = 3, attempts = 4 WHERE id = {ANNOUNCEMENT}"
     ),
     "I7 no other job is dead, unless its time ran out": books(
-        f"UPDATE jobs_job SET state = 'dead' WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET state = 'dead' WHERE id = {ANNOUNCEMENT}"
     ),
     "I14 nothing ran that nobody promised": books("INSERT INTO tally VALUES (42)"),
     "I14 no bell made a job begin before it was due": books(
-        f"UPDATE jobs_job SET due_at = started_at + interval '1 ms' WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET due_at = started_at + interval '1 ms' WHERE id = {ANNOUNCEMENT}"
     ),
     "I1 what a customer was told is in our books": all_of(
         added("asked", "c-9", 660, "tok_ok", False), added("told", "c-9", 202, NOBODY, "c-9")

@@ -1,0 +1,1 @@
+"""What Celery is handed in the place of its own parts."""

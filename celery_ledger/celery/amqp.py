@@ -1,0 +1,159 @@
+"""Publishing: everything that Celery would send becomes a row in the caller's transaction.
+
+Every publish ends in `send_task_message`: `delay`, `apply_async`, `send_task`, canvas and `retry`. Celery hands it
+the finished message; the row keeps what the message would have carried, and after the commit the bell rings.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from celery.app.amqp import AMQP
+from django.conf import settings
+from django.db import DataError, connection, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.functional import cached_property
+from kombu import Exchange, Producer
+from kombu.utils import json as celery_json
+
+from celery_ledger import context
+from celery_ledger.bell import Bell, Ring
+from celery_ledger.execution import attempt
+from celery_ledger.failpoints import At, reach
+from celery_ledger.models import Job
+
+# What the row keeps of the message headers, besides its own columns. `stamps` and friends are Celery's.
+KEPT_HEADERS = (
+    "shadow", "expires", "group", "group_index", "timelimit", "ignore_result", "replaced_task_nesting",
+    "stamped_headers", "stamps",
+)  # fmt: skip
+MAPS = ("celery.map", "celery.starmap")
+
+
+class LedgerAMQP(AMQP):  # type: ignore[misc]
+    """Celery's `app.amqp`, with Postgres in the place of the broker and the broker in the place of a bell."""
+
+    @cached_property
+    def bell(self) -> Bell:
+        return Bell(self.app)
+
+    @cached_property
+    def default_exchange(self) -> Exchange:
+        """AMQP's own: every queue is bound to its name there, so nothing has to be written before a worker listens."""
+        return Exchange("")
+
+    def send_task_message(
+        self,
+        producer: Producer,
+        name: str,
+        message: Any,
+        queue: Any = None,
+        headers: Any = None,
+        **options: Any,
+    ) -> None:
+        """Write the job. Raises ValueError or TypeError when its arguments are not JSON or too large.
+
+        A retry publishes its own id again; that is the verdict's business (`execution.verdict`), which writes it after the
+        attempt's effects are rolled back.
+        """
+        kept = {**message.headers, **(headers or {})}
+        positional, named, canvas = message.body
+        args = _storable(name, [list(positional), dict(named)])
+        if name in MAPS and not getattr(self.app.tasks.get(named["task"]["task"]), "atomic", True):
+            raise ValueError(
+                f"{named['task']['task']} is atomic=False, and {name} calls it inside a transaction."
+            )
+        current, replaced = self.app.current_worker_task, attempt.being_replaced()
+        if current is not None and current.request.id == kept["id"] and not replaced:
+            return
+        due_at = _aware(kept["eta"])
+        lane = getattr(queue, "name", queue) or self.app.conf.task_default_queue
+        in_bulk = lane == settings.JOBS_BULK_QUEUE
+        grace_s = settings.JOBS_BULK_RING_GRACE_S if in_bulk else settings.JOBS_RING_GRACE_S
+        job = Job(
+            id=UUID(kept["id"]),
+            task=name,
+            queue=lane,
+            args=args,
+            envelope={
+                **self._followed_by(canvas),
+                "headers": {key: kept.get(key) for key in KEPT_HEADERS},
+            },
+            context={key: value for key, value in context.current().items() if key != "job"},
+            root_id=kept["root_id"],
+            parent_id=replaced.parent_id if replaced else kept["parent_id"],
+            due_at=due_at or Now(),  # by the clock that the claim reads: ours may run ahead of it
+            ring_at=due_at or Now() + timedelta(seconds=grace_s),
+        )
+        with transaction.atomic(savepoint=False):
+            try:
+                Job.objects.bulk_create([job], ignore_conflicts=bool(kept.get("once")))
+            except DataError as exc:
+                raise ValueError(f"The arguments of {name} cannot be stored: {exc}") from exc
+            reach(At.AFTER_PROMISE)
+            if due_at is None:
+                self._ring_after_commit(job)
+
+    def ring_for(self, job: Job) -> Ring:
+        headers, task = job.envelope["headers"], self.app.tasks.get(job.task)
+        elsewhere = (
+            task is not None
+            and task.backend is not self.app.backend
+            and not headers.get("ignore_result")
+        )
+        timelimit = headers.get("timelimit") or (None, None)
+        return Ring(str(job.pk), job.task, job.queue, timelimit, ignore_result=not elsewhere)
+
+    def _followed_by(self, canvas: dict[str, Any]) -> dict[str, Any]:
+        """The canvas, if it comes back from a row (a clock reads it too, and must not stumble) and can be promised."""
+        celery_json.loads(celery_json.dumps(canvas))
+        for step in canvas["chain"] or ():
+            if getattr(self.app.tasks.get(step["task"]), "key", None):
+                raise ValueError(f"{step['task']} has a key, so it cannot be a step of a canvas.")
+        return canvas
+
+    def _ring_after_commit(self, job: Job) -> None:
+        """Ring with the other jobs of this transaction, or, if a savepoint is rolled back, with those outside it."""
+        last = connection.run_on_commit[-1] if connection.run_on_commit else None
+        if last and isinstance(last[1], Peal) and last[0] == set(connection.savepoint_ids):
+            last[1].rings.append(self.ring_for(job))
+        else:
+            transaction.on_commit(Peal(self.bell, [self.ring_for(job)]), robust=True)
+
+
+class Peal:
+    """The bells of one transaction, rung together after its commit."""
+
+    def __init__(self, bell: Bell, rings: list[Ring]) -> None:
+        self.bell = bell
+        self.rings = rings
+
+    def __call__(self) -> None:
+        reach(At.BEFORE_RING)
+        self.bell.ring(self.rings)
+        reach(At.AFTER_RING)
+
+
+def _aware(eta: str | None) -> datetime | None:
+    """Celery's eta; a naive one is in Celery's own time zone."""
+    moment = parse_datetime(eta) if eta else None
+    return timezone.make_aware(moment) if moment and timezone.is_naive(moment) else moment
+
+
+def _storable(name: str, args: list[Any]) -> list[Any]:
+    """The arguments, if they are JSON of a size that a row should hold."""
+    try:
+        text = celery_json.dumps(args)
+        celery_json.loads(text)  # a mapping with Celery's own marks in it may not come back
+    except TypeError as exc:
+        raise TypeError(
+            f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects."
+        ) from exc
+    if len(text.encode()) > settings.JOBS_ARGS_MAX_BYTES:
+        raise ValueError(
+            f"The arguments of {name} are {len(text.encode())} bytes; {settings.JOBS_ARGS_MAX_BYTES} are allowed. "
+            "Store the data and pass its id."
+        )
+    return args

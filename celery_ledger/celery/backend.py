@@ -1,0 +1,206 @@
+"""Celery's result backend, read from the ledger. Nothing is stored through it: the settling transaction did."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from celery import states
+from celery.app.task import Context
+from celery.backends.base import BaseBackend
+from celery.canvas import Signature, maybe_signature
+from celery.exceptions import TaskRevokedError
+from celery.result import GroupResult, result_from_tuple
+from django.db import transaction
+
+from celery_ledger.execution.verdict import describe, is_passing
+from celery_ledger.models import FINISHED, Job, State
+from celery_ledger.models.chord import Chord, part_returned
+from celery_ledger.models.group import Group
+from celery_ledger.tasks import call_errback
+
+log = logging.getLogger(__name__)
+
+CELERY_STATES = {
+    State.WAITING: states.PENDING,
+    State.RUNNING: states.STARTED,
+    State.DONE: states.SUCCESS,
+    State.DEAD: states.FAILURE,
+    State.CANCELLED: states.REVOKED,
+}
+
+
+class LedgerBackend(BaseBackend):  # type: ignore[misc]
+    """`AsyncResult`, `GroupResult` and chords from Postgres.
+
+    Celery also reports failures from the worker's parent process, before the child is known to be dead (time limits,
+    lost workers, unknown tasks). Those reports are not verdicts: the clock rescues such a job.
+    """
+
+    persistent = True
+    supports_native_join = True
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        job = Job.objects.filter(pk=UUID(task_id)).first()
+        if job is None:
+            return {"task_id": task_id, "status": states.PENDING, "result": None}
+        return self._meta(job, self._children([job])[job.pk])
+
+    def get_many(
+        self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5, **_: Any
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the outcome of each job once it has one, asking for all the others in one query."""
+        wanted = {UUID(task_id) for task_id in task_ids}
+        deadline = timeout and time.monotonic() + timeout
+        while wanted:
+            finished = list(Job.objects.filter(pk__in=wanted, state__in=FINISHED))
+            children = self._children(finished)
+            for job in finished:
+                wanted.discard(job.pk)
+                yield str(job.pk), self._meta(job, children[job.pk])
+            if wanted and deadline and time.monotonic() > deadline:
+                raise self.TimeoutError(f"{len(wanted)} jobs are not finished")
+            if wanted:
+                time.sleep(interval)
+
+    def _children(self, parents: list[Job]) -> dict[UUID, list[Any]]:
+        """What each of these jobs has led to, once it has ended, as Celery's result tuples."""
+        ended = [job.pk for job in parents if job.state in FINISHED]
+        children: dict[UUID, list[Any]] = {job.pk: [] for job in parents}
+        led_to = (
+            Job.objects.filter(parent_id__in=ended).order_by("created_at", "pk")
+            if ended
+            else Job.objects.none()
+        )
+        for job in led_to.only("pk", "parent_id"):
+            if job.parent_id:
+                children[job.parent_id].append(((str(job.pk), (str(job.parent_id), None)), None))
+        return children
+
+    def _meta(self, job: Job, children: list[Any]) -> dict[str, Any]:
+        state = CELERY_STATES[State(job.state)]
+        if state == states.PENDING and job.retries:
+            state = states.RETRY
+        return {
+            "task_id": str(job.pk),
+            "status": state,
+            "result": self.outcome(job),
+            "traceback": None,
+            "children": children,
+        }
+
+    def outcome(self, job: Job) -> Any:
+        """Its result, or the exception that it died of."""
+        if job.state == State.CANCELLED and job.error:
+            return TaskRevokedError(job.error["message"])
+        if job.state == State.DEAD and job.error:
+            type_, message, module = (job.error.get(part) for part in ("type", "message", "module"))
+            return self.exception_to_python(
+                {"exc_type": type_, "exc_message": [message], "exc_module": module or "builtins"}
+            )
+        return job.result
+
+    # --- what hangs on a job that ends ----------------------------------------------------------------------
+
+    def fail(self, request: Context, exc: Any) -> None:
+        """The job of this request is dead: so is the rest of its chain and its chord, and its errbacks are promised.
+
+        In the burying transaction. The job is dead also when something that hangs on it can never be told; what may be
+        told later, because Postgres is in trouble or the time is over, raises.
+        """
+        try:
+            with transaction.atomic():
+                super().mark_as_failure(request.id, exc, request=request)
+        except Exception as worse:
+            if is_passing(worse):
+                raise
+            log.exception("What hangs on job %s cannot be told", request.id)
+
+    def call_off(self, request: Context, exc: Exception, *, call_errbacks: bool = False) -> None:
+        """The job of this request is cancelled: the rest of its chain and its chord are dead."""
+        if request.chain or request.chord or (call_errbacks and request.errbacks):
+            super().mark_as_failure(
+                request.id, exc, request=request, call_errbacks=call_errbacks, state=states.REVOKED
+            )  # fmt: skip
+
+    def store_result(
+        self, task_id: str, result: Any, state: str, request: Any = None, **_: Any
+    ) -> None:
+        """Celery stores the failure of jobs that will never be promised: the rest of a chain, a chord's body."""
+        if state in states.PROPAGATE_STATES:
+            task = getattr(request, "task", None) or "unknown"
+            Job.objects.note_stillborn(UUID(task_id), task=task, error=describe(result))
+
+    def fail_from_current_stack(self, task_id: str, exc: Any = None) -> None:
+        self.store_result(task_id, exc, states.FAILURE)
+
+    def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
+        """`link_error`, as jobs: with the dead job's id, or, if that is what it takes, `(request, exc, traceback)`."""
+        family = {
+            "parent_id": request.id,
+            "root_id": getattr(request, "root_id", None) or request.id,
+        }
+        for errback in request.errbacks or ():
+            try:
+                with transaction.atomic():
+                    call = maybe_signature(errback, app=self.app)
+                    if self._takes_the_failure(call):
+                        call_errback.apply_async((dict(errback), request.id), **family)
+                    else:
+                        call.apply_async((request.id,), **family)
+            except (
+                TypeError,
+                ValueError,
+                NotImplementedError,
+            ):  # the job is dead all the same, and says why
+                log.exception("link_error of job %s cannot be called", request.id)
+
+    def _takes_the_failure(self, errback: Signature) -> bool:
+        """As Celery decides it: by the number of arguments, where the task is known and not bound."""
+        header = getattr(self.app.tasks.get(errback.task), "__header__", None)
+        if errback.immutable or header is None or isinstance(header, partial):
+            return False
+        return bool(self._errback_arity_greater(errback, 1))
+
+    def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
+        Chord.objects.create(group=UUID(header_result_args[0]), body=dict(body))
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        with transaction.atomic():
+            if chord := Chord.objects.locked(UUID(group_id)):
+                chord.expect(self.app, chord_size)
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
+        part_returned(self.app, request, state, result)
+
+    def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
+        Group.objects.save_members(UUID(group_id), result.as_tuple())
+        return result
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        saved = Group.objects.filter(pk=UUID(group_id)).first()
+        return {"result": result_from_tuple(saved.members, app=self.app)} if saved else None
+
+    def _delete_group(self, group_id: str) -> None:
+        Group.objects.filter(pk=UUID(group_id)).delete()
+
+    def _forget(self, task_id: str) -> None:
+        Job.objects.filter(pk=UUID(task_id), state__in=FINISHED).update(result=None)
+
+    # --- what Celery reports, and the row already says --------------------------------------------------------
+
+    def mark_as_done(self, *args: Any, **kwargs: Any) -> None:
+        """The row is settled."""
+
+    def mark_as_failure(self, *args: Any, **kwargs: Any) -> None:
+        """The row has its verdict, or the clock gives it one."""
+
+    def mark_as_retry(self, *args: Any, **kwargs: Any) -> None:
+        """The row waits."""
+
+    def mark_as_revoked(self, *args: Any, **kwargs: Any) -> None:
+        """The row says what it is."""

@@ -1,0 +1,23 @@
+"""Celery's remote control, of which the ledger needs one thing: to take back what nobody has begun."""
+
+import logging
+from typing import Any
+from uuid import UUID
+
+from celery.app.control import Control
+from celery.utils.functional import maybe_list
+
+from celery_ledger.execution import verdict
+from celery_ledger.models import Job
+
+log = logging.getLogger(__name__)
+
+
+class LedgerControl(Control):  # type: ignore[misc]
+    def revoke(self, task_id: Any, *args: Any, **options: Any) -> None:
+        """`AsyncResult.revoke()`: waiting jobs are cancelled. What runs goes on; `terminate` has no effect."""
+        if options.get("terminate"):
+            log.warning("A revoked job that runs already goes on: the ledger knows no terminate.")
+        ids = [UUID(one) for one in maybe_list(task_id)]
+        error = {"type": "Revoked", "message": "revoked before it began"}
+        verdict.cancel(self.app, Job.objects.filter(pk__in=ids), error=error)

@@ -1,0 +1,111 @@
+"""The class of every task, and the one place for its options.
+
+Beside Celery's own (`max_retries`, `autoretry_for`, `retry_backoff`, `time_limit`, …) a task may set
+
+`atomic` (default True): the body runs inside the transaction that settles the job, so its effects and "done" are one
+commit. With `atomic=False` the body runs with no transaction open, may talk to the outside world, and puts its
+effects into `with settle(): …`.
+
+`cancellable` (default False): whether the client whose job it is may cancel it while it waits. Say so where nothing is
+lost by it: where the job's `link_error` sees to what it leaves. An operator may cancel any.
+
+`key`: what makes a job the same job, e.g. `key="order:{order_id}:charge"` with the names of the task's arguments. A
+second call returns the first job, as long as the ledger remembers it (JOBS_KEEP after its end).
+"""
+
+import inspect
+from contextvars import ContextVar
+from typing import Any
+from uuid import UUID, uuid5
+
+from celery import Task
+from celery.canvas import Signature
+from celery.exceptions import Ignore
+from celery.result import AsyncResult, EagerResult
+
+from celery_ledger.execution import attempt
+
+KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids of jobs with a key
+_applied: ContextVar[bool] = ContextVar(
+    "kaiten_applied", default=False
+)  # no bell can say so, whoever forged it
+
+
+class LedgerTask(Task):  # type: ignore[misc]
+    abstract = True
+    atomic = True
+    key: str | None = None
+    cancellable = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Work off the job whose bell rang. Called as a plain function, it is one."""
+        if self.request.called_directly or _applied.get() or attempt.in_body_of(self.request):
+            with attempt.outside_any_attempt():
+                return super().__call__(*args, **kwargs)
+        return attempt.attempt(self)
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
+    ) -> AsyncResult:
+        """Promise a job. With a `key`, the job's id is derived from it, so there is one.
+
+        Raises ValueError for a key that does not fit the arguments, and for a keyed task inside a canvas, whose steps
+        need ids of their own.
+        """
+        if self.key is None:
+            return super().apply_async(args, kwargs, task_id=task_id, **options)
+        own_id = str(uuid5(KEYS, f"{self.name} {self._key_of(args or (), kwargs or {})}"))
+        if task_id not in (None, own_id) and not attempt.in_body_of(self.request):
+            raise ValueError(f"{self.name} has a key, so it cannot be a step of a canvas.")
+        headers = {**(options.pop("headers", None) or {}), "once": True}
+        return super().apply_async(
+            args, kwargs, task_id=task_id or own_id, headers=headers, **options
+        )
+
+    def apply(self, *args: Any, **options: Any) -> EagerResult:
+        """Celery's own: the body runs here and now, as a function does, and no job is promised."""
+        remembered = _applied.set(True)
+        try:
+            return super().apply(*args, **options)
+        finally:
+            _applied.reset(remembered)
+
+    def retry(
+        self, args: Any = None, kwargs: Any = None, *rest: Any, throw: bool = True, **options: Any
+    ) -> Any:
+        """Celery's own. It has to be raised: what is retried is the attempt, whose effects are rolled back."""
+        if not throw:
+            raise NotImplementedError(
+                "retry(throw=False) would settle a job that is to be tried again."
+            )
+        return super().retry(args, kwargs, *rest, **options)
+
+    def update_state(self, *args: Any, **options: Any) -> None:
+        raise NotImplementedError(
+            "The ledger's states are its own; write a task's progress into a row of your own."
+        )
+
+    def delay_on_commit(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """The same as `delay`: on the ledger nothing is rung before the commit."""
+        return self.delay(*args, **kwargs)
+
+    def apply_async_on_commit(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """The same as `apply_async`."""
+        return self.apply_async(*args, **kwargs)
+
+    def on_replace(self, sig: Signature) -> Any:
+        """Celery's hook for `replace()`; its own would publish outside the ledger's transaction."""
+        if self.request.is_eager or self.request.called_directly:
+            return super().on_replace(sig)
+        attempt.replace_with(sig)
+        raise Ignore("Replaced by a new job")
+
+    def _key_of(self, args: Any, kwargs: Any) -> str:
+        bound = inspect.signature(self.run).bind(*args, **kwargs)
+        bound.apply_defaults()
+        try:
+            return str(self.key).format(**bound.arguments)
+        except (KeyError, IndexError) as exc:
+            raise ValueError(
+                f"The key of {self.name} names {exc}, which is no argument of it."
+            ) from exc

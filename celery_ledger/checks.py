@@ -1,0 +1,127 @@
+"""Numbers and options that depend on each other, checked at boot (`manage.py check`, and every release)."""
+
+import inspect
+import string
+from collections.abc import Iterator
+from typing import Any
+
+from celery import Task, current_app
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+
+from celery_ledger.backoff import pause_s
+
+STOP_S = 30  # what a platform leaves a dyno between SIGTERM and SIGKILL
+SIGN_OFF_S = 5  # of these, for giving back what did not finish
+RETRY_OPTIONS = (
+    "retry_backoff",
+    "retry_backoff_max",
+    "retry_jitter",
+    "retry_kwargs",
+    "dont_autoretry_for",
+)
+KNOWN_OPTIONS = {
+    "app",
+    "name",
+    "run",
+    "autoretry_for",
+    *RETRY_OPTIONS,
+    *(name for name, _ in Task.from_config),
+}
+
+
+def check_tasks(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """Each task of the installed apps: what was combined wrongly, in a sentence."""
+    current_app.loader.import_default_modules()
+    rooms = {config.name for config in apps.get_app_configs()}
+    ours = [
+        task
+        for _, task in sorted(current_app.tasks.items())
+        if task.__module__.partition(".")[0] in rooms
+    ]
+    return [
+        Error(said, obj=task.name, id="celery_ledger.E001")
+        for task in ours
+        for said in objections(task)
+    ]
+
+
+def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """The ledger's numbers against each other."""
+    wrong = []
+    if settings.JOBS_WORKER_SILENCE_S < 3 * settings.JOBS_CLOCK_INTERVAL_S:
+        wrong.append(
+            "JOBS_WORKER_SILENCE_S must be at least three times JOBS_CLOCK_INTERVAL_S, or a busy worker is lost."
+        )
+    if settings.JOBS_RING_CAP_S < settings.JOBS_RING_GRACE_S:
+        wrong.append("JOBS_RING_CAP_S must not be less than JOBS_RING_GRACE_S.")
+    if settings.JOBS_LEASE_GRACE_S <= 0:
+        wrong.append(
+            "JOBS_LEASE_GRACE_S must be positive, or a job is rescued while it may still run."
+        )
+    if settings.JOBS_DRAIN_S > STOP_S - SIGN_OFF_S:
+        wrong.append(
+            f"JOBS_DRAIN_S must not be over {STOP_S - SIGN_OFF_S}, or the platform kills a worker before it signs off."
+        )
+    return [Error(said, id="celery_ledger.E002") for said in wrong]
+
+
+def objections(task: Task) -> list[str]:
+    """Why this task cannot be run as it stands."""
+    said = []
+    if not task.time_limit or not task.soft_time_limit:
+        said.append(
+            "It needs a soft_time_limit and a time_limit: without them its lease has no end."
+        )
+    elif task.soft_time_limit >= task.time_limit:
+        said.append(
+            "Its soft_time_limit must be less than its time_limit, or it is killed before it can clean up."
+        )
+    elif task.time_limit > STOP_S:
+        said.append(
+            f"Its time_limit is over {STOP_S} s: every deploy would kill it. Split it into smaller jobs."
+        )
+    if task.acks_late:
+        said.append("acks_late has no meaning here: the row is what is acknowledged. Leave it out.")
+    return [*said, *_objections_to_options(task)]
+
+
+def _objections_to_options(task: Task) -> Iterator[str]:
+    if unknown := _unknown_fields(task):
+        yield f"Its key names {', '.join(sorted(unknown))}, which it does not take."
+    if misspelt := _unknown_options(task):
+        yield f"It sets {', '.join(sorted(misspelt))}, which is no option of a task."
+    idle = [
+        name
+        for name in RETRY_OPTIONS
+        if hasattr(task, name) and not getattr(task, "autoretry_for", ())
+    ]
+    if idle:
+        yield f"It sets {', '.join(idle)} without autoretry_for, so nothing is ever retried by it."
+    if task.serializer != "json":
+        yield f"Its serializer is {task.serializer}, but a row holds JSON."
+    queues = current_app.amqp.queues.consume_from
+    if (queue := getattr(task, "queue", None)) and queue not in queues:
+        yield f"Its queue is {queue}, to which no worker listens; there are {', '.join(sorted(queues))}."
+    if task.rate_limit:
+        try:
+            pause_s(task.rate_limit)
+        except ValueError as exc:
+            yield f"Its rate_limit cannot be kept: {exc}."
+
+
+def _unknown_options(task: Task) -> set[str]:
+    """What the decorator has set on the task's own class that neither Celery nor the ledger knows."""
+    own = {name for name in vars(task.__class__) if not name.startswith("_")}
+    return own - set(dir(current_app.Task)) - KNOWN_OPTIONS
+
+
+def _unknown_fields(task: Task) -> set[str]:
+    key = getattr(task, "key", None)
+    named = {
+        field.split(".")[0].split("[")[0]
+        for _, field, _, _ in string.Formatter().parse(key or "")
+        if field
+    }
+    return named - set(inspect.signature(task.run).parameters)

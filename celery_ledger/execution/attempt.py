@@ -1,0 +1,311 @@
+"""One attempt at one job: claim, run, then settle it or give a verdict.
+
+Effects and "done" are one transaction. What becomes of an attempt that fails is decided in `execution.verdict`.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from celery import Task, states
+from celery.canvas import Signature, maybe_signature
+from celery.exceptions import Ignore
+from django.conf import settings
+from django.db import OperationalError, transaction
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from kombu.utils import json as celery_json
+
+from celery_ledger import context
+from celery_ledger.execution.log_entry import AttemptLine
+from celery_ledger.execution.verdict import drop, give_verdict, moment
+from celery_ledger.failpoints import At, reach
+from celery_ledger.models import Claim, Job
+from celery_ledger.telemetry import tracing
+
+log = logging.getLogger(__name__)
+
+COLLISIONS = {"40P01", "40001"}  # deadlock_detected, serialization_failure
+
+
+class LeaseLost(Exception):
+    """The job was rescued while we worked on it; whoever holds it now settles it."""
+
+
+class Expired(Exception):
+    """The job's `expires` has passed before anybody began it."""
+
+
+class Attempt:
+    """The attempt that this thread is making: what `settle` needs to know."""
+
+    def __init__(self, task: Task, claim: Claim) -> None:
+        self.task = task
+        self.claim = claim
+        self.settling = False
+        self.settled = False
+        self.replaced = False
+        self.effects: list[str] = []
+
+
+@dataclass
+class Settlement:
+    """What the job will have come to; its result may be set until the block ends."""
+
+    result: Any = None
+
+
+_attempt: ContextVar[Attempt | None] = ContextVar("kaiten_attempt", default=None)
+_body_of: ContextVar[str | None] = ContextVar("kaiten_body_of", default=None)
+_worker: UUID | None = None
+
+
+def work_as(worker: UUID | None) -> None:
+    """Claims of this process, and of those forked from it, belong to this worker from now on."""
+    global _worker  # noqa: PLW0603 - a process has one identity, set before it forks
+    _worker = worker
+
+
+def attempt(task: Task) -> Any:
+    """Make one attempt at the job of the current request and return its result.
+
+    Raises Ignore when there is nothing for us to do, Retry when the job waits again, and the task's own exception
+    when it is dead. Celery logs and signals each of these; the row already says so.
+    """
+    claim = _claim(task)
+    current = Attempt(task, claim)
+    remembered, outer = _attempt.set(current), _body_of.set(task.request.id)
+    try:
+        known = {**claim.context, "job": str(claim.id)}
+        with (
+            context.replaced(known),
+            tracing.span(task.name, "CONSUMER") as span,
+            AttemptLine(current, span),
+        ):
+            _restore_request(task, claim)
+            if _expired(claim):
+                drop(task.app, claim, Expired("nobody came for it in time"))
+                raise Ignore("expired")
+            try:
+                reach(At.AFTER_CLAIM)
+                return _run(current)
+            except Exception as exc:
+                if not _is_to_blame(current, exc) or not give_verdict(task.app, claim, exc):
+                    raise Ignore from exc
+                if isinstance(exc, MemoryError):  # of which Celery would end the whole worker
+                    raise Ignore from exc
+                raise
+    finally:
+        _attempt.reset(remembered)
+        _body_of.reset(outer)
+        _forget_canvas(task)
+
+
+@contextmanager
+def settle(result: Any = None) -> Iterator[Settlement]:
+    """Commit the effects of an `atomic=False` task together with "done".
+
+    Everything in the block, the follow-up jobs and the job's end are one transaction; it rolls back when the job was
+    rescued meanwhile. Once per attempt. Outside a job (a direct call) it is a plain transaction.
+    """
+    current, settlement = _attempt.get(), Settlement(result)
+    if current is None:
+        with transaction.atomic():
+            yield settlement
+        return
+    if current.settling:
+        raise RuntimeError(
+            "An attempt settles once: put all effects of an atomic=False task into one settle() block."
+        )
+    current.settling = True
+    try:
+        reach(At.AFTER_EXTERNAL)
+        left_by: Ignore | None = None
+        with transaction.atomic():
+            try:
+                yield settlement
+            except Ignore as exc:
+                if not current.replaced:
+                    raise
+                left_by = exc  # raised by replace(), whose replacement this transaction commits
+            if not current.replaced:
+                _settle(current, settlement.result)
+        if left_by:
+            raise left_by
+        if not current.replaced:
+            reach(At.AFTER_COMMIT)
+            current.settled = True
+    finally:
+        current.settling = current.settled
+
+
+def note_effect(kind: str, id_: Any) -> None:
+    """Let the current job's row name a row that it has written: `jobs why` tells. The first JOBS_EFFECTS_MAX count."""
+    current = _attempt.get()
+    if current is not None and len(current.effects) < settings.JOBS_EFFECTS_MAX:
+        current.effects.append(f"{kind} {id_}")
+
+
+def replace_with(signature: Signature) -> None:
+    """`Task.replace()`: the job ends here and gives its id to the replacement, in one transaction with the effects."""
+    current = _attempt.get()
+    if current is None:
+        raise RuntimeError("replace() works inside a job only.")
+    with transaction.atomic():
+        if not Job.objects.hand_over(current.claim):
+            raise LeaseLost
+        current.replaced = True
+        signature.delay()
+
+
+def being_replaced() -> Claim | None:
+    """The job whose replacement is published right now: then an id that exists is no retry."""
+    current = _attempt.get()
+    return current.claim if current is not None and current.replaced else None
+
+
+def in_body_of(request: Any) -> bool:
+    """True inside the body of this request's job: a task that calls itself as a function starts no attempt."""
+    return _body_of.get() is not None and _body_of.get() == request.id
+
+
+@contextmanager
+def outside_any_attempt() -> Iterator[None]:
+    """A task called as a plain function inside another task must not settle that other task's job."""
+    remembered = _attempt.set(None)
+    try:
+        yield
+    finally:
+        _attempt.reset(remembered)
+
+
+def _claim(task: Task) -> Claim:
+    request = task.request
+    id_ = UUID(request.id)
+    if task.rate_limit and not Job.objects.take_slot(
+        id_, task=task.name, rate_limit=task.rate_limit
+    ):
+        raise Ignore("its slot has not come")
+    heard = request.timelimit or (None, None)
+    lease = timedelta(seconds=max(heard[0] or 0, task.time_limit) + settings.JOBS_LEASE_GRACE_S)
+    claims = Job.objects.claim(
+        [id_],
+        task=task.name,
+        token=uuid4(),
+        worker=_worker,
+        pid=os.getpid(),
+        lease=lease,
+        timelimit=heard,
+    )
+    if not claims:
+        raise Ignore(
+            "not ours: unknown, not due, finished, with another worker, or rung under other time limits"
+        )
+    return claims[0]
+
+
+def _expired(claim: Claim) -> bool:
+    """Celery's `expires`, counted when the work would begin."""
+    expires = claim.envelope["headers"].get("expires")
+    return bool(expires) and moment(parse_datetime(expires)) < timezone.now()
+
+
+def _restore_request(task: Task, claim: Claim) -> None:
+    """Give the body the request that a full message would have brought."""
+    envelope = claim.envelope
+    task.request.update(
+        {key: value for key, value in envelope["headers"].items() if value is not None},
+        args=claim.args, kwargs=claim.kwargs, retries=claim.retries,
+        is_eager=False, root_id=str(claim.root_id or claim.id), parent_id=claim.parent_id and str(claim.parent_id),
+        callbacks=envelope["callbacks"], errbacks=envelope["errbacks"],
+        chain=envelope["chain"], chord=envelope["chord"],
+    )  # fmt: skip
+
+
+def _forget_canvas(task: Task) -> None:
+    """Celery would publish the follow-ups again; they went out with the settling transaction."""
+    task.request.update(callbacks=None, errbacks=None, chain=None, chord=None)
+
+
+def _run(current: Attempt) -> Any:
+    task, claim = current.task, current.claim
+    if task.atomic:
+        return _run_atomic(current)
+    result = task.run(*claim.args, **claim.kwargs)
+    if not current.settled:
+        with settle(result):
+            pass
+    return result
+
+
+def _run_atomic(current: Attempt) -> Any:
+    """The body inside its settling transaction; a collision with another transaction runs it again at once."""
+    collisions = 0
+    while True:
+        current.replaced = False
+        current.effects.clear()
+        try:
+            with settle() as settlement:
+                settlement.result = current.task.run(*current.claim.args, **current.claim.kwargs)
+            return settlement.result
+        except OperationalError as exc:
+            collisions += 1
+            if (
+                getattr(exc.__cause__, "sqlstate", None) not in COLLISIONS
+                or collisions > settings.JOBS_MAX_COLLISIONS
+            ):
+                raise
+            log.info("Collided with another transaction, running again: %s", exc)
+
+
+def _settle(current: Attempt, result: Any) -> None:
+    """The job's end and what follows it, in the transaction of its effects."""
+    _publish_follow_ups(current.task, result)
+    if not Job.objects.settle(current.claim, result=_storable(result), effects=current.effects):
+        raise LeaseLost
+    if current.claim.envelope["chord"]:
+        current.task.app.backend.on_chord_part_return(current.task.request, states.SUCCESS, result)
+    reach(At.BEFORE_COMMIT)
+
+
+def _publish_follow_ups(task: Task, result: Any) -> None:
+    """Callbacks and the rest of a chain, as jobs in the settling transaction."""
+    request = task.request
+    family = {"parent_id": request.id, "root_id": request.root_id}
+    for callback in request.callbacks or ():
+        maybe_signature(callback, app=task.app).apply_async((result,), **family)
+    if request.chain:
+        *rest, following = request.chain
+        step = maybe_signature(following, app=task.app)
+        if (taken := step.options.get("task_id")) and Job.objects.filter(pk=taken).exists():
+            step.set(
+                task_id=str(uuid4())
+            )  # of a chain that is applied twice Celery names the last step alike
+        step.apply_async((result,), chain=rest, **family)
+
+
+def _storable(result: Any) -> Any:
+    text = celery_json.dumps(result)
+    size, _ = len(text.encode()), celery_json.loads(text)  # raises for what would not come back
+    if size > settings.JOBS_RESULT_MAX_BYTES:
+        raise ValueError(
+            f"The result is {size} bytes; {settings.JOBS_RESULT_MAX_BYTES} are allowed. Store it, return its id."
+        )
+    return result
+
+
+def _is_to_blame(current: Attempt, exc: Exception) -> bool:
+    """False when the job is not ours to judge any more, whatever went wrong here."""
+    if current.replaced and isinstance(exc, Ignore):
+        return False
+    if isinstance(exc, LeaseLost):
+        log.warning("Lease lost: the job was rescued while it ran here")
+    elif current.settled:
+        log.exception("The task failed after its job was settled; the job stays done")
+    return not isinstance(exc, LeaseLost) and not current.settled

@@ -1,0 +1,77 @@
+"""One line of the log (and what its span says) for every attempt: which job, how it ended, how long it took."""
+
+import logging
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from celery.exceptions import Ignore, Retry
+
+from celery_ledger import context
+
+log = logging.getLogger("celery_ledger.attempts")
+
+
+class AttemptLine:
+    """Around an attempt, inside its context: says at its end `done`, `replaced`, `retry`, `dead`, `cancelled`,
+    `interrupted` (it waits again, through no fault of its own, or is somebody else's) or `stopped`.
+    """
+
+    def __init__(self, attempt: Any, span: dict[str, Any]) -> None:
+        self.attempt = attempt
+        self.span = span
+
+    def __enter__(self) -> None:
+        self.began = monotonic()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        outcome = self._outcome(exc)
+        error = _behind(exc) if outcome not in ("done", "replaced") else None
+        duration_ms = round((monotonic() - self.began) * 1000)
+        fields = {
+            "task": self.attempt.task.name, "attempt": self.attempt.claim.attempts,
+            "outcome": outcome, "duration_ms": duration_ms, **({"error": type(error).__name__} if error else {}),
+        }  # fmt: skip
+        is_dead = outcome == "dead"
+        ids = {"job": str(self.attempt.claim.id), "request_id": context.current().get("request_id")}
+        self.span.update(
+            {
+                "failed": is_dead,
+                **{f"kaiten.{name}": value for name, value in {**fields, **ids}.items()},
+            }
+        )
+        level = logging.ERROR if is_dead else logging.INFO
+        log.log(level, "attempt", extra={"fields": fields}, exc_info=error if is_dead else None)
+
+    def _outcome(self, exc: BaseException | None) -> str:
+        if exc is None or self.attempt.settled:
+            return "replaced" if self.attempt.replaced else "done"
+        match exc:
+            case Retry():
+                return "retry"
+            case Ignore():
+                cause = exc.__cause__
+                if self.attempt.replaced and isinstance(cause, Ignore):
+                    return "replaced"
+                return (
+                    "cancelled"
+                    if cause is None
+                    else "dead"
+                    if isinstance(cause, MemoryError)
+                    else "interrupted"
+                )
+            case Exception():
+                return "dead"
+        return "stopped"
+
+
+def _behind(exc: BaseException | None) -> BaseException | None:
+    """The error that Celery's own wrap."""
+    if isinstance(exc, Retry):
+        return exc.exc if isinstance(exc.exc, BaseException) else None
+    return exc.__cause__ if isinstance(exc, Ignore) else exc

@@ -1,0 +1,172 @@
+"""How an attempt ended that was not settled: waiting again, dead, or nobody's to say.
+
+This is the one place that decides between them.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from celery import Celery
+from celery.app.task import Context
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TaskRevokedError
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from celery_ledger import context
+from celery_ledger.backoff import delay_s
+from celery_ledger.failpoints import At, reach
+from celery_ledger.models import Claim, Job, JobQuerySet, State
+from celery_ledger.trouble import in_trouble
+
+log = logging.getLogger(__name__)
+
+
+def is_passing(exc: Exception) -> bool:
+    """Whether it passes by itself, and is no fault of what it strikes."""
+    return isinstance(exc, SoftTimeLimitExceeded) or in_trouble(exc)
+
+
+def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
+    """Write down how an attempt ended whose effects are rolled back.
+
+    True when Celery should hear of the exception: it is the verdict. False when there was none to give.
+    """
+    reach(At.BEFORE_VERDICT)
+    if not connection.is_usable():
+        return _ask_the_row(app, claim, exc)
+    try:
+        verdict = _verdict(app, claim, exc)
+        reach(At.AFTER_VERDICT)
+        return verdict
+    except Exception as worse:
+        if is_passing(worse):  # what hangs on the job is told with the verdict, or neither is
+            return _wait_out(claim, worse)
+        log.exception(
+            "The verdict could not be written"
+        )  # e.g. retry() with arguments that no row can hold
+        return _bury(app, claim, worse)
+
+
+def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
+    troubles = claim.attempts - claim.retries  # losses and earlier troubles, this one included
+    match exc:
+        case Retry():
+            return _retry(claim, exc)
+        case Ignore():
+            return drop(app, claim, exc)
+        case _ if in_trouble(exc) and troubles <= settings.JOBS_MAX_TROUBLES:
+            return _wait_out(claim, exc)
+        case SoftTimeLimitExceeded() if (
+            troubles < settings.JOBS_MAX_LOSSES
+        ):  # as often as the hard limit may strike
+            return _wait_out(claim, exc)
+        case Reject() if isinstance(exc.reason, Exception):
+            return _bury(app, claim, exc.reason)
+        case _:
+            return _bury(app, claim, exc)
+
+
+def _retry(claim: Claim, exc: Retry) -> bool:
+    """Celery's `retry()`: the same job waits until its time, perhaps with other arguments."""
+    changes = {}
+    if exc.sig is not None:
+        changes["args"] = [list(exc.sig.args), dict(exc.sig.kwargs)]
+    return Job.objects.put_back(
+        claim, due_at=moment(exc.when), error=describe(exc.exc or exc), retried=True, **changes
+    )  # fmt: skip
+
+
+def _wait_out(claim: Claim, exc: Exception) -> bool:
+    """A stalled or troubled Postgres passes by itself: try again, without counting it as a retry of the task."""
+    pause_s = delay_s(claim.attempts, base_s=1, cap_s=settings.JOBS_RING_CAP_S)
+    log.warning(
+        "Interrupted by trouble, trying again in %.0f s: %s: %s", pause_s, type(exc).__name__, exc
+    )
+    Job.objects.put_back(claim, due_at=moment(pause_s), error=describe(exc), retried=False)
+    return False
+
+
+def _bury(app: Celery, claim: Claim, exc: Exception) -> bool:
+    with transaction.atomic():
+        buried = Job.objects.bury(claim, error=describe(exc))
+        if buried:
+            app.backend.fail(request_of(claim), exc)
+    return buried
+
+
+def drop(app: Celery, claim: Claim, exc: Exception) -> bool:
+    """Cancelled: by its own body, or because it came too late. What waits for it is told."""
+    with transaction.atomic():
+        dropped = Job.objects.drop(claim, error=describe(exc))
+        if dropped:
+            app.backend.call_off(request_of(claim), exc)
+    return dropped
+
+
+def cancel(
+    app: Celery, jobs: JobQuerySet, *, error: dict[str, str], call_errbacks: bool = False
+) -> list[Job]:
+    """Before anybody began: the waiting ones among these, as they were. What waits for one is told."""
+    with transaction.atomic():
+        cancelled = jobs.cancel(error=error)
+        for job in cancelled:
+            with context.replaced(job.context):
+                failure = TaskRevokedError(error["message"])
+                app.backend.call_off(request_of(job), failure, call_errbacks=call_errbacks)
+    return cancelled
+
+
+def request_of(job: Claim | Job) -> Context:
+    """What Celery would know of this job from its message: its canvas."""
+    headers = job.envelope["headers"]
+    return Context(
+        id=str(job.id), root_id=str(job.root_id or job.id), group=headers["group"], group_index=headers["group_index"],
+        errbacks=job.envelope["errbacks"], chain=job.envelope["chain"], chord=job.envelope["chord"], args=[], kwargs={},
+    )  # fmt: skip
+
+
+def _ask_the_row(app: Celery, claim: Claim, exc: Exception) -> bool:
+    """The connection broke, perhaps during the commit: the row knows whether it went through.
+
+    When Postgres cannot be asked either, the lease runs out and the clock rescues the job.
+    """
+    connection.close()
+    job = Job.objects.filter(pk=claim.id, token=claim.token).first()
+    if job is None:
+        log.warning("The database connection broke, and the job is somebody else's by now: %s", exc)
+    elif job.state == State.RUNNING and claim.attempts - claim.retries > settings.JOBS_MAX_TROUBLES:
+        return _bury(app, claim, exc)
+    elif job.state == State.RUNNING:
+        log.warning("The database connection broke before the commit, the job waits again: %s", exc)
+        Job.objects.put_back(claim, due_at=moment(1), error=describe(exc), retried=False)
+    elif job.state == State.DONE:
+        log.warning("The database connection broke after the commit, the job is done: %s", exc)
+    return False
+
+
+def moment(when: datetime | float | None) -> datetime:
+    """Celery's `Retry.when`: a time, seconds from now, or nothing for now."""
+    if isinstance(when, datetime):
+        return timezone.make_aware(when) if timezone.is_naive(when) else when
+    return timezone.now() + timedelta(seconds=when or 0)
+
+
+def scrubbed(text: str) -> str:
+    """As the project wants errors kept (JOBS_SCRUB), e.g. without anybody's address."""
+    scrub: Callable[[str], str] = import_string(settings.JOBS_SCRUB)
+    return scrub(text)
+
+
+def describe(exc: BaseException) -> dict[str, str]:
+    """An error as the row keeps it, cut to size and free of what Postgres cannot store; with its module, if any."""
+    try:
+        message = str(exc)
+    except Exception:  # an error may be broken too
+        message = "its text cannot be read"
+    message = message.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    message = scrubbed(message[: 2 * settings.JOBS_ERROR_MAX_CHARS])
+    said = {"type": type(exc).__qualname__, "message": message[: settings.JOBS_ERROR_MAX_CHARS]}
+    return said if (module := type(exc).__module__) == "builtins" else {**said, "module": module}

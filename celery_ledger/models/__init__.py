@@ -1,0 +1,36 @@
+"""The rows of the ledger and every lock that guards them: one noun a file."""
+
+from celery_ledger.models.chord import Chord, ChordPart
+from celery_ledger.models.claim import Claim
+from celery_ledger.models.group import Group
+from celery_ledger.models.job import (
+    CLIENT,
+    FINISHED,
+    REVIVABLE,
+    RUNS,
+    WAITS,
+    Job,
+    JobQuerySet,
+    State,
+)
+from celery_ledger.models.rate_limit import Rate
+from celery_ledger.models.schedule import Schedule
+from celery_ledger.models.worker import Worker
+
+__all__ = [
+    "CLIENT",
+    "FINISHED",
+    "REVIVABLE",
+    "RUNS",
+    "WAITS",
+    "Chord",
+    "ChordPart",
+    "Claim",
+    "Group",
+    "Job",
+    "JobQuerySet",
+    "Rate",
+    "Schedule",
+    "State",
+    "Worker",
+]

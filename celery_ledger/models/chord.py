@@ -1,0 +1,120 @@
+"""A chord: parts that run side by side, and a body that runs once when all of them are done.
+
+Each part reports in its own settling transaction, under the chord's lock, and at most once; so the body is promised
+by the transaction of the last part, whatever dies before or after.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from celery import Celery, states
+from celery.app.task import Context
+from celery.canvas import Signature, maybe_signature
+from celery.canvas import chord as chord_signature
+from celery.exceptions import ChordError
+from django.db import models, transaction
+from django.db.models.functions import Now
+
+from celery_ledger.models.encoding import CeleryDecoder, CeleryEncoder
+
+
+class ChordQuerySet(models.QuerySet["Chord"]):
+    def locked(self, group: UUID) -> "Chord | None":
+        """The chord of this group if its body has not been promised yet; locked until the transaction ends."""
+        return self.select_for_update(no_key=True).filter(pk=group, fired=False).first()
+
+
+class Chord(models.Model):
+    group = models.UUIDField(primary_key=True)
+    body = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # a Celery signature
+    size = models.IntegerField(
+        null=True
+    )  # parts that will report; known when the last one is published
+    fired = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = ChordQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(name="chord_age", fields=["created_at"])]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    # --- verbs; the caller holds the lock ---------------------------------------------------------------
+
+    def expect(self, app: Celery, size: int) -> None:
+        self.size = size
+        self.save(update_fields=["size"])
+        self._fire_if_complete(app)
+
+    def take_part(self, app: Celery, *, job: UUID, index: int, result: Any) -> None:
+        """A part is done. Raises IntegrityError when it has reported before."""
+        self.parts.create(job=job, index=index, result=result)
+        self._fire_if_complete(app)
+
+    def fail(self, app: Celery, *, job: UUID, error: Any) -> None:
+        """A part is dead: so are the body and what hangs on it, also a chord around it, with a ChordError."""
+        self._close()
+        self._bury_body(app, ChordError(f"Dependency {job} raised {error!r}"))
+
+    def _bury_body(self, app: Celery, failure: Exception) -> None:
+        body = maybe_signature(self.body, app=app)
+        while isinstance(body, chord_signature):
+            body = body.body
+        app.backend.chord_error_from_stack(body, failure)
+        for step in (body, *getattr(body, "tasks", ())):
+            if step.options.get("chord"):
+                part_returned(app, _request_of(step), states.FAILURE, failure)
+
+    def _fire_if_complete(self, app: Celery) -> None:
+        if self.size is None or self.parts.count() < self.size:
+            return
+        results = list(self.parts.order_by("index", "pk").values_list("result", flat=True))
+        self._close()
+        try:
+            with transaction.atomic():
+                maybe_signature(self.body, app=app).apply_async((results,))
+        except (
+            ValueError,
+            TypeError,
+        ) as exc:  # e.g. together they are too large: no fault of the last part
+            self._bury_body(app, ChordError(f"The body cannot be promised: {exc}"))
+
+    def _close(self) -> None:
+        self.fired = True
+        self.save(update_fields=["fired"])
+        self.parts.all().delete()
+
+
+class ChordPart(models.Model):
+    """What one part came to, until the body is promised."""
+
+    chord = models.ForeignKey(Chord, on_delete=models.CASCADE, related_name="parts")
+    job = models.UUIDField()
+    index = models.IntegerField()
+    result = models.JSONField(null=True, encoder=CeleryEncoder, decoder=CeleryDecoder)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="chord_part_once", fields=["chord", "job"])]
+
+    def __str__(self) -> str:
+        return f"{self.index} of {self.chord_id}"
+
+
+def part_returned(app: Celery, request: Any, state: str, result: Any) -> None:
+    """The part that `request` describes has ended, done or dead. In the transaction that ended it."""
+    chord = Chord.objects.locked(UUID(request.group)) if request.group else None
+    if chord is None:
+        return
+    if state in states.PROPAGATE_STATES:
+        chord.fail(app, job=UUID(request.id), error=result)
+    else:
+        chord.take_part(app, job=UUID(request.id), index=request.group_index or 0, result=result)
+
+
+def _request_of(step: Signature) -> Context:
+    """What a part that will never be promised would have reported as."""
+    return Context(
+        id=step.id, group=step.options.get("group_id"), group_index=step.options.get("group_index")
+    )

@@ -1,0 +1,55 @@
+"""A claim: one attempt's right to settle a job."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from kombu.utils import json as celery_json
+
+# The row is found by its id alone. With `state = 'waiting'` Postgres may rather walk the index of all waiting rows,
+# which its statistics call empty when they are older than a backlog; the table's CHECKs make these two say the same.
+# The worker's main process ends the attempt after the limits that it heard with the bell: they must be the row's.
+CLAIM = """
+UPDATE celery_ledger_job
+   SET state = 'running', attempts = attempts + 1, token = %(token)s, worker = %(worker)s, pid = %(pid)s,
+       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s, slot_at = NULL
+ WHERE id IN (
+       SELECT id FROM celery_ledger_job
+        WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
+          AND due_at <= clock_timestamp()
+          AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb =
+               coalesce(nullif(envelope #> '{headers,timelimit}', 'null'), '[null, null]'))
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id, args, envelope, context, attempts, retries, root_id, parent_id,
+          set_config('synchronous_commit', 'off', true)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The token is random because an attempt number repeats after a crash of Postgres."""
+
+    id: UUID
+    token: UUID
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    envelope: dict[str, Any]
+    context: dict[str, str]
+    attempts: int
+    retries: int
+    root_id: UUID | None
+    parent_id: UUID | None
+
+    @classmethod
+    def of(
+        cls, token: UUID, id_: UUID, args: str, envelope: str, context: str, *rest: Any
+    ) -> "Claim":
+        """From a row that CLAIM returns."""
+        positional, named = celery_json.loads(args)
+        attempts, retries, root_id, parent_id, _ = rest
+        return cls(
+            id_, token, positional, named, celery_json.loads(envelope), json.loads(context),
+            attempts, retries, root_id, parent_id,
+        )  # fmt: skip

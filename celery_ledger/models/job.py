@@ -1,0 +1,360 @@
+"""The ledger: one row per promised piece of work, and every lock that guards it.
+
+The life of a job::
+
+    waiting ──claim──► running ──settle──► done
+       ▲                  │
+       ├──── retry ───────┤
+       ├──── lost ────────┤ (after JOBS_MAX_LOSSES: dead)
+       │                  └──── verdict ──► dead
+       └──► cancelled
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, models, transaction
+from django.db.models import F, Q, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+
+from celery_ledger import context
+from celery_ledger.backoff import ring_delay_s
+from celery_ledger.models.claim import CLAIM, Claim
+from celery_ledger.models.encoding import CeleryDecoder, CeleryEncoder
+from celery_ledger.models.history import End, appended
+from celery_ledger.models.rate_limit import Rate
+from celery_ledger.models.worker import Worker
+
+
+class State(models.TextChoices):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
+REVIVABLE = (State.DEAD, State.CANCELLED)
+
+# Whom it serves; "" for the house's own.
+CLIENT = Coalesce(KeyTextTransform("client", "context"), Value("", models.TextField()))
+
+# By the CHECKs below these say the same as the state, to whoever has the id; why not by the state is said at CLAIM.
+WAITS: dict[str, Any] = {"lease_until__isnull": True, "finished_at__isnull": True}
+RUNS: dict[str, Any] = {"lease_until__isnull": False}
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def claim(  # noqa: PLR0913 - one for each thing that a claim writes
+        self,
+        ids: Sequence[UUID],
+        *,
+        task: str,
+        token: UUID,
+        worker: UUID | None,
+        pid: int,
+        lease: timedelta,
+        timelimit: Sequence[float | None] | None = None,
+    ) -> list[Claim]:
+        """Take the waiting and due ones of these jobs of one task for one attempt; the others belong to somebody else.
+
+        Commits by itself, before any transaction, so that an attempt that kills its worker is counted. The commit
+        is asynchronous: a claim that a Postgres crash forgets only lets the job run again, under another token.
+        """
+        values: dict[str, Any] = {
+            "ids": list(ids),
+            "task": task,
+            "token": token,
+            "worker": worker,
+            "pid": pid,
+            "lease": lease,
+            "timelimit": timelimit and json.dumps(timelimit),
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(CLAIM, values)
+            rows = cursor.fetchall()
+        return [Claim.of(token, *row) for row in rows]
+
+    def held(self, claim: Claim) -> "JobQuerySet":
+        """The job, if this claim still holds it: the fence in front of every verdict."""
+        return self.filter(pk=claim.id, token=claim.token, **RUNS)
+
+    @transaction.atomic
+    def take_slot(self, id_: UUID, *, task: str, rate_limit: str | float) -> bool:
+        """Whether this job of a rate-limited task may begin now; if not, it is due in the slot that it has taken."""
+        due = self.filter(pk=id_, task=task, **WAITS, due_at__lte=Now(), slot_at=None)
+        if not due.select_for_update(skip_locked=True, no_key=True).values("pk"):
+            return True  # its slot has come, or the claim will see that it is not ours
+        slot = Rate.objects.take(task, rate_limit)
+        if slot:
+            self.filter(pk=id_).update(**_waiting(slot), slot_at=slot)
+        return slot is None
+
+    def settle(self, claim: Claim, *, result: Any, effects: list[str]) -> bool:
+        """Done. False when the claim was lost meanwhile: the caller must roll back."""
+        return bool(
+            self.held(claim).update(**_ended(State.DONE), result=result, effects=effects or None)
+        )
+
+    def put_back(
+        self,
+        claim: Claim,
+        *,
+        due_at: datetime,
+        error: dict[str, str],
+        retried: bool,
+        **changes: Any,
+    ) -> bool:
+        """Waiting again, due at that time. False when the claim was lost meanwhile."""
+        noted = _noted(End.RETRY if retried else End.TROUBLE, error)
+        retries = F("retries") + int(retried)
+        return bool(
+            self.held(claim).update(**_waiting(due_at), **noted, retries=retries, **changes)
+        )
+
+    def bury(self, claim: Claim, *, error: dict[str, str]) -> bool:
+        """Dead, with the error kept. False when the claim was lost meanwhile."""
+        return bool(self.held(claim).update(**_ended(State.DEAD), **_noted(End.DEAD, error)))
+
+    def drop(self, claim: Claim, *, error: dict[str, str]) -> bool:
+        """Cancelled: by its own body, or expired. False when the claim was lost meanwhile."""
+        return bool(
+            self.held(claim).update(**_ended(State.CANCELLED), **_noted(End.CANCELLED, error))
+        )
+
+    @transaction.atomic
+    def revive(self, *, by: str) -> list["Job"]:
+        """The dead and cancelled ones are due now, counted as new, their error kept. Returns them as they were."""
+        jobs = self._take_in(*REVIVABLE)
+        ring_at = Now() + timedelta(seconds=settings.JOBS_RING_GRACE_S)
+        anew = {
+            **_waiting(Now()),
+            "ring_at": ring_at,
+            "finished_at": None,
+            "attempts": 0,
+            "retries": 0,
+            "losses": 0,
+        }
+        anew["history"] = appended(End.REVIVED, {"type": "Revived", "message": f"by {by}"})
+        Job.objects.filter(pk__in=[job.pk for job in jobs], state__in=REVIVABLE).update(**anew)
+        return jobs
+
+    @transaction.atomic
+    def cancel(self, *, error: dict[str, str]) -> list["Job"]:
+        """The waiting ones will not run. Returns them as they were."""
+        jobs = self._take_in(State.WAITING)
+        ended = {**_ended(State.CANCELLED), **_noted(End.CANCELLED, error)}
+        Job.objects.filter(pk__in=[job.pk for job in jobs], state=State.WAITING).update(**ended)
+        return jobs
+
+    @transaction.atomic
+    def hasten(self, ids: Sequence[UUID], *, queue: str) -> None:
+        """Those of these that wait for a later time are due now, in that lane; the clock rings."""
+        early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), slot_at=None)
+        held = list(
+            early.select_for_update(skip_locked=True, no_key=True)
+            .order_by("pk")
+            .values_list("pk", flat=True)
+        )
+        self.filter(pk__in=held).update(**_waiting(Now()), queue=queue)
+
+    def _take_in(self, *states: State) -> list["Job"]:
+        locked = self.filter(state__in=states).select_for_update(no_key=True)
+        return list(locked.defer("args", "result").order_by("pk"))
+
+    def lost(self) -> "JobQuerySet":
+        """Running jobs past their lease, or whose worker has been silent for too long."""
+        silence = timedelta(seconds=settings.JOBS_WORKER_SILENCE_S)
+        alive = Worker.objects.filter(pk=models.OuterRef("worker"), seen_at__gt=Now() - silence)
+        return self.filter(state=State.RUNNING).filter(
+            Q(lease_until__lt=Now()) | Q(worker__isnull=False) & ~models.Exists(alive)
+        )
+
+    def running_at(self, worker: UUID) -> "JobQuerySet":
+        return self.filter(state=State.RUNNING, worker=worker)
+
+    def take_for_rescue(self, limit: int) -> list["Job"]:
+        """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is settling right now."""
+        return list(
+            self.select_for_update(skip_locked=True, no_key=True)
+            .defer("args", "result")
+            .order_by("pk")[:limit]
+        )
+
+    def release(self, jobs: Iterable["Job"], *, error: dict[str, str], counts: bool) -> None:
+        """Locked running jobs wait again at once; `counts` says whether their worker was lost or left politely."""
+        ids = [job.pk for job in jobs]
+        if ids:
+            noted = _noted(End.LOST if counts else End.STOPPED, error)
+            self.filter(pk__in=ids).update(
+                **_waiting(timezone.now()), **noted, losses=F("losses") + int(counts)
+            )
+
+    def bury_lost(self, job: "Job", *, error: dict[str, str]) -> None:
+        """Dead: this locked running job took too many workers down with it."""
+        self.filter(pk=job.pk).update(
+            **_ended(State.DEAD), **_noted(End.LOST, error), losses=F("losses") + 1
+        )
+
+    def hand_over(self, claim: Claim) -> bool:
+        """The row gives its id away and is gone. False when the claim was lost meanwhile."""
+        return bool(self.held(claim).delete()[0])
+
+    def note_stillborn(self, id_: UUID, *, task: str, error: dict[str, str]) -> None:
+        """A dead row for a job that will never be promised, so that whoever asks for its result is told."""
+        never = Job(
+            id=id_, task=task, queue="", args=[[], {}], envelope={}, due_at=Now(), ring_at=Now(),
+            context={key: value for key, value in context.current().items() if key != "job"},
+            **_ended(State.DEAD), error=error,
+        )  # fmt: skip
+        self.bulk_create([never], ignore_conflicts=True)
+
+    def take_for_ring(self, limit: int, *, lost: bool = False) -> list["Job"]:
+        """Lock up to `limit` due jobs whose time to be rung has come, those that waited longest first.
+
+        `lost`: also those whose time has not come, but whose bells are known to be lost. What rings later than a
+        back-off's cap from now is not due yet, and is not looked at.
+        """
+        grace, cap = (
+            timedelta(seconds=settings.JOBS_RING_GRACE_S),
+            timedelta(seconds=settings.JOBS_RING_CAP_S),
+        )
+        unheard = Q(ring_at__lte=Now())
+        if lost:
+            unheard = (unheard | Q(due_at__lte=Now() - grace)) & Q(ring_at__lte=Now() + cap + grace)
+        due = self.filter(unheard, state=State.WAITING).order_by("ring_at")[:limit]
+        return list(
+            self.filter(pk__in=due.values("pk"))
+            .select_for_update(skip_locked=True, no_key=True)
+            .defer("args", "result")
+            .order_by("pk")
+        )
+
+    def rang(self, jobs: Sequence["Job"]) -> None:
+        """Note one more bell for these locked jobs and when the next may follow."""
+        for job in jobs:
+            job.rings += 1
+            pause_s = ring_delay_s(
+                job.rings, base_s=settings.JOBS_RING_GRACE_S, cap_s=settings.JOBS_RING_CAP_S
+            )
+            job.ring_at = timezone.now() + timedelta(seconds=pause_s)
+        self.bulk_update(jobs, ["rings", "ring_at"])
+
+    def prune(self, *, before: datetime, limit: int) -> int:
+        """Delete up to `limit` finished jobs that ended before then."""
+        ended = self.filter(state__in=FINISHED, finished_at__lt=before)
+        ids = list(ended.order_by("finished_at").values_list("pk", flat=True)[:limit])
+        return ended.filter(pk__in=ids).delete()[
+            0
+        ]  # asks once more: somebody may have revived one meanwhile
+
+
+def _ended(state: State) -> dict[str, Any]:
+    return {"state": state, "lease_until": None, "finished_at": Now()}
+
+
+def _noted(end: End, error: dict[str, str]) -> dict[str, Any]:
+    return {"error": error, "history": appended(end, error)}
+
+
+def _waiting(due_at: datetime | Now) -> dict[str, Any]:
+    return {
+        "state": State.WAITING,
+        "lease_until": None,
+        "due_at": due_at,
+        "ring_at": due_at,
+        "rings": 0,
+    }
+
+
+class Job(models.Model):
+    """A row of promised work. Its id is the Celery task id; the broker carries nothing but that."""
+
+    id = models.UUIDField(primary_key=True)
+    task = models.TextField()
+    queue = models.TextField()
+    args = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # [positional, named]
+    envelope = models.JSONField(
+        encoder=CeleryEncoder, decoder=CeleryDecoder
+    )  # Celery's canvas and per-call limits
+    context = models.JSONField(default=dict)  # celery_ledger.context of the caller
+    root_id = models.UUIDField(null=True)
+    parent_id = models.UUIDField(null=True)
+
+    state = models.TextField(choices=State, default=State.WAITING)
+    due_at = models.DateTimeField()
+    slot_at = models.DateTimeField(
+        null=True
+    )  # the slot that a rate-limited job has taken and waits for
+    ring_at = models.DateTimeField()  # when the clock rings, unless the job is claimed before
+    rings = models.IntegerField(default=0)  # bells rung by the clock since the job became due
+    attempts = models.IntegerField(default=0)  # claims
+    retries = models.IntegerField(
+        default=0
+    )  # attempts that ended in "try again": Celery's request.retries
+    losses = models.IntegerField(default=0)  # attempts that ended without a verdict
+
+    token = models.UUIDField(null=True)  # of the newest claim
+    worker = models.UUIDField(null=True)
+    pid = models.IntegerField(null=True)
+    started_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+
+    result = models.JSONField(null=True, encoder=CeleryEncoder, decoder=CeleryDecoder)
+    effects = models.JSONField(null=True)  # what it did, as ["event 0198…", …]: note_effect
+    error = models.JSONField(null=True)  # {"type", "message"} of the newest failure
+    history = models.JSONField(default=list, db_default=[])  # celery_ledger.models.history
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="job_state", condition=Q(state__in=State.values)),
+            models.CheckConstraint(
+                name="job_running_has_lease",
+                condition=Q(state=State.RUNNING, token__isnull=False, lease_until__isnull=False)
+                | ~Q(state=State.RUNNING) & Q(lease_until__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="job_finished_has_time",
+                condition=Q(state__in=FINISHED, finished_at__isnull=False)
+                | ~Q(state__in=FINISHED) & Q(finished_at__isnull=True),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                name="job_ring_by_queue",
+                fields=["queue", "ring_at"],
+                condition=Q(state=State.WAITING),
+            ),
+            models.Index(
+                name="job_running", fields=["lease_until"], condition=Q(state=State.RUNNING)
+            ),
+            models.Index(name="job_created", fields=["created_at", "id"]),
+            models.Index(
+                name="job_parent", fields=["parent_id"], condition=Q(parent_id__isnull=False)
+            ),
+            models.Index(
+                CLIENT, "created_at", "id", name="job_of_client", condition=Q(state__in=FINISHED)
+            ),
+            models.Index(
+                name="job_finished", fields=["finished_at"], condition=Q(state__in=FINISHED)
+            ),
+            models.Index(
+                name="job_revivable",
+                fields=["state", "created_at", "id"],
+                condition=Q(state__in=REVIVABLE),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.pk}"

@@ -1,0 +1,1 @@
+"""What a person asks of jobs and does to them."""

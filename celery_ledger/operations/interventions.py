@@ -1,0 +1,107 @@
+"""What a person does to jobs: revive the dead, cancel the waiting. The log says who did."""
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from itertools import batched
+from typing import Any
+
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+
+from celery_ledger.execution import verdict
+from celery_ledger.models import REVIVABLE, Job, JobQuerySet, State
+
+log = logging.getLogger(__name__)
+
+NEVER = ""  # the queue of a stillborn job: a step of a chain, or a chord's body, that will never be promised
+WHY_NOT_REVIVED = {
+    State.WAITING: "is waiting already",
+    State.RUNNING: "is running; see first how it ends",
+    State.DONE: "is done, and what it did is not done again",
+}
+WHY_NOT_CANCELLED = {
+    State.RUNNING: "is running and ends by itself",
+    State.DONE: "is done already",
+    State.DEAD: "is dead already",
+    State.CANCELLED: "is cancelled already",
+}
+
+
+def revive(jobs: JobQuerySet, *, by: str) -> list[Job]:
+    """Dead and cancelled jobs among these wait again, due now. Returns them as they were before."""
+    revived: list[Job] = []
+    for ids in batched(
+        _ids(jobs.filter(state__in=REVIVABLE).exclude(queue=NEVER)), settings.JOBS_BATCH
+    ):
+        with transaction.atomic():
+            batch = Job.objects.filter(pk__in=ids).revive(by=by)
+            _forget_stillborn(batch)
+            if not revived:  # the clock rings the other batches, as the queue has room
+                rings = [current_app.amqp.ring_for(job) for job in batch]
+                transaction.on_commit(partial(current_app.amqp.bell.ring, rings), robust=True)
+        revived += batch
+    _audit("retried", revived, by)
+    return revived
+
+
+def cancel(jobs: JobQuerySet, *, by: str) -> list[Job]:
+    """Waiting jobs among these will not run. Returns them as they were before.
+
+    Their errbacks are called, otherwise than by `revoke()`: an order whose step is cancelled comes on the desk.
+    """
+    cancelled: list[Job] = []
+    for ids in batched(_ids(jobs.filter(state=State.WAITING)), settings.JOBS_BATCH):
+        error = {"type": "Cancelled", "message": f"by {by}"}
+        waiting = Job.objects.filter(pk__in=ids)
+        cancelled += verdict.cancel(current_app, waiting, error=error, call_errbacks=True)
+    _audit("cancelled", cancelled, by)
+    return cancelled
+
+
+def is_cancellable(job: Job) -> bool:
+    """Whether its task says that nothing is lost when somebody else than an operator cancels it."""
+    return job.task in cancellable_tasks()
+
+
+def cancellable_tasks() -> list[str]:
+    return [name for name, task in current_app.tasks.items() if getattr(task, "cancellable", False)]
+
+
+def refusal(job: Job, why_not: dict[State, str]) -> str:
+    """The sentence for a job that an intervention left alone."""
+    reason = why_not.get(State(job.state), "has just changed; look again")
+    if job.queue == NEVER:
+        reason = "was never promised, because a job before it died"
+    return f"Job {job.pk} ({job.task}) {reason}."
+
+
+def _ids(jobs: JobQuerySet) -> list[Any]:
+    return list(jobs.order_by("pk").values_list("pk", flat=True))
+
+
+def _forget_stillborn(jobs: list[Job]) -> None:
+    """The later steps of their chains died unpromised with them; now they may be promised after all."""
+    steps = {id_ for job in jobs for id_ in _ids_of_steps(job.envelope.get("chain"))}
+    Job.objects.filter(pk__in=steps, queue=NEVER).delete()
+
+
+def _ids_of_steps(canvas: Any) -> Iterator[str]:
+    """Of these signatures and of all within them; not of a chord around them, which stays as it is."""
+    if isinstance(canvas, list):
+        for step in canvas:
+            yield from _ids_of_steps(step)
+    elif isinstance(canvas, dict):
+        if isinstance(id_ := canvas.get("task_id"), str):
+            yield id_
+        for name, value in canvas.items():
+            if name != "chord":
+                yield from _ids_of_steps(value)
+
+
+def _audit(done: str, jobs: list[Job], by: str) -> None:
+    """One line once it is committed."""
+    if jobs:
+        told = ", ".join(f"{job} (was {job.state}, attempts: {job.attempts})" for job in jobs)
+        transaction.on_commit(partial(log.info, "Jobs %s by %s: %s", done, by, told), robust=True)

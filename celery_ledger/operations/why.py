@@ -1,0 +1,180 @@
+"""The story of one job in sentences, told from its row, and why a waiting one does not run."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import UUID
+
+from celery import Celery, current_app
+from django.conf import settings
+from django.db.models import TextField
+from django.db.models.functions import Cast, Now
+
+from celery_ledger.models import Job, State, Worker
+from celery_ledger.models.history import End
+from celery_ledger.operations.interventions import NEVER
+from celery_ledger.operations.listing import at
+
+CHILDREN_SHOWN = 20
+ENDS = {
+    End.RETRY: "attempt {attempt} on {who} asked to be tried again",
+    End.TROUBLE: "attempt {attempt} on {who} met trouble",
+    End.LOST: "attempt {attempt} on {who} was lost",
+    End.STOPPED: "attempt {attempt} on {who} was cut short by a stop",
+    End.DEAD: "attempt {attempt} on {who} was the last: it is dead",
+    End.CANCELLED: "it was cancelled after {attempt} attempts",
+    End.REVIVED: "a person gave it another life, and its counts began anew, after {attempt} attempts",
+}
+
+
+class Story:
+    """One job as it is now, by the database's clock."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.now: datetime = job.now  # type: ignore[attr-defined]  # annotated by `story_of`
+        self.result: str | None = job.result_text  # type: ignore[attr-defined]
+
+    def sentences(self) -> Iterator[str]:
+        yield f"{self.job.task} {self.job.pk} is {self.job.state}."
+        if self.job.queue == NEVER:
+            yield "It was never promised, because a job before it in its chain or chord died."
+            yield from self.error()
+            return
+        yield self.promise()
+        yield from self.history()
+        yield from self.holder()
+        yield from self.outcome()
+        yield from self.children()
+        if self.job.state == State.WAITING:
+            yield from (
+                "It is not running because " + reason
+                for reason in reasons(self.job, self.now, current_app)
+            )
+
+    def promise(self) -> str:
+        known = dict(self.job.context)
+        request, client = known.pop("request_id", None), known.pop("client", None)
+        by = (
+            f"by request {request}"
+            if request
+            else "by no request (a shell, a schedule or the house itself)"
+        )
+        by += f" of client {client}" if client else ""
+        by += "".join(f", {name} {value}" for name, value in sorted(known.items()))
+        if self.job.parent_id:
+            task = Job.objects.filter(pk=self.job.parent_id).values_list("task", flat=True).first()
+            by += f", out of job {self.job.parent_id} ({task or 'already pruned'})"
+        return f"It was promised at {at(self.job.created_at)} {by}, for the queue {self.job.queue}."
+
+    def history(self) -> Iterator[str]:
+        job = self.job
+        yield f"It {'is' if job.due_at > self.now else 'was'} due at {at(job.due_at)}."
+        if expires := job.envelope.get("headers", {}).get("expires"):
+            yield f"It expires at {expires}."
+        yield (
+            f"Rung again by the clock: {times(job.rings)}. Claimed: {times(job.attempts)}. "
+            f"Lost without a verdict: {times(job.losses)}. Told to try again: {times(job.retries)}."
+        )
+        yield from self.ends()
+
+    def ends(self) -> Iterator[str]:
+        """How each attempt ended that did not settle, the oldest first."""
+        for entry in self.job.history:
+            moment, error = datetime.fromisoformat(entry["at"]), entry["error"]
+            who = self.name_of(UUID(entry["worker"])) if entry["worker"] else "nobody"
+            ended = ENDS[entry["end"]].format(attempt=entry["attempt"], who=who)
+            yield f"  {at(moment)}  {ended}: {error['type']}, {quoted(error['message'])}"
+        if self.job.error and self.job.error not in [entry["error"] for entry in self.job.history]:
+            yield from self.error()  # from before there was a history, or too long for it
+
+    def name_of(self, worker: UUID) -> str:
+        known = Worker.objects.filter(pk=worker).values_list("name", flat=True).first()
+        return f"worker {known or worker}"
+
+    def error(self) -> Iterator[str]:
+        if error := self.job.error:
+            yield f"Its newest error was {error['type']}: {quoted(error['message'])}."
+
+    def holder(self) -> Iterator[str]:
+        job = self.job
+        if job.state != State.RUNNING:
+            return
+        name = self.name_of(job.worker) if job.worker else "a worker without a name"
+        yield f"Process {job.pid} of {name} has held it since {at(job.started_at)} and may until {at(job.lease_until)}."
+        if job.lease_until and job.lease_until < self.now:
+            yield "Its lease has run out: the clock of a living worker gives it back."
+        elif job.worker and not Worker.objects.living().filter(pk=job.worker).exists():
+            yield "That worker is silent: the clock of a living one gives the job back."
+
+    def outcome(self) -> Iterator[str]:
+        ended = f"at {at(self.job.finished_at)}"
+        match self.job.state:
+            case State.DONE:
+                yield f"It was done {ended} and came to {self.result or 'nothing'}."
+                if self.job.effects:
+                    yield f"It wrote {', '.join(self.job.effects)}."
+            case State.DEAD:
+                yield f"It died {ended}; `manage.py jobs retry {self.job.pk}` gives it another life."
+            case State.CANCELLED:
+                yield f"It was cancelled {ended}."
+
+    def children(self) -> Iterator[str]:
+        children = Job.objects.filter(parent_id=self.job.pk).order_by("created_at", "pk")
+        number = children.count()
+        if number:
+            yield f"It led to {'one job' if number == 1 else f'{number} jobs'}:"
+        for id_, task, state in children.values_list("pk", "task", "state")[:CHILDREN_SHOWN]:
+            yield f"  {task} {id_}, {state}"
+
+
+def story_of(job_id: UUID) -> str | None:
+    """Everything the row tells, one sentence a line; None when there is no such job."""
+    rows = Job.objects.defer("args", "result").annotate(
+        now=Now(), result_text=Cast("result", TextField())
+    )
+    job = rows.filter(pk=job_id).first()
+    return "\n".join(Story(job).sentences()) if job else None
+
+
+def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
+    """Why this waiting job does not run now, whatever is in its way."""
+    app.loader.import_default_modules()
+    stuck = False
+    if job.task not in app.tasks:
+        stuck = True
+        yield f"this release knows no task {job.task}; it waits for a release that does."
+    if job.queue not in app.amqp.queues.consume_from:
+        stuck = True
+        yield f"no worker of this release listens to the queue {job.queue}."
+    if job.due_at > now:
+        yield f"it is not due until {at(job.due_at)}."
+        return
+    if not Worker.objects.living().exists():
+        stuck = True
+        yield f"no worker has beaten in the last {settings.JOBS_WORKER_SILENCE_S} s: start one."
+    if not app.amqp.bell.answers():
+        stuck = True
+        yield "the broker does not answer: its bell cannot be heard until it does."
+    if not stuck:
+        yield _bell(job, now)
+
+
+def _bell(job: Job, now: datetime) -> str:
+    busy = f"jobs running: {Job.objects.filter(state=State.RUNNING).count()}"
+    if job.ring_at <= now:
+        return f"the clock is about to ring for it, when its queue has room ({busy})."
+    if job.rings:
+        return (
+            f"nobody has heard its bell yet ({busy}); the clock rings again at {at(job.ring_at)}."
+        )
+    return f"its bell is on its way ({busy}); unheard, the clock rings at {at(job.ring_at)}."
+
+
+def times(number: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def quoted(text: str) -> str:
+    """On one line, whatever is in it."""
+    return json.dumps(text, ensure_ascii=False)

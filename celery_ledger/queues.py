@@ -1,0 +1,45 @@
+"""The lanes of one belt: short work, then calls to the outside world, then bulk work in the room that is left.
+
+A job is promised in the lane of whoever promises it, so all that follows from bulk work is bulk work. Otherwise the
+project's `task_routes` may name its lane (here charges go before mails), and a task that talks to the outside world
+(`atomic=False`) and is not named there goes to the outside lane: a server that takes seconds to answer holds up others'
+servers, and not the work that needs only Postgres. Each lane is a queue of its own; a worker that listens to all of
+them hears a bell in one only when those before it are empty.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from celery_ledger import context
+from celery_ledger.models import Job, State
+
+
+@contextmanager
+def bulk() -> Iterator[None]:
+    """Jobs promised in this block, and all that follow from them, are bulk work."""
+    with context.bound(lane=settings.JOBS_BULK_QUEUE):
+        yield
+
+
+def inherited(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+    """The first of Celery's `task_routes`: the lane of whoever promises the job, if it is one that goes on."""
+    lane = context.current().get("lane")
+    return {"queue": lane} if lane else None
+
+
+def outside(
+    name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any
+) -> dict[str, str] | None:
+    """The last of them: where a task goes that talks to the outside world, unless it has been told."""
+    talks_outside = task is not None and not getattr(task, "atomic", True)
+    return {"queue": settings.JOBS_OUTSIDE_QUEUE} if talks_outside else None
+
+
+def waiting_in_bulk(limit: int) -> int:
+    """How many due jobs wait in the bulk lane, counted up to `limit`."""
+    due = Job.objects.filter(queue=settings.JOBS_BULK_QUEUE, state=State.WAITING, due_at__lte=Now())
+    return due[:limit].count()

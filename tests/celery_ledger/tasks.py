@@ -1,0 +1,188 @@
+"""Tasks for the ledger's tests. Their effects are rows: a Client named by the test."""
+
+import time
+from typing import Any
+
+from celery import Task, chord, group, shared_task
+from django.db import connection
+
+from celery_ledger.execution.attempt import note_effect, settle
+from orders.clients import Client
+
+
+class Passing(Exception):
+    """A failure that goes away."""
+
+
+@shared_task(cancellable=True)
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@shared_task
+def note(name: str) -> str:
+    Client.objects.create(name=name)
+    return name
+
+
+@shared_task
+def note_then_fail(name: str) -> None:
+    Client.objects.create(name=name)
+    raise ValueError("no such luck")
+
+
+@shared_task
+def fail_with(message: str) -> None:
+    raise ValueError(message)
+
+
+@shared_task(atomic=False)
+def note_outside(name: str) -> None:
+    with settle() as settlement:
+        Client.objects.create(name=name)
+        settlement.result = f"settled {name}"
+
+
+@shared_task(atomic=False)
+def settle_twice() -> None:
+    with settle():
+        pass
+    with settle():
+        pass
+
+
+@shared_task(autoretry_for=(Passing,), max_retries=2, retry_backoff=1)
+def fail_for_a_while(times: int) -> str:
+    if Client.objects.count() or fail_for_a_while.request.retries < times:
+        raise Passing(f"failure {fail_for_a_while.request.retries}")
+    return "at last"
+
+
+@shared_task(bind=True)
+def come_back(self: Task, x: int) -> int:
+    if self.request.retries == 0:
+        raise self.retry(args=(x + 1,), countdown=60)
+    return x
+
+
+@shared_task(bind=True)
+def come_back_once(self: Task, name: str) -> None:
+    if self.request.retries == 0:
+        raise self.retry(exc=Passing("not yet"), countdown=60)
+    note_effect("client", Client.objects.create(name=name))
+
+
+@shared_task
+def speak(size: int) -> str:
+    return "x" * size
+
+
+@shared_task
+def nothing() -> None:
+    """Takes no argument, so it makes a link_error that cannot be called."""
+
+
+@shared_task
+def note_failure(request: Any, exc: Exception, traceback: None) -> None:
+    """An errback in Celery's newer form."""
+    Client.objects.create(
+        name=f"{request.id} {request.task} {request.args} {type(exc).__name__}: {exc}"
+    )
+
+
+@shared_task(atomic=False)
+def note_failure_outside(request: Any, exc: Exception, traceback: None, mark: str) -> None:
+    assert not connection.in_atomic_block
+    with settle():
+        Client.objects.create(name=f"{mark}{request.id}")
+
+
+@shared_task(bind=True)
+def count_down(self: Task, x: int) -> int:
+    """Replaces itself with itself, leaving a row each time."""
+    Client.objects.create(name=f"at {x}")
+    if x:
+        raise self.replace(count_down.s(x - 1))
+    return 0
+
+
+@shared_task(bind=True)
+def become(self: Task, *numbers: int, shape: str = "task") -> None:
+    shapes = {
+        "task": lambda: add.si(40, 2),
+        "chain": lambda: add.si(20, 1) | add.s(21),
+        "group": lambda: group(add.si(40, 2), add.si(1, 1)),
+        "chord": lambda: chord([add.si(20, 1), add.si(20, 1)], total.s()),
+    }
+    raise self.replace(shapes[shape]())
+
+
+@shared_task(bind=True, atomic=False)
+def become_outside(self: Task) -> None:
+    raise self.replace(add.si(40, 2))
+
+
+@shared_task(bind=True, atomic=False)
+def settle_and_become(self: Task, name: str) -> None:
+    with settle():
+        Client.objects.create(name=name)
+        raise self.replace(add.si(40, 2))
+
+
+@shared_task
+def factorial(x: int) -> int:
+    return x * factorial(x - 1) if x > 1 else 1
+
+
+@shared_task(bind=True)
+def come_back_with_nonsense(self: Task, x: float = 0.0) -> None:
+    raise self.retry(args=(float("nan"),), countdown=60)
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@shared_task
+def fail_unspeakably(kind: str) -> None:
+    raise Unspeakable if kind == "broken" else ValueError("half a pair: \ud800 and a \x00")
+
+
+@shared_task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@shared_task
+def listed(things: list[object]) -> list[object]:
+    return things
+
+
+@shared_task
+def flat(lists: list[list[int]]) -> list[int]:
+    return [number for numbers in lists for number in numbers]
+
+
+@shared_task
+def add_all(numbers: list[int], extra: int) -> int:
+    return sum(numbers) + extra
+
+
+@shared_task
+def slow_add(x: int, y: int) -> int:
+    time.sleep(0.05)
+    return x + y
+
+
+@shared_task(key="note:{name}")
+def note_once(name: str, loud: bool = False) -> str:
+    Client.objects.create(name=f"{name} {loud}")
+    return name
+
+
+@shared_task(bind=True, key="{x}", max_retries=3)
+def retry_once(self: Task, x: int) -> int:
+    if self.request.retries == 0:
+        raise self.retry(countdown=60)
+    return x

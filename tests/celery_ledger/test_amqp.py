@@ -1,0 +1,138 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery import chain, current_app
+from django.db import transaction
+from django.utils import timezone
+from redis import Redis
+
+from celery_ledger import context
+from celery_ledger.models import Job
+from tests.celery_ledger import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def bells(broker: Redis) -> list[str]:
+    return [json.loads(message)["headers"]["id"] for message in broker.lrange("kaiten", 0, -1)]
+
+
+def test_delay_writes_a_row_and_rings_with_nothing_but_its_id(broker: Redis) -> None:
+    result = tasks.add.delay(2, y=3)
+    job = Job.objects.get()
+    assert (str(job.pk), job.task, job.args, job.state) == (
+        result.id,
+        "tests.celery_ledger.tasks.add",
+        [[2], {"y": 3}],
+        "waiting",
+    )
+    [message] = [json.loads(raw) for raw in broker.lrange("kaiten", 0, -1)]
+    assert message["headers"]["id"] == result.id
+    assert message["headers"]["argsrepr"] == ""
+    assert message["body"] == "W1tdLCB7fSwge31d"  # base64 of [[], {}, {}]
+
+
+def test_nothing_rings_before_the_commit_and_all_ring_after_it(broker: Redis) -> None:
+    with transaction.atomic():
+        first = tasks.add.delay(1, 1)
+        second = tasks.add.delay(2, 2)
+        assert bells(broker) == []
+    assert sorted(bells(broker)) == sorted([first.id, second.id])
+
+
+def test_a_rolled_back_transaction_leaves_no_row_and_no_bell(broker: Redis) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        tasks.add.delay(1, 1)
+        raise ZeroDivisionError
+    assert (Job.objects.count(), bells(broker)) == (0, [])
+
+
+def test_a_rolled_back_savepoint_takes_only_its_own_jobs_along(broker: Redis) -> None:
+    with transaction.atomic():
+        before = tasks.add.delay(1, 1)
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            tasks.add.delay(2, 2)
+            raise ZeroDivisionError
+        after = tasks.add.delay(3, 3)
+    assert {str(pk) for pk in Job.objects.values_list("pk", flat=True)} == {before.id, after.id}
+    assert sorted(bells(broker)) == sorted([before.id, after.id])
+
+
+def test_on_commit_variants_are_the_same(broker: Redis) -> None:
+    with transaction.atomic():
+        first = tasks.add.delay_on_commit(1, 1)
+        second = tasks.add.apply_async_on_commit((1, 1), countdown=0)
+        assert Job.objects.count() == 2
+        assert bells(broker) == []
+    assert sorted(bells(broker)) == sorted([first.id, second.id])
+
+
+def test_a_countdown_lives_in_the_row_and_not_in_the_broker(broker: Redis) -> None:
+    start = timezone.now()
+    tasks.add.apply_async((1, 1), countdown=3600)
+    job = Job.objects.get()
+    assert timedelta(minutes=59) < job.due_at - start < timedelta(minutes=61)
+    assert job.ring_at == job.due_at
+    assert bells(broker) == []
+
+
+def test_send_task_by_name_is_durable_too() -> None:
+    current_app.send_task("somebody.elses.task", [1], {"b": 2}, queue="kaiten")
+    assert Job.objects.get().args == [[1], {"b": 2}]
+
+
+def test_a_chain_is_one_job_that_carries_the_rest() -> None:
+    chain(tasks.add.s(1, 1), tasks.add.s(5)).apply_async()
+    [following] = Job.objects.get().envelope["chain"]
+    assert (following["task"], following["args"]) == ("tests.celery_ledger.tasks.add", [5])
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "said"),
+    [
+        ((1,), TypeError, "missing 1 required positional argument"),
+        ((1, object()), TypeError, "must be JSON"),
+        ((1, "x" * 16_400), ValueError, "16384 are allowed"),
+        ((1, "a\x00b"), ValueError, "cannot be stored"),
+    ],
+)
+def test_wrong_arguments_fail_at_the_call(args: Any, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        tasks.add.delay(*args)
+    assert Job.objects.count() == 0
+
+
+NO_WAY_BACK = {"__type__": "nonsense", "__value__": 1}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: tasks.add.delay(1, NO_WAY_BACK),
+        lambda: chain(tasks.add.s(1, 1), tasks.add.s(NO_WAY_BACK)).apply_async(),
+        lambda: tasks.add.apply_async((1, 1), link=tasks.add.s(NO_WAY_BACK)),
+        lambda: tasks.add.apply_async((1, 1), link_error=tasks.speak.si(NO_WAY_BACK)),
+    ],
+)
+def test_what_no_clock_could_read_back_fails_at_the_call(call: Callable[[], object]) -> None:
+    """One such row would end every round of every clock."""
+    with pytest.raises(ValueError, match="nonsense"):
+        call()
+    assert Job.objects.count() == 0
+
+
+def test_a_job_inherits_on_whose_behalf_it_was_promised() -> None:
+    with context.bound(request_id="req-1", client="c-1", job="not-inherited"):
+        tasks.add.delay(1, 1)
+    assert Job.objects.get().context == {"request_id": "req-1", "client": "c-1"}
+
+
+def test_a_job_is_due_by_the_clock_of_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dyno whose clock runs ahead would ring a job that no claim takes for due yet."""
+    monkeypatch.setattr("django.utils.timezone.now", lambda: datetime.now(UTC) + timedelta(hours=1))
+    tasks.add.delay(1, 1)
+    monkeypatch.undo()
+    assert Job.objects.get().due_at <= timezone.now()

@@ -1,0 +1,155 @@
+"""Which way Postgres goes for the queries of every job and every tick, on a ledger with a past.
+
+The statistics are older than the backlog, as they are when it matters: after an outage, before the next ANALYZE.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from celery_ledger.models import Claim, Job, State, Worker
+from celery_ledger.operations import listing, owned
+from config import checkup
+from tests.celery_ledger import past
+from tests.plans import plans_of
+
+pytestmark = pytest.mark.django_db(
+    transaction=True
+)  # a rollback would leave its rows to be walked over
+
+FINISHED, BACKLOG = 20_000, 2_000  # of each kind
+ONE_ROW = 60  # buffers: a descent of every index, with room to grow; a walk along the backlog takes hundreds
+BATCH, PER_ROW = 50, 14
+TASK = "tests.celery_ledger.tasks.add"
+BY_ID = "Index Scan of jobs_job_pkey"
+
+
+@pytest.fixture
+def ledger() -> None:
+    past.finish(FINISHED)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE celery_ledger_job")
+    past.promise(BACKLOG, due="-1 h", rings="100 s")
+    past.promise(BACKLOG, due="-1 h", rings="-10 s", queue="busy")
+    past.promise(BACKLOG, due="1 h", rings="1 h", queue="later")
+
+
+def ways(do: Callable[[], Any], *, within: int) -> list[str]:
+    """The scans of celery_ledger_job that it takes, none of its statements looking at more buffers than that."""
+    plans = plans_of(do)
+    assert [(plan.buffers, plan.nodes) for plan in plans if plan.buffers > within] == []
+    return [node for plan in plans for node in plan.nodes if "Scan of job" in node]
+
+
+def due(number: int = 1) -> list[UUID]:
+    return list(
+        Job.objects.filter(queue="kaiten", state="waiting").values_list("pk", flat=True)[:number]
+    )
+
+
+def claim(*ids: UUID, worker: UUID | None = None) -> list[Claim]:
+    return Job.objects.claim(
+        ids, task=TASK, token=uuid4(), worker=worker, pid=1, lease=timedelta(seconds=40)
+    )
+
+
+def test_a_claim_a_slot_and_a_verdict_find_their_job_by_its_id(ledger: None) -> None:
+    ids = due(2)
+    assert ways(lambda: claim(ids[0]), within=ONE_ROW) == [BY_ID, BY_ID]
+    claims = claim(ids[1])
+    assert ways(lambda: Job.objects.settle(claims[0], result=1, effects=[]), within=ONE_ROW) == [
+        BY_ID
+    ]
+    [slotted] = due(1)
+    assert ways(
+        lambda: Job.objects.take_slot(slotted, task=TASK, rate_limit="1/s"), within=ONE_ROW
+    ) == [BY_ID]
+
+
+def test_the_clock_looks_at_no_job_that_it_does_not_ring(ledger: None) -> None:
+    for queue, lost, rows in (
+        ("kaiten", False, 0),  # its backlog has been rung
+        ("kaiten", True, BATCH),
+        ("busy", False, BATCH),
+        ("idle", False, 0),  # whatever waits in others
+        ("later", True, 0),
+    ):
+        jobs = Job.objects.filter(queue=queue)
+        with transaction.atomic():
+            taken = ways(partial(jobs.take_for_ring, BATCH, lost=lost), within=20 + rows * PER_ROW)
+            assert taken == ["Index Scan of job_ring_by_queue", BY_ID], queue
+            assert len(jobs.take_for_ring(BATCH, lost=lost)) == rows, queue
+
+
+def test_a_rescue_looks_at_running_jobs_only(ledger: None) -> None:
+    mine = uuid4()
+    Worker.objects.beat(mine, name="me", pid=1)
+    claim(*due(10), worker=mine)
+    claim(*due(10), worker=uuid4())
+    by_lease = "Index Scan of job_running"
+    with transaction.atomic():
+        taken = ways(lambda: Job.objects.lost().take_for_rescue(BATCH), within=100)
+        assert [way for way in taken if "celery_ledger_worker" not in way] == [by_lease]
+        assert len(Job.objects.lost().take_for_rescue(BATCH)) == 10
+    assert ways(lambda: list(Job.objects.running_at(mine).values_list("pid")), within=100) == [
+        by_lease
+    ]
+    assert ways(checkup.running_jobs, within=100)[0].endswith("Scan of job_running")
+
+
+def test_pruning_reads_the_oldest_and_deletes_one_batch(ledger: None) -> None:
+    before = timezone.now() - timedelta(hours=1)
+    old = Job.objects.filter(finished_at__lt=before).count()
+    nodes = ways(lambda: Job.objects.prune(before=before, limit=BATCH), within=BATCH * PER_ROW)
+    assert nodes[0] == "Index Scan of job_finished"
+    assert {node.split()[-1] for node in nodes[1:]} <= {"celery_ledger_job", "jobs_job_pkey"}
+    assert not [node for node in nodes if node.startswith("Seq Scan")]
+    assert Job.objects.filter(finished_at__lt=before).count() == old - BATCH
+
+
+def test_the_dead_are_found_among_all_that_is_done(ledger: None) -> None:
+    dead = Job.objects.filter(state=State.DEAD)
+    assert ways(lambda: listing.listing(dead, limit=20), within=60) == [
+        "Index Scan of job_revivable"
+    ]
+    assert ways(checkup.dead_jobs, within=60)[-1].endswith("Scan of job_revivable")
+
+
+@pytest.mark.parametrize("client", [3, 999])  # one in twenty, and one that has no jobs at all
+def test_a_client_is_shown_its_jobs_without_a_walk_over_everybodys(
+    ledger: None, client: int
+) -> None:
+    """What waits is looked through, and of what is over only what is shown."""
+    Job.objects.filter(state="waiting").exclude(queue="later").delete()
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM celery_ledger_job")
+    mine = UUID(f"0198f3a1-0000-7000-8000-{client:012}")
+    found = owned.newest(mine, Q(), state=None, limit=21)
+    taken = ways(lambda: list(found), within=BACKLOG)
+    assert {way.rpartition(" ")[2] for way in taken} <= {
+        "job_ring_by_queue",
+        "job_running",
+        "job_of_client",
+        "celery_ledger_job",
+    }
+    assert taken.count("Index Scan of job_of_client") == 2
+    done = owned.newest(mine, Q(), state=State.DONE, limit=21)
+    assert ways(lambda: list(done), within=80) == ["Index Scan of job_of_client"] * 2
+    assert len(done) == (21 if client == 3 else 0)
+
+
+def test_a_beat_writes_into_no_index() -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        for _ in range(50):
+            Worker.objects.beat(UUID(int=1), name="me", pid=1)
+        cursor.execute(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'celery_ledger_worker'"
+        )
+        assert cursor.fetchone() == (49, 49)

@@ -40,15 +40,22 @@ def seen() -> Document:
 def _operation(method: str, path: str, operation: Document) -> Document:
     body = operation.get("requestBody", {}).get("content", {})
     return {
-        "id": operation["operationId"], "method": method.upper(), "path": path, "summary": operation["summary"],
+        "id": operation["operationId"],
+        "method": method.upper(),
+        "path": path,
+        "summary": operation["summary"],
         "description": _marked(operation.get("description", "")),
         "parameters": [
-            {**one, "kind": _kind(one["schema"]), "description": _marked(one.get("description", ""))}
+            {
+                **one,
+                "kind": _kind(one["schema"]),
+                "description": _marked(one.get("description", "")),
+            }
             for one in operation["parameters"]
         ],
         "body": [{"media": media, "kind": _kind(said["schema"])} for media, said in body.items()],
         "answers": [_answer(status, answer) for status, answer in operation["responses"].items()],
-    }  # fmt: skip
+    }
 
 
 def _answer(status: str, answer: Document) -> Document:
@@ -77,9 +84,12 @@ def _shape(name: str, shape: Document) -> Document:
         json.dumps(example, ensure_ascii=False, indent=2) for example in shape.get("examples", [])
     ]
     return {
-        "name": name, "fields": fields, "words": shape.get("enum", []), "examples": examples,
+        "name": name,
+        "fields": fields,
+        "words": shape.get("enum", []),
+        "examples": examples,
         "description": _marked(shape.get("description", "")),
-    }  # fmt: skip
+    }
 
 
 def _marked(text: str) -> SafeString:

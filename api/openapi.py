@@ -15,24 +15,39 @@ Money is an integer in the currency's minor unit. A repeat under the same Idempo
 Every refusal is `application/problem+json` (RFC 9457); its `type` is a page that says what to do."""
 
 PROBLEM: Document = {
-    "title": "Problem", "type": "object", "description": "RFC 9457",
+    "title": "Problem",
+    "type": "object",
+    "description": "RFC 9457",
     "required": ["type", "title", "status", "detail", "errors", "request_id"],
     "properties": {
-        "type": {"type": "string", "pattern": "^/problems/[a-z-]+$", "description": "a page that explains it"},
-        "title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"},
+        "type": {
+            "type": "string",
+            "pattern": "^/problems/[a-z-]+$",
+            "description": "a page that explains it",
+        },
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
         "errors": {
             "type": "array",
             "items": {
-                "type": "object", "required": ["pointer", "message"],
+                "type": "object",
+                "required": ["pointer", "message"],
                 "properties": {
-                    "pointer": {"type": "string", "description": "JSON pointer into the body, or /query/NAME"},
+                    "pointer": {
+                        "type": "string",
+                        "description": "JSON pointer into the body, or /query/NAME",
+                    },
                     "message": {"type": "string"},
                 },
             },
         },
-        "request_id": {"type": ["string", "null"], "description": "what our logs know the request by"},
+        "request_id": {
+            "type": ["string", "null"],
+            "description": "what our logs know the request by",
+        },
     },
-}  # fmt: skip
+}
 REFUSALS = {
     400: "The request cannot be read, or lacks a header that it needs.",
     401: "There is no valid key.",

@@ -100,11 +100,16 @@ class Bell:
                     serializer="json",
                     correlation_id=ring.id,
                     headers={
-                        "id": ring.id, "task": ring.task, "root_id": ring.id, "lang": "py",
-                        "timelimit": list(ring.timelimit), "argsrepr": "", "kwargsrepr": "",
+                        "id": ring.id,
+                        "task": ring.task,
+                        "root_id": ring.id,
+                        "lang": "py",
+                        "timelimit": list(ring.timelimit),
+                        "argsrepr": "",
+                        "kwargsrepr": "",
                         "ignore_result": ring.ignore_result,
                     },
-                )  # fmt: skip
+                )
         return len(rings)
 
     def _with_producer(self, use: Any) -> Any:

@@ -51,9 +51,10 @@ def mail() -> Finding:
         return Finding("mail", "Mails stay on this machine.")
     if "console" in settings.MAILERS["default"]["BACKEND"]:
         return Finding(
-            "mail", "Mails are printed to the log and reach nobody; it names their readers.",
+            "mail",
+            "Mails are printed to the log and reach nobody; it names their readers.",
             "Set EMAIL_URL to a mail server like smtp+tls://USER:PASSWORD@HOST:587.",
-        )  # fmt: skip
+        )
     if urlsplit(settings.SITE_URL).hostname in brokers.LOOPBACK:
         return Finding(
             "mail",
@@ -70,9 +71,10 @@ def broker() -> Finding:
     if celery_app.amqp.bell.answers():
         return Finding("broker", "The broker takes bells.")
     return Finding(
-        "broker", "The broker does not answer; orders are taken and wait in Postgres.",
+        "broker",
+        "The broker does not answer; orders are taken and wait in Postgres.",
         "Bring the broker back, or check REDIS_URL; the clocks ring everything by themselves.",
-    )  # fmt: skip
+    )
 
 
 def database() -> Finding:
@@ -125,9 +127,10 @@ def clock() -> Finding:
     newest = Worker.objects.order_by("-seen_at").first()
     since = f"; the last one did at {at(newest.seen_at)}" if newest else ""
     return Finding(
-        "clock", f"No worker has beaten in the last {settings.JOBS_WORKER_SILENCE_S} s{since}.",
+        "clock",
+        f"No worker has beaten in the last {settings.JOBS_WORKER_SILENCE_S} s{since}.",
         "Start a worker dyno (Procfile: worker) and read its log.",
-    )  # fmt: skip
+    )
 
 
 def waiting_jobs() -> Finding:
@@ -149,9 +152,10 @@ def unknown_tasks() -> Finding:
     if not unknown:
         return Finding("tasks", "This release knows the tasks of all due jobs.")
     return Finding(
-        "tasks", f"This release has no task for due jobs: {', '.join(unknown)}.",
+        "tasks",
+        f"This release has no task for due jobs: {', '.join(unknown)}.",
         "Bring the task back until they are done, or `python manage.py jobs cancel --task NAME`.",
-    )  # fmt: skip
+    )
 
 
 def running_jobs() -> Finding:
@@ -160,9 +164,10 @@ def running_jobs() -> Finding:
     if not oldest:
         return Finding("running", "No running job is past its lease.")
     return Finding(
-        "running", f"Running jobs past their lease: {number}; no clock gives them back.",
+        "running",
+        f"Running jobs past their lease: {number}; no clock gives them back.",
         f"See the clock above; then `python manage.py jobs why {oldest}`.",
-    )  # fmt: skip
+    )
 
 
 def dead_jobs() -> Finding:
@@ -176,9 +181,10 @@ def dead_jobs() -> Finding:
     if not dead:
         return Finding("dead", "No job is dead.")
     return Finding(
-        "dead", f"Dead jobs: {', '.join(f'{number} of {task}' for task, number in dead)}.",
+        "dead",
+        f"Dead jobs: {', '.join(f'{number} of {task}' for task, number in dead)}.",
         "See `python manage.py jobs list --state dead` and `jobs why ID`; mend the cause, then `jobs retry ID`.",
-    )  # fmt: skip
+    )
 
 
 def held_orders() -> Finding:

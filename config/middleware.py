@@ -158,18 +158,25 @@ def _line(request: HttpRequest, response: HttpResponse, seconds: float) -> dict[
     key = getattr(request, "auth", None)
     named = {"client_name": key.client.name} if key else {}
     return {
-        "method": request.method, "route": route_of(request), "status": response.status_code,
-        "duration_ms": round(seconds * 1000), **named,
-    }  # fmt: skip
+        "method": request.method,
+        "route": route_of(request),
+        "status": response.status_code,
+        "duration_ms": round(seconds * 1000),
+        **named,
+    }
 
 
 def _attributes(request: HttpRequest, response: HttpResponse, request_id: str) -> dict[str, object]:
     """What a span says of a request, in OpenTelemetry's words."""
     route, status = route_of(request), response.status_code
     return {
-        "name": f"{request.method} {route}", "failed": status >= 500, "kaiten.request_id": request_id,
-        "http.request.method": request.method, "http.route": route, "http.response.status_code": status,
-    }  # fmt: skip
+        "name": f"{request.method} {route}",
+        "failed": status >= 500,
+        "kaiten.request_id": request_id,
+        "http.request.method": request.method,
+        "http.route": route,
+        "http.response.status_code": status,
+    }
 
 
 def route_of(request: HttpRequest) -> str:

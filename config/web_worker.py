@@ -24,8 +24,10 @@ BROKEN_CHUNK = (
     errors.InvalidChunkExtension,
 )
 SOMETHING_WENT_WRONG: Refusal = (
-    500, "internal", "Something went wrong on our side; it has been logged under this request_id.",
-)  # fmt: skip
+    500,
+    "internal",
+    "Something went wrong on our side; it has been logged under this request_id.",
+)
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (  # the first that fits
     (BrokenOff, (400, "body-incomplete", "The request broke off before its end.")),
     (TooSlow, (408, "request-timeout", "The request did not arrive in time.")),

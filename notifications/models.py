@@ -163,13 +163,20 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         indexes = [
-            models.Index(name="delivery_of_endpoint", fields=["endpoint", "id"], condition=Q(endpoint__isnull=False)),
             models.Index(
-                name="delivery_undelivered", fields=["endpoint", "state", "id"],
+                name="delivery_of_endpoint",
+                fields=["endpoint", "id"],
+                condition=Q(endpoint__isnull=False),
+            ),
+            models.Index(
+                name="delivery_undelivered",
+                fields=["endpoint", "state", "id"],
                 condition=Q(endpoint__isnull=False, state__in=("waiting", "failed")),
             ),
-            models.Index(name="delivery_asked_for", fields=["endpoint", "id"], condition=Q(resend=True)),
-        ]  # fmt: skip
+            models.Index(
+                name="delivery_asked_for", fields=["endpoint", "id"], condition=Q(resend=True)
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(name="delivery_once", fields=["event", "channel", "target"]),
             models.CheckConstraint(

@@ -14,9 +14,19 @@ from uuid_utils.compat import uuid7
 from values.refused import Problem
 
 SCOPES = (
-    "orders:read", "orders:write", "fulfil:write", "refunds:write", "stock:read", "stock:write", "imports:write",
-    "reports:read", "webhooks:read", "webhooks:write", "jobs:read", "jobs:write",
-)  # fmt: skip
+    "orders:read",
+    "orders:write",
+    "fulfil:write",
+    "refunds:write",
+    "stock:read",
+    "stock:write",
+    "imports:write",
+    "reports:read",
+    "webhooks:read",
+    "webhooks:write",
+    "jobs:read",
+    "jobs:write",
+)
 LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -99,9 +109,11 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
             if getattr(exc.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
             raise Problem(
-                409, "request-in-progress", "A request with this Idempotency-Key is still running.",
+                409,
+                "request-in-progress",
+                "A request with this Idempotency-Key is still running.",
                 headers={"Retry-After": "1"},
-            ) from exc  # fmt: skip
+            ) from exc
         kept = self.get(client=client, key=key)
         if bytes(kept.fingerprint) != mine.fingerprint:
             raise Problem(

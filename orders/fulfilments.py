@@ -65,7 +65,10 @@ class Fulfilment(models.Model):
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "id": str(self.pk), "order_id": str(self.order_id), "lines": self.lines,
-            "carrier": self.carrier or None, "tracking": self.tracking or None,
+            "id": str(self.pk),
+            "order_id": str(self.order_id),
+            "lines": self.lines,
+            "carrier": self.carrier or None,
+            "tracking": self.tracking or None,
             "created_at": self.created_at.isoformat(),
-        }  # fmt: skip
+        }

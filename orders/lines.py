@@ -85,10 +85,17 @@ class OrderLine(models.Model):
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "sku": self.sku, "name": self.name, "quantity": self.quantity, "unit_price": self.unit_price,
-            "discount": self.discount, "tax": self.tax, "fulfilled": self.fulfilled, "withdrawn": self.withdrawn,
-            "units_refunded": self.units_refunded, "refunded": self.refunded,
-        }  # fmt: skip
+            "sku": self.sku,
+            "name": self.name,
+            "quantity": self.quantity,
+            "unit_price": self.unit_price,
+            "discount": self.discount,
+            "tax": self.tax,
+            "fulfilled": self.fulfilled,
+            "withdrawn": self.withdrawn,
+            "units_refunded": self.units_refunded,
+            "refunded": self.refunded,
+        }
 
 
 Units = list[tuple[OrderLine, int]]

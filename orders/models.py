@@ -60,7 +60,7 @@ __all__ = [
     "State",
     "Stock",
     "StockMovement",
-]  # fmt: skip
+]
 
 
 class Order(models.Model):
@@ -155,12 +155,19 @@ class Order(models.Model):
     def drafted(cls, client: Client, draft: "OrderDraft") -> "Order":
         """An unsaved order of what the draft says; it has no number yet."""
         return cls(
-            client=client, public_token=secrets.token_urlsafe(18), external_id=draft.external_id,
-            currency=draft.currency, total=draft.total, email=draft.email, locale=draft.locale,
-            shipping_amount=draft.shipping.amount, shipping_tax=draft.shipping.tax,
-            units=sum(line.quantity for line in draft.lines), payment_token=draft.payment.token,
+            client=client,
+            public_token=secrets.token_urlsafe(18),
+            external_id=draft.external_id,
+            currency=draft.currency,
+            total=draft.total,
+            email=draft.email,
+            locale=draft.locale,
+            shipping_amount=draft.shipping.amount,
+            shipping_tax=draft.shipping.tax,
+            units=sum(line.quantity for line in draft.lines),
+            payment_token=draft.payment.token,
             metadata=draft.metadata,
-        )  # fmt: skip
+        )
 
     @property
     def is_confirmed(self) -> bool:
@@ -252,8 +259,9 @@ class Order(models.Model):
 
     def note_refund_promised(self, amount: int, *, shipping: int) -> None:
         self.assign(
-            refund_pending=self.refund_pending + amount, shipping_refunded=self.shipping_refunded + shipping
-        )  # fmt: skip
+            refund_pending=self.refund_pending + amount,
+            shipping_refunded=self.shipping_refunded + shipping,
+        )
 
     def note_shipped(self, units: int) -> None:
         self.record("order.fulfilled", units_fulfilled=self.units_fulfilled + units)
@@ -301,22 +309,34 @@ class Order(models.Model):
     def snapshot(self) -> dict[str, Any]:
         """The order as the API and the webhooks show it: JSON, money in integer minor units."""
         return {
-            "id": str(self.pk), "number": self.number, "external_id": self.external_id, "state": self.state,
-            "payment_state": self.payment_state, "fulfilment_state": self.fulfilment_state,
-            "held": self.held, "hold_reason": self.hold_reason or None, "reason": self.reason or None,
+            "id": str(self.pk),
+            "number": self.number,
+            "external_id": self.external_id,
+            "state": self.state,
+            "payment_state": self.payment_state,
+            "fulfilment_state": self.fulfilment_state,
+            "held": self.held,
+            "hold_reason": self.hold_reason or None,
+            "reason": self.reason or None,
             "version": self.version,
-            "currency": self.currency, "total": self.total, "captured": self.captured, "refunded": self.refunded,
+            "currency": self.currency,
+            "total": self.total,
+            "captured": self.captured,
+            "refunded": self.refunded,
             "refund_pending": self.refund_pending,
-            "email": self.email, "locale": self.locale, "metadata": self.metadata,
+            "email": self.email,
+            "locale": self.locale,
+            "metadata": self.metadata,
             "lines": [line.snapshot() for line in self.lines.all()],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},
             "created_at": self.created_at.isoformat(),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
             "links": {
-                "self": f"/v1/orders/{self.pk}", "events": f"/v1/orders/{self.pk}/events",
+                "self": f"/v1/orders/{self.pk}",
+                "events": f"/v1/orders/{self.pk}/events",
                 "status_page": f"/o/{self.public_token}/",
             },
-        }  # fmt: skip
+        }
 
 
 class OutOfStock(Exception):

@@ -18,10 +18,16 @@ Amount = Annotated[
 ]
 Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
 EXAMPLE: dict[str, Any] = {
-    "external_id": "shop-1042", "currency": "JPY", "email": "hana@example.com", "locale": "ja",
+    "external_id": "shop-1042",
+    "currency": "JPY",
+    "email": "hana@example.com",
+    "locale": "ja",
     "lines": [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}],
-    "shipping": {"amount": 0, "tax": 0}, "total": 660, "payment": {"token": "tok_ok"}, "metadata": {"table": "7"},
-}  # fmt: skip
+    "shipping": {"amount": 0, "tax": 0},
+    "total": 660,
+    "payment": {"token": "tok_ok"},
+    "metadata": {"table": "7"},
+}
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"  # RFC 5322; what the mailer can write into an envelope
 EMAIL = re.compile(
     rf"(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{{1,255}}(?<!\.)"

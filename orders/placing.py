@@ -55,11 +55,18 @@ class OrderQuerySet(models.QuerySet["Order"]):
         order = self._insert(self.model.drafted(client, draft))
         OrderLine.objects.bulk_create(
             OrderLine(
-                order=order, position=at, stock=stock[line.sku], sku=line.sku, name=line.name or stock[line.sku].name,
-                quantity=line.quantity, unit_price=line.unit_price, discount=line.discount, tax=line.tax,
+                order=order,
+                position=at,
+                stock=stock[line.sku],
+                sku=line.sku,
+                name=line.name or stock[line.sku].name,
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+                discount=line.discount,
+                tax=line.tax,
             )
             for at, line in enumerate(draft.lines)
-        )  # fmt: skip
+        )
         order.record("order.received")
         return order
 
@@ -83,9 +90,12 @@ class OrderQuerySet(models.QuerySet["Order"]):
         first = self.get(client_id=order.client_id, external_id=order.external_id)
         detail = f"external_id {order.external_id!r} belongs to an earlier order."
         return Problem(
-            409, "external-id-taken", detail,
-            errors=[("/external_id", "belongs to an earlier order")], headers={"Location": f"/v1/orders/{first.pk}"},
-        )  # fmt: skip
+            409,
+            "external-id-taken",
+            detail,
+            errors=[("/external_id", "belongs to an earlier order")],
+            headers={"Location": f"/v1/orders/{first.pk}"},
+        )
 
     def expired(self, limit: int) -> "OrderQuerySet":
         """Up to `limit` orders whose goods have been set aside for long enough, those that waited longest first."""

@@ -42,9 +42,15 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         if not given:
             raise invalid(("/lines", "come to no money"))
         refund = self.create(
-            id=uuid7(), order=order, amount=given, currency=order.currency, reason=reason, restock=restock,
-            lines=_told(lines, units, shares), shipping=shipping,
-        )  # fmt: skip
+            id=uuid7(),
+            order=order,
+            amount=given,
+            currency=order.currency,
+            reason=reason,
+            restock=restock,
+            lines=_told(lines, units, shares),
+            shipping=shipping,
+        )
         refund.operation = PaymentOperation.objects.intend_refund(order, refund)
         refund.save(update_fields=["operation"])
         for line, share in zip(lines, shares, strict=True):
@@ -103,10 +109,17 @@ class Refund(models.Model):
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "id": str(self.pk), "order_id": str(self.order_id), "state": self.state, "amount": self.amount,
-            "currency": self.currency, "reason": self.reason, "restock": self.restock, "lines": self.lines,
-            "shipping": self.shipping, "created_at": self.created_at.isoformat(),
-        }  # fmt: skip
+            "id": str(self.pk),
+            "order_id": str(self.order_id),
+            "state": self.state,
+            "amount": self.amount,
+            "currency": self.currency,
+            "reason": self.reason,
+            "restock": self.restock,
+            "lines": self.lines,
+            "shipping": self.shipping,
+            "created_at": self.created_at.isoformat(),
+        }
 
 
 def _divided(

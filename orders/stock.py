@@ -60,9 +60,13 @@ class StockQuerySet(models.QuerySet["Stock"]):
         """Release, ship or take back units of lines of this locked order."""
         on_hand, reserved = SIGNS[kind]
         values: dict[str, Any] = {
-            "order": order.pk, "kind": kind, "on_hand": on_hand, "reserved": reserved,
-            "stocks": [line.stock_id for line, _ in units], "quantities": [number for _, number in units],
-        }  # fmt: skip
+            "order": order.pk,
+            "kind": kind,
+            "on_hand": on_hand,
+            "reserved": reserved,
+            "stocks": [line.stock_id for line, _ in units],
+            "quantities": [number for _, number in units],
+        }
         with connection.cursor() as cursor:
             cursor.execute(MOVE, values)
 

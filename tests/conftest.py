@@ -122,11 +122,18 @@ def api(shop: Client) -> Api:
 def order_body() -> Callable[..., dict[str, Any]]:
     def body(**changes: Any) -> dict[str, Any]:
         said = {
-            "external_id": "shop-1042", "currency": "JPY", "email": "hana@example.com", "locale": "ja",
-            "lines": [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}],
-            "shipping": {"amount": 0, "tax": 0}, "total": 660, "payment": {"token": "tok_ok"},
+            "external_id": "shop-1042",
+            "currency": "JPY",
+            "email": "hana@example.com",
+            "locale": "ja",
+            "lines": [
+                {"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}
+            ],
+            "shipping": {"amount": 0, "tax": 0},
+            "total": 660,
+            "payment": {"token": "tok_ok"},
             "metadata": {"table": "7"},
-        }  # fmt: skip
+        }
         return {name: value for name, value in {**said, **changes}.items() if value is not ...}
 
     return body

@@ -51,11 +51,18 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
     job = Job.objects.get(task="orders.tasks.reserve")
     Job.objects.update(context={"client": str(shop.pk)})
     return {
-        "key": key, "order_id": str(order.pk), "external_id": "a/b",
-        "import_id": str(imported(shop).pk), "day": timezone.localdate().isoformat(),
-        "sku": "SAKE-NIGIRI", "endpoint_id": str(endpoint.pk), "delivery_id": str(delivery.pk), "job_id": str(job.pk),
-        "tries": itertools.count(), "provider": "stripe",
-    }  # fmt: skip
+        "key": key,
+        "order_id": str(order.pk),
+        "external_id": "a/b",
+        "import_id": str(imported(shop).pk),
+        "day": timezone.localdate().isoformat(),
+        "sku": "SAKE-NIGIRI",
+        "endpoint_id": str(endpoint.pk),
+        "delivery_id": str(delivery.pk),
+        "job_id": str(job.pk),
+        "tries": itertools.count(),
+        "provider": "stripe",
+    }
 
 
 def imported(shop: Client) -> Import:

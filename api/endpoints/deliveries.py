@@ -101,8 +101,20 @@ def _shown_delivery(delivery: Any) -> dict[str, Any]:
     """As `DeliveryQuerySet.shown` reads it."""
     event, last = delivery.event, next(iter(delivery.last_attempts), None)
     return {
-        "id": delivery.pk, "state": delivery.state, "tries": delivery.tries, "next_try_at": delivery.next_try_at,
-        "event": {"id": event.pk, "type": event.kind, "subject": event.subject, "seq": event.seq, "at": event.at},
-        "last_answer": last and {"ok": last.ok, "status": last.status, "said": last.answer, "at": last.at},
-        "created_at": delivery.created_at, "delivered_at": delivery.delivered_at, "resent_at": delivery.resent_at,
-    }  # fmt: skip
+        "id": delivery.pk,
+        "state": delivery.state,
+        "tries": delivery.tries,
+        "next_try_at": delivery.next_try_at,
+        "event": {
+            "id": event.pk,
+            "type": event.kind,
+            "subject": event.subject,
+            "seq": event.seq,
+            "at": event.at,
+        },
+        "last_answer": last
+        and {"ok": last.ok, "status": last.status, "said": last.answer, "at": last.at},
+        "created_at": delivery.created_at,
+        "delivered_at": delivery.delivered_at,
+        "resent_at": delivery.resent_at,
+    }

@@ -30,10 +30,12 @@ FULFIL = FulfilmentDraft()  # what a request without a body says
     summary="Send goods of an order",
     response={201: responses.Fulfilment},
     openapi_extra=described(
-        "fulfil:write", IDEMPOTENCY_KEY, headers={201: LOCATION | REPLAYED},
+        "fulfil:write",
+        IDEMPOTENCY_KEY,
+        headers={201: LOCATION | REPLAYED},
         conflict=f"The order is held or not confirmed, {IN_PROGRESS}.",
     ),
-)  # fmt: skip
+)
 def fulfil_order(
     request: AuthenticatedRequest, order_id: UUID, draft: Body[FulfilmentDraft] = FULFIL
 ) -> HttpResponse:

@@ -49,10 +49,12 @@ BODY = {
     response={202: responses.Import},
     openapi_extra=BODY
     | described(
-        "imports:write", IDEMPOTENCY_KEY, headers={202: LOCATION | REPLAYED},
+        "imports:write",
+        IDEMPOTENCY_KEY,
+        headers={202: LOCATION | REPLAYED},
         conflict=f"As many imports of yours run as may, {IN_PROGRESS}.",
     ),
-)  # fmt: skip
+)
 def begin_import(request: AuthenticatedRequest) -> HttpResponse:
     """CSV, a row per order line; or NDJSON, an order body per line. It is taken in as a whole or not at all."""
     form = _format(request)
@@ -92,17 +94,26 @@ def read_errors(request: AuthenticatedRequest, import_id: UUID) -> StreamingHttp
     batch = _own_import(request, import_id)
     name = f'attachment; filename="import-{batch.pk}-errors.csv"'
     return StreamingHttpResponse(
-        errors_csv(batch), content_type="text/csv; charset=utf-8", headers={"Content-Disposition": name}
-    )  # fmt: skip
+        errors_csv(batch),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": name},
+    )
 
 
 def shown(batch: Import) -> dict[str, Any]:
     """An import as the API shows it; `total`, `ok` and `failed` count orders."""
     return {
-        "id": str(batch.pk), "state": batch.state, "total": batch.total, "ok": batch.ok, "failed": batch.failed,
+        "id": str(batch.pk),
+        "state": batch.state,
+        "total": batch.total,
+        "ok": batch.ok,
+        "failed": batch.failed,
         "percent": batch.percent,
-        "links": {"self": f"/v1/imports/{batch.pk}", "errors": f"/v1/imports/{batch.pk}/errors.csv"},
-    }  # fmt: skip
+        "links": {
+            "self": f"/v1/imports/{batch.pk}",
+            "errors": f"/v1/imports/{batch.pk}/errors.csv",
+        },
+    }
 
 
 def errors_csv(batch: Import) -> Iterator[str]:

@@ -105,11 +105,17 @@ def shown(job: Job) -> dict[str, Any]:
     """A job as the API shows it; its arguments stay inside, and of the house's own also what they came to."""
     tells = not owned.is_houses_own(job)
     return {
-        "id": str(job.pk), "task": job.task, "queue": job.queue, "state": job.state, "attempts": job.attempts,
-        "due_at": job.due_at.isoformat(), "created_at": job.created_at.isoformat(),
+        "id": str(job.pk),
+        "task": job.task,
+        "queue": job.queue,
+        "state": job.state,
+        "attempts": job.attempts,
+        "due_at": job.due_at.isoformat(),
+        "created_at": job.created_at.isoformat(),
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
-        "result": json.loads(dumps(job.result)) if tells else None, "error": _error(job) if tells else None,
-    }  # fmt: skip
+        "result": json.loads(dumps(job.result)) if tells else None,
+        "error": _error(job) if tells else None,
+    }
 
 
 def _own(request: AuthenticatedRequest, job_id: UUID) -> tuple[JobQuerySet, str]:

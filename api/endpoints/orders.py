@@ -45,11 +45,13 @@ SEQ_MAX = 2**31 - 1
     summary="Place an order",
     response={202: responses.Order, 200: responses.Order},
     openapi_extra=described(
-        "orders:write", IDEMPOTENCY_KEY, PREFER,
+        "orders:write",
+        IDEMPOTENCY_KEY,
+        PREFER,
         headers=dict.fromkeys((200, 202), LOCATION | REPLAYED | APPLIED),
         conflict=f"The external_id belongs to an earlier order (then with its Location), {IN_PROGRESS}.",
     ),
-)  # fmt: skip
+)
 def place_order(request: AuthenticatedRequest, draft: Body[OrderDraft]) -> HttpResponse:
     """Accepted, and worked off in the background. `Prefer: wait=N` holds the answer until the order is decided."""
 
@@ -120,10 +122,12 @@ def read_events(
     timeline = events.timeline(order.pk, after=after)
     return answer(
         page(
-            timeline, lambda e: {"seq": e.seq, "type": e.kind, "at": e.at.isoformat(), "data": e.data},
-            limit=limit, cursor=lambda e: str(e.seq),
+            timeline,
+            lambda e: {"seq": e.seq, "type": e.kind, "at": e.at.isoformat(), "data": e.data},
+            limit=limit,
+            cursor=lambda e: str(e.seq),
         )
-    )  # fmt: skip
+    )
 
 
 @router.post(

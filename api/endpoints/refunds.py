@@ -29,10 +29,12 @@ router = Router(tags=["orders"])
     summary="Give money back",
     response={202: responses.Refund},
     openapi_extra=described(
-        "refunds:write", IDEMPOTENCY_KEY, headers={202: LOCATION | REPLAYED},
+        "refunds:write",
+        IDEMPOTENCY_KEY,
+        headers={202: LOCATION | REPLAYED},
         conflict=f"The order has no money left to give back, {IN_PROGRESS}.",
     ),
-)  # fmt: skip
+)
 def refund_order(
     request: AuthenticatedRequest, order_id: UUID, draft: Body[RefundDraft]
 ) -> HttpResponse:

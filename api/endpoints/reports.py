@@ -39,9 +39,10 @@ def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> 
     if report is None:
         return _computing(request)
     return HttpResponse(
-        spreadsheet.written(report), content_type="text/csv; charset=utf-8; header=present",
+        spreadsheet.written(report),
+        content_type="text/csv; charset=utf-8; header=present",
         headers={"Content-Disposition": f'attachment; filename="daily-{report["date"]}.csv"'},
-    )  # fmt: skip
+    )
 
 
 @router.get(

@@ -72,10 +72,12 @@ def read_stock(request: AuthenticatedRequest, sku: Path[Sku]) -> HttpResponse:
     summary="Count one sku up or down",
     response=responses.Stock,
     openapi_extra=described(
-        "stock:write", IDEMPOTENCY_KEY | {"required": False}, headers={200: REPLAYED},
+        "stock:write",
+        IDEMPOTENCY_KEY | {"required": False},
+        headers={200: REPLAYED},
         conflict="The first request with this key is still running (then with Retry-After).",
     ),
-)  # fmt: skip
+)
 def adjust_stock(
     request: AuthenticatedRequest, sku: Path[Sku], change: Body[StockChange]
 ) -> HttpResponse:
@@ -113,5 +115,9 @@ def count_stock(
 
 def _stock(row: Stock) -> dict[str, Any]:
     return {
-        "sku": row.sku, "name": row.name, "on_hand": row.on_hand, "reserved": row.reserved, "available": row.available,
-    }  # fmt: skip
+        "sku": row.sku,
+        "name": row.name,
+        "on_hand": row.on_hand,
+        "reserved": row.reserved,
+        "available": row.available,
+    }

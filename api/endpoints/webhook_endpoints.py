@@ -102,9 +102,11 @@ def delete_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> Status[
 
 def shown(endpoint: Endpoint) -> dict[str, Any]:
     return {
-        "id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events,
+        "id": str(endpoint.pk),
+        "url": endpoint.url,
+        "events": endpoint.events,
         "created_at": endpoint.created_at.isoformat(),
-    }  # fmt: skip
+    }
 
 
 @router.post(

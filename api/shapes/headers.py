@@ -8,21 +8,32 @@ from api.conventions.idempotency import IDEMPOTENCY_KEY_MAX_CHARS
 Described = dict[str, Any]
 
 IDEMPOTENCY_KEY: Described = {
-    "name": "Idempotency-Key", "in": "header", "required": True,
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
     "description": "A fresh UUID for each new request. The same key with the same body gets the first answer again.",
     "schema": {
-        "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_MAX_CHARS,
+        "type": "string",
+        "minLength": 1,
+        "maxLength": IDEMPOTENCY_KEY_MAX_CHARS,
         "pattern": r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
     },
-}  # fmt: skip
+}
 PREFER: Described = {
-    "name": "Prefer", "in": "header", "required": False, "schema": {"type": "string"}, "example": "wait=5",
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "example": "wait=5",
     "description": "`wait=N` holds the answer for up to N seconds, at most 10, until the order is decided (RFC 7240).",
-}  # fmt: skip
+}
 IF_NONE_MATCH: Described = {
-    "name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"},
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
     "description": "An ETag from before: 304 when the order is still as it was.",
-}  # fmt: skip
+}
 ETAG: Described = {
     "ETag": {
         "description": "The order's version, quoted; more while money is under way.",
@@ -33,8 +44,11 @@ LOCATION: Described = {
     "Location": {"description": "Where it is read.", "schema": {"type": "string"}}
 }
 REPLAYED: Described = {
-    "Idempotent-Replayed": {"description": "`true` on a repeat.", "schema": {"type": "string", "enum": ["true"]}},
-}  # fmt: skip
+    "Idempotent-Replayed": {
+        "description": "`true` on a repeat.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
 APPLIED: Described = {
     "Preference-Applied": {
         "description": "When the answer was held.",

@@ -223,9 +223,12 @@ class ReplayDraft(Draft):
     """The body of POST /v1/webhook-endpoints/{id}/replay."""
 
     since: Annotated[
-        datetime, BeforeValidator(_moment),
-        WithJsonSchema({"type": "string", "format": "date-time", "description": "of the events' deliveries"}),
-    ]  # fmt: skip
+        datetime,
+        BeforeValidator(_moment),
+        WithJsonSchema(
+            {"type": "string", "format": "date-time", "description": "of the events' deliveries"}
+        ),
+    ]
     state: Annotated[Literal["failed", "all"], Field(description="all: also what has arrived")] = (
         "failed"
     )

@@ -26,9 +26,16 @@ from celery_ledger.models import Job
 
 # What the row keeps of the message headers, besides its own columns. `stamps` and friends are Celery's.
 KEPT_HEADERS = (
-    "shadow", "expires", "group", "group_index", "timelimit", "ignore_result", "replaced_task_nesting",
-    "stamped_headers", "stamps",
-)  # fmt: skip
+    "shadow",
+    "expires",
+    "group",
+    "group_index",
+    "timelimit",
+    "ignore_result",
+    "replaced_task_nesting",
+    "stamped_headers",
+    "stamps",
+)
 MAPS = ("celery.map", "celery.starmap")
 
 

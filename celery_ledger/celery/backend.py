@@ -125,7 +125,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         if request.chain or request.chord or (call_errbacks and request.errbacks):
             super().mark_as_failure(
                 request.id, exc, request=request, call_errbacks=call_errbacks, state=states.REVOKED
-            )  # fmt: skip
+            )
 
     def store_result(
         self, task_id: str, result: Any, state: str, request: Any = None, **_: Any

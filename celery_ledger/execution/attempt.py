@@ -221,11 +221,17 @@ def _restore_request(task: Task, claim: Claim) -> None:
     envelope = claim.envelope
     task.request.update(
         {key: value for key, value in envelope["headers"].items() if value is not None},
-        args=claim.args, kwargs=claim.kwargs, retries=claim.retries,
-        is_eager=False, root_id=str(claim.root_id or claim.id), parent_id=claim.parent_id and str(claim.parent_id),
-        callbacks=envelope["callbacks"], errbacks=envelope["errbacks"],
-        chain=envelope["chain"], chord=envelope["chord"],
-    )  # fmt: skip
+        args=claim.args,
+        kwargs=claim.kwargs,
+        retries=claim.retries,
+        is_eager=False,
+        root_id=str(claim.root_id or claim.id),
+        parent_id=claim.parent_id and str(claim.parent_id),
+        callbacks=envelope["callbacks"],
+        errbacks=envelope["errbacks"],
+        chain=envelope["chain"],
+        chord=envelope["chord"],
+    )
 
 
 def _forget_canvas(task: Task) -> None:

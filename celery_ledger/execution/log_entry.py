@@ -34,9 +34,12 @@ class AttemptLine:
         error = _behind(exc) if outcome not in ("done", "replaced") else None
         duration_ms = round((monotonic() - self.began) * 1000)
         fields = {
-            "task": self.attempt.task.name, "attempt": self.attempt.claim.attempts,
-            "outcome": outcome, "duration_ms": duration_ms, **({"error": type(error).__name__} if error else {}),
-        }  # fmt: skip
+            "task": self.attempt.task.name,
+            "attempt": self.attempt.claim.attempts,
+            "outcome": outcome,
+            "duration_ms": duration_ms,
+            **({"error": type(error).__name__} if error else {}),
+        }
         is_dead = outcome == "dead"
         ids = {"job": str(self.attempt.claim.id), "request_id": context.current().get("request_id")}
         self.span.update(

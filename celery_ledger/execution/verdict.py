@@ -76,7 +76,7 @@ def _retry(claim: Claim, exc: Retry) -> bool:
         changes["args"] = [list(exc.sig.args), dict(exc.sig.kwargs)]
     return Job.objects.put_back(
         claim, due_at=moment(exc.when), error=describe(exc.exc or exc), retried=True, **changes
-    )  # fmt: skip
+    )
 
 
 def _wait_out(claim: Claim, exc: Exception) -> bool:
@@ -123,9 +123,16 @@ def request_of(job: Claim | Job) -> Context:
     """What Celery would know of this job from its message: its canvas."""
     headers = job.envelope["headers"]
     return Context(
-        id=str(job.id), root_id=str(job.root_id or job.id), group=headers["group"], group_index=headers["group_index"],
-        errbacks=job.envelope["errbacks"], chain=job.envelope["chain"], chord=job.envelope["chord"], args=[], kwargs={},
-    )  # fmt: skip
+        id=str(job.id),
+        root_id=str(job.root_id or job.id),
+        group=headers["group"],
+        group_index=headers["group_index"],
+        errbacks=job.envelope["errbacks"],
+        chain=job.envelope["chain"],
+        chord=job.envelope["chord"],
+        args=[],
+        kwargs={},
+    )
 
 
 def _ask_the_row(app: Celery, claim: Claim, exc: Exception) -> bool:

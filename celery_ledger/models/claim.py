@@ -50,6 +50,14 @@ class Claim:
         positional, named = celery_json.loads(args)
         attempts, retries, root_id, parent_id, _ = rest
         return cls(
-            id_, token, positional, named, celery_json.loads(envelope), json.loads(context),
-            attempts, retries, root_id, parent_id,
-        )  # fmt: skip
+            id_,
+            token,
+            positional,
+            named,
+            celery_json.loads(envelope),
+            json.loads(context),
+            attempts,
+            retries,
+            root_id,
+            parent_id,
+        )

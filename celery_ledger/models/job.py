@@ -210,10 +210,17 @@ class JobQuerySet(models.QuerySet["Job"]):
     def note_stillborn(self, id_: UUID, *, task: str, error: dict[str, str]) -> None:
         """A dead row for a job that will never be promised, so that whoever asks for its result is told."""
         never = Job(
-            id=id_, task=task, queue="", args=[[], {}], envelope={}, due_at=Now(), ring_at=Now(),
+            id=id_,
+            task=task,
+            queue="",
+            args=[[], {}],
+            envelope={},
+            due_at=Now(),
+            ring_at=Now(),
             context={key: value for key, value in context.current().items() if key != "job"},
-            **_ended(State.DEAD), error=error,
-        )  # fmt: skip
+            **_ended(State.DEAD),
+            error=error,
+        )
         self.bulk_create([never], ignore_conflicts=True)
 
     def take_for_ring(self, limit: int, *, lost: bool = False) -> list["Job"]:

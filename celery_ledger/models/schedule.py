@@ -47,9 +47,12 @@ class Schedule(models.Model):
         wanted = _worth_running(due, entry.get("catch_up", "latest"), until)
         for slot in wanted:
             app.send_task(
-                entry["task"], entry.get("args"), entry.get("kwargs"),
-                task_id=str(uuid5(SLOTS, f"{self.name} {slot.isoformat()}")), **(entry.get("options") or {}),
-            )  # fmt: skip
+                entry["task"],
+                entry.get("args"),
+                entry.get("kwargs"),
+                task_id=str(uuid5(SLOTS, f"{self.name} {slot.isoformat()}")),
+                **(entry.get("options") or {}),
+            )
         self.promised_until = due[-1]
         self.save(update_fields=["promised_until"])
         return len(wanted)

@@ -13,8 +13,10 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         """This worker lives. Takes its own row lock only."""
         self.bulk_create(
             [Worker(pk=id_, name=name, pid=pid, seen_at=Now())],
-            update_conflicts=True, unique_fields=["id"], update_fields=["seen_at"],
-        )  # fmt: skip
+            update_conflicts=True,
+            unique_fields=["id"],
+            update_fields=["seen_at"],
+        )
 
     def living(self) -> "WorkerQuerySet":
         return self.filter(seen_at__gt=Now() - timedelta(seconds=settings.JOBS_WORKER_SILENCE_S))

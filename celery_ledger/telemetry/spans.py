@@ -30,10 +30,17 @@ _lock = threading.Lock()
 def around(name: str, kind: str, about: dict[str, Any]) -> Iterator[None]:
     """See `celery_ledger.telemetry.tracing.span`."""
     w3c, carrier = TraceContextTextMapPropagator(), dict[str, str]()
-    with provider().get_tracer("kaiten").start_as_current_span(
-        name, w3c.extract(context.current()), trace.SpanKind[kind],
-        record_exception=False, set_status_on_exception=False,
-    ) as span:  # fmt: skip
+    with (
+        provider()
+        .get_tracer("kaiten")
+        .start_as_current_span(
+            name,
+            w3c.extract(context.current()),
+            trace.SpanKind[kind],
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span
+    ):
         w3c.inject(carrier)
         with context.bound(traceparent=carrier.get("traceparent")):
             try:

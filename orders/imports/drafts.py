@@ -143,10 +143,14 @@ def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
         raise Refused(*faults)
     head = cells[0]
     return {
-        "external_id": head["external_id"] or None, "currency": head["currency"], "email": head["email"],
-        "total": total, "payment": {"token": head["token"]}, "lines": lines,
+        "external_id": head["external_id"] or None,
+        "currency": head["currency"],
+        "email": head["email"],
+        "total": total,
+        "payment": {"token": head["token"]},
+        "lines": lines,
         **({"locale": head["locale"]} if head.get("locale") else {}),
-    }  # fmt: skip
+    }
 
 
 def _csv_cells(row: StagedRow) -> dict[str, str]:

@@ -25,18 +25,27 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
     def intend_charge(self, order: "Order") -> "PaymentOperation":
         """Write down the one charge of this locked order."""
         return self.create(
-            order=order, kind=PaymentOperation.Kind.CHARGE, provider=provider().name, key=f"{order.pk}-charge",
-            amount=order.total, currency=order.currency, token=order.payment_token,
-        )  # fmt: skip
+            order=order,
+            kind=PaymentOperation.Kind.CHARGE,
+            provider=provider().name,
+            key=f"{order.pk}-charge",
+            amount=order.total,
+            currency=order.currency,
+            token=order.payment_token,
+        )
 
     def intend_refund(self, order: "Order", refund: "Refund") -> "PaymentOperation":
         """Write down one refund of this locked order's charge."""
         charge = self.get(order=order, kind=PaymentOperation.Kind.CHARGE)
         return self.create(
-            order=order, kind=PaymentOperation.Kind.REFUND, provider=charge.provider,
-            key=f"{order.pk}-refund-{refund.pk}", amount=refund.amount, currency=refund.currency,
+            order=order,
+            kind=PaymentOperation.Kind.REFUND,
+            provider=charge.provider,
+            key=f"{order.pk}-refund-{refund.pk}",
+            amount=refund.amount,
+            currency=refund.currency,
             token=charge.reference,
-        )  # fmt: skip
+        )
 
     def with_order(self, pk: Any) -> "PaymentOperation":
         return self.select_related("order").get(pk=pk)
@@ -197,10 +206,14 @@ class PaymentOperation(models.Model):
 
     def _intent(self) -> Intent:
         return Intent(
-            key=self.key, amount=self.amount, currency=self.currency, token=self.token,
-            intended_at=self.created_at, reference=self.reference,
+            key=self.key,
+            amount=self.amount,
+            currency=self.currency,
+            token=self.token,
+            intended_at=self.created_at,
+            reference=self.reference,
             metadata={"order": str(self.order_id), "operation": str(self.pk)},
-        )  # fmt: skip
+        )
 
 
 class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):

@@ -25,9 +25,15 @@ from orders.payments.models import ProviderEvent
 from orders.payments.provider import Bell, Charge, ChargeStatus, Intent, ProviderUnavailable
 
 TOKENS = (
-    "tok_ok", "tok_declined", "tok_slow", "tok_timeout", "tok_flaky",
-    "tok_webhook_first", "tok_webhook_twice", "tok_webhook_never",
-)  # fmt: skip
+    "tok_ok",
+    "tok_declined",
+    "tok_slow",
+    "tok_timeout",
+    "tok_flaky",
+    "tok_webhook_first",
+    "tok_webhook_twice",
+    "tok_webhook_never",
+)
 FLAKY_FAILURES = 2
 
 
@@ -121,10 +127,14 @@ class Sandbox:
                 charge.status == ChargeStatus.SUCCEEDED and given + intent.amount <= charge.amount
             )
             return SandboxRefund.objects.create(
-                id=f"re_{uuid4().hex[:16]}", key=intent.key, charge=charge, amount=intent.amount,
-                currency=intent.currency, status=ChargeStatus.SUCCEEDED if fits else ChargeStatus.DECLINED,
+                id=f"re_{uuid4().hex[:16]}",
+                key=intent.key,
+                charge=charge,
+                amount=intent.amount,
+                currency=intent.currency,
+                status=ChargeStatus.SUCCEEDED if fits else ChargeStatus.DECLINED,
                 reason="" if fits else "more_than_charged",
-            ).as_charge()  # fmt: skip
+            ).as_charge()
 
     def find_refund(self, intent: Intent) -> Charge | None:
         made = SandboxRefund.objects.filter(key=intent.key).first()

@@ -118,9 +118,11 @@ def calling() -> Iterator[stripe.StripeClient]:
     """A client for one call; what goes wrong with it is said in the provider's terms."""
     http = stripe.RequestsClient(timeout=settings.PAYMENT_TIMEOUT_S)
     client = stripe.StripeClient(
-        settings.STRIPE_SECRET_KEY, base_addresses={"api": settings.STRIPE_API_BASE}, max_network_retries=0,
+        settings.STRIPE_SECRET_KEY,
+        base_addresses={"api": settings.STRIPE_API_BASE},
+        max_network_retries=0,
         http_client=http,
-    )  # fmt: skip
+    )
     try:
         yield client
     except (
@@ -170,11 +172,16 @@ def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
         else reason_of(failure)
     )
     return Charge(
-        id=made["id"], key=intent.key, amount=from_stripe(amount, intent.currency), currency=intent.currency,
-        status=standing, reason=reason if standing == ChargeStatus.DECLINED else "",
-        action_required=status == "requires_action", disputed=is_disputed(made.get("latest_charge")),
+        id=made["id"],
+        key=intent.key,
+        amount=from_stripe(amount, intent.currency),
+        currency=intent.currency,
+        status=standing,
+        reason=reason if standing == ChargeStatus.DECLINED else "",
+        action_required=status == "requires_action",
+        disputed=is_disputed(made.get("latest_charge")),
         refunded=refunded_of(made.get("latest_charge"), intent.currency),
-    )  # fmt: skip
+    )
 
 
 def is_disputed(charge: Any) -> bool:
@@ -190,10 +197,15 @@ def refunded_of(charge: Any, currency: str) -> int | None:
 def as_refund(made: Mapping[str, Any], intent: Intent) -> Charge:
     standing = REFUND_STATUSES[made["status"]]
     return Charge(
-        id=made["id"], key=intent.key, amount=from_stripe(made["amount"], intent.currency), currency=intent.currency,
+        id=made["id"],
+        key=intent.key,
+        amount=from_stripe(made["amount"], intent.currency),
+        currency=intent.currency,
         status=standing,
-        reason=str(made.get("failure_reason") or "refused") if standing == ChargeStatus.DECLINED else "",
-    )  # fmt: skip
+        reason=str(made.get("failure_reason") or "refused")
+        if standing == ChargeStatus.DECLINED
+        else "",
+    )
 
 
 def declined(exc: stripe.CardError, intent: Intent) -> Charge:
@@ -201,17 +213,25 @@ def declined(exc: stripe.CardError, intent: Intent) -> Charge:
     error = as_dict(exc.error)
     made = error.get("payment_intent") or {}
     return Charge(
-        id=made.get("id", ""), key=intent.key, amount=intent.amount, currency=intent.currency,
-        status=ChargeStatus.DECLINED, reason=reason_of(error),
-    )  # fmt: skip
+        id=made.get("id", ""),
+        key=intent.key,
+        amount=intent.amount,
+        currency=intent.currency,
+        status=ChargeStatus.DECLINED,
+        reason=reason_of(error),
+    )
 
 
 def never_given(intent: Intent, reason: str) -> Charge:
     """A refund that does not exist, and will not."""
     return Charge(
-        id="", key=intent.key, amount=intent.amount, currency=intent.currency, status=ChargeStatus.DECLINED,
+        id="",
+        key=intent.key,
+        amount=intent.amount,
+        currency=intent.currency,
+        status=ChargeStatus.DECLINED,
         reason=reason,
-    )  # fmt: skip
+    )
 
 
 def reason_of(failure: Mapping[str, Any]) -> str:

@@ -96,12 +96,15 @@ class DailyReport(models.Model):
     def _tell_staff(self) -> None:
         if settings.REPORT_EMAILS:
             events.record(
-                "report.daily", subject=self.pk, seq=1, owner=None,
+                "report.daily",
+                subject=self.pk,
+                seq=1,
+                owner=None,
                 data={
                     "mail": {"to": settings.REPORT_EMAILS, "language": settings.LANGUAGE_CODE},
                     "report": self.snapshot(),
                 },
-            )  # fmt: skip
+            )
 
     def snapshot(self) -> dict[str, Any]:
         """The report as the API and the mail show it: JSON, money in integer minor units."""
@@ -112,9 +115,12 @@ def shown(
     day: date, of_currencies: Figures, *, as_of: datetime, final: bool, time_zone: str | None = None
 ) -> dict[str, Any]:
     return {
-        "date": day.isoformat(), "time_zone": time_zone or settings.TIME_ZONE, "final": final,
-        "as_of": as_of.isoformat(), "currencies": of_currencies,
-    }  # fmt: skip
+        "date": day.isoformat(),
+        "time_zone": time_zone or settings.TIME_ZONE,
+        "final": final,
+        "as_of": as_of.isoformat(),
+        "currencies": of_currencies,
+    }
 
 
 class ComputationQuerySet(models.QuerySet["Computation"]):

@@ -58,9 +58,13 @@ def _rows(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"section": "hour", "currency": currency, "hour": hour["hour"], **_amounts(hour)}
         for sold in of_currency["top_skus"]:
             yield {
-                "section": "sku", "currency": currency, "sku": harmless(sold["sku"]), "name": harmless(sold["name"]),
-                "quantity": sold["quantity"], "gross": sold["amount"],
-            }  # fmt: skip
+                "section": "sku",
+                "currency": currency,
+                "sku": harmless(sold["sku"]),
+                "name": harmless(sold["name"]),
+                "quantity": sold["quantity"],
+                "gross": sold["amount"],
+            }
 
 
 def _amounts(of: dict[str, Any]) -> dict[str, int]:

@@ -206,9 +206,18 @@ def _lines_of_an_order(size: int, dice: random.Random) -> str:
 
 
 PUMPS: tuple[Pump, ...] = (
-    _wide, _long_name_over_many, _deep, _nested_wide, _many_names, _one_name_often, _long_text, _number, _spaces,
-    _broken, _lines_of_an_order,
-)  # fmt: skip
+    _wide,
+    _long_name_over_many,
+    _deep,
+    _nested_wide,
+    _many_names,
+    _one_name_often,
+    _long_text,
+    _number,
+    _spaces,
+    _broken,
+    _lines_of_an_order,
+)
 FIELDS = (
     "lines",
     "metadata",
@@ -223,10 +232,22 @@ FIELDS = (
     "reason",
 )
 HEADERS = (
-    "Prefer", "If-None-Match", "Idempotency-Key", "Authorization", "Cookie", "Accept-Language", "X-Request-ID",
-    "traceparent", "X-Forwarded-For", "X-Forwarded-Proto", "HX-Request", "Accept", "Content-Encoding", "Origin",
+    "Prefer",
+    "If-None-Match",
+    "Idempotency-Key",
+    "Authorization",
+    "Cookie",
+    "Accept-Language",
+    "X-Request-ID",
+    "traceparent",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "HX-Request",
+    "Accept",
+    "Content-Encoding",
+    "Origin",
     "Stripe-Signature",
-)  # fmt: skip
+)
 HEADER_UNITS = (
     "a",
     ";",

@@ -36,13 +36,27 @@ NAME_OVER_VALUES = b'{"' + b"a" * 100_000 + b'":[' + b"0," * 4_000 + b"0]}"
 
 
 @pytest.mark.parametrize(
-    "request_", [
+    "request_",
+    [
         Request("a long name over many values", "POST", "/v1/orders", NAME_OVER_VALUES),
-        Request("a row of that kind", "POST", "/v1/imports", NAME_OVER_VALUES + b"\n", "application/x-ndjson"),
+        Request(
+            "a row of that kind",
+            "POST",
+            "/v1/imports",
+            NAME_OVER_VALUES + b"\n",
+            "application/x-ndjson",
+        ),
         Request("many columns", "POST", "/v1/imports", b"a," * 32_000 + b"\n", "text/csv"),
         Request("many unknown fields", "POST", "/v1/orders", MANY_NAMES),
-        Request("a preference", "POST", "/v1/orders", b"{}", headers={"Prefer": "a" + "; " * 3_000 + '"'}),
-    ], ids=lambda request: request.what,
-)  # fmt: skip
+        Request(
+            "a preference",
+            "POST",
+            "/v1/orders",
+            b"{}",
+            headers={"Prefer": "a" + "; " * 3_000 + '"'},
+        ),
+    ],
+    ids=lambda request: request.what,
+)
 def test_what_was_once_dear_is_cheap(known: Known, request_: Request) -> None:
     assert list(objections(request_, known["key"], byte_s())) == []

@@ -88,10 +88,15 @@ class Unread(io.BytesIO):
 def test_a_body_over_the_limit_is_413_everywhere_and_is_not_read(path: str) -> None:
     limit = configured.BODY_MAX_BYTES_OF.get(path, configured.BODY_MAX_BYTES)
     environ = {
-        "REQUEST_METHOD": "POST", "PATH_INFO": path, "SERVER_NAME": "localhost", "SERVER_PORT": "80",
-        "wsgi.input": Unread(), "wsgi.url_scheme": "http", "CONTENT_TYPE": "text/csv",
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": path,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "wsgi.input": Unread(),
+        "wsgi.url_scheme": "http",
+        "CONTENT_TYPE": "text/csv",
         "CONTENT_LENGTH": str(limit + 1),
-    }  # fmt: skip
+    }
     statuses: list[str] = []
     body = b"".join(application(environ, lambda status, headers: statuses.append(status)))
     assert [status[:4] for status in statuses] == ["413 "]

@@ -63,9 +63,14 @@ def test_every_job_of_an_order_is_its_clients_whoever_promised_it(
         == houses
     )
     assert set(of_client.values_list("task", flat=True)) >= {
-        "orders.tasks.reserve", "orders.tasks.charge", "orders.tasks.heed_bell", "orders.tasks.level_payment",
-        "orders.tasks.expire", "notifications.tasks.announce", "notifications.tasks.send_mail",
-    }  # fmt: skip
+        "orders.tasks.reserve",
+        "orders.tasks.charge",
+        "orders.tasks.heed_bell",
+        "orders.tasks.level_payment",
+        "orders.tasks.expire",
+        "notifications.tasks.announce",
+        "notifications.tasks.send_mail",
+    }
 
 
 def test_a_stranger_sees_nothing_of_them(order: Order) -> None:

@@ -155,10 +155,18 @@ def test_twice_as_much_is_read_in_about_twice_the_time(reader: Reader) -> None:
 def test_all_patterns_over_text_from_outside_are_among_them() -> None:
     found = {reader.where.partition(":")[0] for reader in FOUND}
     assert found >= {
-        "config.connections", "config.logs", "config.middleware", "api.shapes.requests", "notifications.webhooks",
-        "orders.imports.drafts", "orders.payments.stripe_events", "orders.reports.days", "orders.order_input",
-        "values.strict_json", "api.conventions.prefer_wait",
-    }  # fmt: skip
+        "config.connections",
+        "config.logs",
+        "config.middleware",
+        "api.shapes.requests",
+        "notifications.webhooks",
+        "orders.imports.drafts",
+        "orders.payments.stripe_events",
+        "orders.reports.days",
+        "orders.order_input",
+        "values.strict_json",
+        "api.conventions.prefer_wait",
+    }
 
 
 @pytest.mark.parametrize(

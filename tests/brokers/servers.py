@@ -54,9 +54,14 @@ class Process:
     ) -> None:
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                list(command), env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, start_new_session=True, cwd=log.parent,
-            )  # fmt: skip
+                list(command),
+                env={**os.environ, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd=log.parent,
+            )
         self.port = port
 
     def answers(self) -> bool:
@@ -106,13 +111,24 @@ class RabbitMq(OfAProcess):
             [shutil.which("epmd") or "epmd"], mapper, folder / "epmd.log", mapper_port
         )
         until(self.mapper.answers, "the port mapper answers", within_s=START_LIMIT_S)
-        self.server = Process([rabbitmq], {
-            **mapper, "HOME": str(folder), "RABBITMQ_NODENAME": "kaiten@localhost", "RABBITMQ_LOGS": "-",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_NODE_PORT": str(port),
-            "RABBITMQ_DIST_PORT": str(free_port()), "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-            "RABBITMQ_LOG_BASE": str(folder), "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-        }, folder / "rabbitmq.log", port)  # fmt: skip
+        self.server = Process(
+            [rabbitmq],
+            {
+                **mapper,
+                "HOME": str(folder),
+                "RABBITMQ_NODENAME": "kaiten@localhost",
+                "RABBITMQ_LOGS": "-",
+                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+                "RABBITMQ_NODE_PORT": str(port),
+                "RABBITMQ_DIST_PORT": str(free_port()),
+                "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+                "RABBITMQ_LOG_BASE": str(folder),
+                "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            },
+            folder / "rabbitmq.log",
+            port,
+        )
         self.url = f"amqp://guest:guest@127.0.0.1:{port}//"
         until(self.server.answers, "RabbitMQ answers", within_s=START_LIMIT_S)
 
@@ -146,9 +162,12 @@ class Sqs(OfAProcess):
 
     def empty(self) -> None:
         sqs: Any = boto3.client(
-            "sqs", endpoint_url=f"http://127.0.0.1:{self.server.port}", region_name=settings.AWS_DEFAULT_REGION,
-            aws_access_key_id="key", aws_secret_access_key="secret",
-        )  # fmt: skip
+            "sqs",
+            endpoint_url=f"http://127.0.0.1:{self.server.port}",
+            region_name=settings.AWS_DEFAULT_REGION,
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+        )
         for url in sqs.list_queues()["QueueUrls"]:
             sqs.purge_queue(QueueUrl=url)
 
@@ -213,10 +232,13 @@ def self_signed(folder: Path) -> Path:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
         .sign(key, hashes.SHA256())
-    )  # fmt: skip
+    )
     form = (
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

@@ -47,8 +47,17 @@ def test_jobs_are_listed_newest_first_in_the_shape_of_one(api: Api, shop: Client
     assert (ids(page), page["next"]) == ([str(new.pk), str(old.pk)], None)
     assert page["data"][1] == api.get(f"/v1/jobs/{old.pk}").json()
     assert set(page["data"][0]) == {
-        "id", "task", "queue", "state", "attempts", "due_at", "created_at", "finished_at", "result", "error",
-    }  # fmt: skip
+        "id",
+        "task",
+        "queue",
+        "state",
+        "attempts",
+        "due_at",
+        "created_at",
+        "finished_at",
+        "result",
+        "error",
+    }
 
 
 def test_pages_follow_each_other_without_a_gap_or_a_repeat(api: Api, shop: Client) -> None:

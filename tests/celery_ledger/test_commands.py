@@ -235,8 +235,10 @@ def test_a_history_keeps_the_newest_ends_cut_short(settings: Any) -> None:
     Job.objects.revive(by="hana")
     history = Job.objects.get().history
     assert [(entry["attempt"], entry["end"], entry["error"]["message"]) for entry in history] == [
-        (2, "retry", "failure"), (3, "dead", "failure"), (3, "revived", "by hana"),
-    ]  # fmt: skip
+        (2, "retry", "failure"),
+        (3, "dead", "failure"),
+        (3, "revived", "by hana"),
+    ]
 
 
 def test_why_tells_who_holds_a_running_job_and_until_when() -> None:
@@ -281,7 +283,7 @@ def test_why_tells_that_no_worker_is_alive_and_else_where_the_bell_is(broker: Re
     Job.objects.filter(pk=job.pk).update(ring_at=timezone.now())
     assert why_not(job.pk) == [
         "the clock is about to ring for it, when its queue has room (jobs running: 1)."
-    ]  # fmt: skip
+    ]
 
 
 def test_why_tells_that_a_task_or_queue_is_unknown_to_this_release() -> None:

@@ -72,8 +72,12 @@ def test_a_claim_takes_what_is_due_and_leaves_the_rest() -> None:
     due, later = tasks.add.delay(1, 1), tasks.add.apply_async((2, 2), countdown=60)
     claims = Job.objects.claim(
         [uuid4(), Job.objects.get(pk=later.id).pk, Job.objects.get(pk=due.id).pk],
-        task="tests.celery_ledger.tasks.add", token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40),
-    )  # fmt: skip
+        task="tests.celery_ledger.tasks.add",
+        token=uuid4(),
+        worker=None,
+        pid=1,
+        lease=timedelta(seconds=40),
+    )
     assert [(str(claim.id), claim.args, claim.attempts) for claim in claims] == [
         (due.id, [1, 1], 1)
     ]

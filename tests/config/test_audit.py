@@ -69,23 +69,38 @@ def by_hand(sql: str, *values: Any) -> None:
 @pytest.mark.parametrize(
     ("sql", "about", "sentence"),
     [
-        ("UPDATE orders_stock SET on_hand = on_hand + 1", "stock", "SAKE-NIGIRI: on hand 100 and reserved 1, but its"),
-        ("UPDATE orders_orderline SET withdrawn = 1 WHERE order_id = %s", "stock", "{order} (confirmed): its movem"),
-        ("DELETE FROM orders_stockmovement WHERE kind = 'shipped'", "stock", "SAKE-NIGIRI: on hand 99 and"),
+        (
+            "UPDATE orders_stock SET on_hand = on_hand + 1",
+            "stock",
+            "SAKE-NIGIRI: on hand 100 and reserved 1, but its",
+        ),
+        (
+            "UPDATE orders_orderline SET withdrawn = 1 WHERE order_id = %s",
+            "stock",
+            "{order} (confirmed): its movem",
+        ),
+        (
+            "DELETE FROM orders_stockmovement WHERE kind = 'shipped'",
+            "stock",
+            "SAKE-NIGIRI: on hand 99 and",
+        ),
         (
             "UPDATE orders_paymentoperation SET state = 'pending' WHERE kind = 'charge' AND order_id = %s",
-            "money", "{order}: captured 660, but its charges come to 0",
+            "money",
+            "{order}: captured 660, but its charges come to 0",
         ),
         (
             "UPDATE orders_order SET refunded = refunded - 1 WHERE id = %s",
-            "money", "{order}: refunded 99 and promised 0, but its refunds come to 100 and 0",
+            "money",
+            "{order}: refunded 99 and promised 0, but its refunds come to 100 and 0",
         ),
         (
             "UPDATE orders_orderline SET refunded = refunded - 1 WHERE order_id = %s",
-            "money", "{order}: its lines and shipping were refunded 99, but the order 100",
+            "money",
+            "{order}: its lines and shipping were refunded 99, but the order 100",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_add_up_is_named(order: Order, sql: str, about: str, sentence: str) -> None:
     by_hand(sql, *([order.pk] if "%s" in sql else []))
     wrong = [line for line in audit() if line.startswith(f"WRONG  {about}")]

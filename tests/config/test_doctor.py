@@ -112,7 +112,7 @@ def test_a_missing_setting_is_named(worker: Worker, settings: Any) -> None:
     settings.PAYMENT_PROVIDER = "gold"
     assert only_wrong() == (
         "WRONG config PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe. Set it and restart every dyno."
-    )  # fmt: skip
+    )
 
 
 def test_mails_that_only_the_log_reads_are_named(worker: Worker, settings: Any) -> None:
@@ -222,7 +222,7 @@ def test_due_jobs_that_nobody_takes_are_named(worker: Worker) -> None:
     Job.objects.filter(pk=late).update(due_at=timezone.now() - timedelta(seconds=62))
     assert only_wrong() == (
         f"WRONG waiting Jobs due for more than 60 s: 1. Ask why: `python manage.py jobs why {late}`."
-    )  # fmt: skip
+    )
 
 
 def test_due_jobs_of_tasks_that_this_release_does_not_know_are_named(worker: Worker) -> None:
@@ -232,7 +232,7 @@ def test_due_jobs_of_tasks_that_this_release_does_not_know_are_named(worker: Wor
     assert only_wrong() == (
         "WRONG tasks This release has no task for due jobs: 2 of shop.tasks.of_yesterday. "
         "Bring the task back until they are done, or `python manage.py jobs cancel --task NAME`."
-    )  # fmt: skip
+    )
 
 
 def test_running_jobs_past_their_lease_are_named(worker: Worker) -> None:
@@ -293,8 +293,11 @@ def test_a_database_that_is_down_is_said_once_in_a_sentence_and_the_rest_is_chec
     )
     lines = ended.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [
-        ["ok", "config"], ["ok", "mail"], ["ok", "broker"], ["WRONG", "database"],
-    ]  # fmt: skip
+        ["ok", "config"],
+        ["ok", "mail"],
+        ["ok", "broker"],
+        ["WRONG", "database"],
+    ]
     assert "/shop does not answer; check DATABASE_URL. It said: " in lines[3]
     assert lines[3].endswith("Bring Postgres back; what waits, runs or died is not known.")
     assert (ended.returncode, ended.stderr) == (1, "CommandError: One thing is wrong.\n")

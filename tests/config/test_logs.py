@@ -74,25 +74,41 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
 ) -> None:
     stock()
     answer = api.post(
-        "/v1/orders", order_body(), content_type="application/json",
+        "/v1/orders",
+        order_body(),
+        content_type="application/json",
         headers={"Idempotency-Key": "k", "X-Request-ID": "8c1f-router-id/+="},
-    )  # fmt: skip
+    )
     client = str(Order.objects.get().client_id)
     assert answer["X-Request-ID"] == "8c1f-router-id/+="
     known = {"request_id": "8c1f-router-id/+=", "client": client}
     assert lines("config.requests") == [
-        {"level": "info", "logger": "config.requests", "event": "request", "method": "POST", "route": "/v1/orders",
-         "status": "202", "client_name": "shop", **known}
-    ]  # fmt: skip
+        {
+            "level": "info",
+            "logger": "config.requests",
+            "event": "request",
+            "method": "POST",
+            "route": "/v1/orders",
+            "status": "202",
+            "client_name": "shop",
+            **known,
+        }
+    ]
     work_off()
     reserved = next(
         line for line in lines("celery_ledger.attempts") if line["task"] == "orders.tasks.reserve"
     )
     job = str(Job.objects.get(task="orders.tasks.reserve").pk)
     assert reserved == {
-        "level": "info", "logger": "celery_ledger.attempts", "event": "attempt", "task": "orders.tasks.reserve",
-        "attempt": "1", "outcome": "done", **known, "job": job,
-    }  # fmt: skip
+        "level": "info",
+        "logger": "celery_ledger.attempts",
+        "event": "attempt",
+        "task": "orders.tasks.reserve",
+        "attempt": "1",
+        "outcome": "done",
+        **known,
+        "job": job,
+    }
     assert len(lines("celery_ledger.attempts")) == Job.objects.count()
 
 
@@ -196,10 +212,18 @@ def test_a_traceback_is_one_line_whose_end_is_kept() -> None:
 @pytest.mark.parametrize(
     "secret",
     [
-        "hana@example.com", "花@例え.jp", "o'neil+sushi@mail.example.co.jp", "kaiten_" + "aB3-_" * 9,
-        "whsec_c2VjcmV0/+=", "sk_live_51Habc", "rk_test_abc", "pm_1Qabc", "tok_declined", "card_1Qabcdefghijkl",
+        "hana@example.com",
+        "花@例え.jp",
+        "o'neil+sushi@mail.example.co.jp",
+        "kaiten_" + "aB3-_" * 9,
+        "whsec_c2VjcmV0/+=",
+        "sk_live_51Habc",
+        "rk_test_abc",
+        "pm_1Qabc",
+        "tok_declined",
+        "card_1Qabcdefghijkl",
     ],
-)  # fmt: skip
+)
 def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(form: Any, secret: str) -> None:
     try:
         raise ValueError(f"Key (email)=({secret}) exists")
@@ -218,18 +242,26 @@ def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
     assert line == (
         "WARNING shop postgres://[hidden]@db:5432/x redis://[hidden]@r:1/0 Authorization: Bearer [hidden] "
         "GET /o/[hidden]/x"
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (202, "202"), ("orders.tasks.charge", "orders.tasks.charge"), ("/v1/orders", "/v1/orders"), ("鮭", "鮭"),
-        ("", '""'), ("a b", '"a b"'), ("a=b", '"a=b"'), ('say "x"', '"say \\"x\\""'), ("a\\b", '"a\\\\b"'),
-        ("a\nlevel=error", '"a\\nlevel=error"'), ("\x1b[31m", '"\\u001b[31m"'),
+        (202, "202"),
+        ("orders.tasks.charge", "orders.tasks.charge"),
+        ("/v1/orders", "/v1/orders"),
+        ("鮭", "鮭"),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("a=b", '"a=b"'),
+        ('say "x"', '"say \\"x\\""'),
+        ("a\\b", '"a\\\\b"'),
+        ("a\nlevel=error", '"a\\nlevel=error"'),
+        ("\x1b[31m", '"\\u001b[31m"'),
         ("a\x85b\u2028c", '"a\\u0085b\\u2028c"'),
     ],
-)  # fmt: skip
+)
 def test_a_value_of_logfmt_cannot_pretend_to_be_another(value: object, shown: str) -> None:
     assert quoted(value) == shown
     assert len(quoted(value).splitlines()) == 1

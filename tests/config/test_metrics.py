@@ -45,9 +45,13 @@ def scrape(client: HttpClient) -> Told:
     names = re.findall(r"^# HELP (\S+) \S", text, flags=re.MULTILINE)
     assert len(names) == len(set(names)) == len(families)
     return {
-        (sample.name.removeprefix("kaiten_"), *(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in families for sample in family.samples
-    }  # fmt: skip
+        (
+            sample.name.removeprefix("kaiten_"),
+            *(value for _, value in sorted(sample.labels.items())),
+        ): sample.value
+        for family in families
+        for sample in family.samples
+    }
 
 
 def test_it_is_there_for_the_token_alone(client: HttpClient, api: Api, settings: Any) -> None:
@@ -103,9 +107,11 @@ def test_the_ledger_is_told_by_state_queue_and_task(client: HttpClient, broker: 
     Worker.objects.beat(uuid4(), name="celery@here", pid=5)
     told = scrape(client)
     assert {key[1:]: number for key, number in told.items() if key[0] == "jobs"} == {
-        ("kaiten", "waiting", add): 3, ("bulk", "waiting", add): 1, ("kaiten", "running", add): 1,
+        ("kaiten", "waiting", add): 3,
+        ("bulk", "waiting", add): 1,
+        ("kaiten", "running", add): 1,
         ("kaiten", "dead", fail): 2,
-    }  # fmt: skip
+    }
     assert (told[("jobs_due", "kaiten")], told[("jobs_due", "bulk")], told[("workers",)]) == (
         2,
         1,
@@ -161,9 +167,10 @@ def test_however_many_names_tasks_have_few_become_labels(client: HttpClient, set
             celery_app.send_task(f'strange "{number}"\n', queue="kaiten")
     told = {key: number for key, number in scrape(client).items() if key[0] == "jobs"}
     assert told == {
-        ("jobs", "kaiten", "waiting", 'strange "0"\n'): 6, ("jobs", "kaiten", "waiting", 'strange "1"\n'): 5,
+        ("jobs", "kaiten", "waiting", 'strange "0"\n'): 6,
+        ("jobs", "kaiten", "waiting", 'strange "1"\n'): 5,
         ("jobs", "kaiten", "waiting", "(other)"): 9,
-    }  # fmt: skip
+    }
 
 
 def test_a_broker_that_is_away_is_told_and_holds_up_nothing(
@@ -206,7 +213,11 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(
         if "Scan of job" in node and "celery_ledger_worker" not in node
     ]
     assert ways == [
-        "Index Only Scan of job_ring_by_queue", "Index Only Scan of job_ring_by_queue",
-        "Index Scan of job_ring_by_queue", "Index Scan of job_running", "Index Scan of job_revivable",
-        "Index Scan of job_revivable", "Index Scan of job_finished",
-    ]  # fmt: skip
+        "Index Only Scan of job_ring_by_queue",
+        "Index Only Scan of job_ring_by_queue",
+        "Index Scan of job_ring_by_queue",
+        "Index Scan of job_running",
+        "Index Scan of job_revivable",
+        "Index Scan of job_revivable",
+        "Index Scan of job_finished",
+    ]

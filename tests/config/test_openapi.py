@@ -111,9 +111,13 @@ def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(known: Kno
             """`sent` has done so."""
 
     story_limits = limits(
-        max_examples=STORIES, stateful_step_count=STEPS, derandomize=not SEED, deadline=None, database=None,
+        max_examples=STORIES,
+        stateful_step_count=STEPS,
+        derandomize=not SEED,
+        deadline=None,
+        database=None,
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     run_state_machine_as_test(seed(SEED)(Story) if SEED else Story, settings=story_limits)
     assert seen.total() >= STORIES
     assert seen[200] + seen[201] + seen[202] > 0

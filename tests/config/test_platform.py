@@ -17,9 +17,22 @@ from tests.test_architecture import ROOMS, sources
 
 APP: dict[str, Any] = json.loads((CHECKOUT / "app.json").read_text())
 KNOWN = {
-    "name", "description", "keywords", "website", "repository", "logo", "success_url", "scripts", "env", "formation",
-    "image", "addons", "buildpacks", "environments", "stack",
-}  # fmt: skip
+    "name",
+    "description",
+    "keywords",
+    "website",
+    "repository",
+    "logo",
+    "success_url",
+    "scripts",
+    "env",
+    "formation",
+    "image",
+    "addons",
+    "buildpacks",
+    "environments",
+    "stack",
+}
 KNOWN_OF_AN_ENVIRONMENT = {"addons", "buildpacks", "env", "formation", "scripts", "stack"}
 SCRIPTS = {"postdeploy", "pr-predestroy"}
 OPTIONAL = {
@@ -178,9 +191,10 @@ def test_whatever_the_rooms_import_is_installed_on_a_dyno() -> None:
     homes = packages_distributions()
     installed = locked("requirements.txt")
     missing = {
-        name for name in outside
+        name
+        for name in outside
         if not {re.sub(r"[-_.]+", "-", home).lower() for home in homes.get(name, [])} & installed
-    }  # fmt: skip
+    }
     assert missing == set()
 
 

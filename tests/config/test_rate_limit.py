@@ -37,9 +37,10 @@ def test_a_quota_is_there_at_once_and_comes_back_bit_by_bit() -> None:
 
 
 @given(
-    quota=st.integers(1, 1000), window_s=st.integers(1, 3600),
+    quota=st.integers(1, 1000),
+    window_s=st.integers(1, 3600),
     pauses=st.lists(st.floats(0, 10), max_size=200),
-)  # fmt: skip
+)
 def test_no_more_than_the_quota_and_what_came_back_is_ever_welcome(
     quota: int, window_s: int, pauses: list[float]
 ) -> None:

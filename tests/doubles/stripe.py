@@ -59,9 +59,15 @@ ROUTES: list[tuple[str, str, Callable[..., Outcome]]] = [
 
 class StripeDouble:
     def __init__(
-        self, book: Path, *, port: int = 0, webhook_url: str = "", process_s: float | None = None,
-        lose_share: float = 0.0, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        book: Path,
+        *,
+        port: int = 0,
+        webhook_url: str = "",
+        process_s: float | None = None,
+        lose_share: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         self.path, self.book = book, Book(book)
         self.ringer = Ringer(self.book, webhook_url, WEBHOOK_SECRET)
         self.process_s, self.lose_share, self.dice = process_s, lose_share, random.Random(seed)

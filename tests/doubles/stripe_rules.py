@@ -32,9 +32,16 @@ SUCCEEDING = (
 )
 REFUNDS = {"pm_card_pendingRefund": "pending", "pm_card_refundFail": "failed"}
 INTENT_PARAMS = {
-    "amount", "currency", "payment_method", "confirm", "automatic_payment_methods[enabled]", "return_url",
-    "automatic_payment_methods[allow_redirects]", "off_session", "description",
-}  # fmt: skip
+    "amount",
+    "currency",
+    "payment_method",
+    "confirm",
+    "automatic_payment_methods[enabled]",
+    "return_url",
+    "automatic_payment_methods[allow_redirects]",
+    "off_session",
+    "description",
+}
 OPEN = ("requires_payment_method", "requires_confirmation", "requires_action", "processing")
 
 
@@ -86,11 +93,24 @@ def create_intent(book: Book, params: dict[str, str]) -> Outcome:
             "You must provide a `return_url`, or set allow_redirects to never.", param="return_url"
         )
     made = {
-        "id": _id("pi"), "object": "payment_intent", "amount": amount, "amount_received": 0, "livemode": False,
-        "currency": params["currency"], "status": "processing", "payment_method": method, "created": int(time.time()),
-        "created_exactly": time.time(), "metadata": _metadata(params), "latest_charge": None, "next_action": None,
-        "last_payment_error": None, "canceled_at": None, "cancellation_reason": None, "capture_method": "automatic",
-    }  # fmt: skip
+        "id": _id("pi"),
+        "object": "payment_intent",
+        "amount": amount,
+        "amount_received": 0,
+        "livemode": False,
+        "currency": params["currency"],
+        "status": "processing",
+        "payment_method": method,
+        "created": int(time.time()),
+        "created_exactly": time.time(),
+        "metadata": _metadata(params),
+        "latest_charge": None,
+        "next_action": None,
+        "last_payment_error": None,
+        "canceled_at": None,
+        "cancellation_reason": None,
+        "capture_method": "automatic",
+    }
     if method in DECLINES:
         return _decline(made, DECLINES[method])
     created = _event("payment_intent.created", made)
@@ -157,10 +177,18 @@ def _card_error(decline_code: str) -> Object:
 def _charge(intent: Object) -> Object:
     """A charge has its intent's metadata, copied when it was made."""
     return {
-        "id": intent["latest_charge"], "object": "charge", "amount": intent["amount"], "amount_refunded": 0,
-        "currency": intent["currency"], "payment_intent": intent["id"], "metadata": dict(intent["metadata"]),
-        "created": int(time.time()), "refunded": False, "disputed": False, "status": "succeeded",
-    }  # fmt: skip
+        "id": intent["latest_charge"],
+        "object": "charge",
+        "amount": intent["amount"],
+        "amount_refunded": 0,
+        "currency": intent["currency"],
+        "payment_intent": intent["id"],
+        "metadata": dict(intent["metadata"]),
+        "created": int(time.time()),
+        "refunded": False,
+        "disputed": False,
+        "status": "succeeded",
+    }
 
 
 # --- refunds and disputes -----------------------------------------------------------------------------
@@ -188,10 +216,18 @@ def create_refund(book: Book, params: dict[str, str]) -> Outcome:
         )
     status = REFUNDS.get(intent["payment_method"], "succeeded")
     refund = {
-        "id": _id("re"), "object": "refund", "amount": amount, "currency": intent["currency"], "charge": charge["id"],
-        "payment_intent": intent["id"], "created": int(time.time()), "status": status, "metadata": _metadata(params),
-        "reason": params.get("reason"), "failure_reason": "expired_or_canceled_card" if status == "failed" else None,
-    }  # fmt: skip
+        "id": _id("re"),
+        "object": "refund",
+        "amount": amount,
+        "currency": intent["currency"],
+        "charge": charge["id"],
+        "payment_intent": intent["id"],
+        "created": int(time.time()),
+        "status": status,
+        "metadata": _metadata(params),
+        "reason": params.get("reason"),
+        "failure_reason": "expired_or_canceled_card" if status == "failed" else None,
+    }
     told = [_event("refund.created", refund)]
     if status == "failed":
         return Outcome(200, refund, [refund], [*told, _event("refund.failed", refund)])
@@ -219,9 +255,16 @@ def open_dispute(book: Book, intent_id: str) -> Outcome:
     """A bank takes money back. Its event names the payment, and knows nothing of our metadata."""
     charge = book.objects[book.objects[intent_id]["latest_charge"]]
     dispute = {
-        "id": _id("dp"), "object": "dispute", "amount": charge["amount"], "charge": charge["id"], "metadata": {},
-        "payment_intent": intent_id, "status": "needs_response", "reason": "fraudulent", "created": int(time.time()),
-    }  # fmt: skip
+        "id": _id("dp"),
+        "object": "dispute",
+        "amount": charge["amount"],
+        "charge": charge["id"],
+        "metadata": {},
+        "payment_intent": intent_id,
+        "status": "needs_response",
+        "reason": "fraudulent",
+        "created": int(time.time()),
+    }
     return Outcome(
         200,
         dispute,
@@ -276,8 +319,12 @@ def _found(book: Book, id_: str, kind: str) -> Object:
     made = book.objects.get(id_)
     if made is None or made["object"] != kind:
         raise Refusal(
-            404, "invalid_request_error", f"No such {kind}: '{id_}'", code="resource_missing", param="intent"
-        )  # fmt: skip
+            404,
+            "invalid_request_error",
+            f"No such {kind}: '{id_}'",
+            code="resource_missing",
+            param="intent",
+        )
     return made
 
 
@@ -300,9 +347,13 @@ def _metadata(params: dict[str, str]) -> dict[str, str]:
 
 def _event(kind: str, about: Object) -> Object:
     return {
-        "id": _id("evt"), "object": "event", "type": kind, "created": int(time.time()), "livemode": False,
+        "id": _id("evt"),
+        "object": "event",
+        "type": kind,
+        "created": int(time.time()),
+        "livemode": False,
         "data": {"object": copy.deepcopy(about)},
-    }  # fmt: skip
+    }
 
 
 def _id(prefix: str) -> str:

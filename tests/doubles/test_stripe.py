@@ -20,9 +20,13 @@ from tests.edges import WebhookSink, free_port
 from tests.promises.processes import CHECKOUT, until
 
 PAYMENT = {
-    "amount": 660, "currency": "jpy", "payment_method": "pm_card_visa", "confirm": True,
-    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"}, "metadata": {"order": "1"},
-}  # fmt: skip
+    "amount": 660,
+    "currency": "jpy",
+    "payment_method": "pm_card_visa",
+    "confirm": True,
+    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+    "metadata": {"order": "1"},
+}
 
 
 @pytest.fixture

@@ -50,9 +50,16 @@ def recorded() -> Recorded:
     ) -> UUID:
         subject = subject or uuid4()
         order = {
-            "number": "K7QM-3XH9", "email": "hana@example.com", "locale": "ja", "currency": "JPY", "total": 98000,
-            "lines": [{"name": "鮭", "quantity": 2}], "links": {"status_page": "/o/x/"}, "reason": None, **changes,
-        }  # fmt: skip
+            "number": "K7QM-3XH9",
+            "email": "hana@example.com",
+            "locale": "ja",
+            "currency": "JPY",
+            "total": 98000,
+            "lines": [{"name": "鮭", "quantity": 2}],
+            "links": {"status_page": "/o/x/"},
+            "reason": None,
+            **changes,
+        }
         with transaction.atomic():
             events.record(kind, subject=subject, seq=seq, owner=OWNER, data={"order": order})
         return subject
@@ -216,13 +223,31 @@ def test_a_customer_is_mailed_about_what_concerns_them(
 @pytest.mark.parametrize(
     ("reason", "captured", "payment_state", "why", "money"),
     [
-        ("out_of_stock", 0, "none", ("sold out", "売り切れ"), ("Nothing was charged", "いただいておりません")),
+        (
+            "out_of_stock",
+            0,
+            "none",
+            ("sold out", "売り切れ"),
+            ("Nothing was charged", "いただいておりません"),
+        ),
         ("out_of_stock", 98000, "paid", ("sold out", "売り切れ"), ("goes back to you", "ご返金")),
-        ("payment_declined", 0, "failed", ("declined", "承認され"), ("Nothing was charged", "いただいておりません")),
+        (
+            "payment_declined",
+            0,
+            "failed",
+            ("declined", "承認され"),
+            ("Nothing was charged", "いただいておりません"),
+        ),
         ("expired", 0, "pending", ("in time", "期限"), ("if a payment still", "もしお支払い")),
-        ("requested", 98000, "paid", ("The shop cancelled", "お店が"), ("goes back to you", "ご返金")),
+        (
+            "requested",
+            98000,
+            "paid",
+            ("The shop cancelled", "お店が"),
+            ("goes back to you", "ご返金"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
     recorded: Recorded,
     locale: str,

@@ -225,8 +225,9 @@ def test_what_failed_is_sent_again_under_its_id_in_the_bulk_lane_and_asking_twic
     happen()  # one that arrives, and is not sent again
     answers = [post(api, f"{path}/replay", since(began)) for _ in range(2)]
     assert [(answer.status_code, answer.json()) for answer in answers] == [
-        (202, {"deliveries": 5, "more": False}), (202, {"deliveries": 0, "more": False}),
-    ]  # fmt: skip
+        (202, {"deliveries": 5, "more": False}),
+        (202, {"deliveries": 0, "more": False}),
+    ]
     before = len(sink.heard)
     work_off(ahead=HOUR)
     again = [headers["webhook-id"] for headers, _ in sink.heard[before:]]
@@ -308,11 +309,14 @@ def test_a_job_of_before_brings_nothing_once_the_delivery_has_a_new_one(
 @pytest.mark.parametrize(
     ("said", "pointer"),
     [
-        ({}, "/since"), ({"since": "yesterday"}, "/since"), ({"since": "2026-01-31T09:00:00"}, "/since"),
-        ({"since": 1}, "/since"), ({"since": "2026-01-31T09:00:00Z", "state": "waiting"}, "/state"),
+        ({}, "/since"),
+        ({"since": "yesterday"}, "/since"),
+        ({"since": "2026-01-31T09:00:00"}, "/since"),
+        ({"since": 1}, "/since"),
+        ({"since": "2026-01-31T09:00:00Z", "state": "waiting"}, "/state"),
         ({"since": "2026-01-31T09:00:00Z", "more": 1}, "/more"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_field_of_a_replay_is_refused_by_name(
     api: Api, path: str, said: Any, pointer: str
 ) -> None:

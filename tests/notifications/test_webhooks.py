@@ -15,11 +15,36 @@ from tests.edges import free_port
 
 PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"]
 NOT_PUBLIC = [
-    "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1",
-    "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-    "::127.0.0.1", "64:ff9b::7f00:1", "fe80::1", "fc00::1", "fec0::1", "ff02::1", "2001:db8::1", "2002:7f00:1::1",
-    "2001::1", "3fff::1", "168.63.129.16", "192.88.99.1", "::ffff:168.63.129.16",
-]  # fmt: skip
+    "127.0.0.1",
+    "0.0.0.0",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "240.0.0.1",
+    "192.0.2.1",
+    "198.18.0.1",
+    "::1",
+    "::",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::127.0.0.1",
+    "64:ff9b::7f00:1",
+    "fe80::1",
+    "fc00::1",
+    "fec0::1",
+    "ff02::1",
+    "2001:db8::1",
+    "2002:7f00:1::1",
+    "2001::1",
+    "3fff::1",
+    "168.63.129.16",
+    "192.88.99.1",
+    "::ffff:168.63.129.16",
+]
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -37,12 +62,23 @@ def test_addresses_inside_or_nowhere_are_not(settings: Any, address: str) -> Non
 @pytest.mark.parametrize(
     "url",
     [
-        "http://shop.example/hooks", "ftp://shop.example/", "https://", "https:///x", "//shop.example", "shop.example",
-        "https://user:secret@shop.example/", "https://shop.example/#here", "https://shop.example:99999/",
-        "https://shop.example:0/", "https://127.0.0.1/",
-        "https://localhost/a", "https://[::1]/", "https://169.254.169.254/latest", "https://[x/",
+        "http://shop.example/hooks",
+        "ftp://shop.example/",
+        "https://",
+        "https:///x",
+        "//shop.example",
+        "shop.example",
+        "https://user:secret@shop.example/",
+        "https://shop.example/#here",
+        "https://shop.example:99999/",
+        "https://shop.example:0/",
+        "https://127.0.0.1/",
+        "https://localhost/a",
+        "https://[::1]/",
+        "https://169.254.169.254/latest",
+        "https://[x/",
     ],
-)  # fmt: skip
+)
 def test_in_production_an_endpoint_is_a_full_public_https_url(settings: Any, url: str) -> None:
     settings.WEBHOOK_ALLOW_LOCAL = False
     assert objection(url)

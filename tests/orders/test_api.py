@@ -63,9 +63,17 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
         "shop-1042",
     )
     assert said["lines"][0] == {
-        "sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "discount": 0, "tax": 60,
-        "fulfilled": 0, "withdrawn": 0, "units_refunded": 0, "refunded": 0,
-    }  # fmt: skip
+        "sku": "SAKE-NIGIRI",
+        "name": "鮭",
+        "quantity": 2,
+        "unit_price": 300,
+        "discount": 0,
+        "tax": 60,
+        "fulfilled": 0,
+        "withdrawn": 0,
+        "units_refunded": 0,
+        "refunded": 0,
+    }
     assert [event.kind for event in Event.objects.all()] == ["order.received"]
     assert sorted(Job.objects.values_list("task", flat=True)) == [
         "notifications.tasks.announce",
@@ -89,8 +97,10 @@ def test_an_order_becomes_confirmed_and_its_timeline_tells_how(
     )
     timeline = api.get(placed["links"]["events"]).json()["data"]
     assert [(entry["seq"], entry["type"]) for entry in timeline] == [
-        (1, "order.received"), (2, "order.reserved"), (3, "order.confirmed"),
-    ]  # fmt: skip
+        (1, "order.received"),
+        (2, "order.reserved"),
+        (3, "order.confirmed"),
+    ]
     assert timeline[1]["data"]["order"]["state"] == "reserved"
     for known in ('"3"', 'W/"3"', '"1", "3"', "*"):
         assert api.get(placed["links"]["self"], headers={"If-None-Match": known}).status_code == 304
@@ -133,9 +143,12 @@ def test_a_compressed_body_is_refused_by_the_name_of_its_coding(
 ) -> None:
     packed = gzip.compress(json.dumps(order_body()).encode())
     answer = api.generic(
-        "POST", "/v1/orders", packed, content_type="application/json",
+        "POST",
+        "/v1/orders",
+        packed,
+        content_type="application/json",
         headers={"Idempotency-Key": "kind", "Content-Encoding": coding},
-    )  # fmt: skip
+    )
     problem = assert_problem(answer, 415)
     assert (problem["type"], coding in problem["detail"]) == (
         "/problems/unsupported-media-type",
@@ -450,8 +463,11 @@ def test_stock_that_is_adjusted_twice_under_one_key_is_adjusted_once(api: Api, s
     def adjust(delta: int, key: str) -> Any:
         body = {"delta": delta, "reason": "delivery"}
         return api.patch(
-            "/v1/stock/SAKE-NIGIRI", body, content_type="application/json", headers={"Idempotency-Key": key}
-        )  # fmt: skip
+            "/v1/stock/SAKE-NIGIRI",
+            body,
+            content_type="application/json",
+            headers={"Idempotency-Key": key},
+        )
 
     first, again = adjust(3, "a"), adjust(3, "a")
     assert (first.status_code, first.json()["on_hand"], "Location" in first) == (200, 8, False)
@@ -559,9 +575,11 @@ def test_the_request_id_of_the_router_is_kept_and_a_strange_one_is_not(
 ) -> None:
     stock()
     sent = api.post(
-        "/v1/orders", order_body(), content_type="application/json",
+        "/v1/orders",
+        order_body(),
+        content_type="application/json",
         headers={"Idempotency-Key": "k", "X-Request-ID": "8c1f-router-id"},
-    )  # fmt: skip
+    )
     assert sent["X-Request-ID"] == "8c1f-router-id"
     assert {job.context["request_id"] for job in Job.objects.all()} == {"8c1f-router-id"}
     assert api.get("/livez", headers={"X-Request-ID": "a b\r\n"})["X-Request-ID"] != "a b\r\n"

@@ -62,9 +62,13 @@ def charge_job() -> Job:
 
 def intent_of(**changes: Any) -> Intent:
     said = {
-        "key": f"{uuid4()}-charge", "amount": 660, "currency": "JPY", "token": "pm_card_visa",
-        "intended_at": timezone.now(), "metadata": {"order": str(uuid4()), "operation": str(uuid4())},
-    }  # fmt: skip
+        "key": f"{uuid4()}-charge",
+        "amount": 660,
+        "currency": "JPY",
+        "token": "pm_card_visa",
+        "intended_at": timezone.now(),
+        "metadata": {"order": str(uuid4()), "operation": str(uuid4())},
+    }
     return Intent(**{**said, **changes})
 
 
@@ -75,11 +79,18 @@ def intent_of(**changes: Any) -> Intent:
     ("token", "expected", "reason"),
     [
         ("pm_card_visa", ("confirmed", "paid", "", 660, False), ""),
-        ("pm_card_chargeDeclined", ("cancelled", "failed", "payment_declined", 0, False), "generic_decline"),
-        ("pm_card_chargeDeclinedInsufficientFunds",
-         ("cancelled", "failed", "payment_declined", 0, False), "insufficient_funds"),
+        (
+            "pm_card_chargeDeclined",
+            ("cancelled", "failed", "payment_declined", 0, False),
+            "generic_decline",
+        ),
+        (
+            "pm_card_chargeDeclinedInsufficientFunds",
+            ("cancelled", "failed", "payment_declined", 0, False),
+            "insufficient_funds",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_banks_word_is_final_at_once(
     stripe: StripeDouble, pay: Pay, token: str, expected: tuple[Any, ...], reason: str
 ) -> None:
@@ -99,24 +110,42 @@ def test_what_we_send_names_our_order_and_carries_our_key(stripe: StripeDouble, 
     assert (sent.key, sent.params) == (
         f"{order.pk}-charge",
         {
-            "amount": "660", "currency": "jpy", "payment_method": "pm_card_visa", "confirm": "true",
-            "automatic_payment_methods[enabled]": "true", "automatic_payment_methods[allow_redirects]": "never",
-            "metadata[order]": str(order.pk), "metadata[operation]": str(PaymentOperation.objects.get().pk),
+            "amount": "660",
+            "currency": "jpy",
+            "payment_method": "pm_card_visa",
+            "confirm": "true",
+            "automatic_payment_methods[enabled]": "true",
+            "automatic_payment_methods[allow_redirects]": "never",
+            "metadata[order]": str(order.pk),
+            "metadata[operation]": str(PaymentOperation.objects.get().pk),
         },
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("token", "payment_state", "decision", "expected"),
     [
         ("pm_double_processing", "pending", "succeeded", ("confirmed", "paid", "", 660, False)),
-        ("pm_double_processing", "pending", "requires_payment_method",
-         ("cancelled", "failed", "payment_declined", 0, False)),
-        ("pm_card_threeDSecure2Required", "action_required", "succeeded", ("confirmed", "paid", "", 660, False)),
-        ("pm_card_threeDSecure2Required", "action_required", "canceled",
-         ("cancelled", "failed", "payment_declined", 0, False)),
+        (
+            "pm_double_processing",
+            "pending",
+            "requires_payment_method",
+            ("cancelled", "failed", "payment_declined", 0, False),
+        ),
+        (
+            "pm_card_threeDSecure2Required",
+            "action_required",
+            "succeeded",
+            ("confirmed", "paid", "", 660, False),
+        ),
+        (
+            "pm_card_threeDSecure2Required",
+            "action_required",
+            "canceled",
+            ("cancelled", "failed", "payment_declined", 0, False),
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_open_is_shown_as_such_and_followed_to_its_end(
     stripe: StripeDouble,
     pay: Pay,
@@ -418,9 +447,15 @@ def test_a_status_that_a_charge_of_ours_never_has_is_not_guessed_at() -> None:
 
 @pytest.mark.parametrize(
     ("currency", "ours", "stripes"),
-    [("JPY", 660, 660), ("EUR", 1250, 1250), ("KWD", 5000, 5000), ("ISK", 660, 66000), ("UGX", 5, 500),
-     ("MGA", 1200, 12)],
-)  # fmt: skip
+    [
+        ("JPY", 660, 660),
+        ("EUR", 1250, 1250),
+        ("KWD", 5000, 5000),
+        ("ISK", 660, 66000),
+        ("UGX", 5, 500),
+        ("MGA", 1200, 12),
+    ],
+)
 def test_amounts_are_sent_as_stripe_counts_them_and_come_back_as_ours(
     currency: str, ours: int, stripes: int
 ) -> None:

@@ -300,16 +300,31 @@ def test_while_a_secret_is_rolled_one_signature_that_fits_is_enough(ring: Ring) 
 
 
 NO_EVENTS = [
-    b"", b"[]", b"null", b"{}", b'{"id":"evt_1"}', b"\xff", b"[" * 100_000, b'{"id":1e999}',
+    b"",
+    b"[]",
+    b"null",
+    b"{}",
+    b'{"id":"evt_1"}',
+    b"\xff",
+    b"[" * 100_000,
+    b'{"id":1e999}',
     *(
         json.dumps(event_of(FOREIGN) | {"id": "evt_1"} | said).encode()
         for said in (
-            {"id": "evt_\x00"}, {"id": "evt_\ud800"}, {"id": "e" * 3000}, {"id": 17}, {"id": None}, {"type": ["a"]},
-            {"data": {"object": FOREIGN | {"id": "pi_\x00"}}}, {"data": {"object": FOREIGN | {"id": {"a": 1}}}},
-            {"data": {"object": FOREIGN | {"id": "p" * 3000}}}, {"data": {"object": "pi_1"}}, {"data": []},
+            {"id": "evt_\x00"},
+            {"id": "evt_\ud800"},
+            {"id": "e" * 3000},
+            {"id": 17},
+            {"id": None},
+            {"type": ["a"]},
+            {"data": {"object": FOREIGN | {"id": "pi_\x00"}}},
+            {"data": {"object": FOREIGN | {"id": {"a": 1}}}},
+            {"data": {"object": FOREIGN | {"id": "p" * 3000}}},
+            {"data": {"object": "pi_1"}},
+            {"data": []},
         )
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("payload", NO_EVENTS)

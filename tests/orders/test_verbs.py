@@ -41,9 +41,13 @@ def ordered(api: Api, stock: Any, order_body: Callable[..., Any]) -> Ordered:
 
     def order(token: str = "tok_ok", *, worked_off: bool = True, **changes: Any) -> str:
         body = order_body(
-            external_id=str(uuid4()), lines=LINES, shipping={"amount": 450, "tax": 60}, total=2410,
-            payment={"token": token}, **changes,
-        )  # fmt: skip
+            external_id=str(uuid4()),
+            lines=LINES,
+            shipping={"amount": 450, "tax": 60},
+            total=2410,
+            payment={"token": token},
+            **changes,
+        )
         path: str = api.place(body, key=str(uuid4())).json()["links"]["self"]
         if worked_off:
             work_off(ahead=timedelta(seconds=30))
@@ -300,12 +304,14 @@ def test_an_order_is_sent_line_by_line(api: Api, ordered: Ordered) -> None:
     assert (seen(api, path), on_hand()["SAKE-NIGIRI"]) == (("confirmed", "paid", "partial"), (8, 1))
     too_many = post(api, f"{path}/fulfilments", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 2}]})
     assert (too_many.status_code, too_many.json()["errors"]) == (
-        422, [{"pointer": "/lines/0/quantity", "message": "1 of SAKE-NIGIRI can be sent"}],
-    )  # fmt: skip
+        422,
+        [{"pointer": "/lines/0/quantity", "message": "1 of SAKE-NIGIRI can be sent"}],
+    )
     post(api, f"{path}/fulfilments")
     assert (seen(api, path), on_hand()) == (
-        ("completed", "paid", "full"), {"SAKE-NIGIRI": (7, 0), "UNI-NIGIRI": (4, 0)},
-    )  # fmt: skip
+        ("completed", "paid", "full"),
+        {"SAKE-NIGIRI": (7, 0), "UNI-NIGIRI": (4, 0)},
+    )
     assert len(api.get(f"{path}/fulfilments").json()["data"]) == 2
 
 
@@ -351,8 +357,9 @@ def test_refunds_in_parts_add_up_to_the_whole_and_no_further(api: Api, ordered: 
     left = 2410 - given_back()
     too_much = post(api, f"{path}/refunds", {"amount": left + 1, "reason": "sorry"})
     assert (too_much.status_code, too_much.json()["errors"][0]) == (
-        422, {"pointer": "/amount", "message": f"is more than what is left to refund, {left}"},
-    )  # fmt: skip
+        422,
+        {"pointer": "/amount", "message": f"is more than what is left to refund, {left}"},
+    )
     post(api, f"{path}/refunds", {"reason": "sorry"})
     work_off()
     assert (seen(api, path), given_back()) == (("confirmed", "refunded", "none"), 2410)
@@ -380,8 +387,9 @@ def test_units_of_a_line_come_to_its_amount_however_they_are_refunded(
         api, f"{path}/refunds", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}], "reason": "cold"}
     )
     assert fourth.json()["errors"][0] == {
-        "pointer": "/lines/0/quantity", "message": "0 of SAKE-NIGIRI can be refunded",
-    }  # fmt: skip
+        "pointer": "/lines/0/quantity",
+        "message": "0 of SAKE-NIGIRI can be refunded",
+    }
 
 
 def test_restocked_units_stay_if_they_are_here_and_come_back_if_they_were_sent(
@@ -438,8 +446,11 @@ def test_a_refund_that_the_provider_refuses_is_taken_back_and_waits_for_a_person
     work_off()
     order = api.get(path).json()
     assert (order["held"], order["hold_reason"], order["refunded"], order["refund_pending"]) == (
-        True, "refund_failed", 0, 0,
-    )  # fmt: skip
+        True,
+        "refund_failed",
+        0,
+        0,
+    )
     assert api.get(f"{path}/refunds").json()["data"][0]["state"] == "failed"
     assert sum(line["refunded"] for line in order["lines"]) == 0
 
@@ -505,8 +516,11 @@ def test_an_order_of_which_nothing_remains_is_not_held_any_more(api: Api, ordere
     work_off()
     order = api.get(path).json()
     assert (order["state"], order["payment_state"], order["held"], order["hold_reason"]) == (
-        "cancelled", "refunded", False, None,
-    )  # fmt: skip
+        "cancelled",
+        "refunded",
+        False,
+        None,
+    )
 
 
 @pytest.mark.parametrize(

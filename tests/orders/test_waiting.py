@@ -99,8 +99,10 @@ def test_the_answer_that_ends_the_wait_is_the_answer_from_then_on(
     work_off()
     decided = preferring(api, order_body(), "wait=10")
     assert (decided.status_code, decided.json()["state"], decided["Location"]) == (
-        200, "confirmed", accepted["Location"],
-    )  # fmt: skip
+        200,
+        "confirmed",
+        accepted["Location"],
+    )
     api.post(
         f"{accepted['Location']}/fulfilments",
         {},
@@ -200,8 +202,10 @@ def test_a_declined_card_ends_the_wait_too(api: Api, stock: Any, order_body: Bod
     answer = preferring(api, order_body(payment={"token": "tok_declined"}), "wait=10")
     worker.join()
     assert (answer.status_code, answer.json()["state"], answer.json()["reason"]) == (
-        200, "cancelled", "payment_declined",
-    )  # fmt: skip
+        200,
+        "cancelled",
+        "payment_declined",
+    )
 
 
 def work_off_here() -> None:

@@ -76,9 +76,14 @@ class Stack:
     def run(self, *command: str, status: int = 0, **environment: str) -> str:
         """A short-lived command of Python, to its end."""
         ended = subprocess.run(
-            [sys.executable, *command], cwd=CHECKOUT, env={**self.environment, **environment},
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            [sys.executable, *command],
+            cwd=CHECKOUT,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert ended.returncode == status, ended.stdout + ended.stderr
         return ended.stdout
 

@@ -37,9 +37,14 @@ def walked(page: str, stack: Stack, **environment: str) -> str:
     }
     stack.start("worker")
     ended = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", commands], cwd=CHECKOUT, env=environment,
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        ["bash", "-eu", "-o", "pipefail", "-c", commands],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
     return ended.stdout
 

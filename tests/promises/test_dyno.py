@@ -33,9 +33,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a build leaves behind: it knows no variable and reaches nobody."""
     folder = tmp_path_factory.mktemp("build") / "static"
     environment = {
-        "PATH": os.environ["PATH"], "DYNO": "build", "DJANGO_SETTINGS_MODULE": "tests.promises.production",
-        "BUILT_STATIC": str(folder), "PYTHONPATH": str(WITHOUT_NETWORK),
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "DYNO": "build",
+        "DJANGO_SETTINGS_MODULE": "tests.promises.production",
+        "BUILT_STATIC": str(folder),
+        "PYTHONPATH": str(WITHOUT_NETWORK),
+    }
     command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
     ended = subprocess.run(
         command,
@@ -77,9 +80,12 @@ def slug(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def production(stack: Stack, built: Path) -> Stack:
     """A stack whose processes run as on a platform."""
     stack.environment |= {
-        "DEBUG": "", "DYNO": "web.1", "SECRET_KEY": "k" * 50, "BUILT_STATIC": str(built),
+        "DEBUG": "",
+        "DYNO": "web.1",
+        "SECRET_KEY": "k" * 50,
+        "BUILT_STATIC": str(built),
         "DJANGO_SETTINGS_MODULE": "tests.promises.production",
-    }  # fmt: skip
+    }
     return stack
 
 
@@ -198,9 +204,13 @@ def test_web_and_worker_need_only_their_requirements_and_have_room_in_512_mb(
     for number in range(40):
         body = order_body(external_id=f"o-{number}")
         answer = web.ask(
-            "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Content_Type="application/json",
+            "POST",
+            "/v1/orders",
+            body,
+            Authorization=f"Bearer {key}",
+            Content_Type="application/json",
             Idempotency_Key=f"k-{number}",
-        )  # fmt: skip
+        )
         assert answer[0] == 202
         assert get(web, "/v1/openapi.json").status == 200
     until(

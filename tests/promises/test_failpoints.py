@@ -18,8 +18,13 @@ from tests.promises.processes import Stack, until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 WORKER = ("worker", "--include", "tests.promises.tasks", "--concurrency", "1")
 IN_AN_ATTEMPT = [
-    At.AFTER_CLAIM, At.AFTER_EXTERNAL, At.BEFORE_COMMIT, At.AFTER_COMMIT, At.BEFORE_VERDICT, At.AFTER_VERDICT,
-]  # fmt: skip
+    At.AFTER_CLAIM,
+    At.AFTER_EXTERNAL,
+    At.BEFORE_COMMIT,
+    At.AFTER_COMMIT,
+    At.BEFORE_VERDICT,
+    At.AFTER_VERDICT,
+]
 DEADLY = [
     At.AFTER_CLAIM,
     At.AFTER_EXTERNAL,

@@ -26,16 +26,29 @@ def message(headers: dict[str, Any], body: Any = ((), {}, {}), **changes: Any) -
         "content-type": "application/json",
         "headers": {"lang": "py", "root_id": "x", "argsrepr": "", "kwargsrepr": "", **headers},
         "properties": {
-            "correlation_id": "x", "delivery_mode": 2, "delivery_tag": str(uuid4()), "body_encoding": "base64",
-            "delivery_info": {"exchange": "", "routing_key": "kaiten"}, "priority": 0,
+            "correlation_id": "x",
+            "delivery_mode": 2,
+            "delivery_tag": str(uuid4()),
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": "kaiten"},
+            "priority": 0,
         },
-    }  # fmt: skip
+    }
     return json.dumps({**said, **changes})
 
 
 RESERVE = "orders.tasks.reserve"
 GARBAGE = [
-    "x", "", "[1,2,3]", "null", "7", '"text"', "{}", b"\xff\xfe\x00", '{"body": 1}', "[" * 5000,
+    "x",
+    "",
+    "[1,2,3]",
+    "null",
+    "7",
+    '"text"',
+    "{}",
+    b"\xff\xfe\x00",
+    '{"body": 1}',
+    "[" * 5000,
     message({}, properties={}),
     message({}, properties=None),
     message({}, body="***not base64***"),
@@ -48,7 +61,7 @@ GARBAGE = [
     message({"task": "os.system", "id": str(uuid4())}, body=(["true"], {}, {})),
     message({"task": RESERVE, "id": str(uuid4())}, body="no arguments"),
     message({"task": RESERVE, "id": str(uuid4())}, body=None),
-]  # fmt: skip
+]
 
 
 def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(

@@ -24,25 +24,64 @@ KEEPS: list[tuple[str, bytes]] = [  # the connection goes on after these
     ("nothing there", b"GET /v1/nothing HTTP/1.1\r\n" + HEAD + b"\r\n"),
     ("a body that nobody reads", b"POST /livez HTTP/1.1\r\n" + HEAD + LENGTH + b"\r\n" + SMUGGLED),
     ("an empty body", b"POST /v1/orders HTTP/1.1\r\n" + HEAD + b"Content-Length: 0\r\n\r\n"),
-    ("without a key", b"POST /v1/orders HTTP/1.1\r\n" + HEAD + b"Content-Length: 9\r\n\r\n{\"a\": 17}"),
+    (
+        "without a key",
+        b"POST /v1/orders HTTP/1.1\r\n" + HEAD + b'Content-Length: 9\r\n\r\n{"a": 17}',
+    ),
     ("a form", b"POST / HTTP/1.1\r\n" + HEAD + FORM + b"Content-Length: 3\r\n\r\na=1"),
-    ("a large body", b"POST /v1/orders HTTP/1.1\r\n" + HEAD + b"Content-Length: 200000\r\n\r\n" + b" " * 200_000),
-]  # fmt: skip
+    (
+        "a large body",
+        b"POST /v1/orders HTTP/1.1\r\n" + HEAD + b"Content-Length: 200000\r\n\r\n" + b" " * 200_000,
+    ),
+]
 ENDS: list[tuple[str, bytes]] = [  # it ends with the answer
     ("said so", b"GET /livez HTTP/1.1\r\n" + HEAD + b"Connection: close\r\n\r\n"),
     ("an old one", b"GET /livez HTTP/1.0\r\n\r\n"),
-    ("too large", b"POST /v1/orders HTTP/1.1\r\n" + HEAD + b"Content-Length: 3000000\r\n\r\n" + SMUGGLED),
-    ("chunked", b"POST /v1/orders HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n2a\r\n" + SMUGGLED),
+    (
+        "too large",
+        b"POST /v1/orders HTTP/1.1\r\n" + HEAD + b"Content-Length: 3000000\r\n\r\n" + SMUGGLED,
+    ),
+    (
+        "chunked",
+        b"POST /v1/orders HTTP/1.1\r\n"
+        + HEAD
+        + b"Transfer-Encoding: chunked\r\n\r\n2a\r\n"
+        + SMUGGLED,
+    ),
     ("a length and chunks", b"POST / HTTP/1.1\r\n" + HEAD + BOTH + SMUGGLED),
-    ("two lengths", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: 1\r\nContent-Length: 0\r\n\r\n" + SMUGGLED),
-    ("a list of lengths", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: 0, 0\r\n\r\n" + SMUGGLED),
-    ("a length with a sign", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: +0\r\n\r\n" + SMUGGLED),
-    ("a length before a space", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length : 0\r\n\r\n" + SMUGGLED),
-    ("a length on two lines", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length:\r\n 0\r\n\r\n" + SMUGGLED),
-    ("a huge length", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n" + SMUGGLED),
-    ("more than a number", b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: " + DIGITS + b"\r\n\r\n" + SMUGGLED),
+    (
+        "two lengths",
+        b"POST / HTTP/1.1\r\n"
+        + HEAD
+        + b"Content-Length: 1\r\nContent-Length: 0\r\n\r\n"
+        + SMUGGLED,
+    ),
+    (
+        "a list of lengths",
+        b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: 0, 0\r\n\r\n" + SMUGGLED,
+    ),
+    (
+        "a length with a sign",
+        b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: +0\r\n\r\n" + SMUGGLED,
+    ),
+    (
+        "a length before a space",
+        b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length : 0\r\n\r\n" + SMUGGLED,
+    ),
+    (
+        "a length on two lines",
+        b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length:\r\n 0\r\n\r\n" + SMUGGLED,
+    ),
+    (
+        "a huge length",
+        b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n" + SMUGGLED,
+    ),
+    (
+        "more than a number",
+        b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: " + DIGITS + b"\r\n\r\n" + SMUGGLED,
+    ),
     ("no HTTP", b"HELO shop\r\n\r\n" + SMUGGLED),
-]  # fmt: skip
+]
 CASES = 60
 
 

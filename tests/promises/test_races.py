@@ -173,8 +173,9 @@ def test_the_last_piece_is_sold_once(counter: ShopCounter, stack: Stack) -> None
         within_s=60,
     )
     assert Counter(Order.objects.values_list("state", "reason")) == {
-        ("confirmed", ""): 1, ("cancelled", "out_of_stock"): HANDS - 1,
-    }  # fmt: skip
+        ("confirmed", ""): 1,
+        ("cancelled", "out_of_stock"): HANDS - 1,
+    }
     assert (Stock.objects.get().reserved, SandboxCharge.objects.count(), books_balance()) == (
         2,
         1,

@@ -52,9 +52,13 @@ def write_a_day(clients: list[Client]) -> tuple[Counter[UUID | None], Counter[in
         ):
             order = {"currency": "JPY", "captured": captured, "refunded": refunded, "lines": [line]}
             Event.objects.create(
-                kind=kind, subject=uuid5(client, str(number)), seq=seq, owner=client, data={"order": order},
+                kind=kind,
+                subject=uuid5(client, str(number)),
+                seq=seq,
+                owner=client,
+                data={"order": order},
                 at=DAY.begin + at + timedelta(seconds=seq, microseconds=number),
-            )  # fmt: skip
+            )
         by_client.update({client: price, None: price})
         by_hour[int((at + timedelta(seconds=2)) / timedelta(hours=1))] += price
     return by_client, by_hour

@@ -85,9 +85,17 @@ def is_gone(client: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize(
-    "begins", [HALF_A_HEADER, HALF_A_BODY, HALF_AN_IMPORT, NEVER_CLOSES, WITHOUT_LENGTH, ""],
-    ids=["half a header", "half a body", "half an import", "never closes", "without length", "silent"],
-)  # fmt: skip
+    "begins",
+    [HALF_A_HEADER, HALF_A_BODY, HALF_AN_IMPORT, NEVER_CLOSES, WITHOUT_LENGTH, ""],
+    ids=[
+        "half a header",
+        "half a body",
+        "half an import",
+        "never closes",
+        "without length",
+        "silent",
+    ],
+)
 def test_the_others_are_answered_while_they_are_there(
     stack: Stack, shop: Client, begins: str
 ) -> None:
@@ -192,13 +200,14 @@ def test_with_too_many_connections_the_one_that_is_idle_for_longest_goes(stack: 
 def test_with_too_few_files_the_one_that_is_idle_for_longest_goes(stack: Stack) -> None:
     web = stack.start_web()
     assert web.ask("GET", "/livez")[0] == 200
-    files = 100
-    for child in children_of(web.tree.process.pid):
-        resource.prlimit(child, resource.RLIMIT_NOFILE, (files, files))
+    files, workers = 100, children_of(web.tree.process.pid)
+    for worker in workers:
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (files, files))
     with ExitStack() as held:
         idle = [held.enter_context(connected(web)) for _ in range(files)]
         assert web.ask("GET", "/livez")[0] == 200
         assert not is_open(idle[0])
+        assert children_of(web.tree.process.pid) == workers, "none of them had to be started anew"
 
 
 def test_bodies_that_fill_all_the_room_leave_it_to_those_that_need_little(stack: Stack) -> None:

@@ -26,10 +26,16 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 ORDERS, SEED, LOSE_SHARE = 30, 20261125, 0.2
 DECLINED = "pm_card_chargeDeclined"
 TOKENS = [
-    *["pm_card_visa"] * 4, DECLINED, "pm_double_processing", "pm_double_lose_all", "pm_double_lose_answer",
+    *["pm_card_visa"] * 4,
+    DECLINED,
+    "pm_double_processing",
+    "pm_double_lose_all",
+    "pm_double_lose_answer",
     "pm_double_500_after",
-    "pm_double_webhook_first", "pm_double_webhook_twice", "pm_double_webhook_never",
-]  # fmt: skip
+    "pm_double_webhook_first",
+    "pm_double_webhook_twice",
+    "pm_double_webhook_never",
+]
 
 
 class Stripe:
@@ -42,10 +48,22 @@ class Stripe:
     def start(self, *, rings: Web) -> Tree:
         self.starts += 1
         command = [
-            sys.executable, "-m", "tests.doubles.stripe", "--port", str(self.port), "--book", str(self.book),
-            "--process-s", "1", "--lose-share", str(LOSE_SHARE), "--seed", str(SEED + self.starts),
-            "--webhook-url", f"http://127.0.0.1:{rings.port}/v1/payments/stripe/events",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "tests.doubles.stripe",
+            "--port",
+            str(self.port),
+            "--book",
+            str(self.book),
+            "--process-s",
+            "1",
+            "--lose-share",
+            str(LOSE_SHARE),
+            "--seed",
+            str(SEED + self.starts),
+            "--webhook-url",
+            f"http://127.0.0.1:{rings.port}/v1/payments/stripe/events",
+        ]
         tree = Tree(
             command,
             {**self.stack.environment, "PYTHONPATH": str(CHECKOUT)},
@@ -63,9 +81,11 @@ class Stripe:
 def stripe(stack: Stack, tmp_path: Path) -> Stripe:
     stripe = Stripe(stack, tmp_path / "book.jsonl")
     stack.environment |= {
-        "PAYMENT_PROVIDER": "stripe", "STRIPE_SECRET_KEY": SECRET_KEY, "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "PAYMENT_PROVIDER": "stripe",
+        "STRIPE_SECRET_KEY": SECRET_KEY,
+        "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "STRIPE_API_BASE": stripe.url,
-    }  # fmt: skip
+    }
     return stripe
 
 

@@ -59,9 +59,10 @@ def events(sentry: WebhookSink) -> list[dict[str, Any]]:
     for heard in list(sentry.heard):
         _, *items = body_of(heard).splitlines()
         found += [
-            json.loads(payload) for header, payload in zip(items[::2], items[1::2], strict=True)
+            json.loads(payload)
+            for header, payload in zip(items[::2], items[1::2], strict=True)
             if json.loads(header)["type"] == "event"
-        ]  # fmt: skip
+        ]
     return found
 
 
@@ -104,9 +105,14 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
     web, worker = stack.start_web(), stack.start("worker")
     key = ApiKey.objects.issue(shop, [])
     web.ask(
-        "POST", "/v1/orders", order_body(), Authorization=f"Bearer {key}", Idempotency_Key="k", traceparent=TRACEPARENT,
+        "POST",
+        "/v1/orders",
+        order_body(),
+        Authorization=f"Bearer {key}",
+        Idempotency_Key="k",
+        traceparent=TRACEPARENT,
         Content_Type="application/json",
-    )  # fmt: skip
+    )
     until(
         lambda: Job.objects.count() > 3 and not Job.objects.exclude(state="done").exists(),
         "all is done",
@@ -149,9 +155,10 @@ def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
     stack: Stack, shop: Client, sink: WebhookSink, collector: WebhookSink
 ) -> None:
     stack.environment |= {
-        "SENTRY_DSN": origin(sink).replace("http://", "http://public@") + "/7", "HEROKU_SLUG_COMMIT": "c0ffee",
+        "SENTRY_DSN": origin(sink).replace("http://", "http://public@") + "/7",
+        "HEROKU_SLUG_COMMIT": "c0ffee",
         "OTEL_EXPORTER_OTLP_ENDPOINT": origin(collector),
-    }  # fmt: skip
+    }
     worker = stack.start("worker", "--include", "tests.celery_ledger.tasks")
     with context.bound(request_id="req-12345", client="0198-shop", traceparent=TRACEPARENT):
         job = tasks.fail_with.delay("for hana@example.com, paid with tok_ok").id

@@ -223,11 +223,13 @@ def test_a_command_that_lacks_its_settings_says_so_as_a_start_does(command: list
     manage = [sys.executable, "manage.py", *command]
     nothing = {"SECRET_KEY": "", "DATABASE_URL": "", "REDIS_URL": "", "PORT": ""}
     assert start(manage, **nothing) == (
-        1, "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text, the same on every dyno.\n",
-    )  # fmt: skip
+        1,
+        "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text, the same on every dyno.\n",
+    )
     assert start(manage, DATABASE_URL="") == (
-        1, "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.\n",
-    )  # fmt: skip
+        1,
+        "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.\n",
+    )
 
 
 def test_the_doctor_and_the_help_need_no_settings() -> None:

@@ -19,9 +19,14 @@ class Command(BaseCommand):
         create = actions.add_parser("create", help="make a key")
         create.add_argument("name", type=_name, help="the client's name")
         create.add_argument(
-            "--scope", action="extend", nargs="+", choices=SCOPES, default=[], metavar="SCOPE",
+            "--scope",
+            action="extend",
+            nargs="+",
+            choices=SCOPES,
+            default=[],
+            metavar="SCOPE",
             help=f"none means all of {', '.join(SCOPES)}",
-        )  # fmt: skip
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         with transaction.atomic():

@@ -82,8 +82,9 @@ def test_ndjson_is_one_order_body_per_line(send: Send, stock: Any, order_body: B
     assert send(as_ndjson(bodies), media_type=f"{NDJSON}; charset=UTF-8").status_code == 202
     work_off(ahead=A_DAY)
     assert list(Order.objects.order_by("external_id").values_list("external_id", "metadata")) == [
-        ("o-1", {"table": "7"}), ("o-2", {"table": "8"}),
-    ]  # fmt: skip
+        ("o-1", {"table": "7"}),
+        ("o-2", {"table": "8"}),
+    ]
 
 
 def test_rows_of_one_external_id_are_the_lines_of_one_order_wherever_they_stand(
@@ -125,7 +126,7 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(
         cells(external_id="x" * 201),
         cells(external_id="o-9", name="nul\x00"),
         cells(external_id="o-10"),
-    ]  # fmt: skip
+    ]
     location = send(as_csv(rows))["Location"]
     work_off(ahead=A_DAY)
     assert set(Order.objects.values_list("external_id", flat=True)) == {"o-10"}
@@ -257,9 +258,12 @@ def test_ndjson_errors_carry_json_pointers(send: Send, stock: Any, order_body: B
     send(as_ndjson(bodies) + b'["o-4"]\n{"external_id": "o-5"', media_type=NDJSON)
     work_off(ahead=A_DAY)
     assert [fault[:3] for fault in faults()] == [
-        (1, "", "/external_id"), (2, "o-1", "/lines/0/quantity"), (3, "o-2", "/lines/0/sku"),
-        (4, "", ""), (5, "", ""),
-    ]  # fmt: skip
+        (1, "", "/external_id"),
+        (2, "o-1", "/lines/0/quantity"),
+        (3, "o-2", "/lines/0/sku"),
+        (4, "", ""),
+        (5, "", ""),
+    ]
 
 
 def test_the_same_file_twice_changes_nothing(send: Send, stock: Any) -> None:
@@ -589,9 +593,19 @@ def test_a_chunk_that_takes_long_yields_and_goes_on_under_its_id(
     first = Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at")[0]
     attempt(first)
     again = Job.objects.get(pk=first.pk)
-    assert (again.state, again.attempts, again.queue, Order.objects.count(), Import.objects.get().ok) == (
-        "waiting", 0, "bulk", 2, 2,
-    )  # fmt: skip
+    assert (
+        again.state,
+        again.attempts,
+        again.queue,
+        Order.objects.count(),
+        Import.objects.get().ok,
+    ) == (
+        "waiting",
+        0,
+        "bulk",
+        2,
+        2,
+    )
     kill_with_poison(again)
     work_off(ahead=A_DAY)
     batch = Import.objects.get()
@@ -616,8 +630,9 @@ def test_an_order_that_postgres_refuses_is_an_error_and_leaves_nothing(
         finally:
             cursor.execute("ALTER TABLE orders_orderline DROP CONSTRAINT cursed")
     assert list(Order.objects.order_by("pk").values_list("external_id", "state")) == [
-        ("o-1", "confirmed"), ("o-3", "confirmed"),
-    ]  # fmt: skip
+        ("o-1", "confirmed"),
+        ("o-3", "confirmed"),
+    ]
     assert faults() == [(3, "o-2", "", "the database does not take this order")]
     assert not Job.objects.exclude(state="done").exists()
 

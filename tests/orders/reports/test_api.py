@@ -96,8 +96,11 @@ def test_an_order_counts_when_it_is_confirmed_and_money_when_it_moves(api: Api, 
     give_back(order, 560, clock("12:00", DAY + timedelta(days=7)))
     days = {ago: read(api, DAY + timedelta(days=ago))["currencies"] for ago in (-1, 0, 1, 7)}
     assert {ago: totals(figures) for ago, figures in days.items()} == {
-        -1: {}, 0: {"JPY": (1, 660, 0, 660)}, 1: {"JPY": (0, 0, 100, -100)}, 7: {"JPY": (0, 0, 560, -560)},
-    }  # fmt: skip
+        -1: {},
+        0: {"JPY": (1, 660, 0, 660)},
+        1: {"JPY": (0, 0, 100, -100)},
+        7: {"JPY": (0, 0, 560, -560)},
+    }
 
 
 def test_orders_that_were_never_confirmed_do_not_count(api: Api, sell: Sell) -> None:
@@ -155,9 +158,11 @@ def test_a_refund_over_http_is_in_the_report_once_it_has_succeeded(
 ) -> None:
     order = sell(clock("12:00"))
     answer = api.post(
-        f"/v1/orders/{order.pk}/refunds", {"amount": 160, "reason": "late"}, content_type="application/json",
+        f"/v1/orders/{order.pk}/refunds",
+        {"amount": 160, "reason": "late"},
+        content_type="application/json",
         headers={"Idempotency-Key": "refund-1"},
-    )  # fmt: skip
+    )
     assert answer.status_code == 202
     for refunds in (0, 160):
         with now_is(clock("13:00")):
@@ -345,8 +350,10 @@ def test_the_csv_says_the_same_in_one_table(api: Api, sell: Sell) -> None:
     assert lines[26:] == ['sku,2025-11-18,JPY,,SAKE-NIGIRI,"鮭, ""large""",1,,500,,', ""]
     assert "\n" not in "".join(lines)
     assert [row["section"] for row in csv.DictReader(StringIO(answer.content.decode()))] == [
-        "total", *["hour"] * 24, "sku",
-    ]  # fmt: skip
+        "total",
+        *["hour"] * 24,
+        "sku",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -39,19 +39,31 @@ moments = st.one_of(
     st.integers(0, 27).map(lambda hours: timedelta(hours=hours, microseconds=-1)),
 )
 lines = st.lists(
-    st.fixed_dictionaries({
-        "sku": st.sampled_from("ABCDEF"), "name": st.sampled_from(["鮭", "Lachs", "salmon"]),
-        "quantity": st.integers(1, 4), "unit_price": st.integers(0, 3), "discount": st.just(0),
-        "tax": st.integers(0, 2),
-    }),
-    min_size=1, max_size=3,
-)  # fmt: skip
-lives = st.fixed_dictionaries({
-    "client": st.sampled_from(CLIENTS), "currency": st.sampled_from(["EUR", "JPY", "KWD"]),
-    "lines": lines, "captured": st.integers(0, 500), "is_confirmed": st.booleans(),
-    "refunds": st.lists(st.integers(1, 99), max_size=4), "others": st.integers(0, 2),
-    "at": st.lists(moments, min_size=9, max_size=9).map(sorted),
-})  # fmt: skip
+    st.fixed_dictionaries(
+        {
+            "sku": st.sampled_from("ABCDEF"),
+            "name": st.sampled_from(["鮭", "Lachs", "salmon"]),
+            "quantity": st.integers(1, 4),
+            "unit_price": st.integers(0, 3),
+            "discount": st.just(0),
+            "tax": st.integers(0, 2),
+        }
+    ),
+    min_size=1,
+    max_size=3,
+)
+lives = st.fixed_dictionaries(
+    {
+        "client": st.sampled_from(CLIENTS),
+        "currency": st.sampled_from(["EUR", "JPY", "KWD"]),
+        "lines": lines,
+        "captured": st.integers(0, 500),
+        "is_confirmed": st.booleans(),
+        "refunds": st.lists(st.integers(1, 99), max_size=4),
+        "others": st.integers(0, 2),
+        "at": st.lists(moments, min_size=9, max_size=9).map(sorted),
+    }
+)
 
 
 def events_of(number: int, life: Told, begin: datetime) -> list[Event]:
@@ -164,9 +176,12 @@ def computed(day: Day) -> dict[UUID | None, Any]:
 
 
 @settings(
-    max_examples=60, derandomize=True, deadline=None, database=None,
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 @given(st.sampled_from(DAYS), st.lists(lives, max_size=8), st.integers(1, 12))
 def test_the_parts_add_up_to_what_counting_by_hand_gives(
     db: None, zone_and_date: tuple[str, date], lived: list[Told], size: int
@@ -190,9 +205,12 @@ def test_the_parts_add_up_to_what_counting_by_hand_gives(
 
 
 @settings(
-    max_examples=30, derandomize=True, deadline=None, database=None,
+    max_examples=30,
+    derandomize=True,
+    deadline=None,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 @given(st.lists(lives, max_size=8))
 def test_the_days_of_an_order_add_up_to_what_it_has_come_to(db: None, lived: list[Told]) -> None:
     begin = Day(date(2025, 11, 18)).begin

@@ -100,8 +100,9 @@ def test_the_staff_reads_all_clients_figures_in_columns(
     compute()
     [mail] = read(postbox)
     assert (mail["To"], mail["Subject"]) == (
-        "ann@example.com", "Report for 2025-11-18: €100.00 net, ¥1,000,660 net",
-    )  # fmt: skip
+        "ann@example.com",
+        "Report for 2025-11-18: €100.00 net, ¥1,000,660 net",
+    )
     assert mail.get_content().splitlines() == ENGLISH.splitlines()
 
 

@@ -68,8 +68,10 @@ def test_a_missed_midnight_is_made_up_for(sell: Sell) -> None:
     work_off()
     assert final_days() == days
     assert [totals(everybodys(day).figures) for day in days] == [
-        {"JPY": (1, 660, 0, 660)}, {}, {"JPY": (1, 660, 0, 660)},
-    ]  # fmt: skip
+        {"JPY": (1, 660, 0, 660)},
+        {},
+        {"JPY": (1, 660, 0, 660)},
+    ]
     assert Job.objects.filter(task=ADD_UP).count() == 3
 
 

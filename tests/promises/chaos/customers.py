@@ -11,10 +11,16 @@ from typing import Any
 from tests.promises.processes import Web
 
 TOKENS = {
-    "pm_card_visa": 50, "pm_card_chargeDeclined": 10, "pm_double_processing": 8, "pm_double_webhook_first": 8,
-    "pm_double_webhook_twice": 8, "pm_double_webhook_never": 8, "pm_double_lose_answer": 4, "pm_double_lose_all": 3,
+    "pm_card_visa": 50,
+    "pm_card_chargeDeclined": 10,
+    "pm_double_processing": 8,
+    "pm_double_webhook_first": 8,
+    "pm_double_webhook_twice": 8,
+    "pm_double_webhook_never": 8,
+    "pm_double_lose_answer": 4,
+    "pm_double_lose_all": 3,
     "pm_double_hang": 1,
-}  # fmt: skip
+}
 REGRETS = (
     0.25  # of the orders are cancelled by whoever placed them: at once, or one that is confirmed
 )
@@ -117,12 +123,21 @@ class Customer(threading.Thread):
         key = f"{self.name}-{len(self.wishes) + 1}"
         quantity = self.dice.randint(1, 4)
         self.wishes[key] = {
-            "external_id": key, "currency": "JPY", "email": f"{self.name}@example.com",
+            "external_id": key,
+            "currency": "JPY",
+            "email": f"{self.name}@example.com",
             "locale": self.dice.choice(("ja", "en")),
-            "lines": [{"sku": "SAKE-NIGIRI", "quantity": quantity, "unit_price": 300, "tax": 30 * quantity}],
+            "lines": [
+                {
+                    "sku": "SAKE-NIGIRI",
+                    "quantity": quantity,
+                    "unit_price": 300,
+                    "tax": 30 * quantity,
+                }
+            ],
             "total": 330 * quantity,
             "payment": {"token": self.dice.choices(list(TOKENS), list(TOKENS.values()))[0]},
-        }  # fmt: skip
+        }
         return key
 
 

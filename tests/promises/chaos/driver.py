@@ -183,12 +183,20 @@ class Run:
                 "SET statement_timeout = 0; SET transaction_timeout = 0"
             )  # for this session only
         return Report(
-            self.seed, self.lasted_s, dict(self.faults.injected), Order.objects.count(),
-            len(known["provider_refund"]), Job.objects.count(),
-            Job.objects.filter(losses__gt=0).count(), Job.objects.filter(state="dead").count(),
-            len(known["heard_webhook"]), len(known["heard_mail"]), self.world.known_ends, self.witness.oldest_s,
+            self.seed,
+            self.lasted_s,
+            dict(self.faults.injected),
+            Order.objects.count(),
+            len(known["provider_refund"]),
+            Job.objects.count(),
+            Job.objects.filter(losses__gt=0).count(),
+            Job.objects.filter(state="dead").count(),
+            len(known["heard_webhook"]),
+            len(known["heard_mail"]),
+            self.world.known_ends,
+            self.witness.oldest_s,
             violations(known),
-        )  # fmt: skip
+        )
 
     def evidence(self, unanswered: list[str]) -> Evidence:
         return {

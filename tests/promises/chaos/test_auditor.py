@@ -98,10 +98,14 @@ def test_the_providers_book_is_read_as_it_stands(tmp_path: Path) -> None:
     with StripeDouble(book) as double:
         for card in cards:
             params = {
-                "amount": "660", "currency": "jpy", "payment_method": card, "confirm": "true",
-                "automatic_payment_methods[enabled]": "true", "automatic_payment_methods[allow_redirects]": "never",
+                "amount": "660",
+                "currency": "jpy",
+                "payment_method": card,
+                "confirm": "true",
+                "automatic_payment_methods[enabled]": "true",
+                "automatic_payment_methods[allow_redirects]": "never",
                 "metadata[order]": f"order of {card}",
-            }  # fmt: skip
+            }
             double.answer(Request("POST", "/v1/payment_intents", params, f"key of {card}"))
         [taken] = [
             made for made in double.book.of_kind("payment_intent") if made["status"] == "succeeded"

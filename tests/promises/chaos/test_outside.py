@@ -112,8 +112,10 @@ def test_a_mail_is_noted_before_it_is_taken_and_the_date_is_no_part_of_it(
         (said["delivery"], said["digest"]) for said in heard[:2]
     }
     assert {(took, said["taken"]) for took, said in zip(told, heard, strict=True)} == {
-        (True, True), (False, False), (False, True),
-    }  # fmt: skip
+        (True, True),
+        (False, False),
+        (False, True),
+    }
 
 
 @pytest.fixture

@@ -158,10 +158,13 @@ class World:
     def _provider(self) -> Tree:
         """Stripe's double, on its one book; it loses answers also when no fault is injected."""
         told = {
-            "port": self.ports["provider"], "book": self.journal("provider"), "process-s": PROCESS_S,
-            "lose-share": LOSE_SHARE, "seed": self.seed + next(self.started),
+            "port": self.ports["provider"],
+            "book": self.journal("provider"),
+            "process-s": PROCESS_S,
+            "lose-share": LOSE_SHARE,
+            "seed": self.seed + next(self.started),
             "webhook-url": f"http://127.0.0.1:{self.ports['web-dyno']}/v1/payments/stripe/events",
-        }  # fmt: skip
+        }
         options = [f"--{name}={value}" for name, value in told.items()]
         return self._start("provider", [sys.executable, "-m", "tests.doubles.stripe", *options], {})
 

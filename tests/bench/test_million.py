@@ -1,7 +1,7 @@
-"""What the ledger's queries cost with a million finished jobs, before and after what ADR 11 chose.
+"""What the ledger's queries cost with a million finished jobs.
 
 `bin/bench -k million` takes ten minutes. Figures are buffers (pages of 8 kB that a statement looked at), since
-those hardly depend on the machine. "before" goes back to the migration before, and finds jobs by state.
+those hardly depend on the machine. What they were before ADR 11 stands in docs/performance.md.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,9 +14,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.conf import settings
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
-from celery_ledger.models import State, Worker, claim, job
+from celery_ledger.models import Worker
 from celery_ledger.testing import work_off
 from celery_ledger.worker.clock import Clock
 from config import celery_app
@@ -28,32 +27,14 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1800)
 
 MILLION = 1_000_000
 CHURN = 20_000  # jobs worked off before the queries are looked at
-BACKLOG, HELD = (
-    20_000,
-    3_000,
-)  # waiting jobs; jobs worked off while a snapshot is held (50 a second for a minute)
-SETTINGS = ("jobs", "0003_settings_of_hot_tables")
-LATEST = ("jobs", "0004_jobs_of_a_client")
+BACKLOG = 20_000  # waiting jobs
+HELD = 3_000  # jobs worked off while a snapshot is held: 50 a second for a minute
 
 
 def test_a_million_finished_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    migrate_to_before()
     fill()
-    with monkeypatch.context() as earlier:
-        by_state = claim.CLAIM.replace(
-            "lease_until IS NULL AND finished_at IS NULL", "state = 'waiting'"
-        )
-        earlier.setattr(job, "CLAIM", by_state)
-        earlier.setattr(job, "RUNS", {"state": State.RUNNING})
-        earlier.setattr(settings, "JOBS_RING_CAP_S", 10**9)
-        before = situations()
-    start = perf_counter()
-    MigrationExecutor(connection).migrate([LATEST])
-    print(f"\nThe migration took {perf_counter() - start:.1f} s.")
-    ask("VACUUM ANALYZE celery_ledger_job")
-    after = situations()
-    for situation, figures in before.items():
-        show(situation, figures, after[situation])
+    for situation, figures in situations().items():
+        show(situation, figures)
     start = perf_counter()
     monkeypatch.setattr(settings, "JOBS_KEEP", timedelta(days=1))
     Clock(celery_app, worker=uuid4(), name="bench").prune_all()
@@ -91,16 +72,8 @@ def test_which_updates_write_into_no_index(
         )
     work_off()
     beat(workers=60, beats=30)
-    seen_before = heap_only()
-    migrate_to_before()
-    ask("SELECT pg_stat_reset()")
-    beat(workers=60, beats=30)
-    seen_before["celery_ledger_worker with an index on seen_at"] = heap_only()[
-        "celery_ledger_worker"
-    ]
-    MigrationExecutor(connection).migrate([LATEST])
     print("\nUpdates that wrote into no index (heap-only)")
-    for table, (updates, hot) in seen_before.items():
+    for table, (updates, hot) in heap_only().items():
         print(f"  {table:40} {hot:6} of {updates}")
 
 
@@ -161,12 +134,6 @@ def snapshot_held() -> Iterator[None]:
         other.close()
 
 
-def migrate_to_before() -> None:
-    executor = MigrationExecutor(connection)
-    [before] = [node.key for node in executor.loader.graph.node_map[SETTINGS].parents]
-    executor.migrate([before])
-
-
 def beat(*, workers: int, beats: int) -> None:
     for number in range(workers * beats):
         Worker.objects.beat(UUID(int=number % workers), name="bench", pid=1)
@@ -216,7 +183,7 @@ def ask(sql: str) -> Any:
         return cursor.fetchone()[0] if cursor.description else None
 
 
-def show(situation: str, before: Figures, after: Figures) -> None:
-    print(f"\n| buffers, {situation} | before | after |\n|---|---:|---:|")
-    for query, buffers in before.items():
-        print(f"| {query} | {buffers:,} | {after[query]:,} |")
+def show(situation: str, figures: Figures) -> None:
+    print(f"\n| buffers, {situation} | |\n|---|---:|")
+    for query, buffers in figures.items():
+        print(f"| {query} | {buffers:,} |")

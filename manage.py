@@ -18,9 +18,8 @@ def main() -> None:
     except BrokenPipeError:  # as by `manage.py jobs list | head`, or another's pipe
         if not is_unread(sys.stdout.fileno()):
             raise
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or Python complains once more at its end
+        # or Python complains once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 

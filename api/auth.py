@@ -23,9 +23,8 @@ class Key(HttpBearer):
     Asked before anything of the body is looked at.
     """
 
-    limit = RateLimit(
-        settings.RATE_LIMIT_PER_MINUTE, 60, keys_max=settings.RATE_LIMIT_KEYS_MAX
-    )  # of this process
+    # of this process
+    limit = RateLimit(settings.RATE_LIMIT_PER_MINUTE, 60, keys_max=settings.RATE_LIMIT_KEYS_MAX)
 
     def __init__(self, scope: str) -> None:
         super().__init__()

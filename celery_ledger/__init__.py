@@ -1,1 +1,66 @@
-"""Celery tasks as rows of Postgres: promised in a transaction, claimed, settled, rescued and rung again."""
+"""Celery tasks as rows of Postgres: promised in a transaction, claimed, settled, rescued and rung again.
+
+These are the public names. Each is imported when it is first asked for, since Django's models cannot be imported before
+its apps are ready.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celery_ledger import context as context
+    from celery_ledger.admin import LookOnlyAdmin as LookOnlyAdmin
+    from celery_ledger.backoff import delay_s as delay_s
+    from celery_ledger.conf import ledger_settings as ledger_settings
+    from celery_ledger.execution.attempt import note_effect as note_effect
+    from celery_ledger.execution.attempt import settle as settle
+    from celery_ledger.execution.verdict import scrubbed as scrubbed
+    from celery_ledger.installation import celery_options as celery_options
+    from celery_ledger.installation import install as install
+    from celery_ledger.models import FINISHED as FINISHED
+    from celery_ledger.models import Job as Job
+    from celery_ledger.models import JobQuerySet as JobQuerySet
+    from celery_ledger.models import State as State
+    from celery_ledger.models import Worker as Worker
+    from celery_ledger.operations import interventions as interventions
+    from celery_ledger.operations import owned as owned
+    from celery_ledger.queues import bulk as bulk
+    from celery_ledger.queues import waiting_in_bulk as waiting_in_bulk
+    from celery_ledger.telemetry.metrics import metric_families as metric_families
+    from celery_ledger.telemetry.tracing import span as span
+    from celery_ledger.trouble import in_trouble as in_trouble
+
+PUBLIC = {  # the module that each name is in
+    "FINISHED": "models",
+    "Job": "models",
+    "JobQuerySet": "models",
+    "LookOnlyAdmin": "admin",
+    "State": "models",
+    "Worker": "models",
+    "bulk": "queues",
+    "celery_options": "installation",
+    "delay_s": "backoff",
+    "in_trouble": "trouble",
+    "install": "installation",
+    "ledger_settings": "conf",
+    "metric_families": "telemetry.metrics",
+    "note_effect": "execution.attempt",
+    "scrubbed": "execution.verdict",
+    "settle": "execution.attempt",
+    "span": "telemetry.tracing",
+    "waiting_in_bulk": "queues",
+}
+MODULES = {
+    "context": "context",
+    "interventions": "operations.interventions",
+    "owned": "operations.owned",
+}
+__all__ = [*PUBLIC, *MODULES]  # noqa: PLE0604 - names all the same
+
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return import_module(f"{__name__}.{MODULES[name]}")
+    if name in PUBLIC:
+        return getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,13 +15,15 @@ from time import monotonic
 from typing import Any
 
 from celery import Celery
-from django.conf import settings
 from kombu import Connection, Producer
 from kombu.transport import redis
 
+from celery_ledger.celery import broker_options
+from celery_ledger.conf import ledger_settings
+
 log = logging.getLogger(__name__)
 
-PROBE = "kaiten.probe"
+PROBE = "ledger.probe"
 PROBE_KEEP_S = 60
 
 
@@ -86,7 +88,7 @@ class Bell:
 
         return (
             self._with_producer(write) is not None
-            and self.queued(settings.CELERY_TASK_DEFAULT_QUEUE) is not None
+            and self.queued(self._app.conf.task_default_queue) is not None
         )
 
     def _publish(self, producer: Producer, rings: list[Ring]) -> int:
@@ -113,7 +115,7 @@ class Bell:
         return len(rings)
 
     def _with_producer(self, use: Any) -> Any:
-        if self.resting or not self._lock.acquire(timeout=settings.BELL_TIMEOUT_S):
+        if self.resting or not self._lock.acquire(timeout=ledger_settings.BELL_TIMEOUT_S):
             return None
         try:
             self._connection = self._connection or self._connect()
@@ -125,10 +127,14 @@ class Bell:
             self._lock.release()
 
     def _connect(self) -> Connection:
+        url, told = self._app.conf.broker_url or "", self._app.conf.broker_transport_options
+        options = broker_options.for_the_bell(
+            url, timeout_s=ledger_settings.BELL_TIMEOUT_S, region=told.get("region")
+        )
         connection: Connection = self._app.connection_for_write(
-            transport=settings.BELL_TRANSPORT,
-            connect_timeout=settings.BELL_TIMEOUT_S,
-            transport_options=settings.BELL_TRANSPORT_OPTIONS,
+            transport=broker_options.transport_of_the_bell(url),
+            connect_timeout=ledger_settings.BELL_TIMEOUT_S,
+            transport_options=options,
         )
         return connection
 
@@ -137,7 +143,7 @@ class Bell:
             "The broker did not take a bell; the clock rings again. It said: %s",
             exc or type(exc).__name__,
         )
-        self._resting_until = monotonic() + settings.BELL_REST_S
+        self._resting_until = monotonic() + ledger_settings.BELL_REST_S
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(Exception):

@@ -7,10 +7,10 @@ from typing import Any
 
 from celery import Task, current_app
 from django.apps import apps
-from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from celery_ledger.backoff import pause_s
+from celery_ledger.conf import ledger_settings
 
 STOP_S = 30  # what a platform leaves a dyno between SIGTERM and SIGKILL
 SIGN_OFF_S = 5  # of these, for giving back what did not finish
@@ -50,19 +50,17 @@ def check_tasks(app_configs: Any, **options: Any) -> list[CheckMessage]:
 def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
     """The ledger's numbers against each other."""
     wrong = []
-    if settings.JOBS_WORKER_SILENCE_S < 3 * settings.JOBS_CLOCK_INTERVAL_S:
+    if ledger_settings.WORKER_SILENCE_S < 3 * ledger_settings.CLOCK_INTERVAL_S:
         wrong.append(
-            "JOBS_WORKER_SILENCE_S must be at least three times JOBS_CLOCK_INTERVAL_S, or a busy worker is lost."
+            "WORKER_SILENCE_S must be at least three times CLOCK_INTERVAL_S, or a busy worker is lost."
         )
-    if settings.JOBS_RING_CAP_S < settings.JOBS_RING_GRACE_S:
-        wrong.append("JOBS_RING_CAP_S must not be less than JOBS_RING_GRACE_S.")
-    if settings.JOBS_LEASE_GRACE_S <= 0:
+    if ledger_settings.RING_CAP_S < ledger_settings.RING_GRACE_S:
+        wrong.append("RING_CAP_S must not be less than RING_GRACE_S.")
+    if ledger_settings.LEASE_GRACE_S <= 0:
+        wrong.append("LEASE_GRACE_S must be positive, or a job is rescued while it may still run.")
+    if ledger_settings.DRAIN_S > STOP_S - SIGN_OFF_S:
         wrong.append(
-            "JOBS_LEASE_GRACE_S must be positive, or a job is rescued while it may still run."
-        )
-    if settings.JOBS_DRAIN_S > STOP_S - SIGN_OFF_S:
-        wrong.append(
-            f"JOBS_DRAIN_S must not be over {STOP_S - SIGN_OFF_S}, or the platform kills a worker before it signs off."
+            f"DRAIN_S must not be over {STOP_S - SIGN_OFF_S}, or the platform kills a worker before it signs off."
         )
     return [Error(said, id="celery_ledger.E002") for said in wrong]
 

@@ -1,15 +1,15 @@
-"""On whose behalf this thread works: the request id and client that a job inherits and every log line shows."""
+"""On whose behalf this thread works: e.g. the request id, which a job inherits and every log line shows."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-_context: ContextVar[Mapping[str, str]] = ContextVar("kaiten_context", default=MappingProxyType({}))
+_context: ContextVar[Mapping[str, str]] = ContextVar("ledger_context", default=MappingProxyType({}))
 
 
 def current() -> Mapping[str, str]:
-    """What is known now, e.g. {"request_id": "8c1f…", "client": "0198…"}."""
+    """What is known now, e.g. {"request_id": "8c1f…", "owner": "0198…"}."""
     return _context.get()
 
 

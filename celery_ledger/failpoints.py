@@ -10,8 +10,9 @@ import socket
 from enum import StrEnum
 from pathlib import Path
 
-from django.conf import settings
 from django.db import connection
+
+from celery_ledger.conf import ledger_settings
 
 
 class At(StrEnum):
@@ -36,9 +37,9 @@ class Reached(Exception):
 
 def reach(place: At) -> None:
     """Nothing, or what the test wants to happen here."""
-    if settings.FAILPOINTS is None:
+    if ledger_settings.FAILPOINTS is None:
         return
-    order = Path(settings.FAILPOINTS, place)
+    order = Path(ledger_settings.FAILPOINTS, place)
     taken = order.with_suffix(f".{os.getpid()}")
     try:
         order.rename(taken)

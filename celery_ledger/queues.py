@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.conf import settings
 from django.db.models.functions import Now
 
 from celery_ledger import context
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, State
 
 
 @contextmanager
 def bulk() -> Iterator[None]:
     """Jobs promised in this block, and all that follow from them, are bulk work."""
-    with context.bound(lane=settings.JOBS_BULK_QUEUE):
+    with context.bound(lane=ledger_settings.BULK_QUEUE):
         yield
 
 
@@ -36,10 +36,12 @@ def outside(
 ) -> dict[str, str] | None:
     """The last of them: where a task goes that talks to the outside world, unless it has been told."""
     talks_outside = task is not None and not getattr(task, "atomic", True)
-    return {"queue": settings.JOBS_OUTSIDE_QUEUE} if talks_outside else None
+    return {"queue": ledger_settings.OUTSIDE_QUEUE} if talks_outside else None
 
 
 def waiting_in_bulk(limit: int) -> int:
     """How many due jobs wait in the bulk lane, counted up to `limit`."""
-    due = Job.objects.filter(queue=settings.JOBS_BULK_QUEUE, state=State.WAITING, due_at__lte=Now())
+    due = Job.objects.filter(
+        queue=ledger_settings.BULK_QUEUE, state=State.WAITING, due_at__lte=Now()
+    )
     return due[:limit].count()

@@ -1,4 +1,4 @@
-"""The Celery app. `jobs` makes it durable through Celery's own constructor arguments (ARCHITECTURE.md)."""
+"""The Celery app, which `celery_ledger` makes durable."""
 
 import os
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from django.conf import settings
 
+from celery_ledger import celery_options, install
 from config import logs
 from config.boot import require_settings, say_it_in_a_sentence
 
@@ -18,21 +19,12 @@ class Shop(Celery):  # type: ignore[misc]
         return logs.scrubbed(super().bugreport())
 
 
-app = Shop(
-    "kaiten",
-    amqp="celery_ledger.celery.amqp:LedgerAMQP",
-    backend="celery_ledger.celery.backend:LedgerBackend",
-    control="celery_ledger.celery.control:LedgerControl",
-    task_cls="celery_ledger.celery.task:LedgerTask",
-    fixups=["celery_ledger.celery.fixup:fixup"],
-)
+app = Shop("kaiten", **celery_options())
 app.config_from_object("django.conf:settings", namespace="CELERY")
+install(app)
 app.autodiscover_tasks()
-app.autodiscover_tasks(
-    ["orders.imports", "orders.reports"]
-)  # packages of an app, which Celery does not look into
-app.steps["worker"].add("celery_ledger.worker.clock:ClockStep")
-app.steps["worker"].add("celery_ledger.worker.shutdown:DrainStep")
+# packages of an app, which Celery does not look into
+app.autodiscover_tasks(["orders.imports", "orders.reports"])
 
 
 @app.on_configure.connect
@@ -41,9 +33,8 @@ def read_settings(**_: Any) -> None:
     with say_it_in_a_sentence():
         settings.DATABASES  # noqa: B018 - the first look at the settings reads them
     if os.environ.get("CELERY_BROKER_URL") == os.environ.get("BROKER_URL"):
-        os.environ.pop(
-            "CELERY_BROKER_URL", None
-        )  # the celery command put it there as it stands, before the settings
+        # the celery command put it there as it stands, before the settings
+        os.environ.pop("CELERY_BROKER_URL", None)
 
 
 class CheckedStart(bootsteps.Step):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 
@@ -13,11 +13,10 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count
 from django.db.models.functions import Now
+from django.utils import timezone
 
-from celery_ledger.models import Job, State, Worker
-from celery_ledger.operations.interventions import NEVER
-from celery_ledger.operations.listing import at
-from config import brokers, celery_app
+from celery_ledger import Job, State, Worker, ledger_settings
+from config import celery_app
 from config.boot import CannotStart, database_trouble, require_settings
 from config.health import NO_WRITES, database_state
 from orders.models import Order
@@ -25,6 +24,13 @@ from orders.models import Order
 WAITS_TOO_LONG_AFTER_S = 60
 DUE_LOOKED_THROUGH = 10_000
 LIMIT = "SELECT current_setting(%(name)s, true), current_setting(%(name)s, true)::interval = %(value)s::interval"
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def at(moment: datetime) -> str:
+    """A time to the second, with its zone."""
+    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ def mail() -> Finding:
             "Mails are printed to the log and reach nobody; it names their readers.",
             "Set EMAIL_URL to a mail server like smtp+tls://USER:PASSWORD@HOST:587.",
         )
-    if urlsplit(settings.SITE_URL).hostname in brokers.LOOPBACK:
+    if urlsplit(settings.SITE_URL).hostname in LOOPBACK:
         return Finding(
             "mail",
             f"Mails lead their readers to {settings.SITE_URL}.",
@@ -128,7 +134,7 @@ def clock() -> Finding:
     since = f"; the last one did at {at(newest.seen_at)}" if newest else ""
     return Finding(
         "clock",
-        f"No worker has beaten in the last {settings.JOBS_WORKER_SILENCE_S} s{since}.",
+        f"No worker has beaten in the last {ledger_settings.WORKER_SILENCE_S} s{since}.",
         "Start a worker dyno (Procfile: worker) and read its log.",
     )
 
@@ -173,7 +179,7 @@ def running_jobs() -> Finding:
 def dead_jobs() -> Finding:
     dead = (
         Job.objects.filter(state=State.DEAD)
-        .exclude(queue=NEVER)
+        .exclude(unreachable=True)
         .values_list("task")
         .annotate(number=Count("pk"))
         .order_by("task")

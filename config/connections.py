@@ -37,10 +37,11 @@ CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORE
 PIECE_BYTES = 64 * 1024
 HEAD_MAX_BYTES = 64 * 1024
 PAUSE_S = 0.1
+# for a client that still sends, so that it reads why it need not
 LINGER_S, LINGER_MAX_BYTES = (
     2.0,
     1024 * 1024,
-)  # for a client that still sends, so that it reads why it need not
+)
 
 
 class TooSlow(Exception):
@@ -154,9 +155,8 @@ class Connection(TConn):  # type: ignore[misc]
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.initialized = self.data_ready = (
-            True  # of gunicorn: nothing is left for a thread to wait for
-        )
+        # of gunicorn: nothing is left for a thread to wait for
+        self.initialized = self.data_ready = True
         self.until = 0.0  # when the main thread's patience ends
         self.stage = "gathering"
         self.rest = b""  # what came after the request
@@ -167,9 +167,8 @@ class Connection(TConn):  # type: ignore[misc]
         self.head = bytearray()
         self.body: Any = None
         self.missing: int | None = None  # bytes of the body; None in the head
-        self.is_cut = (
-            False  # the rest of its body is nobody's to read: the connection ends with the answer
-        )
+        # the rest of its body is nobody's to read: the connection ends with the answer
+        self.is_cut = False
         self.gathered = 0
         self.began = 0.0  # to send its body
         self.sock.answer_by = None

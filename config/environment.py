@@ -35,9 +35,8 @@ class Env(environ.Env):  # type: ignore[misc]  # has no types
 
 
 env = Env()
-HOST = re.compile(
-    r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE
-)  # as Django compares them
+# as Django compares them
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
 NAME_MAX = 63  # Postgres' own
 DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
 
@@ -181,9 +180,8 @@ def database_from(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(
             f"DATABASE_URL holds an option that Postgres does not know: {said}."
         ) from exc
-    config["DISABLE_SERVER_SIDE_CURSORS"] = (
-        True  # PgBouncer gives the next statement to another session
-    )
+    # PgBouncer gives the next statement to another session
+    config["DISABLE_SERVER_SIDE_CURSORS"] = True
     config["OPTIONS"] = {
         "connect_timeout": 5,
         "keepalives_idle": 30,

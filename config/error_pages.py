@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
-from celery_ledger.trouble import in_trouble
+from celery_ledger import in_trouble
 
 log = logging.getLogger(__name__)
 

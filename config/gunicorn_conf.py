@@ -34,9 +34,8 @@ with say_it_in_a_sentence():
     logconfig_dict = settings.LOGGING
 
 worker_class = "config.web_worker.ProblemWorker"
-keepalive = (
-    95  # the router keeps idle connections for 90 s; closing first would race with its next request
-)
+# the router keeps idle connections for 90 s; closing first would race with its next request
+keepalive = 95
 timeout = 30
 graceful_timeout = 20  # under the 30 s a dyno has to stop
 worker_connections = settings.WEB_CONNECTIONS

@@ -9,7 +9,7 @@ from django.db import Error, connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from celery_ledger.models import Job
+from celery_ledger import Job
 from config import celery_app
 from notifications.models import Event
 from orders.models import Order, OrderLine

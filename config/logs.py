@@ -16,9 +16,8 @@ log = logging.getLogger(__name__)
 
 FORMS = ("logfmt", "json", "console")
 SENTRY = {"class": "sentry_sdk.integrations.logging.EventHandler", "level": "ERROR"}
-TRACE_MAX_CHARS = (
-    6000  # Heroku cuts a line at 10,000 bytes; the end of a traceback says more than its beginning
-)
+# Heroku cuts a line at 10,000 bytes; the end of a traceback says more than its beginning
+TRACE_MAX_CHARS = 6000
 HIDDEN = "[hidden]"
 ADDRESS = r"(?<=://)[^/\s@]+(?=@)|[\w.+%'-]{1,64}@[\w-]+(?:\.[\w-]+)+"  # a URL's user and password; a mail address
 PERSON = re.compile(ADDRESS)
@@ -136,9 +135,8 @@ def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
         "root": {"handlers": ["stdout", *beside], "level": "INFO"},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},
-            "django.request": {
-                "level": "CRITICAL"
-            },  # config.middleware and config.error_pages tell
+            # config.middleware and config.error_pages tell
+            "django.request": {"level": "CRITICAL"},
             "django.security": {"handlers": ["warning"], "propagate": False},
             "django.server": {"handlers": [], "propagate": True},
             "gunicorn.error": {
@@ -146,12 +144,10 @@ def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
                 "level": "INFO",
                 "propagate": False,
             },
-            "gunicorn.http.wsgi": {
-                "level": "ERROR"
-            },  # that it leaves out the body of an answer to HEAD, each time
-            "celery.app.trace": {
-                "level": "CRITICAL"
-            },  # each attempt has its line already: execution.log_entry
+            # that it leaves out the body of an answer to HEAD, each time
+            "gunicorn.http.wsgi": {"level": "ERROR"},
+            # each attempt has its line already: execution.log_entry
+            "celery.app.trace": {"level": "CRITICAL"},
             "celery.worker.strategy": {"level": "WARNING"},
             "stripe": {"level": "WARNING"},  # it would say every call twice
         },

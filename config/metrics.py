@@ -17,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from api.problems import handlers
-from celery_ledger.telemetry import metrics as of_the_ledger
+from celery_ledger import metric_families
 from config import celery_app
 from notifications import metrics as of_notifications
 from orders import metrics as of_orders
@@ -57,7 +57,7 @@ def _of_postgres() -> list[Metric]:
         cursor.execute(
             "SELECT set_config('statement_timeout', %s, true)", [settings.METRICS_STATEMENT_TIMEOUT]
         )
-        return [*of_the_ledger.families(), *of_orders.families(), *of_notifications.families()]
+        return [*metric_families(), *of_orders.families(), *of_notifications.families()]
 
 
 def _of_the_broker() -> Iterator[Metric]:

@@ -11,21 +11,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 
 from api.conventions.rate_limit import STANDING
 from api.problems import handlers
-from celery_ledger import context
-from celery_ledger.telemetry import tracing
-from celery_ledger.trouble import in_trouble
+from celery_ledger import context, in_trouble, span
 from config import error_pages
 from config.health import CHECKS
 
 requests_log = logging.getLogger("config.requests")
 
 Handler = Callable[[HttpRequest], HttpResponse]
-REQUEST_ID = re.compile(
-    r"[A-Za-z0-9._+/=-]{8,200}"
-)  # what Heroku's router takes from a client, and others make
+# what Heroku's router takes from a client, and others make
+REQUEST_ID = re.compile(r"[A-Za-z0-9._+/=-]{8,200}")
+# W3C, of any version
 TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)  # W3C, of any version
+)
 
 
 class RequestContext:
@@ -45,14 +43,14 @@ class RequestContext:
         began = monotonic()
         with (
             context.replaced({"request_id": request_id, **known}),
-            tracing.span("request", "SERVER") as span,
+            span("request", "SERVER") as about,
         ):
             refusal = _refusal(request)
             response = refusal or self.get_response(request)
             requests_log.info(
                 "request", extra={"fields": _line(request, response, monotonic() - began)}
             )
-            span.update(_attributes(request, response, request_id))
+            about.update(_attributes(request, response, request_id))
         response["X-Request-ID"] = request_id
         return response
 
@@ -207,7 +205,6 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
         "utf-8",
         "utf8",
     ):
-        return handlers.for_status(
-            415
-        )  # Django refuses to read it, and fails on it again while it says so
+        # Django refuses to read it, and fails on it again while it says so
+        return handlers.for_status(415)
     return None

@@ -11,9 +11,8 @@ from typing import Any
 
 from celery.schedules import crontab
 from django.utils.csp import CSP
-from kombu import Queue
 
-from config import brokers, logs
+from config import broker_url, logs
 from config.environment import (
     DAYS_MAX,
     addresses,
@@ -42,16 +41,16 @@ RANDOM_TEXT = "a long random text of ASCII, like that of `openssl rand -hex 32`"
 SECRET_KEY: str = from_environment(
     secret, "SECRET_KEY", "development-only-and-not-a-secret" if DEBUG else "", RANDOM_TEXT
 )
+# else they are guessed
 SECRETS_MIN_CHARS = {
     "SECRET_KEY": 32,
     "WEBHOOK_MASTER_KEY": 16,
     "METRICS_TOKEN": 8,
-}  # else they are guessed
-HAS_SECRET_KEY = bool(
-    SECRET_KEY
-)  # Django will not show an empty one, not even to ask whether it is
+}
+# Django will not show an empty one, not even to ask whether it is
+HAS_SECRET_KEY = bool(SECRET_KEY)
 DATABASE_URL: str = env.str("DATABASE_URL", default="")
-BROKER_URL: str = brokers.broker_from(
+BROKER_URL: str = broker_url.broker_from(
     BROKER_URL=env.str("BROKER_URL", default=""),
     REDIS_URL=env.str("REDIS_URL", default=""),
     CLOUDAMQP_URL=env.str("CLOUDAMQP_URL", default=""),
@@ -73,23 +72,20 @@ WEB_CONCURRENCY: int = from_environment(
 )
 WEB_THREADS = 5  # each keeps a connection to Postgres; with two dynos of each kind they fit into 20
 WEB_CONNECTIONS = 500  # of one web process
-WEB_READ_LIMIT_S = (
-    10.0  # for the head of a request; its body may take as long again, and the time it needs at
-)
+# for the head of a request; its body may take as long again, and the time it needs at
+WEB_READ_LIMIT_S = 10.0
 WEB_READ_MIN_BYTES_S = 32 * 1024  # ... a second
 WEB_ANSWER_LIMIT_S = 20.0  # for the client to take its answer
-WEB_ARRIVING_MAX_BYTES = (
-    256 * 1024 * 1024
-)  # of all requests that are arriving; most of it is on the disk
+# of all requests that are arriving; most of it is on the disk
+WEB_ARRIVING_MAX_BYTES = 256 * 1024 * 1024
 WEB_WAIT_PLACES = 2  # threads that may wait for a client, when there is no room for its answer
 WEB_UNSENT_MAX_BYTES = 16 * 1024 * 1024  # of all answers that wait for their clients
 CELERY_CONCURRENCY: int = from_environment(
     positive, "CELERY_CONCURRENCY", 2, "a whole number of worker processes"
 )
 REMAP_SIGTERM: str = env.str("REMAP_SIGTERM", default="")  # Celery's; a worker refuses it (ADR 16)
-WEB_HOST: str | None = (
-    "127.0.0.1" if DEBUG else None
-)  # a dyno is reached from outside, by every address it has
+# a dyno is reached from outside, by every address it has
+WEB_HOST: str | None = "127.0.0.1" if DEBUG else None
 PORT: int = from_environment(port_number, "PORT", 8000, "a number between 1 and 65535")
 
 # --- Django ---------------------------------------------------------------------------------------
@@ -165,9 +161,8 @@ AXES_COOLOFF_TIME = timedelta(minutes=10)  # after which they are forgotten
 AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_LOCKOUT_CALLABLE = "config.login.locked_out"
 AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = (
-    False  # or whoever goes on trying keeps the right person out
-)
+# or whoever goes on trying keeps the right person out
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 
@@ -264,28 +259,24 @@ DEFAULT_FROM_EMAIL: str = from_environment(
 )
 WEBHOOK_MASTER_KEY: str = from_environment(secret, "WEBHOOK_MASTER_KEY", SECRET_KEY, RANDOM_TEXT)
 WEBHOOK_TIMEOUT_S = 5  # for all of a call
-WEBHOOK_QUICK_S = (
-    1.0  # an endpoint whose answers take longer is called once at a time, and rests in between
-)
-WEBHOOK_SLOW_CALLS_PER_CLIENT = max(
-    1, CELERY_CONCURRENCY // 2
-)  # at a time, to endpoints that are not quick
+# an endpoint whose answers take longer is called once at a time, and rests in between
+WEBHOOK_QUICK_S = 1.0
+# at a time, to endpoints that are not quick
+WEBHOOK_SLOW_CALLS_PER_CLIENT = max(1, CELERY_CONCURRENCY // 2)
 WEBHOOK_ALLOW_LOCAL = DEBUG
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
 WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)  # for which an old secret signs beside a new one
 WEBHOOK_SECRETS_MAX = 5  # of an endpoint that sign at a time
 WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
-WEBHOOK_REPLAY_REST = timedelta(
-    minutes=5
-)  # for which one that was sent again is not sent once more
+# for which one that was sent again is not sent once more
+WEBHOOK_REPLAY_REST = timedelta(minutes=5)
 DELIVERY_ANSWER_MAX_CHARS = 500
 DELIVERY_MAX_TRIES = 13  # with the back-off below, tries go on for about a day
 DELIVERY_MAX_AGE = timedelta(days=2)
 ENDPOINT_REST_S = 5.0  # after a failure an endpoint is left alone, twice as long each time
 ENDPOINT_REST_CAP_S = 300.0
-ENDPOINT_CALL_UP_PACE_S = (
-    1.0  # once it answers again, between one batch (JOBS_BATCH) of its line and the next
-)
+# once it answers again, between one batch (BATCH_ROWS) of its line and the next
+ENDPOINT_CALL_UP_PACE_S = 1.0
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600
 
@@ -295,35 +286,29 @@ PAYMENT_PROVIDER: str = env.str("PAYMENT_PROVIDER", default="sandbox")
 PAYMENT_TIMEOUT_S = 8.0
 PAYMENT_MAX_RETRIES = 60
 PAYMENT_BACKOFF_CAP_S = 600
-PAYMENT_RECONCILE_AFTER = timedelta(
-    minutes=30
-)  # longer than a pause between tries; then somebody asks again
-PAYMENT_MOOT_AFTER = timedelta(
-    hours=1
-)  # a charge of a cancelled order that the provider does not know by then is none
+# longer than a pause between tries; then somebody asks again
+PAYMENT_RECONCILE_AFTER = timedelta(minutes=30)
+# a charge of a cancelled order that the provider does not know by then is none
+PAYMENT_MOOT_AFTER = timedelta(hours=1)
 RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
 SANDBOX_SLOW_S = 5.0
 STRIPE_SECRET_KEY: str = from_environment(secret, "STRIPE_SECRET_KEY", "", "sk_… of your account")
 STRIPE_WEBHOOK_SECRET: str = from_environment(
     secret, "STRIPE_WEBHOOK_SECRET", "", "whsec_… of your account"
 )
-STRIPE_API_BASE: str = (
-    env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"
-)  # else: a double, for tests
+# else: a double, for tests
+STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"
 STRIPE_SIGNATURE_MAX_AGE_S = 300
 STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'
 STRIPE_FIND_MAX_PAGES = 40  # of 100 payments; more do not fit into a task's time limit
-DEMO_SHOP: bool = from_environment(
-    yes_or_no, "DEMO_SHOP", DEBUG, "1 or 0"
-)  # whether anybody may order at /
+# whether anybody may order at /
+DEMO_SHOP: bool = from_environment(yes_or_no, "DEMO_SHOP", DEBUG, "1 or 0")
 DEMO_ORDERS_PER_HOUR = 10_000 if DEBUG else 120
 DEMO_ORDERS_PER_ADDRESS = 10_000 if DEBUG else 5  # of these; each is two mails to whoever is named
-PREFER_WAIT_MAX_S = (
-    10  # what `Prefer: wait` gets at most; a stopping web process waits longer than that
-)
-PREFER_WAIT_PLACES = (
-    2  # requests of one web process that wait at a time; the other WEB_THREADS are for the others
-)
+# what `Prefer: wait` gets at most; a stopping web process waits longer than that
+PREFER_WAIT_MAX_S = 10
+# requests of one web process that wait at a time; the other WEB_THREADS are for the others
+PREFER_WAIT_PLACES = 2
 PREFER_POLL_S = 0.1
 IDEMPOTENCY_WAIT_MS = 2000
 IDEMPOTENCY_KEEP = timedelta(days=30)
@@ -336,13 +321,11 @@ REPORT_EMAILS: list[str] = from_environment(
     "mail addresses separated by commas, like ann@example.com,hana@example.com",
 )
 REPORT_TOP_SKUS = 20
-REPORT_SETTLES = timedelta(
-    minutes=2
-)  # longer than a transaction (POSTGRES_LIMITS) and than clocks differ
+# longer than a transaction (POSTGRES_LIMITS) and than clocks differ
+REPORT_SETTLES = timedelta(minutes=2)
 REPORT_PART_EVENTS = 20_000  # events that one part of a computation reads
-REPORT_AT_ONCE_EVENTS = (
-    20_000  # today is computed while the client waits as long as it has no more events
-)
+# today is computed while the client waits as long as it has no more events
+REPORT_AT_ONCE_EVENTS = 20_000
 REPORT_FRESH = timedelta(minutes=5)  # else it is computed by jobs, this often at most
 REPORT_RETRY_AFTER_S = 2
 REPORT_PATIENCE = timedelta(hours=1)  # a computation that takes longer is given up
@@ -354,9 +337,8 @@ IMPORTS_RUNNING_PER_CLIENT = 5
 IMPORT_PLACES = 2  # files that a web process reads at a time
 IMPORT_RETRY_AFTER_S = 5
 IMPORT_ROW_MAX_BYTES = 128 * 1024  # what Python's csv takes as one field
-IMPORT_AGAIN_MAX_BYTES = (
-    IMPORT_MAX_BYTES  # that quotes which are never closed may have us read again
-)
+# that quotes which are never closed may have us read again
+IMPORT_AGAIN_MAX_BYTES = IMPORT_MAX_BYTES
 IMPORT_STAGE_BATCH = 5000  # rows of one COPY
 IMPORT_CHUNK_ROWS = 200
 IMPORT_PORTION_ROWS = 20  # rows of one look at the time
@@ -366,94 +348,44 @@ IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk lane above which no chunk begi
 IMPORT_FAULTS_PER_ORDER = 10
 IMPORT_KEEP = timedelta(days=30)
 
-# --- the ledger (celery_ledger/) -----------------------------------------------------------------------------------
-JOBS_ARGS_MAX_BYTES = 16 * 1024
-JOBS_RESULT_MAX_BYTES = 64 * 1024
-JOBS_ERROR_MAX_CHARS = 4000
-JOBS_SCRUB = "config.logs.without_addresses"  # an error's text on its way into a row
-JOBS_HISTORY_MAX = 20  # ends of attempts that a row remembers
-JOBS_HISTORY_MESSAGE_MAX_CHARS = 300
-JOBS_EFFECTS_MAX = 20  # rows that a job names as written by it
-JOBS_LEASE_GRACE_S = 15  # a lease outlives the hard time limit by this much
-JOBS_MAX_LOSSES = 3  # a job that took this many workers down with it is dead
-JOBS_MAX_COLLISIONS = 3  # deadlocks and serialization failures re-run the body this often at once
-JOBS_MAX_TROUBLES = 10  # attempts after which a database error is no longer taken for a passing one
-JOBS_WORKER_SILENCE_S = 15  # a worker not heard from for this long has lost its jobs
-JOBS_DRAIN_S = 20  # what a stopping worker leaves its jobs to finish, short of a dyno's 30 s
-JOBS_DRAIN_IDLE_S = 5  # ... and its pool without any job; an idle one ends in 3 s by itself
-JOBS_CLOCK_INTERVAL_S = 1.0
-JOBS_RING_GRACE_S = 5  # how long a bell may be on its way before the clock rings again
-JOBS_RING_CAP_S = 300
-JOBS_RING_BUDGET = 1000  # bells in one queue at a time
-JOBS_BATCH = 200  # rows the clock touches in one statement
-JOBS_OUTSIDE_QUEUE, JOBS_BULK_QUEUE = "outside", "bulk"  # see celery_ledger.queues
+# --- the ledger and Celery --------------------------------------------------------------------------
+# its further OTEL_… variables are read by its own package
+OTEL_EXPORTER_OTLP_ENDPOINT: str = from_environment(
+    http_url, "OTEL_EXPORTER_OTLP_ENDPOINT", "", "the address of a collector, https://HOST:4318"
+)
+BATCH_ROWS = 200  # that a task of the schedule touches at a time; what is left, the next one finds
 PAYMENTS_QUEUE, MAILS_QUEUE = "payments", "mails"
-JOBS_BULK_RING_GRACE_S = 60  # a line of a thousand bulk jobs is no reason to ring twice
-JOBS_KEEP = timedelta(  # finished jobs, their keys and chords; then they are pruned
-    days=from_environment(
-        days, "JOBS_KEEP_DAYS", 14, f"a whole number of days from 1 to {DAYS_MAX}"
-    )
-)
-JOBS_PRUNE_EVERY_S = 60.0
-JOBS_PRUNE_BATCHES = 5  # of one tick, so that a clock prunes faster than its worker works
-FAILPOINTS: str | None = (
-    (env.str("FAILPOINTS", default="") or None) if DEBUG else None
-)  # tests' own
-BELL_TIMEOUT_S = 0.4  # connect, and read or write, each
-BELL_REST_S = 3.0  # after a failure nobody waits for the broker again for this long
-BELL_TRANSPORT = brokers.transport_of_the_bell(BROKER_URL)
-BELL_TRANSPORT_OPTIONS = brokers.for_the_bell(
-    BROKER_URL, region=AWS_DEFAULT_REGION, timeout_s=BELL_TIMEOUT_S
-)
-
-CELERY_BROKER_URL = BROKER_URL or None
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # or a worker ends when it meets a full broker
-CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 1.0
-CELERY_BROKER_TRANSPORT = brokers.transport_of(BROKER_URL)
-CELERY_BROKER_TRANSPORT_OPTIONS = brokers.for_a_worker(BROKER_URL, region=AWS_DEFAULT_REGION)
-CELERY_BROKER_HEARTBEAT = 30  # RabbitMQ's; the others have their own timeouts
-CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}
-CELERY_TASK_SOFT_TIME_LIMIT = 20
-CELERY_TASK_TIME_LIMIT = 25  # under the 30 s a dyno has to stop
 CELERY_TASK_DEFAULT_QUEUE = "kaiten"
-CELERY_TASK_QUEUES = [
-    Queue(name, routing_key=name, queue_arguments=brokers.queue_arguments(BROKER_URL))
-    for name in (
-        CELERY_TASK_DEFAULT_QUEUE,
-        PAYMENTS_QUEUE,
-        MAILS_QUEUE,
-        JOBS_OUTSIDE_QUEUE,
-        JOBS_BULK_QUEUE,
-    )
-]
-CELERY_TASK_ROUTES = [
-    "celery_ledger.queues.inherited",
-    {
-        "orders.tasks.charge": {"queue": PAYMENTS_QUEUE},
-        "orders.tasks.pay": {"queue": PAYMENTS_QUEUE},
-        "orders.tasks.level_payment": {"queue": PAYMENTS_QUEUE},
-        "orders.tasks.heed_bell": {"queue": PAYMENTS_QUEUE},
-        "notifications.tasks.send_mail": {"queue": MAILS_QUEUE},
-    },
-    "celery_ledger.queues.outside",
-]
-CELERY_WORKER_CONSUMER = "celery_ledger.celery.consumer:LedgerConsumer"
-CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what is fetched stands before whatever comes later (ADR 13)
-CELERY_WORKER_DISABLE_RATE_LIMITS = (
-    True  # the ledger keeps them, for all workers together (its `rate_limit`)
+LEDGER = {  # the other numbers, with their defaults, stand in celery_ledger/conf.py
+    "OWNER": "client",
+    "QUEUES": (CELERY_TASK_DEFAULT_QUEUE, PAYMENTS_QUEUE, MAILS_QUEUE, "outside", "bulk"),
+    "KEEP": timedelta(
+        days=from_environment(
+            days, "JOBS_KEEP_DAYS", 14, f"a whole number of days from 1 to {DAYS_MAX}"
+        )
+    ),
+    "SCRUB": "config.logs.without_addresses",
+    "METRICS_PREFIX": "kaiten",
+    "OTLP_ENDPOINT": OTEL_EXPORTER_OTLP_ENDPOINT,
+    "OTLP_SERVICE_NAME": env.str("OTEL_SERVICE_NAME", default="kaiten"),
+    "FAILPOINTS": (env.str("FAILPOINTS", default="") or None) if DEBUG else None,  # tests' own
+}
+CELERY_BROKER_URL = BROKER_URL or None
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"region": AWS_DEFAULT_REGION} if BROKER_URL.startswith("sqs") else {}
 )
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_TASK_ROUTES = {
+    "orders.tasks.charge": {"queue": PAYMENTS_QUEUE},
+    "orders.tasks.pay": {"queue": PAYMENTS_QUEUE},
+    "orders.tasks.level_payment": {"queue": PAYMENTS_QUEUE},
+    "orders.tasks.heed_bell": {"queue": PAYMENTS_QUEUE},
+    "notifications.tasks.send_mail": {"queue": MAILS_QUEUE},
+}
+CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = (
-    True  # only those with acks_late, and there are none
-)
-CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see celery_ledger.models.schedule
+CELERY_BEAT_SCHEDULE = {  # promised by the clocks, without a beat process
     "expire-orders": {"task": "orders.tasks.expire_orders", "schedule": 60.0},
     "reconcile-payments": {"task": "orders.tasks.reconcile_payments", "schedule": 300.0},
     "daily-report": {
@@ -475,20 +407,10 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, see celery_ledger.models.sch
 # --- what is told about ourselves: config.metrics, config.sentry, the ledger's telemetry ------------------------
 METRICS_TOKEN: str = from_environment(secret, "METRICS_TOKEN", "", RANDOM_TEXT)
 METRICS_ROWS_MAX = 10_000  # that one statement looks at
-METRICS_TASKS_MAX = 50  # names that become labels
-METRICS_WINDOW = timedelta(minutes=5)
 METRICS_STATEMENT_TIMEOUT = "2s"
 SENTRY_DSN: str = from_environment(
     sentry_dsn, "SENTRY_DSN", "", "the DSN of a Sentry project, https://KEY@HOST/NUMBER"
 )
-OTEL_EXPORTER_OTLP_ENDPOINT: str = (
-    from_environment(  # its further OTEL_… variables are read by its own package
-        http_url, "OTEL_EXPORTER_OTLP_ENDPOINT", "", "the address of a collector, https://HOST:4318"
-    )
-)
-OTEL_EXPORT_TIMEOUT_S = 3
-OTEL_EXPORT_PAUSE_S = 1
-OTEL_SERVICE_NAME: str = env.str("OTEL_SERVICE_NAME", default="kaiten")
 SENTRY_FLUSH_LIMIT_S = 2
 RELEASE: str = env.str("HEROKU_SLUG_COMMIT", default="")
 

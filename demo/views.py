@@ -28,11 +28,12 @@ from orders.tasks import place
 from values.money import written
 from values.refused import Problem
 
+# after that nothing happens any more
 POLL_S = {
     State.RECEIVED: 1,
     State.RESERVED: 1,
     State.CONFIRMED: 10,
-}  # after that nothing happens any more
+}
 HELD_POLL_S = 10
 RELOAD_MIN_S = 3  # without JavaScript
 

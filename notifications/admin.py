@@ -1,6 +1,6 @@
 from django.contrib import admin
 
-from celery_ledger.admin import LookOnlyAdmin
+from celery_ledger import LookOnlyAdmin
 from notifications.models import Attempt, Delivery, Endpoint, Event
 
 

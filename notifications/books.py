@@ -1,9 +1,11 @@
 """Whether everybody is told who should be. Every row that comes back is wrong."""
 
-DELIVERIES = {
+from celery_ledger import Job
+
+_DELIVERIES = {
     "event %s (%s): nobody was told of it, and no job is on its way": """
         SELECT e.id, e.kind FROM notifications_event e
-         WHERE NOT EXISTS (SELECT 1 FROM celery_ledger_job j WHERE j.task = 'notifications.tasks.announce'
+         WHERE NOT EXISTS (SELECT 1 FROM {jobs} j WHERE j.task = 'notifications.tasks.announce'
                               AND j.state IN ('waiting', 'running', 'dead') AND j.args -> 0 ->> 0 = e.id::text)
            AND NOT EXISTS (SELECT 1 FROM notifications_delivery d WHERE d.event_id = e.id)
            AND (e.kind IN ('order.received', 'order.confirmed', 'order.cancelled') AND e.data -> 'order' ? 'email'
@@ -13,7 +15,7 @@ DELIVERIES = {
     "delivery %s (%s to %s) waits, and no job is on its way": """
         SELECT d.id, d.channel, d.target FROM notifications_delivery d
          WHERE d.state = 'waiting'
-           AND NOT EXISTS (SELECT 1 FROM celery_ledger_job j
+           AND NOT EXISTS (SELECT 1 FROM {jobs} j
                             WHERE j.task IN ('notifications.tasks.send_mail', 'notifications.tasks.post_webhook',
                                              'notifications.tasks.give_up')
                               AND j.state IN ('waiting', 'running') AND j.args -> 0 ->> 0 = d.id::text)
@@ -21,11 +23,15 @@ DELIVERIES = {
     "delivery %s (%s to %s) was asked for again, and no job is on its way": """
         SELECT d.id, d.channel, d.target FROM notifications_delivery d
          WHERE d.resend
-           AND NOT EXISTS (SELECT 1 FROM celery_ledger_job j
+           AND NOT EXISTS (SELECT 1 FROM {jobs} j
                             WHERE j.task = 'notifications.tasks.resend' AND j.state IN ('waiting', 'running', 'dead')
                               AND j.args -> 0 ->> 0 = d.endpoint_id::text)
          ORDER BY d.created_at""",
     "subject %s: its newest event is number %s, but it has %s": """
         SELECT subject, max(seq), count(*) FROM notifications_event GROUP BY subject
         HAVING max(seq) <> count(*) ORDER BY subject""",
+}
+DELIVERIES = {
+    sentence: statement.replace("{jobs}", Job._meta.db_table)
+    for sentence, statement in _DELIVERIES.items()
 }

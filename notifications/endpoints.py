@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from celery_ledger.backoff import delay_s
+from celery_ledger import delay_s
 
 if TYPE_CHECKING:
     from notifications.models import Event
@@ -60,9 +60,8 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
         values: dict[str, Any] = {
             "id": endpoint.pk,
             "owner": endpoint.owner,
-            "call": timedelta(
-                seconds=2 * settings.WEBHOOK_TIMEOUT_S
-            ),  # then whoever took it has died
+            # then whoever took it has died
+            "call": timedelta(seconds=2 * settings.WEBHOOK_TIMEOUT_S),
             "of_owner": settings.WEBHOOK_SLOW_CALLS_PER_CLIENT,
             "at_once": at_once,
         }
@@ -153,18 +152,15 @@ class Endpoint(models.Model):
     events = ArrayField(models.TextField())
     active = models.BooleanField(default=True)
     secret_version = models.IntegerField(default=1)
-    secret_ends = ArrayField(
-        models.DateTimeField(), default=list, db_default=[]
-    )  # of the versions before, newest first
+    # of the versions before, newest first
+    secret_ends = ArrayField(models.DateTimeField(), default=list, db_default=[])
     failures = models.IntegerField(default=0)  # in a row
-    quick = models.BooleanField(
-        default=False, db_default=False
-    )  # its last answer was, and it had one
+    # its last answer was, and it had one
+    quick = models.BooleanField(default=False, db_default=False)
     busy_until = models.DateTimeField(null=True)  # while it is called that is not quick
     resting_until = models.DateTimeField(null=True)
-    line_until = models.DateTimeField(
-        null=True
-    )  # the end of the line of deliveries that wait for it
+    # the end of the line of deliveries that wait for it
+    line_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     listens_since = models.DateTimeField(db_default=Now())  # to these events
 

@@ -5,8 +5,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from celery_ledger import context
-from celery_ledger.execution.attempt import note_effect
+from celery_ledger import context, note_effect
 from notifications.models import Event
 from notifications.tasks import announce, note_untold
 

@@ -9,7 +9,7 @@ from django.core.mail import EmailMessage
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 
-from celery_ledger.execution.verdict import scrubbed
+from celery_ledger import scrubbed
 from notifications.models import Delivery, Event, NotDelivered
 
 LANGUAGES = ("en", "ja")

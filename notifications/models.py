@@ -15,8 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from celery_ledger.backoff import delay_s
-from celery_ledger.models import Job
+from celery_ledger import Job, delay_s
 from notifications.endpoints import Endpoint
 from values.ids import CLOCK_SKEW, first_id
 
@@ -48,9 +47,8 @@ class Event(models.Model):
     kind = models.TextField()  # order.confirmed
     subject = models.UUIDField()  # whose life it belongs to
     seq = models.IntegerField()  # 1, 2, 3 … within the subject
-    owner = models.UUIDField(
-        null=True
-    )  # whose endpoints hear of it, nobody's if it is the house's own matter; no
+    # whose endpoints hear of it, nobody's if it is the house's own matter; no
+    owner = models.UUIDField(null=True)
     # foreign key, since clients live in a higher room
     data = models.JSONField()  # a snapshot: every retry says the same
     at = models.DateTimeField(db_default=Now())
@@ -137,9 +135,8 @@ class Delivery(models.Model):
         DELIVERED = "delivered"
         FAILED = "failed"
 
-    id = models.UUIDField(
-        primary_key=True, default=uuid7
-    )  # the webhook-id and the Message-ID, the same on every try
+    # the webhook-id and the Message-ID, the same on every try
+    id = models.UUIDField(primary_key=True, default=uuid7)
     event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.TextField(choices=Channel)
     target = models.TextField()  # an address, or an endpoint's id
@@ -148,14 +145,12 @@ class Delivery(models.Model):
     )
     state = models.TextField(choices=State, default=State.WAITING)
     tries = models.IntegerField(default=0)
-    job = models.UUIDField(
-        null=True
-    )  # the newest that brings it; no foreign key, since jobs are pruned
+    # the newest that brings it; no foreign key, since jobs are pruned
+    job = models.UUIDField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True)
-    resend = models.BooleanField(
-        default=False, db_default=False
-    )  # asked for again, and not on its way yet
+    # asked for again, and not on its way yet
+    resend = models.BooleanField(default=False, db_default=False)
     resent_at = models.DateTimeField(null=True)  # when it was last asked for again
 
     objects = DeliveryQuerySet.as_manager()

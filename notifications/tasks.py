@@ -10,9 +10,7 @@ from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
-from celery_ledger import queues
-from celery_ledger.execution.attempt import settle
-from celery_ledger.models import Job
+from celery_ledger import Job, bulk, ledger_settings, settle
 from notifications import mail, webhooks
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
 from values.ids import CLOCK_SKEW, first_id
@@ -87,7 +85,7 @@ def replay(endpoint_id: Any, *, since: datetime, everything: bool) -> tuple[int,
     endpoint = Endpoint.objects.locked(endpoint_id)
     count, more = Delivery.objects.ask_again(endpoint, since=since, everything=everything)
     if count:
-        with queues.bulk():
+        with bulk():
             _go_on_resending(str(endpoint.pk), first_id(since - CLOCK_SKEW))
     return count, more
 
@@ -96,10 +94,10 @@ def replay(endpoint_id: Any, *, since: datetime, everything: bool) -> tuple[int,
 def resend(endpoint_id: str, after: str) -> None:
     """Some of what was asked for again, then the rest."""
     Endpoint.objects.locked(endpoint_id)
-    again = Delivery.objects.begin_again(endpoint_id, after=after, limit=settings.JOBS_BATCH)
+    again = Delivery.objects.begin_again(endpoint_id, after=after, limit=settings.BATCH_ROWS)
     for delivery in again:
         bring(delivery)
-    if len(again) == settings.JOBS_BATCH:
+    if len(again) == settings.BATCH_ROWS:
         _go_on_resending(endpoint_id, again[-1].pk)
 
 
@@ -116,7 +114,7 @@ def _go_on_resending(endpoint_id: str, after: UUID) -> None:
 
 def call_up(endpoint_id: Any) -> None:
     """An endpoint has recovered: whoever stands in line for it comes, in the room that other work leaves."""
-    with queues.bulk():
+    with bulk():
         call_up_line.delay(str(endpoint_id))
 
 
@@ -124,11 +122,11 @@ def call_up(endpoint_id: Any) -> None:
 def call_up_line(endpoint_id: str, after: str | None = None) -> None:
     """Some of the line a second, as long as the endpoint stays well."""
     if Endpoint.objects.filter(pk=endpoint_id, failures=0).exists():
-        line = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.JOBS_BATCH)
+        line = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.BATCH_ROWS)
         Job.objects.hasten(
-            [delivery.job for delivery in line if delivery.job], queue=settings.JOBS_BULK_QUEUE
+            [delivery.job for delivery in line if delivery.job], queue=ledger_settings.BULK_QUEUE
         )
-        if len(line) == settings.JOBS_BATCH:
+        if len(line) == settings.BATCH_ROWS:
             pace = {"countdown": settings.ENDPOINT_CALL_UP_PACE_S}
             call_up_line.apply_async((endpoint_id, str(line[-1].pk)), **pace)
 

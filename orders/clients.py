@@ -102,9 +102,8 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
                 )
             self.bulk_create([mine], ignore_conflicts=True)
             with connection.cursor() as cursor:
-                cursor.execute(
-                    "SET LOCAL lock_timeout TO DEFAULT"
-                )  # of the role, for what is locked from here on
+                # of the role, for what is locked from here on
+                cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
         except OperationalError as exc:
             if getattr(exc.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise

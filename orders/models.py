@@ -84,9 +84,8 @@ class Order(models.Model):
     captured = models.BigIntegerField(default=0)
     refunded = models.BigIntegerField(default=0)
     refund_pending = models.BigIntegerField(default=0, db_default=0)  # promised, not given back yet
-    charge_state = models.TextField(
-        default="none"
-    )  # what the provider says of the charge while nothing is captured
+    # what the provider says of the charge while nothing is captured
+    charge_state = models.TextField(default="none")
     payment_state = models.GeneratedField(
         expression=PAYMENT_STATE, output_field=models.TextField(), db_persist=True
     )

@@ -31,10 +31,11 @@ class State(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+# held until the provider tells
 PAYMENT_UNKNOWN, REFUND_UNKNOWN = PASSING = (
     "payment_unknown",
     "refund_unknown",
-)  # held until the provider tells
+)
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.RESERVED, State.CANCELLED}),

@@ -6,8 +6,7 @@ from celery import Signature, Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
-from celery_ledger import context
-from celery_ledger.execution.attempt import settle
+from celery_ledger import context, settle
 from orders.clients import Client, IdempotencyKey
 from orders.models import Order, State
 from orders.order_input import OrderDraft
@@ -168,7 +167,7 @@ def put_on_desk(order_id: str, reason: str) -> None:
 @shared_task
 def expire_orders() -> int:
     """Promise a look at each order whose time is over; what one run leaves, the next one finds."""
-    late = Order.objects.expired(settings.JOBS_BATCH)
+    late = Order.objects.expired(settings.BATCH_ROWS)
     for order in late:
         with serving(order):
             expire.delay(str(order.pk))
@@ -186,7 +185,7 @@ def expire(order_id: str) -> None:
 @shared_task
 def reconcile_payments() -> int:
     """Ask again about payments that nobody has asked about for a while."""
-    alone = PaymentOperation.objects.left_alone(settings.JOBS_BATCH)
+    alone = PaymentOperation.objects.left_alone(settings.BATCH_ROWS)
     for operation in alone:
         with serving(operation.order):
             level_payment.apply_async((str(operation.pk),), link_error=desk_of(operation))
@@ -196,7 +195,7 @@ def reconcile_payments() -> int:
 @shared_task
 def forget_old_keys() -> int:
     """Idempotency keys are kept for IDEMPOTENCY_KEEP; what one run leaves, its follow-up deletes."""
-    forgotten = IdempotencyKey.objects.forget_old(settings.JOBS_BATCH)
-    if forgotten == settings.JOBS_BATCH:
+    forgotten = IdempotencyKey.objects.forget_old(settings.BATCH_ROWS)
+    if forgotten == settings.BATCH_ROWS:
         forget_old_keys.delay()
     return forgotten

@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 
+# before the PATH: RabbitMQ's in /usr/sbin changes the user
 PLACES = (
     "/usr/lib/rabbitmq/bin",
     "/usr/sbin",
-)  # before the PATH: RabbitMQ's in /usr/sbin changes the user
+)
 
 
 def program(name: str, *, package: str) -> str:

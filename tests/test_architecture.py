@@ -56,6 +56,17 @@ def test_a_room_imports_only_along_the_arrows(room: str) -> None:
     assert found == set()
 
 
+def test_of_the_ledger_only_its_public_names_are_used() -> None:
+    others = sources(*(room for room in ROOMS if room != "celery_ledger"))
+    inner = [
+        (path, name)
+        for path in others
+        for name in imports(path)
+        if name.startswith("celery_ledger.")
+    ]
+    assert inner == []
+
+
 def test_no_room_below_the_api_knows_ninja() -> None:
     below = sources("demo", "orders", "notifications", "celery_ledger", "values")
     assert [path for path in below for name in imports(path) if name.startswith("ninja")] == []

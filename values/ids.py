@@ -3,9 +3,8 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-CLOCK_SKEW = timedelta(
-    hours=1
-)  # ids tell the web process's time, created_at Postgres'; they are never so far apart
+# ids tell the web process's time, created_at Postgres'; they are never so far apart
+CLOCK_SKEW = timedelta(hours=1)
 
 
 def first_id(moment: datetime) -> UUID:

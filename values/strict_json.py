@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 WHOLE_MAX = 2**53  # up to here a float says which whole number it is
-UNSTORABLE = re.compile(
-    r"[\x00\ud800-\udfff]"
-)  # NUL, which Postgres cannot hold, and halves of surrogate pairs
+# NUL, which Postgres cannot hold, and halves of surrogate pairs
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class NotJson(Exception):

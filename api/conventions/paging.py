@@ -14,9 +14,8 @@ from values.texts import UUID_PATTERN, Matching
 Limit = Annotated[int, Field(ge=1, le=100)]
 NOT_OURS = "is not the `next` of an earlier page"
 ID = re.compile(UUID_PATTERN)
-PLACE_IN_TIME = re.compile(
-    rf"[0-9]{{1,16}}\.{UUID_PATTERN}"
-)  # microseconds since 1970, and the row of that moment
+# microseconds since 1970, and the row of that moment
+PLACE_IN_TIME = re.compile(rf"[0-9]{{1,16}}\.{UUID_PATTERN}")
 AfterId = Annotated[str, Matching(ID, NOT_OURS, "cursor")]  # where ids are in the order of time
 AfterMoment = Annotated[str, Matching(PLACE_IN_TIME, NOT_OURS, "cursor")]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

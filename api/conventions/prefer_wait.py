@@ -13,7 +13,7 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import encoded
 from api.conventions.idempotency import kept_answer
 from api.own import own_order
-from celery_ledger.trouble import in_trouble
+from celery_ledger import in_trouble
 from orders.clients import IdempotencyKey
 from orders.models import Order, State
 

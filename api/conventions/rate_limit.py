@@ -40,9 +40,8 @@ class RateLimit:
     ) -> None:
         self.quota, self.window_s, self.keys_max = quota, window_s, keys_max
         self._now = now
-        self._full_at: OrderedDict[int, float] = (
-            OrderedDict()
-        )  # by key; the least recently used first
+        # by key; the least recently used first
+        self._full_at: OrderedDict[int, float] = OrderedDict()
         self._lock = threading.Lock()
 
     def take(self, key: int) -> Standing:

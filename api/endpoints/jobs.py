@@ -14,8 +14,7 @@ from pydantic import Field
 from api.auth import AuthenticatedRequest
 from api.conventions.paging import AfterMoment, Limit, moment_and_id, moment_of, page
 from api.shapes import responses
-from celery_ledger.models import Job, JobQuerySet, State
-from celery_ledger.operations import interventions, owned
+from celery_ledger import Job, JobQuerySet, State, interventions, owned
 from values.texts import WITHOUT_NUL, Matching
 
 router = Router(tags=["jobs"])
@@ -54,7 +53,7 @@ def list_jobs(
     if after is not None:
         created_at, id_ = moment_and_id(after)
         narrowed &= Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=id_)
-    jobs = owned.newest(request.auth.client_id, narrowed, state=state, limit=limit + 1)
+    jobs = owned.newest(str(request.auth.client_id), narrowed, state=state, limit=limit + 1)
     return _answer(page(jobs, shown, limit=limit, cursor=moment_of))
 
 
@@ -65,7 +64,7 @@ def list_jobs(
     openapi_extra={"x-scope": "jobs:read"},
 )
 def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
-    job = owned.visible_to(request.auth.client_id).filter(pk=job_id).first()
+    job = owned.visible_to(str(request.auth.client_id)).filter(pk=job_id).first()
     if job is None:
         raise Http404
     return _answer(shown(job))
@@ -103,7 +102,7 @@ def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
 
 def shown(job: Job) -> dict[str, Any]:
     """A job as the API shows it; its arguments stay inside, and of the house's own also what they came to."""
-    tells = not owned.is_houses_own(job)
+    tells = not owned.is_nobodys(job)
     return {
         "id": str(job.pk),
         "task": job.task,
@@ -121,7 +120,7 @@ def shown(job: Job) -> dict[str, Any]:
 def _own(request: AuthenticatedRequest, job_id: UUID) -> tuple[JobQuerySet, str]:
     """The job, if this client's own request led to it, and the client's name for the log."""
     client_id = request.auth.client_id
-    return Job.objects.filter(context__client=str(client_id), pk=job_id), f"client {client_id}"
+    return Job.objects.filter(owner=str(client_id), pk=job_id), f"client {client_id}"
 
 
 def _after(jobs: JobQuerySet, changed: list[Job], why_not: dict[State, str]) -> HttpResponse:

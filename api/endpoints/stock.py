@@ -30,9 +30,8 @@ from values.texts import Matching
 router = Router(tags=["stock"])
 
 STOCK_MAX = 1000  # rows of a page
-SKU_IN_HEX = re.compile(
-    "(?:2[1-9a-f]|[3-6][0-9a-f]|7[0-9a-e]){1,100}"
-)  # an address could not hold it as it is
+# an address could not hold it as it is
+SKU_IN_HEX = re.compile("(?:2[1-9a-f]|[3-6][0-9a-f]|7[0-9a-e]){1,100}")
 AfterSku = Annotated[str, Matching(SKU_IN_HEX, NOT_OURS, "cursor")]
 
 

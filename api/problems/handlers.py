@@ -13,8 +13,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from api.problems.document import CONTENT_TYPE, document
-from celery_ledger import context
-from celery_ledger.trouble import in_trouble
+from celery_ledger import context, in_trouble
 from orders.order_input import pointed
 from values.refused import Problem
 from values.strict_json import NotJson

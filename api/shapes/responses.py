@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from celery_ledger.models import State as JobState
+from celery_ledger import State as JobState
 from orders.states import FulfilmentState, PaymentState, State
 
 Money = Annotated[int, Field(description="integer, in the currency's minor unit")]

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from celery.app.amqp import AMQP
-from django.conf import settings
 from django.db import DataError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -20,6 +19,7 @@ from kombu.utils import json as celery_json
 
 from celery_ledger import context
 from celery_ledger.bell import Bell, Ring
+from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job
@@ -77,8 +77,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             return
         due_at = _aware(kept["eta"])
         lane = getattr(queue, "name", queue) or self.app.conf.task_default_queue
-        in_bulk = lane == settings.JOBS_BULK_QUEUE
-        grace_s = settings.JOBS_BULK_RING_GRACE_S if in_bulk else settings.JOBS_RING_GRACE_S
+        in_bulk = lane == ledger_settings.BULK_QUEUE
+        grace_s = ledger_settings.BULK_RING_GRACE_S if in_bulk else ledger_settings.RING_GRACE_S
         job = Job(
             id=UUID(kept["id"]),
             task=name,
@@ -88,6 +88,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
                 **self._followed_by(canvas),
                 "headers": {key: kept.get(key) for key in KEPT_HEADERS},
             },
+            owner=context.current().get(ledger_settings.OWNER, ""),
             context={key: value for key, value in context.current().items() if key != "job"},
             root_id=kept["root_id"],
             parent_id=replaced.parent_id if replaced else kept["parent_id"],
@@ -158,9 +159,9 @@ def _storable(name: str, args: list[Any]) -> list[Any]:
         raise TypeError(
             f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects."
         ) from exc
-    if len(text.encode()) > settings.JOBS_ARGS_MAX_BYTES:
+    if len(text.encode()) > ledger_settings.ARGS_MAX_BYTES:
         raise ValueError(
-            f"The arguments of {name} are {len(text.encode())} bytes; {settings.JOBS_ARGS_MAX_BYTES} are allowed. "
+            f"The arguments of {name} are {len(text.encode())} bytes; {ledger_settings.ARGS_MAX_BYTES} are allowed. "
             "Store the data and pass its id."
         )
     return args

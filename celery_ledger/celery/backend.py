@@ -133,7 +133,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         """Celery stores the failure of jobs that will never be promised: the rest of a chain, a chord's body."""
         if state in states.PROPAGATE_STATES:
             task = getattr(request, "task", None) or "unknown"
-            Job.objects.note_stillborn(UUID(task_id), task=task, error=describe(result))
+            Job.objects.record_unreachable(UUID(task_id), task=task, error=describe(result))
 
     def fail_from_current_stack(self, task_id: str, exc: Any = None) -> None:
         self.store_result(task_id, exc, states.FAILURE)

@@ -6,7 +6,7 @@ Beside Celery's own (`max_retries`, `autoretry_for`, `retry_backoff`, `time_limi
 commit. With `atomic=False` the body runs with no transaction open, may talk to the outside world, and puts its
 effects into `with settle(): …`.
 
-`cancellable` (default False): whether the client whose job it is may cancel it while it waits. Say so where nothing is
+`cancellable` (default False): whether the owner of the job may cancel it while it waits. Say so where nothing is
 lost by it: where the job's `link_error` sees to what it leaves. An operator may cancel any.
 
 `key`: what makes a job the same job, e.g. `key="order:{order_id}:charge"` with the names of the task's arguments. A
@@ -26,9 +26,8 @@ from celery.result import AsyncResult, EagerResult
 from celery_ledger.execution import attempt
 
 KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids of jobs with a key
-_applied: ContextVar[bool] = ContextVar(
-    "kaiten_applied", default=False
-)  # no bell can say so, whoever forged it
+# no bell can say so, whoever forged it
+_applied: ContextVar[bool] = ContextVar("ledger_applied", default=False)
 
 
 class LedgerTask(Task):  # type: ignore[misc]

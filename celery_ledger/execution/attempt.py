@@ -16,13 +16,13 @@ from uuid import UUID, uuid4
 from celery import Task, states
 from celery.canvas import Signature, maybe_signature
 from celery.exceptions import Ignore
-from django.conf import settings
 from django.db import OperationalError, transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from kombu.utils import json as celery_json
 
 from celery_ledger import context
+from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.log_entry import AttemptLine
 from celery_ledger.execution.verdict import drop, give_verdict, moment
 from celery_ledger.failpoints import At, reach
@@ -61,8 +61,8 @@ class Settlement:
     result: Any = None
 
 
-_attempt: ContextVar[Attempt | None] = ContextVar("kaiten_attempt", default=None)
-_body_of: ContextVar[str | None] = ContextVar("kaiten_body_of", default=None)
+_attempt: ContextVar[Attempt | None] = ContextVar("ledger_attempt", default=None)
+_body_of: ContextVar[str | None] = ContextVar("ledger_body_of", default=None)
 _worker: UUID | None = None
 
 
@@ -146,9 +146,9 @@ def settle(result: Any = None) -> Iterator[Settlement]:
 
 
 def note_effect(kind: str, id_: Any) -> None:
-    """Let the current job's row name a row that it has written: `jobs why` tells. The first JOBS_EFFECTS_MAX count."""
+    """Let the current job's row name a row that it has written: `jobs why` tells. The first EFFECTS_MAX count."""
     current = _attempt.get()
-    if current is not None and len(current.effects) < settings.JOBS_EFFECTS_MAX:
+    if current is not None and len(current.effects) < ledger_settings.EFFECTS_MAX:
         current.effects.append(f"{kind} {id_}")
 
 
@@ -193,7 +193,7 @@ def _claim(task: Task) -> Claim:
     ):
         raise Ignore("its slot has not come")
     heard = request.timelimit or (None, None)
-    lease = timedelta(seconds=max(heard[0] or 0, task.time_limit) + settings.JOBS_LEASE_GRACE_S)
+    lease = timedelta(seconds=max(heard[0] or 0, task.time_limit) + ledger_settings.LEASE_GRACE_S)
     claims = Job.objects.claim(
         [id_],
         task=task.name,
@@ -264,7 +264,7 @@ def _run_atomic(current: Attempt) -> Any:
             collisions += 1
             if (
                 getattr(exc.__cause__, "sqlstate", None) not in COLLISIONS
-                or collisions > settings.JOBS_MAX_COLLISIONS
+                or collisions > ledger_settings.MAX_COLLISIONS
             ):
                 raise
             log.info("Collided with another transaction, running again: %s", exc)
@@ -290,18 +290,17 @@ def _publish_follow_ups(task: Task, result: Any) -> None:
         *rest, following = request.chain
         step = maybe_signature(following, app=task.app)
         if (taken := step.options.get("task_id")) and Job.objects.filter(pk=taken).exists():
-            step.set(
-                task_id=str(uuid4())
-            )  # of a chain that is applied twice Celery names the last step alike
+            # of a chain that is applied twice Celery names the last step alike
+            step.set(task_id=str(uuid4()))
         step.apply_async((result,), chain=rest, **family)
 
 
 def _storable(result: Any) -> Any:
     text = celery_json.dumps(result)
     size, _ = len(text.encode()), celery_json.loads(text)  # raises for what would not come back
-    if size > settings.JOBS_RESULT_MAX_BYTES:
+    if size > ledger_settings.RESULT_MAX_BYTES:
         raise ValueError(
-            f"The result is {size} bytes; {settings.JOBS_RESULT_MAX_BYTES} are allowed. Store it, return its id."
+            f"The result is {size} bytes; {ledger_settings.RESULT_MAX_BYTES} are allowed. Store it, return its id."
         )
     return result
 

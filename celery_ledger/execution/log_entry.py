@@ -45,7 +45,7 @@ class AttemptLine:
         self.span.update(
             {
                 "failed": is_dead,
-                **{f"kaiten.{name}": value for name, value in {**fields, **ids}.items()},
+                **{f"ledger.{name}": value for name, value in {**fields, **ids}.items()},
             }
         )
         level = logging.ERROR if is_dead else logging.INFO

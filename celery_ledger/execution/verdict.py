@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from celery import Celery
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TaskRevokedError
-from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from celery_ledger import context
 from celery_ledger.backoff import delay_s
+from celery_ledger.conf import ledger_settings
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Claim, Job, JobQuerySet, State
 from celery_ledger.trouble import in_trouble
@@ -44,9 +44,8 @@ def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
     except Exception as worse:
         if is_passing(worse):  # what hangs on the job is told with the verdict, or neither is
             return _wait_out(claim, worse)
-        log.exception(
-            "The verdict could not be written"
-        )  # e.g. retry() with arguments that no row can hold
+        # e.g. retry() with arguments that no row can hold
+        log.exception("The verdict could not be written")
         return _bury(app, claim, worse)
 
 
@@ -57,10 +56,10 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
             return _retry(claim, exc)
         case Ignore():
             return drop(app, claim, exc)
-        case _ if in_trouble(exc) and troubles <= settings.JOBS_MAX_TROUBLES:
+        case _ if in_trouble(exc) and troubles <= ledger_settings.MAX_TROUBLES:
             return _wait_out(claim, exc)
         case SoftTimeLimitExceeded() if (
-            troubles < settings.JOBS_MAX_LOSSES
+            troubles < ledger_settings.MAX_LOSSES
         ):  # as often as the hard limit may strike
             return _wait_out(claim, exc)
         case Reject() if isinstance(exc.reason, Exception):
@@ -81,7 +80,7 @@ def _retry(claim: Claim, exc: Retry) -> bool:
 
 def _wait_out(claim: Claim, exc: Exception) -> bool:
     """A stalled or troubled Postgres passes by itself: try again, without counting it as a retry of the task."""
-    pause_s = delay_s(claim.attempts, base_s=1, cap_s=settings.JOBS_RING_CAP_S)
+    pause_s = delay_s(claim.attempts, base_s=1, cap_s=ledger_settings.RING_CAP_S)
     log.warning(
         "Interrupted by trouble, trying again in %.0f s: %s: %s", pause_s, type(exc).__name__, exc
     )
@@ -144,7 +143,9 @@ def _ask_the_row(app: Celery, claim: Claim, exc: Exception) -> bool:
     job = Job.objects.filter(pk=claim.id, token=claim.token).first()
     if job is None:
         log.warning("The database connection broke, and the job is somebody else's by now: %s", exc)
-    elif job.state == State.RUNNING and claim.attempts - claim.retries > settings.JOBS_MAX_TROUBLES:
+    elif (
+        job.state == State.RUNNING and claim.attempts - claim.retries > ledger_settings.MAX_TROUBLES
+    ):
         return _bury(app, claim, exc)
     elif job.state == State.RUNNING:
         log.warning("The database connection broke before the commit, the job waits again: %s", exc)
@@ -162,8 +163,9 @@ def moment(when: datetime | float | None) -> datetime:
 
 
 def scrubbed(text: str) -> str:
-    """As the project wants errors kept (JOBS_SCRUB), e.g. without anybody's address."""
-    scrub: Callable[[str], str] = import_string(settings.JOBS_SCRUB)
+    """As the project wants errors kept (`LEDGER["SCRUB"]`), e.g. without anybody's address."""
+    told = ledger_settings.SCRUB
+    scrub: Callable[[str], str] = import_string(told) if isinstance(told, str) else told
     return scrub(text)
 
 
@@ -174,6 +176,6 @@ def describe(exc: BaseException) -> dict[str, str]:
     except Exception:  # an error may be broken too
         message = "its text cannot be read"
     message = message.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    message = scrubbed(message[: 2 * settings.JOBS_ERROR_MAX_CHARS])
-    said = {"type": type(exc).__qualname__, "message": message[: settings.JOBS_ERROR_MAX_CHARS]}
+    message = scrubbed(message[: 2 * ledger_settings.ERROR_MAX_CHARS])
+    said = {"type": type(exc).__qualname__, "message": message[: ledger_settings.ERROR_MAX_CHARS]}
     return said if (module := type(exc).__module__) == "builtins" else {**said, "module": module}

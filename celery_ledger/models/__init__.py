@@ -4,7 +4,6 @@ from celery_ledger.models.chord import Chord, ChordPart
 from celery_ledger.models.claim import Claim
 from celery_ledger.models.group import Group
 from celery_ledger.models.job import (
-    CLIENT,
     FINISHED,
     REVIVABLE,
     RUNS,
@@ -18,7 +17,6 @@ from celery_ledger.models.schedule import Schedule
 from celery_ledger.models.worker import Worker
 
 __all__ = [
-    "CLIENT",
     "FINISHED",
     "REVIVABLE",
     "RUNS",

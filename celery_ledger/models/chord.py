@@ -27,9 +27,8 @@ class ChordQuerySet(models.QuerySet["Chord"]):
 class Chord(models.Model):
     group = models.UUIDField(primary_key=True)
     body = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # a Celery signature
-    size = models.IntegerField(
-        null=True
-    )  # parts that will report; known when the last one is published
+    # parts that will report; known when the last one is published
+    size = models.IntegerField(null=True)
     fired = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
 

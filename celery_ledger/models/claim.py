@@ -12,15 +12,15 @@ from kombu.utils import json as celery_json
 # which its statistics call empty when they are older than a backlog; the table's CHECKs make these two say the same.
 # The worker's main process ends the attempt after the limits that it heard with the bell: they must be the row's.
 CLAIM = """
-UPDATE celery_ledger_job
+UPDATE {jobs}
    SET state = 'running', attempts = attempts + 1, token = %(token)s, worker = %(worker)s, pid = %(pid)s,
        started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s, slot_at = NULL
  WHERE id IN (
-       SELECT id FROM celery_ledger_job
+       SELECT id FROM {jobs}
         WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
           AND due_at <= clock_timestamp()
           AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb =
-               coalesce(nullif(envelope #> '{headers,timelimit}', 'null'), '[null, null]'))
+               coalesce(nullif(envelope #> '{{headers,timelimit}}', 'null'), '[null, null]'))
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id, args, envelope, context, attempts, retries, root_id, parent_id,
           set_config('synchronous_commit', 'off', true)

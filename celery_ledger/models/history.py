@@ -1,4 +1,4 @@
-"""How the attempts at a job ended, kept in its row: the newest JOBS_HISTORY_MAX ends, for whoever asks why.
+"""How the attempts at a job ended, kept in its row: the newest HISTORY_MAX ends, for whoever asks why.
 
 An attempt that was settled is no entry: the row's own columns say all of it.
 """
@@ -7,8 +7,9 @@ import json
 from enum import StrEnum
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Func, JSONField, Value
+
+from celery_ledger.conf import ledger_settings
 
 
 class End(StrEnum):
@@ -34,6 +35,6 @@ class Appended(Func):
 
 def appended(end: End, error: dict[str, str]) -> Appended:
     """The newest entry: {"at", "attempt", "worker", "end", "error": {"type", "message"}}, its message cut short."""
-    short = {**error, "message": error["message"][: settings.JOBS_HISTORY_MESSAGE_MAX_CHARS]}
+    short = {**error, "message": error["message"][: ledger_settings.HISTORY_MESSAGE_MAX_CHARS]}
     entry: dict[str, Any] = {"end": end, "error": short}
-    return Appended(Value(json.dumps(entry)), limit=settings.JOBS_HISTORY_MAX)
+    return Appended(Value(json.dumps(entry)), limit=ledger_settings.HISTORY_MAX)

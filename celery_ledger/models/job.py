@@ -5,7 +5,7 @@ The life of a job::
     waiting ──claim──► running ──settle──► done
        ▲                  │
        ├──── retry ───────┤
-       ├──── lost ────────┤ (after JOBS_MAX_LOSSES: dead)
+       ├──── lost ────────┤ (after MAX_LOSSES: dead)
        │                  └──── verdict ──► dead
        └──► cancelled
 """
@@ -16,15 +16,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import F, Q, Value
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Coalesce, Now
+from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from celery_ledger import context
 from celery_ledger.backoff import ring_delay_s
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models.claim import CLAIM, Claim
 from celery_ledger.models.encoding import CeleryDecoder, CeleryEncoder
 from celery_ledger.models.history import End, appended
@@ -43,8 +42,6 @@ class State(models.TextChoices):
 FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
 REVIVABLE = (State.DEAD, State.CANCELLED)
 
-# Whom it serves; "" for the house's own.
-CLIENT = Coalesce(KeyTextTransform("client", "context"), Value("", models.TextField()))
 
 # By the CHECKs below these say the same as the state, to whoever has the id; why not by the state is said at CLAIM.
 WAITS: dict[str, Any] = {"lease_until__isnull": True, "finished_at__isnull": True}
@@ -78,7 +75,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             "timelimit": timelimit and json.dumps(timelimit),
         }
         with connection.cursor() as cursor:
-            cursor.execute(CLAIM, values)
+            cursor.execute(CLAIM.format(jobs=self.model._meta.db_table), values)
             rows = cursor.fetchall()
         return [Claim.of(token, *row) for row in rows]
 
@@ -133,7 +130,7 @@ class JobQuerySet(models.QuerySet["Job"]):
     def revive(self, *, by: str) -> list["Job"]:
         """The dead and cancelled ones are due now, counted as new, their error kept. Returns them as they were."""
         jobs = self._take_in(*REVIVABLE)
-        ring_at = Now() + timedelta(seconds=settings.JOBS_RING_GRACE_S)
+        ring_at = Now() + timedelta(seconds=ledger_settings.RING_GRACE_S)
         anew = {
             **_waiting(Now()),
             "ring_at": ring_at,
@@ -171,7 +168,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def lost(self) -> "JobQuerySet":
         """Running jobs past their lease, or whose worker has been silent for too long."""
-        silence = timedelta(seconds=settings.JOBS_WORKER_SILENCE_S)
+        silence = timedelta(seconds=ledger_settings.WORKER_SILENCE_S)
         alive = Worker.objects.filter(pk=models.OuterRef("worker"), seen_at__gt=Now() - silence)
         return self.filter(state=State.RUNNING).filter(
             Q(lease_until__lt=Now()) | Q(worker__isnull=False) & ~models.Exists(alive)
@@ -207,12 +204,14 @@ class JobQuerySet(models.QuerySet["Job"]):
         """The row gives its id away and is gone. False when the claim was lost meanwhile."""
         return bool(self.held(claim).delete()[0])
 
-    def note_stillborn(self, id_: UUID, *, task: str, error: dict[str, str]) -> None:
+    def record_unreachable(self, id_: UUID, *, task: str, error: dict[str, str]) -> None:
         """A dead row for a job that will never be promised, so that whoever asks for its result is told."""
         never = Job(
             id=id_,
             task=task,
             queue="",
+            unreachable=True,
+            owner=context.current().get(ledger_settings.OWNER, ""),
             args=[[], {}],
             envelope={},
             due_at=Now(),
@@ -230,8 +229,8 @@ class JobQuerySet(models.QuerySet["Job"]):
         back-off's cap from now is not due yet, and is not looked at.
         """
         grace, cap = (
-            timedelta(seconds=settings.JOBS_RING_GRACE_S),
-            timedelta(seconds=settings.JOBS_RING_CAP_S),
+            timedelta(seconds=ledger_settings.RING_GRACE_S),
+            timedelta(seconds=ledger_settings.RING_CAP_S),
         )
         unheard = Q(ring_at__lte=Now())
         if lost:
@@ -249,7 +248,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         for job in jobs:
             job.rings += 1
             pause_s = ring_delay_s(
-                job.rings, base_s=settings.JOBS_RING_GRACE_S, cap_s=settings.JOBS_RING_CAP_S
+                job.rings, base_s=ledger_settings.RING_GRACE_S, cap_s=ledger_settings.RING_CAP_S
             )
             job.ring_at = timezone.now() + timedelta(seconds=pause_s)
         self.bulk_update(jobs, ["rings", "ring_at"])
@@ -258,9 +257,8 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Delete up to `limit` finished jobs that ended before then."""
         ended = self.filter(state__in=FINISHED, finished_at__lt=before)
         ids = list(ended.order_by("finished_at").values_list("pk", flat=True)[:limit])
-        return ended.filter(pk__in=ids).delete()[
-            0
-        ]  # asks once more: somebody may have revived one meanwhile
+        # asks once more: somebody may have revived one meanwhile
+        return ended.filter(pk__in=ids).delete()[0]
 
 
 def _ended(state: State) -> dict[str, Any]:
@@ -288,24 +286,26 @@ class Job(models.Model):
     task = models.TextField()
     queue = models.TextField()
     args = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # [positional, named]
-    envelope = models.JSONField(
-        encoder=CeleryEncoder, decoder=CeleryDecoder
-    )  # Celery's canvas and per-call limits
+    # Celery's canvas and per-call limits
+    envelope = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)
+    owner = models.TextField(
+        default="", db_default=""
+    )  # whom it serves; "" for nobody in particular
     context = models.JSONField(default=dict)  # celery_ledger.context of the caller
     root_id = models.UUIDField(null=True)
     parent_id = models.UUIDField(null=True)
 
     state = models.TextField(choices=State, default=State.WAITING)
+    # dead without having been promised: a job before it in its chain or chord died
+    unreachable = models.BooleanField(default=False, db_default=False)
     due_at = models.DateTimeField()
-    slot_at = models.DateTimeField(
-        null=True
-    )  # the slot that a rate-limited job has taken and waits for
+    # the slot that a rate-limited job has taken and waits for
+    slot_at = models.DateTimeField(null=True)
     ring_at = models.DateTimeField()  # when the clock rings, unless the job is claimed before
     rings = models.IntegerField(default=0)  # bells rung by the clock since the job became due
     attempts = models.IntegerField(default=0)  # claims
-    retries = models.IntegerField(
-        default=0
-    )  # attempts that ended in "try again": Celery's request.retries
+    # attempts that ended in "try again": Celery's request.retries
+    retries = models.IntegerField(default=0)
     losses = models.IntegerField(default=0)  # attempts that ended without a verdict
 
     token = models.UUIDField(null=True)  # of the newest claim
@@ -351,7 +351,9 @@ class Job(models.Model):
                 name="job_parent", fields=["parent_id"], condition=Q(parent_id__isnull=False)
             ),
             models.Index(
-                CLIENT, "created_at", "id", name="job_of_client", condition=Q(state__in=FINISHED)
+                name="job_of_owner",
+                fields=["owner", "created_at", "id"],
+                condition=Q(state__in=FINISHED),
             ),
             models.Index(
                 name="job_finished", fields=["finished_at"], condition=Q(state__in=FINISHED)

@@ -10,9 +10,9 @@ from django.db import connection, models
 from celery_ledger.backoff import pause_s
 
 TAKE = """
-INSERT INTO celery_ledger_rate (task, next_at) VALUES (%(task)s, clock_timestamp() + make_interval(secs => %(pause_s)s))
+INSERT INTO {rates} (task, next_at) VALUES (%(task)s, clock_timestamp() + make_interval(secs => %(pause_s)s))
     ON CONFLICT (task)
-    DO UPDATE SET next_at = greatest(celery_ledger_rate.next_at, clock_timestamp()) + make_interval(secs => %(pause_s)s)
+    DO UPDATE SET next_at = greatest({rates}.next_at, clock_timestamp()) + make_interval(secs => %(pause_s)s)
 RETURNING next_at - make_interval(secs => %(pause_s)s) AS slot,
           next_at - make_interval(secs => %(pause_s)s) > clock_timestamp() AS is_later
 """
@@ -22,7 +22,8 @@ class RateQuerySet(models.QuerySet["Rate"]):
     def take(self, task: str, rate_limit: str | float) -> datetime | None:
         """Take this task's next slot: the time it begins, or None when that is now. Locked until the commit."""
         with connection.cursor() as cursor:
-            cursor.execute(TAKE, {"task": task, "pause_s": pause_s(rate_limit)})
+            statement = TAKE.format(rates=self.model._meta.db_table)
+            cursor.execute(statement, {"task": task, "pause_s": pause_s(rate_limit)})
             slot, is_later = cursor.fetchone()
         return slot if is_later else None
 

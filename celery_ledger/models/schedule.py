@@ -1,4 +1,4 @@
-"""Scheduled work without a beat dyno: `beat_schedule` entries become exactly one job per slot.
+"""Scheduled work without a beat process: `beat_schedule` entries become exactly one job per slot.
 
 Every clock computes the slots; Postgres keeps how far each entry has come, and moves it in the transaction that
 promises the jobs. An entry may say `"catch_up": "all"` (run every slot that was missed), `"latest"` (the default:
@@ -12,8 +12,9 @@ from uuid import UUID, uuid5
 
 from celery import Celery
 from celery.schedules import BaseSchedule, crontab, maybe_schedule
-from django.conf import settings
 from django.db import connection, models
+
+from celery_ledger.conf import ledger_settings
 
 SLOTS = UUID("6b616974-656e-5000-8000-736c6f747321")  # the namespace of the ids of scheduled jobs
 ON_TIME = timedelta(minutes=1)
@@ -71,9 +72,9 @@ def schedule_of(app: Celery, entry: dict[str, Any]) -> BaseSchedule:
 
 
 def slots(schedule: BaseSchedule, *, after: datetime, until: datetime) -> Iterator[datetime]:
-    """The slots in (after, until], oldest first, JOBS_BATCH at most."""
+    """The slots in (after, until], oldest first, BATCH at most."""
     slot = next_slot(schedule, after)
-    for _ in range(settings.JOBS_BATCH):
+    for _ in range(ledger_settings.BATCH):
         if slot > until:
             return
         yield slot

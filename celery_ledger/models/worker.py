@@ -3,9 +3,10 @@
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+
+from celery_ledger.conf import ledger_settings
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
@@ -19,7 +20,7 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         )
 
     def living(self) -> "WorkerQuerySet":
-        return self.filter(seen_at__gt=Now() - timedelta(seconds=settings.JOBS_WORKER_SILENCE_S))
+        return self.filter(seen_at__gt=Now() - timedelta(seconds=ledger_settings.WORKER_SILENCE_S))
 
 
 class Worker(models.Model):

@@ -7,15 +7,14 @@ from itertools import batched
 from typing import Any
 
 from celery import current_app
-from django.conf import settings
 from django.db import transaction
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import verdict
 from celery_ledger.models import REVIVABLE, Job, JobQuerySet, State
 
 log = logging.getLogger(__name__)
 
-NEVER = ""  # the queue of a stillborn job: a step of a chain, or a chord's body, that will never be promised
 WHY_NOT_REVIVED = {
     State.WAITING: "is waiting already",
     State.RUNNING: "is running; see first how it ends",
@@ -33,11 +32,11 @@ def revive(jobs: JobQuerySet, *, by: str) -> list[Job]:
     """Dead and cancelled jobs among these wait again, due now. Returns them as they were before."""
     revived: list[Job] = []
     for ids in batched(
-        _ids(jobs.filter(state__in=REVIVABLE).exclude(queue=NEVER)), settings.JOBS_BATCH
+        _ids(jobs.filter(state__in=REVIVABLE).exclude(unreachable=True)), ledger_settings.BATCH
     ):
         with transaction.atomic():
             batch = Job.objects.filter(pk__in=ids).revive(by=by)
-            _forget_stillborn(batch)
+            _forget_unreachable(batch)
             if not revived:  # the clock rings the other batches, as the queue has room
                 rings = [current_app.amqp.ring_for(job) for job in batch]
                 transaction.on_commit(partial(current_app.amqp.bell.ring, rings), robust=True)
@@ -49,10 +48,10 @@ def revive(jobs: JobQuerySet, *, by: str) -> list[Job]:
 def cancel(jobs: JobQuerySet, *, by: str) -> list[Job]:
     """Waiting jobs among these will not run. Returns them as they were before.
 
-    Their errbacks are called, otherwise than by `revoke()`: an order whose step is cancelled comes on the desk.
+    Their errbacks are called, otherwise than by `revoke()`.
     """
     cancelled: list[Job] = []
-    for ids in batched(_ids(jobs.filter(state=State.WAITING)), settings.JOBS_BATCH):
+    for ids in batched(_ids(jobs.filter(state=State.WAITING)), ledger_settings.BATCH):
         error = {"type": "Cancelled", "message": f"by {by}"}
         waiting = Job.objects.filter(pk__in=ids)
         cancelled += verdict.cancel(current_app, waiting, error=error, call_errbacks=True)
@@ -72,7 +71,7 @@ def cancellable_tasks() -> list[str]:
 def refusal(job: Job, why_not: dict[State, str]) -> str:
     """The sentence for a job that an intervention left alone."""
     reason = why_not.get(State(job.state), "has just changed; look again")
-    if job.queue == NEVER:
+    if job.unreachable:
         reason = "was never promised, because a job before it died"
     return f"Job {job.pk} ({job.task}) {reason}."
 
@@ -81,10 +80,10 @@ def _ids(jobs: JobQuerySet) -> list[Any]:
     return list(jobs.order_by("pk").values_list("pk", flat=True))
 
 
-def _forget_stillborn(jobs: list[Job]) -> None:
+def _forget_unreachable(jobs: list[Job]) -> None:
     """The later steps of their chains died unpromised with them; now they may be promised after all."""
     steps = {id_ for job in jobs for id_ in _ids_of_steps(job.envelope.get("chain"))}
-    Job.objects.filter(pk__in=steps, queue=NEVER).delete()
+    Job.objects.filter(pk__in=steps, unreachable=True).delete()
 
 
 def _ids_of_steps(canvas: Any) -> Iterator[str]:

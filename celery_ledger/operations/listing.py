@@ -141,4 +141,4 @@ def sheet(job_id: UUID) -> str | None:
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return at(value)
-    return "-" if value is None else str(value)
+    return "-" if value in (None, "") else str(value)

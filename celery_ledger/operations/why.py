@@ -6,13 +6,12 @@ from datetime import datetime
 from uuid import UUID
 
 from celery import Celery, current_app
-from django.conf import settings
 from django.db.models import TextField
 from django.db.models.functions import Cast, Now
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, State, Worker
 from celery_ledger.models.history import End
-from celery_ledger.operations.interventions import NEVER
 from celery_ledger.operations.listing import at
 
 CHILDREN_SHOWN = 20
@@ -37,7 +36,7 @@ class Story:
 
     def sentences(self) -> Iterator[str]:
         yield f"{self.job.task} {self.job.pk} is {self.job.state}."
-        if self.job.queue == NEVER:
+        if self.job.unreachable:
             yield "It was never promised, because a job before it in its chain or chord died."
             yield from self.error()
             return
@@ -54,13 +53,13 @@ class Story:
 
     def promise(self) -> str:
         known = dict(self.job.context)
-        request, client = known.pop("request_id", None), known.pop("client", None)
+        request, owner = known.pop("request_id", None), known.pop(ledger_settings.OWNER, None)
         by = (
             f"by request {request}"
             if request
-            else "by no request (a shell, a schedule or the house itself)"
+            else "by no request (a shell, a schedule or another job)"
         )
-        by += f" of client {client}" if client else ""
+        by += f" of {ledger_settings.OWNER} {owner}" if owner else ""
         by += "".join(f", {name} {value}" for name, value in sorted(known.items()))
         if self.job.parent_id:
             task = Job.objects.filter(pk=self.job.parent_id).values_list("task", flat=True).first()
@@ -152,7 +151,7 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
         return
     if not Worker.objects.living().exists():
         stuck = True
-        yield f"no worker has beaten in the last {settings.JOBS_WORKER_SILENCE_S} s: start one."
+        yield f"no worker has beaten in the last {ledger_settings.WORKER_SILENCE_S} s: start one."
     if not app.amqp.bell.answers():
         stuck = True
         yield "the broker does not answer: its bell cannot be heard until it does."

@@ -5,84 +5,91 @@ long the past or the backlog is, so a number that reaches it means "this many or
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.conf import settings
+from celery import current_app
 from django.db import connection
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from celery_ledger.models.worker import Worker
+from celery_ledger.conf import ledger_settings
+from celery_ledger.models import Job, Worker
 
 # Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from one to the next:
 # a queue that no worker listens to is seen too.
 WAITING = """
 WITH RECURSIVE lane(name) AS (
-    (SELECT queue FROM celery_ledger_job WHERE state = 'waiting' ORDER BY queue LIMIT 1)
+    (SELECT queue FROM {jobs} WHERE state = 'waiting' ORDER BY queue LIMIT 1)
     UNION ALL
-    SELECT (SELECT queue FROM celery_ledger_job WHERE state = 'waiting' AND queue > lane.name ORDER BY queue LIMIT 1)
+    SELECT (SELECT queue FROM {jobs} WHERE state = 'waiting' AND queue > lane.name ORDER BY queue LIMIT 1)
       FROM lane WHERE lane.name IS NOT NULL
 )
 SELECT 'waiting', known.name, job.task, count(*), count(*) FILTER (WHERE due_at <= now()),
        extract(epoch FROM now() - min(due_at))::float8
   FROM (SELECT name FROM lane WHERE name IS NOT NULL LIMIT %(lanes)s) AS known,
-       LATERAL (SELECT task, due_at FROM celery_ledger_job WHERE state = 'waiting' AND queue = known.name
+       LATERAL (SELECT task, due_at FROM {jobs} WHERE state = 'waiting' AND queue = known.name
                  ORDER BY ring_at LIMIT %(rows)s) AS job
  GROUP BY 2, 3
 """
 STANDING = """
-SELECT '{state}', queue, task, count(*)
-  FROM (SELECT queue, task FROM celery_ledger_job WHERE state = '{state}' ORDER BY {index} LIMIT %(rows)s) AS job
+SELECT %(state)s, queue, task, count(*)
+  FROM (SELECT queue, task FROM {jobs} WHERE state = %(state)s ORDER BY {index} LIMIT %(rows)s) AS job
  GROUP BY 2, 3
 """
 ENDED = """
 SELECT state, task, count(*), sum(retries), sum(losses), extract(epoch FROM now() - min(finished_at))::float8
-  FROM (SELECT state, task, retries, losses, finished_at FROM celery_ledger_job
+  FROM (SELECT state, task, retries, losses, finished_at FROM {jobs}
          WHERE state IN ('done', 'dead', 'cancelled') AND finished_at > now() - %(window)s
          ORDER BY finished_at DESC LIMIT %(rows)s) AS job
  GROUP BY 1, 2
 """
-ROWS = "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = 'celery_ledger_job'::regclass"
+ROWS = "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = '{jobs}'::regclass"
 LANES_MAX = 20
 OTHER = "(other)"
 
 
-def families() -> Iterator[Metric]:
+def named(number: str) -> str:
+    """As Prometheus is told of it."""
+    return f"{ledger_settings.METRICS_PREFIX}_{number}"
+
+
+def metric_families() -> Iterator[Metric]:
     """What waits, runs, has died and has ended; and who works."""
     waiting = _rows(WAITING, lanes=LANES_MAX)
     by_id = {"running": "lease_until", "dead": "created_at", "cancelled": "created_at"}
     standing = [
-        row
-        for state, index in by_id.items()
-        for row in _rows(STANDING.format(state=state, index=index))
+        row for state, index in by_id.items() for row in _rows(STANDING, state=state, index=index)
     ]
     yield from _standing([*(row[:4] for row in waiting), *standing])
     yield from _due(waiting)
-    yield from _ended(_rows(ENDED, window=settings.METRICS_WINDOW))
+    yield from _ended(_rows(ENDED, window=ledger_settings.METRICS_WINDOW))
     workers = Worker.objects.living().count()
-    yield GaugeMetricFamily("kaiten_workers", "Workers that have beaten lately", workers)
+    yield GaugeMetricFamily(named("workers"), "Workers that have beaten lately", workers)
     [[rows]] = _rows(ROWS)
     yield GaugeMetricFamily(
-        "kaiten_jobs_rows", "Rows of the ledger, finished ones included, as estimated", rows
+        named("jobs_rows"), "Rows of the ledger, finished ones included, as estimated", rows
     )
 
 
-def _rows(statement: str, **values: Any) -> list[tuple[Any, ...]]:
+def _rows(statement: str, *, index: str = "", **values: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, {"rows": settings.METRICS_ROWS_MAX, **values})
+        cursor.execute(
+            statement.format(jobs=Job._meta.db_table, index=index),
+            {"rows": ledger_settings.METRICS_ROWS_MAX, **values},
+        )
         return list(cursor.fetchall())
 
 
 def _standing(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
-    text = f"Jobs that wait, run, are dead or cancelled; of each at most {settings.METRICS_ROWS_MAX} are counted"
-    jobs = GaugeMetricFamily("kaiten_jobs", text, labels=["state", "queue", "task"])
+    text = f"Jobs that wait, run, are dead or cancelled; of each at most {ledger_settings.METRICS_ROWS_MAX} are counted"
+    jobs = GaugeMetricFamily(named("jobs"), text, labels=["state", "queue", "task"])
     for (state, queue, task), (number,) in _few_tasks([(row[:3], row[3:4]) for row in rows]):
         jobs.add_metric([state, queue, task], number)
     yield jobs
 
 
 def _due(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
-    due = GaugeMetricFamily("kaiten_jobs_due", "Waiting jobs whose time has come", labels=["queue"])
+    due = GaugeMetricFamily(named("jobs_due"), "Waiting jobs whose time has come", labels=["queue"])
     age = GaugeMetricFamily(
-        "kaiten_jobs_oldest_due_seconds",
+        named("jobs_oldest_due_seconds"),
         "For how long the job has waited that was due first",
         labels=["queue"],
     )
@@ -91,7 +98,7 @@ def _due(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
         seen = queues.get(queue, (0, 0.0))
         queues[queue] = seen[0] + number, max(seen[1], oldest_s)
     for queue, (number, oldest_s) in {
-        settings.CELERY_TASK_DEFAULT_QUEUE: (0, 0.0),
+        current_app.conf.task_default_queue: (0, 0.0),
         **queues,
     }.items():
         due.add_metric([queue], number)
@@ -103,22 +110,24 @@ def _due(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
 def _ended(rows: list[tuple[Any, ...]]) -> Iterator[Metric]:
     """Counted in a window, since an exact count of all that has ever ended would read it all."""
     labels = ["state", "task"]
-    lately = "in the last kaiten_jobs_ended_window_seconds"
-    ended = GaugeMetricFamily("kaiten_jobs_ended", f"Jobs that ended {lately}", labels=labels)
+    lately = f"in the last {named('jobs_ended_window_seconds')}"
+    ended = GaugeMetricFamily(named("jobs_ended"), f"Jobs that ended {lately}", labels=labels)
     retries = GaugeMetricFamily(
-        "kaiten_jobs_ended_retries", f"Retries of the jobs that ended {lately}", labels=labels
+        named("jobs_ended_retries"), f"Retries of the jobs that ended {lately}", labels=labels
     )
     losses = GaugeMetricFamily(
-        "kaiten_jobs_ended_losses", f"Losses of the jobs that ended {lately}", labels=labels
+        named("jobs_ended_losses"), f"Losses of the jobs that ended {lately}", labels=labels
     )
     for (state, task), numbers in _few_tasks([(row[:2], row[2:5]) for row in rows]):
         for family, number in zip((ended, retries, losses), numbers, strict=True):
             family.add_metric([state, task], number)
     yield from (ended, retries, losses)
-    is_cut = sum(row[2] for row in rows) >= settings.METRICS_ROWS_MAX
-    window_s = max(row[5] for row in rows) if is_cut else settings.METRICS_WINDOW.total_seconds()
-    text = f"The window of kaiten_jobs_ended; shorter when {settings.METRICS_ROWS_MAX} jobs ended in less"
-    yield GaugeMetricFamily("kaiten_jobs_ended_window_seconds", text, window_s)
+    is_cut = sum(row[2] for row in rows) >= ledger_settings.METRICS_ROWS_MAX
+    window_s = (
+        max(row[5] for row in rows) if is_cut else ledger_settings.METRICS_WINDOW.total_seconds()
+    )
+    text = f"The window of {named('jobs_ended')}; shorter when {ledger_settings.METRICS_ROWS_MAX} jobs ended in less"
+    yield GaugeMetricFamily(named("jobs_ended_window_seconds"), text, window_s)
 
 
 Counted = tuple[tuple[str, ...], tuple[int, ...]]  # labels, of which the last is the task; numbers
@@ -129,7 +138,9 @@ def _few_tasks(counted: list[Counted]) -> Iterator[Counted]:
     weight: dict[str, int] = {}
     for (*_, task), numbers in counted:
         weight[task] = weight.get(task, 0) + numbers[0]
-    kept = set(sorted(weight, key=lambda task: (-weight[task], task))[: settings.METRICS_TASKS_MAX])
+    kept = set(
+        sorted(weight, key=lambda task: (-weight[task], task))[: ledger_settings.METRICS_TASKS_MAX]
+    )
     summed: dict[tuple[str, ...], tuple[int, ...]] = {}
     for (*labels, task), numbers in counted:
         key = (*labels, task if task in kept else OTHER)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import signals
-from django.conf import settings
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -21,6 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from celery_ledger import context
+from celery_ledger.conf import ledger_settings
 
 _provider: TracerProvider | None = None
 _lock = threading.Lock()
@@ -32,7 +32,7 @@ def around(name: str, kind: str, about: dict[str, Any]) -> Iterator[None]:
     w3c, carrier = TraceContextTextMapPropagator(), dict[str, str]()
     with (
         provider()
-        .get_tracer("kaiten")
+        .get_tracer("celery_ledger")
         .start_as_current_span(
             name,
             w3c.extract(context.current()),
@@ -59,12 +59,12 @@ def provider() -> TracerProvider:
     global _provider  # noqa: PLW0603 - there is one sender per process
     with _lock:
         if _provider is None:
-            endpoint = f"{settings.OTEL_EXPORTER_OTLP_ENDPOINT.rstrip('/')}/v1/traces"
-            exporter = OTLPSpanExporter(endpoint, timeout=settings.OTEL_EXPORT_TIMEOUT_S)
+            endpoint = f"{ledger_settings.OTLP_ENDPOINT.rstrip('/')}/v1/traces"
+            exporter = OTLPSpanExporter(endpoint, timeout=ledger_settings.OTLP_TIMEOUT_S)
             _provider = TracerProvider(
-                resource=Resource.create({"service.name": settings.OTEL_SERVICE_NAME})
+                resource=Resource.create({"service.name": ledger_settings.OTLP_SERVICE_NAME})
             )
-            pause_ms = settings.OTEL_EXPORT_PAUSE_S * 1000
+            pause_ms = ledger_settings.OTLP_PAUSE_S * 1000
             _provider.add_span_processor(
                 BatchSpanProcessor(exporter, schedule_delay_millis=pause_ms)
             )
@@ -74,7 +74,7 @@ def provider() -> TracerProvider:
 def send_what_is_left(**_: Any) -> None:
     """A pool process ends without Python's own exit."""
     if _provider is not None:
-        _provider.force_flush(timeout_millis=settings.OTEL_EXPORT_TIMEOUT_S * 1000)
+        _provider.force_flush(timeout_millis=ledger_settings.OTLP_TIMEOUT_S * 1000)
 
 
 signals.worker_process_shutdown.connect(send_what_is_left)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Literal
 
-from django.conf import settings
+from celery_ledger.conf import ledger_settings
 
 
 @contextmanager
@@ -15,7 +15,7 @@ def span(name: str, kind: Literal["SERVER", "CONSUMER"]) -> Iterator[dict[str, A
     `name` renames the span, `failed` marks it as an error; neither the error's text nor its trace is told.
     """
     about: dict[str, Any] = {}
-    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+    if not ledger_settings.OTLP_ENDPOINT:
         yield about
         return
     with import_module("celery_ledger.telemetry.spans").around(

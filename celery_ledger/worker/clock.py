@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 
 from celery import Celery, bootsteps, signals
 from celery.exceptions import WorkerLostError
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from celery_ledger import context
+from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.attempt import work_as
 from celery_ledger.execution.verdict import request_of
 from celery_ledger.failpoints import At, reach
@@ -62,7 +62,7 @@ class Clock:
             self.rescue()
         self.promise_due_slots()
         self.ring()
-        if monotonic() - self._pruned_at >= settings.JOBS_PRUNE_EVERY_S and self.prune_all():
+        if monotonic() - self._pruned_at >= ledger_settings.PRUNE_EVERY_S and self.prune_all():
             self._pruned_at = monotonic()
 
     def beat(self) -> None:
@@ -73,8 +73,8 @@ class Clock:
         """
         Worker.objects.beat(self.worker, name=self.name, pid=os.getpid())
         now = monotonic()
-        if self._beat_at is not None and now - self._beat_at > settings.JOBS_WORKER_SILENCE_S / 2:
-            self._patient_until = now + settings.JOBS_WORKER_SILENCE_S
+        if self._beat_at is not None and now - self._beat_at > ledger_settings.WORKER_SILENCE_S / 2:
+            self._patient_until = now + ledger_settings.WORKER_SILENCE_S
         self._beat_at = now
 
     def rescue_from_lost_children(self) -> int:
@@ -91,10 +91,10 @@ class Clock:
         )
 
     def shorten_the_stop(self) -> None:
-        """A worker that is told to stop and has held no job for JOBS_DRAIN_IDLE_S need not wait for its pool."""
+        """A worker that is told to stop and has held no job for DRAIN_IDLE_S need not wait for its pool."""
         if not shutdown.has_begun() or Job.objects.running_at(self.worker).exists():
             self._busy_at = monotonic()
-        elif monotonic() - self._busy_at > settings.JOBS_DRAIN_IDLE_S:
+        elif monotonic() - self._busy_at > ledger_settings.DRAIN_IDLE_S:
             shutdown.wait_no_longer()
 
     def rescue(self) -> int:
@@ -135,10 +135,10 @@ class Clock:
         rung = 0
         for queue in sorted(self.app.amqp.queues.consume_from):
             queued = self.app.amqp.bell.queued(queue)
-            if queued is not None and queued < settings.JOBS_RING_BUDGET:
+            if queued is not None and queued < ledger_settings.RING_BUDGET:
                 rung += self._ring(
                     queue,
-                    min(settings.JOBS_RING_BUDGET - queued, settings.JOBS_BATCH),
+                    min(ledger_settings.RING_BUDGET - queued, ledger_settings.BATCH),
                     lost=not queued,
                 )
         return rung
@@ -156,17 +156,19 @@ class Clock:
         return len(jobs) if rung else 0
 
     def prune_all(self) -> bool:
-        """Prune batch by batch. False when JOBS_PRUNE_BATCHES were not enough: the next tick goes on."""
-        return any(self.prune() < settings.JOBS_BATCH for _ in range(settings.JOBS_PRUNE_BATCHES))
+        """Prune batch by batch. False when PRUNE_BATCHES were not enough: the next tick goes on."""
+        return any(
+            self.prune() < ledger_settings.BATCH for _ in range(ledger_settings.PRUNE_BATCHES)
+        )
 
     def prune(self) -> int:
         """Delete a batch each of the jobs, workers, chords and groups that ended long ago; the size of the largest."""
         with transaction.atomic():
             if not _our_turn("prune"):
                 return 0
-            before = timezone.now() - settings.JOBS_KEEP
+            before = timezone.now() - ledger_settings.KEEP
             return max(
-                Job.objects.prune(before=before, limit=settings.JOBS_BATCH),
+                Job.objects.prune(before=before, limit=ledger_settings.BATCH),
                 _delete_some(Worker.objects.filter(seen_at__lt=before)),
                 _delete_some(Chord.objects.filter(fired=True, created_at__lt=before)),
                 _delete_some(Group.objects.filter(created_at__lt=before)),
@@ -177,17 +179,19 @@ class Clock:
         with transaction.atomic():
             mine = Job.objects.running_at(self.worker)
             Job.objects.release(
-                mine.take_for_rescue(settings.JOBS_BATCH),
+                mine.take_for_rescue(ledger_settings.BATCH),
                 error={"type": "Stopped", "message": "its worker stopped"},
                 counts=False,
             )
             Worker.objects.filter(pk=self.worker).delete()
 
     def _give_back(self, lost: JobQuerySet, reason: str, *, counts: bool = True) -> int:
-        """Lost jobs wait again; if it counts, those that lost JOBS_MAX_LOSSES workers are dead."""
+        """Lost jobs wait again; if it counts, those that lost MAX_LOSSES workers are dead."""
         with transaction.atomic():
-            jobs = lost.take_for_rescue(settings.JOBS_BATCH)
-            poison = [job for job in jobs if counts and job.losses + 1 >= settings.JOBS_MAX_LOSSES]
+            jobs = lost.take_for_rescue(ledger_settings.BATCH)
+            poison = [
+                job for job in jobs if counts and job.losses + 1 >= ledger_settings.MAX_LOSSES
+            ]
             error = {"type": "Lost", "message": reason}
             Job.objects.release(
                 [job for job in jobs if job not in poison], error=error, counts=counts
@@ -207,7 +211,7 @@ class ClockThread(threading.Thread):
     """Ticks until told to stop; trouble with Postgres is logged once and waited out."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(name="kaiten-clock", daemon=True)
+        super().__init__(name="ledger-clock", daemon=True)
         self.clock = clock
         self.ticked = threading.Event()
         self._told_to_stop = threading.Event()
@@ -227,7 +231,7 @@ class ClockThread(threading.Thread):
             except Exception:
                 log.exception("The clock stumbled; it goes on with the next tick")
             self.ticked.set()
-            self._told_to_stop.wait(settings.JOBS_CLOCK_INTERVAL_S)
+            self._told_to_stop.wait(ledger_settings.CLOCK_INTERVAL_S)
         connection.close()
 
     def stop(self) -> None:
@@ -249,9 +253,8 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         self._thread = ClockThread(self.clock)
         self._thread.start()
-        self._thread.ticked.wait(
-            timeout=5
-        )  # a claim before the first beat would look like a silent worker's
+        # a claim before the first beat would look like a silent worker's
+        self._thread.ticked.wait(timeout=5)
         signals.worker_shutdown.connect(self._leave, sender=parent)
 
     def stop(self, parent: Any) -> None:
@@ -267,7 +270,7 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
         except (DatabaseError, InterfaceError) as exc:
             log.warning(
                 "Could not sign off; other workers take over in %d s: %s",
-                settings.JOBS_WORKER_SILENCE_S,
+                ledger_settings.WORKER_SILENCE_S,
                 exc,
             )
         finally:
@@ -282,8 +285,8 @@ def _our_turn(work: str) -> bool:
 
 
 def _delete_some(old: QuerySet[Any]) -> int:
-    """Delete up to JOBS_BATCH of these rows."""
-    ids = list(old.values_list("pk", flat=True)[: settings.JOBS_BATCH])
+    """Delete up to BATCH of these rows."""
+    ids = list(old.values_list("pk", flat=True)[: ledger_settings.BATCH])
     old.filter(pk__in=ids).delete()
     return len(ids)
 

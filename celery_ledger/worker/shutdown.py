@@ -1,9 +1,9 @@
-"""How a worker stops: what runs is finished, if that takes no longer than JOBS_DRAIN_S.
+"""How a worker stops: what runs is finished, if that takes no longer than DRAIN_S.
 
-A platform sends SIGTERM to every process of a dyno, perhaps more than once, and SIGKILL half a minute later. Celery's
+A platform sends SIGTERM to every process of a container, perhaps more than once, and SIGKILL half a minute later. Celery's
 main process waits for its pool then, but the pool's processes would die of it in the middle of a job. So they heed only
 the main process, which means it: a time limit, or a cold shutdown (SIGQUIT, or Ctrl-C twice). Whoever has not finished
-JOBS_DRAIN_S after the platform's word is killed, so that there is time left to give its job back. Nor does a worker
+DRAIN_S after the platform's word is killed, so that there is time left to give its job back. Nor does a worker
 wait so long for processes that have nothing to do any more: Celery may have forgotten what it handed to one (ADR 16).
 """
 
@@ -15,7 +15,8 @@ import threading
 from typing import Any
 
 from celery import bootsteps, signals
-from django.conf import settings
+
+from celery_ledger.conf import ledger_settings
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +30,14 @@ def has_begun() -> bool:
 
 
 def wait_no_longer() -> None:
-    """Said by the clock: no job has run here for JOBS_DRAIN_IDLE_S."""
+    """Said by the clock: no job has run here for DRAIN_IDLE_S."""
     _idle.set()
 
 
 def heed_the_main_process_only(**_: Any) -> None:
     """In each process of the pool: SIGTERM ends it at once when our main process sent it, and not otherwise."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_when_told, name="kaiten-stopping", daemon=True).start()
+    threading.Thread(target=_end_when_told, name="ledger-stopping", daemon=True).start()
 
 
 def _end_when_told() -> None:
@@ -62,11 +63,11 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Runs in Celery's signal handler, at every signal; the first counts."""
         _begun.set()
         if self._drain is None:
-            self._drain = threading.Thread(target=self._wait, name="kaiten-drain", daemon=True)
+            self._drain = threading.Thread(target=self._wait, name="ledger-drain", daemon=True)
             self._drain.start()
 
     def _wait(self) -> None:
-        if _idle.wait(settings.JOBS_DRAIN_S):
+        if _idle.wait(ledger_settings.DRAIN_S):
             log.info(
                 "No job runs here any more, and still Celery waits for its processes: they are killed"
             )

@@ -16,6 +16,7 @@ from values.refused import Problem
 from values.strict_json import NotJson
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+# the same in all of its rows
 OF_THE_ORDER = (
     "external_id",
     "currency",
@@ -23,7 +24,7 @@ OF_THE_ORDER = (
     "locale",
     "total",
     "token",
-)  # the same in all of its rows
+)
 LINE_POINTER = re.compile(r"/lines/([0-9]+)(?:/(.+))?")
 FIELD_MAX_CHARS = 200
 REASON_MAX_CHARS = 500
@@ -41,9 +42,8 @@ class StagedRow(Protocol):
 @dataclass(frozen=True, slots=True)
 class Fault:
     line: int
-    field: (
-        str  # a column of the CSV, or a JSON pointer into the line's body; empty for the whole row
-    )
+    # a column of the CSV, or a JSON pointer into the line's body; empty for the whole row
+    field: str
     reason: str
 
 

@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from celery_ledger import queues
+from celery_ledger import waiting_in_bulk
 from orders.clients import Client
 from orders.imports.drafts import Fault
 from orders.imports.reading import Format, Row
@@ -80,10 +80,7 @@ class ImportQuerySet(models.QuerySet["Import"]):
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [TURN])
             mine = bool(cursor.fetchone()[0])
-        return (
-            mine
-            and queues.waiting_in_bulk(settings.IMPORT_BACKLOG_MAX) < settings.IMPORT_BACKLOG_MAX
-        )
+        return mine and waiting_in_bulk(settings.IMPORT_BACKLOG_MAX) < settings.IMPORT_BACKLOG_MAX
 
     def forget_old(self, limit: int) -> int:
         """Delete finished imports that are older than IMPORT_KEEP with their faults, up to `limit` rows."""
@@ -225,7 +222,6 @@ class ImportFault(models.Model):
     @classmethod
     def after(cls, batch: UUID, line: int, pk: int, limit: int) -> list["ImportFault"]:
         """The next faults of this import, in the order of their lines."""
-        further = cls.objects.filter(
-            Q(line__gt=line) | Q(pk__gt=pk), batch=batch, line__gte=line
-        )  # begins in the index
+        # begins in the index
+        further = cls.objects.filter(Q(line__gt=line) | Q(pk__gt=pk), batch=batch, line__gte=line)
         return list(further.order_by("line", "pk")[:limit])

@@ -5,8 +5,7 @@ from uuid import UUID, uuid5
 from celery import Task, chord, shared_task
 from django.conf import settings
 
-from celery_ledger import context, queues
-from celery_ledger.models import FINISHED, Job, State
+from celery_ledger import FINISHED, Job, State, bulk, context
 from orders.imports import placing
 from orders.imports.models import Import
 
@@ -22,7 +21,7 @@ def begin(batch: Import) -> None:
         for at, first in enumerate(batch.chunks)
     ]
     over = finish.si(str(batch.pk))
-    with context.bound(client=str(batch.client_id)), queues.bulk():
+    with context.bound(client=str(batch.client_id)), bulk():
         chord(chunks)(over.on_error(finish.si(str(batch.pk))))
 
 
@@ -37,9 +36,8 @@ def place_chunk(self: Task, import_id: str, first: int) -> None:
         chunks_ahead = (first - front) // settings.IMPORT_CHUNK_ROWS
         raise self.retry(countdown=max(1, chunks_ahead) * settings.IMPORT_PACE_S)
     if not placing.work_off(batch, first):
-        self.replace(
-            place_chunk.si(import_id, first)
-        )  # commits; what follows from the placed orders comes first
+        # commits; what follows from the placed orders comes first
+        self.replace(place_chunk.si(import_id, first))
 
 
 @shared_task
@@ -55,7 +53,7 @@ def finish(import_id: str) -> None:
 @shared_task
 def see_to_imports() -> int:
     """End what nobody works on any more: whatever a person has cancelled, an import comes to its end."""
-    running = Import.objects.running(settings.JOBS_BATCH)
+    running = Import.objects.running(settings.BATCH_ROWS)
     for batch in running:
         if not batch.finish():
             _give_up_front_if_dead(batch)
@@ -65,8 +63,8 @@ def see_to_imports() -> int:
 @shared_task
 def forget_old_imports() -> int:
     """Finished imports are kept for IMPORT_KEEP; what one run leaves, its follow-up deletes."""
-    forgotten = Import.objects.forget_old(settings.JOBS_BATCH)
-    if forgotten == settings.JOBS_BATCH:
+    forgotten = Import.objects.forget_old(settings.BATCH_ROWS)
+    if forgotten == settings.BATCH_ROWS:
         forget_old_imports.delay()
     return forgotten
 

@@ -89,9 +89,8 @@ class PaymentOperation(models.Model):
 
     class State(models.TextChoices):
         INTENDED = "intended"  # written down, never sent
-        SENT = (
-            "sent"  # the provider may know it; if this job has no verdict, ask before sending again
-        )
+        # the provider may know it; if this job has no verdict, ask before sending again
+        SENT = "sent"
         PENDING = "pending"  # the provider knows it and has not decided
         SUCCEEDED = "succeeded"
         DECLINED = "declined"
@@ -111,9 +110,8 @@ class PaymentOperation(models.Model):
     reference = models.TextField(default="")  # the provider's id of it
     reason = models.TextField(default="")
     created_at = models.DateTimeField(db_default=Now())
-    asked_at = models.DateTimeField(
-        db_default=Now()
-    )  # when the provider was last asked for it, or about it
+    # when the provider was last asked for it, or about it
+    asked_at = models.DateTimeField(db_default=Now())
 
     objects = OperationQuerySet.as_manager()
 

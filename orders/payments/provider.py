@@ -14,9 +14,8 @@ PROVIDERS = {  # loaded when first asked for, since a provider may need a packag
     "sandbox": "orders.payments.sandbox.Sandbox",
     "stripe": "orders.payments.stripe.Stripe",
 }
-EVENT_READERS = {
-    "stripe": "orders.payments.stripe_events.reader"
-}  # providers that ring at our door over HTTP
+# providers that ring at our door over HTTP
+EVENT_READERS = {"stripe": "orders.payments.stripe_events.reader"}
 
 
 class ChargeStatus(StrEnum):

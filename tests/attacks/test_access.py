@@ -23,6 +23,7 @@ BODIES: dict[str, Any] = {  # what is taken, of those that need a body
     "create_endpoint": {"url": "https://example.com/hook", "events": ["*"]},
 }
 CSV = "external_id,currency,email,sku,name,quantity,unit_price,total,token\nx,JPY,a@b.co,SAKE-NIGIRI,,1,300,300,tok_ok"
+# the others belong to the shop
 OWNED = {
     "order_id",
     "external_id",
@@ -30,7 +31,7 @@ OWNED = {
     "endpoint_id",
     "delivery_id",
     "job_id",
-}  # the others belong to the shop
+}
 OPEN = {"hear_event"}  # to whoever holds the provider's secret
 
 

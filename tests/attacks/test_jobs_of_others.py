@@ -57,7 +57,7 @@ def test_every_job_of_an_order_is_its_clients_whoever_promised_it(
     tasks.expire_orders.delay()
     work_off(ahead=A_DAY)
     houses = {"orders.tasks.expire_orders", "orders.tasks.reconcile_payments"}
-    of_client = Job.objects.filter(context__client=str(shop.pk))
+    of_client = Job.objects.filter(owner=str(shop.pk))
     assert (
         set(Job.objects.exclude(pk__in=of_client.values("pk")).values_list("task", flat=True))
         == houses

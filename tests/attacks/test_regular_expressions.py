@@ -19,9 +19,8 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROOMS = ("api", "config", "celery_ledger", "demo", "notifications", "orders", "values")
-LENGTH = (
-    4_000  # of what is pumped, and twice and four times as much: the longest header is of this kind
-)
+# of what is pumped, and twice and four times as much: the longest header is of this kind
+LENGTH = 4_000
 GROWTH_MAX = 3.0  # from one length to the next; 2 is linear, 4 quadratic
 SHORT = (16, 20, 24)  # repetitions from which an exponential one would never come back
 SHORT_MAX_S = 0.02

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Claim, Job, State, Worker
 from celery_ledger.operations import listing, owned
 from config import checkup
@@ -41,7 +41,7 @@ def tick(worker: UUID) -> None:
     Worker.objects.beat(worker, name="bench", pid=1)
     with transaction.atomic():
         list(Job.objects.running_at(worker).values_list("pid"))
-        Job.objects.lost().take_for_rescue(settings.JOBS_BATCH)
+        Job.objects.lost().take_for_rescue(ledger_settings.BATCH)
         ring()
         Job.objects.prune(before=timezone.now(), limit=PER_TICK)
 
@@ -60,12 +60,12 @@ def cost_of_work(worker: UUID) -> Figures:
         figures["tick: ring"] = cost(ring)
         figures["tick: ring, the broker lost its bells"] = cost(partial(ring, lost=True))
         figures["tick: look for lost jobs"] = cost(
-            lambda: Job.objects.lost().take_for_rescue(settings.JOBS_BATCH)
+            lambda: Job.objects.lost().take_for_rescue(ledger_settings.BATCH)
         )
         figures["tick: look after our own children"] = cost(
             lambda: list(Job.objects.running_at(worker).values("pid"))
         )
-        prune = partial(Job.objects.prune, before=timezone.now(), limit=settings.JOBS_BATCH)
+        prune = partial(Job.objects.prune, before=timezone.now(), limit=ledger_settings.BATCH)
         figures["tick: prune 200 rows"] = cost(prune)
     figures["tick: beat"] = cost(lambda: Worker.objects.beat(worker, name="bench", pid=1))
     Job.objects.filter(state=State.WAITING, queue="kaiten", pk__in=newest(3)).delete()
@@ -106,7 +106,7 @@ def put_back(claim: Claim) -> None:
 
 
 def ring(*, lost: bool = False) -> None:
-    Job.objects.filter(queue="kaiten").take_for_ring(settings.JOBS_BATCH, lost=lost)
+    Job.objects.filter(queue="kaiten").take_for_ring(ledger_settings.BATCH, lost=lost)
 
 
 def page(client: UUID, state: State | None = None) -> None:

@@ -49,9 +49,8 @@ def test_taking_an_order_while_the_broker_is_in_trouble(
         }
         webs = {name: stack.start_web(REDIS_URL=url) for name, url in brokers.items()}
         for name, web in webs.items():
-            seconds_to_place(
-                web, key, order_body(external_id=f"{name}-first")
-            )  # while those two are well
+            # while those two are well
+            seconds_to_place(web, key, order_body(external_id=f"{name}-first"))
         os.kill(frozen.pid or 0, signal.SIGSTOP)
         with Redis.from_url(full.url) as client:
             client.config_set("maxmemory", "1")

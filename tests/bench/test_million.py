@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Worker
 from celery_ledger.testing import work_off
 from celery_ledger.worker.clock import Clock
@@ -36,9 +37,9 @@ def test_a_million_finished_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     for situation, figures in situations().items():
         show(situation, figures)
     start = perf_counter()
-    monkeypatch.setattr(settings, "JOBS_KEEP", timedelta(days=1))
+    monkeypatch.setitem(settings.LEDGER, "KEEP", timedelta(days=1))
     Clock(celery_app, worker=uuid4(), name="bench").prune_all()
-    rows = settings.JOBS_BATCH * settings.JOBS_PRUNE_BATCHES
+    rows = ledger_settings.BATCH * ledger_settings.PRUNE_BATCHES
     print(f"\nA tick prunes {rows} rows; here that took {perf_counter() - start:.2f} s.")
     ask("ALTER TABLE celery_ledger_job RESET (autovacuum_enabled)")
 
@@ -86,9 +87,8 @@ def fill() -> None:
     ask(
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout')"
     )
-    ask(
-        "ALTER TABLE celery_ledger_job SET (autovacuum_enabled = false)"
-    )  # it would come at random; see the test of it
+    # it would come at random; see the test of it
+    ask("ALTER TABLE celery_ledger_job SET (autovacuum_enabled = false)")
     past.finish(MILLION)
     ask("VACUUM ANALYZE celery_ledger_job")
     churn(CHURN, uuid4())

@@ -17,9 +17,8 @@ from tests.promises.processes import Stack, Tree, until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1200)]
 
 STOP_S = 30
-OWN_SETTINGS = {
-    "DJANGO_SETTINGS_MODULE": "config.settings"
-}  # the tests' own drain for a shorter time
+# the tests' own drain for a shorter time
+OWN_SETTINGS = {"DJANGO_SETTINGS_MODULE": "config.settings"}
 POOLS: dict[str, list[str]] = {"prefork": [], "threads": ["--pool", "threads"]}
 WORK: dict[str, tuple[int, float]] = {
     "two-of-5-s": (2, 5),

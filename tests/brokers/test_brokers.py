@@ -61,9 +61,8 @@ def test_orders_go_on_whatever_happens_to_worker_and_broker(
     assert [place(web, number) for number in range(ORDERS)] == [202] * ORDERS
     until(lambda: web.ask("GET", "/readyz")[2]["broker"] == "ok", "it takes bells", within_s=30)
     for number in range(3 * ORDERS):
-        tasks.tally.delay(
-            number
-        )  # rings the tests' own broker: this one's clocks have to ring again
+        # rings the tests' own broker: this one's clocks have to ring again
+        tasks.tally.delay(number)
     kill_at_work(start_worker(dynos))
     other_broker.empty()
     worker = start_worker(dynos)

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from redis import Redis
@@ -20,6 +21,11 @@ class App:
 
     def __init__(self, url: str) -> None:
         self.amqp = celery_app.amqp
+        self.conf = Mock(
+            broker_url=url or celery_app.conf.broker_url,
+            broker_transport_options={},
+            task_default_queue="kaiten",
+        )
         self.url = url
         self.connections = 0
 

@@ -63,7 +63,7 @@ def test_a_misspelt_option_is_said_by_name() -> None:
 
 @pytest.mark.django_db
 def test_numbers_that_contradict_each_other_stop_a_release(settings: Any) -> None:
-    settings.JOBS_WORKER_SILENCE_S = 2
+    settings.LEDGER = {**settings.LEDGER, "WORKER_SILENCE_S": 2}
     with pytest.raises(SystemCheckError, match="a busy worker is lost"):
         call_command("check")
 
@@ -71,15 +71,15 @@ def test_numbers_that_contradict_each_other_stop_a_release(settings: Any) -> Non
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("JOBS_WORKER_SILENCE_S", 2),
-        ("JOBS_RING_CAP_S", 1),
-        ("JOBS_LEASE_GRACE_S", 0),
-        ("JOBS_DRAIN_S", 26),
+        ("WORKER_SILENCE_S", 2),
+        ("RING_CAP_S", 1),
+        ("LEASE_GRACE_S", 0),
+        ("DRAIN_S", 26),
     ],
 )
 def test_a_number_that_breaks_a_promise_is_said_by_name(
     settings: Any, name: str, value: int
 ) -> None:
-    setattr(settings, name, value)
+    settings.LEDGER = {**settings.LEDGER, name: value}
     [error] = check_settings(None)
     assert error.msg.startswith(name)

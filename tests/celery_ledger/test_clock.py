@@ -10,6 +10,7 @@ from pytest_django.fixtures import Settings
 from redis import Redis
 
 from celery_ledger import context
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Chord, Group, Job, Worker
 from celery_ledger.operations import interventions
 from celery_ledger.queues import bulk
@@ -160,7 +161,7 @@ def test_an_empty_queue_has_lost_the_bells_of_what_is_due(clock: Clock, broker: 
 def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: Settings) -> None:
     tasks.add.delay(1, 1)
     Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
-    settings.JOBS_RING_BUDGET = 1
+    settings.LEDGER = {**settings.LEDGER, "RING_BUDGET": 1}
     assert (clock.ring(), broker.llen("kaiten")) == (0, 1)
 
 
@@ -182,7 +183,9 @@ def test_old_finished_jobs_are_pruned_and_waiting_ones_never(clock: Clock) -> No
     assert Job.objects.get().state == "waiting"
 
 
-def test_a_clock_that_stumbles_goes_on(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_stumbles_goes_on(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
     """A thread that died silently would leave a worker that rescues and rings nothing."""
     ticks: list[int] = []
 
@@ -191,7 +194,7 @@ def test_a_clock_that_stumbles_goes_on(clock: Clock, monkeypatch: pytest.MonkeyP
         raise KeyError("a bug")
 
     monkeypatch.setattr(clock, "tick", stumble)
-    monkeypatch.setattr("django.conf.settings.JOBS_CLOCK_INTERVAL_S", 0.01)
+    settings.LEDGER = {**settings.LEDGER, "CLOCK_INTERVAL_S": 0.01}
     thread = ClockThread(clock)
     thread.start()
     try:
@@ -229,8 +232,8 @@ def test_a_backlog_of_old_jobs_is_pruned_batch_by_batch_and_tick_by_tick(
     for number in range(9):
         tasks.add.delay(number, 1)
     work_off()
-    settings.JOBS_BATCH, settings.JOBS_PRUNE_BATCHES = 2, 2
-    clock._pruned_at -= settings.JOBS_PRUNE_EVERY_S
+    settings.LEDGER = {**settings.LEDGER, "BATCH": 2, "PRUNE_BATCHES": 2}
+    clock._pruned_at -= ledger_settings.PRUNE_EVERY_S
     Job.objects.update(finished_at=timezone.now() - timedelta(days=15))
     assert (clock.prune(), Job.objects.count()) == (2, 7)
     for left in (3, 0, 0):
@@ -241,7 +244,7 @@ def test_a_backlog_of_old_jobs_is_pruned_batch_by_batch_and_tick_by_tick(
 def test_old_chords_groups_and_workers_are_pruned_in_batches_too(
     clock: Clock, settings: Settings
 ) -> None:
-    settings.JOBS_BATCH = 2
+    settings.LEDGER = {**settings.LEDGER, "BATCH": 2}
     old = timezone.now() - timedelta(days=15)
     for number in range(3):
         Chord.objects.create(pk=UUID(int=number), body={}, fired=True, created_at=old)

@@ -190,7 +190,7 @@ def test_why_tells_what_killed_a_job_on_one_line() -> None:
     )
     said = jobs("why", job.pk).splitlines()
     assert said[1].endswith(
-        "by no request (a shell, a schedule or the house itself), for the queue kaiten."
+        "by no request (a shell, a schedule or another job), for the queue kaiten."
     )
     assert said[3:] == [
         "Rung again by the clock: once. Claimed: once. Lost without a verdict: twice. Told to try again: 3 times.",
@@ -227,7 +227,7 @@ def test_why_tells_how_each_attempt_ended_and_what_the_last_one_wrote() -> None:
 
 
 def test_a_history_keeps_the_newest_ends_cut_short(settings: Any) -> None:
-    settings.JOBS_HISTORY_MAX, settings.JOBS_HISTORY_MESSAGE_MAX_CHARS = 3, 7
+    settings.LEDGER = {**settings.LEDGER, "HISTORY_MAX": 3, "HISTORY_MESSAGE_MAX_CHARS": 7}
     tasks.fail_for_a_while.apply_async((9,))
     for _ in range(3):
         Job.objects.update(due_at=timezone.now())
@@ -390,7 +390,7 @@ def dead_already() -> Job:
 
 
 def test_retry_of_a_task_takes_its_dead_and_nothing_else(settings: Any, broker: Redis) -> None:
-    settings.JOBS_BATCH = 2
+    settings.LEDGER = {**settings.LEDGER, "BATCH": 2}
     revived = {in_state(State.DEAD).pk for _ in range(5)}
     left = {in_state(state).pk for state in (State.CANCELLED, State.DONE, State.RUNNING)}
     other = dead()
@@ -454,7 +454,7 @@ def test_cancelled_jobs_of_a_task_can_be_retried_by_their_state() -> None:
 
 
 def test_cancel_of_a_task_takes_what_waits_and_nothing_else(settings: Any) -> None:
-    settings.JOBS_BATCH = 2
+    settings.LEDGER = {**settings.LEDGER, "BATCH": 2}
     waiting = {in_state(State.WAITING).pk for _ in range(5)}
     for state in (State.RUNNING, State.DONE, State.DEAD):
         in_state(state)

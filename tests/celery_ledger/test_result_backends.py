@@ -28,9 +28,8 @@ def memcached(stack: Stack) -> str:
 def test_a_task_may_name_redis_for_its_results(
     stack: Stack, broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = RedisBackend(
-        app=current_app, url=broker_url
-    )  # the worker's is the same: its settings name this broker
+    # the worker's is the same: its settings name this broker
+    ours = RedisBackend(app=current_app, url=broker_url)
     monkeypatch.setattr(result_backends.into_redis, "backend", ours)
     assert b"42" in kept(stack, result_backends.into_redis, ours)
 

@@ -182,9 +182,8 @@ def test_killed_servers_are_replaced_and_keep_what_was_committed(checkout: Path)
     killed = pids(checkout)
     for pid in killed:
         os.kill(pid or 0, signal.SIGKILL)
-    again = adopted(
-        checkout
-    )  # perhaps on another port: orphans of the killed server may hold the old one a while
+    # perhaps on another port: orphans of the killed server may hold the old one a while
+    again = adopted(checkout)
     assert not set(pids(checkout)) & {None, *killed}
     with psycopg.connect(again["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)

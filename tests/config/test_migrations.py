@@ -43,7 +43,6 @@ def linted(*arguments: str) -> dict[str, str]:
 def test_every_migration_leaves_the_release_before_it_alive() -> None:
     verdicts = linted("--include-apps", *OURS, "--ignore-name-contains", CONTRACT)
     assert set(verdicts.values()) <= {"OK", "IGNORE"}
-    assert verdicts["0001_initial"] == "OK"
 
 
 def test_what_would_break_it_is_found() -> None:

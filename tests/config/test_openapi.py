@@ -25,9 +25,8 @@ from tests.everything import Known, known, operations
 
 __all__ = ["known"]
 
-EXAMPLES = int(
-    os.environ.get("OPENAPI_EXAMPLES", "15")
-)  # of each endpoint, besides the systematic ones
+# of each endpoint, besides the systematic ones
+EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "15"))
 SEED = int(os.environ.get("OPENAPI_SEED", "0"))  # 0: the same requests on every run
 STORIES, STEPS = 12, 8  # of a client that goes from answer to request
 CONFIG = {

@@ -77,9 +77,8 @@ def test_the_menu_shows_prices_and_what_is_left(visitor: HttpClient) -> None:
     assert "Sea urchin nigiri 雲丹 · 3 left ¥680" in text(answer)
     assert "Eel nigiri 鰻 · sold out ¥520" in text(answer)
     assert re.search(r'<input[^>]*name="UNAGI-NIGIRI"[^>]*disabled', answer.content.decode())
-    assert (
-        "no-store" in answer["Cache-Control"]
-    )  # a form that a cache hands to two visitors is one order
+    # a form that a cache hands to two visitors is one order
+    assert "no-store" in answer["Cache-Control"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -279,9 +278,8 @@ def test_the_page_is_for_the_holder_of_the_token_only(visitor: HttpClient, place
     answer = status_page(visitor, placed())
     assert "no-store" in answer["Cache-Control"]
     assert answer["X-Robots-Tag"] == "noindex"
-    assert (
-        answer["Referrer-Policy"] == "same-origin"
-    )  # "no-referrer" would turn our own forms' Origin into null
+    # "no-referrer" would turn our own forms' Origin into null
+    assert answer["Referrer-Policy"] == "same-origin"
     assert "default-src 'self'" in answer["Content-Security-Policy"]
 
 

@@ -180,9 +180,8 @@ class StripeDouble:
     def _once(self, request: Request, act: Callable[[], Outcome], flaw: str) -> Answer:
         """Once per idempotency key: execute and store, or say what was said before."""
         if not request.key:
-            request.key = (
-                f"none-{uuid4()}"  # Stripe asks for none; then each request is another one
-            )
+            # Stripe asks for none; then each request is another one
+            request.key = f"none-{uuid4()}"
         with self.book.lock:
             if known := self.book.answers.get(request.key):
                 if known["fingerprint"] != request.fingerprint:

@@ -29,12 +29,10 @@ class Map:
 
     worlds: list[World] = field(default_factory=list)
     number: dict[World, int] = field(default_factory=dict)
-    reached: list[tuple[int, str, str]] = field(
-        default_factory=list
-    )  # from which world, who did what
-    before: list[list[tuple[int, str]]] = field(
-        default_factory=list
-    )  # from which worlds it follows, by whom
+    # from which world, who did what
+    reached: list[tuple[int, str, str]] = field(default_factory=list)
+    # from which worlds it follows, by whom
+    before: list[list[tuple[int, str]]] = field(default_factory=list)
 
     def visit(self, world: World, there: int, who: str, what: str) -> int:
         """The number of a world that follows from there; a new one gets the next."""

@@ -17,6 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from notifications import events
@@ -346,9 +347,8 @@ def test_deliveries_stand_in_line_for_an_endpoint_in_trouble_and_one_at_a_time_i
     work_off()
     endpoint.refresh_from_db()
     jobs = Job.objects.filter(task="notifications.tasks.post_webhook").order_by("due_at")
-    jobs.update(
-        due_at=endpoint.resting_until - timedelta(seconds=1)
-    )  # so that it is not tried again meanwhile
+    # so that it is not tried again meanwhile
+    jobs.update(due_at=endpoint.resting_until - timedelta(seconds=1))
     began = timezone.now()
     for _ in range(20):
         recorded()
@@ -366,7 +366,7 @@ def test_deliveries_stand_in_line_for_an_endpoint_in_trouble_and_one_at_a_time_i
 def test_when_an_endpoint_answers_again_its_line_is_called_up_in_the_bulk_lane(
     recorded: Recorded, sink: WebhookSink, settings: Any
 ) -> None:
-    settings.ENDPOINT_REST_S, settings.JOBS_BATCH = 60.0, 2
+    settings.ENDPOINT_REST_S, settings.BATCH_ROWS = 60.0, 2
     sink.answers = [500]
     endpoint = listen(sink.url)
     for _ in range(6):
@@ -376,7 +376,7 @@ def test_when_an_endpoint_answers_again_its_line_is_called_up_in_the_bulk_lane(
     waiting = Job.objects.filter(task="notifications.tasks.post_webhook", state="waiting")
     waiting.filter(pk=waiting.order_by("-due_at")[:1].values("pk")).update(due_at=timezone.now())
     work_off()  # the probe
-    assert (len(sink.heard), waiting.filter(queue=settings.JOBS_BULK_QUEUE).count()) == (4, 0), (
+    assert (len(sink.heard), waiting.filter(queue=ledger_settings.BULK_QUEUE).count()) == (4, 0), (
         "the line came at once"
     )
     work_off(ahead=timedelta(seconds=5))  # the rest of it, some at a time
@@ -442,9 +442,8 @@ def test_so_many_calls_at_a_time_are_made_to_the_endpoints_of_a_client_that_are_
     theirs = listen("http://127.0.0.1:11/", owner=UUID(int=8))
     assert turns_at_once(mine) == 3
     assert Endpoint.objects.take_turn(theirs) == 0.0, "another client's are called"
-    Endpoint.objects.filter(busy_until__isnull=False).update(
-        busy_until=timezone.now()
-    )  # whoever called has died
+    # whoever called has died
+    Endpoint.objects.filter(busy_until__isnull=False).update(busy_until=timezone.now())
     assert turns_at_once([mine[0]] * 5) == 1, "and one endpoint once at a time"
 
 

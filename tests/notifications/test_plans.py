@@ -17,9 +17,8 @@ from values.ids import first_id
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAST = 20_000  # deliveries, a second apart: one in 200 to our endpoint, one in 1,000 failed
-A_PAGE = (
-    220  # pages of Postgres that a page of deliveries takes, with their events, attempts and jobs
-)
+# pages of Postgres that a page of deliveries takes, with their events, attempts and jobs
+A_PAGE = 220
 PER_ROW = 40  # pages to write a row and its place in each index
 FILL = """
 WITH past AS (
@@ -44,9 +43,8 @@ def endpoint(shop: Client) -> Endpoint:
         Endpoint.objects.create(owner=shop.pk, url=url, events=["*"]) for _ in range(2)
     )
     with connection.cursor() as cursor:
-        cursor.execute(
-            "ALTER TABLE notifications_delivery DISABLE TRIGGER ALL"
-        )  # foreign keys are sound here
+        # foreign keys are sound here
+        cursor.execute("ALTER TABLE notifications_delivery DISABLE TRIGGER ALL")
         cursor.execute(
             FILL, {"past": PAST, "owner": shop.pk, "ours": ours.pk, "another": another.pk}
         )

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from notifications import events
@@ -217,7 +218,7 @@ def since(moment: Any, **said: Any) -> dict[str, Any]:
 def test_what_failed_is_sent_again_under_its_id_in_the_bulk_lane_and_asking_twice_does_no_harm(
     api: Api, path: str, sink: WebhookSink, happen: Happen, settings: Any
 ) -> None:
-    settings.DELIVERY_MAX_TRIES, settings.JOBS_BATCH = 1, 2
+    settings.DELIVERY_MAX_TRIES, settings.BATCH_ROWS = 1, 2
     began = timezone.now()
     sink.answers = [500] * 5
     happen(5)
@@ -234,7 +235,7 @@ def test_what_failed_is_sent_again_under_its_id_in_the_bulk_lane_and_asking_twic
     assert (sorted(again), len(again)) == (sorted(ids), 5)
     assert set(Delivery.objects.values_list("state", "resend")) == {("delivered", False)}
     resent = Job.objects.filter(pk__in=Delivery.objects.exclude(resent_at=None).values("job"))
-    assert set(resent.values_list("queue", "state")) == {(settings.JOBS_BULK_QUEUE, "done")}
+    assert set(resent.values_list("queue", "state")) == {(ledger_settings.BULK_QUEUE, "done")}
 
 
 def test_everything_since_a_time_is_sent_again_but_not_twice_in_a_row(

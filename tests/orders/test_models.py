@@ -313,7 +313,7 @@ def test_an_order_that_is_confirmed_is_not_put_on_the_desk(placed: Place, stock:
 
 
 def test_old_idempotency_keys_are_forgotten_batch_by_batch(shop: Client, settings: Any) -> None:
-    settings.JOBS_BATCH = 2
+    settings.BATCH_ROWS = 2
     IdempotencyKey.objects.bulk_create(
         IdempotencyKey(client=shop, key=f"k-{at}", fingerprint=b"x") for at in range(6)
     )

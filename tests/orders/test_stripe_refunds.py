@@ -102,9 +102,8 @@ def test_more_than_stripe_has_left_has_failed_and_waits_for_a_person(
 ) -> None:
     order = paid()
     charge = PaymentOperation.objects.get()
-    Stripe().refund(
-        intent_of(amount=600, token=charge.reference)
-    )  # somebody used Stripe's own page
+    # somebody used Stripe's own page
+    Stripe().refund(intent_of(amount=600, token=charge.reference))
     post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry"})
     work_off(ahead=HOURS)
     order.refresh_from_db()

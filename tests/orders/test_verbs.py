@@ -434,6 +434,7 @@ def test_a_refund_that_the_provider_refuses_is_taken_back_and_waits_for_a_person
 ) -> None:
     path = ordered()
     charge = SandboxCharge.objects.get()
+    # somebody used the provider's own page
     SandboxRefund.objects.create(
         id="re_by_hand",
         key="by-hand",
@@ -441,7 +442,7 @@ def test_a_refund_that_the_provider_refuses_is_taken_back_and_waits_for_a_person
         amount=2000,
         currency="JPY",
         status="succeeded",
-    )  # somebody used the provider's own page
+    )
     post(api, f"{path}/refunds", {"amount": 1000, "reason": "sorry"})
     work_off()
     order = api.get(path).json()
@@ -575,9 +576,8 @@ def test_what_becomes_of_the_charge_of_a_cancelled_order_shows_too(
 ) -> None:
     path = ordered(worked_off=False)
     step("reserve")
-    PaymentOperation.objects.update(
-        state="sent", created_at=timezone.now() - LATER
-    )  # whoever sent it is gone
+    # whoever sent it is gone
+    PaymentOperation.objects.update(state="sent", created_at=timezone.now() - LATER)
     cancelled = post(api, f"{path}/cancel")["ETag"]
     assert (seen(api, path)[1], read_again(api, path, cancelled)) == ("pending", (304, cancelled))
     level_payment.delay(operation_of(path))
@@ -659,9 +659,8 @@ def test_a_verb_whose_fields_have_defaults_needs_no_body(
 ) -> None:
     path = ordered()
     key = {"Idempotency-Key": "bare"} if verb == "fulfilments" else {}
-    bare = api.generic(
-        "POST", f"{path}/{verb}", headers=key
-    )  # neither a body nor a Content-Type, as curl -X POST sends it
+    # neither a body nor a Content-Type, as curl -X POST sends it
+    bare = api.generic("POST", f"{path}/{verb}", headers=key)
     assert (bare.status_code, bare.json().get("hold_reason")) == (
         status,
         "requested" if verb == "hold" else None,

@@ -1,6 +1,7 @@
 """The settings of the dynos that tests start: the shop's own, without its schedule, whose jobs come at odd moments."""
 
 from config.settings import *  # noqa: F403
+from config.settings import LEDGER as OWN
 
 CELERY_BEAT_SCHEDULE = {}
-JOBS_DRAIN_S = 6  # so that nobody waits long to see it run out
+LEDGER = {**OWN, "DRAIN_S": 6}  # so that nobody waits long to see it run out

@@ -13,9 +13,8 @@ from django.db import connection
 from celery_ledger.execution.attempt import settle
 
 
-@shared_task(
-    soft_time_limit=110, time_limit=120
-)  # long enough that a ghost is not stopped by its own time limit
+# long enough that a ghost is not stopped by its own time limit
+@shared_task(soft_time_limit=110, time_limit=120)
 def tally(number: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO tally VALUES (%s)", [number])

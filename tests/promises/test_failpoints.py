@@ -25,11 +25,12 @@ IN_AN_ATTEMPT = [
     At.BEFORE_VERDICT,
     At.AFTER_VERDICT,
 ]
+# an exception there is the body's own
 DEADLY = [
     At.AFTER_CLAIM,
     At.AFTER_EXTERNAL,
     At.BEFORE_COMMIT,
-]  # an exception there is the body's own
+]
 IN_A_REQUEST = [At.AFTER_PROMISE, At.BEFORE_RING, At.AFTER_RING]
 
 
@@ -150,7 +151,7 @@ def test_bells_that_were_noted_and_never_rung_are_rung_by_another_clock(
 
 def test_failpoints_are_off_in_production(stack: Stack, tmp_path: Path) -> None:
     stack.environment |= {"FAILPOINTS": str(tmp_path), "DEBUG": "1"}
-    ask = ("-c", "from config import settings; print(settings.FAILPOINTS)")
+    ask = ("-c", "from config import settings; print(settings.LEDGER['FAILPOINTS'])")
     assert stack.run(*ask).strip() == str(tmp_path)
     stack.environment["DEBUG"] = "0"
     assert stack.run(*ask).strip() == "None"

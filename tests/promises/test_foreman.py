@@ -16,9 +16,8 @@ from tests.debian import program
 from tests.edges import free_port
 from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, Tree, Web, until
 
-PORTS_BETWEEN_LINES = (
-    100  # foreman gives each line of a Procfile a hundred of its own; web is the second
-)
+# foreman gives each line of a Procfile a hundred of its own; web is the second
+PORTS_BETWEEN_LINES = 100
 STOP_LIMIT_S = 25
 NAMED = (
     "DATABASE_URL",

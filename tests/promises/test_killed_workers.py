@@ -106,9 +106,8 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
         return stack.start("worker", *options)
 
     victim = worker("tally", *QUEUES)
-    ghost = worker(
-        "tally"
-    )  # it freezes in the middle of a transaction, and should hold no lock that others need
+    # it freezes in the middle of a transaction, and should hold no lock that others need
+    ghost = worker("tally")
     until(lambda: finished() > 50, "50 jobs are done", within_s=60)
     catch_at_work(victim, signal.SIGKILL, at_least=1)
     haunted = catch_at_work(ghost, signal.SIGSTOP, at_least=2)
@@ -249,9 +248,8 @@ def test_a_stopping_worker_does_not_wait_for_a_process_that_has_no_job(
 ) -> None:
     """Celery would, as when it has forgotten what it handed over in the moment of the stop."""
     options = ("--include", "tests.promises.tasks", "--concurrency", "1")
-    own_drain = {
-        "DJANGO_SETTINGS_MODULE": "config.settings"
-    }  # far longer than a process without a job is waited for
+    # far longer than a process without a job is waited for
+    own_drain = {"DJANGO_SETTINGS_MODULE": "config.settings"}
     worker = stack.start("worker", *options, **own_drain)
     until(lambda: "ready." in worker.said(), "the worker is ready", within_s=60)
     (child,) = children_of(worker.process.pid)

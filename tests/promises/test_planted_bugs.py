@@ -77,8 +77,8 @@ PLANTED = [
         Bug.TWO_STEP_RESCUE,
         "test_a_settlement_that_comes_in_the_middle_of_a_rescue_is_too_late",
         "celery_ledger/worker/clock.py",
-        "jobs = lost.take_for_rescue(settings.JOBS_BATCH)",
-        "jobs = list(lost[: settings.JOBS_BATCH])",
+        "jobs = lost.take_for_rescue(ledger_settings.BATCH)",
+        "jobs = list(lost[: ledger_settings.BATCH])",
     ),
     in_order(
         Bug.ATTEMPT_AS_TOKEN,

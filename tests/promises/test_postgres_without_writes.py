@@ -166,9 +166,8 @@ def test_a_full_disk_refuses_orders_until_there_is_room(
     filler = fill(small_disk)
     until(lambda: web.ask("GET", "/readyz")[0] == 503, "it is not ready", within_s=10)
     assert web.ask("GET", "/readyz")[2]["database"] == "no writes"
-    number = next(
-        number for number in range(1, 100) if place(number)[0] != 202
-    )  # what fits into its last pages fits
+    # what fits into its last pages fits
+    number = next(number for number in range(1, 100) if place(number)[0] != 202)
     status, problem = place(number)
     assert (status, problem["type"]) == (503, "/problems/unavailable")
     filler.unlink()

@@ -150,9 +150,10 @@ def test_a_body_that_arrives_at_a_walking_pace_is_taken(
             time.sleep(0.1)
         answer = client.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 202 ")
+        # two at once
         client.sendall(
             b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-        )  # two at once
+        )
         while answer.count(b'{"status": "ok"}') < 2:
             answer += client.recv(65_536)
     assert Order.objects.count() == 1

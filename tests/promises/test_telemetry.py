@@ -122,7 +122,7 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
     worker.process.wait(timeout=30)
     jobs = {str(job.pk): job for job in Job.objects.all()}
     until(
-        lambda: len([span for span in spans(collector) if "kaiten.job" in span]) >= len(jobs),
+        lambda: len([span for span in spans(collector) if "ledger.job" in span]) >= len(jobs),
         "told",
         within_s=15,
     )
@@ -137,12 +137,12 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
         202,
         0,
     )
-    made = {span["kaiten.job"]: span for span in told if "kaiten.job" in span}
+    made = {span["ledger.job"]: span for span in told if "ledger.job" in span}
     assert {job: span["name"] for job, span in made.items()} == {
         job: row.task for job, row in jobs.items()
     }
     assert {span["trace"] for span in made.values()} == {asked["trace"]}
-    assert {span["kaiten.request_id"] for span in made.values()} == {asked["kaiten.request_id"]}
+    assert {span["ledger.request_id"] for span in made.values()} == {asked["kaiten.request_id"]}
     above = {asked["id"], *(span["id"] for span in made.values())}
     assert [span for span in made.values() if span["parent"] not in above] == []
     everything = b"".join(body_of(heard) for heard in collector.heard)
@@ -187,8 +187,8 @@ def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
     assert [frame for frame in error["stacktrace"]["frames"] if "vars" in frame] == []
     assert set(event) & {"request", "user", "extra", "breadcrumbs", "contexts", "modules"} == set()
     assert b"hana" not in b"".join(body_of(heard) for heard in sink.heard + collector.heard)
-    [failed] = [span for span in spans(collector) if span.get("kaiten.job") == job]
-    assert (failed["status"], failed["kaiten.error"], failed["events"]) == (2, "ValueError", 0)
+    [failed] = [span for span in spans(collector) if span.get("ledger.job") == job]
+    assert (failed["status"], failed["ledger.error"], failed["events"]) == (2, "ValueError", 0)
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_whoever_tells_them_is_no_thread_that_works(
     monkeypatch: Any,
 ) -> None:
     """So no socket of theirs is opened inside a transaction, or waited for."""
-    settings.OTEL_EXPORTER_OTLP_ENDPOINT = origin(collector)
+    settings.LEDGER = {**settings.LEDGER, "OTLP_ENDPOINT": origin(collector)}
     settings.SENTRY_DSN = origin(sink).replace("http://", "http://public@") + "/7"
     monkeypatch.setattr(sender, "_provider", None)
     sentry.begin()

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         stats.set_defaults(do=self.stats)
         listed = actions.add_parser("list", help="one line a job, newest first")
         listed.add_argument("--state", choices=State.values)
-        listed.add_argument("--task", help="the full name, e.g. orders.tasks.charge")
+        listed.add_argument("--task", help="the full name, e.g. proj.tasks.add")
         listed.add_argument(
             "--limit", type=_limit, default=20, help=f"1 to {LIST_MAX}; 20 unless told"
         )
@@ -134,5 +134,5 @@ def _me() -> str:
     """Who sits at this terminal, for the log."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a dyno's user may have no name
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
         return f"uid {os.getuid()}"

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from celery_ledger.models import Worker
+from celery_ledger import Worker
 from orders.clients import Client
 from orders.imports import tasks
 from orders.imports.models import Import

@@ -516,7 +516,7 @@ def test_all_that_follows_from_an_import_is_in_the_bulk_lane_and_in_the_clients_
     imported = Job.objects.all()
     assert len(set(imported.values_list("task", flat=True))) >= 6
     assert set(imported.values_list("queue", flat=True)) == {"bulk"}
-    assert set(imported.values_list("context__client", flat=True)) == {str(shop.pk)}
+    assert set(imported.values_list("owner", flat=True)) == {str(shop.pk)}
     before = set(imported.values_list("pk", flat=True))
     api.place(order_body(external_id="interactive"))
     work_off(ahead=A_DAY)
@@ -710,7 +710,7 @@ def kill_with_poison(job: Job) -> None:
 
 
 def test_old_imports_are_forgotten_with_their_faults(send: Send, stock: Any, settings: Any) -> None:
-    settings.JOBS_BATCH = 2
+    settings.BATCH_ROWS = 2
     stock()
     send(as_csv([cells(external_id=f"o-{at}", total="1") for at in range(5)]))
     send(as_csv([cells()]), key="import-2")

@@ -20,18 +20,20 @@ from orders.reports.days import Day, day_of, read
             23.5,
             ["00:00+10:30", "01:00+10:30", "23:30+11:00"],
         ),
+        # midnight is skipped
         (
             "Africa/Cairo",
             date(2025, 4, 25),
             23,
             ["01:00+03:00", "02:00+03:00", "23:00+03:00"],
-        ),  # midnight is skipped
+        ),
+        # and repeated
         (
             "America/Havana",
             date(2025, 11, 2),
             25,
             ["00:00-04:00", "00:00-05:00", "23:00-05:00"],
-        ),  # and repeated
+        ),
         ("Pacific/Apia", date(2011, 12, 30), 0, []),  # the day that Samoa left out
     ],
 )

@@ -6,7 +6,7 @@ The tables that are not ours are described in `evidence`.
 TALLIES = """
 WITH job AS MATERIALIZED (
     SELECT id, state, started_at, due_at, (args -> 0 ->> 0)::int AS number FROM celery_ledger_job
-     WHERE task = 'tests.promises.chaos.tasks.tally' AND queue <> ''
+     WHERE task = 'tests.promises.chaos.tasks.tally' AND NOT unreachable
 )"""
 
 LEDGER = {
@@ -36,7 +36,7 @@ LEDGER = {
         SELECT id, task, attempts, losses FROM celery_ledger_job WHERE state = 'done' AND attempts <= losses""",
     "I7 a job that cost three workers is dead": "SELECT id, task FROM celery_ledger_job WHERE state <> 'dead' AND losses >= 3",
     "I7 no other job is dead, unless its time ran out": """
-        SELECT id, task, losses, error FROM celery_ledger_job WHERE state = 'dead' AND losses < 3 AND queue <> ''
+        SELECT id, task, losses, error FROM celery_ledger_job WHERE state = 'dead' AND losses < 3 AND NOT unreachable
            AND coalesce(error ->> 'type', '') NOT IN ('SoftTimeLimitExceeded', 'ChordError')""",
     "I14 nothing ran that nobody promised": f"""{TALLIES}
         SELECT t.number FROM tally t LEFT JOIN job USING (number) WHERE job.id IS NULL

@@ -21,9 +21,8 @@ TOKENS = {
     "pm_double_lose_all": 3,
     "pm_double_hang": 1,
 }
-REGRETS = (
-    0.25  # of the orders are cancelled by whoever placed them: at once, or one that is confirmed
-)
+# of the orders are cancelled by whoever placed them: at once, or one that is confirmed
+REGRETS = 0.25
 FINISH_LIMIT_S = 60
 REPLAYS = 50
 TRIES = 3  # of a good client, who is told to come again

@@ -43,9 +43,8 @@ from tests.promises.processes import until
 CUSTOMERS = 3
 PAUSE_S = 0.2  # between faults
 STANDSTILL_MAX_S = 2.0
-OVERTIME = (
-    5  # times the seconds that were asked for, until the faults that were asked for are given up
-)
+# times the seconds that were asked for, until the faults that were asked for are given up
+OVERTIME = 5
 RETURN_LIMIT_S = 60  # of servers, when the faults are over
 REST_LIMIT_S = 900
 REST_STANDSTILL_MAX_S = 120  # longer than any lease
@@ -179,9 +178,8 @@ class Run:
         self.witness.stop()
         known = self.evidence(unanswered)
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SET statement_timeout = 0; SET transaction_timeout = 0"
-            )  # for this session only
+            # for this session only
+            cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")
         return Report(
             self.seed,
             self.lasted_s,

@@ -5,16 +5,14 @@ import time
 from http.client import HTTPException
 from random import Random
 
-from django.conf import settings
-
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from tests.doubles.stripe import tell
 from tests.promises.chaos.places import Agenda, NotNow, Place, kill
 from tests.promises.chaos.world import World
 
-LONG_S = (
-    settings.JOBS_WORKER_SILENCE_S + 2.0
-)  # longer than the others wait, shorter than a soft time limit
+# longer than the others wait, shorter than a soft time limit
+LONG_S = ledger_settings.WORKER_SILENCE_S + 2.0
 
 
 class ProcessFaults:

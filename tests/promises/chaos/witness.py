@@ -41,9 +41,8 @@ class Witness(threading.Thread):
                 with psycopg.connect(
                     self.database_url, autocommit=True, connect_timeout=5
                 ) as connection:
-                    connection.execute(
-                        "SET TimeZone = 'UTC'"
-                    )  # as Django's: the rows are compared as text
+                    # as Django's: the rows are compared as text
+                    connection.execute("SET TimeZone = 'UTC'")
                     while not self._told_to_stop.wait(PAUSE_S):
                         self._look(connection)
             except psycopg.Error:

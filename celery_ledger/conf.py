@@ -1,0 +1,83 @@
+"""Every number of the ledger with its default. A project changes them in one setting, `LEDGER = {"BATCH": 500}`."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+
+
+class LedgerSettings:
+    """`ledger_settings.BATCH` is what `settings.LEDGER` says, or else the default that stands here."""
+
+    # What a row takes
+    ARGS_MAX_BYTES: int = 16 * 1024
+    RESULT_MAX_BYTES: int = 64 * 1024
+    ERROR_MAX_CHARS: int = 4000
+    SCRUB: Callable[[str], str] | str = str  # an error's text on its way into a row; or its path
+    HISTORY_MAX: int = 20  # ends of attempts that a row remembers
+    HISTORY_MESSAGE_MAX_CHARS: int = 300
+    EFFECTS_MAX: int = 20  # rows that a job names as written by it
+    OWNER: str = "owner"  # whose a job is: this name of the context in which it is promised
+
+    # Attempts
+    LEASE_GRACE_S: float = 15  # a lease outlives the hard time limit by this much
+    MAX_LOSSES: int = 3  # a job that took this many workers down with it is dead
+    MAX_COLLISIONS: int = (
+        3  # deadlocks and serialization failures re-run the body this often at once
+    )
+    MAX_TROUBLES: int = 10  # attempts after which a database error is not taken for a passing one
+
+    # Queues, each heard when those before it are empty
+    QUEUES: tuple[str, ...] = ()  # task_default_queue, OUTSIDE_QUEUE and BULK_QUEUE, unless told
+    OUTSIDE_QUEUE: str = "outside"
+    BULK_QUEUE: str = "bulk"
+
+    # The clock
+    CLOCK_INTERVAL_S: float = 1.0
+    WORKER_SILENCE_S: float = 15  # a worker not heard from for this long has lost its jobs
+    BATCH: int = 200  # rows that the clock touches in one statement
+    RING_GRACE_S: float = 5  # how long a bell may be on its way before the clock rings again
+    BULK_RING_GRACE_S: float = 60  # a thousand bulk jobs that wait are no reason to ring twice
+    RING_CAP_S: float = 300
+    RING_BUDGET: int = 1000  # bells in one queue at a time
+    KEEP: timedelta = timedelta(
+        days=14
+    )  # finished jobs, their keys and chords; then they are pruned
+    PRUNE_EVERY_S: float = 60.0
+    PRUNE_BATCHES: int = 5  # of one tick, so that a clock prunes faster than its worker works
+
+    # A worker that is told to stop
+    STOP_S: float = 30  # what the platform leaves between SIGTERM and SIGKILL
+    DRAIN_S: float = 20  # ... of which its jobs may take so long to finish
+    DRAIN_IDLE_S: float = 5  # ... and its pool without any job; an idle one ends in 3 s by itself
+
+    # The bell
+    BELL_TIMEOUT_S: float = 0.4  # connect, and read or write, each
+    BELL_REST_S: float = 3.0  # after a failure nobody waits for the broker again for this long
+
+    # What is told of it
+    METRICS_PREFIX: str = "ledger"
+    METRICS_ROWS_MAX: int = 10_000  # that one statement looks at
+    METRICS_TASKS_MAX: int = 50  # names that become labels
+    METRICS_WINDOW: timedelta = timedelta(minutes=5)
+    OTLP_ENDPOINT: str = ""  # of a collector of OpenTelemetry; no span is made without one
+    OTLP_SERVICE_NAME: str = "celery"
+    OTLP_TIMEOUT_S: int = 3
+    OTLP_PAUSE_S: int = 1
+
+    FAILPOINTS: str | None = (
+        None  # a folder of orders for celery_ledger.failpoints: for tests alone
+    )
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.isupper() and name in (told := getattr(settings, "LEDGER", {})):
+            return told[name]
+        return super().__getattribute__(name)
+
+    def unknown(self) -> list[str]:
+        """What `settings.LEDGER` names that is no number of the ledger."""
+        return sorted(set(getattr(settings, "LEDGER", {})) - set(type(self).__annotations__))
+
+
+ledger_settings = LedgerSettings()

@@ -1,0 +1,70 @@
+"""How a Celery app becomes durable: `app = Celery("proj", **celery_options())`, and then `install(app)`.
+
+Whatever is set here, a project may set otherwise in its own Celery settings.
+"""
+
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from celery_ledger.celery import broker_options
+from celery_ledger.conf import ledger_settings
+
+DEFAULTS = {
+    "broker_channel_error_retry": True,  # or a worker ends when it meets a full broker
+    "broker_connection_max_retries": None,
+    "broker_connection_retry_on_startup": True,
+    "broker_heartbeat": 30,  # RabbitMQ's; the others have their own timeouts
+    "broker_pool_acquire_timeout": 1.0,
+    "task_publish_retry_policy": {"max_retries": 0},
+    "task_soft_time_limit": 20,
+    "task_time_limit": 25,
+    "worker_cancel_long_running_tasks_on_connection_loss": True,  # those with acks_late: none
+    "worker_consumer": "celery_ledger.celery.consumer:LedgerConsumer",
+    "worker_disable_rate_limits": True,  # the ledger keeps them, for all workers together
+    "worker_enable_remote_control": False,
+    "worker_max_tasks_per_child": 10_000,
+    "worker_prefetch_multiplier": 1,  # what is fetched stands before what comes later (ADR 13)
+}
+
+
+def celery_options() -> dict[str, Any]:
+    """The arguments of Celery's constructor that put the ledger in the place of its own parts."""
+    return {
+        "amqp": "celery_ledger.celery.amqp:LedgerAMQP",
+        "backend": "celery_ledger.celery.backend:LedgerBackend",
+        "control": "celery_ledger.celery.control:LedgerControl",
+        "task_cls": "celery_ledger.celery.task:LedgerTask",
+        "fixups": ["celery_ledger.celery.fixup:fixup"],
+    }
+
+
+def install(app: Celery) -> None:
+    """Add what a worker does beside its pool, and the settings that the ledger and its broker need."""
+    app.add_defaults(DEFAULTS)
+    app.on_after_configure.connect(fit_to_the_broker, sender=app, weak=False)
+    app.steps["worker"].add("celery_ledger.worker.clock:ClockStep")
+    app.steps["worker"].add("celery_ledger.worker.shutdown:DrainStep")
+
+
+def fit_to_the_broker(sender: Celery, source: Any, **_: Any) -> None:
+    """Once the app's settings have been read: queues, their order, and the transport of this broker."""
+    url = source.broker_url or ""
+    names = ledger_settings.QUEUES or (
+        source.task_default_queue,
+        ledger_settings.OUTSIDE_QUEUE,
+        ledger_settings.BULK_QUEUE,
+    )
+    arguments = broker_options.queue_arguments(url)
+    queues = [Queue(name, routing_key=name, queue_arguments=arguments) for name in names]
+    own = source.task_routes or ()
+    between = own if isinstance(own, (list, tuple)) else (own,)
+    routes = ["celery_ledger.queues.inherited", *between, "celery_ledger.queues.outside"]
+    options = {**broker_options.for_a_worker(url), **source.broker_transport_options}
+    source.update(
+        task_queues=source.task_queues or queues,
+        task_routes=routes,
+        broker_transport=source.broker_transport or broker_options.transport_of_a_worker(url),
+        broker_transport_options=options,
+    )

@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.core.checks import register
 
-from celery_ledger.checks import check_settings, check_tasks
+from celery_ledger.checks import check_installation, check_settings, check_tasks
 
 
 class CeleryLedgerConfig(AppConfig):
@@ -9,5 +9,6 @@ class CeleryLedgerConfig(AppConfig):
     verbose_name = "Jobs: the ledger"
 
     def ready(self) -> None:
+        register(check_installation)
         register(check_tasks)
         register(check_settings)

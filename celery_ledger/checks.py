@@ -1,4 +1,4 @@
-"""Numbers and options that depend on each other, checked at boot (`manage.py check`, and every release)."""
+"""The installation, and numbers and options that depend on each other, checked at boot (`manage.py check`, and every release)."""
 
 import inspect
 import string
@@ -8,12 +8,13 @@ from typing import Any
 from celery import Task, current_app
 from django.apps import apps
 from django.core.checks import CheckMessage, Error
+from django.db import connection
 
 from celery_ledger.backoff import pause_s
 from celery_ledger.conf import ledger_settings
+from celery_ledger.installation import celery_options
 
-STOP_S = 30  # what a platform leaves a dyno between SIGTERM and SIGKILL
-SIGN_OFF_S = 5  # of these, for giving back what did not finish
+SIGN_OFF_S = 5  # of the time that a stop leaves, for giving back what did not finish
 RETRY_OPTIONS = (
     "retry_backoff",
     "retry_backoff_max",
@@ -48,21 +49,48 @@ def check_tasks(app_configs: Any, **options: Any) -> list[CheckMessage]:
 
 
 def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """The ledger's numbers against each other."""
-    wrong = []
-    if ledger_settings.WORKER_SILENCE_S < 3 * ledger_settings.CLOCK_INTERVAL_S:
+    """The ledger's numbers: that there is such a one, and that they fit each other."""
+    known = ledger_settings
+    wrong = [f"LEDGER names {name}, which is no number of the ledger." for name in known.unknown()]
+    if known.WORKER_SILENCE_S < 3 * known.CLOCK_INTERVAL_S:
         wrong.append(
             "WORKER_SILENCE_S must be at least three times CLOCK_INTERVAL_S, or a busy worker is lost."
         )
-    if ledger_settings.RING_CAP_S < ledger_settings.RING_GRACE_S:
+    if known.RING_CAP_S < known.RING_GRACE_S:
         wrong.append("RING_CAP_S must not be less than RING_GRACE_S.")
-    if ledger_settings.LEASE_GRACE_S <= 0:
+    if known.LEASE_GRACE_S <= 0:
         wrong.append("LEASE_GRACE_S must be positive, or a job is rescued while it may still run.")
-    if ledger_settings.DRAIN_S > STOP_S - SIGN_OFF_S:
+    if known.DRAIN_S > known.STOP_S - SIGN_OFF_S:
         wrong.append(
-            f"DRAIN_S must not be over {STOP_S - SIGN_OFF_S}, or the platform kills a worker before it signs off."
+            f"DRAIN_S must not be over {known.STOP_S - SIGN_OFF_S}, "
+            "or the platform kills a worker before it signs off."
         )
     return [Error(said, id="celery_ledger.E002") for said in wrong]
+
+
+def check_installation(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """That the Celery app is one of the ledger: what is missing, and what to write."""
+    missing = [_not_ours(part, option) for part, option in celery_options().items()]
+    if "celery_ledger.worker.clock:ClockStep" not in map(str, current_app.steps["worker"]):
+        missing.append("Its workers have no clock: call install(app) after config_from_object().")
+    if connection.vendor != "postgresql":
+        missing.append(f"The ledger needs Postgres, and the database is {connection.vendor}.")
+    return [Error(said, id="celery_ledger.E003") for said in missing if said]
+
+
+def _not_ours(part: str, option: Any) -> str | None:
+    """A sentence about this argument of Celery's constructor, if the app was made without it."""
+    told = {
+        "amqp": current_app.amqp_cls,
+        "backend": current_app.conf.result_backend,
+        "control": current_app.control_cls,
+        "task_cls": current_app.task_cls,
+        "fixups": [*current_app.fixups],
+    }[part]
+    is_ours = told == option or (part == "fixups" and set(option) <= set(told))
+    if is_ours:
+        return None
+    return f"The Celery app was made without the ledger's {part}: Celery(..., **celery_options())."
 
 
 def objections(task: Task) -> list[str]:
@@ -76,9 +104,9 @@ def objections(task: Task) -> list[str]:
         said.append(
             "Its soft_time_limit must be less than its time_limit, or it is killed before it can clean up."
         )
-    elif task.time_limit > STOP_S:
+    elif task.time_limit > ledger_settings.STOP_S:
         said.append(
-            f"Its time_limit is over {STOP_S} s: every deploy would kill it. Split it into smaller jobs."
+            f"Its time_limit is over {ledger_settings.STOP_S} s: every deploy would kill it. Split it into smaller jobs."
         )
     if task.acks_late:
         said.append("acks_late has no meaning here: the row is what is acknowledged. Leave it out.")

@@ -19,7 +19,7 @@ from orders.imports.models import Import
 from orders.imports.reading import Format, Row
 from orders.order_input import EXAMPLE, OrderDraft
 from orders.tasks import place
-from tests.conftest import Api
+from tests.shop import Api
 
 Known = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from tests.promises.processes import until
+from tests.waiting import until
 
 LIMIT_S = 10.0
 
@@ -91,3 +91,16 @@ class Barrier:
 
     def open(self) -> None:
         self._open.set()
+
+
+def in_threads(work: Callable[[Any], Any], items: list[Any], hands: int = 8) -> list[Any]:
+    """Each item in one of eight threads with a connection of its own."""
+
+    def and_hang_up(item: Any) -> Any:
+        try:
+            return work(item)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(hands) as pool:
+        return list(pool.map(and_hang_up, items))

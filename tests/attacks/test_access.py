@@ -9,8 +9,8 @@ from django.apps import apps
 
 from orders.clients import SCOPES, ApiKey, Client
 from orders.order_input import EXAMPLE
-from tests.conftest import Api
 from tests.everything import Known, known, operations
+from tests.shop import Api
 
 __all__ = ["known"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,7 +64,7 @@ def rows() -> dict[str, list[Any]]:
     """Everything that stands in the tables of the shop, as it stands."""
     ours = [
         model
-        for app in ("orders", "notifications", "jobs")
+        for app in ("orders", "notifications", "celery_ledger")
         for model in apps.get_app_config(app).get_models()
     ]
     return {

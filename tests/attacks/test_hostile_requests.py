@@ -15,7 +15,7 @@ from config import error_pages
 from config.wsgi import application
 from orders.clients import ApiKey, Client
 from orders.models import Order
-from tests.conftest import Api
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db
 URLENCODED = "application/x-www-form-urlencoded"

@@ -24,9 +24,9 @@ from orders.order_input import OrderDraft
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import SandboxCharge
 from orders.tasks import place
-from tests.conftest import Api
 from tests.edges import WebhookSink
 from tests.orders.imports.conftest import as_csv, cells
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 A_DAY = timedelta(days=1)

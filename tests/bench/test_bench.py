@@ -19,7 +19,8 @@ from config.embedded.broker import Broker
 from orders.clients import ApiKey, Client
 from tests.celery_ledger import tasks
 from tests.edges import free_port
-from tests.promises.processes import Stack, Web, until
+from tests.promises.processes import Stack, Web
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 POSTS, JOBS = 120, 2000

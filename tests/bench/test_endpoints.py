@@ -25,7 +25,8 @@ from orders.models import Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
 from tests.edges import WebhookSink, free_port
-from tests.promises.processes import Stack, until
+from tests.promises.processes import Stack
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 EVENTS, ORDERS, ROUNDS = 1000, 100, 2

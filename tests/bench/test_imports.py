@@ -13,7 +13,8 @@ from orders.clients import ApiKey, Client
 from orders.imports.models import Import
 from orders.models import Order
 from tests.orders.imports.conftest import as_csv, cells
-from tests.promises.processes import Stack, Web, until
+from tests.promises.processes import Stack, Web
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 ROWS, ORDERS, PAUSE_S = 20_000, 30, 0.25

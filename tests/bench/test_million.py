@@ -22,7 +22,7 @@ from celery_ledger.worker.clock import Clock
 from config import celery_app
 from tests.bench.costs import Figures, churn, cost_of_looking, cost_of_work
 from tests.celery_ledger import past
-from tests.conftest import Api
+from tests.shop import Api
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1800)]
 

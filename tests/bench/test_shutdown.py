@@ -12,7 +12,8 @@ from redis import Redis
 
 from celery_ledger.models import Job
 from tests.promises import tasks
-from tests.promises.processes import Stack, Tree, until
+from tests.promises.processes import Stack, Tree
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1200)]
 

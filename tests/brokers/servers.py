@@ -28,7 +28,7 @@ from redis import Redis
 from config import settings
 from tests.debian import program
 from tests.edges import free_port
-from tests.promises.processes import until
+from tests.waiting import until
 
 QUEUES = [queue.name for queue in settings.CELERY_TASK_QUEUES]
 START_LIMIT_S, STOP_LIMIT_S = 60.0, 20.0

@@ -15,7 +15,8 @@ from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.brokers.servers import Broker, running
 from tests.promises import tasks
-from tests.promises.processes import Stack, Tree, Web, until
+from tests.promises.processes import Stack, Tree, Web
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 ORDERS = 12

@@ -1,13 +1,13 @@
-"""Tasks for the ledger's tests. Their effects are rows: a Client named by the test."""
+"""Tasks for the ledger's tests. Their effects are rows: a Note named by the test."""
 
 import time
 from typing import Any
 
 from celery import Task, chord, group, shared_task
+from django.contrib.auth.models import Group as Note
 from django.db import connection
 
 from celery_ledger.execution.attempt import note_effect, settle
-from orders.clients import Client
 
 
 class Passing(Exception):
@@ -21,13 +21,13 @@ def add(x: int, y: int) -> int:
 
 @shared_task
 def note(name: str) -> str:
-    Client.objects.create(name=name)
+    Note.objects.create(name=name)
     return name
 
 
 @shared_task
 def note_then_fail(name: str) -> None:
-    Client.objects.create(name=name)
+    Note.objects.create(name=name)
     raise ValueError("no such luck")
 
 
@@ -39,7 +39,7 @@ def fail_with(message: str) -> None:
 @shared_task(atomic=False)
 def note_outside(name: str) -> None:
     with settle() as settlement:
-        Client.objects.create(name=name)
+        Note.objects.create(name=name)
         settlement.result = f"settled {name}"
 
 
@@ -53,7 +53,7 @@ def settle_twice() -> None:
 
 @shared_task(autoretry_for=(Passing,), max_retries=2, retry_backoff=1)
 def fail_for_a_while(times: int) -> str:
-    if Client.objects.count() or fail_for_a_while.request.retries < times:
+    if Note.objects.count() or fail_for_a_while.request.retries < times:
         raise Passing(f"failure {fail_for_a_while.request.retries}")
     return "at last"
 
@@ -69,7 +69,7 @@ def come_back(self: Task, x: int) -> int:
 def come_back_once(self: Task, name: str) -> None:
     if self.request.retries == 0:
         raise self.retry(exc=Passing("not yet"), countdown=60)
-    note_effect("client", Client.objects.create(name=name))
+    note_effect("note", Note.objects.create(name=name))
 
 
 @shared_task
@@ -85,7 +85,7 @@ def nothing() -> None:
 @shared_task
 def note_failure(request: Any, exc: Exception, traceback: None) -> None:
     """An errback in Celery's newer form."""
-    Client.objects.create(
+    Note.objects.create(
         name=f"{request.id} {request.task} {request.args} {type(exc).__name__}: {exc}"
     )
 
@@ -94,13 +94,13 @@ def note_failure(request: Any, exc: Exception, traceback: None) -> None:
 def note_failure_outside(request: Any, exc: Exception, traceback: None, mark: str) -> None:
     assert not connection.in_atomic_block
     with settle():
-        Client.objects.create(name=f"{mark}{request.id}")
+        Note.objects.create(name=f"{mark}{request.id}")
 
 
 @shared_task(bind=True)
 def count_down(self: Task, x: int) -> int:
     """Replaces itself with itself, leaving a row each time."""
-    Client.objects.create(name=f"at {x}")
+    Note.objects.create(name=f"at {x}")
     if x:
         raise self.replace(count_down.s(x - 1))
     return 0
@@ -125,7 +125,7 @@ def become_outside(self: Task) -> None:
 @shared_task(bind=True, atomic=False)
 def settle_and_become(self: Task, name: str) -> None:
     with settle():
-        Client.objects.create(name=name)
+        Note.objects.create(name=name)
         raise self.replace(add.si(40, 2))
 
 
@@ -177,7 +177,7 @@ def slow_add(x: int, y: int) -> int:
 
 @shared_task(key="note:{name}")
 def note_once(name: str, loud: bool = False) -> str:
-    Client.objects.create(name=f"{name} {loud}")
+    Note.objects.create(name=f"{name} {loud}")
     return name
 
 

@@ -2,16 +2,15 @@
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from celery import current_app as celery_app
 from redis import Redis
 
 from celery_ledger.bell import PROBE, PROBE_KEEP_S, Bell, Ring
-from config import celery_app
-from config.embedded.broker import Broker
+from tests.own_broker import OwnBroker
 
 RING = [Ring("0198c2de-0000-7000-8000-000000000000", "tests.celery_ledger.tasks.add", "kaiten")]
 
@@ -84,14 +83,10 @@ def test_an_idle_broker_that_is_full_does_not_answer_until_there_is_room(
     assert broker.keys() == [PROBE.encode()]
 
 
-def test_a_broker_that_died_since_it_answered_does_not_answer(tmp_path: Path) -> None:
-    server = Broker(tmp_path)
-    server.ensure()
-    try:
+def test_a_broker_that_died_since_it_answered_does_not_answer() -> None:
+    with OwnBroker() as server:
         bell = Bell(App(server.url))  # type: ignore[arg-type]
         assert bell.answers()
-    finally:
-        server.stop()
     assert not bell.answers()
 
 

@@ -9,6 +9,7 @@ import pytest
 from celery import chain, chord, group
 from celery.exceptions import ChordError, TaskRevokedError
 from celery.result import AsyncResult, GroupResult
+from django.contrib.auth.models import Group as Note
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -16,7 +17,6 @@ from celery_ledger.models import Job
 from celery_ledger.models.chord import Chord, ChordPart
 from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
-from orders.clients import Client
 from tests.celery_ledger import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,7 +86,7 @@ def test_a_dead_part_kills_the_body_once_and_calls_its_errback() -> None:
     work_off()
     with pytest.raises(ChordError, match="no such luck"):
         AsyncResult(result.id).get(timeout=5)
-    assert Client.objects.get().name == result.id
+    assert Note.objects.get().name == result.id
     assert Job.objects.get(pk=result.id).state == "dead"
 
 
@@ -96,7 +96,7 @@ def test_a_body_whose_arguments_no_row_can_hold_is_dead_and_its_parts_are_done()
     work_off()
     with pytest.raises(ChordError, match="The body cannot be promised: "):
         AsyncResult(result.id).get(timeout=5)
-    assert Client.objects.get().name == result.id
+    assert Note.objects.get().name == result.id
     assert states() == {"done": 3, "dead": 1}
 
 
@@ -134,8 +134,8 @@ def test_a_chord_after_a_dead_step_is_dead_too() -> None:
 def test_a_part_that_loses_its_lease_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     result = chord([note.s("a"), add.s(1, 1)], tasks.listed.s()).apply_async()
     first = Job.objects.get(task="tests.celery_ledger.tasks.note")
-    create = Client.objects.create
-    monkeypatch.setattr(Client.objects, "create", lambda **named: (steal(first), create(**named)))
+    create = Note.objects.create
+    monkeypatch.setattr(Note.objects, "create", lambda **named: (steal(first), create(**named)))
     attempt(first)
     monkeypatch.undo()
     assert ChordPart.objects.count() == 0
@@ -230,24 +230,24 @@ def test_a_replacement_inherits_what_hung_on_the_task() -> None:
     work_off()
     results = [result.get(timeout=5) for result in (in_a_chain, in_a_chord, linked, outside)]
     assert results == [50, 50, 42, 42]
-    assert Client.objects.get().name == "linked"
+    assert Note.objects.get().name == "linked"
 
 
 def test_what_a_task_did_before_it_was_replaced_is_kept_once() -> None:
     result = tasks.count_down.delay(3)
     work_off()
     assert result.get(timeout=5) == 0
-    assert sorted(Client.objects.values_list("name", flat=True)) == ["at 0", "at 1", "at 2", "at 3"]
+    assert sorted(Note.objects.values_list("name", flat=True)) == ["at 0", "at 1", "at 2", "at 3"]
     assert Job.objects.count() == 1
 
 
 def test_a_ghost_cannot_replace_a_job_that_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks.count_down.delay(3)
     job = Job.objects.get()
-    create = Client.objects.create
-    monkeypatch.setattr(Client.objects, "create", lambda **named: (steal(job), create(**named)))
+    create = Note.objects.create
+    monkeypatch.setattr(Note.objects, "create", lambda **named: (steal(job), create(**named)))
     attempt(job)
-    assert (Client.objects.count(), Job.objects.get().args, Job.objects.get().state) == (
+    assert (Note.objects.count(), Job.objects.get().args, Job.objects.get().state) == (
         0,
         [[3], {}],
         "running",
@@ -269,7 +269,7 @@ def test_a_chord_whose_part_is_a_failed_chord_fails_too(inner: Any) -> None:
     result = chord([inner, add.s(4, 4)], tasks.listed.s().on_error(note.s())).apply_async()
     work_off()
     assert AsyncResult(result.id).state == "FAILURE"
-    assert Client.objects.get().name == result.id
+    assert Note.objects.get().name == result.id
     assert Chord.objects.filter(fired=False).count() == 0
 
 
@@ -278,7 +278,7 @@ def test_a_failed_chord_fails_the_chord_that_is_its_body() -> None:
     result = chord([boom.s("a"), add.s(1, 1)], inner).apply_async()
     work_off()
     assert AsyncResult(result.id).state == "FAILURE"
-    assert Client.objects.get().name == result.id
+    assert Note.objects.get().name == result.id
 
 
 @pytest.mark.parametrize("way", ["operator", "expired"])
@@ -294,7 +294,7 @@ def test_what_follows_a_cancelled_step_of_a_chain_is_dead_and_a_chord_is_told(wa
     work_off()
     for result in (alone, part):
         assert AsyncResult(result.id).state == "FAILURE"
-    assert (Chord.objects.filter(fired=False).count(), Client.objects.count()) == (0, 0)
+    assert (Chord.objects.filter(fired=False).count(), Note.objects.count()) == (0, 0)
     interventions.revive(Job.objects.filter(pk=alone.parent.id), by="hana")
     assert Job.objects.filter(pk=alone.id).count() == 0
 
@@ -317,7 +317,7 @@ def test_an_outside_task_may_replace_itself_at_the_end_of_its_settlement(
         "replaced",
         "done",
     ]
-    assert (result.get(timeout=5), Client.objects.get().name, states()) == (42, "a", {"done": 1})
+    assert (result.get(timeout=5), Note.objects.get().name, states()) == (42, "a", {"done": 1})
 
 
 THE_REST = {

@@ -5,8 +5,9 @@ from celery import Celery
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from celery_ledger.checks import check_settings, check_tasks, objections
-from orders.tasks import reserve
+from celery_ledger.checks import check_installation, check_settings, check_tasks, objections
+from celery_ledger.installation import celery_options
+from celery_ledger.tasks import call_errback
 from tests.celery_ledger import tasks
 
 
@@ -15,9 +16,9 @@ def test_the_tasks_of_the_product_are_in_order() -> None:
 
 
 def test_a_task_of_the_product_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reserve, "time_limit", 31)
+    monkeypatch.setattr(call_errback, "time_limit", 31)
     [error] = check_tasks(None)
-    assert error.obj == "orders.tasks.reserve"
+    assert error.obj == "celery_ledger.tasks.call_errback"
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,23 @@ def test_a_number_that_breaks_a_promise_is_said_by_name(
     settings.LEDGER = {**settings.LEDGER, name: value}
     [error] = check_settings(None)
     assert error.msg.startswith(name)
+
+
+def test_a_number_that_is_none_of_the_ledgers_is_said_by_name(settings: Any) -> None:
+    settings.LEDGER = {**settings.LEDGER, "BATCHH": 5}
+    [error] = check_settings(None)
+    assert error.msg == "LEDGER names BATCHH, which is no number of the ledger."
+
+
+def test_an_app_without_the_ledger_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_installation(None) == []
+    plain = Celery("plain", set_as_current=False)
+    monkeypatch.setattr("celery_ledger.checks.current_app", plain)
+    said = [error.msg for error in check_installation(None)]
+    for part in celery_options():
+        assert any(f"the ledger's {part}: Celery(" in sentence for sentence in said), part
+    assert any("Its workers have no clock: call install(app)" in sentence for sentence in said)
+    half = Celery("half", set_as_current=False, **celery_options())
+    monkeypatch.setattr("celery_ledger.checks.current_app", half)
+    [error] = check_installation(None)
+    assert "call install(app)" in error.msg

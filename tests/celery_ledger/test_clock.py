@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from celery import chain
+from celery import current_app as celery_app
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 from redis import Redis
@@ -16,9 +17,8 @@ from celery_ledger.operations import interventions
 from celery_ledger.queues import bulk
 from celery_ledger.testing import work_off
 from celery_ledger.worker.clock import Clock, ClockThread
-from config import celery_app
 from tests.celery_ledger import tasks
-from tests.promises.processes import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LEASE = timedelta(seconds=40)

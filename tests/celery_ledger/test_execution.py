@@ -5,8 +5,10 @@ from uuid import uuid4
 
 import pytest
 from celery import chain, chord
+from celery import current_app as celery_app
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import AsyncResult
+from django.contrib.auth.models import Group as Note
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
@@ -14,8 +16,6 @@ from celery_ledger.celery.fixup import KeepingWorkerFixup
 from celery_ledger.execution import attempt as execution
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
-from config import celery_app
-from orders.clients import Client
 from tests.celery_ledger import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,14 +36,14 @@ def test_a_job_is_done_with_its_result_and_cannot_run_again() -> None:
     job = only_job()
     attempt(job)
     attempt(job)
-    assert list(Client.objects.values_list("name", flat=True)) == ["a"]
+    assert list(Note.objects.values_list("name", flat=True)) == ["a"]
     assert (only_job().state, only_job().attempts, result.get(timeout=5)) == ("done", 1, "a")
 
 
 def test_a_failed_body_takes_its_effects_back_and_the_error_is_kept() -> None:
     result = tasks.note_then_fail.delay("a")
     work_off()
-    assert Client.objects.count() == 0
+    assert Note.objects.count() == 0
     assert (only_job().state, only_job().error) == (
         "dead",
         {"type": "ValueError", "message": "no such luck"},
@@ -58,19 +58,19 @@ def test_whoever_lost_the_lease_leaves_no_effect(
 ) -> None:
     """The fence: remove `token=claim.token` from JobQuerySet.held and this goes red."""
     task.delay("a")
-    create = Client.objects.create
+    create = Note.objects.create
     monkeypatch.setattr(
-        Client.objects, "create", lambda **named: (steal(only_job()), create(**named))
+        Note.objects, "create", lambda **named: (steal(only_job()), create(**named))
     )
     attempt(only_job())
-    assert Client.objects.count() == 0
+    assert Note.objects.count() == 0
     assert only_job().state == "running"
 
 
 def test_an_outside_task_settles_its_effects_and_result_together() -> None:
     tasks.note_outside.delay("a")
     work_off()
-    assert (Client.objects.get().name, only_job().state, only_job().result) == (
+    assert (Note.objects.get().name, only_job().state, only_job().result) == (
         "a",
         "done",
         "settled a",
@@ -85,7 +85,7 @@ def test_settling_twice_in_one_attempt_is_refused_and_the_job_stays_done() -> No
 
 def test_a_task_called_as_a_function_is_one() -> None:
     tasks.note_outside("a")
-    assert (Client.objects.get().name, Job.objects.count()) == ("a", 0)
+    assert (Note.objects.get().name, Job.objects.count()) == ("a", 0)
 
 
 def test_autoretry_waits_in_the_row_and_succeeds_in_the_end() -> None:
@@ -127,7 +127,7 @@ def test_link_gets_the_result_and_link_error_the_dead_jobs_id() -> None:
     tasks.note.apply_async(("a",), link=tasks.add.si(1, 2), link_error=tasks.note.si("never"))
     dead = tasks.note_then_fail.apply_async(("b",), link_error=tasks.note.s())
     work_off()
-    assert set(Client.objects.values_list("name", flat=True)) == {"a", dead.id}
+    assert set(Note.objects.values_list("name", flat=True)) == {"a", dead.id}
     assert (
         Job.objects.filter(task="tests.celery_ledger.tasks.add", state="done", result=3).count()
         == 1
@@ -140,7 +140,7 @@ def test_link_error_gets_the_request_and_the_exception_if_that_is_what_it_takes(
     )
     work_off()
     said = f"{dead.id} tests.celery_ledger.tasks.note_then_fail ['b'] ValueError: no such luck"
-    assert set(Client.objects.values_list("name", flat=True)) == {said, f"! {dead.id}"}
+    assert set(Note.objects.values_list("name", flat=True)) == {said, f"! {dead.id}"}
     assert set(Job.objects.filter(parent_id=dead.id).values_list("state", flat=True)) == {"done"}
 
 
@@ -180,9 +180,9 @@ def test_follow_ups_of_a_lost_attempt_are_rolled_back_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tasks.note.apply_async(("a",), link=tasks.add.si(1, 2))
-    create = Client.objects.create
+    create = Note.objects.create
     monkeypatch.setattr(
-        Client.objects, "create", lambda **named: (steal(only_job()), create(**named))
+        Note.objects, "create", lambda **named: (steal(only_job()), create(**named))
     )
     attempt(only_job())
     assert Job.objects.count() == 1
@@ -255,15 +255,15 @@ def test_a_connection_that_breaks_before_the_commit_puts_the_job_back(
         bodies.append(name)
         if len(bodies) == 1:
             terminate_this_session()
-        Client.objects.create(name=name)
+        Note.objects.create(name=name)
         return name
 
     monkeypatch.setattr(tasks.note, "run", body)
     tasks.note.delay("a")
     attempt(only_job())
-    assert (only_job().state, Client.objects.count()) == ("waiting", 0)
+    assert (only_job().state, Note.objects.count()) == ("waiting", 0)
     work_off(ahead=LATER)
-    assert (only_job().state, Client.objects.count(), bodies) == ("done", 1, ["a", "a"])
+    assert (only_job().state, Note.objects.count(), bodies) == ("done", 1, ["a", "a"])
 
 
 def test_a_connection_that_breaks_after_the_commit_leaves_the_job_done(
@@ -281,7 +281,7 @@ def test_a_connection_that_breaks_after_the_commit_leaves_the_job_done(
 
     monkeypatch.setattr(connection, "commit", commit_and_break)
     attempt(only_job())
-    assert (only_job().state, only_job().error, Client.objects.count()) == ("done", None, 1)
+    assert (only_job().state, only_job().error, Note.objects.count()) == ("done", None, 1)
 
 
 def test_no_transaction_is_open_around_an_outside_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +298,7 @@ def test_a_bell_for_an_unknown_early_or_finished_job_does_nothing() -> None:
     tasks.note.apply_async(("a",), countdown=60)
     attempt(only_job())
     attempt(Job(id=uuid4(), task="tests.celery_ledger.tasks.note"))
-    assert (only_job().state, only_job().attempts, Client.objects.count()) == ("waiting", 0, 0)
+    assert (only_job().state, only_job().attempts, Note.objects.count()) == ("waiting", 0, 0)
 
 
 def test_two_claims_of_one_job_give_it_to_one() -> None:
@@ -322,10 +322,10 @@ def test_async_result_reads_the_ledger() -> None:
 
 def test_settle_outside_any_job_is_a_plain_transaction() -> None:
     with pytest.raises(ZeroDivisionError), execution.settle():
-        Client.objects.create(name="a")
+        Note.objects.create(name="a")
         assert transaction.get_connection().in_atomic_block
         raise ZeroDivisionError
-    assert Client.objects.count() == 0
+    assert Note.objects.count() == 0
 
 
 # --- found by review --------------------------------------------------------------------------------
@@ -397,14 +397,14 @@ def test_a_session_that_postgres_ended_for_idling_is_no_fault_of_the_job(
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
             time.sleep(nap)
-        return Client.objects.create(name=name).name
+        return Note.objects.create(name=name).name
 
     monkeypatch.setattr(tasks.note, "run", body)
     tasks.note.delay("a")
     attempt(only_job())
-    assert (only_job().state, Client.objects.count()) == ("waiting", 0)
+    assert (only_job().state, Note.objects.count()) == ("waiting", 0)
     work_off(ahead=LATER)
-    assert (only_job().state, Client.objects.count()) == ("done", 1)
+    assert (only_job().state, Note.objects.count()) == ("done", 1)
 
 
 def test_a_forged_bell_cannot_run_another_task_on_a_job() -> None:
@@ -457,7 +457,7 @@ def test_a_job_that_nobody_came_for_in_time_is_cancelled() -> None:
     tasks.note.apply_async(("a",), expires=timezone.now() - timedelta(seconds=1))
     tasks.note.apply_async(("b",), expires=3600)
     work_off()
-    assert list(Client.objects.values_list("name", flat=True)) == ["b"]
+    assert list(Note.objects.values_list("name", flat=True)) == ["b"]
     assert Job.objects.get(state="cancelled").error["type"] == "Expired"
 
 
@@ -477,12 +477,12 @@ def test_a_body_that_breaks_its_connection_every_time_is_dead_in_the_end(
 ) -> None:
     def body(name: str) -> None:
         terminate_this_session()
-        Client.objects.create(name=name)
+        Note.objects.create(name=name)
 
     monkeypatch.setattr(tasks.note, "run", body)
     tasks.note.delay("a")
     work_off(ahead=LATER)
-    assert (only_job().state, only_job().attempts, Client.objects.count()) == ("dead", 11, 0)
+    assert (only_job().state, only_job().attempts, Note.objects.count()) == ("dead", 11, 0)
 
 
 def test_a_replacement_that_collided_is_forgotten_when_the_body_runs_again(

@@ -12,7 +12,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from celery import chord
+from celery import current_app as celery_app
 from celery.exceptions import Retry
+from django.contrib.auth.models import Group as Note
 from django.db import connection
 from django.utils import timezone
 from redis import Redis
@@ -21,13 +23,6 @@ from celery_ledger.models import Claim, Job
 from celery_ledger.models.chord import Chord, ChordPart
 from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
-from config import celery_app
-from orders.clients import Client
-from orders.models import Order
-from orders.order_input import OrderDraft
-from orders.payments.models import PaymentOperation
-from orders.payments.sandbox import Sandbox, SandboxCharge
-from orders.tasks import charge as charge_task
 from tests.celery_ledger import tasks
 from tests.hands import Barrier, Hand
 
@@ -50,14 +45,14 @@ def two() -> Iterator[Hand]:
 @pytest.fixture
 def barrier(monkeypatch: pytest.MonkeyPatch) -> Barrier:
     """Inside the body of `tasks.note`, when its effect is written, under a name of its own."""
-    barrier, create, names = Barrier(), Client.objects.create, iter("123456789")
+    barrier, create, names = Barrier(), Note.objects.create, iter("123456789")
 
-    def create_and_wait(name: str) -> Client:
+    def create_and_wait(name: str) -> Note:
         created = create(name=f"{name}{next(names)}")
         barrier()
         return created
 
-    monkeypatch.setattr(Client.objects, "create", create_and_wait)
+    monkeypatch.setattr(Note.objects, "create", create_and_wait)
     return barrier
 
 
@@ -97,7 +92,7 @@ def test_a_ghost_settles_nothing_that_another_hand_has_settled(
     barrier.open()
     ghost.result(timeout=20)
     done = Job.objects.get()
-    assert (done.state, done.token, done.attempts, Client.objects.get().name) == (
+    assert (done.state, done.token, done.attempts, Note.objects.get().name) == (
         "done",
         token,
         2,
@@ -205,60 +200,9 @@ def test_effects_and_done_are_lost_together(one: Hand, barrier: Barrier) -> None
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [one.session])
     barrier.open()
     attempted.result(timeout=20)
-    assert (Client.objects.count(), Job.objects.get().state) == (0, "waiting")
+    assert (Note.objects.count(), Job.objects.get().state) == (0, "waiting")
     work_off(ahead=timedelta(minutes=1))
-    assert (Client.objects.count(), Job.objects.get().state) == (1, "done")
-
-
-@pytest.fixture
-def charge(shop: Client, stock: Any, order_body: Any) -> Job:
-    """The job that charges an order of 660 yen."""
-    stock()
-    order = Order.objects.place(shop, OrderDraft.model_validate(order_body()))
-    order.reserve()
-    operation = order.intend_charge()
-    return Job.objects.get(pk=charge_task.delay(str(operation.pk)).id)
-
-
-@pytest.fixture
-def counter(monkeypatch: pytest.MonkeyPatch) -> Barrier:
-    """At the provider, when it has booked the charge and not answered."""
-    barrier, book = Barrier(), Sandbox._book
-
-    def book_and_wait(self: Sandbox, intent: Any) -> SandboxCharge:
-        booked = book(self, intent)
-        barrier()
-        return booked
-
-    monkeypatch.setattr(Sandbox, "_book", book_and_wait)
-    return barrier
-
-
-def test_two_attempts_at_one_charge_are_one_charge(
-    one: Hand, two: Hand, charge: Job, counter: Barrier
-) -> None:
-    """KEY_PER_ATTEMPT"""
-    ghost = one.begin(lambda: attempt(charge))
-    counter.wait_until_reached()
-    run_out(charge)
-    rescue()
-    two.do(lambda: attempt(charge))
-    counter.open()
-    ghost.result(timeout=20)
-    order = Order.objects.get()
-    assert (SandboxCharge.objects.count(), order.captured, order.state) == (1, 660, "confirmed")
-
-
-def test_while_the_provider_is_called_our_row_says_that_it_may_know(
-    one: Hand, charge: Job, counter: Barrier
-) -> None:
-    """UNNOTED_CALL"""
-    calling = one.begin(lambda: attempt(charge))
-    counter.wait_until_reached()
-    seen = PaymentOperation.objects.get().state
-    counter.open()
-    calling.result(timeout=20)
-    assert (seen, PaymentOperation.objects.get().state) == ("sent", "succeeded")
+    assert (Note.objects.count(), Job.objects.get().state) == (1, "done")
 
 
 def test_hands_that_claim_at_the_same_moment_share_nothing(one: Hand, two: Hand) -> None:

@@ -3,15 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from celery import current_app as celery_app
 from django.utils import timezone
 from redis import Redis
 
 from celery_ledger.backoff import pause_s
 from celery_ledger.models import Job, Rate
 from celery_ledger.testing import attempt, work_off
-from config import celery_app
 from tests.celery_ledger import tasks
-from tests.orders.test_models import in_threads
+from tests.hands import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MINUTE = timedelta(minutes=1)

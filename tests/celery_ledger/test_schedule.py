@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery import current_app as celery_app
 from celery.schedules import crontab, schedule
 from django.db import connection
 from django.utils import timezone
@@ -13,9 +14,8 @@ from django.utils import timezone
 from celery_ledger.models import Job
 from celery_ledger.models.schedule import Schedule, next_slot, slots
 from celery_ledger.worker.clock import Clock
-from config import celery_app
 from tests.celery_ledger import tasks
-from tests.orders.test_models import in_threads
+from tests.hands import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOON = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)  # in Tokyo

@@ -6,15 +6,15 @@ from uuid import uuid4
 
 import pytest
 from celery import chain, group
+from celery import current_app as celery_app
 from celery.app.trace import trace_task
+from django.contrib.auth.models import Group as Note
 from django.db import transaction
 
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
-from config import celery_app
-from orders.clients import Client
 from tests.celery_ledger import tasks
-from tests.orders.test_models import in_threads
+from tests.hands import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,7 +26,7 @@ def test_a_second_call_returns_the_first_job() -> None:
     third = tasks.note_once.apply_async(("a",), countdown=60)
     work_off(ahead=timedelta(days=1))
     assert first.id == second.id == third.id
-    assert (third.get(timeout=5), Client.objects.get().name, Job.objects.count()) == (
+    assert (third.get(timeout=5), Note.objects.get().name, Job.objects.count()) == (
         "a",
         "a False",
         1,
@@ -99,7 +99,7 @@ def test_apply_runs_the_body_here_and_now_without_a_job() -> None:
 def test_a_forged_bell_cannot_make_a_body_run_without_its_job(forged: dict[str, bool]) -> None:
     request = {"id": str(uuid4()), "task": tasks.note.name, "delivery_info": {}, **forged}
     trace_task(tasks.note, request["id"], ("forged",), {}, request=request, app=celery_app)
-    assert Client.objects.count() == 0
+    assert Note.objects.count() == 0
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from django.urls import reverse
 from celery_ledger.testing import work_off
 from demo.management.commands.seed import Command as Seed
 from orders.models import Order
-from tests.conftest import Api
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -23,9 +23,9 @@ from config import celery_app
 from config.boot import database_trouble
 from orders.models import Order
 from tests.celery_ledger import tasks
-from tests.conftest import Api
 from tests.edges import free_port
 from tests.promises.processes import CHECKOUT
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHECKS = [

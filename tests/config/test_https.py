@@ -6,7 +6,7 @@ import pytest
 from django.test import Client as HttpClient
 
 from orders.models import Order
-from tests.conftest import Api
+from tests.shop import Api
 
 PLAIN = {"X-Forwarded-Proto": "http"}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.edges import free_port
-from tests.promises.processes import until
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0

@@ -17,7 +17,7 @@ from celery_ledger.testing import attempt, work_off
 from config.logs import Console, Json, Logfmt, configuration, quoted
 from orders.models import Order
 from tests.celery_ledger import tasks
-from tests.conftest import Api
+from tests.shop import Api
 
 PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S+)')
 Lines = Callable[[str], list[dict[str, str]]]

@@ -47,3 +47,14 @@ def test_a_terminal_that_lacks_a_character_is_shown_its_number() -> None:
         "shell", "--verbosity=0", "--command=print('鮭')", environment={"PYTHONIOENCODING": "ascii"}
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"\\u9bad\n", b"")
+
+
+def test_from_a_terminal_a_bad_id_is_exit_code_1_and_no_traceback() -> None:
+    command = [sys.executable, "manage.py", "jobs", "show", "charge"]
+    ended = subprocess.run(
+        command, cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (
+        ended.stderr == "CommandError: 'charge' is no job's id; `manage.py jobs list` shows them.\n"
+    )

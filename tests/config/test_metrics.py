@@ -18,8 +18,8 @@ from config import celery_app
 from config import metrics as page
 from orders.models import Order
 from tests.celery_ledger import past, tasks
-from tests.conftest import Api
 from tests.plans import plans_of
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TOKEN = "m" * 40

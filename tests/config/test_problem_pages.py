@@ -10,7 +10,7 @@ from django.utils.translation import override
 
 from api.problems.handlers import for_status
 from api.problems.types import TYPES
-from tests.conftest import Api
+from tests.shop import Api
 from tests.test_architecture import ROOMS, sources
 
 SAYS = ("Problem", "rendered")  # each takes a status and a slug

@@ -10,7 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 from api.auth import Key
 from api.conventions.rate_limit import RateLimit
 from orders.clients import ApiKey, Client
-from tests.conftest import Api
+from tests.shop import Api
 
 
 class Clock:

@@ -5,8 +5,8 @@ import pytest
 from api.own import own_endpoint
 from notifications.models import Endpoint
 from orders.clients import ApiKey, Client
-from tests.conftest import Api
 from tests.hands import Hand
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/v1/webhook-endpoints"

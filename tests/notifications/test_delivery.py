@@ -25,8 +25,8 @@ from notifications.mail import render
 from notifications.models import Attempt, Delivery, Endpoint, Event
 from notifications.tasks import announce
 from orders.clients import Client
-from tests.conftest import Api
 from tests.edges import Postbox, WebhookSink, free_port
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(days=1)

@@ -17,8 +17,8 @@ from celery_ledger.testing import attempt, work_off
 from notifications import events
 from notifications.models import Delivery, Endpoint
 from orders.clients import ApiKey, Client
-from tests.conftest import Api
 from tests.edges import WebhookSink
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)

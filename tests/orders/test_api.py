@@ -15,7 +15,7 @@ from notifications.models import Event
 from orders.clients import ApiKey, Client, IdempotencyKey, fingerprint_of
 from orders.models import Order
 from orders.stock import Stock
-from tests.conftest import Api
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Body = Callable[..., dict[str, Any]]

@@ -16,8 +16,8 @@ from orders.clients import ApiKey, Client
 from orders.models import Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
-from tests.conftest import Api
 from tests.plans import plans_of
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Ordered = Callable[..., Order]

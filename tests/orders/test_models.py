@@ -1,13 +1,12 @@
 """Orders, stock and money on a real Postgres, also with eight hands at once."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -19,6 +18,7 @@ from orders.order_input import OrderDraft
 from orders.payments.sandbox import Sandbox, SandboxCharge
 from orders.stock import Stock, StockMovement
 from orders.tasks import forget_old_keys, place, put_on_desk
+from tests.hands import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Place = Callable[..., Order]
@@ -57,19 +57,6 @@ def books_balance() -> bool:
         if (row.on_hand, row.reserved) != (row.on_hand_sum, row.reserved_sum):
             return False
     return True
-
-
-def in_threads(work: Callable[[Any], Any], items: list[Any], hands: int = 8) -> list[Any]:
-    """Each item in one of eight threads with a connection of its own."""
-
-    def and_hang_up(item: Any) -> Any:
-        try:
-            return work(item)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(hands) as pool:
-        return list(pool.map(and_hang_up, items))
 
 
 # --- stock ----------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.edges import free_port
 from tests.orders.conftest import Pay
-from tests.promises.processes import CHECKOUT, until
+from tests.promises.processes import CHECKOUT
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOURS = timedelta(hours=12)

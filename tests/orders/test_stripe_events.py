@@ -24,7 +24,7 @@ from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_webhooks import signature
 from tests.orders.conftest import Pay
-from tests.promises.processes import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOURS = timedelta(hours=12)

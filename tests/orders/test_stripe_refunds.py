@@ -12,14 +12,14 @@ from orders.books import MONEY, broken, disputed_by_provider
 from orders.models import Order
 from orders.payments.models import PaymentOperation
 from orders.payments.stripe import Stripe
-from tests.conftest import Api
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.orders.conftest import Pay
 from tests.orders.test_stripe import intent_of
 from tests.orders.test_stripe_events import heard, work_off_and_listen
 from tests.orders.test_verbs import post
-from tests.promises.processes import until
+from tests.shop import Api
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOURS = timedelta(hours=12)

@@ -21,8 +21,8 @@ from orders.payments.provider import Charge, Intent, ProviderUnavailable
 from orders.payments.sandbox import Sandbox, SandboxCharge, SandboxRefund
 from orders.stock import Stock, StockMovement
 from orders.tasks import expire_orders, heed_bell, level_payment, put_on_desk, reconcile_payments
-from tests.conftest import Api
 from tests.orders.test_models import books_balance
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LATER = timedelta(hours=12)

@@ -14,8 +14,9 @@ from api.conventions.prefer_wait import preferred_wait_s
 from celery_ledger.testing import work_off
 from orders.clients import ApiKey, Client, IdempotencyKey
 from orders.models import Order
-from tests.conftest import Api
-from tests.promises.processes import Stack, Web, until
+from tests.promises.processes import Stack, Web
+from tests.shop import Api
+from tests.waiting import until
 
 Body = Callable[..., dict[str, Any]]
 

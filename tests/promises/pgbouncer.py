@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.debian import program
 from tests.edges import free_port, listens
-from tests.promises.processes import until
+from tests.waiting import until
 
 SERVER_SESSIONS = 6
 

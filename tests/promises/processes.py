@@ -6,13 +6,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
 from tests.edges import free_port
+from tests.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ANSWER_LIMIT_S = 15.0  # far beyond what is promised, and short of a hang
@@ -132,12 +131,3 @@ def children_of(pid: int) -> list[int]:
             return [int(child) for child in listed.read().split()]
     except OSError:
         return []
-
-
-def until(holds: Callable[[], bool], what: str, *, within_s: float) -> None:
-    """Wait until it holds, or fail with its name."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within_s:g} s: {what}")
-        time.sleep(0.05)

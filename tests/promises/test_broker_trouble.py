@@ -18,8 +18,9 @@ from config.embedded import server as embedded
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.edges import free_port
-from tests.promises.processes import Stack, Tree, Web, until
+from tests.promises.processes import Stack, Tree, Web
 from tests.promises.tasks import nap
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 

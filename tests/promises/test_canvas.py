@@ -10,7 +10,8 @@ from redis import Redis
 from celery_ledger.models import Job
 from celery_ledger.models.chord import Chord
 from tests.celery_ledger import tasks
-from tests.promises.processes import Stack, until
+from tests.promises.processes import Stack
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 PARTS = 60

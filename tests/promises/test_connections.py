@@ -16,7 +16,8 @@ from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.promises import tasks
 from tests.promises.pgbouncer import SERVER_SESSIONS, pgbouncer
-from tests.promises.processes import Stack, Web, until
+from tests.promises.processes import Stack, Web
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 

@@ -13,7 +13,8 @@ from orders.refunds import Refund
 from orders.stock import Stock
 from tests.edges import WebhookSink
 from tests.orders.test_models import books_balance
-from tests.promises.processes import CHECKOUT, Stack, until
+from tests.promises.processes import CHECKOUT, Stack
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 

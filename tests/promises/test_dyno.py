@@ -18,7 +18,8 @@ import pytest
 from config.logs import SECRET
 from orders.clients import ApiKey, Client
 from orders.models import Order
-from tests.promises.processes import CHECKOUT, Stack, Tree, Web, until
+from tests.promises.processes import CHECKOUT, Stack, Tree, Web
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 WITHOUT_IPV6 = Path(__file__).parent / "without_ipv6"

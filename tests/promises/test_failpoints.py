@@ -13,7 +13,8 @@ from celery_ledger.models import FINISHED, Job
 from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.promises import tasks
-from tests.promises.processes import Stack, until
+from tests.promises.processes import Stack
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 WORKER = ("worker", "--include", "tests.promises.tasks", "--concurrency", "1")

@@ -14,7 +14,8 @@ from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.debian import program
 from tests.edges import free_port
-from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, Tree, Web, until
+from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, Tree, Web
+from tests.waiting import until
 
 # foreman gives each line of a Procfile a hundred of its own; web is the second
 PORTS_BETWEEN_LINES = 100

@@ -20,7 +20,8 @@ from orders.models import Order, OrderLine
 from orders.payments.sandbox import SandboxCharge
 from orders.stock import Stock
 from tests.orders.imports.conftest import as_csv, cells
-from tests.promises.processes import Stack, Tree, Web, until
+from tests.promises.processes import Stack, Tree, Web
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 ORDERS, KILLS = 2000, 3

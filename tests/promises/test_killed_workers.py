@@ -25,7 +25,8 @@ from orders.payments.sandbox import SandboxCharge
 from orders.stock import Stock
 from orders.tasks import forget_old_keys, place
 from tests.promises import tasks
-from tests.promises.processes import Stack, Tree, children_of, until
+from tests.promises.processes import Stack, Tree, children_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ORDERS, SEED = 200, 20261122

@@ -11,7 +11,8 @@ from orders.clients import Client
 from orders.models import Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
-from tests.promises.processes import Stack, until
+from tests.promises.processes import Stack
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SLOW, QUICK = 8, 6

@@ -48,9 +48,10 @@ class Planted:
 
 
 def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Planted:
+    of = "orders/test_charge" if file.startswith("orders/") else "celery_ledger/test"
     return Planted(
         bug.name if isinstance(bug, Bug) else bug,
-        f"tests/celery_ledger/test_interleavings.py::{test}",
+        f"tests/{of}_interleavings.py::{test}",
         file,
         old,
         new,
@@ -98,8 +99,8 @@ PLANTED = [
         Bug.KEY_PER_ATTEMPT,
         "test_two_attempts_at_one_charge_are_one_charge",
         "orders/payments/models.py",
-        "            key=self.key, amount=",
-        '            key=f"{self.key} {id(self)}", amount=',
+        "            key=self.key,\n            amount=",
+        '            key=f"{self.key} {id(self)}",\n            amount=',
     ),
     in_order(
         Bug.UNCHECKED_CLAIM,
@@ -141,8 +142,8 @@ PLANTED = [
         Bug.UNCOUNTED_LOSS,
         "test_clocks_that_rescue_at_the_same_moment_count_one_loss",
         "celery_ledger/models/job.py",
-        'losses=F("losses") + int(counts))',
-        'losses=F("losses"))',
+        'losses=F("losses") + int(counts)\n',
+        'losses=F("losses")\n',
     ),
     in_order(
         Bug.RUNG_ONCE,
@@ -169,8 +170,8 @@ PLANTED = [
         "a rescue that waits for the row",
         "test_a_rescue_leaves_a_job_that_is_being_settled",
         "celery_ledger/models/job.py",
-        "self.select_for_update(skip_locked=True, no_key=True).defer(",
-        "self.select_for_update(no_key=True).defer(",
+        "self.select_for_update(skip_locked=True, no_key=True)",
+        "self.select_for_update(no_key=True)",
     ),
     in_order(
         "a claim that waits for the row",
@@ -210,9 +211,9 @@ PLANTED = [
     Planted(
         "an order and its first job in two transactions",
         "tests/orders/test_api.py::test_an_order_is_accepted_with_its_row_its_event_and_its_first_job",
-        "api/endpoints/orders.py",
-        "    begin(order)\n",
-        "",
+        "orders/tasks.py",
+        "    begin(order)\n    return order",
+        "    return order",
     ),
 ]
 

@@ -13,7 +13,8 @@ from django.db import connection
 from config.embedded.postgres import Postgres
 from orders.clients import ApiKey, Client
 from orders.models import Order
-from tests.promises.processes import Stack, Web, until
+from tests.promises.processes import Stack, Web
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 TERMINATE_OTHERS = """

@@ -22,7 +22,8 @@ from orders.refunds import Refund
 from orders.stock import Stock, StockMovement
 from tests.orders.test_models import books_balance
 from tests.orders.test_verbs import given_back
-from tests.promises.processes import Stack, Web, until
+from tests.promises.processes import Stack, Web
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 CLICKS, HANDS = 50, 6

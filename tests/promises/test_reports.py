@@ -19,7 +19,8 @@ from orders.reports.days import Day
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
 from tests.edges import Postbox
 from tests.hands import Hand
-from tests.promises.processes import Stack, Tree, until
+from tests.promises.processes import Stack, Tree
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 DAY = Day(date(2025, 11, 18))

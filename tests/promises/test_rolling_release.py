@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 
 from celery_ledger.models import Job
-from tests.promises.processes import Stack, Tree, until
+from tests.promises.processes import Stack, Tree
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 PACKED, LABELLED, WEIGHED = 40, 5, 6

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from celery_ledger.models import Job
 from celery_ledger.models.schedule import Schedule
-from tests.promises.processes import Stack, until
+from tests.promises.processes import Stack
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SCHEDULED = ("worker", "--include", "tests.promises.scheduled", "--concurrency", "1")

@@ -17,7 +17,8 @@ from orders.clients import ApiKey, Client
 from orders.models import Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
-from tests.promises.processes import Stack, Web, children_of, until
+from tests.promises.processes import Stack, Web, children_of
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 CLIENTS = 6 * settings.WEB_THREADS

@@ -20,7 +20,8 @@ from tests.doubles.stripe import WEBHOOK_SECRET, tell
 from tests.doubles.stripe_book import Object, objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.edges import free_port
-from tests.promises.processes import CHECKOUT, Stack, Tree, Web, until
+from tests.promises.processes import CHECKOUT, Stack, Tree, Web
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 ORDERS, SEED, LOSE_SHARE = 30, 20261125, 0.2

@@ -25,7 +25,8 @@ from orders.clients import ApiKey, Client
 from orders.models import Order
 from tests.celery_ledger import tasks
 from tests.edges import WebhookSink
-from tests.promises.processes import Stack, until
+from tests.promises.processes import Stack
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -11,7 +11,8 @@ from standardwebhooks import Webhook
 from celery_ledger.models import Job
 from orders.clients import ApiKey, Client
 from tests.edges import Postbox, WebhookSink
-from tests.promises.processes import Stack, until
+from tests.promises.processes import Stack
+from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.edges import free_port
-from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, procfile, until
+from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, procfile
+from tests.waiting import until
 
 GOOD = {
     "DYNO": "test.1",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orders.imports.models import Import
-from tests.conftest import Api
+from tests.shop import Api
 
 COLUMNS = tuple(
     "external_id currency email locale sku name quantity unit_price discount tax total token".split()

@@ -25,10 +25,10 @@ from orders.imports import reading, tasks
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.imports.reading import Format, Row
 from orders.models import Order
-from tests.conftest import Api
 from tests.hands import Hand
 from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
 from tests.plans import plans_of
+from tests.shop import Api
 from values.refused import Problem
 
 pytestmark = pytest.mark.django_db(transaction=True)

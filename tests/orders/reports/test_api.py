@@ -17,7 +17,6 @@ from orders.models import Order
 from orders.reports.models import Computation
 from orders.reports.spreadsheet import harmless
 from orders.reports.tasks import compute_day
-from tests.conftest import Api
 from tests.orders.reports.conftest import (
     DAY,
     Sell,
@@ -27,6 +26,7 @@ from tests.orders.reports.conftest import (
     in_the_future,
     totals,
 )
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db
 NowIs = Callable[..., Any]

@@ -38,7 +38,7 @@ from tests.promises.chaos.outside.journal import entries
 from tests.promises.chaos.tasks import TABLE, tally
 from tests.promises.chaos.witness import Witness
 from tests.promises.chaos.world import World
-from tests.promises.processes import until
+from tests.waiting import until
 
 CUSTOMERS = 3
 PAUSE_S = 0.2  # between faults

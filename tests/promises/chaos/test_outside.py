@@ -16,7 +16,8 @@ from standardwebhooks import Webhook
 
 from tests.edges import free_port
 from tests.promises.chaos.outside.journal import entries
-from tests.promises.processes import Tree, until
+from tests.promises.processes import Tree
+from tests.waiting import until
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TRIES = 200

@@ -18,7 +18,8 @@ from tests.doubles.stripe import WEBHOOK_SECRET
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.promises.chaos import sockets
 from tests.promises.chaos.places import Place
-from tests.promises.processes import Tree, Web, procfile, until
+from tests.promises.processes import Tree, Web, procfile
+from tests.waiting import until
 
 OUTSIDE = "tests.promises.chaos.outside"
 DYNOS = ("web", "left", "right")

@@ -7,9 +7,9 @@ from celery.backends.cache import CacheBackend
 from celery.backends.redis import RedisBackend
 
 from celery_ledger.models import Job
-from tests.celery_ledger import result_backends
 from tests.debian import program
 from tests.edges import free_port
+from tests.promises import result_backends
 from tests.promises.processes import Stack, Tree
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,7 +45,7 @@ def test_a_task_may_name_memcached_for_its_results(
 
 def kept(stack: Stack, task: Task, ours: KeyValueStoreBackend, **environment: str) -> bytes:
     """What lies in the store when a worker has doubled 21."""
-    stack.start("worker", "--include", "tests.celery_ledger.result_backends", **environment)
+    stack.start("worker", "--include", "tests.promises.result_backends", **environment)
     result = task.delay(21)
     assert result.backend is ours
     assert result.get(timeout=30) == 42

@@ -13,7 +13,7 @@ from celery_ledger.models import Job, State
 from celery_ledger.testing import work_off
 from orders.clients import ApiKey, Client
 from tests.celery_ledger import tasks
-from tests.conftest import Api
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ADD = "tests.celery_ledger.tasks.add"

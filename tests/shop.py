@@ -1,0 +1,123 @@
+"""What tests of the shop may use: a client and its key, stock, orders, whoever is told, and real processes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.db import connection
+from django.test import Client as HttpClient
+from redis import Redis
+
+from celery_ledger.models import Job
+from orders.clients import ApiKey, Client
+from orders.stock import Stock
+from tests.edges import Postbox, WebhookSink
+from tests.promises.processes import Stack, Tree
+
+
+@pytest.fixture
+def shop(db: None) -> Client:
+    return Client.objects.create(name="shop")
+
+
+@pytest.fixture
+def stock(db: None) -> Callable[..., Stock]:
+    def count(sku: str = "SAKE-NIGIRI", on_hand: int = 100, name: str = "鮭") -> Stock:
+        return Stock.objects.set_on_hand(sku, on_hand, name=name)
+
+    return count
+
+
+class Api(HttpClient):
+    """An HTTP client that speaks JSON with an API key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(headers={"Authorization": f"Bearer {key}"})
+
+    def place(self, body: Any, key: str = "key-1") -> Any:
+        return self.post(
+            "/v1/orders", body, content_type="application/json", headers={"Idempotency-Key": key}
+        )
+
+
+@pytest.fixture
+def api(shop: Client) -> Api:
+    return Api(ApiKey.objects.issue(shop, []))
+
+
+@pytest.fixture
+def order_body() -> Callable[..., dict[str, Any]]:
+    def body(**changes: Any) -> dict[str, Any]:
+        said = {
+            "external_id": "shop-1042",
+            "currency": "JPY",
+            "email": "hana@example.com",
+            "locale": "ja",
+            "lines": [
+                {"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}
+            ],
+            "shipping": {"amount": 0, "tax": 0},
+            "total": 660,
+            "payment": {"token": "tok_ok"},
+            "metadata": {"table": "7"},
+        }
+        return {name: value for name, value in {**said, **changes}.items() if value is not ...}
+
+    return body
+
+
+@pytest.fixture
+def sink() -> Iterator[WebhookSink]:
+    with WebhookSink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def postbox(settings: Any) -> Iterator[Postbox]:
+    """The mail server of this process; other processes reach it by its port."""
+    with Postbox() as postbox:
+        options = {"host": "127.0.0.1", "port": postbox.port, "timeout": 5}
+        settings.MAILERS = {
+            "default": {
+                "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+                "OPTIONS": options,
+            }
+        }
+        yield postbox
+
+
+@pytest.fixture
+def stack(
+    transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path
+) -> Iterator[Stack]:
+    """Web and worker processes on this test's database and broker; on failure their last words are shown."""
+    database = connection.settings_dict
+    environment = {
+        "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}{NO_TIMEOUT}".format(
+            NO_TIMEOUT="?options=-c%20idle_in_transaction_session_timeout%3D0",  # or it would unmask every ghost
+            **{
+                name: quote(str(database[name]), safe="")
+                for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")
+            },
+        ),
+        "REDIS_URL": broker_url,
+        "DEBUG": "1",
+        "EMAIL_URL": "dummymail://",
+        "DJANGO_SETTINGS_MODULE": "tests.promises.settings",
+        "PYTHONUNBUFFERED": "1",
+    }
+    stack = Stack(environment, tmp_path)
+    yield stack
+    stack.stop()
+    for job in Job.objects.exclude(state="done").values()[:20]:
+        print(job)
+    for tree in stack.trees:
+        print(f"--- {tree.log.name}\n{tree.said()[-3000:]}")
+
+
+@pytest.fixture
+def worker(stack: Stack) -> Tree:
+    """A real worker with its pool, on this test's database and broker; stopped at its end."""
+    return stack.start("worker", "--include", "tests.celery_ledger.tasks")

@@ -1,0 +1,13 @@
+"""Waiting for something that happens in another process or thread, with a limit."""
+
+import time
+from collections.abc import Callable
+
+
+def until(holds: Callable[[], bool], what: str, *, within_s: float) -> None:
+    """Wait until it holds, or fail with its name."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s:g} s: {what}")
+        time.sleep(0.05)

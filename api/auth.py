@@ -7,7 +7,7 @@ from ninja.security import HttpBearer
 
 from api.conventions.rate_limit import STANDING, RateLimit
 from celery_ledger import context
-from orders.clients import ApiKey
+from orders.models import ApiKey
 from values.refused import Problem
 
 

@@ -12,8 +12,8 @@ from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from demo.cards import cards
+from orders.models import Stock
 from orders.order_input import LineDraft, OrderDraft, PaymentDraft
-from orders.stock import Stock
 
 CLIENT = "demo"
 CURRENCY = "JPY"

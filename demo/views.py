@@ -21,8 +21,7 @@ from pydantic import ValidationError
 from demo.cards import cards
 from demo.menu import CLIENT, CURRENCY, OrderForm
 from notifications import events
-from orders.clients import Client
-from orders.models import Order, State
+from orders.models import Client, Order, State
 from orders.order_input import pointed
 from orders.tasks import place
 from values.money import written

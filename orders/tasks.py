@@ -7,13 +7,11 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 
 from celery_ledger import context, settle
-from orders.clients import Client, IdempotencyKey
-from orders.models import Order, State
+from orders.models import Client, IdempotencyKey, Order, Refund, State
 from orders.order_input import OrderDraft
-from orders.payments.levelling import UNKNOWN, forget, is_news, is_stuck, level
 from orders.payments.models import PaymentOperation
+from orders.payments.outcome import UNKNOWN, forget, is_news, is_stuck, level
 from orders.payments.provider import Charge, ChargeStatus, ProviderUnavailable
-from orders.refunds import Refund
 
 PATIENT = {
     "autoretry_for": (ProviderUnavailable, SoftTimeLimitExceeded),

@@ -14,9 +14,9 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications import tasks
 from notifications.models import Endpoint
-from orders.clients import ApiKey, Client
 from orders.imports.models import Import
 from orders.imports.reading import Format, Row
+from orders.models import ApiKey, Client
 from orders.order_input import EXAMPLE, OrderDraft
 from orders.tasks import place
 from tests.shop import Api

@@ -11,8 +11,7 @@ from django.test import Client as HttpClient
 from redis import Redis
 
 from celery_ledger.models import Job
-from orders.clients import ApiKey, Client
-from orders.stock import Stock
+from orders.models import ApiKey, Client, Stock
 from tests.edges import Postbox, WebhookSink
 from tests.promises.processes import Stack, Tree
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import encoded
-from orders.clients import IdempotencyKey
+from orders.models import IdempotencyKey
 from values.refused import Problem
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255

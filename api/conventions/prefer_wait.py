@@ -14,8 +14,7 @@ from api.conventions.answers import encoded
 from api.conventions.idempotency import kept_answer
 from api.own import own_order
 from celery_ledger import in_trouble
-from orders.clients import IdempotencyKey
-from orders.models import Order, State
+from orders.models import IdempotencyKey, Order, State
 
 # Possessive (`*+`): what one of these has matched it keeps, so that no header is read in more than one way.
 BLANK = r"[ \t]*+"

@@ -18,7 +18,7 @@ from api.shapes.headers import (
     described,
 )
 from api.shapes.requests import FulfilmentDraft
-from orders.fulfilments import Fulfilment
+from orders.models import Fulfilment
 
 router = Router(tags=["orders"])
 

@@ -18,7 +18,7 @@ from api.shapes.headers import (
     described,
 )
 from api.shapes.requests import RefundDraft
-from orders.refunds import Refund
+from orders.models import Refund
 from orders.tasks import pay_back
 
 router = Router(tags=["orders"])

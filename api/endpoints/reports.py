@@ -13,7 +13,7 @@ from pydantic import WithJsonSchema
 from api.auth import AuthenticatedRequest
 from api.shapes import responses
 from api.shapes.headers import LOCATION, described
-from orders.clients import ApiKey
+from orders.models import ApiKey
 from orders.reports import days, figures, spreadsheet
 from orders.reports.days import Day
 from orders.reports.models import DailyReport, shown

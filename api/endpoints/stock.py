@@ -22,8 +22,8 @@ from api.shapes.requests import (
     StockChange,
     StockCount,
 )
+from orders.models import Stock
 from orders.order_input import Sku
-from orders.stock import Stock
 from values.refused import invalid
 from values.texts import Matching
 

@@ -16,9 +16,9 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from celery_ledger import waiting_in_bulk
-from orders.clients import Client
 from orders.imports.drafts import Fault
 from orders.imports.reading import Format, Row
+from orders.models.client import Client
 from values.refused import Problem
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"

@@ -6,7 +6,6 @@ from time import monotonic
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
-from orders.clients import Client
 from orders.imports.drafts import (
     Fault,
     Refused,
@@ -18,7 +17,7 @@ from orders.imports.drafts import (
 )
 from orders.imports.models import Import
 from orders.imports.reading import Format
-from orders.models import Order
+from orders.models import Client, Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
 from values.refused import Problem

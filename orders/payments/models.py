@@ -15,8 +15,8 @@ from celery_ledger import context
 from orders.payments.provider import Bell, Charge, Intent, provider
 
 if TYPE_CHECKING:
-    from orders.models import Order
-    from orders.refunds import Refund
+    from orders.models.order import Order
+    from orders.models.refund import Refund
 
 log = logging.getLogger(__name__)
 

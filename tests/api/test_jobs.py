@@ -11,7 +11,7 @@ from redis import Redis
 from celery_ledger import context
 from celery_ledger.models import Job, State
 from celery_ledger.testing import work_off
-from orders.clients import ApiKey, Client
+from orders.models import ApiKey, Client
 from tests.celery_ledger import tasks
 from tests.shop import Api
 

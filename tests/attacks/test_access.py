@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 from django.apps import apps
 
-from orders.clients import SCOPES, ApiKey, Client
+from orders.models import ApiKey, Client
+from orders.models.client import SCOPES
 from orders.order_input import EXAMPLE
 from tests.everything import Known, known, operations
 from tests.shop import Api

@@ -16,8 +16,7 @@ from django.utils import timezone
 
 from config import login
 from demo.menu import mailbox
-from orders.models import Order
-from orders.stock import Stock
+from orders.models import Order, Stock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD = "a long enough password"

@@ -13,8 +13,7 @@ from django.test import Client as HttpClient
 
 from config import error_pages
 from config.wsgi import application
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db

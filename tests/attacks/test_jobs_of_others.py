@@ -16,10 +16,9 @@ from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from notifications.models import Delivery, Endpoint
 from orders import tasks
-from orders.clients import ApiKey, Client
 from orders.imports.models import Import
 from orders.imports.tasks import see_to_imports
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from orders.order_input import OrderDraft
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import SandboxCharge

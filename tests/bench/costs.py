@@ -13,7 +13,7 @@ from django.utils import timezone
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Claim, Job, State, Worker
 from celery_ledger.operations import listing, owned
-from config import checkup
+from config import doctor
 from tests.celery_ledger import past
 from tests.plans import plans_of
 
@@ -84,9 +84,9 @@ def cost_of_looking() -> Figures:
         "jobs list --state dead": cost(lambda: listing.listing(dead, limit=20)),
         "jobs stats": cost(listing.stats),
         "jobs why: its children": cost(lambda: list(Job.objects.filter(parent_id=uuid4()))),
-        "doctor: waiting": cost(checkup.waiting_jobs),
-        "doctor: running": cost(checkup.running_jobs),
-        "doctor: dead": cost(checkup.dead_jobs),
+        "doctor: waiting": cost(doctor.waiting_jobs),
+        "doctor: running": cost(doctor.running_jobs),
+        "doctor: dead": cost(doctor.dead_jobs),
     }
 
 

@@ -16,7 +16,7 @@ from redis import Redis
 
 from celery_ledger.models import Job
 from config.embedded.broker import Broker
-from orders.clients import ApiKey, Client
+from orders.models import ApiKey, Client
 from tests.celery_ledger import tasks
 from tests.edges import free_port
 from tests.promises.processes import Stack, Web

@@ -20,8 +20,7 @@ from django.db.models.functions import Now
 from celery_ledger.models import Job
 from notifications import events
 from notifications.models import Endpoint
-from orders.clients import Client
-from orders.models import Order
+from orders.models import Client, Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
 from tests.edges import WebhookSink, free_port

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from celery_ledger.models import Job
-from orders.clients import ApiKey, Client
 from orders.imports.models import Import
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.orders.imports.conftest import as_csv, cells
 from tests.promises.processes import Stack, Web
 from tests.waiting import until

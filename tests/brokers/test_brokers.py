@@ -11,8 +11,7 @@ from celery.worker.consumer import Consumer
 
 from celery_ledger.celery.consumer import LedgerConsumer
 from celery_ledger.models import Job
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.brokers.servers import Broker, running
 from tests.promises import tasks
 from tests.promises.processes import Stack, Tree, Web

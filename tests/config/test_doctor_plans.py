@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from celery_ledger.models import Job
-from config import checkup
+from config import doctor
 from tests.celery_ledger import past
 from tests.plans import plans_of
 
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("look", "index", "buffers"),
     [
-        (checkup.running_jobs, "job_running", 100),
-        (checkup.dead_jobs, "job_revivable", 60),
+        (doctor.running_jobs, "job_running", 100),
+        (doctor.dead_jobs, "job_revivable", 60),
     ],
 )
 def test_it_looks_at_no_job_that_is_well(
-    look: Callable[[], checkup.Finding], index: str, buffers: int
+    look: Callable[[], doctor.Finding], index: str, buffers: int
 ) -> None:
     past.finish(20_000)
     with connection.cursor() as cursor:

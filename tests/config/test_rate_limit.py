@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from api.auth import Key
 from api.conventions.rate_limit import RateLimit
-from orders.clients import ApiKey, Client
+from orders.models import ApiKey, Client
 from tests.shop import Api
 
 

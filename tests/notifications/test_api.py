@@ -4,7 +4,7 @@ import pytest
 
 from api.own import own_endpoint
 from notifications.models import Endpoint
-from orders.clients import ApiKey, Client
+from orders.models import ApiKey, Client
 from tests.hands import Hand
 from tests.shop import Api
 

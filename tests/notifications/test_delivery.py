@@ -24,7 +24,7 @@ from notifications import events
 from notifications.mail import render
 from notifications.models import Attempt, Delivery, Endpoint, Event
 from notifications.tasks import announce
-from orders.clients import Client
+from orders.models import Client
 from tests.edges import Postbox, WebhookSink, free_port
 from tests.shop import Api
 

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from notifications.models import Delivery, Endpoint
-from orders.clients import Client
+from orders.models import Client
 from tests.plans import plans_of
 from values.ids import first_id
 

@@ -16,7 +16,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from notifications import events
 from notifications.models import Delivery, Endpoint
-from orders.clients import ApiKey, Client
+from orders.models import ApiKey, Client
 from tests.edges import WebhookSink
 from tests.shop import Api
 

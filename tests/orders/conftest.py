@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from orders.clients import Client
-from orders.models import Order
+from orders.models import Client, Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
 from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble

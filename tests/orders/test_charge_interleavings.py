@@ -11,8 +11,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import attempt
 from celery_ledger.worker.clock import Clock
 from config import celery_app
-from orders.clients import Client
-from orders.models import Order
+from orders.models import Client, Order
 from orders.order_input import OrderDraft
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import Sandbox, SandboxCharge

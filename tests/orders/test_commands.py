@@ -5,7 +5,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from orders.clients import SCOPES, ApiKey, Client
+from orders.models import ApiKey, Client
+from orders.models.client import SCOPES
 
 pytestmark = pytest.mark.django_db
 

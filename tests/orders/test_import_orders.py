@@ -11,10 +11,9 @@ from django.core.management import CommandError, call_command
 
 from celery_ledger.models import Job, Worker
 from celery_ledger.testing import work_off
-from orders.clients import Client
 from orders.imports.models import Import
 from orders.management.commands import import_orders
-from orders.models import Order
+from orders.models import Client, Order
 from tests.orders.imports.conftest import as_csv, as_ndjson, cells
 from tests.promises.processes import Stack
 

@@ -12,8 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from celery_ledger.testing import work_off
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
 from tests.plans import plans_of
@@ -137,7 +136,7 @@ def test_a_list_begins_after_a_moment(api: Api, ordered: Ordered) -> None:
 def test_a_list_that_begins_late_does_not_walk_through_older_orders(
     api: Api, ordered: Ordered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orders.placing.CLOCK_SKEW", timedelta(0))
+    monkeypatch.setattr("orders.models.order_queryset.CLOCK_SKEW", timedelta(0))
     for _ in range(20):
         ordered()
     after = timezone.now() + timedelta(seconds=1)

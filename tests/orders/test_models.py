@@ -12,11 +12,17 @@ from django.utils import timezone
 
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
-from orders.clients import Client, IdempotencyKey
-from orders.models import TRANSITIONS, Order, State
+from orders.models import (
+    TRANSITIONS,
+    Client,
+    IdempotencyKey,
+    Order,
+    State,
+    Stock,
+    StockMovement,
+)
 from orders.order_input import OrderDraft
 from orders.payments.sandbox import Sandbox, SandboxCharge
-from orders.stock import Stock, StockMovement
 from orders.tasks import forget_old_keys, place, put_on_desk
 from tests.hands import in_threads
 

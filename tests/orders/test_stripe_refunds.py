@@ -8,7 +8,7 @@ import pytest
 
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
-from orders.books import MONEY, broken, disputed_by_provider
+from orders.audit import MONEY, broken, disputed_by_provider
 from orders.models import Order
 from orders.payments.models import PaymentOperation
 from orders.payments.stripe import Stripe

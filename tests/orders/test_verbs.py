@@ -14,12 +14,10 @@ from celery_ledger.models import Job
 from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from notifications.models import Event
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order, Stock, StockMovement
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import Charge, Intent, ProviderUnavailable
 from orders.payments.sandbox import Sandbox, SandboxCharge, SandboxRefund
-from orders.stock import Stock, StockMovement
 from orders.tasks import expire_orders, heed_bell, level_payment, put_on_desk, reconcile_payments
 from tests.orders.test_models import books_balance
 from tests.shop import Api

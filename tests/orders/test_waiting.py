@@ -12,8 +12,7 @@ from django.db import OperationalError, connection
 from api.conventions import prefer_wait
 from api.conventions.prefer_wait import preferred_wait_s
 from celery_ledger.testing import work_off
-from orders.clients import ApiKey, Client, IdempotencyKey
-from orders.models import Order
+from orders.models import ApiKey, Client, IdempotencyKey, Order
 from tests.promises.processes import Stack, Web
 from tests.shop import Api
 from tests.waiting import until

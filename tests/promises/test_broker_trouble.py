@@ -15,8 +15,7 @@ from redis import Redis
 
 from celery_ledger.models import Job, Worker
 from config.embedded import server as embedded
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.edges import free_port
 from tests.promises.processes import Stack, Tree, Web
 from tests.promises.tasks import nap

@@ -12,8 +12,7 @@ from django.db import connection
 from redis import Redis
 
 from celery_ledger.models import Job
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.promises import tasks
 from tests.promises.pgbouncer import SERVER_SESSIONS, pgbouncer
 from tests.promises.processes import Stack, Web

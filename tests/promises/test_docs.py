@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from orders.models import Order
-from orders.refunds import Refund
-from orders.stock import Stock
+from orders.models import Order, Refund, Stock
 from tests.edges import WebhookSink
 from tests.orders.test_models import books_balance
 from tests.promises.processes import CHECKOUT, Stack

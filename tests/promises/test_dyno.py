@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from config.logs import SECRET
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.promises.processes import CHECKOUT, Stack, Tree, Web
 from tests.waiting import until
 

@@ -10,8 +10,7 @@ from redis import Redis
 
 from celery_ledger.failpoints import At
 from celery_ledger.models import FINISHED, Job
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.promises import tasks
 from tests.promises.processes import Stack
 from tests.waiting import until

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.debian import program
 from tests.edges import free_port
 from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, Tree, Web

@@ -14,11 +14,9 @@ from django.db.models import Count, F, Sum
 
 from celery_ledger.models import Job, Worker
 from notifications.models import Event
-from orders.clients import ApiKey, Client, IdempotencyKey
 from orders.imports.models import Import, ImportFault, ImportRow
-from orders.models import Order, OrderLine
+from orders.models import ApiKey, Client, IdempotencyKey, Order, OrderLine, Stock
 from orders.payments.sandbox import SandboxCharge
-from orders.stock import Stock
 from tests.orders.imports.conftest import as_csv, cells
 from tests.promises.processes import Stack, Tree, Web
 from tests.waiting import until

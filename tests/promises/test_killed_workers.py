@@ -18,11 +18,9 @@ from redis import Redis
 
 from celery_ledger.models import Job, Worker
 from notifications.models import Delivery, Event
-from orders.clients import Client
-from orders.models import Order
+from orders.models import Client, Order, Stock
 from orders.order_input import OrderDraft
 from orders.payments.sandbox import SandboxCharge
-from orders.stock import Stock
 from orders.tasks import forget_old_keys, place
 from tests.promises import tasks
 from tests.promises.processes import Stack, Tree, children_of

@@ -7,8 +7,7 @@ import pytest
 from django.db import transaction
 
 from celery_ledger.models import Job
-from orders.clients import Client
-from orders.models import Order
+from orders.models import Client, Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
 from tests.promises.processes import Stack

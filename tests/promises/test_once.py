@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from celery_ledger.models import Job
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.promises.processes import Stack
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]

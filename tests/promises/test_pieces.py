@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from orders.clients import ApiKey, Client
+from orders.models import ApiKey, Client
 from tests.promises.processes import Stack, Web
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

@@ -11,8 +11,7 @@ import pytest
 from django.db import connection
 
 from config.embedded.postgres import Postgres
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.promises.processes import Stack, Web
 from tests.waiting import until
 

@@ -13,13 +13,18 @@ import pytest
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications.models import Event
-from orders.clients import ApiKey, Client, IdempotencyKey
-from orders.fulfilments import Fulfilment
-from orders.models import Order
+from orders.models import (
+    ApiKey,
+    Client,
+    Fulfilment,
+    IdempotencyKey,
+    Order,
+    Refund,
+    Stock,
+    StockMovement,
+)
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import SandboxCharge
-from orders.refunds import Refund
-from orders.stock import Stock, StockMovement
 from tests.orders.test_models import books_balance
 from tests.orders.test_verbs import given_back
 from tests.promises.processes import Stack, Web

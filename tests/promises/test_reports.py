@@ -13,7 +13,7 @@ from redis import Redis
 
 from celery_ledger.models import Job
 from notifications.models import Event
-from orders.clients import Client
+from orders.models import Client
 from orders.reports import tasks
 from orders.reports.days import Day
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure

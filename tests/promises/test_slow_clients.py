@@ -13,8 +13,7 @@ import pytest
 from django.conf import settings
 from django.db import transaction
 
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
 from tests.promises.processes import Stack, Web, children_of

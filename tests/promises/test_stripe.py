@@ -12,10 +12,8 @@ import pytest
 from django.db.models import Sum
 
 from celery_ledger.models import Job
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order, Stock
 from orders.payments.models import PaymentOperation, ProviderEvent
-from orders.stock import Stock
 from tests.doubles.stripe import WEBHOOK_SECRET, tell
 from tests.doubles.stripe_book import Object, objects_in
 from tests.doubles.stripe_wire import SECRET_KEY

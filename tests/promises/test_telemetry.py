@@ -21,8 +21,7 @@ from celery_ledger.models import Job
 from celery_ledger.telemetry import spans as sender
 from celery_ledger.testing import work_off
 from config import sentry
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from tests.celery_ledger import tasks
 from tests.edges import WebhookSink
 from tests.promises.processes import Stack

@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from celery_ledger.models import Job
-from orders.clients import ApiKey, Client
+from orders.models import ApiKey, Client
 from tests.edges import Postbox, WebhookSink
 from tests.promises.processes import Stack
 from tests.waiting import until

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from notifications.books import DELIVERIES
-from orders.books import MONEY, STOCK, ProviderUnavailable, broken, disputed_by_provider
+from notifications.audit import DELIVERIES
+from orders.audit import MONEY, STOCK, ProviderUnavailable, broken, disputed_by_provider
 
 SHOWN = 50  # wrong rows of a kind
 

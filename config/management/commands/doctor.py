@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from config.checkup import findings
+from config.doctor import findings
 
 
 class Command(BaseCommand):

@@ -12,8 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from demo.menu import CLIENT, MENU
-from orders.clients import ApiKey, Client
-from orders.stock import Stock
+from orders.models import ApiKey, Client, Stock
 
 STAFF = "admin"
 

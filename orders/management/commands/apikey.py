@@ -6,7 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from orders.clients import SCOPES, ApiKey, Client
+from orders.models import ApiKey, Client
+from orders.models.client import SCOPES
 
 NAME_MAX_CHARS = 200
 

@@ -10,10 +10,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from celery_ledger import Worker
-from orders.clients import Client
 from orders.imports import tasks
 from orders.imports.models import Import
 from orders.imports.reading import Format, staged
+from orders.models import Client
 from values.refused import Problem
 
 SUFFIXES = {".csv": Format.CSV, ".ndjson": Format.NDJSON, ".jsonl": Format.NDJSON}

@@ -20,11 +20,10 @@ from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
 from config import celery_app
-from orders.clients import ApiKey, Client, IdempotencyKey
 from orders.imports import reading, tasks
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.imports.reading import Format, Row
-from orders.models import Order
+from orders.models import ApiKey, Client, IdempotencyKey, Order
 from tests.hands import Hand
 from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
 from tests.plans import plans_of

@@ -12,10 +12,8 @@ from django.utils import timezone
 
 from celery_ledger.testing import work_off
 from notifications.models import Event
-from orders.clients import Client
-from orders.models import Order
+from orders.models import Client, Order, Refund
 from orders.order_input import OrderDraft
-from orders.refunds import Refund
 from orders.reports.days import shop_zone
 from orders.reports.models import DailyReport
 from orders.tasks import pay_back, place

@@ -12,8 +12,7 @@ import pytest
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from notifications.models import Event
-from orders.clients import ApiKey, Client
-from orders.models import Order
+from orders.models import ApiKey, Client, Order
 from orders.reports.models import Computation
 from orders.reports.spreadsheet import harmless
 from orders.reports.tasks import compute_day

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifications.models import Event
-from orders.clients import Client
+from orders.models import Client
 from orders.reports import figures
 from orders.reports.days import Day, day_of
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure

@@ -11,7 +11,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from config.environment import addresses
 from notifications.models import Delivery, Endpoint, Event
-from orders.clients import Client
+from orders.models import Client
 from orders.reports.tasks import compute_day
 from tests.edges import Postbox, WebhookSink
 from tests.orders.reports.conftest import DAY, Sell, clock, give_back

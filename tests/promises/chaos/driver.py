@@ -21,9 +21,7 @@ from redis import Redis
 
 from celery_ledger.models import Job
 from notifications.models import Endpoint
-from orders.clients import ApiKey, Client
-from orders.models import Order
-from orders.stock import Stock
+from orders.models import ApiKey, Client, Order, Stock
 from tests.promises.chaos.auditor import violations
 from tests.promises.chaos.customers import Crowd, Customer
 from tests.promises.chaos.evidence import (

@@ -12,11 +12,9 @@ from django.db import connection, transaction
 
 from celery_ledger.testing import work_off
 from notifications.models import Endpoint, Event
-from orders.clients import Client
-from orders.models import Order
+from orders.models import Client, Order, Stock
 from orders.order_input import OrderDraft
 from orders.payments.sandbox import SandboxCharge, SandboxRefund
-from orders.stock import Stock
 from orders.tasks import pay_back, place
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_wire import Request

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Now
 
-from orders.clients import Client
-from orders.lines import OrderLine
-from orders.stock import Stock
+from orders.models.client import Client
+from orders.models.order_line import OrderLine
+from orders.models.stock import Stock
 from values.ids import CLOCK_SKEW, first_id
 from values.refused import Problem, invalid
 
 if TYPE_CHECKING:
-    from orders.models import Order
+    from orders.models.order import Order
     from orders.order_input import OrderDraft
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt

@@ -7,14 +7,14 @@ from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from orders.lines import OrderLine, Units, distributed
+from orders.models.order_line import OrderLine, Units, distributed
+from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
-from orders.stock import Stock, StockMovement
 from values.apportion import split
 from values.refused import Problem, invalid
 
 if TYPE_CHECKING:
-    from orders.models import Order
+    from orders.models.order import Order
 
 
 class RefundQuerySet(models.QuerySet["Refund"]):

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
-from orders.stock import Stock
+from orders.models.stock import Stock
 from values.apportion import portion
 from values.refused import invalid
 

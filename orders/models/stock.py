@@ -7,8 +7,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
-    from orders.lines import Units
-    from orders.models import Order
+    from orders.models.order import Order
+    from orders.models.order_line import Units
 
 # One statement reserves a whole order. Rows are locked in id order, so two orders of the same goods never deadlock,
 # and without key locks, so that placing an order (which references the sku) does not wait for a reservation.

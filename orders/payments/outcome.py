@@ -1,9 +1,8 @@
 """Bringing our rows in line with the provider's book: once, however often and in whatever order we hear of it."""
 
-from orders.models import Order
+from orders.models import Order, Refund
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import Charge, ChargeStatus
-from orders.refunds import Refund
 from orders.states import PASSING, PAYMENT_UNKNOWN, REFUND_UNKNOWN, State
 
 UNKNOWN = {  # why an order is on the desk whose money nobody knows of

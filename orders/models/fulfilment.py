@@ -7,12 +7,12 @@ from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from orders.lines import Units, distributed
-from orders.stock import Stock, StockMovement
+from orders.models.order_line import Units, distributed
+from orders.models.stock import Stock, StockMovement
 from values.refused import Problem
 
 if TYPE_CHECKING:
-    from orders.models import Order
+    from orders.models.order import Order
 
 
 class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):

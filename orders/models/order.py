@@ -20,47 +20,16 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from notifications import events
-from orders.clients import ApiKey, Client, IdempotencyKey
-from orders.fulfilments import Fulfilment
-from orders.imports.models import Import, ImportFault, ImportRow
-from orders.lines import OrderLine
-from orders.payments.models import PaymentOperation, ProviderEvent
-from orders.payments.sandbox import SandboxCharge, SandboxFailure, SandboxRefund
-from orders.placing import OrderQuerySet
-from orders.refunds import Refund
-from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
+from orders.models.client import Client
+from orders.models.order_queryset import OrderQuerySet
+from orders.models.refund import Refund
+from orders.models.stock import Stock, StockMovement
+from orders.payments.models import PaymentOperation
 from orders.states import FULFILMENT_STATE, PASSING, PAYMENT_STATE, TRANSITIONS, State
-from orders.stock import Stock, StockMovement
 from values.refused import Problem
 
 if TYPE_CHECKING:
     from orders.order_input import OrderDraft
-
-__all__ = [
-    "TRANSITIONS",
-    "ApiKey",
-    "Client",
-    "Computation",
-    "DailyReport",
-    "Fulfilment",
-    "HourFigure",
-    "IdempotencyKey",
-    "Import",
-    "ImportFault",
-    "ImportRow",
-    "Order",
-    "OrderLine",
-    "PaymentOperation",
-    "ProviderEvent",
-    "Refund",
-    "SandboxCharge",
-    "SandboxFailure",
-    "SandboxRefund",
-    "SkuFigure",
-    "State",
-    "Stock",
-    "StockMovement",
-]
 
 
 class Order(models.Model):

@@ -1,0 +1,39 @@
+"""The tables of the shop, one noun a file; those of payments, imports and reports live in their own rooms."""
+
+from orders.imports.models import Import, ImportFault, ImportRow
+from orders.models.client import ApiKey, Client, IdempotencyKey
+from orders.models.fulfilment import Fulfilment
+from orders.models.order import Order
+from orders.models.order_line import OrderLine
+from orders.models.refund import Refund
+from orders.models.stock import Stock, StockMovement
+from orders.payments.models import PaymentOperation, ProviderEvent
+from orders.payments.sandbox import SandboxCharge, SandboxFailure, SandboxRefund
+from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
+from orders.states import TRANSITIONS, State
+
+__all__ = [
+    "TRANSITIONS",
+    "ApiKey",
+    "Client",
+    "Computation",
+    "DailyReport",
+    "Fulfilment",
+    "HourFigure",
+    "IdempotencyKey",
+    "Import",
+    "ImportFault",
+    "ImportRow",
+    "Order",
+    "OrderLine",
+    "PaymentOperation",
+    "ProviderEvent",
+    "Refund",
+    "SandboxCharge",
+    "SandboxFailure",
+    "SandboxRefund",
+    "SkuFigure",
+    "State",
+    "Stock",
+    "StockMovement",
+]

@@ -22,7 +22,7 @@ from api.endpoints import (
 from api.openapi import DESCRIPTION, DescribedAPI
 from api.problems import handlers
 from values import strict_json
-from values.refused import Problem
+from values.refused import Refused
 
 
 class StrictParser(Parser):
@@ -35,10 +35,9 @@ class StrictParser(Parser):
             "utf8",
         ):
             detail = f"Send JSON in UTF-8 and say so with -H 'Content-Type: application/json'; this came as {kind}."
-            raise Problem(415, "unsupported-media-type", detail)
+            raise Refused("unsupported-media-type", detail)
         if (coding := request.headers.get("Content-Encoding", "identity")).lower() != "identity":
-            raise Problem(
-                415,
+            raise Refused(
                 "unsupported-media-type",
                 f"Send the body as it is; this came coded as {coding}.",
             )

@@ -8,7 +8,7 @@ from ninja.security import HttpBearer
 from api.conventions.rate_limit import STANDING, RateLimit
 from celery_ledger import context
 from orders.models import ApiKey
-from values.refused import Problem
+from values.refused import Refused
 
 
 class AuthenticatedRequest(HttpRequest):
@@ -39,9 +39,7 @@ class Key(HttpBearer):
         request.META[STANDING] = standing
         if standing.retry_after_s:
             detail = f"A key may make {standing.quota} requests in {standing.window_s} s."
-            raise Problem(
-                429, "rate-limited", detail, headers={"Retry-After": str(standing.retry_after_s)}
-            )
+            raise Refused("rate-limited", detail, retry_after_s=standing.retry_after_s)
         key.require(self.scope)
         return key
 

@@ -36,7 +36,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     ):
         asked = {"WWW-Authenticate": "Bearer"}
         return handlers.rendered(
-            401, "unauthenticated", "Send METRICS_TOKEN as a bearer token.", headers=asked
+            "unauthenticated", "Send METRICS_TOKEN as a bearer token.", headers=asked
         )
     registry = CollectorRegistry()
     registry.register(Shop())

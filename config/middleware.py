@@ -78,7 +78,6 @@ class HttpsOnly:
                 f"https://{request.get_host()}{request.get_full_path()}"
             )
         return handlers.rendered(
-            403,
             "https-required",
             "Use https. What was sent over plain http may have been read: make a new key.",
         )
@@ -191,13 +190,16 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     """For a request that nobody can read: its body is too large or has no length, it holds NUL, is not in UTF-8."""
     limit = settings.BODY_MAX_BYTES_OF.get(request.path, settings.BODY_MAX_BYTES)
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-        return handlers.rendered(413, "body-too-large", f"The body may have {limit} bytes.")
+        return handlers.rendered("body-too-large", f"The body may have {limit} bytes.")
     if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
         return handlers.rendered(
-            400, "refused", "The address holds a NUL, %00, which is in the name of nothing here."
+            "malformed-request",
+            "The address holds a NUL, %00, which is in the name of nothing here.",
         )
     if any("\x00" in value for value in request.COOKIES.values()):
-        return handlers.rendered(400, "refused", "A cookie holds a NUL, which none of ours does.")
+        return handlers.rendered(
+            "malformed-request", "A cookie holds a NUL, which none of ours does."
+        )
     if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
         return handlers.for_status(411)  # Django reads a body by its length, and would see none
     charset = (request.content_params or {}).get("charset", "utf-8").lower()

@@ -9,9 +9,10 @@ from gunicorn import util
 from gunicorn.http import errors
 
 from api.problems.document import CONTENT_TYPE, document
+from api.problems.types import TYPES
 from config.connections import BrokenOff, NoRoom, PatientWorker, TooSlow
 
-Refusal = tuple[int, str, str]  # status, slug, detail
+Refusal = tuple[str, str]  # slug, detail
 
 OUR_FAULT = (
     errors.InvalidResponseHeader,
@@ -24,60 +25,60 @@ BROKEN_CHUNK = (
     errors.InvalidChunkExtension,
 )
 SOMETHING_WENT_WRONG: Refusal = (
-    500,
     "internal",
     "Something went wrong on our side; it has been logged under this request_id.",
 )
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (  # the first that fits
-    (BrokenOff, (400, "body-incomplete", "The request broke off before its end.")),
-    (TooSlow, (408, "request-timeout", "The request did not arrive in time.")),
+    (BrokenOff, ("body-incomplete", "The request broke off before its end.")),
+    (TooSlow, ("request-timeout", "The request did not arrive in time.")),
     (
         NoRoom,
         (
-            503,
             "unavailable",
             "There is no room for another request just now. Nothing was written; try again.",
         ),
     ),
     (
         errors.LimitRequestLine,
-        (414, "uri-too-long", "The address is too long. Send less in its query."),
+        ("uri-too-long", "The address is too long. Send less in its query."),
     ),
     (
         errors.LimitRequestHeaders,
-        (431, "headers-too-large", "There are too many headers, or one is too long."),
+        ("headers-too-large", "There are too many headers, or one is too long."),
     ),
     (
         errors.UnsupportedTransferCoding,
-        (501, "refused", "Send the body as it is, with a Content-Length."),
+        ("transfer-coding-unsupported", "Send the body as it is, with a Content-Length."),
     ),
     (
         errors.ExpectationFailed,
-        (417, "refused", "The only Expect that is understood is 100-continue."),
+        ("expectation-failed", "The only Expect that is understood is 100-continue."),
     ),
-    (errors.ForbiddenProxyRequest, (403, "refused", "No PROXY line is taken from this address.")),
+    (
+        errors.ForbiddenProxyRequest,
+        ("proxy-forbidden", "No PROXY line is taken from this address."),
+    ),
     (
         errors.InvalidRequestLine,
         (
-            400,
             "malformed-request",
             "The first line cannot be read. Percent-encode what is not ASCII in the address.",
         ),
     ),
     (
         errors.InvalidRequestMethod,
-        (400, "malformed-request", "The method is none that HTTP knows."),
+        ("malformed-request", "The method is none that HTTP knows."),
     ),
-    (errors.InvalidHTTPVersion, (400, "malformed-request", "Speak HTTP/1.1.")),
+    (errors.InvalidHTTPVersion, ("malformed-request", "Speak HTTP/1.1.")),
     (
         errors.InvalidHeader,
-        (400, "malformed-request", "A header holds what no header may, or contradicts another."),
+        ("malformed-request", "A header holds what no header may, or contradicts another."),
     ),
     (
         errors.InvalidHeaderName,
-        (400, "malformed-request", "The name of a header holds what no name may."),
+        ("malformed-request", "The name of a header holds what no name may."),
     ),
-    (errors.ParseException, (400, "malformed-request", "This is not HTTP as RFC 9112 has it.")),
+    (errors.ParseException, ("malformed-request", "This is not HTTP as RFC 9112 has it.")),
 )
 
 
@@ -94,7 +95,8 @@ class ProblemWorker(PatientWorker):
         """gunicorn's own seam: it could not read a request, or could not carry it out."""
         if req is not None and isinstance(exc, BROKEN_CHUNK):
             return  # the application has answered; only the rest of a body was to be let go of
-        status, slug, detail = refusal_for(exc)
+        slug, detail = refusal_for(exc)
+        status = TYPES[slug].status
         request_id = str(uuid4())  # none of the headers can be trusted
         about = {"fields": {"status": status, "why": type(exc).__name__, "request_id": request_id}}
         if status == 500:
@@ -102,12 +104,13 @@ class ProblemWorker(PatientWorker):
         else:
             self.log.warning("Refused what cannot be read", extra=about)
         with contextlib.suppress(OSError):  # the client is gone, or reads nothing
-            util.write_nonblock(client, answer(status, slug, detail, request_id=request_id))
+            util.write_nonblock(client, answer(slug, detail, request_id=request_id))
 
 
-def answer(status: int, slug: str, detail: str, *, request_id: str) -> bytes:
+def answer(slug: str, detail: str, *, request_id: str) -> bytes:
     """A whole answer, as it goes over the wire; the connection ends with it."""
-    body = document(status, slug, detail, request_id=request_id).encode()
+    status = TYPES[slug].status
+    body = document(slug, detail, request_id=request_id).encode()
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         "Connection: close",

@@ -25,7 +25,7 @@ from orders.models import Client, Order, State
 from orders.order_input import pointed
 from orders.tasks import place
 from values.money import written
-from values.refused import Problem
+from values.refused import Refused
 
 # after that nothing happens any more
 POLL_S = {
@@ -144,7 +144,7 @@ def _ordered(form: OrderForm) -> Order | None:
             return None if form.is_flood else place(client, form.draft())
     except ValidationError as exc:
         form.refuse(pointed(dict(error), skip=0) for error in exc.errors())
-    except Problem as problem:
+    except Refused as problem:
         if problem.slug == "external-id-taken":  # the other click was faster
             return _same_order(Order.objects.get(client=client, external_id=form.external_id), form)
         form.refuse(problem.errors or [("", problem.detail)])

@@ -1,33 +1,34 @@
-"""What the API says when it refuses: one exception, shaped like RFC 9457."""
+"""A refusal: one exception, raised anywhere below a view. What it means over HTTP stands in api/problems/types.py."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from uuid import UUID
 
 
-class Problem(Exception):
-    """Raised anywhere below a view; nothing of the request is written.
+class Refused(Exception):
+    """Nothing of what was asked for is written.
 
-    `slug` names the kind for machines (type = /problems/<slug>), `detail` says it to people, `errors` are pairs of
-    a JSON pointer into the request body and what is wrong there.
+    `slug` names the kind for machines, `detail` says it to people, `errors` are pairs of a JSON pointer into what was
+    sent and what is wrong there. `order` is where the answer leads to, and `retry_after_s` when to ask again.
     """
 
     def __init__(
         self,
-        status: int,
         slug: str,
         detail: str,
         *,
         errors: Sequence[tuple[str, str]] = (),
-        headers: Mapping[str, str] | None = None,
+        order: UUID | None = None,
+        retry_after_s: int | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status = status
         self.slug = slug
         self.detail = detail
         self.errors = errors
-        self.headers = dict(headers or {})
+        self.order = order
+        self.retry_after_s = retry_after_s
 
 
-def invalid(*errors: tuple[str, str]) -> Problem:
-    """The body is well-formed but says something that cannot be: pairs of JSON pointer and message."""
+def invalid(*errors: tuple[str, str]) -> Refused:
+    """It is well-formed but says something that cannot be: pairs of JSON pointer and message."""
     said = "; ".join(f"{pointer}: {message}" if pointer else message for pointer, message in errors)
-    return Problem(422, "invalid", said, errors=errors)
+    return Refused("invalid", said, errors=errors)

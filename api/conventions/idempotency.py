@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import encoded
 from orders.models import IdempotencyKey
-from values.refused import Problem
+from values.refused import Refused
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255
 
@@ -46,14 +46,12 @@ def kept_answer(kept: IdempotencyKey, *, replayed: bool) -> HttpResponse:
 def _idempotency_key(request: HttpRequest) -> str:
     key = request.headers.get("Idempotency-Key", "")
     if not key:
-        raise Problem(
-            400,
+        raise Refused(
             "idempotency-key-required",
             "Send an Idempotency-Key header, a fresh UUID for each new request.",
         )
     if len(key) > IDEMPOTENCY_KEY_MAX_CHARS or not (key.isascii() and key.isprintable()):
-        raise Problem(
-            400,
+        raise Refused(
             "idempotency-key-invalid",
             "The Idempotency-Key must be up to 255 printable ASCII characters.",
         )

@@ -16,7 +16,7 @@ from api.shapes.headers import (
 )
 from api.shapes.requests import HoldDraft
 from orders.tasks import go_on
-from values.refused import Problem
+from values.refused import Refused
 
 router = Router(tags=["orders"])
 
@@ -38,8 +38,7 @@ def hold_order(
     with transaction.atomic():
         order = locked_order(request, order_id)
         if order.has_ended:
-            raise Problem(
-                409,
+            raise Refused(
                 "order-has-ended",
                 f"Order {order.number} is {order.state}; there is nothing to hold.",
             )

@@ -24,7 +24,7 @@ from orders.imports import tasks
 from orders.imports.models import Import, ImportFault
 from orders.imports.reading import Format, Row, staged
 from values.csv_cells import harmless
-from values.refused import Problem
+from values.refused import Refused
 
 log = logging.getLogger(__name__)
 router = Router(tags=["imports"])
@@ -136,14 +136,14 @@ class Places:
     @contextmanager
     def place_for(self, client: UUID) -> Iterator[None]:
         """One for each client. Raises a 409 problem when it has one, and a 503 problem when all are taken."""
-        again = {"Retry-After": str(settings.IMPORT_RETRY_AFTER_S)}
+        again = settings.IMPORT_RETRY_AFTER_S
         with self._lock:
             if client in self._taken:
                 detail = "A file of yours is being read just now. Send the next one when it has been answered."
-                raise Problem(409, "too-many-imports", detail, headers=again)
+                raise Refused("too-many-imports", detail, retry_after_s=again)
             if len(self._taken) >= self._free:
                 detail = "As many files as can be are being read just now. Nothing was written; try again."
-                raise Problem(503, "unavailable", detail, headers=again)
+                raise Refused("unavailable", detail, retry_after_s=again)
             self._taken.add(client)
         try:
             yield
@@ -165,8 +165,7 @@ def room_on_the_disk() -> Iterator[None]:
     except OSError as exc:
         log.error("There is no room for the file of an import: %s", exc)
         detail = "There is no room for the file just now. Nothing was written; try again with the same key."
-        retry = {"Retry-After": str(settings.DATABASE_RETRY_AFTER_S)}
-        raise Problem(503, "unavailable", detail, headers=retry) from exc
+        raise Refused("unavailable", detail, retry_after_s=settings.DATABASE_RETRY_AFTER_S) from exc
 
 
 @contextmanager
@@ -183,7 +182,7 @@ def spooled(request: AuthenticatedRequest) -> Iterator[tuple[BinaryIO, str]]:
             file.write(piece)
         if file.tell() != expected:
             detail = f"The body broke off after {file.tell()} of {expected} bytes."
-            raise Problem(400, "body-incomplete", detail)
+            raise Refused("body-incomplete", detail)
         file.seek(0)
         yield file, digest.hexdigest()
 
@@ -192,10 +191,10 @@ def _format(request: AuthenticatedRequest) -> Format:
     form = MEDIA_TYPES.get(request.content_type or "")
     charset = (request.content_params or {}).get("charset", "utf-8")
     if form is None or charset.lower().replace("_", "-") not in ("utf-8", "utf8"):
-        raise Problem(415, "unsupported-media-type", f"Send {' or '.join(MEDIA_TYPES)}, in UTF-8.")
+        raise Refused("unsupported-media-type", f"Send {' or '.join(MEDIA_TYPES)}, in UTF-8.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Problem(
-            415, "unsupported-media-type", "Send the file as it is, without a Content-Encoding."
+        raise Refused(
+            "unsupported-media-type", "Send the file as it is, without a Content-Encoding."
         )
     return form
 

@@ -8,13 +8,13 @@ from django.db.models import Q
 from django.http import Http404, HttpResponse
 from kombu.utils.json import dumps
 from ninja import Router
-from ninja.errors import HttpError
 from pydantic import Field
 
 from api.auth import AuthenticatedRequest
 from api.conventions.paging import AfterMoment, Limit, moment_and_id, moment_of, page
 from api.shapes import responses
 from celery_ledger import Job, JobQuerySet, State, interventions, owned
+from values.refused import Refused
 from values.texts import WITHOUT_NUL, Matching
 
 router = Router(tags=["jobs"])
@@ -95,7 +95,7 @@ def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     jobs, me = _own(request, job_id)
     job = jobs.first()
     if job is not None and job.state == State.WAITING and not interventions.is_cancellable(job):
-        raise HttpError(409, f"Job {job.pk} ({job.task}) {NOT_YOURS}")
+        raise Refused("job-not-changeable", f"Job {job.pk} ({job.task}) {NOT_YOURS}")
     changed = interventions.cancel(jobs.filter(task__in=interventions.cancellable_tasks()), by=me)
     return _after(jobs, changed, interventions.WHY_NOT_CANCELLED)
 
@@ -128,7 +128,7 @@ def _after(jobs: JobQuerySet, changed: list[Job], why_not: dict[State, str]) -> 
     if job is None:
         raise Http404
     if not changed:
-        raise HttpError(409, interventions.refusal(job, why_not))
+        raise Refused("job-not-changeable", interventions.refusal(job, why_not))
     return _answer(shown(job))
 
 

@@ -6,7 +6,7 @@ from ninja import Router
 from api.shapes.responses import Received
 from orders.payments.models import ProviderEvent
 from orders.payments.provider import NotFromProvider, event_reader
-from values.refused import Problem
+from values.refused import Refused
 
 router = Router(tags=["payments"], auth=None)
 
@@ -30,8 +30,8 @@ def hear_event(request: HttpRequest, provider: str) -> HttpResponse:
     try:
         bell = read(request.body, request.headers)
     except NotFromProvider as exc:
-        raise Problem(
-            400, "bad-signature", f"This event is not taken for one of {provider}: {exc}."
+        raise Refused(
+            "bad-signature", f"This event is not taken for one of {provider}: {exc}."
         ) from exc
     ProviderEvent.objects.hear(provider, bell)
     return HttpResponse('{"received":true}', content_type="application/json")

@@ -18,7 +18,7 @@ from orders.reports import days, figures, spreadsheet
 from orders.reports.days import Day
 from orders.reports.models import DailyReport, shown
 from orders.reports.tasks import promise
-from values.refused import Problem, invalid
+from values.refused import Refused, invalid
 
 router = Router(tags=["reports"])
 Date = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
@@ -85,8 +85,8 @@ def _day(text: str) -> date:
     except ValueError as exc:
         raise invalid(("/path/day", "must be a date like 2026-11-24")) from exc
     if day > days.day_of(timezone.now()):
-        raise Problem(
-            404, "not-found", f"{day} has not begun in the shop's time zone, {settings.TIME_ZONE}."
+        raise Refused(
+            "not-found", f"{day} has not begun in the shop's time zone, {settings.TIME_ZONE}."
         )
     return day
 

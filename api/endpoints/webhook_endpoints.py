@@ -8,7 +8,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 from ninja import Body, Router, Status
-from ninja.errors import HttpError
 
 from api.auth import AuthenticatedRequest
 from api.own import own_endpoint
@@ -16,6 +15,7 @@ from api.shapes import responses
 from api.shapes.requests import EndpointChange, EndpointDraft, RotationDraft
 from notifications.models import Endpoint
 from notifications.tasks import call_up
+from values.refused import Refused
 
 router = Router(tags=["webhooks"])
 
@@ -40,9 +40,8 @@ def create_endpoint(
     """The secret is shown here and never again."""
     endpoint = Endpoint.objects.register(request.auth.client_id, url=draft.url, events=draft.events)
     if endpoint is None:
-        raise HttpError(
-            409, f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints."
-        )
+        detail = f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints."
+        raise Refused("too-many-endpoints", detail)
     return Status(201, {**shown(endpoint), "secret": endpoint.secret})
 
 
@@ -124,5 +123,5 @@ def rotate_secret(
         endpoint = Endpoint.objects.locked(endpoint_id)
         if not endpoint.rotate(overlap=timedelta(seconds=draft.overlap_s)):
             detail = f"{settings.WEBHOOK_SECRETS_MAX} secrets sign already. Wait, or end the old ones with overlap_s 0."
-            raise HttpError(409, detail)
+            raise Refused("too-many-secrets", detail)
     return {**shown(endpoint), "secret": endpoint.secret}

@@ -2,28 +2,33 @@
 
 import json
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
+
+from api.problems.types import TYPES
 
 CONTENT_TYPE = "application/problem+json"
 
 
 def document(
-    status: int,
     slug: str,
     detail: str,
     *,
     errors: Sequence[tuple[str, str]] = (),
     request_id: str | None,
+    status: int | None = None,
 ) -> str:
-    """As long as it may be, however much is wrong: what the client has sent stands in it in parts only."""
+    """As long as it may be, however much is wrong: what the client has sent stands in it in parts only.
+
+    `status` is for a kind that has none of its own.
+    """
+    kind = TYPES[slug]
     left_out = len(errors) - settings.PROBLEM_ERRORS_MAX
     said: dict[str, Any] = {
         "type": f"/problems/{slug}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
+        "title": kind.title,
+        "status": status or kind.status,
         "detail": _cut(detail) + (f" (and {left_out} more)" if left_out > 0 else ""),
         "errors": [
             {"pointer": _cut(pointer), "message": _cut(message)}

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from orders.imports.reading import Format, key_of
 from orders.order_input import LINES_MAX, OrderDraft, pointed
 from values import strict_json
-from values.refused import Problem
+from values.refused import Refused
 from values.strict_json import NotJson
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -47,7 +47,7 @@ class Fault:
     reason: str
 
 
-class Refused(Exception):
+class NotAnOrder(Exception):
     """These rows make no order."""
 
     def __init__(self, *faults: Fault) -> None:
@@ -75,30 +75,30 @@ def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
         return rows[0].key
     try:
         body = _parsed(rows[0])
-    except Refused:
+    except NotAnOrder:
         return None
     said = body.get("external_id") if isinstance(body, dict) else None
     return key_of(said) if isinstance(said, str) else None
 
 
 def draft_of(rows: Sequence[StagedRow], form: Format) -> OrderDraft:
-    """Raises Refused with what is wrong, on the line where it stands."""
+    """Raises NotAnOrder with what is wrong, on the line where it stands."""
     if len(rows) > LINES_MAX:  # whose parsing alone may take more memory than a dyno has
-        raise Refused(
+        raise NotAnOrder(
             Fault(rows[0].line, "", f"has {len(rows)} lines; an order may have {LINES_MAX}")
         )
     unreadable = [Fault(row.line, "", row.fault) for row in rows if row.fault]
     if unreadable:
-        raise Refused(*unreadable)
+        raise NotAnOrder(*unreadable)
     body = _csv_body(rows) if form == Format.CSV else _parsed(rows[0])
     try:
         draft = OrderDraft.model_validate(body)
     except ValidationError as exc:
-        raise Refused(
+        raise NotAnOrder(
             *located(rows, form, [pointed(dict(error), skip=0) for error in exc.errors()])
         ) from exc
     if not draft.external_id:
-        raise Refused(
+        raise NotAnOrder(
             *located(
                 rows, form, [("/external_id", "an imported order needs one, so that it comes once")]
             )
@@ -106,9 +106,9 @@ def draft_of(rows: Sequence[StagedRow], form: Format) -> OrderDraft:
     return draft
 
 
-def problem_of(rows: Sequence[StagedRow], form: Format, problem: Problem) -> Refused:
+def problem_of(rows: Sequence[StagedRow], form: Format, problem: Refused) -> NotAnOrder:
     """What the shop said to the draft of these rows."""
-    return Refused(*located(rows, form, problem.errors or [("", str(problem))]))
+    return NotAnOrder(*located(rows, form, problem.errors or [("", str(problem))]))
 
 
 def located(
@@ -126,7 +126,7 @@ def _parsed(row: StagedRow) -> Any:
     try:
         return strict_json.parse(row.said.encode())
     except NotJson as exc:
-        raise Refused(
+        raise NotAnOrder(
             Fault(row.line, exc.pointer[:FIELD_MAX_CHARS], str(exc)[:REASON_MAX_CHARS])
         ) from exc
 
@@ -140,7 +140,7 @@ def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
     total = _whole_number(rows[0], cells[0], "total", faults)
     lines = [_csv_line(row, said, faults) for row, said in zip(rows, cells, strict=True)]
     if faults:
-        raise Refused(*faults)
+        raise NotAnOrder(*faults)
     head = cells[0]
     return {
         "external_id": head["external_id"] or None,
@@ -157,7 +157,7 @@ def _csv_cells(row: StagedRow) -> dict[str, str]:
     try:
         cells: dict[str, str] = strict_json.parse(row.said.encode())
     except NotJson as exc:
-        raise Refused(Fault(row.line, exc.pointer.removeprefix("/"), exc.message)) from exc
+        raise NotAnOrder(Fault(row.line, exc.pointer.removeprefix("/"), exc.message)) from exc
     return cells
 
 

@@ -19,7 +19,7 @@ from celery_ledger import waiting_in_bulk
 from orders.imports.drafts import Fault
 from orders.imports.reading import Format, Row
 from orders.models.client import Client
-from values.refused import Problem
+from values.refused import Refused
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
 
@@ -61,7 +61,7 @@ class ImportQuerySet(models.QuerySet["Import"]):
             > settings.IMPORTS_RUNNING_PER_CLIENT
         ):
             detail = f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. Wait until one is done."
-            raise Problem(409, "too-many-imports", detail)
+            raise Refused("too-many-imports", detail)
         return batch
 
     def find(self, pk: Any) -> "Import | None":

@@ -8,7 +8,7 @@ from django.db import DataError, IntegrityError, transaction
 
 from orders.imports.drafts import (
     Fault,
-    Refused,
+    NotAnOrder,
     StagedRow,
     draft_of,
     name_of,
@@ -20,7 +20,7 @@ from orders.imports.reading import Format
 from orders.models import Client, Order
 from orders.order_input import OrderDraft
 from orders.tasks import place
-from values.refused import Problem
+from values.refused import Refused
 
 
 def work_off(batch: Import, first: int) -> bool:
@@ -50,31 +50,30 @@ def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> None
         try:
             _accept(batch.client, rows, form)
             ok += 1
-        except Refused as exc:
+        except NotAnOrder as exc:
             faults += [(name_of(rows, form), fault) for fault in exc.faults]
     batch.note(faults)
     batch.count(ok=ok, failed=len(orders) - ok)
 
 
 def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:
-    """Raises Refused, and then nothing of this order is written."""
+    """Raises NotAnOrder, and then nothing of this order is written."""
     draft = draft_of(rows, form)
     try:
         with transaction.atomic():
             place(client, draft)
-    except Problem as exc:
+    except Refused as exc:
         if exc.slug != "external-id-taken":
             raise problem_of(rows, form, exc) from exc
         if not _is_there(client, draft):
-            said = Problem(
-                409,
+            said = Refused(
                 exc.slug,
                 str(exc),
                 errors=[("/external_id", "belongs to an earlier, other order")],
             )
             raise problem_of(rows, form, said) from exc
     except (DataError, IntegrityError) as exc:
-        raise Refused(Fault(rows[0].line, "", "the database does not take this order")) from exc
+        raise NotAnOrder(Fault(rows[0].line, "", "the database does not take this order")) from exc
 
 
 def _is_there(client: Client, draft: OrderDraft) -> bool:

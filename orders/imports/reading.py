@@ -15,7 +15,7 @@ from typing import BinaryIO
 from django.conf import settings
 from django.db import models
 
-from values.refused import Problem, invalid
+from values.refused import Refused, invalid
 
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 REQUIRED = (
@@ -122,7 +122,7 @@ class Lines:
             detail = (
                 f"Line {self._number + 1} is not UTF-8 at byte {exc.start}. Save the file as UTF-8."
             )
-            raise Problem(400, "malformed-import", detail, errors=[("", detail)]) from exc
+            raise Refused("malformed-import", detail, errors=[("", detail)]) from exc
         return (line.removeprefix(BOM) if self._number == 0 else line), len(raw)
 
     def _skip_rest_of_line(self, raw: bytes) -> None:

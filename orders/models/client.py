@@ -11,7 +11,7 @@ from django.db import OperationalError, connection, models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from values.refused import Problem
+from values.refused import Refused
 
 SCOPES = (
     "orders:read",
@@ -78,7 +78,7 @@ class ApiKey(models.Model):
     def require(self, scope: str) -> None:
         """Raise a 403 problem when this key may not do that."""
         if scope not in self.scopes:
-            raise Problem(403, "missing-scope", f"This key lacks the scope {scope}.")
+            raise Refused("missing-scope", f"This key lacks the scope {scope}.")
 
 
 def digest_of(key: str) -> bytes:
@@ -107,16 +107,14 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
         except OperationalError as exc:
             if getattr(exc.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
-            raise Problem(
-                409,
+            raise Refused(
                 "request-in-progress",
                 "A request with this Idempotency-Key is still running.",
-                headers={"Retry-After": "1"},
+                retry_after_s=1,
             ) from exc
         kept = self.get(client=client, key=key)
         if bytes(kept.fingerprint) != mine.fingerprint:
-            raise Problem(
-                422,
+            raise Refused(
                 "idempotency-key-reused",
                 "This Idempotency-Key was used for a different request.",
             )

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from orders.models.order_line import Units, distributed
 from orders.models.stock import Stock, StockMovement
-from values.refused import Problem
+from values.refused import Refused
 
 if TYPE_CHECKING:
     from orders.models.order import Order
@@ -30,8 +30,7 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
         """
         if order.held or not order.is_confirmed:
             standing = "held" if order.held else order.state
-            raise Problem(
-                409,
+            raise Refused(
                 "not-fulfillable",
                 f"Order {order.number} is {standing}; only a confirmed one is sent.",
             )

@@ -26,7 +26,7 @@ from orders.models.refund import Refund
 from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
 from orders.states import FULFILMENT_STATE, PASSING, PAYMENT_STATE, TRANSITIONS, State
-from values.refused import Problem
+from values.refused import Refused
 
 if TYPE_CHECKING:
     from orders.order_input import OrderDraft
@@ -188,8 +188,7 @@ class Order(models.Model):
         """
         if self.has_ended or self.units_fulfilled:
             standing = "sent in part" if self.units_fulfilled else self.state
-            raise Problem(
-                409,
+            raise Refused(
                 "not-cancellable",
                 f"Order {self.number} is {standing}; refund what should come back.",
             )

@@ -11,7 +11,7 @@ from orders.models.client import Client
 from orders.models.order_line import OrderLine
 from orders.models.stock import Stock
 from values.ids import CLOCK_SKEW, first_id
-from values.refused import Problem, invalid
+from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
     from orders.models.order import Order
@@ -86,15 +86,14 @@ class OrderQuerySet(models.QuerySet["Order"]):
                     raise
         raise RuntimeError(f"{NUMBER_TRIES} random order numbers in a row were taken")
 
-    def _taken(self, order: "Order") -> Problem:
+    def _taken(self, order: "Order") -> Refused:
         first = self.get(client_id=order.client_id, external_id=order.external_id)
         detail = f"external_id {order.external_id!r} belongs to an earlier order."
-        return Problem(
-            409,
+        return Refused(
             "external-id-taken",
             detail,
             errors=[("/external_id", "belongs to an earlier order")],
-            headers={"Location": f"/v1/orders/{first.pk}"},
+            order=first.pk,
         )
 
     def expired(self, limit: int) -> "OrderQuerySet":

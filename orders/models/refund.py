@@ -11,7 +11,7 @@ from orders.models.order_line import OrderLine, Units, distributed
 from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
 from values.apportion import split
-from values.refused import Problem, invalid
+from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
     from orders.models.order import Order
@@ -33,8 +33,8 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         422 problem for more than is left.
         """
         if not order.refundable:
-            raise Problem(
-                409, "nothing-to-refund", f"Order {order.number} has no money left to give back."
+            raise Refused(
+                "nothing-to-refund", f"Order {order.number} has no money left to give back."
             )
         lines = list(order.lines.all())
         units, shares, shipping = _divided(order, lines, amount, wanted)

@@ -1,19 +1,20 @@
 """Every refusal leads to a page that explains it, in both languages."""
 
 import ast
+import json
 from collections.abc import Iterator
 from html import unescape
 
 import pytest
 from django.test import Client as HttpClient
-from django.utils.translation import override
+from django.utils.translation import gettext, override
 
 from api.problems.handlers import for_status
 from api.problems.types import TYPES
 from tests.shop import Api
 from tests.test_architecture import ROOMS, sources
 
-SAYS = ("Problem", "rendered")  # each takes a status and a slug
+SAYS = ("Refused", "rendered")  # each takes a slug
 
 
 def slugs() -> Iterator[tuple[str, str]]:
@@ -24,7 +25,7 @@ def slugs() -> Iterator[tuple[str, str]]:
                 isinstance(node, ast.Call)
                 and getattr(node.func, "id", getattr(node.func, "attr", "")) in SAYS
             ):
-                slug = node.args[1]
+                slug = node.args[0]
                 if isinstance(slug, ast.Constant):
                     yield f"{path.name}:{node.lineno}", str(slug.value)
                 else:
@@ -60,8 +61,8 @@ def test_each_kind_has_its_page(client: HttpClient, language: str) -> None:
         response = client.get(f"/problems/{slug}", headers={"Accept-Language": language})
         page = unescape(response.content.decode())
         with override(language):
-            assert str(problem.title) in page
-            assert str(problem.title) in titles
+            assert gettext(problem.title) in page
+            assert gettext(problem.title) in titles
         assert (response.status_code, f'<html lang="{language}">' in page) == (200, True)
         assert "'unsafe" not in response["Content-Security-Policy"]
         assert "style=" not in page
@@ -70,10 +71,14 @@ def test_each_kind_has_its_page(client: HttpClient, language: str) -> None:
 def test_each_kind_is_translated() -> None:
     for problem in TYPES.values():
         for text in (problem.title, problem.remedy):
-            with override("en"):
-                english = str(text)
             with override("ja"):
-                assert str(text) != english
+                assert gettext(text) != text
+
+
+def test_an_answer_has_the_title_of_its_page_in_english_whatever_is_read() -> None:
+    with override("ja"):
+        told = json.loads(for_status(404).content)
+    assert (told["title"], told["status"]) == ("There is nothing here", 404)
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ from celery_ledger.models import Job
 from demo.menu import MENU
 from orders.models import Order, State, Stock
 from orders.order_input import OrderDraft
-from values.refused import Problem
+from values.refused import Refused
 
 Placed = Callable[..., Order]
 
@@ -212,7 +212,7 @@ def test_what_the_api_refuses_is_said_at_the_dish(
     visitor: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(client: object, draft: OrderDraft) -> Order:
-        raise Problem(422, "invalid", "", errors=[("/lines/1/sku", "is off the menu")])
+        raise Refused("invalid", "", errors=[("/lines/1/sku", "is off the menu")])
 
     monkeypatch.setattr("demo.views.place", refuse)
     answer = visitor.post("/", filled_in(**{"TAMAGO-NIGIRI": 1}))

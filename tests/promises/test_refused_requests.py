@@ -65,9 +65,14 @@ REFUSED: list[tuple[str, bytes, int, str]] = [
         "an unknown coding",
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: rot13\r\n\r\n",
         501,
-        "refused",
+        "transfer-coding-unsupported",
     ),
-    ("an unknown wish", b"POST / HTTP/1.1\r\n" + HOST + b"Expect: tea\r\n\r\n", 417, "refused"),
+    (
+        "an unknown wish",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Expect: tea\r\n\r\n",
+        417,
+        "expectation-failed",
+    ),
 ]
 CHUNKED = b"POST /v1/orders HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
 

@@ -14,7 +14,7 @@ from orders.imports import tasks
 from orders.imports.models import Import
 from orders.imports.reading import Format, staged
 from orders.models import Client
-from values.refused import Problem
+from values.refused import Refused
 
 SUFFIXES = {".csv": Format.CSV, ".ndjson": Format.NDJSON, ".jsonl": Format.NDJSON}
 WAIT_S = 3600.0
@@ -166,5 +166,5 @@ def _accepted(file: Path, client: Client, form: Format) -> Import:
             return batch
     except OSError as exc:
         raise CommandError(f"{file} cannot be read: {exc.strerror}.") from exc
-    except Problem as exc:
+    except Refused as exc:
         raise CommandError(f"{file.name} was not accepted: {exc}") from exc

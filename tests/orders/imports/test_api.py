@@ -28,7 +28,7 @@ from tests.hands import Hand
 from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
 from tests.plans import plans_of
 from tests.shop import Api
-from values.refused import Problem
+from values.refused import Refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Body = Callable[..., dict[str, Any]]
@@ -426,7 +426,7 @@ def test_two_that_come_at_once_are_not_both_the_last_that_may(shop: Client, sett
         waiting = second.begin(accept)
         second.wait_until_blocked()
         first.commit()
-        with pytest.raises(Problem, match="imports of yours are running"):
+        with pytest.raises(Refused, match="imports of yours are running"):
             waiting.result(timeout=10)
         second.roll_back()
     assert Import.objects.count() == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
 from orders.imports.reading import OPTIONAL, REQUIRED, Format, Row, rows_of
-from values.refused import Problem
+from values.refused import Refused
 
 COLUMNS = (*REQUIRED, *OPTIONAL)
 HEADER = ",".join(COLUMNS).encode() + b"\n"
@@ -78,7 +78,7 @@ def test_no_bytes_are_too_much_for_it(rest: bytes) -> None:
     """A file is refused as a whole, or each of its rows is there or says why it is not; lines only go up."""
     for file, form in ((HEADER + rest, Format.CSV), (rest, Format.CSV), (rest, Format.NDJSON)):
         rows = []
-        with suppress(Problem):
+        with suppress(Refused):
             rows = read(file, form)
         lines = [row.line for row in rows]
         assert lines == sorted(set(lines))
@@ -168,7 +168,7 @@ def test_quotes_that_never_close_do_not_have_the_file_read_over_and_over(
     settings.IMPORT_ROW_MAX_BYTES, settings.IMPORT_AGAIN_MAX_BYTES = 600, 6000
     rows = rows_of(io.BytesIO(HEADER + b'b",",\n' * 500), Format.CSV)
     found: list[int] = []
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(Refused) as refused:
         found += (row.line for row in rows)
     assert (refused.value.status, found) == (422, list(range(2, 12)))
     [(_, message)] = refused.value.errors

@@ -49,7 +49,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
     with transaction.atomic():
         delivery = tasks.test(endpoint.pk)
     job = Job.objects.get(task="orders.tasks.reserve")
-    Job.objects.update(context={"client": str(shop.pk)})
+    Job.objects.update(owner=str(shop.pk))
     return {
         "key": key,
         "order_id": str(order.pk),

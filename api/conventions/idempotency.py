@@ -1,6 +1,6 @@
 """Doing a thing once: the Idempotency-Key commits with what it was sent for, and a repeat gets the first answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -14,7 +14,7 @@ from values.refused import Refused
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255
 
-Done = tuple[int, str | None, dict[str, Any]]  # status, Location, body
+Done = tuple[int, str | None, Mapping[str, Any]]  # status, Location, body
 
 
 def once(

@@ -1,7 +1,7 @@
 """Keyset pages, newest first: `next` of a page is the `after` of the following one, and null on the last."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol
 from uuid import UUID
@@ -31,7 +31,7 @@ class Dated(Protocol):
 
 def page[Row: Model](
     rows: "QuerySet[Row]",
-    show: Callable[[Row], dict[str, Any]],
+    show: Callable[[Row], Mapping[str, Any]],
     *,
     limit: int,
     cursor: Callable[[Row], str],

@@ -18,6 +18,7 @@ from api.shapes.headers import (
     described,
 )
 from api.shapes.requests import FulfilmentDraft
+from orders import snapshots
 from orders.models import Fulfilment
 
 router = Router(tags=["orders"])
@@ -28,7 +29,7 @@ FULFIL = FulfilmentDraft()  # what a request without a body says
 @router.post(
     "/{uuid:order_id}/fulfilments",
     summary="Send goods of an order",
-    response={201: responses.Fulfilment},
+    response={201: snapshots.Fulfilment},
     openapi_extra=described(
         "fulfil:write",
         IDEMPOTENCY_KEY,

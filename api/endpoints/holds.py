@@ -9,12 +9,12 @@ from ninja import Body, Router
 from api.auth import AuthenticatedRequest
 from api.conventions.etag import with_tag
 from api.own import locked_order
-from api.shapes import responses
 from api.shapes.headers import (
     ETAG,
     described,
 )
 from api.shapes.requests import HoldDraft
+from orders import snapshots
 from orders.tasks import go_on
 from values.refused import Refused
 
@@ -26,7 +26,7 @@ HOLD = HoldDraft()  # what a request without a body says
 @router.post(
     "/{uuid:order_id}/hold",
     summary="Put an order on the desk",
-    response=responses.Order,
+    response=snapshots.Order,
     openapi_extra=described(
         "orders:write", headers={200: ETAG}, conflict="The order is completed or cancelled."
     ),
@@ -49,7 +49,7 @@ def hold_order(
 @router.post(
     "/{uuid:order_id}/release",
     summary="Take an order off the desk",
-    response=responses.Order,
+    response=snapshots.Order,
     openapi_extra=described("orders:write", headers={200: ETAG}),
 )
 def release_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:

@@ -29,6 +29,7 @@ from api.shapes.headers import (
 )
 from api.shapes.requests import CancelDraft, OrderFilter
 from notifications import events
+from orders import snapshots
 from orders.models import Order
 from orders.order_input import OrderDraft
 from orders.tasks import pay_back, place
@@ -43,7 +44,7 @@ SEQ_MAX = 2**31 - 1
 @router.post(
     "",
     summary="Place an order",
-    response={202: responses.Order, 200: responses.Order},
+    response={202: snapshots.Order, 200: snapshots.Order},
     openapi_extra=described(
         "orders:write",
         IDEMPOTENCY_KEY,
@@ -85,7 +86,7 @@ def list_orders(
 @router.get(
     "/{uuid:order_id}",
     summary="Read an order",
-    response=responses.Order,
+    response=snapshots.Order,
     openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
 )
 def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
@@ -95,7 +96,7 @@ def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
 @router.get(
     "/by-external/{rest:external_id}",
     summary="Read an order by the client's own id",
-    response=responses.Order,
+    response=snapshots.Order,
     openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
 )
 def read_order_by_external_id(
@@ -133,7 +134,7 @@ def read_events(
 @router.post(
     "/{uuid:order_id}/cancel",
     summary="Cancel an order",
-    response={202: responses.Order},
+    response={202: snapshots.Order},
     openapi_extra=described(
         "orders:write",
         headers={202: ETAG},

@@ -18,6 +18,7 @@ from api.shapes.headers import (
     described,
 )
 from api.shapes.requests import RefundDraft
+from orders import snapshots
 from orders.models import Refund
 from orders.tasks import pay_back
 
@@ -27,7 +28,7 @@ router = Router(tags=["orders"])
 @router.post(
     "/{uuid:order_id}/refunds",
     summary="Give money back",
-    response={202: responses.Refund},
+    response={202: snapshots.Refund},
     openapi_extra=described(
         "refunds:write",
         IDEMPOTENCY_KEY,

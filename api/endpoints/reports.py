@@ -1,6 +1,7 @@
 """/v1/reports: a day's figures of a client's own orders. HTTP stays here; what they mean is in `orders.reports`."""
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from pydantic import WithJsonSchema
 from api.auth import AuthenticatedRequest
 from api.shapes import responses
 from api.shapes.headers import LOCATION, described
+from orders import snapshots
 from orders.models import ApiKey
 from orders.reports import days, figures, spreadsheet
 from orders.reports.days import Day
@@ -48,7 +50,7 @@ def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> 
 @router.get(
     "/daily/{day}",
     summary="Read a day's figures",
-    response={200: responses.Report, 202: responses.Computing},
+    response={200: snapshots.Report, 202: responses.Computing},
     openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
 )
 def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
@@ -61,7 +63,7 @@ def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpRes
     return _computing(request) if report is None else _answer(report)
 
 
-def _report(key: ApiKey, day: date) -> dict[str, Any] | None:
+def _report(key: ApiKey, day: date) -> snapshots.Report | None:
     """The report, or None when it is being computed."""
     now, first = timezone.now(), figures.first_moment()
     if first is None or day < days.day_of(first):
@@ -97,7 +99,7 @@ def _computing(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(
-    said: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
+    said: Mapping[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
 ) -> HttpResponse:
     text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
     return HttpResponse(text, status=status, content_type="application/json", headers=headers)

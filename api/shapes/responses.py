@@ -1,4 +1,4 @@
-"""The shapes that the API answers with, for its description; what fills them are the models' snapshots."""
+"""The shapes that the API answers with; what the shop itself is shown as stands in orders/snapshots.py."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from celery_ledger import State as JobState
-from orders.states import FulfilmentState, PaymentState, State
+from orders import snapshots
 
 Money = Annotated[int, Field(description="integer, in the currency's minor unit")]
 
@@ -16,64 +16,8 @@ class Shown(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class OrderLine(Shown):
-    sku: str
-    name: str
-    quantity: int
-    unit_price: Money
-    discount: Money
-    tax: Money
-    fulfilled: Annotated[int, Field(description="units that were sent")]
-    withdrawn: Annotated[int, Field(description="units that will not be sent")]
-    units_refunded: int
-    refunded: Money
-
-
-class Shipping(Shown):
-    amount: Money
-    tax: Money
-
-
-class Links(Shown):
-    self: str
-    events: str
-    status_page: Annotated[
-        str, Field(description="the customer's page; knowing its address is the permission")
-    ]
-
-
-class Order(Shown):
-    id: UUID
-    number: Annotated[str, Field(description="for people", examples=["K7QM-3XH9"])]
-    external_id: str | None
-    state: State
-    payment_state: PaymentState
-    fulfilment_state: FulfilmentState
-    held: Annotated[
-        bool, Field(description="on the staff's desk: neither charged, sent nor expired meanwhile")
-    ]
-    hold_reason: str | None
-    reason: Annotated[str | None, Field(description="why it was cancelled")]
-    version: Annotated[int, Field(description="counts events; the ETag")]
-    currency: str
-    total: Money
-    captured: Money
-    refunded: Money
-    refund_pending: Annotated[int, Field(description="promised, not given back yet")]
-    email: str
-    locale: str
-    metadata: dict[str, str]
-    lines: list[OrderLine]
-    shipping: Shipping
-    created_at: datetime
-    expires_at: Annotated[
-        datetime | None, Field(description="when goods that nobody has paid for go back")
-    ]
-    links: Links
-
-
 class OrderPage(Shown):
-    data: list[Order]
+    data: list[snapshots.Order]
     next: Annotated[
         str | None, Field(description="`after` of the following page; null on the last")
     ]
@@ -93,44 +37,12 @@ class Timeline(Shown):
     ]
 
 
-class Units(Shown):
-    sku: str
-    quantity: int
-
-
-class Fulfilment(Shown):
-    id: UUID
-    order_id: UUID
-    lines: list[Units]
-    carrier: str | None
-    tracking: str | None
-    created_at: datetime
-
-
 class Fulfilments(Shown):
-    data: list[Fulfilment]
-
-
-class RefundLine(Units):
-    position: int
-    amount: Money
-
-
-class Refund(Shown):
-    id: UUID
-    order_id: UUID
-    state: Literal["pending", "succeeded", "failed"]
-    amount: Money
-    currency: str
-    reason: str
-    restock: bool
-    lines: list[RefundLine]
-    shipping: Annotated[int, Field(description="how much of the amount is for the shipping")]
-    created_at: datetime
+    data: list[snapshots.Fulfilment]
 
 
 class Refunds(Shown):
-    data: list[Refund]
+    data: list[snapshots.Refund]
 
 
 class Stock(Shown):
@@ -165,38 +77,6 @@ class Import(Shown):
     failed: int
     percent: int
     links: ImportLinks
-
-
-class Moved(Shown):
-    orders: int
-    gross: Money
-    refunds: Money
-    net: Money
-
-
-class Hour(Moved):
-    hour: Annotated[datetime, Field(description="when it begins, in the shop's time zone")]
-
-
-class Sold(Shown):
-    sku: str
-    name: str
-    quantity: int
-    amount: Money
-
-
-class CurrencyFigures(Moved):
-    currency: str
-    by_hour: list[Hour]
-    top_skus: list[Sold]
-
-
-class Report(Shown):
-    date: Annotated[str, Field(examples=["2026-11-24"])]
-    time_zone: str
-    final: Annotated[bool, Field(description="false while the day may still change")]
-    as_of: datetime
-    currencies: list[CurrencyFigures]
 
 
 class Computing(Shown):

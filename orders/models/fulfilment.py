@@ -1,12 +1,13 @@
 """Fulfilments: goods that have left the house."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from orders import snapshots
 from orders.models.order_line import Units, distributed
 from orders.models.stock import Stock, StockMovement
 from values.refused import Refused
@@ -62,7 +63,7 @@ class Fulfilment(models.Model):
     def __str__(self) -> str:
         return self.tracking or str(self.pk)
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> snapshots.Fulfilment:
         return {
             "id": str(self.pk),
             "order_id": str(self.order_id),

@@ -20,12 +20,21 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from notifications import events
+from orders import snapshots
 from orders.models.client import Client
 from orders.models.order_queryset import OrderQuerySet
 from orders.models.refund import Refund
 from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
-from orders.states import FULFILMENT_STATE, PASSING, PAYMENT_STATE, TRANSITIONS, State
+from orders.states import (
+    FULFILMENT_STATE,
+    PASSING,
+    PAYMENT_STATE,
+    TRANSITIONS,
+    FulfilmentState,
+    PaymentState,
+    State,
+)
 from values.refused import Refused
 
 if TYPE_CHECKING:
@@ -273,15 +282,15 @@ class Order(models.Model):
             setattr(self, name, value)
         self.save(update_fields=list(changes))
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> snapshots.Order:
         """The order as the API and the webhooks show it: JSON, money in integer minor units."""
         return {
             "id": str(self.pk),
             "number": self.number,
             "external_id": self.external_id,
-            "state": self.state,
-            "payment_state": self.payment_state,
-            "fulfilment_state": self.fulfilment_state,
+            "state": State(self.state),
+            "payment_state": PaymentState(self.payment_state),
+            "fulfilment_state": FulfilmentState(self.fulfilment_state),
             "held": self.held,
             "hold_reason": self.hold_reason or None,
             "reason": self.reason or None,

@@ -1,11 +1,11 @@
 """A line of an order: so much of one sku at this price, and how much of it was sent, taken back and paid back."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
 
+from orders import snapshots
 from orders.models.stock import Stock
 from values.apportion import portion
 from values.refused import invalid
@@ -83,7 +83,7 @@ class OrderLine(models.Model):
             setattr(self, name, getattr(self, name) + delta)
         self.save(update_fields=list(deltas))
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> snapshots.OrderLine:
         return {
             "sku": self.sku,
             "name": self.name,

@@ -1,12 +1,13 @@
 """Refunds: money that is given back, divided over the lines that it is for, and goods that come back with it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
+from orders import snapshots
 from orders.models.order_line import OrderLine, Units, distributed
 from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
@@ -86,17 +87,14 @@ class Refund(models.Model):
         return f"{self.amount} {self.currency}"
 
     @property
-    def state(self) -> str:
-        """pending, succeeded or failed."""
-        states = {
-            PaymentOperation.State.SUCCEEDED: "succeeded",
-            PaymentOperation.State.DECLINED: "failed",
-        }
-        return (
-            states.get(PaymentOperation.State(self.operation.state), "pending")
-            if self.operation
-            else "pending"
-        )
+    def state(self) -> Literal["pending", "succeeded", "failed"]:
+        """What became of it at the provider; one that has nothing to move stays pending."""
+        match self.operation and self.operation.state:
+            case PaymentOperation.State.SUCCEEDED:
+                return "succeeded"
+            case PaymentOperation.State.DECLINED:
+                return "failed"
+        return "pending"
 
     def take_back(self) -> None:
         """The provider has refused it: its lines can be refunded again."""
@@ -107,7 +105,7 @@ class Refund(models.Model):
                 units_refunded=-told[line.position]["quantity"],
             )
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> snapshots.Refund:
         return {
             "id": str(self.pk),
             "order_id": str(self.order_id),

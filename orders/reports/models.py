@@ -1,7 +1,7 @@
 """What is kept of a day: its report for each client and for all of them, and the parts of one being computed."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import models
@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from notifications import events
+from orders import snapshots
 from orders.models.client import Client
 from orders.reports.days import Day
 from orders.reports.figures import Figures, added_up, keep_part, parts
@@ -106,20 +107,20 @@ class DailyReport(models.Model):
                 },
             )
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> snapshots.Report:
         """The report as the API and the mail show it: JSON, money in integer minor units."""
         return shown(self.day, self.figures, **self.moment)
 
 
 def shown(
     day: date, of_currencies: Figures, *, as_of: datetime, final: bool, time_zone: str | None = None
-) -> dict[str, Any]:
+) -> snapshots.Report:
     return {
         "date": day.isoformat(),
         "time_zone": time_zone or settings.TIME_ZONE,
         "final": final,
         "as_of": as_of.isoformat(),
-        "currencies": of_currencies,
+        "currencies": cast("list[snapshots.CurrencyFigures]", of_currencies),
     }
 
 

@@ -19,7 +19,7 @@ A sku or name that a spreadsheet would take for a formula has an apostrophe befo
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
@@ -40,7 +40,7 @@ COLUMNS = (
 )
 
 
-def written(report: dict[str, Any]) -> str:
+def written(report: Mapping[str, Any]) -> str:
     """The table of a report as `DailyReport.snapshot` gives it."""
     text = StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\r\n")
@@ -50,7 +50,7 @@ def written(report: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def _rows(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for of_currency in report["currencies"]:
         currency = of_currency["currency"]
         yield {"section": "total", "currency": currency, **_amounts(of_currency)}
@@ -67,5 +67,5 @@ def _rows(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _amounts(of: dict[str, Any]) -> dict[str, int]:
+def _amounts(of: Mapping[str, Any]) -> dict[str, int]:
     return {name: of[name] for name in ("orders", "gross", "refunds", "net")}

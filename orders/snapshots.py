@@ -1,0 +1,149 @@
+"""What the outside is shown of an order and of a day: over HTTP, in webhooks and in mails. JSON, and nothing else.
+
+These are the one description of it: mypy holds the models' `snapshot()` to them, and the API's OpenAPI is made of them.
+"""
+
+from typing import Annotated, Literal, TypedDict
+
+from pydantic import ConfigDict, Field, WithJsonSchema, with_config
+
+from orders.states import FulfilmentState, PaymentState, State
+
+Money = Annotated[int, Field(description="integer, in the currency's minor unit")]
+Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+exactly = with_config(ConfigDict(extra="forbid"))
+
+
+@exactly
+class OrderLine(TypedDict):
+    sku: str
+    name: str
+    quantity: int
+    unit_price: Money
+    discount: Money
+    tax: Money
+    fulfilled: Annotated[int, Field(description="units that were sent")]
+    withdrawn: Annotated[int, Field(description="units that will not be sent")]
+    units_refunded: int
+    refunded: Money
+
+
+@exactly
+class Shipping(TypedDict):
+    amount: Money
+    tax: Money
+
+
+@exactly
+class Links(TypedDict):
+    self: str
+    events: str
+    status_page: Annotated[
+        str, Field(description="the customer's page; knowing its address is the permission")
+    ]
+
+
+@exactly
+class Order(TypedDict):
+    id: Id
+    number: Annotated[str, Field(description="for people", examples=["K7QM-3XH9"])]
+    external_id: str | None
+    state: State
+    payment_state: PaymentState
+    fulfilment_state: FulfilmentState
+    held: Annotated[
+        bool, Field(description="on the staff's desk: neither charged, sent nor expired meanwhile")
+    ]
+    hold_reason: str | None
+    reason: Annotated[str | None, Field(description="why it was cancelled")]
+    version: Annotated[int, Field(description="counts events; the ETag")]
+    currency: str
+    total: Money
+    captured: Money
+    refunded: Money
+    refund_pending: Annotated[int, Field(description="promised, not given back yet")]
+    email: str
+    locale: str
+    metadata: dict[str, str]
+    lines: list[OrderLine]
+    shipping: Shipping
+    created_at: Moment
+    expires_at: Annotated[
+        Moment | None, Field(description="when goods that nobody has paid for go back")
+    ]
+    links: Links
+
+
+@exactly
+class Units(TypedDict):
+    sku: str
+    quantity: int
+
+
+@exactly
+class Fulfilment(TypedDict):
+    id: Id
+    order_id: Id
+    lines: list[Units]
+    carrier: str | None
+    tracking: str | None
+    created_at: Moment
+
+
+@exactly
+class RefundLine(Units):
+    position: int
+    amount: Money
+
+
+@exactly
+class Refund(TypedDict):
+    id: Id
+    order_id: Id
+    state: Literal["pending", "succeeded", "failed"]
+    amount: Money
+    currency: str
+    reason: str
+    restock: bool
+    lines: list[RefundLine]
+    shipping: Annotated[int, Field(description="how much of the amount is for the shipping")]
+    created_at: Moment
+
+
+@exactly
+class Moved(TypedDict):
+    orders: int
+    gross: Money
+    refunds: Money
+    net: Money
+
+
+@exactly
+class Hour(Moved):
+    hour: Annotated[Moment, Field(description="when it begins, in the shop's time zone")]
+
+
+@exactly
+class Sold(TypedDict):
+    sku: str
+    name: str
+    quantity: int
+    amount: Money
+
+
+@exactly
+class CurrencyFigures(Moved):
+    currency: str
+    by_hour: list[Hour]
+    top_skus: list[Sold]
+
+
+@exactly
+class Report(TypedDict):
+    date: Annotated[str, Field(examples=["2026-11-24"])]
+    time_zone: str
+    final: Annotated[bool, Field(description="false while the day may still change")]
+    as_of: Moment
+    currencies: list[CurrencyFigures]

@@ -376,9 +376,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 )
 CELERY_TASK_ROUTES = {
     "orders.tasks.charge": {"queue": PAYMENTS_QUEUE},
-    "orders.tasks.pay": {"queue": PAYMENTS_QUEUE},
-    "orders.tasks.level_payment": {"queue": PAYMENTS_QUEUE},
-    "orders.tasks.heed_bell": {"queue": PAYMENTS_QUEUE},
+    "orders.tasks.refund": {"queue": PAYMENTS_QUEUE},
+    "orders.tasks.poll_payment": {"queue": PAYMENTS_QUEUE},
+    "orders.tasks.on_provider_event": {"queue": PAYMENTS_QUEUE},
     "notifications.tasks.send_mail": {"queue": MAILS_QUEUE},
 }
 CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY

@@ -93,7 +93,7 @@ def _difference(operation: PaymentOperation, known: Charge | None) -> str | None
         refused = operation.state == operation.State.DECLINED and not operation.reference
         return None if never_made or refused else f"{ours}, but {operation.provider} has none"
     theirs = f"{operation.provider} says {known.status} of {known.amount}"
-    if operation.settled and known.status != operation.state:
+    if operation.has_ended and known.status != operation.state:
         return f"{ours}, but {theirs}"
     succeeded = operation.state == operation.State.SUCCEEDED
     if succeeded and known.amount != operation.amount:

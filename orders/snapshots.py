@@ -54,7 +54,10 @@ class Order(TypedDict):
     payment_state: PaymentState
     fulfilment_state: FulfilmentState
     held: Annotated[
-        bool, Field(description="on the staff's desk: neither charged, sent nor expired meanwhile")
+        bool,
+        Field(
+            description="on hold, for the staff to look at: neither charged, sent nor expired meanwhile"
+        ),
     ]
     hold_reason: str | None
     reason: Annotated[str | None, Field(description="why it was cancelled")]

@@ -5,13 +5,14 @@ from contextlib import AbstractContextManager
 from celery import Signature, Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
+from django.db import transaction
 
 from celery_ledger import context, settle
 from orders.models import Client, IdempotencyKey, Order, Refund, State
 from orders.order_input import OrderDraft
-from orders.payments.models import PaymentOperation
-from orders.payments.outcome import UNKNOWN, forget, is_news, is_stuck, level
-from orders.payments.provider import Charge, ChargeStatus, ProviderUnavailable
+from orders.payments.models import PaymentOperation, ProviderEvent
+from orders.payments.outcome import UNKNOWN, apply_answer, forget, is_news, is_stuck
+from orders.payments.provider import Charge, ChargeStatus, EventNotice, ProviderUnavailable
 
 PATIENT = {
     "autoretry_for": (ProviderUnavailable, SoftTimeLimitExceeded),
@@ -40,32 +41,44 @@ def begin(order: Order) -> None:
     """A received order: its goods are next."""
     with serving(order):
         reserve.apply_async(
-            (str(order.pk),), link_error=put_on_desk.si(str(order.pk), "reservation_failed")
+            (str(order.pk),), link_error=hold_order.si(str(order.pk), "reservation_failed")
         )
 
 
 def go_on(order: Order) -> None:
-    """An order that was taken off the desk: whatever is next for it."""
+    """An order that was released: whatever is next for it."""
     if order.state == State.RECEIVED:
         begin(order)
-    for operation in order.operations.exclude(state__in=PaymentOperation.SETTLED):
-        carry_out(operation)
+    for operation in order.operations.exclude(state__in=PaymentOperation.ENDED):
+        promise(operation)
 
 
-def pay_back(refund: Refund | None) -> None:
+def give_back(promised: Refund | None) -> None:
     """A refund that was promised, if one was."""
-    if refund is not None and refund.operation is not None:
-        carry_out(refund.operation)
+    if promised is not None and promised.operation is not None:
+        promise(promised.operation)
 
 
-def carry_out(operation: PaymentOperation) -> None:
-    step = charge if operation.kind == PaymentOperation.Kind.CHARGE else pay
+def promise(operation: PaymentOperation) -> None:
+    """The job that makes it at the provider."""
+    step = charge if operation.kind == PaymentOperation.Kind.CHARGE else refund
     with serving(operation.order):
-        step.apply_async((str(operation.pk),), link_error=desk_of(operation))
+        step.apply_async((str(operation.pk),), link_error=hold_for(operation))
 
 
-def desk_of(operation: PaymentOperation) -> Signature:
-    return put_on_desk.si(str(operation.order_id), UNKNOWN[PaymentOperation.Kind(operation.kind)])
+def record_provider_event(provider: str, notice: EventNotice) -> None:
+    """A provider's webhook: noted once, and a job then asks the provider what is true."""
+    with transaction.atomic():
+        operation = ProviderEvent.objects.record(provider, notice)
+        if operation is None:
+            return
+        with serving(operation.order):
+            on_provider_event.apply_async((str(operation.pk),), link_error=hold_for(operation))
+
+
+def hold_for(operation: PaymentOperation) -> Signature:
+    """What becomes of its order when nobody can find out what became of it."""
+    return hold_order.si(str(operation.order_id), UNKNOWN[PaymentOperation.Kind(operation.kind)])
 
 
 # --- an order's way ----------------------------------------------------------------------------------------------
@@ -80,26 +93,26 @@ def reserve(order_id: str) -> None:
     if order.total == 0:
         order.confirm()
     else:
-        carry_out(order.intend_charge())
+        promise(order.intend_charge())
 
 
 @shared_task(atomic=False, cancellable=True, **PATIENT)
 def charge(operation_id: str) -> None:
-    """Ask the provider for the money, once, and level our rows with what it says."""
-    _carry_out(operation_id)
+    """Ask the provider for the money, once, and apply what it says."""
+    _make_and_apply(operation_id)
 
 
 @shared_task(atomic=False, cancellable=True, **PATIENT)
-def pay(operation_id: str) -> None:
-    """Ask the provider to give money back, once, and level our rows with what it says."""
-    _carry_out(operation_id)
+def refund(operation_id: str) -> None:
+    """Ask the provider to give money back, once, and apply what it says."""
+    _make_and_apply(operation_id)
 
 
 @shared_task(bind=True, atomic=False, **PATIENT)
-def level_payment(self: Task, operation_id: str) -> None:
+def poll_payment(self: Task, operation_id: str) -> None:
     """Ask what became of an operation until the provider has decided."""
     operation = PaymentOperation.objects.with_order(operation_id)
-    if operation.settled:
+    if operation.has_ended:
         return
     answer = operation.ask()
     if answer is not None and answer.action_required and operation.order.state == "cancelled":
@@ -109,7 +122,7 @@ def level_payment(self: Task, operation_id: str) -> None:
             forget(Order.objects.locked(operation.order_id), operation)
     elif answer is not None and is_news(operation.order, answer):
         with settle():
-            _level(operation, answer)
+            _apply(operation, answer)
             _ask_on(operation)
     elif answer is None or answer.status == ChargeStatus.PENDING:
         raise self.retry(
@@ -117,42 +130,42 @@ def level_payment(self: Task, operation_id: str) -> None:
         )
     else:
         with settle():
-            _level(operation, answer)
+            _apply(operation, answer)
 
 
 @shared_task(atomic=False, **PATIENT)
-def heed_bell(operation_id: str) -> None:
-    """A provider's event rang: ask once what is true. Whoever waits for the decision goes on asking by itself."""
+def on_provider_event(operation_id: str) -> None:
+    """A provider's event has come: ask once what is true. Whoever waits for the decision goes on asking by itself."""
     operation = PaymentOperation.objects.with_order(operation_id)
     answer = operation.ask()
     if answer is not None:
         with settle():
-            _level(operation, answer)
+            _apply(operation, answer)
 
 
-def _carry_out(operation_id: str) -> None:
+def _make_and_apply(operation_id: str) -> None:
     operation = PaymentOperation.objects.with_order(operation_id)
-    if operation.settled:
+    if operation.has_ended:
         return
-    answer = operation.carry_out()
+    answer = operation.exchange()
     with settle():
         if answer is not None:
-            _level(operation, answer)
+            _apply(operation, answer)
         if operation.is_open:
             _ask_on(operation)
 
 
 def _ask_on(operation: PaymentOperation) -> None:
     with serving(operation.order):
-        level_payment.apply_async((str(operation.pk),), countdown=2, link_error=desk_of(operation))
+        poll_payment.apply_async((str(operation.pk),), countdown=2, link_error=hold_for(operation))
 
 
-def _level(operation: PaymentOperation, answer: Charge) -> None:
-    pay_back(level(Order.objects.locked(operation.order_id), operation, answer))
+def _apply(operation: PaymentOperation, answer: Charge) -> None:
+    give_back(apply_answer(Order.objects.locked(operation.order_id), operation, answer))
 
 
 @shared_task
-def put_on_desk(order_id: str, reason: str) -> None:
+def hold_order(order_id: str, reason: str) -> None:
     """A step gave up: a person decides, unless the order has gone on without it."""
     order = Order.objects.locked(order_id)
     if is_stuck(order, reason):
@@ -177,7 +190,7 @@ def expire(order_id: str) -> None:
     """Give back what nobody has paid for, unless that has changed."""
     order = Order.objects.locked(order_id)
     if order.is_expired:
-        pay_back(order.cancel("expired"))
+        give_back(order.cancel("expired"))
 
 
 @shared_task
@@ -186,7 +199,7 @@ def reconcile_payments() -> int:
     alone = PaymentOperation.objects.left_alone(settings.BATCH_ROWS)
     for operation in alone:
         with serving(operation.order):
-            level_payment.apply_async((str(operation.pk),), link_error=desk_of(operation))
+            poll_payment.apply_async((str(operation.pk),), link_error=hold_for(operation))
     return len(alone)
 
 

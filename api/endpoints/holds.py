@@ -25,7 +25,7 @@ HOLD = HoldDraft()  # what a request without a body says
 
 @router.post(
     "/{uuid:order_id}/hold",
-    summary="Put an order on the desk",
+    summary="Put an order on hold",
     response=snapshots.Order,
     openapi_extra=described(
         "orders:write", headers={200: ETAG}, conflict="The order is completed or cancelled."
@@ -48,7 +48,7 @@ def hold_order(
 
 @router.post(
     "/{uuid:order_id}/release",
-    summary="Take an order off the desk",
+    summary="Release an order",
     response=snapshots.Order,
     openapi_extra=described("orders:write", headers={200: ETAG}),
 )

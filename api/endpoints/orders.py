@@ -32,7 +32,7 @@ from notifications import events
 from orders import snapshots
 from orders.models import Order
 from orders.order_input import OrderDraft
-from orders.tasks import pay_back, place
+from orders.tasks import give_back, place
 from values.texts import AnyText
 
 router = Router(tags=["orders"])
@@ -148,5 +148,5 @@ def cancel_order(
     with transaction.atomic():
         order = locked_order(request, order_id)
         if order.state != "cancelled":
-            pay_back(order.cancel(draft.reason))
+            give_back(order.cancel(draft.reason))
     return with_tag(order, status=202)

@@ -4,8 +4,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
 
 from api.shapes.responses import Received
-from orders.payments.models import ProviderEvent
 from orders.payments.provider import NotFromProvider, event_reader
+from orders.tasks import record_provider_event
 from values.refused import Refused
 
 router = Router(tags=["payments"], auth=None)
@@ -16,22 +16,22 @@ EVENT = {"description": "What the provider sends and signs.", "type": "object"}
 
 @router.post(
     "/{provider}/events",
-    summary="Hear a payment provider's event",
+    summary="Receive a payment provider's event",
     response=Received,
     openapi_extra={
         "requestBody": {"required": True, "content": {"application/json": {"schema": EVENT}}}
     },
 )
-def hear_event(request: HttpRequest, provider: str) -> HttpResponse:
-    """Answered at once, heard once; a job then asks the provider what is true."""
+def receive_event(request: HttpRequest, provider: str) -> HttpResponse:
+    """Answered at once, noted once; a job then asks the provider what is true."""
     read = event_reader(provider)
     if read is None:
         raise Http404
     try:
-        bell = read(request.body, request.headers)
+        notice = read(request.body, request.headers)
     except NotFromProvider as exc:
         raise Refused(
             "bad-signature", f"This event is not taken for one of {provider}: {exc}."
         ) from exc
-    ProviderEvent.objects.hear(provider, bell)
+    record_provider_event(provider, notice)
     return HttpResponse('{"received":true}', content_type="application/json")

@@ -20,7 +20,7 @@ from api.shapes.headers import (
 from api.shapes.requests import RefundDraft
 from orders import snapshots
 from orders.models import Refund
-from orders.tasks import pay_back
+from orders.tasks import give_back
 
 router = Router(tags=["orders"])
 
@@ -50,7 +50,7 @@ def refund_order(
             wanted=draft.wanted(),
             restock=draft.restock,
         )
-        pay_back(refund)
+        give_back(refund)
         refund.refresh_from_db(fields=["created_at"])
         return 202, f"/v1/orders/{order_id}/refunds", refund.snapshot()
 

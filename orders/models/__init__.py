@@ -8,7 +8,7 @@ from orders.models.order_line import OrderLine
 from orders.models.refund import Refund
 from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation, ProviderEvent
-from orders.payments.sandbox import SandboxCharge, SandboxFailure, SandboxRefund
+from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
 from orders.states import TRANSITIONS, State
 

@@ -216,7 +216,7 @@ class Order(models.Model):
             line.change(withdrawn=number)
 
     def hold(self, reason: str) -> None:
-        """Put it on the staff's desk, with the reason: it is neither charged, sent nor expired meanwhile.
+        """Put it on hold, with the reason: it is neither charged, sent nor expired meanwhile.
 
         The last reason stands, but one that passes by itself takes no other's place.
         """
@@ -224,7 +224,7 @@ class Order(models.Model):
             self.record("order.held", held=True, hold_reason=reason)
 
     def release(self) -> None:
-        """Take it off the desk. Its goods are set aside for as long again, since nobody could pay meanwhile."""
+        """Release it. Its goods are set aside for as long again, since nobody could pay meanwhile."""
         if self.held:
             anew = (
                 {"expires_at": timezone.now() + settings.RESERVATION_KEEP}

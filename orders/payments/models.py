@@ -3,16 +3,14 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery import current_app
 from django.conf import settings
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from celery_ledger import context
-from orders.payments.provider import Bell, Charge, Intent, provider
+from orders.payments.provider import Charge, EventNotice, Intent, provider
 
 if TYPE_CHECKING:
     from orders.models.order import Order
@@ -50,14 +48,14 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
     def with_order(self, pk: Any) -> "PaymentOperation":
         return self.select_related("order").get(pk=pk)
 
-    def unsettled(self) -> "OperationQuerySet":
+    def open(self) -> "OperationQuerySet":
         return self.filter(state__in=(PaymentOperation.State.SENT, PaymentOperation.State.PENDING))
 
     def left_alone(self, limit: int) -> "OperationQuerySet":
-        """Up to `limit` unsettled ones that nobody has asked about for PAYMENT_RECONCILE_AFTER, the longest first."""
+        """Up to `limit` open ones that nobody has asked about for PAYMENT_RECONCILE_AFTER, the longest first."""
         since = Now() - settings.PAYMENT_RECONCILE_AFTER
         return (
-            self.unsettled()
+            self.open()
             .filter(asked_at__lt=since)
             .select_related("order")
             .order_by("asked_at")[:limit]
@@ -70,14 +68,16 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         )
         return bool(unsent.update(state=PaymentOperation.State.VOID))
 
-    def meant_by(self, provider: str, bell: Bell) -> "PaymentOperation | None":
+    def meant_by(self, provider: str, notice: EventNotice) -> "PaymentOperation | None":
         """The operation that an event is about. One that comes before we know the reference names ours.
 
         A refund's event names the refund, and its payment too: the name of ours goes first.
         """
         known = self.filter(provider=provider).select_related("order")
-        named = known.filter(Q(pk=bell.operation) | Q(key=bell.key)).first()
-        return named or (known.filter(reference=bell.reference).first() if bell.reference else None)
+        named = known.filter(Q(pk=notice.operation) | Q(key=notice.key)).first()
+        return named or (
+            known.filter(reference=notice.reference).first() if notice.reference else None
+        )
 
 
 class PaymentOperation(models.Model):
@@ -96,7 +96,7 @@ class PaymentOperation(models.Model):
         DECLINED = "declined"
         VOID = "void"  # never made: the order was cancelled before
 
-    SETTLED = (State.SUCCEEDED, State.DECLINED, State.VOID)
+    ENDED = (State.SUCCEEDED, State.DECLINED, State.VOID)
 
     id = models.UUIDField(primary_key=True, default=uuid7)
     order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, related_name="operations")
@@ -127,7 +127,7 @@ class PaymentOperation(models.Model):
                 name="operation_reference", fields=["reference"], condition=~Q(reference="")
             ),
             models.Index(
-                name="operation_unsettled",
+                name="operation_open",
                 fields=["asked_at"],
                 condition=Q(state__in=["sent", "pending"]),
             ),
@@ -137,13 +137,13 @@ class PaymentOperation(models.Model):
         return self.key
 
     @property
-    def settled(self) -> bool:
-        return self.state in self.SETTLED
+    def has_ended(self) -> bool:
+        return self.state in self.ENDED
 
     @property
     def is_open(self) -> bool:
         """As the row says now: the provider may know it, and has not said how it ends."""
-        return type(self).objects.unsettled().filter(pk=self.pk).exists()
+        return type(self).objects.open().filter(pk=self.pk).exists()
 
     @property
     def is_moot(self) -> bool:
@@ -151,7 +151,7 @@ class PaymentOperation(models.Model):
         late = self.created_at < timezone.now() - settings.PAYMENT_MOOT_AFTER
         return late and self.kind == self.Kind.CHARGE and self.order.state == "cancelled"
 
-    def carry_out(self) -> Charge | None:
+    def exchange(self) -> Charge | None:
         """Make it at the provider, or find what an earlier attempt made. None when it may not be made (any more).
 
         Talks to the outside world: no transaction may be open. Raises ProviderUnavailable and ProviderRefused.
@@ -160,18 +160,20 @@ class PaymentOperation(models.Model):
             return made
         if not self._note_sent():
             return None
-        desk, intent = provider(self.provider), self._intent()
-        return desk.charge(intent) if self.kind == self.Kind.CHARGE else desk.refund(intent)
+        other_side, intent = provider(self.provider), self._intent()
+        make = other_side.charge if self.kind == self.Kind.CHARGE else other_side.refund
+        return make(intent)
 
     def ask(self) -> Charge | None:
-        """What the provider's book says of it. No transaction may be open. Raises as `carry_out` does."""
+        """What the provider's book says of it. No transaction may be open. Raises as `exchange` does."""
         type(self).objects.filter(pk=self.pk).update(asked_at=Now())
         return self.look_up()
 
     def look_up(self) -> Charge | None:
         """As `ask`, and leaves no trace."""
-        desk, intent = provider(self.provider), self._intent()
-        return desk.find(intent) if self.kind == self.Kind.CHARGE else desk.find_refund(intent)
+        other_side, intent = provider(self.provider), self._intent()
+        find = other_side.find if self.kind == self.Kind.CHARGE else other_side.find_refund
+        return find(intent)
 
     def call_off(self) -> Charge | None:
         """Nobody wants this charge any more, and the provider has it wait for its customer. As `ask`."""
@@ -215,34 +217,19 @@ class PaymentOperation(models.Model):
 
 
 class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
-    def hear(self, provider: str, bell: Bell) -> bool:
-        """Note the event and let a job ask what is true. False when it was heard before.
+    def record(self, provider: str, notice: EventNotice) -> "PaymentOperation | None":
+        """Note the event, in the caller's transaction. Returns the operation to ask about, None when it was noted before.
 
         One that concerns no operation of ours is noted too: an account may serve other shops beside this one.
         """
-        with transaction.atomic():
-            operation = PaymentOperation.objects.meant_by(provider, bell)
-            key = operation.key if operation else bell.key or bell.reference
-            _, new = self.get_or_create(
-                provider=provider, event_id=bell.event_id, defaults={"key": key}
-            )
-            if operation is None:
-                log.info(
-                    "Event %s (%s) of %s is about nothing of ours",
-                    bell.event_id,
-                    bell.kind,
-                    provider,
-                )
-            elif new:
-                self._let_ask(operation)
-        return new
-
-    def _let_ask(self, operation: PaymentOperation) -> None:
-        desk = current_app.signature(
-            "orders.tasks.put_on_desk", (str(operation.order_id), "payment_unknown"), immutable=True
-        )
-        with context.bound(client=str(operation.order.client_id)):
-            current_app.send_task("orders.tasks.heed_bell", [str(operation.pk)], link_error=desk)
+        operation = PaymentOperation.objects.meant_by(provider, notice)
+        key = operation.key if operation else notice.key or notice.reference
+        known = {"provider": provider, "event_id": notice.event_id}
+        _, is_new = self.get_or_create(**known, defaults={"key": key})
+        if operation is None:
+            about = (notice.event_id, notice.kind, provider)
+            log.info("Event %s (%s) of %s is about nothing of ours", *about)
+        return operation if is_new else None
 
 
 class ProviderEvent(models.Model):

@@ -1,32 +1,32 @@
-"""Bringing our rows in line with the provider's book: once, however often and in whatever order we hear of it."""
+"""What the provider's answer means for an order: applied once, however often and in whatever order we hear of it."""
 
 from orders.models import Order, Refund
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import Charge, ChargeStatus
 from orders.states import PASSING, PAYMENT_UNKNOWN, REFUND_UNKNOWN, State
 
-UNKNOWN = {  # why an order is on the desk whose money nobody knows of
+UNKNOWN = {  # why an order is on hold whose money nobody knows of
     PaymentOperation.Kind.CHARGE: PAYMENT_UNKNOWN,
     PaymentOperation.Kind.REFUND: REFUND_UNKNOWN,
 }
 
 
-def level(order: Order, operation: PaymentOperation, answer: Charge) -> Refund | None:
+def apply_answer(order: Order, operation: PaymentOperation, answer: Charge) -> Refund | None:
     """Take over what the provider says of an operation of this locked order.
 
-    Returns the refund of a charge that came too late; the caller promises the job that carries it out.
+    Returns the refund of a charge that came too late; the caller promises the job that makes it.
     """
     operation.refresh_from_db()
     if answer.disputed and operation.kind == PaymentOperation.Kind.CHARGE:
         order.hold("disputed")
     undone = _comes_undone(operation, answer)
-    if operation.settled and not undone and not _comes_true_late(operation, answer):
+    if operation.has_ended and not undone and not _comes_true_late(operation, answer):
         return None
     operation.note(answer)
     _release_when_known(order)
     if operation.kind == PaymentOperation.Kind.CHARGE:
-        return _level_charge(order, answer)
-    _level_refund(order, operation, undone=undone)
+        return _apply_charge(order, answer)
+    _apply_refund(order, operation, undone=undone)
     return None
 
 
@@ -39,7 +39,7 @@ def is_news(order: Order, answer: Charge) -> bool:
 def forget(order: Order, operation: PaymentOperation) -> None:
     """The provider never made the charge of this cancelled, locked order, and will not."""
     operation.refresh_from_db()
-    if not operation.settled:
+    if not operation.has_ended:
         operation.state = PaymentOperation.State.VOID
         operation.save(update_fields=["state"])
         order.assign(charge_state="none")
@@ -52,7 +52,7 @@ def is_stuck(order: Order, reason: str) -> bool:
         return order.state == State.RECEIVED
     kinds = [kind for kind, unknown in UNKNOWN.items() if unknown == reason]
     return (
-        order.operations.filter(kind__in=kinds).exclude(state__in=PaymentOperation.SETTLED).exists()
+        order.operations.filter(kind__in=kinds).exclude(state__in=PaymentOperation.ENDED).exists()
     )
 
 
@@ -78,7 +78,7 @@ def _comes_undone(operation: PaymentOperation, answer: Charge) -> bool:
     )
 
 
-def _level_charge(order: Order, answer: Charge) -> Refund | None:
+def _apply_charge(order: Order, answer: Charge) -> Refund | None:
     match answer.status:
         case ChargeStatus.SUCCEEDED:
             order.assign(captured=answer.amount)
@@ -94,7 +94,7 @@ def _level_charge(order: Order, answer: Charge) -> Refund | None:
     return None
 
 
-def _level_refund(order: Order, operation: PaymentOperation, *, undone: bool) -> None:
+def _apply_refund(order: Order, operation: PaymentOperation, *, undone: bool) -> None:
     pending = order.refund_pending - operation.amount
     if operation.state == PaymentOperation.State.SUCCEEDED:
         order.record(

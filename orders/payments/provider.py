@@ -86,7 +86,7 @@ def provider(name: str | None = None) -> Provider:
 
 
 @dataclass(frozen=True, slots=True)
-class Bell:
+class EventNotice:
     """What a provider's event is about, by whatever it names: our key, our operation, or the provider's own id."""
 
     event_id: str
@@ -100,7 +100,7 @@ class NotFromProvider(Exception):
     """Whoever sent this event has not shown that it is the provider; the text says why."""
 
 
-EventReader = Callable[[bytes, Mapping[str, str]], Bell]
+EventReader = Callable[[bytes, Mapping[str, str]], EventNotice]
 
 
 def event_reader(name: str) -> EventReader | None:

@@ -1,7 +1,7 @@
 """The sandbox provider: a payment provider in the box, with a book of charges of its own.
 
-Its tables stand for the provider's side of the world; nothing but this file reads or writes them, and it commits by
-itself, as a remote system would. The token says how it behaves:
+Its tables (`sandbox_book`) stand for the provider's side of the world; nothing but this file reads or writes them, and
+it commits by itself, as a remote system would. The token says how it behaves:
 
 tok_ok             charges
 tok_declined       declines
@@ -17,12 +17,12 @@ import time
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import transaction
 from django.db.models import Sum
-from django.db.models.functions import Now
 
-from orders.payments.models import ProviderEvent
-from orders.payments.provider import Bell, Charge, ChargeStatus, Intent, ProviderUnavailable
+from orders.payments.provider import Charge, ChargeStatus, EventNotice, Intent, ProviderUnavailable
+from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund
+from orders.tasks import record_provider_event
 
 TOKENS = (
     "tok_ok",
@@ -35,58 +35,6 @@ TOKENS = (
     "tok_webhook_never",
 )
 FLAKY_FAILURES = 2
-
-
-class SandboxCharge(models.Model):
-    """A line in the provider's book."""
-
-    id = models.TextField(primary_key=True)
-    key = models.TextField(unique=True)  # the idempotency key
-    amount = models.BigIntegerField()
-    currency = models.TextField()
-    status = models.TextField()
-    reason = models.TextField(default="")
-    metadata = models.JSONField(default=dict)
-    created_at = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return self.id
-
-    def as_charge(self) -> Charge:
-        return Charge(
-            self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason
-        )
-
-
-class SandboxRefund(models.Model):
-    """A line in the provider's book: money that went back."""
-
-    id = models.TextField(primary_key=True)
-    key = models.TextField(unique=True)
-    charge = models.ForeignKey(SandboxCharge, on_delete=models.PROTECT, related_name="refunds")
-    amount = models.BigIntegerField()
-    currency = models.TextField()
-    status = models.TextField()
-    reason = models.TextField(default="")
-    created_at = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return self.id
-
-    def as_charge(self) -> Charge:
-        return Charge(
-            self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason
-        )
-
-
-class SandboxFailure(models.Model):
-    """How often the flaky token has failed for a key."""
-
-    key = models.TextField(primary_key=True)
-    count = models.IntegerField(default=0)
-
-    def __str__(self) -> str:
-        return self.key
 
 
 class Sandbox:
@@ -174,4 +122,4 @@ class Sandbox:
 
     def _send_webhook(self, made: SandboxCharge) -> None:
         """In the box there is no wire: knock at the door that the HTTP view knocks at."""
-        ProviderEvent.objects.hear(self.name, Bell(event_id=f"evt_{made.id}", key=made.key))
+        record_provider_event(self.name, EventNotice(event_id=f"evt_{made.id}", key=made.key))

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from orders.payments.provider import Bell, EventReader, NotFromProvider
+from orders.payments.provider import EventNotice, EventReader, NotFromProvider
 from values import strict_json
 from values.strict_json import NotJson
 
@@ -27,10 +27,10 @@ def reader() -> EventReader | None:
     return read if settings.STRIPE_WEBHOOK_SECRET else None
 
 
-def read(body: bytes, headers: Mapping[str, str]) -> Bell:
+def read(body: bytes, headers: Mapping[str, str]) -> EventNotice:
     _verify(body, headers.get("Stripe-Signature", ""))
     try:
-        return _bell(strict_json.parse(body))
+        return _notice(strict_json.parse(body))
     except (NotJson, LookupError, TypeError, AttributeError) as exc:
         raise NotFromProvider("it is signed, but no event") from exc
 
@@ -56,10 +56,10 @@ def _verify(body: bytes, header: str) -> None:
         raise NotFromProvider("its signature is too old, or one of the clocks is wrong")
 
 
-def _bell(event: Mapping[str, Any]) -> Bell:
+def _notice(event: Mapping[str, Any]) -> EventNotice:
     about = event["data"]["object"]
     reference = about["id"] if about["object"] == "payment_intent" else about.get("payment_intent")
-    return Bell(
+    return EventNotice(
         event_id=_text(event["id"]),
         kind=_text(event["type"]),
         reference=_text(reference or ""),

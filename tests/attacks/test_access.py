@@ -33,7 +33,7 @@ OWNED = {
     "delivery_id",
     "job_id",
 }
-OPEN = {"hear_event"}  # to whoever holds the provider's secret
+OPEN = {"receive_event"}  # to whoever holds the provider's secret
 
 
 def keyed() -> list[tuple[str, str, dict[str, Any]]]:

@@ -21,7 +21,7 @@ from orders.imports.tasks import see_to_imports
 from orders.models import ApiKey, Client, Order
 from orders.order_input import OrderDraft
 from orders.payments.models import PaymentOperation
-from orders.payments.sandbox import SandboxCharge
+from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import place
 from tests.edges import WebhookSink
 from tests.orders.imports.conftest import as_csv, cells
@@ -64,8 +64,8 @@ def test_every_job_of_an_order_is_its_clients_whoever_promised_it(
     assert set(of_client.values_list("task", flat=True)) >= {
         "orders.tasks.reserve",
         "orders.tasks.charge",
-        "orders.tasks.heed_bell",
-        "orders.tasks.level_payment",
+        "orders.tasks.on_provider_event",
+        "orders.tasks.poll_payment",
         "orders.tasks.expire",
         "notifications.tasks.announce",
         "notifications.tasks.send_mail",

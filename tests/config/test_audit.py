@@ -13,7 +13,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Event
 from orders.models import Order
-from orders.payments.sandbox import SandboxCharge, SandboxRefund
+from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
 from tests.orders.test_verbs import post
 from tests.shop import Api
 

@@ -14,7 +14,8 @@ from config import celery_app
 from orders.models import Client, Order
 from orders.order_input import OrderDraft
 from orders.payments.models import PaymentOperation
-from orders.payments.sandbox import Sandbox, SandboxCharge
+from orders.payments.sandbox import Sandbox
+from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import charge as charge_task
 from tests.hands import Barrier, Hand
 

@@ -22,8 +22,9 @@ from orders.models import (
     StockMovement,
 )
 from orders.order_input import OrderDraft
-from orders.payments.sandbox import Sandbox, SandboxCharge
-from orders.tasks import forget_old_keys, place, put_on_desk
+from orders.payments.sandbox import Sandbox
+from orders.payments.sandbox_book import SandboxCharge
+from orders.tasks import forget_old_keys, hold_order, place
 from tests.hands import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -251,7 +252,7 @@ def test_every_step_run_twice_changes_nothing(placed: Place, stock: Any) -> None
     ("task", "token", "reason"),
     [
         ("reserve", "tok_ok", "reservation_failed"),
-        ("level_payment", "tok_webhook_never", "payment_unknown"),
+        ("poll_payment", "tok_webhook_never", "payment_unknown"),
     ],
 )
 def test_whatever_step_dies_the_order_stands_on_the_desk(
@@ -298,8 +299,8 @@ def test_an_order_that_is_confirmed_is_not_put_on_the_desk(placed: Place, stock:
     stock()
     order = placed()
     work_off()
-    put_on_desk.delay(str(order.pk), "payment_unknown")
-    put_on_desk.delay(str(order.pk), "reservation_failed")
+    hold_order.delay(str(order.pk), "payment_unknown")
+    hold_order.delay(str(order.pk), "reservation_failed")
     work_off()
     order.refresh_from_db()
     assert (order.held, order.version) == (False, 3)

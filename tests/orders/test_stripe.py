@@ -29,7 +29,7 @@ from orders.payments.provider import (
     ProviderUnavailable,
 )
 from orders.payments.stripe import Stripe, as_charge, from_stripe, to_stripe
-from orders.tasks import heed_bell
+from orders.tasks import on_provider_event
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
@@ -205,7 +205,7 @@ def test_that_the_customer_has_to_act_is_an_event_so_that_whoever_watches_the_ve
     order = pay("pm_card_threeDSecure2Required")
     work_off()
     for _ in range(2):  # hearing the same again is no event
-        heed_bell.delay(str(PaymentOperation.objects.get().pk))
+        on_provider_event.delay(str(PaymentOperation.objects.get().pk))
         work_off()
     told = [(event.kind, event.data["order"]["payment_state"]) for event in timeline(order.pk)]
     assert told[2:] == [("order.action_required", "action_required")]
@@ -220,12 +220,12 @@ def test_that_the_customer_has_to_act_is_found_by_asking_when_no_event_tells(
     order = pay("pm_double_processing")
     work_off()
     operation = PaymentOperation.objects.get()
-    asking = Job.objects.get(task="orders.tasks.level_payment")
+    asking = Job.objects.get(task="orders.tasks.poll_payment")
     stripe.decide(operation.reference, "requires_action")
     Job.objects.update(due_at=order.created_at)
     attempt(asking)
     assert standing(order) == ("reserved", "action_required", "", 0, False)
-    [asking] = Job.objects.filter(task="orders.tasks.level_payment", state="waiting")
+    [asking] = Job.objects.filter(task="orders.tasks.poll_payment", state="waiting")
     Job.objects.update(due_at=order.created_at)
     attempt(asking)  # the same again is no event
     assert [event.kind for event in timeline(order.pk)][2:] == ["order.action_required"]

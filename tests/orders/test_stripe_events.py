@@ -66,7 +66,7 @@ def test_whenever_and_however_often_it_rings_the_order_is_paid_once(
         list(ProviderEvent.objects.values_list("provider", "key"))
         == [("stripe", operation.key)] * 3
     )
-    assert Job.objects.filter(task="orders.tasks.heed_bell", state="done").count() == 3
+    assert Job.objects.filter(task="orders.tasks.on_provider_event", state="done").count() == 3
 
 
 def test_an_event_that_comes_before_we_know_the_payment_is_enough(
@@ -79,7 +79,7 @@ def test_an_event_that_comes_before_we_know_the_payment_is_enough(
         attempt(Job.objects.get(task=task))
     until(heard(3), "the events are heard", within_s=10)
     assert (standing(order)[0], PaymentOperation.objects.get().reference) == ("reserved", "")
-    for bell in Job.objects.filter(task="orders.tasks.heed_bell"):
+    for bell in Job.objects.filter(task="orders.tasks.on_provider_event"):
         attempt(bell)
     assert standing(order) == PAID
     work_off(ahead=HOURS)
@@ -122,10 +122,10 @@ def test_a_bell_asks_once_and_leaves_the_waiting_to_who_waits_already(
     work_off()
     until(heard(2), "both events are heard", within_s=10)
     work_off()
-    bells = Job.objects.filter(task="orders.tasks.heed_bell")
+    bells = Job.objects.filter(task="orders.tasks.on_provider_event")
     assert list(bells.values_list("state", "attempts")) == [("done", 1)] * 2
     assert standing(order)[:2] == ("reserved", "pending")
-    assert Job.objects.get(task="orders.tasks.level_payment").state == "waiting"
+    assert Job.objects.get(task="orders.tasks.poll_payment").state == "waiting"
 
 
 def test_a_bell_levels_an_order_whose_charge_has_died(ringing: StripeDouble, pay: Pay) -> None:
@@ -234,7 +234,7 @@ def test_an_event_that_rings_eight_times_at_once_is_heard_once(
         assert list(hands.map(post, range(8))) == [200] * 8
     assert (
         ProviderEvent.objects.count()
-        == Job.objects.filter(task="orders.tasks.heed_bell").count()
+        == Job.objects.filter(task="orders.tasks.on_provider_event").count()
         == 1
     )
 

@@ -65,7 +65,7 @@ def test_a_refund_whose_answer_is_lost_is_found_and_not_made_again(
     order = paid()
     stripe.flaw(flaw)
     post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry"})
-    attempt(Job.objects.get(task="orders.tasks.pay"))
+    attempt(Job.objects.get(task="orders.tasks.refund"))
     assert PaymentOperation.objects.get(kind="refund").state == "sent"
     work_off(ahead=HOURS)
     order.refresh_from_db()
@@ -129,11 +129,11 @@ def test_an_event_about_a_refund_asks_about_the_refund_and_not_about_its_charge(
     order = pay("pm_card_pendingRefund")
     work_off()
     post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 100, "reason": "sorry"})
-    attempt(Job.objects.get(task="orders.tasks.pay"))
+    attempt(Job.objects.get(task="orders.tasks.refund"))
     until(heard(5), "the payment's and the refund's events are heard", within_s=10)
     ringing.decide_refund(PaymentOperation.objects.get(kind="refund").reference, status)
     until(heard(6), "the decision is heard", within_s=10)
-    for bell in Job.objects.filter(task="orders.tasks.heed_bell").exclude(state="done"):
+    for bell in Job.objects.filter(task="orders.tasks.on_provider_event").exclude(state="done"):
         attempt(bell)
     order.refresh_from_db()
     assert (order.refunded, order.refund_pending, order.hold_reason) == expected
@@ -170,7 +170,7 @@ def test_a_refund_that_nobody_knows_of_keeps_the_order_on_the_desk_when_another_
     work_off(ahead=3 * HOURS)
     stripe.flaws.clear()
     post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 50, "reason": "so sorry"})
-    attempt(Job.objects.get(task="orders.tasks.pay", state="waiting"))
+    attempt(Job.objects.get(task="orders.tasks.refund", state="waiting"))
     order.refresh_from_db()
     assert (order.refunded, order.refund_pending, order.hold_reason) == (50, 100, "refund_unknown")
     post(api, f"/v1/orders/{order.pk}/release")

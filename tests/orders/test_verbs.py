@@ -16,9 +16,17 @@ from celery_ledger.testing import attempt, work_off
 from notifications.models import Event
 from orders.models import ApiKey, Client, Order, Stock, StockMovement
 from orders.payments.models import PaymentOperation
-from orders.payments.provider import Charge, Intent, ProviderUnavailable
-from orders.payments.sandbox import Sandbox, SandboxCharge, SandboxRefund
-from orders.tasks import expire_orders, heed_bell, level_payment, put_on_desk, reconcile_payments
+from orders.payments.provider import Charge, EventNotice, Intent, ProviderUnavailable
+from orders.payments.sandbox import Sandbox
+from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
+from orders.tasks import (
+    expire_orders,
+    hold_order,
+    on_provider_event,
+    poll_payment,
+    reconcile_payments,
+    record_provider_event,
+)
 from tests.orders.test_models import books_balance
 from tests.shop import Api
 
@@ -218,10 +226,10 @@ def test_a_charge_that_is_forgotten_takes_its_order_off_the_desk(
     step("reserve")
     PaymentOperation.objects.update(state="sent", created_at=timezone.now() - LATER)
     post(api, f"{path}/cancel")
-    put_on_desk.delay(path.removeprefix("/v1/orders/"), "payment_unknown")
-    step("put_on_desk")
+    hold_order.delay(path.removeprefix("/v1/orders/"), "payment_unknown")
+    step("hold_order")
     assert api.get(path).json()["hold_reason"] == "payment_unknown"
-    level_payment.delay(operation_of(path))
+    poll_payment.delay(operation_of(path))
     work_off()
     assert (PaymentOperation.objects.get().state, api.get(path).json()["held"]) == ("void", False)
 
@@ -235,7 +243,7 @@ def test_a_charge_is_not_given_up_while_it_is_made_however_long_it_had_waited(
         monkeypatch.undo()
         post(api, f"{path}/cancel")
         reconcile_payments()
-        step("level_payment")
+        step("poll_payment")
         Sandbox.charge(sandbox, intent)
         raise ProviderUnavailable("no answer")
 
@@ -265,7 +273,7 @@ def test_a_charge_that_succeeds_after_it_was_given_up_is_refunded(
         Sandbox().charge(operation._intent())
     assert PaymentOperation.objects.get().state in ("declined", "void")
     for _ in range(2):
-        heed_bell.delay(operation_of(path))
+        on_provider_event.delay(operation_of(path))
         work_off(ahead=LATER)
     assert (seen(api, path)[:2], given_back()) == (("cancelled", "refunded"), 2410)
 
@@ -524,13 +532,13 @@ def test_an_order_of_which_nothing_remains_is_not_held_any_more(api: Api, ordere
 
 @pytest.mark.parametrize(
     ("task", "reason"),
-    [("orders.tasks.reserve", "reservation_failed"), ("orders.tasks.pay", "refund_unknown")],
+    [("orders.tasks.reserve", "reservation_failed"), ("orders.tasks.refund", "refund_unknown")],
 )
 def test_an_order_whose_step_an_operator_cancels_comes_on_the_desk_and_goes_on_from_there(
     api: Api, ordered: Ordered, task: str, reason: str
 ) -> None:
-    path = ordered(worked_off=task == "orders.tasks.pay")
-    if task == "orders.tasks.pay":
+    path = ordered(worked_off=task == "orders.tasks.refund")
+    if task == "orders.tasks.refund":
         post(api, f"{path}/refunds", {"reason": "sorry"})
     assert len(interventions.cancel(Job.objects.filter(task=task), by="hana")) == 1
     work_off()
@@ -578,7 +586,7 @@ def test_what_becomes_of_the_charge_of_a_cancelled_order_shows_too(
     PaymentOperation.objects.update(state="sent", created_at=timezone.now() - LATER)
     cancelled = post(api, f"{path}/cancel")["ETag"]
     assert (seen(api, path)[1], read_again(api, path, cancelled)) == ("pending", (304, cancelled))
-    level_payment.delay(operation_of(path))
+    poll_payment.delay(operation_of(path))
     work_off()
     assert (seen(api, path)[1], read_again(api, path, cancelled)) == ("none", (200, '"3"'))
 
@@ -614,10 +622,10 @@ def test_an_order_that_is_paid_or_held_meanwhile_does_not_expire(
     run_out()
     assert expire_orders() == 2
     post(api, f"{held}/hold")
-    Job.objects.filter(task="orders.tasks.level_payment").exclude(
+    Job.objects.filter(task="orders.tasks.poll_payment").exclude(
         args__0__0=operation_of(paid)
     ).delete()
-    step("level_payment")
+    step("poll_payment")
     step("expire")
     assert (seen(api, paid)[0], seen(api, held)[0]) == ("confirmed", "reserved")
 
@@ -703,3 +711,22 @@ def test_stock_is_counted_up_and_down_with_a_reason(api: Api, ordered: Ordered) 
     assert patch("TORO", delta=1, reason="x").status_code == 404
     assert on_hand()["SAKE-NIGIRI"] == (6, 3)
     assert StockMovement.objects.get(kind="adjusted").reason == "dropped"
+
+
+def test_an_event_about_a_refund_holds_the_order_for_the_refund_and_not_for_its_charge(
+    api: Api, ordered: Ordered
+) -> None:
+    """When nobody can find out what became of it."""
+    path = ordered()
+    api.post(
+        f"{path}/refunds",
+        {"amount": 100, "reason": "cold"},
+        "application/json",
+        headers={"Idempotency-Key": "r"},
+    )
+    refund = PaymentOperation.objects.get(kind="refund")
+    record_provider_event("sandbox", EventNotice(event_id="evt_1", operation=refund.pk))
+    record_provider_event("sandbox", EventNotice(event_id="evt_1", operation=refund.pk))
+    job = Job.objects.get(task="orders.tasks.on_provider_event")
+    [errback] = job.envelope["errbacks"]
+    assert errback["args"] == [str(refund.order_id), "refund_unknown"]

@@ -20,7 +20,7 @@ from celery_ledger.models import Job, Worker
 from notifications.models import Delivery, Event
 from orders.models import Client, Order, Stock
 from orders.order_input import OrderDraft
-from orders.payments.sandbox import SandboxCharge
+from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import forget_old_keys, place
 from tests.promises import tasks
 from tests.promises.processes import Stack, Tree, children_of

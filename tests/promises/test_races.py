@@ -24,7 +24,7 @@ from orders.models import (
     StockMovement,
 )
 from orders.payments.models import PaymentOperation
-from orders.payments.sandbox import SandboxCharge
+from orders.payments.sandbox_book import SandboxCharge
 from tests.orders.test_models import books_balance
 from tests.orders.test_verbs import given_back
 from tests.promises.processes import Stack, Web
@@ -215,6 +215,5 @@ def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(
 def _nothing_is_open() -> bool:
     jobs = Job.objects.filter(task__startswith="orders.tasks", state__in=["waiting", "running"])
     return not (
-        PaymentOperation.objects.exclude(state__in=PaymentOperation.SETTLED).exists()
-        or jobs.exists()
+        PaymentOperation.objects.exclude(state__in=PaymentOperation.ENDED).exists() or jobs.exists()
     )

@@ -59,11 +59,11 @@ def test_an_order_is_confirmed_mailed_and_announced(
 
 def test_work_promised_in_a_shell_is_done_by_the_next_worker(stack: Stack, shop: Client) -> None:
     """`manage.py shell` has every task imported, and the job is durable before the command ends."""
-    stack.run("manage.py", "shell", "-c", "print(put_on_desk.apply_async(('not-a-uuid', 'x')).id)")
+    stack.run("manage.py", "shell", "-c", "print(hold_order.apply_async(('not-a-uuid', 'x')).id)")
     stack.start("worker")
 
     def dead() -> bool:
-        return Job.objects.filter(task="orders.tasks.put_on_desk", state="dead").exists()
+        return Job.objects.filter(task="orders.tasks.hold_order", state="dead").exists()
 
     until(dead, "the job has its verdict", within_s=30)
     assert "not-a-uuid" in Job.objects.get().error["message"]

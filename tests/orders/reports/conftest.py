@@ -12,11 +12,12 @@ from django.utils import timezone
 
 from celery_ledger.testing import work_off
 from notifications.models import Event
+from orders import tasks
 from orders.models import Client, Order, Refund
 from orders.order_input import OrderDraft
 from orders.reports.days import shop_zone
 from orders.reports.models import DailyReport
-from orders.tasks import pay_back, place
+from orders.tasks import place
 
 DAY = date(2025, 11, 18)
 Sell = Callable[..., Order]
@@ -49,7 +50,7 @@ def sell(
 def give_back(order: Order, amount: int, at: datetime) -> None:
     """Refund so much of it; the money was back at that time."""
     with transaction.atomic():
-        pay_back(
+        tasks.give_back(
             Refund.objects.promise(Order.objects.locked(order.pk), reason="returned", amount=amount)
         )
     work_off()

@@ -14,8 +14,8 @@ from celery_ledger.testing import work_off
 from notifications.models import Endpoint, Event
 from orders.models import Client, Order, Stock
 from orders.order_input import OrderDraft
-from orders.payments.sandbox import SandboxCharge, SandboxRefund
-from orders.tasks import pay_back, place
+from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
+from orders.tasks import give_back, place
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_wire import Request
 from tests.edges import Postbox, WebhookSink
@@ -52,7 +52,7 @@ def honest(
         tally.delay(number)
     work_off(ahead=timedelta(days=1))
     with transaction.atomic():
-        pay_back(Order.objects.locked(orders[REGRETTED].pk).cancel("regretted"))
+        give_back(Order.objects.locked(orders[REGRETTED].pk).cancel("regretted"))
     work_off(ahead=timedelta(days=1))
     return {
         "heard_webhook": [webhook(headers, body) for headers, body in sink.heard],

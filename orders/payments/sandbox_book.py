@@ -1,0 +1,58 @@
+"""The sandbox provider's book: the tables of the other side of the world. Only `sandbox` reads and writes them."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+from orders.payments.provider import Charge, ChargeStatus
+
+
+class SandboxCharge(models.Model):
+    """A line in the provider's book."""
+
+    id = models.TextField(primary_key=True)
+    key = models.TextField(unique=True)  # the idempotency key
+    amount = models.BigIntegerField()
+    currency = models.TextField()
+    status = models.TextField()
+    reason = models.TextField(default="")
+    metadata = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.id
+
+    def as_charge(self) -> Charge:
+        return Charge(
+            self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason
+        )
+
+
+class SandboxRefund(models.Model):
+    """A line in the provider's book: money that went back."""
+
+    id = models.TextField(primary_key=True)
+    key = models.TextField(unique=True)
+    charge = models.ForeignKey(SandboxCharge, on_delete=models.PROTECT, related_name="refunds")
+    amount = models.BigIntegerField()
+    currency = models.TextField()
+    status = models.TextField()
+    reason = models.TextField(default="")
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.id
+
+    def as_charge(self) -> Charge:
+        return Charge(
+            self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason
+        )
+
+
+class SandboxFailure(models.Model):
+    """How often the flaky token has failed for a key."""
+
+    key = models.TextField(primary_key=True)
+    count = models.IntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,10 +1,9 @@
-"""The lanes of one belt: short work, then calls to the outside world, then bulk work in the room that is left.
+"""Short work, then calls to the outside world, then bulk work in the room that is left: each in a queue of its own.
 
-A job is promised in the lane of whoever promises it, so all that follows from bulk work is bulk work. Otherwise the
-project's `task_routes` may name its lane (here charges go before mails), and a task that talks to the outside world
-(`atomic=False`) and is not named there goes to the outside lane: a server that takes seconds to answer holds up others'
-servers, and not the work that needs only Postgres. Each lane is a queue of its own; a worker that listens to all of
-them hears a bell in one only when those before it are empty.
+A job is promised in the queue of whoever promises it, so all that follows from bulk work is bulk work. Otherwise the
+project's `task_routes` may name its queue, and a task that talks to the outside world (`atomic=False`) and is not named
+there goes to OUTSIDE_QUEUE: a server that takes seconds to answer holds up others' servers, and not the work that needs
+only Postgres. A worker that listens to all of them hears a bell in one only when those before it are empty.
 """
 
 from collections.abc import Iterator
@@ -21,14 +20,14 @@ from celery_ledger.models import Job, State
 @contextmanager
 def bulk() -> Iterator[None]:
     """Jobs promised in this block, and all that follow from them, are bulk work."""
-    with context.bound(lane=ledger_settings.BULK_QUEUE):
+    with context.bound(queue=ledger_settings.BULK_QUEUE):
         yield
 
 
 def inherited(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
-    """The first of Celery's `task_routes`: the lane of whoever promises the job, if it is one that goes on."""
-    lane = context.current().get("lane")
-    return {"queue": lane} if lane else None
+    """The first of Celery's `task_routes`: the queue of whoever promises the job, if it is one that goes on."""
+    queue = context.current().get("queue")
+    return {"queue": queue} if queue else None
 
 
 def outside(
@@ -40,7 +39,7 @@ def outside(
 
 
 def waiting_in_bulk(limit: int) -> int:
-    """How many due jobs wait in the bulk lane, counted up to `limit`."""
+    """How many due jobs wait in the bulk queue, counted up to `limit`."""
     due = Job.objects.filter(
         queue=ledger_settings.BULK_QUEUE, state=State.WAITING, due_at__lte=Now()
     )

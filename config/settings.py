@@ -344,7 +344,7 @@ IMPORT_CHUNK_ROWS = 200
 IMPORT_PORTION_ROWS = 20  # rows of one look at the time
 IMPORT_TURN_S = 1.0  # of one transaction of a chunk; then others may go before it
 IMPORT_PACE_S = 1.0  # between looks whether it is a chunk's turn
-IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk lane above which no chunk begins
+IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk queue above which no chunk begins
 IMPORT_FAULTS_PER_ORDER = 10
 IMPORT_KEEP = timedelta(days=30)
 

@@ -123,7 +123,7 @@ def call_up_line(endpoint_id: str, after: str | None = None) -> None:
     """Some of the line a second, as long as the endpoint stays well."""
     if Endpoint.objects.filter(pk=endpoint_id, failures=0).exists():
         line = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.BATCH_ROWS)
-        Job.objects.hasten(
+        Job.objects.run_now(
             [delivery.job for delivery in line if delivery.job], queue=ledger_settings.BULK_QUEUE
         )
         if len(line) == settings.BATCH_ROWS:

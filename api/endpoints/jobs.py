@@ -72,14 +72,14 @@ def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
 
 @router.post(
     "/{uuid:job_id}/retry",
-    summary="Give a dead or cancelled job another life",
+    summary="Retry a dead or cancelled job",
     response=responses.ShownJob,
     openapi_extra=_described("The job is neither dead nor cancelled."),
 )
 def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     jobs, me = _own(request, job_id)
-    changed = interventions.revive(jobs, by=me)
-    return _after(jobs, changed, interventions.WHY_NOT_REVIVED)
+    changed = interventions.retry(jobs, by=me)
+    return _after(jobs, changed, interventions.WHY_NOT_RETRIED)
 
 
 @router.post(

@@ -76,13 +76,13 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         if current is not None and current.request.id == kept["id"] and not replaced:
             return
         due_at = _aware(kept["eta"])
-        lane = getattr(queue, "name", queue) or self.app.conf.task_default_queue
-        in_bulk = lane == ledger_settings.BULK_QUEUE
+        queue = getattr(queue, "name", queue) or self.app.conf.task_default_queue
+        in_bulk = queue == ledger_settings.BULK_QUEUE
         grace_s = ledger_settings.BULK_RING_GRACE_S if in_bulk else ledger_settings.RING_GRACE_S
         job = Job(
             id=UUID(kept["id"]),
             task=name,
-            queue=lane,
+            queue=queue,
             args=args,
             envelope={
                 **self._followed_by(canvas),

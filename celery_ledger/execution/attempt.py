@@ -24,7 +24,7 @@ from kombu.utils import json as celery_json
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.log_entry import AttemptLine
-from celery_ledger.execution.verdict import drop, give_verdict, moment
+from celery_ledger.execution.verdict import call_off, give_verdict, moment
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Claim, Job
 from celery_ledger.telemetry import tracing
@@ -90,7 +90,7 @@ def attempt(task: Task) -> Any:
         ):
             _restore_request(task, claim)
             if _expired(claim):
-                drop(task.app, claim, Expired("nobody came for it in time"))
+                call_off(task.app, claim, Expired("nobody came for it in time"))
                 raise Ignore("expired")
             try:
                 reach(At.AFTER_CLAIM)
@@ -158,7 +158,7 @@ def replace_with(signature: Signature) -> None:
     if current is None:
         raise RuntimeError("replace() works inside a job only.")
     with transaction.atomic():
-        if not Job.objects.hand_over(current.claim):
+        if not Job.objects.delete_for_replacement(current.claim):
             raise LeaseLost
         current.replaced = True
         signature.delay()

@@ -46,7 +46,7 @@ def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
             return _wait_out(claim, worse)
         # e.g. retry() with arguments that no row can hold
         log.exception("The verdict could not be written")
-        return _bury(app, claim, worse)
+        return _kill(app, claim, worse)
 
 
 def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
@@ -55,7 +55,7 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
         case Retry():
             return _retry(claim, exc)
         case Ignore():
-            return drop(app, claim, exc)
+            return call_off(app, claim, exc)
         case _ if in_trouble(exc) and troubles <= ledger_settings.MAX_TROUBLES:
             return _wait_out(claim, exc)
         case SoftTimeLimitExceeded() if (
@@ -63,9 +63,9 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
         ):  # as often as the hard limit may strike
             return _wait_out(claim, exc)
         case Reject() if isinstance(exc.reason, Exception):
-            return _bury(app, claim, exc.reason)
+            return _kill(app, claim, exc.reason)
         case _:
-            return _bury(app, claim, exc)
+            return _kill(app, claim, exc)
 
 
 def _retry(claim: Claim, exc: Retry) -> bool:
@@ -88,18 +88,18 @@ def _wait_out(claim: Claim, exc: Exception) -> bool:
     return False
 
 
-def _bury(app: Celery, claim: Claim, exc: Exception) -> bool:
+def _kill(app: Celery, claim: Claim, exc: Exception) -> bool:
     with transaction.atomic():
-        buried = Job.objects.bury(claim, error=describe(exc))
-        if buried:
+        killed = Job.objects.kill(claim, error=describe(exc))
+        if killed:
             app.backend.fail(request_of(claim), exc)
-    return buried
+    return killed
 
 
-def drop(app: Celery, claim: Claim, exc: Exception) -> bool:
+def call_off(app: Celery, claim: Claim, exc: Exception) -> bool:
     """Cancelled: by its own body, or because it came too late. What waits for it is told."""
     with transaction.atomic():
-        dropped = Job.objects.drop(claim, error=describe(exc))
+        dropped = Job.objects.call_off(claim, error=describe(exc))
         if dropped:
             app.backend.call_off(request_of(claim), exc)
     return dropped
@@ -146,7 +146,7 @@ def _ask_the_row(app: Celery, claim: Claim, exc: Exception) -> bool:
     elif (
         job.state == State.RUNNING and claim.attempts - claim.retries > ledger_settings.MAX_TROUBLES
     ):
-        return _bury(app, claim, exc)
+        return _kill(app, claim, exc)
     elif job.state == State.RUNNING:
         log.warning("The database connection broke before the commit, the job waits again: %s", exc)
         Job.objects.put_back(claim, due_at=moment(1), error=describe(exc), retried=False)

@@ -5,7 +5,7 @@ from celery_ledger.models.claim import Claim
 from celery_ledger.models.group import Group
 from celery_ledger.models.job import (
     FINISHED,
-    REVIVABLE,
+    RETRYABLE,
     RUNS,
     WAITS,
     Job,
@@ -18,7 +18,7 @@ from celery_ledger.models.worker import Worker
 
 __all__ = [
     "FINISHED",
-    "REVIVABLE",
+    "RETRYABLE",
     "RUNS",
     "WAITS",
     "Chord",

@@ -55,9 +55,9 @@ class Chord(models.Model):
     def fail(self, app: Celery, *, job: UUID, error: Any) -> None:
         """A part is dead: so are the body and what hangs on it, also a chord around it, with a ChordError."""
         self._close()
-        self._bury_body(app, ChordError(f"Dependency {job} raised {error!r}"))
+        self._kill_body(app, ChordError(f"Dependency {job} raised {error!r}"))
 
-    def _bury_body(self, app: Celery, failure: Exception) -> None:
+    def _kill_body(self, app: Celery, failure: Exception) -> None:
         body = maybe_signature(self.body, app=app)
         while isinstance(body, chord_signature):
             body = body.body
@@ -78,7 +78,7 @@ class Chord(models.Model):
             ValueError,
             TypeError,
         ) as exc:  # e.g. together they are too large: no fault of the last part
-            self._bury_body(app, ChordError(f"The body cannot be promised: {exc}"))
+            self._kill_body(app, ChordError(f"The body cannot be promised: {exc}"))
 
     def _close(self) -> None:
         self.fired = True

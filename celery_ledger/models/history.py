@@ -19,7 +19,7 @@ class End(StrEnum):
     STOPPED = "stopped"  # the worker was told to stop
     DEAD = "dead"
     CANCELLED = "cancelled"
-    REVIVED = "revived"  # no attempt: a person gave it another life
+    RETRIED = "retried"  # no attempt: a person has it retried
 
 
 class Appended(Func):

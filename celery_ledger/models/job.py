@@ -40,7 +40,7 @@ class State(models.TextChoices):
 
 
 FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
-REVIVABLE = (State.DEAD, State.CANCELLED)
+RETRYABLE = (State.DEAD, State.CANCELLED)
 
 
 # By the CHECKs below these say the same as the state, to whoever has the id; why not by the state is said at CLAIM.
@@ -116,20 +116,20 @@ class JobQuerySet(models.QuerySet["Job"]):
             self.held(claim).update(**_waiting(due_at), **noted, retries=retries, **changes)
         )
 
-    def bury(self, claim: Claim, *, error: dict[str, str]) -> bool:
+    def kill(self, claim: Claim, *, error: dict[str, str]) -> bool:
         """Dead, with the error kept. False when the claim was lost meanwhile."""
         return bool(self.held(claim).update(**_ended(State.DEAD), **_noted(End.DEAD, error)))
 
-    def drop(self, claim: Claim, *, error: dict[str, str]) -> bool:
+    def call_off(self, claim: Claim, *, error: dict[str, str]) -> bool:
         """Cancelled: by its own body, or expired. False when the claim was lost meanwhile."""
         return bool(
             self.held(claim).update(**_ended(State.CANCELLED), **_noted(End.CANCELLED, error))
         )
 
     @transaction.atomic
-    def revive(self, *, by: str) -> list["Job"]:
+    def retry(self, *, by: str) -> list["Job"]:
         """The dead and cancelled ones are due now, counted as new, their error kept. Returns them as they were."""
-        jobs = self._take_in(*REVIVABLE)
+        jobs = self._take_in(*RETRYABLE)
         ring_at = Now() + timedelta(seconds=ledger_settings.RING_GRACE_S)
         anew = {
             **_waiting(Now()),
@@ -139,8 +139,8 @@ class JobQuerySet(models.QuerySet["Job"]):
             "retries": 0,
             "losses": 0,
         }
-        anew["history"] = appended(End.REVIVED, {"type": "Revived", "message": f"by {by}"})
-        Job.objects.filter(pk__in=[job.pk for job in jobs], state__in=REVIVABLE).update(**anew)
+        anew["history"] = appended(End.RETRIED, {"type": "Retried", "message": f"by {by}"})
+        Job.objects.filter(pk__in=[job.pk for job in jobs], state__in=RETRYABLE).update(**anew)
         return jobs
 
     @transaction.atomic
@@ -152,8 +152,8 @@ class JobQuerySet(models.QuerySet["Job"]):
         return jobs
 
     @transaction.atomic
-    def hasten(self, ids: Sequence[UUID], *, queue: str) -> None:
-        """Those of these that wait for a later time are due now, in that lane; the clock rings."""
+    def run_now(self, ids: Sequence[UUID], *, queue: str) -> None:
+        """Those of these that wait for a later time are due now, in that queue; the clock rings."""
         early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), slot_at=None)
         held = list(
             early.select_for_update(skip_locked=True, no_key=True)
@@ -194,13 +194,13 @@ class JobQuerySet(models.QuerySet["Job"]):
                 **_waiting(timezone.now()), **noted, losses=F("losses") + int(counts)
             )
 
-    def bury_lost(self, job: "Job", *, error: dict[str, str]) -> None:
+    def kill_lost(self, job: "Job", *, error: dict[str, str]) -> None:
         """Dead: this locked running job took too many workers down with it."""
         self.filter(pk=job.pk).update(
             **_ended(State.DEAD), **_noted(End.LOST, error), losses=F("losses") + 1
         )
 
-    def hand_over(self, claim: Claim) -> bool:
+    def delete_for_replacement(self, claim: Claim) -> bool:
         """The row gives its id away and is gone. False when the claim was lost meanwhile."""
         return bool(self.held(claim).delete()[0])
 
@@ -257,7 +257,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Delete up to `limit` finished jobs that ended before then."""
         ended = self.filter(state__in=FINISHED, finished_at__lt=before)
         ids = list(ended.order_by("finished_at").values_list("pk", flat=True)[:limit])
-        # asks once more: somebody may have revived one meanwhile
+        # asks once more: somebody may have retried one meanwhile
         return ended.filter(pk__in=ids).delete()[0]
 
 
@@ -359,9 +359,9 @@ class Job(models.Model):
                 name="job_finished", fields=["finished_at"], condition=Q(state__in=FINISHED)
             ),
             models.Index(
-                name="job_revivable",
+                name="job_retryable",
                 fields=["state", "created_at", "id"],
-                condition=Q(state__in=REVIVABLE),
+                condition=Q(state__in=RETRYABLE),
             ),
         ]
 

@@ -1,4 +1,4 @@
-"""What a person does to jobs: revive the dead, cancel the waiting. The log says who did."""
+"""What a person does to jobs: retry the dead, cancel the waiting. The log says who did."""
 
 import logging
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from django.db import transaction
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import verdict
-from celery_ledger.models import REVIVABLE, Job, JobQuerySet, State
+from celery_ledger.models import RETRYABLE, Job, JobQuerySet, State
 
 log = logging.getLogger(__name__)
 
-WHY_NOT_REVIVED = {
+WHY_NOT_RETRIED = {
     State.WAITING: "is waiting already",
     State.RUNNING: "is running; see first how it ends",
     State.DONE: "is done, and what it did is not done again",
@@ -28,21 +28,21 @@ WHY_NOT_CANCELLED = {
 }
 
 
-def revive(jobs: JobQuerySet, *, by: str) -> list[Job]:
+def retry(jobs: JobQuerySet, *, by: str) -> list[Job]:
     """Dead and cancelled jobs among these wait again, due now. Returns them as they were before."""
-    revived: list[Job] = []
+    retried: list[Job] = []
     for ids in batched(
-        _ids(jobs.filter(state__in=REVIVABLE).exclude(unreachable=True)), ledger_settings.BATCH
+        _ids(jobs.filter(state__in=RETRYABLE).exclude(unreachable=True)), ledger_settings.BATCH
     ):
         with transaction.atomic():
-            batch = Job.objects.filter(pk__in=ids).revive(by=by)
+            batch = Job.objects.filter(pk__in=ids).retry(by=by)
             _forget_unreachable(batch)
-            if not revived:  # the clock rings the other batches, as the queue has room
+            if not retried:  # the clock rings the other batches, as the queue has room
                 rings = [current_app.amqp.ring_for(job) for job in batch]
                 transaction.on_commit(partial(current_app.amqp.bell.ring, rings), robust=True)
-        revived += batch
-    _audit("retried", revived, by)
-    return revived
+        retried += batch
+    _audit("retried", retried, by)
+    return retried
 
 
 def cancel(jobs: JobQuerySet, *, by: str) -> list[Job]:

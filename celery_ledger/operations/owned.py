@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from celery_ledger.models import FINISHED, REVIVABLE, Job, JobQuerySet, State
+from celery_ledger.models import FINISHED, RETRYABLE, Job, JobQuerySet, State
 
 NOBODY = ""
 NEWEST_FIRST = ("-created_at", "-id")
@@ -25,7 +25,7 @@ def newest(owner: str, narrowed: Q, *, state: State | None, limit: int) -> "Quer
 
     So an owner of few jobs pays for few.
     """
-    if state in REVIVABLE:  # few, and in the index of their own
+    if state in RETRYABLE:  # few, and in the index of their own
         found = visible_to(owner).filter(narrowed, state=state)
         return found.defer("args").order_by(*NEWEST_FIRST)[:limit]
     pieces = [piece.filter(narrowed).defer("args")[:limit] for piece in _pieces(owner, state)]

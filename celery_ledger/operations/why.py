@@ -22,7 +22,7 @@ ENDS = {
     End.STOPPED: "attempt {attempt} on {who} was cut short by a stop",
     End.DEAD: "attempt {attempt} on {who} was the last: it is dead",
     End.CANCELLED: "it was cancelled after {attempt} attempts",
-    End.REVIVED: "a person gave it another life, and its counts began anew, after {attempt} attempts",
+    End.RETRIED: "a person retried it, and its counts began anew, after {attempt} attempts",
 }
 
 
@@ -114,7 +114,7 @@ class Story:
                 if self.job.effects:
                     yield f"It wrote {', '.join(self.job.effects)}."
             case State.DEAD:
-                yield f"It died {ended}; `manage.py jobs retry {self.job.pk}` gives it another life."
+                yield f"It died {ended}; `manage.py jobs retry {self.job.pk}` retries it."
             case State.CANCELLED:
                 yield f"It was cancelled {ended}."
 

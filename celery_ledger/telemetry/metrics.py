@@ -16,15 +16,15 @@ from celery_ledger.models import Job, Worker
 # Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from one to the next:
 # a queue that no worker listens to is seen too.
 WAITING = """
-WITH RECURSIVE lane(name) AS (
+WITH RECURSIVE found(name) AS (
     (SELECT queue FROM {jobs} WHERE state = 'waiting' ORDER BY queue LIMIT 1)
     UNION ALL
-    SELECT (SELECT queue FROM {jobs} WHERE state = 'waiting' AND queue > lane.name ORDER BY queue LIMIT 1)
-      FROM lane WHERE lane.name IS NOT NULL
+    SELECT (SELECT queue FROM {jobs} WHERE state = 'waiting' AND queue > found.name ORDER BY queue LIMIT 1)
+      FROM found WHERE found.name IS NOT NULL
 )
 SELECT 'waiting', known.name, job.task, count(*), count(*) FILTER (WHERE due_at <= now()),
        extract(epoch FROM now() - min(due_at))::float8
-  FROM (SELECT name FROM lane WHERE name IS NOT NULL LIMIT %(lanes)s) AS known,
+  FROM (SELECT name FROM found WHERE name IS NOT NULL LIMIT %(queues)s) AS known,
        LATERAL (SELECT task, due_at FROM {jobs} WHERE state = 'waiting' AND queue = known.name
                  ORDER BY ring_at LIMIT %(rows)s) AS job
  GROUP BY 2, 3
@@ -42,7 +42,7 @@ SELECT state, task, count(*), sum(retries), sum(losses), extract(epoch FROM now(
  GROUP BY 1, 2
 """
 ROWS = "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = '{jobs}'::regclass"
-LANES_MAX = 20
+QUEUES_MAX = 20
 OTHER = "(other)"
 
 
@@ -53,7 +53,7 @@ def named(number: str) -> str:
 
 def metric_families() -> Iterator[Metric]:
     """What waits, runs, has died and has ended; and who works."""
-    waiting = _rows(WAITING, lanes=LANES_MAX)
+    waiting = _rows(WAITING, queues=QUEUES_MAX)
     by_id = {"running": "lease_until", "dead": "created_at", "cancelled": "created_at"}
     standing = [
         row for state, index in by_id.items() for row in _rows(STANDING, state=state, index=index)

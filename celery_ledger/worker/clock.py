@@ -198,7 +198,7 @@ class Clock:
             )
             for job in poison:
                 with context.replaced(job.context):
-                    Job.objects.bury_lost(job, error=error)
+                    Job.objects.kill_lost(job, error=error)
                     self.app.backend.fail(request_of(job), WorkerLostError(reason))
             if jobs:
                 reach(At.BEFORE_RESCUE)

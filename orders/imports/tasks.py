@@ -1,4 +1,4 @@
-"""The steps of an import: its chunks, one after another in the bulk lane, and its end."""
+"""The steps of an import: its chunks, one after another in the bulk queue, and its end."""
 
 from uuid import UUID, uuid5
 

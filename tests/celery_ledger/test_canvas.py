@@ -295,7 +295,7 @@ def test_what_follows_a_cancelled_step_of_a_chain_is_dead_and_a_chord_is_told(wa
     for result in (alone, part):
         assert AsyncResult(result.id).state == "FAILURE"
     assert (Chord.objects.filter(fired=False).count(), Note.objects.count()) == (0, 0)
-    interventions.revive(Job.objects.filter(pk=alone.parent.id), by="hana")
+    interventions.retry(Job.objects.filter(pk=alone.parent.id), by="hana")
     assert Job.objects.filter(pk=alone.id).count() == 0
 
 
@@ -341,6 +341,6 @@ def test_a_revived_step_is_followed_by_what_died_with_it(
         broken.setattr(note, "run", boom.run)
         attempt(first)
     assert set(states()) == {"dead"}
-    interventions.revive(Job.objects.filter(pk=first.pk), by="hana")
+    interventions.retry(Job.objects.filter(pk=first.pk), by="hana")
     work_off()
     assert set(states()) == {"done"}

@@ -272,4 +272,4 @@ def test_what_hangs_on_a_job_that_a_clock_or_a_person_ends_is_promised_on_its_be
     else:
         interventions.cancel(Job.objects.filter(state="waiting"), by="hana")
         left = Job.objects.get(state="dead")
-    assert left.context == {"request_id": "r1", "client": "c1", "lane": "bulk"}
+    assert left.context == {"request_id": "r1", "client": "c1", "queue": "bulk"}

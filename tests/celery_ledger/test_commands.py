@@ -192,7 +192,7 @@ def test_why_tells_what_killed_a_job_on_one_line() -> None:
     assert said[3:] == [
         "Rung again by the clock: once. Claimed: once. Lost without a verdict: twice. Told to try again: 3 times.",
         r'Its newest error was Odd: "two\nlines \u001b[31m".',
-        f"It died at {at(job.finished_at)}; `manage.py jobs retry {job.pk}` gives it another life.",
+        f"It died at {at(job.finished_at)}; `manage.py jobs retry {job.pk}` retries it.",
     ]
 
 
@@ -229,12 +229,12 @@ def test_a_history_keeps_the_newest_ends_cut_short(settings: Any) -> None:
     for _ in range(3):
         Job.objects.update(due_at=timezone.now())
         attempt(Job.objects.get())
-    Job.objects.revive(by="hana")
+    Job.objects.retry(by="hana")
     history = Job.objects.get().history
     assert [(entry["attempt"], entry["end"], entry["error"]["message"]) for entry in history] == [
         (2, "retry", "failure"),
         (3, "dead", "failure"),
-        (3, "revived", "by hana"),
+        (3, "retried", "by hana"),
     ]
 
 
@@ -329,10 +329,8 @@ def test_retry_gives_a_dead_or_cancelled_job_another_life_and_rings(
     assert now.due_at <= timezone.now() < now.due_at + timedelta(seconds=5)
     assert now.ring_at - now.due_at == timedelta(seconds=5)
     assert broker.llen("kaiten") == 1
-    assert now.history[-1]["error"] == {"type": "Revived", "message": f"by {getpass.getuser()}"}
-    assert "a person gave it another life, and its counts began anew, after 9 attempts" in jobs(
-        "why", job.pk
-    )
+    assert now.history[-1]["error"] == {"type": "Retried", "message": f"by {getpass.getuser()}"}
+    assert "a person retried it, and its counts began anew, after 9 attempts" in jobs("why", job.pk)
     work_off()
     assert (Job.objects.get().state, Job.objects.get().result) == ("done", 2)
 
@@ -388,7 +386,7 @@ def dead_already() -> Job:
 
 def test_retry_of_a_task_takes_its_dead_and_nothing_else(settings: Any, broker: Redis) -> None:
     settings.LEDGER = {**settings.LEDGER, "BATCH": 2}
-    revived = {in_state(State.DEAD).pk for _ in range(5)}
+    retried = {in_state(State.DEAD).pk for _ in range(5)}
     left = {in_state(state).pk for state in (State.CANCELLED, State.DONE, State.RUNNING)}
     other = dead()
     broker.flushdb()
@@ -396,7 +394,7 @@ def test_retry_of_a_task_takes_its_dead_and_nothing_else(settings: Any, broker: 
         jobs("retry", "--task", ADD, "--state", "dead")
         == f"Jobs of {ADD} that wait again, due now: 5."
     )
-    assert set(Job.objects.filter(state="waiting").values_list("pk", flat=True)) == revived
+    assert set(Job.objects.filter(state="waiting").values_list("pk", flat=True)) == retried
     assert Job.objects.filter(pk__in=left).count() == 3
     assert Job.objects.get(pk=other.pk).state == "dead"
     assert broker.llen("kaiten") == 2  # the clock rings the rest

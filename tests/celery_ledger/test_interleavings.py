@@ -310,7 +310,7 @@ def test_clocks_that_ring_at_the_same_moment_ring_once_and_again_when_nobody_hea
         broker.flushdb()
 
 
-def test_a_clock_that_rings_in_one_lane_keeps_no_other_clock_from_ringing_in_the_next(
+def test_a_clock_that_rings_in_one_queue_keeps_no_other_clock_from_ringing_in_the_next(
     one: Hand, two: Hand, broker: Redis
 ) -> None:
     """ONE_TURN_FOR_ALL"""
@@ -368,14 +368,14 @@ def test_a_job_is_either_cancelled_or_claimed(one: Hand, two: Hand) -> None:
     }
 
 
-def test_what_a_person_revives_is_not_pruned_by_a_clock_that_saw_it_dead(
+def test_what_a_person_retries_is_not_pruned_by_a_clock_that_saw_it_dead(
     one: Hand, two: Hand
 ) -> None:
     job = promised()
     long_ago = timezone.now() - timedelta(days=30)
     Job.objects.filter(pk=job.pk).update(state="dead", finished_at=long_ago)
     one.open_transaction()
-    one.do(lambda: Job.objects.filter(pk=job.pk).revive(by="hana"))
+    one.do(lambda: Job.objects.filter(pk=job.pk).retry(by="hana"))
     pruned = two.begin(
         lambda: Job.objects.prune(before=timezone.now() - timedelta(days=14), limit=10)
     )

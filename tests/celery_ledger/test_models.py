@@ -62,7 +62,7 @@ def test_a_finished_job_cannot_be_claimed_settled_or_rescued(claim: Claim, end: 
     )
     assert again == []
     assert Job.objects.settle(claim, result=1, effects=[]) is False
-    assert Job.objects.bury(claim, error=ERROR) is False
+    assert Job.objects.kill(claim, error=ERROR) is False
     assert Job.objects.put_back(claim, due_at=timezone.now(), error=ERROR, retried=True) is False
     assert not Job.objects.lost().exists()
     assert Job.objects.get().state == end

@@ -122,7 +122,7 @@ def test_pruning_reads_the_oldest_and_deletes_one_batch(ledger: None) -> None:
 def test_the_dead_are_found_among_all_that_is_done(ledger: None) -> None:
     dead = Job.objects.filter(state=State.DEAD)
     assert ways(lambda: listing.listing(dead, limit=20), within=60) == [
-        "Index Scan of job_revivable"
+        "Index Scan of job_retryable"
     ]
 
 

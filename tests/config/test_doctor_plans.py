@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
     ("look", "index", "buffers"),
     [
         (doctor.running_jobs, "job_running", 100),
-        (doctor.dead_jobs, "job_revivable", 60),
+        (doctor.dead_jobs, "job_retryable", 60),
     ],
 )
 def test_it_looks_at_no_job_that_is_well(

@@ -223,7 +223,7 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(
         "Index Only Scan of job_ring_by_queue",
         "Index Scan of job_ring_by_queue",
         "Index Scan of job_running",
-        "Index Scan of job_revivable",
-        "Index Scan of job_revivable",
+        "Index Scan of job_retryable",
+        "Index Scan of job_retryable",
         "Index Scan of job_finished",
     ]

@@ -154,10 +154,10 @@ def verdict(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
             world.commit_job(worker.job, again).now(me, "idle"),
         )
     else:
-        buried = replace(job, state="dead", lease=False, link_error=True)
+        killed = replace(job, state="dead", lease=False, link_error=True)
         yield (
             f"gives up {rules.names[worker.job]}: dead",
-            world.commit(_buried(world.ledger, worker.job, buried)).now(me, "idle"),
+            world.commit(_buried(world.ledger, worker.job, killed)).now(me, "idle"),
         )
 
 

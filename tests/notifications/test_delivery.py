@@ -363,7 +363,7 @@ def test_deliveries_stand_in_line_for_an_endpoint_in_trouble_and_one_at_a_time_i
     ) == list(jobs.values_list("pk").order_by("pk"))
 
 
-def test_when_an_endpoint_answers_again_its_line_is_called_up_in_the_bulk_lane(
+def test_when_an_endpoint_answers_again_its_line_is_called_up_in_the_bulk_queue(
     recorded: Recorded, sink: WebhookSink, settings: Any
 ) -> None:
     settings.ENDPOINT_REST_S, settings.BATCH_ROWS = 60.0, 2

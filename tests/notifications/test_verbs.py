@@ -215,7 +215,7 @@ def since(moment: Any, **said: Any) -> dict[str, Any]:
     return {"since": moment.isoformat(), **said}
 
 
-def test_what_failed_is_sent_again_under_its_id_in_the_bulk_lane_and_asking_twice_does_no_harm(
+def test_what_failed_is_sent_again_under_its_id_in_the_bulk_queue_and_asking_twice_does_no_harm(
     api: Api, path: str, sink: WebhookSink, happen: Happen, settings: Any
 ) -> None:
     settings.DELIVERY_MAX_TRIES, settings.BATCH_ROWS = 1, 2

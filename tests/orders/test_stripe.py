@@ -313,7 +313,7 @@ def test_a_500_that_stripe_goes_on_replaying_ends_on_the_desk_and_not_under_a_se
     }
     assert objects_in(stripe.path) == []
     stripe.forget_keys()
-    interventions.revive(Job.objects.filter(pk=charge_job().pk), by="a test")
+    interventions.retry(Job.objects.filter(pk=charge_job().pk), by="a test")
     work_off(ahead=HOURS)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
     assert len(objects_in(stripe.path)) == 1
@@ -351,7 +351,7 @@ def test_a_wrong_key_puts_the_order_on_the_desk_at_once_and_the_right_one_takes_
     assert charge_job().error["message"].startswith("Stripe: 401: ")
     assert "Invalid API Key" in charge_job().error["message"]
     stripe_settings.STRIPE_SECRET_KEY = SECRET_KEY
-    interventions.revive(Job.objects.filter(pk=charge_job().pk), by="a test")
+    interventions.retry(Job.objects.filter(pk=charge_job().pk), by="a test")
     work_off()
     assert standing(order) == ("confirmed", "paid", "", 660, False)
 

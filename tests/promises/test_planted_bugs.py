@@ -154,7 +154,7 @@ PLANTED = [
     ),
     in_order(
         "ONE_TURN_FOR_ALL",
-        "test_a_clock_that_rings_in_one_lane_keeps_no_other_clock_from_ringing_in_the_next",
+        "test_a_clock_that_rings_in_one_queue_keeps_no_other_clock_from_ringing_in_the_next",
         "celery_ledger/worker/clock.py",
         '_our_turn(f"ring {queue}")',
         '_our_turn("ring")',

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from celery_ledger.models import REVIVABLE, Job, State
+from celery_ledger.models import RETRYABLE, Job, State
 from celery_ledger.operations import interventions, listing, why
 
 LIST_MAX = 1000
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         )
         retry.add_argument("--task", help="all of this task instead of single jobs")
         retry.add_argument(
-            "--state", choices=[str(state) for state in REVIVABLE], help="with --task"
+            "--state", choices=[str(state) for state in RETRYABLE], help="with --task"
         )
         retry.set_defaults(do=self.retry)
         cancel = actions.add_parser("cancel", help="waiting jobs will not run")
@@ -73,11 +73,11 @@ class Command(BaseCommand):
             )
         if options["ids"]:
             ids = [_id(text) for text in options["ids"]]
-            revived = interventions.revive(Job.objects.filter(pk__in=ids), by=_me())
-            self._report(ids, revived, "waits again, due now", interventions.WHY_NOT_REVIVED)
+            retried = interventions.retry(Job.objects.filter(pk__in=ids), by=_me())
+            self._report(ids, retried, "waits again, due now", interventions.WHY_NOT_RETRIED)
             return
         jobs = Job.objects.filter(task=options["task"], state=options["state"] or State.DEAD)
-        number = len(interventions.revive(jobs, by=_me()))
+        number = len(interventions.retry(jobs, by=_me()))
         self.stdout.write(f"Jobs of {options['task']} that wait again, due now: {number}.")
 
     def cancel(self, options: dict[str, Any]) -> None:

@@ -506,7 +506,7 @@ def test_another_clients_import_is_not_there(send: Send, stock: Any) -> None:
 # --- its work --------------------------------------------------------------------------------------------------
 
 
-def test_all_that_follows_from_an_import_is_in_the_bulk_lane_and_in_the_clients_name(
+def test_all_that_follows_from_an_import_is_in_the_bulk_queue_and_in_the_clients_name(
     send: Send, api: Api, shop: Client, stock: Any, order_body: Body
 ) -> None:
     stock()

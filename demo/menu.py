@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from demo.cards import cards
 from orders.models import Stock
-from orders.order_input import LineDraft, OrderDraft, PaymentDraft
+from orders.order_input import LineInput, OrderInput, PaymentInput
 
 CLIENT = "demo"
 CURRENCY = "JPY"
@@ -150,19 +150,19 @@ class OrderForm(forms.Form):
             self.is_flood = True
             self.add_error(None, _("Many orders have come from this page. Try again in an hour."))
 
-    def draft(self) -> OrderDraft:
+    def order_input(self) -> OrderInput:
         """The order that the API would have been sent. Raises pydantic's ValidationError."""
-        return OrderDraft(
+        return OrderInput(
             external_id=self.external_id,
             currency=CURRENCY,
             email=self.cleaned_data["email"],
             locale=get_language() or "en",
             lines=[
-                LineDraft(sku=dish.sku, name=dish.name, quantity=quantity, unit_price=dish.price)
+                LineInput(sku=dish.sku, name=dish.name, quantity=quantity, unit_price=dish.price)
                 for dish, quantity in self.chosen
             ],
             total=self.total,
-            payment=PaymentDraft(token=self.card),
+            payment=PaymentInput(token=self.card),
         )
 
     def refuse(self, errors: Iterable[tuple[str, str]]) -> None:

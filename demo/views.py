@@ -141,7 +141,7 @@ def _ordered(form: OrderForm) -> Order | None:
             form.refuse_flood(
                 list(lately.values_list("email", flat=True)[: settings.DEMO_ORDERS_PER_HOUR])
             )
-            return None if form.is_flood else place(client, form.draft())
+            return None if form.is_flood else place(client, form.order_input())
     except ValidationError as exc:
         form.refuse(pointed(dict(error), skip=0) for error in exc.errors())
     except Refused as problem:

@@ -58,7 +58,7 @@ class Shape(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class LineDraft(Shape):
+class LineInput(Shape):
     sku: Sku
     name: Name = ""
     quantity: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -77,12 +77,12 @@ class LineDraft(Shape):
         return self
 
 
-class ShippingDraft(Shape):
+class ShippingInput(Shape):
     amount: Amount = 0
     tax: Amount = 0
 
 
-class PaymentDraft(Shape):
+class PaymentInput(Shape):
     token: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 
@@ -93,7 +93,7 @@ def _names_and_values(schema: dict[str, Any]) -> None:
     schema["additionalProperties"] = values
 
 
-class OrderDraft(Shape):
+class OrderInput(Shape):
     """The body of POST /v1/orders."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
@@ -105,10 +105,10 @@ class OrderDraft(Shape):
         str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(_mailable)
     ]
     locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z0-9]{2,8})*$", max_length=35)] = "en"
-    lines: Annotated[list[LineDraft], Field(min_length=1, max_length=LINES_MAX)]
-    shipping: ShippingDraft = Field(default_factory=ShippingDraft)
+    lines: Annotated[list[LineInput], Field(min_length=1, max_length=LINES_MAX)]
+    shipping: ShippingInput = Field(default_factory=ShippingInput)
     total: Amount
-    payment: PaymentDraft
+    payment: PaymentInput
     metadata: Annotated[
         dict[
             Annotated[Line, Field(min_length=1, max_length=40)],

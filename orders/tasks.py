@@ -9,7 +9,7 @@ from django.db import transaction
 
 from celery_ledger import context, settle
 from orders.models import Client, IdempotencyKey, Order, Refund, State
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.outcome import UNKNOWN, apply_answer, forget, is_news, is_stuck
 from orders.payments.provider import Charge, ChargeStatus, EventNotice, ProviderUnavailable
@@ -30,9 +30,9 @@ def serving(order: Order) -> AbstractContextManager[None]:
     return context.bound(client=str(order.client_id))
 
 
-def place(client: Client, draft: OrderDraft) -> Order:
+def place(client: Client, order_input: OrderInput) -> Order:
     """Accept an order with its event and its first job, in the caller's transaction: the API's way and the shop's."""
-    order = Order.objects.place(client, draft)
+    order = Order.objects.place(client, order_input)
     begin(order)
     return order
 

@@ -17,7 +17,7 @@ from notifications.models import Endpoint
 from orders.imports.models import Import
 from orders.imports.reading import Format, Row
 from orders.models import ApiKey, Client
-from orders.order_input import EXAMPLE, OrderDraft
+from orders.order_input import EXAMPLE, OrderInput
 from orders.tasks import place
 from tests.shop import Api
 
@@ -30,7 +30,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
     settings.PREFER_WAIT_MAX_S = 0  # nobody works here, so nothing is decided
     stock()
     with transaction.atomic():
-        order = place(shop, OrderDraft.model_validate(order_body(external_id="a/b")))
+        order = place(shop, OrderInput.model_validate(order_body(external_id="a/b")))
     work_off()
     units = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
     key = ApiKey.objects.issue(shop, [])

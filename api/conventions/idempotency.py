@@ -18,20 +18,20 @@ Done = tuple[int, str | None, Mapping[str, Any]]  # status, Location, body
 
 
 def once(
-    request: AuthenticatedRequest, draft: BaseModel | dict[str, str], act: Callable[[], Done]
+    request: AuthenticatedRequest, body: BaseModel | dict[str, str], act: Callable[[], Done]
 ) -> HttpResponse:
     """Act under the request's Idempotency-Key, in one transaction with the key; a repeat gets the first answer.
 
     Also when a release came in between: a field that is new since then, and that nobody sent, makes no other request.
     """
     client, key = request.auth.client, _idempotency_key(request)
-    said = draft.model_dump(exclude_defaults=True) if isinstance(draft, BaseModel) else draft
+    said = body.model_dump(exclude_defaults=True) if isinstance(body, BaseModel) else body
     with transaction.atomic():
         kept = IdempotencyKey.objects.begin(client, key, {"path": request.path, "said": said})
         replayed = kept.answered
         if not replayed:
-            status, location, body = act()
-            kept.answer(status=status, location=location, body=encoded(body))
+            status, location, answer = act()
+            kept.answer(status=status, location=location, body=encoded(answer))
     return kept_answer(kept, replayed=replayed)
 
 

@@ -12,7 +12,7 @@ from api.conventions.paging import AfterId, Limit, id_of, page
 from api.endpoints.webhook_endpoints import READS, WRITES
 from api.own import own_endpoint
 from api.shapes import responses
-from api.shapes.requests import ReplayDraft
+from api.shapes.requests import ReplayRequest
 from notifications import tasks
 from notifications.models import Delivery
 
@@ -28,7 +28,7 @@ LOCATION = {
 @router.post(
     "/{uuid:endpoint_id}/test",
     summary="Send an endpoint a test",
-    response={202: responses.ShownDelivery},
+    response={202: responses.Delivery},
     openapi_extra={**WRITES, "responses": LOCATION},
 )
 def test_endpoint(
@@ -49,12 +49,12 @@ def test_endpoint(
     openapi_extra=WRITES,
 )
 def replay_deliveries(
-    request: AuthenticatedRequest, endpoint_id: UUID, draft: Body[ReplayDraft]
+    request: AuthenticatedRequest, endpoint_id: UUID, body: Body[ReplayRequest]
 ) -> Status[dict[str, Any]]:
     """Under the same `webhook-id` as before, in the room that other work leaves. Asking twice sends nothing twice."""
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
-        count, more = tasks.replay(endpoint_id, since=draft.since, everything=draft.state == "all")
+        count, more = tasks.replay(endpoint_id, since=body.since, everything=body.state == "all")
     return Status(202, {"deliveries": count, "more": more})
 
 
@@ -84,7 +84,7 @@ def list_deliveries(
 @router.get(
     "/{uuid:endpoint_id}/deliveries/{uuid:delivery_id}",
     summary="Read a delivery",
-    response=responses.ShownDelivery,
+    response=responses.Delivery,
     openapi_extra=READS,
 )
 def read_delivery(

@@ -17,13 +17,13 @@ from api.shapes.headers import (
     REPLAYED,
     described,
 )
-from api.shapes.requests import FulfilmentDraft
+from api.shapes.requests import FulfilmentRequest
 from orders import snapshots
 from orders.models import Fulfilment
 
 router = Router(tags=["orders"])
 
-FULFIL = FulfilmentDraft()  # what a request without a body says
+FULFIL = FulfilmentRequest()  # what a request without a body says
 
 
 @router.post(
@@ -38,19 +38,19 @@ FULFIL = FulfilmentDraft()  # what a request without a body says
     ),
 )
 def fulfil_order(
-    request: AuthenticatedRequest, order_id: UUID, draft: Body[FulfilmentDraft] = FULFIL
+    request: AuthenticatedRequest, order_id: UUID, body: Body[FulfilmentRequest] = FULFIL
 ) -> HttpResponse:
     """All that is open, or the lines that are named. When everything has been sent, the order is completed."""
 
     def ship() -> Done:
         order = locked_order(request, order_id)
         sent = Fulfilment.objects.ship(
-            order, draft.wanted(), carrier=draft.carrier, tracking=draft.tracking
+            order, body.wanted(), carrier=body.carrier, tracking=body.tracking
         )
         sent.refresh_from_db(fields=["created_at"])
         return 201, f"/v1/orders/{order_id}/fulfilments", sent.snapshot()
 
-    return once(request, draft, ship)
+    return once(request, body, ship)
 
 
 @router.get(

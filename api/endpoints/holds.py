@@ -13,14 +13,14 @@ from api.shapes.headers import (
     ETAG,
     described,
 )
-from api.shapes.requests import HoldDraft
+from api.shapes.requests import HoldRequest
 from orders import snapshots
 from orders.tasks import go_on
 from values.refused import Refused
 
 router = Router(tags=["orders"])
 
-HOLD = HoldDraft()  # what a request without a body says
+HOLD = HoldRequest()  # what a request without a body says
 
 
 @router.post(
@@ -32,7 +32,7 @@ HOLD = HoldDraft()  # what a request without a body says
     ),
 )
 def hold_order(
-    request: AuthenticatedRequest, order_id: UUID, draft: Body[HoldDraft] = HOLD
+    request: AuthenticatedRequest, order_id: UUID, body: Body[HoldRequest] = HOLD
 ) -> HttpResponse:
     """It is neither charged, sent nor expired until it is released."""
     with transaction.atomic():
@@ -42,7 +42,7 @@ def hold_order(
                 "order-has-ended",
                 f"Order {order.number} is {order.state}; there is nothing to hold.",
             )
-        order.hold(draft.reason)
+        order.hold(body.reason)
     return with_tag(order)
 
 

@@ -43,7 +43,7 @@ def _described(conflict: str) -> dict[str, Any]:
 )
 def list_jobs(
     request: AuthenticatedRequest,
-    state: responses.ShownState | None = None,
+    state: responses.JobStates | None = None,
     task: TaskName | None = None,
     limit: Limit = 20,
     after: AfterMoment | None = None,
@@ -60,7 +60,7 @@ def list_jobs(
 @router.get(
     "/{uuid:job_id}",
     summary="Read a job",
-    response=responses.ShownJob,
+    response=responses.Job,
     openapi_extra={"x-scope": "jobs:read"},
 )
 def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
@@ -73,7 +73,7 @@ def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
 @router.post(
     "/{uuid:job_id}/retry",
     summary="Retry a dead or cancelled job",
-    response=responses.ShownJob,
+    response=responses.Job,
     openapi_extra=_described("The job is neither dead nor cancelled."),
 )
 def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
@@ -85,7 +85,7 @@ def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
 @router.post(
     "/{uuid:job_id}/cancel",
     summary="Cancel a waiting job",
-    response=responses.ShownJob,
+    response=responses.Job,
     openapi_extra=_described(
         "The job does not wait any more, or something would be lost without it."
     ),

@@ -27,17 +27,17 @@ from api.shapes.headers import (
     REPLAYED,
     described,
 )
-from api.shapes.requests import CancelDraft, OrderFilter
+from api.shapes.requests import CancelRequest, OrderFilter
 from notifications import events
 from orders import snapshots
 from orders.models import Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.tasks import give_back, place
 from values.texts import AnyText
 
 router = Router(tags=["orders"])
 
-CANCEL = CancelDraft()  # what a request without a body says
+CANCEL = CancelRequest()  # what a request without a body says
 SEQ_MAX = 2**31 - 1
 
 
@@ -53,14 +53,14 @@ SEQ_MAX = 2**31 - 1
         conflict=f"The external_id belongs to an earlier order (then with its Location), {IN_PROGRESS}.",
     ),
 )
-def place_order(request: AuthenticatedRequest, draft: Body[OrderDraft]) -> HttpResponse:
+def place_order(request: AuthenticatedRequest, body: Body[OrderInput]) -> HttpResponse:
     """Accepted, and worked off in the background. `Prefer: wait=N` holds the answer until the order is decided."""
 
     def accept() -> Done:
-        order = place(request.auth.client, draft)
+        order = place(request.auth.client, body)
         return 202, f"/v1/orders/{order.pk}", order.snapshot()
 
-    return waited(request, once(request, draft, accept))
+    return waited(request, once(request, body, accept))
 
 
 @router.get(
@@ -142,11 +142,11 @@ def read_events(
     ),
 )
 def cancel_order(
-    request: AuthenticatedRequest, order_id: UUID, draft: Body[CancelDraft] = CANCEL
+    request: AuthenticatedRequest, order_id: UUID, body: Body[CancelRequest] = CANCEL
 ) -> HttpResponse:
     """What was paid goes back by itself. An order that is cancelled already stays as it is."""
     with transaction.atomic():
         order = locked_order(request, order_id)
         if order.state != "cancelled":
-            give_back(order.cancel(draft.reason))
+            give_back(order.cancel(body.reason))
     return with_tag(order, status=202)

@@ -17,7 +17,7 @@ from api.shapes.headers import (
     REPLAYED,
     described,
 )
-from api.shapes.requests import RefundDraft
+from api.shapes.requests import RefundRequest
 from orders import snapshots
 from orders.models import Refund
 from orders.tasks import give_back
@@ -37,7 +37,7 @@ router = Router(tags=["orders"])
     ),
 )
 def refund_order(
-    request: AuthenticatedRequest, order_id: UUID, draft: Body[RefundDraft]
+    request: AuthenticatedRequest, order_id: UUID, body: Body[RefundRequest]
 ) -> HttpResponse:
     """An amount, the lines that are named, or all that is left; `restock` takes the goods back too."""
 
@@ -45,16 +45,16 @@ def refund_order(
         order = locked_order(request, order_id)
         refund = Refund.objects.promise(
             order,
-            reason=draft.reason,
-            amount=draft.amount,
-            wanted=draft.wanted(),
-            restock=draft.restock,
+            reason=body.reason,
+            amount=body.amount,
+            wanted=body.wanted(),
+            restock=body.restock,
         )
         give_back(refund)
         refund.refresh_from_db(fields=["created_at"])
         return 202, f"/v1/orders/{order_id}/refunds", refund.snapshot()
 
-    return once(request, draft, promise)
+    return once(request, body, promise)
 
 
 @router.get(

@@ -12,7 +12,7 @@ from ninja import Body, Router, Status
 from api.auth import AuthenticatedRequest
 from api.own import own_endpoint
 from api.shapes import responses
-from api.shapes.requests import EndpointChange, EndpointDraft, RotationDraft
+from api.shapes.requests import EndpointChange, EndpointRequest, RotationRequest
 from notifications.models import Endpoint
 from notifications.tasks import call_up
 from values.refused import Refused
@@ -21,7 +21,7 @@ router = Router(tags=["webhooks"])
 
 
 READS, WRITES = {"x-scope": "webhooks:read"}, {"x-scope": "webhooks:write"}
-ROTATION = RotationDraft()  # what a request without a body says
+ROTATION = RotationRequest()  # what a request without a body says
 TOO_MANY = {"responses": {409: {"description": "The client has as many endpoints as it may have."}}}
 TOO_MANY_SECRETS = {
     409: {"description": "As many secrets sign for this endpoint as may at a time."}
@@ -35,10 +35,10 @@ TOO_MANY_SECRETS = {
     openapi_extra=WRITES | TOO_MANY,
 )
 def create_endpoint(
-    request: AuthenticatedRequest, draft: Body[EndpointDraft]
+    request: AuthenticatedRequest, body: Body[EndpointRequest]
 ) -> Status[dict[str, Any]]:
     """The secret is shown here and never again."""
-    endpoint = Endpoint.objects.register(request.auth.client_id, url=draft.url, events=draft.events)
+    endpoint = Endpoint.objects.register(request.auth.client_id, url=body.url, events=body.events)
     if endpoint is None:
         detail = f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints."
         raise Refused("too-many-endpoints", detail)
@@ -57,7 +57,7 @@ def list_endpoints(request: AuthenticatedRequest) -> dict[str, Any]:
 @router.get(
     "/{uuid:endpoint_id}",
     summary="Read an endpoint",
-    response=responses.ShownEndpoint,
+    response=responses.Endpoint,
     openapi_extra=READS,
 )
 def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> dict[str,
 @router.patch(
     "/{uuid:endpoint_id}",
     summary="Change an endpoint",
-    response=responses.ShownEndpoint,
+    response=responses.Endpoint,
     openapi_extra=WRITES,
 )
 def change_endpoint(
@@ -115,13 +115,13 @@ def shown(endpoint: Endpoint) -> dict[str, Any]:
     openapi_extra={**WRITES, "responses": TOO_MANY_SECRETS},
 )
 def rotate_secret(
-    request: AuthenticatedRequest, endpoint_id: UUID, draft: Body[RotationDraft] = ROTATION
+    request: AuthenticatedRequest, endpoint_id: UUID, body: Body[RotationRequest] = ROTATION
 ) -> dict[str, Any]:
     """The new secret is shown here and never again. Both sign, one signature each, until the old one's time is over."""
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
         endpoint = Endpoint.objects.locked(endpoint_id)
-        if not endpoint.rotate(overlap=timedelta(seconds=draft.overlap_s)):
+        if not endpoint.rotate(overlap=timedelta(seconds=body.overlap_s)):
             detail = f"{settings.WEBHOOK_SECRETS_MAX} secrets sign already. Wait, or end the old ones with overlap_s 0."
             raise Refused("too-many-secrets", detail)
     return {**shown(endpoint), "secret": endpoint.secret}

@@ -67,40 +67,40 @@ class StockChange(Shape):
     reason: Reason
 
 
-class CancelDraft(Shape):
+class CancelRequest(Shape):
     """The body of POST /v1/orders/{id}/cancel, if there is one."""
 
     reason: Reason = "requested"
 
 
-class HoldDraft(Shape):
+class HoldRequest(Shape):
     """The body of POST /v1/orders/{id}/hold, if there is one."""
 
     reason: Reason = "requested"
 
 
-class UnitsDraft(Shape):
+class UnitsInput(Shape):
     """So many units of a sku."""
 
     sku: Sku
     quantity: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-def _each_once(lines: list[UnitsDraft]) -> list[UnitsDraft]:
+def _each_once(lines: list[UnitsInput]) -> list[UnitsInput]:
     if len({line.sku for line in lines}) < len(lines):
         raise PydanticCustomError("units", "name each sku once")
     return lines
 
 
-UnitsDrafts = Annotated[
-    list[UnitsDraft], Field(min_length=1, max_length=200), AfterValidator(_each_once)
+UnitsInputs = Annotated[
+    list[UnitsInput], Field(min_length=1, max_length=200), AfterValidator(_each_once)
 ]
 
 
-class FulfilmentDraft(Shape):
+class FulfilmentRequest(Shape):
     """The body of POST /v1/orders/{id}/fulfilments, if there is one."""
 
-    lines: UnitsDrafts | None = None
+    lines: UnitsInputs | None = None
     carrier: Annotated[Line, Field(max_length=100)] = ""
     tracking: Annotated[Line, Field(max_length=200)] = ""
 
@@ -108,7 +108,7 @@ class FulfilmentDraft(Shape):
         return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
 
 
-class RefundDraft(Shape):
+class RefundRequest(Shape):
     """The body of POST /v1/orders/{id}/refunds: an amount, or lines, or neither for all that is left."""
 
     model_config = ConfigDict(
@@ -124,7 +124,7 @@ class RefundDraft(Shape):
         }
     )
     amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = None
-    lines: UnitsDrafts | None = None
+    lines: UnitsInputs | None = None
     reason: Reason
     restock: bool = False
 
@@ -172,7 +172,7 @@ Kinds = Annotated[
 ]
 
 
-class EndpointDraft(BaseModel):
+class EndpointRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
     url: Url
     events: Kinds
@@ -202,11 +202,11 @@ def _moment(text: Any) -> datetime:
         ) from None
 
 
-class Draft(BaseModel):
+class StrictRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class RotationDraft(Draft):
+class RotationRequest(StrictRequest):
     """The body of POST /v1/webhook-endpoints/{id}/rotate-secret, if there is one."""
 
     overlap_s: Annotated[
@@ -219,7 +219,7 @@ class RotationDraft(Draft):
     ] = OVERLAP_MAX_S
 
 
-class ReplayDraft(Draft):
+class ReplayRequest(StrictRequest):
     """The body of POST /v1/webhook-endpoints/{id}/replay."""
 
     since: Annotated[

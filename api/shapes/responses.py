@@ -12,40 +12,40 @@ from orders import snapshots
 Money = Annotated[int, Field(description="integer, in the currency's minor unit")]
 
 
-class Shown(BaseModel):
+class Exactly(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class OrderPage(Shown):
+class OrderPage(Exactly):
     data: list[snapshots.Order]
     next: Annotated[
         str | None, Field(description="`after` of the following page; null on the last")
     ]
 
 
-class OrderEvent(Shown):
+class OrderEvent(Exactly):
     seq: int
     type: Annotated[str, Field(examples=["order.confirmed"])]
     at: datetime
     data: dict[str, Any]
 
 
-class Timeline(Shown):
+class Timeline(Exactly):
     data: list[OrderEvent]
     next: Annotated[
         str | None, Field(description="`after` of the following page; null on the last")
     ]
 
 
-class Fulfilments(Shown):
+class Fulfilments(Exactly):
     data: list[snapshots.Fulfilment]
 
 
-class Refunds(Shown):
+class Refunds(Exactly):
     data: list[snapshots.Refund]
 
 
-class Stock(Shown):
+class Stock(Exactly):
     sku: str
     name: str
     on_hand: int
@@ -53,23 +53,23 @@ class Stock(Shown):
     available: int
 
 
-class StockList(Shown):
+class StockList(Exactly):
     data: list[Stock]
     next: Annotated[
         str | None, Field(description="`after` of the following page; null on the last")
     ]
 
 
-class Received(Shown):
+class Received(Exactly):
     received: Literal[True]
 
 
-class ImportLinks(Shown):
+class ImportLinks(Exactly):
     self: str
     errors: str
 
 
-class Import(Shown):
+class Import(Exactly):
     id: UUID
     state: Literal["running", "done"]
     total: Annotated[int, Field(description="orders in the file")]
@@ -79,23 +79,23 @@ class Import(Shown):
     links: ImportLinks
 
 
-class Computing(Shown):
+class Computing(Exactly):
     state: Literal["computing"]
 
 
-class ShownEndpoint(BaseModel):
+class Endpoint(BaseModel):
     id: UUID
     url: str
     events: list[str]
     created_at: datetime
 
 
-class NewEndpoint(ShownEndpoint):
+class NewEndpoint(Endpoint):
     secret: Annotated[str, Field(description="whsec_…: shown here and never again")]
 
 
 class EndpointList(BaseModel):
-    data: list[ShownEndpoint]
+    data: list[Endpoint]
 
 
 class Replay(BaseModel):
@@ -105,7 +105,7 @@ class Replay(BaseModel):
     ]
 
 
-class ShownEvent(BaseModel):
+class EventOfDelivery(BaseModel):
     id: UUID
     type: Annotated[str, Field(examples=["order.confirmed"])]
     subject: Annotated[UUID, Field(description="whose life it belongs to: the order's id")]
@@ -113,20 +113,20 @@ class ShownEvent(BaseModel):
     at: datetime
 
 
-class ShownAttempt(BaseModel):
+class LastAnswer(BaseModel):
     ok: bool
     status: Annotated[int | None, Field(description="of the HTTP answer, if there was one")]
     said: str
     at: datetime
 
 
-class ShownDelivery(BaseModel):
+class Delivery(BaseModel):
     model_config = ConfigDict(extra="forbid", title="Delivery")
     id: Annotated[UUID, Field(description="the `webhook-id`, the same on every try")]
-    event: ShownEvent
+    event: EventOfDelivery
     state: Literal["waiting", "delivered", "failed"]
     tries: Annotated[int, Field(description="since it was sent, or last sent again")]
-    last_answer: ShownAttempt | None
+    last_answer: LastAnswer | None
     next_try_at: datetime | None
     created_at: datetime
     delivered_at: datetime | None
@@ -135,24 +135,24 @@ class ShownDelivery(BaseModel):
 
 class DeliveryPage(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    data: list[ShownDelivery]
+    data: list[Delivery]
     next: Annotated[
         str | None, Field(description="`after` of the following page; null on the last")
     ]
 
 
 # Described on the spot: another room has a State too, and a description knows a name once.
-ShownState = Annotated[JobState, WithJsonSchema({"type": "string", "enum": JobState.values})]
+JobStates = Annotated[JobState, WithJsonSchema({"type": "string", "enum": JobState.values})]
 
 
-class ShownJob(BaseModel):
+class Job(BaseModel):
     """A job, for the API's description; `shown` fills it."""
 
     model_config = ConfigDict(extra="forbid", title="Job")
     id: UUID
     task: str
     queue: str
-    state: ShownState
+    state: JobStates
     attempts: int
     due_at: datetime
     created_at: datetime
@@ -163,5 +163,5 @@ class ShownJob(BaseModel):
 
 class JobPage(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    data: list[ShownJob]
+    data: list[Job]
     next: str | None

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from celery_ledger import waiting_in_bulk
-from orders.imports.drafts import Fault
+from orders.imports.inputs import Fault
 from orders.imports.reading import Format, Row
 from orders.models.client import Client
 from values.refused import Refused
@@ -182,7 +182,7 @@ class Import(models.Model):
 
 
 class ImportRow(models.Model):
-    """A row of the file until it is worked off; `orders.imports.drafts` reads it."""
+    """A row of the file until it is worked off; `orders.imports.inputs` reads it."""
 
     batch = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="+")
     at = models.IntegerField()  # its place among the rows, from 0

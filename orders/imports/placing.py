@@ -6,11 +6,11 @@ from time import monotonic
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
-from orders.imports.drafts import (
+from orders.imports.inputs import (
     Fault,
     NotAnOrder,
     StagedRow,
-    draft_of,
+    input_of,
     name_of,
     orders_in,
     problem_of,
@@ -18,7 +18,7 @@ from orders.imports.drafts import (
 from orders.imports.models import Import
 from orders.imports.reading import Format
 from orders.models import Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.tasks import place
 from values.refused import Refused
 
@@ -58,14 +58,14 @@ def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> None
 
 def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:
     """Raises NotAnOrder, and then nothing of this order is written."""
-    draft = draft_of(rows, form)
+    order_input = input_of(rows, form)
     try:
         with transaction.atomic():
-            place(client, draft)
+            place(client, order_input)
     except Refused as exc:
         if exc.slug != "external-id-taken":
             raise problem_of(rows, form, exc) from exc
-        if not _is_there(client, draft):
+        if not _is_there(client, order_input):
             said = Refused(
                 exc.slug,
                 str(exc),
@@ -76,10 +76,10 @@ def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:
         raise NotAnOrder(Fault(rows[0].line, "", "the database does not take this order")) from exc
 
 
-def _is_there(client: Client, draft: OrderDraft) -> bool:
-    """Whether the order of this external_id is what the draft says, so that an import may be repeated."""
+def _is_there(client: Client, order_input: OrderInput) -> bool:
+    """Whether the order of this external_id is what the order_input says, so that an import may be repeated."""
     order = Order.objects.prefetch_related("lines").get(
-        client=client, external_id=draft.external_id
+        client=client, external_id=order_input.external_id
     )
     lines = list(order.lines.all())
     return (
@@ -92,20 +92,20 @@ def _is_there(client: Client, draft: OrderDraft) -> bool:
             order.metadata,
         )
         == (
-            draft.currency,
-            draft.total,
-            draft.email,
-            draft.locale,
-            draft.payment.token,
-            draft.metadata,
+            order_input.currency,
+            order_input.total,
+            order_input.email,
+            order_input.locale,
+            order_input.payment.token,
+            order_input.metadata,
         )
         and (order.shipping_amount, order.shipping_tax)
-        == (draft.shipping.amount, draft.shipping.tax)
-        and len(lines) == len(draft.lines)
+        == (order_input.shipping.amount, order_input.shipping.tax)
+        and len(lines) == len(order_input.lines)
         and all(
             (line.sku, line.quantity, line.unit_price, line.discount, line.tax)
             == (said.sku, said.quantity, said.unit_price, said.discount, said.tax)
             and said.name in ("", line.name)
-            for line, said in zip(lines, draft.lines, strict=False)
+            for line, said in zip(lines, order_input.lines, strict=False)
         )
     )

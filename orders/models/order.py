@@ -38,7 +38,7 @@ from orders.states import (
 from values.refused import Refused
 
 if TYPE_CHECKING:
-    from orders.order_input import OrderDraft
+    from orders.order_input import OrderInput
 
 
 class Order(models.Model):
@@ -129,21 +129,21 @@ class Order(models.Model):
         return self.number
 
     @classmethod
-    def drafted(cls, client: Client, draft: "OrderDraft") -> "Order":
-        """An unsaved order of what the draft says; it has no number yet."""
+    def from_input(cls, client: Client, order_input: "OrderInput") -> "Order":
+        """An unsaved order of what the order_input says; it has no number yet."""
         return cls(
             client=client,
             public_token=secrets.token_urlsafe(18),
-            external_id=draft.external_id,
-            currency=draft.currency,
-            total=draft.total,
-            email=draft.email,
-            locale=draft.locale,
-            shipping_amount=draft.shipping.amount,
-            shipping_tax=draft.shipping.tax,
-            units=sum(line.quantity for line in draft.lines),
-            payment_token=draft.payment.token,
-            metadata=draft.metadata,
+            external_id=order_input.external_id,
+            currency=order_input.currency,
+            total=order_input.total,
+            email=order_input.email,
+            locale=order_input.locale,
+            shipping_amount=order_input.shipping.amount,
+            shipping_tax=order_input.shipping.tax,
+            units=sum(line.quantity for line in order_input.lines),
+            payment_token=order_input.payment.token,
+            metadata=order_input.metadata,
         )
 
     @property

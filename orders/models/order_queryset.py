@@ -15,7 +15,7 @@ from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
     from orders.models.order import Order
-    from orders.order_input import OrderDraft
+    from orders.order_input import OrderInput
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
 NUMBER_TRIES = 5
@@ -36,23 +36,24 @@ class OrderQuerySet(models.QuerySet["Order"]):
             created_at__gt=created_after, pk__gte=first_id(created_after - CLOCK_SKEW)
         )
 
-    def place(self, client: Client, draft: "OrderDraft") -> "Order":
+    def place(self, client: Client, order_input: "OrderInput") -> "Order":
         """Accept an order: its row, its lines and its first event, in the caller's transaction.
 
         Raises a 422 problem for an unknown sku and a 409 problem, with the Location of the first order, when the
         client has used this external_id before.
         """
         stock = {
-            row.sku: row for row in Stock.objects.filter(sku__in={line.sku for line in draft.lines})
+            row.sku: row
+            for row in Stock.objects.filter(sku__in={line.sku for line in order_input.lines})
         }
         unknown = [
             (f"/lines/{at}/sku", f"no such sku: {line.sku}")
-            for at, line in enumerate(draft.lines)
+            for at, line in enumerate(order_input.lines)
             if line.sku not in stock
         ]
         if unknown:
             raise invalid(*unknown)
-        order = self._insert(self.model.drafted(client, draft))
+        order = self._insert(self.model.from_input(client, order_input))
         OrderLine.objects.bulk_create(
             OrderLine(
                 order=order,
@@ -65,7 +66,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
                 discount=line.discount,
                 tax=line.tax,
             )
-            for at, line in enumerate(draft.lines)
+            for at, line in enumerate(order_input.lines)
         )
         order.record("order.received")
         return order

@@ -19,7 +19,7 @@ from orders import tasks
 from orders.imports.models import Import
 from orders.imports.tasks import see_to_imports
 from orders.models import ApiKey, Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import place
@@ -38,7 +38,7 @@ def order(stock: Any, shop: Client, order_body: Body) -> Order:
     stock()
     with transaction.atomic():
         return place(
-            shop, OrderDraft.model_validate(order_body(payment={"token": "tok_webhook_twice"}))
+            shop, OrderInput.model_validate(order_body(payment={"token": "tok_webhook_twice"}))
         )
 
 

@@ -159,7 +159,7 @@ def test_all_patterns_over_text_from_outside_are_among_them() -> None:
         "config.middleware",
         "api.shapes.requests",
         "notifications.webhooks",
-        "orders.imports.drafts",
+        "orders.imports.inputs",
         "orders.payments.stripe_events",
         "orders.reports.days",
         "orders.order_input",

@@ -21,7 +21,7 @@ from celery_ledger.models import Job
 from notifications import events
 from notifications.models import Endpoint
 from orders.models import Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.edges import WebhookSink, free_port
 from tests.promises.processes import Stack
@@ -70,7 +70,7 @@ def orders(shop: Client, order_body: Body, name: str, count: int) -> float:
     """Seconds until so many orders, placed at once, are confirmed."""
     with transaction.atomic():
         for at in range(count):
-            place(shop, OrderDraft.model_validate(order_body(external_id=f"{name}-{at}")))
+            place(shop, OrderInput.model_validate(order_body(external_id=f"{name}-{at}")))
     start = time.perf_counter()
     placed = Order.objects.filter(external_id__startswith=f"{name}-")
     until(

@@ -18,7 +18,7 @@ from django.utils import translation
 from celery_ledger.models import Job
 from demo.menu import MENU
 from orders.models import Order, State, Stock
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from values.refused import Refused
 
 Placed = Callable[..., Order]
@@ -211,7 +211,7 @@ def test_a_refused_form_keeps_what_was_typed(visitor: HttpClient) -> None:
 def test_what_the_api_refuses_is_said_at_the_dish(
     visitor: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(client: object, draft: OrderDraft) -> Order:
+    def refuse(client: object, draft: OrderInput) -> Order:
         raise Refused("invalid", "", errors=[("/lines/1/sku", "is off the menu")])
 
     monkeypatch.setattr("demo.views.place", refuse)

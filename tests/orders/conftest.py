@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 
 from orders.models import Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble
 from tests.doubles.stripe_wire import SECRET_KEY
@@ -52,6 +52,6 @@ def pay(shop: Client, stock: Any, order_body: Callable[..., dict[str, Any]]) -> 
     def order(token: str = "pm_card_visa", **changes: Any) -> Order:
         said = {"external_id": f"o-{next(ids)}", "payment": {"token": token}, **changes}
         with transaction.atomic():
-            return place(shop, OrderDraft.model_validate(order_body(**said)))
+            return place(shop, OrderInput.model_validate(order_body(**said)))
 
     return order

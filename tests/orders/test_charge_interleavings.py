@@ -12,7 +12,7 @@ from celery_ledger.testing import attempt
 from celery_ledger.worker.clock import Clock
 from config import celery_app
 from orders.models import Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import Sandbox
 from orders.payments.sandbox_book import SandboxCharge
@@ -44,7 +44,7 @@ def give_back(job: Job) -> None:
 def charge(shop: Client, stock: Any, order_body: Any) -> Job:
     """The job that charges an order of 660 yen."""
     stock()
-    order = Order.objects.place(shop, OrderDraft.model_validate(order_body()))
+    order = Order.objects.place(shop, OrderInput.model_validate(order_body()))
     order.reserve()
     operation = order.intend_charge()
     return Job.objects.get(pk=charge_task.delay(str(operation.pk)).id)

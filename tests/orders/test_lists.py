@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from celery_ledger.testing import work_off
 from orders.models import ApiKey, Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.plans import plans_of
 from tests.shop import Api
@@ -44,7 +44,7 @@ def ordered(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Ordered
     def order(client: Client = shop, **changes: Any) -> Order:
         said = {"external_id": str(uuid4()), **changes}
         with transaction.atomic():
-            return place(client, OrderDraft.model_validate(order_body(**said)))
+            return place(client, OrderInput.model_validate(order_body(**said)))
 
     return order
 

@@ -21,7 +21,7 @@ from orders.models import (
     Stock,
     StockMovement,
 )
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.payments.sandbox import Sandbox
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import forget_old_keys, hold_order, place
@@ -51,7 +51,7 @@ def placed(shop: Client, order_body: Callable[..., dict[str, Any]]) -> Place:
             "payment": {"token": token},
         }
         with transaction.atomic():
-            return place(shop, OrderDraft.model_validate(order_body(**{**said, **changes})))
+            return place(shop, OrderInput.model_validate(order_body(**{**said, **changes})))
 
     return order
 

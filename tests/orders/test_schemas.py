@@ -6,32 +6,32 @@ import pytest
 from pydantic import ValidationError
 
 from api.shapes.requests import (
-    CancelDraft,
-    FulfilmentDraft,
-    HoldDraft,
-    RefundDraft,
+    CancelRequest,
+    FulfilmentRequest,
+    HoldRequest,
+    RefundRequest,
     StockChange,
     StockCount,
 )
-from orders.order_input import EXAMPLE, OrderDraft, Shape, pointed
+from orders.order_input import EXAMPLE, OrderInput, Shape, pointed
 
 LINE = EXAMPLE["lines"][0]
 TEXTS: list[
     tuple[type[Shape], str, Any]
 ] = [  # a shape, the pointer to a text in it, and a body around that text
-    (OrderDraft, "/external_id", lambda text: EXAMPLE | {"external_id": text}),
-    (OrderDraft, "/email", lambda text: EXAMPLE | {"email": f"{text}@example.com"}),
-    (OrderDraft, "/lines/0/sku", lambda text: EXAMPLE | {"lines": [LINE | {"sku": text}]}),
-    (OrderDraft, "/lines/0/name", lambda text: EXAMPLE | {"lines": [LINE | {"name": text}]}),
-    (OrderDraft, "/payment/token", lambda text: EXAMPLE | {"payment": {"token": text}}),
-    (CancelDraft, "/reason", lambda text: {"reason": text}),
-    (HoldDraft, "/reason", lambda text: {"reason": text}),
-    (RefundDraft, "/reason", lambda text: {"reason": text}),
+    (OrderInput, "/external_id", lambda text: EXAMPLE | {"external_id": text}),
+    (OrderInput, "/email", lambda text: EXAMPLE | {"email": f"{text}@example.com"}),
+    (OrderInput, "/lines/0/sku", lambda text: EXAMPLE | {"lines": [LINE | {"sku": text}]}),
+    (OrderInput, "/lines/0/name", lambda text: EXAMPLE | {"lines": [LINE | {"name": text}]}),
+    (OrderInput, "/payment/token", lambda text: EXAMPLE | {"payment": {"token": text}}),
+    (CancelRequest, "/reason", lambda text: {"reason": text}),
+    (HoldRequest, "/reason", lambda text: {"reason": text}),
+    (RefundRequest, "/reason", lambda text: {"reason": text}),
     (StockChange, "/reason", lambda text: {"delta": 1, "reason": text}),
     (StockCount, "/name", lambda text: {"on_hand": 1, "name": text}),
-    (FulfilmentDraft, "/carrier", lambda text: {"carrier": text}),
-    (FulfilmentDraft, "/tracking", lambda text: {"tracking": text}),
-    (FulfilmentDraft, "/lines/0/sku", lambda text: {"lines": [{"sku": text, "quantity": 1}]}),
+    (FulfilmentRequest, "/carrier", lambda text: {"carrier": text}),
+    (FulfilmentRequest, "/tracking", lambda text: {"tracking": text}),
+    (FulfilmentRequest, "/lines/0/sku", lambda text: {"lines": [{"sku": text, "quantity": 1}]}),
 ]
 
 
@@ -61,13 +61,13 @@ def test_a_blank_text_or_a_control_character_is_refused_by_its_field(
 
 
 def test_a_name_of_metadata_is_a_line_and_its_text_may_be_several() -> None:
-    assert OrderDraft.model_validate(EXAMPLE | {"metadata": {"note": "two\nlines", "empty": ""}})
+    assert OrderInput.model_validate(EXAMPLE | {"metadata": {"note": "two\nlines", "empty": ""}})
     for name in (" ", "a\nb"):
         with pytest.raises(ValidationError, match="must not"):
-            OrderDraft.model_validate(EXAMPLE | {"metadata": {name: "x"}})
+            OrderInput.model_validate(EXAMPLE | {"metadata": {name: "x"}})
 
 
 def test_what_people_write_is_taken() -> None:
     for name in ("", "鮭 にぎり", "Crème brûlée", "👩‍🍳 special", " padded "):
-        [line] = OrderDraft.model_validate(EXAMPLE | {"lines": [LINE | {"name": name}]}).lines
+        [line] = OrderInput.model_validate(EXAMPLE | {"lines": [LINE | {"name": name}]}).lines
         assert line.name == name

@@ -11,7 +11,7 @@ from redis import Redis
 
 from celery_ledger.models import Job
 from orders.models import Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.promises.processes import Stack
 from tests.waiting import until
@@ -68,7 +68,7 @@ def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
     stack: Stack, broker: Redis, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:
     stock()
-    order = place(shop, OrderDraft.model_validate(order_body()))
+    order = place(shop, OrderInput.model_validate(order_body()))
     worker = stack.start("worker")
     until(lambda: Order.objects.get().state == "confirmed", "the worker works", within_s=60)
     until(
@@ -82,7 +82,7 @@ def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
         until(lambda: broker.llen("kaiten") == 0, f"garbage {at} is taken", within_s=20)
         assert worker.process.poll() is None, f"garbage {at} killed the worker"
 
-    after = place(shop, OrderDraft.model_validate(order_body(external_id="after")))
+    after = place(shop, OrderInput.model_validate(order_body(external_id="after")))
     until(
         lambda: Order.objects.get(pk=after.pk).state == "confirmed",
         "the worker still works",

@@ -11,7 +11,7 @@ from django.db import transaction
 from celery_ledger.models import Job
 from notifications.models import Endpoint
 from orders.models import Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.edges import WebhookSink
 from tests.promises.processes import Stack
@@ -30,7 +30,7 @@ def test_orders_are_confirmed_while_a_webhook_endpoint_hangs(
         Endpoint.objects.create(owner=shop.pk, url=url, events=["*"])
         for at in range(20):
             with transaction.atomic():
-                place(shop, OrderDraft.model_validate(order_body(external_id=f"o-{at}")))
+                place(shop, OrderInput.model_validate(order_body(external_id=f"o-{at}")))
         stack.start("worker")
         confirmed = Order.objects.filter(state="confirmed")
         until(lambda: confirmed.count() == 20, "all orders are confirmed", within_s=45)
@@ -49,11 +49,11 @@ def test_charges_go_before_the_webhooks_of_ten_endpoints_that_take_their_time(
     stack.start("worker")
     for at in range(6):
         with transaction.atomic():
-            place(shop, OrderDraft.model_validate(order_body(external_id=f"o-{at}")))
+            place(shop, OrderInput.model_validate(order_body(external_id=f"o-{at}")))
     until(lambda: bool(sink.heard), "the first is called", within_s=30)
     for at in range(6):
         with transaction.atomic():
-            place(other, OrderDraft.model_validate(order_body(external_id=f"o-{at}")))
+            place(other, OrderInput.model_validate(order_body(external_id=f"o-{at}")))
     confirmed = Order.objects.filter(state="confirmed")
     until(lambda: confirmed.count() == 12, "all are charged", within_s=45)
     waiting = Job.objects.filter(task="notifications.tasks.post_webhook", state="waiting")

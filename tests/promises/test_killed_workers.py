@@ -19,7 +19,7 @@ from redis import Redis
 from celery_ledger.models import Job, Worker
 from notifications.models import Delivery, Event
 from orders.models import Client, Order, Stock
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import forget_old_keys, place
 from tests.promises import tasks
@@ -35,7 +35,7 @@ TOKENS = ["tok_ok"] * 6 + ["tok_flaky", "tok_declined", "tok_webhook_twice", "to
 def place_orders(shop: Client, body: Callable[..., dict[str, Any]]) -> None:
     dice = random.Random(SEED)
     for at in range(ORDERS):
-        draft = OrderDraft.model_validate(
+        draft = OrderInput.model_validate(
             body(external_id=f"o-{at}", payment={"token": dice.choice(TOKENS)})
         )
         with transaction.atomic():

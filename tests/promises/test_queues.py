@@ -8,7 +8,7 @@ from django.db import transaction
 
 from celery_ledger.models import Job
 from orders.models import Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.promises.processes import Stack
 from tests.waiting import until
@@ -27,7 +27,7 @@ def test_goods_are_set_aside_while_a_slow_provider_keeps_every_process_busy(
         with transaction.atomic():
             place(
                 shop,
-                OrderDraft.model_validate(order_body(external_id=name, payment={"token": token})),
+                OrderInput.model_validate(order_body(external_id=name, payment={"token": token})),
             )
 
     for number in range(SLOW):

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 
 from orders.models import ApiKey, Client, Order
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.promises.processes import Stack, Web, children_of
 from tests.waiting import until
@@ -135,7 +135,7 @@ def test_a_body_that_arrives_at_a_walking_pace_is_taken(
     """In more pieces than there is patience for a head, if each came alone."""
     stock()
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
-    body = OrderDraft.model_validate(order_body()).model_dump_json().encode()
+    body = OrderInput.model_validate(order_body()).model_dump_json().encode()
     head = (
         f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: k\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
@@ -168,7 +168,7 @@ def test_who_reads_a_large_answer_slowly_holds_nobody_up(
     for at in range(100):
         with transaction.atomic():
             place(
-                shop, OrderDraft.model_validate(order_body(external_id=f"o-{at}", metadata=notes))
+                shop, OrderInput.model_validate(order_body(external_id=f"o-{at}", metadata=notes))
             )
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
     asks = f"GET /v1/orders?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"

@@ -242,7 +242,7 @@ def test_an_order_of_too_many_lines_is_refused_before_they_are_parsed(
     """A file may be one order of 100,000 lines: all of it in memory is more than a dyno has."""
     stock()
     parsed: list[bytes] = []
-    monkeypatch.setattr("orders.imports.drafts.strict_json.parse", parsed.append)
+    monkeypatch.setattr("orders.imports.inputs.strict_json.parse", parsed.append)
     send(as_csv([cells(sku=f"S-{at}") for at in range(201)]))
     work_off(ahead=A_DAY)
     assert faults() == [(2, "o-1", "", "has 201 lines; an order may have 200")]

@@ -14,7 +14,7 @@ from celery_ledger.testing import work_off
 from notifications.models import Event
 from orders import tasks
 from orders.models import Client, Order, Refund
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.reports.days import shop_zone
 from orders.reports.models import DailyReport
 from orders.tasks import place
@@ -39,7 +39,7 @@ def sell(
     def sell(at: datetime, *, client: Client | None = None, **changes: Any) -> Order:
         body = order_body(**{"external_id": f"o-{next(ids)}", **changes})
         with transaction.atomic():
-            order = place(client or shop, OrderDraft.model_validate(body))
+            order = place(client or shop, OrderInput.model_validate(body))
         work_off()
         Event.objects.filter(subject=order.pk).update(at=at)
         return Order.objects.get(pk=order.pk)

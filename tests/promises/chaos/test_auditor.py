@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from celery_ledger.testing import work_off
 from notifications.models import Endpoint, Event
 from orders.models import Client, Order, Stock
-from orders.order_input import OrderDraft
+from orders.order_input import OrderInput
 from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
 from orders.tasks import give_back, place
 from tests.doubles.stripe import StripeDouble
@@ -47,7 +47,7 @@ def honest(
         f"c-{at}": order_body(external_id=f"c-{at}", payment={"token": token})
         for at, token in enumerate(TOKENS)
     }
-    orders = {key: place(shop, OrderDraft.model_validate(body)) for key, body in bodies.items()}
+    orders = {key: place(shop, OrderInput.model_validate(body)) for key, body in bodies.items()}
     for number in range(3):
         tally.delay(number)
     work_off(ahead=timedelta(days=1))

@@ -1,4 +1,4 @@
-"""From the rows of one order to its draft, or to the faults that stand on them. No row is read or written here."""
+"""From the rows of one order to its order_input, or to the faults that stand on them. No row is read or written here."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from django.conf import settings
 from pydantic import ValidationError
 
 from orders.imports.reading import Format, key_of
-from orders.order_input import LINES_MAX, OrderDraft, pointed
+from orders.order_input import LINES_MAX, OrderInput, pointed
 from values import strict_json
 from values.refused import Refused
 from values.strict_json import NotJson
@@ -31,7 +31,7 @@ REASON_MAX_CHARS = 500
 
 
 class StagedRow(Protocol):
-    """What a draft is made of; `orders.imports.models.ImportRow` is one."""
+    """What a order_input is made of; `orders.imports.models.ImportRow` is one."""
 
     line: int
     key: str | None
@@ -81,7 +81,7 @@ def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
     return key_of(said) if isinstance(said, str) else None
 
 
-def draft_of(rows: Sequence[StagedRow], form: Format) -> OrderDraft:
+def input_of(rows: Sequence[StagedRow], form: Format) -> OrderInput:
     """Raises NotAnOrder with what is wrong, on the line where it stands."""
     if len(rows) > LINES_MAX:  # whose parsing alone may take more memory than a dyno has
         raise NotAnOrder(
@@ -92,22 +92,22 @@ def draft_of(rows: Sequence[StagedRow], form: Format) -> OrderDraft:
         raise NotAnOrder(*unreadable)
     body = _csv_body(rows) if form == Format.CSV else _parsed(rows[0])
     try:
-        draft = OrderDraft.model_validate(body)
+        order_input = OrderInput.model_validate(body)
     except ValidationError as exc:
         raise NotAnOrder(
             *located(rows, form, [pointed(dict(error), skip=0) for error in exc.errors()])
         ) from exc
-    if not draft.external_id:
+    if not order_input.external_id:
         raise NotAnOrder(
             *located(
                 rows, form, [("/external_id", "an imported order needs one, so that it comes once")]
             )
         )
-    return draft
+    return order_input
 
 
 def problem_of(rows: Sequence[StagedRow], form: Format, problem: Refused) -> NotAnOrder:
-    """What the shop said to the draft of these rows."""
+    """What the shop said to the order_input of these rows."""
     return NotAnOrder(*located(rows, form, problem.errors or [("", str(problem))]))
 
 

@@ -67,41 +67,63 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         """
         kept = {**message.headers, **(headers or {})}
         positional, named, canvas = message.body
-        args = _storable(name, [list(positional), dict(named)])
-        if name in MAPS and not getattr(self.app.tasks.get(named["task"]["task"]), "atomic", True):
-            raise ValueError(
-                f"{named['task']['task']} is atomic=False, and {name} calls it inside a transaction."
-            )
-        current, replaced = self.app.current_worker_task, attempt.being_replaced()
-        if current is not None and current.request.id == kept["id"] and not replaced:
-            return
-        due_at = _aware(kept["eta"])
-        queue = getattr(queue, "name", queue) or self.app.conf.task_default_queue
-        in_bulk = queue == ledger_settings.BULK_QUEUE
-        grace_s = ledger_settings.BULK_RING_GRACE_S if in_bulk else ledger_settings.RING_GRACE_S
-        job = Job(
+        args = _storable(name, [list(positional), dict(named)])  # also those of a retry
+        self._refuse_what_cannot_run(name, named, canvas)
+        if not self._is_a_retry(kept):
+            job = self._job(name, kept, args, canvas, queue)
+            self._promise(job, once=bool(kept.get("once")))
+
+    def _refuse_what_cannot_run(
+        self, name: str, named: dict[str, Any], canvas: dict[str, Any]
+    ) -> None:
+        if name in MAPS:
+            mapped = named["task"]["task"]
+            if not getattr(self.app.tasks.get(mapped), "atomic", True):
+                sentence = f"{mapped} is atomic=False, and {name} calls it inside a transaction."
+                raise ValueError(sentence)
+        for step in canvas["chain"] or ():
+            if getattr(self.app.tasks.get(step["task"]), "key", None):
+                raise ValueError(f"{step['task']} has a key, so it cannot be a step of a canvas.")
+
+    def _is_a_retry(self, kept: dict[str, Any]) -> bool:
+        """Whether the job that runs here publishes its own id, and is not being replaced."""
+        current = self.app.current_worker_task
+        is_own = current is not None and current.request.id == kept["id"]
+        return is_own and not attempt.being_replaced()
+
+    def _job(
+        self, name: str, kept: dict[str, Any], args: list[Any], canvas: dict[str, Any], queue: Any
+    ) -> Job:
+        """The row that says what the message would have."""
+        celery_json.loads(celery_json.dumps(canvas))  # a clock reads it too, and must not stumble
+        due_at, replaced = _aware(kept["eta"]), attempt.being_replaced()
+        known = context.current()
+        in_queue = getattr(queue, "name", queue) or self.app.conf.task_default_queue
+        return Job(
             id=UUID(kept["id"]),
             task=name,
-            queue=queue,
+            queue=in_queue,
             args=args,
-            envelope={
-                **self._followed_by(canvas),
-                "headers": {key: kept.get(key) for key in KEPT_HEADERS},
-            },
-            owner=context.current().get(ledger_settings.OWNER, ""),
-            context={key: value for key, value in context.current().items() if key != "job"},
+            envelope={**canvas, "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
+            owner=known.get(ledger_settings.OWNER, ""),
+            context={key: value for key, value in known.items() if key != "job"},
             root_id=kept["root_id"],
             parent_id=replaced.parent_id if replaced else kept["parent_id"],
             due_at=due_at or Now(),  # by the clock that the claim reads: ours may run ahead of it
-            ring_at=due_at or Now() + timedelta(seconds=grace_s),
+            ring_at=due_at or Now() + _grace(in_queue),
         )
+
+    def _promise(self, job: Job, *, once: bool) -> None:
+        """Write the row in the caller's transaction, and ring after its commit if the job is due."""
+        is_due = isinstance(job.due_at, Now)
         with transaction.atomic(savepoint=False):
             try:
-                Job.objects.bulk_create([job], ignore_conflicts=bool(kept.get("once")))
+                Job.objects.bulk_create([job], ignore_conflicts=once)
             except DataError as exc:
-                raise ValueError(f"The arguments of {name} cannot be stored: {exc}") from exc
+                sentence = f"The arguments of {job.task} cannot be stored: {exc}"
+                raise ValueError(sentence) from exc
             reach(At.AFTER_PROMISE)
-            if due_at is None:
+            if is_due:
                 self._ring_after_commit(job)
 
     def ring_for(self, job: Job) -> Ring:
@@ -113,14 +135,6 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         )
         timelimit = headers.get("timelimit") or (None, None)
         return Ring(str(job.pk), job.task, job.queue, timelimit, ignore_result=not elsewhere)
-
-    def _followed_by(self, canvas: dict[str, Any]) -> dict[str, Any]:
-        """The canvas, if it comes back from a row (a clock reads it too, and must not stumble) and can be promised."""
-        celery_json.loads(celery_json.dumps(canvas))
-        for step in canvas["chain"] or ():
-            if getattr(self.app.tasks.get(step["task"]), "key", None):
-                raise ValueError(f"{step['task']} has a key, so it cannot be a step of a canvas.")
-        return canvas
 
     def _ring_after_commit(self, job: Job) -> None:
         """Ring with the other jobs of this transaction, or, if a savepoint is rolled back, with those outside it."""
@@ -142,6 +156,13 @@ class Peal:
         reach(At.BEFORE_RING)
         self.bell.ring(self.rings)
         reach(At.AFTER_RING)
+
+
+def _grace(queue: str) -> timedelta:
+    """How long its bell may be on its way."""
+    is_bulk = queue == ledger_settings.BULK_QUEUE
+    grace_s = ledger_settings.BULK_RING_GRACE_S if is_bulk else ledger_settings.RING_GRACE_S
+    return timedelta(seconds=grace_s)
 
 
 def _aware(eta: str | None) -> datetime | None:

@@ -42,23 +42,22 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         given = sum(shares) + shipping
         if not given:
             raise invalid(("/lines", "come to no money"))
-        refund = self.create(
-            id=uuid7(),
-            order=order,
-            amount=given,
-            currency=order.currency,
-            reason=reason,
-            restock=restock,
-            lines=_told(lines, units, shares),
-            shipping=shipping,
+        told = _told(lines, units, shares)
+        refund = self._write_down(
+            order, reason=reason, amount=given, restock=restock, lines=told, shipping=shipping
         )
-        refund.operation = PaymentOperation.objects.intend_refund(order, refund)
-        refund.save(update_fields=["operation"])
         for line, share in zip(lines, shares, strict=True):
             line.change(refunded=share, units_refunded=units.get(line.pk, 0))
         order.note_refund_promised(given, shipping=shipping)
         if restock:
             _take_back(order, [(line, units[line.pk]) for line in lines if units.get(line.pk)])
+        return refund
+
+    def _write_down(self, order: "Order", **columns: Any) -> "Refund":
+        """With the operation that will move its money."""
+        refund = self.create(id=uuid7(), order=order, currency=order.currency, **columns)
+        refund.operation = PaymentOperation.objects.intend_refund(order, refund)
+        refund.save(update_fields=["operation"])
         return refund
 
 

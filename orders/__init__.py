@@ -1,0 +1,1 @@
+"""The shop: orders and their steps, stock, money, imports and reports."""

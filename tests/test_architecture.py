@@ -1,6 +1,7 @@
 """The arrows between the rooms and the house's banned names, read from the source."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ARROWS = {  # a room and those that it may import
 }
 ROOMS = tuple(ARROWS)
 EVERYTHING = frozenset({*ROOMS, "tests"})
+LINES_OF_A_FUNCTION = 40
 NAMELESS = {"utils", "helpers", "common", "misc", "services", "managers", "core", "base"}
 
 
@@ -65,6 +67,41 @@ def test_of_the_ledger_only_its_public_names_are_used() -> None:
         if name.startswith("celery_ledger.")
     ]
     assert inner == []
+
+
+def test_a_task_that_is_named_by_a_string_lies_along_the_arrows_too() -> None:
+    name = re.compile(rf"({'|'.join(ROOMS)})\.[a-z_.]*tasks\.[a-z_]+")
+    against = [
+        (str(path.relative_to(CHECKOUT)), node.value)
+        for room, allowed in ARROWS.items()
+        for path in sources(room)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if (named := name.fullmatch(node.value)) and named[1] not in {room, *allowed}
+    ]
+    assert against == []
+
+
+def test_each_folder_says_in_a_sentence_what_lives_there() -> None:
+    silent = [
+        str(path.relative_to(CHECKOUT))
+        for path in sources(*ROOMS)
+        if path.name == "__init__.py" and "management" not in path.parts
+        if not (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0].endswith(".")
+    ]
+    assert silent == []
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = [
+        f"{path.relative_to(CHECKOUT)}:{node.name}"
+        for path in sources(*ROOMS)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno
+        if node.end_lineno - node.lineno + 1 > LINES_OF_A_FUNCTION
+    ]
+    assert long == []
+    assert places("fmt: " + "skip", *ROOMS, "tests") == set()
 
 
 def test_no_room_below_the_api_knows_ninja() -> None:

@@ -1,0 +1,1 @@
+"""Files of orders: read, staged, and worked off chunk by chunk."""

@@ -30,7 +30,7 @@ from tests.debian import program
 from tests.edges import free_port
 from tests.waiting import until
 
-QUEUES = [queue.name for queue in settings.CELERY_TASK_QUEUES]
+QUEUES = list(settings.LEDGER["QUEUES"])
 START_LIMIT_S, STOP_LIMIT_S = 60.0, 20.0
 
 

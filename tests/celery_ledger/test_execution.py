@@ -519,7 +519,7 @@ def test_an_expired_part_tells_its_chord() -> None:
 def test_a_soft_time_limit_may_strike_as_often_as_a_hard_one_before_the_job_is_dead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A stall of Postgres can use up a body's time: that alone must not put an order on the desk."""
+    """A stall of Postgres can use up a body's time: that alone must not put an order on hold."""
     bodies = []
 
     def body(name: str) -> None:

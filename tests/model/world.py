@@ -83,7 +83,7 @@ class Job:
     losses: int = 0
     troubles: int = 0
     effects: int = 0  # how often its effects and follow-ups are committed
-    link_error: bool = False  # promised: the order goes to the desk
+    link_error: bool = False  # promised: the order goes on hold
 
 
 @dataclass(frozen=True)

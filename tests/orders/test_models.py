@@ -175,7 +175,7 @@ def test_an_order_that_costs_nothing_is_confirmed_without_a_charge(
     )
 
 
-def test_a_charge_that_nobody_answers_for_puts_the_order_on_the_desk(
+def test_a_charge_that_nobody_answers_for_puts_the_order_on_hold(
     placed: Place, stock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stock()

@@ -340,7 +340,7 @@ def test_two_that_charge_at_once_under_one_key_make_one_charge(stripe: StripeDou
 # --- what a person has to mend --------------------------------------------------------------------------
 
 
-def test_a_wrong_key_puts_the_order_on_the_desk_at_once_and_the_right_one_takes_it_off(
+def test_a_wrong_key_puts_the_order_on_hold_at_once_and_the_right_one_releases_it(
     stripe: StripeDouble, pay: Pay, stripe_settings: Any
 ) -> None:
     stripe_settings.STRIPE_SECRET_KEY = "sk_test_wrong"

@@ -129,7 +129,7 @@ def test_a_bell_asks_once_and_leaves_the_waiting_to_who_waits_already(
 
 
 def test_a_bell_levels_an_order_whose_charge_has_died(ringing: StripeDouble, pay: Pay) -> None:
-    """The order stands on the desk; the provider's word takes it off."""
+    """The order is on hold; the provider's word releases it."""
     order = pay("pm_double_processing")
     work_off()
     until(heard(2), "both events are heard", within_s=10)

@@ -179,7 +179,7 @@ def test_a_refund_that_nobody_knows_of_keeps_the_order_on_the_desk_when_another_
     assert (order.refunded, order.refund_pending, order.held) == (150, 0, False)
 
 
-def test_a_dispute_puts_the_order_on_the_desk_once(ringing: StripeDouble, pay: Pay) -> None:
+def test_a_dispute_puts_the_order_on_hold_once(ringing: StripeDouble, pay: Pay) -> None:
     """Its event is a bell like any other: what is true is asked."""
     order = pay()
     work_off()

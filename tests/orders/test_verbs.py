@@ -490,7 +490,7 @@ def test_a_refund_that_cannot_be_is_named_and_nothing_is_written(
     assert (Order.objects.get().refund_pending, PaymentOperation.objects.count()) == (0, 1)
 
 
-# --- the desk ---------------------------------------------------------------------------------------------------
+# --- on hold ---------------------------------------------------------------------------------------------------
 
 
 def test_a_held_order_is_neither_charged_nor_sent_and_goes_on_when_it_is_released(

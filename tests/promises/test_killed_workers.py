@@ -28,7 +28,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ORDERS, SEED = 200, 20261122
-QUEUES = ("tally", *(queue.name for queue in settings.CELERY_TASK_QUEUES))
+QUEUES = ("tally", *settings.LEDGER["QUEUES"])
 TOKENS = ["tok_ok"] * 6 + ["tok_flaky", "tok_declined", "tok_webhook_twice", "tok_webhook_never"]
 
 

@@ -42,181 +42,191 @@ def start(command: list[str], **changes: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("process", ["web", "worker", "release"])
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        (
-            {"SECRET_KEY": ""},
-            "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text",
-        ),
-        (
-            {"DATABASE_URL": ""},
-            "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://",
-        ),
-        (
-            {"DATABASE_URL": "nonsense"},
-            "Kaiten cannot start: DATABASE_URL cannot be read. Set it to postgres://",
-        ),
-        (
-            {"DATABASE_URL": "mysql://a/b"},
-            "Kaiten cannot start: DATABASE_URL must name a Postgres database",
-        ),
-        (
-            {"DATABASE_URL": "postgres://a/b?pool=1"},
-            "Kaiten cannot start: DATABASE_URL holds an option that Postgres",
-        ),
-        (
-            {"DATABASE_URL": "postgres:///"},
-            "Kaiten cannot start: DATABASE_URL needs the name of a database after the host",
-        ),
-        (
-            {"DATABASE_URL": "postgres://a/b?connect_timeout=soon"},
-            "Kaiten cannot start: DATABASE_URL holds an option",
-        ),
-        (
-            {"DEBUG": "maybe"},
-            "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0.",
-        ),
-        (
-            {"CELERY_CONCURRENCY": "two"},
-            "Kaiten cannot start: CELERY_CONCURRENCY is set to something",
-        ),
-        (
-            {"CELERY_CONCURRENCY": "-1"},
-            "Kaiten cannot start: CELERY_CONCURRENCY is set to something",
-        ),
-        ({"WEB_CONCURRENCY": "0"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something"),
-        (
-            {"PORT": "70000"},
-            "Kaiten cannot start: PORT is set to something that cannot be read. Set it to a number be",
-        ),
-        (
-            {"RATE_LIMIT_PER_MINUTE": "0"},
-            "Kaiten cannot start: RATE_LIMIT_PER_MINUTE is set to something",
-        ),
-        (
-            {"LOG_FORMAT": "xml"},
-            "Kaiten cannot start: LOG_FORMAT is set to something that cannot be read. Set it to logfmt",
-        ),
-        (
-            {"JOBS_KEEP_DAYS": "0"},
-            "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
-        ),
-        (
-            {"WEB_CONCURRENCY": "two"},
-            "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read",
-        ),
-        (
-            {"WEB_CONCURRENCY": "-1"},
-            "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read",
-        ),
-        (
-            {"SECRET_KEY": "a"},
-            "Kaiten cannot start: SECRET_KEY has fewer than 32 characters. Set it to what `openssl",
-        ),
-        (
-            {"SECRET_KEY": "é" * 50},
-            "Kaiten cannot start: SECRET_KEY is set to something that cannot be read.",
-        ),
-        (
-            {"WEBHOOK_MASTER_KEY": "a"},
-            "Kaiten cannot start: WEBHOOK_MASTER_KEY has fewer than 16 characters.",
-        ),
-        (
-            {"METRICS_TOKEN": "é" * 20},
-            "Kaiten cannot start: METRICS_TOKEN is set to something that cannot be read. Set",
-        ),
-        ({"METRICS_TOKEN": "a"}, "Kaiten cannot start: METRICS_TOKEN has fewer than 8 characters."),
-        (
-            {"EMAIL_URL": "smtp://"},
-            "Kaiten cannot start: EMAIL_URL names no server. Set it to smtp+tls://USER:",
-        ),
-        ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
-        (
-            {"SITE_URL": "https://a/?b"},
-            "Kaiten cannot start: SITE_URL is set to something that cannot be read. Set it",
-        ),
-        (
-            {"HEROKU_APP_DEFAULT_DOMAIN_NAME": "http://x"},
-            "Kaiten cannot start: HEROKU_APP_DEFAULT_DOMAIN_NAME is set",
-        ),
-        (
-            {"REDIS_URL": "nonsense"},
-            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
-        ),
-        (
-            {"REDIS_URL": "redis://a:b/0"},
-            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
-        ),
-        (
-            {"REDIS_URL": "redis://[::1/0"},
-            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to",
-        ),
-        (
-            {"REDIS_URL": "redis://a/b"},
-            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
-        ),
-        (
-            {"REDIS_URL": "redis://a/0?pool=1"},
-            "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to",
-        ),
-        (
-            {"REDIS_URL": "rediss://a/0?ssl_cert_reqs=maybe"},
-            "Kaiten cannot start: The broker's URL cannot be read. Set RE",
-        ),
-        (
-            {"BROKER_URL": "ironmq://a"},
-            "Kaiten cannot start: The broker's URL cannot be read. Set BROKER_URL to redis://",
-        ),
-        (
-            {"REDIS_URL": "", "CLOUDAMQP_URL": "a"},
-            "Kaiten cannot start: The broker's URL cannot be read. Set CLOUDAMQP_URL",
-        ),
-        (
-            {"PAYMENT_PROVIDER": "gold"},
-            "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe.",
-        ),
-        (
-            {**STRIPE, "STRIPE_SECRET_KEY": ""},
-            "Kaiten cannot start: STRIPE_SECRET_KEY is not set, and PAYMENT_PROVIDER is",
-        ),
-        (
-            {**STRIPE, "STRIPE_WEBHOOK_SECRET": ""},
-            "Kaiten cannot start: STRIPE_WEBHOOK_SECRET is not set, and",
-        ),
-        (
-            {**STRIPE, "STRIPE_API_BASE": "http://127.0.0.1:1"},
-            "Kaiten cannot start: STRIPE_API_BASE is not https",
-        ),
-        (
-            {**STRIPE, "PYTHONPATH": str(WITHOUT_EXTRAS)},
-            "its package is not installed. Run `bin/lock --extra stripe`",
-        ),
-        (
-            {"BROKER_URL": "sqs://", "PYTHONPATH": str(WITHOUT_EXTRAS)},
-            "its package is not installed. Run `bin/lock --ex",
-        ),
-        (
-            {"SENTRY_DSN": "https://key@127.0.0.1/1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
-            "Kaiten cannot start: SENTRY_DSN is set, but its package is not installed. Run `bin/lock --extra sentry`",
-        ),
-        (
-            {
-                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
-                "PYTHONPATH": str(WITHOUT_EXTRAS),
-            },
-            "Kaiten cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, but its package is not installed. Run `bin/lock",
-        ),
-    ],
-)
-def test_a_wrong_setting_is_named_without_a_traceback(
-    process: str, changes: dict[str, str], sentence: str
-) -> None:
+PROCESSES = ("web", "worker", "release")
+WRONG: list[tuple[dict[str, str], str]] = [
+    (
+        {"SECRET_KEY": ""},
+        "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text",
+    ),
+    (
+        {"DATABASE_URL": ""},
+        "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://",
+    ),
+    (
+        {"DATABASE_URL": "nonsense"},
+        "Kaiten cannot start: DATABASE_URL cannot be read. Set it to postgres://",
+    ),
+    (
+        {"DATABASE_URL": "mysql://a/b"},
+        "Kaiten cannot start: DATABASE_URL must name a Postgres database",
+    ),
+    (
+        {"DATABASE_URL": "postgres://a/b?pool=1"},
+        "Kaiten cannot start: DATABASE_URL holds an option that Postgres",
+    ),
+    (
+        {"DATABASE_URL": "postgres:///"},
+        "Kaiten cannot start: DATABASE_URL needs the name of a database after the host",
+    ),
+    (
+        {"DATABASE_URL": "postgres://a/b?connect_timeout=soon"},
+        "Kaiten cannot start: DATABASE_URL holds an option",
+    ),
+    (
+        {"DEBUG": "maybe"},
+        "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0.",
+    ),
+    (
+        {"CELERY_CONCURRENCY": "two"},
+        "Kaiten cannot start: CELERY_CONCURRENCY is set to something",
+    ),
+    (
+        {"CELERY_CONCURRENCY": "-1"},
+        "Kaiten cannot start: CELERY_CONCURRENCY is set to something",
+    ),
+    ({"WEB_CONCURRENCY": "0"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something"),
+    (
+        {"PORT": "70000"},
+        "Kaiten cannot start: PORT is set to something that cannot be read. Set it to a number be",
+    ),
+    (
+        {"RATE_LIMIT_PER_MINUTE": "0"},
+        "Kaiten cannot start: RATE_LIMIT_PER_MINUTE is set to something",
+    ),
+    (
+        {"LOG_FORMAT": "xml"},
+        "Kaiten cannot start: LOG_FORMAT is set to something that cannot be read. Set it to logfmt",
+    ),
+    (
+        {"JOBS_KEEP_DAYS": "0"},
+        "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
+    ),
+    (
+        {"WEB_CONCURRENCY": "two"},
+        "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read",
+    ),
+    (
+        {"WEB_CONCURRENCY": "-1"},
+        "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read",
+    ),
+    (
+        {"SECRET_KEY": "a"},
+        "Kaiten cannot start: SECRET_KEY has fewer than 32 characters. Set it to what `openssl",
+    ),
+    (
+        {"SECRET_KEY": "é" * 50},
+        "Kaiten cannot start: SECRET_KEY is set to something that cannot be read.",
+    ),
+    (
+        {"WEBHOOK_MASTER_KEY": "a"},
+        "Kaiten cannot start: WEBHOOK_MASTER_KEY has fewer than 16 characters.",
+    ),
+    (
+        {"METRICS_TOKEN": "é" * 20},
+        "Kaiten cannot start: METRICS_TOKEN is set to something that cannot be read. Set",
+    ),
+    ({"METRICS_TOKEN": "a"}, "Kaiten cannot start: METRICS_TOKEN has fewer than 8 characters."),
+    (
+        {"EMAIL_URL": "smtp://"},
+        "Kaiten cannot start: EMAIL_URL names no server. Set it to smtp+tls://USER:",
+    ),
+    ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
+    (
+        {"SITE_URL": "https://a/?b"},
+        "Kaiten cannot start: SITE_URL is set to something that cannot be read. Set it",
+    ),
+    (
+        {"HEROKU_APP_DEFAULT_DOMAIN_NAME": "http://x"},
+        "Kaiten cannot start: HEROKU_APP_DEFAULT_DOMAIN_NAME is set",
+    ),
+    (
+        {"REDIS_URL": "nonsense"},
+        "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
+    ),
+    (
+        {"REDIS_URL": "redis://a:b/0"},
+        "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
+    ),
+    (
+        {"REDIS_URL": "redis://[::1/0"},
+        "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to",
+    ),
+    (
+        {"REDIS_URL": "redis://a/b"},
+        "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to redis://",
+    ),
+    (
+        {"REDIS_URL": "redis://a/0?pool=1"},
+        "Kaiten cannot start: The broker's URL cannot be read. Set REDIS_URL to",
+    ),
+    (
+        {"REDIS_URL": "rediss://a/0?ssl_cert_reqs=maybe"},
+        "Kaiten cannot start: The broker's URL cannot be read. Set RE",
+    ),
+    (
+        {"BROKER_URL": "ironmq://a"},
+        "Kaiten cannot start: The broker's URL cannot be read. Set BROKER_URL to redis://",
+    ),
+    (
+        {"REDIS_URL": "", "CLOUDAMQP_URL": "a"},
+        "Kaiten cannot start: The broker's URL cannot be read. Set CLOUDAMQP_URL",
+    ),
+    (
+        {"PAYMENT_PROVIDER": "gold"},
+        "Kaiten cannot start: PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe.",
+    ),
+    (
+        {**STRIPE, "STRIPE_SECRET_KEY": ""},
+        "Kaiten cannot start: STRIPE_SECRET_KEY is not set, and PAYMENT_PROVIDER is",
+    ),
+    (
+        {**STRIPE, "STRIPE_WEBHOOK_SECRET": ""},
+        "Kaiten cannot start: STRIPE_WEBHOOK_SECRET is not set, and",
+    ),
+    (
+        {**STRIPE, "STRIPE_API_BASE": "http://127.0.0.1:1"},
+        "Kaiten cannot start: STRIPE_API_BASE is not https",
+    ),
+    (
+        {**STRIPE, "PYTHONPATH": str(WITHOUT_EXTRAS)},
+        "its package is not installed. Run `bin/lock --extra stripe`",
+    ),
+    (
+        {"BROKER_URL": "sqs://", "PYTHONPATH": str(WITHOUT_EXTRAS)},
+        "its package is not installed. Run `bin/lock --ex",
+    ),
+    (
+        {"SENTRY_DSN": "https://key@127.0.0.1/1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
+        "Kaiten cannot start: SENTRY_DSN is set, but its package is not installed. Run `bin/lock --extra sentry`",
+    ),
+    (
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+            "PYTHONPATH": str(WITHOUT_EXTRAS),
+        },
+        "Kaiten cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, but its package is not installed. Run `bin/lock",
+    ),
+]
+
+
+def says(process: str, changes: dict[str, str], sentence: str) -> None:
     status, said = start(MANAGE if process == "release" else procfile(process), **changes)
     assert status != 0
     assert sentence in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_a_wrong_setting_ends_a_start_in_a_sentence(number: int) -> None:
+    """Each in one of the processes, by turns: all of them read the settings in one place."""
+    says(PROCESSES[number % len(PROCESSES)], *WRONG[number])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_a_wrong_setting_ends_every_start_in_a_sentence(process: str, number: int) -> None:
+    says(process, *WRONG[number])
 
 
 @pytest.mark.parametrize("command", [["check"], ["shell", "-c", "print(7)"], ["jobs", "stats"]])

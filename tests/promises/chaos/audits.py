@@ -83,7 +83,7 @@ SHOP = {
           LEFT JOIN (SELECT order_id, sum(reserved_delta) AS held FROM orders_stockmovement GROUP BY 1) m
             ON m.order_id = o.id
          WHERE coalesce(m.held, 0) <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.wanted ELSE 0 END""",
-    "I10 every order has ended or stands on the desk with a reason": """
+    "I10 every order has ended or is on hold with a reason": """
         SELECT number, state, held, hold_reason FROM orders_order
          WHERE CASE WHEN held THEN hold_reason = '' ELSE state NOT IN ('confirmed', 'completed', 'cancelled') END""",
     "I10 every order ended as its card says, or as its customer": """

@@ -249,7 +249,7 @@ PLANTED: dict[str, Plant] = {
     "I9 what is reserved belongs to orders that hold it": books(
         f"UPDATE orders_stockmovement SET order_id = NULL WHERE order_id = {CONFIRMED}"
     ),
-    "I10 every order has ended or stands on the desk with a reason": books(
+    "I10 every order has ended or is on hold with a reason": books(
         f"UPDATE orders_order SET state = 'reserved' WHERE id = {CONFIRMED}"
     ),
     "I10 every order ended as its card says, or as its customer": all_of(

@@ -28,7 +28,7 @@ LONG_AGO = timedelta(hours=1)
 @pytest.fixture
 def clock() -> Clock:
     clock = Clock(celery_app, worker=uuid4(), name="test@here")
-    clock.beat()
+    clock.heartbeat.beat()
     return clock
 
 
@@ -49,9 +49,9 @@ def claimed(*, worker: UUID | None = None, pid: int = 1, losses: int = 0, **opti
 
 def test_a_job_past_its_lease_waits_again_and_the_loss_is_counted(clock: Clock) -> None:
     job = claimed()
-    assert clock.rescue() == 0
+    assert clock.rescuer.rescue() == 0
     Job.objects.update(lease_until=timezone.now() - LONG_AGO)
-    assert clock.rescue() == 1
+    assert clock.rescuer.rescue() == 1
     job.refresh_from_db()
     assert (job.state, job.losses, job.lease_until) == ("waiting", 1, None)
     work_off()
@@ -67,7 +67,7 @@ def test_jobs_of_a_silent_worker_are_rescued_and_those_of_a_living_one_are_not(
     Worker.objects.beat(living, name="living", pid=1)
     Worker.objects.filter(pk=silent).update(seen_at=timezone.now() - timedelta(seconds=16))
     lost, running = claimed(worker=silent), claimed(worker=living)
-    assert clock.rescue() == 1
+    assert clock.rescuer.rescue() == 1
     assert set(Job.objects.values_list("pk", "state")) == {
         (lost.pk, "waiting"),
         (running.pk, "running"),
@@ -82,7 +82,7 @@ def test_after_a_gap_in_its_own_beats_a_clock_gives_the_others_time_to_beat(
     Worker.objects.beat(other, name="other", pid=1)
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
     claimed(worker=other)
-    clock._beat_at -= 120
+    clock.heartbeat._beat_at -= 120
     clock.tick()
     assert Job.objects.get().state == "running"
     monkeypatch.setattr(clock, "_patient_until", 0.0)
@@ -93,7 +93,7 @@ def test_after_a_gap_in_its_own_beats_a_clock_gives_the_others_time_to_beat(
 def test_a_job_that_cost_three_workers_is_dead_and_its_errback_is_promised(clock: Clock) -> None:
     job = claimed(losses=2, link_error=tasks.note.s())
     Job.objects.update(lease_until=timezone.now() - LONG_AGO)
-    clock.rescue()
+    clock.rescuer.rescue()
     job.refresh_from_db()
     assert (job.state, job.losses, job.error["type"]) == ("dead", 3, "Lost")
     assert Job.objects.get(task="tests.celery_ledger.tasks.note").args[0] == [str(job.pk)]
@@ -105,10 +105,10 @@ def test_the_job_of_a_dead_child_is_given_back_at_once_and_that_of_a_living_chil
     children = [fork_a_sleeper(), fork_a_sleeper()]
     try:
         lost, running = (claimed(worker=clock.worker, pid=pid) for pid in children)
-        assert clock.rescue_from_lost_children() == 0
+        assert clock.rescuer.rescue_from_lost_children() == 0
         os.kill(children[0], signal.SIGKILL)
         os.waitid(os.P_PID, children[0], os.WEXITED | os.WNOWAIT)
-        assert clock.rescue_from_lost_children() == 1
+        assert clock.rescuer.rescue_from_lost_children() == 1
         assert set(Job.objects.values_list("pk", "state")) == {
             (lost.pk, "waiting"),
             (running.pk, "running"),
@@ -125,7 +125,7 @@ def fork_a_sleeper() -> int:
 
 def test_a_stopped_worker_gives_its_jobs_back_and_that_is_no_loss(clock: Clock) -> None:
     claimed(worker=clock.worker)
-    clock.leave()
+    clock.rescuer.leave()
     assert (Job.objects.get().state, Job.objects.get().losses, Worker.objects.count()) == (
         "waiting",
         0,
@@ -136,12 +136,12 @@ def test_a_stopped_worker_gives_its_jobs_back_and_that_is_no_loss(clock: Clock) 
 def test_unheard_jobs_are_rung_again_ever_more_rarely(clock: Clock, broker: Redis) -> None:
     tasks.add.delay(1, 1)
     broker.flushdb()
-    assert clock.ring() == 0  # its first bell may still be on its way
+    assert clock.ringer.ring() == 0  # its first bell may still be on its way
     broker.lpush("kaiten", "another bell")
     pauses = []
     for _ in range(4):
         Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
-        assert clock.ring() == 1
+        assert clock.ringer.ring() == 1
         pauses.append(round((Job.objects.get().ring_at - timezone.now()).total_seconds()))
     assert pauses == [10, 20, 40, 80]
     assert broker.llen("kaiten") == 5
@@ -152,34 +152,34 @@ def test_an_empty_queue_has_lost_the_bells_of_what_is_due(clock: Clock, broker: 
     tasks.add.delay(1, 1)
     late = timezone.now() - timedelta(seconds=6)
     Job.objects.update(due_at=late, rings=9, ring_at=timezone.now() + timedelta(seconds=300))
-    assert (clock.ring(), broker.llen("kaiten")) == (0, 1)
+    assert (clock.ringer.ring(), broker.llen("kaiten")) == (0, 1)
     broker.flushdb()
-    assert (clock.ring(), broker.llen("kaiten")) == (1, 1)
-    assert clock.ring() == 0
+    assert (clock.ringer.ring(), broker.llen("kaiten")) == (1, 1)
+    assert clock.ringer.ring() == 0
 
 
 def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: Settings) -> None:
     tasks.add.delay(1, 1)
     Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
     settings.LEDGER = {**settings.LEDGER, "RING_BUDGET": 1}
-    assert (clock.ring(), broker.llen("kaiten")) == (0, 1)
+    assert (clock.ringer.ring(), broker.llen("kaiten")) == (0, 1)
 
 
 def test_jobs_due_later_are_rung_when_their_time_has_come(clock: Clock, broker: Redis) -> None:
     tasks.add.apply_async((1, 1), countdown=30)
-    assert clock.ring() == 0
+    assert clock.ringer.ring() == 0
     Job.objects.update(due_at=timezone.now(), ring_at=timezone.now())
-    assert (clock.ring(), broker.llen("kaiten")) == (1, 1)
+    assert (clock.ringer.ring(), broker.llen("kaiten")) == (1, 1)
 
 
 def test_old_finished_jobs_are_pruned_and_waiting_ones_never(clock: Clock) -> None:
     tasks.add.delay(1, 1)
     work_off()
     tasks.add.delay(2, 2)
-    assert clock.prune() == 0
+    assert clock.pruner.prune() == 0
     Job.objects.filter(state="done").update(finished_at=timezone.now() - timedelta(days=15))
     Job.objects.update(created_at=timezone.now() - timedelta(days=15))
-    assert clock.prune() == 1
+    assert clock.pruner.prune() == 1
     assert Job.objects.get().state == "waiting"
 
 
@@ -209,7 +209,7 @@ def test_a_poisonous_job_with_a_broken_link_error_is_dead_and_the_rest_are_rescu
 ) -> None:
     poison, other = claimed(losses=2, link_error=tasks.nothing.s()), claimed()
     Job.objects.update(lease_until=timezone.now() - LONG_AGO)
-    assert clock.rescue() == 2
+    assert clock.rescuer.rescue() == 2
     assert set(Job.objects.values_list("pk", "state")) == {
         (poison.pk, "dead"),
         (other.pk, "waiting"),
@@ -223,7 +223,7 @@ def test_arguments_that_cannot_be_read_back_do_not_stop_the_clock(
     Job.objects.update(
         args=[[{"__type__": "nonsense", "__value__": 1}], {}], ring_at=timezone.now() - LONG_AGO
     )
-    assert clock.ring() == 1
+    assert clock.ringer.ring() == 1
 
 
 def test_a_backlog_of_old_jobs_is_pruned_batch_by_batch_and_tick_by_tick(
@@ -233,9 +233,9 @@ def test_a_backlog_of_old_jobs_is_pruned_batch_by_batch_and_tick_by_tick(
         tasks.add.delay(number, 1)
     work_off()
     settings.LEDGER = {**settings.LEDGER, "BATCH": 2, "PRUNE_BATCHES": 2}
-    clock._pruned_at -= ledger_settings.PRUNE_EVERY_S
+    clock.pruner.pruned_at -= ledger_settings.PRUNE_EVERY_S
     Job.objects.update(finished_at=timezone.now() - timedelta(days=15))
-    assert (clock.prune(), Job.objects.count()) == (2, 7)
+    assert (clock.pruner.prune(), Job.objects.count()) == (2, 7)
     for left in (3, 0, 0):
         clock.tick()
         assert Job.objects.count() == left
@@ -252,7 +252,7 @@ def test_old_chords_groups_and_workers_are_pruned_in_batches_too(
         Worker.objects.create(pk=UUID(int=number), name="gone", pid=1, seen_at=old)
     waits = Chord.objects.create(pk=UUID(int=9), body={}, created_at=old)
     for pruned, left in ((2, 1), (1, 0), (0, 0)):
-        assert clock.prune() == pruned
+        assert clock.pruner.prune() == pruned
         assert (Chord.objects.exclude(pk=waits.pk).count(), Group.objects.count()) == (left, left)
         assert Worker.objects.exclude(pk=clock.worker).count() == left
     assert Chord.objects.get() == waits
@@ -267,7 +267,7 @@ def test_what_hangs_on_a_job_that_a_clock_or_a_person_ends_is_promised_on_its_be
         chain(tasks.add.s(1, 1), tasks.add.s(1)).apply_async()
     if end == "lost":
         Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - LONG_AGO)
-        clock.rescue()
+        clock.rescuer.rescue()
         left = Job.objects.get(task=tasks.nothing.name)
     else:
         interventions.cancel(Job.objects.filter(state="waiting"), by="hana")

@@ -210,7 +210,7 @@ def test_why_tells_how_each_attempt_ended_and_what_the_last_one_wrote() -> None:
         lease=LEASE,
     )
     Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    Clock(celery_app, worker=uuid4(), name="other@here").rescue()
+    Clock(celery_app, worker=uuid4(), name="other@here").rescuer.rescue()
     work_off()
     job = Job.objects.get()
     retried, lost = (at(datetime.fromisoformat(entry["at"])) for entry in job.history)

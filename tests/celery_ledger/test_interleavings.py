@@ -75,7 +75,7 @@ def run_out(job: Job) -> None:
 
 
 def rescue() -> int:
-    return clock().rescue()
+    return clock().rescuer.rescue()
 
 
 def test_a_ghost_settles_nothing_that_another_hand_has_settled(
@@ -304,7 +304,7 @@ def test_clocks_that_ring_at_the_same_moment_ring_once_and_again_when_nobody_hea
     broker.flushdb()
     for rings in (1, 2):
         Job.objects.update(ring_at=timezone.now() - LEASE)
-        rung = one.begin(lambda: clock().ring()), two.begin(lambda: clock().ring())
+        rung = one.begin(clock().ringer.ring), two.begin(clock().ringer.ring)
         assert sum(number.result(timeout=20) for number in rung) == broker.llen("kaiten") == 20
         assert set(Job.objects.values_list("rings", flat=True)) == {rings}
         broker.flushdb()
@@ -328,12 +328,12 @@ def test_a_clock_that_rings_in_one_queue_keeps_no_other_clock_from_ringing_in_th
 
     def ring_slowly_outside() -> None:
         with connection.execute_wrapper(hold_the_turn):
-            clock()._ring("outside", 10, lost=False)
+            clock().ringer._ring("outside", 10, lost=False)
 
     slow = one.begin(ring_slowly_outside)
     assert has_its_turn.wait(timeout=20)
     try:
-        assert two.begin(lambda: clock().ring()).result(timeout=20) == broker.llen("kaiten") == 1
+        assert two.begin(clock().ringer.ring).result(timeout=20) == broker.llen("kaiten") == 1
     finally:
         may_go_on.set()
         slow.result(timeout=20)

@@ -28,7 +28,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> At:
 
     def tell(moment: datetime) -> None:
         monkeypatch.setattr("celery_ledger.models.schedule.now", lambda: moment)
-        monkeypatch.setattr("celery_ledger.worker.clock.timezone.now", lambda: moment)
+        monkeypatch.setattr("celery_ledger.worker.scheduler.timezone.now", lambda: moment)
 
     return tell
 
@@ -57,7 +57,7 @@ def test_a_worker_whose_clock_runs_ahead_passes_over_no_slot(
     ahead = timezone.now() + timedelta(hours=5)
     with monkeypatch.context() as patched:
         patched.setattr("django.utils.timezone.now", lambda: ahead)
-        assert clock().promise_due_slots() == 0
+        assert clock().scheduler.promise_due_slots() == 0
     assert Schedule.objects.get().promised_until < timezone.now()
 
 
@@ -78,7 +78,7 @@ def test_five_clocks_promise_one_job_per_slot(at: At, entry: dict[str, Any]) -> 
     clocks = [clock() for _ in range(5)]
     for minutes in range(4):
         at(NOON + timedelta(minutes=minutes, seconds=1))
-        in_threads(lambda one: one.promise_due_slots(), clocks, hands=5)
+        in_threads(lambda one: one.scheduler.promise_due_slots(), clocks, hands=5)
     assert Job.objects.count() == 3  # an entry that is new begins now
     assert set(Job.objects.values_list("task", flat=True)) == {"tests.celery_ledger.tasks.add"}
 
@@ -89,10 +89,10 @@ def test_slots_that_nobody_was_there_for_are_caught_up_as_configured(
 ) -> None:
     entry["catch_up"], entry["schedule"] = catch_up, 600.0
     at(NOON + timedelta(seconds=1))
-    clock().promise_due_slots()
+    clock().scheduler.promise_due_slots()
     at(NOON + timedelta(minutes=105))
-    assert clock().promise_due_slots() == jobs
-    assert clock().promise_due_slots() == 0
+    assert clock().scheduler.promise_due_slots() == jobs
+    assert clock().scheduler.promise_due_slots() == 0
     assert Job.objects.count() == jobs
 
 
@@ -101,9 +101,9 @@ def test_between_slots_postgres_is_not_asked(
 ) -> None:
     one = clock()
     at(NOON + timedelta(seconds=1))
-    one.promise_due_slots()
+    one.scheduler.promise_due_slots()
     with django_assert_num_queries(0):
-        one.promise_due_slots()
+        one.scheduler.promise_due_slots()
     assert Schedule.objects.get().name == "every-minute"
     connection.close()
 

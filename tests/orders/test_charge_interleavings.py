@@ -37,7 +37,7 @@ def two() -> Iterator[Hand]:
 def give_back(job: Job) -> None:
     """Its lease runs out, and a clock sees it."""
     Job.objects.filter(pk=job.pk, state="running").update(lease_until=timezone.now())
-    Clock(celery_app, worker=uuid4(), name="test@here").rescue()
+    Clock(celery_app, worker=uuid4(), name="test@here").rescuer.rescue()
 
 
 @pytest.fixture

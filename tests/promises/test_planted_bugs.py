@@ -76,7 +76,7 @@ PLANTED = [
     in_order(
         Bug.TWO_STEP_RESCUE,
         "test_a_settlement_that_comes_in_the_middle_of_a_rescue_is_too_late",
-        "celery_ledger/worker/clock.py",
+        "celery_ledger/worker/rescuer.py",
         "jobs = lost.take_for_rescue(ledger_settings.BATCH)",
         "jobs = list(lost[: ledger_settings.BATCH])",
     ),
@@ -133,7 +133,7 @@ PLANTED = [
     in_order(
         Bug.SILENT_DEATH,
         "test_a_poisonous_job_and_its_errback_end_in_one_transaction",
-        "celery_ledger/worker/clock.py",
+        "celery_ledger/worker/rescuer.py",
         "                    self.app.backend.fail(request_of(job), WorkerLostError(reason))\n",
         "",
     ),
@@ -154,14 +154,14 @@ PLANTED = [
     in_order(
         "ONE_TURN_FOR_ALL",
         "test_a_clock_that_rings_in_one_queue_keeps_no_other_clock_from_ringing_in_the_next",
-        "celery_ledger/worker/clock.py",
-        '_our_turn(f"ring {queue}")',
-        '_our_turn("ring")',
+        "celery_ledger/worker/ringer.py",
+        'our_turn(f"ring {queue}")',
+        'our_turn("ring")',
     ),
     in_order(
         Bug.NO_RESCUE,
         "test_a_silent_workers_job_is_given_to_another_hand",
-        "celery_ledger/worker/clock.py",
+        "celery_ledger/worker/rescuer.py",
         "return self._give_back(Job.objects.lost(),",
         "return self._give_back(Job.objects.none(),",
     ),

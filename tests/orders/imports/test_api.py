@@ -703,7 +703,7 @@ def kill_with_poison(job: Job) -> None:
         lease_until=long_ago,
         losses=2,
     )
-    assert Clock(celery_app, worker=uuid4(), name="test").rescue() == 1
+    assert Clock(celery_app, worker=uuid4(), name="test").rescuer.rescue() == 1
     job.refresh_from_db()
     assert job.state == "dead"
 

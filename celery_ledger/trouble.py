@@ -6,15 +6,7 @@ It is told by SQLSTATE and not by Python's class of the error: a standby or a fu
 from django.db import Error, InterfaceError, OperationalError
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-CLASSES = (
-    "08",
-    "25",
-    "40",
-    "53",
-    "57",
-    "58",
-    "XX",
-)
+CLASSES = ("08", "25", "40", "53", "57", "58", "XX")
 CODES = ("42501", "55P03")  # insufficient_privilege, as on a plan that is full; lock_not_available
 OUR_FAULT = ("25P02",)  # in_failed_sql_transaction: whoever swallowed the error before went on
 

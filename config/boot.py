@@ -13,12 +13,7 @@ from django.db import InterfaceError, OperationalError, ProgrammingError, connec
 log = logging.getLogger(__name__)
 
 # for its time, a lock's or a transaction's limit, and for a full disk
-GAVE_UP = (
-    "57014",
-    "55P03",
-    "25P03",
-    "53100",
-)
+GAVE_UP = ("57014", "55P03", "25P03", "53100")
 UNDEFINED_TABLE = "42P01"
 EXTRAS = {  # variables that need a package beyond requirements.txt, and the extra of pyproject.toml that brings it
     "SENTRY_DSN": ("sentry_sdk", "sentry"),

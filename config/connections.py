@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -38,10 +39,7 @@ PIECE_BYTES = 64 * 1024
 HEAD_MAX_BYTES = 64 * 1024
 PAUSE_S = 0.1
 # for a client that still sends, so that it reads why it need not
-LINGER_S, LINGER_MAX_BYTES = (
-    2.0,
-    1024 * 1024,
-)
+LINGER_S, LINGER_MAX_BYTES = (2.0, 1024 * 1024)
 
 
 class TooSlow(Exception):
@@ -265,9 +263,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             elif exc.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
             return
-        connection = Connection(
-            self.cfg, ClientSocket(accepted, self._unsent), address, listener.getsockname()
-        )
+        client = ClientSocket(accepted, self._unsent)
+        connection = Connection(self.cfg, client, address, listener.getsockname())
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
@@ -371,12 +368,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         connection.stage = "flushing"
         end = self._keep if keep else self._linger
         if connection.sock.unsent:
-            self._watch(
-                connection,
-                selectors.EVENT_WRITE,
-                lambda connection: self._flush(connection, end),
-                for_s=settings.WEB_ANSWER_LIMIT_S,
-            )
+            flush, limit_s = partial(self._flush, end=end), settings.WEB_ANSWER_LIMIT_S
+            self._watch(connection, selectors.EVENT_WRITE, flush, for_s=limit_s)
         else:
             end(connection)
 

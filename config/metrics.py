@@ -29,18 +29,18 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """For whoever holds METRICS_TOKEN; without one there is nothing here."""
     if not settings.METRICS_TOKEN:
         return handlers.for_status(404)
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if (
-        not constant_time_compare(token.strip(), settings.METRICS_TOKEN)
-        or scheme.lower() != "bearer"
-    ):
-        asked = {"WWW-Authenticate": "Bearer"}
-        return handlers.rendered(
-            "unauthenticated", "Send METRICS_TOKEN as a bearer token.", headers=asked
-        )
+    if not _has_the_token(request):
+        asked, sentence = {"WWW-Authenticate": "Bearer"}, "Send METRICS_TOKEN as a bearer token."
+        return handlers.rendered("unauthenticated", sentence, headers=asked)
     registry = CollectorRegistry()
     registry.register(Shop())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _has_the_token(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    is_bearer = scheme.lower() == "bearer"
+    return is_bearer and constant_time_compare(token.strip(), settings.METRICS_TOKEN)
 
 
 class Shop(Collector):

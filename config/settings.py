@@ -42,11 +42,7 @@ SECRET_KEY: str = from_environment(
     secret, "SECRET_KEY", "development-only-and-not-a-secret" if DEBUG else "", RANDOM_TEXT
 )
 # else they are guessed
-SECRETS_MIN_CHARS = {
-    "SECRET_KEY": 32,
-    "WEBHOOK_MASTER_KEY": 16,
-    "METRICS_TOKEN": 8,
-}
+SECRETS_MIN_CHARS = {"SECRET_KEY": 32, "WEBHOOK_MASTER_KEY": 16, "METRICS_TOKEN": 8}
 # Django will not show an empty one, not even to ask whether it is
 HAS_SECRET_KEY = bool(SECRET_KEY)
 DATABASE_URL: str = env.str("DATABASE_URL", default="")
@@ -136,9 +132,9 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ],
+            ]
         },
-    },
+    }
 ]
 DATABASES: dict[str, dict[str, Any]] = {"default": database_from(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -38,10 +38,7 @@ REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (  # the first that fits
             "There is no room for another request just now. Nothing was written; try again.",
         ),
     ),
-    (
-        errors.LimitRequestLine,
-        ("uri-too-long", "The address is too long. Send less in its query."),
-    ),
+    (errors.LimitRequestLine, ("uri-too-long", "The address is too long. Send less in its query.")),
     (
         errors.LimitRequestHeaders,
         ("headers-too-large", "There are too many headers, or one is too long."),
@@ -65,10 +62,7 @@ REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (  # the first that fits
             "The first line cannot be read. Percent-encode what is not ASCII in the address.",
         ),
     ),
-    (
-        errors.InvalidRequestMethod,
-        ("malformed-request", "The method is none that HTTP knows."),
-    ),
+    (errors.InvalidRequestMethod, ("malformed-request", "The method is none that HTTP knows.")),
     (errors.InvalidHTTPVersion, ("malformed-request", "Speak HTTP/1.1.")),
     (
         errors.InvalidHeader,

@@ -28,11 +28,7 @@ from values.money import written
 from values.refused import Refused
 
 # after that nothing happens any more
-POLL_S = {
-    State.RECEIVED: 1,
-    State.RESERVED: 1,
-    State.CONFIRMED: 10,
-}
+POLL_S = {State.RECEIVED: 1, State.RESERVED: 1, State.CONFIRMED: 10}
 HELD_POLL_S = 10
 RELOAD_MIN_S = 3  # without JavaScript
 

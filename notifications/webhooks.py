@@ -157,9 +157,8 @@ def _public_address(host: str, port: int, deadline: Deadline) -> str:
         raise
     except (OSError, UnicodeError) as exc:
         raise NotDelivered(NOT_PUBLIC) from exc
-    if not all(
-        may_connect_to(ipaddress.ip_address(address.partition("%")[0])) for address in found
-    ):
+    addresses = [ipaddress.ip_address(address.partition("%")[0]) for address in found]
+    if not all(map(may_connect_to, addresses)):
         raise NotDelivered(NOT_PUBLIC)
     return found[0]
 

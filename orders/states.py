@@ -32,10 +32,7 @@ class State(models.TextChoices):
 
 
 # held until the provider tells
-PAYMENT_UNKNOWN, REFUND_UNKNOWN = PASSING = (
-    "payment_unknown",
-    "refund_unknown",
-)
+PAYMENT_UNKNOWN, REFUND_UNKNOWN = PASSING = ("payment_unknown", "refund_unknown")
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.RESERVED, State.CANCELLED}),

@@ -6,10 +6,7 @@ import shutil
 import pytest
 
 # before the PATH: RabbitMQ's in /usr/sbin changes the user
-PLACES = (
-    "/usr/lib/rabbitmq/bin",
-    "/usr/sbin",
-)
+PLACES = ("/usr/lib/rabbitmq/bin", "/usr/sbin")
 
 
 def program(name: str, *, package: str) -> str:

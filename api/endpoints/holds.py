@@ -9,10 +9,7 @@ from ninja import Body, Router
 from api.auth import AuthenticatedRequest
 from api.conventions.etag import with_tag
 from api.own import locked_order
-from api.shapes.headers import (
-    ETAG,
-    described,
-)
+from api.shapes.headers import ETAG, described
 from api.shapes.requests import HoldRequest
 from orders import snapshots
 from orders.tasks import go_on

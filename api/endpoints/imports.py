@@ -31,6 +31,8 @@ router = Router(tags=["imports"])
 
 MEDIA_TYPES = {"text/csv": Format.CSV, "application/x-ndjson": Format.NDJSON}
 PIECE_BYTES = 64 * 1024
+YOURS_IS_READ = "A file of yours is being read. Send the next one when it has been answered."
+MANY_ARE_READ = "As many files as can be are being read. Nothing was written; try again."
 PAGE = 1000
 BODY = {
     "requestBody": {
@@ -139,11 +141,9 @@ class Places:
         again = settings.IMPORT_RETRY_AFTER_S
         with self._lock:
             if client in self._taken:
-                detail = "A file of yours is being read just now. Send the next one when it has been answered."
-                raise Refused("too-many-imports", detail, retry_after_s=again)
+                raise Refused("too-many-imports", YOURS_IS_READ, retry_after_s=again)
             if len(self._taken) >= self._free:
-                detail = "As many files as can be are being read just now. Nothing was written; try again."
-                raise Refused("unavailable", detail, retry_after_s=again)
+                raise Refused("unavailable", MANY_ARE_READ, retry_after_s=again)
             self._taken.add(client)
         try:
             yield
@@ -180,9 +180,8 @@ def spooled(request: AuthenticatedRequest) -> Iterator[tuple[BinaryIO, str]]:
         while piece := request.read(PIECE_BYTES):
             digest.update(piece)
             file.write(piece)
-        if file.tell() != expected:
-            detail = f"The body broke off after {file.tell()} of {expected} bytes."
-            raise Refused("body-incomplete", detail)
+        if (size := file.tell()) != expected:
+            raise Refused("body-incomplete", f"It broke off after {size} of {expected} bytes.")
         file.seek(0)
         yield file, digest.hexdigest()
 

@@ -1,6 +1,6 @@
 """/v1/orders: placed, read, cancelled."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.db import transaction
@@ -29,6 +29,7 @@ from api.shapes.headers import (
 )
 from api.shapes.requests import CancelRequest, OrderFilter
 from notifications import events
+from notifications.models import Event
 from orders import snapshots
 from orders.models import Order
 from orders.order_input import OrderInput
@@ -121,14 +122,12 @@ def read_events(
     """The oldest first, those after that `seq`. `next` of a page is the `after` of the following one."""
     order = own_order(request, pk=order_id)
     timeline = events.timeline(order.pk, after=after)
-    return answer(
-        page(
-            timeline,
-            lambda e: {"seq": e.seq, "type": e.kind, "at": e.at.isoformat(), "data": e.data},
-            limit=limit,
-            cursor=lambda e: str(e.seq),
-        )
-    )
+    return answer(page(timeline, _event, limit=limit, cursor=lambda event: str(event.seq)))
+
+
+def _event(event: Event) -> dict[str, Any]:
+    at = event.at.isoformat()
+    return {"seq": event.seq, "type": event.kind, "at": at, "data": event.data}
 
 
 @router.post(

@@ -10,13 +10,7 @@ from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
 from api.shapes import responses
-from api.shapes.headers import (
-    IDEMPOTENCY_KEY,
-    IN_PROGRESS,
-    LOCATION,
-    REPLAYED,
-    described,
-)
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from api.shapes.requests import RefundRequest
 from orders import snapshots
 from orders.models import Refund

@@ -70,12 +70,11 @@ def _report(key: ApiKey, day: date) -> snapshots.Report | None:
         return shown(day, [], as_of=now, final=day < days.day_of(now))
     asked = Day(day)
     kept = DailyReport.objects.about(day, key.client)
-    if kept and (
-        kept.final
-        or (not asked.is_settled(now) and kept.as_of >= asked.as_of(now) - settings.REPORT_FRESH)
-    ):
+    is_over = asked.is_settled(now)
+    is_fresh = kept and kept.as_of >= asked.as_of(now) - settings.REPORT_FRESH
+    if kept and (kept.final or (is_fresh and not is_over)):
         return kept.snapshot()
-    if not asked.is_settled(now) and figures.is_small(asked):
+    if not is_over and figures.is_small(asked):
         return shown(day, figures.at_once(key.client_id, asked, until=now), as_of=now, final=False)
     promise(day)
     return None

@@ -13,15 +13,8 @@ from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.conventions.paging import NOT_OURS, page
 from api.shapes import responses
-from api.shapes.headers import (
-    IDEMPOTENCY_KEY,
-    REPLAYED,
-    described,
-)
-from api.shapes.requests import (
-    StockChange,
-    StockCount,
-)
+from api.shapes.headers import IDEMPOTENCY_KEY, REPLAYED, described
+from api.shapes.requests import StockChange, StockCount
 from orders.models import Stock
 from orders.order_input import Sku
 from values.refused import invalid

@@ -76,9 +76,8 @@ def change_endpoint(
     """What waits for a server in trouble goes to the new `url` at once."""
     endpoint = own_endpoint(request, endpoint_id)
     moved = change.url not in (None, endpoint.url)
-    named: dict[str, Any] = change.model_dump(exclude_none=True)
-    if change.events:
-        named["listens_since"] = Now()
+    named = change.model_dump(exclude_none=True)
+    named |= {"listens_since": Now()} if change.events else {}
     for name, value in named.items():
         setattr(endpoint, name, value)
     with transaction.atomic():

@@ -22,9 +22,7 @@ TYPES: dict[str, ProblemType] = {
         ),
     ),
     "uri-too-long": ProblemType(
-        414,
-        gettext_noop("The address is too long"),
-        gettext_noop("Send less in the query."),
+        414, gettext_noop("The address is too long"), gettext_noop("Send less in the query.")
     ),
     "headers-too-large": ProblemType(
         431,
@@ -69,9 +67,7 @@ TYPES: dict[str, ProblemType] = {
         gettext_noop("Send a Content-Length instead of a chunked body."),
     ),
     "body-too-large": ProblemType(
-        413,
-        gettext_noop("The body is too large"),
-        gettext_noop("Send less at a time."),
+        413, gettext_noop("The body is too large"), gettext_noop("Send less at a time.")
     ),
     "body-incomplete": ProblemType(
         400,

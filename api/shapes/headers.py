@@ -47,13 +47,10 @@ REPLAYED: Described = {
     "Idempotent-Replayed": {
         "description": "`true` on a repeat.",
         "schema": {"type": "string", "enum": ["true"]},
-    },
+    }
 }
 APPLIED: Described = {
-    "Preference-Applied": {
-        "description": "When the answer was held.",
-        "schema": {"type": "string"},
-    },
+    "Preference-Applied": {"description": "When the answer was held.", "schema": {"type": "string"}}
 }
 IN_PROGRESS = "or the first request with this key is still running (then with Retry-After)"
 

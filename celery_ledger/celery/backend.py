@@ -59,13 +59,12 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         while wanted:
             finished = list(Job.objects.filter(pk__in=wanted, state__in=FINISHED))
             children = self._children(finished)
+            wanted -= {job.pk for job in finished}
             for job in finished:
-                wanted.discard(job.pk)
                 yield str(job.pk), self._meta(job, children[job.pk])
             if wanted and deadline and time.monotonic() > deadline:
                 raise self.TimeoutError(f"{len(wanted)} jobs are not finished")
-            if wanted:
-                time.sleep(interval)
+            time.sleep(interval if wanted else 0)
 
     def _children(self, parents: list[Job]) -> dict[UUID, list[Any]]:
         """What each of these jobs has led to, once it has ended, as Celery's result tuples."""

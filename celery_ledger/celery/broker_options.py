@@ -45,11 +45,7 @@ def for_the_bell(url: str, *, timeout_s: float, region: str | None) -> Options:
     """kombu's transport options of whoever rings: short, since a request may be waiting behind it."""
     parts = urlsplit(url)
     if parts.scheme in REDIS:
-        return {
-            "socket_timeout": timeout_s,
-            "socket_connect_timeout": timeout_s,
-            "max_retries": 0,
-        }
+        return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "max_retries": 0}
     if parts.scheme in AMQP:
         limits = {"read_timeout": timeout_s, "write_timeout": timeout_s, "max_retries": 0}
         return {"confirm_publish": True, **limits}

@@ -58,9 +58,8 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
             return call_off(app, claim, exc)
         case _ if in_trouble(exc) and troubles <= ledger_settings.MAX_TROUBLES:
             return _wait_out(claim, exc)
-        case SoftTimeLimitExceeded() if (
-            troubles < ledger_settings.MAX_LOSSES
-        ):  # as often as the hard limit may strike
+        # as often as the hard limit may strike
+        case SoftTimeLimitExceeded() if troubles < ledger_settings.MAX_LOSSES:
             return _wait_out(claim, exc)
         case Reject() if isinstance(exc.reason, Exception):
             return _kill(app, claim, exc.reason)

@@ -106,20 +106,15 @@ def _workers() -> str:
 
 def listing(jobs: JobQuerySet, *, limit: int) -> str:
     """The newest of these jobs, one line each."""
-    rows = [("ID", "STATE", "TASK", "CREATED", "DUE", "ATTEMPTS", "ERROR")]
-    rows += [
-        (
-            str(job.pk),
-            job.state,
-            job.task,
-            at(job.created_at),
-            at(job.due_at),
-            str(job.attempts),
-            error_type(job),
-        )
-        for job in jobs.order_by("-created_at", "-pk").defer("args", "envelope", "result")[:limit]
-    ]
+    rows: list[Row] = [("ID", "STATE", "TASK", "CREATED", "DUE", "ATTEMPTS", "ERROR")]
+    newest = jobs.order_by("-created_at", "-pk").defer("args", "envelope", "result")[:limit]
+    rows += [_row(job) for job in newest]
     return table(rows) if len(rows) > 1 else "No such jobs."
+
+
+def _row(job: Job) -> tuple[str, ...]:
+    times = at(job.created_at), at(job.due_at)
+    return (str(job.pk), job.state, job.task, *times, str(job.attempts), error_type(job))
 
 
 def error_type(job: Job) -> str:

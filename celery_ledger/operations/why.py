@@ -46,10 +46,8 @@ class Story:
         yield from self.outcome()
         yield from self.children()
         if self.job.state == State.WAITING:
-            yield from (
-                "It is not running because " + reason
-                for reason in reasons(self.job, self.now, current_app)
-            )
+            for reason in reasons(self.job, self.now, current_app):
+                yield f"It is not running because {reason}"
 
     def promise(self) -> str:
         known = dict(self.job.context)

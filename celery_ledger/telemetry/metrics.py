@@ -64,9 +64,8 @@ def metric_families() -> Iterator[Metric]:
     workers = Worker.objects.living().count()
     yield GaugeMetricFamily(named("workers"), "Workers that have beaten lately", workers)
     [[rows]] = _rows(ROWS)
-    yield GaugeMetricFamily(
-        named("jobs_rows"), "Rows of the ledger, finished ones included, as estimated", rows
-    )
+    text = "Rows of the ledger, finished ones included, as estimated"
+    yield GaugeMetricFamily(named("jobs_rows"), text, rows)
 
 
 def _rows(statement: str, *, index: str = "", **values: Any) -> list[tuple[Any, ...]]:

@@ -23,11 +23,8 @@ class Ringer:
         for queue in sorted(self.app.amqp.queues.consume_from):
             queued = self.app.amqp.bell.queued(queue)
             if queued is not None and queued < ledger_settings.RING_BUDGET:
-                rung += self._ring(
-                    queue,
-                    min(ledger_settings.RING_BUDGET - queued, ledger_settings.BATCH),
-                    lost=not queued,
-                )
+                room = ledger_settings.RING_BUDGET - queued
+                rung += self._ring(queue, min(room, ledger_settings.BATCH), lost=not queued)
         return rung
 
     def _ring(self, queue: str, limit: int, *, lost: bool) -> int:

@@ -17,14 +17,7 @@ from values.strict_json import NotJson
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 # the same in all of its rows
-OF_THE_ORDER = (
-    "external_id",
-    "currency",
-    "email",
-    "locale",
-    "total",
-    "token",
-)
+OF_THE_ORDER = ("external_id", "currency", "email", "locale", "total", "token")
 LINE_POINTER = re.compile(r"/lines/([0-9]+)(?:/(.+))?")
 FIELD_MAX_CHARS = 200
 REASON_MAX_CHARS = 500

@@ -22,6 +22,8 @@ from orders.order_input import OrderInput
 from orders.tasks import place
 from values.refused import Refused
 
+BELONGS_TO_ANOTHER = ("/external_id", "belongs to an earlier, other order")
+
 
 def work_off(batch: Import, first: int) -> bool:
     """Place the orders of the chunk that begins there, note what is wrong with the others, and count both.
@@ -66,12 +68,8 @@ def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:
         if exc.slug != "external-id-taken":
             raise problem_of(rows, form, exc) from exc
         if not _is_there(client, order_input):
-            said = Refused(
-                exc.slug,
-                str(exc),
-                errors=[("/external_id", "belongs to an earlier, other order")],
-            )
-            raise problem_of(rows, form, said) from exc
+            other = Refused(exc.slug, str(exc), errors=[BELONGS_TO_ANOTHER])
+            raise problem_of(rows, form, other) from exc
     except (DataError, IntegrityError) as exc:
         raise NotAnOrder(Fault(rows[0].line, "", "the database does not take this order")) from exc
 

@@ -115,8 +115,7 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
         kept = self.get(client=client, key=key)
         if bytes(kept.fingerprint) != mine.fingerprint:
             raise Refused(
-                "idempotency-key-reused",
-                "This Idempotency-Key was used for a different request.",
+                "idempotency-key-reused", "This Idempotency-Key was used for a different request."
             )
         return kept
 

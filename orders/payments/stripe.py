@@ -58,12 +58,10 @@ class Stripe:
         }
         with calling() as client:
             try:
-                made = client.v1.payment_intents.create(
-                    params, {"idempotency_key": intent.key}
-                ).to_dict()
+                made = client.v1.payment_intents.create(params, {"idempotency_key": intent.key})
             except stripe.CardError as exc:
                 return declined(exc, intent)
-        return as_charge(made, intent)
+        return as_charge(made.to_dict(), intent)
 
     def find(self, intent: Intent) -> Charge | None:
         with calling() as client:

@@ -115,10 +115,7 @@ def test_a_list_shows_own_jobs_and_the_houses_but_no_strangers(
         ("after=1.x", "/query/after"),
         ("after=01980000-0000-7000-8000-000000000000", "/query/after"),
         # beyond the calendar
-        (
-            f"after={'9' * 17}.01980000-0000-7000-8000-000000000000",
-            "/query/after",
-        ),
+        (f"after={'9' * 17}.01980000-0000-7000-8000-000000000000", "/query/after"),
         ("after=-1.01980000-0000-7000-8000-000000000000", "/query/after"),
     ],
 )

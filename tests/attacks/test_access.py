@@ -25,14 +25,7 @@ BODIES: dict[str, Any] = {  # what is taken, of those that need a body
 }
 CSV = "external_id,currency,email,sku,name,quantity,unit_price,total,token\nx,JPY,a@b.co,SAKE-NIGIRI,,1,300,300,tok_ok"
 # the others belong to the shop
-OWNED = {
-    "order_id",
-    "external_id",
-    "import_id",
-    "endpoint_id",
-    "delivery_id",
-    "job_id",
-}
+OWNED = {"order_id", "external_id", "import_id", "endpoint_id", "delivery_id", "job_id"}
 OPEN = {"receive_event"}  # to whoever holds the provider's secret
 
 
@@ -91,11 +84,7 @@ def test_every_operation_takes_the_one_scope_that_its_description_names_and_no_o
             assert (answer.status_code, answer.json()["type"]) == (
                 403,
                 "/problems/missing-scope",
-            ), (
-                method,
-                path,
-                scope,
-            )
+            ), (method, path, scope)
             assert scope_of(told) in answer.json()["detail"]
             checked += 1
     assert rows() == before

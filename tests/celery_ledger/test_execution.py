@@ -158,14 +158,7 @@ def test_a_chain_that_is_applied_twice_runs_twice() -> None:
     assert (first.get(timeout=5), second.get(timeout=5)) == (17, 17)
     assert list(
         Job.objects.filter(state="done").order_by("result").values_list("result", flat=True)
-    ) == [
-        2,
-        2,
-        7,
-        7,
-        17,
-        17,
-    ]
+    ) == [2, 2, 7, 7, 17, 17]
 
 
 def test_a_revocation_that_would_stop_what_runs_says_that_it_does_not(

@@ -17,10 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.parametrize(
     ("look", "index", "buffers"),
-    [
-        (doctor.running_jobs, "job_running", 100),
-        (doctor.dead_jobs, "job_retryable", 60),
-    ],
+    [(doctor.running_jobs, "job_running", 100), (doctor.dead_jobs, "job_retryable", 60)],
 )
 def test_it_looks_at_no_job_that_is_well(
     look: Callable[[], doctor.Finding], index: str, buffers: int

@@ -249,11 +249,7 @@ def test_what_it_has_answered_survives_kill_9_with_its_key(book: Path) -> None:
             caller = Caller(f"http://127.0.0.1:{port}")
             made.append(caller.pay())
             # it has nobody to ring at
-            assert tell(f"http://127.0.0.1:{port}", "resend") == [
-                0,
-                0,
-                0,
-            ]
+            assert tell(f"http://127.0.0.1:{port}", "resend") == [0, 0, 0]
             caller.http.close()
             os.kill(process.pid, signal.SIGKILL)
     assert [answer.pop("replayed") for answer in made] == [None, "true", "true"]

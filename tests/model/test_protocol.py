@@ -107,11 +107,7 @@ def test_a_claim_that_does_not_look_at_the_state_runs_a_finished_job() -> None:
 def test_a_part_counted_twice_runs_the_body_too_early() -> None:
     assert shortest_trace(
         Bug.PART_COUNTED_TWICE, breaks="body_after_all_parts", rules=ONE_CHORD
-    ) == [
-        "w1 claims part 1: attempt 1, token 1",
-        "w1 settles part 1",
-        "w1 counts part 1 again",
-    ]
+    ) == ["w1 claims part 1: attempt 1, token 1", "w1 settles part 1", "w1 counts part 1 again"]
 
 
 def test_a_part_counted_apart_from_its_end_runs_the_body_too_early() -> None:

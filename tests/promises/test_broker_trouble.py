@@ -146,10 +146,7 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
 ) -> None:
     """It listened to nobody then, so it was not told. What it could not hand back must not fill its hands for ever."""
     # a port that is not given to others meanwhile
-    port, server = (
-        embedded.free_port(),
-        urlsplit(broker_url),
-    )
+    port, server = (embedded.free_port(), urlsplit(broker_url))
     arguments = [
         sys.executable,
         "-m",

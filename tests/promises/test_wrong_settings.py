@@ -48,10 +48,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
         {"SECRET_KEY": ""},
         "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text",
     ),
-    (
-        {"DATABASE_URL": ""},
-        "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://",
-    ),
+    ({"DATABASE_URL": ""}, "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://"),
     (
         {"DATABASE_URL": "nonsense"},
         "Kaiten cannot start: DATABASE_URL cannot be read. Set it to postgres://",
@@ -76,14 +73,8 @@ WRONG: list[tuple[dict[str, str], str]] = [
         {"DEBUG": "maybe"},
         "Kaiten cannot start: DEBUG is set to something that cannot be read. Set it to 1 or 0.",
     ),
-    (
-        {"CELERY_CONCURRENCY": "two"},
-        "Kaiten cannot start: CELERY_CONCURRENCY is set to something",
-    ),
-    (
-        {"CELERY_CONCURRENCY": "-1"},
-        "Kaiten cannot start: CELERY_CONCURRENCY is set to something",
-    ),
+    ({"CELERY_CONCURRENCY": "two"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
+    ({"CELERY_CONCURRENCY": "-1"}, "Kaiten cannot start: CELERY_CONCURRENCY is set to something"),
     ({"WEB_CONCURRENCY": "0"}, "Kaiten cannot start: WEB_CONCURRENCY is set to something"),
     (
         {"PORT": "70000"},
@@ -200,10 +191,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
         "Kaiten cannot start: SENTRY_DSN is set, but its package is not installed. Run `bin/lock --extra sentry`",
     ),
     (
-        {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
-            "PYTHONPATH": str(WITHOUT_EXTRAS),
-        },
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
         "Kaiten cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, but its package is not installed. Run `bin/lock",
     ),
 ]

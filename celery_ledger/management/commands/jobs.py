@@ -63,14 +63,12 @@ class Command(BaseCommand):
         self.stdout.write(_found(options["id"], why.story_of(_id(options["id"]))))
 
     def retry(self, options: dict[str, Any]) -> None:
-        if bool(options["ids"]) == bool(options["task"]):
-            raise CommandError(
-                "Name the jobs by their ids, or all of one task by --task T --state dead."
-            )
+        _one_way(
+            options, "Name the jobs by their ids, or all of one task by --task T --state dead."
+        )
         if options["state"] and not options["task"]:
-            raise CommandError(
-                "--state goes with --task: a job named by its id is in the state that it is in."
-            )
+            sentence = "--state goes with --task: a job named by its id is in its own state."
+            raise CommandError(sentence)
         if options["ids"]:
             ids = [_id(text) for text in options["ids"]]
             retried = interventions.retry(Job.objects.filter(pk__in=ids), by=_me())
@@ -81,10 +79,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Jobs of {options['task']} that wait again, due now: {number}.")
 
     def cancel(self, options: dict[str, Any]) -> None:
-        if bool(options["ids"]) == bool(options["task"]):
-            raise CommandError(
-                "Name the jobs by their ids, or all that wait of one task by --task T."
-            )
+        _one_way(options, "Name the jobs by their ids, or all that wait of one task by --task T.")
         if options["task"]:
             number = len(interventions.cancel(Job.objects.filter(task=options["task"]), by=_me()))
             self.stdout.write(f"Jobs of {options['task']} that are cancelled: {number}.")
@@ -105,6 +100,12 @@ class Command(BaseCommand):
         refused += [_unknown(id_) for id_ in sorted(unknown)]
         if refused:
             raise CommandError("\n".join(refused))
+
+
+def _one_way(options: dict[str, Any], sentence: str) -> None:
+    """By ids or by the task, and not by both or neither."""
+    if bool(options["ids"]) == bool(options["task"]):
+        raise CommandError(sentence)
 
 
 def _limit(text: str) -> int:

@@ -32,29 +32,20 @@ class Command(BaseCommand):
     help = "Import a file of orders, as POST /v1/imports does, and watch the workers work it off."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "file", type=Path, help="CSV, a row per order line; or NDJSON, an order body per line"
-        )
-        parser.add_argument(
-            "--client", help="whose orders they are; needed when there are several clients"
-        )
-        parser.add_argument(
-            "--format", choices=Format.values, help="unless the file's name says so"
-        )
-        parser.add_argument(
-            "--wait",
-            type=float,
-            default=WAIT_S,
-            metavar="SECONDS",
-            help="0: do not wait for the end",
-        )
+        kinds = "CSV, a row per order line; or NDJSON, an order body per line"
+        parser.add_argument("file", type=Path, help=kinds)
+        whose = "whose orders they are; needed when there are several clients"
+        parser.add_argument("--client", help=whose)
+        kind = "unless the file's name says so"
+        parser.add_argument("--format", choices=Format.values, help=kind)
+        wait = "0: do not wait for the end"
+        parser.add_argument("--wait", type=float, default=WAIT_S, metavar="SECONDS", help=wait)
 
     def handle(self, *args: Any, **options: Any) -> None:
         form = _format(options["file"], options["format"])
         batch = _accepted(options["file"], _client(options["client"]), form)
-        self.stdout.write(
-            f"Import {batch.pk}: {batch.total} orders in {batch.rows} rows were accepted."
-        )
+        accepted = f"{batch.total} orders in {batch.rows} rows were accepted."
+        self.stdout.write(f"Import {batch.pk}: {accepted}")
         if not options["wait"]:
             return
         try:
@@ -62,10 +53,10 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.stdout.write("")
         batch.refresh_from_db()
-        if batch.state != "done":
+        if batch.state == "done":
+            self._report(batch)
+        else:
             self.stdout.write("Stopped watching. The import goes on by itself.")
-            return
-        self._report(batch)
 
     def _watch(self, batch: Import, until: float) -> None:
         """Show how far it is until it is done, and once whenever nobody works on it."""
@@ -157,9 +148,8 @@ def _accepted(file: Path, client: Client, form: Format) -> Import:
     try:
         size = file.stat().st_size
         if size > settings.IMPORT_MAX_BYTES:
-            raise CommandError(
-                f"{file.name} has {size} bytes; {settings.IMPORT_MAX_BYTES} are allowed. Split it."
-            )
+            allowed = f"{settings.IMPORT_MAX_BYTES} are allowed. Split it."
+            raise CommandError(f"{file.name} has {size} bytes; {allowed}")
         with file.open("rb") as lines, staged(lines, form) as rows, transaction.atomic():
             batch = Import.objects.accept(client, rows, form=form)
             tasks.begin(batch)

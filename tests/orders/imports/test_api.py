@@ -345,10 +345,7 @@ def test_an_import_may_be_larger_than_any_other_body(send: Send, stock: Any) -> 
     assert (
         ImportRow.objects.count(),
         Job.objects.filter(task="orders.imports.tasks.place_chunk").count(),
-    ) == (
-        6000,
-        30,
-    )
+    ) == (6000, 30)
 
 
 def test_a_file_of_too_many_rows_is_refused(send: Send, settings: Any) -> None:
@@ -598,13 +595,7 @@ def test_a_chunk_that_takes_long_yields_and_goes_on_under_its_id(
         again.queue,
         Order.objects.count(),
         Import.objects.get().ok,
-    ) == (
-        "waiting",
-        0,
-        "bulk",
-        2,
-        2,
-    )
+    ) == ("waiting", 0, "bulk", 2, 2)
     kill_with_poison(again)
     work_off(ahead=A_DAY)
     batch = Import.objects.get()

@@ -21,19 +21,9 @@ from orders.reports.days import Day, day_of, read
             ["00:00+10:30", "01:00+10:30", "23:30+11:00"],
         ),
         # midnight is skipped
-        (
-            "Africa/Cairo",
-            date(2025, 4, 25),
-            23,
-            ["01:00+03:00", "02:00+03:00", "23:00+03:00"],
-        ),
+        ("Africa/Cairo", date(2025, 4, 25), 23, ["01:00+03:00", "02:00+03:00", "23:00+03:00"]),
         # and repeated
-        (
-            "America/Havana",
-            date(2025, 11, 2),
-            25,
-            ["00:00-04:00", "00:00-05:00", "23:00-05:00"],
-        ),
+        ("America/Havana", date(2025, 11, 2), 25, ["00:00-04:00", "00:00-05:00", "23:00-05:00"]),
         ("Pacific/Apia", date(2011, 12, 30), 0, []),  # the day that Samoa left out
     ],
 )

@@ -35,10 +35,7 @@ KNOWN_ENDS = (  # of Celery itself, when a child is killed at a bad moment; a pl
     "file descriptor is None",  # the broker is lost just after a child
 )
 # how long the provider takes for what is not decided at once; answers that it loses
-PROCESS_S, LOSE_SHARE = (
-    1.0,
-    0.05,
-)
+PROCESS_S, LOSE_SHARE = (1.0, 0.05)
 LOGS_KEPT = 60
 LAST_WORDS = 3000
 

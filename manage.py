@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Django's command line. In a development checkout it runs on the same embedded servers as `bin/dev`."""
+"""Django's command line. In a development checkout it runs on the same embedded servers as
+`bin/dev`.
+"""
 
 import io
 import os

@@ -1,1 +1,3 @@
-"""All of HTTP and JSON under /v1: who asks, what is taken, what is answered, what is refused, and its description."""
+"""All of HTTP and JSON under /v1: who asks, what is taken, what is answered, what is refused, and
+its description.
+"""

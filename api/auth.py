@@ -18,7 +18,8 @@ class AuthenticatedRequest(HttpRequest):
 
 
 class Key(HttpBearer):
-    """Authorization: Bearer <key> of this scope. The ApiKey becomes `request.auth`, its client part of the context.
+    """Authorization: Bearer <key> of this scope. The ApiKey becomes `request.auth`, its client part
+    of the context.
 
     Asked before anything of the body is looked at.
     """
@@ -45,7 +46,9 @@ class Key(HttpBearer):
 
 
 def ask_for_scopes(api: NinjaAPI) -> None:
-    """Each operation asks for a key of the scope that its description names (`x-scope`), unless it has `auth=None`."""
+    """Each operation asks for a key of the scope that its description names (`x-scope`), unless it
+    has `auth=None`.
+    """
     for router in api._get_bound_routers():
         for view in router.path_operations.values():
             for operation in view.operations:

@@ -1,4 +1,6 @@
-"""/v1/docs: the API's description as a page for people, drawn here from the same document. No script, no login."""
+"""/v1/docs: the API's description as a page for people, drawn here from the same document. No
+script, no login.
+"""
 
 import json
 from functools import cache
@@ -18,7 +20,9 @@ REF = "#/components/schemas/"
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    """The template keeps what it makes of it, in each language: it is open to everybody, and 100 kB long."""
+    """The template keeps what it makes of it, in each language: it is open to everybody, and 100 kB
+    long.
+    """
     return render(request, "api/docs.html", seen())
 
 
@@ -93,7 +97,9 @@ def _shape(name: str, shape: Document) -> Document:
 
 
 def _marked(text: str) -> SafeString:
-    """Escaped, with what stands between backticks as code, and line ends only where a paragraph ends."""
+    """Escaped, with what stands between backticks as code, and line ends only where a paragraph
+    ends.
+    """
     paragraphs = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
     parts = (
         format_html("<code>{}</code>", part) if at % 2 else part

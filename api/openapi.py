@@ -1,4 +1,6 @@
-"""The API's description, OpenAPI 3.1: what ninja reads from the endpoints, and what is true of all of them."""
+"""The API's description, OpenAPI 3.1: what ninja reads from the endpoints, and what is true of all
+of them.
+"""
 
 from functools import cache
 from typing import Any

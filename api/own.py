@@ -19,7 +19,9 @@ def own_order(request: AuthenticatedRequest, **named: Any) -> Order:
 
 
 def locked_order(request: AuthenticatedRequest, order_id: UUID) -> Order:
-    """The order, to change: locked until the caller's transaction ends. Raises Http404 for another client's."""
+    """The order, to change: locked until the caller's transaction ends. Raises Http404 for another
+    client's.
+    """
     if not Order.objects.of(request.auth.client).filter(pk=order_id).exists():
         raise Http404
     return Order.objects.locked(order_id)

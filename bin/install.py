@@ -1,8 +1,9 @@
 """Makes `.venv` from the locks, run by any Python >= 3.12 with nothing installed.
 
-bin/dev asks for `--without-tests`: what a dyno has and the two servers, a third of it all. A `.venv` with everything
-is as good to it. A stamp in `.venv` says what it was made from; it goes before the first change and comes back after
-the last, so a `.venv` without one is the remains of a killed run and is made anew.
+bin/dev asks for `--without-tests`: what a dyno has and the two servers, a third of it all. A
+`.venv` with everything is as good to it. A stamp in `.venv` says what it was made from; it goes
+before the first change and comes back after the last, so a `.venv` without one is the remains of a
+killed run and is made anew.
 """
 
 import fcntl

@@ -1,4 +1,6 @@
-"""`bin/dev`: runs what the Procfile says on this machine, tells how to use it, and stops all of it again."""
+"""`bin/dev`: runs what the Procfile says on this machine, tells how to use it, and stops all of it
+again.
+"""
 
 import http.client
 import json
@@ -162,9 +164,11 @@ def choose_port(wanted: str) -> int:
 
 
 def claim(port: int) -> bool:
-    """Whether no launcher that starts meanwhile wants this port: its web process does not listen there yet.
+    """Whether no launcher that starts meanwhile wants this port: its web process does not listen
+    there yet.
 
-    We hold the UDP port of that number, which the kernel takes back when we die, and which no web process uses.
+    We hold the UDP port of that number, which the kernel takes back when we die, and which no web
+    process uses.
     """
     holder = socket.socket(type=socket.SOCK_DGRAM)
     try:

@@ -1,4 +1,6 @@
-"""Standard output that never holds up the launcher: what a reader does not take is kept, up to a limit."""
+"""Standard output that never holds up the launcher: what a reader does not take is kept, up to a
+limit.
+"""
 
 import os
 import select
@@ -33,7 +35,9 @@ class Output:
         self.flush()
 
     def flush(self, limit_s: float = 0) -> None:
-        """Hand over what the reader takes now, or within `limit_s`. A reader that went away is no error."""
+        """Hand over what the reader takes now, or within `limit_s`. A reader that went away is no
+        error.
+        """
         give_up = time.monotonic() + limit_s
         while self.backlog:
             _, writable, _ = select.select(

@@ -91,7 +91,9 @@ class Processes:
         return ended
 
     def stop(self, is_impatient: Callable[[], bool]) -> list[str]:
-        """End every group: SIGTERM, and SIGKILL after 30 s. The names of those that had to be killed."""
+        """End every group: SIGTERM, and SIGKILL after 30 s. The names of those that had to be
+        killed.
+        """
         groups = {process.pid: name for name, process in self.running.items()}
         signal_groups(groups, signal.SIGTERM)
         give_up = time.monotonic() + STOP_LIMIT_S
@@ -155,7 +157,9 @@ def signal_groups(groups: Iterable[int], number: signal.Signals) -> None:
 
 
 def is_group(group: int) -> bool:
-    """Whether somebody of the group lives. Zombies do not: not every container has an init to reap them."""
+    """Whether somebody of the group lives. Zombies do not: not every container has an init to reap
+    them.
+    """
     try:
         os.killpg(group, 0)
     except (
@@ -188,7 +192,9 @@ def started(pid: int) -> str:
 
 
 def process_facts(pid: int) -> list[str]:
-    """The fields of proc_pid_stat(5) from the third, the state, on; none of a process that has ended."""
+    """The fields of proc_pid_stat(5) from the third, the state, on; none of a process that has
+    ended.
+    """
     try:
         facts = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -1,7 +1,8 @@
-"""Celery tasks as rows of Postgres: promised in a transaction, claimed, settled, rescued and rung again.
+"""Celery tasks as rows of Postgres: promised in a transaction, claimed, settled, rescued and rung
+again.
 
-These are the public names. Each is imported when it is first asked for, since Django's models cannot be imported before
-its apps are ready.
+These are the public names. Each is imported when it is first asked for, since Django's models
+cannot be imported before its apps are ready.
 """
 
 from importlib import import_module

@@ -8,13 +8,17 @@ from celery_ledger.models import Job, Worker
 
 
 class LookOnlyAdmin(admin.ModelAdmin):
-    """Rows to look at. They change through their verbs, which keep their promises; a form would not."""
+    """Rows to look at. They change through their verbs, which keep their promises; a form would
+    not.
+    """
 
     show_full_result_count = False  # counting a million rows to show a page of them
     list_per_page = 50
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """What the page offers, and no lookup of one's own (`created_at__year=99999999999` cannot be asked)."""
+        """What the page offers, and no lookup of one's own (`created_at__year=99999999999` cannot
+        be asked).
+        """
         offered = [name for name in self.get_list_filter(request) if isinstance(name, str)]
         return lookup.partition("__")[0] in offered and super().lookup_allowed(
             lookup, value, request

@@ -6,18 +6,24 @@ from celery.utils.time import rate
 
 
 def delay_s(tries: int, *, base_s: float, cap_s: float) -> float:
-    """Seconds to wait after the `tries`-th failure (from 1): doubles up to the cap, half of it random."""
+    """Seconds to wait after the `tries`-th failure (from 1): doubles up to the cap, half of it
+    random.
+    """
     full = min(cap_s, base_s * 2.0 ** min(tries - 1, 30))
     return full / 2 + random.uniform(0, full / 2)  # noqa: S311 - spreads load, guards nothing
 
 
 def ring_delay_s(rings: int, *, base_s: float, cap_s: float) -> float:
-    """Seconds until the clock rings a job again that it has rung `rings` times: doubles up to the cap."""
+    """Seconds until the clock rings a job again that it has rung `rings` times: doubles up to the
+    cap.
+    """
     return min(cap_s, base_s * 2.0 ** min(rings, 30))
 
 
 def pause_s(rate_limit: str | float) -> float:
-    """Seconds between two jobs under Celery's "10/s", "10/m", "10/h" or a number a second. Raises ValueError."""
+    """Seconds between two jobs under Celery's "10/s", "10/m", "10/h" or a number a second. Raises
+    ValueError.
+    """
     try:
         per_second = float(rate(rate_limit))
     except (ValueError, KeyError, TypeError) as exc:

@@ -1,8 +1,8 @@
 """The bell: the only file that publishes to the broker.
 
-A ring carries a job's id and no authority; one that is lost, doubled, late or forged changes nothing but timing.
-Ringing never raises and never takes longer than about a second: a broker in trouble is left alone for
-BELL_REST_S, and the clock rings what went unheard.
+A ring carries a job's id and no authority; one that is lost, doubled, late or forged changes
+nothing but timing. Ringing never raises and never takes longer than about a second: a broker in
+trouble is left alone for BELL_REST_S, and the clock rings what went unheard.
 """
 
 import contextlib
@@ -41,8 +41,8 @@ class Ring:
 class Bell:
     """One broker connection per process for ringing, apart from Celery's pool.
 
-    `send_task` holds a producer of Celery's pool while a transaction commits; ringing from the same pool would wait
-    for itself for ever.
+    `send_task` holds a producer of Celery's pool while a transaction commits; ringing from the same
+    pool would wait for itself for ever.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -76,7 +76,8 @@ class Bell:
         return length
 
     def answers(self) -> bool:
-        """True when the broker would take a bell now, on no old connection's word, and has not just refused one.
+        """True when the broker would take a bell now, on no old connection's word, and has not just
+        refused one.
 
         A full Redis still counts its queues, so it is asked to write one name that goes by itself.
         """

@@ -1,4 +1,6 @@
-"""The installation, and numbers and options that depend on each other, checked at boot (`manage.py check`, and every release)."""
+"""The installation, and numbers and options that depend on each other, checked at boot (`manage.py
+check`, and every release).
+"""
 
 import inspect
 import string

@@ -1,4 +1,6 @@
-"""Every number of the ledger with its default. A project changes them in one setting, `LEDGER = {"BATCH": 500}`."""
+"""Every number of the ledger with its default. A project changes them in one setting, `LEDGER =
+{"BATCH": 500}`.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,6 @@
-"""On whose behalf this thread works: e.g. the request id, which a job inherits and every log line shows."""
+"""On whose behalf this thread works: e.g. the request id, which a job inherits and every log line
+shows.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +31,9 @@ def bound(**known: str | None) -> Iterator[None]:
 
 @contextmanager
 def replaced(known: Mapping[str, str]) -> Iterator[None]:
-    """Know exactly this for the length of the block: a job knows what its row says, nothing of its worker's past."""
+    """Know exactly this for the length of the block: a job knows what its row says, nothing of its
+    worker's past.
+    """
     token = _context.set(dict(known))
     try:
         yield

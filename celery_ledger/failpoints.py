@@ -1,7 +1,9 @@
-"""Places between two lines where a test may make the worst happen. Nothing happens unless FAILPOINTS names a folder.
+"""Places between two lines where a test may make the worst happen. Nothing happens unless
+FAILPOINTS names a folder.
 
-A file in that folder, named after a place, holds what happens to the next process that reaches it: `kill` or `stop`
-(the process), `raise` (an exception), `drop` (its connection to Postgres). Whoever gets the file away is the one.
+A file in that folder, named after a place, holds what happens to the next process that reaches it:
+`kill` or `stop` (the process), `raise` (an exception), `drop` (its connection to Postgres). Whoever
+gets the file away is the one.
 """
 
 import os

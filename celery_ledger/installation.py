@@ -1,4 +1,5 @@
-"""How a Celery app becomes durable: `app = Celery("proj", **celery_options())`, and then `install(app)`.
+"""How a Celery app becomes durable: `app = Celery("proj", **celery_options())`, and then
+`install(app)`.
 
 Whatever is set here, a project may set otherwise in its own Celery settings.
 """
@@ -49,7 +50,9 @@ def install(app: Celery) -> None:
 
 
 def fit_to_the_broker(sender: Celery, source: Any, **_: Any) -> None:
-    """Once the app's settings have been read: queues, their order, and the transport of this broker."""
+    """Once the app's settings have been read: queues, their order, and the transport of this
+    broker.
+    """
     url = source.broker_url or ""
     names = ledger_settings.QUEUES or (
         source.task_default_queue,

@@ -1,9 +1,11 @@
-"""Short work, then calls to the outside world, then bulk work in the room that is left: each in a queue of its own.
+"""Short work, then calls to the outside world, then bulk work in the room that is left: each in a
+queue of its own.
 
-A job is promised in the queue of whoever promises it, so all that follows from bulk work is bulk work. Otherwise the
-project's `task_routes` may name its queue, and a task that talks to the outside world (`atomic=False`) and is not named
-there goes to OUTSIDE_QUEUE: a server that takes seconds to answer holds up others' servers, and not the work that needs
-only Postgres. A worker that listens to all of them hears a bell in one only when those before it are empty.
+A job is promised in the queue of whoever promises it, so all that follows from bulk work is bulk
+work. Otherwise the project's `task_routes` may name its queue, and a task that talks to the outside
+world (`atomic=False`) and is not named there goes to OUTSIDE_QUEUE: a server that takes seconds to
+answer holds up others' servers, and not the work that needs only Postgres. A worker that listens to
+all of them hears a bell in one only when those before it are empty.
 """
 
 from collections.abc import Iterator
@@ -25,7 +27,9 @@ def bulk() -> Iterator[None]:
 
 
 def inherited(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
-    """The first of Celery's `task_routes`: the queue of whoever promises the job, if it is one that goes on."""
+    """The first of Celery's `task_routes`: the queue of whoever promises the job, if it is one that
+    goes on.
+    """
     queue = context.current().get("queue")
     return {"queue": queue} if queue else None
 

@@ -13,7 +13,8 @@ from celery_ledger.models import Job
 
 @shared_task(atomic=False)
 def call_errback(errback: dict[str, Any], dead: str) -> None:
-    """`link_error` of a task that takes `(request, exc, traceback)`: called as Celery does, in a job of its own.
+    """`link_error` of a task that takes `(request, exc, traceback)`: called as Celery does, in a
+    job of its own.
 
     `request` has the dead job's id, task, args and canvas. There is no traceback: the log has it.
     """

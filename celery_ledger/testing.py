@@ -1,4 +1,5 @@
-"""For tests: work off the ledger in this process, through Celery's own tracer, without a broker or a worker.
+"""For tests: work off the ledger in this process, through Celery's own tracer, without a broker or
+a worker.
 
 `task_always_eager` would bypass the ledger; this does not.
 """
@@ -17,7 +18,8 @@ LIMIT = 10_000
 
 
 def work_off(*, ahead: timedelta = timedelta(0)) -> int:
-    """Attempt every job that is due, or will be within `ahead`, until none is left; return how many attempts it took.
+    """Attempt every job that is due, or will be within `ahead`, until none is left; return how many
+    attempts it took.
 
     Time does not pass: a job due later is made due now when its turn comes.
     """

@@ -1,6 +1,7 @@
 """Whether Postgres is at fault: then whoever asked for something may ask again later.
 
-It is told by SQLSTATE and not by Python's class of the error: a standby or a full disk may answer with any of them.
+It is told by SQLSTATE and not by Python's class of the error: a standby or a full disk may answer
+with any of them.
 """
 
 from django.db import Error, InterfaceError, OperationalError
@@ -12,7 +13,9 @@ OUR_FAULT = ("25P02",)  # in_failed_sql_transaction: whoever swallowed the error
 
 
 def in_trouble(exc: BaseException | None) -> bool:
-    """True for an error of a Postgres that cannot be reached, may not write or has no room, or gave a statement up."""
+    """True for an error of a Postgres that cannot be reached, may not write or has no room, or gave
+    a statement up.
+    """
     if not isinstance(exc, Error):
         return False
     sqlstate = getattr(exc.__cause__, "sqlstate", None)

@@ -1,4 +1,6 @@
-"""What a start needs beyond importable settings, and how a failed start says so: one sentence, no traceback."""
+"""What a start needs beyond importable settings, and how a failed start says so: one sentence, no
+traceback.
+"""
 
 import contextlib
 import logging
@@ -92,7 +94,9 @@ def _require_stripe() -> None:
 
 
 def database_trouble(exc: Exception) -> str:
-    """The sentence for a Postgres that cannot be reached, does not let us in, or gives a statement up."""
+    """The sentence for a Postgres that cannot be reached, does not let us in, or gives a statement
+    up.
+    """
     database = settings.DATABASES["default"]
     where = f"{database.get('HOST') or 'the local socket'}:{database.get('PORT') or 5432}/{database.get('NAME')}"
     reason = " ".join(str(exc).split()) or type(exc).__name__
@@ -102,7 +106,9 @@ def database_trouble(exc: Exception) -> str:
 
 
 def tell_of_absent_database() -> None:
-    """Log it when Postgres does not let us in now. A web process starts all the same, and recovers with Postgres."""
+    """Log it when Postgres does not let us in now. A web process starts all the same, and recovers
+    with Postgres.
+    """
     try:
         connection.ensure_connection()
     except (OperationalError, InterfaceError) as exc:

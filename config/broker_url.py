@@ -16,10 +16,12 @@ OR_WHAT = {
 
 
 def broker_from(**urls: str) -> str:
-    """The first that is set, if it is of a broker that Celery knows; else Celery would take it for a host of RabbitMQ.
+    """The first that is set, if it is of a broker that Celery knows; else Celery would take it for
+    a host of RabbitMQ.
 
-    A rediss:// URL that does not say how to check the certificate gets kombu's own default, not at all: platforms sign
-    their brokers' certificates themselves, and a bell holds a job's id and no authority.
+    A rediss:// URL that does not say how to check the certificate gets kombu's own default, not at
+    all: platforms sign their brokers' certificates themselves, and a bell holds a job's id and no
+    authority.
     """
     name, url = next(((name, url) for name, url in urls.items() if url), ("", ""))
     if not url:

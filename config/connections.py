@@ -1,9 +1,11 @@
-"""Clients' connections, looked after by gunicorn's main thread: no thread of its pool ever waits for a client.
+"""Clients' connections, looked after by gunicorn's main thread: no thread of its pool ever waits
+for a client.
 
-As gunicorn comes, a thread reads the request and writes the answer at the client's pace, so as many slow clients as
-there are threads stop the site. Here a request is gathered by the main thread's poller, and a thread gets it when it is
-complete; what the client does not take of its answer at once waits for it in memory. Each of this has a limit and an
-end. Where there are too many connections, the one that is needed least goes; where too much is arriving, the largest.
+As gunicorn comes, a thread reads the request and writes the answer at the client's pace, so as many
+slow clients as there are threads stop the site. Here a request is gathered by the main thread's
+poller, and a thread gets it when it is complete; what the client does not take of its answer at
+once waits for it in memory. Each of this has a limit and an end. Where there are too many
+connections, the one that is needed least goes; where too much is arriving, the largest.
 
 ::
 
@@ -82,7 +84,9 @@ class Unsent:
 
 
 class ClientSocket(socket.socket):
-    """Sends what the client takes at once, and keeps the rest in `unsent` for the main thread to send."""
+    """Sends what the client takes at once, and keeps the rest in `unsent` for the main thread to
+    send.
+    """
 
     def __init__(self, accepted: socket.socket, kept: Unsent) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
@@ -176,7 +180,9 @@ class Connection(TConn):  # type: ignore[misc]
         return self.stage == "gathering" and not self.head
 
     def gather(self, data: bytes) -> bool:
-        """Take in what has come. True when the request is complete. Raises LimitRequestHeaders and OSError."""
+        """Take in what has come. True when the request is complete. Raises LimitRequestHeaders and
+        OSError.
+        """
         self.gathered += len(data)
         if self.missing is None:
             seen = max(0, len(self.head) - len(HEAD_END) + 1)
@@ -229,7 +235,9 @@ class Connection(TConn):  # type: ignore[misc]
         return 0 if self.is_cut else size
 
     def _wait_on(self) -> None:
-        """A body has WEB_READ_LIMIT_S, and what its bytes need at WEB_READ_MIN_BYTES_S; it may never pause so long."""
+        """A body has WEB_READ_LIMIT_S, and what its bytes need at WEB_READ_MIN_BYTES_S; it may
+        never pause so long.
+        """
         due = self.began + self.gathered / settings.WEB_READ_MIN_BYTES_S
         self.until = min(due, time.monotonic()) + settings.WEB_READ_LIMIT_S
 
@@ -306,7 +314,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             if connection.is_idle:
                 connection.until = min(connection.until, deadline)
 
-    # --- gathering ----------------------------------------------------------------------------------------
+    # --- gathering --------------------------------------------------------------------------------
 
     def _await_request(self, connection: Connection) -> None:
         self._watch(connection, selectors.EVENT_READ, self._receive, for_s=self.cfg.keepalive)
@@ -341,7 +349,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._see_off(connection, keep=False)
 
     def _find_room(self, connection: Connection, size: int) -> None:
-        """Those that keep most of the room leave it to those that need little. Raises NoRoom to the largest."""
+        """Those that keep most of the room leave it to those that need little. Raises NoRoom to the
+        largest.
+        """
         while not self._arriving.take(size):
             gathering = [other for other in self._watched if other.stage == "gathering"]
             largest = max(gathering, key=lambda other: other.gathered, default=connection)
@@ -350,17 +360,21 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self._refuse(largest, NoRoom())
 
     def _make_room(self) -> None:
-        """Close the connection that is needed least, and of those the one that has been so for longest."""
+        """Close the connection that is needed least, and of those the one that has been so for
+        longest.
+        """
         for stage in ("lingering", "idle", "flushing", "gathering"):
             for connection in self._watched:
                 if stage == ("idle" if connection.is_idle else connection.stage):
                     self._close(connection)
                     return
 
-    # --- answered -----------------------------------------------------------------------------------------
+    # --- answered ---------------------------------------------------------------------------------
 
     def _see_off(self, connection: Connection, *, keep: bool) -> None:
-        """All of the answer is sent or kept: let the client have the rest, and be ready for its next request or end."""
+        """All of the answer is sent or kept: let the client have the rest, and be ready for its
+        next request or end.
+        """
         self._unwatch(connection)
         self._arriving.give_back(connection.gathered)
         connection.let_go()
@@ -390,7 +404,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self._take_in(connection, rest)
 
     def _linger(self, connection: Connection) -> None:
-        """Say that no more comes, and read on for a moment: closed at once, the client might lose its answer."""
+        """Say that no more comes, and read on for a moment: closed at once, the client might lose
+        its answer.
+        """
         connection.stage = "lingering"
         with contextlib.suppress(OSError):
             connection.sock.shutdown(socket.SHUT_WR)
@@ -402,7 +418,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         if data == b"" or connection.gathered > LINGER_MAX_BYTES:
             self._close(connection)
 
-    # --- the poller ---------------------------------------------------------------------------------------
+    # --- the poller -------------------------------------------------------------------------------
 
     def _watch(
         self,

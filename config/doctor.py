@@ -150,7 +150,9 @@ def waiting_jobs() -> Finding:
 
 
 def unknown_tasks() -> Finding:
-    """Due jobs that no worker of this release can do. Right after a release its web may be ahead of its workers."""
+    """Due jobs that no worker of this release can do. Right after a release its web may be ahead of
+    its workers.
+    """
     celery_app.loader.import_default_modules()
     due = Job.objects.filter(state=State.WAITING, due_at__lt=Now()).order_by("due_at")
     tasks = Counter(due.values_list("task", flat=True)[:DUE_LOOKED_THROUGH])

@@ -1,6 +1,8 @@
-"""How a variable of the environment is read: settings.py names each and is the only one to ask here.
+"""How a variable of the environment is read: settings.py names each and is the only one to ask
+here.
 
-What cannot be read ends in ImproperlyConfigured, whose text says which variable it is and what it should look like.
+What cannot be read ends in ImproperlyConfigured, whose text says which variable it is and what it
+should look like.
 """
 
 import re
@@ -20,7 +22,8 @@ from config.logs import FORMS
 class Env(environ.Env):  # type: ignore[misc]  # has no types
     """A variable that is blank is not set, and the others are taken as they stand.
 
-    django-environ takes one that begins with `$` for the name of another, so that a secret would silently be unset.
+    django-environ takes one that begins with `$` for the name of another, so that a secret would
+    silently be unset.
     """
 
     def get_value(
@@ -85,7 +88,9 @@ def is_address(text: str) -> bool:
 
 
 def hosts(name: str, default: list[str]) -> list[str]:
-    """Names of hosts separated by commas: no scheme, no port, no path, which would match no request."""
+    """Names of hosts separated by commas: no scheme, no port, no path, which would match no
+    request.
+    """
     found = [host.strip() for host in env.list(name, default=[])]
     if not all(HOST.fullmatch(host) for host in found):
         raise ValueError(found)
@@ -156,7 +161,9 @@ def sentry_dsn(name: str, default: str) -> str:
 
 
 def database_from(url: str) -> dict[str, Any]:
-    """One Postgres connection per thread, kept and checked; the limits are libpq's own, safe behind PgBouncer."""
+    """One Postgres connection per thread, kept and checked; the limits are libpq's own, safe behind
+    PgBouncer.
+    """
     if not url:
         return {}
     form = "postgres://USER:PASSWORD@HOST:PORT/NAME"

@@ -1,4 +1,6 @@
-"""What a browser sees when a page cannot be shown. Nothing of the request's body is read for it: it may be at fault."""
+"""What a browser sees when a page cannot be shown. Nothing of the request's body is read for it: it
+may be at fault.
+"""
 
 import logging
 import sys
@@ -29,7 +31,9 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django calls this while it handles what went wrong, and logs that in most cases but not in all."""
+    """Django calls this while it handles what went wrong, and logs that in most cases but not in
+    all.
+    """
     exc = sys.exception()
     if in_trouble(exc):
         return database_trouble(exc)
@@ -45,7 +49,9 @@ def database_trouble(exc: BaseException | None) -> HttpResponse:
 
 
 class NoFiles(FileUploadHandler):
-    """No page takes a file, so none reaches the memory or the disk. Raises what Django answers with 400."""
+    """No page takes a file, so none reaches the memory or the disk. Raises what Django answers with
+    400.
+    """
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         raise SuspiciousMultipartForm("No page takes a file.")

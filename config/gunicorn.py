@@ -1,6 +1,7 @@
 """`python -m config.gunicorn …`: gunicorn, once the settings can be read.
 
-It reads WEB_CONCURRENCY by itself as it is imported, and ends in a traceback when that is no number.
+It reads WEB_CONCURRENCY by itself as it is imported, and ends in a traceback when that is no
+number.
 """
 
 import os

@@ -13,7 +13,9 @@ from config.boot import require_settings, say_it_in_a_sentence, tell_of_absent_d
 
 
 def addresses(port: int) -> list[str]:
-    """Every address of this machine. One IPv6 socket takes IPv4 too, unless the kernel says otherwise or has none."""
+    """Every address of this machine. One IPv6 socket takes IPv4 too, unless the kernel says
+    otherwise or has none.
+    """
     everywhere = f"0.0.0.0:{port}"
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:

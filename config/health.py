@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 
 class HealthChecks:
-    """Answers the two before anything else looks at a request: a platform asks by the dyno's own address, which is in
-    no ALLOWED_HOSTS, and over plain http.
+    """Answers the two before anything else looks at a request: a platform asks by the dyno's own
+    address, which is in no ALLOWED_HOSTS, and over plain http.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -36,7 +36,9 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 while an order can be written: it is safe in Postgres, and its bell rings when the broker is back."""
+    """200 while an order can be written: it is safe in Postgres, and its bell rings when the broker
+    is back.
+    """
     database = database_state()
     broker = "ok" if celery_app.amqp.bell.answers() else "degraded"
     status = "ok" if database == OK else "down"
@@ -58,7 +60,9 @@ _looking = threading.Lock()
 
 
 def database_state() -> str:
-    """`ok`; `no writes` for a Postgres that answers but takes no order; `down`. Looks once in KEEP_S."""
+    """`ok`; `no writes` for a Postgres that answers but takes no order; `down`. Looks once in
+    KEEP_S.
+    """
     global _looked_at, _seen
     with _looking:
         if time.monotonic() - _looked_at >= KEEP_S:

@@ -1,4 +1,6 @@
-"""Logging in at /admin/: a brake for whoever guesses, by name and by address (django-axes), kept in Postgres."""
+"""Logging in at /admin/: a brake for whoever guesses, by name and by address (django-axes), kept in
+Postgres.
+"""
 
 import ipaddress
 import threading
@@ -16,7 +18,9 @@ WAIT_S = 2
 
 @never_cache
 def login(request: HttpRequest) -> HttpResponse:
-    """Django's own page. Few passwords are checked at a time, since each keeps a core busy that others wait for."""
+    """Django's own page. Few passwords are checked at a time, since each keeps a core busy that
+    others wait for.
+    """
     if request.method != "POST":
         return admin.site.login(request)
     if not _places.acquire(blocking=False):
@@ -41,9 +45,11 @@ def _refused(request: HttpRequest, *, retry_after_s: int) -> HttpResponse:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Who is at the other end, as the router in front says (it puts its word last); of IPv6 the network.
+    """Who is at the other end, as the router in front says (it puts its word last); of IPv6 the
+    network.
 
-    Without a router whoever asks may say anything; then nothing but the name brakes them (docs/security.md).
+    Without a router whoever asks may say anything; then nothing but the name brakes them
+    (docs/security.md).
     """
     told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     try:

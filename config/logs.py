@@ -1,7 +1,9 @@
-"""Log lines: one event, one line, as logfmt or JSON; with what it is about and on whose behalf, and nobody's data.
+"""Log lines: one event, one line, as logfmt or JSON; with what it is about and on whose behalf, and
+nobody's data.
 
-We log ids and never a person's data; what somebody else's text may carry (an error of Postgres names the address that
-stood in the row, Django a path with a customer's token in it) is blacked out on the way.
+We log ids and never a person's data; what somebody else's text may carry (an error of Postgres
+names the address that stood in the row, Django a path with a customer's token in it) is blacked out
+on the way.
 """
 
 import json
@@ -19,7 +21,8 @@ SENTRY = {"class": "sentry_sdk.integrations.logging.EventHandler", "level": "ERR
 # Heroku cuts a line at 10,000 bytes; the end of a traceback says more than its beginning
 TRACE_MAX_CHARS = 6000
 HIDDEN = "[hidden]"
-ADDRESS = r"(?<=://)[^/\s@]+(?=@)|[\w.+%'-]{1,64}@[\w-]+(?:\.[\w-]+)+"  # a URL's user and password; a mail address
+# a URL's user and password; a mail address
+ADDRESS = r"(?<=://)[^/\s@]+(?=@)|[\w.+%'-]{1,64}@[\w-]+(?:\.[\w-]+)+"
 PERSON = re.compile(ADDRESS)
 SECRET = re.compile(
     ADDRESS + r"|(?<=/o/)[\w-]+"  # the customer's status page
@@ -32,7 +35,9 @@ UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 
 def scrubbed(text: str) -> str:
-    """Without what looks like somebody's address, key or card, and without what no stream can write."""
+    """Without what looks like somebody's address, key or card, and without what no stream can
+    write.
+    """
     return SECRET.sub(HIDDEN, text.encode(errors="backslashreplace").decode())
 
 
@@ -56,14 +61,18 @@ def about(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class AsWarning(logging.Handler):
-    """For what Django calls an error though any stranger can bring it about, e.g. a Host that is not ours: no trace."""
+    """For what Django calls an error though any stranger can bring it about, e.g. a Host that is
+    not ours: no trace.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         log.warning("%s", record.getMessage())
 
 
 class Line(logging.Formatter):
-    """What every form tells: time, level, logger, event, then `extra={"fields": …}`, the context, and a trace."""
+    """What every form tells: time, level, logger, event, then `extra={"fields": …}`, the context,
+    and a trace.
+    """
 
     def facts(self, record: logging.LogRecord) -> dict[str, Any]:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -91,7 +100,9 @@ class Json(Line):
 
 
 class Logfmt(Line):
-    """`name=value`, a value with a space or worse in it as a JSON string: a traceback is one line here too."""
+    """`name=value`, a value with a space or worse in it as a JSON string: a traceback is one line
+    here too.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         return " ".join(f"{name}={quoted(value)}" for name, value in self.facts(record).items())
@@ -116,7 +127,9 @@ def quoted(value: Any) -> str:
 
 
 def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
-    """Python's logging for every process of Kaiten: one stream, stdout, and Sentry's for errors beside it."""
+    """Python's logging for every process of Kaiten: one stream, stdout, and Sentry's for errors
+    beside it.
+    """
     beside = {"sentry": SENTRY} if with_sentry else {}
     formatter = {"logfmt": Logfmt, "json": Json, "console": Console}[form]
     return {

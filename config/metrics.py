@@ -1,6 +1,8 @@
-"""/metrics: the shop in numbers as Prometheus reads them, every one asked of Postgres (and the broker) right now.
+"""/metrics: the shop in numbers as Prometheus reads them, every one asked of Postgres (and the
+broker) right now.
 
-Nothing is counted in a process, so it does not matter which of them answers, nor that they come and go.
+Nothing is counted in a process, so it does not matter which of them answers, nor that they come and
+go.
 """
 
 from collections.abc import Iterator

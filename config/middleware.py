@@ -56,11 +56,13 @@ class RequestContext:
 
 
 class HttpsOnly:
-    """What came to the router over plain http: a browser is sent to https, a program is told to use it.
+    """What came to the router over plain http: a browser is sent to https, a program is told to use
+    it.
 
-    Not Django's SECURE_SSL_REDIRECT, for three reasons. A client that follows a redirect sends its key over plain http
-    every time and never learns of it. What comes without X-Forwarded-Proto came past the router: a health check of the
-    platform, or somebody on the machine itself. And a form that is redirected loses what was in it.
+    Not Django's SECURE_SSL_REDIRECT, for three reasons. A client that follows a redirect sends its
+    key over plain http every time and never learns of it. What comes without X-Forwarded-Proto came
+    past the router: a health check of the platform, or somebody on the machine itself. And a form
+    that is redirected loses what was in it.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -113,7 +115,8 @@ class HeadOfTheApi:
 
 
 class ProblemsForTheApi:
-    """Under /v1/ every refusal is problem+json, also those that Django makes before or after a view.
+    """Under /v1/ every refusal is problem+json, also those that Django makes before or after a
+    view.
 
     And whoever came with a key hears what it has left.
     """
@@ -151,7 +154,9 @@ class ProblemsForTheApi:
 
 
 def _line(request: HttpRequest, response: HttpResponse, seconds: float) -> dict[str, object]:
-    """What the log says of a request. The route and not the path: a path may hold a customer's token."""
+    """What the log says of a request. The route and not the path: a path may hold a customer's
+    token.
+    """
     key = getattr(request, "auth", None)
     named = {"client_name": key.client.name} if key else {}
     return {
@@ -187,7 +192,9 @@ def route_of(request: HttpRequest) -> str:
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:
-    """For a request that nobody can read: its body is too large or has no length, it holds NUL, is not in UTF-8."""
+    """For a request that nobody can read: its body is too large or has no length, it holds NUL, is
+    not in UTF-8.
+    """
     limit = settings.BODY_MAX_BYTES_OF.get(request.path, settings.BODY_MAX_BYTES)
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
         return handlers.rendered("body-too-large", f"The body may have {limit} bytes.")

@@ -1,8 +1,9 @@
 """Releases of one database go one after the other: two at once would each begin the same migration.
 
-The turn is an advisory lock of a transaction, on a connection of its own: it holds behind PgBouncer in transaction
-mode, and Postgres gives it back when its holder dies. Whoever waits asks again and again and holds no snapshot
-meanwhile, for which a CREATE INDEX CONCURRENTLY of the release at work would wait in turn.
+The turn is an advisory lock of a transaction, on a connection of its own: it holds behind PgBouncer
+in transaction mode, and Postgres gives it back when its holder dies. Whoever waits asks again and
+again and holds no snapshot meanwhile, for which a CREATE INDEX CONCURRENTLY of the release at work
+would wait in turn.
 """
 
 import contextlib

@@ -1,9 +1,10 @@
-"""Sentry, when SENTRY_DSN is set: what the log calls an error arrives there, once, and without anybody's data.
+"""Sentry, when SENTRY_DSN is set: what the log calls an error arrives there, once, and without
+anybody's data.
 
-The log's ERROR lines and nothing else are sent, through the handler that Sentry has for that. Its integrations of
-Django and Celery are off: they patch both, would send paths, bodies and arguments of tasks, and would see an attempt
-only after its context is gone. A line of ours is written inside it, so an event carries the request's and the job's id.
-Importing this needs the optional package.
+The log's ERROR lines and nothing else are sent, through the handler that Sentry has for that. Its
+integrations of Django and Celery are off: they patch both, would send paths, bodies and arguments
+of tasks, and would see an attempt only after its context is gone. A line of ours is written inside
+it, so an event carries the request's and the job's id. Importing this needs the optional package.
 """
 
 import logging
@@ -49,7 +50,9 @@ def begin() -> None:
 
 
 def without_data(event: Event, hint: Hint) -> Event | None:
-    """What is known to hold nobody's data: the error with its stack, without values; our ids, numbers and names."""
+    """What is known to hold nobody's data: the error with its stack, without values; our ids,
+    numbers and names.
+    """
     record = hint.get("log_record")
     if not isinstance(record, logging.LogRecord):
         return None

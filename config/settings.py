@@ -182,7 +182,7 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 
-# --- at the door ------------------------------------------------------------------------------------
+# --- at the door ----------------------------------------------------------------------------------
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = False  # config.middleware.HttpsOnly says why, and does it
 HTTPS_ONLY: bool = from_environment(yes_or_no, "HTTPS_ONLY", not DEBUG, "1 or 0")
@@ -218,7 +218,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 FILE_UPLOAD_HANDLERS = ["config.error_pages.NoFiles"]
 
-# --- Postgres: no transaction grows old (invariant I13); `manage.py release` sets these for the role --
+# --- Postgres: no transaction grows old (I13); `manage.py release` sets these for the role -------
 POSTGRES_LIMITS = {
     "statement_timeout": "20s",
     "lock_timeout": "5s",
@@ -228,7 +228,7 @@ POSTGRES_LIMITS = {
 DATABASE_RETRY_AFTER_S = 5
 RELEASE_WAIT_S = 600.0  # how long a release waits for another one to end
 
-# --- mail and webhooks --------------------------------------------------------------------------------
+# --- mail and webhooks ----------------------------------------------------------------------------
 MAIL_TIMEOUT_S = 10
 MAILERS = {
     "default": mailer_from(
@@ -276,7 +276,7 @@ ENDPOINT_CALL_UP_PACE_S = 1.0
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600
 
-# --- orders and payments --------------------------------------------------------------------------------
+# --- orders and payments --------------------------------------------------------------------------
 PAYMENT_PROVIDERS = ["sandbox", "stripe"]
 PAYMENT_PROVIDER: str = env.str("PAYMENT_PROVIDER", default="sandbox")
 PAYMENT_TIMEOUT_S = 8.0
@@ -309,7 +309,7 @@ PREFER_POLL_S = 0.1
 IDEMPOTENCY_WAIT_MS = 2000
 IDEMPOTENCY_KEEP = timedelta(days=30)
 
-# --- reports (orders/reports/) ----------------------------------------------------------------------------
+# --- reports (orders/reports/) --------------------------------------------------------------------
 REPORT_EMAILS: list[str] = from_environment(
     addresses,
     "REPORT_EMAILS",
@@ -326,7 +326,7 @@ REPORT_FRESH = timedelta(minutes=5)  # else it is computed by jobs, this often a
 REPORT_RETRY_AFTER_S = 2
 REPORT_PATIENCE = timedelta(hours=1)  # a computation that takes longer is given up
 REPORT_CATCH_UP_DAYS = 31
-# --- bulk imports (orders/imports/) -------------------------------------------------------------------------
+# --- bulk imports (orders/imports/) ---------------------------------------------------------------
 IMPORT_MAX_ROWS = 100_000
 IMPORT_MAX_LINES = 200_000  # empty ones and those within a quoted cell included
 IMPORTS_RUNNING_PER_CLIENT = 5
@@ -344,7 +344,7 @@ IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk queue above which no chunk beg
 IMPORT_FAULTS_PER_ORDER = 10
 IMPORT_KEEP = timedelta(days=30)
 
-# --- the ledger and Celery --------------------------------------------------------------------------
+# --- the ledger and Celery ------------------------------------------------------------------------
 # its further OTEL_… variables are read by its own package
 OTEL_EXPORTER_OTLP_ENDPOINT: str = from_environment(
     http_url, "OTEL_EXPORTER_OTLP_ENDPOINT", "", "the address of a collector, https://HOST:4318"
@@ -400,7 +400,7 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, without a beat process
     },
 }
 
-# --- what is told about ourselves: config.metrics, config.sentry, the ledger's telemetry ------------------------
+# --- what is told about ourselves: config.metrics, config.sentry, the ledger's telemetry ----------
 METRICS_TOKEN: str = from_environment(secret, "METRICS_TOKEN", "", RANDOM_TEXT)
 METRICS_ROWS_MAX = 10_000  # that one statement looks at
 METRICS_STATEMENT_TIMEOUT = "2s"
@@ -410,7 +410,7 @@ SENTRY_DSN: str = from_environment(
 SENTRY_FLUSH_LIMIT_S = 2
 RELEASE: str = env.str("HEROKU_SLUG_COMMIT", default="")
 
-# --- logs: one line per event, to stdout (config.logs) --------------------------------------------------------
+# --- logs: one line per event, to stdout (config.logs) --------------------------------------------
 LOG_FORMAT: str = from_environment(
     log_format, "LOG_FORMAT", "console" if DEBUG else "logfmt", "logfmt, json or console"
 )

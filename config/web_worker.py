@@ -1,4 +1,6 @@
-"""gunicorn's threaded worker, which refuses what it cannot read as the API refuses: application/problem+json."""
+"""gunicorn's threaded worker, which refuses what it cannot read as the API refuses:
+application/problem+json.
+"""
 
 import contextlib
 from http import HTTPStatus

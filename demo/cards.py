@@ -1,4 +1,6 @@
-"""The cards that a visitor of the demo shop may try: those of the sandbox, or Stripe's own test cards."""
+"""The cards that a visitor of the demo shop may try: those of the sandbox, or Stripe's own test
+cards.
+"""
 
 from django.conf import settings
 from django.utils.functional import Promise

@@ -48,7 +48,9 @@ SUGGESTED = {"SAKE-NIGIRI": 2, "MAGURO-NIGIRI": 1}
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A dish as it stands on the menu right now. What is left may be gone once the order is on the belt."""
+    """A dish as it stands on the menu right now. What is left may be gone once the order is on the
+    belt.
+    """
 
     dish: Dish
     left: int
@@ -129,7 +131,8 @@ class OrderForm(forms.Form):
     def refuse_shortage(self) -> bool:
         """True when there is too little of something.
 
-        Not part of `clean`: a form that took the last dish may be sent again, and leads to its order.
+        Not part of `clean`: a form that took the last dish may be sent again, and leads to its
+        order.
         """
         for dish, quantity in self.chosen:
             left = max(self.left[dish.sku], 0)
@@ -140,7 +143,9 @@ class OrderForm(forms.Form):
         return bool(self.errors)
 
     def refuse_flood(self, recent: Sequence[str]) -> None:
-        """The form is open to everybody, and its mails go to whomever it names. `recent`: of the last hour's orders."""
+        """The form is open to everybody, and its mails go to whomever it names. `recent`: of the
+        last hour's orders.
+        """
         own = mailbox(self.cleaned_data["email"])
         of_address = sum(mailbox(address) == own for address in recent)
         if (

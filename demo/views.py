@@ -93,9 +93,11 @@ def shop(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def status_page(request: HttpRequest, token: str) -> HttpResponse:
-    """Where the order is. Knowing the token is the permission, so nobody may keep or index the page.
+    """Where the order is. Knowing the token is the permission, so nobody may keep or index the
+    page.
 
-    htmx asks for the changing part with the version that it shows, and gets 204 when that is the newest.
+    htmx asks for the changing part with the version that it shows, and gets 204 when that is the
+    newest.
     """
     order = Order.objects.filter(public_token=token).first()
     if order is None:
@@ -122,7 +124,9 @@ def _running_total(form: OrderForm) -> HttpResponse:
 
 
 def _ordered(form: OrderForm) -> Order | None:
-    """The order of this form, now or already placed; None when it was refused and the form says why."""
+    """The order of this form, now or already placed; None when it was refused and the form says
+    why.
+    """
     client, _created = Client.objects.get_or_create(name=CLIENT)
     if first := Order.objects.filter(client=client, external_id=form.external_id).first():
         return _same_order(first, form)
@@ -148,7 +152,9 @@ def _ordered(form: OrderForm) -> Order | None:
 
 
 def _same_order(first: Order, form: OrderForm) -> Order | None:
-    """What this form has ordered. None when the visitor went back and chose anew: then the form asks."""
+    """What this form has ordered. None when the visitor went back and chose anew: then the form
+    asks.
+    """
     was = {line.sku: line.quantity for line in first.lines.all()}
     now = {dish.sku: quantity for dish, quantity in form.chosen}
     if (was, first.email, first.payment_token) == (now, form.cleaned_data["email"], form.card):
@@ -209,7 +215,9 @@ def _words(order: Order) -> tuple[Promise, Promise]:
 
 
 def _belt(order: Order, at: dict[str, datetime]) -> list[Step]:
-    """Every step with its time. The first one that has none is where the order is, or where it got stuck."""
+    """Every step with its time. The first one that has none is where the order is, or where it got
+    stuck.
+    """
     if "confirmed" in at:
         at["paid"] = at["confirmed"]  # one event says both
     here = "stuck" if order.held or order.state == State.CANCELLED else "now"

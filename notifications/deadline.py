@@ -1,7 +1,7 @@
 """A time limit for all of one call: name, connection, handshake, request and answer together.
 
-The limit of a socket is for each read, so an answer that drips has no end by it; and a name is looked up by the
-operating system, in its own time.
+The limit of a socket is for each read, so an answer that drips has no end by it; and a name is
+looked up by the operating system, in its own time.
 """
 
 import contextlib
@@ -44,7 +44,9 @@ class Deadline:
             self._cut()
 
     def addresses_of(self, host: str, port: int) -> list[str]:
-        """The addresses of a name. Raises OSError and UnicodeError as `getaddrinfo`, and TimeoutError."""
+        """The addresses of a name. Raises OSError and UnicodeError as `getaddrinfo`, and
+        TimeoutError.
+        """
         found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
         def look_up() -> None:

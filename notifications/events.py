@@ -21,10 +21,11 @@ HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint
 def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict[str, Any]) -> None:
     """Write the event and the job that announces it, in the caller's transaction.
 
-    `subject` is whose life it belongs to and `seq` its place there (the caller holds the subject's lock), `owner`
-    whose endpoints hear of it (None: nobody's), `data` the snapshot that is sent: JSON, and with `order` in it the
-    customer's `email` and `locale` say whom to mail, with `mail` in it its `to` (addresses) and `language`. Raises
-    ValueError for a kind that neither KINDS nor HOUSE_KINDS knows.
+    `subject` is whose life it belongs to and `seq` its place there (the caller holds the subject's
+    lock), `owner` whose endpoints hear of it (None: nobody's), `data` the snapshot that is sent:
+    JSON, and with `order` in it the customer's `email` and `locale` say whom to mail, with `mail`
+    in it its `to` (addresses) and `language`. Raises ValueError for a kind that neither KINDS nor
+    HOUSE_KINDS knows.
     """
     if kind not in KINDS + HOUSE_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")

@@ -16,15 +16,19 @@ LANGUAGES = ("en", "ja")
 
 
 def recipients(event: Event) -> list[str]:
-    """Whom the event names, or the customer, if there is something to say to them about this kind of event."""
+    """Whom the event names, or the customer, if there is something to say to them about this kind
+    of event.
+    """
     named = event.data.get("mail", {}).get("to") or [event.data.get("order", {}).get("email")]
     return [address for address in named if address] if _template_name(event, "en") else []
 
 
 def send(delivery: Delivery) -> str:
-    """Hand the mail to the server and return what we know of its answer. Opens a socket; raises NotDelivered.
+    """Hand the mail to the server and return what we know of its answer. Opens a socket; raises
+    NotDelivered.
 
-    The server may have taken the mail although we never hear so: the next try bears the same Message-ID.
+    The server may have taken the mail although we never hear so: the next try bears the same
+    Message-ID.
     """
     subject, body = render(delivery.event)
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].partition("@")[2] or "localhost"

@@ -28,7 +28,9 @@ def announce(event_id: str) -> None:
 
 @shared_task
 def note_untold(event_id: str) -> None:
-    """Its announcement died or was cancelled: the deliveries say that nobody was told, and can be sent again."""
+    """Its announcement died or was cancelled: the deliveries say that nobody was told, and can be
+    sent again.
+    """
     for delivery in _prepared(event_id):
         delivery.give_up()
 
@@ -66,7 +68,9 @@ def post_webhook(self: Task, delivery_id: str) -> None:
 
 
 def test(endpoint_id: Any) -> Delivery:
-    """A test on its way to this endpoint: a new one, unless the newest is still under way. In a transaction."""
+    """A test on its way to this endpoint: a new one, unless the newest is still under way. In a
+    transaction.
+    """
     endpoint = Endpoint.objects.locked(endpoint_id)
     newest = Event.objects.timeline(endpoint.pk).last()
     waiting = newest and newest.deliveries.filter(state=Delivery.State.WAITING).first()
@@ -81,7 +85,9 @@ def test(endpoint_id: Any) -> Delivery:
 
 
 def replay(endpoint_id: Any, *, since: datetime, everything: bool) -> tuple[int, bool]:
-    """Send again what failed since then, or everything: how many, and whether a call like this finds more."""
+    """Send again what failed since then, or everything: how many, and whether a call like this
+    finds more.
+    """
     endpoint = Endpoint.objects.locked(endpoint_id)
     count, more = Delivery.objects.ask_again(endpoint, since=since, everything=everything)
     if count:
@@ -113,7 +119,9 @@ def _go_on_resending(endpoint_id: str, after: UUID) -> None:
 
 
 def call_up(endpoint_id: Any) -> None:
-    """An endpoint has recovered: whoever stands in line for it comes, in the room that other work leaves."""
+    """An endpoint has recovered: whoever stands in line for it comes, in the room that other work
+    leaves.
+    """
     with bulk():
         call_up_line.delay(str(endpoint_id))
 

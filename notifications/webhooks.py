@@ -1,7 +1,9 @@
-"""The edge to a client's server: one signed POST per try (Standard Webhooks), to a public address only.
+"""The edge to a client's server: one signed POST per try (Standard Webhooks), to a public address
+only.
 
-The name is resolved once, the address is judged and then connected to, with the name kept for TLS: a second lookup
-cannot answer differently. No redirects; no more than the headers of the answer is read; one deadline for all of it.
+The name is resolved once, the address is judged and then connected to, with the name kept for TLS:
+a second lookup cannot answer differently. No redirects; no more than the headers of the answer is
+read; one deadline for all of it.
 """
 
 import ipaddress

@@ -1,4 +1,6 @@
-"""The shop's books compared with each other, and with the provider's. Every row that comes back is wrong."""
+"""The shop's books compared with each other, and with the provider's. Every row that comes back is
+wrong.
+"""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -59,7 +61,8 @@ def broken(books: dict[str, str], *, limit: int) -> Iterator[str]:
 
 
 def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
-    """A sentence for each operation of which the provider's book says something else. One question each.
+    """A sentence for each operation of which the provider's book says something else. One question
+    each.
 
     Opens sockets: no transaction may be open. Raises ProviderUnavailable.
     """
@@ -104,7 +107,9 @@ def _difference(operation: PaymentOperation, known: Charge | None) -> str | None
 
 
 def _refunded_elsewhere(operation: PaymentOperation, known: Charge) -> str | None:
-    """Money that went back by the provider's own pages. Ours may move while we ask, so both ends of it count."""
+    """Money that went back by the provider's own pages. Ours may move while we ask, so both ends of
+    it count.
+    """
     order = operation.order
     least = order.refunded
     order.refresh_from_db(fields=["refunded", "refund_pending"])

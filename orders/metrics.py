@@ -1,4 +1,6 @@
-"""Orders in numbers, for /metrics: the newest ones, which the primary key (a uuid7) has in the order of time."""
+"""Orders in numbers, for /metrics: the newest ones, which the primary key (a uuid7) has in the
+order of time.
+"""
 
 from collections.abc import Iterator
 

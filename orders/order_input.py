@@ -1,4 +1,6 @@
-"""The shapes that the API takes. Strict: a wrong type, an unknown field or a sum that is off is refused by name."""
+"""The shapes that the API takes. Strict: a wrong type, an unknown field or a sum that is off is
+refused by name.
+"""
 
 import re
 from datetime import UTC, datetime
@@ -130,7 +132,9 @@ class OrderInput(Shape):
 
 
 def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
-    """A pydantic error as a pair of JSON pointer and message; `skip` leaves out where the body was found."""
+    """A pydantic error as a pair of JSON pointer and message; `skip` leaves out where the body was
+    found.
+    """
     path = [
         str(step).replace("~", "~0").replace("/", "~1")
         for step in error["loc"][skip:]

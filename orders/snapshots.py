@@ -1,6 +1,8 @@
-"""What the outside is shown of an order and of a day: over HTTP, in webhooks and in mails. JSON, and nothing else.
+"""What the outside is shown of an order and of a day: over HTTP, in webhooks and in mails. JSON,
+and nothing else.
 
-These are the one description of it: mypy holds the models' `snapshot()` to them, and the API's OpenAPI is made of them.
+These are the one description of it: mypy holds the models' `snapshot()` to them, and the API's
+OpenAPI is made of them.
 """
 
 from typing import Annotated, Literal, TypedDict

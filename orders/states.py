@@ -1,4 +1,6 @@
-"""The states of an order: those that are set, step by step, and those that follow from amounts and counters."""
+"""The states of an order: those that are set, step by step, and those that follow from amounts and
+counters.
+"""
 
 from django.db import models
 from django.db.models import Case, F, Value, When

@@ -1,4 +1,6 @@
-"""The order of steps. Each task loads, does one verb and names the next step; running one twice changes nothing."""
+"""The order of steps. Each task loads, does one verb and names the next step; running one twice
+changes nothing.
+"""
 
 from contextlib import AbstractContextManager
 
@@ -22,7 +24,7 @@ PATIENT = {
 }
 
 
-# --- names of next steps, promised in the caller's transaction -----------------------------------------------
+# --- names of next steps, promised in the caller's transaction ------------------------------------
 
 
 def serving(order: Order) -> AbstractContextManager[None]:
@@ -31,7 +33,9 @@ def serving(order: Order) -> AbstractContextManager[None]:
 
 
 def place(client: Client, order_input: OrderInput) -> Order:
-    """Accept an order with its event and its first job, in the caller's transaction: the API's way and the shop's."""
+    """Accept an order with its event and its first job, in the caller's transaction: the API's way
+    and the shop's.
+    """
     order = Order.objects.place(client, order_input)
     begin(order)
     return order
@@ -81,7 +85,7 @@ def hold_for(operation: PaymentOperation) -> Signature:
     return hold_order.si(str(operation.order_id), UNKNOWN[PaymentOperation.Kind(operation.kind)])
 
 
-# --- an order's way ----------------------------------------------------------------------------------------------
+# --- an order's way -------------------------------------------------------------------------------
 
 
 @shared_task(cancellable=True)
@@ -135,7 +139,9 @@ def poll_payment(self: Task, operation_id: str) -> None:
 
 @shared_task(atomic=False, **PATIENT)
 def on_provider_event(operation_id: str) -> None:
-    """A provider's event has come: ask once what is true. Whoever waits for the decision goes on asking by itself."""
+    """A provider's event has come: ask once what is true. Whoever waits for the decision goes on
+    asking by itself.
+    """
     operation = PaymentOperation.objects.with_order(operation_id)
     answer = operation.ask()
     if answer is not None:
@@ -172,7 +178,7 @@ def hold_order(order_id: str, reason: str) -> None:
         order.hold(reason)
 
 
-# --- what the clocks promise ---------------------------------------------------------------------------------------
+# --- what the clocks promise ----------------------------------------------------------------------
 
 
 @shared_task

@@ -23,7 +23,9 @@ _guarded = False
 
 
 def _refuse_sockets_in_transactions(event: str, args: tuple[Any, ...]) -> None:
-    """Invariant I13: no socket is opened while a transaction is open (libpq's own sockets are not Python's)."""
+    """Invariant I13: no socket is opened while a transaction is open (libpq's own sockets are not
+    Python's).
+    """
     if _guarded and event == "socket.connect" and connection.in_atomic_block:
         raise AssertionError(f"a socket to {args[1]} was opened inside a transaction")
 
@@ -33,7 +35,9 @@ sys.addaudithook(_refuse_sockets_in_transactions)
 
 @pytest.fixture(autouse=True)
 def no_socket_in_a_transaction(request: pytest.FixtureRequest) -> Iterator[None]:
-    """On in every test that runs its own transactions; the others are one transaction from end to end."""
+    """On in every test that runs its own transactions; the others are one transaction from end to
+    end.
+    """
     global _guarded
     marker = request.node.get_closest_marker("django_db")
     _guarded = bool(marker and marker.kwargs.get("transaction"))
@@ -43,7 +47,9 @@ def no_socket_in_a_transaction(request: pytest.FixtureRequest) -> Iterator[None]
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
-    """A test that releases limits the role of all tests; a database is made and dropped as fast as the disk can."""
+    """A test that releases limits the role of all tests; a database is made and dropped as fast as
+    the disk can.
+    """
     connection.settings_dict["OPTIONS"]["options"] = "-c statement_timeout=0"
 
 
@@ -62,7 +68,9 @@ TEST_BROKER_DB = 9  # so that a worker of `bin/dev` hears nothing of the tests
 
 @pytest.fixture(scope="session", autouse=True)
 def broker_url() -> Iterator[str]:
-    """Each process of pytest-xdist has a broker of its own, which the tests of the others neither fill nor freeze."""
+    """Each process of pytest-xdist has a broker of its own, which the tests of the others neither
+    fill nor freeze.
+    """
     with ExitStack() as held:
         shared: str = settings.BROKER_URL
         is_one_of_many = "PYTEST_XDIST_WORKER" in os.environ
@@ -81,9 +89,10 @@ def broker(broker_url: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def work_off(db: None) -> Callable[..., int]:
-    """Works off the due jobs in this process, the ledger's way, and returns how many attempts it took.
+    """Works off the due jobs in this process, the ledger's way, and returns how many attempts it
+    took.
 
-    `work_off(ahead=timedelta(hours=1))` also what is due within the hour. No broker and no worker is needed, and the
-    test may be one transaction from end to end.
+    `work_off(ahead=timedelta(hours=1))` also what is due within the hour. No broker and no worker
+    is needed, and the test may be one transaction from end to end.
     """
     return testing.work_off

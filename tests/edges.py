@@ -1,4 +1,6 @@
-"""The outside world's edge, speaking its protocol: an HTTP server that hears webhooks, and a mail server."""
+"""The outside world's edge, speaking its protocol: an HTTP server that hears webhooks, and a mail
+server.
+"""
 
 import socket
 import threading

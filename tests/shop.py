@@ -1,4 +1,6 @@
-"""What tests of the shop may use: a client and its key, stock, orders, whoever is told, and real processes."""
+"""What tests of the shop may use: a client and its key, stock, orders, whoever is told, and real
+processes.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,11 +93,14 @@ def postbox(settings: Any) -> Iterator[Postbox]:
 def stack(
     transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path
 ) -> Iterator[Stack]:
-    """Web and worker processes on this test's database and broker; on failure their last words are shown."""
+    """Web and worker processes on this test's database and broker; on failure their last words are
+    shown.
+    """
     database = connection.settings_dict
     environment = {
         "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}{NO_TIMEOUT}".format(
-            NO_TIMEOUT="?options=-c%20idle_in_transaction_session_timeout%3D0",  # or it would unmask every ghost
+            # or it would unmask every ghost
+            NO_TIMEOUT="?options=-c%20idle_in_transaction_session_timeout%3D0",
             **{
                 name: quote(str(database[name]), safe="")
                 for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")

@@ -118,7 +118,9 @@ def test_no_signals_and_no_nameless_modules() -> None:
 
 
 def test_one_place_for_each_power() -> None:
-    """Who publishes, who catches everything, who reads the environment, who starts transactions' locks."""
+    """Who publishes, who catches everything, who reads the environment, who starts transactions'
+    locks.
+    """
     assert places(".publish(", *ROOMS) == {"celery_ledger/bell.py"}
     assert places("except Exception", *ROOMS) == {
         "config/connections.py",

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 
 def split(amount: int, weights: Sequence[int]) -> list[int]:
-    """Divide an amount in proportion to the weights by the largest remainder; equal remainders go to the first.
+    """Divide an amount in proportion to the weights by the largest remainder; equal remainders go
+    to the first.
 
-    They add up to it; when it is no more than the weights' sum, no share is more than its weight. Raises ValueError.
+    They add up to it; when it is no more than the weights' sum, no share is more than its weight.
+    Raises ValueError.
     """
     whole = sum(weights)
     if amount < 0 or min(weights, default=0) < 0 or (amount and not whole):

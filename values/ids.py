@@ -8,5 +8,7 @@ CLOCK_SKEW = timedelta(hours=1)
 
 
 def first_id(moment: datetime) -> UUID:
-    """The least uuid7 of that millisecond: ids are in the order of time, so it ends a walk through their index."""
+    """The least uuid7 of that millisecond: ids are in the order of time, so it ends a walk through
+    their index.
+    """
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

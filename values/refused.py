@@ -1,4 +1,6 @@
-"""A refusal: one exception, raised anywhere below a view. What it means over HTTP stands in api/problems/types.py."""
+"""A refusal: one exception, raised anywhere below a view. What it means over HTTP stands in
+api/problems/types.py.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,8 +9,9 @@ from uuid import UUID
 class Refused(Exception):
     """Nothing of what was asked for is written.
 
-    `slug` names the kind for machines, `detail` says it to people, `errors` are pairs of a JSON pointer into what was
-    sent and what is wrong there. `order` is where the answer leads to, and `retry_after_s` when to ask again.
+    `slug` names the kind for machines, `detail` says it to people, `errors` are pairs of a JSON
+    pointer into what was sent and what is wrong there. `order` is where the answer leads to, and
+    `retry_after_s` when to ask again.
     """
 
     def __init__(

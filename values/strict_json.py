@@ -1,7 +1,7 @@
 """JSON as strict as Postgres and honest clients need it, and errors that say where.
 
-Python's parser takes NaN, 1e999, duplicate keys, lone surrogates and NUL, and fails on deep nesting and long numbers
-with exceptions of other kinds. Here each of them is a place in the document.
+Python's parser takes NaN, 1e999, duplicate keys, lone surrogates and NUL, and fails on deep nesting
+and long numbers with exceptions of other kinds. Here each of them is a place in the document.
 """
 
 import json
@@ -26,14 +26,18 @@ class NotJson(Exception):
 
 
 class _Refused:
-    """Stands in the document where something cannot be accepted, until the walk tells where that is."""
+    """Stands in the document where something cannot be accepted, until the walk tells where that
+    is.
+    """
 
     def __init__(self, message: str) -> None:
         self.message = message
 
 
 class _Place(NamedTuple):
-    """A value and how it was reached. Its pointer is written when it is asked for: of all places, one at most is."""
+    """A value and how it was reached. Its pointer is written when it is asked for: of all places,
+    one at most is.
+    """
 
     value: Any
     depth: int = 0

@@ -13,7 +13,9 @@ WITHOUT_NUL = re.compile(r"[^\x00]*")
 
 @dataclass(frozen=True)
 class Matching:
-    """Annotates a text that the pattern has to match from end to end; `message` says what is wrong with another."""
+    """Annotates a text that the pattern has to match from end to end; `message` says what is wrong
+    with another.
+    """
 
     pattern: re.Pattern[str]
     message: str

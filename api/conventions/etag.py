@@ -21,7 +21,9 @@ def tagged(request: AuthenticatedRequest, order: Order) -> HttpResponse:
 
 
 def tag_of(order: Order) -> str:
-    """The version; and with it the money that is under way, which the order shows and no event has told of yet."""
+    """The version; and with it the money that is under way, which the order shows and no event has
+    told of yet.
+    """
     waits = order.payment_state in (PaymentState.PENDING, PaymentState.ACTION_REQUIRED)
     if order.refund_pending or (waits and order.state == State.CANCELLED):
         return f'"{order.version}-{order.payment_state}-{order.refund_pending}"'

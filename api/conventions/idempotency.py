@@ -1,4 +1,6 @@
-"""Doing a thing once: the Idempotency-Key commits with what it was sent for, and a repeat gets the first answer."""
+"""Doing a thing once: the Idempotency-Key commits with what it was sent for, and a repeat gets the
+first answer.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,9 +22,11 @@ Done = tuple[int, str | None, Mapping[str, Any]]  # status, Location, body
 def once(
     request: AuthenticatedRequest, body: BaseModel | dict[str, str], act: Callable[[], Done]
 ) -> HttpResponse:
-    """Act under the request's Idempotency-Key, in one transaction with the key; a repeat gets the first answer.
+    """Act under the request's Idempotency-Key, in one transaction with the key; a repeat gets the
+    first answer.
 
-    Also when a release came in between: a field that is new since then, and that nobody sent, makes no other request.
+    Also when a release came in between: a field that is new since then, and that nobody sent, makes
+    no other request.
     """
     client, key = request.auth.client, _idempotency_key(request)
     said = body.model_dump(exclude_defaults=True) if isinstance(body, BaseModel) else body

@@ -1,4 +1,6 @@
-"""Keyset pages, newest first: `next` of a page is the `after` of the following one, and null on the last."""
+"""Keyset pages, newest first: `next` of a page is the `after` of the following one, and null on the
+last.
+"""
 
 import re
 from collections.abc import Callable, Mapping

@@ -1,4 +1,6 @@
-"""`Prefer: wait=N` (RFC 7240): for a caller who would rather wait for the order than ask for it again."""
+"""`Prefer: wait=N` (RFC 7240): for a caller who would rather wait for the order than ask for it
+again.
+"""
 
 import re
 import threading
@@ -16,7 +18,8 @@ from api.own import own_order
 from celery_ledger import in_trouble
 from orders.models import IdempotencyKey, Order, State
 
-# Possessive (`*+`): what one of these has matched it keeps, so that no header is read in more than one way.
+# Possessive (`*+`): what one of these has matched it keeps, so that no header is read in more than
+# one way.
 BLANK = r"[ \t]*+"
 NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 WORD = rf'(?:{NAME}|"(?:[^"\\]|\\.)*+")'
@@ -30,10 +33,11 @@ _places = threading.BoundedSemaphore(settings.PREFER_WAIT_PLACES)
 
 
 def waited(request: AuthenticatedRequest, accepted: HttpResponse) -> HttpResponse:
-    """The answer to an accepted order, held for as long as the request prefers: 200 once the order is decided.
+    """The answer to an accepted order, held for as long as the request prefers: 200 once the order
+    is decided.
 
-    That 200 is kept under the Idempotency-Key, so every later repeat gets it again. With all places taken the 202
-    goes out at once: the other threads are for the others.
+    That 200 is kept under the Idempotency-Key, so every later repeat gets it again. With all places
+    taken the 202 goes out at once: the other threads are for the others.
     """
     wait_s = preferred_wait_s(request.headers.get("Prefer", ""))
     if not wait_s or accepted.status_code != 202 or not _places.acquire(blocking=False):
@@ -51,7 +55,8 @@ def waited(request: AuthenticatedRequest, accepted: HttpResponse) -> HttpRespons
 
 
 def preferred_wait_s(prefer: str) -> int:
-    """How long this header asks to wait, at most PREFER_WAIT_MAX_S; 0 for not at all, or for what nobody can read.
+    """How long this header asks to wait, at most PREFER_WAIT_MAX_S; 0 for not at all, or for what
+    nobody can read.
 
     The first `wait` counts. A header that is malformed anywhere is as good as none.
     """
@@ -72,7 +77,9 @@ def preferred_wait_s(prefer: str) -> int:
 def _decided(
     request: AuthenticatedRequest, accepted: HttpResponse, *, until: float
 ) -> HttpResponse:
-    """Look again and again, each time in a transaction of its own; the 202 again when the time is over."""
+    """Look again and again, each time in a transaction of its own; the 202 again when the time is
+    over.
+    """
     order_id = UUID(accepted["Location"].rpartition("/")[2])
     while Order.objects.filter(pk=order_id, state__in=UNDER_WAY).exists():
         if time.monotonic() + settings.PREFER_POLL_S > until:

@@ -1,7 +1,7 @@
 """How many requests a key may make: a leaky bucket per key, in the memory of each web process.
 
-Nothing is written and no socket is opened for it, so a limit is per process: with N of them a key may have up to N
-times as much. It guards the threads of a process and is no billing.
+Nothing is written and no socket is opened for it, so a limit is per process: with N of them a key
+may have up to N times as much. It guards the threads of a process and is no billing.
 """
 
 import math

@@ -1,4 +1,6 @@
-"""/v1/webhook-endpoints/{id}/deliveries: what was sent to an endpoint; a test of it, and sending again."""
+"""/v1/webhook-endpoints/{id}/deliveries: what was sent to an endpoint; a test of it, and sending
+again.
+"""
 
 from typing import Any, Literal
 from uuid import UUID
@@ -34,7 +36,9 @@ LOCATION = {
 def test_endpoint(
     request: AuthenticatedRequest, endpoint_id: UUID, response: HttpResponse
 ) -> Status[dict[str, Any]]:
-    """A signed `webhook.test`, tried once and at once. While one is under way, it is the answer to a further call."""
+    """A signed `webhook.test`, tried once and at once. While one is under way, it is the answer to
+    a further call.
+    """
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
         delivery = tasks.test(endpoint_id)
@@ -51,7 +55,9 @@ def test_endpoint(
 def replay_deliveries(
     request: AuthenticatedRequest, endpoint_id: UUID, body: Body[ReplayRequest]
 ) -> Status[dict[str, Any]]:
-    """Under the same `webhook-id` as before, in the room that other work leaves. Asking twice sends nothing twice."""
+    """Under the same `webhook-id` as before, in the room that other work leaves. Asking twice sends
+    nothing twice.
+    """
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
         count, more = tasks.replay(endpoint_id, since=body.since, everything=body.state == "all")

@@ -34,7 +34,9 @@ FULFIL = FulfilmentRequest()  # what a request without a body says
 def fulfil_order(
     request: AuthenticatedRequest, order_id: UUID, body: Body[FulfilmentRequest] = FULFIL
 ) -> HttpResponse:
-    """All that is open, or the lines that are named. When everything has been sent, the order is completed."""
+    """All that is open, or the lines that are named. When everything has been sent, the order is
+    completed.
+    """
 
     def ship() -> Done:
         order = locked_order(request, order_id)

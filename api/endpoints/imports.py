@@ -58,7 +58,9 @@ BODY = {
     ),
 )
 def begin_import(request: AuthenticatedRequest) -> HttpResponse:
-    """CSV, a row per order line; or NDJSON, an order body per line. It is taken in as a whole or not at all."""
+    """CSV, a row per order line; or NDJSON, an order body per line. It is taken in as a whole or
+    not at all.
+    """
     form = _format(request)
 
     client = request.auth.client
@@ -128,7 +130,9 @@ def errors_csv(batch: Import) -> Iterator[str]:
 
 
 class Places:
-    """Of this process, for files that are read: each keeps a thread and a core busy that others wait for."""
+    """Of this process, for files that are read: each keeps a thread and a core busy that others
+    wait for.
+    """
 
     def __init__(self, number: int) -> None:
         self._free = number
@@ -137,7 +141,9 @@ class Places:
 
     @contextmanager
     def place_for(self, client: UUID) -> Iterator[None]:
-        """One for each client. Raises a 409 problem when it has one, and a 503 problem when all are taken."""
+        """One for each client. Raises a 409 problem when it has one, and a 503 problem when all are
+        taken.
+        """
         again = settings.IMPORT_RETRY_AFTER_S
         with self._lock:
             if client in self._taken:
@@ -170,9 +176,11 @@ def room_on_the_disk() -> Iterator[None]:
 
 @contextmanager
 def spooled(request: AuthenticatedRequest) -> Iterator[tuple[BinaryIO, str]]:
-    """The whole body in a file of this dyno, at its start, and its SHA-256: no transaction waits for a slow sender.
+    """The whole body in a file of this dyno, at its start, and its SHA-256: no transaction waits
+    for a slow sender.
 
-    Raises a 400 problem for one that breaks off. One that is too large has not come so far (config.middleware).
+    Raises a 400 problem for one that breaks off. One that is too large has not come so far
+    (config.middleware).
     """
     expected = int(request.META.get("CONTENT_LENGTH") or 0)
     digest = hashlib.sha256()

@@ -91,7 +91,9 @@ def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     ),
 )
 def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
-    """Only where nothing is lost by it: a step of an order, which goes on hold, a webhook, a part of an import."""
+    """Only where nothing is lost by it: a step of an order, which goes on hold, a webhook, a part
+    of an import.
+    """
     jobs, me = _own(request, job_id)
     job = jobs.first()
     if job is not None and job.state == State.WAITING and not interventions.is_cancellable(job):
@@ -101,7 +103,9 @@ def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
 
 
 def shown(job: Job) -> dict[str, Any]:
-    """A job as the API shows it; its arguments stay inside, and of the house's own also what they came to."""
+    """A job as the API shows it; its arguments stay inside, and of the house's own also what they
+    came to.
+    """
     tells = not owned.is_nobodys(job)
     return {
         "id": str(job.pk),

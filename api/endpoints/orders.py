@@ -55,7 +55,9 @@ SEQ_MAX = 2**31 - 1
     ),
 )
 def place_order(request: AuthenticatedRequest, body: Body[OrderInput]) -> HttpResponse:
-    """Accepted, and worked off in the background. `Prefer: wait=N` holds the answer until the order is decided."""
+    """Accepted, and worked off in the background. `Prefer: wait=N` holds the answer until the order
+    is decided.
+    """
 
     def accept() -> Done:
         order = place(request.auth.client, body)
@@ -119,7 +121,9 @@ def read_events(
     limit: Limit = 100,
     after: Annotated[int, Field(ge=0, le=SEQ_MAX)] = 0,
 ) -> HttpResponse:
-    """The oldest first, those after that `seq`. `next` of a page is the `after` of the following one."""
+    """The oldest first, those after that `seq`. `next` of a page is the `after` of the following
+    one.
+    """
     order = own_order(request, pk=order_id)
     timeline = events.timeline(order.pk, after=after)
     return answer(page(timeline, _event, limit=limit, cursor=lambda event: str(event.seq)))

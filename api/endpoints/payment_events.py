@@ -1,4 +1,6 @@
-"""Where payment providers ring. No key of ours: the provider signs, and what it says decides nothing."""
+"""Where payment providers ring. No key of ours: the provider signs, and what it says decides
+nothing.
+"""
 
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router

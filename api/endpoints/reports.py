@@ -1,4 +1,6 @@
-"""/v1/reports: a day's figures of a client's own orders. HTTP stays here; what they mean is in `orders.reports`."""
+"""/v1/reports: a day's figures of a client's own orders. HTTP stays here; what they mean is in
+`orders.reports`.
+"""
 
 import json
 from collections.abc import Mapping
@@ -36,7 +38,9 @@ AGAIN = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
 )
 def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
-    """The same as the JSON, for a spreadsheet: one table whose column `section` says total, hour or sku."""
+    """The same as the JSON, for a spreadsheet: one table whose column `section` says total, hour or
+    sku.
+    """
     report = _report(request.auth, _day(day))
     if report is None:
         return _computing(request)
@@ -56,8 +60,8 @@ def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> 
 def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
     """Per currency: orders, gross, refunds, net, by hour, top SKUs, of your own orders.
 
-    200 with `final` true for a day that is over, and with what is known so far for today. While the figures are
-    still being computed 202: ask again after `Retry-After` seconds.
+    200 with `final` true for a day that is over, and with what is known so far for today. While the
+    figures are still being computed 202: ask again after `Retry-After` seconds.
     """
     report = _report(request.auth, _day(day))
     return _computing(request) if report is None else _answer(report)

@@ -39,7 +39,9 @@ def list_stock(
     limit: Annotated[int, Field(ge=1, le=STOCK_MAX)] = STOCK_MAX,
     after: AfterSku | None = None,
 ) -> HttpResponse:
-    """In the order of the skus. `next` of a page is the `after` of the following one; null on the last."""
+    """In the order of the skus. `next` of a page is the `after` of the following one; null on the
+    last.
+    """
     rows = Stock.objects.order_by("sku")
     if after is not None:
         rows = rows.filter(sku__gt=bytes.fromhex(after).decode())

@@ -116,7 +116,9 @@ def shown(endpoint: Endpoint) -> dict[str, Any]:
 def rotate_secret(
     request: AuthenticatedRequest, endpoint_id: UUID, body: Body[RotationRequest] = ROTATION
 ) -> dict[str, Any]:
-    """The new secret is shown here and never again. Both sign, one signature each, until the old one's time is over."""
+    """The new secret is shown here and never again. Both sign, one signature each, until the old
+    one's time is over.
+    """
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
         endpoint = Endpoint.objects.locked(endpoint_id)

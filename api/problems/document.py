@@ -19,7 +19,8 @@ def document(
     request_id: str | None,
     status: int | None = None,
 ) -> str:
-    """As long as it may be, however much is wrong: what the client has sent stands in it in parts only.
+    """As long as it may be, however much is wrong: what the client has sent stands in it in parts
+    only.
 
     `status` is for a kind that has none of its own.
     """

@@ -1,4 +1,6 @@
-"""Refusals as application/problem+json: what is said for each exception and each status of Django's own."""
+"""Refusals as application/problem+json: what is said for each exception and each status of Django's
+own.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,5 @@
-"""Every kind of refusal: its status, its title, and what to do. The answer and the page that its `type` leads to both
-say what stands here.
+"""Every kind of refusal: its status, its title, and what to do. The answer and the page that its
+`type` leads to both say what stands here.
 """
 
 from typing import NamedTuple

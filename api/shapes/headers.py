@@ -1,4 +1,6 @@
-"""What the API's description says of the order endpoints beyond their shapes: headers, scopes and conflicts."""
+"""What the API's description says of the order endpoints beyond their shapes: headers, scopes and
+conflicts.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,7 +65,8 @@ def described(
     unchanged: bool = False,
     media_type: str = "",
 ) -> Described:
-    """For `openapi_extra`: the scope it needs, header parameters, headers by status, and when there is a 409 or 304.
+    """For `openapi_extra`: the scope it needs, header parameters, headers by status, and when there
+    is a 409 or 304.
 
     `media_type` is that of a 200 which is no JSON.
     """

@@ -109,7 +109,9 @@ class FulfilmentRequest(Shape):
 
 
 class RefundRequest(Shape):
-    """The body of POST /v1/orders/{id}/refunds: an amount, or lines, or neither for all that is left."""
+    """The body of POST /v1/orders/{id}/refunds: an amount, or lines, or neither for all that is
+    left.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={

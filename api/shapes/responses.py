@@ -1,4 +1,6 @@
-"""The shapes that the API answers with; what the shop itself is shown as stands in orders/snapshots.py."""
+"""The shapes that the API answers with; what the shop itself is shown as stands in
+orders/snapshots.py.
+"""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal

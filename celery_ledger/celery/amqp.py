@@ -1,7 +1,8 @@
 """Publishing: everything that Celery would send becomes a row in the caller's transaction.
 
-Every publish ends in `send_task_message`: `delay`, `apply_async`, `send_task`, canvas and `retry`. Celery hands it
-the finished message; the row keeps what the message would have carried, and after the commit the bell rings.
+Every publish ends in `send_task_message`: `delay`, `apply_async`, `send_task`, canvas and `retry`.
+Celery hands it the finished message; the row keeps what the message would have carried, and after
+the commit the bell rings.
 """
 
 from datetime import datetime, timedelta
@@ -24,7 +25,8 @@ from celery_ledger.execution import attempt
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job
 
-# What the row keeps of the message headers, besides its own columns. `stamps` and friends are Celery's.
+# What the row keeps of the message headers, besides its own columns. `stamps` and friends are
+# Celery's.
 KEPT_HEADERS = (
     "shadow",
     "expires",
@@ -40,7 +42,9 @@ MAPS = ("celery.map", "celery.starmap")
 
 
 class LedgerAMQP(AMQP):  # type: ignore[misc]
-    """Celery's `app.amqp`, with Postgres in the place of the broker and the broker in the place of a bell."""
+    """Celery's `app.amqp`, with Postgres in the place of the broker and the broker in the place of
+    a bell.
+    """
 
     @cached_property
     def bell(self) -> Bell:
@@ -48,7 +52,9 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
 
     @cached_property
     def default_exchange(self) -> Exchange:
-        """AMQP's own: every queue is bound to its name there, so nothing has to be written before a worker listens."""
+        """AMQP's own: every queue is bound to its name there, so nothing has to be written before a
+        worker listens.
+        """
         return Exchange("")
 
     def send_task_message(
@@ -60,10 +66,11 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         headers: Any = None,
         **options: Any,
     ) -> None:
-        """Write the job. Raises ValueError or TypeError when its arguments are not JSON or too large.
+        """Write the job. Raises ValueError or TypeError when its arguments are not JSON or too
+        large.
 
-        A retry publishes its own id again; that is the verdict's business (`execution.verdict`), which writes it after the
-        attempt's effects are rolled back.
+        A retry publishes its own id again; that is the verdict's business (`execution.verdict`),
+        which writes it after the attempt's effects are rolled back.
         """
         kept = {**message.headers, **(headers or {})}
         positional, named, canvas = message.body
@@ -137,7 +144,9 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         return Ring(str(job.pk), job.task, job.queue, timelimit, ignore_result=not elsewhere)
 
     def _ring_after_commit(self, job: Job) -> None:
-        """Ring with the other jobs of this transaction, or, if a savepoint is rolled back, with those outside it."""
+        """Ring with the other jobs of this transaction, or, if a savepoint is rolled back, with
+        those outside it.
+        """
         last = connection.run_on_commit[-1] if connection.run_on_commit else None
         if last and isinstance(last[1], Peal) and last[0] == set(connection.savepoint_ids):
             last[1].rings.append(self.ring_for(job))

@@ -1,4 +1,6 @@
-"""Celery's result backend, read from the ledger. Nothing is stored through it: the settling transaction did."""
+"""Celery's result backend, read from the ledger. Nothing is stored through it: the settling
+transaction did.
+"""
 
 import logging
 import time
@@ -35,14 +37,15 @@ CELERY_STATES = {
 class LedgerBackend(BaseBackend):  # type: ignore[misc]
     """`AsyncResult`, `GroupResult` and chords from Postgres.
 
-    Celery also reports failures from the worker's parent process, before the child is known to be dead (time limits,
-    lost workers, unknown tasks). Those reports are not verdicts: the clock rescues such a job.
+    Celery also reports failures from the worker's parent process, before the child is known to be
+    dead (time limits, lost workers, unknown tasks). Those reports are not verdicts: the clock
+    rescues such a job.
     """
 
     persistent = True
     supports_native_join = True
 
-    # --- reading ------------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         job = Job.objects.filter(pk=UUID(task_id)).first()
@@ -103,13 +106,14 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
             )
         return job.result
 
-    # --- what hangs on a job that ends ----------------------------------------------------------------------
+    # --- what hangs on a job that ends ------------------------------------------------------------
 
     def fail(self, request: Context, exc: Any) -> None:
-        """The job of this request is dead: so is the rest of its chain and its chord, and its errbacks are promised.
+        """The job of this request is dead: so is the rest of its chain and its chord, and its
+        errbacks are promised.
 
-        In the burying transaction. The job is dead also when something that hangs on it can never be told; what may be
-        told later, because Postgres is in trouble or the time is over, raises.
+        In the burying transaction. The job is dead also when something that hangs on it can never
+        be told; what may be told later, because Postgres is in trouble or the time is over, raises.
         """
         try:
             with transaction.atomic():
@@ -129,7 +133,9 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     def store_result(
         self, task_id: str, result: Any, state: str, request: Any = None, **_: Any
     ) -> None:
-        """Celery stores the failure of jobs that will never be promised: the rest of a chain, a chord's body."""
+        """Celery stores the failure of jobs that will never be promised: the rest of a chain, a
+        chord's body.
+        """
         if state in states.PROPAGATE_STATES:
             task = getattr(request, "task", None) or "unknown"
             Job.objects.record_unreachable(UUID(task_id), task=task, error=describe(result))
@@ -138,7 +144,9 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         self.store_result(task_id, exc, states.FAILURE)
 
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
-        """`link_error`, as jobs: with the dead job's id, or, if that is what it takes, `(request, exc, traceback)`."""
+        """`link_error`, as jobs: with the dead job's id, or, if that is what it takes, `(request,
+        exc, traceback)`.
+        """
         family = {
             "parent_id": request.id,
             "root_id": getattr(request, "root_id", None) or request.id,
@@ -190,7 +198,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     def _forget(self, task_id: str) -> None:
         Job.objects.filter(pk=UUID(task_id), state__in=FINISHED).update(result=None)
 
-    # --- what Celery reports, and the row already says --------------------------------------------------------
+    # --- what Celery reports, and the row already says --------------------------------------------
 
     def mark_as_done(self, *args: Any, **kwargs: Any) -> None:
         """The row is settled."""

@@ -31,7 +31,8 @@ def for_a_worker(url: str) -> Options:
             "socket_connect_timeout": 2,
             "socket_keepalive": True,
             "health_check_interval": 25,
-            "ack_emulation": False,  # a taken bell is in nobody's books but the worker's own (ADR 21)
+            # a taken bell is in nobody's books but the worker's own (ADR 21)
+            "ack_emulation": False,
             "queue_order_strategy": "priority",  # each queue when those before it are empty
             "priority_steps": [0],
         }

@@ -1,4 +1,5 @@
-"""Celery's consumer without what RabbitMQ would keep for jobs of later: 28 queues and as many exchanges.
+"""Celery's consumer without what RabbitMQ would keep for jobs of later: 28 queues and as many
+exchanges.
 
 No job of later is in the broker; its time stands in its row.
 """

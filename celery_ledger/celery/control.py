@@ -15,7 +15,9 @@ log = logging.getLogger(__name__)
 
 class LedgerControl(Control):  # type: ignore[misc]
     def revoke(self, task_id: Any, *args: Any, **options: Any) -> None:
-        """`AsyncResult.revoke()`: waiting jobs are cancelled. What runs goes on; `terminate` has no effect."""
+        """`AsyncResult.revoke()`: waiting jobs are cancelled. What runs goes on; `terminate` has no
+        effect.
+        """
         if options.get("terminate"):
             log.warning("A revoked job that runs already goes on: the ledger knows no terminate.")
         ids = [UUID(one) for one in maybe_list(task_id)]

@@ -1,7 +1,7 @@
 """Celery's Django fixup, with database connections that outlive a task.
 
-Celery closes every connection around each task: 401 Postgres sessions for 400 tasks. Django's own rule (close what is
-broken or older than CONN_MAX_AGE) is enough.
+Celery closes every connection around each task: 401 Postgres sessions for 400 tasks. Django's own
+rule (close what is broken or older than CONN_MAX_AGE) is enough.
 """
 
 import contextlib
@@ -15,12 +15,14 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
     def validate_models(self) -> None:
-        """Set Django up. The system checks belong to the release: here they would need a Postgres that answers."""
+        """Set Django up. The system checks belong to the release: here they would need a Postgres
+        that answers.
+        """
         self.django_setup()
 
     def close_database(self, **kwargs: Any) -> None:
-        """Around each task. A time limit may strike inside Django's Atomic itself and leave a connection that
-        believes in a transaction for ever; such a connection is thrown away.
+        """Around each task. A time limit may strike inside Django's Atomic itself and leave a
+        connection that believes in a transaction for ever; such a connection is thrown away.
         """
         for connection in connections.all(initialized_only=True):
             if connection.in_atomic_block:

@@ -1,16 +1,19 @@
 """The class of every task, and the one place for its options.
 
-Beside Celery's own (`max_retries`, `autoretry_for`, `retry_backoff`, `time_limit`, …) a task may set
+Beside Celery's own (`max_retries`, `autoretry_for`, `retry_backoff`, `time_limit`, …) a task may
+set
 
-`atomic` (default True): the body runs inside the transaction that settles the job, so its effects and "done" are one
-commit. With `atomic=False` the body runs with no transaction open, may talk to the outside world, and puts its
-effects into `with settle(): …`.
+`atomic` (default True): the body runs inside the transaction that settles the job, so its effects
+and "done" are one commit. With `atomic=False` the body runs with no transaction open, may talk to
+the outside world, and puts its effects into `with settle(): …`.
 
-`cancellable` (default False): whether the owner of the job may cancel it while it waits. Say so where nothing is
-lost by it: where the job's `link_error` sees to what it leaves. An operator may cancel any.
+`cancellable` (default False): whether the owner of the job may cancel it while it waits. Say so
+where nothing is lost by it: where the job's `link_error` sees to what it leaves. An operator may
+cancel any.
 
-`key`: what makes a job the same job, e.g. `key="order:{order_id}:charge"` with the names of the task's arguments. A
-second call returns the first job, as long as the ledger remembers it (JOBS_KEEP after its end).
+`key`: what makes a job the same job, e.g. `key="order:{order_id}:charge"` with the names of the
+task's arguments. A second call returns the first job, as long as the ledger remembers it (JOBS_KEEP
+after its end).
 """
 
 import inspect
@@ -48,8 +51,8 @@ class LedgerTask(Task):  # type: ignore[misc]
     ) -> AsyncResult:
         """Promise a job. With a `key`, the job's id is derived from it, so there is one.
 
-        Raises ValueError for a key that does not fit the arguments, and for a keyed task inside a canvas, whose steps
-        need ids of their own.
+        Raises ValueError for a key that does not fit the arguments, and for a keyed task inside a
+        canvas, whose steps need ids of their own.
         """
         if self.key is None:
             return super().apply_async(args, kwargs, task_id=task_id, **options)
@@ -72,7 +75,9 @@ class LedgerTask(Task):  # type: ignore[misc]
     def retry(
         self, args: Any = None, kwargs: Any = None, *rest: Any, throw: bool = True, **options: Any
     ) -> Any:
-        """Celery's own. It has to be raised: what is retried is the attempt, whose effects are rolled back."""
+        """Celery's own. It has to be raised: what is retried is the attempt, whose effects are
+        rolled back.
+        """
         if not throw:
             raise NotImplementedError(
                 "retry(throw=False) would settle a job that is to be tried again."

@@ -1,7 +1,7 @@
 """kombu's Redis transport, for a list that anybody may have pushed anything to.
 
-As it comes, one message that is not JSON, or not a message, ends the whole worker. A bell decides nothing, so what is
-no bell can be dropped; a job that it may have meant is rung again by the clock.
+As it comes, one message that is not JSON, or not a message, ends the whole worker. A bell decides
+nothing, so what is no bell can be dropped; a job that it may have meant is rung again by the clock.
 """
 
 import contextlib
@@ -39,7 +39,9 @@ class SturdyTransport(redis.Transport):
             self._let_go_of(message)
 
     def _let_go_of(self, message: Any) -> None:
-        """What nobody took counts as fetched until it is rejected, and a worker fetches no more than it may hold."""
+        """What nobody took counts as fetched until it is rejected, and a worker fetches no more
+        than it may hold.
+        """
         for channel in self.channels:
             with contextlib.suppress(*MALFORMED):
                 tag = message["properties"]["delivery_tag"]

@@ -1,6 +1,7 @@
 """One attempt at one job: claim, run, then settle it or give a verdict.
 
-Effects and "done" are one transaction. What becomes of an attempt that fails is decided in `execution.verdict`.
+Effects and "done" are one transaction. What becomes of an attempt that fails is decided in
+`execution.verdict`.
 """
 
 import logging
@@ -75,8 +76,8 @@ def work_as(worker: UUID | None) -> None:
 def attempt(task: Task) -> Any:
     """Make one attempt at the job of the current request and return its result.
 
-    Raises Ignore when there is nothing for us to do, Retry when the job waits again, and the task's own exception
-    when it is dead. Celery logs and signals each of these; the row already says so.
+    Raises Ignore when there is nothing for us to do, Retry when the job waits again, and the task's
+    own exception when it is dead. Celery logs and signals each of these; the row already says so.
     """
     claim = _claim(task)
     current = Attempt(task, claim)
@@ -111,8 +112,9 @@ def attempt(task: Task) -> Any:
 def settle(result: Any = None) -> Iterator[Settlement]:
     """Commit the effects of an `atomic=False` task together with "done".
 
-    Everything in the block, the follow-up jobs and the job's end are one transaction; it rolls back when the job was
-    rescued meanwhile. Once per attempt. Outside a job (a direct call) it is a plain transaction.
+    Everything in the block, the follow-up jobs and the job's end are one transaction; it rolls back
+    when the job was rescued meanwhile. Once per attempt. Outside a job (a direct call) it is a
+    plain transaction.
     """
     current, settlement = _attempt.get(), Settlement(result)
     if current is None:
@@ -146,14 +148,18 @@ def settle(result: Any = None) -> Iterator[Settlement]:
 
 
 def note_effect(kind: str, id_: Any) -> None:
-    """Let the current job's row name a row that it has written: `jobs why` tells. The first EFFECTS_MAX count."""
+    """Let the current job's row name a row that it has written: `jobs why` tells. The first
+    EFFECTS_MAX count.
+    """
     current = _attempt.get()
     if current is not None and len(current.effects) < ledger_settings.EFFECTS_MAX:
         current.effects.append(f"{kind} {id_}")
 
 
 def replace_with(signature: Signature) -> None:
-    """`Task.replace()`: the job ends here and gives its id to the replacement, in one transaction with the effects."""
+    """`Task.replace()`: the job ends here and gives its id to the replacement, in one transaction
+    with the effects.
+    """
     current = _attempt.get()
     if current is None:
         raise RuntimeError("replace() works inside a job only.")
@@ -171,7 +177,9 @@ def being_replaced() -> Claim | None:
 
 
 def in_body_of(request: Any) -> bool:
-    """True inside the body of this request's job: a task that calls itself as a function starts no attempt."""
+    """True inside the body of this request's job: a task that calls itself as a function starts no
+    attempt.
+    """
     return _body_of.get() is not None and _body_of.get() == request.id
 
 
@@ -251,7 +259,9 @@ def _run(current: Attempt) -> Any:
 
 
 def _run_atomic(current: Attempt) -> Any:
-    """The body inside its settling transaction; a collision with another transaction runs it again at once."""
+    """The body inside its settling transaction; a collision with another transaction runs it again
+    at once.
+    """
     collisions = 0
     while True:
         current.replaced = False

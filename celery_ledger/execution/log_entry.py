@@ -1,4 +1,6 @@
-"""One line of the log (and what its span says) for every attempt: which job, how it ended, how long it took."""
+"""One line of the log (and what its span says) for every attempt: which job, how it ended, how long
+it took.
+"""
 
 import logging
 from time import monotonic
@@ -13,8 +15,9 @@ log = logging.getLogger("celery_ledger.attempts")
 
 
 class AttemptLine:
-    """Around an attempt, inside its context: says at its end `done`, `replaced`, `retry`, `dead`, `cancelled`,
-    `interrupted` (it waits again, through no fault of its own, or is somebody else's) or `stopped`.
+    """Around an attempt, inside its context: says at its end `done`, `replaced`, `retry`, `dead`,
+    `cancelled`, `interrupted` (it waits again, through no fault of its own, or is somebody else's)
+    or `stopped`.
     """
 
     def __init__(self, attempt: Any, span: dict[str, Any]) -> None:

@@ -32,7 +32,8 @@ def is_passing(exc: Exception) -> bool:
 def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
     """Write down how an attempt ended whose effects are rolled back.
 
-    True when Celery should hear of the exception: it is the verdict. False when there was none to give.
+    True when Celery should hear of the exception: it is the verdict. False when there was none to
+    give.
     """
     reach(At.BEFORE_VERDICT)
     if not connection.is_usable():
@@ -78,7 +79,9 @@ def _retry(claim: Claim, exc: Retry) -> bool:
 
 
 def _wait_out(claim: Claim, exc: Exception) -> bool:
-    """A stalled or troubled Postgres passes by itself: try again, without counting it as a retry of the task."""
+    """A stalled or troubled Postgres passes by itself: try again, without counting it as a retry of
+    the task.
+    """
     pause_s = delay_s(claim.attempts, base_s=1, cap_s=ledger_settings.RING_CAP_S)
     log.warning(
         "Interrupted by trouble, trying again in %.0f s: %s: %s", pause_s, type(exc).__name__, exc
@@ -169,7 +172,9 @@ def scrubbed(text: str) -> str:
 
 
 def describe(exc: BaseException) -> dict[str, str]:
-    """An error as the row keeps it, cut to size and free of what Postgres cannot store; with its module, if any."""
+    """An error as the row keeps it, cut to size and free of what Postgres cannot store; with its
+    module, if any.
+    """
     try:
         message = str(exc)
     except Exception:  # an error may be broken too

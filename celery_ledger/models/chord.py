@@ -1,7 +1,7 @@
 """A chord: parts that run side by side, and a body that runs once when all of them are done.
 
-Each part reports in its own settling transaction, under the chord's lock, and at most once; so the body is promised
-by the transaction of the last part, whatever dies before or after.
+Each part reports in its own settling transaction, under the chord's lock, and at most once; so the
+body is promised by the transaction of the last part, whatever dies before or after.
 """
 
 from typing import Any
@@ -20,7 +20,9 @@ from celery_ledger.models.encoding import CeleryDecoder, CeleryEncoder
 
 class ChordQuerySet(models.QuerySet["Chord"]):
     def locked(self, group: UUID) -> "Chord | None":
-        """The chord of this group if its body has not been promised yet; locked until the transaction ends."""
+        """The chord of this group if its body has not been promised yet; locked until the
+        transaction ends.
+        """
         return self.select_for_update(no_key=True).filter(pk=group, fired=False).first()
 
 
@@ -40,7 +42,7 @@ class Chord(models.Model):
     def __str__(self) -> str:
         return str(self.pk)
 
-    # --- verbs; the caller holds the lock ---------------------------------------------------------------
+    # --- verbs; the caller holds the lock ---------------------------------------------------------
 
     def expect(self, app: Celery, size: int) -> None:
         self.size = size
@@ -53,7 +55,9 @@ class Chord(models.Model):
         self._fire_if_complete(app)
 
     def fail(self, app: Celery, *, job: UUID, error: Any) -> None:
-        """A part is dead: so are the body and what hangs on it, also a chord around it, with a ChordError."""
+        """A part is dead: so are the body and what hangs on it, also a chord around it, with a
+        ChordError.
+        """
         self._close()
         self._kill_body(app, ChordError(f"Dependency {job} raised {error!r}"))
 

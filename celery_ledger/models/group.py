@@ -1,4 +1,6 @@
-"""A group whose members somebody wants to find again by its id: `GroupResult.save()` and `restore()`."""
+"""A group whose members somebody wants to find again by its id: `GroupResult.save()` and
+`restore()`.
+"""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,5 @@
-"""How the attempts at a job ended, kept in its row: the newest HISTORY_MAX ends, for whoever asks why.
+"""How the attempts at a job ended, kept in its row: the newest HISTORY_MAX ends, for whoever asks
+why.
 
 An attempt that was settled is no entry: the row's own columns say all of it.
 """
@@ -34,7 +35,9 @@ class Appended(Func):
 
 
 def appended(end: End, error: dict[str, str]) -> Appended:
-    """The newest entry: {"at", "attempt", "worker", "end", "error": {"type", "message"}}, its message cut short."""
+    """The newest entry: {"at", "attempt", "worker", "end", "error": {"type", "message"}}, its
+    message cut short.
+    """
     short = {**error, "message": error["message"][: ledger_settings.HISTORY_MESSAGE_MAX_CHARS]}
     entry: dict[str, Any] = {"end": end, "error": short}
     return Appended(Value(json.dumps(entry)), limit=ledger_settings.HISTORY_MAX)

@@ -43,7 +43,8 @@ FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
 RETRYABLE = (State.DEAD, State.CANCELLED)
 
 
-# By the CHECKs below these say the same as the state, to whoever has the id; why not by the state is said at CLAIM.
+# By the CHECKs below these say the same as the state, to whoever has the id; why not by the state
+# is said at CLAIM.
 WAITS: dict[str, Any] = {"lease_until__isnull": True, "finished_at__isnull": True}
 RUNS: dict[str, Any] = {"lease_until__isnull": False}
 
@@ -60,10 +61,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         lease: timedelta,
         timelimit: Sequence[float | None] | None = None,
     ) -> list[Claim]:
-        """Take the waiting and due ones of these jobs of one task for one attempt; the others belong to somebody else.
+        """Take the waiting and due ones of these jobs of one task for one attempt; the others
+        belong to somebody else.
 
-        Commits by itself, before any transaction, so that an attempt that kills its worker is counted. The commit
-        is asynchronous: a claim that a Postgres crash forgets only lets the job run again, under another token.
+        Commits by itself, before any transaction, so that an attempt that kills its worker is
+        counted. The commit is asynchronous: a claim that a Postgres crash forgets only lets the job
+        run again, under another token.
         """
         values: dict[str, Any] = {
             "ids": list(ids),
@@ -85,7 +88,9 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     @transaction.atomic
     def take_slot(self, id_: UUID, *, task: str, rate_limit: str | float) -> bool:
-        """Whether this job of a rate-limited task may begin now; if not, it is due in the slot that it has taken."""
+        """Whether this job of a rate-limited task may begin now; if not, it is due in the slot that
+        it has taken.
+        """
         due = self.filter(pk=id_, task=task, **WAITS, due_at__lte=Now(), slot_at=None)
         if not due.select_for_update(skip_locked=True, no_key=True).values("pk"):
             return True  # its slot has come, or the claim will see that it is not ours
@@ -128,7 +133,9 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     @transaction.atomic
     def retry(self, *, by: str) -> list["Job"]:
-        """The dead and cancelled ones are due now, counted as new, their error kept. Returns them as they were."""
+        """The dead and cancelled ones are due now, counted as new, their error kept. Returns them
+        as they were.
+        """
         jobs = self._take_in(*RETRYABLE)
         ring_at = Now() + timedelta(seconds=ledger_settings.RING_GRACE_S)
         anew = {
@@ -178,7 +185,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(state=State.RUNNING, worker=worker)
 
     def take_for_rescue(self, limit: int) -> list["Job"]:
-        """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is settling right now."""
+        """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is
+        settling right now.
+        """
         return list(
             self.select_for_update(skip_locked=True, no_key=True)
             .defer("args", "result")
@@ -186,7 +195,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         )
 
     def release(self, jobs: Iterable["Job"], *, error: dict[str, str], counts: bool) -> None:
-        """Locked running jobs wait again at once; `counts` says whether their worker was lost or left politely."""
+        """Locked running jobs wait again at once; `counts` says whether their worker was lost or
+        left politely.
+        """
         ids = [job.pk for job in jobs]
         if ids:
             noted = _noted(End.LOST if counts else End.STOPPED, error)
@@ -205,7 +216,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         return bool(self.held(claim).delete()[0])
 
     def record_unreachable(self, id_: UUID, *, task: str, error: dict[str, str]) -> None:
-        """A dead row for a job that will never be promised, so that whoever asks for its result is told."""
+        """A dead row for a job that will never be promised, so that whoever asks for its result is
+        told.
+        """
         never = Job(
             id=id_,
             task=task,
@@ -223,10 +236,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         self.bulk_create([never], ignore_conflicts=True)
 
     def take_for_ring(self, limit: int, *, lost: bool = False) -> list["Job"]:
-        """Lock up to `limit` due jobs whose time to be rung has come, those that waited longest first.
+        """Lock up to `limit` due jobs whose time to be rung has come, those that waited longest
+        first.
 
-        `lost`: also those whose time has not come, but whose bells are known to be lost. What rings later than a
-        back-off's cap from now is not due yet, and is not looked at.
+        `lost`: also those whose time has not come, but whose bells are known to be lost. What rings
+        later than a back-off's cap from now is not due yet, and is not looked at.
         """
         grace, cap = (
             timedelta(seconds=ledger_settings.RING_GRACE_S),

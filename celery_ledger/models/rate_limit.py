@@ -1,6 +1,8 @@
-"""Rate limits (`rate_limit="10/m"`), kept by Postgres for all workers together: each job takes its task's next slot.
+"""Rate limits (`rate_limit="10/m"`), kept by Postgres for all workers together: each job takes its
+task's next slot.
 
-Celery's own limit is one per worker, and would hold bells in the worker's memory while the clock rings them again.
+Celery's own limit is one per worker, and would hold bells in the worker's memory while the clock
+rings them again.
 """
 
 from datetime import datetime
@@ -20,7 +22,9 @@ RETURNING next_at - make_interval(secs => %(pause_s)s) AS slot,
 
 class RateQuerySet(models.QuerySet["Rate"]):
     def take(self, task: str, rate_limit: str | float) -> datetime | None:
-        """Take this task's next slot: the time it begins, or None when that is now. Locked until the commit."""
+        """Take this task's next slot: the time it begins, or None when that is now. Locked until
+        the commit.
+        """
         with connection.cursor() as cursor:
             statement = TAKE.format(rates=self.model._meta.db_table)
             cursor.execute(statement, {"task": task, "pause_s": pause_s(rate_limit)})

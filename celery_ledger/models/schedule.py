@@ -1,8 +1,9 @@
 """Scheduled work without a beat process: `beat_schedule` entries become exactly one job per slot.
 
-Every clock computes the slots; Postgres keeps how far each entry has come, and moves it in the transaction that
-promises the jobs. An entry may say `"catch_up": "all"` (run every slot that was missed), `"latest"` (the default:
-only the newest) or `"none"` (only one that is less than a minute late).
+Every clock computes the slots; Postgres keeps how far each entry has come, and moves it in the
+transaction that promises the jobs. An entry may say `"catch_up": "all"` (run every slot that was
+missed), `"latest"` (the default: only the newest) or `"none"` (only one that is less than a minute
+late).
 """
 
 from collections.abc import Iterator
@@ -23,13 +24,17 @@ CATCH_UP = ("all", "latest", "none")
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     def locked(self, name: str) -> "Schedule":
-        """How far this entry has come; one that is new begins now. Locked until the transaction ends."""
+        """How far this entry has come; one that is new begins now. Locked until the transaction
+        ends.
+        """
         self.get_or_create(pk=name, defaults={"promised_until": now()})
         return self.select_for_update(no_key=True).get(pk=name)
 
 
 class Schedule(models.Model):
-    """An entry of `beat_schedule` and the newest of its slots that has been promised or passed over."""
+    """An entry of `beat_schedule` and the newest of its slots that has been promised or passed
+    over.
+    """
 
     name = models.TextField(primary_key=True)
     promised_until = models.DateTimeField()
@@ -82,7 +87,9 @@ def slots(schedule: BaseSchedule, *, after: datetime, until: datetime) -> Iterat
 
 
 def next_slot(schedule: BaseSchedule, after: datetime) -> datetime:
-    """The first slot after that moment: a crontab's in its time zone, an interval's on a grid that all clocks share."""
+    """The first slot after that moment: a crontab's in its time zone, an interval's on a grid that
+    all clocks share.
+    """
     if isinstance(schedule, crontab):
         start, delta, _ = schedule.remaining_delta(after)
         slot: datetime = (start + delta).astimezone(UTC)

@@ -81,7 +81,9 @@ def _ids(jobs: JobQuerySet) -> list[Any]:
 
 
 def _forget_unreachable(jobs: list[Job]) -> None:
-    """The later steps of their chains died unpromised with them; now they may be promised after all."""
+    """The later steps of their chains died unpromised with them; now they may be promised after
+    all.
+    """
     steps = {id_ for job in jobs for id_ in _ids_of_steps(job.envelope.get("chain"))}
     Job.objects.filter(pk__in=steps, unreachable=True).delete()
 

@@ -1,4 +1,6 @@
-"""What the ledger holds, as text for a person: counts, lists and single rows. Times are in settings.TIME_ZONE."""
+"""What the ledger holds, as text for a person: counts, lists and single rows. Times are in
+settings.TIME_ZONE.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -51,9 +53,11 @@ def stats() -> str:
 
 
 def _counted() -> list[Counted]:
-    """The one reading of the whole table: per task and state how many rows, and what those claimed lately have lost.
+    """The one reading of the whole table: per task and state how many rows, and what those claimed
+    lately have lost.
 
-    A row keeps no time of its losses; one of a job claimed within the hour is at most a lease older than that.
+    A row keeps no time of its losses; one of a job claimed within the hour is at most a lease older
+    than that.
     """
     lately = Q(started_at__gt=Now() - timedelta(hours=1))
     return list(
@@ -122,7 +126,9 @@ def error_type(job: Job) -> str:
 
 
 def sheet(job_id: UUID) -> str | None:
-    """Every column of one job; JSON as it is stored, so that a row which cannot be decoded can be read too."""
+    """Every column of one job; JSON as it is stored, so that a row which cannot be decoded can be
+    read too.
+    """
     documents = [field.name for field in Job._meta.concrete_fields if isinstance(field, JSONField)]
     plain = [field.name for field in Job._meta.concrete_fields if field.name not in documents]
     as_text = {f"{name}_text": Cast(name, TextField()) for name in documents}

@@ -1,5 +1,6 @@
-"""The ledger in numbers, for /metrics. Every statement looks at METRICS_ROWS_MAX rows of an index at most, however
-long the past or the backlog is, so a number that reaches it means "this many or more".
+"""The ledger in numbers, for /metrics. Every statement looks at METRICS_ROWS_MAX rows of an index
+at most, however long the past or the backlog is, so a number that reaches it means "this many or
+more".
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,8 @@ from prometheus_client.core import GaugeMetricFamily
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Worker
 
-# Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from one to the next:
+# Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from
+# one to the next:
 # a queue that no worker listens to is seen too.
 WAITING = """
 WITH RECURSIVE found(name) AS (
@@ -133,7 +135,9 @@ Counted = tuple[tuple[str, ...], tuple[int, ...]]  # labels, of which the last i
 
 
 def _few_tasks(counted: list[Counted]) -> Iterator[Counted]:
-    """Whatever names tasks have had, METRICS_TASKS_MAX become labels: the most frequent ones. The rest is one more."""
+    """Whatever names tasks have had, METRICS_TASKS_MAX become labels: the most frequent ones. The
+    rest is one more.
+    """
     weight: dict[str, int] = {}
     for (*_, task), numbers in counted:
         weight[task] = weight.get(task, 0) + numbers[0]

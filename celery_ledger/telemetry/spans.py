@@ -1,9 +1,10 @@
 """What `celery_ledger.telemetry.tracing` does when it is asked to. Imports the optional package.
 
-What ties spans together is the `traceparent` of the context (W3C Trace Context), which a job's row keeps: it outlives
-the broker and every retry. The spans are our own, and there is no instrumentation of Django or Celery: that one records
-paths, which hold tokens, and hangs on signals that the ledger's way to publish never sends. The sender is a thread of
-its own, begun with a process's first span, so that no pool process inherits one.
+What ties spans together is the `traceparent` of the context (W3C Trace Context), which a job's row
+keeps: it outlives the broker and every retry. The spans are our own, and there is no
+instrumentation of Django or Celery: that one records paths, which hold tokens, and hangs on signals
+that the ledger's way to publish never sends. The sender is a thread of its own, begun with a
+process's first span, so that no pool process inherits one.
 """
 
 import threading

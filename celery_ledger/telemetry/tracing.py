@@ -1,4 +1,6 @@
-"""Spans of OpenTelemetry, when OTEL_EXPORTER_OTLP_ENDPOINT is set: a request and all jobs that it led to, one trace."""
+"""Spans of OpenTelemetry, when OTEL_EXPORTER_OTLP_ENDPOINT is set: a request and all jobs that it
+led to, one trace.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,8 @@ from celery_ledger.conf import ledger_settings
 def span(name: str, kind: Literal["SERVER", "CONSUMER"]) -> Iterator[dict[str, Any]]:
     """A span around the block, and what the block puts into the mapping is told of it.
 
-    `name` renames the span, `failed` marks it as an error; neither the error's text nor its trace is told.
+    `name` renames the span, `failed` marks it as an error; neither the error's text nor its trace
+    is told.
     """
     about: dict[str, Any] = {}
     if not ledger_settings.OTLP_ENDPOINT:

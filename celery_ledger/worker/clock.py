@@ -1,7 +1,7 @@
 """The clock of every worker: it beats, rescues lost jobs, rings due ones and prunes old ones.
 
-It runs in a thread of the worker's main process, so that it goes on while the broker is away. Any number of clocks
-is harmless: they take turns by an advisory lock and skip rows that somebody holds.
+It runs in a thread of the worker's main process, so that it goes on while the broker is away. Any
+number of clocks is harmless: they take turns by an advisory lock and skip rows that somebody holds.
 """
 
 import logging
@@ -48,7 +48,9 @@ class Clock:
         self._busy_at = monotonic()
 
     def tick(self) -> None:
-        """One round. Raises DatabaseError when Postgres is in trouble; the next round starts afresh."""
+        """One round. Raises DatabaseError when Postgres is in trouble; the next round starts
+        afresh.
+        """
         self.heartbeat.beat()
         self.rescuer.rescue_from_lost_children()
         self.shorten_the_stop()
@@ -59,7 +61,9 @@ class Clock:
         self.pruner.prune_now_and_then()
 
     def shorten_the_stop(self) -> None:
-        """A worker that is told to stop and has held no job for DRAIN_IDLE_S need not wait for its pool."""
+        """A worker that is told to stop and has held no job for DRAIN_IDLE_S need not wait for its
+        pool.
+        """
         if not shutdown.has_begun() or Job.objects.running_at(self.worker).exists():
             self._busy_at = monotonic()
         elif monotonic() - self._busy_at > ledger_settings.DRAIN_IDLE_S:
@@ -101,7 +105,8 @@ class ClockThread(threading.Thread):
 class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Celery starts the clock with the worker.
 
-    The last words (`leave`) wait for Celery's worker_shutdown: only then are the pool's processes gone.
+    The last words (`leave`) wait for Celery's worker_shutdown: only then are the pool's processes
+    gone.
     """
 
     def __init__(self, parent: Any, **options: Any) -> None:

@@ -20,8 +20,9 @@ class Heartbeat:
     def beat(self) -> None:
         """Tell the others that this worker lives.
 
-        After a gap in our own beats, Postgres or this machine was away, and the other workers look silent through no
-        fault of theirs: they get the time to beat again before anybody takes their jobs.
+        After a gap in our own beats, Postgres or this machine was away, and the other workers look
+        silent through no fault of theirs: they get the time to beat again before anybody takes
+        their jobs.
         """
         Worker.objects.beat(self.worker, name=self.name, pid=os.getpid())
         now = monotonic()

@@ -28,7 +28,9 @@ class Pruner:
         )
 
     def prune(self) -> int:
-        """Delete a batch each of the jobs, workers, chords and groups that ended long ago; the size of the largest."""
+        """Delete a batch each of the jobs, workers, chords and groups that ended long ago; the size
+        of the largest.
+        """
         with transaction.atomic():
             if not our_turn("prune"):
                 return 0

@@ -1,4 +1,6 @@
-"""The rescuer: gives back the jobs of processes that died, of workers that fell silent, and those past their lease."""
+"""The rescuer: gives back the jobs of processes that died, of workers that fell silent, and those
+past their lease.
+"""
 
 import logging
 import os
@@ -28,7 +30,8 @@ class Rescuer:
     def rescue_from_lost_children(self) -> int:
         """Give back the jobs of our own pool processes that have died.
 
-        While the worker stops, the platform has told its processes to end: that is no fault of the job.
+        While the worker stops, the platform has told its processes to end: that is no fault of the
+        job.
         """
         mine = Job.objects.running_at(self.worker)
         gone = {pid for pid in set(mine.values_list("pid", flat=True)) if pid and _has_exited(pid)}
@@ -43,7 +46,9 @@ class Rescuer:
         return self._give_back(Job.objects.lost(), "its worker fell silent or its lease ran out")
 
     def leave(self) -> None:
-        """The worker has stopped: what it did not finish waits again at once, and it counts as no loss."""
+        """The worker has stopped: what it did not finish waits again at once, and it counts as no
+        loss.
+        """
         with transaction.atomic():
             mine = Job.objects.running_at(self.worker)
             Job.objects.release(

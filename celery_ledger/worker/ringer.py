@@ -16,8 +16,8 @@ class Ringer:
     def ring(self) -> int:
         """Ring the due jobs that no bell has reached, as many as the queues have room for.
 
-        Normally a job is rung again ever more rarely, so that a backlog is not rung twice. A queue that is empty while
-        due jobs wait has lost their bells: then they are rung at once.
+        Normally a job is rung again ever more rarely, so that a backlog is not rung twice. A queue
+        that is empty while due jobs wait has lost their bells: then they are rung at once.
         """
         rung = 0
         for queue in sorted(self.app.amqp.queues.consume_from):

@@ -21,7 +21,9 @@ class Scheduler:
         self._next_slots: dict[str, datetime] = {}  # by our own reckoning
 
     def promise_due_slots(self) -> int:
-        """Promise the scheduled jobs whose slot has come. Postgres is asked only when one has, by our own reckoning."""
+        """Promise the scheduled jobs whose slot has come. Postgres is asked only when one has, by
+        our own reckoning.
+        """
         promised = 0
         for name, entry in self.app.conf.beat_schedule.items():
             if name in self._next_slots and timezone.now() < self._next_slots[name]:

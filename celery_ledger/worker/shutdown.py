@@ -1,10 +1,12 @@
 """How a worker stops: what runs is finished, if that takes no longer than DRAIN_S.
 
-A platform sends SIGTERM to every process of a container, perhaps more than once, and SIGKILL half a minute later. Celery's
-main process waits for its pool then, but the pool's processes would die of it in the middle of a job. So they heed only
-the main process, which means it: a time limit, or a cold shutdown (SIGQUIT, or Ctrl-C twice). Whoever has not finished
-DRAIN_S after the platform's word is killed, so that there is time left to give its job back. Nor does a worker
-wait so long for processes that have nothing to do any more: Celery may have forgotten what it handed to one (ADR 16).
+A platform sends SIGTERM to every process of a container, perhaps more than once, and SIGKILL half a
+minute later. Celery's main process waits for its pool then, but the pool's processes would die of
+it in the middle of a job. So they heed only the main process, which means it: a time limit, or a
+cold shutdown (SIGQUIT, or Ctrl-C twice). Whoever has not finished DRAIN_S after the platform's word
+is killed, so that there is time left to give its job back. Nor does a worker wait so long for
+processes that have nothing to do any more: Celery may have forgotten what it handed to one (ADR
+16).
 """
 
 import contextlib
@@ -25,7 +27,9 @@ _idle = threading.Event()
 
 
 def has_begun() -> bool:
-    """True from the moment that this worker is told to stop: a process that ends now is no fault of its job."""
+    """True from the moment that this worker is told to stop: a process that ends now is no fault of
+    its job.
+    """
     return _begun.is_set()
 
 
@@ -35,7 +39,9 @@ def wait_no_longer() -> None:
 
 
 def heed_the_main_process_only(**_: Any) -> None:
-    """In each process of the pool: SIGTERM ends it at once when our main process sent it, and not otherwise."""
+    """In each process of the pool: SIGTERM ends it at once when our main process sent it, and not
+    otherwise.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_when_told, name="ledger-stopping", daemon=True).start()
 
@@ -48,7 +54,9 @@ def _end_when_told() -> None:
 
 
 class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Gives the pool its time when the worker is told to stop. A pool of threads has no processes to wait for."""
+    """Gives the pool its time when the worker is told to stop. A pool of threads has no processes
+    to wait for.
+    """
 
     requires = ("celery.worker.components:Pool",)
 

@@ -1,8 +1,10 @@
-"""Development only: a private Postgres and a private broker inside the checkout, for whoever sets no URL.
+"""Development only: a private Postgres and a private broker inside the checkout, for whoever sets
+no URL.
 
-The servers come with the development lock and live in `.local/`. Everybody who uses them holds a shared
-lock; the last one to leave stops them, and whoever comes after a killed one takes over what still runs.
-`python -m config.embedded status` says what runs; `python -m config.embedded stop` stops it.
+The servers come with the development lock and live in `.local/`. Everybody who uses them holds a
+shared lock; the last one to leave stops them, and whoever comes after a killed one takes over what
+still runs. `python -m config.embedded status` says what runs; `python -m config.embedded stop`
+stops it.
 """
 
 import atexit
@@ -35,12 +37,14 @@ OFFLINE_COMMANDS = {
 }
 LOCK_LIMIT_S = 180.0
 
-# The shared lock of this process per `.local`, with the process that took it: a fork must not give it back.
+# The shared lock of this process per `.local`, with the process that took it: a fork must not give
+# it back.
 _held: dict[Path, tuple[int, IO[str]]] = {}
 
 
 def adopt(environ: MutableMapping[str, str], *, checkout: Path = CHECKOUT) -> None:
-    """Read `.env`, then start or join the embedded servers whose URLs `environ` leaves open, and set those.
+    """Read `.env`, then start or join the embedded servers whose URLs `environ` leaves open, and
+    set those.
 
     Does nothing on a dyno or without the development lock. Overrides nothing that is set.
     """
@@ -112,7 +116,9 @@ def is_offline_command() -> bool:
 
 @contextmanager
 def join(checkout: Path) -> Iterator[None]:
-    """Be a user of the servers from now until `leave`, and the only one to start any inside this block."""
+    """Be a user of the servers from now until `leave`, and the only one to start any inside this
+    block.
+    """
     with locked(checkout):
         if checkout not in _held:
             users = (checkout / ".local" / "users.lock").open("a")
@@ -124,7 +130,9 @@ def join(checkout: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(checkout: Path) -> Iterator[None]:
-    """Keep everybody else from starting and stopping servers. The kernel frees a dead holder's lock."""
+    """Keep everybody else from starting and stopping servers. The kernel frees a dead holder's
+    lock.
+    """
     local = checkout / ".local"
     try:
         local.mkdir(mode=0o700, exist_ok=True)

@@ -1,7 +1,7 @@
 """Runs the program in its arguments as a root that is called `nobody`.
 
-In a user namespace of its own, which knows nobody else. It is a program, not a function between fork and
-exec, because those are unsafe in a process with threads.
+In a user namespace of its own, which knows nobody else. It is a program, not a function between
+fork and exec, because those are unsafe in a process with threads.
 """
 
 import os

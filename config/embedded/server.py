@@ -1,8 +1,8 @@
 """What Postgres and the broker have in common as private servers of a checkout.
 
-Each has a folder under `.local/` with its files, its port and its password, and listens on loopback only.
-A running server is recognised by the process in its pid file and that process's command line, never by a
-port that answers.
+Each has a folder under `.local/` with its files, its port and its password, and listens on loopback
+only. A running server is recognised by the process in its pid file and that process's command line,
+never by a port that answers.
 """
 
 import contextlib
@@ -87,7 +87,8 @@ class Server(ABC):
         if not self.remembered:
             self.create()
         for tried in range(TRIES):
-            # The port may be lost to another program at the last moment, and the orphans of a killed server
+            # The port may be lost to another program at the last moment, and the orphans of a
+            # killed server
             # may hold its memory for a moment longer.
             time.sleep(tried * PAUSE_S)
             if self.start():
@@ -176,7 +177,9 @@ def comes_true(condition: Callable[[], bool], limit_s: float) -> bool:
 
 
 def reap(pid: int) -> None:
-    """See the end of a child of ours: an ending process has lost its command line before it is a zombie."""
+    """See the end of a child of ours: an ending process has lost its command line before it is a
+    zombie.
+    """
     for child in [child for child in _children if child.pid == pid]:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=STOP_LIMIT_S)

@@ -1,7 +1,8 @@
 """Events and who is told of them.
 
-An event is a fact in the life of its subject, written in the transaction that made it true and never edited. A
-delivery is one event on its way to one target over one channel; it exists once, however often we try.
+An event is a fact in the life of its subject, written in the transaction that made it true and
+never edited. A delivery is one event on its way to one target over one channel; it exists once,
+however often we try.
 """
 
 from datetime import datetime
@@ -28,7 +29,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def prepare(
         self, event: Event, channel: str, targets: list[dict[str, Any]]
     ) -> list["Delivery"]:
-        """One delivery per target, and only those that did not exist yet. Each names the job that it will have."""
+        """One delivery per target, and only those that did not exist yet. Each names the job that
+        it will have.
+        """
         rows = [Delivery(event=event, channel=channel, job=uuid7(), **target) for target in targets]
         self.bulk_create(rows, ignore_conflicts=True)
         return list(self.filter(pk__in=[row.pk for row in rows]).select_related("endpoint"))
@@ -39,7 +42,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return list((waiting.filter(pk__gt=after) if after else waiting).order_by("pk")[:limit])
 
     def shown(self, endpoint_id: Any) -> "DeliveryQuerySet":
-        """Those of an endpoint, newest first, each with its event, its last attempt and when it is tried next."""
+        """Those of an endpoint, newest first, each with its event, its last attempt and when it is
+        tried next.
+        """
         last = Attempt.objects.order_by("delivery_id", "-pk").distinct("delivery_id")
         due_at = Job.objects.filter(pk=models.OuterRef("job"), finished_at=None).values("due_at")
         of_endpoint = self.filter(endpoint=endpoint_id).select_related("event").order_by("-pk")
@@ -50,9 +55,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def ask_again(
         self, endpoint: Endpoint, *, since: datetime, everything: bool
     ) -> tuple[int, bool]:
-        """Mark what is to be sent again of this locked endpoint: how many, and whether more are left.
+        """Mark what is to be sent again of this locked endpoint: how many, and whether more are
+        left.
 
-        What is on its way already, or was asked for a moment ago, is not: asking twice does no harm.
+        What is on its way already, or was asked for a moment ago, is not: asking twice does no
+        harm.
         """
         made = self.filter(
             endpoint=endpoint, created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW)
@@ -67,7 +74,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return count, count == settings.WEBHOOK_REPLAY_MAX and wanted.exists()
 
     def begin_again(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
-        """Up to `limit` of the marked ones wait anew, with a new job each; the oldest first. The endpoint is locked."""
+        """Up to `limit` of the marked ones wait anew, with a new job each; the oldest first. The
+        endpoint is locked.
+        """
         marked = self.filter(endpoint=endpoint_id, resend=True, pk__gt=after).select_related(
             "endpoint"
         )
@@ -145,10 +154,12 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.channel} to {self.target}"
 
-    # --- verbs ------------------------------------------------------------------------------------------
+    # --- verbs ------------------------------------------------------------------------------------
 
     def succeed(self, answer: str, *, after_s: float) -> bool:
-        """It arrived. In the settling transaction of its job. True when its endpoint was in trouble until now."""
+        """It arrived. In the settling transaction of its job. True when its endpoint was in trouble
+        until now.
+        """
         self._note(answer, ok=True)
         recovered = self.endpoint_id is not None and Endpoint.objects.answered(
             self.endpoint_id, after_s=after_s

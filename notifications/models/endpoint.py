@@ -1,8 +1,9 @@
 """Endpoints: the URLs of clients that hear of their events, and how one in trouble is left alone.
 
-One that has failed rests, and its deliveries stand in line: one place for each rest, so that whoever comes first
-probes it and nobody else costs anything. A quick answer forgives it, and the line is called up (docs/adr/0017). As long
-as none was quick it is called once at a time (docs/adr/0023).
+One that has failed rests, and its deliveries stand in line: one place for each rest, so that
+whoever comes first probes it and nobody else costs anything. A quick answer forgives it, and the
+line is called up (docs/adr/0017). As long as none was quick it is called once at a time
+(docs/adr/0023).
 """
 
 import base64
@@ -31,7 +32,8 @@ UPDATE notifications_endpoint SET line_until = greatest(line_until, resting_unti
  WHERE id = %(id)s AND (failures > 0 OR NOT quick)
 RETURNING extract(epoch FROM line_until - %(rest)s - now())
 """
-# One call at a time, of few at a time of all endpoints of its owner; one in trouble also waits for the end of its rest.
+# One call at a time, of few at a time of all endpoints of its owner; one in trouble also waits for
+# the end of its rest.
 TAKE_TURN = """
 WITH own AS (
     SELECT id, busy_until FROM notifications_endpoint
@@ -50,10 +52,12 @@ REGISTRATION = 0x656E6470  # the advisory locks of owners who register an endpoi
 
 class EndpointQuerySet(models.QuerySet["Endpoint"]):
     def take_turn(self, endpoint: "Endpoint", *, at_once: bool = False) -> float:
-        """0.0 when it may be called now, else in how many seconds to come again; `at_once`: also while it rests.
+        """0.0 when it may be called now, else in how many seconds to come again; `at_once`: also
+        while it rests.
 
-        One that answers quickly takes any number of calls at once. Any other takes one, and its owner's together take
-        few: else servers that hang would hold every worker, and everybody's orders with them.
+        One that answers quickly takes any number of calls at once. Any other takes one, and its
+        owner's together take few: else servers that hang would hold every worker, and everybody's
+        orders with them.
         """
         if endpoint.quick and not endpoint.failures:
             return 0.0
@@ -88,10 +92,11 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
         )
 
     def answered(self, pk: Any, *, after_s: float) -> bool:
-        """It has taken a delivery. True when it was in trouble until now: whoever stands in line may come.
+        """It has taken a delivery. True when it was in trouble until now: whoever stands in line
+        may come.
 
-        An answer that took longer than WEBHOOK_QUICK_S is trouble too, the least of it: it rests, and no longer each
-        time.
+        An answer that took longer than WEBHOOK_QUICK_S is trouble too, the least of it: it rests,
+        and no longer each time.
         """
         if after_s <= settings.WEBHOOK_QUICK_S:
             well = {
@@ -121,7 +126,9 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
 
     @transaction.atomic
     def register(self, owner: UUID, *, url: str, events: list[str]) -> "Endpoint | None":
-        """A new endpoint; None when its owner has WEBHOOK_ENDPOINTS_PER_CLIENT. Owners count one after another."""
+        """A new endpoint; None when its owner has WEBHOOK_ENDPOINTS_PER_CLIENT. Owners count one
+        after another.
+        """
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [REGISTRATION, str(owner)]
@@ -174,18 +181,23 @@ class Endpoint(models.Model):
 
     @property
     def secret(self) -> str:
-        """`whsec_…`, derived from WEBHOOK_MASTER_KEY: no secret is stored, and a new version is a new secret."""
+        """`whsec_…`, derived from WEBHOOK_MASTER_KEY: no secret is stored, and a new version is a
+        new secret.
+        """
         return self._secret_of(self.secret_version)
 
     @property
     def secrets(self) -> list[str]:
-        """Those that sign now, the newest first: earlier ones sign beside it until their time is over."""
+        """Those that sign now, the newest first: earlier ones sign beside it until their time is
+        over.
+        """
         return [
             self._secret_of(self.secret_version - at) for at in range(1 + len(self._open_ends()))
         ]
 
     def rotate(self, *, overlap: timedelta) -> bool:
-        """A new secret; those before it sign beside it for so long at most. False when there are too many of them.
+        """A new secret; those before it sign beside it for so long at most. False when there are
+        too many of them.
 
         The caller holds the lock.
         """

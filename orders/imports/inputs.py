@@ -1,4 +1,6 @@
-"""From the rows of one order to its order_input, or to the faults that stand on them. No row is read or written here."""
+"""From the rows of one order to its order_input, or to the faults that stand on them. No row is
+read or written here.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,7 +51,9 @@ class NotAnOrder(Exception):
 
 
 def orders_in(rows: Iterable[StagedRow]) -> Iterator[list[StagedRow]]:
-    """Rows in the order of their file as orders: those with one key together, where the first of them stands."""
+    """Rows in the order of their file as orders: those with one key together, where the first of
+    them stands.
+    """
     firsts: dict[str, int] = {}
 
     def place(numbered: tuple[int, StagedRow]) -> int:
@@ -63,7 +67,9 @@ def orders_in(rows: Iterable[StagedRow]) -> Iterator[list[StagedRow]]:
 
 
 def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
-    """The external_id of the order of these rows, as far as the file says; an NDJSON row is one order by itself."""
+    """The external_id of the order of these rows, as far as the file says; an NDJSON row is one
+    order by itself.
+    """
     if form == Format.CSV:
         return rows[0].key
     try:
@@ -124,7 +130,7 @@ def _parsed(row: StagedRow) -> Any:
         ) from exc
 
 
-# --- CSV: a row is a line, and the order stands in each of its rows -----------------------------------------------
+# --- CSV: a row is a line, and the order stands in each of its rows -------------------------------
 
 
 def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:

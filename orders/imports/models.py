@@ -1,7 +1,7 @@
 """An import: a file of orders that was accepted as a whole, and how far it has been worked off.
 
-The file waits in Postgres as rows nobody has judged. Working one off deletes it, in the transaction that places its
-order or notes its fault and counts it, so a row is worked off once, whoever dies.
+The file waits in Postgres as rows nobody has judged. Working one off deletes it, in the transaction
+that places its order or notes its fault and counts it, so a row is worked off once, whoever dies.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,8 @@ COPY = "COPY orders_importrow (batch_id, at, line, key, said, fault) FROM STDIN"
 COUNT = """
 SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL) FROM orders_importrow WHERE batch_id = %s
 """
-# The next rows of a chunk, with those further down in the file that belong to an order which begins in them.
+# The next rows of a chunk, with those further down in the file that belong to an order which begins
+# in them.
 TAKE = """
 WITH next AS (
     SELECT at, key FROM orders_importrow WHERE batch_id = %(batch)s AND at >= %(first)s AND at < %(end)s
@@ -43,8 +44,8 @@ class ImportQuerySet(models.QuerySet["Import"]):
     def accept(self, client: Client, rows: Iterable[Row], *, form: Format) -> "Import":
         """Take a whole file in, in the caller's transaction: all of its rows or none.
 
-        Raises a 409 problem when as many imports of this client run as may. They are counted last, since whoever counts
-        holds up the client's other imports.
+        Raises a 409 problem when as many imports of this client run as may. They are counted last,
+        since whoever counts holds up the client's other imports.
         """
         batch = self.create(client=client, form=form)
         with connection.cursor() as cursor:
@@ -72,10 +73,12 @@ class ImportQuerySet(models.QuerySet["Import"]):
         return list(self.filter(finished_at=None).order_by("pk")[:limit])
 
     def take_turn(self) -> bool:
-        """Whether the caller may work off a chunk, alone until its transaction ends, without others waiting long.
+        """Whether the caller may work off a chunk, alone until its transaction ends, without others
+        waiting long.
 
-        One chunk at a time leaves the other processes to interactive work; a short line of bulk jobs keeps the broker
-        small and lets an order's payment follow soon after its goods were set aside.
+        One chunk at a time leaves the other processes to interactive work; a short line of bulk
+        jobs keeps the broker small and lets an order's payment follow soon after its goods were set
+        aside.
         """
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [TURN])
@@ -83,7 +86,9 @@ class ImportQuerySet(models.QuerySet["Import"]):
         return mine and waiting_in_bulk(settings.IMPORT_BACKLOG_MAX) < settings.IMPORT_BACKLOG_MAX
 
     def forget_old(self, limit: int) -> int:
-        """Delete finished imports that are older than IMPORT_KEEP with their faults, up to `limit` rows."""
+        """Delete finished imports that are older than IMPORT_KEEP with their faults, up to `limit`
+        rows.
+        """
         old = self.filter(finished_at__lt=Now() - settings.IMPORT_KEEP).order_by("finished_at")
         faults = ImportFault.objects.filter(batch__in=old).values_list("pk", flat=True)[:limit]
         forgotten = ImportFault.objects.filter(pk__in=list(faults)).delete()[0]
@@ -139,16 +144,20 @@ class Import(models.Model):
 
     @property
     def front(self) -> int | None:
-        """Where the chunk begins that is next: its rows are the first that wait. None when none waits."""
+        """Where the chunk begins that is next: its rows are the first that wait. None when none
+        waits.
+        """
         at = (
             ImportRow.objects.filter(batch=self).order_by("at").values_list("at", flat=True).first()
         )
         return None if at is None else at - at % settings.IMPORT_CHUNK_ROWS
 
-    # --- verbs; the caller has the turn ------------------------------------------------------------------
+    # --- verbs; the caller has the turn -----------------------------------------------------------
 
     def take(self, first: int, *, limit: int) -> list["ImportRow"]:
-        """The next rows of the chunk that begins there, in the order of the file. They are gone with the commit."""
+        """The next rows of the chunk that begins there, in the order of the file. They are gone
+        with the commit.
+        """
         end = first + settings.IMPORT_CHUNK_ROWS
         with connection.cursor() as cursor:
             cursor.execute(TAKE, {"batch": self.pk, "first": first, "end": end, "limit": limit})

@@ -26,7 +26,8 @@ BELONGS_TO_ANOTHER = ("/external_id", "belongs to an earlier, other order")
 
 
 def work_off(batch: Import, first: int) -> bool:
-    """Place the orders of the chunk that begins there, note what is wrong with the others, and count both.
+    """Place the orders of the chunk that begins there, note what is wrong with the others, and
+    count both.
 
     As many as fit into IMPORT_TURN_S; False when some may be left.
     """
@@ -75,7 +76,9 @@ def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:
 
 
 def _is_there(client: Client, order_input: OrderInput) -> bool:
-    """Whether the order of this external_id is what the order_input says, so that an import may be repeated."""
+    """Whether the order of this external_id is what the order_input says, so that an import may be
+    repeated.
+    """
     order = Order.objects.prefetch_related("lines").get(
         client=client, external_id=order_input.external_id
     )

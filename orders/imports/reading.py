@@ -1,7 +1,8 @@
-"""Reading an import file row by row: what each row says, on which line it begins, and why one cannot be read.
+"""Reading an import file row by row: what each row says, on which line it begins, and why one
+cannot be read.
 
-Nothing is decided here about orders. A row that cannot be read is passed on with its fault; only what concerns the
-whole file (its encoding, its header) is refused.
+Nothing is decided here about orders. A row that cannot be read is passed on with its fault; only
+what concerns the whole file (its encoding, its header) is refused.
 """
 
 import csv
@@ -55,7 +56,9 @@ class TooLong(Exception):
 
 
 class Lines:
-    """The lines of a file, each as long as a row may be, with a memory of where the current row began."""
+    """The lines of a file, each as long as a row may be, with a memory of where the current row
+    began.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -74,10 +77,11 @@ class Lines:
         return self._number + 1
 
     def go_back(self) -> str:
-        """The row was not what it seemed: only its first line, returned, is spoilt; the others are handed out again.
+        """The row was not what it seemed: only its first line, returned, is spoilt; the others are
+        handed out again.
 
-        No more than IMPORT_AGAIN_MAX_BYTES of one file, since each of its lines may spoil a row as long as rows may be.
-        Raises a 422 problem beyond.
+        No more than IMPORT_AGAIN_MAX_BYTES of one file, since each of its lines may spoil a row as
+        long as rows may be. Raises a 422 problem beyond.
         """
         spoilt = self._row[1:]
         self._number -= len(spoilt)
@@ -96,7 +100,9 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        """Raises TooLong when the current row has become so, and a 400 problem for what is not UTF-8."""
+        """Raises TooLong when the current row has become so, and a 400 problem for what is not
+        UTF-8.
+        """
         line, size = self._returned.pop() if self._returned else self._read()
         self._number += 1
         self._row.append((line, size))
@@ -133,9 +139,9 @@ class Lines:
 def rows_of(file: BinaryIO, form: Format) -> Iterator[Row]:
     """Every row of the file, in bounded memory.
 
-    Raises a 400 problem for a file that is not UTF-8 and a 422 problem for one of too many lines, for a CSV header
-    that lacks a column, repeats one or names one that we do not know, and for a CSV in which too many quotes are never
-    closed.
+    Raises a 400 problem for a file that is not UTF-8 and a 422 problem for one of too many lines,
+    for a CSV header that lacks a column, repeats one or names one that we do not know, and for a
+    CSV in which too many quotes are never closed.
     """
     lines = Lines(file)
     return _csv_rows(lines) if form == Format.CSV else _ndjson_rows(lines)
@@ -143,10 +149,11 @@ def rows_of(file: BinaryIO, form: Format) -> Iterator[Row]:
 
 @contextmanager
 def staged(file: BinaryIO, form: Format) -> Iterator[Iterator[Row]]:
-    """The rows of a file that has been read to its end, so that no transaction has to wait for that.
+    """The rows of a file that has been read to its end, so that no transaction has to wait for
+    that.
 
-    They lie on this machine's disk meanwhile. Raises, before the block begins, as `rows_of` does, and a 422 problem for
-    a file of no rows or too many.
+    They lie on this machine's disk meanwhile. Raises, before the block begins, as `rows_of` does,
+    and a 422 problem for a file of no rows or too many.
     """
     with SpooledTemporaryFile(max_size=STAGED_IN_MEMORY_BYTES) as stage:
         number = 0
@@ -165,7 +172,7 @@ def staged(file: BinaryIO, form: Format) -> Iterator[Iterator[Row]]:
         yield (Row(*json.loads(written)) for written in stage)
 
 
-# --- CSV ------------------------------------------------------------------------------------------------------
+# --- CSV ------------------------------------------------------------------------------------------
 
 
 def key_of(external_id: str) -> str | None:
@@ -176,7 +183,9 @@ def key_of(external_id: str) -> str | None:
 
 
 def _csv_rows(lines: Lines) -> Iterator[Row]:
-    """Quoted fields may hold line breaks. A quote that never closes spoils its own line and no other."""
+    """Quoted fields may hold line breaks. A quote that never closes spoils its own line and no
+    other.
+    """
     columns: list[str] | None = None
     while True:
         line = lines.begin_row()
@@ -203,7 +212,9 @@ def _csv_rows(lines: Lines) -> Iterator[Row]:
 
 
 def _header(cells: Sequence[str]) -> list[str]:
-    """The columns in the order in which they stand. Raises a 422 problem that names each that is wrong."""
+    """The columns in the order in which they stand. Raises a 422 problem that names each that is
+    wrong.
+    """
     if len(cells) > COLUMNS_MAX:
         raise invalid(
             (
@@ -257,7 +268,7 @@ def _pointer(name: str) -> str:
     return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
-# --- NDJSON -----------------------------------------------------------------------------------------------------
+# --- NDJSON ---------------------------------------------------------------------------------------
 
 
 def _ndjson_rows(lines: Lines) -> Iterator[Row]:

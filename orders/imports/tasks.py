@@ -13,7 +13,9 @@ CHUNKS = UUID("6b616974-656e-5000-8000-6368756e6b73")  # the namespace of the id
 
 
 def begin(batch: Import) -> None:
-    """Promise all of its work, in the caller's transaction. Its chunks become due one after another."""
+    """Promise all of its work, in the caller's transaction. Its chunks become due one after
+    another.
+    """
     chunks = [
         place_chunk.si(str(batch.pk), first).set(
             task_id=_job_of(batch, first), countdown=at * settings.IMPORT_PACE_S
@@ -27,7 +29,9 @@ def begin(batch: Import) -> None:
 
 @shared_task(bind=True, max_retries=None, cancellable=True)
 def place_chunk(self: Task, import_id: str, first: int) -> None:
-    """Place the orders of one chunk once all before it are done and there is room; wait the longer the farther."""
+    """Place the orders of one chunk once all before it are done and there is room; wait the longer
+    the farther.
+    """
     batch = Import.objects.find(import_id)
     front = batch.front if batch else None
     if batch is None or front is None:
@@ -42,7 +46,9 @@ def place_chunk(self: Task, import_id: str, first: int) -> None:
 
 @shared_task
 def finish(import_id: str) -> None:
-    """Mark it done. While a chunk is missing because its job died or was cancelled, see to that first."""
+    """Mark it done. While a chunk is missing because its job died or was cancelled, see to that
+    first.
+    """
     batch = Import.objects.find(import_id)
     if batch is None or batch.finish():
         return
@@ -52,7 +58,9 @@ def finish(import_id: str) -> None:
 
 @shared_task
 def see_to_imports() -> int:
-    """End what nobody works on any more: whatever a person has cancelled, an import comes to its end."""
+    """End what nobody works on any more: whatever a person has cancelled, an import comes to its
+    end.
+    """
     running = Import.objects.running(settings.BATCH_ROWS)
     for batch in running:
         if not batch.finish():

@@ -1,4 +1,6 @@
-"""The tables of the shop, one noun a file; those of payments, imports and reports live in their own rooms."""
+"""The tables of the shop, one noun a file; those of payments, imports and reports live in their own
+rooms.
+"""
 
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey

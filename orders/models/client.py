@@ -32,7 +32,9 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 class ClientQuerySet(models.QuerySet["Client"]):
     def locked(self, pk: Any) -> "Client":
-        """The client, locked until the transaction ends: whoever counts what it has is alone with it."""
+        """The client, locked until the transaction ends: whoever counts what it has is alone with
+        it.
+        """
         return self.select_for_update(no_key=True).get(pk=pk)
 
 
@@ -88,10 +90,12 @@ def digest_of(key: str) -> bytes:
 
 class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
     def begin(self, client: Client, key: str, request: Any) -> "IdempotencyKey":
-        """Insert the key into the caller's transaction, or return the answered one that stands there.
+        """Insert the key into the caller's transaction, or return the answered one that stands
+        there.
 
-        While another request with this key is under way, wait for it; when it takes longer than IDEMPOTENCY_WAIT_MS,
-        raise a 409 problem. Raises a 422 problem when the key was used for another request.
+        While another request with this key is under way, wait for it; when it takes longer than
+        IDEMPOTENCY_WAIT_MS, raise a 409 problem. Raises a 422 problem when the key was used for
+        another request.
         """
         mine = IdempotencyKey(client=client, key=key, fingerprint=fingerprint_of(request))
         try:
@@ -120,7 +124,9 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
         return kept
 
     def decide(self, client: Client, key: str, *, status: int, body: str) -> "IdempotencyKey":
-        """Let a final answer take the place of the 202 under this key. Returns the one that stands: the first."""
+        """Let a final answer take the place of the 202 under this key. Returns the one that stands:
+        the first.
+        """
         self.filter(client=client, key=key, status=202).update(status=status, body=body)
         return self.get(client=client, key=key)
 

@@ -27,7 +27,8 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
     ) -> "Fulfilment":
         """Send goods of this locked order: so many of each sku, or all that is open.
 
-        Raises a 409 problem when the order is not to be sent, and a 422 problem for more than is open.
+        Raises a 409 problem when the order is not to be sent, and a 422 problem for more than is
+        open.
         """
         if order.held or not order.is_confirmed:
             standing = "held" if order.held else order.state

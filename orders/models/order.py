@@ -169,7 +169,7 @@ class Order(models.Model):
     def shipping_refundable(self) -> int:
         return self.shipping_amount + self.shipping_tax - self.shipping_refunded
 
-    # --- verbs; the caller holds the order's lock ---------------------------------------------------
+    # --- verbs; the caller holds the order's lock -------------------------------------------------
 
     def reserve(self) -> bool:
         """Promise the goods, for RESERVATION_KEEP. False, and cancelled, when something is short."""
@@ -191,9 +191,11 @@ class Order(models.Model):
         self.move(State.CONFIRMED, expires_at=None)
 
     def cancel(self, reason: str) -> Refund | None:
-        """Give the goods back, and what was paid. Raises a 409 problem for one that is sent in part or has ended.
+        """Give the goods back, and what was paid. Raises a 409 problem for one that is sent in part
+        or has ended.
 
-        A charge that is under way goes on; if it succeeds, it is refunded. The caller promises the refund's job.
+        A charge that is under way goes on; if it succeeds, it is refunded. The caller promises the
+        refund's job.
         """
         if self.has_ended or self.units_fulfilled:
             standing = "sent in part" if self.units_fulfilled else self.state
@@ -256,7 +258,8 @@ class Order(models.Model):
             self.move(State.COMPLETED)
 
     def move(self, to: State, *, reason: str = "", **changes: Any) -> None:
-        """Change the state, and what changes with it, and record the event: the only way to do either.
+        """Change the state, and what changes with it, and record the event: the only way to do
+        either.
 
         Raises ValueError for a step that TRANSITIONS does not have.
         """
@@ -265,7 +268,9 @@ class Order(models.Model):
         self.record(f"order.{to}", state=to, reason=reason, **changes)
 
     def record(self, kind: str, **changes: Any) -> None:
-        """Set columns, count the version up and write the event, with a snapshot of the order as it is then."""
+        """Set columns, count the version up and write the event, with a snapshot of the order as it
+        is then.
+        """
         self.assign(version=self.version + 1, **changes)
         self.refresh_from_db(fields=["payment_state", "fulfilment_state", "created_at"])
         events.record(

@@ -1,4 +1,6 @@
-"""A line of an order: so much of one sku at this price, and how much of it was sent, taken back and paid back."""
+"""A line of an order: so much of one sku at this price, and how much of it was sent, taken back and
+paid back.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -104,7 +106,8 @@ Units = list[tuple[OrderLine, int]]
 def distributed(
     lines: Iterable[OrderLine], wanted: Mapping[str, int], *, of: str, verb: str
 ) -> Units:
-    """Units of skus as units of lines, each line up to its property named `of`, in the order of the lines.
+    """Units of skus as units of lines, each line up to its property named `of`, in the order of the
+    lines.
 
     Raises a 422 problem that names the sku of which there are not so many.
     """

@@ -1,4 +1,6 @@
-"""How an order gets into the book: under a number that nobody has, with its lines and its first event."""
+"""How an order gets into the book: under a number that nobody has, with its lines and its first
+event.
+"""
 
 import secrets
 from datetime import datetime
@@ -26,7 +28,9 @@ class OrderQuerySet(models.QuerySet["Order"]):
         return self.filter(client=client)
 
     def narrowed(self, *, created_after: datetime | None, **columns: str | None) -> "OrderQuerySet":
-        """Those whose columns have these values, None for any, and that were created after a moment."""
+        """Those whose columns have these values, None for any, and that were created after a
+        moment.
+        """
         orders = self.filter(
             **{name: value for name, value in columns.items() if value is not None}
         )
@@ -39,8 +43,8 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def place(self, client: Client, order_input: "OrderInput") -> "Order":
         """Accept an order: its row, its lines and its first event, in the caller's transaction.
 
-        Raises a 422 problem for an unknown sku and a 409 problem, with the Location of the first order, when the
-        client has used this external_id before.
+        Raises a 422 problem for an unknown sku and a 409 problem, with the Location of the first
+        order, when the client has used this external_id before.
         """
         stock = {
             row.sku: row
@@ -98,7 +102,9 @@ class OrderQuerySet(models.QuerySet["Order"]):
         )
 
     def expired(self, limit: int) -> "OrderQuerySet":
-        """Up to `limit` orders whose goods have been set aside for long enough, those that waited longest first."""
+        """Up to `limit` orders whose goods have been set aside for long enough, those that waited
+        longest first.
+        """
         late = self.filter(state="reserved", expires_at__lte=Now(), held=False).order_by(
             "expires_at"
         )

@@ -1,4 +1,6 @@
-"""Refunds: money that is given back, divided over the lines that it is for, and goods that come back with it."""
+"""Refunds: money that is given back, divided over the lines that it is for, and goods that come
+back with it.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,10 +30,11 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         wanted: Mapping[str, int] | None = None,
         restock: bool = False,
     ) -> "Refund":
-        """Write down what this locked order gets back: an amount, so many units of skus, or all that is left.
+        """Write down what this locked order gets back: an amount, so many units of skus, or all
+        that is left.
 
-        The caller promises the job that carries its operation out. Raises a 409 problem when nothing is left, and a
-        422 problem for more than is left.
+        The caller promises the job that carries its operation out. Raises a 409 problem when
+        nothing is left, and a 422 problem for more than is left.
         """
         if not order.refundable:
             raise Refused(

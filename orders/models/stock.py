@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from orders.models.order import Order
     from orders.models.order_line import Units
 
-# One statement reserves a whole order. Rows are locked in id order, so two orders of the same goods never deadlock,
-# and without key locks, so that placing an order (which references the sku) does not wait for a reservation.
+# One statement reserves a whole order. Rows are locked in id order, so two orders of the same goods
+# never deadlock,
+# and without key locks, so that placing an order (which references the sku) does not wait for a
+# reservation.
 RESERVE = """
 WITH wanted AS (
     SELECT stock_id, sum(quantity) AS quantity FROM orders_orderline WHERE order_id = %(order)s GROUP BY stock_id
@@ -51,7 +53,9 @@ SELECT id, %(order)s, %(kind)s, quantity * %(on_hand)s, quantity * %(reserved)s,
 
 class StockQuerySet(models.QuerySet["Stock"]):
     def reserve(self, order: "Order") -> bool:
-        """Promise all goods of this locked order. False when something is short: the caller rolls back."""
+        """Promise all goods of this locked order. False when something is short: the caller rolls
+        back.
+        """
         with connection.cursor() as cursor:
             cursor.execute(RESERVE, {"order": order.pk})
             return bool(cursor.fetchone()[0])
@@ -71,7 +75,9 @@ class StockQuerySet(models.QuerySet["Stock"]):
             cursor.execute(MOVE, values)
 
     def adjust(self, sku: str, delta: int, *, reason: str) -> "Stock | None":
-        """Count up or down; None for an unknown sku. Raises IntegrityError for less than is promised."""
+        """Count up or down; None for an unknown sku. Raises IntegrityError for less than is
+        promised.
+        """
         with transaction.atomic():
             stock = self.select_for_update(no_key=True).filter(sku=sku).first()
             if stock is None:
@@ -87,7 +93,9 @@ class StockQuerySet(models.QuerySet["Stock"]):
             return stock
 
     def set_on_hand(self, sku: str, on_hand: int, *, name: str | None) -> "Stock":
-        """Count what is there; creates the sku. Raises IntegrityError when less is there than is promised."""
+        """Count what is there; creates the sku. Raises IntegrityError when less is there than is
+        promised.
+        """
         with transaction.atomic():
             self.bulk_create([Stock(sku=sku, name=name or "")], ignore_conflicts=True)
             stock = self.select_for_update(no_key=True).get(sku=sku)

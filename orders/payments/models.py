@@ -1,4 +1,6 @@
-"""What we intend to charge or give back, committed before the call, so that no money moves unknown to us."""
+"""What we intend to charge or give back, committed before the call, so that no money moves unknown
+to us.
+"""
 
 import logging
 from typing import TYPE_CHECKING, Any
@@ -52,7 +54,9 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         return self.filter(state__in=(PaymentOperation.State.SENT, PaymentOperation.State.PENDING))
 
     def left_alone(self, limit: int) -> "OperationQuerySet":
-        """Up to `limit` open ones that nobody has asked about for PAYMENT_RECONCILE_AFTER, the longest first."""
+        """Up to `limit` open ones that nobody has asked about for PAYMENT_RECONCILE_AFTER, the
+        longest first.
+        """
         since = Now() - settings.PAYMENT_RECONCILE_AFTER
         return (
             self.open()
@@ -62,14 +66,17 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         )
 
     def void(self, order: "Order") -> bool:
-        """The charge of this locked order will not be made, if it has not been sent: whether that was in time."""
+        """The charge of this locked order will not be made, if it has not been sent: whether that
+        was in time.
+        """
         unsent = self.filter(
             order=order, kind=PaymentOperation.Kind.CHARGE, state=PaymentOperation.State.INTENDED
         )
         return bool(unsent.update(state=PaymentOperation.State.VOID))
 
     def meant_by(self, provider: str, notice: EventNotice) -> "PaymentOperation | None":
-        """The operation that an event is about. One that comes before we know the reference names ours.
+        """The operation that an event is about. One that comes before we know the reference names
+        ours.
 
         A refund's event names the refund, and its payment too: the name of ours goes first.
         """
@@ -152,9 +159,11 @@ class PaymentOperation(models.Model):
         return late and self.kind == self.Kind.CHARGE and self.order.state == "cancelled"
 
     def exchange(self) -> Charge | None:
-        """Make it at the provider, or find what an earlier attempt made. None when it may not be made (any more).
+        """Make it at the provider, or find what an earlier attempt made. None when it may not be
+        made (any more).
 
-        Talks to the outside world: no transaction may be open. Raises ProviderUnavailable and ProviderRefused.
+        Talks to the outside world: no transaction may be open. Raises ProviderUnavailable and
+        ProviderRefused.
         """
         if self.state != self.State.INTENDED and (made := self.ask()):
             return made
@@ -165,7 +174,9 @@ class PaymentOperation(models.Model):
         return make(intent)
 
     def ask(self) -> Charge | None:
-        """What the provider's book says of it. No transaction may be open. Raises as `exchange` does."""
+        """What the provider's book says of it. No transaction may be open. Raises as `exchange`
+        does.
+        """
         type(self).objects.filter(pk=self.pk).update(asked_at=Now())
         return self.look_up()
 
@@ -176,7 +187,9 @@ class PaymentOperation(models.Model):
         return find(intent)
 
     def call_off(self) -> Charge | None:
-        """Nobody wants this charge any more, and the provider has it wait for its customer. As `ask`."""
+        """Nobody wants this charge any more, and the provider has it wait for its customer. As
+        `ask`.
+        """
         return provider(self.provider).call_off(self._intent())
 
     def note(self, charge: Charge) -> None:
@@ -189,11 +202,12 @@ class PaymentOperation(models.Model):
         self.save(update_fields=["reference", "reason", "state"])
 
     def _note_sent(self) -> bool:
-        """From here on the provider may know it. False when nobody wants it: a charge needs a reserved order, and is
-        not begun while a person looks at it.
+        """From here on the provider may know it. False when nobody wants it: a charge needs a
+        reserved order, and is not begun while a person looks at it.
 
-        An order that is cancelled after this line and before the call is charged, and gets its money back. Nobody
-        reconciles what is just being made: not known yet would be taken for never made.
+        An order that is cancelled after this line and before the call is charged, and gets its
+        money back. Nobody reconciles what is just being made: not known yet would be taken for
+        never made.
         """
         wanted = Q(state__in=(self.State.INTENDED, self.State.SENT))
         if self.kind == self.Kind.CHARGE:
@@ -218,9 +232,11 @@ class PaymentOperation(models.Model):
 
 class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
     def record(self, provider: str, notice: EventNotice) -> "PaymentOperation | None":
-        """Note the event, in the caller's transaction. Returns the operation to ask about, None when it was noted before.
+        """Note the event, in the caller's transaction. Returns the operation to ask about, None
+        when it was noted before.
 
-        One that concerns no operation of ours is noted too: an account may serve other shops beside this one.
+        One that concerns no operation of ours is noted too: an account may serve other shops beside
+        this one.
         """
         operation = PaymentOperation.objects.meant_by(provider, notice)
         key = operation.key if operation else notice.key or notice.reference

@@ -1,4 +1,6 @@
-"""What the provider's answer means for an order: applied once, however often and in whatever order we hear of it."""
+"""What the provider's answer means for an order: applied once, however often and in whatever order
+we hear of it.
+"""
 
 from orders.models import Order, Refund
 from orders.payments.models import PaymentOperation
@@ -31,7 +33,9 @@ def apply_answer(order: Order, operation: PaymentOperation, answer: Charge) -> R
 
 
 def is_news(order: Order, answer: Charge) -> bool:
-    """Whether an answer that decides nothing yet still says more than the order shows: the customer has to act."""
+    """Whether an answer that decides nothing yet still says more than the order shows: the customer
+    has to act.
+    """
     waits = answer.status == ChargeStatus.PENDING and answer.action_required
     return waits and order.state == State.RESERVED and order.charge_state != "action_required"
 
@@ -62,7 +66,9 @@ def _release_when_known(order: Order) -> None:
 
 
 def _comes_true_late(operation: PaymentOperation, answer: Charge) -> bool:
-    """A charge that was declined or given up, and has succeeded after all: its order is cancelled, and gets it back."""
+    """A charge that was declined or given up, and has succeeded after all: its order is cancelled,
+    and gets it back.
+    """
     given_up = operation.state in (PaymentOperation.State.DECLINED, PaymentOperation.State.VOID)
     is_charge = operation.kind == PaymentOperation.Kind.CHARGE
     return is_charge and given_up and answer.status == ChargeStatus.SUCCEEDED

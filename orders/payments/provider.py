@@ -26,7 +26,9 @@ class ChargeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A charge or refund to make or find: integer minor units, and the key under which the provider makes it once."""
+    """A charge or refund to make or find: integer minor units, and the key under which the provider
+    makes it once.
+    """
 
     key: str
     amount: int
@@ -57,17 +59,23 @@ class ProviderUnavailable(Exception):
 
 
 class ProviderRefused(Exception):
-    """The provider will not take what we send, today or tomorrow: a person has to mend a setting or the order."""
+    """The provider will not take what we send, today or tomorrow: a person has to mend a setting or
+    the order.
+    """
 
 
 class Provider(Protocol):
     name: str
 
     def charge(self, intent: Intent) -> Charge:
-        """Make the charge, once per key. Opens a socket; raises ProviderUnavailable and ProviderRefused."""
+        """Make the charge, once per key. Opens a socket; raises ProviderUnavailable and
+        ProviderRefused.
+        """
 
     def find(self, intent: Intent) -> Charge | None:
-        """The charge made for this intent, if any. Opens a socket; raises ProviderUnavailable and ProviderRefused."""
+        """The charge made for this intent, if any. Opens a socket; raises ProviderUnavailable and
+        ProviderRefused.
+        """
 
     def call_off(self, intent: Intent) -> Charge | None:
         """End a charge that waits for its customer, if it still does: what became of it. As `find`."""
@@ -87,7 +95,9 @@ def provider(name: str | None = None) -> Provider:
 
 @dataclass(frozen=True, slots=True)
 class EventNotice:
-    """What a provider's event is about, by whatever it names: our key, our operation, or the provider's own id."""
+    """What a provider's event is about, by whatever it names: our key, our operation, or the
+    provider's own id.
+    """
 
     event_id: str
     kind: str = ""
@@ -104,9 +114,11 @@ EventReader = Callable[[bytes, Mapping[str, str]], EventNotice]
 
 
 def event_reader(name: str) -> EventReader | None:
-    """What reads this provider's events from body and headers and raises NotFromProvider; None without a door.
+    """What reads this provider's events from body and headers and raises NotFromProvider; None
+    without a door.
 
-    The sandbox has none: it knocks in-process, and a door for unsigned events would only be there for strangers.
+    The sandbox has none: it knocks in-process, and a door for unsigned events would only be there
+    for strangers.
     """
     if name not in EVENT_READERS:
         return None

@@ -1,7 +1,7 @@
 """The sandbox provider: a payment provider in the box, with a book of charges of its own.
 
-Its tables (`sandbox_book`) stand for the provider's side of the world; nothing but this file reads or writes them, and
-it commits by itself, as a remote system would. The token says how it behaves:
+Its tables (`sandbox_book`) stand for the provider's side of the world; nothing but this file reads
+or writes them, and it commits by itself, as a remote system would. The token says how it behaves:
 
 tok_ok             charges
 tok_declined       declines

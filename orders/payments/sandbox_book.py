@@ -1,4 +1,6 @@
-"""The sandbox provider's book: the tables of the other side of the world. Only `sandbox` reads and writes them."""
+"""The sandbox provider's book: the tables of the other side of the world. Only `sandbox` reads and
+writes them.
+"""
 
 from django.db import models
 from django.db.models.functions import Now

@@ -1,8 +1,10 @@
-"""Stripe behind the provider's door: one PaymentIntent per operation, made and confirmed in one call.
+"""Stripe behind the provider's door: one PaymentIntent per operation, made and confirmed in one
+call.
 
-The order's token is a payment method (`pm_…`). Why a charge is found by listing, and why it is safe to send it again:
-docs/adr/0012. Retries belong to the ledger, so the SDK makes none. Every call has a connection of its own: one that
-was kept, and that Stripe has closed meanwhile, would turn a charge that was never sent into one that is unknown.
+The order's token is a payment method (`pm_…`). Why a charge is found by listing, and why it is safe
+to send it again: docs/adr/0012. Retries belong to the ledger, so the SDK makes none. Every call has
+a connection of its own: one that was kept, and that Stripe has closed meanwhile, would turn a
+charge that was never sent into one that is unknown.
 """
 
 from collections.abc import Iterator, Mapping
@@ -82,7 +84,9 @@ class Stripe:
         return as_charge(made, intent)
 
     def refund(self, intent: Intent) -> Charge:
-        """One that Stripe will never make (the money went back from its own pages, say) is declined in its words."""
+        """One that Stripe will never make (the money went back from its own pages, say) is declined
+        in its words.
+        """
         try:
             amount = to_stripe(intent.amount, intent.currency)
         except ProviderRefused as exc:
@@ -136,7 +140,9 @@ def calling() -> Iterator[stripe.StripeClient]:
 
 
 def look_through(client: stripe.StripeClient, intent: Intent) -> Charge | None:
-    """Every payment since we meant to make this one, newest first; lists are current where Stripe's search lags."""
+    """Every payment since we meant to make this one, newest first; lists are current where Stripe's
+    search lags.
+    """
     since = intent.intended_at - timedelta(seconds=settings.STRIPE_CLOCK_SKEW_S)
     params: Any = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
     for _ in range(settings.STRIPE_FIND_MAX_PAGES):
@@ -238,7 +244,9 @@ def reason_of(failure: Mapping[str, Any]) -> str:
 
 
 def to_stripe(amount: int, currency: str) -> int:
-    """Our minor units in those that Stripe counts. Raises ProviderRefused where it has none so small."""
+    """Our minor units in those that Stripe counts. Raises ProviderRefused where it has none so
+    small.
+    """
     wanted = amount * _factor(currency)
     if wanted.denominator != 1:
         raise ProviderRefused(
@@ -260,7 +268,9 @@ def as_dict(thing: stripe.StripeObject | Mapping[str, Any] | None) -> Mapping[st
 
 
 def said(exc: stripe.StripeError) -> str:
-    """On one line, with the number under which Stripe keeps the request; or what became of the connection."""
+    """On one line, with the number under which Stripe keeps the request; or what became of the
+    connection.
+    """
     if isinstance(exc, stripe.APIConnectionError):
         return f"Stripe does not answer: {' '.join(str(exc.__cause__ or exc).split())}"
     status = f"{exc.http_status}: " if exc.http_status else ""

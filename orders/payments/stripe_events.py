@@ -1,6 +1,8 @@
-"""Stripe's events: who sent them, and what they are about. Works without Stripe's package, so web dynos load none.
+"""Stripe's events: who sent them, and what they are about. Works without Stripe's package, so web
+dynos load none.
 
-A signature is HMAC-SHA256 over "<time>.<body>" with the endpoint's secret; while a secret is rolled there are several.
+A signature is HMAC-SHA256 over "<time>.<body>" with the endpoint's secret; while a secret is rolled
+there are several.
 """
 
 import hashlib

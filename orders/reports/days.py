@@ -13,7 +13,9 @@ WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 @dataclass(frozen=True)
 class Day:
-    """A date in the shop's time zone. Moments come out in UTC, since two of one zone differ by what the clock shows."""
+    """A date in the shop's time zone. Moments come out in UTC, since two of one zone differ by what
+    the clock shows.
+    """
 
     date: date
 
@@ -27,11 +29,15 @@ class Day:
 
     @property
     def settled_at(self) -> datetime:
-        """An event carries the time of its statement; by now the last transaction of the day has committed."""
+        """An event carries the time of its statement; by now the last transaction of the day has
+        committed.
+        """
         return self.end + settings.REPORT_SETTLES
 
     def hours(self) -> list[datetime]:
-        """The beginning of each hour as the shop's clocks show it: 24 of them, or 23 or 25 when these change."""
+        """The beginning of each hour as the shop's clocks show it: 24 of them, or 23 or 25 when
+        these change.
+        """
         count = -((self.begin - self.end) // HOUR)
         return [(self.begin + HOUR * hour).astimezone(shop_zone()) for hour in range(count)]
 
@@ -39,7 +45,9 @@ class Day:
         return now >= self.settled_at
 
     def as_of(self, now: datetime) -> datetime:
-        """Up to when figures that are begun now reach: always the same moment for a settled day, else a round one."""
+        """Up to when figures that are begun now reach: always the same moment for a settled day,
+        else a round one.
+        """
         if self.is_settled(now):
             return self.settled_at
         return now - (now - self.begin) % settings.REPORT_FRESH
@@ -50,7 +58,9 @@ def shop_zone() -> tzinfo:
 
 
 def midnight(day: date) -> datetime:
-    """When this date begins. Where the clocks skip or repeat midnight, it is the first moment of the date."""
+    """When this date begins. Where the clocks skip or repeat midnight, it is the first moment of
+    the date.
+    """
     return datetime(day.year, day.month, day.day, tzinfo=shop_zone()).astimezone(UTC)
 
 

@@ -1,4 +1,6 @@
-"""The figures of a stretch of time, from the orders' events, in SQL. What they mean stands in `orders.reports`."""
+"""The figures of a stretch of time, from the orders' events, in SQL. What they mean stands in
+`orders.reports`.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -14,7 +16,8 @@ from orders.reports.days import Day
 SOLD_COLUMNS = ("sku", "name", "quantity", "amount")
 Figures = list[dict[str, Any]]  # one for each currency: what the API shows
 
-# The one place that says when money counts: what an event shows as captured or refunded beyond the event before it.
+# The one place that says when money counts: what an event shows as captured or refunded beyond the
+# event before it.
 # The table of refunds would do for the latter, if it kept the time at which a refund succeeded.
 MOVED = """
 moved AS (
@@ -115,12 +118,16 @@ def keep_part(computation: UUID, day: Day, *, begin: datetime, end: datetime) ->
 
 
 def added_up(computation: UUID, day: Day) -> dict[UUID | None, Figures]:
-    """The figures of each client for which anything moved, and under None those of all clients together."""
+    """The figures of each client for which anything moved, and under None those of all clients
+    together.
+    """
     return _figures(KEPT_MOVED, KEPT_SOLD, day, {"computation": computation})
 
 
 def at_once(client: UUID, day: Day, *, until: datetime) -> Figures:
-    """One client's figures up to then, computed on the spot. For a day of few events: see `is_small`."""
+    """One client's figures up to then, computed on the spot. For a day of few events: see
+    `is_small`.
+    """
     stretch = {
         "client": client,
         "day_begin": day.begin,

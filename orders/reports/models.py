@@ -1,4 +1,6 @@
-"""What is kept of a day: its report for each client and for all of them, and the parts of one being computed."""
+"""What is kept of a day: its report for each client and for all of them, and the parts of one being
+computed.
+"""
 
 from datetime import date, datetime
 from typing import Any, cast
@@ -17,7 +19,9 @@ from orders.reports.figures import Figures, added_up, keep_part, parts
 
 class DailyReportQuerySet(models.QuerySet["DailyReport"]):
     def about(self, day: date, client: Client) -> "DailyReport | None":
-        """What is kept for this client. Once a day is computed, a client for whom nothing moved has an empty report."""
+        """What is kept for this client. Once a day is computed, a client for whom nothing moved has
+        an empty report.
+        """
         kept = {
             row.client_id: row
             for row in self.filter(models.Q(client=client) | models.Q(client=None), day=day)
@@ -28,7 +32,9 @@ class DailyReportQuerySet(models.QuerySet["DailyReport"]):
         return DailyReport(day=day, client=client, **everybodys.moment, figures=[])
 
     def locked(self, day: date) -> "DailyReport":
-        """The report about all clients, a new and empty one if need be; locked until the transaction ends."""
+        """The report about all clients, a new and empty one if need be; locked until the
+        transaction ends.
+        """
         blank = DailyReport(
             day=day,
             client=None,
@@ -77,10 +83,12 @@ class DailyReport(models.Model):
         """Of when its figures are."""
         return {"as_of": self.as_of, "time_zone": self.time_zone, "final": self.final}
 
-    # --- verbs; the caller holds the lock of the report about all clients --------------------------------
+    # --- verbs; the caller holds the lock of the report about all clients -------------------------
 
     def take(self, as_of: datetime, found: dict[Any, Figures]) -> None:
-        """Keep these figures, each client's too. A day is told to the staff once, when it becomes final."""
+        """Keep these figures, each client's too. A day is told to the staff once, when it becomes
+        final.
+        """
         was_final, self.final = self.final, as_of >= Day(self.day).settled_at
         self.as_of, self.time_zone, self.figures = as_of, settings.TIME_ZONE, found.get(None, [])
         self.save(update_fields=["as_of", "time_zone", "final", "figures"])
@@ -138,7 +146,9 @@ class ComputationQuerySet(models.QuerySet["Computation"]):
 
 
 class Computation(models.Model):
-    """A day being computed. Its parts write figures; when the last has ended they become reports, and it is gone."""
+    """A day being computed. Its parts write figures; when the last has ended they become reports,
+    and it is gone.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7)
     day = models.DateField()
@@ -160,7 +170,8 @@ class Computation(models.Model):
         keep_part(self.pk, Day(self.day), begin=begin, end=end)
 
     def add_up(self) -> None:
-        """Turn the parts into reports, unless there are some that know more. The caller holds the lock.
+        """Turn the parts into reports, unless there are some that know more. The caller holds the
+        lock.
 
         Those of another time zone are about other hours, whatever they know.
         """
@@ -171,7 +182,9 @@ class Computation(models.Model):
 
 
 class Part(models.Model):
-    """What a part of a computation found for one client and currency. In SQL: see `orders.reports.figures`."""
+    """What a part of a computation found for one client and currency. In SQL: see
+    `orders.reports.figures`.
+    """
 
     computation = models.ForeignKey(Computation, on_delete=models.CASCADE, related_name="+")
     client_id = models.UUIDField()

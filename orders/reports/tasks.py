@@ -1,4 +1,6 @@
-"""A day is computed by a chord: its parts side by side, then one job that adds them up and keeps the reports."""
+"""A day is computed by a chord: its parts side by side, then one job that adds them up and keeps
+the reports.
+"""
 
 from datetime import date, datetime, timedelta
 
@@ -26,7 +28,9 @@ def promise(day: date) -> None:
 
 @shared_task
 def compute_missing_days() -> None:
-    """Promise every day that is over and has no report: yesterday, and what was missed of REPORT_CATCH_UP_DAYS."""
+    """Promise every day that is over and has no report: yesterday, and what was missed of
+    REPORT_CATCH_UP_DAYS.
+    """
     now, first = timezone.now(), figures.first_moment()
     if first is None:
         return

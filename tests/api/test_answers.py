@@ -1,4 +1,6 @@
-"""Every answer of every operation is exactly what its description says, whatever state an order is in."""
+"""Every answer of every operation is exactly what its description says, whatever state an order is
+in.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,8 +1,9 @@
 """What a request costs the process that answers it, and requests that are made to cost much.
 
-The oracle is bytes in → CPU and memory: a request may take so much for being one, and so much for each of its bytes,
-told in terms of what Python's own JSON parser takes for a byte on this machine. Whatever grows faster than its input
-is found, and so is what is merely too dear. Everything is drawn from a seed.
+The oracle is bytes in → CPU and memory: a request may take so much for being one, and so much for
+each of its bytes, told in terms of what Python's own JSON parser takes for a byte on this machine.
+Whatever grows faster than its input is found, and so is what is merely too dear. Everything is
+drawn from a seed.
 """
 
 import json
@@ -104,7 +105,9 @@ def cost_of(request: Request, key: str, *, memory: bool) -> Cost:
 
 
 def objections(request: Request, key: str, unit_s: float) -> Iterator[str]:
-    """What is wrong with the answer or its price. CPU is judged by the best of some tries: the machine is shared."""
+    """What is wrong with the answer or its price. CPU is judged by the best of some tries: the
+    machine is shared.
+    """
     allowed_s = REQUEST_S + request.size * unit_s * (
         ROW_BYTE_COSTS if request.is_file else BYTE_COSTS
     )
@@ -124,7 +127,7 @@ def objections(request: Request, key: str, unit_s: float) -> Iterator[str]:
         yield f"kept {keeps} bytes for {request.size}"
 
 
-# --- inputs made to cost much -----------------------------------------------------------------------------------
+# --- inputs made to cost much ---------------------------------------------------------------------
 
 Pump = Callable[[int, random.Random], str]  # a JSON text of about so many characters
 
@@ -270,7 +273,8 @@ HEADER_UNITS = (
 )
 HEADER_MAX = 8000
 CSV_HEADER = "external_id,currency,email,sku,name,quantity,unit_price,total,token\n"
-CSV_ROW = "o-{at},JPY,a@example.com,NONE,x,1,300,300,tok_ok\n"  # of a sku that is not there: no order, no jobs
+# of a sku that is not there: no order, no jobs
+CSV_ROW = "o-{at},JPY,a@example.com,NONE,x,1,300,300,tok_ok\n"
 
 
 def json_body(size: int, dice: random.Random) -> str:

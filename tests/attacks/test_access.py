@@ -30,7 +30,9 @@ OPEN = {"receive_event"}  # to whoever holds the provider's secret
 
 
 def keyed() -> list[tuple[str, str, dict[str, Any]]]:
-    """The operations that ask for a key; those that delete come last, since the others still need what they delete."""
+    """The operations that ask for a key; those that delete come last, since the others still need
+    what they delete.
+    """
     found = [
         (method, path, told)
         for method, path, told in operations()

@@ -1,4 +1,6 @@
-"""No request costs more than its bytes are worth: a short run of the fuzzer; `bin/soak` has a long one."""
+"""No request costs more than its bytes are worth: a short run of the fuzzer; `bin/soak` has a long
+one.
+"""
 
 import itertools
 import os

@@ -1,4 +1,6 @@
-"""What is open to everybody: the demo shop, which is closed unless it is opened, and the page to log in."""
+"""What is open to everybody: the demo shop, which is closed unless it is opened, and the page to
+log in.
+"""
 
 import threading
 from collections.abc import Callable
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD = "a long enough password"
 
 
-# --- the demo shop ----------------------------------------------------------------------------------------------
+# --- the demo shop --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_addresses_of_one_mailbox_are_one(address: str, same: str) -> None:
     assert mailbox(address) == mailbox(same)
 
 
-# --- logging in -------------------------------------------------------------------------------------------------
+# --- logging in -----------------------------------------------------------------------------------
 
 
 @pytest.fixture

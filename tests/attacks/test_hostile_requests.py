@@ -1,4 +1,6 @@
-"""Requests that nobody sends in good faith: each is refused or answered, none is a 500, and none costs anything."""
+"""Requests that nobody sends in good faith: each is refused or answered, none is a 500, and none
+costs anything.
+"""
 
 import io
 import logging

@@ -1,4 +1,6 @@
-"""A job is its order's client's: nobody else reads of it, and its client cancels nothing that would be missed."""
+"""A job is its order's client's: nobody else reads of it, and its client cancels nothing that would
+be missed.
+"""
 
 import random
 from collections.abc import Callable
@@ -45,7 +47,9 @@ def order(stock: Any, shop: Client, order_body: Body) -> Order:
 def test_every_job_of_an_order_is_its_clients_whoever_promised_it(
     order: Order, shop: Client
 ) -> None:
-    """By a page, a job, a provider's event, a clock: what expires, what is asked again, what is told."""
+    """By a page, a job, a provider's event, a clock: what expires, what is asked again, what is
+    told.
+    """
     work_off()
     work_off(ahead=A_DAY)
     with transaction.atomic():
@@ -128,7 +132,9 @@ def test_a_client_that_cancels_whatever_it_may_makes_no_book_wrong(
     settings: Any,
     seed: int,
 ) -> None:
-    """Orders, an import, an endpoint that fails, a replay; and before each step some of what waits is cancelled."""
+    """Orders, an import, an endpoint that fails, a replay; and before each step some of what waits
+    is cancelled.
+    """
     settings.WEBHOOK_ALLOW_LOCAL = True
     dice = random.Random(seed)
     stock(on_hand=1000)

@@ -1,8 +1,10 @@
-"""Every regular expression of the product is read in time that grows as its input does, however hostile that is.
+"""Every regular expression of the product is read in time that grows as its input does, however
+hostile that is.
 
-The patterns are taken from the source, all of them; what is fed to them is made from the patterns themselves: some of
-their own characters, pumped between what may stand before them and what spoils the match. Time is compared with time:
-twice the input may take about twice as long, and never four times.
+The patterns are taken from the source, all of them; what is fed to them is made from the patterns
+themselves: some of their own characters, pumped between what may stand before them and what spoils
+the match. Time is compared with time: twice the input may take about twice as long, and never four
+times.
 """
 
 import ast
@@ -87,7 +89,9 @@ def flag_of(arguments: list[ast.expr]) -> ast.expr:
 
 
 def ways_of(pattern: re.Pattern[Any], constants: dict[str, object], tree: ast.AST) -> set[str]:
-    """What its module does with a compiled pattern; whoever gets it from there reads from end to end."""
+    """What its module does with a compiled pattern; whoever gets it from there reads from end to
+    end.
+    """
     name = next(name for name, value in constants.items() if value == pattern)
     return {way for way, _ in calls_of(name, tree)} or {"fullmatch"}
 

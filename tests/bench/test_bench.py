@@ -1,4 +1,6 @@
-"""Figures, side by side in one run, as ratios of medians. `bin/bench` prints them; nothing is asserted about time."""
+"""Figures, side by side in one run, as ratios of medians. `bin/bench` prints them; nothing is
+asserted about time.
+"""
 
 import os
 import signal

@@ -1,7 +1,9 @@
-"""What a client's dead webhook endpoint costs everybody's orders: time until they are confirmed, as ratios in one run.
+"""What a client's dead webhook endpoint costs everybody's orders: time until they are confirmed, as
+ratios in one run.
 
-`bin/bench -k endpoint`. A dead endpoint is a port where nobody listens; a hanging one takes connections and is silent.
-Each has been so for a while: EVENTS earlier events wait for it. For a healthy one they have been delivered.
+`bin/bench -k endpoint`. A dead endpoint is a port where nobody listens; a hanging one takes
+connections and is silent. Each has been so for a while: EVENTS earlier events wait for it. For a
+healthy one they have been delivered.
 """
 
 import socket

@@ -1,4 +1,6 @@
-"""How long somebody waits for an order while a large import is under way, against an idle shop. `bin/bench`."""
+"""How long somebody waits for an order while a large import is under way, against an idle shop.
+`bin/bench`.
+"""
 
 import statistics
 import time

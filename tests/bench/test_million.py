@@ -1,7 +1,8 @@
 """What the ledger's queries cost with a million finished jobs.
 
-`bin/bench -k million` takes ten minutes. Figures are buffers (pages of 8 kB that a statement looked at), since
-those hardly depend on the machine. What they were before ADR 11 stands in docs/performance.md.
+`bin/bench -k million` takes ten minutes. Figures are buffers (pages of 8 kB that a statement looked
+at), since those hardly depend on the machine. What they were before ADR 11 stands in
+docs/performance.md.
 """
 
 from collections.abc import Callable, Iterator
@@ -78,11 +79,13 @@ def test_which_updates_write_into_no_index(
         print(f"  {table:40} {hot:6} of {updates}")
 
 
-# --- the situations -------------------------------------------------------------------------------------
+# --- the situations -------------------------------------------------------------------------------
 
 
 def fill() -> None:
-    """A million finished jobs, and gaps where old rows were, as in a table that has lived for a while."""
+    """A million finished jobs, and gaps where old rows were, as in a table that has lived for a
+    while.
+    """
     ask("SET synchronous_commit = off")
     ask(
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout')"
@@ -96,7 +99,9 @@ def fill() -> None:
 
 
 def situations() -> dict[str, Figures]:
-    """The cost of each query after some hours of work, beside a fresh backlog, and under an old snapshot."""
+    """The cost of each query after some hours of work, beside a fresh backlog, and under an old
+    snapshot.
+    """
     worker = uuid4()
     churn(CHURN, worker)
     print(f"\n{CHURN} jobs worked off; {dead_rows()} rows are dead; pages: {pages()}")
@@ -114,7 +119,7 @@ def situations() -> dict[str, Figures]:
     return figures
 
 
-# --- Postgres -------------------------------------------------------------------------------------------
+# --- Postgres -------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""How a worker dyno ends: SIGTERM to every process, once or three times, SIGKILL after 30 s. Pools side by side."""
+"""How a worker dyno ends: SIGTERM to every process, once or three times, SIGKILL after 30 s. Pools
+side by side.
+"""
 
 import signal
 import subprocess

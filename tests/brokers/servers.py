@@ -173,7 +173,9 @@ class Sqs(OfAProcess):
 
 
 class TlsRedis:
-    """The tests' own broker behind TLS, with a certificate that nobody has signed, as platforms have it."""
+    """The tests' own broker behind TLS, with a certificate that nobody has signed, as platforms
+    have it.
+    """
 
     def __init__(self, folder: Path, plain_url: str) -> None:
         self.plain_url, parts = plain_url, urlsplit(plain_url)

@@ -56,7 +56,9 @@ def test_orders_go_on_whatever_happens_to_worker_and_broker(
     place: Callable[[Web, int], int],
     tally: Callable[[], Counter[int]],
 ) -> None:
-    """A worker killed at work, the broker emptied, then frozen: each order is confirmed, each effect there once."""
+    """A worker killed at work, the broker emptied, then frozen: each order is confirmed, each
+    effect there once.
+    """
     web = dynos.start_web()
     assert [place(web, number) for number in range(ORDERS)] == [202] * ORDERS
     until(lambda: web.ask("GET", "/readyz")[2]["broker"] == "ok", "it takes bells", within_s=30)

@@ -42,7 +42,9 @@ def black_hole() -> Iterator[str]:
 
 @pytest.fixture
 def full(broker: Redis) -> Iterator[str]:
-    """A Redis that refuses writes. Its maxmemory is for the whole server, so it is set for one test only."""
+    """A Redis that refuses writes. Its maxmemory is for the whole server, so it is set for one test
+    only.
+    """
     before = broker.config_get("maxmemory")["maxmemory"]
     broker.config_set("maxmemory", "1")
     yield ""

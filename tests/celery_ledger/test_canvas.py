@@ -1,4 +1,6 @@
-"""Celery's canvas on the ledger: shapes of work whose every step is a row of the transaction before it."""
+"""Celery's canvas on the ledger: shapes of work whose every step is a row of the transaction before
+it.
+"""
 
 from datetime import timedelta
 from itertools import islice

@@ -60,7 +60,7 @@ def beating(name: str = "celery@here") -> Worker:
     return Worker.objects.get(name=name)
 
 
-# --- stats -------------------------------------------------------------------------------------------------
+# --- stats ----------------------------------------------------------------------------------------
 
 
 def test_stats_of_an_empty_ledger() -> None:
@@ -106,7 +106,7 @@ def test_columns_are_aligned_and_spans_read_in_two_units() -> None:
     assert [lasting(span) for span in spans] == ["0 s", "59 s", "1 h 1 min", "2 d 3 h"]
 
 
-# --- list and show -----------------------------------------------------------------------------------------
+# --- list and show --------------------------------------------------------------------------------
 
 
 def test_list_tells_the_newest_first_one_line_each() -> None:
@@ -153,7 +153,7 @@ def test_a_row_that_cannot_be_decoded_can_still_be_read() -> None:
     assert jobs("why", id_).startswith(f"{ADD} {id_} is waiting.")
 
 
-# --- why ---------------------------------------------------------------------------------------------------
+# --- why ------------------------------------------------------------------------------------------
 
 
 def test_why_tells_the_story_of_a_job_that_is_done_and_what_it_led_to() -> None:
@@ -308,7 +308,7 @@ def test_why_tells_that_the_broker_does_not_answer(monkeypatch: pytest.MonkeyPat
     assert why_not(id_) == ["the broker does not answer: its bell cannot be heard until it does."]
 
 
-# --- retry and cancel --------------------------------------------------------------------------------------
+# --- retry and cancel -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", [State.DEAD, State.CANCELLED])

@@ -321,7 +321,7 @@ def test_settle_outside_any_job_is_a_plain_transaction() -> None:
     assert Note.objects.count() == 0
 
 
-# --- found by review --------------------------------------------------------------------------------
+# --- found by review ------------------------------------------------------------------------------
 
 
 def test_a_link_error_that_cannot_be_called_does_not_keep_the_job_alive() -> None:
@@ -455,7 +455,9 @@ def test_a_job_that_nobody_came_for_in_time_is_cancelled() -> None:
 
 
 def test_a_connection_left_inside_a_transaction_is_thrown_away_before_the_next_task() -> None:
-    """A time limit may strike inside Django's Atomic itself; the next tasks of that process must not suffer."""
+    """A time limit may strike inside Django's Atomic itself; the next tasks of that process must
+    not suffer.
+    """
     transaction.atomic().__enter__()
     assert connection.in_atomic_block
     KeepingWorkerFixup(celery_app).close_database()

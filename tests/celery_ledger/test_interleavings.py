@@ -1,7 +1,8 @@
-"""The model's planted bugs again, on real Postgres with the real SQL: two sessions, forced into each bad order.
+"""The model's planted bugs again, on real Postgres with the real SQL: two sessions, forced into
+each bad order.
 
-Each test names the guard of `tests/model/world.py` without which it goes red (`tests/promises/test_planted_bugs.py`
-takes the guards out, one by one, and sees it).
+Each test names the guard of `tests/model/world.py` without which it goes red
+(`tests/promises/test_planted_bugs.py` takes the guards out, one by one, and sees it).
 """
 
 import threading
@@ -180,7 +181,9 @@ def test_a_job_in_the_middle_of_a_rescue_is_not_claimed(one: Hand, two: Hand) ->
 def test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle(
     one: Hand, two: Hand
 ) -> None:
-    """ATTEMPT_AS_TOKEN. A claim commits asynchronously: a crash of Postgres may leave the row as it was before."""
+    """ATTEMPT_AS_TOKEN. A claim commits asynchronously: a crash of Postgres may leave the row as it
+    was before.
+    """
     job = promised()
     [forgotten] = one.do(lambda: claimed(job))
     Job.objects.update(state="waiting", attempts=0, token=None, lease_until=None)

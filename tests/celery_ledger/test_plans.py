@@ -1,6 +1,7 @@
 """Which way Postgres goes for the queries of every job and every tick, on a ledger with a past.
 
-The statistics are older than the backlog, as they are when it matters: after an outage, before the next ANALYZE.
+The statistics are older than the backlog, as they are when it matters: after an outage, before the
+next ANALYZE.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from tests.plans import plans_of
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FINISHED, BACKLOG = 20_000, 2_000  # of each kind
-ONE_ROW = 60  # buffers: a descent of every index, with room to grow; a walk along the backlog takes hundreds
+# buffers: a descent of every index, with room to grow; a walk along the backlog takes hundreds
+ONE_ROW = 60
 BATCH, PER_ROW = 50, 14
 TASK = "tests.celery_ledger.tasks.add"
 BY_ID = "Index Scan of celery_ledger_job_pkey"
@@ -40,7 +42,9 @@ def ledger() -> None:
 
 
 def ways(do: Callable[[], Any], *, within: int) -> list[str]:
-    """The scans of celery_ledger_job that it takes, none of its statements looking at more buffers than that."""
+    """The scans of celery_ledger_job that it takes, none of its statements looking at more buffers
+    than that.
+    """
     plans = plans_of(do)
     assert [(plan.buffers, plan.nodes) for plan in plans if plan.buffers > within] == []
     return [

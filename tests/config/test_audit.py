@@ -23,7 +23,9 @@ CLEAN = [f"ok     {about:<10}  adds up." for about in ("stock", "money", "provid
 
 @pytest.fixture
 def order(api: Api, stock: Any, order_body: Callable[..., Any]) -> Order:
-    """Two orders: one has gone the whole way, partly sent and partly refunded; one is cancelled with its money back."""
+    """Two orders: one has gone the whole way, partly sent and partly refunded; one is cancelled
+    with its money back.
+    """
     stock()
     paths = [
         api.place(order_body(external_id=str(at)), key=str(at)).json()["links"]["self"]

@@ -1,4 +1,6 @@
-"""What came to the router over plain http: a browser is sent to https, a program told, a health check answered."""
+"""What came to the router over plain http: a browser is sent to https, a program told, a health
+check answered.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""/metrics: what Prometheus reads, for whoever has the token, at the same price on a ledger with a long past."""
+"""/metrics: what Prometheus reads, for whoever has the token, at the same price on a ledger with a
+long past.
+"""
 
 import re
 from datetime import timedelta

@@ -1,7 +1,8 @@
-"""The description of the API is true: schemathesis sends what it allows and what it forbids, with all its checks.
+"""The description of the API is true: schemathesis sends what it allows and what it forbids, with
+all its checks.
 
-In this process and bounded: the same requests on every run, others with OPENAPI_SEED. What it allows is taken, but for
-what no schema can say: `BEYOND_A_SCHEMA` lists all of that.
+In this process and bounded: the same requests on every run, others with OPENAPI_SEED. What it
+allows is taken, but for what no schema can say: `BEYOND_A_SCHEMA` lists all of that.
 """
 
 import itertools
@@ -34,9 +35,12 @@ CONFIG = {
     "generation": {"deterministic": not SEED, "max-examples": EXAMPLES, "database": "none"},
 }
 BEYOND_A_SCHEMA = re.compile(
-    "no such sku|but the lines and the shipping add up to|discount is more than quantity|name each sku once|"  # sums
-    "of .* can be (sent|refunded)|what is left to refund|come to no money|reserved for orders|"  # what is there now
-    "^(the file|Line [0-9]+|the header|there is no such column|this column|too many quotes)"  # files
+    # sums
+    "no such sku|but the lines and the shipping add up to|discount is more than quantity|name each sku once|"
+    # what is there now
+    "of .* can be (sent|refunded)|what is left to refund|come to no money|reserved for orders|"
+    # files
+    "^(the file|Line [0-9]+|the header|there is no such column|this column|too many quotes)"
 )
 schema = schemathesis.openapi.from_wsgi(
     "/v1/openapi.json", application, config=SchemathesisConfig.from_dict(CONFIG)
@@ -97,7 +101,9 @@ def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5x
 
 @pytest.mark.django_db(transaction=True)
 def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(known: Known) -> None:
-    """From an order to its refunds, from an endpoint to its deliveries: ids that it was told lead somewhere."""
+    """From an order to its refunds, from an endpoint to its deliveries: ids that it was told lead
+    somewhere.
+    """
     seen: Counter[int] = Counter()
 
     class Story(schema.as_state_machine()):  # type: ignore[misc]

@@ -1,4 +1,6 @@
-"""What a platform reads before any of our code runs: Procfile, app.json, the Python version, the requirements."""
+"""What a platform reads before any of our code runs: Procfile, app.json, the Python version, the
+requirements.
+"""
 
 import ast
 import json
@@ -51,11 +53,13 @@ def procfile() -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines)
 
 
-# --- Procfile ------------------------------------------------------------------------------------------
+# --- Procfile -------------------------------------------------------------------------------------
 
 
 def test_each_line_of_the_procfile_is_one_plain_program() -> None:
-    """Some platforms run a line with a shell, others split it at its spaces: quotes, variables and && break there."""
+    """Some platforms run a line with a shell, others split it at its spaces: quotes, variables and
+    && break there.
+    """
     assert list(procfile()) == ["release", "web", "worker"]
     for name, command in procfile().items():
         program, *arguments = command.split(" ")
@@ -66,7 +70,7 @@ def test_each_line_of_the_procfile_is_one_plain_program() -> None:
     assert (CHECKOUT / "Procfile").read_bytes().endswith(b"\n")
 
 
-# --- app.json, as https://devcenter.heroku.com/articles/app-json-schema describes it -------------------
+# --- app.json, as https://devcenter.heroku.com/articles/app-json-schema describes it --------------
 
 
 def test_app_json_says_what_heroku_knows() -> None:
@@ -119,7 +123,9 @@ def test_secrets_are_generated_and_none_is_written_down() -> None:
 
 
 def test_only_review_apps_have_the_demo_shop() -> None:
-    """Whoever deploys for good gets a shop that strangers cannot order from and whose menu nobody has to clear away."""
+    """Whoever deploys for good gets a shop that strangers cannot order from and whose menu nobody
+    has to clear away.
+    """
     assert "scripts" not in APP
     assert "DEMO_SHOP" not in APP["env"]
     assert APP["environments"]["review"]["env"]["DEMO_SHOP"] == {"value": "1"}
@@ -142,7 +148,7 @@ def test_what_app_json_runs_exists(script: str) -> None:
     assert [path for path in sources(*ROOMS) if path.match(f"management/commands/{command}.py")]
 
 
-# --- Python and what is installed ----------------------------------------------------------------------
+# --- Python and what is installed -----------------------------------------------------------------
 
 
 def test_both_ways_to_name_the_python_version_agree() -> None:

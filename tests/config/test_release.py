@@ -22,7 +22,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_release_sets_the_limits_of_the_role_so_that_new_sessions_have_them() -> None:
-    """Invariant I13: no transaction is older than 60 s. A role outlives the tests, so an earlier release is undone."""
+    """Invariant I13: no transaction is older than 60 s. A role outlives the tests, so an earlier
+    release is undone.
+    """
     with connection.cursor() as cursor:
         cursor.execute("ALTER ROLE CURRENT_USER RESET ALL")
     call_command("release", stdout=StringIO(), verbosity=0)

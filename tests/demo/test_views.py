@@ -67,7 +67,7 @@ def status_page(visitor: HttpClient, order: Order, **options: Any) -> Any:
     return visitor.get(f"/o/{order.public_token}/", **options)
 
 
-# --- the shop --------------------------------------------------------------------------------------
+# --- the shop -------------------------------------------------------------------------------------
 
 
 def test_the_menu_shows_prices_and_what_is_left(visitor: HttpClient) -> None:
@@ -263,7 +263,7 @@ def test_the_running_total_is_reckoned_from_the_menu(visitor: HttpClient) -> Non
     assert total(**{"UNI-NIGIRI": 4}) == ""
 
 
-# --- the customer's page -------------------------------------------------------------------------------
+# --- the customer's page --------------------------------------------------------------------------
 
 
 def test_the_page_shows_the_order_and_who_is_told(visitor: HttpClient, placed: Placed) -> None:
@@ -406,7 +406,7 @@ def test_what_a_client_put_into_an_order_is_shown_as_text(
     assert "&lt;script&gt;alert(1)" in page
 
 
-# --- languages and looks -------------------------------------------------------------------------------
+# --- languages and looks --------------------------------------------------------------------------
 
 
 def test_the_menu_speaks_the_visitors_language(visitor: HttpClient) -> None:
@@ -486,7 +486,7 @@ def test_every_text_on_a_page_has_its_japanese() -> None:
     assert {double or single for double, single in said} - catalogue == set()
 
 
-# --- with Stripe ------------------------------------------------------------------------------------------
+# --- with Stripe ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", ["sk_test_x", "rk_test_x"])

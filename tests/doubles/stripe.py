@@ -1,10 +1,13 @@
-"""A double of Stripe's HTTP API, as much of it as Kaiten uses, with Stripe's own idempotency and a durable book.
+"""A double of Stripe's HTTP API, as much of it as Kaiten uses, with Stripe's own idempotency and a
+durable book.
 
-In a test: `with StripeDouble(path) as stripe: …`. As a process, to be killed and restarted on its book:
+In a test: `with StripeDouble(path) as stripe: …`. As a process, to be killed and restarted on its
+book:
 
     python -m tests.doubles.stripe --port P --book FILE [--webhook-url URL] [--process-s S] [--lose-share X --seed N]
 
-`POST /_double/<word>` with a JSON body is the same as the method of that name here (`tell` does it over HTTP).
+`POST /_double/<word>` with a JSON body is the same as the method of that name here (`tell` does it
+over HTTP).
 """
 
 import argparse
@@ -101,7 +104,7 @@ class StripeDouble:
         self.ringer.stop()
         self.book.close()
 
-    # --- what a test may tell it --------------------------------------------------------------------
+    # --- what a test may tell it ------------------------------------------------------------------
 
     def flaw(self, flaw: str, *, times: int = 1, method: str = "", path: str = "") -> None:
         """The next so many requests that fit have this flaw."""
@@ -117,7 +120,9 @@ class StripeDouble:
             self.ringer.later(event)
 
     def decide_refund(self, refund: str, status: str) -> None:
-        """What the bank has done about a refund: Stripe's word on it may change, even after "succeeded"."""
+        """What the bank has done about a refund: Stripe's word on it may change, even after
+        "succeeded".
+        """
         with self.book.lock:
             decided = rules.decide_refund(self.book, refund, status)
             self.book.write(objects=decided.objects, events=decided.events)
@@ -143,7 +148,7 @@ class StripeDouble:
         """A day has passed: idempotency keys are pruned."""
         self.book.write(forget_keys=True)
 
-    # --- requests -------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------
 
     def answer(self, request: Request) -> Answer:
         """Decide, write into the book, and only then say how to answer."""

@@ -1,8 +1,9 @@
 """The double's book: what Stripe would still know after a power cut.
 
-An append-only file of JSON lines, each fsynced before anybody hears of what it says. One line is one act: the objects
-it made or changed, the answer stored under the idempotency key, and the events, so that no kill can part them. A last
-line that a kill has torn was never answered for, and is skipped. Auditors read it with `objects_in(path)`.
+An append-only file of JSON lines, each fsynced before anybody hears of what it says. One line is
+one act: the objects it made or changed, the answer stored under the idempotency key, and the
+events, so that no kill can part them. A last line that a kill has torn was never answered for, and
+is skipped. Auditors read it with `objects_in(path)`.
 """
 
 import json

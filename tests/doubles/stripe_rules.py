@@ -1,7 +1,8 @@
-"""What Stripe does with a request: pure rules from parameters and the book to an outcome that nobody has written yet.
+"""What Stripe does with a request: pure rules from parameters and the book to an outcome that
+nobody has written yet.
 
-Payment methods, beside Stripe's own test cards (`pm_card_visa`, …): `pm_double_processing` is decided later,
-`pm_double_<flaw>` succeeds with that flaw of the wire (see `stripe.FLAWS`).
+Payment methods, beside Stripe's own test cards (`pm_card_visa`, …): `pm_double_processing` is
+decided later, `pm_double_<flaw>` succeeds with that flaw of the wire (see `stripe.FLAWS`).
 """
 
 import copy
@@ -68,7 +69,7 @@ def invalid(message: str, code: str = "parameter_invalid", param: str = "") -> R
     return Refusal(400, "invalid_request_error", message, code=code, param=param)
 
 
-# --- payment intents ----------------------------------------------------------------------------------
+# --- payment intents ------------------------------------------------------------------------------
 
 
 def create_intent(book: Book, params: dict[str, str]) -> Outcome:
@@ -191,7 +192,7 @@ def _charge(intent: Object) -> Object:
     }
 
 
-# --- refunds and disputes -----------------------------------------------------------------------------
+# --- refunds and disputes -------------------------------------------------------------------------
 
 
 def create_refund(book: Book, params: dict[str, str]) -> Outcome:
@@ -273,7 +274,7 @@ def open_dispute(book: Book, intent_id: str) -> Outcome:
     )
 
 
-# --- reading ------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def retrieve(kind: str) -> Callable[[Book, dict[str, str], str], Outcome]:

@@ -1,4 +1,6 @@
-"""How the double rings: signed POSTs, tried again a few times, and after a restart what was not heard yet."""
+"""How the double rings: signed POSTs, tried again a few times, and after a restart what was not
+heard yet.
+"""
 
 import hashlib
 import hmac

@@ -1,4 +1,6 @@
-"""The double against Stripe's own library: where it were kinder than Stripe, tests on it would prove nothing."""
+"""The double against Stripe's own library: where it were kinder than Stripe, tests on it would
+prove nothing.
+"""
 
 import os
 import signal
@@ -69,7 +71,7 @@ def caller(double: StripeDouble) -> Iterator[Caller]:
     caller.http.close()
 
 
-# --- keys -----------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------
 
 
 def test_a_key_replays_its_answer_and_says_so(double: StripeDouble, caller: Caller) -> None:
@@ -140,7 +142,7 @@ def test_a_wrong_secret_key_is_not_let_in(double: StripeDouble) -> None:
     http.close()
 
 
-# --- refunds, cancellations, disputes -------------------------------------------------------------------
+# --- refunds, cancellations, disputes -------------------------------------------------------------
 
 
 def test_a_refund_happens_once_per_key_and_never_beyond_the_charge(
@@ -188,7 +190,7 @@ def test_an_open_payment_can_be_cancelled_and_a_paid_one_not(caller: Caller) -> 
     assert refused.value.code == "payment_intent_unexpected_state"
 
 
-# --- the wire and the book ------------------------------------------------------------------------------
+# --- the wire and the book ------------------------------------------------------------------------
 
 
 def test_it_rings_signed_until_it_is_heard_also_after_a_restart(book: Path) -> None:

@@ -1,1 +1,3 @@
-"""The ledger's protocol as an exhaustive model: every state that crashes, ghosts and lost answers can lead to."""
+"""The ledger's protocol as an exhaustive model: every state that crashes, ghosts and lost answers
+can lead to.
+"""

@@ -64,13 +64,17 @@ def one_charge(_: World, world: World, rules: Rules) -> bool:
 
 
 def no_unknown_charge(_: World, world: World, rules: Rules) -> bool:
-    """I8, second half: of a dead job's charge our row knows that it may exist, and a person is told to look."""
+    """I8, second half: of a dead job's charge our row knows that it may exist, and a person is told
+    to look.
+    """
     job, operation = world.ledger.jobs[0], world.ledger.operation
     return job.state != "dead" or not world.charges or (operation != "intended" and job.link_error)
 
 
 def body_after_all_parts(_: World, world: World, rules: Rules) -> bool:
-    """A chord's body waits until each of its parts is done, runs at most once, and dies with a dead part."""
+    """A chord's body waits until each of its parts is done, runs at most once, and dies with a dead
+    part.
+    """
     if rules.kind != "chord":
         return True
     body = world.ledger.jobs[BODY]

@@ -1,8 +1,9 @@
 """How a job happens once, in plain Python: what everybody may do next, whatever happened before.
 
-A transition yields the worlds that may follow, each with what happened. Time is not counted: a lease may run out at any
-moment, a worker may rest between any two steps. A frozen worker is one that rests; one that wakes after its job was
-rescued is a ghost. Each guard of the protocol has a switch, a `Bug`, that leaves it out.
+A transition yields the worlds that may follow, each with what happened. Time is not counted: a
+lease may run out at any moment, a worker may rest between any two steps. A frozen worker is one
+that rests; one that wakes after its job was rescued is a ghost. Each guard of the protocol has a
+switch, a `Bug`, that leaves it out.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +30,9 @@ type Step = tuple[str, str, World]  # who, what, and the world after it
 
 
 def claim(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
-    """A bell is heard: one UPDATE takes the job if it waits, else nothing happens. The disk is not waited for."""
+    """A bell is heard: one UPDATE takes the job if it waits, else nothing happens. The disk is not
+    waited for.
+    """
     for number, job in enumerate(world.ledger.jobs):
         if not world.bells[number]:
             continue
@@ -54,7 +57,9 @@ def claim(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
 
 
 def note_sent(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
-    """Before the first call the operation is committed as sent: from now on the provider may know it."""
+    """Before the first call the operation is committed as sent: from now on the provider may know
+    it.
+    """
     if rules.kind == "charge" and world.ledger.operation == "intended":
         if rules.bug is Bug.UNNOTED_CALL:
             yield "goes on without a note", world.now(me, "noted")
@@ -77,7 +82,9 @@ def ask_provider(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
 
 
 def call_provider(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
-    """The outside call, no transaction open. The provider does a key once; request and answer may get lost."""
+    """The outside call, no transaction open. The provider does a key once; request and answer may
+    get lost.
+    """
     charged = replace(world, charges=world.charges | {_key(world, rules, me)})
     yield "calls the provider: charged", charged.now(me, "answered")
     yield "calls the provider, the answer is lost", charged.now(me, "failed")
@@ -120,7 +127,9 @@ def settle(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
 
 
 def report_part(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
-    """Celery tells the backend of each finished part once more. Only a bug listens: settle has counted it."""
+    """Celery tells the backend of each finished part once more. Only a bug listens: settle has
+    counted it.
+    """
     worker, _ = world.attempt(me)
     yield (
         f"counts {rules.names[worker.job]} again",
@@ -143,7 +152,9 @@ def ask_row(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
 
 
 def verdict(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
-    """Waiting again, or dead and its link_error promised: a transaction of its own, fenced by the token."""
+    """Waiting again, or dead and its link_error promised: a transaction of its own, fenced by the
+    token.
+    """
     worker, job = world.attempt(me)
     if not worker.holds(job) and rules.bug not in (Bug.NO_FENCE, Bug.UNFENCED_VERDICT):
         yield "finds its lease lost and gives no verdict", world.now(me, "idle")
@@ -172,7 +183,9 @@ def ring(world: World, rules: Rules) -> Iterator[Outcome]:
 
 
 def rescue(world: World, rules: Rules) -> Iterator[Outcome]:
-    """A running job past its lease, which may be any, waits again, one loss richer; too many, and it is dead."""
+    """A running job past its lease, which may be any, waits again, one loss richer; too many, and
+    it is dead.
+    """
     if world.half_rescued is not None:
         forgotten = replace(world.ledger.jobs[world.half_rescued], token=None)
         yield (
@@ -236,7 +249,9 @@ def _key(world: World, rules: Rules, me: int) -> int:
 
 
 def _waiting(job: Job) -> Job:
-    """The code leaves the old token in the row; as no fence takes a token without state = 'running', it is none."""
+    """The code leaves the old token in the row; as no fence takes a token without state =
+    'running', it is none.
+    """
     return replace(job, state="waiting", token=None, lease=False)
 
 

@@ -1,4 +1,6 @@
-"""Visits every world that can be reached, the nearest first, so that a trace found is a shortest one."""
+"""Visits every world that can be reached, the nearest first, so that a trace found is a shortest
+one.
+"""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +8,8 @@ from tests.model.invariants import FINISHED, PROMISES, the_end_is_the_end
 from tests.model.protocol import steps
 from tests.model.world import Rules, World, promise
 
-LIVENESS = "one_survivor_ends_every_job"  # I5 and I6: each world has a way to an end that needs one worker and a clock
+# I5 and I6: each world has a way to an end that needs one worker and a clock
+LIVENESS = "one_survivor_ends_every_job"
 SURVIVORS = ("w1", "w2")
 
 

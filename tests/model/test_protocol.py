@@ -1,4 +1,6 @@
-"""The protocol holds in every state; without any one of its guards it does not, and the trace says how."""
+"""The protocol holds in every state; without any one of its guards it does not, and the trace says
+how.
+"""
 
 from dataclasses import replace
 
@@ -12,7 +14,9 @@ from tests.model.world import ONE_CHARGE, ONE_CHORD, Bug, Rules
     ("rules", "states"), [(ONE_CHARGE, 11_366), (ONE_CHORD, 17_908)], ids=["charge", "chord"]
 )
 def test_every_promise_holds_in_every_state(rules: Rules, states: int) -> None:
-    """Another number of states means another model: look whether it still visits what it is there for."""
+    """Another number of states means another model: look whether it still visits what it is there
+    for.
+    """
     found = explore(rules)
     print(found)
     assert found == Finding(states)

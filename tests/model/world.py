@@ -1,4 +1,6 @@
-"""All that matters at one moment of the model, the rules that are played, and the bugs that may be planted."""
+"""All that matters at one moment of the model, the rules that are played, and the bugs that may be
+planted.
+"""
 
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -42,7 +44,9 @@ class Bug(Enum):
 
 @dataclass(frozen=True)
 class Rules:
-    """What is played, and how long: bounds that keep all states within seconds and let every guard matter."""
+    """What is played, and how long: bounds that keep all states within seconds and let every guard
+    matter.
+    """
 
     kind: Literal["charge", "chord"]
     names: tuple[str, ...]  # of its jobs
@@ -150,7 +154,9 @@ class World:
 
 
 def promise(rules: Rules) -> World:
-    """The first moment: the jobs are committed and have rung. A chord's body is a row from the start."""
+    """The first moment: the jobs are committed and have rung. A chord's body is a row from the
+    start.
+    """
     jobs = (Job(),) if rules.kind == "charge" else (Job(), Job(), Job("blocked"))
     ledger = Ledger(jobs)
     return World(ledger, ledger, bells=(True,) * len(jobs))

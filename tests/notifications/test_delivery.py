@@ -72,7 +72,7 @@ def listen(url: str, *kinds: str, owner: UUID = OWNER) -> Endpoint:
     return Endpoint.objects.create(owner=owner, url=url, events=list(kinds) or ["*"])
 
 
-# --- webhooks ---------------------------------------------------------------------------------------------
+# --- webhooks -------------------------------------------------------------------------------------
 
 
 def test_a_webhook_is_signed_so_that_the_standard_library_verifies_it(
@@ -171,7 +171,7 @@ def test_an_address_inside_the_house_is_not_called_even_through_a_name(
     )
 
 
-# --- mail -------------------------------------------------------------------------------------------------
+# --- mail -----------------------------------------------------------------------------------------
 
 
 def test_the_customer_gets_a_mail_in_their_language(recorded: Recorded, postbox: Postbox) -> None:
@@ -280,7 +280,7 @@ def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbo
     assert (mail["Bcc"], mail.get_content_type()) == (None, "text/plain")
 
 
-# --- events -----------------------------------------------------------------------------------------------
+# --- events ---------------------------------------------------------------------------------------
 
 
 def test_an_address_that_no_mail_can_go_to_is_named_and_given_up(

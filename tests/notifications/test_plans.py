@@ -1,4 +1,6 @@
-"""Which way Postgres goes to the deliveries of an endpoint with a past, by how many pages it looks at."""
+"""Which way Postgres goes to the deliveries of an endpoint with a past, by how many pages it looks
+at.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,6 @@
-"""Rotating a secret, a test, the list of deliveries and sending again: over HTTP, to a real server that listens."""
+"""Rotating a secret, a test, the list of deliveries and sending again: over HTTP, to a real server
+that listens.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -76,7 +78,7 @@ def verifies(secret: str, heard: tuple[dict[str, str], bytes]) -> bool:
     return True
 
 
-# --- rotate-secret ----------------------------------------------------------------------------------------
+# --- rotate-secret --------------------------------------------------------------------------------
 
 
 def test_for_a_day_the_old_secret_signs_beside_the_new_one(
@@ -98,7 +100,9 @@ def test_for_a_day_the_old_secret_signs_beside_the_new_one(
 def test_rotating_again_at_once_loses_no_receiver(
     api: Api, path: str, endpoint: Endpoint, sink: WebhookSink, happen: Happen, settings: Any
 ) -> None:
-    """A lost answer, or a second click; up to a limit, since each secret is a signature in each webhook."""
+    """A lost answer, or a second click; up to a limit, since each secret is a signature in each
+    webhook.
+    """
     settings.WEBHOOK_SECRETS_MAX = 3
     first = endpoint.secret
     second, third = (post(api, f"{path}/rotate-secret").json()["secret"] for _ in range(2))
@@ -120,7 +124,7 @@ def test_a_secret_that_leaked_ends_at_once(
     assert [verifies(secret, sink.heard[0]) for secret in (older, old, new)] == [False, False, True]
 
 
-# --- test -------------------------------------------------------------------------------------------------
+# --- test -----------------------------------------------------------------------------------------
 
 
 def test_a_test_is_signed_and_goes_the_ordinary_way(
@@ -165,7 +169,7 @@ def test_a_test_is_tried_once_and_says_at_once_what_came_back(
     assert (len(sink.heard), endpoint.failures) == (2, 0), "a test that arrives ends the rest"
 
 
-# --- deliveries -------------------------------------------------------------------------------------------
+# --- deliveries -----------------------------------------------------------------------------------
 
 
 def test_deliveries_are_listed_newest_first_with_their_last_answer(
@@ -208,7 +212,7 @@ def test_pages_of_deliveries_are_complete_narrowed_and_cost_the_same_queries(
     assert [answer.status_code for answer in refused] == [422] * 3
 
 
-# --- replay -----------------------------------------------------------------------------------------------
+# --- replay ---------------------------------------------------------------------------------------
 
 
 def since(moment: Any, **said: Any) -> dict[str, Any]:
@@ -325,7 +329,7 @@ def test_a_wrong_field_of_a_replay_is_refused_by_name(
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
-# --- whose ------------------------------------------------------------------------------------------------
+# --- whose ----------------------------------------------------------------------------------------
 
 
 def test_a_stranger_finds_nothing_and_a_reader_changes_nothing(

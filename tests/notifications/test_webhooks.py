@@ -113,7 +113,7 @@ def test_in_development_plain_http_on_loopback_will_do(settings: Any) -> None:
     assert objection("http://10.0.0.1/") is not None
 
 
-# --- time ---------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 
 LIMIT_S = 0.4
 DROPS = 40  # each in time, all together ten times the limit
@@ -121,7 +121,9 @@ DROPS = 40  # each in time, all together ten times the limit
 
 @contextmanager
 def dripping(first: bytes, drop: bytes) -> Iterator[tuple[int, list[str]]]:
-    """A server that answers with this, and then goes on with drops until it is cut; its port, and how it ended."""
+    """A server that answers with this, and then goes on with drops until it is cut; its port, and
+    how it ended.
+    """
     ended: list[str] = []
 
     def drip() -> None:
@@ -184,7 +186,7 @@ def test_a_name_that_is_looked_up_for_too_long_ends_the_call(
         over.set()
 
 
-# --- what is told of it ---------------------------------------------------------------------------------------
+# --- what is told of it ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("address", [None, "10.1.2.3", "127.0.0.1", "168.63.129.16"])

@@ -106,7 +106,7 @@ def test_an_order_becomes_confirmed_and_its_timeline_tells_how(
     assert api.get(placed["links"]["self"], headers={"If-None-Match": '"2"'}).status_code == 200
 
 
-# --- kinds of bodies -----------------------------------------------------------------------------------
+# --- kinds of bodies ------------------------------------------------------------------------------
 
 
 def send(api: Api, body: Any, *, kind: str) -> Any:
@@ -165,7 +165,7 @@ def test_json_that_is_called_json_or_nothing_is_taken(
     assert send(api, order_body(), kind=kind).status_code == 202
 
 
-# --- bad input -----------------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------------------
 
 LINE = {"sku": "SAKE-NIGIRI", "quantity": 2, "unit_price": 300, "tax": 60}
 
@@ -268,7 +268,7 @@ def test_a_chunked_body_is_refused_by_name_and_not_taken_for_an_empty_one(api: A
     assert "Content-Length" in assert_problem(response, 411)["detail"]
 
 
-# --- who may ---------------------------------------------------------------------------------------------
+# --- who may --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_an_unforeseen_error_shows_no_stack_trace(
         assert b"Traceback" not in response.content
 
 
-# --- once ------------------------------------------------------------------------------------------------
+# --- once -----------------------------------------------------------------------------------------
 
 
 def test_the_same_key_and_body_give_the_same_answer_and_one_order(
@@ -399,7 +399,9 @@ def test_a_key_used_for_another_body_is_refused(api: Api, stock: Any, order_body
 def test_a_request_is_known_by_what_was_sent_so_that_a_release_may_add_fields(
     api: Api, stock: Any, order_body: Body
 ) -> None:
-    """A client repeats during a deploy, and a field that is new since its first try says nothing about its request."""
+    """A client repeats during a deploy, and a field that is new since its first try says nothing
+    about its request.
+    """
     stock()
     sent = order_body(external_id=..., shipping=..., metadata=..., locale=...)
     assert api.place(sent).status_code == 202
@@ -441,7 +443,7 @@ def test_orders_without_external_id_do_not_collide(api: Api, stock: Any, order_b
         assert api.place(order_body(external_id=...), key=key).status_code == 202
 
 
-# --- stock -------------------------------------------------------------------------------------------------
+# --- stock ----------------------------------------------------------------------------------------
 
 
 def test_stock_is_counted_and_read(api: Api) -> None:
@@ -545,7 +547,7 @@ def test_a_sku_that_cannot_be_is_refused(api: Api, sku: str) -> None:
     assert Stock.objects.count() == 0
 
 
-# --- jobs --------------------------------------------------------------------------------------------------
+# --- jobs -----------------------------------------------------------------------------------------
 
 
 def test_a_client_reads_its_own_jobs_and_the_houses_but_no_strangers(

@@ -1,4 +1,6 @@
-"""A charge in two sessions on real Postgres, forced into the bad orders of the model (`tests/model/world.py`)."""
+"""A charge in two sessions on real Postgres, forced into the bad orders of the model
+(`tests/model/world.py`).
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -58,7 +58,7 @@ def books_balance() -> bool:
     return True
 
 
-# --- stock ----------------------------------------------------------------------------------------------
+# --- stock ----------------------------------------------------------------------------------------
 
 
 def test_lines_of_one_sku_are_merged_and_all_goods_are_reserved_or_none(
@@ -111,7 +111,7 @@ def test_an_order_gives_back_or_takes_its_goods_only_once(placed: Place, stock: 
     assert Stock.objects.get().reserved == 2
 
 
-# --- money ----------------------------------------------------------------------------------------------
+# --- money ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

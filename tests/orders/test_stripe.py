@@ -1,4 +1,6 @@
-"""Money at Stripe, over real HTTP against a double that keeps Stripe's rules: charged once, whatever the wire does."""
+"""Money at Stripe, over real HTTP against a double that keeps Stripe's rules: charged once,
+whatever the wire does.
+"""
 
 import subprocess
 import sys
@@ -73,7 +75,7 @@ def intent_of(**changes: Any) -> Intent:
     return Intent(**{**said, **changes})
 
 
-# --- whatever the card does -----------------------------------------------------------------------------
+# --- whatever the card does -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,9 @@ def test_that_the_customer_has_to_act_is_an_event_so_that_whoever_watches_the_ve
 def test_that_the_customer_has_to_act_is_found_by_asking_when_no_event_tells(
     stripe: StripeDouble, pay: Pay
 ) -> None:
-    """The bank asks for it later: processing, then requires_action, then succeeded, and nobody rings."""
+    """The bank asks for it later: processing, then requires_action, then succeeded, and nobody
+    rings.
+    """
     order = pay("pm_double_processing")
     work_off()
     operation = PaymentOperation.objects.get()
@@ -234,7 +238,7 @@ def test_that_the_customer_has_to_act_is_found_by_asking_when_no_event_tells(
     assert standing(order) == ("confirmed", "paid", "", 660, False)
 
 
-# --- whatever the wire does -----------------------------------------------------------------------------
+# --- whatever the wire does -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("flaw", ["lose_answer", "hang", "500_after", "garbage", "503", "429"])
@@ -337,7 +341,7 @@ def test_two_that_charge_at_once_under_one_key_make_one_charge(stripe: StripeDou
     assert len(objects_in(stripe.path)) == 1
 
 
-# --- what a person has to mend --------------------------------------------------------------------------
+# --- what a person has to mend --------------------------------------------------------------------
 
 
 def test_a_wrong_key_puts_the_order_on_hold_at_once_and_the_right_one_releases_it(
@@ -374,7 +378,7 @@ def test_a_key_that_was_used_for_something_else_is_refused(stripe: StripeDouble)
     assert [made["amount"] for made in objects_in(stripe.path)] == [660]
 
 
-# --- finding --------------------------------------------------------------------------------------------
+# --- finding --------------------------------------------------------------------------------------
 
 
 def test_a_charge_is_found_on_a_later_page_and_by_our_operation_only(stripe: StripeDouble) -> None:
@@ -420,7 +424,7 @@ def test_a_payment_of_before_our_intent_is_not_looked_at(stripe: StripeDouble) -
     assert asked["limit"] == "100"
 
 
-# --- reading what Stripe says ---------------------------------------------------------------------------
+# --- reading what Stripe says ---------------------------------------------------------------------
 
 
 def test_a_payment_seen_in_the_middle_of_being_made_is_not_taken_for_declined() -> None:
@@ -477,7 +481,7 @@ def test_an_order_in_kronur_is_paid_in_full(stripe: StripeDouble, pay: Pay) -> N
     ]
 
 
-# --- a Stripe that dies ---------------------------------------------------------------------------------
+# --- a Stripe that dies ---------------------------------------------------------------------------
 
 
 @pytest.fixture

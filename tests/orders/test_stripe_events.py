@@ -1,4 +1,6 @@
-"""Stripe rings at a real server: early, late, twice, out of order, or never, the rows end up the same."""
+"""Stripe rings at a real server: early, late, twice, out of order, or never, the rows end up the
+same.
+"""
 
 import hashlib
 import hmac
@@ -48,7 +50,7 @@ def work_off_and_listen(events: int = 3) -> None:
     work_off(ahead=HOURS)
 
 
-# --- when it rings --------------------------------------------------------------------------------------
+# --- when it rings --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,9 @@ def test_whenever_and_however_often_it_rings_the_order_is_paid_once(
 def test_an_event_that_comes_before_we_know_the_payment_is_enough(
     ringing: StripeDouble, pay: Pay
 ) -> None:
-    """The answer was lost; the event names our operation, and the job it leaves finds the payment by that."""
+    """The answer was lost; the event names our operation, and the job it leaves finds the payment
+    by that.
+    """
     ringing.flaw("lose_answer")
     order = pay()
     for task in ("orders.tasks.reserve", "orders.tasks.charge"):
@@ -142,7 +146,7 @@ def test_a_bell_levels_an_order_whose_charge_has_died(ringing: StripeDouble, pay
     assert standing(order)[:3] == PAID[:3]
 
 
-# --- what it rings about --------------------------------------------------------------------------------
+# --- what it rings about --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -239,7 +243,7 @@ def test_an_event_that_rings_eight_times_at_once_is_heard_once(
     )
 
 
-# --- who rings ------------------------------------------------------------------------------------------
+# --- who rings ------------------------------------------------------------------------------------
 
 
 def signed(payload: bytes, *, secret: str = WEBHOOK_SECRET, at: float | None = None) -> str:

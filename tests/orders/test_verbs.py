@@ -87,7 +87,9 @@ def given_back() -> int:
 
 
 def money_adds_up() -> bool:
-    """Invariant I9: captured less refunded is what the provider's book has, order by order and line by line."""
+    """Invariant I9: captured less refunded is what the provider's book has, order by order and line
+    by line.
+    """
     for order in Order.objects.all():
         charge = SandboxCharge.objects.filter(key=f"{order.pk}-charge", status="succeeded").first()
         back = (
@@ -103,7 +105,7 @@ def money_adds_up() -> bool:
     return True
 
 
-# --- cancel ---------------------------------------------------------------------------------------------------
+# --- cancel ---------------------------------------------------------------------------------------
 
 
 def test_a_received_order_is_cancelled_at_once_and_never_charged(
@@ -204,7 +206,9 @@ def test_an_unanswered_charge_of_a_cancelled_order_is_found_and_refunded(
 def test_a_charge_that_was_noted_and_never_made_is_forgotten_in_the_end(
     api: Api, ordered: Ordered, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    """The worker died between the note and the call; the order was cancelled; nobody charges it any more."""
+    """The worker died between the note and the call; the order was cancelled; nobody charges it any
+    more.
+    """
     monkeypatch.setattr(Sandbox, "charge", lambda *_: 1 / 0)
     path = ordered()
     assert PaymentOperation.objects.get().state == "sent"
@@ -237,7 +241,9 @@ def test_a_charge_that_is_forgotten_takes_its_order_off_the_desk(
 def test_a_charge_is_not_given_up_while_it_is_made_however_long_it_had_waited(
     api: Api, ordered: Ordered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cancelled and reconciled between the note and the booking, and then the provider's answer is lost."""
+    """Cancelled and reconciled between the note and the booking, and then the provider's answer is
+    lost.
+    """
 
     def charge(sandbox: Sandbox, intent: Intent) -> Charge:
         monkeypatch.undo()
@@ -261,7 +267,9 @@ def test_a_charge_is_not_given_up_while_it_is_made_however_long_it_had_waited(
 def test_a_charge_that_succeeds_after_it_was_given_up_is_refunded(
     api: Api, ordered: Ordered, token: str
 ) -> None:
-    """Declined, and then confirmed from a browser; or void, and made by a worker that was frozen meanwhile."""
+    """Declined, and then confirmed from a browser; or void, and made by a worker that was frozen
+    meanwhile.
+    """
     path = ordered(token, worked_off=False)
     step("reserve")
     if token == "tok_declined":
@@ -278,7 +286,7 @@ def test_a_charge_that_succeeds_after_it_was_given_up_is_refunded(
     assert (seen(api, path)[:2], given_back()) == (("cancelled", "refunded"), 2410)
 
 
-# --- fulfilments ------------------------------------------------------------------------------------------------
+# --- fulfilments ----------------------------------------------------------------------------------
 
 
 def test_sending_everything_completes_the_order(api: Api, ordered: Ordered) -> None:
@@ -329,7 +337,7 @@ def test_only_a_confirmed_order_is_sent(api: Api, ordered: Ordered, token: str) 
     assert not StockMovement.objects.filter(kind="shipped").exists()
 
 
-# --- refunds ----------------------------------------------------------------------------------------------------
+# --- refunds --------------------------------------------------------------------------------------
 
 
 def test_a_whole_refund_with_its_goods_ends_the_order(api: Api, ordered: Ordered) -> None:
@@ -490,7 +498,7 @@ def test_a_refund_that_cannot_be_is_named_and_nothing_is_written(
     assert (Order.objects.get().refund_pending, PaymentOperation.objects.count()) == (0, 1)
 
 
-# --- on hold ---------------------------------------------------------------------------------------------------
+# --- on hold --------------------------------------------------------------------------------------
 
 
 def test_a_held_order_is_neither_charged_nor_sent_and_goes_on_when_it_is_released(
@@ -550,7 +558,7 @@ def test_an_order_whose_step_an_operator_cancels_comes_on_the_desk_and_goes_on_f
     )
 
 
-# --- what changes without an event ------------------------------------------------------------------------------
+# --- what changes without an event ----------------------------------------------------------------
 
 
 def read_again(api: Api, path: str, known: str) -> tuple[int, str]:
@@ -591,7 +599,7 @@ def test_what_becomes_of_the_charge_of_a_cancelled_order_shows_too(
     assert (seen(api, path)[1], read_again(api, path, cancelled)) == ("none", (200, '"3"'))
 
 
-# --- expiry -----------------------------------------------------------------------------------------------------
+# --- expiry ---------------------------------------------------------------------------------------
 
 
 def test_what_nobody_pays_for_is_given_back_after_its_time(api: Api, ordered: Ordered) -> None:
@@ -680,7 +688,7 @@ def test_a_verb_whose_fields_have_defaults_needs_no_body(
     assert refused is None or refused.json()["errors"][0]["pointer"] == f"/{field}"
 
 
-# --- whose ------------------------------------------------------------------------------------------------------
+# --- whose ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verb", ["cancel", "fulfilments", "refunds", "hold", "release"])

@@ -153,7 +153,9 @@ def ask(web: Web, key: str, body: Any, prefer: str, idempotency_key: str) -> tup
 
 
 def waits(number: int) -> bool:
-    """So many sessions of the web process look at the order again and again, and none holds a transaction open."""
+    """So many sessions of the web process look at the order again and again, and none holds a
+    transaction open.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             'SELECT count(*) FILTER (WHERE query LIKE \'SELECT 1 AS "a" FROM "orders_order"%\'),'

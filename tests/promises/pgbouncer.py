@@ -1,4 +1,6 @@
-"""A PgBouncer in transaction mode in front of the tests' Postgres: no session is anybody's for longer than that."""
+"""A PgBouncer in transaction mode in front of the tests' Postgres: no session is anybody's for
+longer than that.
+"""
 
 import os
 import signal

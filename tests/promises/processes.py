@@ -1,4 +1,6 @@
-"""Real processes for the promises: the Procfile's own web and worker on the test's database, killed without mercy."""
+"""Real processes for the promises: the Procfile's own web and worker on the test's database, killed
+without mercy.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""The shop's own settings as a dyno has them, with the static files of a build beside the test's other files."""
+"""The shop's own settings as a dyno has them, with the static files of a build beside the test's
+other files.
+"""
 
 import os
 

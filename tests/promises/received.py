@@ -1,4 +1,6 @@
-"""Included by a worker, this makes it say what it has received: a bell that left the broker may be on its way yet."""
+"""Included by a worker, this makes it say what it has received: a bell that left the broker may be
+on its way yet.
+"""
 
 import logging
 

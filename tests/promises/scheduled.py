@@ -1,4 +1,6 @@
-"""A schedule for the promises, written as Celery's users do it: a job a second, every one of them caught up."""
+"""A schedule for the promises, written as Celery's users do it: a job a second, every one of them
+caught up.
+"""
 
 from celery import current_app
 

@@ -1,4 +1,6 @@
-"""The settings of the dynos that tests start: the shop's own, without its schedule, whose jobs come at odd moments."""
+"""The settings of the dynos that tests start: the shop's own, without its schedule, whose jobs come
+at odd moments.
+"""
 
 from config.settings import *  # noqa: F403
 from config.settings import LEDGER as OWN

@@ -144,7 +144,9 @@ def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
 def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
     stack: Stack, tally: Callable[[], Counter[int]], broker: Redis, broker_url: str, tmp_path: Path
 ) -> None:
-    """It listened to nobody then, so it was not told. What it could not hand back must not fill its hands for ever."""
+    """It listened to nobody then, so it was not told. What it could not hand back must not fill its
+    hands for ever.
+    """
     # a port that is not given to others meanwhile
     port, server = (embedded.free_port(), urlsplit(broker_url))
     arguments = [

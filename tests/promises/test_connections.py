@@ -44,7 +44,9 @@ def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[
 def test_old_and_new_dynos_together_fit_into_the_smallest_plans(
     stack: Stack, broker: Redis, place: Callable[[Web, str], int]
 ) -> None:
-    """While a deploy lets them overlap, and every thread of the web and every process of the workers is busy."""
+    """While a deploy lets them overlap, and every thread of the web and every process of the
+    workers is busy.
+    """
     stack.environment["DATABASE_URL"] += f"&application_name={DYNOS}"
     others = {client["id"] for client in broker.client_list()}
     webs = [stack.start_web(), stack.start_web()]

@@ -1,4 +1,6 @@
-"""The worst, between any two lines that matter: killed, stopped, an exception, a cut connection to Postgres."""
+"""The worst, between any two lines that matter: killed, stopped, an exception, a cut connection to
+Postgres.
+"""
 
 from collections import Counter
 from collections.abc import Callable

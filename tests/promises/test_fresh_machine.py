@@ -1,4 +1,6 @@
-"""README: a clone and a Python are enough. `bin/dev` installs, starts, takes orders, survives its death."""
+"""README: a clone and a Python are enough. `bin/dev` installs, starts, takes orders, survives its
+death.
+"""
 
 import json
 import os

@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 def test_orders_are_confirmed_while_a_webhook_endpoint_hangs(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:
-    """Three events of each of 20 orders go to the hanging server; each try would hold one of two workers for 5 s."""
+    """Three events of each of 20 orders go to the hanging server; each try would hold one of two
+    workers for 5 s.
+    """
     stock()
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
@@ -40,7 +42,9 @@ def test_orders_are_confirmed_while_a_webhook_endpoint_hangs(
 def test_charges_go_before_the_webhooks_of_ten_endpoints_that_take_their_time(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any], sink: WebhookSink
 ) -> None:
-    """Each answers 200 after 4.5 s. Once, six orders filled the line, and nobody was charged for two minutes."""
+    """Each answers 200 after 4.5 s. Once, six orders filled the line, and nobody was charged for
+    two minutes.
+    """
     stock()
     sink.answers_after_s = 4.5
     for at in range(10):

@@ -1,4 +1,6 @@
-"""An import is there as a whole or not at all, and each of its orders comes once, whoever is killed meanwhile."""
+"""An import is there as a whole or not at all, and each of its orders comes once, whoever is killed
+meanwhile.
+"""
 
 import signal
 import socket
@@ -45,7 +47,9 @@ def post(web: Web, key: str, file: bytes, *, name: str = "import-1") -> tuple[in
 def test_workers_killed_in_the_middle_of_an_import_lose_nothing_and_double_nothing(
     stack: Stack, shop: Client, stock: Any
 ) -> None:
-    """Each order has two lines, far from each other; three of four have a wrong total, which saves their later jobs."""
+    """Each order has two lines, far from each other; three of four have a wrong total, which saves
+    their later jobs.
+    """
     stock(on_hand=10 * ORDERS)
     bad = {f"o-{at}" for at in range(ORDERS) if at % 4}
     rows = [
@@ -114,7 +118,7 @@ def assert_books_balance() -> None:
     assert counted.reserved == counted.book == promised
 
 
-# --- the web dyno ----------------------------------------------------------------------------------------------
+# --- the web dyno ---------------------------------------------------------------------------------
 
 
 def nothing_is_there() -> bool:

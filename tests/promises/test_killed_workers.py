@@ -86,9 +86,11 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
     order_body: Callable[..., Any],
     tally: Callable[[], Counter[int]],
 ) -> None:
-    """200 orders and 200 unguarded effects; one worker tree is killed, one is frozen and wakes up as a ghost.
+    """200 orders and 200 unguarded effects; one worker tree is killed, one is frozen and wakes up
+    as a ghost.
 
-    The ghost holds jobs that others have done by then: without the fence in `JobQuerySet.held` it does them again.
+    The ghost holds jobs that others have done by then: without the fence in `JobQuerySet.held` it
+    does them again.
     """
     stock(on_hand=1000)
     place_orders(shop, order_body)
@@ -165,7 +167,9 @@ def test_a_killed_child_is_noticed_by_its_parent_and_its_job_runs_again(
 
 
 def caught_child() -> int:
-    """A stopped pool process in the middle of a job: nothing that it has sent is still under way to Postgres."""
+    """A stopped pool process in the middle of a job: nothing that it has sent is still under way to
+    Postgres.
+    """
     running = Job.objects.filter(state="running")
     for _ in range(100):
         until(running.exists, "somebody works", within_s=30)
@@ -199,7 +203,9 @@ def losses() -> int:
 def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(
     stack: Stack, tally: Callable[[], Counter[int]]
 ) -> None:
-    """SIGTERM to every process, as a platform sends it: the jobs go on at once elsewhere, and nobody is blamed."""
+    """SIGTERM to every process, as a platform sends it: the jobs go on at once elsewhere, and
+    nobody is blamed.
+    """
     for number in range(40):
         tasks.tally.apply_async((number,), queue="tally")
     options = ("--include", "tests.promises.tasks", "--queues", "tally")

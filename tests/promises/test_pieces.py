@@ -1,4 +1,6 @@
-"""However a client cuts what it sends into pieces, the answers are the same, and no body becomes a request."""
+"""However a client cuts what it sends into pieces, the answers are the same, and no body becomes a
+request.
+"""
 
 import itertools
 import random

@@ -1,6 +1,8 @@
-"""Each guard of the ledger is taken out of a copy of the source, and the test that stands for it must go red there.
+"""Each guard of the ledger is taken out of a copy of the source, and the test that stands for it
+must go red there.
 
-The first fourteen are the bugs of `tests/model/world.py`; the model finds them too, without Postgres.
+The first fourteen are the bugs of `tests/model/world.py`; the model finds them too, without
+Postgres.
 """
 
 import os

@@ -1,4 +1,6 @@
-"""A Postgres that answers and may not write: orders are refused with 503, /readyz says so, and nothing is lost."""
+"""A Postgres that answers and may not write: orders are refused with 503, /readyz says so, and
+nothing is lost.
+"""
 
 import os
 import subprocess
@@ -29,7 +31,9 @@ def execute(*statements: str) -> None:
 
 @contextmanager
 def set_for_new_sessions(name: str, value: str) -> Iterator[None]:
-    """A setting of this database, for every session but ours: those of the dynos have to begin anew."""
+    """A setting of this database, for every session but ours: those of the dynos have to begin
+    anew.
+    """
     database = connection.ops.quote_name(str(connection.settings_dict["NAME"]))
     execute(f"ALTER DATABASE {database} SET {name} = {value}", TERMINATE_OTHERS)
     try:

@@ -20,7 +20,9 @@ SLOW, QUICK = 8, 6
 def test_goods_are_set_aside_while_a_slow_provider_keeps_every_process_busy(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., dict[str, Any]]
 ) -> None:
-    """Five seconds for each charge. An order that comes then is reserved when one of them ends, and not behind all."""
+    """Five seconds for each charge. An order that comes then is reserved when one of them ends, and
+    not behind all.
+    """
     stock(on_hand=1000)
 
     def order(name: str, token: str) -> None:

@@ -1,4 +1,6 @@
-"""Two want the same at the same moment, over real HTTP: rows decide, and the books add up afterwards."""
+"""Two want the same at the same moment, over real HTTP: rows decide, and the books add up
+afterwards.
+"""
 
 import threading
 from collections import Counter
@@ -45,7 +47,9 @@ class ShopCounter:
     body: Callable[..., Any]
 
     def post(self, path: str, said: Any, key: str) -> tuple[int, Any, Any]:
-        """One request; a first one that is still under way is asked for again, as its Retry-After says."""
+        """One request; a first one that is still under way is asked for again, as its Retry-After
+        says.
+        """
         for _ in range(10):
             status, answer, answered = self.web.ask(
                 "POST", path, said, Authorization=f"Bearer {self.key}", Idempotency_Key=key
@@ -67,7 +71,9 @@ class ShopCounter:
     def at_once(
         self, path: str, said: Any, *, hands: int = HANDS, key: str | None = None
     ) -> list[tuple[int, Any, Any]]:
-        """The same request from many hands in one moment; under keys of their own, or all under this one."""
+        """The same request from many hands in one moment; under keys of their own, or all under
+        this one.
+        """
         together = threading.Barrier(hands)
 
         def click(_: int) -> tuple[int, Any, Any]:

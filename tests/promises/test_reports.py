@@ -1,4 +1,6 @@
-"""A day is computed by workers that are killed in its parts and while they are added up: every order counts once."""
+"""A day is computed by workers that are killed in its parts and while they are added up: every
+order counts once.
+"""
 
 import random
 import signal
@@ -29,7 +31,9 @@ PART, ADD_UP = "orders.reports.tasks.compute_part", "orders.reports.tasks.add_up
 
 
 def write_a_day(clients: list[Client]) -> tuple[Counter[UUID | None], Counter[int]]:
-    """Orders of two clients, each confirmed and refunded in part; returns their gross by client, and it by hour."""
+    """Orders of two clients, each confirmed and refunded in part; returns their gross by client,
+    and it by hour.
+    """
     dice = random.Random(SEED)
     by_client: Counter[UUID | None] = Counter()
     by_hour: Counter[int] = Counter()

@@ -1,4 +1,6 @@
-"""Old and new dynos at once: a new task, a removed one and a migration, and no job is dropped or done twice."""
+"""Old and new dynos at once: a new task, a removed one and a migration, and no job is dropped or
+done twice.
+"""
 
 from collections import Counter
 from collections.abc import Iterator

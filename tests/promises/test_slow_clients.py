@@ -1,4 +1,6 @@
-"""Clients that are slow, silent or gone do not hold the web dyno: while they are there, the others are answered."""
+"""Clients that are slow, silent or gone do not hold the web dyno: while they are there, the others
+are answered.
+"""
 
 import json
 import resource
@@ -162,7 +164,9 @@ def test_a_body_that_arrives_at_a_walking_pace_is_taken(
 def test_who_reads_a_large_answer_slowly_holds_nobody_up(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:
-    """More of it than the kernel takes in, and together more than may wait in memory: the slowest lose theirs."""
+    """More of it than the kernel takes in, and together more than may wait in memory: the slowest
+    lose theirs.
+    """
     stock()
     notes = {f"note {at}": "鮭" * 500 for at in range(50)}
     for at in range(100):

@@ -1,4 +1,6 @@
-"""What Sentry and a collector of OpenTelemetry hear of real processes: each error once, one trace, nobody's data."""
+"""What Sentry and a collector of OpenTelemetry hear of real processes: each error once, one trace,
+nobody's data.
+"""
 
 import gzip
 import json

@@ -1,4 +1,6 @@
-"""An order from HTTP to a confirmed order and a told customer, with nothing replaced but the outside world."""
+"""An order from HTTP to a confirmed order and a told customer, with nothing replaced but the
+outside world.
+"""
 
 import email
 import email.policy

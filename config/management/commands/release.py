@@ -58,7 +58,9 @@ def _limits_that_lack() -> list[tuple[str, str]]:
 
 
 def _limit(name: str, value: str) -> None:
-    """A role belongs to every database of its server, so that releases of two may meet here; one of them waits."""
+    """A role belongs to every database of its server, so that releases of two may meet here; one of
+    them waits.
+    """
     for tried in range(TRIES):
         try:
             with connection.cursor() as cursor:

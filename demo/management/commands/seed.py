@@ -51,7 +51,9 @@ class Command(BaseCommand):
 
     @staticmethod
     def _password(kept: str | None) -> str | None:
-        """Whoever has this name stays as they are: somebody may have changed the password, or it is their database."""
+        """Whoever has this name stays as they are: somebody may have changed the password, or it is
+        their database.
+        """
         staff = get_user_model().objects.filter(username=STAFF).first()
         if staff is not None:
             return kept if kept and staff.check_password(kept) else None

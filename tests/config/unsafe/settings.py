@@ -1,4 +1,6 @@
-"""The shop's settings, with the linter of migrations, which no dyno carries, and something for it to find."""
+"""The shop's settings, with the linter of migrations, which no dyno carries, and something for it
+to find.
+"""
 
 from config.settings import *  # noqa: F403
 from config.settings import INSTALLED_APPS

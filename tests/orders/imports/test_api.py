@@ -1,4 +1,6 @@
-"""/v1/imports, over Django's own HTTP client and the whole middleware; the ledger is worked off in this process."""
+"""/v1/imports, over Django's own HTTP client and the whole middleware; the ledger is worked off in
+this process.
+"""
 
 import csv
 import errno
@@ -316,7 +318,7 @@ def test_two_equal_bodies_in_one_file_are_one_order(
     )
 
 
-# --- at the door --------------------------------------------------------------------------------------------
+# --- at the door ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -500,7 +502,7 @@ def test_another_clients_import_is_not_there(send: Send, stock: Any) -> None:
     assert other.get(location).status_code == other.get(f"{location}/errors.csv").status_code == 404
 
 
-# --- its work --------------------------------------------------------------------------------------------------
+# --- its work -------------------------------------------------------------------------------------
 
 
 def test_all_that_follows_from_an_import_is_in_the_bulk_queue_and_in_the_clients_name(
@@ -631,7 +633,9 @@ def test_an_order_that_postgres_refuses_is_an_error_and_leaves_nothing(
 def test_a_chunk_that_cannot_be_worked_off_fails_alone_and_the_import_ends(
     send: Send, stock: Any, settings: Any, rows: int
 ) -> None:
-    """Its job is dead, after it has cost three workers for example. One chunk alone is a chain to Celery."""
+    """Its job is dead, after it has cost three workers for example. One chunk alone is a chain to
+    Celery.
+    """
     settings.IMPORT_CHUNK_ROWS = 2
     stock()
     send(as_csv([cells(external_id=f"o-{at}") for at in range(rows)]))

@@ -75,7 +75,9 @@ def test_every_cell_comes_back_and_every_row_stands_on_its_line(
 
 @given(rest=st.binary(max_size=400))
 def test_no_bytes_are_too_much_for_it(rest: bytes) -> None:
-    """A file is refused as a whole, or each of its rows is there or says why it is not; lines only go up."""
+    """A file is refused as a whole, or each of its rows is there or says why it is not; lines only
+    go up.
+    """
     for file, form in ((HEADER + rest, Format.CSV), (rest, Format.CSV), (rest, Format.NDJSON)):
         rows = []
         with suppress(Refused):
@@ -164,7 +166,9 @@ def test_an_open_quote_reads_no_further_ahead_than_a_row_may_be_long(settings: S
 def test_quotes_that_never_close_do_not_have_the_file_read_over_and_over(
     settings: Settings,
 ) -> None:
-    """Each of these lines opens a quote that no later one closes, and as many lines behind it as a row may hold."""
+    """Each of these lines opens a quote that no later one closes, and as many lines behind it as a
+    row may hold.
+    """
     settings.IMPORT_ROW_MAX_BYTES, settings.IMPORT_AGAIN_MAX_BYTES = 600, 6000
     rows = rows_of(io.BytesIO(HEADER + b'b",",\n' * 500), Format.CSV)
     found: list[int] = []

@@ -86,7 +86,9 @@ def order_body(order_body: Callable[..., dict[str, Any]]) -> Callable[..., dict[
 
 
 def test_an_order_counts_when_it_is_confirmed_and_money_when_it_moves(api: Api, sell: Sell) -> None:
-    """Placed on the day before, confirmed on the day, refunded on the day after and once more the week after."""
+    """Placed on the day before, confirmed on the day, refunded on the day after and once more the
+    week after.
+    """
     order = sell(clock("00:00"))
     Event.objects.filter(subject=order.pk, kind="order.received").update(
         at=clock("23:59:59", DAY - timedelta(days=1))
@@ -237,7 +239,7 @@ def test_days_before_anything_happened_are_empty_and_cost_nothing(api: Api, sell
     assert Computation.objects.count() == 0
 
 
-# --- when it is computed -----------------------------------------------------------------------------------
+# --- when it is computed --------------------------------------------------------------------------
 
 
 def test_a_past_day_is_promised_once_and_then_kept(
@@ -329,7 +331,7 @@ def test_nobody_can_cancel_a_computation_that_others_wait_for(api: Api, sell: Se
     assert api.post(f"/v1/jobs/{job.pk}/cancel").status_code == 404
 
 
-# --- CSV -----------------------------------------------------------------------------------------------------
+# --- CSV ------------------------------------------------------------------------------------------
 
 
 def test_the_csv_says_the_same_in_one_table(api: Api, sell: Sell) -> None:

@@ -67,7 +67,9 @@ lives = st.fixed_dictionaries(
 
 
 def events_of(number: int, life: Told, begin: datetime) -> list[Event]:
-    """Received; perhaps confirmed; other things; and refunds, each with all that the order has come to by then."""
+    """Received; perhaps confirmed; other things; and refunds, each with all that the order has come
+    to by then.
+    """
     kinds = [
         "order.received",
         *["order.confirmed"] * life["is_confirmed"],

@@ -39,7 +39,7 @@ def final_days() -> list[date]:
     )
 
 
-# --- the schedule ----------------------------------------------------------------------------------------------
+# --- the schedule ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "Europe/Berlin", "Africa/Cairo", "America/Havana"])
@@ -58,7 +58,9 @@ def test_each_date_has_one_slot_after_the_day_before_is_settled(
 
 
 def test_a_missed_midnight_is_made_up_for(sell: Sell) -> None:
-    """The clock promises the slots that it finds due; the first of their jobs computes all that is missing."""
+    """The clock promises the slots that it finds due; the first of their jobs computes all that is
+    missing.
+    """
     today = day_of(timezone.now())
     days = [today - timedelta(days=ago) for ago in (3, 2, 1)]
     for day in (days[0], days[2]):
@@ -94,7 +96,7 @@ def test_days_that_are_missing_are_found_and_no_others(sell: Sell, settings: Any
     assert (final_days(), Job.objects.filter(task=ADD_UP).count()) == (days, 5)
 
 
-# --- one computation ---------------------------------------------------------------------------------------------
+# --- one computation ------------------------------------------------------------------------------
 
 
 def test_a_day_of_many_events_has_many_parts_and_one_report(sell: Sell, settings: Any) -> None:

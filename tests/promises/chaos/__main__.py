@@ -1,7 +1,7 @@
 """`bin/chaos`: real load under real faults, then an audit.
 
-This process makes a folder with a Postgres and a broker of its own, which the driver may kill, and leaves nothing
-behind.
+This process makes a folder with a Postgres and a broker of its own, which the driver may kill, and
+leaves nothing behind.
 """
 
 import argparse
@@ -81,7 +81,9 @@ def run(folder: Path, asked: argparse.Namespace) -> int:
 
 
 def end_the_rest(folder: Path) -> None:
-    """Orphans of killed parents, and everything if the driver itself was killed: known by their environment."""
+    """Orphans of killed parents, and everything if the driver itself was killed: known by their
+    environment.
+    """
     mark = f"{FOLDER}={folder}".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,5 @@
-"""What must be true of our books, and of ours and everybody else's together. Each audit must return no row.
+"""What must be true of our books, and of ours and everybody else's together. Each audit must return
+no row.
 
 The tables that are not ours are described in `evidence`.
 """

@@ -38,7 +38,9 @@ class BellFaults:
         self.broker.lpush(self.queue, *GARBAGE)
 
     def forge_bells(self) -> None:
-        """For ids that are nobody's, for real jobs under another task's name, and with orders of their own."""
+        """For ids that are nobody's, for real jobs under another task's name, and with orders of
+        their own.
+        """
         tally = "tests.promises.chaos.tasks.tally"
         nobodys = [
             Ring(str(UUID(int=self.dice.getrandbits(128))), tally, self.queue) for _ in range(3)

@@ -58,7 +58,9 @@ class Customer(threading.Thread):
                 time.sleep(0.2)
 
     def insist(self) -> list[str]:
-        """After the trouble: whatever was never answered is, and whatever was is answered the same. Else its key."""
+        """After the trouble: whatever was never answered is, and whatever was is answered the same.
+        Else its key.
+        """
         self._regret(paid=True)
         answered = {key for key, status, _, _ in self.answers if status == 202}
         unheard = [key for key in self.wishes if key not in answered]
@@ -90,7 +92,9 @@ class Customer(threading.Thread):
         return heard[0] == 202
 
     def _regret(self, *, paid: bool) -> None:
-        """The newest order, or the newest that is paid; what comes of it is asked for again in the end."""
+        """The newest order, or the newest that is paid; what comes of it is asked for again in the
+        end.
+        """
         mine = {
             order: key
             for key, status, order, _ in self.answers

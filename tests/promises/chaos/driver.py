@@ -132,7 +132,9 @@ class Run:
         until(self.web_is_ready, "the web dyno is ready again", within_s=RETURN_LIMIT_S)
 
     def let_work(self) -> None:
-        """A pause between faults. Where a machine is so slow that nothing was finished since, a longer one."""
+        """A pause between faults. Where a machine is so slow that nothing was finished since, a
+        longer one.
+        """
         finished, began = self.witness.progress, time.monotonic()
         time.sleep(PAUSE_S)
         while self.witness.progress == finished and time.monotonic() - began < STANDSTILL_MAX_S:
@@ -145,7 +147,9 @@ class Run:
             return False
 
     def promise(self) -> None:
-        """A tally or two, or a chord of four that are promised together; unsure when the database broke meanwhile."""
+        """A tally or two, or a chord of four that are promised together; unsure when the database
+        broke meanwhile.
+        """
         company = [next(self.numbers) for _ in range(self.dice.choice((1, 1, 2, 4)))]
         certain = despite_trouble(lambda: promise(company))
         self.promised += [(number, company[0], certain) for number in company]
@@ -156,7 +160,9 @@ class Run:
             despite_trouble(lambda: Endpoint.objects.update(failures=0, resting_until=None))
 
     def come_to_rest(self) -> None:
-        """What waits is due now, and endpoints are awake: nobody sleeps through a back-off. Bounded."""
+        """What waits is due now, and endpoints are awake: nobody sleeps through a back-off.
+        Bounded.
+        """
         unfinished = Job.objects.filter(state__in=("waiting", "running"))
         began = moved = time.monotonic()
         progress = self.witness.progress

@@ -1,4 +1,6 @@
-"""Every fault by its name, dealt like cards: each turn of the deck brings each kind as often as it says here."""
+"""Every fault by its name, dealt like cards: each turn of the deck brings each kind as often as it
+says here.
+"""
 
 from collections import Counter
 from random import Random
@@ -53,7 +55,9 @@ DECK = {
 
 
 class Faults:
-    """Injects one fault at a time and counts them. A fault goes on after it was injected, while others begin."""
+    """Injects one fault at a time and counts them. A fault goes on after it was injected, while
+    others begin.
+    """
 
     def __init__(self, world: World, dice: Random, broker: Redis) -> None:
         self.world, self.dice, self.agenda = world, dice, Agenda()

@@ -1,4 +1,6 @@
-"""Where processes run that chaos may kill: what falls there is started again, and who ended by itself is noted."""
+"""Where processes run that chaos may kill: what falls there is started again, and who ended by
+itself is noted.
+"""
 
 import heapq
 import os

@@ -37,7 +37,9 @@ class ProcessFaults:
         self._worker().start_again()
 
     def deploy(self) -> None:
-        """SIGTERM to every process, perhaps twice, then SIGKILL; the successor comes when it has ended."""
+        """SIGTERM to every process, perhaps twice, then SIGKILL; the successor comes when it has
+        ended.
+        """
         worker = self._worker()
         worker.stop_politely()
         if self.dice.random() < 0.5:
@@ -46,7 +48,9 @@ class ProcessFaults:
         self.agenda.later(self.dice.choice((0.2, 1.5, 8.0)), worker.start_again)
 
     def freeze(self) -> None:
-        """For longer than the others wait, or for less; it wakes up as a ghost or as if nothing had been."""
+        """For longer than the others wait, or for less; it wakes up as a ghost or as if nothing had
+        been.
+        """
         self._worker_at_work().freeze(self.agenda, self.dice.choice((0.5, 3.0, LONG_S)))
 
     def kill_web_child(self) -> None:

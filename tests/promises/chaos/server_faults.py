@@ -24,7 +24,7 @@ class ServerFaults:
     def __init__(self, world: World, agenda: Agenda, dice: Random, broker: Redis) -> None:
         self.world, self.agenda, self.dice, self.broker = world, agenda, dice, broker
 
-    # --- Postgres -------------------------------------------------------------------------------------------
+    # --- Postgres ---------------------------------------------------------------------------------
 
     def restart_postgres(self) -> None:
         """Fast: every session is ended, nothing committed is lost."""
@@ -47,7 +47,7 @@ class ServerFaults:
         with connection.cursor() as cursor:
             cursor.execute(TERMINATE_HALF)
 
-    # --- the broker -----------------------------------------------------------------------------------------
+    # --- the broker -------------------------------------------------------------------------------
 
     def flush_broker(self) -> None:
         self.broker.flushdb()
@@ -62,7 +62,9 @@ class ServerFaults:
         self.agenda.later(self.dice.uniform(0.3, 2.0), self._make_room)
 
     def kill_broker(self) -> None:
-        """It comes back empty, or with the bells of an earlier `restart_broker`: long rung, perhaps long answered."""
+        """It comes back empty, or with the bells of an earlier `restart_broker`: long rung, perhaps
+        long answered.
+        """
         self._end(self.world.broker, signal.SIGKILL)
 
     def restart_broker(self) -> None:

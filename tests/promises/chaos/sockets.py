@@ -1,4 +1,6 @@
-"""Included into the workers of chaos: notes each socket that Python opens inside a transaction (invariant I13)."""
+"""Included into the workers of chaos: notes each socket that Python opens inside a transaction
+(invariant I13).
+"""
 
 import os
 import sys

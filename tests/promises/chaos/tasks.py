@@ -1,4 +1,6 @@
-"""A task that nothing but the ledger protects from happening twice: its effect has no unique constraint."""
+"""A task that nothing but the ledger protects from happening twice: its effect has no unique
+constraint.
+"""
 
 from celery import shared_task
 from django.db import connection

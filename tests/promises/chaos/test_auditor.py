@@ -1,4 +1,6 @@
-"""Each audit is worth what it can find: one corruption is planted for each, and that audit alone reports it."""
+"""Each audit is worth what it can find: one corruption is planted for each, and that audit alone
+reports it.
+"""
 
 import hashlib
 import json
@@ -90,7 +92,9 @@ def test_an_honest_world_passes_every_audit(honest: Evidence) -> None:
 
 
 def test_the_providers_book_is_read_as_it_stands(tmp_path: Path) -> None:
-    """Three charges in the double's own book: one taken and given back in part, one declined, one not decided."""
+    """Three charges in the double's own book: one taken and given back in part, one declined, one
+    not decided.
+    """
     book = tmp_path / "book.jsonl"
     cards = ("pm_card_visa", "pm_card_chargeDeclined", "pm_double_processing")
     with StripeDouble(book) as double:
@@ -122,7 +126,7 @@ def test_the_providers_book_is_read_as_it_stands(tmp_path: Path) -> None:
     assert provider_refunds(book) == [("key of the refund", 60, "JPY", "succeeded")]
 
 
-# --- one corruption per audit -------------------------------------------------------------------------------------
+# --- one corruption per audit ---------------------------------------------------------------------
 
 ANNOUNCEMENT = (
     "(SELECT id FROM celery_ledger_job WHERE task = 'notifications.tasks.announce' LIMIT 1)"

@@ -1,4 +1,6 @@
-"""Real web, real workers, real load, real faults; then the books are compared. `bin/chaos` runs it for longer."""
+"""Real web, real workers, real load, real faults; then the books are compared. `bin/chaos` runs it
+for longer.
+"""
 
 import json
 import signal
@@ -18,7 +20,9 @@ pytestmark = pytest.mark.timeout(LIMIT_S + 60)
 
 
 def chaos(*words: str) -> tuple[int, str]:
-    """Its exit status and everything it said. It is asked to stop when it takes too long, so that it leaves nothing."""
+    """Its exit status and everything it said. It is asked to stop when it takes too long, so that
+    it leaves nothing.
+    """
     command = [sys.executable, "-m", "tests.promises.chaos", *words]
     with subprocess.Popen(
         command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -1,4 +1,6 @@
-"""The servers of the outside world do what the audits believe of them, also when they are killed in the middle."""
+"""The servers of the outside world do what the audits believe of them, also when they are killed in
+the middle.
+"""
 
 import json
 import signal

@@ -1,5 +1,5 @@
-"""Everything that runs during chaos: one web dyno, two worker trees, the lines between them and the servers, and the
-servers of the outside world. Each is a process of its own, and each can be killed.
+"""Everything that runs during chaos: one web dyno, two worker trees, the lines between them and the
+servers, and the servers of the outside world. Each is a process of its own, and each can be killed.
 """
 
 import os
@@ -133,7 +133,7 @@ class World:
         newest = list(self.trees)[-20:]
         return "\n".join(f"--- {tree.log.name}\n{tree.said()[-LAST_WORDS:]}" for tree in newest)
 
-    # --- how each kind of process begins --------------------------------------------------------------------
+    # --- how each kind of process begins ----------------------------------------------------------
 
     def _dyno(self, name: str, *options: str, side: str = "web", **environment: str) -> Tree:
         urls = {

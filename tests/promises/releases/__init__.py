@@ -1,1 +1,3 @@
-"""Two releases of one small app, to run side by side: the new one has a column and a task more, and a task less."""
+"""Two releases of one small app, to run side by side: the new one has a column and a task more, and
+a task less.
+"""

@@ -1,4 +1,6 @@
-"""Python reads this at its start where PYTHONPATH leads here: the optional packages count as not installed."""
+"""Python reads this at its start where PYTHONPATH leads here: the optional packages count as not
+installed.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Python reads this at its start where PYTHONPATH leads here: the kernel counts as one without IPv6."""
+"""Python reads this at its start where PYTHONPATH leads here: the kernel counts as one without
+IPv6.
+"""
 
 import errno
 import socket

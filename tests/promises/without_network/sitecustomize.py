@@ -1,4 +1,6 @@
-"""Python reads this at its start where PYTHONPATH leads here: whoever asks the network for anything fails."""
+"""Python reads this at its start where PYTHONPATH leads here: whoever asks the network for anything
+fails.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""What a server of the outside world remembers: one JSON line per thing it took, written before it answers."""
+"""What a server of the outside world remembers: one JSON line per thing it took, written before it
+answers.
+"""
 
 import json
 import os

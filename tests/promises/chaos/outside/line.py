@@ -1,7 +1,9 @@
-"""A line between a dyno and a server, which can break: `python -m … PORT TARGET_PORT`. It runs until it is killed.
+"""A line between a dyno and a server, which can break: `python -m … PORT TARGET_PORT`. It runs
+until it is killed.
 
-SIGUSR1 cuts all connections. SIGUSR2 loses every answer for a moment and then cuts: what the server did meanwhile,
-a COMMIT for instance, its client never heard of. SIGSTOP stalls everything, SIGKILL refuses new connections too.
+SIGUSR1 cuts all connections. SIGUSR2 loses every answer for a moment and then cuts: what the server
+did meanwhile, a COMMIT for instance, its client never heard of. SIGSTOP stalls everything, SIGKILL
+refuses new connections too.
 """
 
 import asyncio
@@ -22,7 +24,8 @@ class Line:
     async def run(self, port: int) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, self.cut)
-        # At once, and not when the loop comes to it: what is asked after the signal gets no answer any more.
+        # At once, and not when the loop comes to it: what is asked after the signal gets no answer
+        # any more.
         signal.signal(signal.SIGUSR2, lambda *_: self.lose_answers(loop))
         server = await loop.create_server(lambda: Near(self), HOST, port)
         await server.serve_forever()

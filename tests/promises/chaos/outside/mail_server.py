@@ -1,7 +1,7 @@
 """A mail server: `python -m … PORT JOURNAL SEED`. It runs until it is killed.
 
-Each mail is noted before it is answered: whose delivery (its Message-ID), to whom, a digest of what it says, and
-whether it was taken. The Date is no part of what it says: each try bears its own.
+Each mail is noted before it is answered: whose delivery (its Message-ID), to whom, a digest of what
+it says, and whether it was taken. The Date is no part of what it says: each try bears its own.
 """
 
 import asyncio

@@ -1,4 +1,6 @@
-"""How a server of the outside world treats whoever calls: mostly well. Seeded, so that a run can be repeated."""
+"""How a server of the outside world treats whoever calls: mostly well. Seeded, so that a run can be
+repeated.
+"""
 
 from enum import StrEnum
 from random import Random

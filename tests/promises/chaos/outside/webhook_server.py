@@ -1,7 +1,8 @@
-"""A client's server that hears webhooks: `python -m … PORT JOURNAL SEED SECRET`. It runs until it is killed.
+"""A client's server that hears webhooks: `python -m … PORT JOURNAL SEED SECRET`. It runs until it
+is killed.
 
-Each POST is noted before it is answered: whose delivery, what it tells, a digest of its bytes, whether the signature
-holds, and the status of the answer.
+Each POST is noted before it is answered: whose delivery, what it tells, a digest of its bytes,
+whether the signature holds, and the status of the answer.
 """
 
 import hashlib

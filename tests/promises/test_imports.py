@@ -24,7 +24,7 @@ from tests.promises.processes import Stack, Tree, Web
 from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
-ORDERS, KILLS = 1000, 3
+ORDERS, KILLS = 2000, 3
 TASK = "orders.imports.tasks.place_chunk"
 
 

@@ -174,6 +174,6 @@ def test_quotes_that_never_close_do_not_have_the_file_read_over_and_over(
     found: list[int] = []
     with pytest.raises(Refused) as refused:
         found += (row.line for row in rows)
-    assert (refused.value.status, found) == (422, list(range(2, 12)))
+    assert (refused.value.slug, found) == ("invalid", list(range(2, 12)))
     [(_, message)] = refused.value.errors
     assert message == "too many quotes are never closed; the one on line 12 is the last we follow"

@@ -14,7 +14,7 @@ import pytest
 from tests.promises.chaos.faults import DECK
 from tests.promises.processes import CHECKOUT
 
-SECONDS, FAULTS, ORDERS = 30, 80, 15
+SECONDS, FAULTS, ORDERS = 60, 150, 30
 LIMIT_S = 780  # a slow machine goes on until it has injected the faults, then rests
 pytestmark = pytest.mark.timeout(LIMIT_S + 60)
 

@@ -46,7 +46,7 @@ def test_an_order_is_shown_as_described_in_every_state(
 ) -> None:
     """Waiting, held, paid, sent in part and in full, refunded, declined and cancelled."""
     stock()
-    write = {"content_type": "application/json"}
+    write: dict[str, Any] = {"content_type": "application/json"}
     sku = {"sku": "SAKE-NIGIRI", "quantity": 1}
 
     def placed(external_id: str, token: str = "tok_ok") -> str:

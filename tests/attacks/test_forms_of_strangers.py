@@ -189,8 +189,14 @@ def test_one_password_at_a_time_is_checked(staff: None, monkeypatch: pytest.Monk
         go_on.wait(timeout=30)
 
     monkeypatch.setattr("django.contrib.auth.backends.ModelBackend.authenticate", slow)
+
+    def log_in_and_hang_up() -> int:
+        status: int = log_in("ann", PASSWORD).status_code
+        connection.close()
+        return status
+
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(lambda: (log_in("ann", PASSWORD).status_code, connection.close())[0])
+        first = pool.submit(log_in_and_hang_up)
         assert at_work.wait(timeout=30)
         refused = log_in("ben", PASSWORD)
         go_on.set()

@@ -5,7 +5,8 @@ costs anything.
 import io
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
+from unittest.mock import Mock
 
 import pytest
 from django.conf import settings as configured
@@ -53,7 +54,7 @@ REQUESTS: list[tuple[str, str, bytes, str, dict[str, str], int]] = [
 ]
 
 
-def sent(method: str, path: str, body: bytes, content_type: str, headers: dict[str, str]) -> Any:
+def sent(method: str, path: str, body: bytes, content_type: str, headers: dict[str, Any]) -> Any:
     browser = HttpClient(enforce_csrf_checks=True, raise_request_exception=False)
     if method == "POST":
         browser.get("/")  # or for the lack of a cookie nothing more would be looked at
@@ -76,7 +77,7 @@ def test_a_form_without_csrf_token_but_with_a_file_is_refused_before_the_file_is
 class Unread(io.BytesIO):
     """A body that must not be looked at."""
 
-    def read(self, *args: Any) -> bytes:
+    def read(self, *args: Any) -> NoReturn:
         raise AssertionError("the body was read")
 
     readline = readlines = read
@@ -98,9 +99,9 @@ def test_a_body_over_the_limit_is_413_everywhere_and_is_not_read(path: str) -> N
         "CONTENT_TYPE": "text/csv",
         "CONTENT_LENGTH": str(limit + 1),
     }
-    statuses: list[str] = []
-    body = b"".join(application(environ, lambda status, headers: statuses.append(status)))
-    assert [status[:4] for status in statuses] == ["413 "]
+    start_response = Mock()
+    body = b"".join(application(environ, start_response))
+    assert [call.args[0][:4] for call in start_response.call_args_list] == ["413 "]
     assert f"The body may have {limit} bytes.".encode() in body
 
 
@@ -125,10 +126,17 @@ def test_the_key_is_asked_before_the_body(
 ) -> None:
     """Also a body that is broken: whoever may not send it is not told what is wrong with it."""
     reads: list[Any] = []
-    monkeypatch.setattr(
-        WSGIRequest, "body", property(lambda request: reads.append(request) or b"{")
-    )
-    monkeypatch.setattr(HttpRequest, "read", lambda request, *size: reads.append(request) or b"")
+
+    def body(request: Any) -> bytes:
+        reads.append(request)
+        return b"{"
+
+    def read(request: Any, *size: int) -> bytes:
+        reads.append(request)
+        return b""
+
+    monkeypatch.setattr(WSGIRequest, "body", property(body))
+    monkeypatch.setattr(HttpRequest, "read", read)
     known = ApiKey.objects.issue(shop, ["reports:read"]) if key == "scopeless" else key
     answer = Api(known).generic(method, path, b"{", content_type=content_type)
     assert (answer.status_code, reads) == (status, [])
@@ -169,7 +177,8 @@ def test_an_error_of_the_page_that_tells_of_an_error_leaves_its_trace(
     assert answer.status_code == 500
     [record] = [record for record in caplog.records if record.exc_info]
     assert (record.name, record.levelno) == ("config.error_pages", logging.ERROR)
-    assert "the 404 page is broken" in str(record.exc_info[1])  # type: ignore[index]
+    assert record.exc_info is not None
+    assert "the 404 page is broken" in str(record.exc_info[1])
 
 
 def test_an_error_of_a_view_is_told_once(

@@ -69,16 +69,12 @@ def readers() -> Iterator[Reader]:
 
 def calls_of(name: str, tree: ast.AST) -> list[tuple[str, ast.Call]]:
     """Calls `name.attribute(…)` with their attributes."""
-    called = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    ]
     return [
         (call.func.attr, call)
-        for call in called
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
         if ast.unparse(call.func).rpartition(".")[0] == name
-    ]  # type: ignore[attr-defined]
+    ]
 
 
 def flag_of(arguments: list[ast.expr]) -> ast.expr:

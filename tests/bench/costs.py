@@ -111,7 +111,7 @@ def ring(*, lost: bool = False) -> None:
 
 def page(client: UUID, state: State | None = None) -> None:
     """As api.endpoints.jobs lists them."""
-    list(owned.newest(client, Q(), state=state, limit=21))
+    list(owned.newest(str(client), Q(), state=state, limit=21))
 
 
 def newest(number: int) -> list[UUID]:

@@ -45,6 +45,8 @@ class Broker(Protocol):
 
     def thaw(self) -> None: ...
 
+    def stop(self) -> None: ...
+
 
 class Process:
     """A server as a process group of its own."""
@@ -256,8 +258,8 @@ def self_signed(folder: Path) -> Path:
 @contextmanager
 def running(kind: str, folder: Path, plain_url: str) -> Iterator[Broker]:
     """A broker of this kind, empty."""
-    made = {"rabbitmq": RabbitMq, "sqs": Sqs}
-    broker = TlsRedis(folder, plain_url) if kind == "tls-redis" else made[kind](folder)
+    made: dict[str, type[RabbitMq | Sqs]] = {"rabbitmq": RabbitMq, "sqs": Sqs}
+    broker: Broker = TlsRedis(folder, plain_url) if kind == "tls-redis" else made[kind](folder)
     try:
         yield broker
     finally:

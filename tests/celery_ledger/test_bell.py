@@ -46,6 +46,7 @@ def full(broker: Redis) -> Iterator[str]:
     only.
     """
     before = broker.config_get("maxmemory")["maxmemory"]
+    assert before is not None
     broker.config_set("maxmemory", "1")
     yield ""
     broker.config_set("maxmemory", before)
@@ -53,7 +54,7 @@ def full(broker: Redis) -> Iterator[str]:
 
 def test_a_bell_that_nobody_takes_is_reported_and_the_broker_rests(black_hole: str) -> None:
     app = App(black_hole)
-    bell = Bell(app)  # type: ignore[arg-type]
+    bell = Bell(app)
     assert bell.ring(RING) is False
     assert bell.resting
     assert (bell.ring(RING), bell.queued("kaiten")) == (False, None)
@@ -63,19 +64,19 @@ def test_a_bell_that_nobody_takes_is_reported_and_the_broker_rests(black_hole: s
 def test_a_refused_connection_is_no_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    bell = Bell(App(f"redis://127.0.0.1:{port}/0"))  # type: ignore[arg-type]
+    bell = Bell(App(f"redis://127.0.0.1:{port}/0"))
     assert bell.ring(RING) is False
 
 
 def test_a_full_broker_is_no_error(full: str, broker_url: str) -> None:
-    assert Bell(App(broker_url)).ring(RING) is False  # type: ignore[arg-type]
+    assert Bell(App(broker_url)).ring(RING) is False
 
 
 def test_an_idle_broker_that_is_full_does_not_answer_until_there_is_room(
     full: str, broker: Redis, broker_url: str
 ) -> None:
     """No bell has been refused, and a full Redis still answers questions."""
-    bell = Bell(App(broker_url))  # type: ignore[arg-type]
+    bell = Bell(App(broker_url))
     for _ in range(2):
         assert (bell.queued("kaiten"), bell.answers()) == (0, False)
         bell._resting_until = 0.0
@@ -87,7 +88,7 @@ def test_an_idle_broker_that_is_full_does_not_answer_until_there_is_room(
 
 def test_a_broker_that_died_since_it_answered_does_not_answer() -> None:
     with OwnBroker() as server:
-        bell = Bell(App(server.url))  # type: ignore[arg-type]
+        bell = Bell(App(server.url))
         assert bell.answers()
     assert not bell.answers()
 
@@ -96,7 +97,7 @@ def test_after_its_rest_the_broker_is_tried_again(
     broker: Redis, broker_url: str, black_hole: str
 ) -> None:
     app = App(black_hole)
-    bell = Bell(app)  # type: ignore[arg-type]
+    bell = Bell(app)
     assert bell.ring(RING) is False
     assert not bell.answers()
     app.url = broker_url

@@ -14,6 +14,7 @@ from celery.result import AsyncResult, GroupResult
 from django.contrib.auth.models import Group as Note
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from celery_ledger.models import Job
 from celery_ledger.models.chord import Chord, ChordPart
@@ -59,8 +60,8 @@ SHAPES = [
 @pytest.mark.parametrize(
     ("shape", "expected"), SHAPES, ids=[str(shape)[:60] for shape, _ in SHAPES]
 )
-def test_a_shape_comes_to_its_result(shape: object, expected: object) -> None:
-    result = shape.apply_async()  # type: ignore[attr-defined]
+def test_a_shape_comes_to_its_result(shape: Any, expected: object) -> None:
+    result = shape.apply_async()
     work_off(ahead=LATER)
     assert result.get(timeout=5) == expected
     assert set(states()) == {"done"}
@@ -137,7 +138,12 @@ def test_a_part_that_loses_its_lease_does_not_count(monkeypatch: pytest.MonkeyPa
     result = chord([note.s("a"), add.s(1, 1)], tasks.listed.s()).apply_async()
     first = Job.objects.get(task="tests.celery_ledger.tasks.note")
     create = Note.objects.create
-    monkeypatch.setattr(Note.objects, "create", lambda **named: (steal(first), create(**named)))
+
+    def create_too_late(**named: Any) -> Note:
+        steal(first)
+        return create(**named)
+
+    monkeypatch.setattr(Note.objects, "create", create_too_late)
     attempt(first)
     monkeypatch.undo()
     assert ChordPart.objects.count() == 0
@@ -158,14 +164,18 @@ def test_postgres_refuses_to_count_a_part_twice() -> None:
         ChordPart.objects.create(chord=part.chord, job=part.job, index=0, result=1)
 
 
-def test_results_of_a_group_are_read_together(django_assert_max_num_queries: object) -> None:
+def test_results_of_a_group_are_read_together(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
     result = group(add.s(n, n) for n in range(50)).apply_async()
     work_off()
-    with django_assert_max_num_queries(3):  # type: ignore[operator]
+    with django_assert_max_num_queries(3):
         assert result.join_native(timeout=5) == [2 * n for n in range(50)]
 
 
-def test_a_result_knows_what_its_job_has_led_to(django_assert_max_num_queries: object) -> None:
+def test_a_result_knows_what_its_job_has_led_to(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
     linked = add.apply_async((1, 1), link=[add.s(10), add.s(20)])
     assert linked.children == []
     chained = chain(add.s(1, 1), add.s(5), add.s(10)).apply_async()
@@ -178,7 +188,7 @@ def test_a_result_knows_what_its_job_has_led_to(django_assert_max_num_queries: o
         17,
     ]
     assert sorted(value for _, value in linked.collect()) == [2, 12, 22]
-    with django_assert_max_num_queries(2):  # type: ignore[operator]
+    with django_assert_max_num_queries(2):
         metas = dict(linked.backend.get_many([linked.id, chained.id]))
     assert (len(metas[linked.id]["children"]), metas[chained.id]["children"]) == (2, [])
 
@@ -247,7 +257,12 @@ def test_a_ghost_cannot_replace_a_job_that_others_have(monkeypatch: pytest.Monke
     tasks.count_down.delay(3)
     job = Job.objects.get()
     create = Note.objects.create
-    monkeypatch.setattr(Note.objects, "create", lambda **named: (steal(job), create(**named)))
+
+    def create_too_late(**named: Any) -> Note:
+        steal(job)
+        return create(**named)
+
+    monkeypatch.setattr(Note.objects, "create", create_too_late)
     attempt(job)
     assert (Note.objects.count(), Job.objects.get().args, Job.objects.get().state) == (
         0,

@@ -18,6 +18,7 @@ from celery_ledger.queues import bulk
 from celery_ledger.testing import work_off
 from celery_ledger.worker.clock import Clock, ClockThread
 from tests.celery_ledger import tasks
+from tests.errors import error_of
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,10 +83,11 @@ def test_after_a_gap_in_its_own_beats_a_clock_gives_the_others_time_to_beat(
     Worker.objects.beat(other, name="other", pid=1)
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
     claimed(worker=other)
+    assert clock.heartbeat._beat_at is not None
     clock.heartbeat._beat_at -= 120
     clock.tick()
     assert Job.objects.get().state == "running"
-    monkeypatch.setattr(clock, "_patient_until", 0.0)
+    monkeypatch.setattr(clock.heartbeat, "patient_until", 0.0)
     clock.tick()
     assert Job.objects.get().state == "waiting"
 
@@ -95,7 +97,7 @@ def test_a_job_that_cost_three_workers_is_dead_and_its_errback_is_promised(clock
     Job.objects.update(lease_until=timezone.now() - LONG_AGO)
     clock.rescuer.rescue()
     job.refresh_from_db()
-    assert (job.state, job.losses, job.error["type"]) == ("dead", 3, "Lost")
+    assert (job.state, job.losses, error_of(job)["type"]) == ("dead", 3, "Lost")
     assert Job.objects.get(task="tests.celery_ledger.tasks.note").args[0] == [str(job.pk)]
 
 

@@ -17,6 +17,7 @@ from celery_ledger.execution import attempt as execution
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from tests.celery_ledger import tasks
+from tests.errors import error_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LATER = timedelta(days=1)
@@ -59,9 +60,12 @@ def test_whoever_lost_the_lease_leaves_no_effect(
     """The fence: remove `token=claim.token` from JobQuerySet.held and this goes red."""
     task.delay("a")
     create = Note.objects.create
-    monkeypatch.setattr(
-        Note.objects, "create", lambda **named: (steal(only_job()), create(**named))
-    )
+
+    def create_too_late(**named: Any) -> Note:
+        steal(only_job())
+        return create(**named)
+
+    monkeypatch.setattr(Note.objects, "create", create_too_late)
     attempt(only_job())
     assert Note.objects.count() == 0
     assert only_job().state == "running"
@@ -92,7 +96,7 @@ def test_autoretry_waits_in_the_row_and_succeeds_in_the_end() -> None:
     result = tasks.fail_for_a_while.delay(2)
     attempt(only_job())
     job = only_job()
-    assert (job.state, job.retries, job.error["message"]) == ("waiting", 1, "failure 0")
+    assert (job.state, job.retries, error_of(job)["message"]) == ("waiting", 1, "failure 0")
     assert (result.state, job.ring_at) == ("RETRY", job.due_at)
     work_off(ahead=LATER)
     assert (only_job().state, only_job().retries, only_job().result) == ("done", 2, "at last")
@@ -101,7 +105,7 @@ def test_autoretry_waits_in_the_row_and_succeeds_in_the_end() -> None:
 def test_the_last_retry_that_fails_is_the_verdict() -> None:
     tasks.fail_for_a_while.delay(9)
     work_off(ahead=LATER)
-    assert (only_job().state, only_job().attempts, only_job().error["type"]) == (
+    assert (only_job().state, only_job().attempts, error_of(only_job())["type"]) == (
         "dead",
         3,
         "Passing",
@@ -174,9 +178,12 @@ def test_follow_ups_of_a_lost_attempt_are_rolled_back_with_it(
 ) -> None:
     tasks.note.apply_async(("a",), link=tasks.add.si(1, 2))
     create = Note.objects.create
-    monkeypatch.setattr(
-        Note.objects, "create", lambda **named: (steal(only_job()), create(**named))
-    )
+
+    def create_too_late(**named: Any) -> Note:
+        steal(only_job())
+        return create(**named)
+
+    monkeypatch.setattr(Note.objects, "create", create_too_late)
     attempt(only_job())
     assert Job.objects.count() == 1
 
@@ -215,7 +222,7 @@ def test_a_lock_timeout_is_waited_out_and_is_no_retry_of_the_task(
     monkeypatch.setattr(tasks.note, "run", body)
     tasks.note.delay("a")
     attempt(only_job())
-    assert (only_job().state, only_job().retries, only_job().error["type"]) == (
+    assert (only_job().state, only_job().retries, error_of(only_job())["type"]) == (
         "waiting",
         0,
         "OperationalError",
@@ -228,7 +235,7 @@ def test_a_result_too_large_is_a_verdict_that_says_so() -> None:
     tasks.speak.delay(65 * 1024)
     work_off()
     assert only_job().state == "dead"
-    assert "65536 are allowed" in only_job().error["message"]
+    assert "65536 are allowed" in error_of(only_job())["message"]
 
 
 def terminate_this_session() -> None:
@@ -296,7 +303,7 @@ def test_a_bell_for_an_unknown_early_or_finished_job_does_nothing() -> None:
 
 def test_two_claims_of_one_job_give_it_to_one() -> None:
     tasks.add.delay(1, 1)
-    lease = {"worker": None, "pid": 1, "lease": timedelta(seconds=40)}
+    lease: dict[str, Any] = {"worker": None, "pid": 1, "lease": timedelta(seconds=40)}
     first = Job.objects.claim(
         [only_job().pk], task="tests.celery_ledger.tasks.add", token=uuid4(), **lease
     )
@@ -338,7 +345,7 @@ def test_an_error_whose_text_no_row_can_hold_is_a_verdict_all_the_same(
     caplog.set_level("CRITICAL")  # pytest-xdist cannot hand on a log with such a text in it
     tasks.fail_unspeakably.delay(kind)
     attempt(only_job())
-    assert (only_job().state, only_job().error["type"]) == (
+    assert (only_job().state, error_of(only_job())["type"]) == (
         "dead",
         "Unspeakable" if kind == "broken" else "ValueError",
     )
@@ -347,7 +354,7 @@ def test_an_error_whose_text_no_row_can_hold_is_a_verdict_all_the_same(
 def test_a_retry_with_arguments_that_no_row_can_hold_is_a_verdict() -> None:
     tasks.come_back_with_nonsense.delay()
     attempt(only_job())
-    assert (only_job().state, only_job().error["type"]) == ("dead", "DataError")
+    assert (only_job().state, error_of(only_job())["type"]) == ("dead", "DataError")
 
 
 @pytest.mark.parametrize("argument", ["x" * 20_000, {"__type__": "nonsense", "__value__": 1}])
@@ -357,7 +364,7 @@ def test_a_retry_cannot_bring_in_arguments_that_a_first_call_could_not(
     monkeypatch.setattr(tasks.note, "run", lambda name: tasks.note.retry(args=(argument,)))
     tasks.note.delay("a")
     attempt(only_job())
-    assert (only_job().state, only_job().error["type"], only_job().args) == (
+    assert (only_job().state, error_of(only_job())["type"], only_job().args) == (
         "dead",
         "ValueError",
         [["a"], {}],
@@ -412,7 +419,7 @@ def test_a_result_that_could_not_be_read_back_is_a_verdict(monkeypatch: pytest.M
     monkeypatch.setattr(tasks.note, "run", lambda name: {"__type__": "nonsense", "__value__": name})
     result = tasks.note.delay("a")
     work_off()
-    assert (result.state, only_job().error["type"]) == ("FAILURE", "ValueError")
+    assert (result.state, error_of(only_job())["type"]) == ("FAILURE", "ValueError")
 
 
 @pytest.mark.parametrize("limits", [[2, 1], [86_400, 86_399], [None, None]])
@@ -451,7 +458,7 @@ def test_a_job_that_nobody_came_for_in_time_is_cancelled() -> None:
     tasks.note.apply_async(("b",), expires=3600)
     work_off()
     assert list(Note.objects.values_list("name", flat=True)) == ["b"]
-    assert Job.objects.get(state="cancelled").error["type"] == "Expired"
+    assert error_of(Job.objects.get(state="cancelled"))["type"] == "Expired"
 
 
 def test_a_connection_left_inside_a_transaction_is_thrown_away_before_the_next_task() -> None:
@@ -508,7 +515,7 @@ def test_an_expired_part_tells_its_chord() -> None:
     late = tasks.add.s(1, 1).set(expires=timezone.now() - timedelta(seconds=1))
     result = chord([late, tasks.add.s(2, 2)], tasks.total.s()).apply_async()
     work_off()
-    assert Job.objects.get(pk=result.id).error["type"] == "ChordError"
+    assert error_of(Job.objects.get(pk=result.id))["type"] == "ChordError"
 
 
 def test_a_soft_time_limit_may_strike_as_often_as_a_hard_one_before_the_job_is_dead(
@@ -530,7 +537,7 @@ def test_a_soft_time_limit_may_strike_as_often_as_a_hard_one_before_the_job_is_d
         "trouble",
     )
     work_off(ahead=LATER)
-    assert (only_job().state, len(bodies), only_job().error["type"]) == (
+    assert (only_job().state, len(bodies), error_of(only_job())["type"]) == (
         "dead",
         3,
         "SoftTimeLimitExceeded",

@@ -25,6 +25,7 @@ from celery_ledger.models.chord import Chord, ChordPart
 from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
 from tests.celery_ledger import tasks
+from tests.errors import error_of
 from tests.hands import Barrier, Hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,7 +124,7 @@ def test_a_ghosts_verdict_wakes_nobody(
     barrier.open()
     ghost.result(timeout=20)
     job.refresh_from_db()
-    assert (job.state, len(bodies), job.error["type"]) == ("done", 2, "Lost")
+    assert (job.state, len(bodies), error_of(job)["type"]) == ("done", 2, "Lost")
 
 
 def test_a_rescue_leaves_a_job_that_is_being_settled(one: Hand, two: Hand) -> None:
@@ -145,9 +146,12 @@ def test_a_settlement_that_comes_in_the_middle_of_a_rescue_is_too_late(
 ) -> None:
     """TWO_STEP_RESCUE: what is found lost stays locked until it is given back."""
     barrier, release = Barrier(), Job.objects.all().release
-    monkeypatch.setattr(
-        Job.objects, "release", lambda *jobs, **how: (barrier(), release(*jobs, **how))
-    )
+
+    def release_later(*jobs: Any, **how: Any) -> None:
+        barrier()
+        release(*jobs, **how)
+
+    monkeypatch.setattr(Job.objects, "release", release_later)
     job = promised()
     [claim] = claimed(job)
     run_out(job)
@@ -213,7 +217,7 @@ def test_hands_that_claim_at_the_same_moment_share_nothing(one: Hand, two: Hand)
     ids = sorted(UUID(tasks.note.delay(str(number)).id) for number in range(50))
 
     def claim_all() -> set[UUID]:
-        lease = {"worker": None, "pid": 1, "lease": LEASE}
+        lease: dict[str, Any] = {"worker": None, "pid": 1, "lease": LEASE}
         return {
             claim.id
             for id_ in ids
@@ -398,9 +402,9 @@ def test_a_dead_part_that_cannot_reach_its_chord_waits_until_it_can(one: Hand, t
     two.do(lambda: connection.cursor().execute("SET lock_timeout = '100ms'"))
     two.do(lambda: attempt(part))
     part.refresh_from_db()
-    assert (part.state, part.error["type"]) == ("waiting", "OperationalError")
+    assert (part.state, error_of(part)["type"]) == ("waiting", "OperationalError")
     one.commit()
     work_off(ahead=timedelta(hours=1))
     part.refresh_from_db()
-    assert (part.state, part.error["type"]) == ("dead", "ValueError")
-    assert Job.objects.get(pk=result.id).error["type"] == "ChordError"
+    assert (part.state, error_of(part)["type"]) == ("dead", "ValueError")
+    assert error_of(Job.objects.get(pk=result.id))["type"] == "ChordError"

@@ -28,6 +28,7 @@ def test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell(broker: Red
     in_threads(attempt, list(Job.objects.all()), hands=4)
     assert Job.objects.filter(state="done").count() == 1
     done, *waiting = Job.objects.order_by("due_at")
+    assert done.started_at is not None
     assert [round((later.due_at - done.started_at) / MINUTE) for later in waiting] == [1, 2, 3]
     assert all(later.ring_at == later.due_at == later.slot_at for later in waiting)
 
@@ -53,6 +54,7 @@ def test_a_job_whose_slot_has_come_begins_and_a_retry_takes_a_new_one(
         attempt(Job.objects.get(pk=waits.id))
     job = Job.objects.get(pk=waits.id)
     assert (job.state, job.attempts, job.retries) == ("waiting", 1, 1)
+    assert job.slot_at is not None
     assert job.slot_at > timezone.now() + MINUTE
     work_off(ahead=timedelta(hours=1))
     assert set(Job.objects.values_list("state", flat=True)) == {"done"}

@@ -14,6 +14,7 @@ from django.db import transaction
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from tests.celery_ledger import tasks
+from tests.errors import error_of
 from tests.hands import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -113,7 +114,7 @@ def test_what_the_ledger_cannot_do_says_so(call: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr(tasks.note, "run", lambda name: call(tasks.note))
     tasks.note.delay("a")
     work_off()
-    assert (Job.objects.get().state, Job.objects.get().error["type"]) == (
+    assert (Job.objects.get().state, error_of(Job.objects.get())["type"]) == (
         "dead",
         "NotImplementedError",
     )

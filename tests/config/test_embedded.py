@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from redis import Redis
 
-from config import embedded
+from config.boot import CannotStart
 from config.embedded import adopt, leave, server, servers, stop_all
+from config.embedded.broker import Broker
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WAIT_S = 60
@@ -53,7 +54,8 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def adopted(checkout: Path) -> dict[str, str]:
-    adopt(environ := {}, checkout=checkout)
+    environ: dict[str, str] = {}
+    adopt(environ, checkout=checkout)
     return environ
 
 
@@ -123,7 +125,7 @@ def test_the_env_file_fills_only_what_is_unset(tmp_path: Path) -> None:
 
 def test_an_env_file_that_nobody_can_read_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes("SITE_URL=https://寿司.example.com".encode("shift_jis"))
-    with pytest.raises(embedded.CannotStart, match=r"\.env is not UTF-8"):
+    with pytest.raises(CannotStart, match=r"\.env is not UTF-8"):
         adopted(tmp_path)
 
 
@@ -139,8 +141,8 @@ def test_a_server_whose_disk_is_full_is_not_tried_again(
         tried.append(self.name)
         return ["sh", "-c", "echo could not write: No space left on device >&2; exec sleep 600"]
 
-    monkeypatch.setattr(embedded.Broker, "command", full)
-    with pytest.raises(embedded.CannotStart, match="No space left on device"):
+    monkeypatch.setattr(Broker, "command", full)
+    with pytest.raises(CannotStart, match="No space left on device"):
         adopted(checkout)
     assert len(tried) == 1
 
@@ -292,5 +294,5 @@ def test_a_start_killed_while_making_the_database_does_not_block(checkout: Path)
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / ".local").write_text("a file")
-    with pytest.raises(embedded.CannotStart, match=r"\.local cannot be written"):
+    with pytest.raises(CannotStart, match=r"\.local cannot be written"):
         adopted(tmp_path)

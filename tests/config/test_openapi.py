@@ -52,17 +52,18 @@ def as_it_is(context: Any, value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
-def sent(case: schemathesis.Case, key: str) -> Any:
+def sent(case: schemathesis.Case[Any], key: str) -> Any:
     """The answer, with every check that is fair."""
     if case.headers and "Idempotency-Key" in case.headers and case.headers["Idempotency-Key"]:
         case.headers["Idempotency-Key"] = f"{next(_keys)} {case.headers['Idempotency-Key']}"[
             :255
         ].strip()
     # the key is sent also where the case is one of a wrong key: then it may be taken
-    keyed = (case.headers or {}).get("Authorization", "").startswith("Bearer ")
+    authorization = case.headers.get("Authorization", "") if case.headers else ""
+    keyed = authorization.startswith("Bearer ")
     headers = {"Authorization": f"Bearer {key}"}
     response = case.call(headers=headers)
-    excluded = [] if keyed else [negative_data_rejection]
+    excluded: list[schemathesis.CheckFunction] = [] if keyed else [negative_data_rejection]
     if is_beyond_a_schema(response):
         excluded.append(positive_data_acceptance)
     case.validate_response(
@@ -89,7 +90,7 @@ def is_beyond_a_schema(response: Any) -> bool:
 @schema.parametrize()
 @limits(derandomize=not SEED, deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5xx(
-    case: schemathesis.Case, known: Known
+    case: schemathesis.Case[Any], known: Known
 ) -> None:
     path = case.meta.components.get(ParameterLocation.PATH) if case.meta else None
     if path and path.mode.is_positive and next(known["tries"]) % 4:
@@ -107,7 +108,7 @@ def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(known: Kno
     seen: Counter[int] = Counter()
 
     class Story(schema.as_state_machine()):  # type: ignore[misc]
-        def call(self, case: schemathesis.Case, **_: Any) -> Any:
+        def call(self, case: schemathesis.Case[Any], **_: Any) -> Any:
             response = sent(case, known["key"])
             seen[response.status_code] += 1
             return response

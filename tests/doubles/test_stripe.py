@@ -47,7 +47,7 @@ class Caller:
     """Stripe's library at a double, without retries."""
 
     def __init__(self, url: str) -> None:
-        self.http = sdk.RequestsClient(timeout=10)
+        self.http: Any = sdk.RequestsClient(timeout=10)  # its close() has no types
         addresses: Any = {"api": url}
         client = sdk.StripeClient(
             SECRET_KEY, base_addresses=addresses, max_network_retries=0, http_client=self.http
@@ -57,7 +57,9 @@ class Caller:
     def pay(self, key: str = "k", **changes: Any) -> Object:
         params: Any = {**PAYMENT, **changes}
         made = self.v1.payment_intents.create(params, {"idempotency_key": key})
-        return {**made.to_dict(), "replayed": made.last_response.headers.get("Idempotent-Replayed")}
+        answer = made.last_response
+        assert answer is not None
+        return {**made.to_dict(), "replayed": answer.headers.get("Idempotent-Replayed")}
 
     def refund(self, payment: Object, key: str = "r", **more: Any) -> Object:
         params: Any = {"payment_intent": payment["id"], **more}
@@ -133,7 +135,7 @@ def test_parameters_that_stripe_would_not_take_are_refused(
 
 
 def test_a_wrong_secret_key_is_not_let_in(double: StripeDouble) -> None:
-    http = sdk.RequestsClient(timeout=10)
+    http: Any = sdk.RequestsClient(timeout=10)
     addresses: Any = {"api": double.url}
     with pytest.raises(sdk.AuthenticationError):
         sdk.StripeClient(

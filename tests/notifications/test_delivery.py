@@ -289,7 +289,9 @@ def test_an_address_that_no_mail_can_go_to_is_named_and_given_up(
     recorded(email="\u82b1@example.com")
     work_off(ahead=DAY)
     assert (Delivery.objects.get().state, postbox.mails) == ("failed", [])
-    assert "Invalid address" in Attempt.objects.first().answer  # type: ignore[union-attr]
+    first = Attempt.objects.first()
+    assert first is not None
+    assert "Invalid address" in first.answer
 
 
 def test_an_event_has_its_place_in_the_life_of_its_subject_once(recorded: Recorded) -> None:
@@ -347,6 +349,7 @@ def test_deliveries_stand_in_line_for_an_endpoint_in_trouble_and_one_at_a_time_i
     work_off()
     endpoint.refresh_from_db()
     jobs = Job.objects.filter(task="notifications.tasks.post_webhook").order_by("due_at")
+    assert endpoint.resting_until is not None
     # so that it is not tried again meanwhile
     jobs.update(due_at=endpoint.resting_until - timedelta(seconds=1))
     began = timezone.now()
@@ -416,6 +419,7 @@ def test_an_endpoint_that_is_slow_time_and_again_rests_no_longer_each_time(
         Endpoint.objects.answered(endpoint.pk, after_s=4.5)
     endpoint.refresh_from_db()
     assert endpoint.failures == 1
+    assert endpoint.resting_until is not None
     assert endpoint.resting_until < timezone.now() + timedelta(seconds=61)
 
 

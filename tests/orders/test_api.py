@@ -26,7 +26,7 @@ def assert_problem(response: Any, status: int, pointer: str | None = None) -> di
         status,
         "application/problem+json",
     ), response.content
-    problem = response.json()
+    problem: dict[str, Any] = response.json()
     assert problem["status"] == status
     assert problem["type"].startswith("/problems/")
     assert problem["request_id"] == response["X-Request-ID"]
@@ -38,7 +38,7 @@ def assert_problem(response: Any, status: int, pointer: str | None = None) -> di
         Job.objects.count(),
         IdempotencyKey.objects.count(),
     ) == (0,) * 4
-    return problem  # type: ignore[no-any-return]
+    return problem
 
 
 def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(

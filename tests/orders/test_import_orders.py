@@ -1,6 +1,7 @@
 """`manage.py import_orders`: what somebody who runs it reads, and its exit code."""
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def test_it_notices_a_worker_that_comes(
         if len(said.getvalue().splitlines()) > 2:
             work_off()
 
-    monkeypatch.setattr(import_orders.time, "sleep", pause)
+    monkeypatch.setattr(time, "sleep", pause)
     said = io.StringIO()
     with pytest.raises(CommandError, match="3 orders failed"):
         run(file, out=said)
@@ -96,7 +97,7 @@ def test_on_a_terminal_it_redraws_one_line(
 ) -> None:
     stock()
     Worker.objects.beat(uuid4(), name="celery@here", pid=5)
-    monkeypatch.setattr(import_orders.time, "sleep", lambda seconds: work_off())
+    monkeypatch.setattr(time, "sleep", lambda seconds: work_off())
     said = Terminal()
     with pytest.raises(CommandError, match="1 orders failed"):
         run(file, out=said)
@@ -114,7 +115,7 @@ def test_ctrl_c_stops_the_watching_only(
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(import_orders.time, "sleep", interrupt)
+    monkeypatch.setattr(time, "sleep", interrupt)
     assert run(file)[-1] == "Stopped watching. The import goes on by itself."
     assert Job.objects.count() == 1
 

@@ -14,6 +14,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from orders.models import TRANSITIONS, Client, IdempotencyKey, Order, State, Stock, StockMovement
 from orders.order_input import OrderInput
+from orders.payments.provider import Charge, Intent
 from orders.payments.sandbox import Sandbox
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import forget_old_keys, hold_order, place
@@ -31,7 +32,7 @@ def placed(shop: Client, order_body: Callable[..., dict[str, Any]]) -> Place:
     def order(
         token: str = "tok_ok", quantities: dict[str, int] | None = None, **changes: Any
     ) -> Order:
-        lines = [
+        lines: list[dict[str, Any]] = [
             {"sku": sku, "quantity": quantity, "unit_price": 300}
             for sku, quantity in (quantities or {"SAKE-NIGIRI": 2}).items()
         ]
@@ -50,12 +51,11 @@ def placed(shop: Client, order_body: Callable[..., dict[str, Any]]) -> Place:
 
 def books_balance() -> bool:
     """Invariant I9: counters are the sums of their movements."""
-    for row in Stock.objects.annotate(
+    summed = Stock.objects.annotate(
         on_hand_sum=Sum("movements__on_hand_delta"), reserved_sum=Sum("movements__reserved_delta")
-    ):
-        if (row.on_hand, row.reserved) != (row.on_hand_sum, row.reserved_sum):
-            return False
-    return True
+    )
+    rows = summed.values_list("on_hand", "reserved", "on_hand_sum", "reserved_sum")
+    return all(row[:2] == row[2:] for row in rows)
 
 
 # --- stock ----------------------------------------------------------------------------------------
@@ -189,10 +189,13 @@ def test_an_unanswered_charge_is_asked_for_before_it_is_made_again(
 ) -> None:
     """Even a provider that forgets idempotency keys is charged once, since we ask first."""
     settings.PAYMENT_TIMEOUT_S = 0.01
-    charge, calls = Sandbox.charge, []
-    monkeypatch.setattr(
-        Sandbox, "charge", lambda self, intent: (calls.append(intent.key), charge(self, intent))[1]
-    )
+    charge, calls = Sandbox.charge, list[str]()
+
+    def charge_and_note(self: Sandbox, intent: Intent) -> Charge:
+        calls.append(intent.key)
+        return charge(self, intent)
+
+    monkeypatch.setattr(Sandbox, "charge", charge_and_note)
     stock()
     order = placed("tok_timeout")
     work_off(ahead=HOUR)

@@ -36,6 +36,7 @@ from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.edges import free_port
+from tests.errors import error_of
 from tests.orders.conftest import Pay
 from tests.promises.processes import CHECKOUT
 from tests.waiting import until
@@ -311,7 +312,7 @@ def test_a_500_that_stripe_goes_on_replaying_ends_on_the_desk_and_not_under_a_se
     order = pay()
     work_off(ahead=HOURS)
     assert standing(order) == ("reserved", "pending", "payment_unknown", 0, True)
-    assert (charge_job().state, charge_job().error["type"]) == ("dead", "ProviderUnavailable")
+    assert (charge_job().state, error_of(charge_job())["type"]) == ("dead", "ProviderUnavailable")
     assert {request.key for request in stripe.requests if request.method == "POST"} == {
         f"{order.pk}-charge"
     }
@@ -351,9 +352,9 @@ def test_a_wrong_key_puts_the_order_on_hold_at_once_and_the_right_one_releases_i
     order = pay()
     work_off()
     assert standing(order) == ("reserved", "pending", "payment_unknown", 0, True)
-    assert (charge_job().attempts, charge_job().error["type"]) == (1, "ProviderRefused")
-    assert charge_job().error["message"].startswith("Stripe: 401: ")
-    assert "Invalid API Key" in charge_job().error["message"]
+    assert (charge_job().attempts, error_of(charge_job())["type"]) == (1, "ProviderRefused")
+    assert error_of(charge_job())["message"].startswith("Stripe: 401: ")
+    assert "Invalid API Key" in error_of(charge_job())["message"]
     stripe_settings.STRIPE_SECRET_KEY = SECRET_KEY
     interventions.retry(Job.objects.filter(pk=charge_job().pk), by="a test")
     work_off()
@@ -366,7 +367,7 @@ def test_what_stripe_calls_invalid_is_named_and_waits_for_a_person(
     order = pay("pm_unheard_of")
     work_off()
     assert standing(order) == ("reserved", "pending", "payment_unknown", 0, True)
-    assert "No such PaymentMethod: 'pm_unheard_of'" in charge_job().error["message"]
+    assert "No such PaymentMethod: 'pm_unheard_of'" in error_of(charge_job())["message"]
     assert (charge_job().attempts, objects_in(stripe.path)) == (1, [])
 
 
@@ -531,7 +532,10 @@ def test_a_stripe_that_is_killed_after_booking_is_asked_when_it_is_back(
     charging.start()
     attempt(charge_job())
     charging.join(timeout=10)
-    assert (charge_job().state, charge_job().error["type"]) == ("waiting", "ProviderUnavailable")
+    assert (charge_job().state, error_of(charge_job())["type"]) == (
+        "waiting",
+        "ProviderUnavailable",
+    )
     Job.objects.filter(pk=charge_job().pk).update(due_at=timezone.now())
     attempt(charge_job())  # nobody is there
     assert standing(order)[:2] == ("reserved", "pending")

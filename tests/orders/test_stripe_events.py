@@ -137,9 +137,9 @@ def test_a_bell_levels_an_order_whose_charge_has_died(ringing: StripeDouble, pay
     order = pay("pm_double_processing")
     work_off()
     until(heard(2), "both events are heard", within_s=10)
-    Job.objects.exclude(state="done").update(
-        state="dead", finished_at=Job.objects.first().created_at
-    )
+    first = Job.objects.first()
+    assert first is not None
+    Job.objects.exclude(state="done").update(state="dead", finished_at=first.created_at)
     ringing.decide(PaymentOperation.objects.get().reference, "succeeded")
     until(heard(4), "the decision is heard", within_s=10)
     work_off()
@@ -303,6 +303,19 @@ def test_while_a_secret_is_rolled_one_signature_that_fits_is_enough(ring: Ring) 
     assert ring(PAYLOAD, f"{stamp},v1={other},v0=zz,{fits}")[0] == 200
 
 
+WRONG: list[dict[str, Any]] = [
+    {"id": "evt_\x00"},
+    {"id": "evt_\ud800"},
+    {"id": "e" * 3000},
+    {"id": 17},
+    {"id": None},
+    {"type": ["a"]},
+    {"data": {"object": FOREIGN | {"id": "pi_\x00"}}},
+    {"data": {"object": FOREIGN | {"id": {"a": 1}}}},
+    {"data": {"object": FOREIGN | {"id": "p" * 3000}}},
+    {"data": {"object": "pi_1"}},
+    {"data": []},
+]
 NO_EVENTS = [
     b"",
     b"[]",
@@ -312,22 +325,7 @@ NO_EVENTS = [
     b"\xff",
     b"[" * 100_000,
     b'{"id":1e999}',
-    *(
-        json.dumps(event_of(FOREIGN) | {"id": "evt_1"} | said).encode()
-        for said in (
-            {"id": "evt_\x00"},
-            {"id": "evt_\ud800"},
-            {"id": "e" * 3000},
-            {"id": 17},
-            {"id": None},
-            {"type": ["a"]},
-            {"data": {"object": FOREIGN | {"id": "pi_\x00"}}},
-            {"data": {"object": FOREIGN | {"id": {"a": 1}}}},
-            {"data": {"object": FOREIGN | {"id": "p" * 3000}}},
-            {"data": {"object": "pi_1"}},
-            {"data": []},
-        )
-    ),
+    *(json.dumps(event_of(FOREIGN) | {"id": "evt_1"} | said).encode() for said in WRONG),
 ]
 
 

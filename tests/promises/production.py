@@ -3,7 +3,8 @@ other files.
 """
 
 import os
+from pathlib import Path
 
 from tests.promises.settings import *  # noqa: F403
 
-STATIC_ROOT = os.environ["BUILT_STATIC"]
+STATIC_ROOT = Path(os.environ["BUILT_STATIC"])

@@ -54,6 +54,7 @@ def black_hole() -> Iterator[str]:
 @pytest.fixture
 def full(broker: Redis, broker_url: str) -> Iterator[str]:
     before = broker.config_get("maxmemory")["maxmemory"]
+    assert before is not None
     broker.config_set("maxmemory", "1")
     yield broker_url
     broker.config_set("maxmemory", before)

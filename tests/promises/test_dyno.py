@@ -59,10 +59,11 @@ def slug(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv = tmp_path_factory.mktemp("slug") / "venv"
     environment = {**os.environ, "VIRTUAL_ENV": str(venv)}
     uv = Path(sys.executable).with_name("uv")
-    for command in (
+    commands: list[list[str | Path]] = [
         [uv, "venv", "--quiet", "--python", sys.executable, venv],
         [uv, "pip", "install", "--quiet", "--require-hashes", "-r", CHECKOUT / "requirements.txt"],
-    ):
+    ]
+    for command in commands:
         ended = subprocess.run(
             command,
             env=environment,

@@ -38,7 +38,7 @@ def message(headers: dict[str, Any], body: Any = ((), {}, {}), **changes: Any) -
 
 
 RESERVE = "orders.tasks.reserve"
-GARBAGE = [
+GARBAGE: list[str | bytes] = [
     "x",
     "",
     "[1,2,3]",

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from uuid import UUID
@@ -63,7 +64,7 @@ def test_workers_killed_in_the_middle_of_an_import_lose_nothing_and_double_nothi
     for _ in range(KILLS):
         before = worked_off()
         worker = stack.start("worker")
-        until(lambda n=before: worked_off() > n, "the import goes on", within_s=120)
+        until(partial(has_gone_on, since=before), "the import goes on", within_s=120)
         catch_placing(worker)
         worker.kill()
     stack.start("worker")
@@ -89,6 +90,10 @@ def worked_off() -> int:
     return int(counts["n"])
 
 
+def has_gone_on(*, since: int) -> bool:
+    return worked_off() > since
+
+
 def catch_placing(tree: Tree) -> UUID:
     """Stop the tree while it holds a chunk."""
     chunks = Job.objects.filter(state="running", task=TASK)
@@ -111,11 +116,12 @@ def assert_books_balance() -> None:
         SandboxCharge.objects.values("metadata__order").annotate(n=Count("pk")).exclude(n=1).count()
         == 0
     )
-    counted = Stock.objects.annotate(book=Sum("movements__reserved_delta")).get()
+    stock = Stock.objects.annotate(book=Sum("movements__reserved_delta"))
+    reserved, book = stock.values_list("reserved", "book").get()
     promised = OrderLine.objects.filter(order__movements__kind="reserved").aggregate(
         n=Sum("quantity")
     )["n"]
-    assert counted.reserved == counted.book == promised
+    assert reserved == book == promised
 
 
 # --- the web dyno ---------------------------------------------------------------------------------

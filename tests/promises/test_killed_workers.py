@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from orders.models import Client, Order, Stock
 from orders.order_input import OrderInput
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import forget_old_keys, place
+from tests.errors import error_of
 from tests.promises import tasks
 from tests.promises.processes import Stack, Tree, children_of
 from tests.waiting import until
@@ -142,8 +144,9 @@ def assert_every_order_ended_once() -> None:
     assert Order.objects.count() == SandboxCharge.objects.count() == ORDERS
     charged = SandboxCharge.objects.filter(status="succeeded").aggregate(sum=Sum("amount"))["sum"]
     assert charged == Order.objects.aggregate(sum=Sum("captured"))["sum"] == 660 * others.count()
-    stock = Stock.objects.annotate(book=Sum("movements__reserved_delta")).get()
-    assert stock.reserved == stock.book == 2 * others.count()
+    stock = Stock.objects.annotate(book=Sum("movements__reserved_delta"))
+    reserved, book = stock.values_list("reserved", "book").get()
+    assert reserved == book == 2 * others.count()
     assert Event.objects.values("subject").annotate(n=Count("pk")).exclude(n=3).count() == 0
     assert (
         Delivery.objects.filter(state="delivered").count() == Delivery.objects.count() == 2 * ORDERS
@@ -161,7 +164,7 @@ def test_a_killed_child_is_noticed_by_its_parent_and_its_job_runs_again(
     until(lambda: Job.objects.filter(state="running").exists(), "somebody works", within_s=60)
     for hits in range(1, 4):
         os.kill(caught_child(), signal.SIGKILL)
-        until(lambda n=hits: losses() == n, "the loss is noticed", within_s=30)
+        until(partial(have_been_lost, hits), "the loss is noticed", within_s=30)
     until(all_finished, "every job is done", within_s=60)
     assert tally() == Counter(range(20))
 
@@ -196,7 +199,12 @@ def sessions_at_work() -> int:
 
 
 def losses() -> int:
-    return Job.objects.aggregate(sum=Sum("losses"))["sum"]
+    lost: int = Job.objects.aggregate(sum=Sum("losses"))["sum"]
+    return lost
+
+
+def have_been_lost(number: int) -> bool:
+    return losses() == number
 
 
 @pytest.mark.timeout(120)
@@ -296,7 +304,7 @@ def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
         lambda: Job.objects.filter(state="done").count() == 10, "the others are done", within_s=60
     )
     job = Job.objects.get(pk=bad.id)
-    assert (job.losses, job.attempts, job.error["type"]) == (3, 3, "Lost")
+    assert (job.losses, job.attempts, error_of(job)["type"]) == (3, 3, "Lost")
     assert tally() == Counter(range(10))
     assert worker.process.poll() is None
 
@@ -315,7 +323,12 @@ def test_a_job_that_wants_too_much_memory_dies_of_it_alone(
         within_s=60,
     )
     job = Job.objects.get(pk=bad.id)
-    assert (job.state, job.attempts, job.losses, job.error["type"]) == ("dead", 1, 0, "MemoryError")
+    assert (job.state, job.attempts, job.losses, error_of(job)["type"]) == (
+        "dead",
+        1,
+        0,
+        "MemoryError",
+    )
     assert tally() == Counter([1])
 
 

@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 from celery_ledger.models import Job
 from orders.models import ApiKey, Client
 from tests.edges import Postbox, WebhookSink
+from tests.errors import error_of
 from tests.promises.processes import Stack
 from tests.waiting import until
 
@@ -68,4 +69,4 @@ def test_work_promised_in_a_shell_is_done_by_the_next_worker(stack: Stack, shop:
         return Job.objects.filter(task="orders.tasks.hold_order", state="dead").exists()
 
     until(dead, "the job has its verdict", within_s=30)
-    assert "not-a-uuid" in Job.objects.get().error["message"]
+    assert "not-a-uuid" in error_of(Job.objects.get())["message"]

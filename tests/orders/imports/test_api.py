@@ -26,6 +26,7 @@ from orders.imports import reading, tasks
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.imports.reading import Format, Row
 from orders.models import ApiKey, Client, IdempotencyKey, Order
+from tests.errors import error_of
 from tests.hands import Hand
 from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
 from tests.plans import plans_of
@@ -538,7 +539,10 @@ def test_chunks_come_one_after_another_in_the_order_of_the_file(
         attempt(chunk)
         chunk.refresh_from_db()
         assert (Order.objects.count(), chunk.state, chunk.retries) == (0, "waiting", 1)
-        assert (chunk.error["type"], chunk.error["message"]) == ("Retry", f"Retry in {pause_s}.0s")
+        assert (error_of(chunk)["type"], error_of(chunk)["message"]) == (
+            "Retry",
+            f"Retry in {pause_s}.0s",
+        )
     work_off(ahead=A_DAY)
     assert list(Order.objects.filter(state="confirmed").values_list("external_id", flat=True)) == [
         "o-0"

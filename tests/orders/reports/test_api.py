@@ -14,7 +14,6 @@ from celery_ledger.testing import attempt, work_off
 from notifications.models import Event
 from orders.models import ApiKey, Client, Order
 from orders.reports.models import Computation
-from orders.reports.spreadsheet import harmless
 from orders.reports.tasks import compute_day
 from tests.orders.reports.conftest import (
     DAY,
@@ -26,6 +25,7 @@ from tests.orders.reports.conftest import (
     totals,
 )
 from tests.shop import Api
+from values.csv_cells import harmless
 
 pytestmark = pytest.mark.django_db
 NowIs = Callable[..., Any]
@@ -40,7 +40,8 @@ def read(api: Api, day: date = DAY) -> dict[str, Any]:
         work_off()
         answer = api.get(f"/v1/reports/daily/{day}")
     assert answer.status_code == 200, answer.content
-    return answer.json()  # type: ignore[no-any-return]
+    figures: dict[str, Any] = answer.json()
+    return figures
 
 
 def test_a_day_shows_its_orders_money_hours_and_goods(api: Api, sell: Sell) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_missed_midnight_is_made_up_for(sell: Sell) -> None:
     for day in (days[0], days[2]):
         sell(clock("12:00", day))
     Schedule.objects.create(name="daily-report", promised_until=Day(days[0]).end)
-    Clock(celery_app, worker=None, name="test@here").scheduler.promise_due_slots()  # type: ignore[arg-type]
+    Clock(celery_app, worker=uuid4(), name="test@here").scheduler.promise_due_slots()
     work_off()
     assert final_days() == days
     assert [totals(everybodys(day).figures) for day in days] == [

@@ -57,7 +57,8 @@ def run(folder: Path, asked: argparse.Namespace) -> int:
         for name, value in os.environ.items()
         if name not in ("DATABASE_URL", "REDIS_URL")
     }
-    adopt(urls := {}, checkout=folder)
+    urls: dict[str, str] = {}
+    adopt(urls, checkout=folder)
     environment |= {
         **urls,
         FOLDER: str(folder),

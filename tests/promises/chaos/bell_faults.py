@@ -31,6 +31,7 @@ class BellFaults:
         bells = self.broker.lpop(self.queue, 1000)
         if not bells:
             raise NotNow
+        assert isinstance(bells, list)  # for it was asked for a number of them
         self.dice.shuffle(bells)
         self.broker.lpush(self.queue, *bells)
 

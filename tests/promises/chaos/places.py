@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 
 from tests.promises.processes import Tree, children_of
@@ -79,7 +80,7 @@ class Place:
     def freeze(self, agenda: Agenda, seconds: float) -> None:
         self.is_frozen = True
         self.signal(signal.SIGSTOP)
-        agenda.later(seconds, lambda frozen=self.tree: self._thaw(frozen))  # type: ignore[misc]
+        agenda.later(seconds, partial(self._thaw, self.tree))
 
     def start_again(self) -> None:
         """Whatever still runs here is killed first."""

@@ -23,7 +23,8 @@ class ProcessFaults:
         """One that is at work, if there is one."""
         children = self._worker().children
         running = Job.objects.filter(state="running", pid__in=children)
-        victims = sorted(running.values_list("pid", flat=True)) or children
+        at_work = running.values_list("pid", flat=True)
+        victims = sorted(pid for pid in at_work if pid is not None) or children
         if not victims:
             raise NotNow
         kill(self.dice.choice(victims), signal.SIGKILL)

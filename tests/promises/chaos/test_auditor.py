@@ -181,7 +181,8 @@ def a_step_that_happened_twice(evidence: Evidence) -> None:
     """And was told twice, so that nothing else is wrong with it."""
     event = Event.objects.filter(kind="order.received").first()
     delivery = str(event.deliveries.get(channel="webhook").pk) if event else ""
-    Event.objects.filter(pk=event and event.pk).update(kind="order.reserved")
+    if event:
+        Event.objects.filter(pk=event.pk).update(kind="order.reserved")
     evidence["heard_webhook"] = [
         (id_, digest, status, "order.reserved" if id_ == delivery else kind, seq, signed)
         for id_, digest, status, kind, seq, signed in evidence["heard_webhook"]

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections import deque
+from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -71,7 +72,7 @@ class World:
         self.webhook_server = self._outside("webhook-server", "webhook_server", webhook_secret)
         self.web = Place("web", lambda: self._dyno("web", PORT=str(self.ports["web-dyno"])))
         self.workers = [
-            Place(side, lambda side=side: self._dyno("worker", *WORKER_OPTIONS, side=side))  # type: ignore[misc]
+            Place(side, partial(self._dyno, "worker", *WORKER_OPTIONS, side=side))
             for side in DYNOS[1:]
         ]
         spoken_to = Web(self.web.tree, self.ports["web-dyno"])

@@ -1,9 +1,13 @@
+from typing import ClassVar
+
 from django.db import models
 
 
 class Parcel(models.Model):
     by = models.TextField()
     number = models.IntegerField()
+
+    objects: ClassVar[models.Manager["Parcel"]]
 
     def __str__(self) -> str:
         return f"{self.by} {self.number}"

@@ -33,8 +33,8 @@ def run() -> None:
         sys.exit(
             "Django is not installed for this Python. Run `bin/dev --setup`, then use .venv/bin/python."
         )
-    from config.boot import require_settings, say_it_in_a_sentence
     from config.embedded import adopt, is_offline_command
+    from config.start.boot import require_settings, say_it_in_a_sentence
 
     with say_it_in_a_sentence():
         adopt(os.environ)

@@ -21,8 +21,8 @@ sys.path.insert(0, str(CHECKOUT))
 from output import Output  # noqa: E402  # the checkout has to be on the path first
 from processes import Processes, stop_leftovers  # noqa: E402
 
-from config.boot import CannotStart  # noqa: E402
 from config.embedded import adopt, leave  # noqa: E402
+from config.start.boot import CannotStart  # noqa: E402
 
 LOCAL = CHECKOUT / ".local"
 DEMO = LOCAL / "demo.json"

@@ -9,8 +9,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from config.boot import CannotStart  # noqa: E402  # the checkout has to be on the path first
 from config.embedded import adopt, leave  # noqa: E402
+from config.start.boot import CannotStart  # noqa: E402  # the checkout has to be on the path first
 
 
 def main(command: list[str]) -> None:

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from celery_ledger import celery_options, install
 from config import logs
-from config.boot import require_settings, say_it_in_a_sentence
+from config.start.boot import require_settings, say_it_in_a_sentence
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 

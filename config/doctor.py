@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from celery_ledger import Job, State, Worker, ledger_settings
 from config import celery_app
-from config.boot import CannotStart, database_trouble, require_settings
-from config.health import NO_WRITES, database_state
+from config.start.boot import CannotStart, database_trouble, require_settings
+from config.web.health import NO_WRITES, database_state
 from orders.models import Order
 
 WAITS_TOO_LONG_AFTER_S = 60

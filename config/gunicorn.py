@@ -6,7 +6,7 @@ number.
 
 import os
 
-from config.boot import require_settings, say_it_in_a_sentence
+from config.start.boot import require_settings, say_it_in_a_sentence
 
 
 def main() -> None:

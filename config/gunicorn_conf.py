@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings
 
-from config.boot import require_settings, say_it_in_a_sentence, tell_of_absent_database
+from config.start.boot import require_settings, say_it_in_a_sentence, tell_of_absent_database
 
 
 def addresses(port: int) -> list[str]:
@@ -35,15 +35,15 @@ with say_it_in_a_sentence():
     threads = settings.WEB_THREADS
     logconfig_dict = settings.LOGGING
 
-worker_class = "config.web_worker.ProblemWorker"
+worker_class = "config.web.worker.ProblemWorker"
 # the router keeps idle connections for 90 s; closing first would race with its next request
 keepalive = 95
 timeout = 30
 graceful_timeout = 20  # under the 30 s a dyno has to stop
 worker_connections = settings.WEB_CONNECTIONS
-sendfile = False  # it would wait for the client (config.connections)
+sendfile = False  # it would wait for the client (config.web.connections)
 control_socket_disable = True
-accesslog = None  # config.middleware tells of each request, without its path
+accesslog = None  # config.web.middleware tells of each request, without its path
 errorlog = "-"
 loglevel = "info"
 

@@ -148,7 +148,7 @@ def configuration(form: str, *, with_sentry: bool = False) -> dict[str, Any]:
         "root": {"handlers": ["stdout", *beside], "level": "INFO"},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},
-            # config.middleware and config.error_pages tell
+            # config.web.middleware and config.web.error_pages tell
             "django.request": {"level": "CRITICAL"},
             "django.security": {"handlers": ["warning"], "propagate": False},
             "django.server": {"handlers": [], "propagate": True},

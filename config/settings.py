@@ -1,7 +1,7 @@
 """Every setting of Kaiten, and the only place that names variables of the environment.
 
 Importing this opens no connection and works with an empty environment, so that a build can run
-`collectstatic`. What a start needs beyond that is checked by `config.boot`.
+`collectstatic`. What a start needs beyond that is checked by `config.start.boot`.
 """
 
 from datetime import timedelta
@@ -12,8 +12,9 @@ from typing import Any
 from celery.schedules import crontab
 from django.utils.csp import CSP
 
-from config import broker_url, logs
-from config.environment import (
+from config import logs
+from config.start import broker_url
+from config.start.environment import (
     DAYS_MAX,
     addresses,
     database_from,
@@ -102,15 +103,15 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
-    "config.middleware.RequestContext",
-    "config.health.HealthChecks",
-    "config.middleware.HttpsOnly",
+    "config.web.middleware.RequestContext",
+    "config.web.health.HealthChecks",
+    "config.web.middleware.HttpsOnly",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.middleware.ProblemsForTheApi",
-    "config.middleware.HeadOfTheApi",
-    "config.middleware.DatabaseTrouble",
+    "config.web.middleware.ProblemsForTheApi",
+    "config.web.middleware.HeadOfTheApi",
+    "config.web.middleware.DatabaseTrouble",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -155,8 +156,8 @@ LOGIN_PLACES = 1  # of a web process: a password takes a core for up to a second
 AXES_FAILURE_LIMIT = 10  # wrong passwords, of a name or from an address
 AXES_COOLOFF_TIME = timedelta(minutes=10)  # after which they are forgotten
 AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
-AXES_LOCKOUT_CALLABLE = "config.login.locked_out"
-AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
+AXES_LOCKOUT_CALLABLE = "config.web.login.locked_out"
+AXES_CLIENT_IP_CALLABLE = "config.web.login.client_address"
 # or whoever goes on trying keeps the right person out
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
@@ -184,7 +185,7 @@ WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- at the door ----------------------------------------------------------------------------------
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-SECURE_SSL_REDIRECT = False  # config.middleware.HttpsOnly says why, and does it
+SECURE_SSL_REDIRECT = False  # config.web.middleware.HttpsOnly says why, and does it
 HTTPS_ONLY: bool = from_environment(yes_or_no, "HTTPS_ONLY", not DEBUG, "1 or 0")
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS_ONLY else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS_ONLY
@@ -216,7 +217,7 @@ RATE_LIMIT_PER_MINUTE: int = (
 RATE_LIMIT_KEYS_MAX = 10_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
-FILE_UPLOAD_HANDLERS = ["config.error_pages.NoFiles"]
+FILE_UPLOAD_HANDLERS = ["config.web.error_pages.NoFiles"]
 
 # --- Postgres: no transaction grows old (I13); `manage.py release` sets these for the role -------
 POSTGRES_LIMITS = {
@@ -400,7 +401,7 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, without a beat process
     },
 }
 
-# --- what is told about ourselves: config.metrics, config.sentry, the ledger's telemetry ----------
+# --- what is told about ourselves: config.web.metrics, config.sentry, the ledger's telemetry ----------
 METRICS_TOKEN: str = from_environment(secret, "METRICS_TOKEN", "", RANDOM_TEXT)
 METRICS_ROWS_MAX = 10_000  # that one statement looks at
 METRICS_STATEMENT_TIMEOUT = "2s"

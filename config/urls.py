@@ -4,7 +4,7 @@ from django.urls import include, path
 from api import docs
 from api.app import api
 from api.problems import pages
-from config import login, metrics
+from config.web import login, metrics
 
 urlpatterns = [
     path("metrics", metrics.metrics),
@@ -18,7 +18,7 @@ urlpatterns = [
     path("", include("demo.urls")),
 ]
 
-handler400 = "config.error_pages.bad_request"
-handler403 = "config.error_pages.permission_denied"
-handler404 = "config.error_pages.page_not_found"
-handler500 = "config.error_pages.server_error"
+handler400 = "config.web.error_pages.bad_request"
+handler403 = "config.web.error_pages.permission_denied"
+handler404 = "config.web.error_pages.page_not_found"
+handler500 = "config.web.error_pages.server_error"

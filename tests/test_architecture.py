@@ -123,7 +123,7 @@ def test_one_place_for_each_power() -> None:
     """
     assert places(".publish(", *ROOMS) == {"celery_ledger/bell.py"}
     assert places("except Exception", *ROOMS) == {
-        "config/connections.py",
+        "config/web/connections.py",
         "celery_ledger/celery/backend.py",
         "celery_ledger/bell.py",
         "celery_ledger/worker/clock.py",
@@ -131,11 +131,11 @@ def test_one_place_for_each_power() -> None:
         "celery_ledger/execution/attempt.py",
         "celery_ledger/execution/verdict.py",
     }
-    assert places("environ.Env", *ROOMS) == {"config/environment.py"}
+    assert places("environ.Env", *ROOMS) == {"config/start/environment.py"}
     asking = {
         str(path.relative_to(CHECKOUT))
         for path in sources(*ROOMS)
-        if "config.environment" in imports(path)
+        if "config.start.environment" in imports(path)
     }
     assert asking == {"config/settings.py"}
 

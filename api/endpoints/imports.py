@@ -180,7 +180,7 @@ def spooled(request: AuthenticatedRequest) -> Iterator[tuple[BinaryIO, str]]:
     for a slow sender.
 
     Raises a 400 problem for one that breaks off. One that is too large has not come so far
-    (config.middleware).
+    (config.web.middleware).
     """
     expected = int(request.META.get("CONTENT_LENGTH") or 0)
     digest = hashlib.sha256()

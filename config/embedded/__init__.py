@@ -20,9 +20,9 @@ from typing import IO
 
 from environ import Env
 
-from config.boot import CannotStart
 from config.embedded.broker import Broker
 from config.embedded.postgres import Postgres
+from config.start.boot import CannotStart
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 BROKER_NAMES = ("BROKER_URL", "REDIS_URL", "CLOUDAMQP_URL")

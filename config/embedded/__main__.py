@@ -2,9 +2,9 @@
 
 import sys
 
-from config.boot import CannotStart
 from config.embedded import CHECKOUT, locked, servers, stop_all
 from config.embedded.server import Server
+from config.start.boot import CannotStart
 
 
 def main(arguments: list[str]) -> None:

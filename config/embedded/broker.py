@@ -4,8 +4,8 @@ import secrets
 import signal
 from typing import Any
 
-from config.boot import CannotStart
 from config.embedded.server import Server, ask, free_port, package_folder, remember
+from config.start.boot import CannotStart
 
 
 class Broker(Server):

@@ -17,10 +17,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from config.boot import CannotStart
 from config.embedded import as_nobody
 from config.embedded.as_nobody import NOBODY
 from config.embedded.server import Server, ask, free_port, package_folder, remember
+from config.start.boot import CannotStart
 
 CREATE_LIMIT_S = 120
 NO_PROCESS = 2**31 - 1  # above every pid_max

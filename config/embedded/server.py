@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from config.boot import CannotStart
+from config.start.boot import CannotStart
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 10.0

@@ -16,7 +16,7 @@ from django.db import connection
 from django.test import Client as HttpClient
 from django.utils import timezone
 
-from config import login
+from config.web import login
 from demo.menu import mailbox
 from orders.models import Order, Stock
 

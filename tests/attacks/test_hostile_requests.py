@@ -14,7 +14,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import Client as HttpClient
 
-from config import error_pages
+from config.web import error_pages
 from config.wsgi import application
 from orders.models import ApiKey, Client, Order
 from tests.shop import Api
@@ -176,7 +176,7 @@ def test_an_error_of_the_page_that_tells_of_an_error_leaves_its_trace(
     answer = sent("GET", "/unknown", b"", "", {})
     assert answer.status_code == 500
     [record] = [record for record in caplog.records if record.exc_info]
-    assert (record.name, record.levelno) == ("config.error_pages", logging.ERROR)
+    assert (record.name, record.levelno) == ("config.web.error_pages", logging.ERROR)
     assert record.exc_info is not None
     assert "the 404 page is broken" in str(record.exc_info[1])
 
@@ -195,7 +195,7 @@ def test_an_error_of_a_view_is_told_once(
         record.name
         for record in caplog.records
         if record.levelno >= logging.ERROR and record.exc_info
-    ][-1:] == ["config.error_pages"]
+    ][-1:] == ["config.web.error_pages"]
 
 
 def test_what_has_no_body_has_no_type(api: Api, stock: Any, order_body: Callable[..., Any]) -> None:

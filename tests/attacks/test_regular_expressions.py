@@ -154,9 +154,9 @@ def test_twice_as_much_is_read_in_about_twice_the_time(reader: Reader) -> None:
 def test_all_patterns_over_text_from_outside_are_among_them() -> None:
     found = {reader.where.partition(":")[0] for reader in FOUND}
     assert found >= {
-        "config.connections",
+        "config.web.connections",
         "config.logs",
-        "config.middleware",
+        "config.web.middleware",
         "api.shapes.requests",
         "notifications.webhooks",
         "orders.imports.inputs",

@@ -20,7 +20,7 @@ from celery_ledger.models import Job, State, Worker
 from celery_ledger.operations.listing import at
 from celery_ledger.testing import work_off
 from config import celery_app
-from config.boot import database_trouble
+from config.start.boot import database_trouble
 from orders.models import Order
 from tests.celery_ledger import tasks
 from tests.edges import free_port

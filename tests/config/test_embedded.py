@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from redis import Redis
 
-from config.boot import CannotStart
 from config.embedded import adopt, leave, server, servers, stop_all
 from config.embedded.broker import Broker
+from config.start.boot import CannotStart
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WAIT_S = 60

@@ -4,7 +4,7 @@ import pytest
 from django.db import OperationalError
 from django.test import Client as HttpClient
 
-from config import health
+from config.web import health
 from orders.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -17,7 +17,7 @@ from redis import Redis
 from celery_ledger.models import Job, Worker
 from celery_ledger.testing import work_off
 from config import celery_app
-from config import metrics as page
+from config.web import metrics as page
 from orders.models import Order
 from tests.celery_ledger import past, tasks
 from tests.plans import plans_of

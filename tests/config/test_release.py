@@ -13,8 +13,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
-from config.boot import CannotStart
-from config.release_turn import RELEASE, release_turn
+from config.start.boot import CannotStart
+from config.start.release_turn import RELEASE, release_turn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EMPTY = "test_kaiten_empty"

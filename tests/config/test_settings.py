@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import (
+from config.start.environment import (
     addresses,
     env,
     from_environment,

@@ -8,8 +8,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import InternalError, connection
 
-from config.boot import require_settings
-from config.release_turn import PAUSE_S, release_turn
+from config.start.boot import require_settings
+from config.start.release_turn import PAUSE_S, release_turn
 
 TRIES = 20
 

@@ -9,7 +9,7 @@ import pytest
 
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
-from config.environment import addresses
+from config.start.environment import addresses
 from notifications.models import Delivery, Endpoint, Event
 from orders.models import Client
 from orders.reports.tasks import compute_day

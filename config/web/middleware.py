@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from api.conventions.rate_limit import STANDING
 from api.problems import handlers
 from celery_ledger import context, in_trouble, span
-from config import error_pages
-from config.health import CHECKS
+from config.web import error_pages
+from config.web.health import CHECKS
 
 requests_log = logging.getLogger("config.requests")
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from config.boot import CannotStart
+from config.start.boot import CannotStart
 
 RELEASE = 0x6B616972  # the advisory lock of the release at work: "kair"
 PAUSE_S = 0.2

@@ -12,7 +12,7 @@ from gunicorn.http import errors
 
 from api.problems.document import CONTENT_TYPE, document
 from api.problems.types import TYPES
-from config.connections import BrokenOff, NoRoom, PatientWorker, TooSlow
+from config.web.connections import BrokenOff, NoRoom, PatientWorker, TooSlow
 
 Refusal = tuple[str, str]  # slug, detail
 

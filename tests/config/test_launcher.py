@@ -95,7 +95,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     folder = tmp_path / "check out"
     shutil.copytree(REPOSITORY / "bin", folder / "bin")
     shutil.copytree(REPOSITORY / "config" / "embedded", folder / "config" / "embedded")
-    shutil.copy(REPOSITORY / "config" / "boot.py", folder / "config")
+    (folder / "config" / "start").mkdir()
+    shutil.copy(REPOSITORY / "config" / "start" / "boot.py", folder / "config" / "start")
     (folder / ".local").mkdir()
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -25,9 +25,7 @@ class LedgerSettings:
     # Attempts
     LEASE_GRACE_S: float = 15  # a lease outlives the hard time limit by this much
     MAX_LOSSES: int = 3  # a job that took this many workers down with it is dead
-    MAX_COLLISIONS: int = (
-        3  # deadlocks and serialization failures re-run the body this often at once
-    )
+    MAX_COLLISIONS: int = 3  # re-runs of the body at once: deadlocks, serialization failures
     MAX_TROUBLES: int = 10  # attempts after which a database error is not taken for a passing one
 
     # Queues, each heard when those before it are empty
@@ -43,9 +41,7 @@ class LedgerSettings:
     BULK_RING_GRACE_S: float = 60  # a thousand bulk jobs that wait are no reason to ring twice
     RING_CAP_S: float = 300
     RING_BUDGET: int = 1000  # bells in one queue at a time
-    KEEP: timedelta = timedelta(
-        days=14
-    )  # finished jobs, their keys and chords; then they are pruned
+    KEEP: timedelta = timedelta(days=14)  # finished jobs, their keys, chords; then pruned
     PRUNE_EVERY_S: float = 60.0
     PRUNE_BATCHES: int = 5  # of one tick, so that a clock prunes faster than its worker works
 
@@ -68,9 +64,7 @@ class LedgerSettings:
     OTLP_TIMEOUT_S: int = 3
     OTLP_PAUSE_S: int = 1
 
-    FAILPOINTS: str | None = (
-        None  # a folder of orders for celery_ledger.failpoints: for tests alone
-    )
+    FAILPOINTS: str | None = None  # for tests alone: a folder of orders for the failpoints
 
     def __getattribute__(self, name: str) -> Any:
         if name.isupper() and name in (told := getattr(settings, "LEDGER", {})):

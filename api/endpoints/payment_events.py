@@ -1,4 +1,4 @@
-"""Where payment providers ring. No key of ours: the provider signs, and what it says decides
+"""Where payment providers send their events. No key of ours: the provider signs, and what it says decides
 nothing.
 """
 

@@ -67,7 +67,8 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
                 yield str(job.pk), self._meta(job, children[job.pk])
             if wanted and deadline and time.monotonic() > deadline:
                 raise self.TimeoutError(f"{len(wanted)} jobs are not finished")
-            time.sleep(interval if wanted else 0)
+            if wanted:
+                time.sleep(interval)
 
     def _children(self, parents: list[Job]) -> dict[UUID, list[Any]]:
         """What each of these jobs has led to, once it has ended, as Celery's result tuples."""

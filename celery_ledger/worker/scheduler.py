@@ -33,7 +33,10 @@ class Scheduler:
             except (DatabaseError, InterfaceError):
                 raise
             except Exception:  # e.g. arguments that no row can hold
-                log.exception("The entry %s of beat_schedule cannot be promised just now", name)
+                text = (
+                    "The entry %s of beat_schedule cannot be promised; the next try is in a minute"
+                )
+                log.exception(text, name)
                 self._next_slots[name] = timezone.now() + PAUSE_AFTER_NONSENSE
         return promised
 

@@ -11,11 +11,11 @@ from celery_ledger.tasks import call_errback
 from tests.celery_ledger import tasks
 
 
-def test_the_tasks_of_the_product_are_in_order() -> None:
+def test_the_tasks_of_the_ledger_and_of_its_project_are_in_order() -> None:
     assert check_tasks(None) == check_settings(None) == []
 
 
-def test_a_task_of_the_product_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_of_the_ledger_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call_errback, "time_limit", 31)
     [error] = check_tasks(None)
     assert error.obj == "celery_ledger.tasks.call_errback"

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -310,3 +310,15 @@ def test_old_idempotency_keys_are_forgotten_batch_by_batch(shop: Client, setting
     forget_old_keys.delay()
     work_off()
     assert [row.key for row in IdempotencyKey.objects.all()] == ["k-5"]
+
+
+def test_the_short_wait_for_an_idempotency_key_ends_with_it(shop: Client) -> None:
+    def lock_timeout() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            return str(cursor.fetchone()[0])
+
+    with transaction.atomic():
+        before = lock_timeout()
+        IdempotencyKey.objects.begin(shop, "k-1", {})
+        assert lock_timeout() == before

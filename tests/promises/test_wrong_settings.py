@@ -197,7 +197,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
 ]
 
 
-def says(process: str, changes: dict[str, str], sentence: str) -> None:
+def assert_says(process: str, changes: dict[str, str], sentence: str) -> None:
     status, said = start(MANAGE if process == "release" else procfile(process), **changes)
     assert status != 0
     assert sentence in said
@@ -207,14 +207,14 @@ def says(process: str, changes: dict[str, str], sentence: str) -> None:
 @pytest.mark.parametrize("number", range(len(WRONG)))
 def test_a_wrong_setting_ends_a_start_in_a_sentence(number: int) -> None:
     """Each in one of the processes, by turns: all of them read the settings in one place."""
-    says(PROCESSES[number % len(PROCESSES)], *WRONG[number])
+    assert_says(PROCESSES[number % len(PROCESSES)], *WRONG[number])
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("number", range(len(WRONG)))
 def test_a_wrong_setting_ends_every_start_in_a_sentence(process: str, number: int) -> None:
-    says(process, *WRONG[number])
+    assert_says(process, *WRONG[number])
 
 
 @pytest.mark.parametrize("command", [["check"], ["shell", "-c", "print(7)"], ["jobs", "stats"]])

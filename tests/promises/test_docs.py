@@ -57,15 +57,6 @@ def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> 
     assert (Stock.objects.get(sku="UNI").available, books_balance()) == (10, True)
 
 
-def test_the_japanese_readme_walks_the_same_way() -> None:
-    walks = [
-        [block for block in blocks(page, "sh") if "api " in block]
-        for page in ("README.md", "README.ja.md")
-    ]
-    assert walks[0] == walks[1]
-    assert blocks("README.md", "python") == blocks("README.ja.md", "python")
-
-
 def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(
     stack: Stack, sink: WebhookSink
 ) -> None:

@@ -1,0 +1,123 @@
+"""Every limit of the shop that no variable sets, each with a name and a number.
+
+`config/settings.py` takes them all in; those of the ledger stand in `celery_ledger/conf.py`.
+"""
+
+from datetime import timedelta
+
+# --- a web process --------------------------------------------------------------------------------
+WEB_THREADS = 5  # each keeps a connection to Postgres; with two dynos of each kind they fit into 20
+WEB_CONNECTIONS = 500  # of one web process
+# for the head of a request; its body may take as long again, and the time it needs at
+WEB_READ_LIMIT_S = 10.0
+WEB_READ_MIN_BYTES_S = 32 * 1024  # ... a second
+WEB_ANSWER_LIMIT_S = 20.0  # for the client to take its answer
+# of all requests that are arriving; most of it is on the disk
+WEB_ARRIVING_MAX_BYTES = 256 * 1024 * 1024
+WEB_WAIT_PLACES = 2  # threads that may wait for a client, when there is no room for its answer
+WEB_UNSENT_MAX_BYTES = 16 * 1024 * 1024  # of all answers that wait for their clients
+LOGIN_PLACES = 1  # of a web process: a password takes a core for up to a second
+AXES_FAILURE_LIMIT = 10  # wrong passwords, of a name or from an address
+AXES_COOLOFF_TIME = timedelta(minutes=10)  # after which they are forgotten
+
+# --- a request and its answer ---------------------------------------------------------------------
+SECRETS_MIN_CHARS = {"SECRET_KEY": 32, "WEBHOOK_MASTER_KEY": 16, "METRICS_TOKEN": 8}  # or guessed
+BODY_MAX_BYTES = 1024 * 1024
+IMPORT_MAX_BYTES = 20 * 1024 * 1024
+BODY_MAX_BYTES_OF = {"/v1/imports": IMPORT_MAX_BYTES}  # whose own limit is another
+JSON_MAX_DEPTH = 32
+JSON_INTEGER_MAX_DIGITS = 18
+JSON_VALUES_MAX = 10_000  # of one document; the largest order has some 1,500
+PROBLEM_ERRORS_MAX = 50  # that a refusal names; each with so long a pointer and message at most
+PROBLEM_TEXT_MAX_CHARS = 500
+RATE_LIMIT_KEYS_MAX = 10_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+# what `Prefer: wait` gets at most; a stopping web process waits longer than that
+PREFER_WAIT_MAX_S = 10
+# requests of one web process that wait at a time; the other WEB_THREADS are for the others
+PREFER_WAIT_PLACES = 2
+PREFER_POLL_S = 0.1
+IDEMPOTENCY_WAIT_MS = 2000
+IDEMPOTENCY_KEEP = timedelta(days=30)
+
+# --- Postgres: no transaction grows old (I13); `manage.py release` sets these for the role -------
+POSTGRES_LIMITS = {
+    "statement_timeout": "20s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+    "transaction_timeout": "60s",  # Postgres 17 and later
+}
+DATABASE_RETRY_AFTER_S = 5
+RELEASE_WAIT_S = 600.0  # how long a release waits for another one to end
+
+# --- mail and webhooks ----------------------------------------------------------------------------
+MAIL_TIMEOUT_S = 10
+WEBHOOK_TIMEOUT_S = 5  # for all of a call
+# an endpoint whose answers take longer is called once at a time, and rests in between
+WEBHOOK_QUICK_S = 1.0
+WEBHOOK_ENDPOINTS_PER_CLIENT = 20
+WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)  # for which an old secret signs beside a new one
+WEBHOOK_SECRETS_MAX = 5  # of an endpoint that sign at a time
+WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
+# for which one that was sent again is not sent once more
+WEBHOOK_REPLAY_REST = timedelta(minutes=5)
+DELIVERY_ANSWER_MAX_CHARS = 500
+DELIVERY_MAX_TRIES = 13  # with the back-off below, tries go on for about a day
+DELIVERY_MAX_AGE = timedelta(days=2)
+ENDPOINT_REST_S = 5.0  # after a failure an endpoint is left alone, twice as long each time
+ENDPOINT_REST_CAP_S = 300.0
+# once it answers again, between one batch (BATCH_ROWS) of its line and the next
+ENDPOINT_CALL_UP_PACE_S = 1.0
+DELIVERY_BACKOFF_S = 5
+DELIVERY_BACKOFF_CAP_S = 4 * 3600
+
+# --- orders and payments --------------------------------------------------------------------------
+BATCH_ROWS = 200  # that a task of the schedule touches at a time; what is left, the next one finds
+PAYMENT_TIMEOUT_S = 8.0
+PAYMENT_MAX_RETRIES = 60
+PAYMENT_BACKOFF_CAP_S = 600
+# longer than a pause between tries; then somebody asks again
+PAYMENT_RECONCILE_AFTER = timedelta(minutes=30)
+# a charge of a cancelled order that the provider does not know by then is none
+PAYMENT_MOOT_AFTER = timedelta(hours=1)
+RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
+SANDBOX_SLOW_S = 5.0
+STRIPE_SIGNATURE_MAX_AGE_S = 300
+STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'
+STRIPE_FIND_MAX_PAGES = 40  # of 100 payments; more do not fit into a task's time limit
+
+# --- reports (orders/reports/) --------------------------------------------------------------------
+REPORT_TOP_SKUS = 20
+# longer than a transaction (POSTGRES_LIMITS) and than clocks differ
+REPORT_SETTLES = timedelta(minutes=2)
+REPORT_PART_EVENTS = 20_000  # events that one part of a computation reads
+# today is computed while the client waits as long as it has no more events
+REPORT_AT_ONCE_EVENTS = 20_000
+REPORT_FRESH = timedelta(minutes=5)  # else it is computed by jobs, this often at most
+REPORT_RETRY_AFTER_S = 2
+REPORT_PATIENCE = timedelta(hours=1)  # a computation that takes longer is given up
+REPORT_CATCH_UP_DAYS = 31
+
+# --- bulk imports (orders/imports/) ---------------------------------------------------------------
+IMPORT_MAX_ROWS = 100_000
+IMPORT_MAX_LINES = 200_000  # empty ones and those within a quoted cell included
+IMPORTS_RUNNING_PER_CLIENT = 5
+IMPORT_PLACES = 2  # files that a web process reads at a time
+IMPORT_RETRY_AFTER_S = 5
+IMPORT_ROW_MAX_BYTES = 128 * 1024  # what Python's csv takes as one field
+# that quotes which are never closed may have us read again
+IMPORT_AGAIN_MAX_BYTES = IMPORT_MAX_BYTES
+IMPORT_STAGE_BATCH = 5000  # rows of one COPY
+IMPORT_CHUNK_ROWS = 200
+IMPORT_PORTION_ROWS = 20  # rows of one look at the time
+IMPORT_TURN_S = 1.0  # of one transaction of a chunk; then others may go before it
+IMPORT_PACE_S = 1.0  # between looks whether it is a chunk's turn
+IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk queue above which no chunk begins
+IMPORT_FAULTS_PER_ORDER = 10
+IMPORT_KEEP = timedelta(days=30)
+
+# --- metrics and Sentry ---------------------------------------------------------------------------
+METRICS_ROWS_MAX = 10_000  # that one statement looks at
+METRICS_STATEMENT_TIMEOUT = "2s"
+SENTRY_FLUSH_LIMIT_S = 2

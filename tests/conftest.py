@@ -18,7 +18,7 @@ from redis import Redis
 from celery_ledger import testing
 from tests.own_broker import OwnBroker
 
-pytest_plugins = ["tests.shop"] if "orders" in settings.INSTALLED_APPS else []
+pytest_plugins = ["tests.shop", "tests.past_days"] if "orders" in settings.INSTALLED_APPS else []
 _guarded = False
 
 

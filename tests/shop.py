@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -41,6 +42,11 @@ class Api(HttpClient):
         return self.post(
             "/v1/orders", body, content_type="application/json", headers={"Idempotency-Key": key}
         )
+
+
+def post(api: Api, path: str, said: Any = None, key: str | None = None) -> Any:
+    headers = {"Idempotency-Key": key or str(uuid4())}
+    return api.post(path, said or {}, content_type="application/json", headers=headers)
 
 
 @pytest.fixture

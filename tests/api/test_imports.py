@@ -28,7 +28,7 @@ from orders.imports.reading import Format, Row
 from orders.models import ApiKey, Client, IdempotencyKey, Order
 from tests.errors import error_of
 from tests.hands import Hand
-from tests.orders.imports.conftest import Send, as_csv, as_ndjson, cells, faults
+from tests.orders.files import as_csv, as_ndjson, cells, faults
 from tests.plans import plans_of
 from tests.shop import Api
 from values.refused import Refused
@@ -37,6 +37,26 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Body = Callable[..., dict[str, Any]]
 A_DAY = timedelta(days=1)
 NDJSON = "application/x-ndjson"
+
+Send = Callable[..., Any]
+
+
+@pytest.fixture
+def send(api: Api) -> Send:
+    """POST the file; returns the answer."""
+
+    def post(
+        file: bytes, *, media_type: str = "text/csv", key: str = "import-1", **headers: str
+    ) -> Any:
+        named = {
+            "Idempotency-Key": key,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        return api.post(
+            "/v1/imports", file, content_type=media_type, headers=named, CONTENT_TYPE=media_type
+        )
+
+    return post
 
 
 def assert_nothing_accepted(answer: Any, status: int, *, says: str) -> None:

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
-from django.db.models import Sum
 from django.utils import timezone
 
 from celery_ledger.models import Job
@@ -27,8 +26,8 @@ from orders.tasks import (
     reconcile_payments,
     record_provider_event,
 )
-from tests.orders.test_models import books_balance
-from tests.shop import Api
+from tests.orders.books import books_balance, given_back
+from tests.shop import Api, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LATER = timedelta(hours=12)
@@ -62,11 +61,6 @@ def ordered(api: Api, stock: Any, order_body: Callable[..., Any]) -> Ordered:
     return order
 
 
-def post(api: Api, path: str, said: Any = None, key: str | None = None) -> Any:
-    headers = {"Idempotency-Key": key or str(uuid4())}
-    return api.post(path, said or {}, content_type="application/json", headers=headers)
-
-
 def on_hand() -> dict[str, tuple[int, int]]:
     assert books_balance()
     return {row.sku: (row.on_hand, row.reserved) for row in Stock.objects.all()}
@@ -79,30 +73,6 @@ def kinds() -> list[str]:
 def seen(api: Api, path: str) -> tuple[str, str, str]:
     order = api.get(path).json()
     return order["state"], order["payment_state"], order["fulfilment_state"]
-
-
-def given_back() -> int:
-    assert money_adds_up()
-    return SandboxRefund.objects.filter(status="succeeded").aggregate(sum=Sum("amount"))["sum"] or 0
-
-
-def money_adds_up() -> bool:
-    """Invariant I9: captured less refunded is what the provider's book has, order by order and line
-    by line.
-    """
-    for order in Order.objects.all():
-        charge = SandboxCharge.objects.filter(key=f"{order.pk}-charge", status="succeeded").first()
-        back = (
-            sum(refund.amount for refund in charge.refunds.filter(status="succeeded"))
-            if charge
-            else 0
-        )
-        lines = sum(line.refunded for line in order.lines.all()) + order.shipping_refunded
-        if order.captured - order.refunded != (charge.amount if charge else 0) - back:
-            return False
-        if lines != order.refunded + order.refund_pending:
-            return False
-    return True
 
 
 # --- cancel ---------------------------------------------------------------------------------------

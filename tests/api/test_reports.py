@@ -15,15 +15,7 @@ from notifications.models import Event
 from orders.models import ApiKey, Client, Order
 from orders.reports.models import Computation
 from orders.reports.tasks import compute_day
-from tests.orders.reports.conftest import (
-    DAY,
-    Sell,
-    by_hour,
-    clock,
-    give_back,
-    in_the_future,
-    totals,
-)
+from tests.past_days import DAY, Sell, by_hour, clock, give_back, in_the_future, totals
 from tests.shop import Api
 from values.csv_cells import harmless
 

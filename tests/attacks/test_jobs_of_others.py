@@ -26,7 +26,7 @@ from orders.payments.models import PaymentOperation
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import place
 from tests.edges import WebhookSink
-from tests.orders.imports.conftest import as_csv, cells
+from tests.orders.files import as_csv, cells
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,7 +13,7 @@ import pytest
 from celery_ledger.models import Job
 from orders.imports.models import Import
 from orders.models import ApiKey, Client, Order
-from tests.orders.imports.conftest import as_csv, cells
+from tests.orders.files import as_csv, cells
 from tests.promises.processes import Stack, Web
 from tests.waiting import until
 

@@ -14,8 +14,7 @@ from celery_ledger.testing import work_off
 from notifications.models import Delivery, Event
 from orders.models import Order
 from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
-from tests.orders.test_verbs import post
-from tests.shop import Api
+from tests.shop import Api, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CLEAN = [f"ok     {about:<10}  adds up." for about in ("stock", "money", "provider", "deliveries")]

@@ -3,13 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
 from orders.imports.models import Import
-from tests.shop import Api
 
 COLUMNS = tuple(
     "external_id currency email locale sku name quantity unit_price discount tax total token".split()
@@ -46,27 +43,6 @@ def as_csv(
 
 def as_ndjson(bodies: Sequence[Any]) -> bytes:
     return b"".join(json.dumps(body, ensure_ascii=False).encode() + b"\n" for body in bodies)
-
-
-Send = Callable[..., Any]
-
-
-@pytest.fixture
-def send(api: Api) -> Send:
-    """POST the file; returns the answer."""
-
-    def post(
-        file: bytes, *, media_type: str = "text/csv", key: str = "import-1", **headers: str
-    ) -> Any:
-        named = {
-            "Idempotency-Key": key,
-            **{name.replace("_", "-"): value for name, value in headers.items()},
-        }
-        return api.post(
-            "/v1/imports", file, content_type=media_type, headers=named, CONTENT_TYPE=media_type
-        )
-
-    return post
 
 
 def faults(batch: Import | None = None) -> list[tuple[int, str, str, str]]:

@@ -15,7 +15,7 @@ from celery_ledger.testing import work_off
 from orders.imports.models import Import
 from orders.management.commands import import_orders
 from orders.models import Client, Order
-from tests.orders.imports.conftest import as_csv, as_ndjson, cells
+from tests.orders.files import as_csv, as_ndjson, cells
 from tests.promises.processes import Stack
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -19,10 +19,11 @@ from orders.payments.sandbox import Sandbox
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import forget_old_keys, hold_order, place
 from tests.hands import in_threads
+from tests.orders.books import books_balance
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Place = Callable[..., Order]
-HOUR = timedelta(hours=12)
+HALF_A_DAY = timedelta(hours=12)
 
 
 @pytest.fixture
@@ -47,15 +48,6 @@ def placed(shop: Client, order_body: Callable[..., dict[str, Any]]) -> Place:
             return place(shop, OrderInput.model_validate(order_body(**{**said, **changes})))
 
     return order
-
-
-def books_balance() -> bool:
-    """Invariant I9: counters are the sums of their movements."""
-    summed = Stock.objects.annotate(
-        on_hand_sum=Sum("movements__on_hand_delta"), reserved_sum=Sum("movements__reserved_delta")
-    )
-    rows = summed.values_list("on_hand", "reserved", "on_hand_sum", "reserved_sum")
-    return all(row[:2] == row[2:] for row in rows)
 
 
 # --- stock ----------------------------------------------------------------------------------------
@@ -141,7 +133,7 @@ def test_whatever_the_card_does_the_order_ends_and_is_charged_at_most_once(
     settings.SANDBOX_SLOW_S = settings.PAYMENT_TIMEOUT_S = 0.01
     stock()
     order = placed(token)
-    work_off(ahead=HOUR)
+    work_off(ahead=HALF_A_DAY)
     order.refresh_from_db()
     assert (order.state, order.payment_state, order.reason) == (state, payment_state, reason)
     booked = (
@@ -173,7 +165,7 @@ def test_a_charge_that_nobody_answers_for_puts_the_order_on_hold(
     stock()
     monkeypatch.setattr("orders.payments.sandbox.FLAKY_FAILURES", 1000)
     order = placed("tok_flaky")
-    work_off(ahead=HOUR)
+    work_off(ahead=HALF_A_DAY)
     order.refresh_from_db()
     assert (order.state, order.held, order.hold_reason, order.payment_state) == (
         "reserved",
@@ -198,7 +190,7 @@ def test_an_unanswered_charge_is_asked_for_before_it_is_made_again(
     monkeypatch.setattr(Sandbox, "charge", charge_and_note)
     stock()
     order = placed("tok_timeout")
-    work_off(ahead=HOUR)
+    work_off(ahead=HALF_A_DAY)
     assert calls == [f"{order.pk}-charge"]
 
 
@@ -257,7 +249,7 @@ def test_whatever_step_dies_the_order_stands_on_the_desk(
     stock()
     order = placed(token)
     monkeypatch.setattr(f"orders.tasks.{task}.run", lambda *_: 1 / 0)
-    work_off(ahead=HOUR)
+    work_off(ahead=HALF_A_DAY)
     order.refresh_from_db()
     assert (order.held, order.hold_reason) == (True, reason)
 
@@ -268,7 +260,7 @@ def test_a_late_success_takes_the_order_off_the_desk(placed: Place, stock: Any) 
     work_off()
     with transaction.atomic():
         Order.objects.locked(order.pk).hold("payment_unknown")
-    work_off(ahead=HOUR)
+    work_off(ahead=HALF_A_DAY)
     order.refresh_from_db()
     assert (order.state, order.held, order.hold_reason) == ("confirmed", False, "")
 
@@ -285,7 +277,7 @@ def test_a_person_who_holds_an_order_that_is_on_the_desk_already_keeps_it_there(
             Order.objects.locked(order.pk).hold(reason)
     order.refresh_from_db()
     assert (order.hold_reason, order.version) == ("looks odd", 5)
-    work_off(ahead=HOUR)
+    work_off(ahead=HALF_A_DAY)
     order.refresh_from_db()
     assert (order.state, order.held, order.hold_reason) == ("confirmed", True, "looks odd")
 

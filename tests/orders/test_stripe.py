@@ -37,12 +37,12 @@ from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.edges import free_port
 from tests.errors import error_of
+from tests.orders.at_stripe import HOURS, intent_of
 from tests.orders.conftest import Pay
 from tests.promises.processes import CHECKOUT
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-HOURS = timedelta(hours=12)
 
 
 def standing(order: Order) -> tuple[str, str, str, int, bool]:
@@ -62,18 +62,6 @@ def posts(stripe: StripeDouble) -> int:
 
 def charge_job() -> Job:
     return Job.objects.get(task="orders.tasks.charge")
-
-
-def intent_of(**changes: Any) -> Intent:
-    said = {
-        "key": f"{uuid4()}-charge",
-        "amount": 660,
-        "currency": "JPY",
-        "token": "pm_card_visa",
-        "intended_at": timezone.now(),
-        "metadata": {"order": str(uuid4()), "operation": str(uuid4())},
-    }
-    return Intent(**{**said, **changes})
 
 
 # --- whatever the card does -----------------------------------------------------------------------
@@ -305,7 +293,7 @@ def test_a_forgotten_key_does_not_charge_twice_since_we_ask_first(
     assert (len(objects_in(stripe.path)), posts(stripe)) == (1, 1)
 
 
-def test_a_500_that_stripe_goes_on_replaying_ends_on_the_desk_and_not_under_a_second_key(
+def test_a_500_that_stripe_goes_on_replaying_ends_on_hold_and_not_under_a_second_key(
     stripe: StripeDouble, pay: Pay
 ) -> None:
     stripe.flaw("500_before")

@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,11 +24,11 @@ from orders.payments.models import PaymentOperation, ProviderEvent
 from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_webhooks import signature
+from tests.orders.at_stripe import HOURS, heard, work_off_and_listen
 from tests.orders.conftest import Pay
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-HOURS = timedelta(hours=12)
 PAID = ("confirmed", "paid", 660, 3)
 Ring = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -37,17 +36,6 @@ Ring = Callable[..., tuple[int, dict[str, Any]]]
 def standing(order: Order) -> tuple[str, str, int, int]:
     order.refresh_from_db()
     return order.state, order.payment_state, order.captured, order.version
-
-
-def heard(kinds: int) -> Callable[[], bool]:
-    return lambda: ProviderEvent.objects.count() >= kinds
-
-
-def work_off_and_listen(events: int = 3) -> None:
-    """Also what rings while we work, and after it."""
-    work_off()
-    until(heard(events), f"{events} events are heard", within_s=10)
-    work_off(ahead=HOURS)
 
 
 # --- when it rings --------------------------------------------------------------------------------

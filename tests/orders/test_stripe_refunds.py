@@ -1,7 +1,6 @@
 """Money that goes back through Stripe, and money that a bank takes back."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,15 +13,12 @@ from orders.payments.models import PaymentOperation
 from orders.payments.stripe import Stripe
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
+from tests.orders.at_stripe import HOURS, heard, intent_of, work_off_and_listen
 from tests.orders.conftest import Pay
-from tests.orders.test_stripe import intent_of
-from tests.orders.test_stripe_events import heard, work_off_and_listen
-from tests.orders.test_verbs import post
-from tests.shop import Api
+from tests.shop import Api, post
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-HOURS = timedelta(hours=12)
 
 
 def refunds(stripe: StripeDouble) -> list[int]:

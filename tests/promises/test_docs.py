@@ -10,7 +10,7 @@ from standardwebhooks import WebhookVerificationError
 
 from orders.models import Order, Refund, Stock
 from tests.edges import WebhookSink
-from tests.orders.test_models import books_balance
+from tests.orders.books import books_balance
 from tests.promises.processes import CHECKOUT, Stack
 from tests.waiting import until
 

@@ -20,7 +20,7 @@ from notifications.models import Event
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models import ApiKey, Client, IdempotencyKey, Order, OrderLine, Stock
 from orders.payments.sandbox_book import SandboxCharge
-from tests.orders.imports.conftest import as_csv, cells
+from tests.orders.files import as_csv, cells
 from tests.promises.processes import Stack, Tree, Web
 from tests.waiting import until
 

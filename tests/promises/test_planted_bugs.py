@@ -211,7 +211,7 @@ PLANTED = [
     ),
     Planted(
         "an order and its first job in two transactions",
-        "tests/orders/test_api.py::test_an_order_is_accepted_with_its_row_its_event_and_its_first_job",
+        "tests/api/test_orders.py::test_an_order_is_accepted_with_its_row_its_event_and_its_first_job",
         "orders/tasks.py",
         "    begin(order)\n    return order",
         "    return order",

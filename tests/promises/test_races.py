@@ -27,8 +27,7 @@ from orders.models import (
 )
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox_book import SandboxCharge
-from tests.orders.test_models import books_balance
-from tests.orders.test_verbs import given_back
+from tests.orders.books import books_balance, given_back
 from tests.promises.processes import Stack, Web
 from tests.waiting import until
 

@@ -14,7 +14,7 @@ from notifications.models import Delivery, Endpoint, Event
 from orders.models import Client
 from orders.reports.tasks import compute_day
 from tests.edges import Postbox, WebhookSink
-from tests.orders.reports.conftest import DAY, Sell, clock, give_back
+from tests.past_days import DAY, Sell, clock, give_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

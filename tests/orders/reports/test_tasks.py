@@ -18,7 +18,7 @@ from config import celery_app
 from orders.reports import tasks
 from orders.reports.days import Day, day_of
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
-from tests.orders.reports.conftest import DAY, Sell, clock, everybodys, totals
+from tests.past_days import DAY, Sell, clock, everybodys, totals
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db

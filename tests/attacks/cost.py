@@ -104,20 +104,24 @@ def cost_of(request: Request, key: str, *, memory: bool) -> Cost:
     return Cost(answer.status_code, cpu_s, peak, len(content))
 
 
-def objections(request: Request, key: str, unit_s: float) -> Iterator[str]:
-    """What is wrong with the answer or its price. CPU is judged by the best of some tries: the
+def allowed_s(request: Request) -> float:
+    """Seconds of CPU that the request may take on this machine, as busy as it is now."""
+    costs = ROW_BYTE_COSTS if request.is_file else BYTE_COSTS
+    return REQUEST_S + request.size * byte_s() * costs
+
+
+def objections(request: Request, key: str) -> Iterator[str]:
+    """What is wrong with the answer or its price.
+
+    CPU is judged by the best of some tries, each against what a byte is worth at that moment: the
     machine is shared.
     """
-    allowed_s = REQUEST_S + request.size * unit_s * (
-        ROW_BYTE_COSTS if request.is_file else BYTE_COSTS
-    )
-    cost = cost_of(request, key, memory=False)
     for _ in range(TRIES):
-        if cost.cpu_s <= allowed_s:
+        cost, limit_s = cost_of(request, key, memory=False), allowed_s(request)
+        if cost.cpu_s <= limit_s:
             break
-        cost = min(cost, cost_of(request, key, memory=False), key=lambda one: one.cpu_s)
-    if cost.cpu_s > allowed_s:
-        yield f"{cost.cpu_s:.2f} s for {request.size} bytes; {allowed_s:.2f} would be allowed"
+    else:
+        yield f"{cost.cpu_s:.2f} s for {request.size} bytes; {limit_s:.2f} would be allowed"
     if cost.status >= 500:
         yield f"answered {cost.status}"
     if cost.answer_bytes > ANSWER_MAX_BYTES:

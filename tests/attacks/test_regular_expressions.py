@@ -21,8 +21,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROOMS = ("api", "config", "celery_ledger", "demo", "notifications", "orders", "values")
-# of what is pumped, and twice and four times as much: the longest header is of this kind
-LENGTH = 4_000
+LENGTH = 2_000  # of what is pumped, and twice and four times as much
 GROWTH_MAX = 3.0  # from one length to the next; 2 is linear, 4 quadratic
 SHORT = (16, 20, 24)  # repetitions from which an exponential one would never come back
 SHORT_MAX_S = 0.02

@@ -242,7 +242,7 @@ def test_every_step_run_twice_changes_nothing(placed: Place, stock: Any) -> None
         ("poll_payment", "tok_webhook_never", "payment_unknown"),
     ],
 )
-def test_whatever_step_dies_the_order_stands_on_the_desk(
+def test_whatever_step_dies_the_order_is_on_hold(
     placed: Place, stock: Any, monkeypatch: pytest.MonkeyPatch, task: str, token: str, reason: str
 ) -> None:
     """Invariant I10, for the steps around the charge."""
@@ -265,7 +265,7 @@ def test_a_late_success_takes_the_order_off_the_desk(placed: Place, stock: Any) 
     assert (order.state, order.held, order.hold_reason) == ("confirmed", False, "")
 
 
-def test_a_person_who_holds_an_order_that_is_on_the_desk_already_keeps_it_there(
+def test_a_person_who_holds_an_order_that_is_on_hold_already_keeps_it_there(
     placed: Place, stock: Any
 ) -> None:
     """Also when the charge that nobody knew of is found."""
@@ -282,7 +282,7 @@ def test_a_person_who_holds_an_order_that_is_on_the_desk_already_keeps_it_there(
     assert (order.state, order.held, order.hold_reason) == ("confirmed", True, "looks odd")
 
 
-def test_an_order_that_is_confirmed_is_not_put_on_the_desk(placed: Place, stock: Any) -> None:
+def test_an_order_that_is_confirmed_is_not_put_on_hold(placed: Place, stock: Any) -> None:
     stock()
     order = placed()
     work_off()

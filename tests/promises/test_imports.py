@@ -45,6 +45,7 @@ def post(web: Web, key: str, file: bytes, *, name: str = "import-1") -> tuple[in
         connection.close()
 
 
+@pytest.mark.soak
 def test_workers_killed_in_the_middle_of_an_import_lose_nothing_and_double_nothing(
     stack: Stack, shop: Client, stock: Any
 ) -> None:

@@ -16,7 +16,7 @@ from tests.promises.processes import CHECKOUT
 
 SECONDS, FAULTS, ORDERS = 60, 150, 30
 LIMIT_S = 780  # a slow machine goes on until it has injected the faults, then rests
-pytestmark = pytest.mark.timeout(LIMIT_S + 60)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(LIMIT_S + 60)]
 
 
 def chaos(*words: str) -> tuple[int, str]:

@@ -83,9 +83,9 @@ def attempt(task: Task) -> Any:
     current = Attempt(task, claim)
     remembered, outer = _attempt.set(current), _body_of.set(task.request.id)
     try:
-        known = {**claim.context, "job": str(claim.id)}
+        job_context = {**claim.context, "job": str(claim.id)}
         with (
-            context.replaced(known),
+            context.replaced(job_context),
             tracing.span(task.name, "CONSUMER") as span,
             AttemptLine(current, span),
         ):

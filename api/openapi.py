@@ -113,7 +113,7 @@ def _complete(method: str, operation: Document) -> None:
     if "x-scope" in operation:
         scope = operation.pop("x-scope")
         operation["security"] = [
-            {name: [scope] for name in known} for known in operation["security"]
+            {name: [scope] for name in requirement} for requirement in operation["security"]
         ]
         operation["description"] = (
             f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()

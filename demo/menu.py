@@ -177,8 +177,8 @@ class OrderForm(forms.Form):
             match pointer.split("/")[1:]:
                 case ["email"]:
                     self.add_error("email", _("Enter an e-mail address."))
-                case ["lines", at, *_rest]:
-                    self.add_error(skus[int(at)], message)
+                case ["lines", index, *_rest]:
+                    self.add_error(skus[int(index)], message)
                 case _anything_else:
                     self.add_error(None, message)
 

@@ -47,12 +47,12 @@ IPV6_EMBEDS_IPV4 = [
 def body(delivery: Delivery) -> str:
     """The same bytes on every try."""
     event = delivery.event
-    said = {
+    content = {
         "type": event.kind,
         "timestamp": event.at.astimezone(UTC).isoformat(),
         "data": event.data,
     }
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def post(delivery: Delivery) -> str:
@@ -124,15 +124,15 @@ def _post(url: str, payload: bytes, headers: dict[str, str], deadline: Deadline)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     address = _public_address(host, port, deadline)
-    known: dict[str, Any] = {
+    options: dict[str, Any] = {
         "timeout": urllib3.Timeout(total=deadline.left_s),
         "deadline": deadline,
     }
     pool: urllib3.HTTPConnectionPool
     if parts.scheme == "https":
-        pool = EndingTlsPool(address, port, server_hostname=host, assert_hostname=host, **known)
+        pool = EndingTlsPool(address, port, server_hostname=host, assert_hostname=host, **options)
     else:
-        pool = EndingPool(address, port, **known)
+        pool = EndingPool(address, port, **options)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     with pool:
         answer = pool.urlopen(
@@ -172,5 +172,5 @@ def _what_broke(exc: Exception) -> str:
         cause.args[1] if isinstance(cause, ProtocolError) and cause.args[1:] else None
     ):
         cause = following
-    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-    return f"{type(cause).__name__}: {said}"
+    message = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return f"{type(cause).__name__}: {message}"

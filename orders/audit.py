@@ -68,8 +68,8 @@ def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
     """
     for operation in _operations(since=since):
         try:
-            if said := _difference(operation, operation.look_up()):
-                yield f"order {operation.order.number}: {said}"
+            if difference := _difference(operation, operation.look_up()):
+                yield f"order {operation.order.number}: {difference}"
         except ProviderRefused as exc:
             yield f"order {operation.order.number}: {operation.provider} does not tell: {exc}"
 
@@ -85,9 +85,9 @@ def _operations(*, since: timedelta) -> Iterator[PaymentOperation]:
         batch = list(recent.filter(pk__gt=batch[-1].pk).order_by("pk")[:PROVIDER_BATCH])
 
 
-def _difference(operation: PaymentOperation, known: Charge | None) -> str | None:
+def _difference(operation: PaymentOperation, charge: Charge | None) -> str | None:
     ours = f"our {operation.kind} of {operation.amount} {operation.currency} is {operation.state}"
-    if known is None:
+    if charge is None:
         never_made = operation.state in (
             operation.State.INTENDED,
             operation.State.SENT,
@@ -95,27 +95,29 @@ def _difference(operation: PaymentOperation, known: Charge | None) -> str | None
         )
         refused = operation.state == operation.State.DECLINED and not operation.reference
         return None if never_made or refused else f"{ours}, but {operation.provider} has none"
-    theirs = f"{operation.provider} says {known.status} of {known.amount}"
-    if operation.has_ended and known.status != operation.state:
+    theirs = f"{operation.provider} says {charge.status} of {charge.amount}"
+    if operation.has_ended and charge.status != operation.state:
         return f"{ours}, but {theirs}"
     succeeded = operation.state == operation.State.SUCCEEDED
-    if succeeded and known.amount != operation.amount:
+    if succeeded and charge.amount != operation.amount:
         return f"{ours}, but {theirs}"
     return (
-        _refunded_elsewhere(operation, known) if succeeded and known.refunded is not None else None
+        _refunded_elsewhere(operation, charge)
+        if succeeded and charge.refunded is not None
+        else None
     )
 
 
-def _refunded_elsewhere(operation: PaymentOperation, known: Charge) -> str | None:
+def _refunded_elsewhere(operation: PaymentOperation, charge: Charge) -> str | None:
     """Money that went back by the provider's own pages. Ours may move while we ask, so both ends of
     it count.
     """
     order = operation.order
     least = order.refunded
     order.refresh_from_db(fields=["refunded", "refund_pending"])
-    if known.refunded is None or least <= known.refunded <= order.refunded + order.refund_pending:
+    if charge.refunded is None or least <= charge.refunded <= order.refunded + order.refund_pending:
         return None
-    return f"we have given {order.refunded} {order.currency} back, but {operation.provider} says {known.refunded}"
+    return f"we have given {order.refunded} {order.currency} back, but {operation.provider} says {charge.refunded}"
 
 
 __all__ = ["MONEY", "STOCK", "ProviderUnavailable", "broken", "disputed_by_provider"]

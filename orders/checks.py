@@ -18,4 +18,4 @@ def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
         wrong.append(
             f"PREFER_WAIT_MAX_S must be under {WEB_STOP_S} s, or a deploy cuts off requests that wait."
         )
-    return [Error(said, id="orders.E001") for said in wrong]
+    return [Error(objection, id="orders.E001") for objection in wrong]

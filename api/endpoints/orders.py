@@ -130,8 +130,8 @@ def read_events(
 
 
 def _event(event: Event) -> dict[str, Any]:
-    at = event.at.isoformat()
-    return {"seq": event.seq, "type": event.kind, "at": at, "data": event.data}
+    happened_at = event.at.isoformat()
+    return {"seq": event.seq, "type": event.kind, "at": happened_at, "data": event.data}
 
 
 @router.post(

@@ -41,7 +41,7 @@ def refund_order(
             order,
             reason=body.reason,
             amount=body.amount,
-            wanted=body.wanted(),
+            requested=body.units_by_sku(),
             restock=body.restock,
         )
         give_back(refund)

@@ -192,7 +192,7 @@ class Endpoint(models.Model):
         over.
         """
         return [
-            self._secret_of(self.secret_version - at) for at in range(1 + len(self._open_ends()))
+            self._secret_of(self.secret_version - age) for age in range(1 + len(self._open_ends()))
         ]
 
     def rotate(self, *, overlap: timedelta) -> bool:

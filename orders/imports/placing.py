@@ -105,8 +105,8 @@ def _is_there(client: Client, order_input: OrderInput) -> bool:
         and len(lines) == len(order_input.lines)
         and all(
             (line.sku, line.quantity, line.unit_price, line.discount, line.tax)
-            == (said.sku, said.quantity, said.unit_price, said.discount, said.tax)
-            and said.name in ("", line.name)
-            for line, said in zip(lines, order_input.lines, strict=False)
+            == (ordered.sku, ordered.quantity, ordered.unit_price, ordered.discount, ordered.tax)
+            and ordered.name in ("", line.name)
+            for line, ordered in zip(lines, order_input.lines, strict=False)
         )
     )

@@ -97,8 +97,8 @@ def parts(day: Day, *, until: datetime) -> list[tuple[datetime, datetime]]:
     """The day up to then, cut into stretches of about REPORT_PART_EVENTS events each."""
     end, size = min(day.end, until), settings.REPORT_PART_EVENTS
     cuts = [
-        at
-        for (at,) in _asked(CUTS, {"begin": day.begin, "end": end, "size": size, "rest": 1 % size})
+        cut
+        for (cut,) in _asked(CUTS, {"begin": day.begin, "end": end, "size": size, "rest": 1 % size})
     ]
     return [(begin, end) for begin, end in pairwise([day.begin, *cuts, end]) if begin < end]
 

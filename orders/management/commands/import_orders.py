@@ -150,7 +150,7 @@ def _accepted(file: Path, client: Client, form: Format) -> Import:
         if size > settings.IMPORT_MAX_BYTES:
             allowed = f"{settings.IMPORT_MAX_BYTES} are allowed. Split it."
             raise CommandError(f"{file.name} has {size} bytes; {allowed}")
-        with file.open("rb") as lines, staged(lines, form) as rows, transaction.atomic():
+        with file.open("rb") as stream, staged(stream, form) as rows, transaction.atomic():
             batch = Import.objects.accept(client, rows, form=form)
             tasks.begin(batch)
             return batch

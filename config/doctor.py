@@ -28,7 +28,7 @@ LIMIT = "SELECT current_setting(%(name)s, true), current_setting(%(name)s, true)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def at(moment: datetime) -> str:
+def local_time(moment: datetime) -> str:
     """A time to the second, with its zone."""
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S %Z")
 
@@ -131,7 +131,7 @@ def clock() -> Finding:
     if living:
         return Finding("clock", f"Workers that beat: {living}.")
     newest = Worker.objects.order_by("-seen_at").first()
-    since = f"; the last one did at {at(newest.seen_at)}" if newest else ""
+    since = f"; the last one did at {local_time(newest.seen_at)}" if newest else ""
     return Finding(
         "clock",
         f"No worker has beaten in the last {ledger_settings.WORKER_SILENCE_S} s{since}.",

@@ -54,8 +54,8 @@ def require_settings(*, broker: bool = False) -> None:
             "REMAP_SIGTERM is set; with it a stopping worker drops what it could finish. Unset it."
         )
     if settings.PAYMENT_PROVIDER not in settings.PAYMENT_PROVIDERS:
-        known = " or ".join(settings.PAYMENT_PROVIDERS)
-        raise CannotStart(f"PAYMENT_PROVIDER is {settings.PAYMENT_PROVIDER!r}. Set it to {known}.")
+        names = " or ".join(settings.PAYMENT_PROVIDERS)
+        raise CannotStart(f"PAYMENT_PROVIDER is {settings.PAYMENT_PROVIDER!r}. Set it to {names}.")
     if settings.PAYMENT_PROVIDER == "stripe":
         _require_stripe()
     _require_extras()

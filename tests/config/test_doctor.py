@@ -17,7 +17,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from celery_ledger.models import Job, State, Worker
-from celery_ledger.operations.listing import at
+from celery_ledger.operations.listing import local_time
 from celery_ledger.testing import work_off
 from config import celery_app
 from config.start.boot import database_trouble
@@ -205,7 +205,7 @@ def test_limits_that_the_role_lacks_are_named(worker: Worker) -> None:
 
 def test_a_ledger_without_a_living_worker_is_named(worker: Worker) -> None:
     Worker.objects.update(seen_at=timezone.now() - timedelta(seconds=16))
-    seen_at = at(Worker.objects.get().seen_at)
+    seen_at = local_time(Worker.objects.get().seen_at)
     start = "Start a worker dyno (Procfile: worker) and read its log."
     assert (
         only_wrong()

@@ -10,7 +10,7 @@ import sys
 
 
 def main() -> None:
-    """End as programs of a shell do when Ctrl-C is pressed or nobody reads on: without a traceback."""
+    """End as programs of a shell do at Ctrl-C or when nobody reads on: without a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal has no character for
     try:

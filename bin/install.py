@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
 
 
 def is_up_to_date(for_tests: bool) -> bool:
-    """Whether `.venv` was completed from these locks, in this place, and its Python is still there."""
+    """Whether `.venv` was completed from these locks, in this place, and its Python is there."""
     enough = [pins(for_tests=True)] if for_tests else [pins(for_tests=True), pins(for_tests=False)]
     try:
         return PYTHON.exists() and STAMP.read_text() in map(stamp_of, enough)

@@ -52,7 +52,7 @@ class Processes:
         self.remember()
 
     def listen(self, wait_s: float) -> bool:
-        """Pass on what the processes wrote, waiting at most `wait_s`; False when that was nothing."""
+        """Pass on what the processes wrote, waiting at most `wait_s`; False when it was nothing."""
         ready = self.selector.select(wait_s)
         for key, _ in ready:
             data = os.read(key.fd, LINE_MAX_BYTES)

@@ -144,7 +144,7 @@ def _objections_to_options(task: Task) -> Iterator[str]:
 
 
 def _unknown_options(task: Task) -> set[str]:
-    """What the decorator has set on the task's own class that neither Celery nor the ledger knows."""
+    """What the decorator set on the task's own class that neither Celery nor the ledger knows."""
     own = {name for name in vars(task.__class__) if not name.startswith("_")}
     return own - set(dir(current_app.Task)) - KNOWN_OPTIONS
 

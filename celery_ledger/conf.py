@@ -10,7 +10,7 @@ from django.conf import settings
 
 
 class LedgerSettings:
-    """`ledger_settings.BATCH` is what `settings.LEDGER` says, or else the default that stands here."""
+    """`ledger_settings.BATCH` is what `settings.LEDGER` says, or else the default written here."""
 
     # What a row takes
     ARGS_MAX_BYTES: int = 16 * 1024

@@ -171,7 +171,7 @@ class OrderForm(forms.Form):
         )
 
     def refuse(self, errors: Iterable[tuple[str, str]]) -> None:
-        """Put each refusal of the API, a JSON pointer and a message, at the field that it is about."""
+        """Put each refusal of the API, a JSON pointer and a message, at the field it is about."""
         skus = [dish.sku for dish, _quantity in self.chosen]
         for pointer, message in errors:
             match pointer.split("/")[1:]:
@@ -200,7 +200,7 @@ def stock_left() -> dict[str, int]:
 
 
 def quantity_field(dish: Dish, left: int) -> forms.IntegerField:
-    """Sold out is said to the browser only: what a stale page sends has to be refused, not dropped."""
+    """Sold out is for the browser only: what a stale page sends has to be refused, not dropped."""
     attributes: dict[str, Any] = {"inputmode": "numeric", "autocomplete": "off"}
     if left <= 0:
         attributes["disabled"] = True

@@ -1,4 +1,4 @@
-"""Telling: an event becomes deliveries, and each delivery is tried until it arrives or is given up."""
+"""Telling: an event becomes deliveries, and each is tried until it arrives or is given up."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -121,7 +121,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         )
 
     def _promise(self, job: Job, *, once: bool) -> None:
-        """Write the row in the caller's transaction, and ring after its commit if the job is due."""
+        """Write the row in the caller's transaction; ring after its commit if the job is due."""
         is_due = isinstance(job.due_at, Now)
         with transaction.atomic(savepoint=False):
             try:

@@ -168,7 +168,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
                 log.exception("link_error of job %s cannot be called", request.id)
 
     def _takes_the_failure(self, errback: Signature) -> bool:
-        """As Celery decides it: by the number of arguments, where the task is known and not bound."""
+        """As Celery decides it: by the number of arguments, where the task is known, not bound."""
         header = getattr(self.app.tasks.get(errback.task), "__header__", None)
         if errback.immutable or header is None or isinstance(header, partial):
             return False

@@ -185,7 +185,7 @@ def in_body_of(request: Any) -> bool:
 
 @contextmanager
 def outside_any_attempt() -> Iterator[None]:
-    """A task called as a plain function inside another task must not settle that other task's job."""
+    """A task called as a plain function inside another must not settle that other task's job."""
     remembered = _attempt.set(None)
     try:
         yield

@@ -110,7 +110,7 @@ def call_off(app: Celery, claim: Claim, exc: Exception) -> bool:
 def cancel(
     app: Celery, jobs: JobQuerySet, *, error: dict[str, str], call_errbacks: bool = False
 ) -> list[Job]:
-    """Before anybody began: the waiting ones among these, as they were. What waits for one is told."""
+    """Before anybody began: those of these that wait, as they were. What waits for one is told."""
     with transaction.atomic():
         cancelled = jobs.cancel(error=error)
         for job in cancelled:

@@ -65,7 +65,7 @@ class Schedule(models.Model):
 
 
 def now() -> datetime:
-    """By Postgres' clock: a worker whose own runs ahead would pass over slots that are yet to come."""
+    """By Postgres' clock: a worker whose own runs ahead would pass over slots that are to come."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]

@@ -89,7 +89,7 @@ def _forget_unreachable(jobs: list[Job]) -> None:
 
 
 def _ids_of_steps(canvas: Any) -> Iterator[str]:
-    """Of these signatures and of all within them; not of a chord around them, which stays as it is."""
+    """Of these signatures and of all within them; not of a chord around them, which stays as is."""
     if isinstance(canvas, list):
         for step in canvas:
             yield from _ids_of_steps(step)

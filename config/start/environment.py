@@ -138,7 +138,7 @@ def http_url(name: str, default: str) -> str:
 
 
 def secret(name: str, default: str) -> str:
-    """What can stand in a header, and in a file that a shell reads: printable ASCII without spaces."""
+    """What can stand in a header, and in a file a shell reads: printable ASCII without spaces."""
     text: str = env.str(name, default="") or default
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise ValueError(name)

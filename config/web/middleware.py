@@ -182,7 +182,7 @@ def _attributes(request: HttpRequest, response: HttpResponse, request_id: str) -
 
 
 def route_of(request: HttpRequest) -> str:
-    """`/o/<str:token>/`; a health check's and a static file's own path; `(none)` where nothing is."""
+    """`/o/<str:token>/`; a health check's and a static file's path; `(none)` where nothing is."""
     if request.resolver_match is not None:
         return f"/{request.resolver_match.route}"
     is_plain = request.path in CHECKS or request.path.startswith(

@@ -1,4 +1,4 @@
-"""Working off a chunk in turns: each of its orders is placed, known already, or refused by itself."""
+"""Working a chunk off in turns: each order is placed, known already, or refused by itself."""
 
 from collections.abc import Sequence
 from time import monotonic

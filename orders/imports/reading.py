@@ -249,7 +249,7 @@ def _csv_row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
 
 
 def _key_among(cells: Sequence[str], columns: Sequence[str]) -> str | None:
-    """Whose a row is that cannot be read: that order is refused with it, and not placed without it."""
+    """Whose a row is that cannot be read: that order is refused with it, not placed without it."""
     index = columns.index("external_id")
     return key_of(cells[index]) if index < len(cells) else None
 

@@ -249,7 +249,7 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
 
 
 class ProviderEvent(models.Model):
-    """A provider's webhook, heard once. It decides nothing: a job asks the provider what is true."""
+    """A provider's webhook, heard once, decides nothing: a job asks the provider what is true."""
 
     provider = models.TextField()
     event_id = models.TextField()

@@ -35,7 +35,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=verbosity)
 
     def _limit_the_role(self) -> None:
-        """On the role, since that holds behind PgBouncer too, where a session's own SET does not."""
+        """On the role, since that holds behind PgBouncer too, where a session's SET does not."""
         for name, value in _limits_that_lack():
             _limit(name, value)
         self.stdout.write("Limits of the database role are set.")

@@ -31,7 +31,8 @@ def run() -> None:
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit(
-            "Django is not installed for this Python. Run `bin/dev --setup`, then use .venv/bin/python."
+            "Django is not installed for this Python. "
+            "Run `bin/dev --setup`, then use .venv/bin/python."
         )
     from config.embedded import adopt, is_offline_command
     from config.start.boot import require_settings, say_it_in_a_sentence

@@ -58,7 +58,8 @@ def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
     ]
     if numbers.WORKER_SILENCE_S < 3 * numbers.CLOCK_INTERVAL_S:
         wrong.append(
-            "WORKER_SILENCE_S must be at least three times CLOCK_INTERVAL_S, or a busy worker is lost."
+            "WORKER_SILENCE_S must be at least three times CLOCK_INTERVAL_S, "
+            "or a busy worker is lost."
         )
     if numbers.RING_CAP_S < numbers.RING_GRACE_S:
         wrong.append("RING_CAP_S must not be less than RING_GRACE_S.")
@@ -106,11 +107,13 @@ def objections(task: Task) -> list[str]:
         )
     elif task.soft_time_limit >= task.time_limit:
         found.append(
-            "Its soft_time_limit must be less than its time_limit, or it is killed before it can clean up."
+            "Its soft_time_limit must be less than its time_limit, "
+            "or it is killed before it can clean up."
         )
     elif task.time_limit > ledger_settings.STOP_S:
         found.append(
-            f"Its time_limit is over {ledger_settings.STOP_S} s: every deploy would kill it. Split it into smaller jobs."
+            f"Its time_limit is over {ledger_settings.STOP_S} s: every deploy would kill it. "
+            "Split it into smaller jobs."
         )
     if task.acks_late:
         found.append(
@@ -135,7 +138,10 @@ def _objections_to_options(task: Task) -> Iterator[str]:
         yield f"Its serializer is {task.serializer}, but a row holds JSON."
     queues = current_app.amqp.queues.consume_from
     if (queue := getattr(task, "queue", None)) and queue not in queues:
-        yield f"Its queue is {queue}, to which no worker listens; there are {', '.join(sorted(queues))}."
+        yield (
+            f"Its queue is {queue}, to which no worker listens; "
+            f"there are {', '.join(sorted(queues))}."
+        )
     if task.rate_limit:
         try:
             pause_s(task.rate_limit)

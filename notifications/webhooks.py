@@ -92,7 +92,10 @@ def url_pattern() -> re.Pattern[str]:
 def objection(url: str) -> str | None:
     """Why this URL cannot be an endpoint, without looking its name up; None when it can."""
     if not url.isascii() or not url.isprintable() or " " in url:
-        return "must be printable ASCII without spaces; write an international host name as punycode (xn--…)"
+        return (
+            "must be printable ASCII without spaces; "
+            "write an international host name as punycode (xn--…)"
+        )
     if url_pattern().fullmatch(url):
         return None if len(urlsplit(url).hostname or "") <= HOST_MAX_CHARS else "must name a host"
     if not url.startswith("https://") and not (
@@ -101,7 +104,10 @@ def objection(url: str) -> str | None:
         return "must be a full https URL, like https://shop.example.com/hooks"
     if "@" in url.partition("://")[2].partition("/")[0] or "#" in url:
         return "must not hold a user name, a password or a fragment"
-    return "must name a public host, and if a port one from 1 to 65535, like https://shop.example.com:8443/hooks"
+    return (
+        "must name a public host, and if a port one from 1 to 65535, "
+        "like https://shop.example.com:8443/hooks"
+    )
 
 
 def may_connect_to(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -14,34 +14,42 @@ from orders.payments.provider import Charge, ProviderRefused, ProviderUnavailabl
 # Each pair: a sentence with a %s for each column, and the SQL that finds what it is said of.
 STOCK = {
     "%s: on hand %s and reserved %s, but its movements come to %s and %s": """
-        SELECT s.sku, s.on_hand, s.reserved, coalesce(sum(m.on_hand_delta), 0), coalesce(sum(m.reserved_delta), 0)
+        SELECT s.sku, s.on_hand, s.reserved,
+               coalesce(sum(m.on_hand_delta), 0), coalesce(sum(m.reserved_delta), 0)
           FROM orders_stock s LEFT JOIN orders_stockmovement m ON m.stock_id = s.id GROUP BY s.id
-        HAVING s.on_hand <> coalesce(sum(m.on_hand_delta), 0) OR s.reserved <> coalesce(sum(m.reserved_delta), 0)
+        HAVING s.on_hand <> coalesce(sum(m.on_hand_delta), 0)
+            OR s.reserved <> coalesce(sum(m.reserved_delta), 0)
          ORDER BY s.sku""",
     "order %s (%s): its movements hold %s of %s, but %s are to be sent": """
         SELECT o.number, o.state, coalesce(m.held, 0), s.sku, l.open
           FROM orders_order o
-          JOIN (SELECT order_id, stock_id, sum(quantity - fulfilled - withdrawn) AS open FROM orders_orderline
-                 GROUP BY 1, 2) l ON l.order_id = o.id
+          JOIN (SELECT order_id, stock_id, sum(quantity - fulfilled - withdrawn) AS open
+                  FROM orders_orderline GROUP BY 1, 2) l ON l.order_id = o.id
           JOIN orders_stock s ON s.id = l.stock_id
-          LEFT JOIN (SELECT order_id, stock_id, sum(reserved_delta) AS held FROM orders_stockmovement GROUP BY 1, 2) m
+          LEFT JOIN (SELECT order_id, stock_id, sum(reserved_delta) AS held
+                       FROM orders_stockmovement GROUP BY 1, 2) m
             ON m.order_id = o.id AND m.stock_id = l.stock_id
-         WHERE coalesce(m.held, 0) <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.open ELSE 0 END
+         WHERE coalesce(m.held, 0)
+               <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.open ELSE 0 END
          ORDER BY o.number""",
 }
 MONEY = {
     "order %s: captured %s, but its charges come to %s": """
         SELECT o.number, o.captured, coalesce(sum(p.amount), 0) FROM orders_order o
-          LEFT JOIN orders_paymentoperation p ON p.order_id = o.id AND p.kind = 'charge' AND p.state = 'succeeded'
+          LEFT JOIN orders_paymentoperation p
+            ON p.order_id = o.id AND p.kind = 'charge' AND p.state = 'succeeded'
          GROUP BY o.id HAVING o.captured <> coalesce(sum(p.amount), 0) ORDER BY o.number""",
     "order %s: refunded %s and promised %s, but its refunds come to %s and %s": """
         SELECT o.number, o.refunded, o.refund_pending,
                coalesce(sum(p.amount) FILTER (WHERE p.state = 'succeeded'), 0),
                coalesce(sum(p.amount) FILTER (WHERE p.state IN ('intended', 'sent', 'pending')), 0)
-          FROM orders_order o LEFT JOIN orders_paymentoperation p ON p.order_id = o.id AND p.kind = 'refund'
+          FROM orders_order o
+          LEFT JOIN orders_paymentoperation p ON p.order_id = o.id AND p.kind = 'refund'
          GROUP BY o.id
         HAVING o.refunded <> coalesce(sum(p.amount) FILTER (WHERE p.state = 'succeeded'), 0)
-            OR o.refund_pending <> coalesce(sum(p.amount) FILTER (WHERE p.state IN ('intended', 'sent', 'pending')), 0)
+            OR o.refund_pending
+               <> coalesce(sum(p.amount)
+                           FILTER (WHERE p.state IN ('intended', 'sent', 'pending')), 0)
          ORDER BY o.number""",
     "order %s: its lines and shipping were refunded %s, but the order %s": """
         SELECT o.number, o.shipping_refunded + sum(l.refunded), o.refunded + o.refund_pending
@@ -117,7 +125,10 @@ def _refunded_elsewhere(operation: PaymentOperation, charge: Charge) -> str | No
     order.refresh_from_db(fields=["refunded", "refund_pending"])
     if charge.refunded is None or least <= charge.refunded <= order.refunded + order.refund_pending:
         return None
-    return f"we have given {order.refunded} {order.currency} back, but {operation.provider} says {charge.refunded}"
+    return (
+        f"we have given {order.refunded} {order.currency} back, "
+        f"but {operation.provider} says {charge.refunded}"
+    )
 
 
 __all__ = ["MONEY", "STOCK", "ProviderUnavailable", "broken", "disputed_by_provider"]

@@ -172,7 +172,10 @@ def room_on_the_disk() -> Iterator[None]:
         raise
     except OSError as exc:
         log.error("There is no room for the file of an import: %s", exc)
-        detail = "There is no room for the file just now. Nothing was written; try again with the same key."
+        detail = (
+            "There is no room for the file just now. Nothing was written; "
+            "try again with the same key."
+        )
         raise Refused("unavailable", detail, retry_after_s=settings.DATABASE_RETRY_AFTER_S) from exc
 
 

@@ -191,7 +191,8 @@ def _storable(name: str, args: list[Any]) -> list[Any]:
         ) from exc
     if len(text.encode()) > ledger_settings.ARGS_MAX_BYTES:
         raise ValueError(
-            f"The arguments of {name} are {len(text.encode())} bytes; {ledger_settings.ARGS_MAX_BYTES} are allowed. "
+            f"The arguments of {name} are {len(text.encode())} bytes; "
+            f"{ledger_settings.ARGS_MAX_BYTES} are allowed. "
             "Store the data and pass its id."
         )
     return args

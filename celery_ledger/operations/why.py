@@ -62,7 +62,10 @@ class Story:
         if self.job.parent_id:
             task = Job.objects.filter(pk=self.job.parent_id).values_list("task", flat=True).first()
             by += f", out of job {self.job.parent_id} ({task or 'already pruned'})"
-        return f"It was promised at {local_time(self.job.created_at)} {by}, for the queue {self.job.queue}."
+        return (
+            f"It was promised at {local_time(self.job.created_at)} {by}, "
+            f"for the queue {self.job.queue}."
+        )
 
     def history(self) -> Iterator[str]:
         job = self.job
@@ -98,7 +101,10 @@ class Story:
         if job.state != State.RUNNING:
             return
         name = self.name_of(job.worker) if job.worker else "a worker without a name"
-        yield f"Process {job.pid} of {name} has held it since {local_time(job.started_at)} and may until {local_time(job.lease_until)}."
+        yield (
+            f"Process {job.pid} of {name} has held it since {local_time(job.started_at)} "
+            f"and may until {local_time(job.lease_until)}."
+        )
         if job.lease_until and job.lease_until < self.now:
             yield "Its lease has run out: the clock of a living worker gives it back."
         elif job.worker and not Worker.objects.living().filter(pk=job.worker).exists():
@@ -162,7 +168,10 @@ def _bell(job: Job, now: datetime) -> str:
     if job.ring_at <= now:
         return f"the clock is about to ring for it, when its queue has room ({busy})."
     if job.rings:
-        return f"nobody has heard its bell yet ({busy}); the clock rings again at {local_time(job.ring_at)}."
+        return (
+            f"nobody has heard its bell yet ({busy}); "
+            f"the clock rings again at {local_time(job.ring_at)}."
+        )
     return (
         f"its bell is on its way ({busy}); unheard, the clock rings at {local_time(job.ring_at)}."
     )

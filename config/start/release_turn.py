@@ -46,7 +46,8 @@ def _wait_for_turn(own: BaseDatabaseWrapper, say: Callable[[str], object]) -> No
             is_announced = True
         if monotonic() > give_up:
             raise CannotStart(
-                f"another release has been at work for {settings.RELEASE_WAIT_S:g} s. Release again when it has ended."
+                f"another release has been at work for {settings.RELEASE_WAIT_S:g} s. "
+                "Release again when it has ended."
             )
         sleep(PAUSE_S)
 

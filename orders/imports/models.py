@@ -25,13 +25,15 @@ TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
 
 COPY = "COPY orders_importrow (batch_id, at, line, key, said, fault) FROM STDIN"
 COUNT = """
-SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL) FROM orders_importrow WHERE batch_id = %s
+SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL)
+  FROM orders_importrow WHERE batch_id = %s
 """
 # The next rows of a chunk, with those further down in the file that belong to an order which begins
 # in them.
 TAKE = """
 WITH next AS (
-    SELECT at, key FROM orders_importrow WHERE batch_id = %(batch)s AND at >= %(first)s AND at < %(end)s
+    SELECT at, key FROM orders_importrow
+     WHERE batch_id = %(batch)s AND at >= %(first)s AND at < %(end)s
      ORDER BY at LIMIT %(limit)s
 )
 DELETE FROM orders_importrow
@@ -61,7 +63,10 @@ class ImportQuerySet(models.QuerySet["Import"]):
             self.filter(client=client, finished_at=None).count()
             > settings.IMPORTS_RUNNING_PER_CLIENT
         ):
-            detail = f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. Wait until one is done."
+            detail = (
+                f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. "
+                "Wait until one is done."
+            )
             raise Refused("too-many-imports", detail)
         return batch
 

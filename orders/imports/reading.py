@@ -91,7 +91,10 @@ class Lines:
             raise invalid(
                 (
                     "",
-                    f"too many quotes are never closed; the one on line {self._number} is the last we follow",
+                    (
+                        "too many quotes are never closed; "
+                        f"the one on line {self._number} is the last we follow"
+                    ),
                 )
             )
         return self._row[0][0]
@@ -117,7 +120,10 @@ class Lines:
         if not raw:
             raise StopIteration
         if self._number >= settings.IMPORT_MAX_LINES:
-            message = f"the file has more than {settings.IMPORT_MAX_LINES} lines, empty ones included; send it in parts"
+            message = (
+                f"the file has more than {settings.IMPORT_MAX_LINES} lines, empty ones included; "
+                "send it in parts"
+            )
             raise invalid(("", message))
         if len(raw) > limit:
             self._skip_rest_of_line(raw)
@@ -221,7 +227,10 @@ def _header(cells: Sequence[str]) -> list[str]:
         raise invalid(
             (
                 "",
-                f"the header names {len(cells)} columns; there are {', '.join((*REQUIRED, *OPTIONAL))}",
+                (
+                    f"the header names {len(cells)} columns; "
+                    f"there are {', '.join((*REQUIRED, *OPTIONAL))}"
+                ),
             )
         )
     columns = [cell.strip() for cell in cells]
@@ -264,7 +273,10 @@ def _cells_before_the_end(spoilt: str) -> list[str]:
 
 def _why(exc: Exception) -> str:
     if isinstance(exc, TooLong):
-        return f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes, or a quote in it is never closed"
+        return (
+            f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes, "
+            "or a quote in it is never closed"
+        )
     return f"is not CSV: {exc}"
 
 

@@ -10,7 +10,8 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-PROVIDERS = {  # loaded when first asked for, since a provider may need a package that others do without
+# loaded when first asked for, since a provider may need a package that others do without
+PROVIDERS = {
     "sandbox": "orders.payments.sandbox.Sandbox",
     "stripe": "orders.payments.stripe.Stripe",
 }

@@ -155,8 +155,9 @@ def look_through(client: stripe.StripeClient, intent: Intent) -> Charge | None:
         params["starting_after"] = page.data[-1].id
     looked_at = settings.STRIPE_FIND_MAX_PAGES * PAGE_SIZE
     raise ProviderRefused(
-        f"Stripe has more than {looked_at} payments since {since:%Y-%m-%d %H:%M} UTC, too many to look for one without "
-        f"its id. Search Stripe for metadata operation {intent.metadata['operation']}."
+        f"Stripe has more than {looked_at} payments since {since:%Y-%m-%d %H:%M} UTC, "
+        "too many to look for one without its id. "
+        f"Search Stripe for metadata operation {intent.metadata['operation']}."
     )
 
 

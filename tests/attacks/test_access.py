@@ -23,7 +23,10 @@ BODIES: dict[str, Any] = {  # what is taken, of those that need a body
     "replay_deliveries": {"since": "2026-01-31T09:00:00+09:00"},
     "create_endpoint": {"url": "https://example.com/hook", "events": ["*"]},
 }
-CSV = "external_id,currency,email,sku,name,quantity,unit_price,total,token\nx,JPY,a@b.co,SAKE-NIGIRI,,1,300,300,tok_ok"
+CSV = (
+    "external_id,currency,email,sku,name,quantity,unit_price,total,token\n"
+    "x,JPY,a@b.co,SAKE-NIGIRI,,1,300,300,tok_ok"
+)
 # the others belong to the shop
 OWNED = {"order_id", "external_id", "import_id", "endpoint_id", "delivery_id", "job_id"}
 OPEN = {"receive_event"}  # to whoever holds the provider's secret

@@ -1,4 +1,4 @@
-"""Work on a ledger with a past, and what its statements cost in buffers, by the product's own code."""
+"""Work on a ledger with a past, and what its statements cost in buffers, by the product's code."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -59,11 +59,13 @@ def test_orders_beside_a_dead_endpoint(
                 forget()
     healthy = statistics.median(taken["healthy"])
     print(
-        f"\n{ORDERS} orders confirmed, {ROUNDS} rounds in turn; median {healthy:.1f} s with a healthy endpoint"
+        f"\n{ORDERS} orders confirmed, {ROUNDS} rounds in turn; "
+        f"median {healthy:.1f} s with a healthy endpoint"
     )
     for name, seconds in taken.items():
         print(
-            f"  {name:8} median × {statistics.median(seconds) / healthy:.2f}, each {[round(s, 1) for s in seconds]} s; "
+            f"  {name:8} median × {statistics.median(seconds) / healthy:.2f}, "
+            f"each {[round(s, 1) for s in seconds]} s; "
             f"deliveries claimed meanwhile {claims[name]}"
         )
 

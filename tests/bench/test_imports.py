@@ -51,14 +51,17 @@ def test_an_interactive_order_beside_an_import(
     batch = Import.objects.get()
     assert batch.state == "running", "the import was over before it could disturb anybody"
     print(
-        f"\n{ROWS} rows ({len(file) / 2**20:.1f} MiB) accepted in {accepted_s:.1f} s; {rate:.0f} confirmed/s beside"
+        f"\n{ROWS} rows ({len(file) / 2**20:.1f} MiB) accepted in {accepted_s:.1f} s; "
+        f"{rate:.0f} confirmed/s beside"
     )
     print(
-        f"bulk jobs waiting: {Job.objects.filter(queue='bulk', state='waiting').count()}, {batch.percent} % placed"
+        f"bulk jobs waiting: {Job.objects.filter(queue='bulk', state='waiting').count()}, "
+        f"{batch.percent} % placed"
     )
     for name, times in (("idle", idle), ("beside", beside)):
         print(
-            f"  {name:6} median {statistics.median(times) * 1000:.0f} ms, slowest {max(times) * 1000:.0f} ms"
+            f"  {name:6} median {statistics.median(times) * 1000:.0f} ms, "
+            f"slowest {max(times) * 1000:.0f} ms"
         )
     print(f"  ratio of medians {statistics.median(beside) / statistics.median(idle):.2f}")
 

@@ -49,7 +49,8 @@ def test_how_a_worker_ends(
     held = Job.objects.filter(state="running").count()
     losses = Job.objects.aggregate(n=Sum("losses"))["n"]
     print(
-        f"\n{pool} | {work} | {terms} x SIGTERM | finished {finished}, still held {held}, losses {losses},"
+        f"\n{pool} | {work} | {terms} x SIGTERM | finished {finished}, still held {held}, "
+        f"losses {losses},"
         f" gone after {gone_s:.1f} s"
     )
 

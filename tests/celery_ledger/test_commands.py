@@ -65,7 +65,10 @@ def beating(name: str = "celery@here") -> Worker:
 
 def test_stats_of_an_empty_ledger() -> None:
     assert jobs("stats").split("\n\n") == [
-        "TASK       WAITING  RUNNING  DONE  DEAD  CANCELLED\nall tasks        0        0     0     0          0",
+        (
+            "TASK       WAITING  RUNNING  DONE  DEAD  CANCELLED\n"
+            "all tasks        0        0     0     0          0"
+        ),
         "No due job is waiting.",
         "Losses in the last hour: 0",
         "No worker is alive.",
@@ -169,10 +172,14 @@ def test_why_tells_the_story_of_a_job_that_is_done_and_what_it_led_to() -> None:
     job, child = Job.objects.get(pk=id_), Job.objects.get(parent_id=id_)
     assert jobs("why", id_).splitlines() == [
         f"{ADD} {id_} is done.",
-        f"It was promised at {local_time(job.created_at)} by request 8c1f-request of owner 0198-shop, traceparent 00-4bf9,"
+        f"It was promised at {local_time(job.created_at)} by request 8c1f-request of owner "
+        "0198-shop, traceparent 00-4bf9,"
         " for the queue kaiten.",
         f"It was due at {local_time(job.due_at)}.",
-        "Rung again by the clock: never. Claimed: once. Lost without a verdict: never. Told to try again: never.",
+        (
+            "Rung again by the clock: never. Claimed: once. Lost without a verdict: never. "
+            "Told to try again: never."
+        ),
         f"It was done at {local_time(job.finished_at)} and came to 3.",
         "It led to one job:",
         f"  {ADD} {child.pk}, done",
@@ -196,7 +203,10 @@ def test_why_tells_what_killed_a_job_on_one_line() -> None:
         "by no request (a shell, a schedule or another job), for the queue kaiten."
     )
     assert said[3:] == [
-        "Rung again by the clock: once. Claimed: once. Lost without a verdict: twice. Told to try again: 3 times.",
+        (
+            "Rung again by the clock: once. Claimed: once. Lost without a verdict: twice. "
+            "Told to try again: 3 times."
+        ),
         r'Its newest error was Odd: "two\nlines \u001b[31m".',
         f"It died at {local_time(job.finished_at)}; `manage.py jobs retry {job.pk}` retries it.",
     ]
@@ -223,7 +233,10 @@ def test_why_tells_how_each_attempt_ended_and_what_the_last_one_wrote() -> None:
     said = jobs("why", id_).splitlines()
     assert said[4:] == [
         f'  {retried}  attempt 1 on nobody asked to be tried again: Passing, "not yet"',
-        f'  {lost}  attempt 2 on worker celery@here was lost: Lost, "its worker fell silent or its lease ran out"',
+        (
+            f"  {lost}  attempt 2 on worker celery@here was lost: Lost, "
+            '"its worker fell silent or its lease ran out"'
+        ),
         f"It was done at {local_time(job.finished_at)} and came to nothing.",
         "It wrote note a.",
     ]
@@ -247,7 +260,10 @@ def test_a_history_keeps_the_newest_ends_cut_short(settings: Any) -> None:
 def test_why_tells_who_holds_a_running_job_and_until_when() -> None:
     worker = beating()
     job = running(worker=worker.pk)
-    held = f"Process 77 of worker celery@here has held it since {local_time(job.started_at)} and may until {local_time(job.lease_until)}."
+    held = (
+        f"Process 77 of worker celery@here has held it since {local_time(job.started_at)} and may "
+        f"until {local_time(job.lease_until)}."
+    )
     assert jobs("why", job.pk).splitlines()[-1] == held
     Worker.objects.update(seen_at=timezone.now() - timedelta(seconds=16))
     silent = "That worker is silent: the clock of a living one gives the job back."
@@ -275,11 +291,17 @@ def test_why_tells_that_no_worker_is_alive_and_else_where_the_bell_is(broker: Re
     job = Job.objects.get(pk=tasks.add.delay(1, 1).id)
     assert why_not(job.pk) == ["no worker has beaten in the last 15 s: start one."]
     beating()
-    on_its_way = f"its bell is on its way (jobs running: 0); unheard, the clock rings at {local_time(job.ring_at)}."
+    on_its_way = (
+        "its bell is on its way (jobs running: 0); "
+        f"unheard, the clock rings at {local_time(job.ring_at)}."
+    )
     assert why_not(job.pk) == [on_its_way]
     running()
     Job.objects.filter(pk=job.pk).update(rings=2)
-    unheard = f"nobody has heard its bell yet (jobs running: 1); the clock rings again at {local_time(job.ring_at)}."
+    unheard = (
+        "nobody has heard its bell yet (jobs running: 1); "
+        f"the clock rings again at {local_time(job.ring_at)}."
+    )
     assert why_not(job.pk) == [unheard]
     Job.objects.filter(pk=job.pk).update(ring_at=timezone.now())
     assert why_not(job.pk) == [

@@ -87,7 +87,10 @@ def by_hand(sql: str, *values: Any) -> None:
             "SAKE-NIGIRI: on hand 99 and",
         ),
         (
-            "UPDATE orders_paymentoperation SET state = 'pending' WHERE kind = 'charge' AND order_id = %s",
+            (
+                "UPDATE orders_paymentoperation SET state = 'pending' "
+                "WHERE kind = 'charge' AND order_id = %s"
+            ),
             "money",
             "{order}: captured 660, but its charges come to 0",
         ),
@@ -115,13 +118,13 @@ def test_a_charge_that_the_provider_does_not_have_is_named(order: Order) -> None
     lines = [line for line in audit() if line.startswith("WRONG")]
     number = order.number
     assert (
-        f"WRONG  provider    order {number}: our charge of 660 JPY is succeeded, but sandbox says declined of 660"
-        in lines
-    )
+        f"WRONG  provider    order {number}: our charge of 660 JPY is succeeded, "
+        "but sandbox says declined of 660"
+    ) in lines
     assert (
-        f"WRONG  provider    order {number}: our refund of 100 JPY is succeeded, but sandbox has none"
-        in lines
-    )
+        f"WRONG  provider    order {number}: our refund of 100 JPY is succeeded, "
+        "but sandbox has none"
+    ) in lines
     assert [line for line in audit("--provider-days", "0") if "provider" in line] == [CLEAN[2]]
 
 
@@ -130,9 +133,9 @@ def test_a_delivery_that_nobody_carries_is_named(order: Order) -> None:
     assert delivery is not None
     Delivery.objects.filter(pk=delivery.pk).update(state="waiting", delivered_at=None)
     [wrong] = [line for line in audit() if line.startswith("WRONG")]
-    assert (
-        wrong
-        == f"WRONG  deliveries  delivery {delivery.pk} (mail to {delivery.target}) waits, and no job is on its way"
+    assert wrong == (
+        f"WRONG  deliveries  delivery {delivery.pk} (mail to {delivery.target}) waits, "
+        "and no job is on its way"
     )
 
 

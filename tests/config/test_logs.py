@@ -236,11 +236,13 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(form: Any, secret
 def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
     line = Console().format(
         record(
-            "postgres://u:pw@db:5432/x redis://:geheim@r:1/0 Authorization: Bearer abc.def GET /o/Ab-_9/x"
+            "postgres://u:pw@db:5432/x redis://:geheim@r:1/0 Authorization: "
+            "Bearer abc.def GET /o/Ab-_9/x"
         )
     )
     assert line == (
-        "WARNING shop postgres://[hidden]@db:5432/x redis://[hidden]@r:1/0 Authorization: Bearer [hidden] "
+        "WARNING shop postgres://[hidden]@db:5432/x redis://[hidden]@r:1/0 Authorization: "
+        "Bearer [hidden] "
         "GET /o/[hidden]/x"
     )
 

@@ -36,7 +36,8 @@ CONFIG = {
 }
 BEYOND_A_SCHEMA = re.compile(
     # sums
-    "no such sku|but the lines and the shipping add up to|discount is more than quantity|name each sku once|"
+    "no such sku|but the lines and the shipping add up to|discount is more than quantity|"
+    "name each sku once|"
     # what is there now
     "of .* can be (sent|refunded)|what is left to refund|come to no money|reserved for orders|"
     # files

@@ -4,7 +4,8 @@ durable book.
 In a test: `with StripeDouble(path) as stripe: …`. As a process, to be killed and restarted on its
 book:
 
-    python -m tests.doubles.stripe --port P --book FILE [--webhook-url URL] [--process-s S] [--lose-share X --seed N]
+    python -m tests.doubles.stripe --port P --book FILE [--webhook-url URL] [--process-s S]
+                                   [--lose-share X --seed N]
 
 `POST /_double/<word>` with a JSON body is the same as the method of that name here (`tell` does it
 over HTTP).

@@ -181,7 +181,7 @@ def test_a_charge_that_its_customer_has_left_is_called_off_when_the_order_is_can
     acts: bool,
     expected: tuple[Any, ...],
 ) -> None:
-    """Or the customer might pay for it next week. Who acts at the last moment gets the money back."""
+    """Or the customer might pay for it next week. Who acts at the last moment is paid back."""
     order = pay("pm_card_threeDSecure2Required")
     work_off()
     operation = PaymentOperation.objects.get()

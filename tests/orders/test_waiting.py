@@ -160,7 +160,8 @@ def waits(number: int) -> bool:
         cursor.execute(
             'SELECT count(*) FILTER (WHERE query LIKE \'SELECT 1 AS "a" FROM "orders_order"%\'),'
             " count(*) FILTER (WHERE state LIKE 'idle in transaction%') FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend'"
         )
         return bool(cursor.fetchone() == (number, 0))
 

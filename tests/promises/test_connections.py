@@ -129,7 +129,8 @@ def assert_nobody_went_around_it() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND backend_type = 'client backend' "
+            "AND pid <> pg_backend_pid()"
         )
         assert 1 <= cursor.fetchone()[0] <= SERVER_SESSIONS
 

@@ -1,4 +1,4 @@
-"""The web and the worker dyno as a platform runs them: without DEBUG, behind a router, in 512 MB."""
+"""The web and worker dynos as a platform runs them: without DEBUG, behind a router, in 512 MB."""
 
 import os
 import re
@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 WITHOUT_IPV6 = Path(__file__).parent / "without_ipv6"
 WITHOUT_NETWORK = Path(__file__).parent / "without_network"
 LOGFMT = re.compile(
-    r'at=\S+ level=[a-z]+ logger=[\w.]+ event=("(\\.|[^"\\])*"|\S+)( [a-z_]+=("(\\.|[^"\\])*"|\S+))*'
+    r'at=\S+ level=[a-z]+ logger=[\w.]+ event=("(\\.|[^"\\])*"|\S+)'
+    r'( [a-z_]+=("(\\.|[^"\\])*"|\S+))*'
 )
 
 

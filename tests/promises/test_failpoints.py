@@ -58,7 +58,7 @@ def failpoints(stack: Stack, tmp_path: Path) -> Failpoints:
 def test_an_attempt_that_fails_anywhere_has_its_effects_exactly_if_it_is_done(
     stack: Stack, failpoints: Failpoints, tally: Callable[[], Counter[int]], place: At
 ) -> None:
-    """Invariant I2, line by line. A stopped process is killed by its parent when its time is over."""
+    """Invariant I2, line by line. A stopped process is killed by its parent when time is up."""
     stack.start(*WORKER)
     for number, action in enumerate(("kill", "stop", "raise", "drop")):
         reached = failpoints.set(place, action)

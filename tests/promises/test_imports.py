@@ -168,7 +168,8 @@ def test_a_sender_who_breaks_off_has_sent_nothing(stack: Stack, shop: Client) ->
     key = ApiKey.objects.issue(shop, [])
     file = as_csv([cells(external_id=f"o-{at}") for at in range(100)])
     head = (
-        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: k\r\n"
+        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Idempotency-Key: k\r\n"
         f"Content-Type: text/csv\r\nContent-Length: {len(file)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", web.port), timeout=10) as sender:
@@ -183,7 +184,8 @@ def test_a_file_over_the_limit_is_refused_before_it_is_sent(stack: Stack, shop: 
     web = stack.start_web()
     key = ApiKey.objects.issue(shop, [])
     head = (
-        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: k\r\n"
+        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Idempotency-Key: k\r\n"
         f"Content-Type: text/csv\r\nContent-Length: {20 * 1024 * 1024 + 1}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", web.port), timeout=10) as sender:

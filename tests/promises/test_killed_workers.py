@@ -188,7 +188,7 @@ def caught_child() -> int:
 
 
 def sessions_at_work() -> int:
-    """Statements that Postgres is working on; `tally` sleeping in one of its own changes nothing."""
+    """Statements that Postgres is working on; `tally` sleeping in its own changes nothing."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
@@ -313,7 +313,7 @@ def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
 def test_a_job_that_wants_too_much_memory_dies_of_it_alone(
     stack: Stack, tally: Callable[[], Counter[int]]
 ) -> None:
-    """Where the limit strikes inside Python. The kernel's own way is SIGKILL, see `poison` above."""
+    """Where the limit strikes inside Python. The kernel's way is SIGKILL, see `poison` above."""
     bad = tasks.glutton.delay()
     tasks.tally.delay(1)
     stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "1")

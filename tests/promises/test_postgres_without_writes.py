@@ -20,7 +20,8 @@ from tests.waiting import until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 TERMINATE_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
- WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+ WHERE datname = current_database() AND pid <> pg_backend_pid()
+   AND backend_type = 'client backend'"""
 
 
 def execute(*statements: str) -> None:
@@ -138,7 +139,7 @@ def fill(disk: Path) -> Path:
 
 @pytest.fixture
 def shop_on_a_small_disk(stack: Stack, small_disk: Path) -> Iterator[tuple[Web, str]]:
-    """A web dyno on a Postgres of its own, and a key; what that database holds is asked over HTTP."""
+    """A web dyno on a Postgres of its own, and a key; what that one holds is asked over HTTP."""
     postgres = Postgres(small_disk)
     postgres.ensure()
     try:

@@ -26,8 +26,14 @@ CLIENTS = 6 * settings.WEB_THREADS
 DRIP_S = 0.5
 KERNEL_BYTES = 3_000_000  # what Linux takes in for a client on loopback that reads nothing
 HALF_A_HEADER = "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: "
-HALF_A_BODY = "POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100000\r\n\r\n{{"
-HALF_AN_IMPORT = "POST /v1/imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 1000000\r\n\r\nx"
+HALF_A_BODY = (
+    "POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    "Content-Length: 100000\r\n\r\n{{"
+)
+HALF_AN_IMPORT = (
+    "POST /v1/imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 1000000\r\n"
+    "\r\nx"
+)
 NEVER_CLOSES = "GET /livez HTTP/1.0\r\nHost: x\r\n\r\n"
 WITHOUT_LENGTH = "POST /v1/orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -139,8 +145,10 @@ def test_a_body_that_arrives_at_a_walking_pace_is_taken(
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
     body = OrderInput.model_validate(order_body()).model_dump_json().encode()
     head = (
-        f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: k\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+        f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Idempotency-Key: k\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        "Expect: 100-continue\r\n\r\n"
     ).encode()
     with socket.create_connection(("127.0.0.1", web.port), timeout=15) as client:
         for piece in (head[:10], head[10:-1], head[-1:]):

@@ -1,4 +1,4 @@
-"""Charged once at Stripe, whose double loses answers and is killed, as is the worker that asks it."""
+"""Charged once at Stripe, whose double loses answers and is killed, as is the worker that asks."""
 
 import random
 import signal

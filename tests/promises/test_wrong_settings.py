@@ -188,11 +188,17 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ),
     (
         {"SENTRY_DSN": "https://key@127.0.0.1/1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
-        "Kaiten cannot start: SENTRY_DSN is set, but its package is not installed. Run `bin/lock --extra sentry`",
+        (
+            "Kaiten cannot start: SENTRY_DSN is set, but its package is not installed. "
+            "Run `bin/lock --extra sentry`"
+        ),
     ),
     (
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
-        "Kaiten cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, but its package is not installed. Run `bin/lock",
+        (
+            "Kaiten cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, "
+            "but its package is not installed. Run `bin/lock"
+        ),
     ),
 ]
 
@@ -223,11 +229,17 @@ def test_a_command_that_lacks_its_settings_says_so_as_a_start_does(command: list
     nothing = {"SECRET_KEY": "", "DATABASE_URL": "", "REDIS_URL": "", "PORT": ""}
     assert start(manage, **nothing) == (
         1,
-        "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text, the same on every dyno.\n",
+        (
+            "Kaiten cannot start: SECRET_KEY is not set. "
+            "Set it to a long random text, the same on every dyno.\n"
+        ),
     )
     assert start(manage, DATABASE_URL="") == (
         1,
-        "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.\n",
+        (
+            "Kaiten cannot start: DATABASE_URL is not set. "
+            "Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.\n"
+        ),
     )
 
 
@@ -292,7 +304,10 @@ def test_stripe_starts_with_its_settings_and_a_web_dyno_reads_events_without_its
     """The start ends at the database, which is not there: the settings were enough."""
     status, said = start(MANAGE, **STRIPE)
     assert (status, "Postgres at 127.0.0.1:1/x does not answer" in said) == (1, True)
-    read = "import sys, config.wsgi; from orders.payments.provider import event_reader; event_reader('stripe'); "
+    read = (
+        "import sys, config.wsgi; from orders.payments.provider import event_reader; "
+        "event_reader('stripe'); "
+    )
     assert (
         start([sys.executable, "-c", read + "sys.exit('stripe' in sys.modules)"], **STRIPE)[0] == 0
     )

@@ -11,8 +11,19 @@ import pytest
 from orders.imports.models import Import
 from tests.shop import Api
 
-COLUMNS = tuple(
-    "external_id currency email locale sku name quantity unit_price discount tax total token".split()
+COLUMNS = (
+    "external_id",
+    "currency",
+    "email",
+    "locale",
+    "sku",
+    "name",
+    "quantity",
+    "unit_price",
+    "discount",
+    "tax",
+    "total",
+    "token",
 )
 CELLS = (
     "o-1",

@@ -1,4 +1,4 @@
-"""What may happen to bells: doubled, early, reordered, forged, and things that are no bells at all."""
+"""What may happen to bells: doubled, early, reordered, forged, and things that are no bells."""
 
 import json
 from random import Random

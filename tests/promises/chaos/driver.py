@@ -70,9 +70,11 @@ class Report:
         broken = "".join(f"\n  {name}: {rows}" for name, rows in self.violations.items())
         return (
             f"seed {self.seed}, {self.seconds} s: {sum(self.faults.values())} faults ({kinds})\n"
-            f"{self.orders} orders, {self.refunds} refunds, {self.jobs} jobs ({self.lost} lost once or more, "
+            f"{self.orders} orders, {self.refunds} refunds, "
+            f"{self.jobs} jobs ({self.lost} lost once or more, "
             f"{self.dead} dead), {self.webhooks} webhooks and {self.mails} mails heard, "
-            f"{self.ended} workers ended as Celery is known to, oldest transaction {self.oldest_transaction_s:.0f} s\n"
+            f"{self.ended} workers ended as Celery is known to, "
+            f"oldest transaction {self.oldest_transaction_s:.0f} s\n"
             f"violations: {broken or 'none'}"
         )
 

@@ -205,19 +205,22 @@ def one_more_listener(evidence: Evidence) -> None:
 
 PLANTED: dict[str, Plant] = {
     "I1 an accepted order has its row, its event and its first job": books(
-        "DELETE FROM celery_ledger_job WHERE id = (SELECT id FROM celery_ledger_job WHERE task = 'orders.tasks.reserve' LIMIT 1)"
+        "DELETE FROM celery_ledger_job WHERE id = (SELECT id FROM celery_ledger_job "
+        "WHERE task = 'orders.tasks.reserve' LIMIT 1)"
     ),
     "I2 done means exactly one effect, anything else none": books("INSERT INTO tally VALUES (0)"),
     "I2 what was promised has happened, or died": added("promised", 7, 7, True),
     "I2 no step of an order happened twice": a_step_that_happened_twice,
     "I3 nothing runs any more": books(
-        f"UPDATE celery_ledger_job SET state = 'running', finished_at = NULL, lease_until = now() WHERE id = {ANNOUNCEMENT}"
+        "UPDATE celery_ledger_job SET state = 'running', finished_at = NULL, lease_until = now() "
+        f"WHERE id = {ANNOUNCEMENT}"
     ),
     "I4 what was finished stayed as it was": lambda evidence: sql(
         f"UPDATE celery_ledger_job SET attempts = attempts + 1 WHERE id = {ANNOUNCEMENT}"
     ),
     "I5 nothing due waits any more": books(
-        f"UPDATE celery_ledger_job SET state = 'waiting', finished_at = NULL, due_at = created_at - interval '1 s'"
+        "UPDATE celery_ledger_job SET state = 'waiting', finished_at = NULL, "
+        "due_at = created_at - interval '1 s'"
         f" WHERE id = {ANNOUNCEMENT}"
     ),
     "I6 what was lost has run again": books(
@@ -231,7 +234,8 @@ PLANTED: dict[str, Plant] = {
     ),
     "I14 nothing ran that nobody promised": books("INSERT INTO tally VALUES (42)"),
     "I14 no bell made a job begin before it was due": books(
-        f"UPDATE celery_ledger_job SET due_at = started_at + interval '1 ms' WHERE id = {ANNOUNCEMENT}"
+        "UPDATE celery_ledger_job SET due_at = started_at + interval '1 ms' "
+        f"WHERE id = {ANNOUNCEMENT}"
     ),
     "I1 what a customer was told is in our books": all_of(
         added("asked", "c-9", 660, "tok_ok", False), added("told", "c-9", 202, NOBODY, "c-9")

@@ -30,7 +30,8 @@ WORKER_OPTIONS = (
     "--concurrency",
     "3",
 )
-KNOWN_ENDS = (  # of Celery itself, when a child is killed at a bad moment; a platform starts the dyno again
+# of Celery itself, when a child is killed at a bad moment; a platform starts the dyno again
+KNOWN_ENDS = (
     "Could not start worker processes",  # before the worker's first round
     "_pickle.UnpicklingError",  # half a message stands in the pipe to the child
     "file descriptor is None",  # the broker is lost just after a child

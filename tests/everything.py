@@ -36,14 +36,14 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
     work_off()
     units = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
     key = ApiKey.objects.issue(shop, [])
-    for verb, said in (
+    for verb, body in (
         ("fulfilments", units),
         ("refunds", {"reason": "cold", **units}),
     ):  # confirmed, and sent in part
         headers = {"Idempotency-Key": verb}
         assert (
             Api(key)
-            .post(f"/v1/orders/{order.pk}/{verb}", said, "application/json", headers=headers)
+            .post(f"/v1/orders/{order.pk}/{verb}", body, "application/json", headers=headers)
             .status_code
             < 300
         )

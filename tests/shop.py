@@ -51,7 +51,7 @@ def api(shop: Client) -> Api:
 @pytest.fixture
 def order_body() -> Callable[..., dict[str, Any]]:
     def body(**changes: Any) -> dict[str, Any]:
-        said = {
+        fields = {
             "external_id": "shop-1042",
             "currency": "JPY",
             "email": "hana@example.com",
@@ -64,7 +64,7 @@ def order_body() -> Callable[..., dict[str, Any]]:
             "payment": {"token": "tok_ok"},
             "metadata": {"table": "7"},
         }
-        return {name: value for name, value in {**said, **changes}.items() if value is not ...}
+        return {name: value for name, value in {**fields, **changes}.items() if value is not ...}
 
     return body
 
@@ -118,7 +118,7 @@ def stack(
     for job in Job.objects.exclude(state="done").values()[:20]:
         print(job)
     for tree in stack.trees:
-        print(f"--- {tree.log.name}\n{tree.said()[-3000:]}")
+        print(f"--- {tree.log.name}\n{tree.output()[-3000:]}")
 
 
 @pytest.fixture

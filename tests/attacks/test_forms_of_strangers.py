@@ -34,14 +34,14 @@ def open_shop(settings: Any) -> None:
 
 
 def order(email: str, **changes: str) -> Any:
-    said = {
+    fields = {
         "form_id": str(uuid4()),
         "email": email,
         "token": "tok_ok",
         "SAKE-NIGIRI": "1",
         **changes,
     }
-    return HttpClient().post("/", said)
+    return HttpClient().post("/", fields)
 
 
 def test_without_debug_it_is_closed_and_takes_nothing(settings: Any) -> None:

@@ -71,9 +71,9 @@ def seconds_to_confirm(web: Web, key: str, body: Any) -> float:
     time.sleep(PAUSE_S)
     start = time.perf_counter()
     headers = {"Authorization": f"Bearer {key}", "Idempotency_Key": body["external_id"]}
-    status, _, said = web.ask("POST", "/v1/orders", body, **headers)
+    status, _, answer = web.ask("POST", "/v1/orders", body, **headers)
     assert status == 202
-    order = Order.objects.filter(pk=said["id"])
+    order = Order.objects.filter(pk=answer["id"])
     for _ in range(6000):
         if order.filter(state="confirmed").exists():
             return time.perf_counter() - start

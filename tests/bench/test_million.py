@@ -55,9 +55,9 @@ def test_how_many_dead_of_a_million_rows_to_put_up_with() -> None:
             worked += churn(2500, worker)
         print(f"\n{share:.0%} dead after {worked} jobs; pages: {pages()}")
         print(", ".join(f"{query} {buffers}" for query, buffers in cost_of_work(worker).items()))
-        with noticed() as said:
+        with noticed() as notices:
             ask("VACUUM (VERBOSE) celery_ledger_job")
-        print(next(line for line in said if line.startswith("buffer usage")), "of the vacuum")
+        print(next(line for line in notices if line.startswith("buffer usage")), "of the vacuum")
     ask("ALTER TABLE celery_ledger_job RESET (autovacuum_enabled)")
 
 

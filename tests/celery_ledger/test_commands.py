@@ -29,9 +29,9 @@ ADD, FAIL = "tests.celery_ledger.tasks.add", "tests.celery_ledger.tasks.note_the
 
 def jobs(*words: object) -> str:
     """What `manage.py jobs …` prints."""
-    said = StringIO()
-    call_command("jobs", *map(str, words), stdout=said)
-    return said.getvalue().removesuffix("\n")
+    output = StringIO()
+    call_command("jobs", *map(str, words), stdout=output)
+    return output.getvalue().removesuffix("\n")
 
 
 def dead() -> Job:
@@ -144,11 +144,11 @@ def test_a_limit_that_cannot_be_is_refused(limit: str) -> None:
 def test_show_tells_every_column_with_the_arguments() -> None:
     with context.bound(request_id="8c1f-request"):
         job = Job.objects.get(pk=tasks.add.delay(20, 22).id)
-    said = dict(line.split(maxsplit=1) for line in jobs("show", job.pk).splitlines())
-    assert list(said) == [field.name for field in Job._meta.concrete_fields]
-    assert (said["id"], said["task"], said["state"]) == (str(job.pk), ADD, "waiting")
-    assert (said["args"], said["context"]) == ("[[20, 22], {}]", '{"request_id": "8c1f-request"}')
-    assert (said["due_at"], said["lease_until"], said["result"]) == (
+    shown = dict(line.split(maxsplit=1) for line in jobs("show", job.pk).splitlines())
+    assert list(shown) == [field.name for field in Job._meta.concrete_fields]
+    assert (shown["id"], shown["task"], shown["state"]) == (str(job.pk), ADD, "waiting")
+    assert (shown["args"], shown["context"]) == ("[[20, 22], {}]", '{"request_id": "8c1f-request"}')
+    assert (shown["due_at"], shown["lease_until"], shown["result"]) == (
         local_time(job.due_at),
         "-",
         "-",
@@ -198,11 +198,11 @@ def test_why_tells_what_killed_a_job_on_one_line() -> None:
         history=[],
         error={"type": "Odd", "message": "two\nlines \x1b[31m"},
     )
-    said = jobs("why", job.pk).splitlines()
-    assert said[1].endswith(
+    shown = jobs("why", job.pk).splitlines()
+    assert shown[1].endswith(
         "by no request (a shell, a schedule or another job), for the queue kaiten."
     )
-    assert said[3:] == [
+    assert shown[3:] == [
         (
             "Rung again by the clock: once. Claimed: once. Lost without a verdict: twice. "
             "Told to try again: 3 times."
@@ -230,8 +230,8 @@ def test_why_tells_how_each_attempt_ended_and_what_the_last_one_wrote() -> None:
     work_off()
     job = Job.objects.get()
     retried, lost = (local_time(datetime.fromisoformat(entry["at"])) for entry in job.history)
-    said = jobs("why", id_).splitlines()
-    assert said[4:] == [
+    shown = jobs("why", id_).splitlines()
+    assert shown[4:] == [
         f'  {retried}  attempt 1 on nobody asked to be tried again: Passing, "not yet"',
         (
             f"  {lost}  attempt 2 on worker celery@here was lost: Lost, "

@@ -41,13 +41,13 @@ def order(api: Api, stock: Any, order_body: Callable[..., Any]) -> Order:
 
 def audit(*words: str) -> list[str]:
     """What it prints, and whether it fails exactly when it should."""
-    said = StringIO()
+    output = StringIO()
     try:
-        call_command("audit", *words, stdout=said)
+        call_command("audit", *words, stdout=output)
         failed = False
     except CommandError:
         failed = True
-    lines = said.getvalue().splitlines()
+    lines = output.getvalue().splitlines()
     assert failed == any(line.startswith("WRONG") for line in lines)
     return lines
 

@@ -65,12 +65,12 @@ def fresh_session() -> Iterator[None]:
 
 def doctor() -> dict[str, str]:
     """The lines of `manage.py doctor` by what they are about; the exit code must agree."""
-    said, wrong = StringIO(), ""
+    output, wrong = StringIO(), ""
     try:
-        call_command("doctor", stdout=said)
+        call_command("doctor", stdout=output)
     except CommandError as exc:
         wrong = str(exc)
-    lines = {line.split()[1]: " ".join(line.split()) for line in said.getvalue().splitlines()}
+    lines = {line.split()[1]: " ".join(line.split()) for line in output.getvalue().splitlines()}
     number = sum(line.startswith("WRONG ") for line in lines.values())
     assert wrong == (
         ""

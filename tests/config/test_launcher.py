@@ -207,8 +207,8 @@ def test_a_second_ctrl_c_kills_at_once(stack: Stack) -> None:
     time.sleep(1)
     assert len(stack.processes()) == 1
     launcher.send_signal(signal.SIGINT)
-    said, _ = launcher.communicate(timeout=WAIT_S / 2)
-    assert "worker did not stop and was killed." in said
+    output, _ = launcher.communicate(timeout=WAIT_S / 2)
+    assert "worker did not stop and was killed." in output
     assert launcher.returncode == 0
     assert stack.processes() == {}
 
@@ -216,9 +216,9 @@ def test_a_second_ctrl_c_kills_at_once(stack: Stack) -> None:
 def test_a_process_that_ends_by_itself_stops_the_others(stack: Stack) -> None:
     stack.write(worker="import time; time.sleep(2); raise SystemExit('out of fish')")
     launcher = stack.start()
-    said, complaints = launcher.communicate(timeout=WAIT_S)
+    output, complaints = launcher.communicate(timeout=WAIT_S)
     assert launcher.returncode == 1
-    assert "worker  | out of fish" in said
+    assert "worker  | out of fish" in output
     assert complaints == "worker ended by itself with status 1.\n"
     assert stack.processes() == {}
 
@@ -226,11 +226,11 @@ def test_a_process_that_ends_by_itself_stops_the_others(stack: Stack) -> None:
 def test_a_failed_release_says_its_own_sentence_and_starts_nothing(stack: Stack) -> None:
     stack.write(web="print('web begins', flush=True)")
     launcher = stack.start(RELEASE_SAYS="Kaiten cannot start: no rice.")
-    said, complaints = launcher.communicate(timeout=WAIT_S)
+    output, complaints = launcher.communicate(timeout=WAIT_S)
     assert launcher.returncode == 1
-    assert "release | Kaiten cannot start: no rice." in said
-    assert "web begins" not in said
-    assert "Traceback" not in said + complaints
+    assert "release | Kaiten cannot start: no rice." in output
+    assert "web begins" not in output
+    assert "Traceback" not in output + complaints
 
 
 def test_a_taken_port_that_was_asked_for_is_named(stack: Stack) -> None:

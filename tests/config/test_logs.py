@@ -45,7 +45,7 @@ def stdout() -> Iterator[io.StringIO]:
 def lines(stdout: io.StringIO) -> Lines:
     """The lines of one logger so far, without what differs each time."""
 
-    def said(logger: str) -> list[dict[str, str]]:
+    def of_logger(logger: str) -> list[dict[str, str]]:
         found = [parsed(line) for line in stdout.getvalue().splitlines()]
         assert all(set(line) >= {"at", "level", "logger", "event"} for line in found), (
             stdout.getvalue()
@@ -56,7 +56,7 @@ def lines(stdout: io.StringIO) -> Lines:
             assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("at"))
         return mine
 
-    return said
+    return of_logger
 
 
 def record(
@@ -124,9 +124,9 @@ def test_the_whole_life_of_an_order_is_told_without_its_customer(
     client.post(f"/o/{order.public_token}/")  # 405, of which Django would tell the path
     api.get(f"/v1/orders?email={order.email}")
     client.get(f"/nowhere/{order.public_token}?email={order.email}")
-    said = stdout.getvalue()
-    assert "method=GET route=/o/<slug:token>/ status=200" in said
-    assert "route=(none) status=404" in said
+    output = stdout.getvalue()
+    assert "method=GET route=/o/<slug:token>/ status=200" in output
+    assert "route=(none) status=404" in output
     client.get("/livez")
     assert "route=/livez status=200" in stdout.getvalue()
     for secret in (
@@ -136,7 +136,7 @@ def test_the_whole_life_of_an_order_is_told_without_its_customer(
         "tok_ok",
         api.defaults["HTTP_AUTHORIZATION"].split()[1],
     ):
-        assert secret not in said
+        assert secret not in output
 
 
 @pytest.mark.django_db
@@ -281,6 +281,6 @@ def test_the_context_of_whoever_logs_is_told() -> None:
 
 def test_every_form_writes_to_one_stream() -> None:
     for form in ("logfmt", "json", "console"):
-        said = configuration(form)
-        assert said["root"]["handlers"] == ["stdout"]
-        assert said["handlers"]["stdout"]["stream"] == "ext://sys.stdout"
+        settings = configuration(form)
+        assert settings["root"]["handlers"] == ["stdout"]
+        assert settings["handlers"]["stdout"]["stream"] == "ext://sys.stdout"

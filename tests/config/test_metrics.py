@@ -57,7 +57,7 @@ def scrape(client: HttpClient) -> Told:
 
 
 def test_it_is_there_for_the_token_alone(client: HttpClient, api: Api, settings: Any) -> None:
-    for said in (
+    for header in (
         "",
         "Bearer",
         "Bearer ",
@@ -66,15 +66,15 @@ def test_it_is_there_for_the_token_alone(client: HttpClient, api: Api, settings:
         TOKEN,
         "Bearer m\xe9",
     ):
-        response = client.get("/metrics", headers={"Authorization": said})
-        assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer"), said
+        response = client.get("/metrics", headers={"Authorization": header})
+        assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer"), header
         assert b"kaiten_" not in response.content
     assert api.get("/metrics").status_code == 401
     assert client.post("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 405
     assert client.get("/metrics", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
     settings.METRICS_TOKEN = ""
-    for said in ("", "Bearer", "Bearer ", f"Bearer {TOKEN}"):
-        assert client.get("/metrics", headers={"Authorization": said}).status_code == 404
+    for header in ("", "Bearer", "Bearer ", f"Bearer {TOKEN}"):
+        assert client.get("/metrics", headers={"Authorization": header}).status_code == 404
 
 
 def test_an_idle_shop_says_zero(client: HttpClient, broker: Redis) -> None:

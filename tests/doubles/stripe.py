@@ -262,12 +262,12 @@ class StripeDouble:
                     self.decide(made["id"], "succeeded")
 
 
-def tell(url: str, word: str, **said: Any) -> Any:
+def tell(url: str, word: str, **body: Any) -> Any:
     """What a test has to say to a double that is a process."""
     where = urlsplit(url)
     connection = HTTPConnection(where.hostname or "", where.port, timeout=10)
     try:
-        connection.request("POST", f"/_double/{word}", json.dumps(said))
+        connection.request("POST", f"/_double/{word}", json.dumps(body))
         return json.loads(connection.getresponse().read())
     finally:
         connection.close()
@@ -281,8 +281,8 @@ def main() -> None:
     parser.add_argument("--process-s", type=float)
     parser.add_argument("--lose-share", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
-    said = vars(parser.parse_args())
-    with StripeDouble(said.pop("book"), **said) as double:
+    options = vars(parser.parse_args())
+    with StripeDouble(options.pop("book"), **options) as double:
         print(f"Stripe's double: {double.url}", flush=True)
         double.threads[0].join()
 

@@ -42,9 +42,9 @@ def ordered(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Ordered
     stock()
 
     def order(client: Client = shop, **changes: Any) -> Order:
-        said = {"external_id": str(uuid4()), **changes}
+        fields = {"external_id": str(uuid4()), **changes}
         with transaction.atomic():
-            return place(client, OrderInput.model_validate(order_body(**said)))
+            return place(client, OrderInput.model_validate(order_body(**fields)))
 
     return order
 

@@ -37,14 +37,14 @@ def placed(shop: Client, order_body: Callable[..., dict[str, Any]]) -> Place:
             for sku, quantity in (quantities or {"SAKE-NIGIRI": 2}).items()
         ]
         total = sum(line["quantity"] * 300 for line in lines)
-        said = {
+        fields = {
             "external_id": f"o-{next(ids)}",
             "lines": lines,
             "total": total,
             "payment": {"token": token},
         }
         with transaction.atomic():
-            return place(shop, OrderInput.model_validate(order_body(**{**said, **changes})))
+            return place(shop, OrderInput.model_validate(order_body(**{**fields, **changes})))
 
     return order
 

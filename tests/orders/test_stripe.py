@@ -65,7 +65,7 @@ def charge_job() -> Job:
 
 
 def intent_of(**changes: Any) -> Intent:
-    said = {
+    fields = {
         "key": f"{uuid4()}-charge",
         "amount": 660,
         "currency": "JPY",
@@ -73,7 +73,7 @@ def intent_of(**changes: Any) -> Intent:
         "intended_at": timezone.now(),
         "metadata": {"order": str(uuid4()), "operation": str(uuid4())},
     }
-    return Intent(**{**said, **changes})
+    return Intent(**{**fields, **changes})
 
 
 # --- whatever the card does -----------------------------------------------------------------------
@@ -336,9 +336,9 @@ def test_two_that_charge_at_once_under_one_key_make_one_charge(stripe: StripeDou
             return str(exc)
 
     with ThreadPoolExecutor(2) as hands:
-        said = list(hands.map(charge, range(2)))
-    assert sum(isinstance(answer, Charge) for answer in said) == 1
-    assert any("Stripe: 409" in str(answer) for answer in said)
+        answers = list(hands.map(charge, range(2)))
+    assert sum(isinstance(answer, Charge) for answer in answers) == 1
+    assert any("Stripe: 409" in str(answer) for answer in answers)
     assert len(objects_in(stripe.path)) == 1
 
 

@@ -325,7 +325,7 @@ NO_EVENTS = [
     b"\xff",
     b"[" * 100_000,
     b'{"id":1e999}',
-    *(json.dumps(event_of(FOREIGN) | {"id": "evt_1"} | said).encode() for said in WRONG),
+    *(json.dumps(event_of(FOREIGN) | {"id": "evt_1"} | changes).encode() for changes in WRONG),
 ]
 
 

@@ -139,7 +139,7 @@ def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
         within_s=60,
     )
     assert worker.process.poll() is None
-    assert "Connection to broker lost" not in worker.said()
+    assert "Connection to broker lost" not in worker.output()
 
 
 def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
@@ -176,7 +176,7 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
         )
         second = nap.delay(2, 0)
         until(
-            lambda: f"[{second.id}] received" in worker.said(),
+            lambda: f"[{second.id}] received" in worker.output(),
             "the worker holds the second bell",
             within_s=20,
         )
@@ -188,7 +188,7 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
         until(
             lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=30
         )
-        assert "Connection to broker lost" in worker.said()
-        assert "Deprecation" not in worker.said()
+        assert "Connection to broker lost" in worker.output()
+        assert "Deprecation" not in worker.output()
     finally:
         line.kill()

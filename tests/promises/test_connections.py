@@ -52,7 +52,7 @@ def test_old_and_new_dynos_together_fit_into_the_smallest_plans(
     webs = [stack.start_web(), stack.start_web()]
     workers = [stack.start("worker", "--include", "tests.promises.tasks") for _ in range(2)]
     until(
-        lambda: all("ready." in worker.said() for worker in workers),
+        lambda: all("ready." in worker.output() for worker in workers),
         "both workers are ready",
         within_s=60,
     )

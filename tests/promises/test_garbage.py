@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
 
 def message(headers: dict[str, Any], body: Any = ((), {}, {}), **changes: Any) -> str:
-    said = {
+    fields = {
         "body": base64.b64encode(json.dumps(body).encode()).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
@@ -34,7 +34,7 @@ def message(headers: dict[str, Any], body: Any = ((), {}, {}), **changes: Any) -
             "priority": 0,
         },
     }
-    return json.dumps({**said, **changes})
+    return json.dumps({**fields, **changes})
 
 
 RESERVE = "orders.tasks.reserve"

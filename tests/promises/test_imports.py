@@ -71,8 +71,12 @@ def test_workers_killed_in_the_middle_of_an_import_lose_nothing_and_double_nothi
     until(lambda: Import.objects.get().state == "done", "the import is done", within_s=400)
     assert Job.objects.filter(task=TASK, losses__gt=0).exists(), "no kill hit a chunk"
 
-    said = web.ask("GET", location, Authorization=f"Bearer {key}")[2]
-    assert (said["total"], said["ok"], said["failed"]) == (ORDERS, ORDERS - len(bad), len(bad))
+    progress = web.ask("GET", location, Authorization=f"Bearer {key}")[2]
+    assert (progress["total"], progress["ok"], progress["failed"]) == (
+        ORDERS,
+        ORDERS - len(bad),
+        len(bad),
+    )
     assert (
         set(Order.objects.values_list("external_id", flat=True))
         == {row["external_id"] for row in rows} - bad

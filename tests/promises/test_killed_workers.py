@@ -126,7 +126,7 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
     until(all_finished, "every job is done", within_s=120)
     time.sleep(1)  # the ghost has had its chance
 
-    assert "Lease lost" in ghost.said(), (
+    assert "Lease lost" in ghost.output(), (
         "the ghost never tried to settle, so the fence was not tested"
     )
     assert tally() == Counter(range(ORDERS))
@@ -249,9 +249,9 @@ def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
         0,
         True,
     )
-    said = worker.said()
+    output = worker.output()
     assert [
-        word for word in ("Traceback", "ERROR", "WorkerLostError", "signal 9") if word in said
+        word for word in ("Traceback", "ERROR", "WorkerLostError", "signal 9") if word in output
     ] == []
 
 
@@ -264,13 +264,13 @@ def test_a_stopping_worker_does_not_wait_for_a_process_that_has_no_job(
     # far longer than a process without a job is waited for
     own_drain = {"DJANGO_SETTINGS_MODULE": "config.settings"}
     worker = stack.start("worker", *options, **own_drain)
-    until(lambda: "ready." in worker.said(), "the worker is ready", within_s=60)
+    until(lambda: "ready." in worker.output(), "the worker is ready", within_s=60)
     (child,) = children_of(worker.process.pid)
     os.kill(child, signal.SIGSTOP)
     tasks.nap.delay(1, 0)
     os.kill(worker.process.pid, signal.SIGTERM)
     assert worker.process.wait(timeout=30) == 0
-    assert "No job runs here any more, and still Celery waits" in worker.said()
+    assert "No job runs here any more, and still Celery waits" in worker.output()
     assert not Job.objects.exclude(state="waiting", attempts=0).exists()
     stack.start("worker", *options)
     until(all_finished, "somebody else does it", within_s=60)
@@ -340,7 +340,7 @@ def test_a_job_of_an_unknown_task_waits_in_sight_for_the_release_that_knows_it(
     ahead = tasks.tally.delay(1)
     old = stack.start("worker")
     until(
-        lambda: "tests.promises.tasks.tally" in old.said(),
+        lambda: "tests.promises.tasks.tally" in old.output(),
         "the old release has heard its bell",
         within_s=60,
     )

@@ -122,9 +122,9 @@ def test_pieces_change_nothing_and_no_body_becomes_a_request(stack: Stack) -> No
         whole = answers(web, [text], pause_s=0)
         assert len(whole) == len(chosen), (number, names, whole)
         assert answers(web, cut(text, dice), pause_s=0.002) == whole, (number, names)
-    assert "smuggled" not in web.tree.said()
-    assert "Traceback" not in web.tree.said()
-    assert "dropping per RFC" not in web.tree.said()
+    assert "smuggled" not in web.tree.output()
+    assert "Traceback" not in web.tree.output()
+    assert "dropping per RFC" not in web.tree.output()
     assert web.lives()
 
 

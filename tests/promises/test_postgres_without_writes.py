@@ -79,10 +79,10 @@ def test_orders_are_refused_meanwhile_and_the_same_key_is_taken_afterwards(
 
     def place(number: str) -> tuple[int, str | None, Any]:
         body = order_body(external_id=number)
-        status, answer, said = web.ask(
+        status, answer, reply = web.ask(
             "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=number
         )
-        return status, answer.getheader("Retry-After"), said
+        return status, answer.getheader("Retry-After"), reply
 
     assert place("before")[0] == 202
     until(
@@ -162,10 +162,10 @@ def test_a_full_disk_refuses_orders_until_there_is_room(
 
     def place(number: int) -> tuple[int, Any]:
         body = long_name | {"external_id": f"o-{number}"}
-        status, _, said = web.ask(
+        status, _, reply = web.ask(
             "POST", "/v1/orders", body, **asking, Idempotency_Key=f"k-{number}"
         )
-        return status, said
+        return status, reply
 
     assert place(0)[0] == 202
     filler = fill(small_disk)

@@ -46,13 +46,13 @@ class ShopCounter:
     key: str
     body: Callable[..., Any]
 
-    def post(self, path: str, said: Any, key: str) -> tuple[int, Any, Any]:
+    def post(self, path: str, body: Any, key: str) -> tuple[int, Any, Any]:
         """One request; a first one that is still under way is asked for again, as its Retry-After
         says.
         """
         for _ in range(10):
             status, answer, answered = self.web.ask(
-                "POST", path, said, Authorization=f"Bearer {self.key}", Idempotency_Key=key
+                "POST", path, body, Authorization=f"Bearer {self.key}", Idempotency_Key=key
             )
             if (status, answered["type"] if status == 409 else "") != (
                 409,
@@ -64,12 +64,12 @@ class ShopCounter:
     def ordered(self, **changes: Any) -> str:
         """The path of a new order."""
         changes = {"external_id": str(uuid4()), **changes}
-        status, headers, said = self.post("/v1/orders", self.body(**changes), str(uuid4()))
-        assert status == 202, said
+        status, headers, body = self.post("/v1/orders", self.body(**changes), str(uuid4()))
+        assert status == 202, body
         return str(headers["Location"])
 
     def at_once(
-        self, path: str, said: Any, *, hands: int = HANDS, key: str | None = None
+        self, path: str, body: Any, *, hands: int = HANDS, key: str | None = None
     ) -> list[tuple[int, Any, Any]]:
         """The same request from many hands in one moment; under keys of their own, or all under
         this one.
@@ -79,7 +79,7 @@ class ShopCounter:
         def click(_: int) -> tuple[int, Any, Any]:
             mine = key or str(uuid4())
             together.wait(timeout=10)
-            return self.post(path, said, mine)
+            return self.post(path, body, mine)
 
         with ThreadPoolExecutor(hands) as threads:
             return list(threads.map(click, range(hands)))
@@ -94,8 +94,8 @@ def counter(stack: Stack, shop: Client, stock: Any, order_body: Callable[..., An
 def told(answers: list[tuple[int, Any, Any]]) -> Counter[str]:
     """How often each status and each kind of problem was answered."""
     return Counter(
-        f"{status} {said['type'].removeprefix(PROBLEM)}" if status >= 400 else str(status)
-        for status, _, said in answers
+        f"{status} {body['type'].removeprefix(PROBLEM)}" if status >= 400 else str(status)
+        for status, _, body in answers
     )
 
 
@@ -104,7 +104,7 @@ def test_fifty_posts_under_one_key_make_one_order_and_get_one_answer(counter: Sh
     order = Order.objects.get()
     assert told(answers) == {"202": CLICKS}
     assert {headers["Location"] for _, headers, _ in answers} == {f"/v1/orders/{order.pk}"}
-    assert all(said == answers[0][2] for *_, said in answers)
+    assert all(body == answers[0][2] for *_, body in answers)
     assert Counter(headers["Idempotent-Replayed"] for _, headers, _ in answers) == {
         "true": CLICKS - 1,
         None: 1,
@@ -129,7 +129,7 @@ def test_many_cancels_give_goods_and_money_back_once(counter: ShopCounter) -> No
     work_off()
     answers = counter.at_once(f"{path}/cancel", REQUESTED)
     assert told(answers) == {"202": HANDS}
-    assert {(said["state"], said["version"]) for *_, said in answers} == {("cancelled", 4)}
+    assert {(body["state"], body["version"]) for *_, body in answers} == {("cancelled", 4)}
     work_off()
     assert (Refund.objects.count(), given_back(), Order.objects.get().payment_state) == (
         1,

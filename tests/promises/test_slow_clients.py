@@ -115,22 +115,22 @@ def test_the_others_are_answered_while_they_are_there(
             assert web.ask("GET", "/livez")[0] == 200
         if begins not in (NEVER_CLOSES, WITHOUT_LENGTH):
             assert sum(map(is_open, slow)) == CLIENTS, "they were there all the time"
-    assert "Traceback" not in web.tree.said()
+    assert "Traceback" not in web.tree.output()
 
 
 def test_a_request_that_does_not_arrive_in_time_is_told_so(stack: Stack) -> None:
     web = stack.start_web()
     with slow_clients(web, HALF_A_HEADER) as slow:
         until(
-            lambda: all(said(client).startswith(b"HTTP/1.1 408 ") for client in slow),
+            lambda: all(received(client).startswith(b"HTTP/1.1 408 ") for client in slow),
             "each is a 408",
             within_s=30,
         )
-        assert b"/problems/request-timeout" in said(slow[0])
+        assert b"/problems/request-timeout" in received(slow[0])
     assert web.lives()
 
 
-def said(client: socket.socket) -> bytes:
+def received(client: socket.socket) -> bytes:
     try:
         return client.recv(65_536, socket.MSG_PEEK)
     except OSError:
@@ -198,7 +198,7 @@ def test_who_reads_a_large_answer_slowly_holds_nobody_up(
             within_s=15,
         )
         until(lambda: all(map(is_gone, slow)), "nobody is waited for for ever", within_s=60)
-    assert "Traceback" not in web.tree.said()
+    assert "Traceback" not in web.tree.output()
 
 
 def test_with_too_many_connections_the_one_that_is_idle_for_longest_goes(stack: Stack) -> None:

@@ -69,7 +69,7 @@ class Stripe:
             self.stack.folder / f"stripe-{self.starts}.log",
         )
         self.stack.trees.append(tree)
-        until(lambda: self.url in tree.said(), "Stripe's double answers", within_s=30)
+        until(lambda: self.url in tree.output(), "Stripe's double answers", within_s=30)
         return tree
 
     def intents(self) -> list[Object]:

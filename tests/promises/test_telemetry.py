@@ -75,8 +75,8 @@ def spans(collector: WebhookSink) -> list[dict[str, Any]]:
         for resource in ExportTraceServiceRequest.FromString(body_of(heard)).resource_spans:
             for span in [span for scope in resource.scope_spans for span in scope.spans]:
                 told = {
-                    said.key: said.value.string_value or said.value.int_value
-                    for said in span.attributes
+                    attribute.key: attribute.value.string_value or attribute.value.int_value
+                    for attribute in span.attributes
                 }
                 ids = {
                     "trace": span.trace_id.hex(),

@@ -54,13 +54,13 @@ def test_a_csv_is_accepted_and_worked_off(send: Send, api: Api, stock: Any) -> N
     stock()
     answer = send(as_csv([cells(external_id=f"o-{at}") for at in range(3)]))
     assert answer.status_code == 202
-    said = answer.json()
-    assert answer["Location"] == f"/v1/imports/{said['id']}"
+    batch = answer.json()
+    assert answer["Location"] == f"/v1/imports/{batch['id']}"
     counts = {"state": "running", "total": 3, "ok": 0, "failed": 0, "percent": 0}
-    assert {name: said[name] for name in counts} == counts
+    assert {name: batch[name] for name in counts} == counts
     work_off(ahead=A_DAY)
-    said = api.get(answer["Location"]).json()
-    assert {name: said[name] for name in counts} == {
+    batch = api.get(answer["Location"]).json()
+    assert {name: batch[name] for name in counts} == {
         "state": "done",
         "total": 3,
         "ok": 3,
@@ -132,8 +132,8 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(
     location = send(as_csv(rows))["Location"]
     work_off(ahead=A_DAY)
     assert set(Order.objects.values_list("external_id", flat=True)) == {"o-10"}
-    said = api.get(location).json()
-    assert (said["state"], said["total"], said["ok"], said["failed"]) == ("done", 12, 1, 11)
+    batch = api.get(location).json()
+    assert (batch["state"], batch["total"], batch["ok"], batch["failed"]) == ("done", 12, 1, 11)
     answer = api.get(f"{location}/errors.csv")
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     told = list(csv.reader(io.StringIO(answer.getvalue().decode(), newline="")))
@@ -177,8 +177,8 @@ def test_an_order_of_which_a_row_cannot_be_read_is_not_placed_without_that_row(
     work_off(ahead=A_DAY)
     assert [order.external_id for order in Order.objects.all()] == ["o-2"]
     assert [fault[:2] for fault in faults()] == [(3, "o-1")]
-    said = api.get(location).json()
-    assert (said["total"], said["ok"], said["failed"]) == (2, 1, 1)
+    batch = api.get(location).json()
+    assert (batch["total"], batch["ok"], batch["failed"]) == (2, 1, 1)
     send(
         as_csv([cells(), cells(name="Gift, wrapped", quantity="1", unit_price="0", tax="")]),
         key="mended",

@@ -215,7 +215,7 @@ class Run:
             "seen_job": list(self.witness.finished.items()),
             "old_transaction": list(self.witness.old_transactions),
             "socket_in_transaction": [
-                (said["to"],) for said in entries(self.world.journal("sockets"))
+                (entry["to"],) for entry in entries(self.world.journal("sockets"))
             ],
             "ended_by_itself": list(self.world.ended_by_themselves),
             "unanswered": [(key,) for key in unanswered],

@@ -81,9 +81,16 @@ def sandbox_book() -> list[tuple[Any, ...]]:
 
 
 def webhook(headers: dict[str, str], body: bytes) -> tuple[Any, ...]:
-    said = json.loads(body)
+    event = json.loads(body)
     digest = hashlib.sha256(body).hexdigest()
-    return headers["webhook-id"], digest, 200, said["type"], said["data"]["order"]["version"], True
+    return (
+        headers["webhook-id"],
+        digest,
+        200,
+        event["type"],
+        event["data"]["order"]["version"],
+        True,
+    )
 
 
 def test_an_honest_world_passes_every_audit(honest: Evidence) -> None:

@@ -110,11 +110,11 @@ class World:
         """Nobody ends by itself; who does is noted and started again."""
         for place in self.places:
             if not place.is_up and not place.is_sentenced:
-                said = place.tree.said()
-                if any(words in said for words in KNOWN_ENDS):
+                output = place.tree.output()
+                if any(words in output for words in KNOWN_ENDS):
                     self.known_ends += 1
                 else:
-                    self.ended_by_themselves.append((place.name, said[-LAST_WORDS:]))
+                    self.ended_by_themselves.append((place.name, output[-LAST_WORDS:]))
                 place.start_again()
 
     def restart_servers(self) -> None:
@@ -133,7 +133,7 @@ class World:
 
     def last_words(self) -> str:
         newest = list(self.trees)[-20:]
-        return "\n".join(f"--- {tree.log.name}\n{tree.said()[-LAST_WORDS:]}" for tree in newest)
+        return "\n".join(f"--- {tree.log.name}\n{tree.output()[-LAST_WORDS:]}" for tree in newest)
 
     # --- how each kind of process begins ----------------------------------------------------------
 

@@ -75,5 +75,7 @@ def imported(shop: Client) -> Import:
 def operations() -> list[tuple[str, str, dict[str, Any]]]:
     paths: dict[str, dict[str, Any]] = described_api.get_openapi_schema()["paths"]
     return [
-        (method, path, told) for path, methods in paths.items() for method, told in methods.items()
+        (method, path, operation)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
     ]

@@ -30,9 +30,10 @@ def test_an_interactive_order_beside_an_import(
     stack.start("worker")
     seconds_to_confirm(web, key, order_body(external_id="warm"))
     idle = [
-        seconds_to_confirm(web, key, order_body(external_id=f"idle-{at}")) for at in range(ORDERS)
+        seconds_to_confirm(web, key, order_body(external_id=f"idle-{index}"))
+        for index in range(ORDERS)
     ]
-    file = as_csv([cells(external_id=f"imported-{at}") for at in range(ROWS)])
+    file = as_csv([cells(external_id=f"imported-{index}") for index in range(ROWS)])
     start = time.perf_counter()
     post_file(web, key, file)
     accepted_s = time.perf_counter() - start
@@ -44,7 +45,8 @@ def test_an_interactive_order_beside_an_import(
     )
     start, before = time.perf_counter(), imported.filter(state="confirmed").count()
     beside = [
-        seconds_to_confirm(web, key, order_body(external_id=f"beside-{at}")) for at in range(ORDERS)
+        seconds_to_confirm(web, key, order_body(external_id=f"beside-{index}"))
+        for index in range(ORDERS)
     ]
     taken_s = time.perf_counter() - start
     rate = (imported.filter(state="confirmed").count() - before) / taken_s

@@ -369,10 +369,10 @@ def test_a_retry_is_one_line_of_the_log_that_says_who(
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="celery_ledger.operations.interventions"):
         jobs("retry", first.pk, second.pk)
-    told = ", ".join(
+    listed = ", ".join(
         f"{FAIL} {id_} (was dead, attempts: 1)" for id_ in sorted([first.pk, second.pk])
     )
-    assert caplog.messages == [f"Jobs retried by hana: {told}"]
+    assert caplog.messages == [f"Jobs retried by hana: {listed}"]
 
 
 def test_a_nameless_user_is_told_by_number(

@@ -28,8 +28,8 @@ def order(api: Api, stock: Any, order_body: Callable[..., Any]) -> Order:
     """
     stock()
     paths = [
-        api.place(order_body(external_id=str(at)), key=str(at)).json()["links"]["self"]
-        for at in range(2)
+        api.place(order_body(external_id=str(index)), key=str(index)).json()["links"]["self"]
+        for index in range(2)
     ]
     work_off()
     post(api, f"{paths[0]}/fulfilments", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]})

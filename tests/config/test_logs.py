@@ -81,7 +81,7 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
     )
     client = str(Order.objects.get().client_id)
     assert answer["X-Request-ID"] == "8c1f-router-id/+="
-    known = {"request_id": "8c1f-router-id/+=", "client": client}
+    bound = {"request_id": "8c1f-router-id/+=", "client": client}
     assert lines("config.requests") == [
         {
             "level": "info",
@@ -91,7 +91,7 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
             "route": "/v1/orders",
             "status": "202",
             "client_name": "shop",
-            **known,
+            **bound,
         }
     ]
     work_off()
@@ -106,7 +106,7 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
         "task": "orders.tasks.reserve",
         "attempt": "1",
         "outcome": "done",
-        **known,
+        **bound,
         "job": job,
     }
     assert len(lines("celery_ledger.attempts")) == Job.objects.count()
@@ -157,7 +157,7 @@ def test_a_field_hides_what_looks_like_a_secret_too() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("promise", "told"),
+    ("promise", "fields"),
     [
         (
             lambda: tasks.note_then_fail.delay("a"),
@@ -177,16 +177,16 @@ def test_a_field_hides_what_looks_like_a_secret_too() -> None:
     ],
 )
 def test_how_an_attempt_ended_is_told_once(
-    lines: Lines, promise: Callable[[], Any], told: dict[str, str]
+    lines: Lines, promise: Callable[[], Any], fields: dict[str, str]
 ) -> None:
     job = Job.objects.get(pk=promise().id)
     attempt(job)
     [line] = lines("celery_ledger.attempts")
-    assert ("trace" in line) == (told["outcome"] == "dead")
+    assert ("trace" in line) == (fields["outcome"] == "dead")
     ours = {"level", "outcome", "error"}
-    assert ({name: line[name] for name in ours & set(line)}, line["job"]) == (told, str(job.pk))
+    assert ({name: line[name] for name in ours & set(line)}, line["job"]) == (fields, str(job.pk))
     assert lines("celery.app.trace") == []
-    if told["outcome"] not in ("replaced", "retry"):
+    if fields["outcome"] not in ("replaced", "retry"):
         attempt(job)  # its bell rings once more
         assert len(lines("celery_ledger.attempts")) == 1
 
@@ -201,8 +201,8 @@ def test_a_traceback_is_one_line_whose_end_is_kept() -> None:
     assert len(line.encode()) < 10_000
     assert parsed(line)["event"] == "it failed\nbadly"
     assert parsed(line)["trace"].endswith("x" * 5000)
-    told = json.loads(Json().format(failed))
-    assert list(told) == ["at", "level", "logger", "event", "task", "trace"]
+    written = json.loads(Json().format(failed))
+    assert list(written) == ["at", "level", "logger", "event", "task", "trace"]
     assert "\n" not in Json().format(failed)
     assert "hana" not in line + Json().format(failed) + Console().format(failed)
     assert Console().format(failed).startswith("WARNING shop it failed\nbadly task=a.b\nTraceback")

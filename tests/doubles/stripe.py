@@ -189,12 +189,12 @@ class StripeDouble:
             # Stripe asks for none; then each request is another one
             request.key = f"none-{uuid4()}"
         with self.book.lock:
-            if known := self.book.answers.get(request.key):
-                if known["fingerprint"] != request.fingerprint:
+            if kept := self.book.answers.get(request.key):
+                if kept["fingerprint"] != request.fingerprint:
                     return Answer(
                         400, error("idempotency_error", "This key was used with other parameters.")
                     )
-                return Answer(known["status"], known["body"], flaw, replayed=True)
+                return Answer(kept["status"], kept["body"], flaw, replayed=True)
             if request.key in self.running:
                 return Answer(
                     409,

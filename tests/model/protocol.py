@@ -73,10 +73,10 @@ def note_sent(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
 def ask_provider(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
     """An operation that was sent before is asked for before it is sent again."""
     if rules.kind == "charge" and world.ledger.operation != "intended":
-        known = _key(world, rules, me) in world.charges
+        is_charged = _key(world, rules, me) in world.charges
         yield (
-            f"asks the provider: {'charged' if known else 'unknown'}",
-            world.now(me, "answered" if known else "noted"),
+            f"asks the provider: {'charged' if is_charged else 'unknown'}",
+            world.now(me, "answered" if is_charged else "noted"),
         )
         yield "asks the provider and gets no answer", world.now(me, "failed")
 

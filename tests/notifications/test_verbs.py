@@ -182,8 +182,10 @@ def test_deliveries_are_listed_newest_first_with_their_last_answer(
     happen(3)
     listed = api.get(f"{path}/deliveries").json()
     assert listed["next"] is None
-    told = [(one["state"], one["tries"], one["last_answer"]["status"]) for one in listed["data"]]
-    assert sorted(told) == [("delivered", 1, 200), ("delivered", 2, 200), ("failed", 2, 429)]
+    deliveries = [
+        (one["state"], one["tries"], one["last_answer"]["status"]) for one in listed["data"]
+    ]
+    assert sorted(deliveries) == [("delivered", 1, 200), ("delivered", 2, 200), ("failed", 2, 429)]
     ids = [one["id"] for one in listed["data"]]
     assert ids == [str(pk) for pk in Delivery.objects.order_by("-pk").values_list("pk", flat=True)]
     assert listed["data"][0]["event"]["type"] == "order.held"
@@ -252,15 +254,15 @@ def test_everything_since_a_time_is_sent_again_but_not_twice_in_a_row(
     happen(2)
     post(api, f"{path}/test")
     work_off()
-    wanted = since(timezone.now() - HOUR / 2, state="all")
-    assert post(api, f"{path}/replay", wanted).json()["deliveries"] == 2
+    period = since(timezone.now() - HOUR / 2, state="all")
+    assert post(api, f"{path}/replay", period).json()["deliveries"] == 2
     work_off(ahead=HOUR)
-    assert post(api, f"{path}/replay", wanted).json()["deliveries"] == 0
+    assert post(api, f"{path}/replay", period).json()["deliveries"] == 0
     assert len(sink.heard) == 6
     Delivery.objects.exclude(resent_at=None).update(
         resent_at=timezone.now() - settings.WEBHOOK_REPLAY_REST
     )
-    assert post(api, f"{path}/replay", wanted).json()["deliveries"] == 2
+    assert post(api, f"{path}/replay", period).json()["deliveries"] == 2
 
 
 def test_a_call_sends_so_many_again_and_says_when_there_are_more(

@@ -101,8 +101,8 @@ def test_an_order_becomes_confirmed_and_its_timeline_tells_how(
         (3, "order.confirmed"),
     ]
     assert timeline[1]["data"]["order"]["state"] == "reserved"
-    for known in ('"3"', 'W/"3"', '"1", "3"', "*"):
-        assert api.get(placed["links"]["self"], headers={"If-None-Match": known}).status_code == 304
+    for etag in ('"3"', 'W/"3"', '"1", "3"', "*"):
+        assert api.get(placed["links"]["self"], headers={"If-None-Match": etag}).status_code == 304
     assert api.get(placed["links"]["self"], headers={"If-None-Match": '"2"'}).status_code == 200
 
 

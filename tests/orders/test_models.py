@@ -83,7 +83,8 @@ def test_eight_hands_never_oversell_and_never_deadlock(placed: Place, stock: Any
     stock("A", 90)
     stock("B", 60)
     orders = [
-        placed(quantities={"A": 1, "B": 1} if at % 2 else {"B": 1, "A": 1}) for at in range(120)
+        placed(quantities={"A": 1, "B": 1} if index % 2 else {"B": 1, "A": 1})
+        for index in range(120)
     ]
 
     def reserve(order: Order) -> bool:
@@ -304,7 +305,7 @@ def test_an_order_that_is_confirmed_is_not_put_on_the_desk(placed: Place, stock:
 def test_old_idempotency_keys_are_forgotten_batch_by_batch(shop: Client, settings: Any) -> None:
     settings.BATCH_ROWS = 2
     IdempotencyKey.objects.bulk_create(
-        IdempotencyKey(client=shop, key=f"k-{at}", fingerprint=b"x") for at in range(6)
+        IdempotencyKey(client=shop, key=f"k-{index}", fingerprint=b"x") for index in range(6)
     )
     IdempotencyKey.objects.exclude(key="k-5").update(created_at=timezone.now() - timedelta(days=31))
     forget_old_keys.delay()

@@ -561,18 +561,18 @@ def test_an_order_whose_step_an_operator_cancels_comes_on_the_desk_and_goes_on_f
 # --- what changes without an event ----------------------------------------------------------------
 
 
-def read_again(api: Api, path: str, known: str) -> tuple[int, str]:
-    again = api.get(path, headers={"If-None-Match": known})
+def read_again(api: Api, path: str, etag: str) -> tuple[int, str]:
+    again = api.get(path, headers={"If-None-Match": etag})
     return again.status_code, again["ETag"]
 
 
 def test_a_promised_refund_shows_to_whoever_knows_the_order_of_before(
     api: Api, ordered: Ordered
 ) -> None:
-    path, known = ordered(), '"3"'
-    assert read_again(api, path, known) == (304, known)
+    path, etag = ordered(), '"3"'
+    assert read_again(api, path, etag) == (304, etag)
     post(api, f"{path}/refunds", {"amount": 50, "reason": "sorry"})
-    status, first = read_again(api, path, known)
+    status, first = read_again(api, path, etag)
     assert (status, read_again(api, path, first)) == (200, (304, first))
     post(
         api,
@@ -580,7 +580,7 @@ def test_a_promised_refund_shows_to_whoever_knows_the_order_of_before(
         {"lines": [{"sku": "UNI-NIGIRI", "quantity": 1}], "reason": "sorry", "restock": True},
     )
     status, second = read_again(api, path, first)
-    assert (status, len({known, first, second})) == (200, 3)
+    assert (status, len({etag, first, second})) == (200, 3)
     work_off()
     assert read_again(api, path, second) == (200, '"5"')
 

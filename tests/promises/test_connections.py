@@ -59,9 +59,9 @@ def test_old_and_new_dynos_together_fit_into_the_smallest_plans(
     peak: Counter[str] = Counter()
     with ThreadPoolExecutor(max_workers=2 * AT_ONCE) as pool:
         asked = [
-            pool.submit(place, web, f"{at}-{n}")
+            pool.submit(place, web, f"{index}-{n}")
             for n in range(3 * AT_ONCE)
-            for at, web in enumerate(webs)
+            for index, web in enumerate(webs)
         ]
         while not all(answer.done() for answer in asked):
             peak |= held(broker, others)

@@ -77,10 +77,10 @@ def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
         within_s=30,
     )
     jobs = Job.objects.count()
-    for at, garbage in enumerate(GARBAGE):
+    for index, garbage in enumerate(GARBAGE):
         broker.lpush("kaiten", garbage)
-        until(lambda: broker.llen("kaiten") == 0, f"garbage {at} is taken", within_s=20)
-        assert worker.process.poll() is None, f"garbage {at} killed the worker"
+        until(lambda: broker.llen("kaiten") == 0, f"garbage {index} is taken", within_s=20)
+        assert worker.process.poll() is None, f"garbage {index} killed the worker"
 
     after = place(shop, OrderInput.model_validate(order_body(external_id="after")))
     until(

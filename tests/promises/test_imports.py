@@ -52,10 +52,10 @@ def test_workers_killed_in_the_middle_of_an_import_lose_nothing_and_double_nothi
     their later jobs.
     """
     stock(on_hand=10 * ORDERS)
-    bad = {f"o-{at}" for at in range(ORDERS) if at % 4}
+    bad = {f"o-{index}" for index in range(ORDERS) if index % 4}
     rows = [
-        cells(external_id=f"o-{at}", total="1" if f"o-{at}" in bad else "1320")
-        for at in range(ORDERS)
+        cells(external_id=f"o-{index}", total="1" if f"o-{index}" in bad else "1320")
+        for index in range(ORDERS)
     ]
     key = ApiKey.objects.issue(shop, [])
     web = stack.start_web()
@@ -140,7 +140,7 @@ def test_a_web_dyno_killed_while_it_takes_a_file_in_has_taken_nothing(
     stack: Stack, shop: Client, stock: Any
 ) -> None:
     key = ApiKey.objects.issue(shop, [])
-    file = as_csv([cells(external_id=f"o-{at}") for at in range(60_000)])
+    file = as_csv([cells(external_id=f"o-{index}") for index in range(60_000)])
     web = stack.start_web()
 
     def send() -> None:
@@ -170,7 +170,7 @@ def taking_in() -> bool:
 def test_a_sender_who_breaks_off_has_sent_nothing(stack: Stack, shop: Client) -> None:
     web = stack.start_web()
     key = ApiKey.objects.issue(shop, [])
-    file = as_csv([cells(external_id=f"o-{at}") for at in range(100)])
+    file = as_csv([cells(external_id=f"o-{index}") for index in range(100)])
     head = (
         f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
         "Idempotency-Key: k\r\n"
@@ -204,7 +204,7 @@ def test_two_imports_of_one_file_at_the_same_moment_place_each_order_once(
     stock(on_hand=1000)
     web = stack.start_web()
     key = ApiKey.objects.issue(shop, [])
-    file = as_csv([cells(external_id=f"o-{at}") for at in range(60)])
+    file = as_csv([cells(external_id=f"o-{index}") for index in range(60)])
     for name in ("a", "b"):
         assert post(web, key, file, name=name)[0] == 202
     stack.start("worker", "--concurrency", "4")

@@ -36,13 +36,13 @@ TOKENS = ["tok_ok"] * 6 + ["tok_flaky", "tok_declined", "tok_webhook_twice", "to
 
 def place_orders(shop: Client, body: Callable[..., dict[str, Any]]) -> None:
     dice = random.Random(SEED)
-    for at in range(ORDERS):
+    for index in range(ORDERS):
         draft = OrderInput.model_validate(
-            body(external_id=f"o-{at}", payment={"token": dice.choice(TOKENS)})
+            body(external_id=f"o-{index}", payment={"token": dice.choice(TOKENS)})
         )
         with transaction.atomic():
             place(shop, draft)
-            tasks.tally.apply_async((at,), queue="tally")
+            tasks.tally.apply_async((index,), queue="tally")
 
 
 def catch_at_work(tree: Tree, number: int, *, at_least: int) -> list[UUID]:
@@ -344,9 +344,11 @@ def test_a_job_of_an_unknown_task_waits_in_sight_for_the_release_that_knows_it(
         "the old release has heard its bell",
         within_s=60,
     )
-    known = forget_old_keys.delay()
+    old_job = forget_old_keys.delay()
     until(
-        lambda: Job.objects.get(pk=known.id).state == "done", "the old release goes on", within_s=30
+        lambda: Job.objects.get(pk=old_job.id).state == "done",
+        "the old release goes on",
+        within_s=30,
     )
     job = Job.objects.get(pk=ahead.id)
     assert (job.state, job.attempts, job.losses, old.process.poll()) == ("waiting", 0, 0, None)

@@ -106,11 +106,11 @@ def answers(web: Web, pieces: list[bytes], *, pause_s: float) -> list[int]:
 
 def cut(text: bytes, dice: random.Random) -> list[bytes]:
     """Into a few pieces, most of them within the first kilobyte, where the heads are."""
-    at = sorted(
+    cuts = sorted(
         {dice.randrange(1, min(len(text), 1_000)) for _ in range(dice.randint(2, 12))}
         | {len(text) // 2}
     )
-    return [text[begin:end] for begin, end in itertools.pairwise([0, *at, len(text)])]
+    return [text[begin:end] for begin, end in itertools.pairwise([0, *cuts, len(text)])]
 
 
 def test_pieces_change_nothing_and_no_body_becomes_a_request(stack: Stack) -> None:

@@ -158,7 +158,7 @@ def test_a_full_disk_refuses_orders_until_there_is_room(
     web, key = shop_on_a_small_disk
     asking = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     assert web.ask("PUT", "/v1/stock/SAKE-NIGIRI", {"on_hand": 10_000}, **asking)[0] == 200
-    long_name = order_body(metadata={f"{at}": "x" * 500 for at in range(50)})
+    long_name = order_body(metadata={f"{index}": "x" * 500 for index in range(50)})
 
     def place(number: int) -> tuple[int, Any]:
         body = long_name | {"external_id": f"o-{number}"}

@@ -102,8 +102,10 @@ def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> Non
     assert "cancelled: 2." in new.run("jobs", "cancel", "--task", "packing.weigh")
 
     assert Job.objects.exclude(state="done").count() == jobs("weigh")["cancelled"] == 2
-    wanted = [("pack", PACKED), ("label", LABELLED), ("weigh", WEIGHED)]
-    assert parcels() == Counter((by, number) for by, numbers in wanted for number in range(numbers))
+    expected = [("pack", PACKED), ("label", LABELLED), ("weigh", WEIGHED)]
+    assert parcels() == Counter(
+        (by, number) for by, numbers in expected for number in range(numbers)
+    )
 
 
 def waiting() -> Job:

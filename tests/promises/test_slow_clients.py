@@ -155,8 +155,8 @@ def test_a_body_that_arrives_at_a_walking_pace_is_taken(
             client.sendall(piece)
             time.sleep(0.2)
         assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        for at in range(0, len(body), 50):
-            client.sendall(body[at : at + 50])
+        for index in range(0, len(body), 50):
+            client.sendall(body[index : index + 50])
             time.sleep(0.1)
         answer = client.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 202 ")
@@ -176,11 +176,12 @@ def test_who_reads_a_large_answer_slowly_holds_nobody_up(
     lose theirs.
     """
     stock()
-    notes = {f"note {at}": "鮭" * 500 for at in range(50)}
-    for at in range(100):
+    notes = {f"note {index}": "鮭" * 500 for index in range(50)}
+    for index in range(100):
         with transaction.atomic():
             place(
-                shop, OrderInput.model_validate(order_body(external_id=f"o-{at}", metadata=notes))
+                shop,
+                OrderInput.model_validate(order_body(external_id=f"o-{index}", metadata=notes)),
             )
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
     asks = f"GET /v1/orders?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"

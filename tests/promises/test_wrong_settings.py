@@ -27,9 +27,9 @@ MANAGE = [sys.executable, "manage.py", "release"]
 
 
 def start(command: list[str], **changes: str) -> tuple[int, str]:
-    wanted = {**GOOD, "PORT": str(free_port()), **changes}
+    settings = {**GOOD, "PORT": str(free_port()), **changes}
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = inherited | {name: value for name, value in wanted.items() if value}
+    environment = inherited | {name: value for name, value in settings.items() if value}
     ended = subprocess.run(
         command,
         env=environment,

@@ -102,8 +102,10 @@ class Run:
         self.web = web = self.world.open(endpoint.secret)
         self.crowd = Crowd(
             [
-                Customer(web, key, name=f"c{at}", seed=self.seed + at, is_busy=lambda: self.is_busy)
-                for at in range(CUSTOMERS)
+                Customer(
+                    web, key, name=f"c{index}", seed=self.seed + index, is_busy=lambda: self.is_busy
+                )
+                for index in range(CUSTOMERS)
             ]
         )
 
@@ -182,7 +184,7 @@ class Run:
         unanswered = self.crowd.insist()
         self.come_to_rest()
         self.witness.stop()
-        known = self.evidence(unanswered)
+        evidence = self.evidence(unanswered)
         with connection.cursor() as cursor:
             # for this session only
             cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")
@@ -191,15 +193,15 @@ class Run:
             self.lasted_s,
             dict(self.faults.injected),
             Order.objects.count(),
-            len(known["provider_refund"]),
+            len(evidence["provider_refund"]),
             Job.objects.count(),
             Job.objects.filter(losses__gt=0).count(),
             Job.objects.filter(state="dead").count(),
-            len(known["heard_webhook"]),
-            len(known["heard_mail"]),
+            len(evidence["heard_webhook"]),
+            len(evidence["heard_mail"]),
             self.world.known_ends,
             self.witness.oldest_s,
-            violations(known),
+            violations(evidence),
         )
 
     def evidence(self, unanswered: list[str]) -> Evidence:

@@ -46,8 +46,8 @@ def honest(
     stock()
     Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"])
     bodies = {
-        f"c-{at}": order_body(external_id=f"c-{at}", payment={"token": token})
-        for at, token in enumerate(TOKENS)
+        f"c-{index}": order_body(external_id=f"c-{index}", payment={"token": token})
+        for index, token in enumerate(TOKENS)
     }
     orders = {key: place(shop, OrderInput.model_validate(body)) for key, body in bodies.items()}
     for number in range(3):
@@ -306,7 +306,7 @@ def test_each_audit_finds_the_corruption_that_is_planted_for_it_and_no_other_doe
     """All in one honest world, which is as it was after each of them."""
     found = {}
     for audit, plant in PLANTED.items():
-        evidence = {table: list(known) for table, known in honest.items()}
+        evidence = {table: list(entries) for table, entries in honest.items()}
         with transaction.atomic():
             plant(evidence)
             found[audit] = set(violations(evidence))

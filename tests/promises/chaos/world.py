@@ -158,7 +158,7 @@ class World:
 
     def _provider(self) -> Tree:
         """Stripe's double, on its one book; it loses answers also when no fault is injected."""
-        told = {
+        arguments = {
             "port": self.ports["provider"],
             "book": self.journal("provider"),
             "process-s": PROCESS_S,
@@ -166,7 +166,7 @@ class World:
             "seed": self.seed + next(self.started),
             "webhook-url": f"http://127.0.0.1:{self.ports['web-dyno']}/v1/payments/stripe/events",
         }
-        options = [f"--{name}={value}" for name, value in told.items()]
+        options = [f"--{name}={value}" for name, value in arguments.items()]
         return self._start("provider", [sys.executable, "-m", "tests.doubles.stripe", *options], {})
 
     def _outside(self, name: str, module: str, *extra: str) -> Place:

@@ -10,7 +10,7 @@ import sys
 
 
 def main() -> None:
-    """End as programs of a shell do when Ctrl-C is pressed or nobody reads on: without a traceback."""
+    """End as programs of a shell do at Ctrl-C or when nobody reads on: without a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal has no character for
     try:
@@ -31,7 +31,8 @@ def run() -> None:
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit(
-            "Django is not installed for this Python. Run `bin/dev --setup`, then use .venv/bin/python."
+            "Django is not installed for this Python. "
+            "Run `bin/dev --setup`, then use .venv/bin/python."
         )
     from config.embedded import adopt, is_offline_command
     from config.start.boot import require_settings, say_it_in_a_sentence

@@ -32,7 +32,10 @@ class StrictParser(Parser):
         charset = (request.content_params or {}).get("charset", "utf-8").lower()
         is_json = kind == "application/json" or kind.endswith("+json")
         if not is_json or charset not in ("utf-8", "utf8"):
-            detail = f"Send JSON in UTF-8 and say so with -H 'Content-Type: application/json'; this came as {kind}."
+            detail = (
+                "Send JSON in UTF-8 and say so with -H 'Content-Type: application/json'; "
+                f"this came as {kind}."
+            )
             raise Refused("unsupported-media-type", detail)
         if (coding := request.headers.get("Content-Encoding", "identity")).lower() != "identity":
             detail = f"Send the body as it is; this came coded as {coding}."

@@ -57,13 +57,15 @@ def _operation(method: str, path: str, operation: Document) -> Document:
             }
             for one in operation["parameters"]
         ],
-        "body": [{"media": media, "kind": _kind(said["schema"])} for media, said in body.items()],
+        "body": [
+            {"media": media, "kind": _kind(content["schema"])} for media, content in body.items()
+        ],
         "answers": [_answer(status, answer) for status, answer in operation["responses"].items()],
     }
 
 
 def _answer(status: str, answer: Document) -> Document:
-    kinds = [_kind(said["schema"]) for said in answer.get("content", {}).values()]
+    kinds = [_kind(content["schema"]) for content in answer.get("content", {}).values()]
     own = [name for name, header in answer["headers"].items() if "$ref" not in header]
     return {
         "status": status,
@@ -78,11 +80,11 @@ def _shape(name: str, shape: Document) -> Document:
     fields = [
         {
             "name": field,
-            "kind": _kind(said),
+            "kind": _kind(schema),
             "required": field in required,
-            "description": _marked(said.get("description", "")),
+            "description": _marked(schema.get("description", "")),
         }
-        for field, said in shape.get("properties", {}).items()
+        for field, schema in shape.get("properties", {}).items()
     ]
     examples = [
         json.dumps(example, ensure_ascii=False, indent=2) for example in shape.get("examples", [])
@@ -102,8 +104,8 @@ def _marked(text: str) -> SafeString:
     """
     paragraphs = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
     parts = (
-        format_html("<code>{}</code>", part) if at % 2 else part
-        for at, part in enumerate(paragraphs.split("`"))
+        format_html("<code>{}</code>", part) if index % 2 else part
+        for index, part in enumerate(paragraphs.split("`"))
     )
     return format_html_join("", "{}", ((part,) for part in parts))
 

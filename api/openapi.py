@@ -11,10 +11,13 @@ from ninja.operation import Operation
 
 Document = dict[str, Any]
 
-DESCRIPTION = """An order backend. Keys: `python manage.py apikey create NAME [--scope orders:read …]`.
-
-Money is an integer in the currency's minor unit. A repeat under the same Idempotency-Key gets the first answer again.
-Every refusal is `application/problem+json` (RFC 9457); its `type` is a page that says what to do."""
+DESCRIPTION = (
+    "An order backend. Keys: `python manage.py apikey create NAME [--scope orders:read …]`.\n\n"
+    "Money is an integer in the currency's minor unit. "
+    "A repeat under the same Idempotency-Key gets the first answer again.\n"
+    "Every refusal is `application/problem+json` (RFC 9457); "
+    "its `type` is a page that says what to do."
+)
 
 PROBLEM: Document = {
     "title": "Problem",
@@ -113,7 +116,7 @@ def _complete(method: str, operation: Document) -> None:
     if "x-scope" in operation:
         scope = operation.pop("x-scope")
         operation["security"] = [
-            {name: [scope] for name in known} for known in operation["security"]
+            {name: [scope] for name in requirement} for requirement in operation["security"]
         ]
         operation["description"] = (
             f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
 
 
 def is_up_to_date(for_tests: bool) -> bool:
-    """Whether `.venv` was completed from these locks, in this place, and its Python is still there."""
+    """Whether `.venv` was completed from these locks, in this place, and its Python is there."""
     enough = [pins(for_tests=True)] if for_tests else [pins(for_tests=True), pins(for_tests=False)]
     try:
         return PYTHON.exists() and STAMP.read_text() in map(stamp_of, enough)
@@ -69,9 +69,9 @@ def pins(for_tests: bool) -> str:
     return DYNO_LOCK.read_text() + "".join(locked(package) for package in FOR_DEV)
 
 
-def stamp_of(wanted: str) -> str:
+def stamp_of(requirements: str) -> str:
     # The place counts because the scripts in .venv/bin name it in their first line.
-    return f"{hashlib.sha256(wanted.encode()).hexdigest()}\n{CHECKOUT}\n"
+    return f"{hashlib.sha256(requirements.encode()).hexdigest()}\n{CHECKOUT}\n"
 
 
 @contextmanager
@@ -81,15 +81,15 @@ def one_at_a_time() -> Iterator[None]:
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / "setup.lock").open("a") as lock:
         give_up = time.monotonic() + WAIT_FOR_OTHER_S
-        told = False
+        is_announced = False
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not told:
+                if not is_announced:
                     say("Another start is setting up; waiting for it.\n")
-                    told = True
+                    is_announced = True
                 if time.monotonic() > give_up:
                     raise SetupError(
                         "another start has held .local/setup.lock for 15 minutes."
@@ -98,18 +98,18 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-def make(wanted: str) -> None:
+def make(requirements: str) -> None:
     """Make or complete `.venv`, and say so."""
     if not (was_completed_here() and runs(PYTHON)):
         version = ".".join(str(number) for number in sys.version_info[:3])
         with progress(f"Making .venv with Python {version}"):
             make_empty()
     STAMP.unlink(missing_ok=True)
-    packages = re.findall(r"^[a-z0-9._-]+==", wanted, flags=re.MULTILINE)
+    packages = re.findall(r"^[a-z0-9._-]+==", requirements, flags=re.MULTILINE)
     with progress(f"Installing {len(packages)} packages"):
-        install(wanted)
+        install(requirements)
     unfinished = STAMP.with_suffix(".new")
-    unfinished.write_text(stamp_of(wanted))
+    unfinished.write_text(stamp_of(requirements))
     unfinished.replace(STAMP)
 
 
@@ -140,7 +140,7 @@ def make_empty() -> None:
         raise SetupError(f"{sys.executable} could not make .venv: {exc}") from exc
 
 
-def install(wanted: str) -> None:
+def install(requirements: str) -> None:
     """Install exactly these pins: with uv, which takes a third of pip's time, or else with pip."""
     pip = [
         str(PYTHON),
@@ -154,7 +154,7 @@ def install(wanted: str) -> None:
     ]
     only_uv, everything = VENV / "uv.txt", VENV / "pins.txt"
     only_uv.write_text(locked("uv"))
-    everything.write_text(wanted)
+    everything.write_text(requirements)
     # Compiled now, every later start takes a second less where Python may not write bytecode.
     uv = [
         str(VENV / "bin" / "uv"),

@@ -127,11 +127,11 @@ class Launcher:
         leave()
         self.output.flush(1)
 
-    def write_line(self, name: str, line: bytes) -> None:
+    def write_line(self, name: str, text: bytes) -> None:
         prefix = f"{name:<7} | "
         if self.output.has_colour:
             prefix = f"\033[{COLOURS.get(name, 35)}m{prefix}\033[0m"
-        self.output.write(prefix.encode() + line + b"\n")
+        self.output.write(prefix.encode() + text + b"\n")
 
 
 def read_procfile(path: Path) -> dict[str, str]:
@@ -139,28 +139,28 @@ def read_procfile(path: Path) -> dict[str, str]:
     return dict(re.findall(r"^(\w+):\s*(\S.*?)\s*$", path.read_text(), flags=re.MULTILINE))
 
 
-def choose_port(wanted: str) -> int:
+def choose_port(value: str) -> int:
     """The port that was asked for, or else the first free one from 8000."""
-    if not wanted:
+    if not value:
         free = next(
             (port for port in range(8000, 8100) if not is_taken(port) and claim(port)), None
         )
         if free is None:
             raise Stop("No port between 8000 and 8099 is free. Set PORT to one that is.")
         return free
-    if not wanted.isdecimal() or not 0 < int(wanted) < 65536:
-        raise Stop(f"PORT is {wanted!r}. Set it to a number between 1 and 65535.")
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        raise Stop(f"PORT is {value!r}. Set it to a number between 1 and 65535.")
     try:
-        try_to_listen(int(wanted))
+        try_to_listen(int(value))
     except PermissionError:
-        raise Stop(f"Port {wanted} is only for root. Set PORT to a number from 1024 on.") from None
+        raise Stop(f"Port {value} is only for root. Set PORT to a number from 1024 on.") from None
     except OSError:
         raise Stop(
-            f"Port {wanted} is taken. Stop what listens there, or set PORT to another number."
+            f"Port {value} is taken. Stop what listens there, or set PORT to another number."
         ) from None
-    if not claim(int(wanted)):
-        raise Stop(f"Port {wanted} is wanted by another bin/dev. Set PORT to another number.")
-    return int(wanted)
+    if not claim(int(value)):
+        raise Stop(f"Port {value} is wanted by another bin/dev. Set PORT to another number.")
+    return int(value)
 
 
 def claim(port: int) -> bool:
@@ -211,15 +211,15 @@ def readiness(port: int) -> int:
 def welcome(environment: dict[str, str]) -> str:
     site = f"http://127.0.0.1:{environment['PORT']}"
     demo = json.loads(DEMO.read_bytes())
-    known = f"the password {demo['password']}" if demo["password"] else ""
+    demo_password = f"the password {demo['password']}" if demo["password"] else ""
     the_password = (
-        known
+        demo_password
         or f"its own password; `python manage.py changepassword {demo['username']}` sets another"
     )
     is_stripe = environment.get("PAYMENT_PROVIDER") == "stripe"
-    line = curl(site, demo["api_key"], token="pm_card_visa" if is_stripe else "tok_ok")
+    command = curl(site, demo["api_key"], token="pm_card_visa" if is_stripe else "tok_ok")
     return WELCOME.format(
-        site=site, username=demo["username"], the_password=the_password, curl=line
+        site=site, username=demo["username"], the_password=the_password, curl=command
     )
 
 

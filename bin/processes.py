@@ -52,7 +52,7 @@ class Processes:
         self.remember()
 
     def listen(self, wait_s: float) -> bool:
-        """Pass on what the processes wrote, waiting at most `wait_s`; False when that was nothing."""
+        """Pass on what the processes wrote, waiting at most `wait_s`; False when it was nothing."""
         ready = self.selector.select(wait_s)
         for key, _ in ready:
             data = os.read(key.fd, LINE_MAX_BYTES)
@@ -62,12 +62,12 @@ class Processes:
         return bool(ready)
 
     def pass_on(self, name: str, data: bytes) -> None:
-        *lines, rest = (self.unfinished[name] + data).split(b"\n")
+        *finished, rest = (self.unfinished[name] + data).split(b"\n")
         if rest and (not data or len(rest) > LINE_MAX_BYTES):
-            lines, rest = [*lines, rest], b""
+            finished, rest = [*finished, rest], b""
         self.unfinished[name] = rest
-        for line in lines:
-            self.write_line(name, line)
+        for text in finished:
+            self.write_line(name, text)
 
     def drain(self) -> None:
         """Pass on the last words, of which another process's flood of words must not keep us."""

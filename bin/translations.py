@@ -14,7 +14,8 @@ def main(arguments: list[str]) -> None:
     for path in stale:
         if only_check:
             print(
-                f"{path.relative_to(CHECKOUT)}: the .mo beside it is out of date. Run bin/lint --fix."
+                f"{path.relative_to(CHECKOUT)}: the .mo beside it is out of date. "
+                "Run bin/lint --fix."
             )
         else:
             polib.pofile(str(path)).save_as_mofile(str(path.with_suffix(".mo")))

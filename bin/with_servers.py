@@ -1,4 +1,4 @@
-"""`with_servers.py COMMAND [ARGUMENT…]` runs a command on the embedded servers and ends as it ends."""
+"""`with_servers.py COMMAND …` runs a command on the embedded servers and ends as it ends."""
 
 import os
 import signal

@@ -128,9 +128,10 @@ class Bell:
             self._lock.release()
 
     def _connect(self) -> Connection:
-        url, told = self._app.conf.broker_url or "", self._app.conf.broker_transport_options
+        url = self._app.conf.broker_url or ""
+        region = self._app.conf.broker_transport_options.get("region")
         options = broker_options.for_the_bell(
-            url, timeout_s=ledger_settings.BELL_TIMEOUT_S, region=told.get("region")
+            url, timeout_s=ledger_settings.BELL_TIMEOUT_S, region=region
         )
         connection: Connection = self._app.connection_for_write(
             transport=broker_options.transport_of_the_bell(url),

@@ -44,30 +44,33 @@ def check_tasks(app_configs: Any, **options: Any) -> list[CheckMessage]:
         if task.__module__.partition(".")[0] in rooms
     ]
     return [
-        Error(said, obj=task.name, id="celery_ledger.E001")
+        Error(objection, obj=task.name, id="celery_ledger.E001")
         for task in ours
-        for said in objections(task)
+        for objection in objections(task)
     ]
 
 
 def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
     """The ledger's numbers: that there is such a one, and that they fit each other."""
-    known = ledger_settings
-    wrong = [f"LEDGER names {name}, which is no number of the ledger." for name in known.unknown()]
-    if known.WORKER_SILENCE_S < 3 * known.CLOCK_INTERVAL_S:
+    numbers = ledger_settings
+    wrong = [
+        f"LEDGER names {name}, which is no number of the ledger." for name in numbers.unknown()
+    ]
+    if numbers.WORKER_SILENCE_S < 3 * numbers.CLOCK_INTERVAL_S:
         wrong.append(
-            "WORKER_SILENCE_S must be at least three times CLOCK_INTERVAL_S, or a busy worker is lost."
+            "WORKER_SILENCE_S must be at least three times CLOCK_INTERVAL_S, "
+            "or a busy worker is lost."
         )
-    if known.RING_CAP_S < known.RING_GRACE_S:
+    if numbers.RING_CAP_S < numbers.RING_GRACE_S:
         wrong.append("RING_CAP_S must not be less than RING_GRACE_S.")
-    if known.LEASE_GRACE_S <= 0:
+    if numbers.LEASE_GRACE_S <= 0:
         wrong.append("LEASE_GRACE_S must be positive, or a job is rescued while it may still run.")
-    if known.DRAIN_S > known.STOP_S - SIGN_OFF_S:
+    if numbers.DRAIN_S > numbers.STOP_S - SIGN_OFF_S:
         wrong.append(
-            f"DRAIN_S must not be over {known.STOP_S - SIGN_OFF_S}, "
+            f"DRAIN_S must not be over {numbers.STOP_S - SIGN_OFF_S}, "
             "or the platform kills a worker before it signs off."
         )
-    return [Error(said, id="celery_ledger.E002") for said in wrong]
+    return [Error(objection, id="celery_ledger.E002") for objection in wrong]
 
 
 def check_installation(app_configs: Any, **options: Any) -> list[CheckMessage]:
@@ -77,19 +80,19 @@ def check_installation(app_configs: Any, **options: Any) -> list[CheckMessage]:
         missing.append("Its workers have no clock: call install(app) after config_from_object().")
     if connection.vendor != "postgresql":
         missing.append(f"The ledger needs Postgres, and the database is {connection.vendor}.")
-    return [Error(said, id="celery_ledger.E003") for said in missing if said]
+    return [Error(objection, id="celery_ledger.E003") for objection in missing if objection]
 
 
 def _not_ours(part: str, option: Any) -> str | None:
     """A sentence about this argument of Celery's constructor, if the app was made without it."""
-    told = {
+    actual = {
         "amqp": current_app.amqp_cls,
         "backend": current_app.conf.result_backend,
         "control": current_app.control_cls,
         "task_cls": current_app.task_cls,
         "fixups": [*current_app.fixups],
     }[part]
-    is_ours = told == option or (part == "fixups" and set(option) <= set(told))
+    is_ours = actual == option or (part == "fixups" and set(option) <= set(actual))
     if is_ours:
         return None
     return f"The Celery app was made without the ledger's {part}: Celery(..., **celery_options())."
@@ -97,22 +100,26 @@ def _not_ours(part: str, option: Any) -> str | None:
 
 def objections(task: Task) -> list[str]:
     """Why this task cannot be run as it stands."""
-    said = []
+    found = []
     if not task.time_limit or not task.soft_time_limit:
-        said.append(
+        found.append(
             "It needs a soft_time_limit and a time_limit: without them its lease has no end."
         )
     elif task.soft_time_limit >= task.time_limit:
-        said.append(
-            "Its soft_time_limit must be less than its time_limit, or it is killed before it can clean up."
+        found.append(
+            "Its soft_time_limit must be less than its time_limit, "
+            "or it is killed before it can clean up."
         )
     elif task.time_limit > ledger_settings.STOP_S:
-        said.append(
-            f"Its time_limit is over {ledger_settings.STOP_S} s: every deploy would kill it. Split it into smaller jobs."
+        found.append(
+            f"Its time_limit is over {ledger_settings.STOP_S} s: every deploy would kill it. "
+            "Split it into smaller jobs."
         )
     if task.acks_late:
-        said.append("acks_late has no meaning here: the row is what is acknowledged. Leave it out.")
-    return [*said, *_objections_to_options(task)]
+        found.append(
+            "acks_late has no meaning here: the row is what is acknowledged. Leave it out."
+        )
+    return [*found, *_objections_to_options(task)]
 
 
 def _objections_to_options(task: Task) -> Iterator[str]:
@@ -131,7 +138,10 @@ def _objections_to_options(task: Task) -> Iterator[str]:
         yield f"Its serializer is {task.serializer}, but a row holds JSON."
     queues = current_app.amqp.queues.consume_from
     if (queue := getattr(task, "queue", None)) and queue not in queues:
-        yield f"Its queue is {queue}, to which no worker listens; there are {', '.join(sorted(queues))}."
+        yield (
+            f"Its queue is {queue}, to which no worker listens; "
+            f"there are {', '.join(sorted(queues))}."
+        )
     if task.rate_limit:
         try:
             pause_s(task.rate_limit)
@@ -140,7 +150,7 @@ def _objections_to_options(task: Task) -> Iterator[str]:
 
 
 def _unknown_options(task: Task) -> set[str]:
-    """What the decorator has set on the task's own class that neither Celery nor the ledger knows."""
+    """What the decorator set on the task's own class that neither Celery nor the ledger knows."""
     own = {name for name in vars(task.__class__) if not name.startswith("_")}
     return own - set(dir(current_app.Task)) - KNOWN_OPTIONS
 

@@ -10,7 +10,7 @@ from django.conf import settings
 
 
 class LedgerSettings:
-    """`ledger_settings.BATCH` is what `settings.LEDGER` says, or else the default that stands here."""
+    """`ledger_settings.BATCH` is what `settings.LEDGER` says, or else the default written here."""
 
     # What a row takes
     ARGS_MAX_BYTES: int = 16 * 1024
@@ -67,8 +67,8 @@ class LedgerSettings:
     FAILPOINTS: str | None = None  # for tests alone: a folder of orders for the failpoints
 
     def __getattribute__(self, name: str) -> Any:
-        if name.isupper() and name in (told := getattr(settings, "LEDGER", {})):
-            return told[name]
+        if name.isupper() and name in (overrides := getattr(settings, "LEDGER", {})):
+            return overrides[name]
         return super().__getattribute__(name)
 
     def unknown(self) -> list[str]:

@@ -16,11 +16,11 @@ def current() -> Mapping[str, str]:
 
 
 @contextmanager
-def bound(**known: str | None) -> Iterator[None]:
+def bound(**added: str | None) -> Iterator[None]:
     """Add to what is known, for the length of the block; None adds nothing."""
     merged = {
         **_context.get(),
-        **{name: value for name, value in known.items() if value is not None},
+        **{name: value for name, value in added.items() if value is not None},
     }
     token = _context.set(merged)
     try:
@@ -30,17 +30,17 @@ def bound(**known: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def replaced(known: Mapping[str, str]) -> Iterator[None]:
+def replaced(values: Mapping[str, str]) -> Iterator[None]:
     """Know exactly this for the length of the block: a job knows what its row says, nothing of its
     worker's past.
     """
-    token = _context.set(dict(known))
+    token = _context.set(dict(values))
     try:
         yield
     finally:
         _context.reset(token)
 
 
-def learn(**known: str) -> None:
+def learn(**added: str) -> None:
     """Add to what is known until the surrounding `bound` block ends."""
-    _context.set({**_context.get(), **known})
+    _context.set({**_context.get(), **added})

@@ -42,7 +42,7 @@ def celery_options() -> dict[str, Any]:
 
 
 def install(app: Celery) -> None:
-    """Add what a worker does beside its pool, and the settings that the ledger and its broker need."""
+    """Add what a worker does beside its pool, and the settings the ledger and its broker need."""
     app.add_defaults(DEFAULTS)
     app.on_after_configure.connect(fit_to_the_broker, sender=app, weak=False)
     app.steps["worker"].add("celery_ledger.worker.clock:ClockStep")

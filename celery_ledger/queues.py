@@ -37,7 +37,7 @@ def inherited(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
 def outside(
     name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **_: Any
 ) -> dict[str, str] | None:
-    """The last of them: where a task goes that talks to the outside world, unless it has been told."""
+    """The last of them: where a task goes that talks to the outside world, unless it was told."""
     talks_outside = task is not None and not getattr(task, "atomic", True)
     return {"queue": ledger_settings.OUTSIDE_QUEUE} if talks_outside else None
 

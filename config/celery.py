@@ -15,7 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 class Shop(Celery):  # type: ignore[misc]
     def bugreport(self) -> str:
-        """What `celery report` prints, for others to read: without passwords, wherever they stand."""
+        """What `celery report` prints, for others to read: no passwords, wherever they stand."""
         return logs.scrubbed(super().bugreport())
 
 

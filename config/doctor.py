@@ -23,12 +23,15 @@ from orders.models import Order
 
 WAITS_TOO_LONG_AFTER_S = 60
 DUE_LOOKED_THROUGH = 10_000
-LIMIT = "SELECT current_setting(%(name)s, true), current_setting(%(name)s, true)::interval = %(value)s::interval"
+LIMIT = (
+    "SELECT current_setting(%(name)s, true), "
+    "current_setting(%(name)s, true)::interval = %(value)s::interval"
+)
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def at(moment: datetime) -> str:
+def local_time(moment: datetime) -> str:
     """A time to the second, with its zone."""
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S %Z")
 
@@ -91,7 +94,10 @@ def database() -> Finding:
         return Finding(
             "database",
             f"Postgres {version} answers, but takes no order.",
-            "See whether it is a standby, is read-only, has a full disk, or has taken INSERT from its role.",
+            (
+                "See whether it is a standby, is read-only, has a full disk, "
+                "or has taken INSERT from its role."
+            ),
         )
     return Finding("database", f"Postgres {version} answers, and takes orders.")
 
@@ -102,7 +108,10 @@ def migrations() -> Finding:
     if not unapplied:
         return Finding("migrations", "Every migration is applied.")
     first = unapplied[0][0]
-    sentence = f"Migrations that are not applied: {len(unapplied)}, the first is {first.app_label}.{first.name}."
+    sentence = (
+        f"Migrations that are not applied: {len(unapplied)}, "
+        f"the first is {first.app_label}.{first.name}."
+    )
     return Finding("migrations", sentence, "Run `python manage.py release`.")
 
 
@@ -131,7 +140,7 @@ def clock() -> Finding:
     if living:
         return Finding("clock", f"Workers that beat: {living}.")
     newest = Worker.objects.order_by("-seen_at").first()
-    since = f"; the last one did at {at(newest.seen_at)}" if newest else ""
+    since = f"; the last one did at {local_time(newest.seen_at)}" if newest else ""
     return Finding(
         "clock",
         f"No worker has beaten in the last {ledger_settings.WORKER_SILENCE_S} s{since}.",
@@ -191,7 +200,10 @@ def dead_jobs() -> Finding:
     return Finding(
         "dead",
         f"Dead jobs: {', '.join(f'{number} of {task}' for task, number in dead)}.",
-        "See `python manage.py jobs list --state dead` and `jobs why ID`; mend the cause, then `jobs retry ID`.",
+        (
+            "See `python manage.py jobs list --state dead` and `jobs why ID`; "
+            "mend the cause, then `jobs retry ID`."
+        ),
     )
 
 

@@ -48,8 +48,8 @@ def without_addresses(text: str) -> str:
 
 def about(record: logging.LogRecord) -> dict[str, Any]:
     """What a record is about and on whose behalf; asked by whoever logs it, in the context."""
-    known = context.current()
-    given = {name: known[name] for name in ("request_id", "client", "job") if name in known}
+    current = context.current()
+    given = {name: current[name] for name in ("request_id", "client", "job") if name in current}
     fields = getattr(record, "fields", {})
     return {
         **{
@@ -75,9 +75,9 @@ class Line(logging.Formatter):
     """
 
     def facts(self, record: logging.LogRecord) -> dict[str, Any]:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        said = {
-            "at": at,
+        written_at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = {
+            "at": written_at,
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": self._event(record),
@@ -87,7 +87,7 @@ class Line(logging.Formatter):
             if record.exc_info
             else {}
         )
-        return {**said, **about(record), **trace}
+        return {**head, **about(record), **trace}
 
     @staticmethod
     def _event(record: logging.LogRecord) -> str:

@@ -171,14 +171,14 @@ class OrderForm(forms.Form):
         )
 
     def refuse(self, errors: Iterable[tuple[str, str]]) -> None:
-        """Put each refusal of the API, a JSON pointer and a message, at the field that it is about."""
+        """Put each refusal of the API, a JSON pointer and a message, at the field it is about."""
         skus = [dish.sku for dish, _quantity in self.chosen]
         for pointer, message in errors:
             match pointer.split("/")[1:]:
                 case ["email"]:
                     self.add_error("email", _("Enter an e-mail address."))
-                case ["lines", at, *_rest]:
-                    self.add_error(skus[int(at)], message)
+                case ["lines", index, *_rest]:
+                    self.add_error(skus[int(index)], message)
                 case _anything_else:
                     self.add_error(None, message)
 
@@ -200,7 +200,7 @@ def stock_left() -> dict[str, int]:
 
 
 def quantity_field(dish: Dish, left: int) -> forms.IntegerField:
-    """Sold out is said to the browser only: what a stale page sends has to be refused, not dropped."""
+    """Sold out is for the browser only: what a stale page sends has to be refused, not dropped."""
     attributes: dict[str, Any] = {"inputmode": "numeric", "autocomplete": "off"}
     if left <= 0:
         attributes["disabled"] = True

@@ -214,17 +214,17 @@ def _words(order: Order) -> tuple[Promise, Promise]:
     return WORDS["held" if order.held else order.state]
 
 
-def _belt(order: Order, at: dict[str, datetime]) -> list[Step]:
+def _belt(order: Order, times: dict[str, datetime]) -> list[Step]:
     """Every step with its time. The first one that has none is where the order is, or where it got
     stuck.
     """
-    if "confirmed" in at:
-        at["paid"] = at["confirmed"]  # one event says both
+    if "confirmed" in times:
+        times["paid"] = times["confirmed"]  # one event says both
     here = "stuck" if order.held or order.state == State.CANCELLED else "now"
     belt: list[Step] = []
     for slug, word in STEPS:
-        look = "done" if slug in at else here if not belt or belt[-1].look == "done" else ""
-        belt.append(Step(word, look, at.get(slug)))
+        look = "done" if slug in times else here if not belt or belt[-1].look == "done" else ""
+        belt.append(Step(word, look, times.get(slug)))
     return belt
 
 

@@ -6,25 +6,31 @@ _DELIVERIES = {
     "event %s (%s): nobody was told of it, and no job is on its way": """
         SELECT e.id, e.kind FROM notifications_event e
          WHERE NOT EXISTS (SELECT 1 FROM {jobs} j WHERE j.task = 'notifications.tasks.announce'
-                              AND j.state IN ('waiting', 'running', 'dead') AND j.args -> 0 ->> 0 = e.id::text)
+                              AND j.state IN ('waiting', 'running', 'dead')
+                              AND j.args -> 0 ->> 0 = e.id::text)
            AND NOT EXISTS (SELECT 1 FROM notifications_delivery d WHERE d.event_id = e.id)
-           AND (e.kind IN ('order.received', 'order.confirmed', 'order.cancelled') AND e.data -> 'order' ? 'email'
+           AND (e.kind IN ('order.received', 'order.confirmed', 'order.cancelled')
+                AND e.data -> 'order' ? 'email'
             OR EXISTS (SELECT 1 FROM notifications_endpoint p WHERE p.owner = e.owner AND p.active
-                          AND p.listens_since < e.at AND (e.kind = ANY(p.events) OR '*' = ANY(p.events))))
+                          AND p.listens_since < e.at
+                          AND (e.kind = ANY(p.events) OR '*' = ANY(p.events))))
          ORDER BY e.at""",
     "delivery %s (%s to %s) waits, and no job is on its way": """
         SELECT d.id, d.channel, d.target FROM notifications_delivery d
          WHERE d.state = 'waiting'
            AND NOT EXISTS (SELECT 1 FROM {jobs} j
-                            WHERE j.task IN ('notifications.tasks.send_mail', 'notifications.tasks.post_webhook',
+                            WHERE j.task IN ('notifications.tasks.send_mail',
+                                             'notifications.tasks.post_webhook',
                                              'notifications.tasks.give_up')
-                              AND j.state IN ('waiting', 'running') AND j.args -> 0 ->> 0 = d.id::text)
+                              AND j.state IN ('waiting', 'running')
+                              AND j.args -> 0 ->> 0 = d.id::text)
          ORDER BY d.created_at""",
     "delivery %s (%s to %s) was asked for again, and no job is on its way": """
         SELECT d.id, d.channel, d.target FROM notifications_delivery d
          WHERE d.resend
            AND NOT EXISTS (SELECT 1 FROM {jobs} j
-                            WHERE j.task = 'notifications.tasks.resend' AND j.state IN ('waiting', 'running', 'dead')
+                            WHERE j.task = 'notifications.tasks.resend'
+                              AND j.state IN ('waiting', 'running', 'dead')
                               AND j.args -> 0 ->> 0 = d.endpoint_id::text)
          ORDER BY d.created_at""",
     "subject %s: its newest event is number %s, but it has %s": """

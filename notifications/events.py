@@ -12,7 +12,8 @@ from notifications.tasks import announce, note_untold
 KINDS = tuple(
     f"order.{word}"
     for word in (
-        "received reserved action_required confirmed fulfilled completed cancelled refunded held released"
+        "received reserved action_required confirmed fulfilled completed cancelled refunded "
+        "held released"
     ).split()
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint

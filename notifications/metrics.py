@@ -11,7 +11,8 @@ from prometheus_client.core import GaugeMetricFamily
 
 NEWEST = """
 SELECT channel, state, count(*)
-  FROM (SELECT channel, state FROM notifications_delivery ORDER BY id DESC LIMIT %(rows)s) AS delivery
+  FROM (SELECT channel, state FROM notifications_delivery
+         ORDER BY id DESC LIMIT %(rows)s) AS delivery
  GROUP BY 1, 2 ORDER BY 1, 2
 """
 

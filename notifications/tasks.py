@@ -1,4 +1,4 @@
-"""Telling: an event becomes deliveries, and each delivery is tried until it arrives or is given up."""
+"""Telling: an event becomes deliveries, and each is tried until it arrives or is given up."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -130,13 +130,13 @@ def call_up(endpoint_id: Any) -> None:
 def call_up_line(endpoint_id: str, after: str | None = None) -> None:
     """Some of the line a second, as long as the endpoint stays well."""
     if Endpoint.objects.filter(pk=endpoint_id, failures=0).exists():
-        line = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.BATCH_ROWS)
+        waiting = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.BATCH_ROWS)
         Job.objects.run_now(
-            [delivery.job for delivery in line if delivery.job], queue=ledger_settings.BULK_QUEUE
+            [delivery.job for delivery in waiting if delivery.job], queue=ledger_settings.BULK_QUEUE
         )
-        if len(line) == settings.BATCH_ROWS:
+        if len(waiting) == settings.BATCH_ROWS:
             pace = {"countdown": settings.ENDPOINT_CALL_UP_PACE_S}
-            call_up_line.apply_async((endpoint_id, str(line[-1].pk)), **pace)
+            call_up_line.apply_async((endpoint_id, str(waiting[-1].pk)), **pace)
 
 
 @shared_task

@@ -47,12 +47,12 @@ IPV6_EMBEDS_IPV4 = [
 def body(delivery: Delivery) -> str:
     """The same bytes on every try."""
     event = delivery.event
-    said = {
+    content = {
         "type": event.kind,
         "timestamp": event.at.astimezone(UTC).isoformat(),
         "data": event.data,
     }
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def post(delivery: Delivery) -> str:
@@ -92,7 +92,10 @@ def url_pattern() -> re.Pattern[str]:
 def objection(url: str) -> str | None:
     """Why this URL cannot be an endpoint, without looking its name up; None when it can."""
     if not url.isascii() or not url.isprintable() or " " in url:
-        return "must be printable ASCII without spaces; write an international host name as punycode (xn--…)"
+        return (
+            "must be printable ASCII without spaces; "
+            "write an international host name as punycode (xn--…)"
+        )
     if url_pattern().fullmatch(url):
         return None if len(urlsplit(url).hostname or "") <= HOST_MAX_CHARS else "must name a host"
     if not url.startswith("https://") and not (
@@ -101,7 +104,10 @@ def objection(url: str) -> str | None:
         return "must be a full https URL, like https://shop.example.com/hooks"
     if "@" in url.partition("://")[2].partition("/")[0] or "#" in url:
         return "must not hold a user name, a password or a fragment"
-    return "must name a public host, and if a port one from 1 to 65535, like https://shop.example.com:8443/hooks"
+    return (
+        "must name a public host, and if a port one from 1 to 65535, "
+        "like https://shop.example.com:8443/hooks"
+    )
 
 
 def may_connect_to(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -124,15 +130,15 @@ def _post(url: str, payload: bytes, headers: dict[str, str], deadline: Deadline)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     address = _public_address(host, port, deadline)
-    known: dict[str, Any] = {
+    options: dict[str, Any] = {
         "timeout": urllib3.Timeout(total=deadline.left_s),
         "deadline": deadline,
     }
     pool: urllib3.HTTPConnectionPool
     if parts.scheme == "https":
-        pool = EndingTlsPool(address, port, server_hostname=host, assert_hostname=host, **known)
+        pool = EndingTlsPool(address, port, server_hostname=host, assert_hostname=host, **options)
     else:
-        pool = EndingPool(address, port, **known)
+        pool = EndingPool(address, port, **options)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     with pool:
         answer = pool.urlopen(
@@ -172,5 +178,5 @@ def _what_broke(exc: Exception) -> str:
         cause.args[1] if isinstance(cause, ProtocolError) and cause.args[1:] else None
     ):
         cause = following
-    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-    return f"{type(cause).__name__}: {said}"
+    message = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return f"{type(cause).__name__}: {message}"

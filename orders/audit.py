@@ -14,34 +14,42 @@ from orders.payments.provider import Charge, ProviderRefused, ProviderUnavailabl
 # Each pair: a sentence with a %s for each column, and the SQL that finds what it is said of.
 STOCK = {
     "%s: on hand %s and reserved %s, but its movements come to %s and %s": """
-        SELECT s.sku, s.on_hand, s.reserved, coalesce(sum(m.on_hand_delta), 0), coalesce(sum(m.reserved_delta), 0)
+        SELECT s.sku, s.on_hand, s.reserved,
+               coalesce(sum(m.on_hand_delta), 0), coalesce(sum(m.reserved_delta), 0)
           FROM orders_stock s LEFT JOIN orders_stockmovement m ON m.stock_id = s.id GROUP BY s.id
-        HAVING s.on_hand <> coalesce(sum(m.on_hand_delta), 0) OR s.reserved <> coalesce(sum(m.reserved_delta), 0)
+        HAVING s.on_hand <> coalesce(sum(m.on_hand_delta), 0)
+            OR s.reserved <> coalesce(sum(m.reserved_delta), 0)
          ORDER BY s.sku""",
     "order %s (%s): its movements hold %s of %s, but %s are to be sent": """
         SELECT o.number, o.state, coalesce(m.held, 0), s.sku, l.open
           FROM orders_order o
-          JOIN (SELECT order_id, stock_id, sum(quantity - fulfilled - withdrawn) AS open FROM orders_orderline
-                 GROUP BY 1, 2) l ON l.order_id = o.id
+          JOIN (SELECT order_id, stock_id, sum(quantity - fulfilled - withdrawn) AS open
+                  FROM orders_orderline GROUP BY 1, 2) l ON l.order_id = o.id
           JOIN orders_stock s ON s.id = l.stock_id
-          LEFT JOIN (SELECT order_id, stock_id, sum(reserved_delta) AS held FROM orders_stockmovement GROUP BY 1, 2) m
+          LEFT JOIN (SELECT order_id, stock_id, sum(reserved_delta) AS held
+                       FROM orders_stockmovement GROUP BY 1, 2) m
             ON m.order_id = o.id AND m.stock_id = l.stock_id
-         WHERE coalesce(m.held, 0) <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.open ELSE 0 END
+         WHERE coalesce(m.held, 0)
+               <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.open ELSE 0 END
          ORDER BY o.number""",
 }
 MONEY = {
     "order %s: captured %s, but its charges come to %s": """
         SELECT o.number, o.captured, coalesce(sum(p.amount), 0) FROM orders_order o
-          LEFT JOIN orders_paymentoperation p ON p.order_id = o.id AND p.kind = 'charge' AND p.state = 'succeeded'
+          LEFT JOIN orders_paymentoperation p
+            ON p.order_id = o.id AND p.kind = 'charge' AND p.state = 'succeeded'
          GROUP BY o.id HAVING o.captured <> coalesce(sum(p.amount), 0) ORDER BY o.number""",
     "order %s: refunded %s and promised %s, but its refunds come to %s and %s": """
         SELECT o.number, o.refunded, o.refund_pending,
                coalesce(sum(p.amount) FILTER (WHERE p.state = 'succeeded'), 0),
                coalesce(sum(p.amount) FILTER (WHERE p.state IN ('intended', 'sent', 'pending')), 0)
-          FROM orders_order o LEFT JOIN orders_paymentoperation p ON p.order_id = o.id AND p.kind = 'refund'
+          FROM orders_order o
+          LEFT JOIN orders_paymentoperation p ON p.order_id = o.id AND p.kind = 'refund'
          GROUP BY o.id
         HAVING o.refunded <> coalesce(sum(p.amount) FILTER (WHERE p.state = 'succeeded'), 0)
-            OR o.refund_pending <> coalesce(sum(p.amount) FILTER (WHERE p.state IN ('intended', 'sent', 'pending')), 0)
+            OR o.refund_pending
+               <> coalesce(sum(p.amount)
+                           FILTER (WHERE p.state IN ('intended', 'sent', 'pending')), 0)
          ORDER BY o.number""",
     "order %s: its lines and shipping were refunded %s, but the order %s": """
         SELECT o.number, o.shipping_refunded + sum(l.refunded), o.refunded + o.refund_pending
@@ -68,8 +76,8 @@ def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
     """
     for operation in _operations(since=since):
         try:
-            if said := _difference(operation, operation.look_up()):
-                yield f"order {operation.order.number}: {said}"
+            if difference := _difference(operation, operation.look_up()):
+                yield f"order {operation.order.number}: {difference}"
         except ProviderRefused as exc:
             yield f"order {operation.order.number}: {operation.provider} does not tell: {exc}"
 
@@ -85,9 +93,9 @@ def _operations(*, since: timedelta) -> Iterator[PaymentOperation]:
         batch = list(recent.filter(pk__gt=batch[-1].pk).order_by("pk")[:PROVIDER_BATCH])
 
 
-def _difference(operation: PaymentOperation, known: Charge | None) -> str | None:
+def _difference(operation: PaymentOperation, charge: Charge | None) -> str | None:
     ours = f"our {operation.kind} of {operation.amount} {operation.currency} is {operation.state}"
-    if known is None:
+    if charge is None:
         never_made = operation.state in (
             operation.State.INTENDED,
             operation.State.SENT,
@@ -95,27 +103,32 @@ def _difference(operation: PaymentOperation, known: Charge | None) -> str | None
         )
         refused = operation.state == operation.State.DECLINED and not operation.reference
         return None if never_made or refused else f"{ours}, but {operation.provider} has none"
-    theirs = f"{operation.provider} says {known.status} of {known.amount}"
-    if operation.has_ended and known.status != operation.state:
+    theirs = f"{operation.provider} says {charge.status} of {charge.amount}"
+    if operation.has_ended and charge.status != operation.state:
         return f"{ours}, but {theirs}"
     succeeded = operation.state == operation.State.SUCCEEDED
-    if succeeded and known.amount != operation.amount:
+    if succeeded and charge.amount != operation.amount:
         return f"{ours}, but {theirs}"
     return (
-        _refunded_elsewhere(operation, known) if succeeded and known.refunded is not None else None
+        _refunded_elsewhere(operation, charge)
+        if succeeded and charge.refunded is not None
+        else None
     )
 
 
-def _refunded_elsewhere(operation: PaymentOperation, known: Charge) -> str | None:
+def _refunded_elsewhere(operation: PaymentOperation, charge: Charge) -> str | None:
     """Money that went back by the provider's own pages. Ours may move while we ask, so both ends of
     it count.
     """
     order = operation.order
     least = order.refunded
     order.refresh_from_db(fields=["refunded", "refund_pending"])
-    if known.refunded is None or least <= known.refunded <= order.refunded + order.refund_pending:
+    if charge.refunded is None or least <= charge.refunded <= order.refunded + order.refund_pending:
         return None
-    return f"we have given {order.refunded} {order.currency} back, but {operation.provider} says {known.refunded}"
+    return (
+        f"we have given {order.refunded} {order.currency} back, "
+        f"but {operation.provider} says {charge.refunded}"
+    )
 
 
 __all__ = ["MONEY", "STOCK", "ProviderUnavailable", "broken", "disputed_by_provider"]

@@ -12,10 +12,12 @@ def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
     wrong = []
     if not 0 < settings.PREFER_WAIT_PLACES < settings.WEB_THREADS:
         wrong.append(
-            "PREFER_WAIT_PLACES must be less than WEB_THREADS, or requests that wait stop the others."
+            "PREFER_WAIT_PLACES must be less than WEB_THREADS, "
+            "or requests that wait stop the others."
         )
     if settings.PREFER_WAIT_MAX_S >= WEB_STOP_S:
         wrong.append(
-            f"PREFER_WAIT_MAX_S must be under {WEB_STOP_S} s, or a deploy cuts off requests that wait."
+            f"PREFER_WAIT_MAX_S must be under {WEB_STOP_S} s, "
+            "or a deploy cuts off requests that wait."
         )
-    return [Error(said, id="orders.E001") for said in wrong]
+    return [Error(objection, id="orders.E001") for objection in wrong]

@@ -58,7 +58,9 @@ class Order(TypedDict):
     held: Annotated[
         bool,
         Field(
-            description="on hold, for the staff to look at: neither charged, sent nor expired meanwhile"
+            description=(
+                "on hold, for the staff to look at: neither charged, sent nor expired meanwhile"
+            )
         ),
     ]
     hold_reason: str | None

@@ -211,7 +211,7 @@ def reconcile_payments() -> int:
 
 @shared_task
 def forget_old_keys() -> int:
-    """Idempotency keys are kept for IDEMPOTENCY_KEEP; what one run leaves, its follow-up deletes."""
+    """Idempotency keys are kept for IDEMPOTENCY_KEEP; what a run leaves, its follow-up deletes."""
     forgotten = IdempotencyKey.objects.forget_old(settings.BATCH_ROWS)
     if forgotten == settings.BATCH_ROWS:
         forget_old_keys.delay()

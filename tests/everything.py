@@ -36,14 +36,14 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
     work_off()
     units = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
     key = ApiKey.objects.issue(shop, [])
-    for verb, said in (
+    for verb, body in (
         ("fulfilments", units),
         ("refunds", {"reason": "cold", **units}),
     ):  # confirmed, and sent in part
         headers = {"Idempotency-Key": verb}
         assert (
             Api(key)
-            .post(f"/v1/orders/{order.pk}/{verb}", said, "application/json", headers=headers)
+            .post(f"/v1/orders/{order.pk}/{verb}", body, "application/json", headers=headers)
             .status_code
             < 300
         )
@@ -75,5 +75,7 @@ def imported(shop: Client) -> Import:
 def operations() -> list[tuple[str, str, dict[str, Any]]]:
     paths: dict[str, dict[str, Any]] = described_api.get_openapi_schema()["paths"]
     return [
-        (method, path, told) for path, methods in paths.items() for method, told in methods.items()
+        (method, path, operation)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
     ]

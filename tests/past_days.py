@@ -36,18 +36,18 @@ def sell(
     stock()
     ids = count()
 
-    def sell(at: datetime, *, client: Client | None = None, **changes: Any) -> Order:
+    def sell(moment: datetime, *, client: Client | None = None, **changes: Any) -> Order:
         body = order_body(**{"external_id": f"o-{next(ids)}", **changes})
         with transaction.atomic():
             order = place(client or shop, OrderInput.model_validate(body))
         work_off()
-        Event.objects.filter(subject=order.pk).update(at=at)
+        Event.objects.filter(subject=order.pk).update(at=moment)
         return Order.objects.get(pk=order.pk)
 
     return sell
 
 
-def give_back(order: Order, amount: int, at: datetime) -> None:
+def give_back(order: Order, amount: int, moment: datetime) -> None:
     """Refund so much of it; the money was back at that time."""
     with transaction.atomic():
         tasks.give_back(
@@ -55,7 +55,7 @@ def give_back(order: Order, amount: int, at: datetime) -> None:
         )
     work_off()
     last = Event.objects.filter(subject=order.pk, kind="order.refunded").latest("seq")
-    Event.objects.filter(pk=last.pk).update(at=at)
+    Event.objects.filter(pk=last.pk).update(at=moment)
 
 
 @pytest.fixture
@@ -63,12 +63,12 @@ def now_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], Any]:
     """`with now_is(clock("12:00")): …` for what asks Python's clock."""
 
     @contextmanager
-    def told(moment: datetime) -> Iterator[None]:
+    def set_clock(moment: datetime) -> Iterator[None]:
         with monkeypatch.context() as patch:
             patch.setattr("api.endpoints.reports.timezone.now", lambda: moment)
             yield
 
-    return told
+    return set_clock
 
 
 def everybodys(day: date = DAY) -> DailyReport:

@@ -44,9 +44,9 @@ class Api(HttpClient):
         )
 
 
-def post(api: Api, path: str, said: Any = None, key: str | None = None) -> Any:
+def post(api: Api, path: str, body: Any = None, key: str | None = None) -> Any:
     headers = {"Idempotency-Key": key or str(uuid4())}
-    return api.post(path, said or {}, content_type="application/json", headers=headers)
+    return api.post(path, body or {}, content_type="application/json", headers=headers)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def api(shop: Client) -> Api:
 @pytest.fixture
 def order_body() -> Callable[..., dict[str, Any]]:
     def body(**changes: Any) -> dict[str, Any]:
-        said = {
+        fields = {
             "external_id": "shop-1042",
             "currency": "JPY",
             "email": "hana@example.com",
@@ -70,7 +70,7 @@ def order_body() -> Callable[..., dict[str, Any]]:
             "payment": {"token": "tok_ok"},
             "metadata": {"table": "7"},
         }
-        return {name: value for name, value in {**said, **changes}.items() if value is not ...}
+        return {name: value for name, value in {**fields, **changes}.items() if value is not ...}
 
     return body
 
@@ -124,7 +124,7 @@ def stack(
     for job in Job.objects.exclude(state="done").values()[:20]:
         print(job)
     for tree in stack.trees:
-        print(f"--- {tree.log.name}\n{tree.said()[-3000:]}")
+        print(f"--- {tree.log.name}\n{tree.output()[-3000:]}")
 
 
 @pytest.fixture

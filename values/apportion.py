@@ -16,9 +16,11 @@ def split(amount: int, weights: Sequence[int]) -> list[int]:
     if not amount:
         return [0] * len(weights)
     shares = [amount * weight // whole for weight in weights]
-    by_remainder = sorted(range(len(weights)), key=lambda at: (-(amount * weights[at] % whole), at))
-    for at in by_remainder[: amount - sum(shares)]:
-        shares[at] += 1
+    by_remainder = sorted(
+        range(len(weights)), key=lambda index: (-(amount * weights[index] % whole), index)
+    )
+    for index in by_remainder[: amount - sum(shares)]:
+        shares[index] += 1
     return shares
 
 

@@ -33,5 +33,7 @@ class Refused(Exception):
 
 def invalid(*errors: tuple[str, str]) -> Refused:
     """It is well-formed but says something that cannot be: pairs of JSON pointer and message."""
-    said = "; ".join(f"{pointer}: {message}" if pointer else message for pointer, message in errors)
-    return Refused("invalid", said, errors=errors)
+    detail = "; ".join(
+        f"{pointer}: {message}" if pointer else message for pointer, message in errors
+    )
+    return Refused("invalid", detail, errors=errors)

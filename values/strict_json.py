@@ -104,7 +104,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _walk(document: Any) -> None:
-    """Look at every value, without recursion. Raises NotJson for the first that cannot be accepted."""
+    """Look at every value, without recursion. Raises NotJson for the first that is not accepted."""
     places, seen = [_Place(document)], 1
     while places:
         place = places.pop()

@@ -1,4 +1,4 @@
-"""Texts that a pattern describes: it says what is taken, and in the API's description what will be."""
+"""Texts a pattern describes: it says what is taken, and in the API's description what will be."""
 
 import re
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ def tagged(request: AuthenticatedRequest, order: Order) -> HttpResponse:
     tag = tag_of(order)
     asked = parse_etags(request.headers.get("If-None-Match", ""))
     if "*" in asked or tag in [
-        known.removeprefix("W/") for known in asked
+        etag.removeprefix("W/") for etag in asked
     ]:  # gzip on the way weakens a tag
         return HttpResponse(status=304, headers={"ETag": tag})
     return answer(order.snapshot(), headers={"ETag": tag})

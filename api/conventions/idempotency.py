@@ -29,9 +29,9 @@ def once(
     no other request.
     """
     client, key = request.auth.client, _idempotency_key(request)
-    said = body.model_dump(exclude_defaults=True) if isinstance(body, BaseModel) else body
+    sent = body.model_dump(exclude_defaults=True) if isinstance(body, BaseModel) else body
     with transaction.atomic():
-        kept = IdempotencyKey.objects.begin(client, key, {"path": request.path, "said": said})
+        kept = IdempotencyKey.objects.begin(client, key, {"path": request.path, "said": sent})
         replayed = kept.answered
         if not replayed:
             status, location, answer = act()

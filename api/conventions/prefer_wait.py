@@ -61,14 +61,14 @@ def preferred_wait_s(prefer: str) -> int:
     The first `wait` counts. A header that is malformed anywhere is as good as none.
     """
     waits: list[str] = []
-    at = 0
-    while at < len(prefer):
-        preference = PREFERENCE.match(prefer, at)
+    position = 0
+    while position < len(prefer):
+        preference = PREFERENCE.match(prefer, position)
         if preference is None:
             return 0
         if (preference[1] or "").lower() == "wait":
             waits.append((preference[2] or "").strip('"').lstrip("0"))
-        at = preference.end()
+        position = preference.end()
     if not waits or not re.fullmatch("[0-9]+", waits[0]):
         return 0
     return min(int(waits[0][:9]), settings.PREFER_WAIT_MAX_S)

@@ -1,4 +1,4 @@
-"""One resource a file: parse, ask the shop, answer. What a thing means is in the shop's own rooms."""
+"""One resource a file: parse, ask the shop, answer. What a thing means is in the shop's rooms."""
 
 from django.urls import register_converter
 from django.urls.converters import StringConverter

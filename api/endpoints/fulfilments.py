@@ -41,7 +41,7 @@ def fulfil_order(
     def ship() -> Done:
         order = locked_order(request, order_id)
         sent = Fulfilment.objects.ship(
-            order, body.wanted(), carrier=body.carrier, tracking=body.tracking
+            order, body.units_by_sku(), carrier=body.carrier, tracking=body.tracking
         )
         sent.refresh_from_db(fields=["created_at"])
         return 201, f"/v1/orders/{order_id}/fulfilments", sent.snapshot()

@@ -125,7 +125,9 @@ def errors_csv(batch: Import) -> Iterator[str]:
     yield _csv_text([("line", "external_id", "field", "reason")])
     page = ImportFault.after(batch.pk, 0, 0, PAGE)
     while page:
-        yield _csv_text([(str(at.line), at.external_id, at.field, at.reason) for at in page])
+        yield _csv_text(
+            [(str(fault.line), fault.external_id, fault.field, fault.reason) for fault in page]
+        )
         page = ImportFault.after(batch.pk, page[-1].line, page[-1].pk, PAGE)
 
 
@@ -170,7 +172,10 @@ def room_on_the_disk() -> Iterator[None]:
         raise
     except OSError as exc:
         log.error("There is no room for the file of an import: %s", exc)
-        detail = "There is no room for the file just now. Nothing was written; try again with the same key."
+        detail = (
+            "There is no room for the file just now. Nothing was written; "
+            "try again with the same key."
+        )
         raise Refused("unavailable", detail, retry_after_s=settings.DATABASE_RETRY_AFTER_S) from exc
 
 

@@ -136,5 +136,5 @@ def _after(jobs: JobQuerySet, changed: list[Job], why_not: dict[State, str]) -> 
     return _answer(shown(job))
 
 
-def _answer(said: Any) -> HttpResponse:
-    return HttpResponse(dumps(said), content_type="application/json")
+def _answer(content: Any) -> HttpResponse:
+    return HttpResponse(dumps(content), content_type="application/json")

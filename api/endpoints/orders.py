@@ -51,7 +51,9 @@ SEQ_MAX = 2**31 - 1
         IDEMPOTENCY_KEY,
         PREFER,
         headers=dict.fromkeys((200, 202), LOCATION | REPLAYED | APPLIED),
-        conflict=f"The external_id belongs to an earlier order (then with its Location), {IN_PROGRESS}.",
+        conflict=(
+            f"The external_id belongs to an earlier order (then with its Location), {IN_PROGRESS}."
+        ),
     ),
 )
 def place_order(request: AuthenticatedRequest, body: Body[OrderInput]) -> HttpResponse:
@@ -130,8 +132,8 @@ def read_events(
 
 
 def _event(event: Event) -> dict[str, Any]:
-    at = event.at.isoformat()
-    return {"seq": event.seq, "type": event.kind, "at": at, "data": event.data}
+    happened_at = event.at.isoformat()
+    return {"seq": event.seq, "type": event.kind, "at": happened_at, "data": event.data}
 
 
 @router.post(

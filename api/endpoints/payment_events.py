@@ -1,5 +1,5 @@
-"""Where payment providers send their events. No key of ours: the provider signs, and what it says decides
-nothing.
+"""Where payment providers send their events. No key of ours: the provider signs, and what it says
+decides nothing.
 """
 
 from django.http import Http404, HttpRequest, HttpResponse

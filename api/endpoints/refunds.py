@@ -33,7 +33,7 @@ router = Router(tags=["orders"])
 def refund_order(
     request: AuthenticatedRequest, order_id: UUID, body: Body[RefundRequest]
 ) -> HttpResponse:
-    """An amount, the lines that are named, or all that is left; `restock` takes the goods back too."""
+    """An amount, the lines that are named, or all that is left; `restock` takes the goods back too."""  # noqa: E501 - /v1/openapi.json shows it
 
     def promise() -> Done:
         order = locked_order(request, order_id)
@@ -41,7 +41,7 @@ def refund_order(
             order,
             reason=body.reason,
             amount=body.amount,
-            wanted=body.wanted(),
+            requested=body.units_by_sku(),
             restock=body.restock,
         )
         give_back(refund)

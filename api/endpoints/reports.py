@@ -102,7 +102,7 @@ def _computing(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(
-    said: Mapping[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
+    content: Mapping[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
 ) -> HttpResponse:
-    text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return HttpResponse(text, status=status, content_type="application/json", headers=headers)

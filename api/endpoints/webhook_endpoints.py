@@ -123,6 +123,9 @@ def rotate_secret(
     with transaction.atomic():
         endpoint = Endpoint.objects.locked(endpoint_id)
         if not endpoint.rotate(overlap=timedelta(seconds=body.overlap_s)):
-            detail = f"{settings.WEBHOOK_SECRETS_MAX} secrets sign already. Wait, or end the old ones with overlap_s 0."
+            detail = (
+                f"{settings.WEBHOOK_SECRETS_MAX} secrets sign already. "
+                "Wait, or end the old ones with overlap_s 0."
+            )
             raise Refused("too-many-secrets", detail)
     return {**shown(endpoint), "secret": endpoint.secret}

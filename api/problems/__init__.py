@@ -1,1 +1,1 @@
-"""Every refusal of the API: its types, its document (RFC 9457), and what becomes of each exception."""
+"""Every refusal of the API: its types and document (RFC 9457); what becomes of each exception."""

@@ -26,7 +26,7 @@ def document(
     """
     kind = TYPES[slug]
     left_out = len(errors) - settings.PROBLEM_ERRORS_MAX
-    said: dict[str, Any] = {
+    problem: dict[str, Any] = {
         "type": f"/problems/{slug}",
         "title": kind.title,
         "status": status or kind.status,
@@ -37,7 +37,7 @@ def document(
         ],
         "request_id": request_id,
     }
-    return json.dumps(said, ensure_ascii=False)
+    return json.dumps(problem, ensure_ascii=False)
 
 
 def _cut(text: str) -> str:

@@ -33,9 +33,9 @@ def rendered(
 ) -> HttpResponse:
     """The answer of this kind; `status` is for a kind that has none of its own."""
     request_id = context.current().get("request_id")
-    said = document(slug, detail, errors=errors, request_id=request_id, status=status)
+    problem = document(slug, detail, errors=errors, request_id=request_id, status=status)
     code = status or TYPES[slug].status
-    return HttpResponse(said, status=code, content_type=CONTENT_TYPE, headers=headers)
+    return HttpResponse(problem, status=code, content_type=CONTENT_TYPE, headers=headers)
 
 
 def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:

@@ -83,7 +83,8 @@ TYPES: dict[str, ProblemType] = {
         400,
         gettext_noop("The body is not acceptable JSON"),
         gettext_noop(
-            "`errors` names the place. NUL characters, duplicate names, NaN and very deep nesting are refused too."
+            "`errors` names the place. NUL characters, duplicate names, "
+            "NaN and very deep nesting are refused too."
         ),
     ),
     "malformed-import": ProblemType(
@@ -104,7 +105,8 @@ TYPES: dict[str, ProblemType] = {
         400,
         gettext_noop("An Idempotency-Key is missing"),
         gettext_noop(
-            "Send an Idempotency-Key header: a fresh UUID for each new request, the same one for a repeat."
+            "Send an Idempotency-Key header: a fresh UUID for each new request, "
+            "the same one for a repeat."
         ),
     ),
     "idempotency-key-invalid": ProblemType(
@@ -163,7 +165,8 @@ TYPES: dict[str, ProblemType] = {
         429,
         gettext_noop("Too many requests with this key"),
         gettext_noop(
-            "Wait for the seconds in Retry-After. The RateLimit headers of every answer say how much is left."
+            "Wait for the seconds in Retry-After. "
+            "The RateLimit headers of every answer say how much is left."
         ),
     ),
     "too-many-endpoints": ProblemType(
@@ -205,7 +208,8 @@ TYPES: dict[str, ProblemType] = {
         500,
         gettext_noop("Something went wrong on our side"),
         gettext_noop(
-            "It has been logged under the request_id. A repeat with the same Idempotency-Key is safe."
+            "It has been logged under the request_id. "
+            "A repeat with the same Idempotency-Key is safe."
         ),
     ),
     "unavailable": ProblemType(

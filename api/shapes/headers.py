@@ -13,7 +13,10 @@ IDEMPOTENCY_KEY: Described = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": True,
-    "description": "A fresh UUID for each new request. The same key with the same body gets the first answer again.",
+    "description": (
+        "A fresh UUID for each new request. "
+        "The same key with the same body gets the first answer again."
+    ),
     "schema": {
         "type": "string",
         "minLength": 1,
@@ -27,7 +30,10 @@ PREFER: Described = {
     "required": False,
     "schema": {"type": "string"},
     "example": "wait=5",
-    "description": "`wait=N` holds the answer for up to N seconds, at most 10, until the order is decided (RFC 7240).",
+    "description": (
+        "`wait=N` holds the answer for up to N seconds, at most 10, "
+        "until the order is decided (RFC 7240)."
+    ),
 }
 IF_NONE_MATCH: Described = {
     "name": "If-None-Match",

@@ -104,7 +104,7 @@ class FulfilmentRequest(Shape):
     carrier: Annotated[Line, Field(max_length=100)] = ""
     tracking: Annotated[Line, Field(max_length=200)] = ""
 
-    def wanted(self) -> dict[str, int] | None:
+    def units_by_sku(self) -> dict[str, int] | None:
         return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
 
 
@@ -130,7 +130,7 @@ class RefundRequest(Shape):
     reason: Reason
     restock: bool = False
 
-    def wanted(self) -> dict[str, int] | None:
+    def units_by_sku(self) -> dict[str, int] | None:
         return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
 
     @model_validator(mode="after")

@@ -104,7 +104,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         """The row that says what the message would have."""
         celery_json.loads(celery_json.dumps(canvas))  # a clock reads it too, and must not stumble
         due_at, replaced = _aware(kept["eta"]), attempt.being_replaced()
-        known = context.current()
+        current = context.current()
         in_queue = getattr(queue, "name", queue) or self.app.conf.task_default_queue
         return Job(
             id=UUID(kept["id"]),
@@ -112,8 +112,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             queue=in_queue,
             args=args,
             envelope={**canvas, "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
-            owner=known.get(ledger_settings.OWNER, ""),
-            context={key: value for key, value in known.items() if key != "job"},
+            owner=current.get(ledger_settings.OWNER, ""),
+            context={key: value for key, value in current.items() if key != "job"},
             root_id=kept["root_id"],
             parent_id=replaced.parent_id if replaced else kept["parent_id"],
             due_at=due_at or Now(),  # by the clock that the claim reads: ours may run ahead of it
@@ -121,7 +121,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         )
 
     def _promise(self, job: Job, *, once: bool) -> None:
-        """Write the row in the caller's transaction, and ring after its commit if the job is due."""
+        """Write the row in the caller's transaction; ring after its commit if the job is due."""
         is_due = isinstance(job.due_at, Now)
         with transaction.atomic(savepoint=False):
             try:
@@ -191,7 +191,8 @@ def _storable(name: str, args: list[Any]) -> list[Any]:
         ) from exc
     if len(text.encode()) > ledger_settings.ARGS_MAX_BYTES:
         raise ValueError(
-            f"The arguments of {name} are {len(text.encode())} bytes; {ledger_settings.ARGS_MAX_BYTES} are allowed. "
+            f"The arguments of {name} are {len(text.encode())} bytes; "
+            f"{ledger_settings.ARGS_MAX_BYTES} are allowed. "
             "Store the data and pass its id."
         )
     return args

@@ -57,17 +57,17 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5, **_: Any
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the outcome of each job once it has one, asking for all the others in one query."""
-        wanted = {UUID(task_id) for task_id in task_ids}
+        unfinished = {UUID(task_id) for task_id in task_ids}
         deadline = timeout and time.monotonic() + timeout
-        while wanted:
-            finished = list(Job.objects.filter(pk__in=wanted, state__in=FINISHED))
+        while unfinished:
+            finished = list(Job.objects.filter(pk__in=unfinished, state__in=FINISHED))
             children = self._children(finished)
-            wanted -= {job.pk for job in finished}
+            unfinished -= {job.pk for job in finished}
             for job in finished:
                 yield str(job.pk), self._meta(job, children[job.pk])
-            if wanted and deadline and time.monotonic() > deadline:
-                raise self.TimeoutError(f"{len(wanted)} jobs are not finished")
-            if wanted:
+            if unfinished and deadline and time.monotonic() > deadline:
+                raise self.TimeoutError(f"{len(unfinished)} jobs are not finished")
+            if unfinished:
                 time.sleep(interval)
 
     def _children(self, parents: list[Job]) -> dict[UUID, list[Any]]:
@@ -168,7 +168,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
                 log.exception("link_error of job %s cannot be called", request.id)
 
     def _takes_the_failure(self, errback: Signature) -> bool:
-        """As Celery decides it: by the number of arguments, where the task is known and not bound."""
+        """As Celery decides it: by the number of arguments, where the task is known, not bound."""
         header = getattr(self.app.tasks.get(errback.task), "__header__", None)
         if errback.immutable or header is None or isinstance(header, partial):
             return False

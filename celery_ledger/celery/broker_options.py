@@ -43,7 +43,7 @@ def for_a_worker(url: str) -> Options:
 
 
 def for_the_bell(url: str, *, timeout_s: float, region: str | None) -> Options:
-    """kombu's transport options of whoever rings: short, since a request may be waiting behind it."""
+    """kombu's transport options of whoever rings: short, since a request may wait behind it."""
     parts = urlsplit(url)
     if parts.scheme in REDIS:
         return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "max_retries": 0}

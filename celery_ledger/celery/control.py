@@ -1,4 +1,4 @@
-"""Celery's remote control, of which the ledger needs one thing: to take back what nobody has begun."""
+"""Celery's remote control, of which the ledger needs one thing: to take back what nobody began."""
 
 import logging
 from typing import Any

@@ -50,7 +50,7 @@ class SturdyTransport(redis.Transport):
 
 
 class RingingChannel(redis.Channel):
-    """Hears nothing, so it needs no second connection to listen on: every process has one of these."""
+    """Hears nothing, so it needs no second connection to listen: every process has one of these."""
 
     @cached_property
     def client(self) -> Any:

@@ -83,9 +83,9 @@ def attempt(task: Task) -> Any:
     current = Attempt(task, claim)
     remembered, outer = _attempt.set(current), _body_of.set(task.request.id)
     try:
-        known = {**claim.context, "job": str(claim.id)}
+        job_context = {**claim.context, "job": str(claim.id)}
         with (
-            context.replaced(known),
+            context.replaced(job_context),
             tracing.span(task.name, "CONSUMER") as span,
             AttemptLine(current, span),
         ):
@@ -123,7 +123,8 @@ def settle(result: Any = None) -> Iterator[Settlement]:
         return
     if current.settling:
         raise RuntimeError(
-            "An attempt settles once: put all effects of an atomic=False task into one settle() block."
+            "An attempt settles once: "
+            "put all effects of an atomic=False task into one settle() block."
         )
     current.settling = True
     try:
@@ -185,7 +186,7 @@ def in_body_of(request: Any) -> bool:
 
 @contextmanager
 def outside_any_attempt() -> Iterator[None]:
-    """A task called as a plain function inside another task must not settle that other task's job."""
+    """A task called as a plain function inside another must not settle that other task's job."""
     remembered = _attempt.set(None)
     try:
         yield
@@ -213,7 +214,8 @@ def _claim(task: Task) -> Claim:
     )
     if not claims:
         raise Ignore(
-            "not ours: unknown, not due, finished, with another worker, or rung under other time limits"
+            "not ours: unknown, not due, finished, with another worker, "
+            "or rung under other time limits"
         )
     return claims[0]
 
@@ -310,7 +312,8 @@ def _storable(result: Any) -> Any:
     size, _ = len(text.encode()), celery_json.loads(text)  # raises for what would not come back
     if size > ledger_settings.RESULT_MAX_BYTES:
         raise ValueError(
-            f"The result is {size} bytes; {ledger_settings.RESULT_MAX_BYTES} are allowed. Store it, return its id."
+            f"The result is {size} bytes; {ledger_settings.RESULT_MAX_BYTES} are allowed. "
+            "Store it, return its id."
         )
     return result
 

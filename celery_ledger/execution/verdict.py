@@ -110,7 +110,7 @@ def call_off(app: Celery, claim: Claim, exc: Exception) -> bool:
 def cancel(
     app: Celery, jobs: JobQuerySet, *, error: dict[str, str], call_errbacks: bool = False
 ) -> list[Job]:
-    """Before anybody began: the waiting ones among these, as they were. What waits for one is told."""
+    """Before anybody began: those of these that wait, as they were. What waits for one is told."""
     with transaction.atomic():
         cancelled = jobs.cancel(error=error)
         for job in cancelled:
@@ -166,8 +166,8 @@ def moment(when: datetime | float | None) -> datetime:
 
 def scrubbed(text: str) -> str:
     """As the project wants errors kept (`LEDGER["SCRUB"]`), e.g. without anybody's address."""
-    told = ledger_settings.SCRUB
-    scrub: Callable[[str], str] = import_string(told) if isinstance(told, str) else told
+    setting = ledger_settings.SCRUB
+    scrub: Callable[[str], str] = import_string(setting) if isinstance(setting, str) else setting
     return scrub(text)
 
 
@@ -181,5 +181,5 @@ def describe(exc: BaseException) -> dict[str, str]:
         message = "its text cannot be read"
     message = message.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
     message = scrubbed(message[: 2 * ledger_settings.ERROR_MAX_CHARS])
-    said = {"type": type(exc).__qualname__, "message": message[: ledger_settings.ERROR_MAX_CHARS]}
-    return said if (module := type(exc).__module__) == "builtins" else {**said, "module": module}
+    error = {"type": type(exc).__qualname__, "message": message[: ledger_settings.ERROR_MAX_CHARS]}
+    return error if (module := type(exc).__module__) == "builtins" else {**error, "module": module}

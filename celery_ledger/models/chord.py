@@ -106,7 +106,7 @@ class ChordPart(models.Model):
 
 
 def part_returned(app: Celery, request: Any, state: str, result: Any) -> None:
-    """The part that `request` describes has ended, done or dead. In the transaction that ended it."""
+    """The part `request` describes has ended, done or dead. In the transaction that ended it."""
     chord = Chord.objects.locked(UUID(request.group)) if request.group else None
     if chord is None:
         return

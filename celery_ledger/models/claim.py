@@ -9,14 +9,13 @@ from uuid import UUID
 from kombu.utils import json as celery_json
 
 # The row is found by its id alone. With `state = 'waiting'` Postgres may rather walk the index of
-# all waiting rows,
-# which its statistics call empty when they are older than a backlog; the table's CHECKs make these
-# two say the same.
-# The worker's main process ends the attempt after the limits that it heard with the bell: they must
-# be the row's.
+# all waiting rows, which its statistics call empty when they are older than a backlog; the table's
+# CHECKs make these two say the same. The worker's main process ends the attempt after the limits
+# that it heard with the bell: they must be the row's.
 CLAIM = """
 UPDATE {jobs}
-   SET state = 'running', attempts = attempts + 1, token = %(token)s, worker = %(worker)s, pid = %(pid)s,
+   SET state = 'running', attempts = attempts + 1,
+       token = %(token)s, worker = %(worker)s, pid = %(pid)s,
        started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s, slot_at = NULL
  WHERE id IN (
        SELECT id FROM {jobs}

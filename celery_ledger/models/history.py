@@ -29,7 +29,8 @@ class Appended(Func):
     output_field = JSONField()
     template = (
         "(CASE WHEN jsonb_array_length(history) < %(limit)s THEN history ELSE history - 0 END)"
-        " || jsonb_build_array(jsonb_build_object('at', clock_timestamp(), 'attempt', attempts, 'worker', worker)"
+        " || jsonb_build_array(jsonb_build_object("
+        "'at', clock_timestamp(), 'attempt', attempts, 'worker', worker)"
         " || (%(expressions)s)::jsonb)"
     )
 

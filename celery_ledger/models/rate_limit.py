@@ -12,9 +12,11 @@ from django.db import connection, models
 from celery_ledger.backoff import pause_s
 
 TAKE = """
-INSERT INTO {rates} (task, next_at) VALUES (%(task)s, clock_timestamp() + make_interval(secs => %(pause_s)s))
+INSERT INTO {rates} (task, next_at)
+VALUES (%(task)s, clock_timestamp() + make_interval(secs => %(pause_s)s))
     ON CONFLICT (task)
-    DO UPDATE SET next_at = greatest({rates}.next_at, clock_timestamp()) + make_interval(secs => %(pause_s)s)
+    DO UPDATE SET next_at = greatest({rates}.next_at, clock_timestamp())
+                            + make_interval(secs => %(pause_s)s)
 RETURNING next_at - make_interval(secs => %(pause_s)s) AS slot,
           next_at - make_interval(secs => %(pause_s)s) > clock_timestamp() AS is_later
 """

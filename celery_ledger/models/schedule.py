@@ -50,8 +50,8 @@ class Schedule(models.Model):
         due = list(slots(schedule_of(app, entry), after=self.promised_until, until=until))
         if not due:
             return 0
-        wanted = _worth_running(due, entry.get("catch_up", "latest"), until)
-        for slot in wanted:
+        worth_running = _worth_running(due, entry.get("catch_up", "latest"), until)
+        for slot in worth_running:
             app.send_task(
                 entry["task"],
                 entry.get("args"),
@@ -61,11 +61,11 @@ class Schedule(models.Model):
             )
         self.promised_until = due[-1]
         self.save(update_fields=["promised_until"])
-        return len(wanted)
+        return len(worth_running)
 
 
 def now() -> datetime:
-    """By Postgres' clock: a worker whose own runs ahead would pass over slots that are yet to come."""
+    """By Postgres' clock: a worker whose own runs ahead would pass over slots that are to come."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]

@@ -89,7 +89,7 @@ def _forget_unreachable(jobs: list[Job]) -> None:
 
 
 def _ids_of_steps(canvas: Any) -> Iterator[str]:
-    """Of these signatures and of all within them; not of a chord around them, which stays as it is."""
+    """Of these signatures and of all within them; not of a chord around them, which stays as is."""
     if isinstance(canvas, list):
         for step in canvas:
             yield from _ids_of_steps(step)
@@ -104,5 +104,5 @@ def _ids_of_steps(canvas: Any) -> Iterator[str]:
 def _audit(done: str, jobs: list[Job], by: str) -> None:
     """One line once it is committed."""
     if jobs:
-        told = ", ".join(f"{job} (was {job.state}, attempts: {job.attempts})" for job in jobs)
-        transaction.on_commit(partial(log.info, "Jobs %s by %s: %s", done, by, told), robust=True)
+        listed = ", ".join(f"{job} (was {job.state}, attempts: {job.attempts})" for job in jobs)
+        transaction.on_commit(partial(log.info, "Jobs %s by %s: %s", done, by, listed), robust=True)

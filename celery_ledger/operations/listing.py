@@ -17,7 +17,7 @@ Row = Sequence[str]
 Counted = tuple[str, str, int, int]  # task, state, rows, losses
 
 
-def at(moment: datetime | None) -> str:
+def local_time(moment: datetime | None) -> str:
     """A time to the second, with its zone."""
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S %Z") if moment else "-"
 
@@ -102,7 +102,7 @@ def _workers() -> str:
         return "No worker is alive."
     rows = [("WORKER ALIVE", "PID", "SINCE", "LAST BEAT")]
     rows += [
-        (name, str(pid), at(started_at), f"{lasting(now - seen_at)} ago")
+        (name, str(pid), local_time(started_at), f"{lasting(now - seen_at)} ago")
         for name, pid, started_at, seen_at, now in living
     ]
     return table(rows)
@@ -117,7 +117,7 @@ def listing(jobs: JobQuerySet, *, limit: int) -> str:
 
 
 def _row(job: Job) -> tuple[str, ...]:
-    times = at(job.created_at), at(job.due_at)
+    times = local_time(job.created_at), local_time(job.due_at)
     return (str(job.pk), job.state, job.task, *times, str(job.attempts), error_type(job))
 
 
@@ -141,5 +141,5 @@ def sheet(job_id: UUID) -> str | None:
 
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
-        return at(value)
+        return local_time(value)
     return "-" if value in (None, "") else str(value)

@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Now
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, State, Worker
 from celery_ledger.models.history import End
-from celery_ledger.operations.listing import at
+from celery_ledger.operations.listing import local_time
 
 CHILDREN_SHOWN = 20
 ENDS = {
@@ -50,23 +50,26 @@ class Story:
                 yield f"It is not running because {reason}"
 
     def promise(self) -> str:
-        known = dict(self.job.context)
-        request, owner = known.pop("request_id", None), known.pop(ledger_settings.OWNER, None)
+        context = dict(self.job.context)
+        request, owner = context.pop("request_id", None), context.pop(ledger_settings.OWNER, None)
         by = (
             f"by request {request}"
             if request
             else "by no request (a shell, a schedule or another job)"
         )
         by += f" of {ledger_settings.OWNER} {owner}" if owner else ""
-        by += "".join(f", {name} {value}" for name, value in sorted(known.items()))
+        by += "".join(f", {name} {value}" for name, value in sorted(context.items()))
         if self.job.parent_id:
             task = Job.objects.filter(pk=self.job.parent_id).values_list("task", flat=True).first()
             by += f", out of job {self.job.parent_id} ({task or 'already pruned'})"
-        return f"It was promised at {at(self.job.created_at)} {by}, for the queue {self.job.queue}."
+        return (
+            f"It was promised at {local_time(self.job.created_at)} {by}, "
+            f"for the queue {self.job.queue}."
+        )
 
     def history(self) -> Iterator[str]:
         job = self.job
-        yield f"It {'is' if job.due_at > self.now else 'was'} due at {at(job.due_at)}."
+        yield f"It {'is' if job.due_at > self.now else 'was'} due at {local_time(job.due_at)}."
         if expires := job.envelope.get("headers", {}).get("expires"):
             yield f"It expires at {expires}."
         yield (
@@ -81,13 +84,13 @@ class Story:
             moment, error = datetime.fromisoformat(entry["at"]), entry["error"]
             who = self.name_of(UUID(entry["worker"])) if entry["worker"] else "nobody"
             ended = ENDS[entry["end"]].format(attempt=entry["attempt"], who=who)
-            yield f"  {at(moment)}  {ended}: {error['type']}, {quoted(error['message'])}"
+            yield f"  {local_time(moment)}  {ended}: {error['type']}, {quoted(error['message'])}"
         if self.job.error and self.job.error not in [entry["error"] for entry in self.job.history]:
             yield from self.error()  # from before there was a history, or too long for it
 
     def name_of(self, worker: UUID) -> str:
-        known = Worker.objects.filter(pk=worker).values_list("name", flat=True).first()
-        return f"worker {known or worker}"
+        name = Worker.objects.filter(pk=worker).values_list("name", flat=True).first()
+        return f"worker {name or worker}"
 
     def error(self) -> Iterator[str]:
         if error := self.job.error:
@@ -98,14 +101,17 @@ class Story:
         if job.state != State.RUNNING:
             return
         name = self.name_of(job.worker) if job.worker else "a worker without a name"
-        yield f"Process {job.pid} of {name} has held it since {at(job.started_at)} and may until {at(job.lease_until)}."
+        yield (
+            f"Process {job.pid} of {name} has held it since {local_time(job.started_at)} "
+            f"and may until {local_time(job.lease_until)}."
+        )
         if job.lease_until and job.lease_until < self.now:
             yield "Its lease has run out: the clock of a living worker gives it back."
         elif job.worker and not Worker.objects.living().filter(pk=job.worker).exists():
             yield "That worker is silent: the clock of a living one gives the job back."
 
     def outcome(self) -> Iterator[str]:
-        ended = f"at {at(self.job.finished_at)}"
+        ended = f"at {local_time(self.job.finished_at)}"
         match self.job.state:
             case State.DONE:
                 yield f"It was done {ended} and came to {self.result or 'nothing'}."
@@ -145,7 +151,7 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
         stuck = True
         yield f"no worker of this release listens to the queue {job.queue}."
     if job.due_at > now:
-        yield f"it is not due until {at(job.due_at)}."
+        yield f"it is not due until {local_time(job.due_at)}."
         return
     if not Worker.objects.living().exists():
         stuck = True
@@ -163,9 +169,12 @@ def _bell(job: Job, now: datetime) -> str:
         return f"the clock is about to ring for it, when its queue has room ({busy})."
     if job.rings:
         return (
-            f"nobody has heard its bell yet ({busy}); the clock rings again at {at(job.ring_at)}."
+            f"nobody has heard its bell yet ({busy}); "
+            f"the clock rings again at {local_time(job.ring_at)}."
         )
-    return f"its bell is on its way ({busy}); unheard, the clock rings at {at(job.ring_at)}."
+    return (
+        f"its bell is on its way ({busy}); unheard, the clock rings at {local_time(job.ring_at)}."
+    )
 
 
 def times(number: int) -> str:

@@ -15,13 +15,13 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Worker
 
 # Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from
-# one to the next:
-# a queue that no worker listens to is seen too.
+# one to the next: a queue that no worker listens to is seen too.
 WAITING = """
 WITH RECURSIVE found(name) AS (
     (SELECT queue FROM {jobs} WHERE state = 'waiting' ORDER BY queue LIMIT 1)
     UNION ALL
-    SELECT (SELECT queue FROM {jobs} WHERE state = 'waiting' AND queue > found.name ORDER BY queue LIMIT 1)
+    SELECT (SELECT queue FROM {jobs} WHERE state = 'waiting' AND queue > found.name
+             ORDER BY queue LIMIT 1)
       FROM found WHERE found.name IS NOT NULL
 )
 SELECT 'waiting', known.name, job.task, count(*), count(*) FILTER (WHERE due_at <= now()),
@@ -33,11 +33,13 @@ SELECT 'waiting', known.name, job.task, count(*), count(*) FILTER (WHERE due_at 
 """
 STANDING = """
 SELECT %(state)s, queue, task, count(*)
-  FROM (SELECT queue, task FROM {jobs} WHERE state = %(state)s ORDER BY {index} LIMIT %(rows)s) AS job
+  FROM (SELECT queue, task FROM {jobs} WHERE state = %(state)s
+         ORDER BY {index} LIMIT %(rows)s) AS job
  GROUP BY 2, 3
 """
 ENDED = """
-SELECT state, task, count(*), sum(retries), sum(losses), extract(epoch FROM now() - min(finished_at))::float8
+SELECT state, task, count(*), sum(retries), sum(losses),
+       extract(epoch FROM now() - min(finished_at))::float8
   FROM (SELECT state, task, retries, losses, finished_at FROM {jobs}
          WHERE state IN ('done', 'dead', 'cancelled') AND finished_at > now() - %(window)s
          ORDER BY finished_at DESC LIMIT %(rows)s) AS job
@@ -80,7 +82,10 @@ def _rows(statement: str, *, index: str = "", **values: Any) -> list[tuple[Any, 
 
 
 def _standing(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
-    text = f"Jobs that wait, run, are dead or cancelled; of each at most {ledger_settings.METRICS_ROWS_MAX} are counted"
+    text = (
+        "Jobs that wait, run, are dead or cancelled; "
+        f"of each at most {ledger_settings.METRICS_ROWS_MAX} are counted"
+    )
     jobs = GaugeMetricFamily(named("jobs"), text, labels=["state", "queue", "task"])
     for (state, queue, task), (number,) in _few_tasks([(row[:3], row[3:4]) for row in rows]):
         jobs.add_metric([state, queue, task], number)
@@ -127,7 +132,10 @@ def _ended(rows: list[tuple[Any, ...]]) -> Iterator[Metric]:
     window_s = (
         max(row[5] for row in rows) if is_cut else ledger_settings.METRICS_WINDOW.total_seconds()
     )
-    text = f"The window of {named('jobs_ended')}; shorter when {ledger_settings.METRICS_ROWS_MAX} jobs ended in less"
+    text = (
+        f"The window of {named('jobs_ended')}; "
+        f"shorter when {ledger_settings.METRICS_ROWS_MAX} jobs ended in less"
+    )
     yield GaugeMetricFamily(named("jobs_ended_window_seconds"), text, window_s)
 
 

@@ -42,7 +42,7 @@ class Scheduler:
 
     def _promise_due_slots_of(self, name: str, entry: dict[str, Any]) -> int:
         with transaction.atomic():
-            known = Schedule.objects.locked(name)
-            promised = known.promise_due_slots(self.app, entry)
-        self._next_slots[name] = next_slot(schedule_of(self.app, entry), known.promised_until)
+            schedule = Schedule.objects.locked(name)
+            promised = schedule.promise_due_slots(self.app, entry)
+        self._next_slots[name] = next_slot(schedule_of(self.app, entry), schedule.promised_until)
         return promised

@@ -77,7 +77,8 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _wait(self) -> None:
         if _idle.wait(ledger_settings.DRAIN_S):
             log.info(
-                "No job runs here any more, and still Celery waits for its processes: they are killed"
+                "No job runs here any more, and still Celery waits for its processes: "
+                "they are killed"
             )
         self._kill_the_pool()
 

@@ -103,7 +103,7 @@ def read_dotenv(path: Path, environ: MutableMapping[str, str]) -> None:
 
 
 def is_offline_command() -> bool:
-    """Whether this is a `manage.py` command that asks neither the database nor the broker anything."""
+    """Whether this is a `manage.py` command that asks nothing of the database and the broker."""
     script, *arguments = sys.argv
     if Path(script).name != "manage.py":
         return False

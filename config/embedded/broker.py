@@ -40,7 +40,7 @@ class Broker(Server):
 
     def standard_input(self) -> bytes:
         # Not arguments: every user of the machine may read those, and one of these is the password.
-        lines = [
+        directives = [
             f"port {self.remembered['port']}",
             f"requirepass {self.remembered['password']}",
             "bind 127.0.0.1",
@@ -50,7 +50,7 @@ class Broker(Server):
             'save ""',
             f"pidfile {self.pid_file}",
         ]
-        return "\n".join([*lines, ""]).encode()
+        return "\n".join([*directives, ""]).encode()
 
     def surroundings(self) -> dict[str, Any]:
         return {"cwd": self.home}

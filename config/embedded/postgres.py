@@ -45,11 +45,11 @@ class Postgres(Server):
 
     def answers(self) -> bool:
         try:
-            lines = (self.home / self.pid_file).read_text().splitlines()
+            entries = (self.home / self.pid_file).read_text().splitlines()
         except OSError:
             return False
-        is_ready = len(lines) > 7 and lines[7].strip() == "ready"
-        return is_ready and ask(int(lines[3]), SSL_REQUEST, enough=b"N") == b"N"
+        is_ready = len(entries) > 7 and entries[7].strip() == "ready"
+        return is_ready and ask(int(entries[3]), SSL_REQUEST, enough=b"N") == b"N"
 
     def command(self) -> list[str]:
         settings = {

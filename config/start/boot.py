@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 # for its time, a lock's or a transaction's limit, and for a full disk
 GAVE_UP = ("57014", "55P03", "25P03", "53100")
 UNDEFINED_TABLE = "42P01"
-EXTRAS = {  # variables that need a package beyond requirements.txt, and the extra of pyproject.toml that brings it
+# variables that need a package beyond requirements.txt, and the extra that brings it
+EXTRAS = {
     "SENTRY_DSN": ("sentry_sdk", "sentry"),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("opentelemetry", "opentelemetry"),
 }
@@ -43,19 +44,21 @@ def require_settings(*, broker: bool = False) -> None:
         )
     if broker and not settings.BROKER_URL:
         raise CannotStart(
-            "No broker is set. Set REDIS_URL to redis://HOST:PORT/0 (or BROKER_URL to another broker)."
+            "No broker is set. "
+            "Set REDIS_URL to redis://HOST:PORT/0 (or BROKER_URL to another broker)."
         )
     if settings.BROKER_URL.startswith("sqs:") and find_spec("boto3") is None:
         raise CannotStart(
-            "The broker is sqs://, but its package is not installed. Run `bin/lock --extra sqs`, deploy."
+            "The broker is sqs://, but its package is not installed. "
+            "Run `bin/lock --extra sqs`, deploy."
         )
     if broker and settings.REMAP_SIGTERM:
         raise CannotStart(
             "REMAP_SIGTERM is set; with it a stopping worker drops what it could finish. Unset it."
         )
     if settings.PAYMENT_PROVIDER not in settings.PAYMENT_PROVIDERS:
-        known = " or ".join(settings.PAYMENT_PROVIDERS)
-        raise CannotStart(f"PAYMENT_PROVIDER is {settings.PAYMENT_PROVIDER!r}. Set it to {known}.")
+        names = " or ".join(settings.PAYMENT_PROVIDERS)
+        raise CannotStart(f"PAYMENT_PROVIDER is {settings.PAYMENT_PROVIDER!r}. Set it to {names}.")
     if settings.PAYMENT_PROVIDER == "stripe":
         _require_stripe()
     _require_extras()
@@ -66,7 +69,8 @@ def _require_long_secrets() -> None:
     for name, least in settings.SECRETS_MIN_CHARS.items():
         if not settings.DEBUG and 0 < len(getattr(settings, name)) < least:
             raise CannotStart(
-                f"{name} has fewer than {least} characters. Set it to what `openssl rand -hex 32` prints."
+                f"{name} has fewer than {least} characters. "
+                "Set it to what `openssl rand -hex 32` prints."
             )
 
 
@@ -81,7 +85,8 @@ def _require_stripe() -> None:
     for name, form in (("STRIPE_SECRET_KEY", "sk_…"), ("STRIPE_WEBHOOK_SECRET", "whsec_…")):
         if not getattr(settings, name):
             raise CannotStart(
-                f"{name} is not set, and PAYMENT_PROVIDER is stripe. Set it to {form} of your account."
+                f"{name} is not set, and PAYMENT_PROVIDER is stripe. "
+                f"Set it to {form} of your account."
             )
     if not settings.DEBUG and not settings.STRIPE_API_BASE.startswith("https://"):
         raise CannotStart(
@@ -89,7 +94,8 @@ def _require_stripe() -> None:
         )
     if find_spec("stripe") is None:
         raise CannotStart(
-            "PAYMENT_PROVIDER is stripe, but its package is not installed. Run `bin/lock --extra stripe` and deploy."
+            "PAYMENT_PROVIDER is stripe, but its package is not installed. "
+            "Run `bin/lock --extra stripe` and deploy."
         )
 
 
@@ -98,7 +104,8 @@ def database_trouble(exc: Exception) -> str:
     up.
     """
     database = settings.DATABASES["default"]
-    where = f"{database.get('HOST') or 'the local socket'}:{database.get('PORT') or 5432}/{database.get('NAME')}"
+    host, port = database.get("HOST") or "the local socket", database.get("PORT") or 5432
+    where = f"{host}:{port}/{database.get('NAME')}"
     reason = " ".join(str(exc).split()) or type(exc).__name__
     if getattr(exc.__cause__, "sqlstate", None) in GAVE_UP:
         return f"Postgres at {where} gave a statement up. It said: {reason}"
@@ -131,7 +138,8 @@ def say_it_in_a_sentence() -> Iterator[None]:
         if getattr(exc.__cause__, "sqlstate", None) != UNDEFINED_TABLE:
             raise
         sys.exit(
-            "Kaiten cannot start: the database has no tables yet. Run `python manage.py release` first."
+            "Kaiten cannot start: the database has no tables yet. "
+            "Run `python manage.py release` first."
         )
     except (OperationalError, InterfaceError) as exc:
         sys.exit(f"Kaiten cannot start: {database_trouble(exc)}")

@@ -138,7 +138,7 @@ def http_url(name: str, default: str) -> str:
 
 
 def secret(name: str, default: str) -> str:
-    """What can stand in a header, and in a file that a shell reads: printable ASCII without spaces."""
+    """What can stand in a header, and in a file a shell reads: printable ASCII without spaces."""
     text: str = env.str(name, default="") or default
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise ValueError(name)
@@ -183,9 +183,9 @@ def database_from(url: str) -> dict[str, Any]:
         make_conninfo(**config.get("OPTIONS", {}))
         timeout_from_conninfo(config.get("OPTIONS", {}))
     except ProgrammingError as exc:
-        said = " ".join(str(exc).split())
+        reason = " ".join(str(exc).split())
         raise ImproperlyConfigured(
-            f"DATABASE_URL holds an option that Postgres does not know: {said}."
+            f"DATABASE_URL holds an option that Postgres does not know: {reason}."
         ) from exc
     # PgBouncer gives the next statement to another session
     config["DISABLE_SERVER_SIDE_CURSORS"] = True

@@ -38,15 +38,16 @@ def release_turn(say: Callable[[str], object]) -> Iterator[None]:
 def _wait_for_turn(own: BaseDatabaseWrapper, say: Callable[[str], object]) -> None:
     give_up = monotonic() + settings.RELEASE_WAIT_S
     own.set_autocommit(False)
-    told = False
+    is_announced = False
     while not _takes_turn(own):
         own.rollback()
-        if not told:
+        if not is_announced:
             say("Another release is at work; waiting for it.")
-            told = True
+            is_announced = True
         if monotonic() > give_up:
             raise CannotStart(
-                f"another release has been at work for {settings.RELEASE_WAIT_S:g} s. Release again when it has ended."
+                f"another release has been at work for {settings.RELEASE_WAIT_S:g} s. "
+                "Release again when it has ended."
             )
         sleep(PAUSE_S)
 

@@ -1,1 +1,1 @@
-"""What stands between a client and the views: connections, middleware, logging in, health and numbers."""
+"""What stands between a client and the views: connections, middleware, login, health, numbers."""

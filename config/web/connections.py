@@ -95,7 +95,7 @@ class ClientSocket(socket.socket):
         self._kept = kept
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Return with all of it sent or kept. Raises BrokenPipeError when there is no room for it."""
+        """Return with all of it sent or kept. Raises BrokenPipeError when there is no room left."""
         self.answer_by = self.answer_by or time.monotonic() + settings.WEB_ANSWER_LIMIT_S
         left = memoryview(data)
         if not self.unsent:

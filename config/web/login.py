@@ -51,9 +51,9 @@ def client_address(request: HttpRequest) -> str:
     Without a router whoever asks may say anything; then nothing but the name brakes them
     (docs/security.md).
     """
-    told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     try:
-        address = ipaddress.ip_address(told or request.META.get("REMOTE_ADDR", ""))
+        address = ipaddress.ip_address(forwarded or request.META.get("REMOTE_ADDR", ""))
     except ValueError:
         return "0.0.0.0"  # noqa: S104 - nobody's address
     if isinstance(address, ipaddress.IPv6Address):

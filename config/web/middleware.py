@@ -39,16 +39,16 @@ class RequestContext:
         sent = request.headers.get("X-Request-ID", "")
         request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid4())
         traceparent = request.headers.get("traceparent", "")
-        known = {"traceparent": traceparent} if TRACEPARENT.fullmatch(traceparent) else {}
+        trace_context = {"traceparent": traceparent} if TRACEPARENT.fullmatch(traceparent) else {}
         began = monotonic()
         with (
-            context.replaced({"request_id": request_id, **known}),
+            context.replaced({"request_id": request_id, **trace_context}),
             span("request", "SERVER") as about,
         ):
             refusal = _refusal(request)
             response = refusal or self.get_response(request)
             requests_log.info(
-                "request", extra={"fields": _line(request, response, monotonic() - began)}
+                "request", extra={"fields": _log_fields(request, response, monotonic() - began)}
             )
             about.update(_attributes(request, response, request_id))
         response["X-Request-ID"] = request_id
@@ -153,7 +153,7 @@ class ProblemsForTheApi:
         return handlers.for_status(response.status_code, headers=kept)
 
 
-def _line(request: HttpRequest, response: HttpResponse, seconds: float) -> dict[str, object]:
+def _log_fields(request: HttpRequest, response: HttpResponse, seconds: float) -> dict[str, object]:
     """What the log says of a request. The route and not the path: a path may hold a customer's
     token.
     """
@@ -182,7 +182,7 @@ def _attributes(request: HttpRequest, response: HttpResponse, request_id: str) -
 
 
 def route_of(request: HttpRequest) -> str:
-    """`/o/<str:token>/`; a health check's and a static file's own path; `(none)` where nothing is."""
+    """`/o/<str:token>/`; a health check's and a static file's path; `(none)` where nothing is."""
     if request.resolver_match is not None:
         return f"/{request.resolver_match.route}"
     is_plain = request.path in CHECKS or request.path.startswith(

@@ -68,10 +68,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         if everything:
             ended |= Q(state=Delivery.State.DELIVERED)
         rested = Q(resent_at=None) | Q(resent_at__lt=Now() - settings.WEBHOOK_REPLAY_REST)
-        wanted = made.filter(ended, rested, resend=False).exclude(event__kind=TEST).order_by("pk")
-        next_ones = wanted.values("pk")[: settings.WEBHOOK_REPLAY_MAX]
+        chosen = made.filter(ended, rested, resend=False).exclude(event__kind=TEST).order_by("pk")
+        next_ones = chosen.values("pk")[: settings.WEBHOOK_REPLAY_MAX]
         count = self.filter(pk__in=next_ones).update(resend=True, resent_at=Now())
-        return count, count == settings.WEBHOOK_REPLAY_MAX and wanted.exists()
+        return count, count == settings.WEBHOOK_REPLAY_MAX and chosen.exists()
 
     def begin_again(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
         """Up to `limit` of the marked ones wait anew, with a new job each; the oldest first. The
@@ -229,5 +229,5 @@ class Attempt(models.Model):
     @property
     def status(self) -> int | None:
         """What an endpoint answered with, if it did."""
-        said = self.answer.removeprefix("answered ")
-        return int(said) if said != self.answer and said.isdigit() else None
+        status = self.answer.removeprefix("answered ")
+        return int(status) if status != self.answer and status.isdigit() else None

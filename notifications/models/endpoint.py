@@ -76,7 +76,7 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
         return SOON_S if at_once else max(self.take_place(endpoint), SOON_S)
 
     def take_place(self, endpoint: "Endpoint") -> float:
-        """Stand in line: in how many seconds the place comes; 0.0 when there is no line any more."""
+        """Stand in line: in how many seconds the place comes; 0.0 when there is no line left."""
         rest_s = _rest_s(endpoint.failures) if endpoint.failures else SOON_S
         values: dict[str, Any] = {"id": endpoint.pk, "rest": timedelta(seconds=rest_s)}
         with connection.cursor() as cursor:
@@ -192,7 +192,7 @@ class Endpoint(models.Model):
         over.
         """
         return [
-            self._secret_of(self.secret_version - at) for at in range(1 + len(self._open_ends()))
+            self._secret_of(self.secret_version - age) for age in range(1 + len(self._open_ends()))
         ]
 
     def rotate(self, *, overlap: timedelta) -> bool:

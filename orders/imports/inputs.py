@@ -57,8 +57,8 @@ def orders_in(rows: Iterable[StagedRow]) -> Iterator[list[StagedRow]]:
     firsts: dict[str, int] = {}
 
     def place(numbered: tuple[int, StagedRow]) -> int:
-        at, row = numbered
-        return at if row.key is None else firsts.setdefault(row.key, at)
+        index, row = numbered
+        return index if row.key is None else firsts.setdefault(row.key, index)
 
     places = [(place(numbered), numbered[1]) for numbered in enumerate(rows)]
     places.sort(key=lambda placed: placed[0])
@@ -76,8 +76,8 @@ def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
         body = _parsed(rows[0])
     except NotAnOrder:
         return None
-    said = body.get("external_id") if isinstance(body, dict) else None
-    return key_of(said) if isinstance(said, str) else None
+    external_id = body.get("external_id") if isinstance(body, dict) else None
+    return key_of(external_id) if isinstance(external_id, str) else None
 
 
 def input_of(rows: Sequence[StagedRow], form: Format) -> OrderInput:
@@ -116,8 +116,8 @@ def located(
     """JSON pointers as lines of the file; in a CSV, each line of the order is a row of its own."""
     faults = []
     for pointer, message in errors:
-        line, field = _cell(rows, pointer) if form == Format.CSV else (rows[0].line, pointer)
-        faults.append(Fault(line, field[:FIELD_MAX_CHARS], message[:REASON_MAX_CHARS]))
+        line_number, field = _cell(rows, pointer) if form == Format.CSV else (rows[0].line, pointer)
+        faults.append(Fault(line_number, field[:FIELD_MAX_CHARS], message[:REASON_MAX_CHARS]))
     return faults
 
 
@@ -137,7 +137,7 @@ def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
     cells = [_csv_cells(row) for row in rows]
     faults = [*_disagreements(rows, cells)]
     total = _whole_number(rows[0], cells[0], "total", faults)
-    lines = [_csv_line(row, said, faults) for row, said in zip(rows, cells, strict=True)]
+    lines = [_csv_line(row, row_cells, faults) for row, row_cells in zip(rows, cells, strict=True)]
     if faults:
         raise NotAnOrder(*faults)
     head = cells[0]
@@ -162,32 +162,32 @@ def _csv_cells(row: StagedRow) -> dict[str, str]:
 
 def _disagreements(rows: Sequence[StagedRow], cells: Sequence[dict[str, str]]) -> Iterator[Fault]:
     head = cells[0]
-    for row, said in zip(rows[1:], cells[1:], strict=True):
+    for row, row_cells in zip(rows[1:], cells[1:], strict=True):
         for column in OF_THE_ORDER:
-            if said.get(column) != head.get(column):
+            if row_cells.get(column) != head.get(column):
                 yield Fault(
                     row.line, column, f"is not what line {rows[0].line} says of the same order"
                 )
 
 
-def _csv_line(row: StagedRow, said: dict[str, str], faults: list[Fault]) -> dict[str, Any]:
+def _csv_line(row: StagedRow, cells: dict[str, str], faults: list[Fault]) -> dict[str, Any]:
     numbers = [
         "quantity",
         "unit_price",
-        *(column for column in ("discount", "tax") if said.get(column)),
+        *(column for column in ("discount", "tax") if cells.get(column)),
     ]
     return {
-        "sku": said["sku"],
-        "name": said["name"],
-        **{column: _whole_number(row, said, column, faults) for column in numbers},
+        "sku": cells["sku"],
+        "name": cells["name"],
+        **{column: _whole_number(row, cells, column, faults) for column in numbers},
     }
 
 
 def _whole_number(
-    row: StagedRow, said: dict[str, str], column: str, faults: list[Fault]
+    row: StagedRow, cells: dict[str, str], column: str, faults: list[Fault]
 ) -> int | None:
-    if WHOLE_NUMBER.fullmatch(said[column]):
-        return int(said[column])
+    if WHOLE_NUMBER.fullmatch(cells[column]):
+        return int(cells[column])
     faults.append(Fault(row.line, column, "must be a whole number"))
     return None
 

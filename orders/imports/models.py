@@ -25,13 +25,15 @@ TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
 
 COPY = "COPY orders_importrow (batch_id, at, line, key, said, fault) FROM STDIN"
 COUNT = """
-SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL) FROM orders_importrow WHERE batch_id = %s
+SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL)
+  FROM orders_importrow WHERE batch_id = %s
 """
 # The next rows of a chunk, with those further down in the file that belong to an order which begins
 # in them.
 TAKE = """
 WITH next AS (
-    SELECT at, key FROM orders_importrow WHERE batch_id = %(batch)s AND at >= %(first)s AND at < %(end)s
+    SELECT at, key FROM orders_importrow
+     WHERE batch_id = %(batch)s AND at >= %(first)s AND at < %(end)s
      ORDER BY at LIMIT %(limit)s
 )
 DELETE FROM orders_importrow
@@ -51,8 +53,8 @@ class ImportQuerySet(models.QuerySet["Import"]):
         with connection.cursor() as cursor:
             for stretch in batched(enumerate(rows), settings.IMPORT_STAGE_BATCH):
                 with cursor.copy(COPY) as copy:
-                    for at, row in stretch:
-                        copy.write_row((batch.pk, at, row.line, row.key, row.said, row.fault))
+                    for position, row in stretch:
+                        copy.write_row((batch.pk, position, row.line, row.key, row.said, row.fault))
             cursor.execute(COUNT, [batch.pk])
             batch.rows, batch.total = cursor.fetchone()
         batch.save(update_fields=["rows", "total"])
@@ -61,7 +63,10 @@ class ImportQuerySet(models.QuerySet["Import"]):
             self.filter(client=client, finished_at=None).count()
             > settings.IMPORTS_RUNNING_PER_CLIENT
         ):
-            detail = f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. Wait until one is done."
+            detail = (
+                f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. "
+                "Wait until one is done."
+            )
             raise Refused("too-many-imports", detail)
         return batch
 
@@ -147,10 +152,10 @@ class Import(models.Model):
         """Where the chunk begins that is next: its rows are the first that wait. None when none
         waits.
         """
-        at = (
+        position = (
             ImportRow.objects.filter(batch=self).order_by("at").values_list("at", flat=True).first()
         )
-        return None if at is None else at - at % settings.IMPORT_CHUNK_ROWS
+        return None if position is None else position - position % settings.IMPORT_CHUNK_ROWS
 
     # --- verbs; the caller has the turn -----------------------------------------------------------
 
@@ -163,8 +168,8 @@ class Import(models.Model):
             cursor.execute(TAKE, {"batch": self.pk, "first": first, "end": end, "limit": limit})
             taken = sorted(cursor.fetchall())
         return [
-            ImportRow(batch=self, at=at, line=line, key=key, said=said, fault=fault)
-            for at, line, key, said, fault in taken
+            ImportRow(batch=self, at=position, line=line_number, key=key, said=text, fault=fault)
+            for position, line_number, key, text, fault in taken
         ]
 
     def count(self, *, ok: int, failed: int) -> None:
@@ -229,8 +234,10 @@ class ImportFault(models.Model):
         return f"line {self.line}: {self.reason}"
 
     @classmethod
-    def after(cls, batch: UUID, line: int, pk: int, limit: int) -> list["ImportFault"]:
+    def after(cls, batch: UUID, line_number: int, pk: int, limit: int) -> list["ImportFault"]:
         """The next faults of this import, in the order of their lines."""
         # begins in the index
-        further = cls.objects.filter(Q(line__gt=line) | Q(pk__gt=pk), batch=batch, line__gte=line)
+        further = cls.objects.filter(
+            Q(line__gt=line_number) | Q(pk__gt=pk), batch=batch, line__gte=line_number
+        )
         return list(further.order_by("line", "pk")[:limit])

@@ -1,4 +1,4 @@
-"""Working off a chunk in turns: each of its orders is placed, known already, or refused by itself."""
+"""Working a chunk off in turns: each order is placed, known already, or refused by itself."""
 
 from collections.abc import Sequence
 from time import monotonic
@@ -105,8 +105,8 @@ def _is_there(client: Client, order_input: OrderInput) -> bool:
         and len(lines) == len(order_input.lines)
         and all(
             (line.sku, line.quantity, line.unit_price, line.discount, line.tax)
-            == (said.sku, said.quantity, said.unit_price, said.discount, said.tax)
-            and said.name in ("", line.name)
-            for line, said in zip(lines, order_input.lines, strict=False)
+            == (ordered.sku, ordered.quantity, ordered.unit_price, ordered.discount, ordered.tax)
+            and ordered.name in ("", line.name)
+            for line, ordered in zip(lines, order_input.lines, strict=False)
         )
     )

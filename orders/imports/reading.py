@@ -91,7 +91,10 @@ class Lines:
             raise invalid(
                 (
                     "",
-                    f"too many quotes are never closed; the one on line {self._number} is the last we follow",
+                    (
+                        "too many quotes are never closed; "
+                        f"the one on line {self._number} is the last we follow"
+                    ),
                 )
             )
         return self._row[0][0]
@@ -103,13 +106,13 @@ class Lines:
         """Raises TooLong when the current row has become so, and a 400 problem for what is not
         UTF-8.
         """
-        line, size = self._returned.pop() if self._returned else self._read()
+        text, size = self._returned.pop() if self._returned else self._read()
         self._number += 1
-        self._row.append((line, size))
+        self._row.append((text, size))
         self._row_bytes += size
         if self._row_bytes > settings.IMPORT_ROW_MAX_BYTES:
             raise TooLong
-        return line
+        return text
 
     def _read(self) -> tuple[str, int]:
         limit = settings.IMPORT_ROW_MAX_BYTES
@@ -117,19 +120,22 @@ class Lines:
         if not raw:
             raise StopIteration
         if self._number >= settings.IMPORT_MAX_LINES:
-            message = f"the file has more than {settings.IMPORT_MAX_LINES} lines, empty ones included; send it in parts"
+            message = (
+                f"the file has more than {settings.IMPORT_MAX_LINES} lines, empty ones included; "
+                "send it in parts"
+            )
             raise invalid(("", message))
         if len(raw) > limit:
             self._skip_rest_of_line(raw)
             return "", len(raw)
         try:
-            line = raw.decode("utf-8")
+            text = raw.decode("utf-8")
         except UnicodeDecodeError as exc:
             detail = (
                 f"Line {self._number + 1} is not UTF-8 at byte {exc.start}. Save the file as UTF-8."
             )
             raise Refused("malformed-import", detail, errors=[("", detail)]) from exc
-        return (line.removeprefix(BOM) if self._number == 0 else line), len(raw)
+        return (text.removeprefix(BOM) if self._number == 0 else text), len(raw)
 
     def _skip_rest_of_line(self, raw: bytes) -> None:
         while raw and not raw.endswith(b"\n"):
@@ -143,8 +149,8 @@ def rows_of(file: BinaryIO, form: Format) -> Iterator[Row]:
     for a CSV header that lacks a column, repeats one or names one that we do not know, and for a
     CSV in which too many quotes are never closed.
     """
-    lines = Lines(file)
-    return _csv_rows(lines) if form == Format.CSV else _ndjson_rows(lines)
+    file_lines = Lines(file)
+    return _csv_rows(file_lines) if form == Format.CSV else _ndjson_rows(file_lines)
 
 
 @contextmanager
@@ -182,22 +188,24 @@ def key_of(external_id: str) -> str | None:
     )
 
 
-def _csv_rows(lines: Lines) -> Iterator[Row]:
+def _csv_rows(file_lines: Lines) -> Iterator[Row]:
     """Quoted fields may hold line breaks. A quote that never closes spoils its own line and no
     other.
     """
     columns: list[str] | None = None
     while True:
-        line = lines.begin_row()
+        number = file_lines.begin_row()
         try:
-            cells = next(csv.reader(lines, strict=True), None)
+            cells = next(csv.reader(file_lines, strict=True), None)
         except (csv.Error, TooLong) as exc:
-            spoilt = lines.go_back()
+            spoilt = file_lines.go_back()
             if columns is None:
                 raise invalid(
-                    ("", f"the header on line {line} cannot be read: {_why(exc)}")
+                    ("", f"the header on line {number} cannot be read: {_why(exc)}")
                 ) from exc
-            yield Row(line, key=_key_among(_cells_before_the_end(spoilt), columns), fault=_why(exc))
+            yield Row(
+                number, key=_key_among(_cells_before_the_end(spoilt), columns), fault=_why(exc)
+            )
             continue
         if cells is None:
             break
@@ -206,7 +214,7 @@ def _csv_rows(lines: Lines) -> Iterator[Row]:
         if columns is None:
             columns = _header(cells)
         else:
-            yield _csv_row(line, columns, cells)
+            yield _csv_row(number, columns, cells)
     if columns is None:
         raise invalid(("", "the file is empty; its first row names the columns"))
 
@@ -219,35 +227,40 @@ def _header(cells: Sequence[str]) -> list[str]:
         raise invalid(
             (
                 "",
-                f"the header names {len(cells)} columns; there are {', '.join((*REQUIRED, *OPTIONAL))}",
+                (
+                    f"the header names {len(cells)} columns; "
+                    f"there are {', '.join((*REQUIRED, *OPTIONAL))}"
+                ),
             )
         )
     columns = [cell.strip() for cell in cells]
     wrong = [(name, "this column is missing") for name in REQUIRED if name not in columns]
-    for at, name in enumerate(columns):
+    for index, name in enumerate(columns):
         if name not in (*REQUIRED, *OPTIONAL):
             wrong.append(
                 (name, f"there is no such column; there are {', '.join((*REQUIRED, *OPTIONAL))}")
             )
-        elif name in columns[:at]:
+        elif name in columns[:index]:
             wrong.append((name, "this column stands there twice"))
     if wrong:
         raise invalid(*((_pointer(name), message) for name, message in wrong))
     return columns
 
 
-def _csv_row(line: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
+def _csv_row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
     if len(cells) != len(columns):
         fault = f"has {len(cells)} fields, but the header names {len(columns)} columns"
-        return Row(line, key=_key_among(cells, columns), fault=fault)
-    said = dict(zip(columns, cells, strict=True))
-    return Row(line, said=json.dumps(said, ensure_ascii=True), key=key_of(said["external_id"]))
+        return Row(number, key=_key_among(cells, columns), fault=fault)
+    cell_of = dict(zip(columns, cells, strict=True))
+    return Row(
+        number, said=json.dumps(cell_of, ensure_ascii=True), key=key_of(cell_of["external_id"])
+    )
 
 
 def _key_among(cells: Sequence[str], columns: Sequence[str]) -> str | None:
-    """Whose a row is that cannot be read: that order is refused with it, and not placed without it."""
-    at = columns.index("external_id")
-    return key_of(cells[at]) if at < len(cells) else None
+    """Whose a row is that cannot be read: that order is refused with it, not placed without it."""
+    index = columns.index("external_id")
+    return key_of(cells[index]) if index < len(cells) else None
 
 
 def _cells_before_the_end(spoilt: str) -> list[str]:
@@ -260,7 +273,10 @@ def _cells_before_the_end(spoilt: str) -> list[str]:
 
 def _why(exc: Exception) -> str:
     if isinstance(exc, TooLong):
-        return f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes, or a quote in it is never closed"
+        return (
+            f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes, "
+            "or a quote in it is never closed"
+        )
     return f"is not CSV: {exc}"
 
 
@@ -271,11 +287,11 @@ def _pointer(name: str) -> str:
 # --- NDJSON ---------------------------------------------------------------------------------------
 
 
-def _ndjson_rows(lines: Lines) -> Iterator[Row]:
+def _ndjson_rows(file_lines: Lines) -> Iterator[Row]:
     while True:
-        number = lines.begin_row()
+        number = file_lines.begin_row()
         try:
-            text = next(lines, None)
+            text = next(file_lines, None)
         except TooLong:
             yield Row(number, fault=f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes")
             continue
@@ -283,5 +299,5 @@ def _ndjson_rows(lines: Lines) -> Iterator[Row]:
             return
         if "\x00" in text:
             yield Row(number, fault="holds a NUL character")
-        elif said := text.strip():
-            yield Row(number, said=said)
+        elif body := text.strip():
+            yield Row(number, said=body)

@@ -18,9 +18,9 @@ def begin(batch: Import) -> None:
     """
     chunks = [
         place_chunk.si(str(batch.pk), first).set(
-            task_id=_job_of(batch, first), countdown=at * settings.IMPORT_PACE_S
+            task_id=_job_of(batch, first), countdown=index * settings.IMPORT_PACE_S
         )
-        for at, first in enumerate(batch.chunks)
+        for index, first in enumerate(batch.chunks)
     ]
     over = finish.si(str(batch.pk))
     with context.bound(client=str(batch.client_id)), bulk():

@@ -139,7 +139,7 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
 
 
 class IdempotencyKey(models.Model):
-    """The answer to a request that may be repeated. It commits together with what the request did."""
+    """The answer to a request that may be repeated. It commits with what the request did."""
 
     client = models.ForeignKey(Client, on_delete=models.CASCADE)
     key = models.TextField()

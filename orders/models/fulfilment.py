@@ -20,7 +20,7 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
     def ship(
         self,
         order: "Order",
-        wanted: Mapping[str, int] | None = None,
+        requested: Mapping[str, int] | None = None,
         *,
         carrier: str = "",
         tracking: str = "",
@@ -39,8 +39,8 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
         lines = list(order.lines.all())
         units: Units = (
             [(line, line.open) for line in lines if line.open]
-            if wanted is None
-            else distributed(lines, wanted, of="open", verb="sent")
+            if requested is None
+            else distributed(lines, requested, of="open", verb="sent")
         )
         for line, number in units:
             line.change(fulfilled=number)

@@ -172,7 +172,7 @@ class Order(models.Model):
     # --- verbs; the caller holds the order's lock -------------------------------------------------
 
     def reserve(self) -> bool:
-        """Promise the goods, for RESERVATION_KEEP. False, and cancelled, when something is short."""
+        """Promise the goods for RESERVATION_KEEP. False, and cancelled, when something is short."""
         try:
             with transaction.atomic():
                 if not Stock.objects.reserve(self):
@@ -226,7 +226,7 @@ class Order(models.Model):
             self.record("order.held", held=True, hold_reason=reason)
 
     def release(self) -> None:
-        """Release it. Its goods are set aside for as long again, since nobody could pay meanwhile."""
+        """Release it. Its goods are set aside for as long again: nobody could pay meanwhile."""
         if self.held:
             anew = (
                 {"expires_at": timezone.now() + settings.RESERVATION_KEEP}

@@ -104,22 +104,22 @@ Units = list[tuple[OrderLine, int]]
 
 
 def distributed(
-    lines: Iterable[OrderLine], wanted: Mapping[str, int], *, of: str, verb: str
+    lines: Iterable[OrderLine], requested: Mapping[str, int], *, of: str, verb: str
 ) -> Units:
     """Units of skus as units of lines, each line up to its property named `of`, in the order of the
     lines.
 
     Raises a 422 problem that names the sku of which there are not so many.
     """
-    left, found = dict(wanted), []
+    left, found = dict(requested), []
     for line in lines:
         units = min(left.get(line.sku, 0), getattr(line, of))
         if units:
             left[line.sku] -= units
             found.append((line, units))
     short = [
-        (f"/lines/{at}/quantity", f"{wanted[sku] - left[sku]} of {sku} can be {verb}")
-        for at, sku in enumerate(wanted)
+        (f"/lines/{position}/quantity", f"{requested[sku] - left[sku]} of {sku} can be {verb}")
+        for position, sku in enumerate(requested)
         if left[sku]
     ]
     if short:

@@ -51,8 +51,8 @@ class OrderQuerySet(models.QuerySet["Order"]):
             for row in Stock.objects.filter(sku__in={line.sku for line in order_input.lines})
         }
         unknown = [
-            (f"/lines/{at}/sku", f"no such sku: {line.sku}")
-            for at, line in enumerate(order_input.lines)
+            (f"/lines/{position}/sku", f"no such sku: {line.sku}")
+            for position, line in enumerate(order_input.lines)
             if line.sku not in stock
         ]
         if unknown:
@@ -61,7 +61,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
         OrderLine.objects.bulk_create(
             OrderLine(
                 order=order,
-                position=at,
+                position=position,
                 stock=stock[line.sku],
                 sku=line.sku,
                 name=line.name or stock[line.sku].name,
@@ -70,7 +70,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
                 discount=line.discount,
                 tax=line.tax,
             )
-            for at, line in enumerate(order_input.lines)
+            for position, line in enumerate(order_input.lines)
         )
         order.record("order.received")
         return order

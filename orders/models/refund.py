@@ -27,7 +27,7 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         *,
         reason: str,
         amount: int | None = None,
-        wanted: Mapping[str, int] | None = None,
+        requested: Mapping[str, int] | None = None,
         restock: bool = False,
     ) -> "Refund":
         """Write down what this locked order gets back: an amount, so many units of skus, or all
@@ -41,13 +41,13 @@ class RefundQuerySet(models.QuerySet["Refund"]):
                 "nothing-to-refund", f"Order {order.number} has no money left to give back."
             )
         lines = list(order.lines.all())
-        units, shares, shipping = _divided(order, lines, amount, wanted)
+        units, shares, shipping = _divided(order, lines, amount, requested)
         given = sum(shares) + shipping
         if not given:
             raise invalid(("/lines", "come to no money"))
-        told = _told(lines, units, shares)
+        parts = _refunded_lines(lines, units, shares)
         refund = self._write_down(
-            order, reason=reason, amount=given, restock=restock, lines=told, shipping=shipping
+            order, reason=reason, amount=given, restock=restock, lines=parts, shipping=shipping
         )
         for line, share in zip(lines, shares, strict=True):
             line.change(refunded=share, units_refunded=units.get(line.pk, 0))
@@ -100,11 +100,11 @@ class Refund(models.Model):
 
     def take_back(self) -> None:
         """The provider has refused it: its lines can be refunded again."""
-        told = {line["position"]: line for line in self.lines}
-        for line in self.order.lines.filter(position__in=told):
+        by_position = {line["position"]: line for line in self.lines}
+        for line in self.order.lines.filter(position__in=by_position):
             line.change(
-                refunded=-told[line.position]["amount"],
-                units_refunded=-told[line.position]["quantity"],
+                refunded=-by_position[line.position]["amount"],
+                units_refunded=-by_position[line.position]["quantity"],
             )
 
     def snapshot(self) -> snapshots.Refund:
@@ -123,13 +123,15 @@ class Refund(models.Model):
 
 
 def _divided(
-    order: "Order", lines: list[OrderLine], amount: int | None, wanted: Mapping[str, int] | None
+    order: "Order", lines: list[OrderLine], amount: int | None, requested: Mapping[str, int] | None
 ) -> tuple[dict[int, int], list[int], int]:
     """Units by line, money by line, and money for the shipping."""
-    if wanted is not None:
+    if requested is not None:
         units = {
             line.pk: number
-            for line, number in distributed(lines, wanted, of="units_refundable", verb="refunded")
+            for line, number in distributed(
+                lines, requested, of="units_refundable", verb="refunded"
+            )
         }
         shares = [line.worth(units.get(line.pk, 0)) for line in lines]
         if sum(shares) > order.refundable:
@@ -147,7 +149,7 @@ def _divided(
     return units, shares, shipping
 
 
-def _told(
+def _refunded_lines(
     lines: list[OrderLine], units: Mapping[int, int], shares: list[int]
 ) -> list[dict[str, Any]]:
     return [

@@ -11,21 +11,23 @@ if TYPE_CHECKING:
     from orders.models.order_line import Units
 
 # One statement reserves a whole order. Rows are locked in id order, so two orders of the same goods
-# never deadlock,
-# and without key locks, so that placing an order (which references the sku) does not wait for a
-# reservation.
+# never deadlock, and without key locks, so that placing an order (which references the sku) does
+# not wait for a reservation.
 RESERVE = """
 WITH wanted AS (
-    SELECT stock_id, sum(quantity) AS quantity FROM orders_orderline WHERE order_id = %(order)s GROUP BY stock_id
+    SELECT stock_id, sum(quantity) AS quantity FROM orders_orderline
+     WHERE order_id = %(order)s GROUP BY stock_id
 ), locked AS (
-    SELECT stock.id, wanted.quantity FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
+    SELECT stock.id, wanted.quantity
+      FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
      ORDER BY stock.id FOR NO KEY UPDATE OF stock
 ), reserved AS (
     UPDATE orders_stock AS stock SET reserved = stock.reserved + locked.quantity FROM locked
      WHERE stock.id = locked.id AND stock.on_hand - stock.reserved >= locked.quantity
  RETURNING stock.id, locked.quantity
 ), moved AS (
-    INSERT INTO orders_stockmovement (stock_id, order_id, kind, on_hand_delta, reserved_delta, reason)
+    INSERT INTO orders_stockmovement
+           (stock_id, order_id, kind, on_hand_delta, reserved_delta, reason)
     SELECT id, %(order)s, 'reserved', 0, quantity, '' FROM reserved RETURNING 1
 )
 SELECT (SELECT count(*) FROM wanted) = (SELECT count(*) FROM moved)
@@ -38,7 +40,8 @@ WITH wanted AS (
       FROM unnest(%(stocks)s::bigint[], %(quantities)s::bigint[]) AS asked (stock_id, quantity)
      GROUP BY stock_id HAVING sum(quantity) > 0
 ), locked AS (
-    SELECT stock.id, wanted.quantity FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
+    SELECT stock.id, wanted.quantity
+      FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
      ORDER BY stock.id FOR NO KEY UPDATE OF stock
 ), moved AS (
     UPDATE orders_stock AS stock

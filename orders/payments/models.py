@@ -80,10 +80,10 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
 
         A refund's event names the refund, and its payment too: the name of ours goes first.
         """
-        known = self.filter(provider=provider).select_related("order")
-        named = known.filter(Q(pk=notice.operation) | Q(key=notice.key)).first()
+        of_provider = self.filter(provider=provider).select_related("order")
+        named = of_provider.filter(Q(pk=notice.operation) | Q(key=notice.key)).first()
         return named or (
-            known.filter(reference=notice.reference).first() if notice.reference else None
+            of_provider.filter(reference=notice.reference).first() if notice.reference else None
         )
 
 
@@ -209,14 +209,14 @@ class PaymentOperation(models.Model):
         money back. Nobody reconciles what is just being made: not known yet would be taken for
         never made.
         """
-        wanted = Q(state__in=(self.State.INTENDED, self.State.SENT))
+        still_due = Q(state__in=(self.State.INTENDED, self.State.SENT))
         if self.kind == self.Kind.CHARGE:
             begun_or_free = Q(state=self.State.SENT) | Q(
                 state=self.State.INTENDED, order__held=False
             )
-            wanted = Q(order__state="reserved") & begun_or_free
+            still_due = Q(order__state="reserved") & begun_or_free
         noted = {"state": self.State.SENT, "asked_at": Now()}
-        return bool(type(self).objects.filter(wanted, pk=self.pk).update(**noted))
+        return bool(type(self).objects.filter(still_due, pk=self.pk).update(**noted))
 
     def _intent(self) -> Intent:
         return Intent(
@@ -240,8 +240,8 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
         """
         operation = PaymentOperation.objects.meant_by(provider, notice)
         key = operation.key if operation else notice.key or notice.reference
-        known = {"provider": provider, "event_id": notice.event_id}
-        _, is_new = self.get_or_create(**known, defaults={"key": key})
+        identity = {"provider": provider, "event_id": notice.event_id}
+        _, is_new = self.get_or_create(**identity, defaults={"key": key})
         if operation is None:
             about = (notice.event_id, notice.kind, provider)
             log.info("Event %s (%s) of %s is about nothing of ours", *about)
@@ -249,7 +249,7 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
 
 
 class ProviderEvent(models.Model):
-    """A provider's webhook, heard once. It decides nothing: a job asks the provider what is true."""
+    """A provider's webhook, heard once, decides nothing: a job asks the provider what is true."""
 
     provider = models.TextField()
     event_id = models.TextField()

@@ -10,7 +10,8 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-PROVIDERS = {  # loaded when first asked for, since a provider may need a package that others do without
+# loaded when first asked for, since a provider may need a package that others do without
+PROVIDERS = {
     "sandbox": "orders.payments.sandbox.Sandbox",
     "stripe": "orders.payments.stripe.Stripe",
 }
@@ -55,7 +56,7 @@ class Charge:
 
 
 class ProviderUnavailable(Exception):
-    """No answer, or none to rely on: the charge may exist or not. Ask `find` before anything else."""
+    """No answer, or none to rely on: the charge may exist or not. Ask `find` before all else."""
 
 
 class ProviderRefused(Exception):
@@ -78,7 +79,7 @@ class Provider(Protocol):
         """
 
     def call_off(self, intent: Intent) -> Charge | None:
-        """End a charge that waits for its customer, if it still does: what became of it. As `find`."""
+        """End a charge if it still waits for its customer: what became of it. As `find`."""
 
     def refund(self, intent: Intent) -> Charge:
         """Give money of the charge `intent.token` back, once per key. As `charge`."""

@@ -91,7 +91,7 @@ class Sandbox:
 
     def _book(self, intent: Intent) -> SandboxCharge:
         """Write the charge into the book, or find the one that this key has made."""
-        known, declined = intent.token in TOKENS, intent.token not in TAKEN
+        is_listed, declined = intent.token in TOKENS, intent.token not in TAKEN
         made, _ = SandboxCharge.objects.get_or_create(
             key=intent.key,
             defaults={
@@ -99,7 +99,7 @@ class Sandbox:
                 "amount": intent.amount,
                 "currency": intent.currency,
                 "status": ChargeStatus.DECLINED if declined else ChargeStatus.SUCCEEDED,
-                "reason": "" if not declined else "card_declined" if known else "unknown_token",
+                "reason": "" if not declined else "card_declined" if is_listed else "unknown_token",
                 "metadata": intent.metadata,
             },
         )

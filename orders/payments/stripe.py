@@ -100,7 +100,7 @@ class Stripe:
             try:
                 made = client.v1.refunds.create(params, {"idempotency_key": intent.key}).to_dict()
             except stripe.InvalidRequestError as exc:
-                return never_given(intent, said(exc))
+                return never_given(intent, message_of(exc))
         return as_refund(made, intent)
 
     def find_refund(self, intent: Intent) -> Charge | None:
@@ -132,9 +132,9 @@ def calling() -> Iterator[stripe.StripeClient]:
         stripe.RateLimitError,
         stripe.APIError,
     ) as exc:  # also 409 and 5xx
-        raise ProviderUnavailable(said(exc)) from exc
+        raise ProviderUnavailable(message_of(exc)) from exc
     except stripe.StripeError as exc:
-        raise ProviderRefused(said(exc)) from exc
+        raise ProviderRefused(message_of(exc)) from exc
     finally:
         http.close()  # type: ignore[no-untyped-call]
 
@@ -155,8 +155,9 @@ def look_through(client: stripe.StripeClient, intent: Intent) -> Charge | None:
         params["starting_after"] = page.data[-1].id
     looked_at = settings.STRIPE_FIND_MAX_PAGES * PAGE_SIZE
     raise ProviderRefused(
-        f"Stripe has more than {looked_at} payments since {since:%Y-%m-%d %H:%M} UTC, too many to look for one without "
-        f"its id. Search Stripe for metadata operation {intent.metadata['operation']}."
+        f"Stripe has more than {looked_at} payments since {since:%Y-%m-%d %H:%M} UTC, "
+        "too many to look for one without its id. "
+        f"Search Stripe for metadata operation {intent.metadata['operation']}."
     )
 
 
@@ -247,12 +248,12 @@ def to_stripe(amount: int, currency: str) -> int:
     """Our minor units in those that Stripe counts. Raises ProviderRefused where it has none so
     small.
     """
-    wanted = amount * _factor(currency)
-    if wanted.denominator != 1:
+    stripe_amount = amount * _factor(currency)
+    if stripe_amount.denominator != 1:
         raise ProviderRefused(
             f"Stripe takes {currency} without decimals only, and this is {amount} minor units."
         )
-    return int(wanted)
+    return int(stripe_amount)
 
 
 def from_stripe(amount: int, currency: str) -> int:
@@ -267,7 +268,7 @@ def as_dict(thing: stripe.StripeObject | Mapping[str, Any] | None) -> Mapping[st
     return thing.to_dict() if isinstance(thing, stripe.StripeObject) else thing or {}
 
 
-def said(exc: stripe.StripeError) -> str:
+def message_of(exc: stripe.StripeError) -> str:
     """On one line, with the number under which Stripe keeps the request; or what became of the
     connection.
     """

@@ -69,16 +69,16 @@ def _notice(event: Mapping[str, Any]) -> EventNotice:
     )
 
 
-def _text(said: Any) -> str:
+def _text(value: Any) -> str:
     """Stripe's ids have at most 255 characters. Raises TypeError for what is none."""
-    if not isinstance(said, str) or len(said) > ID_MAX_CHARS:
-        raise TypeError(said)
-    return said
+    if not isinstance(value, str) or len(value) > ID_MAX_CHARS:
+        raise TypeError(value)
+    return value
 
 
-def _operation(said: Any) -> UUID | None:
+def _operation(value: Any) -> UUID | None:
     """Ours is a UUID; another shop's metadata may say anything."""
     try:
-        return UUID(str(said))
+        return UUID(str(value))
     except ValueError:
         return None

@@ -17,8 +17,8 @@ SOLD_COLUMNS = ("sku", "name", "quantity", "amount")
 Figures = list[dict[str, Any]]  # one for each currency: what the API shows
 
 # The one place that says when money counts: what an event shows as captured or refunded beyond the
-# event before it.
-# The table of refunds would do for the latter, if it kept the time at which a refund succeeded.
+# event before it. The table of refunds would do for the latter, if it kept the time at which a
+# refund succeeded.
 MOVED = """
 moved AS (
     SELECT event.owner AS client_id, event.data #>> '{order,currency}' AS currency,
@@ -29,7 +29,8 @@ moved AS (
            coalesce((event.data #>> '{order,refunded}')::bigint, 0)
                - coalesce((earlier.data #>> '{order,refunded}')::bigint, 0) AS refunds
       FROM notifications_event AS event
-      LEFT JOIN notifications_event AS earlier ON earlier.subject = event.subject AND earlier.seq = event.seq - 1
+      LEFT JOIN notifications_event AS earlier
+        ON earlier.subject = event.subject AND earlier.seq = event.seq - 1
      WHERE event.at >= %(begin)s AND event.at < %(end)s AND event.kind LIKE 'order.%%'
        AND (%(client)s::uuid IS NULL OR event.owner = %(client)s)
 )"""
@@ -37,10 +38,12 @@ moved AS (
 SOLD = """
 sold AS (
     SELECT event.owner AS client_id, event.data #>> '{order,currency}' AS currency,
-           line ->> 'sku' AS sku, line ->> 'name' AS name, (line ->> 'quantity')::bigint AS quantity,
+           line ->> 'sku' AS sku, line ->> 'name' AS name,
+           (line ->> 'quantity')::bigint AS quantity,
            (line ->> 'quantity')::bigint * (line ->> 'unit_price')::bigint
                - (line ->> 'discount')::bigint + (line ->> 'tax')::bigint AS amount
-      FROM notifications_event AS event CROSS JOIN LATERAL jsonb_array_elements(event.data #> '{order,lines}') AS line
+      FROM notifications_event AS event
+     CROSS JOIN LATERAL jsonb_array_elements(event.data #> '{order,lines}') AS line
      WHERE event.at >= %(begin)s AND event.at < %(end)s AND event.kind = 'order.confirmed'
        AND (%(client)s::uuid IS NULL OR event.owner = %(client)s)
 )"""
@@ -55,7 +58,8 @@ SELECT %(computation)s, client_id, currency, hour, sum(orders), sum(gross), sum(
 KEEP_SOLD = f"""
 WITH {SOLD}
 INSERT INTO orders_skufigure (computation_id, client_id, currency, sku, name, quantity, amount)
-SELECT %(computation)s, client_id, currency, sku, max(name COLLATE "C"), sum(quantity), sum(amount) FROM sold
+SELECT %(computation)s, client_id, currency, sku, max(name COLLATE "C"), sum(quantity), sum(amount)
+  FROM sold
  GROUP BY client_id, currency, sku
 """  # noqa: S608 - put together from the texts above
 
@@ -64,24 +68,27 @@ KEPT_SOLD = "sold AS (SELECT * FROM orders_skufigure WHERE computation_id = %(co
 
 # For each client, and with NULL in its place for all of them.
 BY_HOUR = """
-SELECT client_id, currency, hour, sum(orders)::bigint, sum(gross)::bigint, sum(refunds)::bigint FROM moved
+SELECT client_id, currency, hour, sum(orders)::bigint, sum(gross)::bigint, sum(refunds)::bigint
+  FROM moved
  WHERE orders <> 0 OR gross <> 0 OR refunds <> 0
  GROUP BY GROUPING SETS ((client_id, currency, hour), (currency, hour)) ORDER BY currency, hour
 """
 
 BY_SKU = """
 SELECT client_id, currency, sku, name, quantity, amount FROM (
-    SELECT client_id, currency, sku, max(name COLLATE "C") AS name, sum(quantity)::bigint AS quantity,
-           sum(amount)::bigint AS amount,
+    SELECT client_id, currency, sku, max(name COLLATE "C") AS name,
+           sum(quantity)::bigint AS quantity, sum(amount)::bigint AS amount,
            row_number() OVER (PARTITION BY client_id, currency
-                              ORDER BY sum(amount) DESC, sum(quantity) DESC, sku COLLATE "C") AS place
+                              ORDER BY sum(amount) DESC, sum(quantity) DESC, sku COLLATE "C")
+               AS place
       FROM sold GROUP BY GROUPING SETS ((client_id, currency, sku), (currency, sku))
 ) AS ranked WHERE place <= %(top)s ORDER BY place
 """
 
 CUTS = """
 SELECT DISTINCT at FROM (
-    SELECT at, row_number() OVER (ORDER BY at) AS place FROM notifications_event WHERE at >= %(begin)s AND at < %(end)s
+    SELECT at, row_number() OVER (ORDER BY at) AS place
+      FROM notifications_event WHERE at >= %(begin)s AND at < %(end)s
 ) AS numbered WHERE place > 1 AND place %% %(size)s = %(rest)s ORDER BY at
 """
 
@@ -97,8 +104,8 @@ def parts(day: Day, *, until: datetime) -> list[tuple[datetime, datetime]]:
     """The day up to then, cut into stretches of about REPORT_PART_EVENTS events each."""
     end, size = min(day.end, until), settings.REPORT_PART_EVENTS
     cuts = [
-        at
-        for (at,) in _asked(CUTS, {"begin": day.begin, "end": end, "size": size, "rest": 1 % size})
+        cut
+        for (cut,) in _asked(CUTS, {"begin": day.begin, "end": end, "size": size, "rest": 1 % size})
     ]
     return [(begin, end) for begin, end in pairwise([day.begin, *cuts, end]) if begin < end]
 

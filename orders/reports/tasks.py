@@ -44,7 +44,7 @@ def compute_missing_days() -> None:
 
 @shared_task
 def compute_day(day: str) -> None:
-    """Compute a day (yyyy-mm-dd) again, or for the first time. The staff is not told a second time."""
+    """Compute a day (yyyy-mm-dd) again, or for the first time. The staff is not told twice."""
     promise(date.fromisoformat(day))
 
 

@@ -30,11 +30,11 @@ MODELS = {
 
 def test_every_operation_that_reads_answers_as_described(known: Known) -> None:
     read = 0
-    for method, path, told in operations():
-        if method != "get" or not told["security"]:
+    for method, path, operation in operations():
+        if method != "get" or not operation["security"]:
             continue
         answer = Api(known["key"]).get(path.format(**known))
-        model = MODELS[method, told["operationId"]].get(answer.status_code)
+        model = MODELS[method, operation["operationId"]].get(answer.status_code)
         if answer["Content-Type"].startswith("application/json") and model is not None:
             model.model_validate_json(b'{"response": ' + answer.content + b"}")
             read += 1
@@ -75,15 +75,15 @@ def test_an_order_is_shown_as_described_in_every_state(
         work_off(ahead=timedelta(hours=1))
         seen.append(api.get(sent).json())
     order = TypeAdapter(snapshots.Order)
-    for told in seen:
-        order.validate_python(told)
-    assert {told["state"] for told in seen} == set(State.values) - {"reserved"}
-    assert {told["payment_state"] for told in seen} >= {"none", "paid", "partially_refunded"}
-    assert {told["fulfilment_state"] for told in seen} == {"none", "partial", "full"}
+    for shown in seen:
+        order.validate_python(shown)
+    assert {shown["state"] for shown in seen} == set(State.values) - {"reserved"}
+    assert {shown["payment_state"] for shown in seen} >= {"none", "paid", "partially_refunded"}
+    assert {shown["fulfilment_state"] for shown in seen} == {"none", "partial", "full"}
     Order.objects.filter(external_id="held").update(state="reserved")
     order.validate_python(api.get(held).json())
     for kind, verb in ((snapshots.Fulfilment, "fulfilments"), (snapshots.Refund, "refunds")):
-        told = Api(ApiKey.objects.issue(shop, [])).get(f"{sent}/{verb}").json()["data"]
-        assert len(told) == 2
-        for one in told:
+        shown = Api(ApiKey.objects.issue(shop, [])).get(f"{sent}/{verb}").json()["data"]
+        assert len(shown) == 2
+        for one in shown:
             TypeAdapter(kind).validate_python(one)

@@ -62,11 +62,11 @@ def happen(shop: Client) -> Happen:
     return record
 
 
-def post(api: Api, path: str, said: Any = None) -> Any:
+def post(api: Api, path: str, body: Any = None) -> Any:
     return (
         api.generic("POST", path)
-        if said is None
-        else api.post(path, said, content_type="application/json")
+        if body is None
+        else api.post(path, body, content_type="application/json")
     )
 
 
@@ -132,18 +132,20 @@ def test_a_test_is_signed_and_goes_the_ordinary_way(
 ) -> None:
     Endpoint.objects.update(events=["order.confirmed"])
     answer = post(api, f"{path}/test")
-    said = answer.json()
-    assert (answer.status_code, said["state"], said["event"]["type"]) == (
+    delivery = answer.json()
+    assert (answer.status_code, delivery["state"], delivery["event"]["type"]) == (
         202,
         "waiting",
         "webhook.test",
     )
     assert Job.objects.get().task == "notifications.tasks.post_webhook"
-    assert post(api, f"{path}/test").json()["id"] == said["id"], "a second click is the same test"
+    assert post(api, f"{path}/test").json()["id"] == delivery["id"], (
+        "a second click is the same test"
+    )
     work_off()
     [(headers, body)] = sink.heard
     heard = Webhook(endpoint.secret).verify(body, headers)
-    assert (headers["webhook-id"], heard["type"]) == (said["id"], "webhook.test")
+    assert (headers["webhook-id"], heard["type"]) == (delivery["id"], "webhook.test")
     assert heard["data"]["endpoint"]["id"] == str(endpoint.pk)
     read = api.get(answer["Location"]).json()
     assert (read["state"], read["tries"], read["last_answer"]["status"]) == ("delivered", 1, 200)
@@ -180,8 +182,10 @@ def test_deliveries_are_listed_newest_first_with_their_last_answer(
     happen(3)
     listed = api.get(f"{path}/deliveries").json()
     assert listed["next"] is None
-    told = [(one["state"], one["tries"], one["last_answer"]["status"]) for one in listed["data"]]
-    assert sorted(told) == [("delivered", 1, 200), ("delivered", 2, 200), ("failed", 2, 429)]
+    deliveries = [
+        (one["state"], one["tries"], one["last_answer"]["status"]) for one in listed["data"]
+    ]
+    assert sorted(deliveries) == [("delivered", 1, 200), ("delivered", 2, 200), ("failed", 2, 429)]
     ids = [one["id"] for one in listed["data"]]
     assert ids == [str(pk) for pk in Delivery.objects.order_by("-pk").values_list("pk", flat=True)]
     assert listed["data"][0]["event"]["type"] == "order.held"
@@ -215,8 +219,8 @@ def test_pages_of_deliveries_are_complete_narrowed_and_cost_the_same_queries(
 # --- replay ---------------------------------------------------------------------------------------
 
 
-def since(moment: Any, **said: Any) -> dict[str, Any]:
-    return {"since": moment.isoformat(), **said}
+def since(moment: Any, **others: Any) -> dict[str, Any]:
+    return {"since": moment.isoformat(), **others}
 
 
 def test_what_failed_is_sent_again_under_its_id_in_the_bulk_queue_and_asking_twice_does_no_harm(
@@ -250,15 +254,15 @@ def test_everything_since_a_time_is_sent_again_but_not_twice_in_a_row(
     happen(2)
     post(api, f"{path}/test")
     work_off()
-    wanted = since(timezone.now() - HOUR / 2, state="all")
-    assert post(api, f"{path}/replay", wanted).json()["deliveries"] == 2
+    period = since(timezone.now() - HOUR / 2, state="all")
+    assert post(api, f"{path}/replay", period).json()["deliveries"] == 2
     work_off(ahead=HOUR)
-    assert post(api, f"{path}/replay", wanted).json()["deliveries"] == 0
+    assert post(api, f"{path}/replay", period).json()["deliveries"] == 0
     assert len(sink.heard) == 6
     Delivery.objects.exclude(resent_at=None).update(
         resent_at=timezone.now() - settings.WEBHOOK_REPLAY_REST
     )
-    assert post(api, f"{path}/replay", wanted).json()["deliveries"] == 2
+    assert post(api, f"{path}/replay", period).json()["deliveries"] == 2
 
 
 def test_a_call_sends_so_many_again_and_says_when_there_are_more(
@@ -312,7 +316,7 @@ def test_a_job_of_before_brings_nothing_once_the_delivery_has_a_new_one(
 
 
 @pytest.mark.parametrize(
-    ("said", "pointer"),
+    ("body", "pointer"),
     [
         ({}, "/since"),
         ({"since": "yesterday"}, "/since"),
@@ -323,9 +327,9 @@ def test_a_job_of_before_brings_nothing_once_the_delivery_has_a_new_one(
     ],
 )
 def test_a_wrong_field_of_a_replay_is_refused_by_name(
-    api: Api, path: str, said: Any, pointer: str
+    api: Api, path: str, body: Any, pointer: str
 ) -> None:
-    answer = post(api, f"{path}/replay", said)
+    answer = post(api, f"{path}/replay", body)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
@@ -339,8 +343,8 @@ def test_a_stranger_finds_nothing_and_a_reader_changes_nothing(
     delivery = Delivery.objects.get()
     stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
     reader = Api(ApiKey.objects.issue(shop, ["webhooks:read"]))
-    for verb, said in (("rotate-secret", None), ("test", None), ("replay", since(timezone.now()))):
-        assert [post(key, f"{path}/{verb}", said).status_code for key in (stranger, reader)] == [
+    for verb, body in (("rotate-secret", None), ("test", None), ("replay", since(timezone.now()))):
+        assert [post(key, f"{path}/{verb}", body).status_code for key in (stranger, reader)] == [
             404,
             403,
         ]

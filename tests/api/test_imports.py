@@ -72,15 +72,15 @@ def assert_nothing_accepted(answer: Any, status: int, *, says: str) -> None:
 
 def test_a_csv_is_accepted_and_worked_off(send: Send, api: Api, stock: Any) -> None:
     stock()
-    answer = send(as_csv([cells(external_id=f"o-{at}") for at in range(3)]))
+    answer = send(as_csv([cells(external_id=f"o-{index}") for index in range(3)]))
     assert answer.status_code == 202
-    said = answer.json()
-    assert answer["Location"] == f"/v1/imports/{said['id']}"
+    batch = answer.json()
+    assert answer["Location"] == f"/v1/imports/{batch['id']}"
     counts = {"state": "running", "total": 3, "ok": 0, "failed": 0, "percent": 0}
-    assert {name: said[name] for name in counts} == counts
+    assert {name: batch[name] for name in counts} == counts
     work_off(ahead=A_DAY)
-    said = api.get(answer["Location"]).json()
-    assert {name: said[name] for name in counts} == {
+    batch = api.get(answer["Location"]).json()
+    assert {name: batch[name] for name in counts} == {
         "state": "done",
         "total": 3,
         "ok": 3,
@@ -152,12 +152,12 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(
     location = send(as_csv(rows))["Location"]
     work_off(ahead=A_DAY)
     assert set(Order.objects.values_list("external_id", flat=True)) == {"o-10"}
-    said = api.get(location).json()
-    assert (said["state"], said["total"], said["ok"], said["failed"]) == ("done", 12, 1, 11)
+    batch = api.get(location).json()
+    assert (batch["state"], batch["total"], batch["ok"], batch["failed"]) == ("done", 12, 1, 11)
     answer = api.get(f"{location}/errors.csv")
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    told = list(csv.reader(io.StringIO(answer.getvalue().decode(), newline="")))
-    assert [line[:3] for line in told] == [
+    file_rows = list(csv.reader(io.StringIO(answer.getvalue().decode(), newline="")))
+    assert [line[:3] for line in file_rows] == [
         ["line", "external_id", "field"],
         ["2", "o-1", "name"],
         ["4", "o-2", "quantity"],
@@ -175,11 +175,11 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(
         ["14", "", "external_id"],
         ["15", "o-9", "name"],
     ]
-    assert told[1][3] == "must not hold line breaks or other control characters"
-    assert told[2][3] == "must be a whole number"
-    assert told[3][3] == "is 661, but the lines and the shipping add up to 660"
-    assert told[4][3] == "is not what line 6 says of the same order"
-    assert told[6][3] == "no such sku: NO-SUCH"
+    assert file_rows[1][3] == "must not hold line breaks or other control characters"
+    assert file_rows[2][3] == "must be a whole number"
+    assert file_rows[3][3] == "is 661, but the lines and the shipping add up to 660"
+    assert file_rows[4][3] == "is not what line 6 says of the same order"
+    assert file_rows[6][3] == "no such sku: NO-SUCH"
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_an_order_of_which_a_row_cannot_be_read_is_not_placed_without_that_row(
     work_off(ahead=A_DAY)
     assert [order.external_id for order in Order.objects.all()] == ["o-2"]
     assert [fault[:2] for fault in faults()] == [(3, "o-1")]
-    said = api.get(location).json()
-    assert (said["total"], said["ok"], said["failed"]) == (2, 1, 1)
+    batch = api.get(location).json()
+    assert (batch["total"], batch["ok"], batch["failed"]) == (2, 1, 1)
     send(
         as_csv([cells(), cells(name="Gift, wrapped", quantity="1", unit_price="0", tax="")]),
         key="mended",
@@ -234,9 +234,9 @@ def test_a_line_that_is_no_order_is_an_error_on_that_line(
     send(file, media_type=NDJSON)
     work_off(ahead=A_DAY)
     assert set(Order.objects.values_list("external_id", flat=True)) == {"before", "after"}
-    at = [fault for fault in faults() if fault[2] == field]
-    assert at, faults()
-    assert (at[0][0], reason in at[0][3]) == (2, True), faults()
+    found = [fault for fault in faults() if fault[2] == field]
+    assert found, faults()
+    assert (found[0][0], reason in found[0][3]) == (2, True), faults()
 
 
 def test_an_external_id_that_no_index_could_hold_is_an_error_on_its_line(
@@ -266,7 +266,7 @@ def test_an_order_of_too_many_lines_is_refused_before_they_are_parsed(
     stock()
     parsed: list[bytes] = []
     monkeypatch.setattr("orders.imports.inputs.strict_json.parse", parsed.append)
-    send(as_csv([cells(sku=f"S-{at}") for at in range(201)]))
+    send(as_csv([cells(sku=f"S-{index}") for index in range(201)]))
     work_off(ahead=A_DAY)
     assert faults() == [(2, "o-1", "", "has 201 lines; an order may have 200")]
     assert parsed == []
@@ -290,7 +290,9 @@ def test_ndjson_errors_carry_json_pointers(send: Send, stock: Any, order_body: B
 
 def test_the_same_file_twice_changes_nothing(send: Send, stock: Any) -> None:
     stock()
-    file = as_csv([cells(external_id=f"o-{at}", name="" if at else "鮭") for at in range(5)])
+    file = as_csv(
+        [cells(external_id=f"o-{index}", name="" if index else "鮭") for index in range(5)]
+    )
     send(file)
     work_off(ahead=A_DAY)
     before = list(Order.objects.order_by("pk").values())
@@ -362,7 +364,7 @@ def test_a_file_over_the_limit_is_refused(send: Send, settings: Any) -> None:
 
 
 def test_an_import_may_be_larger_than_any_other_body(send: Send, stock: Any) -> None:
-    file = as_csv([cells(external_id=f"o-{at}", name="x" * 150) for at in range(6000)])
+    file = as_csv([cells(external_id=f"o-{index}", name="x" * 150) for index in range(6000)])
     assert len(file) > 1024 * 1024
     assert send(file).status_code == 202
     assert (
@@ -552,7 +554,7 @@ def test_chunks_come_one_after_another_in_the_order_of_the_file(
     """The last piece goes to the first who asked."""
     settings.IMPORT_CHUNK_ROWS = 2
     stock(on_hand=2)
-    send(as_csv([cells(external_id=f"o-{at}") for at in range(6)]))
+    send(as_csv([cells(external_id=f"o-{index}") for index in range(6)]))
     chunks = list(Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at"))
     for chunk, pause_s in reversed(list(zip(chunks[1:], (1, 2), strict=True))):
         Job.objects.filter(pk=chunk.pk).update(due_at=timezone.now())
@@ -575,7 +577,7 @@ def test_no_chunk_begins_while_a_long_line_of_bulk_work_waits(
 ) -> None:
     settings.IMPORT_CHUNK_ROWS, settings.IMPORT_BACKLOG_MAX = 2, 3
     stock()
-    send(as_csv([cells(external_id=f"o-{at}") for at in range(4)]))
+    send(as_csv([cells(external_id=f"o-{index}") for index in range(4)]))
     first, second = Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at")
     attempt(first)
     assert Order.objects.count() == 2
@@ -611,7 +613,7 @@ def test_a_chunk_that_takes_long_yields_and_goes_on_under_its_id(
     """What it has placed is committed; also after that, what is left of it can fail alone."""
     settings.IMPORT_TURN_S, settings.IMPORT_PORTION_ROWS, settings.IMPORT_CHUNK_ROWS = 0, 2, 5
     stock()
-    send(as_csv([cells(external_id=f"o-{at}") for at in range(10)]))
+    send(as_csv([cells(external_id=f"o-{index}") for index in range(10)]))
     first = Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at")[0]
     attempt(first)
     again = Job.objects.get(pk=first.pk)
@@ -662,7 +664,7 @@ def test_a_chunk_that_cannot_be_worked_off_fails_alone_and_the_import_ends(
     """
     settings.IMPORT_CHUNK_ROWS = 2
     stock()
-    send(as_csv([cells(external_id=f"o-{at}") for at in range(rows)]))
+    send(as_csv([cells(external_id=f"o-{index}") for index in range(rows)]))
     poison = Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at")[0]
     kill_with_poison(poison)
     work_off(ahead=A_DAY)
@@ -680,7 +682,7 @@ def test_a_chunk_that_an_operator_cancels_fails_alone_and_the_import_ends(
     """Nothing follows from a cancelled job, neither the rest of a chain nor the body of a chord."""
     settings.IMPORT_CHUNK_ROWS = 2
     stock()
-    send(as_csv([cells(external_id=f"o-{at}") for at in range(rows)]))
+    send(as_csv([cells(external_id=f"o-{index}") for index in range(rows)]))
     first = Job.objects.filter(task="orders.imports.tasks.place_chunk").order_by("due_at")[:1]
     assert interventions.cancel(Job.objects.filter(pk__in=first.values("pk")), by="ann")
     work_off()
@@ -730,7 +732,7 @@ def kill_with_poison(job: Job) -> None:
 def test_old_imports_are_forgotten_with_their_faults(send: Send, stock: Any, settings: Any) -> None:
     settings.BATCH_ROWS = 2
     stock()
-    send(as_csv([cells(external_id=f"o-{at}", total="1") for at in range(5)]))
+    send(as_csv([cells(external_id=f"o-{index}", total="1") for index in range(5)]))
     send(as_csv([cells()]), key="import-2")
     work_off(ahead=A_DAY)
     old = Import.objects.get(failed=5)
@@ -755,7 +757,7 @@ def test_an_import_that_is_not_finished_is_never_forgotten(send: Send, settings:
 def test_the_last_page_of_faults_costs_no_more_than_the_first(shop: Client) -> None:
     batch = Import.objects.create(client=shop, form="csv")
     ImportFault.objects.bulk_create(
-        ImportFault(batch=batch, line=at // 2, reason="no") for at in range(20_000)
+        ImportFault(batch=batch, line=index // 2, reason="no") for index in range(20_000)
     )
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE orders_importfault")

@@ -178,15 +178,17 @@ def test_what_the_houses_own_job_came_to_is_nobodys_to_read(api: Api, shop: Clie
 
 
 def test_an_error_keeps_no_address(api: Api, shop: Client) -> None:
-    said = "SMTPRecipientsRefused: {'a.customer@example.com': (550, b'no such user')} at smtp://user:pass@mail.example"
+    text = (
+        "SMTPRecipientsRefused: {'a.customer@example.com': (550, "
+        "b'no such user')} at smtp://user:pass@mail.example"
+    )
     with context.bound(client=str(shop.pk)):
-        tasks.fail_with.delay(said)
+        tasks.fail_with.delay(text)
     work_off()
     job = Job.objects.get()
     shown = api.get(f"/v1/jobs/{job.pk}").json()["error"]["message"]
-    assert (
-        shown
-        == "SMTPRecipientsRefused: {[hidden]': (550, b'no such user')} at smtp://[hidden]@mail.example"
+    assert shown == (
+        "SMTPRecipientsRefused: {[hidden]': (550, b'no such user')} at smtp://[hidden]@mail.example"
     )
     assert "customer" not in str(job.error) + str(job.history)
 

@@ -36,7 +36,8 @@ CONFIG = {
 }
 BEYOND_A_SCHEMA = re.compile(
     # sums
-    "no such sku|but the lines and the shipping add up to|discount is more than quantity|name each sku once|"
+    "no such sku|but the lines and the shipping add up to|discount is more than quantity|"
+    "name each sku once|"
     # what is there now
     "of .* can be (sent|refunded)|what is left to refund|come to no money|reserved for orders|"
     # files
@@ -132,7 +133,7 @@ def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(known: Kno
 def test_the_description_is_3_1_and_names_each_shape_once() -> None:
     document = described_api.get_openapi_schema()
     assert document["openapi"].startswith("3.1.")
-    ids = [told["operationId"] for _, _, told in operations()]
+    ids = [operation["operationId"] for _, _, operation in operations()]
     assert len(ids) == len(set(ids))
-    assert all(told["summary"] and told["tags"] for _, _, told in operations())
+    assert all(operation["summary"] and operation["tags"] for _, _, operation in operations())
     assert document["components"]["securitySchemes"]["Key"] == {"type": "http", "scheme": "bearer"}

@@ -313,8 +313,8 @@ def test_only_a_confirmed_order_is_sent(api: Api, ordered: Ordered, token: str) 
 def test_a_whole_refund_with_its_goods_ends_the_order(api: Api, ordered: Ordered) -> None:
     path = ordered()
     answer = post(api, f"{path}/refunds", {"reason": "spoilt", "restock": True})
-    said = answer.json()
-    assert (answer.status_code, said["state"], said["amount"], said["shipping"]) == (
+    body = answer.json()
+    assert (answer.status_code, body["state"], body["amount"], body["shipping"]) == (
         202,
         "pending",
         2410,
@@ -328,13 +328,13 @@ def test_a_whole_refund_with_its_goods_ends_the_order(api: Api, ordered: Ordered
 
 def test_refunds_in_parts_add_up_to_the_whole_and_no_further(api: Api, ordered: Ordered) -> None:
     path = ordered()
-    for said in (
+    for body in (
         {"amount": 7},
         {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]},
         {"amount": 1000},
         {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 2}]},
     ):
-        answer = post(api, f"{path}/refunds", {**said, "reason": "sorry"})
+        answer = post(api, f"{path}/refunds", {**body, "reason": "sorry"})
         assert answer.status_code == 202, answer.json()
         work_off()
         assert seen(api, path)[1] == "partially_refunded"
@@ -382,12 +382,12 @@ def test_restocked_units_stay_if_they_are_here_and_come_back_if_they_were_sent(
     path = ordered()
     post(api, f"{path}/fulfilments", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]})
     assert on_hand()["SAKE-NIGIRI"] == (9, 2)
-    said = {
+    body = {
         "lines": [{"sku": "SAKE-NIGIRI", "quantity": 3}],
         "restock": True,
         "reason": "wrong dish",
     }
-    assert post(api, f"{path}/refunds", said).status_code == 202
+    assert post(api, f"{path}/refunds", body).status_code == 202
     assert on_hand() == {"SAKE-NIGIRI": (10, 0), "UNI-NIGIRI": (5, 1)}
     assert seen(api, path)[2] == "partial"
     post(api, f"{path}/fulfilments")
@@ -403,12 +403,12 @@ def test_taking_back_all_that_was_to_be_sent_completes_what_was_sent(
 ) -> None:
     path = ordered()
     post(api, f"{path}/fulfilments", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 3}]})
-    said = {
+    body = {
         "lines": [{"sku": "UNI-NIGIRI", "quantity": 1}],
         "restock": True,
         "reason": "sold out after all",
     }
-    post(api, f"{path}/refunds", said)
+    post(api, f"{path}/refunds", body)
     assert (seen(api, path)[0], seen(api, path)[2]) == ("completed", "full")
     assert on_hand() == {"SAKE-NIGIRI": (7, 0), "UNI-NIGIRI": (5, 0)}
 
@@ -441,7 +441,7 @@ def test_a_refund_that_the_provider_refuses_is_taken_back_and_waits_for_a_person
 
 
 @pytest.mark.parametrize(
-    ("said", "pointer"),
+    ("body", "pointer"),
     [
         ({"reason": "x", "amount": 0}, "/amount"),
         ({"reason": "x", "amount": -5}, "/amount"),
@@ -457,10 +457,10 @@ def test_a_refund_that_the_provider_refuses_is_taken_back_and_waits_for_a_person
     ],
 )
 def test_a_refund_that_cannot_be_is_named_and_nothing_is_written(
-    api: Api, ordered: Ordered, said: Any, pointer: str
+    api: Api, ordered: Ordered, body: Any, pointer: str
 ) -> None:
     path = ordered()
-    answer = post(api, f"{path}/refunds", said)
+    answer = post(api, f"{path}/refunds", body)
     assert (answer.status_code, [error["pointer"] for error in answer.json()["errors"]]) == (
         422,
         [pointer],
@@ -531,18 +531,18 @@ def test_an_order_whose_step_an_operator_cancels_comes_on_the_desk_and_goes_on_f
 # --- what changes without an event ----------------------------------------------------------------
 
 
-def read_again(api: Api, path: str, known: str) -> tuple[int, str]:
-    again = api.get(path, headers={"If-None-Match": known})
+def read_again(api: Api, path: str, etag: str) -> tuple[int, str]:
+    again = api.get(path, headers={"If-None-Match": etag})
     return again.status_code, again["ETag"]
 
 
 def test_a_promised_refund_shows_to_whoever_knows_the_order_of_before(
     api: Api, ordered: Ordered
 ) -> None:
-    path, known = ordered(), '"3"'
-    assert read_again(api, path, known) == (304, known)
+    path, etag = ordered(), '"3"'
+    assert read_again(api, path, etag) == (304, etag)
     post(api, f"{path}/refunds", {"amount": 50, "reason": "sorry"})
-    status, first = read_again(api, path, known)
+    status, first = read_again(api, path, etag)
     assert (status, read_again(api, path, first)) == (200, (304, first))
     post(
         api,
@@ -550,7 +550,7 @@ def test_a_promised_refund_shows_to_whoever_knows_the_order_of_before(
         {"lines": [{"sku": "UNI-NIGIRI", "quantity": 1}], "reason": "sorry", "restock": True},
     )
     status, second = read_again(api, path, first)
-    assert (status, len({known, first, second})) == (200, 3)
+    assert (status, len({etag, first, second})) == (200, 3)
     work_off()
     assert read_again(api, path, second) == (200, '"5"')
 
@@ -666,20 +666,20 @@ def test_each_verb_needs_its_scope_and_ones_own_order(
     ordered: Ordered, shop: Client, verb: str
 ) -> None:
     path = ordered()
-    said = {"reason": "x"} if verb != "fulfilments" else {}
+    body = {"reason": "x"} if verb != "fulfilments" else {}
     weak = Api(ApiKey.objects.issue(shop, ["orders:read"]))
-    assert post(weak, f"{path}/{verb}", said).json()["type"] == "/problems/missing-scope"
+    assert post(weak, f"{path}/{verb}", body).json()["type"] == "/problems/missing-scope"
     stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
     for target in (path, f"/v1/orders/{uuid4()}"):
-        assert post(stranger, f"{target}/{verb}", said).status_code == 404
+        assert post(stranger, f"{target}/{verb}", body).status_code == 404
     assert kinds() == ["received", "reserved", "confirmed"]
 
 
 def test_stock_is_counted_up_and_down_with_a_reason(api: Api, ordered: Ordered) -> None:
     ordered()
 
-    def patch(sku: str, **said: Any) -> Any:
-        return api.patch(f"/v1/stock/{sku}", said, content_type="application/json")
+    def patch(sku: str, **body: Any) -> Any:
+        return api.patch(f"/v1/stock/{sku}", body, content_type="application/json")
 
     assert patch("SAKE-NIGIRI", delta=-4, reason="dropped").json()["on_hand"] == 6
     assert (

@@ -42,9 +42,9 @@ def ordered(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Ordered
     stock()
 
     def order(client: Client = shop, **changes: Any) -> Order:
-        said = {"external_id": str(uuid4()), **changes}
+        fields = {"external_id": str(uuid4()), **changes}
         with transaction.atomic():
-            return place(client, OrderInput.model_validate(order_body(**said)))
+            return place(client, OrderInput.model_validate(order_body(**fields)))
 
     return order
 
@@ -197,8 +197,8 @@ def test_an_order_by_external_id_has_its_tag(api: Api, ordered: Ordered) -> None
     ordered(external_id="a/b")
     response = api.get(f"{PATH}/by-external/a/b")
     assert response["ETag"] == '"1"'
-    known = api.get(f"{PATH}/by-external/a/b", headers={"If-None-Match": 'W/"1"'})
-    assert (known.status_code, known["ETag"], known.content) == (304, '"1"', b"")
+    unchanged = api.get(f"{PATH}/by-external/a/b", headers={"If-None-Match": 'W/"1"'})
+    assert (unchanged.status_code, unchanged["ETag"], unchanged.content) == (304, '"1"', b"")
     assert api.get(f"{PATH}/by-external/a/b", headers={"If-None-Match": '"0"'}).status_code == 200
 
 

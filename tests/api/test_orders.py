@@ -49,19 +49,19 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
     assert response.status_code == 202
     order = Order.objects.get()
     assert response["Location"] == f"/v1/orders/{order.pk}"
-    said = response.json()
-    assert (said["state"], said["payment_state"], said["fulfilment_state"]) == (
+    shown = response.json()
+    assert (shown["state"], shown["payment_state"], shown["fulfilment_state"]) == (
         "received",
         "none",
         "none",
     )
-    assert (said["held"], said["version"], said["total"], said["external_id"]) == (
+    assert (shown["held"], shown["version"], shown["total"], shown["external_id"]) == (
         False,
         1,
         660,
         "shop-1042",
     )
-    assert said["lines"][0] == {
+    assert shown["lines"][0] == {
         "sku": "SAKE-NIGIRI",
         "name": "鮭",
         "quantity": 2,
@@ -101,8 +101,8 @@ def test_an_order_becomes_confirmed_and_its_timeline_tells_how(
         (3, "order.confirmed"),
     ]
     assert timeline[1]["data"]["order"]["state"] == "reserved"
-    for known in ('"3"', 'W/"3"', '"1", "3"', "*"):
-        assert api.get(placed["links"]["self"], headers={"If-None-Match": known}).status_code == 304
+    for etag in ('"3"', 'W/"3"', '"1", "3"', "*"):
+        assert api.get(placed["links"]["self"], headers={"If-None-Match": etag}).status_code == 304
     assert api.get(placed["links"]["self"], headers={"If-None-Match": '"2"'}).status_code == 200
 
 
@@ -503,10 +503,10 @@ def test_stock_is_listed_in_pages_by_sku(api: Api, stock: Any) -> None:
     assert [row["sku"] for row in api.get("/v1/stock").json()["data"]] == skus
     found, after = [], ""
     for _ in range(3):
-        said = api.get(f"/v1/stock?limit=2{after}").json()
-        found.append([row["sku"] for row in said["data"]])
-        after = f"&after={said['next']}"
-    assert (found, said["next"]) == ([skus[:2], skus[2:4], skus[4:]], None)
+        shown = api.get(f"/v1/stock?limit=2{after}").json()
+        found.append([row["sku"] for row in shown["data"]])
+        after = f"&after={shown['next']}"
+    assert (found, shown["next"]) == ([skus[:2], skus[2:4], skus[4:]], None)
     for wrong, name in (
         ("limit=1001", "limit"),
         ("limit=0", "limit"),
@@ -529,10 +529,10 @@ def test_stock_cannot_be_counted_below_what_is_reserved(
 
 
 @pytest.mark.parametrize(
-    "said", [{"on_hand": -1}, {"on_hand": "1"}, {"on_hand": 10**13}, {}, {"on_hand": 1, "x": 1}]
+    "body", [{"on_hand": -1}, {"on_hand": "1"}, {"on_hand": 10**13}, {}, {"on_hand": 1, "x": 1}]
 )
-def test_a_wrong_count_is_refused(api: Api, said: Any) -> None:
-    assert_problem(api.put("/v1/stock/EBI", said, content_type="application/json"), 422)
+def test_a_wrong_count_is_refused(api: Api, body: Any) -> None:
+    assert_problem(api.put("/v1/stock/EBI", body, content_type="application/json"), 422)
     assert Stock.objects.count() == 0
 
 
@@ -557,14 +557,14 @@ def test_a_client_reads_its_own_jobs_and_the_houses_but_no_strangers(
     api.place(order_body())
     work_off()
     charge = Job.objects.get(task="orders.tasks.charge")
-    said = api.get(f"/v1/jobs/{charge.pk}").json()
-    assert (said["id"], said["state"], said["attempts"], said["error"]) == (
+    shown = api.get(f"/v1/jobs/{charge.pk}").json()
+    assert (shown["id"], shown["state"], shown["attempts"], shown["error"]) == (
         str(charge.pk),
         "done",
         1,
         None,
     )
-    assert "args" not in said
+    assert "args" not in shown
     stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
     assert stranger.get(f"/v1/jobs/{charge.pk}").status_code == 404
     Job.objects.filter(pk=charge.pk).update(owner="")

@@ -160,7 +160,8 @@ def waits(number: int) -> bool:
         cursor.execute(
             'SELECT count(*) FILTER (WHERE query LIKE \'SELECT 1 AS "a" FROM "orders_order"%\'),'
             " count(*) FILTER (WHERE state LIKE 'idle in transaction%') FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend'"
         )
         return bool(cursor.fetchone() == (number, 0))
 
@@ -176,8 +177,10 @@ def test_those_who_wait_hold_nothing_and_leave_room_for_the_others(
     places = settings.PREFER_WAIT_PLACES
     with ThreadPoolExecutor(places) as hands:
         held = [
-            hands.submit(ask, web, key, order_body(external_id=f"o-{at}"), "wait=10", f"k-{at}")
-            for at in range(places)
+            hands.submit(
+                ask, web, key, order_body(external_id=f"o-{index}"), "wait=10", f"k-{index}"
+            )
+            for index in range(places)
         ]
         until(lambda: waits(places), "all places are taken and no transaction is open", within_s=9)
         status, answer, _ = ask(web, key, order_body(external_id="more"), "wait=10", "more")

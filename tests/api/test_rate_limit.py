@@ -15,10 +15,10 @@ from tests.shop import Api
 
 class Clock:
     def __init__(self) -> None:
-        self.at = 0.0
+        self.now = 0.0
 
     def __call__(self) -> float:
-        return self.at
+        return self.now
 
 
 def test_a_quota_is_there_at_once_and_comes_back_bit_by_bit() -> None:
@@ -28,11 +28,11 @@ def test_a_quota_is_there_at_once_and_comes_back_bit_by_bit() -> None:
     refused = limit.take(1)
     assert (refused.remaining, refused.retry_after_s, refused.full_in_s) == (0, 15, 60)
     assert limit.take(2).retry_after_s == 0, "another key's"
-    clock.at = 14.9
+    clock.now = 14.9
     assert limit.take(1).retry_after_s == 1
-    clock.at = 15
+    clock.now = 15
     assert limit.take(1)[2:] == (0, 60, 0)
-    clock.at = 1000
+    clock.now = 1000
     assert limit.take(1).remaining == 3
 
 
@@ -49,13 +49,13 @@ def test_no_more_than_the_quota_and_what_came_back_is_ever_welcome(
     limit = RateLimit(quota, window_s, keys_max=10, now=clock)
     welcome = 0
     for pause in pauses:
-        clock.at += pause
+        clock.now += pause
         standing = limit.take(1)
         welcome += not standing.retry_after_s
         assert 0 <= standing.remaining < quota or standing.retry_after_s
-        assert welcome <= quota + clock.at * quota / window_s + 1e-3
+        assert welcome <= quota + clock.now * quota / window_s + 1e-3
         if standing.retry_after_s:
-            clock.at += standing.retry_after_s
+            clock.now += standing.retry_after_s
             assert limit.take(1).retry_after_s == 0
             welcome += 1
 

@@ -69,11 +69,11 @@ def order_body(order_body: Callable[..., dict[str, Any]]) -> Callable[..., dict[
     """With the total that its changes come to."""
 
     def body(**changes: Any) -> dict[str, Any]:
-        said = order_body(**changes)
+        order = order_body(**changes)
         lines = sum(
-            line["quantity"] * line["unit_price"] + line.get("tax", 0) for line in said["lines"]
+            line["quantity"] * line["unit_price"] + line.get("tax", 0) for line in order["lines"]
         )
-        return {**said, "total": lines + said["shipping"].get("amount", 0)}
+        return {**order, "total": lines + order["shipping"].get("amount", 0)}
 
     return body
 
@@ -227,8 +227,12 @@ def test_days_before_anything_happened_are_empty_and_cost_nothing(api: Api, sell
     assert api.get("/v1/reports/daily/2024-01-01").json()["currencies"] == []
     sell(clock("12:00"))
     for day in (date.min, DAY - timedelta(days=1)):
-        said = api.get(f"/v1/reports/daily/{day}").json()
-        assert (said["date"], said["final"], said["currencies"]) == (day.isoformat(), True, [])
+        report = api.get(f"/v1/reports/daily/{day}").json()
+        assert (report["date"], report["final"], report["currencies"]) == (
+            day.isoformat(),
+            True,
+            [],
+        )
     assert Computation.objects.count() == 0
 
 
@@ -264,8 +268,8 @@ def test_today_is_as_it_is_now(api: Api, sell: Sell, now_is: NowIs) -> None:
     sell(clock("09:00"))
     sell(clock("12:00"))
     with now_is(clock("11:59")):
-        said = api.get(PATH).json()
-    assert (said["final"], totals(said["currencies"])) == (False, {"JPY": (1, 660, 0, 660)})
+        report = api.get(PATH).json()
+    assert (report["final"], totals(report["currencies"])) == (False, {"JPY": (1, 660, 0, 660)})
     with now_is(clock("12:01")):
         assert totals(api.get(PATH).json()["currencies"]) == {"JPY": (2, 1320, 0, 1320)}
     assert Computation.objects.count() == 0
@@ -281,9 +285,9 @@ def test_a_busy_today_is_computed_by_jobs_and_fresh_for_a_while(
     work_off()
     sell(clock("11:00"))
     with now_is(clock("12:09")):
-        said = api.get(PATH).json()
-    assert (said["final"], said["as_of"]) == (False, "2025-11-18T03:00:00+00:00")
-    assert totals(said["currencies"]) == {"JPY": (1, 660, 0, 660)}
+        report = api.get(PATH).json()
+    assert (report["final"], report["as_of"]) == (False, "2025-11-18T03:00:00+00:00")
+    assert totals(report["currencies"]) == {"JPY": (1, 660, 0, 660)}
     with now_is(clock("12:10")):
         assert api.get(PATH).status_code == 202
     work_off()
@@ -297,8 +301,8 @@ def test_just_after_midnight_yesterday_is_not_final(api: Api, sell: Sell, now_is
     sell(clock("23:59:59"))
     sell(clock("00:00:30", DAY + timedelta(days=1)))
     with now_is(clock("00:01:59", DAY + timedelta(days=1))):
-        said = api.get(PATH).json()
-    assert (said["final"], totals(said["currencies"])) == (False, {"JPY": (1, 660, 0, 660)})
+        report = api.get(PATH).json()
+    assert (report["final"], totals(report["currencies"])) == (False, {"JPY": (1, 660, 0, 660)})
 
 
 def test_what_was_computed_at_midnight_is_not_taken_for_the_whole_day(
@@ -358,8 +362,8 @@ def test_a_spreadsheet_computes_nothing_of_what_customers_write(
 ) -> None:
     stock("=2+2", 10)
     sell(clock("09:30"), lines=[{"sku": "=2+2", "name": name, "quantity": 1, "unit_price": 500}])
-    said = read(api)
-    assert said["currencies"][0]["top_skus"][0]["name"] == name
+    report = read(api)
+    assert report["currencies"][0]["top_skus"][0]["name"] == name
     row = list(csv.DictReader(StringIO(api.get(f"{PATH}.csv").content.decode(), newline="")))[-1]
     assert (row["sku"], row["name"]) == ("'=2+2", f"'{name}")
 

@@ -18,20 +18,20 @@ def development(settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOCAL = True
 
 
-def post(api: Api, said: Any) -> Any:
-    return api.post(PATH, said, content_type="application/json")
+def post(api: Api, body: Any) -> Any:
+    return api.post(PATH, body, content_type="application/json")
 
 
 def test_the_secret_is_shown_once(api: Api) -> None:
     created = post(api, DRAFT)
-    said = created.json()
-    assert (created.status_code, said["url"], said["events"]) == (
+    endpoint = created.json()
+    assert (created.status_code, endpoint["url"], endpoint["events"]) == (
         201,
         DRAFT["url"],
         ["order.confirmed"],
     )
-    assert said["secret"].startswith("whsec_")
-    assert "secret" not in api.get(f"{PATH}/{said['id']}").json()
+    assert endpoint["secret"].startswith("whsec_")
+    assert "secret" not in api.get(f"{PATH}/{endpoint['id']}").json()
     assert "secret" not in api.get(PATH).json()["data"][0]
 
 

@@ -159,7 +159,7 @@ def _nested_wide(size: int, dice: random.Random) -> str:
 def _many_names(size: int, dice: random.Random) -> str:
     return (
         "{"
-        + ",".join(f'"n{at}":{dice.choice(("1", "null", "{}"))}' for at in range(size // 9))
+        + ",".join(f'"n{index}":{dice.choice(("1", "null", "{}"))}' for index in range(size // 9))
         + "}"
     )
 
@@ -278,7 +278,7 @@ HEADER_UNITS = (
 HEADER_MAX = 8000
 CSV_HEADER = "external_id,currency,email,sku,name,quantity,unit_price,total,token\n"
 # of a sku that is not there: no order, no jobs
-CSV_ROW = "o-{at},JPY,a@example.com,NONE,x,1,300,300,tok_ok\n"
+CSV_ROW = "o-{index},JPY,a@example.com,NONE,x,1,300,300,tok_ok\n"
 
 
 def json_body(size: int, dice: random.Random) -> str:
@@ -301,7 +301,7 @@ def header(dice: random.Random) -> dict[str, str]:
 
 
 def csv_file(size: int, dice: random.Random) -> str:
-    row = CSV_ROW.format(at=1)
+    row = CSV_ROW.format(index=1)
     kinds: dict[str, Callable[[], str]] = {
         "empty lines": lambda: CSV_HEADER + "\n" * size,
         "empty cells": lambda: CSV_HEADER + ",,,,,,,,\n" * (size // 9),
@@ -309,13 +309,13 @@ def csv_file(size: int, dice: random.Random) -> str:
         "quotes within": lambda: CSV_HEADER + 'b",",\n' * (size // 6),
         "one order": lambda: CSV_HEADER + row * (size // len(row)),
         "many orders": lambda: (
-            CSV_HEADER + "".join(CSV_ROW.format(at=at) for at in range(size // len(row)))
+            CSV_HEADER + "".join(CSV_ROW.format(index=index) for index in range(size // len(row)))
         ),
         "a long cell": lambda: CSV_HEADER + "x" * size,
         "a long quoted cell": lambda: CSV_HEADER + '"' + "x\n" * (size // 2),
         "many columns": lambda: "a," * (size // 2) + "\n",
         "many cells": lambda: CSV_HEADER + "," * size + "\n",
-        "many unknown columns": lambda: ",".join(f"c{at}" for at in range(size // 6)) + "\n",
+        "many unknown columns": lambda: ",".join(f"c{index}" for index in range(size // 6)) + "\n",
         "carriage returns": lambda: CSV_HEADER + "\r" * size,
         "no columns": lambda: "\n" * size,
     }
@@ -348,9 +348,9 @@ def requests(
         "/v1/nothing",
     )
     while True:
-        for method, path, told in operations:
+        for method, path, operation in operations:
             where = path.format(**known)
-            if "text/csv" in told.get("requestBody", {}).get("content", {}):
+            if "text/csv" in operation.get("requestBody", {}).get("content", {}):
                 form = dice.choice(("text/csv", "application/x-ndjson"))
                 text = (csv_file if form == "text/csv" else ndjson_file)(size, dice)
                 yield Request(

@@ -23,7 +23,10 @@ BODIES: dict[str, Any] = {  # what is taken, of those that need a body
     "replay_deliveries": {"since": "2026-01-31T09:00:00+09:00"},
     "create_endpoint": {"url": "https://example.com/hook", "events": ["*"]},
 }
-CSV = "external_id,currency,email,sku,name,quantity,unit_price,total,token\nx,JPY,a@b.co,SAKE-NIGIRI,,1,300,300,tok_ok"
+CSV = (
+    "external_id,currency,email,sku,name,quantity,unit_price,total,token\n"
+    "x,JPY,a@b.co,SAKE-NIGIRI,,1,300,300,tok_ok"
+)
 # the others belong to the shop
 OWNED = {"order_id", "external_id", "import_id", "endpoint_id", "delivery_id", "job_id"}
 OPEN = {"receive_event"}  # to whoever holds the provider's secret
@@ -34,21 +37,21 @@ def keyed() -> list[tuple[str, str, dict[str, Any]]]:
     what they delete.
     """
     found = [
-        (method, path, told)
-        for method, path, told in operations()
-        if told["operationId"] not in OPEN
+        (method, path, operation)
+        for method, path, operation in operations()
+        if operation["operationId"] not in OPEN
     ]
     return sorted(found, key=lambda operation: operation[0] == "delete")
 
 
-def scope_of(told: dict[str, Any]) -> str:
-    [[scope]] = told["security"][0].values()
+def scope_of(operation: dict[str, Any]) -> str:
+    [[scope]] = operation["security"][0].values()
     return str(scope)
 
 
-def ask(api: Api, method: str, path: str, told: dict[str, Any], known: Known) -> Any:
-    is_file = "text/csv" in told.get("requestBody", {}).get("content", {})
-    body = CSV if is_file else json.dumps(BODIES.get(told["operationId"], {}))
+def ask(api: Api, method: str, path: str, operation: dict[str, Any], known: Known) -> Any:
+    is_file = "text/csv" in operation.get("requestBody", {}).get("content", {})
+    body = CSV if is_file else json.dumps(BODIES.get(operation["operationId"], {}))
     headers = {"Idempotency-Key": str(uuid4())}
     content_type = "text/csv" if is_file else "application/json"
     return api.generic(
@@ -70,9 +73,11 @@ def rows() -> dict[str, list[Any]]:
 
 def test_every_operation_but_the_providers_asks_for_a_key(known: Known) -> None:
     nobody = Api("kaiten_nobody")
-    for method, path, told in keyed():
-        assert ask(nobody, method, path, told, known).status_code == 401, (method, path)
-    assert {told["operationId"] for _, _, told in operations() if not told["security"]} == OPEN
+    for method, path, operation in keyed():
+        assert ask(nobody, method, path, operation, known).status_code == 401, (method, path)
+    assert {
+        operation["operationId"] for _, _, operation in operations() if not operation["security"]
+    } == OPEN
 
 
 def test_every_operation_takes_the_one_scope_that_its_description_names_and_no_other(
@@ -80,19 +85,19 @@ def test_every_operation_takes_the_one_scope_that_its_description_names_and_no_o
 ) -> None:
     keys = {scope: Api(ApiKey.objects.issue(shop, [scope])) for scope in SCOPES}
     before, checked = rows(), 0
-    for method, path, told in keyed():
-        for scope in set(SCOPES) - {scope_of(told)}:
-            answer = ask(keys[scope], method, path, told, known)
+    for method, path, operation in keyed():
+        for scope in set(SCOPES) - {scope_of(operation)}:
+            answer = ask(keys[scope], method, path, operation, known)
             assert (answer.status_code, answer.json()["type"]) == (
                 403,
                 "/problems/missing-scope",
             ), (method, path, scope)
-            assert scope_of(told) in answer.json()["detail"]
+            assert scope_of(operation) in answer.json()["detail"]
             checked += 1
     assert rows() == before
     assert checked == len(keyed()) * (len(SCOPES) - 1) > 300
-    for method, path, told in keyed():
-        answer = ask(keys[scope_of(told)], method, path, told, known)
+    for method, path, operation in keyed():
+        answer = ask(keys[scope_of(operation)], method, path, operation, known)
         assert answer.status_code in (200, 201, 202, 204, 409), (method, path, answer.content)
 
 
@@ -101,17 +106,19 @@ def test_nothing_of_one_client_is_found_or_changed_by_another(known: Known) -> N
     stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
     theirs = {str(known[name]) for name in OWNED} | {"hana@example.com"}
     before, checked = rows(), 0
-    for method, path, told in keyed():
-        named = {parameter["name"] for parameter in told["parameters"] if parameter["in"] == "path"}
+    for method, path, operation in keyed():
+        named = {
+            parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"
+        }
         if named & OWNED:
-            answer = ask(stranger, method, path, told, known)
+            answer = ask(stranger, method, path, operation, known)
             assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), (
                 method,
                 path,
             )
             checked += 1
         elif method == "get":
-            answer = ask(stranger, method, path, told, known)
+            answer = ask(stranger, method, path, operation, known)
             text = answer.content.decode()
             assert not any(one in text for one in theirs), (method, path, text)
             checked += 1

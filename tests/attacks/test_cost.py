@@ -32,7 +32,7 @@ def test_no_request_costs_more_than_its_bytes_are_worth(
     assert not dear, f"seed {SEED}:\n" + "\n".join(dear[:20])
 
 
-MANY_NAMES = b'{"n":1' + b"".join(b',"n%d":1' % at for at in range(9_000)) + b"}"
+MANY_NAMES = b'{"n":1' + b"".join(b',"n%d":1' % index for index in range(9_000)) + b"}"
 NAME_OVER_VALUES = b'{"' + b"a" * 100_000 + b'":[' + b"0," * 4_000 + b"0]}"
 
 

@@ -34,14 +34,14 @@ def open_shop(settings: Any) -> None:
 
 
 def order(email: str, **changes: str) -> Any:
-    said = {
+    fields = {
         "form_id": str(uuid4()),
         "email": email,
         "token": "tok_ok",
         "SAKE-NIGIRI": "1",
         **changes,
     }
-    return HttpClient().post("/", said)
+    return HttpClient().post("/", fields)
 
 
 def test_without_debug_it_is_closed_and_takes_nothing(settings: Any) -> None:
@@ -121,13 +121,13 @@ def staff(django_user_model: Any, settings: Any) -> None:
         django_user_model.objects.create_superuser(name, password=PASSWORD)
 
 
-def log_in(name: str, password: str, *, at: str = "203.0.113.1", router: str = "") -> Any:
+def log_in(name: str, password: str, *, address: str = "203.0.113.1", router: str = "") -> Any:
     """`router`: what the client itself has said before the router added its address."""
-    told = ", ".join(filter(None, [router, at]))
+    forwarded = ", ".join(filter(None, [router, address]))
     return HttpClient().post(
         "/admin/login/?next=/admin/",
         {"username": name, "password": password},
-        headers={"X-Forwarded-For": told},
+        headers={"X-Forwarded-For": forwarded},
     )
 
 
@@ -145,14 +145,14 @@ def test_who_guesses_is_stopped_by_address_whatever_the_name(staff: None) -> Non
     refused = log_in("ann", PASSWORD)
     assert (refused.status_code, refused["Retry-After"]) == (429, "600")
     assert b"Try again in 10 minutes" in refused.content
-    assert log_in("ann", PASSWORD, at="203.0.113.2").status_code == 302, "others are not"
+    assert log_in("ann", PASSWORD, address="203.0.113.2").status_code == 302, "others are not"
 
 
 def test_who_guesses_is_stopped_by_name_whatever_the_address(staff: None) -> None:
     for number in range(4):
-        log_in("ann", "wrong", at=f"203.0.113.{number}")
-    assert log_in("ann", PASSWORD, at="203.0.113.9").status_code == 429
-    assert log_in("ben", PASSWORD, at="203.0.113.9").status_code == 302
+        log_in("ann", "wrong", address=f"203.0.113.{number}")
+    assert log_in("ann", PASSWORD, address="203.0.113.9").status_code == 429
+    assert log_in("ben", PASSWORD, address="203.0.113.9").status_code == 302
 
 
 def test_what_a_client_says_of_its_own_address_is_not_believed(staff: None) -> None:
@@ -205,7 +205,7 @@ def test_one_password_at_a_time_is_checked(staff: None, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("told", "address"),
+    ("forwarded", "address"),
     [
         ("198.51.100.1, 203.0.113.1", "203.0.113.1"),
         ("", "192.0.2.7"),
@@ -213,6 +213,6 @@ def test_one_password_at_a_time_is_checked(staff: None, monkeypatch: pytest.Monk
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
     ],
 )
-def test_an_address_is_what_the_router_says(rf: Any, told: str, address: str) -> None:
-    headers = {"X-Forwarded-For": told} if told else {}
+def test_an_address_is_what_the_router_says(rf: Any, forwarded: str, address: str) -> None:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     assert login.client_address(rf.get("/", headers=headers, REMOTE_ADDR="192.0.2.7")) == address

@@ -137,14 +137,14 @@ def test_the_key_is_asked_before_the_body(
 
     monkeypatch.setattr(WSGIRequest, "body", property(body))
     monkeypatch.setattr(HttpRequest, "read", read)
-    known = ApiKey.objects.issue(shop, ["reports:read"]) if key == "scopeless" else key
-    answer = Api(known).generic(method, path, b"{", content_type=content_type)
+    sent_key = ApiKey.objects.issue(shop, ["reports:read"]) if key == "scopeless" else key
+    answer = Api(sent_key).generic(method, path, b"{", content_type=content_type)
     assert (answer.status_code, reads) == (status, [])
 
 
 def test_many_errors_make_no_long_answer(api: Api) -> None:
     """535 kB of unknown fields were answered with 6.3 MB."""
-    body = "{" + ",".join(f'"field-{at}-{"x" * 20}": 1' for at in range(5_000)) + "}"
+    body = "{" + ",".join(f'"field-{index}-{"x" * 20}": 1' for index in range(5_000)) + "}"
     answer = api.place(body)
     assert answer.status_code == 422
     assert len(answer.content) < 20_000
@@ -201,8 +201,8 @@ def test_an_error_of_a_view_is_told_once(
 def test_what_has_no_body_has_no_type(api: Api, stock: Any, order_body: Callable[..., Any]) -> None:
     stock()
     placed = api.place(order_body())
-    known = api.get(placed["Location"], headers={"If-None-Match": "*"})
-    assert (known.status_code, "Content-Type" in known.headers) == (304, False)
+    unchanged = api.get(placed["Location"], headers={"If-None-Match": "*"})
+    assert (unchanged.status_code, "Content-Type" in unchanged.headers) == (304, False)
     made = api.post(
         "/v1/webhook-endpoints",
         {"url": "https://example.com/", "events": ["*"]},

@@ -87,9 +87,9 @@ def test_a_stranger_sees_nothing_of_them(order: Order) -> None:
 
 
 def audit() -> str:
-    said = StringIO()
-    call_command("audit", stdout=said)  # raises when something does not add up
-    return said.getvalue()
+    output = StringIO()
+    call_command("audit", stdout=output)  # raises when something does not add up
+    return output.getvalue()
 
 
 def work_one() -> bool:

@@ -38,11 +38,11 @@ class Reader(NamedTuple):
     way: str  # match, fullmatch, search, …
 
     def read(self, text: str) -> None:
-        said = text.encode() if isinstance(self.pattern.pattern, bytes) else text
+        subject = text.encode() if isinstance(self.pattern.pattern, bytes) else text
         if self.way == "sub":
-            self.pattern.sub(said[:0], said)
+            self.pattern.sub(subject[:0], subject)
         else:
-            getattr(self.pattern, self.way)(said)
+            getattr(self.pattern, self.way)(subject)
 
 
 def readers() -> Iterator[Reader]:

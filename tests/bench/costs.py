@@ -1,4 +1,4 @@
-"""Work on a ledger with a past, and what its statements cost in buffers, by the product's own code."""
+"""Work on a ledger with a past, and what its statements cost in buffers, by the product's code."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,9 +26,9 @@ def churn(number: int, worker: UUID) -> int:
     """Work off so many jobs, every tenth in two attempts, with a tick after each PER_TICK."""
     for _ in range(number // PER_TICK):
         past.promise(PER_TICK)
-        for at, id_ in enumerate(newest(PER_TICK)):
+        for index, id_ in enumerate(newest(PER_TICK)):
             held = claimed(id_, worker)
-            if at % 10 == 0:
+            if index % 10 == 0:
                 put_back(held)
                 held = claimed(id_, worker)
             assert Job.objects.settle(held, result=2, effects=[])

@@ -65,11 +65,13 @@ def test_taking_an_order_while_the_broker_is_in_trouble(
                 )
     healthy = statistics.median(times["healthy"])
     print(
-        f"\nPOST /v1/orders, {POSTS} each in turn; median {healthy * 1000:.1f} ms with a healthy broker"
+        f"\nPOST /v1/orders, {POSTS} each in turn; "
+        f"median {healthy * 1000:.1f} ms with a healthy broker"
     )
     for name, taken in times.items():
         print(
-            f"  {name:13} median × {statistics.median(taken) / healthy:.2f}, slowest {max(taken) * 1000:.0f} ms"
+            f"  {name:13} median × {statistics.median(taken) / healthy:.2f}, "
+            f"slowest {max(taken) * 1000:.0f} ms"
         )
 
 
@@ -110,5 +112,6 @@ def test_working_off_jobs_on_one_worker(stack: Stack) -> None:
     until(lambda: not Job.objects.exclude(state="done").exists(), "all jobs are done", within_s=240)
     done_s = time.perf_counter() - start
     print(
-        f"\n{JOBS} jobs: promised at {JOBS / promised_s:.0f}/s, worked off by two processes at {JOBS / done_s:.0f}/s"
+        f"\n{JOBS} jobs: promised at {JOBS / promised_s:.0f}/s, "
+        f"worked off by two processes at {JOBS / done_s:.0f}/s"
     )

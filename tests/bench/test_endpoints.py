@@ -49,21 +49,23 @@ def test_orders_beside_a_dead_endpoint(
         orders(shop, order_body, "warm", 1)
         taken: dict[str, list[float]] = {name: [] for name in urls}
         claims: dict[str, list[int]] = {name: [] for name in urls}
-        for at in range(ROUNDS):
+        for index in range(ROUNDS):
             for name, url in urls.items():
                 Endpoint.objects.create(owner=shop.pk, url=url, events=["*"])
                 hear_of_much(shop)
                 before = claims_of_deliveries()
-                taken[name].append(orders(shop, order_body, f"{name}-{at}", ORDERS))
+                taken[name].append(orders(shop, order_body, f"{name}-{index}", ORDERS))
                 claims[name].append(claims_of_deliveries() - before)
                 forget()
     healthy = statistics.median(taken["healthy"])
     print(
-        f"\n{ORDERS} orders confirmed, {ROUNDS} rounds in turn; median {healthy:.1f} s with a healthy endpoint"
+        f"\n{ORDERS} orders confirmed, {ROUNDS} rounds in turn; "
+        f"median {healthy:.1f} s with a healthy endpoint"
     )
     for name, seconds in taken.items():
         print(
-            f"  {name:8} median × {statistics.median(seconds) / healthy:.2f}, each {[round(s, 1) for s in seconds]} s; "
+            f"  {name:8} median × {statistics.median(seconds) / healthy:.2f}, "
+            f"each {[round(s, 1) for s in seconds]} s; "
             f"deliveries claimed meanwhile {claims[name]}"
         )
 
@@ -71,8 +73,8 @@ def test_orders_beside_a_dead_endpoint(
 def orders(shop: Client, order_body: Body, name: str, count: int) -> float:
     """Seconds until so many orders, placed at once, are confirmed."""
     with transaction.atomic():
-        for at in range(count):
-            place(shop, OrderInput.model_validate(order_body(external_id=f"{name}-{at}")))
+        for index in range(count):
+            place(shop, OrderInput.model_validate(order_body(external_id=f"{name}-{index}")))
     start = time.perf_counter()
     placed = Order.objects.filter(external_id__startswith=f"{name}-")
     until(

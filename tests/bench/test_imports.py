@@ -30,9 +30,10 @@ def test_an_interactive_order_beside_an_import(
     stack.start("worker")
     seconds_to_confirm(web, key, order_body(external_id="warm"))
     idle = [
-        seconds_to_confirm(web, key, order_body(external_id=f"idle-{at}")) for at in range(ORDERS)
+        seconds_to_confirm(web, key, order_body(external_id=f"idle-{index}"))
+        for index in range(ORDERS)
     ]
-    file = as_csv([cells(external_id=f"imported-{at}") for at in range(ROWS)])
+    file = as_csv([cells(external_id=f"imported-{index}") for index in range(ROWS)])
     start = time.perf_counter()
     post_file(web, key, file)
     accepted_s = time.perf_counter() - start
@@ -44,21 +45,25 @@ def test_an_interactive_order_beside_an_import(
     )
     start, before = time.perf_counter(), imported.filter(state="confirmed").count()
     beside = [
-        seconds_to_confirm(web, key, order_body(external_id=f"beside-{at}")) for at in range(ORDERS)
+        seconds_to_confirm(web, key, order_body(external_id=f"beside-{index}"))
+        for index in range(ORDERS)
     ]
     taken_s = time.perf_counter() - start
     rate = (imported.filter(state="confirmed").count() - before) / taken_s
     batch = Import.objects.get()
     assert batch.state == "running", "the import was over before it could disturb anybody"
     print(
-        f"\n{ROWS} rows ({len(file) / 2**20:.1f} MiB) accepted in {accepted_s:.1f} s; {rate:.0f} confirmed/s beside"
+        f"\n{ROWS} rows ({len(file) / 2**20:.1f} MiB) accepted in {accepted_s:.1f} s; "
+        f"{rate:.0f} confirmed/s beside"
     )
     print(
-        f"bulk jobs waiting: {Job.objects.filter(queue='bulk', state='waiting').count()}, {batch.percent} % placed"
+        f"bulk jobs waiting: {Job.objects.filter(queue='bulk', state='waiting').count()}, "
+        f"{batch.percent} % placed"
     )
     for name, times in (("idle", idle), ("beside", beside)):
         print(
-            f"  {name:6} median {statistics.median(times) * 1000:.0f} ms, slowest {max(times) * 1000:.0f} ms"
+            f"  {name:6} median {statistics.median(times) * 1000:.0f} ms, "
+            f"slowest {max(times) * 1000:.0f} ms"
         )
     print(f"  ratio of medians {statistics.median(beside) / statistics.median(idle):.2f}")
 
@@ -68,9 +73,9 @@ def seconds_to_confirm(web: Web, key: str, body: Any) -> float:
     time.sleep(PAUSE_S)
     start = time.perf_counter()
     headers = {"Authorization": f"Bearer {key}", "Idempotency_Key": body["external_id"]}
-    status, _, said = web.ask("POST", "/v1/orders", body, **headers)
+    status, _, answer = web.ask("POST", "/v1/orders", body, **headers)
     assert status == 202
-    order = Order.objects.filter(pk=said["id"])
+    order = Order.objects.filter(pk=answer["id"])
     for _ in range(6000):
         if order.filter(state="confirmed").exists():
             return time.perf_counter() - start

@@ -55,9 +55,9 @@ def test_how_many_dead_of_a_million_rows_to_put_up_with() -> None:
             worked += churn(2500, worker)
         print(f"\n{share:.0%} dead after {worked} jobs; pages: {pages()}")
         print(", ".join(f"{query} {buffers}" for query, buffers in cost_of_work(worker).items()))
-        with noticed() as said:
+        with noticed() as notices:
             ask("VACUUM (VERBOSE) celery_ledger_job")
-        print(next(line for line in said if line.startswith("buffer usage")), "of the vacuum")
+        print(next(line for line in notices if line.startswith("buffer usage")), "of the vacuum")
     ask("ALTER TABLE celery_ledger_job RESET (autovacuum_enabled)")
 
 
@@ -88,7 +88,8 @@ def fill() -> None:
     """
     ask("SET synchronous_commit = off")
     ask(
-        "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout')"
+        "SELECT set_config(name, '0', false) FROM pg_settings "
+        "WHERE name IN ('statement_timeout', 'lock_timeout')"
     )
     # it would come at random; see the test of it
     ask("ALTER TABLE celery_ledger_job SET (autovacuum_enabled = false)")
@@ -168,7 +169,8 @@ def heap_only() -> dict[str, tuple[int, int]]:
     ask("SELECT pg_stat_force_next_flush()")
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE n_tup_upd > 0 ORDER BY 1"
+            "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables "
+            "WHERE n_tup_upd > 0 ORDER BY 1"
         )
         return {table: (updates, hot) for table, updates, hot in cursor.fetchall()}
 
@@ -176,7 +178,8 @@ def heap_only() -> dict[str, tuple[int, int]]:
 def pages() -> str:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT relname, pg_relation_size(oid) / 8192 FROM pg_class WHERE relname ~ '^(celery_ledger_job|job_)' "
+            "SELECT relname, pg_relation_size(oid) / 8192 FROM pg_class "
+            "WHERE relname ~ '^(celery_ledger_job|job_)' "
             "AND relkind IN ('r', 'i') ORDER BY 1"
         )
         return ", ".join(f"{name} {size}" for name, size in cursor.fetchall())

@@ -37,8 +37,8 @@ def test_how_a_worker_ends(
     stack: Stack, tally: Callable[[], Counter[int]], broker: Redis, pool: str, work: str, terms: int
 ) -> None:
     number, seconds = WORK[work]
-    for at in range(number):
-        tasks.nap.delay(at, seconds)
+    for index in range(number):
+        tasks.nap.delay(index, seconds)
     worker = stack.start(
         "worker", "--include", "tests.promises.tasks", *POOLS[pool], **OWN_SETTINGS
     )
@@ -49,7 +49,8 @@ def test_how_a_worker_ends(
     held = Job.objects.filter(state="running").count()
     losses = Job.objects.aggregate(n=Sum("losses"))["n"]
     print(
-        f"\n{pool} | {work} | {terms} x SIGTERM | finished {finished}, still held {held}, losses {losses},"
+        f"\n{pool} | {work} | {terms} x SIGTERM | finished {finished}, still held {held}, "
+        f"losses {losses},"
         f" gone after {gone_s:.1f} s"
     )
 

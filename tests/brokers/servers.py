@@ -1,4 +1,4 @@
-"""Brokers of other kinds, each a real server on loopback, started for one test and stopped by pid."""
+"""Brokers of other kinds, each a real server on loopback, started for one test, stopped by pid."""
 
 import os
 import shutil
@@ -126,7 +126,9 @@ class RabbitMq(OfAProcess):
                 "RABBITMQ_MNESIA_BASE": str(folder / "data"),
                 "RABBITMQ_LOG_BASE": str(folder),
                 "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                    "-kernel inet_dist_use_interface {127,0,0,1}"
+                ),
             },
             folder / "rabbitmq.log",
             port,

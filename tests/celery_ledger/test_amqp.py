@@ -91,7 +91,7 @@ def test_a_chain_is_one_job_that_carries_the_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "error", "said"),
+    ("args", "error", "message"),
     [
         ((1,), TypeError, "missing 1 required positional argument"),
         ((1, object()), TypeError, "must be JSON"),
@@ -99,8 +99,8 @@ def test_a_chain_is_one_job_that_carries_the_rest() -> None:
         ((1, "a\x00b"), ValueError, "cannot be stored"),
     ],
 )
-def test_wrong_arguments_fail_at_the_call(args: Any, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_wrong_arguments_fail_at_the_call(args: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         tasks.add.delay(*args)
     assert Job.objects.count() == 0
 

@@ -49,8 +49,8 @@ def test_a_bad_combination_is_said_in_a_sentence(
     assert objections(tasks.add) == []
     for name, value in options.items():
         monkeypatch.setattr(tasks.add, name, value, raising=False)
-    [said] = objections(tasks.add)
-    assert sentence in said
+    [found] = objections(tasks.add)
+    assert sentence in found
 
 
 def test_a_misspelt_option_is_said_by_name() -> None:
@@ -58,8 +58,8 @@ def test_a_misspelt_option_is_said_by_name() -> None:
     task = app.task(
         atomik=False, retry_backof=True, max_retries=3, soft_time_limit=1, time_limit=2
     )(tasks.add.run)
-    [said] = objections(task)
-    assert said == "It sets atomik, retry_backof, which is no option of a task."
+    [found] = objections(task)
+    assert found == "It sets atomik, retry_backof, which is no option of a task."
 
 
 @pytest.mark.django_db
@@ -91,10 +91,10 @@ def test_an_app_without_the_ledger_is_told_what_is_missing(monkeypatch: pytest.M
     assert check_installation(None) == []
     plain = Celery("plain", set_as_current=False)
     monkeypatch.setattr("celery_ledger.checks.current_app", plain)
-    said = [error.msg for error in check_installation(None)]
+    found = [error.msg for error in check_installation(None)]
     for part in celery_options():
-        assert any(f"the ledger's {part}: Celery(" in sentence for sentence in said), part
-    assert any("Its workers have no clock: call install(app)" in sentence for sentence in said)
+        assert any(f"the ledger's {part}: Celery(" in sentence for sentence in found), part
+    assert any("Its workers have no clock: call install(app)" in sentence for sentence in found)
     half = Celery("half", set_as_current=False, **celery_options())
     monkeypatch.setattr("celery_ledger.checks.current_app", half)
     [error] = check_installation(None)

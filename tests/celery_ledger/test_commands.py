@@ -17,7 +17,7 @@ from redis import Redis
 
 from celery_ledger import context
 from celery_ledger.models import Job, State, Worker
-from celery_ledger.operations.listing import at, lasting, table
+from celery_ledger.operations.listing import lasting, local_time, table
 from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
 from tests.celery_ledger import tasks
@@ -29,9 +29,9 @@ ADD, FAIL = "tests.celery_ledger.tasks.add", "tests.celery_ledger.tasks.note_the
 
 def jobs(*words: object) -> str:
     """What `manage.py jobs …` prints."""
-    said = StringIO()
-    call_command("jobs", *map(str, words), stdout=said)
-    return said.getvalue().removesuffix("\n")
+    output = StringIO()
+    call_command("jobs", *map(str, words), stdout=output)
+    return output.getvalue().removesuffix("\n")
 
 
 def dead() -> Job:
@@ -65,7 +65,10 @@ def beating(name: str = "celery@here") -> Worker:
 
 def test_stats_of_an_empty_ledger() -> None:
     assert jobs("stats").split("\n\n") == [
-        "TASK       WAITING  RUNNING  DONE  DEAD  CANCELLED\nall tasks        0        0     0     0          0",
+        (
+            "TASK       WAITING  RUNNING  DONE  DEAD  CANCELLED\n"
+            "all tasks        0        0     0     0          0"
+        ),
         "No due job is waiting.",
         "Losses in the last hour: 0",
         "No worker is alive.",
@@ -92,7 +95,9 @@ def test_stats_count_by_task_and_state_and_tell_who_waits_was_lost_and_works() -
     ]
     assert oldest == f"The oldest due job has waited for 5 min 2 s: {ADD} {due}"
     assert losses == "Losses in the last hour: 2"
-    assert workers.splitlines()[1:] == [f"celery@here   5    {at(worker.started_at)}  0 s ago"]
+    assert workers.splitlines()[1:] == [
+        f"celery@here   5    {local_time(worker.started_at)}  0 s ago"
+    ]
 
 
 def test_columns_are_aligned_and_spans_read_in_two_units() -> None:
@@ -116,8 +121,8 @@ def test_list_tells_the_newest_first_one_line_each() -> None:
     assert header.split() == ["ID", "STATE", "TASK", "CREATED", "DUE", "ATTEMPTS", "ERROR"]
     assert [line.split()[:3] for line in lines] == [[str(new.pk), "dead", FAIL], [old, "done", ADD]]
     assert [line.split()[-2:] for line in lines] == [["1", "ValueError"], ["1", "-"]]
-    assert at(new.created_at) in lines[0]
-    assert at(new.created_at).endswith(" JST")
+    assert local_time(new.created_at) in lines[0]
+    assert local_time(new.created_at).endswith(" JST")
 
 
 def test_list_narrows_by_state_task_and_limit() -> None:
@@ -139,11 +144,15 @@ def test_a_limit_that_cannot_be_is_refused(limit: str) -> None:
 def test_show_tells_every_column_with_the_arguments() -> None:
     with context.bound(request_id="8c1f-request"):
         job = Job.objects.get(pk=tasks.add.delay(20, 22).id)
-    said = dict(line.split(maxsplit=1) for line in jobs("show", job.pk).splitlines())
-    assert list(said) == [field.name for field in Job._meta.concrete_fields]
-    assert (said["id"], said["task"], said["state"]) == (str(job.pk), ADD, "waiting")
-    assert (said["args"], said["context"]) == ("[[20, 22], {}]", '{"request_id": "8c1f-request"}')
-    assert (said["due_at"], said["lease_until"], said["result"]) == (at(job.due_at), "-", "-")
+    shown = dict(line.split(maxsplit=1) for line in jobs("show", job.pk).splitlines())
+    assert list(shown) == [field.name for field in Job._meta.concrete_fields]
+    assert (shown["id"], shown["task"], shown["state"]) == (str(job.pk), ADD, "waiting")
+    assert (shown["args"], shown["context"]) == ("[[20, 22], {}]", '{"request_id": "8c1f-request"}')
+    assert (shown["due_at"], shown["lease_until"], shown["result"]) == (
+        local_time(job.due_at),
+        "-",
+        "-",
+    )
 
 
 def test_a_row_that_cannot_be_decoded_can_still_be_read() -> None:
@@ -163,11 +172,15 @@ def test_why_tells_the_story_of_a_job_that_is_done_and_what_it_led_to() -> None:
     job, child = Job.objects.get(pk=id_), Job.objects.get(parent_id=id_)
     assert jobs("why", id_).splitlines() == [
         f"{ADD} {id_} is done.",
-        f"It was promised at {at(job.created_at)} by request 8c1f-request of owner 0198-shop, traceparent 00-4bf9,"
+        f"It was promised at {local_time(job.created_at)} by request 8c1f-request of owner "
+        "0198-shop, traceparent 00-4bf9,"
         " for the queue kaiten.",
-        f"It was due at {at(job.due_at)}.",
-        "Rung again by the clock: never. Claimed: once. Lost without a verdict: never. Told to try again: never.",
-        f"It was done at {at(job.finished_at)} and came to 3.",
+        f"It was due at {local_time(job.due_at)}.",
+        (
+            "Rung again by the clock: never. Claimed: once. Lost without a verdict: never. "
+            "Told to try again: never."
+        ),
+        f"It was done at {local_time(job.finished_at)} and came to 3.",
         "It led to one job:",
         f"  {ADD} {child.pk}, done",
     ]
@@ -185,14 +198,17 @@ def test_why_tells_what_killed_a_job_on_one_line() -> None:
         history=[],
         error={"type": "Odd", "message": "two\nlines \x1b[31m"},
     )
-    said = jobs("why", job.pk).splitlines()
-    assert said[1].endswith(
+    shown = jobs("why", job.pk).splitlines()
+    assert shown[1].endswith(
         "by no request (a shell, a schedule or another job), for the queue kaiten."
     )
-    assert said[3:] == [
-        "Rung again by the clock: once. Claimed: once. Lost without a verdict: twice. Told to try again: 3 times.",
+    assert shown[3:] == [
+        (
+            "Rung again by the clock: once. Claimed: once. Lost without a verdict: twice. "
+            "Told to try again: 3 times."
+        ),
         r'Its newest error was Odd: "two\nlines \u001b[31m".',
-        f"It died at {at(job.finished_at)}; `manage.py jobs retry {job.pk}` retries it.",
+        f"It died at {local_time(job.finished_at)}; `manage.py jobs retry {job.pk}` retries it.",
     ]
 
 
@@ -213,12 +229,15 @@ def test_why_tells_how_each_attempt_ended_and_what_the_last_one_wrote() -> None:
     Clock(celery_app, worker=uuid4(), name="other@here").rescuer.rescue()
     work_off()
     job = Job.objects.get()
-    retried, lost = (at(datetime.fromisoformat(entry["at"])) for entry in job.history)
-    said = jobs("why", id_).splitlines()
-    assert said[4:] == [
+    retried, lost = (local_time(datetime.fromisoformat(entry["at"])) for entry in job.history)
+    shown = jobs("why", id_).splitlines()
+    assert shown[4:] == [
         f'  {retried}  attempt 1 on nobody asked to be tried again: Passing, "not yet"',
-        f'  {lost}  attempt 2 on worker celery@here was lost: Lost, "its worker fell silent or its lease ran out"',
-        f"It was done at {at(job.finished_at)} and came to nothing.",
+        (
+            f"  {lost}  attempt 2 on worker celery@here was lost: Lost, "
+            '"its worker fell silent or its lease ran out"'
+        ),
+        f"It was done at {local_time(job.finished_at)} and came to nothing.",
         "It wrote note a.",
     ]
 
@@ -241,7 +260,10 @@ def test_a_history_keeps_the_newest_ends_cut_short(settings: Any) -> None:
 def test_why_tells_who_holds_a_running_job_and_until_when() -> None:
     worker = beating()
     job = running(worker=worker.pk)
-    held = f"Process 77 of worker celery@here has held it since {at(job.started_at)} and may until {at(job.lease_until)}."
+    held = (
+        f"Process 77 of worker celery@here has held it since {local_time(job.started_at)} and may "
+        f"until {local_time(job.lease_until)}."
+    )
     assert jobs("why", job.pk).splitlines()[-1] == held
     Worker.objects.update(seen_at=timezone.now() - timedelta(seconds=16))
     silent = "That worker is silent: the clock of a living one gives the job back."
@@ -261,8 +283,8 @@ def why_not(id_: object) -> list[str]:
 
 def test_why_tells_that_a_job_is_not_due() -> None:
     later = Job.objects.get(pk=tasks.add.apply_async((1, 1), countdown=60).id)
-    assert why_not(later.pk) == [f"it is not due until {at(later.due_at)}."]
-    assert f"It is due at {at(later.due_at)}." in jobs("why", later.pk).splitlines()
+    assert why_not(later.pk) == [f"it is not due until {local_time(later.due_at)}."]
+    assert f"It is due at {local_time(later.due_at)}." in jobs("why", later.pk).splitlines()
 
 
 def test_why_tells_that_no_worker_is_alive_and_else_where_the_bell_is(broker: Redis) -> None:
@@ -270,12 +292,16 @@ def test_why_tells_that_no_worker_is_alive_and_else_where_the_bell_is(broker: Re
     assert why_not(job.pk) == ["no worker has beaten in the last 15 s: start one."]
     beating()
     on_its_way = (
-        f"its bell is on its way (jobs running: 0); unheard, the clock rings at {at(job.ring_at)}."
+        "its bell is on its way (jobs running: 0); "
+        f"unheard, the clock rings at {local_time(job.ring_at)}."
     )
     assert why_not(job.pk) == [on_its_way]
     running()
     Job.objects.filter(pk=job.pk).update(rings=2)
-    unheard = f"nobody has heard its bell yet (jobs running: 1); the clock rings again at {at(job.ring_at)}."
+    unheard = (
+        "nobody has heard its bell yet (jobs running: 1); "
+        f"the clock rings again at {local_time(job.ring_at)}."
+    )
     assert why_not(job.pk) == [unheard]
     Job.objects.filter(pk=job.pk).update(ring_at=timezone.now())
     assert why_not(job.pk) == [
@@ -343,10 +369,10 @@ def test_a_retry_is_one_line_of_the_log_that_says_who(
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="celery_ledger.operations.interventions"):
         jobs("retry", first.pk, second.pk)
-    told = ", ".join(
+    listed = ", ".join(
         f"{FAIL} {id_} (was dead, attempts: 1)" for id_ in sorted([first.pk, second.pk])
     )
-    assert caplog.messages == [f"Jobs retried by hana: {told}"]
+    assert caplog.messages == [f"Jobs retried by hana: {listed}"]
 
 
 def test_a_nameless_user_is_told_by_number(

@@ -143,8 +143,8 @@ def test_link_error_gets_the_request_and_the_exception_if_that_is_what_it_takes(
         ("b",), link_error=[tasks.note_failure.s(), tasks.note_failure_outside.s("! ")]
     )
     work_off()
-    said = f"{dead.id} tests.celery_ledger.tasks.note_then_fail ['b'] ValueError: no such luck"
-    assert set(Note.objects.values_list("name", flat=True)) == {said, f"! {dead.id}"}
+    sentence = f"{dead.id} tests.celery_ledger.tasks.note_then_fail ['b'] ValueError: no such luck"
+    assert set(Note.objects.values_list("name", flat=True)) == {sentence, f"! {dead.id}"}
     assert set(Job.objects.filter(parent_id=dead.id).values_list("state", flat=True)) == {"done"}
 
 

@@ -158,6 +158,7 @@ def test_a_beat_writes_into_no_index() -> None:
         for _ in range(50):
             Worker.objects.beat(UUID(int=1), name="me", pid=1)
         cursor.execute(
-            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'celery_ledger_worker'"
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables "
+            "WHERE relname = 'celery_ledger_worker'"
         )
         assert cursor.fetchone() == (49, 49)

@@ -23,7 +23,7 @@ At = Callable[[datetime], None]
 
 
 @pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch) -> At:
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> At:
     """Set the time that the schedule sees."""
 
     def tell(moment: datetime) -> None:
@@ -74,10 +74,10 @@ def test_an_interval_has_its_slots_on_a_grid_that_all_clocks_share() -> None:
         assert next_slot(every, NOON + timedelta(seconds=seconds)) == NOON + timedelta(seconds=90)
 
 
-def test_five_clocks_promise_one_job_per_slot(at: At, entry: dict[str, Any]) -> None:
+def test_five_clocks_promise_one_job_per_slot(set_clock: At, entry: dict[str, Any]) -> None:
     clocks = [clock() for _ in range(5)]
     for minutes in range(4):
-        at(NOON + timedelta(minutes=minutes, seconds=1))
+        set_clock(NOON + timedelta(minutes=minutes, seconds=1))
         in_threads(lambda one: one.scheduler.promise_due_slots(), clocks, hands=5)
     assert Job.objects.count() == 3  # an entry that is new begins now
     assert set(Job.objects.values_list("task", flat=True)) == {"tests.celery_ledger.tasks.add"}
@@ -85,22 +85,22 @@ def test_five_clocks_promise_one_job_per_slot(at: At, entry: dict[str, Any]) -> 
 
 @pytest.mark.parametrize(("catch_up", "jobs"), [("all", 10), ("latest", 1), ("none", 0)])
 def test_slots_that_nobody_was_there_for_are_caught_up_as_configured(
-    at: At, entry: dict[str, Any], catch_up: str, jobs: int
+    set_clock: At, entry: dict[str, Any], catch_up: str, jobs: int
 ) -> None:
     entry["catch_up"], entry["schedule"] = catch_up, 600.0
-    at(NOON + timedelta(seconds=1))
+    set_clock(NOON + timedelta(seconds=1))
     clock().scheduler.promise_due_slots()
-    at(NOON + timedelta(minutes=105))
+    set_clock(NOON + timedelta(minutes=105))
     assert clock().scheduler.promise_due_slots() == jobs
     assert clock().scheduler.promise_due_slots() == 0
     assert Job.objects.count() == jobs
 
 
 def test_between_slots_postgres_is_not_asked(
-    at: At, entry: dict[str, Any], django_assert_num_queries: Any
+    set_clock: At, entry: dict[str, Any], django_assert_num_queries: Any
 ) -> None:
     one = clock()
-    at(NOON + timedelta(seconds=1))
+    set_clock(NOON + timedelta(seconds=1))
     one.scheduler.promise_due_slots()
     with django_assert_num_queries(0):
         one.scheduler.promise_due_slots()

@@ -27,8 +27,8 @@ def order(api: Api, stock: Any, order_body: Callable[..., Any]) -> Order:
     """
     stock()
     paths = [
-        api.place(order_body(external_id=str(at)), key=str(at)).json()["links"]["self"]
-        for at in range(2)
+        api.place(order_body(external_id=str(index)), key=str(index)).json()["links"]["self"]
+        for index in range(2)
     ]
     work_off()
     post(api, f"{paths[0]}/fulfilments", {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]})
@@ -40,13 +40,13 @@ def order(api: Api, stock: Any, order_body: Callable[..., Any]) -> Order:
 
 def audit(*words: str) -> list[str]:
     """What it prints, and whether it fails exactly when it should."""
-    said = StringIO()
+    output = StringIO()
     try:
-        call_command("audit", *words, stdout=said)
+        call_command("audit", *words, stdout=output)
         failed = False
     except CommandError:
         failed = True
-    lines = said.getvalue().splitlines()
+    lines = output.getvalue().splitlines()
     assert failed == any(line.startswith("WRONG") for line in lines)
     return lines
 
@@ -86,7 +86,10 @@ def by_hand(sql: str, *values: Any) -> None:
             "SAKE-NIGIRI: on hand 99 and",
         ),
         (
-            "UPDATE orders_paymentoperation SET state = 'pending' WHERE kind = 'charge' AND order_id = %s",
+            (
+                "UPDATE orders_paymentoperation SET state = 'pending' "
+                "WHERE kind = 'charge' AND order_id = %s"
+            ),
             "money",
             "{order}: captured 660, but its charges come to 0",
         ),
@@ -114,13 +117,13 @@ def test_a_charge_that_the_provider_does_not_have_is_named(order: Order) -> None
     lines = [line for line in audit() if line.startswith("WRONG")]
     number = order.number
     assert (
-        f"WRONG  provider    order {number}: our charge of 660 JPY is succeeded, but sandbox says declined of 660"
-        in lines
-    )
+        f"WRONG  provider    order {number}: our charge of 660 JPY is succeeded, "
+        "but sandbox says declined of 660"
+    ) in lines
     assert (
-        f"WRONG  provider    order {number}: our refund of 100 JPY is succeeded, but sandbox has none"
-        in lines
-    )
+        f"WRONG  provider    order {number}: our refund of 100 JPY is succeeded, "
+        "but sandbox has none"
+    ) in lines
     assert [line for line in audit("--provider-days", "0") if "provider" in line] == [CLEAN[2]]
 
 
@@ -129,9 +132,9 @@ def test_a_delivery_that_nobody_carries_is_named(order: Order) -> None:
     assert delivery is not None
     Delivery.objects.filter(pk=delivery.pk).update(state="waiting", delivered_at=None)
     [wrong] = [line for line in audit() if line.startswith("WRONG")]
-    assert (
-        wrong
-        == f"WRONG  deliveries  delivery {delivery.pk} (mail to {delivery.target}) waits, and no job is on its way"
+    assert wrong == (
+        f"WRONG  deliveries  delivery {delivery.pk} (mail to {delivery.target}) waits, "
+        "and no job is on its way"
     )
 
 

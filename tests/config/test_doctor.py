@@ -17,7 +17,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from celery_ledger.models import Job, State, Worker
-from celery_ledger.operations.listing import at
+from celery_ledger.operations.listing import local_time
 from celery_ledger.testing import work_off
 from config import celery_app
 from config.start.boot import database_trouble
@@ -64,13 +64,13 @@ def fresh_session() -> Iterator[None]:
 
 
 def doctor() -> dict[str, str]:
-    """The lines of `manage.py doctor` by what they are about; the exit code must agree with them."""
-    said, wrong = StringIO(), ""
+    """The lines of `manage.py doctor` by what they are about; the exit code must agree."""
+    output, wrong = StringIO(), ""
     try:
-        call_command("doctor", stdout=said)
+        call_command("doctor", stdout=output)
     except CommandError as exc:
         wrong = str(exc)
-    lines = {line.split()[1]: " ".join(line.split()) for line in said.getvalue().splitlines()}
+    lines = {line.split()[1]: " ".join(line.split()) for line in output.getvalue().splitlines()}
     number = sum(line.startswith("WRONG ") for line in lines.values())
     assert wrong == (
         ""
@@ -111,7 +111,8 @@ def test_all_is_well(worker: Worker) -> None:
 def test_a_missing_setting_is_named(worker: Worker, settings: Any) -> None:
     settings.PAYMENT_PROVIDER = "gold"
     assert only_wrong() == (
-        "WRONG config PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe. Set it and restart every dyno."
+        "WRONG config PAYMENT_PROVIDER is 'gold'. Set it to sandbox or stripe. "
+        "Set it and restart every dyno."
     )
 
 
@@ -188,7 +189,8 @@ def test_a_migration_that_is_not_applied_is_named(worker: Worker) -> None:
                 [*newest, applied],
             )
     assert wrong == (
-        f"WRONG migrations Migrations that are not applied: 1, the first is {newest[0]}.{newest[1]}. "
+        "WRONG migrations Migrations that are not applied: 1, "
+        f"the first is {newest[0]}.{newest[1]}. "
         "Run `python manage.py release`."
     )
 
@@ -205,11 +207,10 @@ def test_limits_that_the_role_lacks_are_named(worker: Worker) -> None:
 
 def test_a_ledger_without_a_living_worker_is_named(worker: Worker) -> None:
     Worker.objects.update(seen_at=timezone.now() - timedelta(seconds=16))
-    seen_at = at(Worker.objects.get().seen_at)
+    seen_at = local_time(Worker.objects.get().seen_at)
     start = "Start a worker dyno (Procfile: worker) and read its log."
-    assert (
-        only_wrong()
-        == f"WRONG clock No worker has beaten in the last 15 s; the last one did at {seen_at}. {start}"
+    assert only_wrong() == (
+        f"WRONG clock No worker has beaten in the last 15 s; the last one did at {seen_at}. {start}"
     )
     Worker.objects.all().delete()
     assert only_wrong() == f"WRONG clock No worker has beaten in the last 15 s. {start}"
@@ -221,7 +222,8 @@ def test_due_jobs_that_nobody_takes_are_named(worker: Worker) -> None:
     assert doctor()["waiting"].startswith("ok ")
     Job.objects.filter(pk=late).update(due_at=timezone.now() - timedelta(seconds=62))
     assert only_wrong() == (
-        f"WRONG waiting Jobs due for more than 60 s: 1. Ask why: `python manage.py jobs why {late}`."
+        "WRONG waiting Jobs due for more than 60 s: 1. "
+        f"Ask why: `python manage.py jobs why {late}`."
     )
 
 
@@ -254,7 +256,8 @@ def test_dead_jobs_are_counted_by_task(worker: Worker) -> None:
         tasks.note_then_fail.delay(name)
     work_off()
     assert only_wrong() == (
-        "WRONG dead Dead jobs: 2 of tests.celery_ledger.tasks.note_then_fail. See `python manage.py jobs list --state dead` "
+        "WRONG dead Dead jobs: 2 of tests.celery_ledger.tasks.note_then_fail. "
+        "See `python manage.py jobs list --state dead` "
         "and `jobs why ID`; mend the cause, then `jobs retry ID`."
     )
 
@@ -274,7 +277,8 @@ def test_held_orders_are_counted_by_reason(
     api.place(order_body())
     Order.objects.get().hold("payment_unknown")
     assert only_wrong() == (
-        "WRONG held Held orders wait for a person: 1 for payment_unknown. See docs/runbook.md for each reason."
+        "WRONG held Held orders wait for a person: 1 for payment_unknown. "
+        "See docs/runbook.md for each reason."
     )
 
 

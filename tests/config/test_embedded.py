@@ -102,11 +102,13 @@ def test_without_the_development_lock_nothing_starts(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("said", [["collectstatic", "--noinput"], ["help"], [], ["jobs", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["collectstatic", "--noinput"], ["help"], [], ["jobs", "--help"]]
+)
 def test_a_command_that_asks_nobody_starts_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["./manage.py", *said])
+    monkeypatch.setattr(sys, "argv", ["./manage.py", *arguments])
     assert adopted(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
 

@@ -32,7 +32,7 @@ def installer(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleTy
         install.PYTHON.symlink_to(sys.executable)
 
     monkeypatch.setattr(install, "make_empty", make_empty)
-    monkeypatch.setattr(install, "install", lambda wanted: done.append("installed"))
+    monkeypatch.setattr(install, "install", lambda requirements: done.append("installed"))
     return install, done
 
 
@@ -67,14 +67,14 @@ def test_the_venv_of_a_killed_run_is_made_anew(
     install, done = installer(tmp_path, monkeypatch)
     install.main([])
 
-    def be_killed(wanted: str) -> None:
+    def be_killed(requirements: str) -> None:
         raise MemoryError
 
     monkeypatch.setattr(install, "install", be_killed)
     lock(tmp_path, "2")
     with pytest.raises(MemoryError):
         install.main([])
-    monkeypatch.setattr(install, "install", lambda wanted: done.append("installed"))
+    monkeypatch.setattr(install, "install", lambda requirements: done.append("installed"))
     install.main([])
     assert done == ["emptied", "installed", "emptied", "installed"]
 

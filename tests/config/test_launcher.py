@@ -29,7 +29,8 @@ if sys.argv[1] == "release":
     time.sleep(float(os.environ.get("RELEASE_TAKES_S", 0)))
     print("released")
     sys.exit(os.environ.get("RELEASE_SAYS"))
-open(sys.argv[3], "w").write(json.dumps({"api_key": "kaiten_1", "username": "admin", "password": "p w"}))
+demo = {"api_key": "kaiten_1", "username": "admin", "password": "p w"}
+open(sys.argv[3], "w").write(json.dumps(demo))
 """
 WEB = """
 import http.server, os
@@ -40,7 +41,10 @@ class Ready(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Ready).serve_forever()
 """
 SLEEP = "import time; time.sleep(600)"
-PARENT = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); time.sleep(600)"
+PARENT = (
+    f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); "
+    "time.sleep(600)"
+)
 
 
 @dataclass
@@ -122,7 +126,7 @@ def first_port_for_everybody() -> int:
 
 
 def listen_as_anybody() -> None:
-    """Give up what root may more than others about ports; what is executed next cannot get it back."""
+    """Give up what root may more than others about ports; what runs next cannot get it back."""
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE, 0, 0, 0)
 
 
@@ -192,7 +196,10 @@ def test_a_signal_stops_every_process_of_every_group(stack: Stack, number: signa
 
 
 def test_a_second_ctrl_c_kills_at_once(stack: Stack) -> None:
-    stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"
+    stubborn = (
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); "
+        f"{SLEEP}"
+    )
     stack.write(worker=stubborn)
     launcher = stack.start()
     assert "worker  | deaf" in ready(launcher)
@@ -200,8 +207,8 @@ def test_a_second_ctrl_c_kills_at_once(stack: Stack) -> None:
     time.sleep(1)
     assert len(stack.processes()) == 1
     launcher.send_signal(signal.SIGINT)
-    said, _ = launcher.communicate(timeout=WAIT_S / 2)
-    assert "worker did not stop and was killed." in said
+    output, _ = launcher.communicate(timeout=WAIT_S / 2)
+    assert "worker did not stop and was killed." in output
     assert launcher.returncode == 0
     assert stack.processes() == {}
 
@@ -209,9 +216,9 @@ def test_a_second_ctrl_c_kills_at_once(stack: Stack) -> None:
 def test_a_process_that_ends_by_itself_stops_the_others(stack: Stack) -> None:
     stack.write(worker="import time; time.sleep(2); raise SystemExit('out of fish')")
     launcher = stack.start()
-    said, complaints = launcher.communicate(timeout=WAIT_S)
+    output, complaints = launcher.communicate(timeout=WAIT_S)
     assert launcher.returncode == 1
-    assert "worker  | out of fish" in said
+    assert "worker  | out of fish" in output
     assert complaints == "worker ended by itself with status 1.\n"
     assert stack.processes() == {}
 
@@ -219,11 +226,11 @@ def test_a_process_that_ends_by_itself_stops_the_others(stack: Stack) -> None:
 def test_a_failed_release_says_its_own_sentence_and_starts_nothing(stack: Stack) -> None:
     stack.write(web="print('web begins', flush=True)")
     launcher = stack.start(RELEASE_SAYS="Kaiten cannot start: no rice.")
-    said, complaints = launcher.communicate(timeout=WAIT_S)
+    output, complaints = launcher.communicate(timeout=WAIT_S)
     assert launcher.returncode == 1
-    assert "release | Kaiten cannot start: no rice." in said
-    assert "web begins" not in said
-    assert "Traceback" not in said + complaints
+    assert "release | Kaiten cannot start: no rice." in output
+    assert "web begins" not in output
+    assert "Traceback" not in output + complaints
 
 
 def test_a_taken_port_that_was_asked_for_is_named(stack: Stack) -> None:

@@ -45,7 +45,7 @@ def stdout() -> Iterator[io.StringIO]:
 def lines(stdout: io.StringIO) -> Lines:
     """The lines of one logger so far, without what differs each time."""
 
-    def said(logger: str) -> list[dict[str, str]]:
+    def of_logger(logger: str) -> list[dict[str, str]]:
         found = [parsed(line) for line in stdout.getvalue().splitlines()]
         assert all(set(line) >= {"at", "level", "logger", "event"} for line in found), (
             stdout.getvalue()
@@ -56,7 +56,7 @@ def lines(stdout: io.StringIO) -> Lines:
             assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("at"))
         return mine
 
-    return said
+    return of_logger
 
 
 def record(
@@ -81,7 +81,7 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
     )
     client = str(Order.objects.get().client_id)
     assert answer["X-Request-ID"] == "8c1f-router-id/+="
-    known = {"request_id": "8c1f-router-id/+=", "client": client}
+    bound = {"request_id": "8c1f-router-id/+=", "client": client}
     assert lines("config.requests") == [
         {
             "level": "info",
@@ -91,7 +91,7 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
             "route": "/v1/orders",
             "status": "202",
             "client_name": "shop",
-            **known,
+            **bound,
         }
     ]
     work_off()
@@ -106,7 +106,7 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
         "task": "orders.tasks.reserve",
         "attempt": "1",
         "outcome": "done",
-        **known,
+        **bound,
         "job": job,
     }
     assert len(lines("celery_ledger.attempts")) == Job.objects.count()
@@ -124,9 +124,9 @@ def test_the_whole_life_of_an_order_is_told_without_its_customer(
     client.post(f"/o/{order.public_token}/")  # 405, of which Django would tell the path
     api.get(f"/v1/orders?email={order.email}")
     client.get(f"/nowhere/{order.public_token}?email={order.email}")
-    said = stdout.getvalue()
-    assert "method=GET route=/o/<slug:token>/ status=200" in said
-    assert "route=(none) status=404" in said
+    output = stdout.getvalue()
+    assert "method=GET route=/o/<slug:token>/ status=200" in output
+    assert "route=(none) status=404" in output
     client.get("/livez")
     assert "route=/livez status=200" in stdout.getvalue()
     for secret in (
@@ -136,7 +136,7 @@ def test_the_whole_life_of_an_order_is_told_without_its_customer(
         "tok_ok",
         api.defaults["HTTP_AUTHORIZATION"].split()[1],
     ):
-        assert secret not in said
+        assert secret not in output
 
 
 @pytest.mark.django_db
@@ -157,7 +157,7 @@ def test_a_field_hides_what_looks_like_a_secret_too() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("promise", "told"),
+    ("promise", "fields"),
     [
         (
             lambda: tasks.note_then_fail.delay("a"),
@@ -177,16 +177,16 @@ def test_a_field_hides_what_looks_like_a_secret_too() -> None:
     ],
 )
 def test_how_an_attempt_ended_is_told_once(
-    lines: Lines, promise: Callable[[], Any], told: dict[str, str]
+    lines: Lines, promise: Callable[[], Any], fields: dict[str, str]
 ) -> None:
     job = Job.objects.get(pk=promise().id)
     attempt(job)
     [line] = lines("celery_ledger.attempts")
-    assert ("trace" in line) == (told["outcome"] == "dead")
+    assert ("trace" in line) == (fields["outcome"] == "dead")
     ours = {"level", "outcome", "error"}
-    assert ({name: line[name] for name in ours & set(line)}, line["job"]) == (told, str(job.pk))
+    assert ({name: line[name] for name in ours & set(line)}, line["job"]) == (fields, str(job.pk))
     assert lines("celery.app.trace") == []
-    if told["outcome"] not in ("replaced", "retry"):
+    if fields["outcome"] not in ("replaced", "retry"):
         attempt(job)  # its bell rings once more
         assert len(lines("celery_ledger.attempts")) == 1
 
@@ -201,8 +201,8 @@ def test_a_traceback_is_one_line_whose_end_is_kept() -> None:
     assert len(line.encode()) < 10_000
     assert parsed(line)["event"] == "it failed\nbadly"
     assert parsed(line)["trace"].endswith("x" * 5000)
-    told = json.loads(Json().format(failed))
-    assert list(told) == ["at", "level", "logger", "event", "task", "trace"]
+    written = json.loads(Json().format(failed))
+    assert list(written) == ["at", "level", "logger", "event", "task", "trace"]
     assert "\n" not in Json().format(failed)
     assert "hana" not in line + Json().format(failed) + Console().format(failed)
     assert Console().format(failed).startswith("WARNING shop it failed\nbadly task=a.b\nTraceback")
@@ -236,11 +236,13 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(form: Any, secret
 def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
     line = Console().format(
         record(
-            "postgres://u:pw@db:5432/x redis://:geheim@r:1/0 Authorization: Bearer abc.def GET /o/Ab-_9/x"
+            "postgres://u:pw@db:5432/x redis://:geheim@r:1/0 Authorization: "
+            "Bearer abc.def GET /o/Ab-_9/x"
         )
     )
     assert line == (
-        "WARNING shop postgres://[hidden]@db:5432/x redis://[hidden]@r:1/0 Authorization: Bearer [hidden] "
+        "WARNING shop postgres://[hidden]@db:5432/x redis://[hidden]@r:1/0 Authorization: "
+        "Bearer [hidden] "
         "GET /o/[hidden]/x"
     )
 
@@ -279,6 +281,6 @@ def test_the_context_of_whoever_logs_is_told() -> None:
 
 def test_every_form_writes_to_one_stream() -> None:
     for form in ("logfmt", "json", "console"):
-        said = configuration(form)
-        assert said["root"]["handlers"] == ["stdout"]
-        assert said["handlers"]["stdout"]["stream"] == "ext://sys.stdout"
+        settings = configuration(form)
+        assert settings["root"]["handlers"] == ["stdout"]
+        assert settings["handlers"]["stdout"]["stream"] == "ext://sys.stdout"

@@ -57,7 +57,7 @@ def scrape(client: HttpClient) -> Told:
 
 
 def test_it_is_there_for_the_token_alone(client: HttpClient, api: Api, settings: Any) -> None:
-    for said in (
+    for header in (
         "",
         "Bearer",
         "Bearer ",
@@ -66,31 +66,31 @@ def test_it_is_there_for_the_token_alone(client: HttpClient, api: Api, settings:
         TOKEN,
         "Bearer m\xe9",
     ):
-        response = client.get("/metrics", headers={"Authorization": said})
-        assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer"), said
+        response = client.get("/metrics", headers={"Authorization": header})
+        assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer"), header
         assert b"kaiten_" not in response.content
     assert api.get("/metrics").status_code == 401
     assert client.post("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 405
     assert client.get("/metrics", headers={"Authorization": f"bearer {TOKEN}"}).status_code == 200
     settings.METRICS_TOKEN = ""
-    for said in ("", "Bearer", "Bearer ", f"Bearer {TOKEN}"):
-        assert client.get("/metrics", headers={"Authorization": said}).status_code == 404
+    for header in ("", "Bearer", "Bearer ", f"Bearer {TOKEN}"):
+        assert client.get("/metrics", headers={"Authorization": header}).status_code == 404
 
 
 def test_an_idle_shop_says_zero(client: HttpClient, broker: Redis) -> None:
-    told = scrape(client)
+    numbers = scrape(client)
     assert (
-        told[("jobs_due", "kaiten")]
-        == told[("jobs_oldest_due_seconds", "kaiten")]
-        == told[("workers",)]
+        numbers[("jobs_due", "kaiten")]
+        == numbers[("jobs_oldest_due_seconds", "kaiten")]
+        == numbers[("workers",)]
         == 0
     )
     assert (
-        told[("broker_up",)],
-        told[("broker_bells", "kaiten")],
-        told[("broker_bells", "bulk")],
+        numbers[("broker_up",)],
+        numbers[("broker_bells", "kaiten")],
+        numbers[("broker_bells", "bulk")],
     ) == (1, 0, 0)
-    assert told[("jobs_ended_window_seconds",)] == 300
+    assert numbers[("jobs_ended_window_seconds",)] == 300
 
 
 def test_the_ledger_is_told_by_state_queue_and_task(client: HttpClient, broker: Redis) -> None:
@@ -107,26 +107,26 @@ def test_the_ledger_is_told_by_state_queue_and_task(client: HttpClient, broker: 
         [running], task=add, token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40)
     )
     Worker.objects.beat(uuid4(), name="celery@here", pid=5)
-    told = scrape(client)
-    assert {key[1:]: number for key, number in told.items() if key[0] == "jobs"} == {
+    numbers = scrape(client)
+    assert {key[1:]: number for key, number in numbers.items() if key[0] == "jobs"} == {
         ("kaiten", "waiting", add): 3,
         ("bulk", "waiting", add): 1,
         ("kaiten", "running", add): 1,
         ("kaiten", "dead", fail): 2,
     }
-    assert (told[("jobs_due", "kaiten")], told[("jobs_due", "bulk")], told[("workers",)]) == (
-        2,
-        1,
-        1,
-    )
-    assert 90 <= told[("jobs_oldest_due_seconds", "kaiten")] < 180
-    assert told[("jobs_ended", "dead", fail)] == 2
+    assert (
+        numbers[("jobs_due", "kaiten")],
+        numbers[("jobs_due", "bulk")],
+        numbers[("workers",)],
+    ) == (2, 1, 1)
+    assert 90 <= numbers[("jobs_oldest_due_seconds", "kaiten")] < 180
+    assert numbers[("jobs_ended", "dead", fail)] == 2
     passing = "tests.celery_ledger.tasks.fail_for_a_while"
     assert (
-        told[("jobs_ended", "done", passing)],
-        told[("jobs_ended_retries", "done", passing)],
+        numbers[("jobs_ended", "done", passing)],
+        numbers[("jobs_ended_retries", "done", passing)],
     ) == (1, 1)
-    assert told[("broker_bells", "kaiten")] >= 3
+    assert numbers[("broker_bells", "kaiten")] >= 3
 
 
 def test_orders_and_deliveries_are_told_by_state(
@@ -137,9 +137,9 @@ def test_orders_and_deliveries_are_told_by_state(
         api.place(order_body(external_id=f"o-{number}"), key=f"k-{number}")
     work_off()
     Order.objects.filter(external_id="o-1").update(held=True)
-    told = scrape(client)
-    assert (told[("orders", "confirmed")], told[("orders_held",)]) == (3, 1)
-    assert told[("deliveries", "mail", "delivered")] == 6  # received and confirmed
+    numbers = scrape(client)
+    assert (numbers[("orders", "confirmed")], numbers[("orders_held",)]) == (3, 1)
+    assert numbers[("deliveries", "mail", "delivered")] == 6  # received and confirmed
 
 
 def test_a_number_that_reaches_its_limit_stays_there_and_the_window_says_so(
@@ -153,14 +153,14 @@ def test_a_number_that_reaches_its_limit_stays_there_and_the_window_says_so(
     Job.objects.filter(due_at__gt=timezone.now() - timedelta(minutes=1)).update(
         state="done", finished_at=timezone.now() - timedelta(seconds=30)
     )
-    told = scrape(client)
+    numbers = scrape(client)
     assert (
-        told[("jobs", "kaiten", "waiting", "tests.celery_ledger.tasks.add")]
-        == told[("jobs_due", "kaiten")]
+        numbers[("jobs", "kaiten", "waiting", "tests.celery_ledger.tasks.add")]
+        == numbers[("jobs_due", "kaiten")]
         == 5
     )
-    assert told[("jobs_ended", "done", "tests.celery_ledger.tasks.add")] == 5
-    assert 30 <= told[("jobs_ended_window_seconds",)] < 120
+    assert numbers[("jobs_ended", "done", "tests.celery_ledger.tasks.add")] == 5
+    assert 30 <= numbers[("jobs_ended_window_seconds",)] < 120
 
 
 def test_however_many_names_tasks_have_few_become_labels(client: HttpClient, settings: Any) -> None:
@@ -168,8 +168,8 @@ def test_however_many_names_tasks_have_few_become_labels(client: HttpClient, set
     for number in range(5):
         for _ in range(6 - number):
             celery_app.send_task(f'strange "{number}"\n', queue="kaiten")
-    told = {key: number for key, number in scrape(client).items() if key[0] == "jobs"}
-    assert told == {
+    numbers = {key: number for key, number in scrape(client).items() if key[0] == "jobs"}
+    assert numbers == {
         ("jobs", "kaiten", "waiting", 'strange "0"\n'): 6,
         ("jobs", "kaiten", "waiting", 'strange "1"\n'): 5,
         ("jobs", "kaiten", "waiting", "(other)"): 9,
@@ -180,9 +180,9 @@ def test_a_broker_that_is_away_is_told_and_holds_up_nothing(
     client: HttpClient, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(celery_app.amqp.bell, "_resting_until", float("inf"))
-    told = scrape(client)
-    assert told[("broker_up",)] == 0
-    assert not [key for key in told if key[0] == "broker_bells"]
+    numbers = scrape(client)
+    assert numbers[("broker_up",)] == 0
+    assert not [key for key in numbers if key[0] == "broker_bells"]
 
 
 def test_without_postgres_it_is_503(client: HttpClient, monkeypatch: Any) -> None:

@@ -79,17 +79,17 @@ def test_app_json_says_what_heroku_knows() -> None:
     assert len(APP["description"]) <= 140
     assert all(isinstance(word, str) for word in APP["keywords"])
     assert set(APP["environments"]) <= {"test", "review", "production"}
-    for where, said in APP["environments"].items():
-        assert set(said) <= KNOWN_OF_AN_ENVIRONMENT, where
-    for where, said in places():
-        assert set(said.get("scripts", {})) <= (SCRIPTS | {"test"} if where == "test" else SCRIPTS)
-        assert all(isinstance(script, str) for script in said.get("scripts", {}).values())
-        assert all(isinstance(buildpack["url"], str) for buildpack in said.get("buildpacks", []))
+    for where, part in APP["environments"].items():
+        assert set(part) <= KNOWN_OF_AN_ENVIRONMENT, where
+    for where, part in places():
+        assert set(part.get("scripts", {})) <= (SCRIPTS | {"test"} if where == "test" else SCRIPTS)
+        assert all(isinstance(script, str) for script in part.get("scripts", {}).values())
+        assert all(isinstance(buildpack["url"], str) for buildpack in part.get("buildpacks", []))
 
 
 def test_the_formation_is_the_procfile() -> None:
-    for _, said in places():
-        for name, quantity in said.get("formation", {}).items():
+    for _, part in places():
+        for name, quantity in part.get("formation", {}).items():
             assert name in procfile()
             assert set(quantity) <= {"quantity", "size"}
             assert isinstance(quantity["quantity"], int)
@@ -97,16 +97,16 @@ def test_the_formation_is_the_procfile() -> None:
 
 
 def test_the_add_ons_are_a_database_and_a_broker_each_time() -> None:
-    for _, said in places():
-        names = [add_on.split(":")[0] for add_on in said.get("addons", APP["addons"])]
+    for _, part in places():
+        names = [add_on.split(":")[0] for add_on in part.get("addons", APP["addons"])]
         assert names == ["heroku-postgresql", "heroku-redis"]
 
 
 def test_every_variable_of_app_json_is_one_of_the_settings() -> None:
     settings = (CHECKOUT / "config" / "settings.py").read_text()
     example = (CHECKOUT / ".env.example").read_text()
-    for where, said in places():
-        for name, variable in said.get("env", {}).items():
+    for where, part in places():
+        for name, variable in part.get("env", {}).items():
             assert re.fullmatch("[A-Z][A-Z0-9_]*", name)
             assert f'"{name}"' in settings, f"{name} of {where} is read nowhere"
             assert f"\n#{name}=" in example, f"{name} is not explained"

@@ -69,10 +69,10 @@ def test_two_first_releases_at_once_go_one_after_the_other(empty_database: str) 
         )
         for _ in range(2)
     ]
-    said = [release.communicate(timeout=100)[0] for release in both]
-    assert [release.returncode for release in both] == [0, 0], said
-    assert "Another release is at work; waiting for it." in "".join(said)
-    assert sorted("Applying orders.0001_initial" in one for one in said) == [False, True]
+    output = [release.communicate(timeout=100)[0] for release in both]
+    assert [release.returncode for release in both] == [0, 0], output
+    assert "Another release is at work; waiting for it." in "".join(output)
+    assert sorted("Applying orders.0001_initial" in one for one in output) == [False, True]
 
 
 def test_whoever_waits_too_long_for_another_release_says_so(settings: Any) -> None:
@@ -99,6 +99,6 @@ def test_a_turn_lasts_longer_than_the_limits_of_the_role(monkeypatch: pytest.Mon
 
 
 def test_the_migrations_say_what_the_models_say() -> None:
-    said = StringIO()
-    call_command("makemigrations", dry_run=True, stdout=said)
-    assert said.getvalue() == "No changes detected\n"
+    output = StringIO()
+    call_command("makemigrations", dry_run=True, stdout=output)
+    assert output.getvalue() == "No changes detected\n"

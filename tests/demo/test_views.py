@@ -48,14 +48,14 @@ def placed(visitor: HttpClient) -> Placed:
 def filled_in(**typed: Any) -> dict[str, Any]:
     """What a browser sends for two salmon nigiri."""
     quantities: dict[str, Any] = {dish.sku: 0 for dish in MENU} | {"SAKE-NIGIRI": 2}
-    said = {
+    fields = {
         "form_id": str(uuid4()),
         "email": "hana@example.com",
         "token": "tok_ok",
         **quantities,
         **typed,
     }
-    return {name: value for name, value in said.items() if value is not ...}
+    return {name: value for name, value in fields.items() if value is not ...}
 
 
 def text(answer: Any) -> str:
@@ -479,11 +479,11 @@ def test_every_text_on_a_page_has_its_japanese() -> None:
         entry.msgid
         for entry in polib.pofile(str(settings.LOCALE_PATHS[0] / "ja/LC_MESSAGES/django.po"))
     }
-    said = set()
+    found = set()
     for path in settings.BASE_DIR.glob("[a-z]*/templates/**/*.html"):
-        said |= set(re.findall(r"{% translate (?:\"([^\"]+)\"|'([^']+)') ", path.read_text()))
-    assert len(said) > 20
-    assert {double or single for double, single in said} - catalogue == set()
+        found |= set(re.findall(r"{% translate (?:\"([^\"]+)\"|'([^']+)') ", path.read_text()))
+    assert len(found) > 20
+    assert {double or single for double, single in found} - catalogue == set()
 
 
 # --- with Stripe ----------------------------------------------------------------------------------

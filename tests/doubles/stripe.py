@@ -4,7 +4,8 @@ durable book.
 In a test: `with StripeDouble(path) as stripe: …`. As a process, to be killed and restarted on its
 book:
 
-    python -m tests.doubles.stripe --port P --book FILE [--webhook-url URL] [--process-s S] [--lose-share X --seed N]
+    python -m tests.doubles.stripe --port P --book FILE [--webhook-url URL] [--process-s S]
+                                   [--lose-share X --seed N]
 
 `POST /_double/<word>` with a JSON body is the same as the method of that name here (`tell` does it
 over HTTP).
@@ -188,12 +189,12 @@ class StripeDouble:
             # Stripe asks for none; then each request is another one
             request.key = f"none-{uuid4()}"
         with self.book.lock:
-            if known := self.book.answers.get(request.key):
-                if known["fingerprint"] != request.fingerprint:
+            if kept := self.book.answers.get(request.key):
+                if kept["fingerprint"] != request.fingerprint:
                     return Answer(
                         400, error("idempotency_error", "This key was used with other parameters.")
                     )
-                return Answer(known["status"], known["body"], flaw, replayed=True)
+                return Answer(kept["status"], kept["body"], flaw, replayed=True)
             if request.key in self.running:
                 return Answer(
                     409,
@@ -261,12 +262,12 @@ class StripeDouble:
                     self.decide(made["id"], "succeeded")
 
 
-def tell(url: str, word: str, **said: Any) -> Any:
+def tell(url: str, word: str, **body: Any) -> Any:
     """What a test has to say to a double that is a process."""
     where = urlsplit(url)
     connection = HTTPConnection(where.hostname or "", where.port, timeout=10)
     try:
-        connection.request("POST", f"/_double/{word}", json.dumps(said))
+        connection.request("POST", f"/_double/{word}", json.dumps(body))
         return json.loads(connection.getresponse().read())
     finally:
         connection.close()
@@ -280,8 +281,8 @@ def main() -> None:
     parser.add_argument("--process-s", type=float)
     parser.add_argument("--lose-share", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
-    said = vars(parser.parse_args())
-    with StripeDouble(said.pop("book"), **said) as double:
+    options = vars(parser.parse_args())
+    with StripeDouble(options.pop("book"), **options) as double:
         print(f"Stripe's double: {double.url}", flush=True)
         double.threads[0].join()
 

@@ -31,7 +31,7 @@ class Book:
             self.file.write(b"\n")
 
     def write(self, **line: Any) -> None:
-        """Durable when this returns. Keys: objects, answer, events, silent, delivered, forget_keys."""
+        """Durable at its return. Keys: objects, answer, events, silent, delivered, forget_keys."""
         with self.lock:
             if self.file.closed:
                 raise OSError("the book is closed")

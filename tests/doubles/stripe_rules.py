@@ -132,8 +132,11 @@ def decide(intent: Object, status: str) -> Outcome:
                 "last_payment_error": None,
             }
             charge = _charge(made)
-            told = [_event("payment_intent.succeeded", made), _event("charge.succeeded", charge)]
-            return Outcome(200, made, [made, charge], told)
+            announced = [
+                _event("payment_intent.succeeded", made),
+                _event("charge.succeeded", charge),
+            ]
+            return Outcome(200, made, [made, charge], announced)
         case "requires_action":
             made |= {"next_action": {"type": "use_stripe_sdk"}}
         case "requires_payment_method":
@@ -229,12 +232,12 @@ def create_refund(book: Book, params: dict[str, str]) -> Outcome:
         "reason": params.get("reason"),
         "failure_reason": "expired_or_canceled_card" if status == "failed" else None,
     }
-    told = [_event("refund.created", refund)]
+    announced = [_event("refund.created", refund)]
     if status == "failed":
-        return Outcome(200, refund, [refund], [*told, _event("refund.failed", refund)])
+        return Outcome(200, refund, [refund], [*announced, _event("refund.failed", refund)])
     refunded = charge["amount_refunded"] + amount
     charge = {**charge, "amount_refunded": refunded, "refunded": refunded == charge["amount"]}
-    return Outcome(200, refund, [refund, charge], [*told, _event("charge.refunded", charge)])
+    return Outcome(200, refund, [refund, charge], [*announced, _event("charge.refunded", charge)])
 
 
 def decide_refund(book: Book, refund_id: str, status: str) -> Outcome:
@@ -280,9 +283,9 @@ def open_dispute(book: Book, intent_id: str) -> Outcome:
 def retrieve(kind: str) -> Callable[[Book, dict[str, str], str], Outcome]:
     def read(book: Book, params: dict[str, str], id_: str) -> Outcome:
         made = _found(book, id_, kind)
-        wanted = [value for name, value in params.items() if name.startswith("expand[")]
+        expanded = [value for name, value in params.items() if name.startswith("expand[")]
         return Outcome(
-            200, {**made, **{name: book.objects[made[name]] for name in wanted if made.get(name)}}
+            200, {**made, **{name: book.objects[made[name]] for name in expanded if made.get(name)}}
         )
 
     return read
@@ -329,9 +332,9 @@ def _found(book: Book, id_: str, kind: str) -> Object:
     return made
 
 
-def _known(params: dict[str, str], known: set[str]) -> None:
+def _known(params: dict[str, str], names: set[str]) -> None:
     for name in params:
-        if name not in known and not name.startswith("metadata["):
+        if name not in names and not name.startswith("metadata["):
             raise invalid(f"Received unknown parameter: {name}", "parameter_unknown", name)
 
 

@@ -16,8 +16,8 @@ from tests.doubles.stripe_book import Book, Object
 TRIES, PAUSE_S, TIMEOUT_S = 6, 0.3, 5.0
 
 
-def signature(payload: bytes, secret: str, at: float | None = None) -> str:
-    stamp = str(int(time.time() if at is None else at))
+def signature(payload: bytes, secret: str, moment: float | None = None) -> str:
+    stamp = str(int(time.time() if moment is None else moment))
     mac = hmac.new(secret.encode(), stamp.encode() + b"." + payload, hashlib.sha256)
     return f"t={stamp},v1={mac.hexdigest()}"
 

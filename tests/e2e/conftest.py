@@ -1,4 +1,4 @@
-"""The Procfile's processes on a database of their own, and a browser that watches for complaints."""
+"""The Procfile's processes on a database of their own, and a browser that watches for errors."""
 
 import http.client
 import os

@@ -73,10 +73,10 @@ def note_sent(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
 def ask_provider(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
     """An operation that was sent before is asked for before it is sent again."""
     if rules.kind == "charge" and world.ledger.operation != "intended":
-        known = _key(world, rules, me) in world.charges
+        is_charged = _key(world, rules, me) in world.charges
         yield (
-            f"asks the provider: {'charged' if known else 'unknown'}",
-            world.now(me, "answered" if known else "noted"),
+            f"asks the provider: {'charged' if is_charged else 'unknown'}",
+            world.now(me, "answered" if is_charged else "noted"),
         )
         yield "asks the provider and gets no answer", world.now(me, "failed")
 
@@ -138,7 +138,7 @@ def report_part(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
 
 
 def ask_row(world: World, rules: Rules, me: int) -> Iterator[Outcome]:
-    """After a COMMIT with an unknown end the row is asked by token. It is never called a failure."""
+    """After a COMMIT with an unknown end the row is asked by token: it is never called failed."""
     worker, job = world.attempt(me)
     if worker.holds(job):
         again = _waiting(replace(job, troubles=job.troubles + 1))
@@ -217,14 +217,14 @@ def rescue(world: World, rules: Rules) -> Iterator[Outcome]:
 
 
 def kill(world: World) -> Iterator[Outcome]:
-    """SIGKILL between any two steps: what the worker knew is gone, and another starts in its place."""
+    """SIGKILL between any two steps: what the worker knew is gone; another starts in its place."""
     for me, worker in enumerate(world.workers):
         if worker.phase != "idle":
             yield f"kills w{me + 1}", world.now(me, "idle")
 
 
 def postgres(world: World) -> Iterator[Outcome]:
-    """The WAL writer comes round; or Postgres crashes and forgets the claims that no disk has seen."""
+    """The WAL writer comes round; or Postgres crashes and forgets the claims no disk has seen."""
     if world.disk != world.ledger:
         yield "writes the claim to disk", replace(world, disk=world.ledger)
         yield "crashes and forgets the claim", replace(world, ledger=world.disk)

@@ -61,9 +61,9 @@ def explore(rules: Rules, *, only: str | None = None) -> Finding:
     atlas.visit(promise(rules), 0, "", "")
     for here, before in enumerate(atlas.worlds):  # grows while it is read
         for who, what, after in steps(before, rules):
-            known = len(atlas.worlds)
+            count = len(atlas.worlds)
             there = atlas.visit(after, here, who, what)
-            for promised in PROMISES if there == known else (the_end_is_the_end,):
+            for promised in PROMISES if there == count else (the_end_is_the_end,):
                 if only in (None, promised.__name__) and not promised(before, after, rules):
                     last = f"{_name(before, who)} {what}"
                     return Finding(len(atlas.worlds), promised.__name__, (*atlas.trace(here), last))

@@ -82,8 +82,8 @@ def test_a_webhook_is_signed_so_that_the_standard_library_verifies_it(
     recorded()
     work_off()
     [(headers, body)] = sink.heard
-    said = Webhook(endpoint.secret).verify(body, headers)
-    assert (said["type"], said["data"]["order"]["number"]) == ("order.confirmed", "K7QM-3XH9")
+    content = Webhook(endpoint.secret).verify(body, headers)
+    assert (content["type"], content["data"]["order"]["number"]) == ("order.confirmed", "K7QM-3XH9")
     assert headers["webhook-id"] == str(Delivery.objects.get(channel="webhook").pk)
     with pytest.raises(WebhookVerificationError):
         Webhook(listen(sink.url).secret).verify(body, headers)
@@ -180,12 +180,12 @@ def test_the_customer_gets_a_mail_in_their_language(recorded: Recorded, postbox:
     recorded(locale="fr", email="anne@example.com")
     work_off()
     mails = [email.message_from_bytes(raw, policy=email.policy.default) for raw in postbox.mails]
-    said = {mail["To"]: (mail["Subject"], mail.get_content()) for mail in mails}
-    assert said["hana@example.com"][0] == "ご注文 K7QM-3XH9 が確定しました"
-    assert "¥98,000" in said["hana@example.com"][1]
+    content = {mail["To"]: (mail["Subject"], mail.get_content()) for mail in mails}
+    assert content["hana@example.com"][0] == "ご注文 K7QM-3XH9 が確定しました"
+    assert "¥98,000" in content["hana@example.com"][1]
     assert (
-        said["ann@example.com"][0]
-        == said["anne@example.com"][0]
+        content["ann@example.com"][0]
+        == content["anne@example.com"][0]
         == "Your order K7QM-3XH9 is confirmed"
     )
 
@@ -259,13 +259,13 @@ def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
     money: Any,
 ) -> None:
     """Reasons are the client's own words too: one that has been paid may be called out of stock."""
-    said = {
+    content = {
         "captured": captured,
         "payment_state": payment_state,
         "reason": reason,
         "locale": locale,
     }
-    recorded("order.cancelled", **said)
+    recorded("order.cancelled", **content)
     _, text = render(Event.objects.get())
     assert why[locale == "ja"] in text
     assert [phrase in text for phrase in MONEY[locale]] == [
@@ -310,9 +310,9 @@ def test_the_body_says_when_what_and_to_whom(recorded: Recorded, sink: WebhookSi
     listen(sink.url)
     recorded()
     work_off()
-    said = json.loads(sink.heard[0][1])
-    assert set(said) == {"type", "timestamp", "data"}
-    assert said["timestamp"].endswith("+00:00")
+    content = json.loads(sink.heard[0][1])
+    assert set(content) == {"type", "timestamp", "data"}
+    assert content["timestamp"].endswith("+00:00")
 
 
 def test_an_endpoint_that_hangs_is_left_alone_while_other_events_wait(

@@ -25,16 +25,21 @@ PER_ROW = 40  # pages to write a row and its place in each index
 FILL = """
 WITH past AS (
     SELECT n, now() - (%(past)s - n) * interval '1 s' AS at,
-           (lpad(to_hex((extract(epoch FROM now() - (%(past)s - n) * interval '1 s') * 1000)::bigint), 12, '0')
+           (lpad(to_hex((extract(epoch FROM now() - (%(past)s - n) * interval '1 s') * 1000
+                        )::bigint), 12, '0')
             || '7000' || lpad(to_hex(n), 16, '8'))::uuid AS id
       FROM generate_series(1, %(past)s) AS n),
  events AS (
     INSERT INTO notifications_event (id, kind, subject, seq, owner, data, at)
     SELECT id, 'order.held', id, 1, %(owner)s, '{}', at FROM past)
-INSERT INTO notifications_delivery (id, event_id, channel, target, endpoint_id, state, tries, created_at, delivered_at)
-SELECT id, id, 'webhook', target::text, target, CASE mod(n, 1000) WHEN 0 THEN 'failed' ELSE 'delivered' END, 1, at,
+INSERT INTO notifications_delivery (id, event_id, channel, target, endpoint_id,
+                                    state, tries, created_at, delivered_at)
+SELECT id, id, 'webhook', target::text, target,
+       CASE mod(n, 1000) WHEN 0 THEN 'failed' ELSE 'delivered' END, 1, at,
        CASE mod(n, 1000) WHEN 0 THEN NULL ELSE at END
-  FROM past, LATERAL (SELECT CASE mod(n, 200) WHEN 0 THEN %(ours)s::uuid ELSE %(another)s::uuid END AS target) AS told
+  FROM past, LATERAL (
+       SELECT CASE mod(n, 200) WHEN 0 THEN %(ours)s::uuid ELSE %(another)s::uuid END AS target
+       ) AS told
 """
 
 

@@ -16,7 +16,7 @@ HOURS = timedelta(hours=12)
 
 
 def intent_of(**changes: Any) -> Intent:
-    said = {
+    fields = {
         "key": f"{uuid4()}-charge",
         "amount": 660,
         "currency": "JPY",
@@ -24,7 +24,7 @@ def intent_of(**changes: Any) -> Intent:
         "intended_at": timezone.now(),
         "metadata": {"order": str(uuid4()), "operation": str(uuid4())},
     }
-    return Intent(**{**said, **changes})
+    return Intent(**{**fields, **changes})
 
 
 def heard(kinds: int) -> Callable[[], bool]:

@@ -50,8 +50,8 @@ def pay(shop: Client, stock: Any, order_body: Callable[..., dict[str, Any]]) -> 
     ids = count()
 
     def order(token: str = "pm_card_visa", **changes: Any) -> Order:
-        said = {"external_id": f"o-{next(ids)}", "payment": {"token": token}, **changes}
+        fields = {"external_id": f"o-{next(ids)}", "payment": {"token": token}, **changes}
         with transaction.atomic():
-            return place(shop, OrderInput.model_validate(order_body(**said)))
+            return place(shop, OrderInput.model_validate(order_body(**fields)))
 
     return order

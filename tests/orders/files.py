@@ -8,8 +8,19 @@ from typing import Any
 
 from orders.imports.models import Import
 
-COLUMNS = tuple(
-    "external_id currency email locale sku name quantity unit_price discount tax total token".split()
+COLUMNS = (
+    "external_id",
+    "currency",
+    "email",
+    "locale",
+    "sku",
+    "name",
+    "quantity",
+    "unit_price",
+    "discount",
+    "tax",
+    "total",
+    "token",
 )
 CELLS = (
     "o-1",

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.django_db
 
 
 def create(*arguments: str) -> ApiKey:
-    said = StringIO()
-    call_command("apikey", "create", *arguments, stdout=said, stderr=StringIO())
-    key = ApiKey.objects.find(said.getvalue().splitlines()[-1])
+    output = StringIO()
+    call_command("apikey", "create", *arguments, stdout=output, stderr=StringIO())
+    key = ApiKey.objects.find(output.getvalue().splitlines()[-1])
     assert key is not None
     return key
 
@@ -25,18 +25,18 @@ def test_a_key_without_scopes_has_every_scope_and_its_client_is_made_once() -> N
 
 
 @pytest.mark.parametrize(
-    "said",
+    "named",
     [("--scope", "orders:read", "stock:read"), ("--scope", "orders:read", "--scope", "stock:read")],
 )
-def test_a_key_has_the_scopes_that_were_named(said: tuple[str, ...]) -> None:
-    assert create("till", *said).scopes == ["orders:read", "stock:read"]
+def test_a_key_has_the_scopes_that_were_named(named: tuple[str, ...]) -> None:
+    assert create("till", *named).scopes == ["orders:read", "stock:read"]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "named",
     [("till", "--scope", "orders:eat"), ("till", "--scope"), ("",), ("a\nb",), ("x" * 201,), ()],
 )
-def test_what_cannot_be_is_refused_and_nobody_is_made(said: tuple[str, ...]) -> None:
+def test_what_cannot_be_is_refused_and_nobody_is_made(named: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
-        create(*said)
+        create(*named)
     assert not Client.objects.exists()

@@ -36,9 +36,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def run(*arguments: Any, out: io.StringIO | None = None) -> list[str]:
-    said = out or io.StringIO()
-    call_command("import_orders", *arguments, stdout=said)
-    return said.getvalue().splitlines()
+    output = out or io.StringIO()
+    call_command("import_orders", *arguments, stdout=output)
+    return output.getvalue().splitlines()
 
 
 def test_it_waits_for_the_workers_and_says_what_came_of_it(
@@ -46,12 +46,12 @@ def test_it_waits_for_the_workers_and_says_what_came_of_it(
 ) -> None:
     stock()
     stack.start("worker")
-    said = io.StringIO()
+    output = io.StringIO()
     with pytest.raises(
         CommandError, match=r"^1 orders failed; all reasons: /v1/imports/.*/errors\.csv$"
     ):
-        run(file, "--wait", "60", out=said)
-    lines = said.getvalue().splitlines()
+        run(file, "--wait", "60", out=output)
+    lines = output.getvalue().splitlines()
     assert lines[0].endswith(": 3 orders in 3 rows were accepted.")
     assert lines[-3].startswith("100 %  3 of 3 orders  ")
     assert lines[-3].endswith("/s  1 failed")
@@ -59,7 +59,7 @@ def test_it_waits_for_the_workers_and_says_what_came_of_it(
         "Done: 2 orders are there, 1 failed.",
         "  line 3 total (o-2): is 1, but the lines and the shipping add up to 660",
     ]
-    assert "\r" not in said.getvalue()
+    assert "\r" not in output.getvalue()
     assert Order.objects.count() == 2
 
 
@@ -79,14 +79,14 @@ def test_it_notices_a_worker_that_comes(
 
     def pause(seconds: float) -> None:
         Worker.objects.beat(uuid4(), name="celery@here", pid=5)
-        if len(said.getvalue().splitlines()) > 2:
+        if len(output.getvalue().splitlines()) > 2:
             work_off()
 
     monkeypatch.setattr(time, "sleep", pause)
-    said = io.StringIO()
+    output = io.StringIO()
     with pytest.raises(CommandError, match="3 orders failed"):
-        run(file, out=said)
-    assert said.getvalue().splitlines()[1:3] == [
+        run(file, out=output)
+    assert output.getvalue().splitlines()[1:3] == [
         import_orders.NO_WORKER,
         import_orders.A_WORKER_CAME,
     ]
@@ -98,15 +98,15 @@ def test_on_a_terminal_it_redraws_one_line(
     stock()
     Worker.objects.beat(uuid4(), name="celery@here", pid=5)
     monkeypatch.setattr(time, "sleep", lambda seconds: work_off())
-    said = Terminal()
+    output = Terminal()
     with pytest.raises(CommandError, match="1 orders failed"):
-        run(file, out=said)
+        run(file, out=output)
     assert (
         "[..............................]   0 %  0 of 3 orders  0/s  0 failed\x1b[K"
-        in said.getvalue()
+        in output.getvalue()
     )
-    assert "[##############################] 100 %  3 of 3 orders  " in said.getvalue()
-    assert said.getvalue().splitlines()[-2].startswith("Done: 2 orders are there")
+    assert "[##############################] 100 %  3 of 3 orders  " in output.getvalue()
+    assert output.getvalue().splitlines()[-2].startswith("Done: 2 orders are there")
 
 
 def test_ctrl_c_stops_the_watching_only(

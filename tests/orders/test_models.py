@@ -38,14 +38,14 @@ def placed(shop: Client, order_body: Callable[..., dict[str, Any]]) -> Place:
             for sku, quantity in (quantities or {"SAKE-NIGIRI": 2}).items()
         ]
         total = sum(line["quantity"] * 300 for line in lines)
-        said = {
+        fields = {
             "external_id": f"o-{next(ids)}",
             "lines": lines,
             "total": total,
             "payment": {"token": token},
         }
         with transaction.atomic():
-            return place(shop, OrderInput.model_validate(order_body(**{**said, **changes})))
+            return place(shop, OrderInput.model_validate(order_body(**{**fields, **changes})))
 
     return order
 
@@ -75,7 +75,8 @@ def test_eight_hands_never_oversell_and_never_deadlock(placed: Place, stock: Any
     stock("A", 90)
     stock("B", 60)
     orders = [
-        placed(quantities={"A": 1, "B": 1} if at % 2 else {"B": 1, "A": 1}) for at in range(120)
+        placed(quantities={"A": 1, "B": 1} if index % 2 else {"B": 1, "A": 1})
+        for index in range(120)
     ]
 
     def reserve(order: Order) -> bool:
@@ -296,7 +297,7 @@ def test_an_order_that_is_confirmed_is_not_put_on_hold(placed: Place, stock: Any
 def test_old_idempotency_keys_are_forgotten_batch_by_batch(shop: Client, settings: Any) -> None:
     settings.BATCH_ROWS = 2
     IdempotencyKey.objects.bulk_create(
-        IdempotencyKey(client=shop, key=f"k-{at}", fingerprint=b"x") for at in range(6)
+        IdempotencyKey(client=shop, key=f"k-{index}", fingerprint=b"x") for index in range(6)
     )
     IdempotencyKey.objects.exclude(key="k-5").update(created_at=timezone.now() - timedelta(days=31))
     forget_old_keys.delay()

@@ -169,7 +169,7 @@ def test_a_charge_that_its_customer_has_left_is_called_off_when_the_order_is_can
     acts: bool,
     expected: tuple[Any, ...],
 ) -> None:
-    """Or the customer might pay for it next week. Who acts at the last moment gets the money back."""
+    """Or the customer might pay for it next week. Who acts at the last moment is paid back."""
     order = pay("pm_card_threeDSecure2Required")
     work_off()
     operation = PaymentOperation.objects.get()
@@ -198,8 +198,8 @@ def test_that_the_customer_has_to_act_is_an_event_so_that_whoever_watches_the_ve
     for _ in range(2):  # hearing the same again is no event
         on_provider_event.delay(str(PaymentOperation.objects.get().pk))
         work_off()
-    told = [(event.kind, event.data["order"]["payment_state"]) for event in timeline(order.pk)]
-    assert told[2:] == [("order.action_required", "action_required")]
+    events = [(event.kind, event.data["order"]["payment_state"]) for event in timeline(order.pk)]
+    assert events[2:] == [("order.action_required", "action_required")]
     order.refresh_from_db()
     assert order.version == 3
 
@@ -324,9 +324,9 @@ def test_two_that_charge_at_once_under_one_key_make_one_charge(stripe: StripeDou
             return str(exc)
 
     with ThreadPoolExecutor(2) as hands:
-        said = list(hands.map(charge, range(2)))
-    assert sum(isinstance(answer, Charge) for answer in said) == 1
-    assert any("Stripe: 409" in str(answer) for answer in said)
+        answers = list(hands.map(charge, range(2)))
+    assert sum(isinstance(answer, Charge) for answer in answers) == 1
+    assert any("Stripe: 409" in str(answer) for answer in answers)
     assert len(objects_in(stripe.path)) == 1
 
 
@@ -375,8 +375,8 @@ def test_a_charge_is_found_on_a_later_page_and_by_our_operation_only(stripe: Str
     made = Stripe().charge(intent)
     [mine] = objects_in(stripe.path)
     others = [
-        {**mine, "id": f"pi_other{at}", "metadata": {"operation": str(uuid4())}}
-        for at in range(250)
+        {**mine, "id": f"pi_other{index}", "metadata": {"operation": str(uuid4())}}
+        for index in range(250)
     ]
     stripe.book.write(objects=others)
     assert Stripe().find(intent) == made
@@ -400,7 +400,7 @@ def test_more_payments_than_we_can_look_through_are_not_taken_for_none(
     Stripe().charge(intent)
     [mine] = objects_in(stripe.path)
     stripe.book.write(
-        objects=[{**mine, "id": f"pi_other{at}", "metadata": {}} for at in range(250)]
+        objects=[{**mine, "id": f"pi_other{index}", "metadata": {}} for index in range(250)]
     )
     with pytest.raises(ProviderRefused, match="more than 200 payments"):
         Stripe().find(intent)

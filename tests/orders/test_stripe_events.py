@@ -234,8 +234,8 @@ def test_an_event_that_rings_eight_times_at_once_is_heard_once(
 # --- who rings ------------------------------------------------------------------------------------
 
 
-def signed(payload: bytes, *, secret: str = WEBHOOK_SECRET, at: float | None = None) -> str:
-    return signature(payload, secret, at)
+def signed(payload: bytes, *, secret: str = WEBHOOK_SECRET, moment: float | None = None) -> str:
+    return signature(payload, secret, moment)
 
 
 def signed_with_time(stamp: str) -> str:
@@ -260,8 +260,8 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "with another secret": lambda: signed(PAYLOAD, secret="whsec_other"),
     "of another body": lambda: signed(PAYLOAD + b" "),
     "with no letters of ours": lambda: f"t={int(time.time())},v1=\xfc",
-    "ten minutes old": lambda: signed(PAYLOAD, at=time.time() - 600),
-    "of tomorrow": lambda: signed(PAYLOAD, at=time.time() + 86400),
+    "ten minutes old": lambda: signed(PAYLOAD, moment=time.time() - 600),
+    "of tomorrow": lambda: signed(PAYLOAD, moment=time.time() + 86400),
     "of another time": lambda: signed(PAYLOAD).replace("t=", "t=1"),
     "signed, and its time is a word": lambda: signed_with_time("abc"),
     "signed, and its time is empty": lambda: signed_with_time(""),
@@ -313,7 +313,7 @@ NO_EVENTS = [
     b"\xff",
     b"[" * 100_000,
     b'{"id":1e999}',
-    *(json.dumps(event_of(FOREIGN) | {"id": "evt_1"} | said).encode() for said in WRONG),
+    *(json.dumps(event_of(FOREIGN) | {"id": "evt_1"} | changes).encode() for changes in WRONG),
 ]
 
 

@@ -25,7 +25,8 @@ def pgbouncer(folder: Path, database: dict[str, Any]) -> Iterator[str]:
     settings = folder / "pgbouncer.ini"
     settings.write_text(
         "[databases]\n"
-        f"{database['NAME']} = host={database['HOST']} port={database['PORT']} user={database['USER']}"
+        f"{database['NAME']} = host={database['HOST']} port={database['PORT']} "
+        f"user={database['USER']}"
         f" password='{database['PASSWORD']}'\n"
         "[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"

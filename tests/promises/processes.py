@@ -53,7 +53,7 @@ class Tree:
             self.signal(signal.SIGKILL)
         self.process.wait(timeout=10)
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""Flush the broker, lose it, freeze it, fill it: orders are taken, and worked off when it is back."""
+"""Flush the broker, lose it, freeze it, fill it: orders are taken, and worked off after it."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ def nobody() -> str:
 
 @pytest.fixture
 def black_hole() -> Iterator[str]:
-    """Takes connections and never answers; without socket timeouts a request would hang for ever."""
+    """Takes connections and never answers: without socket timeouts a request hangs for ever."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
@@ -89,7 +89,7 @@ def test_orders_are_taken_without_a_broker_and_worked_off_with_it(
 def test_orders_are_taken_while_a_broker_that_was_well_is_frozen(
     stack: Stack, place: Callable[[Web, int], int], broker: Redis
 ) -> None:
-    """Not the same as a black hole: the connection stands already, and takes what is written to it."""
+    """Not the same as a black hole: the connection stands already and takes what is written."""
     web = stack.start_web()
     assert place(web, 0) == 202
     pid = int(broker.info("server")["process_id"])
@@ -139,7 +139,7 @@ def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
         within_s=60,
     )
     assert worker.process.poll() is None
-    assert "Connection to broker lost" not in worker.said()
+    assert "Connection to broker lost" not in worker.output()
 
 
 def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
@@ -176,7 +176,7 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
         )
         second = nap.delay(2, 0)
         until(
-            lambda: f"[{second.id}] received" in worker.said(),
+            lambda: f"[{second.id}] received" in worker.output(),
             "the worker holds the second bell",
             within_s=20,
         )
@@ -188,7 +188,7 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
         until(
             lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=30
         )
-        assert "Connection to broker lost" in worker.said()
-        assert "Deprecation" not in worker.said()
+        assert "Connection to broker lost" in worker.output()
+        assert "Deprecation" not in worker.output()
     finally:
         line.kill()

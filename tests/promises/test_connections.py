@@ -52,16 +52,16 @@ def test_old_and_new_dynos_together_fit_into_the_smallest_plans(
     webs = [stack.start_web(), stack.start_web()]
     workers = [stack.start("worker", "--include", "tests.promises.tasks") for _ in range(2)]
     until(
-        lambda: all("ready." in worker.said() for worker in workers),
+        lambda: all("ready." in worker.output() for worker in workers),
         "both workers are ready",
         within_s=60,
     )
     peak: Counter[str] = Counter()
     with ThreadPoolExecutor(max_workers=2 * AT_ONCE) as pool:
         asked = [
-            pool.submit(place, web, f"{at}-{n}")
+            pool.submit(place, web, f"{index}-{n}")
             for n in range(3 * AT_ONCE)
-            for at, web in enumerate(webs)
+            for index, web in enumerate(webs)
         ]
         while not all(answer.done() for answer in asked):
             peak |= held(broker, others)
@@ -129,7 +129,8 @@ def assert_nobody_went_around_it() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND backend_type = 'client backend' "
+            "AND pid <> pg_backend_pid()"
         )
         assert 1 <= cursor.fetchone()[0] <= SERVER_SESSIONS
 

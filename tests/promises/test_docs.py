@@ -49,8 +49,8 @@ def walked(page: str, stack: Stack, **environment: str) -> str:
 
 
 def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> None:
-    said = walked("README.md", stack)
-    assert '"type":"order.confirmed"' in said
+    output = walked("README.md", stack)
+    assert '"type":"order.confirmed"' in output
     until(lambda: Refund.objects.get().state == "succeeded", "the money is given back", within_s=30)
     order = Order.objects.get()
     assert (order.external_id, order.payment_state, order.refunded) == ("walk-1", "refunded", 900)
@@ -60,10 +60,10 @@ def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> 
 def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(
     stack: Stack, sink: WebhookSink
 ) -> None:
-    said = walked("docs/api.md", stack, HOOKS=sink.url)
+    output = walked("docs/api.md", stack, HOOKS=sink.url)
     first, second = (Order.objects.get(external_id=f"docs/{number}") for number in (1, 2))
-    assert "\n304\n" in said
-    assert '"type": "/problems/invalid"' in said
+    assert "\n304\n" in output
+    assert '"type": "/problems/invalid"' in output
     assert (first.state, first.fulfilment_state, first.units) == ("completed", "full", 1), (
         "the other is refunded"
     )
@@ -77,7 +77,7 @@ def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(
         lambda: any(b"docs/3" in body for _, body in sink.heard), "the webhook arrives", within_s=30
     )
     headers, body = next(one for one in sink.heard if b"docs/3" in one[1])
-    secret, _new = re.findall(r"whsec_[^\"]+", said)
+    secret, _new = re.findall(r"whsec_[^\"]+", output)
     until(
         lambda: any(b"webhook.test" in body for _, body in sink.heard),
         "the test arrives",

@@ -1,4 +1,4 @@
-"""The web and the worker dyno as a platform runs them: without DEBUG, behind a router, in 512 MB."""
+"""The web and worker dynos as a platform runs them: without DEBUG, behind a router, in 512 MB."""
 
 import os
 import re
@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 WITHOUT_IPV6 = Path(__file__).parent / "without_ipv6"
 WITHOUT_NETWORK = Path(__file__).parent / "without_network"
 LOGFMT = re.compile(
-    r'at=\S+ level=[a-z]+ logger=[\w.]+ event=("(\\.|[^"\\])*"|\S+)( [a-z_]+=("(\\.|[^"\\])*"|\S+))*'
+    r'at=\S+ level=[a-z]+ logger=[\w.]+ event=("(\\.|[^"\\])*"|\S+)'
+    r'( [a-z_]+=("(\\.|[^"\\])*"|\S+))*'
 )
 
 
@@ -177,15 +178,15 @@ def test_a_web_dyno_that_is_stopped_ends_what_it_has_begun_and_each_line_was_one
         status, _, order = asked.result(timeout=20)
     assert (status, order["state"]) == (202, "received")
     assert web.tree.process.wait(timeout=25) == 0
-    said = web.tree.said()
-    assert [line for line in said.splitlines() if not LOGFMT.fullmatch(line)] == []
-    assert "method=POST route=/v1/orders status=202" in said
-    assert SECRET.search(said) is None
+    output = web.tree.output()
+    assert [line for line in output.splitlines() if not LOGFMT.fullmatch(line)] == []
+    assert "method=POST route=/v1/orders status=202" in output
+    assert SECRET.search(output) is None
 
 
 def test_a_web_dyno_answers_where_there_is_no_ipv6(production: Stack) -> None:
     web = production.start_web(PYTHONPATH=str(WITHOUT_IPV6))
-    assert f"Listening at: http://0.0.0.0:{web.port}" in web.tree.said()
+    assert f"Listening at: http://0.0.0.0:{web.port}" in web.tree.output()
 
 
 @pytest.mark.skipif(

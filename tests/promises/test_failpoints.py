@@ -58,7 +58,7 @@ def failpoints(stack: Stack, tmp_path: Path) -> Failpoints:
 def test_an_attempt_that_fails_anywhere_has_its_effects_exactly_if_it_is_done(
     stack: Stack, failpoints: Failpoints, tally: Callable[[], Counter[int]], place: At
 ) -> None:
-    """Invariant I2, line by line. A stopped process is killed by its parent when its time is over."""
+    """Invariant I2, line by line. A stopped process is killed by its parent when time is up."""
     stack.start(*WORKER)
     for number, action in enumerate(("kill", "stop", "raise", "drop")):
         reached = failpoints.set(place, action)
@@ -94,9 +94,9 @@ def test_a_request_that_fails_anywhere_is_one_order_when_it_is_repeated(
         headers = {"Authorization": f"Bearer {key}", "Idempotency_Key": action}
         body = order_body(external_id=action)
 
-        def is_taken(said: Any = body, named: dict[str, str] = headers) -> bool:
+        def is_taken(sent: Any = body, named: dict[str, str] = headers) -> bool:
             try:
-                return web.ask("POST", "/v1/orders", said, **named)[0] == 202
+                return web.ask("POST", "/v1/orders", sent, **named)[0] == 202
             except (OSError, ValueError):
                 return False
 

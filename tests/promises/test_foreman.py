@@ -67,7 +67,7 @@ def test_foreman_runs_web_and_worker_from_env_and_stops_both(
     os.kill(tree.process.pid, signal.SIGTERM)
     tree.process.wait(timeout=STOP_LIMIT_S + 5)
     assert at_work() == set()
-    assert tree.said().count("exited with code 0") == 2, "both have stopped by themselves"
+    assert tree.output().count("exited with code 0") == 2, "both have stopped by themselves"
 
 
 def at_work() -> set[str]:

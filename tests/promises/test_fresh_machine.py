@@ -24,7 +24,7 @@ INHERITED = ("HOME", "PATH", "LANG", "SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY
 
 
 class Machine:
-    """A copy of this checkout without anything that git ignores, and the `bin/dev` that runs in it."""
+    """A copy of this checkout without what git ignores, and the `bin/dev` that runs in it."""
 
     def __init__(self, folder: Path) -> None:
         ignored = shutil.ignore_patterns(

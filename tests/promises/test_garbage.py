@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
 
 def message(headers: dict[str, Any], body: Any = ((), {}, {}), **changes: Any) -> str:
-    said = {
+    fields = {
         "body": base64.b64encode(json.dumps(body).encode()).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
@@ -34,7 +34,7 @@ def message(headers: dict[str, Any], body: Any = ((), {}, {}), **changes: Any) -
             "priority": 0,
         },
     }
-    return json.dumps({**said, **changes})
+    return json.dumps({**fields, **changes})
 
 
 RESERVE = "orders.tasks.reserve"
@@ -77,10 +77,10 @@ def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
         within_s=30,
     )
     jobs = Job.objects.count()
-    for at, garbage in enumerate(GARBAGE):
+    for index, garbage in enumerate(GARBAGE):
         broker.lpush("kaiten", garbage)
-        until(lambda: broker.llen("kaiten") == 0, f"garbage {at} is taken", within_s=20)
-        assert worker.process.poll() is None, f"garbage {at} killed the worker"
+        until(lambda: broker.llen("kaiten") == 0, f"garbage {index} is taken", within_s=20)
+        assert worker.process.poll() is None, f"garbage {index} killed the worker"
 
     after = place(shop, OrderInput.model_validate(order_body(external_id="after")))
     until(

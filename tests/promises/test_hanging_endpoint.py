@@ -30,9 +30,9 @@ def test_orders_are_confirmed_while_a_webhook_endpoint_hangs(
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         Endpoint.objects.create(owner=shop.pk, url=url, events=["*"])
-        for at in range(20):
+        for index in range(20):
             with transaction.atomic():
-                place(shop, OrderInput.model_validate(order_body(external_id=f"o-{at}")))
+                place(shop, OrderInput.model_validate(order_body(external_id=f"o-{index}")))
         stack.start("worker")
         confirmed = Order.objects.filter(state="confirmed")
         until(lambda: confirmed.count() == 20, "all orders are confirmed", within_s=45)
@@ -47,17 +47,17 @@ def test_charges_go_before_the_webhooks_of_ten_endpoints_that_take_their_time(
     """
     stock()
     sink.answers_after_s = 4.5
-    for at in range(10):
-        Endpoint.objects.create(owner=shop.pk, url=f"{sink.url}&endpoint={at}", events=["*"])
+    for index in range(10):
+        Endpoint.objects.create(owner=shop.pk, url=f"{sink.url}&endpoint={index}", events=["*"])
     other = Client.objects.create(name="other")
     stack.start("worker")
-    for at in range(6):
+    for index in range(6):
         with transaction.atomic():
-            place(shop, OrderInput.model_validate(order_body(external_id=f"o-{at}")))
+            place(shop, OrderInput.model_validate(order_body(external_id=f"o-{index}")))
     until(lambda: bool(sink.heard), "the first is called", within_s=30)
-    for at in range(6):
+    for index in range(6):
         with transaction.atomic():
-            place(other, OrderInput.model_validate(order_body(external_id=f"o-{at}")))
+            place(other, OrderInput.model_validate(order_body(external_id=f"o-{index}")))
     confirmed = Order.objects.filter(state="confirmed")
     until(lambda: confirmed.count() == 12, "all are charged", within_s=45)
     waiting = Job.objects.filter(task="notifications.tasks.post_webhook", state="waiting")

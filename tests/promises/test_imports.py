@@ -53,10 +53,10 @@ def test_workers_killed_in_the_middle_of_an_import_lose_nothing_and_double_nothi
     their later jobs.
     """
     stock(on_hand=10 * ORDERS)
-    bad = {f"o-{at}" for at in range(ORDERS) if at % 4}
+    bad = {f"o-{index}" for index in range(ORDERS) if index % 4}
     rows = [
-        cells(external_id=f"o-{at}", total="1" if f"o-{at}" in bad else "1320")
-        for at in range(ORDERS)
+        cells(external_id=f"o-{index}", total="1" if f"o-{index}" in bad else "1320")
+        for index in range(ORDERS)
     ]
     key = ApiKey.objects.issue(shop, [])
     web = stack.start_web()
@@ -72,8 +72,12 @@ def test_workers_killed_in_the_middle_of_an_import_lose_nothing_and_double_nothi
     until(lambda: Import.objects.get().state == "done", "the import is done", within_s=400)
     assert Job.objects.filter(task=TASK, losses__gt=0).exists(), "no kill hit a chunk"
 
-    said = web.ask("GET", location, Authorization=f"Bearer {key}")[2]
-    assert (said["total"], said["ok"], said["failed"]) == (ORDERS, ORDERS - len(bad), len(bad))
+    progress = web.ask("GET", location, Authorization=f"Bearer {key}")[2]
+    assert (progress["total"], progress["ok"], progress["failed"]) == (
+        ORDERS,
+        ORDERS - len(bad),
+        len(bad),
+    )
     assert (
         set(Order.objects.values_list("external_id", flat=True))
         == {row["external_id"] for row in rows} - bad
@@ -137,7 +141,7 @@ def test_a_web_dyno_killed_while_it_takes_a_file_in_has_taken_nothing(
     stack: Stack, shop: Client, stock: Any
 ) -> None:
     key = ApiKey.objects.issue(shop, [])
-    file = as_csv([cells(external_id=f"o-{at}") for at in range(60_000)])
+    file = as_csv([cells(external_id=f"o-{index}") for index in range(60_000)])
     web = stack.start_web()
 
     def send() -> None:
@@ -167,9 +171,10 @@ def taking_in() -> bool:
 def test_a_sender_who_breaks_off_has_sent_nothing(stack: Stack, shop: Client) -> None:
     web = stack.start_web()
     key = ApiKey.objects.issue(shop, [])
-    file = as_csv([cells(external_id=f"o-{at}") for at in range(100)])
+    file = as_csv([cells(external_id=f"o-{index}") for index in range(100)])
     head = (
-        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: k\r\n"
+        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Idempotency-Key: k\r\n"
         f"Content-Type: text/csv\r\nContent-Length: {len(file)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", web.port), timeout=10) as sender:
@@ -184,7 +189,8 @@ def test_a_file_over_the_limit_is_refused_before_it_is_sent(stack: Stack, shop: 
     web = stack.start_web()
     key = ApiKey.objects.issue(shop, [])
     head = (
-        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: k\r\n"
+        f"POST /v1/imports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Idempotency-Key: k\r\n"
         f"Content-Type: text/csv\r\nContent-Length: {20 * 1024 * 1024 + 1}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", web.port), timeout=10) as sender:
@@ -199,7 +205,7 @@ def test_two_imports_of_one_file_at_the_same_moment_place_each_order_once(
     stock(on_hand=1000)
     web = stack.start_web()
     key = ApiKey.objects.issue(shop, [])
-    file = as_csv([cells(external_id=f"o-{at}") for at in range(60)])
+    file = as_csv([cells(external_id=f"o-{index}") for index in range(60)])
     for name in ("a", "b"):
         assert post(web, key, file, name=name)[0] == 202
     stack.start("worker", "--concurrency", "4")

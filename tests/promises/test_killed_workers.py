@@ -36,13 +36,13 @@ TOKENS = ["tok_ok"] * 6 + ["tok_flaky", "tok_declined", "tok_webhook_twice", "to
 
 def place_orders(shop: Client, body: Callable[..., dict[str, Any]]) -> None:
     dice = random.Random(SEED)
-    for at in range(ORDERS):
+    for index in range(ORDERS):
         draft = OrderInput.model_validate(
-            body(external_id=f"o-{at}", payment={"token": dice.choice(TOKENS)})
+            body(external_id=f"o-{index}", payment={"token": dice.choice(TOKENS)})
         )
         with transaction.atomic():
             place(shop, draft)
-            tasks.tally.apply_async((at,), queue="tally")
+            tasks.tally.apply_async((index,), queue="tally")
 
 
 def catch_at_work(tree: Tree, number: int, *, at_least: int) -> list[UUID]:
@@ -126,7 +126,7 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
     until(all_finished, "every job is done", within_s=120)
     time.sleep(1)  # the ghost has had its chance
 
-    assert "Lease lost" in ghost.said(), (
+    assert "Lease lost" in ghost.output(), (
         "the ghost never tried to settle, so the fence was not tested"
     )
     assert tally() == Counter(range(ORDERS))
@@ -188,7 +188,7 @@ def caught_child() -> int:
 
 
 def sessions_at_work() -> int:
-    """Statements that Postgres is working on; `tally` sleeping in one of its own changes nothing."""
+    """Statements that Postgres is working on; `tally` sleeping in its own changes nothing."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
@@ -249,9 +249,9 @@ def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
         0,
         True,
     )
-    said = worker.said()
+    output = worker.output()
     assert [
-        word for word in ("Traceback", "ERROR", "WorkerLostError", "signal 9") if word in said
+        word for word in ("Traceback", "ERROR", "WorkerLostError", "signal 9") if word in output
     ] == []
 
 
@@ -264,13 +264,13 @@ def test_a_stopping_worker_does_not_wait_for_a_process_that_has_no_job(
     # far longer than a process without a job is waited for
     own_drain = {"DJANGO_SETTINGS_MODULE": "config.settings"}
     worker = stack.start("worker", *options, **own_drain)
-    until(lambda: "ready." in worker.said(), "the worker is ready", within_s=60)
+    until(lambda: "ready." in worker.output(), "the worker is ready", within_s=60)
     (child,) = children_of(worker.process.pid)
     os.kill(child, signal.SIGSTOP)
     tasks.nap.delay(1, 0)
     os.kill(worker.process.pid, signal.SIGTERM)
     assert worker.process.wait(timeout=30) == 0
-    assert "No job runs here any more, and still Celery waits" in worker.said()
+    assert "No job runs here any more, and still Celery waits" in worker.output()
     assert not Job.objects.exclude(state="waiting", attempts=0).exists()
     stack.start("worker", *options)
     until(all_finished, "somebody else does it", within_s=60)
@@ -313,7 +313,7 @@ def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
 def test_a_job_that_wants_too_much_memory_dies_of_it_alone(
     stack: Stack, tally: Callable[[], Counter[int]]
 ) -> None:
-    """Where the limit strikes inside Python. The kernel's own way is SIGKILL, see `poison` above."""
+    """Where the limit strikes inside Python. The kernel's way is SIGKILL, see `poison` above."""
     bad = tasks.glutton.delay()
     tasks.tally.delay(1)
     stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "1")
@@ -340,13 +340,15 @@ def test_a_job_of_an_unknown_task_waits_in_sight_for_the_release_that_knows_it(
     ahead = tasks.tally.delay(1)
     old = stack.start("worker")
     until(
-        lambda: "tests.promises.tasks.tally" in old.said(),
+        lambda: "tests.promises.tasks.tally" in old.output(),
         "the old release has heard its bell",
         within_s=60,
     )
-    known = forget_old_keys.delay()
+    old_job = forget_old_keys.delay()
     until(
-        lambda: Job.objects.get(pk=known.id).state == "done", "the old release goes on", within_s=30
+        lambda: Job.objects.get(pk=old_job.id).state == "done",
+        "the old release goes on",
+        within_s=30,
     )
     job = Job.objects.get(pk=ahead.id)
     assert (job.state, job.attempts, job.losses, old.process.poll()) == ("waiting", 0, 0, None)

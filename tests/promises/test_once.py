@@ -21,24 +21,33 @@ def test_posts_with_one_key_at_the_same_moment_make_one_order_and_get_the_same_a
     key = ApiKey.objects.issue(shop, [])
     stock()
     web = stack.start_web()
-    for at in range(ROUNDS):
+    for index in range(ROUNDS):
         together = threading.Barrier(CLICKS)
 
         def click(
-            _: int, at: int = at, together: threading.Barrier = together
+            _: int, index: int = index, together: threading.Barrier = together
         ) -> tuple[int, str, Any, str | None]:
-            body = order_body(external_id=f"o-{at}")
+            body = order_body(external_id=f"o-{index}")
             together.wait(timeout=10)
-            status, answer, said = web.ask(
-                "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{at}"
+            status, answer, reply = web.ask(
+                "POST",
+                "/v1/orders",
+                body,
+                Authorization=f"Bearer {key}",
+                Idempotency_Key=f"k-{index}",
             )
-            return status, answer.headers["Location"], said, answer.headers["Idempotent-Replayed"]
+            return (
+                status,
+                answer.headers["Location"],
+                reply,
+                answer.headers["Idempotent-Replayed"],
+            )
 
         with ThreadPoolExecutor(CLICKS) as hands:
             answers = list(hands.map(click, range(CLICKS)))
         assert [status for status, *_ in answers] == [202] * CLICKS
         assert len({location for _, location, *_ in answers}) == 1
-        assert all(said == answers[0][2] for _, _, said, _ in answers)
+        assert all(reply == answers[0][2] for _, _, reply, _ in answers)
         assert sorted(str(replayed) for *_, replayed in answers) == ["None"] + ["true"] * (
             CLICKS - 1
         )

@@ -106,11 +106,11 @@ def answers(web: Web, pieces: list[bytes], *, pause_s: float) -> list[int]:
 
 def cut(text: bytes, dice: random.Random) -> list[bytes]:
     """Into a few pieces, most of them within the first kilobyte, where the heads are."""
-    at = sorted(
+    cuts = sorted(
         {dice.randrange(1, min(len(text), 1_000)) for _ in range(dice.randint(2, 12))}
         | {len(text) // 2}
     )
-    return [text[begin:end] for begin, end in itertools.pairwise([0, *at, len(text)])]
+    return [text[begin:end] for begin, end in itertools.pairwise([0, *cuts, len(text)])]
 
 
 def test_pieces_change_nothing_and_no_body_becomes_a_request(stack: Stack) -> None:
@@ -122,9 +122,9 @@ def test_pieces_change_nothing_and_no_body_becomes_a_request(stack: Stack) -> No
         whole = answers(web, [text], pause_s=0)
         assert len(whole) == len(chosen), (number, names, whole)
         assert answers(web, cut(text, dice), pause_s=0.002) == whole, (number, names)
-    assert "smuggled" not in web.tree.said()
-    assert "Traceback" not in web.tree.said()
-    assert "dropping per RFC" not in web.tree.said()
+    assert "smuggled" not in web.tree.output()
+    assert "Traceback" not in web.tree.output()
+    assert "dropping per RFC" not in web.tree.output()
     assert web.lives()
 
 

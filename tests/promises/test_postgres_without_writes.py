@@ -20,7 +20,8 @@ from tests.waiting import until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 TERMINATE_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
- WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+ WHERE datname = current_database() AND pid <> pg_backend_pid()
+   AND backend_type = 'client backend'"""
 
 
 def execute(*statements: str) -> None:
@@ -78,10 +79,10 @@ def test_orders_are_refused_meanwhile_and_the_same_key_is_taken_afterwards(
 
     def place(number: str) -> tuple[int, str | None, Any]:
         body = order_body(external_id=number)
-        status, answer, said = web.ask(
+        status, answer, reply = web.ask(
             "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=number
         )
-        return status, answer.getheader("Retry-After"), said
+        return status, answer.getheader("Retry-After"), reply
 
     assert place("before")[0] == 202
     until(
@@ -138,7 +139,7 @@ def fill(disk: Path) -> Path:
 
 @pytest.fixture
 def shop_on_a_small_disk(stack: Stack, small_disk: Path) -> Iterator[tuple[Web, str]]:
-    """A web dyno on a Postgres of its own, and a key; what that database holds is asked over HTTP."""
+    """A web dyno on a Postgres of its own, and a key; what that one holds is asked over HTTP."""
     postgres = Postgres(small_disk)
     postgres.ensure()
     try:
@@ -157,14 +158,14 @@ def test_a_full_disk_refuses_orders_until_there_is_room(
     web, key = shop_on_a_small_disk
     asking = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     assert web.ask("PUT", "/v1/stock/SAKE-NIGIRI", {"on_hand": 10_000}, **asking)[0] == 200
-    long_name = order_body(metadata={f"{at}": "x" * 500 for at in range(50)})
+    long_name = order_body(metadata={f"{index}": "x" * 500 for index in range(50)})
 
     def place(number: int) -> tuple[int, Any]:
         body = long_name | {"external_id": f"o-{number}"}
-        status, _, said = web.ask(
+        status, _, reply = web.ask(
             "POST", "/v1/orders", body, **asking, Idempotency_Key=f"k-{number}"
         )
-        return status, said
+        return status, reply
 
     assert place(0)[0] == 202
     filler = fill(small_disk)

@@ -45,13 +45,13 @@ class ShopCounter:
     key: str
     body: Callable[..., Any]
 
-    def post(self, path: str, said: Any, key: str) -> tuple[int, Any, Any]:
+    def post(self, path: str, body: Any, key: str) -> tuple[int, Any, Any]:
         """One request; a first one that is still under way is asked for again, as its Retry-After
         says.
         """
         for _ in range(10):
             status, answer, answered = self.web.ask(
-                "POST", path, said, Authorization=f"Bearer {self.key}", Idempotency_Key=key
+                "POST", path, body, Authorization=f"Bearer {self.key}", Idempotency_Key=key
             )
             if (status, answered["type"] if status == 409 else "") != (
                 409,
@@ -63,12 +63,12 @@ class ShopCounter:
     def ordered(self, **changes: Any) -> str:
         """The path of a new order."""
         changes = {"external_id": str(uuid4()), **changes}
-        status, headers, said = self.post("/v1/orders", self.body(**changes), str(uuid4()))
-        assert status == 202, said
+        status, headers, body = self.post("/v1/orders", self.body(**changes), str(uuid4()))
+        assert status == 202, body
         return str(headers["Location"])
 
     def at_once(
-        self, path: str, said: Any, *, hands: int = HANDS, key: str | None = None
+        self, path: str, body: Any, *, hands: int = HANDS, key: str | None = None
     ) -> list[tuple[int, Any, Any]]:
         """The same request from many hands in one moment; under keys of their own, or all under
         this one.
@@ -78,7 +78,7 @@ class ShopCounter:
         def click(_: int) -> tuple[int, Any, Any]:
             mine = key or str(uuid4())
             together.wait(timeout=10)
-            return self.post(path, said, mine)
+            return self.post(path, body, mine)
 
         with ThreadPoolExecutor(hands) as threads:
             return list(threads.map(click, range(hands)))
@@ -90,20 +90,20 @@ def counter(stack: Stack, shop: Client, stock: Any, order_body: Callable[..., An
     return ShopCounter(stack.start_web(), ApiKey.objects.issue(shop, []), order_body)
 
 
-def told(answers: list[tuple[int, Any, Any]]) -> Counter[str]:
+def outcomes(answers: list[tuple[int, Any, Any]]) -> Counter[str]:
     """How often each status and each kind of problem was answered."""
     return Counter(
-        f"{status} {said['type'].removeprefix(PROBLEM)}" if status >= 400 else str(status)
-        for status, _, said in answers
+        f"{status} {body['type'].removeprefix(PROBLEM)}" if status >= 400 else str(status)
+        for status, _, body in answers
     )
 
 
 def test_fifty_posts_under_one_key_make_one_order_and_get_one_answer(counter: ShopCounter) -> None:
     answers = counter.at_once("/v1/orders", counter.body(), hands=CLICKS, key="k")
     order = Order.objects.get()
-    assert told(answers) == {"202": CLICKS}
+    assert outcomes(answers) == {"202": CLICKS}
     assert {headers["Location"] for _, headers, _ in answers} == {f"/v1/orders/{order.pk}"}
-    assert all(said == answers[0][2] for *_, said in answers)
+    assert all(body == answers[0][2] for *_, body in answers)
     assert Counter(headers["Idempotent-Replayed"] for _, headers, _ in answers) == {
         "true": CLICKS - 1,
         None: 1,
@@ -117,7 +117,7 @@ def test_one_external_id_under_different_keys_is_one_order_to_which_the_others_a
 ) -> None:
     answers = counter.at_once("/v1/orders", counter.body())
     order = Order.objects.get()
-    assert told(answers) == {"202": 1, "409 external-id-taken": HANDS - 1}
+    assert outcomes(answers) == {"202": 1, "409 external-id-taken": HANDS - 1}
     assert {headers["Location"] for _, headers, _ in answers} == {f"/v1/orders/{order.pk}"}
     assert (IdempotencyKey.objects.count(), Event.objects.count()) == (1, 1)
     assert Job.objects.filter(task="orders.tasks.reserve").count() == 1
@@ -127,8 +127,8 @@ def test_many_cancels_give_goods_and_money_back_once(counter: ShopCounter) -> No
     path = counter.ordered()
     work_off()
     answers = counter.at_once(f"{path}/cancel", REQUESTED)
-    assert told(answers) == {"202": HANDS}
-    assert {(said["state"], said["version"]) for *_, said in answers} == {("cancelled", 4)}
+    assert outcomes(answers) == {"202": HANDS}
+    assert {(body["state"], body["version"]) for *_, body in answers} == {("cancelled", 4)}
     work_off()
     assert (Refund.objects.count(), given_back(), Order.objects.get().payment_state) == (
         1,
@@ -145,7 +145,7 @@ def test_refunds_at_the_same_moment_never_give_back_more_than_was_paid(
     path = counter.ordered()
     work_off()
     answers = counter.at_once(f"{path}/refunds", {"amount": 300, "reason": "sorry"})
-    assert told(answers) == {"202": 2, "422 invalid": HANDS - 2}
+    assert outcomes(answers) == {"202": 2, "422 invalid": HANDS - 2}
     order = Order.objects.get()
     assert (order.captured, order.refund_pending) == (660, 600)
     work_off()
@@ -164,7 +164,7 @@ def test_the_last_unit_is_sent_once(counter: ShopCounter) -> None:
     one = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
     assert counter.post(f"{path}/fulfilments", one, "first")[0] == 201
     answers = counter.at_once(f"{path}/fulfilments", one)
-    assert told(answers) == {"201": 1, "409 not-fulfillable": HANDS - 1}
+    assert outcomes(answers) == {"201": 1, "409 not-fulfillable": HANDS - 1}
     order, row = Order.objects.get(), Stock.objects.get()
     assert (order.state, order.units_fulfilled, Fulfilment.objects.count()) == ("completed", 2, 2)
     assert (row.on_hand, row.reserved, books_balance()) == (18, 0, True)
@@ -175,7 +175,7 @@ def test_the_last_piece_is_sold_once(counter: ShopCounter, stack: Stack) -> None
     Stock.objects.update(on_hand=3)
     StockMovement.objects.update(on_hand_delta=3)
     answers = counter.at_once("/v1/orders", counter.body(external_id=...))
-    assert told(answers) == {"202": HANDS}
+    assert outcomes(answers) == {"202": HANDS}
     for _ in range(2):
         stack.start("worker")
     until(

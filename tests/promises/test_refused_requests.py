@@ -102,10 +102,10 @@ def test_each_is_a_problem_with_a_page_and_an_id_that_the_log_knows(stack: Stack
         )
         assert problem["detail"], what
         assert f"X-Request-ID: {problem['request_id']}".encode() in headers, what
-        assert f"request_id={problem['request_id']}" in web.tree.said(), what
+        assert f"request_id={problem['request_id']}" in web.tree.output(), what
     (first, *_), body = answer(web, CHUNKED + b"no number\r\n")
     assert first.startswith(b"HTTP/1.1 411 ")
     assert b'"/problems/length-required"' in body
     assert b"HTTP/1.1" not in body  # one answer to one request
     assert web.lives()
-    assert "Traceback" not in web.tree.said()
+    assert "Traceback" not in web.tree.output()

@@ -38,7 +38,7 @@ def write_a_day(clients: list[Client]) -> tuple[Counter[UUID | None], Counter[in
     by_client: Counter[UUID | None] = Counter()
     by_hour: Counter[int] = Counter()
     for number in range(ORDERS):
-        client, price, at = (
+        client, price, offset = (
             dice.choice(clients).pk,
             dice.randrange(2, 1000),
             timedelta(minutes=dice.randrange(22 * 60)),
@@ -62,10 +62,10 @@ def write_a_day(clients: list[Client]) -> tuple[Counter[UUID | None], Counter[in
                 seq=seq,
                 owner=client,
                 data={"order": order},
-                at=DAY.begin + at + timedelta(seconds=seq, microseconds=number),
+                at=DAY.begin + offset + timedelta(seconds=seq, microseconds=number),
             )
         by_client.update({client: price, None: price})
-        by_hour[int((at + timedelta(seconds=2)) / timedelta(hours=1))] += price
+        by_hour[int((offset + timedelta(seconds=2)) / timedelta(hours=1))] += price
     return by_client, by_hour
 
 
@@ -132,7 +132,7 @@ def test_a_report_counts_every_order_once_whatever_dies(
     [everybodys] = reports[None].figures
     assert (everybodys["orders"], everybodys["refunds"]) == (ORDERS, ORDERS)
     assert {
-        at: hour["gross"] for at, hour in enumerate(everybodys["by_hour"]) if hour["gross"]
+        number: hour["gross"] for number, hour in enumerate(everybodys["by_hour"]) if hour["gross"]
     } == by_hour
     assert sum(sold["amount"] for sold in everybodys["top_skus"]) == by_client[None]
     assert len(postbox.mails) == Event.objects.filter(kind="report.daily").count() == 1

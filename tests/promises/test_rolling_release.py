@@ -68,7 +68,7 @@ def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> Non
     new.run("release")  # the migration, beside a worker that does not know the column
     new.promise("label", range(LABELLED))
     until(
-        lambda: "packing.label" in before.said(),
+        lambda: "packing.label" in before.output(),
         "the old worker has heard of the new task",
         within_s=60,
     )
@@ -90,7 +90,7 @@ def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> Non
 
     old.promise("weigh", range(WEIGHED, WEIGHED + 2))
     until(
-        lambda: "packing.weigh" in after.said(),
+        lambda: "packing.weigh" in after.output(),
         "the new worker has heard of the removed task",
         within_s=60,
     )
@@ -102,8 +102,10 @@ def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> Non
     assert "cancelled: 2." in new.run("jobs", "cancel", "--task", "packing.weigh")
 
     assert Job.objects.exclude(state="done").count() == jobs("weigh")["cancelled"] == 2
-    wanted = [("pack", PACKED), ("label", LABELLED), ("weigh", WEIGHED)]
-    assert parcels() == Counter((by, number) for by, numbers in wanted for number in range(numbers))
+    expected = [("pack", PACKED), ("label", LABELLED), ("weigh", WEIGHED)]
+    assert parcels() == Counter(
+        (by, number) for by, numbers in expected for number in range(numbers)
+    )
 
 
 def waiting() -> Job:

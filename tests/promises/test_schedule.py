@@ -1,4 +1,4 @@
-"""Scheduled work without a beat: one job per slot with no worker, one, or several that are killed."""
+"""Scheduled work without a beat: one job per slot with no worker, with one, with several killed."""
 
 from collections import Counter
 from collections.abc import Callable

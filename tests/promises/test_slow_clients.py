@@ -26,8 +26,14 @@ CLIENTS = 6 * settings.WEB_THREADS
 DRIP_S = 0.5
 KERNEL_BYTES = 3_000_000  # what Linux takes in for a client on loopback that reads nothing
 HALF_A_HEADER = "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: "
-HALF_A_BODY = "POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100000\r\n\r\n{{"
-HALF_AN_IMPORT = "POST /v1/imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 1000000\r\n\r\nx"
+HALF_A_BODY = (
+    "POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    "Content-Length: 100000\r\n\r\n{{"
+)
+HALF_AN_IMPORT = (
+    "POST /v1/imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 1000000\r\n"
+    "\r\nx"
+)
 NEVER_CLOSES = "GET /livez HTTP/1.0\r\nHost: x\r\n\r\n"
 WITHOUT_LENGTH = "POST /v1/orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -109,22 +115,22 @@ def test_the_others_are_answered_while_they_are_there(
             assert web.ask("GET", "/livez")[0] == 200
         if begins not in (NEVER_CLOSES, WITHOUT_LENGTH):
             assert sum(map(is_open, slow)) == CLIENTS, "they were there all the time"
-    assert "Traceback" not in web.tree.said()
+    assert "Traceback" not in web.tree.output()
 
 
 def test_a_request_that_does_not_arrive_in_time_is_told_so(stack: Stack) -> None:
     web = stack.start_web()
     with slow_clients(web, HALF_A_HEADER) as slow:
         until(
-            lambda: all(said(client).startswith(b"HTTP/1.1 408 ") for client in slow),
+            lambda: all(received(client).startswith(b"HTTP/1.1 408 ") for client in slow),
             "each is a 408",
             within_s=30,
         )
-        assert b"/problems/request-timeout" in said(slow[0])
+        assert b"/problems/request-timeout" in received(slow[0])
     assert web.lives()
 
 
-def said(client: socket.socket) -> bytes:
+def received(client: socket.socket) -> bytes:
     try:
         return client.recv(65_536, socket.MSG_PEEK)
     except OSError:
@@ -139,16 +145,18 @@ def test_a_body_that_arrives_at_a_walking_pace_is_taken(
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
     body = OrderInput.model_validate(order_body()).model_dump_json().encode()
     head = (
-        f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: k\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+        f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Idempotency-Key: k\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        "Expect: 100-continue\r\n\r\n"
     ).encode()
     with socket.create_connection(("127.0.0.1", web.port), timeout=15) as client:
         for piece in (head[:10], head[10:-1], head[-1:]):
             client.sendall(piece)
             time.sleep(0.2)
         assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        for at in range(0, len(body), 50):
-            client.sendall(body[at : at + 50])
+        for index in range(0, len(body), 50):
+            client.sendall(body[index : index + 50])
             time.sleep(0.1)
         answer = client.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 202 ")
@@ -168,11 +176,12 @@ def test_who_reads_a_large_answer_slowly_holds_nobody_up(
     lose theirs.
     """
     stock()
-    notes = {f"note {at}": "鮭" * 500 for at in range(50)}
-    for at in range(100):
+    notes = {f"note {index}": "鮭" * 500 for index in range(50)}
+    for index in range(100):
         with transaction.atomic():
             place(
-                shop, OrderInput.model_validate(order_body(external_id=f"o-{at}", metadata=notes))
+                shop,
+                OrderInput.model_validate(order_body(external_id=f"o-{index}", metadata=notes)),
             )
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
     asks = f"GET /v1/orders?limit=100 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
@@ -190,7 +199,7 @@ def test_who_reads_a_large_answer_slowly_holds_nobody_up(
             within_s=15,
         )
         until(lambda: all(map(is_gone, slow)), "nobody is waited for for ever", within_s=60)
-    assert "Traceback" not in web.tree.said()
+    assert "Traceback" not in web.tree.output()
 
 
 def test_with_too_many_connections_the_one_that_is_idle_for_longest_goes(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""Charged once at Stripe, whose double loses answers and is killed, as is the worker that asks it."""
+"""Charged once at Stripe, whose double loses answers and is killed, as is the worker that asks."""
 
 import random
 import signal
@@ -69,7 +69,7 @@ class Stripe:
             self.stack.folder / f"stripe-{self.starts}.log",
         )
         self.stack.trees.append(tree)
-        until(lambda: self.url in tree.said(), "Stripe's double answers", within_s=30)
+        until(lambda: self.url in tree.output(), "Stripe's double answers", within_s=30)
         return tree
 
     def intents(self) -> list[Object]:
@@ -126,13 +126,13 @@ def test_each_order_is_charged_once_in_stripes_own_book_whoever_dies(
     key, dice = ApiKey.objects.issue(shop, []), random.Random(SEED)
     web = stack.start_web()
     double = stripe.start(rings=web)
-    for at in range(ORDERS):
+    for index in range(ORDERS):
         body = order_body(
-            external_id=f"o-{at}",
-            payment={"token": TOKENS[at] if at < len(TOKENS) else dice.choice(TOKENS)},
+            external_id=f"o-{index}",
+            payment={"token": TOKENS[index] if index < len(TOKENS) else dice.choice(TOKENS)},
         )
         placed, _, _ = web.ask(
-            "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{at}"
+            "POST", "/v1/orders", body, Authorization=f"Bearer {key}", Idempotency_Key=f"k-{index}"
         )
         assert placed == 202
 

@@ -74,9 +74,9 @@ def spans(collector: WebhookSink) -> list[dict[str, Any]]:
     for heard in list(collector.heard):
         for resource in ExportTraceServiceRequest.FromString(body_of(heard)).resource_spans:
             for span in [span for scope in resource.scope_spans for span in scope.spans]:
-                told = {
-                    said.key: said.value.string_value or said.value.int_value
-                    for said in span.attributes
+                attributes = {
+                    attribute.key: attribute.value.string_value or attribute.value.int_value
+                    for attribute in span.attributes
                 }
                 ids = {
                     "trace": span.trace_id.hex(),
@@ -89,7 +89,7 @@ def spans(collector: WebhookSink) -> list[dict[str, Any]]:
                         "status": span.status.code,
                         "events": len(span.events),
                         **ids,
-                        **told,
+                        **attributes,
                     }
                 )
     return found
@@ -128,8 +128,8 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
         "told",
         within_s=15,
     )
-    told = spans(collector)
-    [asked] = [span for span in told if span["name"] == "POST /v1/orders"]
+    found = spans(collector)
+    [asked] = [span for span in found if span["name"] == "POST /v1/orders"]
     assert (asked["trace"], asked["parent"]) == (
         TRACEPARENT.split("-")[1],
         TRACEPARENT.split("-")[2],
@@ -139,7 +139,7 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
         202,
         0,
     )
-    made = {span["ledger.job"]: span for span in told if "ledger.job" in span}
+    made = {span["ledger.job"]: span for span in found if "ledger.job" in span}
     assert {job: span["name"] for job, span in made.items()} == {
         job: row.task for job, row in jobs.items()
     }

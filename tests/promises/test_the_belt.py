@@ -46,8 +46,8 @@ def test_an_order_is_confirmed_mailed_and_announced(
         order()["payment_state"],
         web.ask("GET", "/v1/stock/SAKE-NIGIRI", **key)[2]["available"],
     ) == ("paid", 7)
-    said = [Webhook(endpoint["secret"]).verify(body, headers) for headers, body in sink.heard]
-    assert {event["type"] for event in said} == {
+    events = [Webhook(endpoint["secret"]).verify(body, headers) for headers, body in sink.heard]
+    assert {event["type"] for event in events} == {
         "order.received",
         "order.reserved",
         "order.confirmed",

@@ -93,9 +93,9 @@ def test_a_first_durable_task_runs_in_a_blank_project(blank: tuple[Path, dict[st
     ]
     worker = Tree(command, environment, folder / "worker.log")
     try:
-        until(lambda: "ready." in worker.said(), "the worker is ready", within_s=60)
-        said = run([*manage, "shell", "-v", "0", "-c", PROMISE], folder, environment).splitlines()
-        assert said == [str(folder / "lib" / "celery_ledger" / "__init__.py"), "Hello, Hana!"]
+        until(lambda: "ready." in worker.output(), "the worker is ready", within_s=60)
+        output = run([*manage, "shell", "-v", "0", "-c", PROMISE], folder, environment).splitlines()
+        assert output == [str(folder / "lib" / "celery_ledger" / "__init__.py"), "Hello, Hana!"]
         counts = run([*manage, "jobs", "stats"], folder, environment)
         assert re.search(r"greetings\.tasks\.greet +0 +0 +1 +0 +0", counts)
     finally:

@@ -27,9 +27,9 @@ MANAGE = [sys.executable, "manage.py", "release"]
 
 
 def start(command: list[str], **changes: str) -> tuple[int, str]:
-    wanted = {**GOOD, "PORT": str(free_port()), **changes}
+    settings = {**GOOD, "PORT": str(free_port()), **changes}
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = inherited | {name: value for name, value in wanted.items() if value}
+    environment = inherited | {name: value for name, value in settings.items() if value}
     ended = subprocess.run(
         command,
         env=environment,
@@ -188,20 +188,26 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ),
     (
         {"SENTRY_DSN": "https://key@127.0.0.1/1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
-        "Kaiten cannot start: SENTRY_DSN is set, but its package is not installed. Run `bin/lock --extra sentry`",
+        (
+            "Kaiten cannot start: SENTRY_DSN is set, but its package is not installed. "
+            "Run `bin/lock --extra sentry`"
+        ),
     ),
     (
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "PYTHONPATH": str(WITHOUT_EXTRAS)},
-        "Kaiten cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, but its package is not installed. Run `bin/lock",
+        (
+            "Kaiten cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, "
+            "but its package is not installed. Run `bin/lock"
+        ),
     ),
 ]
 
 
 def assert_says(process: str, changes: dict[str, str], sentence: str) -> None:
-    status, said = start(MANAGE if process == "release" else procfile(process), **changes)
+    status, output = start(MANAGE if process == "release" else procfile(process), **changes)
     assert status != 0
-    assert sentence in said
-    assert "Traceback" not in said
+    assert sentence in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("number", range(len(WRONG)))
@@ -223,29 +229,35 @@ def test_a_command_that_lacks_its_settings_says_so_as_a_start_does(command: list
     nothing = {"SECRET_KEY": "", "DATABASE_URL": "", "REDIS_URL": "", "PORT": ""}
     assert start(manage, **nothing) == (
         1,
-        "Kaiten cannot start: SECRET_KEY is not set. Set it to a long random text, the same on every dyno.\n",
+        (
+            "Kaiten cannot start: SECRET_KEY is not set. "
+            "Set it to a long random text, the same on every dyno.\n"
+        ),
     )
     assert start(manage, DATABASE_URL="") == (
         1,
-        "Kaiten cannot start: DATABASE_URL is not set. Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.\n",
+        (
+            "Kaiten cannot start: DATABASE_URL is not set. "
+            "Set it to postgres://USER:PASSWORD@HOST:PORT/NAME.\n"
+        ),
     )
 
 
 def test_the_doctor_and_the_help_need_no_settings() -> None:
     nothing = {"SECRET_KEY": "", "DATABASE_URL": "", "REDIS_URL": "", "PORT": ""}
-    status, said = start([sys.executable, "manage.py", "doctor"], **nothing)
-    assert (status, "WRONG  config      SECRET_KEY is not set." in said, "Traceback" in said) == (
-        1,
-        True,
-        False,
-    )
-    status, said = start([sys.executable, "manage.py", "jobs", "--help"], **nothing)
-    assert (status, "usage: manage.py jobs" in said) == (0, True)
+    status, output = start([sys.executable, "manage.py", "doctor"], **nothing)
+    assert (
+        status,
+        "WRONG  config      SECRET_KEY is not set." in output,
+        "Traceback" in output,
+    ) == (1, True, False)
+    status, output = start([sys.executable, "manage.py", "jobs", "--help"], **nothing)
+    assert (status, "usage: manage.py jobs" in output) == (0, True)
 
 
 def test_a_worker_without_a_broker_says_so() -> None:
-    status, said = start(procfile("worker"), REDIS_URL="")
-    assert (status, "Set REDIS_URL to redis://HOST:PORT/0" in said, "Traceback" in said) == (
+    status, output = start(procfile("worker"), REDIS_URL="")
+    assert (status, "Set REDIS_URL to redis://HOST:PORT/0" in output, "Traceback" in output) == (
         1,
         True,
         False,
@@ -253,21 +265,21 @@ def test_a_worker_without_a_broker_says_so() -> None:
 
 
 def test_a_worker_that_would_drop_its_jobs_on_every_deploy_says_so() -> None:
-    status, said = start(procfile("worker"), REMAP_SIGTERM="SIGQUIT")
+    status, output = start(procfile("worker"), REMAP_SIGTERM="SIGQUIT")
     assert (
         status,
-        "REMAP_SIGTERM is set" in said and "Unset it." in said,
-        "Traceback" in said,
+        "REMAP_SIGTERM is set" in output and "Unset it." in output,
+        "Traceback" in output,
     ) == (1, True, False)
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
-    status, said = start(MANAGE, DATABASE_URL="postgres://u:secret@127.0.0.1:1/x")
+    status, output = start(MANAGE, DATABASE_URL="postgres://u:secret@127.0.0.1:1/x")
     assert status == 1
-    assert "Postgres at 127.0.0.1:1/x does not answer; check DATABASE_URL" in said
-    assert "refused" in said
-    assert "secret" not in said
-    assert "Traceback" not in said
+    assert "Postgres at 127.0.0.1:1/x does not answer; check DATABASE_URL" in output
+    assert "refused" in output
+    assert "secret" not in output
+    assert "Traceback" not in output
 
 
 def test_a_web_dyno_without_its_database_says_so_at_once_and_stays_up(tmp_path: Path) -> None:
@@ -276,13 +288,13 @@ def test_a_web_dyno_without_its_database_says_so_at_once_and_stays_up(tmp_path: 
         web = stack.start_web()
         sentence = "Postgres at 127.0.0.1:1/x does not answer; check DATABASE_URL"
         until(
-            lambda: sentence in web.tree.said(),
+            lambda: sentence in web.tree.output(),
             "the log says it, though nobody has asked",
             within_s=10,
         )
-        assert "Until it does, orders are refused and /readyz answers 503." in web.tree.said()
-        assert "secret" not in web.tree.said()
-        assert "Traceback" not in web.tree.said()
+        assert "Until it does, orders are refused and /readyz answers 503." in web.tree.output()
+        assert "secret" not in web.tree.output()
+        assert "Traceback" not in web.tree.output()
         assert (web.ask("GET", "/livez")[0], web.ask("GET", "/readyz")[0]) == (200, 503)
     finally:
         stack.stop()
@@ -290,9 +302,12 @@ def test_a_web_dyno_without_its_database_says_so_at_once_and_stays_up(tmp_path: 
 
 def test_stripe_starts_with_its_settings_and_a_web_dyno_reads_events_without_its_package() -> None:
     """The start ends at the database, which is not there: the settings were enough."""
-    status, said = start(MANAGE, **STRIPE)
-    assert (status, "Postgres at 127.0.0.1:1/x does not answer" in said) == (1, True)
-    read = "import sys, config.wsgi; from orders.payments.provider import event_reader; event_reader('stripe'); "
+    status, output = start(MANAGE, **STRIPE)
+    assert (status, "Postgres at 127.0.0.1:1/x does not answer" in output) == (1, True)
+    read = (
+        "import sys, config.wsgi; from orders.payments.provider import event_reader; "
+        "event_reader('stripe'); "
+    )
     assert (
         start([sys.executable, "-c", read + "sys.exit('stripe' in sys.modules)"], **STRIPE)[0] == 0
     )
@@ -307,6 +322,6 @@ def test_a_report_of_celery_for_others_to_read_holds_no_password() -> None:
         "METRICS_TOKEN": "hush" * 10,
         "SENTRY_DSN": "https://hush@127.0.0.1/1",
     }
-    status, said = start([str(PROGRAMS / "celery"), "-A", "config", "report"], **secrets)
-    assert (status, "software ->" in said) == (0, True)
-    assert "hush" not in said
+    status, output = start([str(PROGRAMS / "celery"), "-A", "config", "report"], **secrets)
+    assert (status, "software ->" in output) == (0, True)
+    assert "hush" not in output

@@ -53,8 +53,8 @@ class Command(BaseCommand):
         self.stdout.write(listing.stats())
 
     def listing(self, options: dict[str, Any]) -> None:
-        wanted = {name: options[name] for name in ("state", "task") if options[name]}
-        self.stdout.write(listing.listing(Job.objects.filter(**wanted), limit=options["limit"]))
+        filters = {name: options[name] for name in ("state", "task") if options[name]}
+        self.stdout.write(listing.listing(Job.objects.filter(**filters), limit=options["limit"]))
 
     def show(self, options: dict[str, Any]) -> None:
         self.stdout.write(_found(options["id"], listing.sheet(_id(options["id"]))))
@@ -121,10 +121,10 @@ def _id(text: str) -> UUID:
         raise CommandError(f"{text!r} is no job's id; `manage.py jobs list` shows them.") from exc
 
 
-def _found(text: str, said: str | None) -> str:
-    if said is None:
+def _found(text: str, answer: str | None) -> str:
+    if answer is None:
         raise CommandError(_unknown(text))
-    return said
+    return answer
 
 
 def _unknown(id_: object) -> str:

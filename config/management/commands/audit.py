@@ -17,7 +17,10 @@ DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
 
 
 class Command(BaseCommand):
-    help = "Compare the books: stock, money, the provider's own, deliveries. The exit code is 1 when they disagree."
+    help = (
+        "Compare the books: stock, money, the provider's own, deliveries. "
+        "The exit code is 1 when they disagree."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(

@@ -8,7 +8,10 @@ from config.doctor import findings
 
 
 class Command(BaseCommand):
-    help = "Check config, broker, database, clock and stuck work. The exit code is 1 when something is wrong."
+    help = (
+        "Check config, broker, database, clock and stuck work. "
+        "The exit code is 1 when something is wrong."
+    )
     requires_system_checks = []  # they ask Postgres, and it may be down
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -16,7 +19,8 @@ class Command(BaseCommand):
         for finding in findings():
             word = "WRONG" if finding.is_wrong else "ok"
             self.stdout.write(
-                f"{word:<5}  {finding.about:<10}  {' '.join([finding.sentence, finding.remedy]).strip()}"
+                f"{word:<5}  {finding.about:<10}  "
+                f"{' '.join([finding.sentence, finding.remedy]).strip()}"
             )
             wrong += finding.is_wrong
         if wrong:

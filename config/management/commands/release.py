@@ -35,7 +35,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=verbosity)
 
     def _limit_the_role(self) -> None:
-        """On the role, since that holds behind PgBouncer too, where a session's own SET does not."""
+        """On the role, since that holds behind PgBouncer too, where a session's SET does not."""
         for name, value in _limits_that_lack():
             _limit(name, value)
         self.stdout.write("Limits of the database role are set.")
@@ -46,11 +46,11 @@ def _limits_that_lack() -> list[tuple[str, str]]:
         cursor.execute(
             "SELECT coalesce(rolconfig, '{}') FROM pg_roles WHERE rolname = current_user"
         )
-        known = cursor.fetchone()[0]
+        role_options = cursor.fetchone()[0]
     lacking = {
         name: value
         for name, value in settings.POSTGRES_LIMITS.items()
-        if f"{name}={value}" not in known
+        if f"{name}={value}" not in role_options
     }
     if not _knows_transaction_timeout():
         lacking.pop("transaction_timeout", None)

@@ -13,7 +13,10 @@ NAME_MAX_CHARS = 200
 
 
 class Command(BaseCommand):
-    help = "Make a key for an API client; the client is created when it is new. The key is the last line printed."
+    help = (
+        "Make a key for an API client; the client is created when it is new. "
+        "The key is the last line printed."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)

@@ -81,7 +81,8 @@ class Command(BaseCommand):
         for fault in batch.faults.all()[:FAULTS_SHOWN]:
             where = f" {fault.field}" if fault.field else ""
             self.stdout.write(
-                f"  line {fault.line}{where} ({fault.external_id or 'no external_id'}): {fault.reason}"
+                f"  line {fault.line}{where} ({fault.external_id or 'no external_id'}): "
+                f"{fault.reason}"
             )
         raise CommandError(
             f"{batch.failed} orders failed; all reasons: /v1/imports/{batch.pk}/errors.csv"
@@ -120,7 +121,10 @@ class Progress:
     def _figures(self, now: float) -> str:
         batch, worked = self._batch, self._batch.ok + self._batch.failed
         rate = worked / max(now - self._began, 0.001)
-        return f"{batch.percent:3d} %  {worked} of {batch.total} orders  {rate:.0f}/s  {batch.failed} failed"
+        return (
+            f"{batch.percent:3d} %  {worked} of {batch.total} orders  {rate:.0f}/s  "
+            f"{batch.failed} failed"
+        )
 
 
 def _format(file: Path, named: str | None) -> Format:
@@ -150,7 +154,7 @@ def _accepted(file: Path, client: Client, form: Format) -> Import:
         if size > settings.IMPORT_MAX_BYTES:
             allowed = f"{settings.IMPORT_MAX_BYTES} are allowed. Split it."
             raise CommandError(f"{file.name} has {size} bytes; {allowed}")
-        with file.open("rb") as lines, staged(lines, form) as rows, transaction.atomic():
+        with file.open("rb") as stream, staged(stream, form) as rows, transaction.atomic():
             batch = Import.objects.accept(client, rows, form=form)
             tasks.begin(batch)
             return batch

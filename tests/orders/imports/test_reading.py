@@ -120,10 +120,10 @@ def test_every_line_of_ndjson_is_a_row_of_its_own(bodies: list[bytes | None], en
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("django.conf.settings.IMPORT_ROW_MAX_BYTES", LIMIT)
         found = read(b"".join((body or b"") + end for body in bodies), Format.NDJSON)
-    wanted = [(at, body) for at, body in enumerate(bodies, start=1) if body]
-    assert [row.line for row in found] == [at for at, _ in wanted]
+    expected = [(number, body) for number, body in enumerate(bodies, start=1) if body]
+    assert [row.line for row in found] == [number for number, _ in expected]
     assert [row.said.encode() if row.said else None for row in found] == [
-        None if len(body) > LIMIT else body for _, body in wanted
+        None if len(body) > LIMIT else body for _, body in expected
     ]
 
 

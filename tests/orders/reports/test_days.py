@@ -37,7 +37,9 @@ def test_a_day_has_the_hours_that_the_shops_clocks_show(
     found = asked.hours()
     assert len(found) == -(-lasts_h // 1)
     assert [
-        found[at].isoformat()[11:16] + found[at].isoformat()[19:] for at in (0, 1, -1) if found
+        found[index].isoformat()[11:16] + found[index].isoformat()[19:]
+        for index in (0, 1, -1)
+        if found
     ] == hours
     assert all(day_of(hour) == day for hour in found)
 

@@ -79,7 +79,7 @@ def events_of(number: int, life: Told, begin: datetime) -> list[Event]:
     captured = refunded = 0
     refunds = iter(life["refunds"])
     written = []
-    for seq, (kind, at) in enumerate(zip(kinds, life["at"], strict=False), start=1):
+    for seq, (kind, offset) in enumerate(zip(kinds, life["at"], strict=False), start=1):
         if kind == "order.confirmed":
             captured = life["captured"]
         if kind == "order.refunded":
@@ -93,7 +93,12 @@ def events_of(number: int, life: Told, begin: datetime) -> list[Event]:
         subject, data = uuid5(CLIENTS[0], str(number)), {"order": order}
         written.append(
             Event(
-                kind=kind, subject=subject, seq=seq, owner=life["client"], data=data, at=begin + at
+                kind=kind,
+                subject=subject,
+                seq=seq,
+                owner=life["client"],
+                data=data,
+                at=begin + offset,
             )
         )
     return written
@@ -118,7 +123,7 @@ def counted(events: list[list[Event]], day: date, client: UUID | None) -> dict[s
                 *(now[m] - then[m] for m in ("captured", "refunded")),
             ]
             if any(moved):
-                hour = max(at for at, begin in enumerate(hours) if begin <= event.at)
+                hour = max(index for index, begin in enumerate(hours) if begin <= event.at)
                 entry = by_hour[now["currency"]][hour]
                 entry[:] = [a + b for a, b in zip(entry, moved, strict=True)]
             for line in now["lines"] * moved[0]:
@@ -138,7 +143,7 @@ def counted(events: list[list[Event]], day: date, client: UUID | None) -> dict[s
     }
 
 
-def told(of_currencies: figures.Figures) -> dict[str, Any]:
+def by_currency(of_currencies: figures.Figures) -> dict[str, Any]:
     """What a report says, in the shape of `counted`; its sums are checked on the way."""
     hours = [hour for of in of_currencies for hour in of["by_hour"]]
     for amounts in [*of_currencies, *hours]:
@@ -149,8 +154,8 @@ def told(of_currencies: figures.Figures) -> dict[str, Any]:
     return {
         of["currency"]: {
             "hours": {
-                at: amounts
-                for at, hour in enumerate(of["by_hour"])
+                index: amounts
+                for index, hour in enumerate(of["by_hour"])
                 if any(amounts := (hour["orders"], hour["gross"], hour["refunds"]))
             },
             "total": (of["orders"], of["gross"], of["refunds"]),
@@ -172,7 +177,7 @@ def computed(day: Day) -> dict[UUID | None, Any]:
     computation.add_up()
     assert (HourFigure.objects.count(), SkuFigure.objects.count()) == (0, 0)
     return {
-        report.client_id: told(report.figures)
+        report.client_id: by_currency(report.figures)
         for report in DailyReport.objects.filter(day=day.date)
     }
 
@@ -202,7 +207,7 @@ def test_the_parts_add_up_to_what_counting_by_hand_gives(
             by_hand = counted(events, date_, client)
             assert found.get(client, {}) == by_hand
             if client:
-                assert told(figures.at_once(client, day, until=day.end)) == by_hand
+                assert by_currency(figures.at_once(client, day, until=day.end)) == by_hand
         transaction.set_rollback(True)
 
 
@@ -241,9 +246,9 @@ def test_parts_cover_the_day_once_and_have_a_bounded_number_of_events(
             seq=1,
             owner=CLIENTS[0],
             data={},
-            at=day.begin + at,
+            at=day.begin + offset,
         )
-        for n, at in enumerate(timedelta(minutes=7 * n) for n in range(-3, 210))
+        for n, offset in enumerate(timedelta(minutes=7 * n) for n in range(-3, 210))
     )
     parts = figures.parts(day, until=day.settled_at)
     assert [begin for begin, _ in parts] == [day.begin, *(end for _, end in parts[:-1])]

@@ -183,8 +183,8 @@ def test_a_day_computed_again_under_another_time_zone_forgets_what_no_longer_bel
     tasks.compute_day.delay(str(DAY))
     work_off()
     assert DailyReport.objects.get().figures == []
-    said = api.get(f"/v1/reports/daily/{DAY}").json()
-    assert (said["time_zone"], said["final"], said["currencies"]) == ("UTC", True, [])
+    report = api.get(f"/v1/reports/daily/{DAY}").json()
+    assert (report["time_zone"], report["final"], report["currencies"]) == ("UTC", True, [])
 
 
 def test_a_day_that_its_zone_left_out_is_empty(settings: Any, sell: Sell) -> None:

@@ -17,7 +17,8 @@ LEDGER = {
             OR NOT EXISTS (SELECT 1 FROM celery_ledger_job j WHERE j.task = 'orders.tasks.reserve'
                            AND j.args -> 0 ->> 0 = o.id::text)""",
     "I2 done means exactly one effect, anything else none": f"""{TALLIES}
-        SELECT job.id, job.state, count(t.number) FROM job LEFT JOIN tally t USING (number) GROUP BY job.id, job.state
+        SELECT job.id, job.state, count(t.number) FROM job LEFT JOIN tally t USING (number)
+         GROUP BY job.id, job.state
         HAVING count(t.number) <> CASE job.state WHEN 'done' THEN 1 ELSE 0 END""",
     "I2 what was promised has happened, or died": f"""{TALLIES}
         SELECT p.number FROM promised p LEFT JOIN tally t USING (number)
@@ -27,23 +28,30 @@ LEDGER = {
     "I2 no step of an order happened twice": """
         SELECT subject, kind, count(*) FROM notifications_event
          WHERE kind NOT IN ('order.held', 'order.released') GROUP BY 1, 2 HAVING count(*) > 1""",
-    "I3 nothing runs any more": "SELECT id, task, worker, lease_until FROM celery_ledger_job WHERE state = 'running'",
+    "I3 nothing runs any more": """
+        SELECT id, task, worker, lease_until FROM celery_ledger_job WHERE state = 'running'""",
     "I4 what was finished stayed as it was": """
         SELECT s.id, j.state FROM seen_job s LEFT JOIN celery_ledger_job j ON j.id = s.id::uuid
          WHERE j.id IS NULL OR md5(j::text) <> s.digest""",
     "I5 nothing due waits any more": """
-        SELECT id, task, due_at, ring_at, rings, error FROM celery_ledger_job WHERE state = 'waiting' AND due_at < now()""",
+        SELECT id, task, due_at, ring_at, rings, error FROM celery_ledger_job
+         WHERE state = 'waiting' AND due_at < now()""",
     "I6 what was lost has run again": """
-        SELECT id, task, attempts, losses FROM celery_ledger_job WHERE state = 'done' AND attempts <= losses""",
-    "I7 a job that cost three workers is dead": "SELECT id, task FROM celery_ledger_job WHERE state <> 'dead' AND losses >= 3",
+        SELECT id, task, attempts, losses FROM celery_ledger_job
+         WHERE state = 'done' AND attempts <= losses""",
+    "I7 a job that cost three workers is dead": """
+        SELECT id, task FROM celery_ledger_job WHERE state <> 'dead' AND losses >= 3""",
     "I7 no other job is dead, unless its time ran out": """
-        SELECT id, task, losses, error FROM celery_ledger_job WHERE state = 'dead' AND losses < 3 AND NOT unreachable
+        SELECT id, task, losses, error FROM celery_ledger_job
+         WHERE state = 'dead' AND losses < 3 AND NOT unreachable
            AND coalesce(error ->> 'type', '') NOT IN ('SoftTimeLimitExceeded', 'ChordError')""",
     "I14 nothing ran that nobody promised": f"""{TALLIES}
         SELECT t.number FROM tally t LEFT JOIN job USING (number) WHERE job.id IS NULL
-        UNION ALL SELECT job.number FROM job LEFT JOIN promised p USING (number) WHERE p.number IS NULL""",
+        UNION ALL
+        SELECT job.number FROM job LEFT JOIN promised p USING (number) WHERE p.number IS NULL""",
     "I14 no bell made a job begin before it was due": """
-        SELECT id, task, due_at, started_at FROM celery_ledger_job WHERE state = 'done' AND started_at < due_at""",
+        SELECT id, task, due_at, started_at FROM celery_ledger_job
+         WHERE state = 'done' AND started_at < due_at""",
 }
 
 SHOP = {
@@ -55,47 +63,62 @@ SHOP = {
         SELECT order_id, count(*) FROM provider_charge GROUP BY 1 HAVING count(*) > 1""",
     "I8 the provider gave back only what we promised": """
         SELECT r.key FROM provider_refund r LEFT JOIN orders_paymentoperation p ON p.key = r.key
-         WHERE p.id IS NULL OR p.kind <> 'refund' OR p.amount <> r.amount OR p.currency <> r.currency""",
+         WHERE p.id IS NULL OR p.kind <> 'refund'
+            OR p.amount <> r.amount OR p.currency <> r.currency""",
     "I8 the provider knows no charge that is not ours": """
         SELECT c.key FROM provider_charge c LEFT JOIN orders_paymentoperation p ON p.key = c.key
-         WHERE p.id IS NULL OR p.order_id::text <> c.order_id OR p.amount <> c.amount OR p.currency <> c.currency""",
+         WHERE p.id IS NULL OR p.order_id::text <> c.order_id
+            OR p.amount <> c.amount OR p.currency <> c.currency""",
     "I8 our books and the provider's say the same": """
         SELECT o.number, o.captured, o.refunded, c.amount, c.status, r.amount FROM orders_order o
           LEFT JOIN provider_charge c ON c.key = o.id || '-charge'
           LEFT JOIN (SELECT p.order_id, sum(given.amount) AS amount FROM provider_refund given
-                       JOIN orders_paymentoperation p USING (key) WHERE given.status = 'succeeded' GROUP BY 1) r
+                       JOIN orders_paymentoperation p USING (key)
+                      WHERE given.status = 'succeeded' GROUP BY 1) r
             ON r.order_id = o.id
-         WHERE NOT o.held AND (o.captured <> CASE WHEN c.status = 'succeeded' THEN c.amount ELSE 0 END
-                               OR o.refunded <> coalesce(r.amount, 0))""",
+         WHERE NOT o.held
+           AND (o.captured <> CASE WHEN c.status = 'succeeded' THEN c.amount ELSE 0 END
+                OR o.refunded <> coalesce(r.amount, 0))""",
     "I8 whoever cancelled has paid nothing": """
         SELECT number, captured, refunded FROM orders_order
          WHERE NOT held AND state = 'cancelled' AND captured <> refunded""",
     "I8 no movement of money is unknown unless a person looks at it": """
-        SELECT p.key, p.state, said.status FROM orders_paymentoperation p JOIN orders_order o ON o.id = p.order_id
-          LEFT JOIN (SELECT key, status FROM provider_charge UNION ALL SELECT key, status FROM provider_refund) said
+        SELECT p.key, p.state, said.status
+          FROM orders_paymentoperation p JOIN orders_order o ON o.id = p.order_id
+          LEFT JOIN (SELECT key, status FROM provider_charge
+                      UNION ALL SELECT key, status FROM provider_refund) said
             ON said.key = p.key
          WHERE NOT o.held AND nullif(p.state, 'void') IS DISTINCT FROM said.status""",
     "I9 stock is the sum of its movements": """
-        SELECT s.sku FROM orders_stock s LEFT JOIN orders_stockmovement m ON m.stock_id = s.id GROUP BY s.id
-        HAVING s.on_hand <> coalesce(sum(m.on_hand_delta), 0) OR s.reserved <> coalesce(sum(m.reserved_delta), 0)""",
+        SELECT s.sku FROM orders_stock s LEFT JOIN orders_stockmovement m ON m.stock_id = s.id
+         GROUP BY s.id
+        HAVING s.on_hand <> coalesce(sum(m.on_hand_delta), 0)
+            OR s.reserved <> coalesce(sum(m.reserved_delta), 0)""",
     "I9 what is reserved belongs to orders that hold it": """
         SELECT o.number FROM orders_order o
-          JOIN (SELECT order_id, sum(quantity) AS wanted FROM orders_orderline GROUP BY 1) l ON l.order_id = o.id
-          LEFT JOIN (SELECT order_id, sum(reserved_delta) AS held FROM orders_stockmovement GROUP BY 1) m
+          JOIN (SELECT order_id, sum(quantity) AS wanted FROM orders_orderline GROUP BY 1) l
+            ON l.order_id = o.id
+          LEFT JOIN (SELECT order_id, sum(reserved_delta) AS held
+                       FROM orders_stockmovement GROUP BY 1) m
             ON m.order_id = o.id
-         WHERE coalesce(m.held, 0) <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.wanted ELSE 0 END""",
+         WHERE coalesce(m.held, 0)
+               <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.wanted ELSE 0 END""",
     "I10 every order has ended or is on hold with a reason": """
         SELECT number, state, held, hold_reason FROM orders_order
-         WHERE CASE WHEN held THEN hold_reason = '' ELSE state NOT IN ('confirmed', 'completed', 'cancelled') END""",
+         WHERE CASE WHEN held THEN hold_reason = ''
+                    ELSE state NOT IN ('confirmed', 'completed', 'cancelled') END""",
     "I10 every order ended as its card says, or as its customer": """
         SELECT o.number, o.state, a.token FROM orders_order o JOIN asked a ON a.key = o.external_id
          WHERE NOT o.held
-           AND (o.state = 'cancelled') <> (a.regretted OR a.token IN ('pm_card_chargeDeclined', 'tok_declined'))""",
+           AND (o.state = 'cancelled')
+               <> (a.regretted OR a.token IN ('pm_card_chargeDeclined', 'tok_declined'))""",
     "I12 same key, same answer, one order": """
-        SELECT key, count(DISTINCT order_id), count(DISTINCT digest) FROM told WHERE status = 202 GROUP BY 1
+        SELECT key, count(DISTINCT order_id), count(DISTINCT digest) FROM told
+         WHERE status = 202 GROUP BY 1
         HAVING count(DISTINCT order_id) > 1 OR count(DISTINCT digest) > 1""",
     "I12 no order that nobody asked for": """
-        SELECT o.number, o.external_id FROM orders_order o LEFT JOIN asked a ON a.key = o.external_id
+        SELECT o.number, o.external_id
+          FROM orders_order o LEFT JOIN asked a ON a.key = o.external_id
          WHERE a.key IS NULL""",
     "an answer is 202, or says to come again": """
         SELECT status, count(*), min(key)
@@ -111,21 +134,26 @@ TELLING = {
     "I11 every event is on its way to everybody who wants it": """
         SELECT e.id, e.kind, want.channel, want.target FROM notifications_event e
          CROSS JOIN LATERAL (
-               SELECT 'webhook' AS channel, p.id::text AS target FROM notifications_endpoint p WHERE p.owner = e.owner
+               SELECT 'webhook' AS channel, p.id::text AS target
+                 FROM notifications_endpoint p WHERE p.owner = e.owner
                UNION ALL SELECT 'mail', e.data -> 'order' ->> 'email'
                 WHERE e.kind IN ('order.received', 'order.confirmed', 'order.cancelled')) want
           LEFT JOIN notifications_delivery d
             ON d.event_id = e.id AND d.channel = want.channel AND d.target = want.target
          WHERE d.id IS NULL AND NOT EXISTS (
-               SELECT 1 FROM celery_ledger_job j WHERE j.task = 'notifications.tasks.announce' AND j.state = 'dead'
+               SELECT 1 FROM celery_ledger_job j
+                WHERE j.task = 'notifications.tasks.announce' AND j.state = 'dead'
                   AND j.args -> 0 ->> 0 = e.id::text)""",
     "I11 every delivery has arrived": """
         SELECT d.id, d.channel, d.state, d.tries FROM notifications_delivery d
          WHERE d.state <> 'delivered'
-           AND NOT EXISTS (SELECT 1 FROM celery_ledger_job j WHERE j.state = 'dead' AND j.args -> 0 ->> 0 = d.id::text)""",
+           AND NOT EXISTS (SELECT 1 FROM celery_ledger_job j
+                            WHERE j.state = 'dead' AND j.args -> 0 ->> 0 = d.id::text)""",
     "I11 what we call delivered was taken by the webhook server": """
-        SELECT d.id FROM notifications_delivery d WHERE d.channel = 'webhook' AND d.state = 'delivered'
-           AND d.id::text NOT IN (SELECT delivery FROM heard_webhook WHERE status BETWEEN 200 AND 299)""",
+        SELECT d.id FROM notifications_delivery d
+         WHERE d.channel = 'webhook' AND d.state = 'delivered'
+           AND d.id::text NOT IN (SELECT delivery FROM heard_webhook
+                                   WHERE status BETWEEN 200 AND 299)""",
     "I11 what we call delivered was taken by the mail server": """
         SELECT d.id FROM notifications_delivery d WHERE d.channel = 'mail' AND d.state = 'delivered'
            AND d.id::text NOT IN (SELECT delivery FROM heard_mail WHERE taken)""",
@@ -139,15 +167,18 @@ TELLING = {
           LEFT JOIN notifications_delivery d ON d.id::text = h.delivery AND d.channel = 'mail'
          WHERE d.id IS NULL OR d.target <> h.target""",
     "I11 every try of a webhook had the same bytes": """
-        SELECT delivery, count(DISTINCT digest) FROM heard_webhook GROUP BY 1 HAVING count(DISTINCT digest) > 1""",
+        SELECT delivery, count(DISTINCT digest) FROM heard_webhook
+         GROUP BY 1 HAVING count(DISTINCT digest) > 1""",
     "I11 every try of a mail said the same": """
-        SELECT delivery, count(DISTINCT digest) FROM heard_mail GROUP BY 1 HAVING count(DISTINCT digest) > 1""",
+        SELECT delivery, count(DISTINCT digest) FROM heard_mail
+         GROUP BY 1 HAVING count(DISTINCT digest) > 1""",
     "every webhook was signed": "SELECT delivery FROM heard_webhook WHERE NOT signed",
 }
 
 MACHINERY = {
     "I13 no transaction was older than 60 s": "SELECT age_s, what FROM old_transaction",
-    "I13 no socket was opened inside a transaction": "SELECT target, count(*) FROM socket_in_transaction GROUP BY 1",
+    "I13 no socket was opened inside a transaction": """
+        SELECT target, count(*) FROM socket_in_transaction GROUP BY 1""",
     "no process ended by itself": "SELECT place, said FROM ended_by_itself",
 }
 

@@ -1,4 +1,4 @@
-"""What may happen to bells: doubled, early, reordered, forged, and things that are no bells at all."""
+"""What may happen to bells: doubled, early, reordered, forged, and things that are no bells."""
 
 import json
 from random import Random
@@ -50,20 +50,20 @@ class BellFaults:
             Ring(str(job.pk), tally, job.queue) for job in self._some_jobs() if job.task != tally
         ]
         ring(nobodys + renamed)
-        for told in [json.loads(bell) for bell in self.broker.lrange(self.queue, 0, 2)]:
-            told["body"] = json.dumps(
+        for message in [json.loads(bell) for bell in self.broker.lrange(self.queue, 0, 2)]:
+            message["body"] = json.dumps(
                 [[FORGED], {}, {"callbacks": None, "errbacks": None, "chain": None}]
             )
-            told["headers"]["task"] = tally
-            told["properties"]["body_encoding"] = None
-            self.broker.lpush(self.queue, json.dumps(told))
+            message["headers"]["task"] = tally
+            message["properties"]["body_encoding"] = None
+            self.broker.lpush(self.queue, json.dumps(message))
 
     def _some_jobs(self) -> list[Job]:
         """The newest, and those that wait the longest."""
         newest = Job.objects.order_by("-created_at")[:60]
         waiting = Job.objects.filter(state="waiting").order_by("ring_at")[:60]
-        known = {job.pk: job for job in [*newest, *waiting]}
-        return self.dice.sample(list(known.values()), min(20, len(known)))
+        by_id = {job.pk: job for job in [*newest, *waiting]}
+        return self.dice.sample(list(by_id.values()), min(20, len(by_id)))
 
 
 def ring(rings: list[Ring]) -> None:

@@ -1,4 +1,4 @@
-"""Customers who order and sometimes cancel, repeat what fails, and remember every answer they got."""
+"""Customers who order and sometimes cancel, repeat what fails, and remember every answer."""
 
 import hashlib
 import threading

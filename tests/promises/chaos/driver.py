@@ -70,9 +70,11 @@ class Report:
         broken = "".join(f"\n  {name}: {rows}" for name, rows in self.violations.items())
         return (
             f"seed {self.seed}, {self.seconds} s: {sum(self.faults.values())} faults ({kinds})\n"
-            f"{self.orders} orders, {self.refunds} refunds, {self.jobs} jobs ({self.lost} lost once or more, "
+            f"{self.orders} orders, {self.refunds} refunds, "
+            f"{self.jobs} jobs ({self.lost} lost once or more, "
             f"{self.dead} dead), {self.webhooks} webhooks and {self.mails} mails heard, "
-            f"{self.ended} workers ended as Celery is known to, oldest transaction {self.oldest_transaction_s:.0f} s\n"
+            f"{self.ended} workers ended as Celery is known to, "
+            f"oldest transaction {self.oldest_transaction_s:.0f} s\n"
             f"violations: {broken or 'none'}"
         )
 
@@ -100,8 +102,10 @@ class Run:
         self.web = web = self.world.open(endpoint.secret)
         self.crowd = Crowd(
             [
-                Customer(web, key, name=f"c{at}", seed=self.seed + at, is_busy=lambda: self.is_busy)
-                for at in range(CUSTOMERS)
+                Customer(
+                    web, key, name=f"c{index}", seed=self.seed + index, is_busy=lambda: self.is_busy
+                )
+                for index in range(CUSTOMERS)
             ]
         )
 
@@ -180,7 +184,7 @@ class Run:
         unanswered = self.crowd.insist()
         self.come_to_rest()
         self.witness.stop()
-        known = self.evidence(unanswered)
+        evidence = self.evidence(unanswered)
         with connection.cursor() as cursor:
             # for this session only
             cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")
@@ -189,15 +193,15 @@ class Run:
             self.lasted_s,
             dict(self.faults.injected),
             Order.objects.count(),
-            len(known["provider_refund"]),
+            len(evidence["provider_refund"]),
             Job.objects.count(),
             Job.objects.filter(losses__gt=0).count(),
             Job.objects.filter(state="dead").count(),
-            len(known["heard_webhook"]),
-            len(known["heard_mail"]),
+            len(evidence["heard_webhook"]),
+            len(evidence["heard_mail"]),
             self.world.known_ends,
             self.witness.oldest_s,
-            violations(known),
+            violations(evidence),
         )
 
     def evidence(self, unanswered: list[str]) -> Evidence:
@@ -213,7 +217,7 @@ class Run:
             "seen_job": list(self.witness.finished.items()),
             "old_transaction": list(self.witness.old_transactions),
             "socket_in_transaction": [
-                (said["to"],) for said in entries(self.world.journal("sockets"))
+                (entry["to"],) for entry in entries(self.world.journal("sockets"))
             ],
             "ended_by_itself": list(self.world.ended_by_themselves),
             "unanswered": [(key,) for key in unanswered],

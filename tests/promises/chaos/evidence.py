@@ -54,21 +54,21 @@ def loaded(evidence: Evidence) -> Iterator[None]:
 def webhooks_heard(journal: Path) -> Rows:
     return [
         (
-            said["delivery"],
-            said["digest"],
-            said["status"],
-            said["kind"],
-            said["seq"],
-            said["signed"],
+            entry["delivery"],
+            entry["digest"],
+            entry["status"],
+            entry["kind"],
+            entry["seq"],
+            entry["signed"],
         )
-        for said in entries(journal)
+        for entry in entries(journal)
     ]
 
 
 def mails_heard(journal: Path) -> Rows:
     return [
-        (said["delivery"], said["target"], said["digest"], said["taken"])
-        for said in entries(journal)
+        (entry["delivery"], entry["target"], entry["digest"], entry["taken"])
+        for entry in entries(journal)
     ]
 
 

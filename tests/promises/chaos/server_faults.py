@@ -17,7 +17,8 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid() AND random() < 0.5"""
 SESSIONS = """
 SELECT pid FROM pg_stat_activity
- WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+ WHERE datname = current_database() AND pid <> pg_backend_pid()
+   AND backend_type = 'client backend'"""
 
 
 class ServerFaults:
@@ -35,7 +36,7 @@ class ServerFaults:
         self._end(self.world.postgres, signal.SIGQUIT)
 
     def kill_session(self) -> None:
-        """One session's process is killed, as by the kernel: Postgres ends all others and recovers."""
+        """One session's process is killed, as by the kernel; Postgres ends all others, recovers."""
         with connection.cursor() as cursor:
             cursor.execute(SESSIONS)
             pids = sorted(pid for (pid,) in cursor.fetchall())

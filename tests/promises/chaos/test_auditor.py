@@ -46,8 +46,8 @@ def honest(
     stock()
     Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"])
     bodies = {
-        f"c-{at}": order_body(external_id=f"c-{at}", payment={"token": token})
-        for at, token in enumerate(TOKENS)
+        f"c-{index}": order_body(external_id=f"c-{index}", payment={"token": token})
+        for index, token in enumerate(TOKENS)
     }
     orders = {key: place(shop, OrderInput.model_validate(body)) for key, body in bodies.items()}
     for number in range(3):
@@ -81,9 +81,16 @@ def sandbox_book() -> list[tuple[Any, ...]]:
 
 
 def webhook(headers: dict[str, str], body: bytes) -> tuple[Any, ...]:
-    said = json.loads(body)
+    event = json.loads(body)
     digest = hashlib.sha256(body).hexdigest()
-    return headers["webhook-id"], digest, 200, said["type"], said["data"]["order"]["version"], True
+    return (
+        headers["webhook-id"],
+        digest,
+        200,
+        event["type"],
+        event["data"]["order"]["version"],
+        True,
+    )
 
 
 def test_an_honest_world_passes_every_audit(honest: Evidence) -> None:
@@ -205,19 +212,22 @@ def one_more_listener(evidence: Evidence) -> None:
 
 PLANTED: dict[str, Plant] = {
     "I1 an accepted order has its row, its event and its first job": books(
-        "DELETE FROM celery_ledger_job WHERE id = (SELECT id FROM celery_ledger_job WHERE task = 'orders.tasks.reserve' LIMIT 1)"
+        "DELETE FROM celery_ledger_job WHERE id = (SELECT id FROM celery_ledger_job "
+        "WHERE task = 'orders.tasks.reserve' LIMIT 1)"
     ),
     "I2 done means exactly one effect, anything else none": books("INSERT INTO tally VALUES (0)"),
     "I2 what was promised has happened, or died": added("promised", 7, 7, True),
     "I2 no step of an order happened twice": a_step_that_happened_twice,
     "I3 nothing runs any more": books(
-        f"UPDATE celery_ledger_job SET state = 'running', finished_at = NULL, lease_until = now() WHERE id = {ANNOUNCEMENT}"
+        "UPDATE celery_ledger_job SET state = 'running', finished_at = NULL, lease_until = now() "
+        f"WHERE id = {ANNOUNCEMENT}"
     ),
     "I4 what was finished stayed as it was": lambda evidence: sql(
         f"UPDATE celery_ledger_job SET attempts = attempts + 1 WHERE id = {ANNOUNCEMENT}"
     ),
     "I5 nothing due waits any more": books(
-        f"UPDATE celery_ledger_job SET state = 'waiting', finished_at = NULL, due_at = created_at - interval '1 s'"
+        "UPDATE celery_ledger_job SET state = 'waiting', finished_at = NULL, "
+        "due_at = created_at - interval '1 s'"
         f" WHERE id = {ANNOUNCEMENT}"
     ),
     "I6 what was lost has run again": books(
@@ -231,7 +241,8 @@ PLANTED: dict[str, Plant] = {
     ),
     "I14 nothing ran that nobody promised": books("INSERT INTO tally VALUES (42)"),
     "I14 no bell made a job begin before it was due": books(
-        f"UPDATE celery_ledger_job SET due_at = started_at + interval '1 ms' WHERE id = {ANNOUNCEMENT}"
+        "UPDATE celery_ledger_job SET due_at = started_at + interval '1 ms' "
+        f"WHERE id = {ANNOUNCEMENT}"
     ),
     "I1 what a customer was told is in our books": all_of(
         added("asked", "c-9", 660, "tok_ok", False), added("told", "c-9", 202, NOBODY, "c-9")
@@ -295,7 +306,7 @@ def test_each_audit_finds_the_corruption_that_is_planted_for_it_and_no_other_doe
     """All in one honest world, which is as it was after each of them."""
     found = {}
     for audit, plant in PLANTED.items():
-        evidence = {table: list(known) for table, known in honest.items()}
+        evidence = {table: list(entries) for table, entries in honest.items()}
         with transaction.atomic():
             plant(evidence)
             found[audit] = set(violations(evidence))

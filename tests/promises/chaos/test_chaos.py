@@ -28,20 +28,20 @@ def chaos(*words: str) -> tuple[int, str]:
         command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
-            said, _ = process.communicate(timeout=LIMIT_S)
+            output, _ = process.communicate(timeout=LIMIT_S)
         except BaseException:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=50)
             raise
-    return process.returncode, said
+    return process.returncode, output
 
 
 def test_after_chaos_the_books_balance(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    status, said = chaos(
+    status, output = chaos(
         "--seconds", str(SECONDS), "--faults", str(FAULTS), "--report", str(report)
     )
-    print(said)
+    print(output)
     assert report.exists(), "the driver did not come to its end"
     found: dict[str, Any] = json.loads(report.read_text())
     assert (found["violations"], status) == ({}, 0)

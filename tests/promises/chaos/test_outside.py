@@ -95,26 +95,26 @@ def test_a_webhook_is_noted_before_it_is_answered_and_some_are_refused_or_never_
     begin: Begin, tmp_path: Path
 ) -> None:
     port, _ = begin("webhook_server", str(tmp_path / "heard"), "7", SECRET)
-    answers = [post(port, str(at), forged=at == 0) for at in range(TRIES)]
+    answers = [post(port, str(index), forged=index == 0) for index in range(TRIES)]
     heard = list(entries(tmp_path / "heard"))
-    assert [said["delivery"] for said in heard] == [str(at) for at in range(TRIES)]
+    assert [entry["delivery"] for entry in heard] == [str(index) for index in range(TRIES)]
     assert set(answers) == {200, 500, None}
     assert all(
-        answer in (said["status"], None) for answer, said in zip(answers, heard, strict=True)
+        answer in (entry["status"], None) for answer, entry in zip(answers, heard, strict=True)
     )
-    assert [said["signed"] for said in heard] == [False, *[True] * (TRIES - 1)]
+    assert [entry["signed"] for entry in heard] == [False, *[True] * (TRIES - 1)]
 
 
 def test_a_mail_is_noted_before_it_is_taken_and_the_date_is_no_part_of_it(
     begin: Begin, tmp_path: Path
 ) -> None:
     port, _ = begin("mail_server", str(tmp_path / "heard"), "7")
-    told = [mail(port, str(at % 2)) for at in range(TRIES // 2)]
+    replies = [mail(port, str(index % 2)) for index in range(TRIES // 2)]
     heard = list(entries(tmp_path / "heard"))
-    assert {(said["delivery"], said["digest"]) for said in heard} == {
-        (said["delivery"], said["digest"]) for said in heard[:2]
+    assert {(entry["delivery"], entry["digest"]) for entry in heard} == {
+        (entry["delivery"], entry["digest"]) for entry in heard[:2]
     }
-    assert {(took, said["taken"]) for took, said in zip(told, heard, strict=True)} == {
+    assert {(took, entry["taken"]) for took, entry in zip(replies, heard, strict=True)} == {
         (True, True),
         (False, False),
         (False, True),

@@ -9,15 +9,19 @@ PAUSE_S = 0.2
 SEEN_MAX = 50_000
 AGE_LIMIT_S = 60 + 5  # invariant I13, and what Postgres may take to notice
 FINISHED: LiteralString = """
-SELECT id::text, md5(job::text) FROM celery_ledger_job job WHERE state IN ('done', 'dead', 'cancelled')
+SELECT id::text, md5(job::text) FROM celery_ledger_job job
+ WHERE state IN ('done', 'dead', 'cancelled')
  ORDER BY finished_at DESC LIMIT 20"""
 TRANSACTIONS: LiteralString = """
-SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8, concat(state, ': ', left(query, 200))
+SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8,
+       concat(state, ': ', left(query, 200))
   FROM pg_stat_activity
- WHERE datname = current_database() AND backend_type = 'client backend' AND xact_start IS NOT NULL"""
+ WHERE datname = current_database() AND backend_type = 'client backend'
+   AND xact_start IS NOT NULL"""
 WORK: LiteralString = """
 SELECT (SELECT count(*) FROM celery_ledger_job WHERE state = 'waiting' AND due_at < now()),
-       (SELECT max(finished_at)::text FROM celery_ledger_job WHERE state IN ('done', 'dead', 'cancelled'))"""
+       (SELECT max(finished_at)::text FROM celery_ledger_job
+         WHERE state IN ('done', 'dead', 'cancelled'))"""
 
 
 class Witness(threading.Thread):

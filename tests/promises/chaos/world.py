@@ -30,7 +30,8 @@ WORKER_OPTIONS = (
     "--concurrency",
     "3",
 )
-KNOWN_ENDS = (  # of Celery itself, when a child is killed at a bad moment; a platform starts the dyno again
+# of Celery itself, when a child is killed at a bad moment; a platform starts the dyno again
+KNOWN_ENDS = (
     "Could not start worker processes",  # before the worker's first round
     "_pickle.UnpicklingError",  # half a message stands in the pipe to the child
     "file descriptor is None",  # the broker is lost just after a child
@@ -109,11 +110,11 @@ class World:
         """Nobody ends by itself; who does is noted and started again."""
         for place in self.places:
             if not place.is_up and not place.is_sentenced:
-                said = place.tree.said()
-                if any(words in said for words in KNOWN_ENDS):
+                output = place.tree.output()
+                if any(words in output for words in KNOWN_ENDS):
                     self.known_ends += 1
                 else:
-                    self.ended_by_themselves.append((place.name, said[-LAST_WORDS:]))
+                    self.ended_by_themselves.append((place.name, output[-LAST_WORDS:]))
                 place.start_again()
 
     def restart_servers(self) -> None:
@@ -132,7 +133,7 @@ class World:
 
     def last_words(self) -> str:
         newest = list(self.trees)[-20:]
-        return "\n".join(f"--- {tree.log.name}\n{tree.said()[-LAST_WORDS:]}" for tree in newest)
+        return "\n".join(f"--- {tree.log.name}\n{tree.output()[-LAST_WORDS:]}" for tree in newest)
 
     # --- how each kind of process begins ----------------------------------------------------------
 
@@ -157,7 +158,7 @@ class World:
 
     def _provider(self) -> Tree:
         """Stripe's double, on its one book; it loses answers also when no fault is injected."""
-        told = {
+        arguments = {
             "port": self.ports["provider"],
             "book": self.journal("provider"),
             "process-s": PROCESS_S,
@@ -165,7 +166,7 @@ class World:
             "seed": self.seed + next(self.started),
             "webhook-url": f"http://127.0.0.1:{self.ports['web-dyno']}/v1/payments/stripe/events",
         }
-        options = [f"--{name}={value}" for name, value in told.items()]
+        options = [f"--{name}={value}" for name, value in arguments.items()]
         return self._start("provider", [sys.executable, "-m", "tests.doubles.stripe", *options], {})
 
     def _outside(self, name: str, module: str, *extra: str) -> Place:

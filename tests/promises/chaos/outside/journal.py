@@ -15,8 +15,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def note(self, **said: Any) -> None:
-        os.write(self._file, json.dumps(said).encode() + b"\n")
+    def note(self, **entry: Any) -> None:
+        os.write(self._file, json.dumps(entry).encode() + b"\n")
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:

@@ -52,12 +52,12 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
 
     def _heard(self, body: bytes) -> dict[str, Any]:
-        said = json.loads(body)
+        event = json.loads(body)
         return {
             "delivery": self.headers["webhook-id"],
             "digest": hashlib.sha256(body).hexdigest(),
-            "kind": said["type"],
-            "seq": said["data"]["order"]["version"],
+            "kind": event["type"],
+            "seq": event["data"]["order"]["version"],
             "signed": self._is_signed(body),
         }
 

@@ -16,6 +16,7 @@ from django.db import connection
 from redis import Redis
 
 from celery_ledger import testing
+from tests.hands import Hand
 from tests.own_broker import OwnBroker
 
 pytest_plugins = ["tests.shop", "tests.past_days"] if "orders" in settings.INSTALLED_APPS else []
@@ -85,6 +86,18 @@ def broker(broker_url: str) -> Iterator[Redis]:
     with Redis.from_url(broker_url) as redis:
         redis.flushdb()
         yield redis
+
+
+@pytest.fixture
+def one() -> Iterator[Hand]:
+    with Hand() as hand:
+        yield hand
+
+
+@pytest.fixture
+def two() -> Iterator[Hand]:
+    with Hand() as hand:
+        yield hand
 
 
 @pytest.fixture

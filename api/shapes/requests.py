@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 from django.conf import settings
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,19 +26,29 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Reason = Annotated[Line, Field(min_length=1, max_length=200)]
 
 
-def _written_out(text: Any) -> Any:
-    if not (
-        isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)
-    ):  # pydantic takes numbers of seconds too
-        raise PydanticCustomError("moment", "must be a moment like 2026-01-31T09:00:00+09:00")
+def _moment(text: Any) -> datetime:
+    """A moment with its offset, written out, and no earlier than anything here."""
+    try:
+        if not (isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)):
+            raise ValueError(text)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError(text)
+        return max(moment.astimezone(UTC), EPOCH)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError(
+            "moment", "must be a moment like 2026-01-31T09:00:00+09:00"
+        ) from None
+
+
+def _with_its_plus(text: str) -> str:
+    """A query reads the plus of an offset as a space."""
     return re.sub(r"(?<=\d) (?=\d\d:?\d\d$)", "+", text) if re.match("[^ ]+[Tt]", text) else text
 
 
-def _in_calendar(moment: datetime) -> datetime:
-    try:
-        return max(moment.astimezone(UTC), EPOCH)
-    except OverflowError:
-        raise PydanticCustomError("moment", "is beyond the calendar") from None
+Moment = Annotated[
+    datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})
+]
 
 
 class OrderFilter(BaseModel):
@@ -48,9 +57,7 @@ class OrderFilter(BaseModel):
     state: State | None = None
     payment_state: PaymentState | None = None
     email: Annotated[AnyText, Field(max_length=320)] | None = None
-    created_after: (
-        Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_calendar)] | None
-    ) = None
+    created_after: Annotated[Moment, BeforeValidator(_with_its_plus)] | None = None
 
 
 class StockCount(Shape):
@@ -174,14 +181,12 @@ Kinds = Annotated[
 ]
 
 
-class EndpointRequest(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+class EndpointRequest(Shape):
     url: Url
     events: Kinds
 
 
-class EndpointChange(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+class EndpointChange(Shape):
     url: Url | None = None
     events: Kinds | None = None
 
@@ -189,26 +194,7 @@ class EndpointChange(BaseModel):
 OVERLAP_MAX_S = int(settings.WEBHOOK_SECRET_OVERLAP.total_seconds())
 
 
-def _moment(text: Any) -> datetime:
-    """A moment with its offset, written out, and no earlier than anything here."""
-    try:
-        if not (isinstance(text, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", text)):
-            raise ValueError(text)
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError(text)
-        return max(moment.astimezone(UTC), EPOCH)
-    except (ValueError, OverflowError):
-        raise PydanticCustomError(
-            "moment", "must be a moment like 2026-01-31T09:00:00+09:00"
-        ) from None
-
-
-class StrictRequest(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class RotationRequest(StrictRequest):
+class RotationRequest(Shape):
     """The body of POST /v1/webhook-endpoints/{id}/rotate-secret, if there is one."""
 
     overlap_s: Annotated[
@@ -221,16 +207,10 @@ class RotationRequest(StrictRequest):
     ] = OVERLAP_MAX_S
 
 
-class ReplayRequest(StrictRequest):
+class ReplayRequest(Shape):
     """The body of POST /v1/webhook-endpoints/{id}/replay."""
 
-    since: Annotated[
-        datetime,
-        BeforeValidator(_moment),
-        WithJsonSchema(
-            {"type": "string", "format": "date-time", "description": "of the events' deliveries"}
-        ),
-    ]
+    since: Annotated[Moment, Field(description="of the events' deliveries")]
     state: Annotated[Literal["failed", "all"], Field(description="all: also what has arrived")] = (
         "failed"
     )

@@ -6,7 +6,6 @@ Each test names the guard of `tests/model/world.py` without which it goes red
 """
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -30,18 +29,6 @@ from tests.hands import Barrier, Hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LEASE = timedelta(seconds=40)
-
-
-@pytest.fixture
-def one() -> Iterator[Hand]:
-    with Hand() as hand:
-        yield hand
-
-
-@pytest.fixture
-def two() -> Iterator[Hand]:
-    with Hand() as hand:
-        yield hand
 
 
 @pytest.fixture

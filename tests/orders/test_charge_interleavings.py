@@ -2,7 +2,6 @@
 (`tests/model/world.py`).
 """
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -22,18 +21,6 @@ from orders.tasks import charge as charge_task
 from tests.hands import Barrier, Hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def one() -> Iterator[Hand]:
-    with Hand() as hand:
-        yield hand
-
-
-@pytest.fixture
-def two() -> Iterator[Hand]:
-    with Hand() as hand:
-        yield hand
 
 
 def give_back(job: Job) -> None:

@@ -90,10 +90,10 @@ def _not_ours(part: str, option: Any) -> str | None:
         "backend": current_app.conf.result_backend,
         "control": current_app.control_cls,
         "task_cls": current_app.task_cls,
+        "tasks": option if isinstance(current_app.tasks, type(option)) else None,
         "fixups": [*current_app.fixups],
     }[part]
-    is_ours = actual == option or (part == "fixups" and set(option) <= set(actual))
-    if is_ours:
+    if actual is option or actual == option or (part == "fixups" and set(option) <= set(actual)):
         return None
     return f"The Celery app was made without the ledger's {part}: Celery(..., **celery_options())."
 
@@ -151,7 +151,10 @@ def _objections_to_options(task: Task) -> Iterator[str]:
 
 def _unknown_options(task: Task) -> set[str]:
     """What the decorator set on the task's own class that neither Celery nor the ledger knows."""
-    own = {name for name in vars(task.__class__) if not name.startswith("_")}
+    own_class = getattr(task, "guarded_class", task.__class__)
+    if "_decorated" not in vars(own_class):  # a class somebody has written: what it has is its own
+        return set()
+    own = {name for name in vars(own_class) if not name.startswith("_")}
     return own - set(dir(current_app.Task)) - KNOWN_OPTIONS
 
 

@@ -10,6 +10,7 @@ from celery import Celery
 from kombu import Queue
 
 from celery_ledger.celery import broker_options
+from celery_ledger.celery.registry import LedgerRegistry
 from celery_ledger.conf import ledger_settings
 
 DEFAULTS = {
@@ -37,6 +38,7 @@ def celery_options() -> dict[str, Any]:
         "backend": "celery_ledger.celery.backend:LedgerBackend",
         "control": "celery_ledger.celery.control:LedgerControl",
         "task_cls": "celery_ledger.celery.task:LedgerTask",
+        "tasks": LedgerRegistry(),
         "fixups": ["celery_ledger.celery.fixup:fixup"],
     }
 

@@ -1,4 +1,4 @@
-"""The class of every task, and the one place for its options.
+"""What every task has: its options, and the guard in front of its body.
 
 Beside Celery's own (`max_retries`, `autoretry_for`, `retry_backoff`, `time_limit`, …) a task may
 set
@@ -33,18 +33,33 @@ KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids 
 _applied: ContextVar[bool] = ContextVar("ledger_applied", default=False)
 
 
+class Guard:
+    """Stands before the class of each task (`celery_ledger.celery.registry`), whatever that is."""
+
+    request: Any
+    guarded_class: type[Task]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Work off the job whose bell rang. Called as a plain function, it is one."""
+        if self.request.called_directly or _applied.get() or attempt.in_body_of(self.request):
+            with attempt.outside_any_attempt():
+                return super().__call__(*args, **kwargs)  # type: ignore[misc]  # the task's own
+        return attempt.attempt(self, super().__call__)  # type: ignore[misc]
+
+
 class LedgerTask(Task):  # type: ignore[misc]
+    """The options and calls of a task. A class of Celery's own `Task` gets them behind its own."""
+
     abstract = True
     atomic = True
     key: str | None = None
     cancellable = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Work off the job whose bell rang. Called as a plain function, it is one."""
-        if self.request.called_directly or _applied.get() or attempt.in_body_of(self.request):
-            with attempt.outside_any_attempt():
-                return super().__call__(*args, **kwargs)
-        return attempt.attempt(self)
+        """Celery's own; the first call in an attempt is the body, with the attempt's request."""
+        if attempt.enters_the_body():
+            return self.run(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
 
     def apply_async(
         self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any

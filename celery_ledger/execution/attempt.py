@@ -6,7 +6,7 @@ Effects and "done" are one transaction. What becomes of an attempt that fails is
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -43,12 +43,17 @@ class Expired(Exception):
     """The job's `expires` has passed before anybody began it."""
 
 
+Body = Callable[..., Any]
+
+
 class Attempt:
     """The attempt that this thread is making: what `settle` needs to know."""
 
-    def __init__(self, task: Task, claim: Claim) -> None:
+    def __init__(self, task: Task, claim: Claim, body: Body) -> None:
         self.task = task
         self.claim = claim
+        self.body = body
+        self.entering = False
         self.settling = False
         self.settled = False
         self.replaced = False
@@ -73,14 +78,16 @@ def work_as(worker: UUID | None) -> None:
     _worker = worker
 
 
-def attempt(task: Task) -> Any:
+def attempt(task: Task, body: Body) -> Any:
     """Make one attempt at the job of the current request and return its result.
+
+    `body` is the task's own `__call__`, which a class may have overridden.
 
     Raises Ignore when there is nothing for us to do, Retry when the job waits again, and the task's
     own exception when it is dead. Celery logs and signals each of these; the row already says so.
     """
     claim = _claim(task)
-    current = Attempt(task, claim)
+    current = Attempt(task, claim, body)
     remembered, outer = _attempt.set(current), _body_of.set(task.request.id)
     try:
         job_context = {**claim.context, "job": str(claim.id)}
@@ -184,6 +191,17 @@ def in_body_of(request: Any) -> bool:
     return _body_of.get() is not None and _body_of.get() == request.id
 
 
+def enters_the_body() -> bool:
+    """True for the first call of the task in its attempt, which is its body; later ones are calls
+    of a function.
+    """
+    current = _attempt.get()
+    if current is None or not current.entering:
+        return False
+    current.entering = False
+    return True
+
+
 @contextmanager
 def outside_any_attempt() -> Iterator[None]:
     """A task called as a plain function inside another must not settle that other task's job."""
@@ -250,14 +268,18 @@ def _forget_canvas(task: Task) -> None:
 
 
 def _run(current: Attempt) -> Any:
-    task, claim = current.task, current.claim
-    if task.atomic:
+    if current.task.atomic:
         return _run_atomic(current)
-    result = task.run(*claim.args, **claim.kwargs)
+    result = _call_body(current)
     if not current.settled:
         with settle(result):
             pass
     return result
+
+
+def _call_body(current: Attempt) -> Any:
+    current.entering = True
+    return current.body(*current.claim.args, **current.claim.kwargs)
 
 
 def _run_atomic(current: Attempt) -> Any:
@@ -270,7 +292,7 @@ def _run_atomic(current: Attempt) -> Any:
         current.effects.clear()
         try:
             with settle() as settlement:
-                settlement.result = current.task.run(*current.claim.args, **current.claim.kwargs)
+                settlement.result = _call_body(current)
             return settlement.result
         except OperationalError as exc:
             collisions += 1

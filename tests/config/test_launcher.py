@@ -318,9 +318,14 @@ def test_a_record_that_a_full_disk_has_torn_is_dropped(stack: Stack) -> None:
 
 
 def test_a_reader_that_does_not_read_holds_nothing_up(stack: Stack) -> None:
-    stack.write(worker="while True: print('x' * 1000)")
+    stack.write(
+        worker="import pathlib, time\n"
+        "while not pathlib.Path('nobody-reads').exists(): time.sleep(0.05)\n"
+        "while True: print('x' * 1000)"
+    )
     launcher = stack.start()
     ready(launcher)
+    (stack.folder / "nobody-reads").touch()
     time.sleep(1)
     launcher.send_signal(signal.SIGTERM)
     assert eventually(lambda: launcher.poll() is not None)

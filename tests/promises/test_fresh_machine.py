@@ -98,6 +98,7 @@ def ordered(lines: list[str]) -> dict[str, object]:
     return dict(json.loads(answer.stdout))
 
 
+@pytest.mark.soak  # a step of CI by itself
 @pytest.mark.timeout(SETUP_LIMIT_S + 2 * STOP_LIMIT_S)
 def test_a_clone_and_a_python_are_enough(machine: Machine) -> None:
     lines = machine.start()

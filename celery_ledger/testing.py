@@ -39,7 +39,7 @@ def attempt(job: Job) -> None:
     request: dict[str, Any] = {
         "id": str(job.pk),
         "task": job.task,
-        "delivery_info": {},
+        "delivery_info": {"exchange": "", "routing_key": job.queue},
         "timelimit": timelimit,
     }
     trace_task(current_app.tasks[job.task], str(job.pk), (), {}, request=request, app=current_app)

@@ -70,15 +70,17 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         large.
 
         A retry publishes its own id again; that is the verdict's business (`execution.verdict`),
-        which writes it after the attempt's effects are rolled back.
+        which writes it, as it is here, after the attempt's effects are rolled back.
         """
         kept = {**message.headers, **(headers or {})}
         positional, named, canvas = message.body
         args = _storable(name, [list(positional), dict(named)])  # also those of a retry
         self._refuse_what_cannot_run(name, named, canvas)
-        if not self._is_a_retry(kept):
-            job = self._job(name, kept, args, canvas, queue)
-            self._promise(job, once=bool(kept.get("once")))
+        if self._is_a_retry(kept):
+            attempt.retry_as(args=args, envelope=_envelope(kept, canvas), **_other_queue(queue))
+            return
+        job = self._job(name, kept, args, canvas, queue)
+        self._promise(job, once=bool(kept.get("once")))
 
     def _refuse_what_cannot_run(
         self, name: str, named: dict[str, Any], canvas: dict[str, Any]
@@ -102,7 +104,6 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         self, name: str, kept: dict[str, Any], args: list[Any], canvas: dict[str, Any], queue: Any
     ) -> Job:
         """The row that says what the message would have."""
-        celery_json.loads(celery_json.dumps(canvas))  # a clock reads it too, and must not stumble
         due_at, replaced = _aware(kept["eta"]), attempt.being_replaced()
         current = context.current()
         in_queue = getattr(queue, "name", queue) or self.app.conf.task_default_queue
@@ -111,7 +112,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             task=name,
             queue=in_queue,
             args=args,
-            envelope={**canvas, "headers": {key: kept.get(key) for key in KEPT_HEADERS}},
+            envelope=_envelope(kept, canvas),
             owner=current.get(ledger_settings.OWNER, ""),
             context={key: value for key, value in current.items() if key != "job"},
             root_id=kept["root_id"],
@@ -165,6 +166,18 @@ class Peal:
         reach(At.BEFORE_RING)
         self.bell.ring(self.rings)
         reach(At.AFTER_RING)
+
+
+def _envelope(kept: dict[str, Any], canvas: dict[str, Any]) -> dict[str, Any]:
+    """The canvas and the headers, as a row keeps them."""
+    celery_json.loads(celery_json.dumps(canvas))  # a clock reads it too, and must not stumble
+    return {**canvas, "headers": {key: kept.get(key) for key in KEPT_HEADERS}}
+
+
+def _other_queue(queue: Any) -> dict[str, str]:
+    """The queue that a retry names; without one it stays in its own."""
+    name = getattr(queue, "name", queue)
+    return {"queue": name} if name else {}
 
 
 def _grace(queue: str) -> timedelta:

@@ -101,15 +101,19 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         if job.state == State.CANCELLED and job.error:
             return TaskRevokedError(job.error["message"])
         if job.state == State.DEAD and job.error:
-            type_, message, module = (job.error.get(part) for part in ("type", "message", "module"))
+            error = job.error
             return self.exception_to_python(
-                {"exc_type": type_, "exc_message": [message], "exc_module": module or "builtins"}
+                {
+                    "exc_type": error["type"],
+                    "exc_message": error.get("args", [error["message"]]),
+                    "exc_module": error.get("module", "builtins"),
+                }
             )
         return job.result
 
     # --- what hangs on a job that ends ------------------------------------------------------------
 
-    def fail(self, request: Context, exc: Any) -> None:
+    def fail(self, request: Context, exc: BaseException) -> None:
         """The job of this request is dead: so is the rest of its chain and its chord, and its
         errbacks are promised.
 

@@ -14,10 +14,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from billiard.common import terminate_handler_fired
 from celery import Task, states
+from celery.app.task import get_actual_ignore_result
 from celery.canvas import Signature, maybe_signature
-from celery.exceptions import Ignore
-from django.db import OperationalError, transaction
+from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from kombu.utils import json as celery_json
@@ -46,6 +48,12 @@ class Expired(Exception):
 Body = Callable[..., Any]
 
 
+class NoException(Exception):
+    """A body raised what is none, like `asyncio.CancelledError`, and would have ended the process:
+    the error that its job is dead of.
+    """
+
+
 class Attempt:
     """The attempt that this thread is making: what `settle` needs to know."""
 
@@ -57,6 +65,7 @@ class Attempt:
         self.settling = False
         self.settled = False
         self.replaced = False
+        self.retried_as: dict[str, Any] = {}  # columns of its row that `retry()` changes
         self.effects: list[str] = []
 
 
@@ -104,11 +113,17 @@ def attempt(task: Task, body: Body) -> Any:
                 reach(At.AFTER_CLAIM)
                 return _run(current)
             except Exception as exc:
-                if not _is_to_blame(current, exc) or not give_verdict(task.app, claim, exc):
+                is_ours = _is_to_blame(current, exc)
+                if not is_ours or not give_verdict(task.app, claim, exc, current.retried_as):
                     raise Ignore from exc
                 if isinstance(exc, MemoryError):  # of which Celery would end the whole worker
                     raise Ignore from exc
                 raise
+            except BaseException as exc:
+                if _ends_the_process(exc) or not _is_to_blame(current, exc):
+                    raise
+                give_verdict(task.app, claim, exc)
+                raise NoException(f"{type(exc).__name__}: {exc}") from exc
     finally:
         _attempt.reset(remembered)
         _body_of.reset(outer)
@@ -176,6 +191,15 @@ def replace_with(signature: Signature) -> None:
             raise LeaseLost
         current.replaced = True
         signature.delay()
+
+
+def retry_as(**changes: Any) -> None:
+    """`Task.retry()` with options: the columns of this job's row that they change, written with the
+    verdict.
+    """
+    current = _attempt.get()
+    if current is not None:
+        current.retried_as = changes
 
 
 def being_replaced() -> Claim | None:
@@ -307,11 +331,23 @@ def _run_atomic(current: Attempt) -> Any:
 def _settle(current: Attempt, result: Any) -> None:
     """The job's end and what follows it, in the transaction of its effects."""
     _publish_follow_ups(current.task, result)
-    if not Job.objects.settle(current.claim, result=_storable(result), effects=current.effects):
+    task, envelope = current.task, current.claim.envelope
+    is_wanted = envelope["chord"] or not get_actual_ignore_result(task, task.request)
+    stored = _storable(task.backend.prepare_value(result)) if is_wanted else None
+    if not Job.objects.settle(current.claim, result=stored, effects=current.effects):
         raise LeaseLost
-    if current.claim.envelope["chord"]:
-        current.task.app.backend.on_chord_part_return(current.task.request, states.SUCCESS, result)
+    if envelope["chord"]:
+        task.app.backend.on_chord_part_return(task.request, states.SUCCESS, stored)
+    _let_every_hook_run()
     reach(At.BEFORE_COMMIT)
+
+
+def _let_every_hook_run() -> None:
+    """What the body asked for with `on_commit` runs when the job is done: one hook that fails is
+    logged by Django, and takes neither the others with it nor the job.
+    """
+    hooks: list[Any] = connection.run_on_commit
+    hooks[:] = [(savepoints, hook, True) for savepoints, hook, _ in hooks]
 
 
 def _publish_follow_ups(task: Task, result: Any) -> None:
@@ -340,7 +376,14 @@ def _storable(result: Any) -> Any:
     return result
 
 
-def _is_to_blame(current: Attempt, exc: Exception) -> bool:
+def _ends_the_process(exc: BaseException) -> bool:
+    """Whether somebody outside ends this process: its parent, or a person at the keyboard."""
+    if isinstance(exc, SystemExit):
+        return isinstance(exc, (WorkerShutdown, WorkerTerminate)) or terminate_handler_fired()
+    return isinstance(exc, KeyboardInterrupt)
+
+
+def _is_to_blame(current: Attempt, exc: BaseException) -> bool:
     """False when the job is not ours to judge any more, whatever went wrong here."""
     if current.replaced and isinstance(exc, Ignore):
         return False

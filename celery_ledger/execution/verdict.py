@@ -3,9 +3,11 @@
 This is the one place that decides between them.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from celery import Celery
 from celery.app.task import Context
@@ -24,13 +26,16 @@ from celery_ledger.trouble import in_trouble
 log = logging.getLogger(__name__)
 
 
-def is_passing(exc: Exception) -> bool:
+def is_passing(exc: BaseException) -> bool:
     """Whether it passes by itself, and is no fault of what it strikes."""
     return isinstance(exc, SoftTimeLimitExceeded) or in_trouble(exc)
 
 
-def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
-    """Write down how an attempt ended whose effects are rolled back.
+def give_verdict(
+    app: Celery, claim: Claim, exc: BaseException, retried_as: dict[str, Any] | None = None
+) -> bool:
+    """Write down how an attempt ended whose effects are rolled back. `retried_as` are the columns
+    that a retry changes.
 
     True when Celery should hear of the exception: it is the verdict. False when there was none to
     give.
@@ -39,7 +44,7 @@ def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
     if not connection.is_usable():
         return _ask_the_row(app, claim, exc)
     try:
-        verdict = _verdict(app, claim, exc)
+        verdict = _verdict(app, claim, exc, retried_as or {})
         reach(At.AFTER_VERDICT)
         return verdict
     except Exception as worse:
@@ -50,14 +55,19 @@ def give_verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
         return _kill(app, claim, worse)
 
 
-def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
+def _may_pass(exc: BaseException) -> bool:
+    """Postgres in trouble, or a body that wants its job delivered again."""
+    return in_trouble(exc) or (isinstance(exc, Reject) and exc.requeue)
+
+
+def _verdict(app: Celery, claim: Claim, exc: BaseException, retried_as: dict[str, Any]) -> bool:
     troubles = claim.attempts - claim.retries  # losses and earlier troubles, this one included
     match exc:
         case Retry():
-            return _retry(claim, exc)
+            return _retry(claim, exc, retried_as)
         case Ignore():
             return call_off(app, claim, exc)
-        case _ if in_trouble(exc) and troubles <= ledger_settings.MAX_TROUBLES:
+        case _ if _may_pass(exc) and troubles <= ledger_settings.MAX_TROUBLES:
             return _wait_out(claim, exc)
         # as often as the hard limit may strike
         case SoftTimeLimitExceeded() if troubles < ledger_settings.MAX_LOSSES:
@@ -68,20 +78,17 @@ def _verdict(app: Celery, claim: Claim, exc: Exception) -> bool:
             return _kill(app, claim, exc)
 
 
-def _retry(claim: Claim, exc: Retry) -> bool:
-    """Celery's `retry()`: the same job waits until its time, perhaps with other arguments."""
-    changes = {}
-    if exc.sig is not None:
-        changes["args"] = [list(exc.sig.args), dict(exc.sig.kwargs)]
+def _retry(claim: Claim, exc: Retry, changes: dict[str, Any]) -> bool:
+    """Celery's `retry()`: the same job waits until its time, perhaps with other arguments and
+    options.
+    """
     return Job.objects.put_back(
         claim, due_at=moment(exc.when), error=describe(exc.exc or exc), retried=True, **changes
     )
 
 
-def _wait_out(claim: Claim, exc: Exception) -> bool:
-    """A stalled or troubled Postgres passes by itself: try again, without counting it as a retry of
-    the task.
-    """
+def _wait_out(claim: Claim, exc: BaseException) -> bool:
+    """What passes by itself: try again, without counting it as a retry of the task."""
     pause_s = delay_s(claim.attempts, base_s=1, cap_s=ledger_settings.RING_CAP_S)
     log.warning(
         "Interrupted by trouble, trying again in %.0f s: %s: %s", pause_s, type(exc).__name__, exc
@@ -90,7 +97,7 @@ def _wait_out(claim: Claim, exc: Exception) -> bool:
     return False
 
 
-def _kill(app: Celery, claim: Claim, exc: Exception) -> bool:
+def _kill(app: Celery, claim: Claim, exc: BaseException) -> bool:
     with transaction.atomic():
         killed = Job.objects.kill(claim, error=describe(exc))
         if killed:
@@ -108,7 +115,7 @@ def call_off(app: Celery, claim: Claim, exc: Exception) -> bool:
 
 
 def cancel(
-    app: Celery, jobs: JobQuerySet, *, error: dict[str, str], call_errbacks: bool = False
+    app: Celery, jobs: JobQuerySet, *, error: dict[str, Any], call_errbacks: bool = False
 ) -> list[Job]:
     """Before anybody began: those of these that wait, as they were. What waits for one is told."""
     with transaction.atomic():
@@ -136,7 +143,7 @@ def request_of(job: Claim | Job) -> Context:
     )
 
 
-def _ask_the_row(app: Celery, claim: Claim, exc: Exception) -> bool:
+def _ask_the_row(app: Celery, claim: Claim, exc: BaseException) -> bool:
     """The connection broke, perhaps during the commit: the row knows whether it went through.
 
     When Postgres cannot be asked either, the lease runs out and the clock rescues the job.
@@ -171,15 +178,47 @@ def scrubbed(text: str) -> str:
     return scrub(text)
 
 
-def describe(exc: BaseException) -> dict[str, str]:
-    """An error as the row keeps it, cut to size and free of what Postgres cannot store; with its
-    module, if any.
+def describe(exc: BaseException) -> dict[str, Any]:
+    """An error as the row keeps it, cut to size and free of what Postgres cannot store: `type`,
+    `message`, and where they say more, `module` and `args`.
     """
     try:
-        message = str(exc)
+        message = _storable_text(str(exc))
     except Exception:  # an error may be broken too
         message = "its text cannot be read"
-    message = message.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    message = scrubbed(message[: 2 * ledger_settings.ERROR_MAX_CHARS])
-    error = {"type": type(exc).__qualname__, "message": message[: ledger_settings.ERROR_MAX_CHARS]}
-    return error if (module := type(exc).__module__) == "builtins" else {**error, "module": module}
+    error: dict[str, Any] = {"type": type(exc).__qualname__, "message": message}
+    if (module := type(exc).__module__) != "builtins":
+        error["module"] = module
+    if (args := _storable_args(exc)) not in (None, [message]):
+        error["args"] = args
+    return error
+
+
+def _storable_args(exc: BaseException) -> list[Any] | None:
+    """What the error was made of, if a row can hold all of it: it is made again of that."""
+    try:
+        args = [_storable(arg) for arg in exc.args]
+        size = len(json.dumps(args, allow_nan=False))
+    except (ValueError, RecursionError):
+        return None
+    return args if size <= ledger_settings.ERROR_MAX_CHARS else None
+
+
+def _storable(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return _storable_text(value)
+        case list() | tuple():
+            return [_storable(one) for one in value]
+        case dict():
+            return {_storable_text(str(name)): _storable(one) for name, one in value.items()}
+        case _:
+            return _storable_text(repr(value))
+
+
+def _storable_text(text: str) -> str:
+    text = text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    text = scrubbed(text[: 2 * ledger_settings.ERROR_MAX_CHARS])
+    return text[: ledger_settings.ERROR_MAX_CHARS]

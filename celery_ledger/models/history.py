@@ -35,10 +35,11 @@ class Appended(Func):
     )
 
 
-def appended(end: End, error: dict[str, str]) -> Appended:
+def appended(end: End, error: dict[str, Any]) -> Appended:
     """The newest entry: {"at", "attempt", "worker", "end", "error": {"type", "message"}}, its
     message cut short.
     """
-    short = {**error, "message": error["message"][: ledger_settings.HISTORY_MESSAGE_MAX_CHARS]}
+    short = {part: text for part, text in error.items() if part != "args"}
+    short["message"] = error["message"][: ledger_settings.HISTORY_MESSAGE_MAX_CHARS]
     entry: dict[str, Any] = {"end": end, "error": short}
     return Appended(Value(json.dumps(entry)), limit=ledger_settings.HISTORY_MAX)

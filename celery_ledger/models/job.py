@@ -110,7 +110,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         claim: Claim,
         *,
         due_at: datetime,
-        error: dict[str, str],
+        error: dict[str, Any],
         retried: bool,
         **changes: Any,
     ) -> bool:
@@ -121,11 +121,11 @@ class JobQuerySet(models.QuerySet["Job"]):
             self.held(claim).update(**_waiting(due_at), **noted, retries=retries, **changes)
         )
 
-    def kill(self, claim: Claim, *, error: dict[str, str]) -> bool:
+    def kill(self, claim: Claim, *, error: dict[str, Any]) -> bool:
         """Dead, with the error kept. False when the claim was lost meanwhile."""
         return bool(self.held(claim).update(**_ended(State.DEAD), **_noted(End.DEAD, error)))
 
-    def call_off(self, claim: Claim, *, error: dict[str, str]) -> bool:
+    def call_off(self, claim: Claim, *, error: dict[str, Any]) -> bool:
         """Cancelled: by its own body, or expired. False when the claim was lost meanwhile."""
         return bool(
             self.held(claim).update(**_ended(State.CANCELLED), **_noted(End.CANCELLED, error))
@@ -151,7 +151,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         return jobs
 
     @transaction.atomic
-    def cancel(self, *, error: dict[str, str]) -> list["Job"]:
+    def cancel(self, *, error: dict[str, Any]) -> list["Job"]:
         """The waiting ones will not run. Returns them as they were."""
         jobs = self._take_in(State.WAITING)
         ended = {**_ended(State.CANCELLED), **_noted(End.CANCELLED, error)}
@@ -194,7 +194,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             .order_by("pk")[:limit]
         )
 
-    def release(self, jobs: Iterable["Job"], *, error: dict[str, str], counts: bool) -> None:
+    def release(self, jobs: Iterable["Job"], *, error: dict[str, Any], counts: bool) -> None:
         """Locked running jobs wait again at once; `counts` says whether their worker was lost or
         left politely.
         """
@@ -205,7 +205,7 @@ class JobQuerySet(models.QuerySet["Job"]):
                 **_waiting(timezone.now()), **noted, losses=F("losses") + int(counts)
             )
 
-    def kill_lost(self, job: "Job", *, error: dict[str, str]) -> None:
+    def kill_lost(self, job: "Job", *, error: dict[str, Any]) -> None:
         """Dead: this locked running job took too many workers down with it."""
         self.filter(pk=job.pk).update(
             **_ended(State.DEAD), **_noted(End.LOST, error), losses=F("losses") + 1
@@ -215,7 +215,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         """The row gives its id away and is gone. False when the claim was lost meanwhile."""
         return bool(self.held(claim).delete()[0])
 
-    def record_unreachable(self, id_: UUID, *, task: str, error: dict[str, str]) -> None:
+    def record_unreachable(self, id_: UUID, *, task: str, error: dict[str, Any]) -> None:
         """A dead row for a job that will never be promised, so that whoever asks for its result is
         told.
         """
@@ -279,7 +279,7 @@ def _ended(state: State) -> dict[str, Any]:
     return {"state": state, "lease_until": None, "finished_at": Now()}
 
 
-def _noted(end: End, error: dict[str, str]) -> dict[str, Any]:
+def _noted(end: End, error: dict[str, Any]) -> dict[str, Any]:
     return {"error": error, "history": appended(end, error)}
 
 

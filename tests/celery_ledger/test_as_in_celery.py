@@ -1,0 +1,234 @@
+"""What a Celery user expects of results, errors, retries and hooks, one thing a test."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import Task
+from celery import current_app as celery_app
+from celery.exceptions import Reject
+from celery.result import AsyncResult
+from django.contrib.auth.models import Group as Note
+from django.db import transaction
+
+from celery_ledger.models import Job
+from celery_ledger.testing import work_off
+from tests.celery_ledger import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Define = Callable[..., Task]
+
+
+class NotThere(Exception):
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+
+
+class NeedsAWord(Exception):
+    def __init__(self, *, why: str) -> None:
+        super().__init__(why)
+
+
+@pytest.fixture
+def define() -> Iterator[Define]:
+    """A task with this body."""
+    made: list[Task] = []
+
+    def make(body: Callable[..., Any], **options: Any) -> Task:
+        limits = {"soft_time_limit": 5, "time_limit": 10}
+        name = f"tests.defined_{len(made)}"
+        made.append(celery_app.task(name=name, lazy=False, **{**limits, **options})(body))
+        return made[-1]
+
+    yield make
+    for task in made:
+        celery_app.tasks.unregister(task)
+
+
+def outcome_of(task: Task, *args: Any, **options: Any) -> AsyncResult:
+    promised = task.apply_async(args, **options)
+    work_off(ahead=timedelta(hours=1))
+    return AsyncResult(promised.id)
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def test_a_result_that_is_to_be_ignored_is_not_kept_and_may_be_anything(define: Define) -> None:
+    def body() -> object:
+        return object()
+
+    task = define(body)
+    assert outcome_of(task, ignore_result=True).state == "SUCCESS"
+    assert outcome_of(define(body, ignore_result=True)).result is None
+    assert outcome_of(task).state == "FAILURE"
+
+
+def test_a_result_that_is_a_result_comes_back_as_celery_keeps_it(define: Define) -> None:
+    def body() -> AsyncResult:
+        return tasks.add.delay(1, 2)
+
+    inner = outcome_of(define(body)).result
+    assert AsyncResult(inner[0][0]).get(timeout=5) == 3
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotThere(404, "not there"),
+        KeyError("a"),
+        ValueError({"field": "bad"}),
+        ValueError("a", 1, None),
+        FileNotFoundError(2, "No such file", "x.txt"),
+        ValueError(),
+    ],
+    ids=repr,
+)
+def test_an_error_comes_back_as_it_was_raised(define: Define, error: Exception) -> None:
+    def body() -> None:
+        raise error
+
+    came_back = outcome_of(define(body))
+    assert (type(came_back.result), came_back.result.args) == (type(error), error.args)
+    with pytest.raises(type(error)):
+        came_back.get(timeout=5)
+
+
+def test_an_error_that_cannot_be_made_again_is_named(define: Define) -> None:
+    def body() -> None:
+        raise NeedsAWord(why="because")
+
+    assert "NeedsAWord" in repr(outcome_of(define(body)).result)
+
+
+def test_an_error_of_more_than_a_row_holds_keeps_its_text(define: Define) -> None:
+    ring: list[Any] = []
+    ring.append(ring)
+
+    def body() -> None:
+        raise ValueError("x" * 1_000_000, ring)
+
+    outcome_of(define(body))
+    error = Job.objects.get().error
+    assert error
+    assert "args" not in error
+    assert len(error["message"]) < 10_000
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit(), SystemExit(1)])
+def test_what_is_no_exception_is_the_bodys_own_fault_at_once(
+    define: Define, error: BaseException
+) -> None:
+    def body() -> None:
+        Note.objects.create(name="half")
+        raise error
+
+    failed = outcome_of(define(body), link_error=tasks.note.si("told"))
+    job = Job.objects.get(pk=failed.id)
+    assert (job.state, job.attempts, job.losses) == ("dead", 1, 0)
+    assert job.error
+    assert job.error["type"] == type(error).__name__
+    assert [note.name for note in Note.objects.all()] == ["told"]
+
+
+# --- retry and reject -----------------------------------------------------------------------------
+
+
+def test_a_retry_with_options_has_them(define: Define) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def body(self: Task) -> str:
+        request = self.request
+        seen.append((request.timelimit, request.delivery_info["routing_key"]))
+        if not request.retries:
+            raise self.retry(
+                countdown=1,
+                time_limit=9,
+                soft_time_limit=7,
+                queue=other,
+                link=tasks.note.s(),
+                expires=3600,
+            )
+        return "linked"
+
+    other = sorted(celery_app.amqp.queues)[-1]
+    outcome_of(define(body, bind=True))
+    retried = Job.objects.get(task__startswith="tests.defined")
+    assert seen[1] == ([9, 7], other)
+    assert (retried.state, retried.attempts, retried.queue) == ("done", 2, other)
+    assert retried.envelope["headers"]["expires"]
+    assert Note.objects.get().name == "linked"
+
+
+def test_a_retry_without_options_keeps_those_of_the_call(define: Define) -> None:
+    def body(self: Task, name: str) -> str:
+        if not self.request.retries:
+            raise self.retry(countdown=1)
+        return name
+
+    other = sorted(celery_app.amqp.queues)[-1]
+    task = define(body, bind=True)
+    call = {"queue": other, "time_limit": 9, "soft_time_limit": 7, "link": tasks.note.s()}
+    outcome_of(task, "a", expires=7200, shadow="another name", **call)
+    job = Job.objects.get(task=task.name)
+    headers = job.envelope["headers"]
+    assert (job.state, job.queue, headers["timelimit"]) == ("done", other, [9, 7])
+    assert (headers["shadow"], bool(headers["expires"])) == ("another name", True)
+    assert Note.objects.get().name == "a"
+
+
+def test_a_retry_that_would_come_too_late_is_expired(define: Define) -> None:
+    def body(self: Task) -> None:
+        raise self.retry(countdown=0, expires=-1)
+
+    assert outcome_of(define(body, bind=True, max_retries=3)).state == "REVOKED"
+
+
+def test_a_job_that_is_rejected_to_be_delivered_again_is_tried_again(define: Define) -> None:
+    attempts: list[int] = []
+
+    def body() -> str:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise Reject("not now", requeue=True)
+        return "now"
+
+    assert outcome_of(define(body)).result == "now"
+
+
+def test_a_job_that_rejects_for_ever_is_dead_in_the_end(define: Define) -> None:
+    def body() -> None:
+        raise Reject("never", requeue=True)
+
+    rejected = outcome_of(define(body))
+    assert rejected.state == "FAILURE"
+    assert Job.objects.get().attempts > 3
+
+
+# --- on_commit ------------------------------------------------------------------------------------
+
+
+def test_a_hook_that_fails_after_the_commit_takes_nothing_with_it(
+    define: Define, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran: list[str] = []
+
+    def fail() -> None:
+        raise ZeroDivisionError("in a hook")
+
+    def body() -> str:
+        transaction.on_commit(fail)
+        transaction.on_commit(lambda: ran.append("later"))
+        return "done"
+
+    with caplog.at_level(logging.ERROR):
+        result = outcome_of(define(body))
+    assert (result.state, result.result, ran) == ("SUCCESS", "done", ["later"])
+    assert "in a hook" in caplog.text

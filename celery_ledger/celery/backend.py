@@ -4,6 +4,7 @@ transaction did.
 
 import logging
 import time
+from collections import UserList
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -179,7 +180,8 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         return bool(self._errback_arity_greater(errback, 1))
 
     def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
-        Chord.objects.create(group=UUID(header_result_args[0]), body=dict(body))
+        group_id, results, *_rest = header_result_args
+        Chord.objects.create(group=UUID(group_id), body=dict(body), nesting=_nesting(results))
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         with transaction.atomic():
@@ -216,3 +218,18 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
 
     def mark_as_revoked(self, *args: Any, **kwargs: Any) -> None:
         """The row says what it is."""
+
+
+def _nesting(results: Any) -> list[Any] | None:
+    """The ids of a header's results as they are nested, if a group is among them. One that is made
+    as it is published has none, as in Celery.
+    """
+    if isinstance(results, UserList) or not any(isinstance(one, GroupResult) for one in results):
+        return None
+    return [_nested_ids(one) for one in results]
+
+
+def _nested_ids(result: Any) -> Any:
+    if isinstance(result, GroupResult):
+        return [_nested_ids(one) for one in result.results]
+    return result.id

@@ -4,6 +4,7 @@ Each part reports in its own settling transaction, under the chord's lock, and a
 body is promised by the transaction of the last part, whatever dies before or after.
 """
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ class ChordQuerySet(models.QuerySet["Chord"]):
 class Chord(models.Model):
     group = models.UUIDField(primary_key=True)
     body = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # a Celery signature
+    nesting = models.JSONField(null=True)  # ids of parts in lists in lists; null: a flat list
     # parts that will report; known when the last one is published
     size = models.IntegerField(null=True)
     fired = models.BooleanField(default=False)
@@ -73,7 +75,7 @@ class Chord(models.Model):
     def _fire_if_complete(self, app: Celery) -> None:
         if self.size is None or self.parts.count() < self.size:
             return
-        results = list(self.parts.order_by("index", "pk").values_list("result", flat=True))
+        results = self._results()
         self._close()
         try:
             with transaction.atomic():
@@ -83,6 +85,14 @@ class Chord(models.Model):
             TypeError,
         ) as exc:  # e.g. together they are too large: no fault of the last part
             self._kill_body(app, ChordError(f"The body cannot be promised: {exc}"))
+
+    def _results(self) -> list[Any]:
+        """What the body gets: nested as the header is, else in the order of the parts."""
+        parts = self.parts.order_by("index", "job").values_list("job", "result")
+        by_job = {str(job): result for job, result in parts}
+        if self.nesting is not None and by_job.keys() == set(_leaves(self.nesting)):
+            return _arranged(self.nesting, by_job)
+        return list(by_job.values())
 
     def _close(self) -> None:
         self.fired = True
@@ -103,6 +113,18 @@ class ChordPart(models.Model):
 
     def __str__(self) -> str:
         return f"{self.index} of {self.chord_id}"
+
+
+def _leaves(nesting: list[Any]) -> Iterator[str]:
+    for one in nesting:
+        if isinstance(one, list):
+            yield from _leaves(one)
+        else:
+            yield one
+
+
+def _arranged(nesting: list[Any], by_job: dict[str, Any]) -> list[Any]:
+    return [_arranged(one, by_job) if isinstance(one, list) else by_job[one] for one in nesting]
 
 
 def part_returned(app: Celery, request: Any, state: str, result: Any) -> None:

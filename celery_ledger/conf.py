@@ -13,7 +13,8 @@ class LedgerSettings:
     """`ledger_settings.BATCH` is what `settings.LEDGER` says, or else the default written here."""
 
     # What a row takes
-    ARGS_MAX_BYTES: int = 16 * 1024
+    ARGS_MAX_BYTES: int = 16 * 1024  # of a call; more fails there, also a later step's own
+    GATHERED_MAX_BYTES: int = 8 * 1024 * 1024  # with what the ledger adds: results of other jobs
     RESULT_MAX_BYTES: int = 64 * 1024
     ERROR_MAX_CHARS: int = 4000
     SCRUB: Callable[[str], str] | str = str  # an error's text on its way into a row; or its path

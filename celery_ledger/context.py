@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
+_gathers: ContextVar[bool] = ContextVar("ledger_gathers", default=False)
 _context: ContextVar[Mapping[str, str]] = ContextVar("ledger_context", default=MappingProxyType({}))
 
 
@@ -44,3 +45,19 @@ def replaced(values: Mapping[str, str]) -> Iterator[None]:
 def learn(**added: str) -> None:
     """Add to what is known until the surrounding `bound` block ends."""
     _context.set({**_context.get(), **added})
+
+
+@contextmanager
+def gathering() -> Iterator[None]:
+    """The jobs promised in this block are given results of other jobs: no call of anybody's, whose
+    arguments may be only so large.
+    """
+    token = _gathers.set(True)
+    try:
+        yield
+    finally:
+        _gathers.reset(token)
+
+
+def is_gathering() -> bool:
+    return _gathers.get()

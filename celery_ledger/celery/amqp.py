@@ -5,11 +5,14 @@ Celery hands it the finished message; the row keeps what the message would have 
 the commit the bell rings.
 """
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from celery.app.amqp import AMQP
+from celery.canvas import Signature
+from celery.utils.functional import maybe_list
 from django.db import DataError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -93,6 +96,10 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         for step in canvas["chain"] or ():
             if getattr(self.app.tasks.get(step["task"]), "key", None):
                 raise ValueError(f"{step['task']} has a key, so it cannot be a step of a canvas.")
+        if not context.is_gathering():  # these steps have been looked at where they were called
+            later = [*(canvas["chain"] or ()), *(canvas["callbacks"] or ()), canvas["chord"]]
+            for leaf in (leaf for step in later if step for leaf in _leaves(step)):
+                _storable(leaf["task"], [list(leaf["args"]), dict(leaf["kwargs"])])
 
     def _is_a_retry(self, kept: dict[str, Any]) -> bool:
         """Whether the job that runs here publishes its own id, and is not being replaced."""
@@ -202,10 +209,27 @@ def _storable(name: str, args: list[Any]) -> list[Any]:
         raise TypeError(
             f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects."
         ) from exc
-    if len(text.encode()) > ledger_settings.ARGS_MAX_BYTES:
+    numbers = ledger_settings
+    allowed = numbers.GATHERED_MAX_BYTES if context.is_gathering() else numbers.ARGS_MAX_BYTES
+    if len(text.encode()) > allowed:
         raise ValueError(
-            f"The arguments of {name} are {len(text.encode())} bytes; "
-            f"{ledger_settings.ARGS_MAX_BYTES} are allowed. "
+            f"The arguments of {name} are {len(text.encode())} bytes; {allowed} are allowed. "
             "Store the data and pass its id."
         )
     return args
+
+
+def _leaves(step: Signature) -> Iterator[Signature]:
+    """The tasks in a step of a canvas, however they are nested, and those that they link to."""
+    named = step["kwargs"]
+    match step["task"]:
+        case "celery.chain" | "celery.group":
+            inner = list(named["tasks"])
+        case "celery.chord":
+            header = named["header"]
+            inner = [*(header if isinstance(header, list) else [header]), named["body"]]
+        case _:
+            yield step
+            inner = []
+    for one in (*inner, *maybe_list(step["options"].get("link") or ())):
+        yield from _leaves(one)

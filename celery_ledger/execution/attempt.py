@@ -48,6 +48,10 @@ class Expired(Exception):
 Body = Callable[..., Any]
 
 
+class ConnectionClosed(RuntimeError):
+    """The body of an atomic task has closed the connection of its own transaction."""
+
+
 class NoException(Exception):
     """A body raised what is none, like `asyncio.CancelledError`, and would have ended the process:
     the error that its job is dead of.
@@ -113,6 +117,8 @@ def attempt(task: Task, body: Body) -> Any:
                 reach(At.AFTER_CLAIM)
                 return _run(current)
             except Exception as exc:
+                if isinstance(exc, ConnectionClosed):
+                    connection.ensure_connection()
                 is_ours = _is_to_blame(current, exc)
                 if not is_ours or not give_verdict(task.app, claim, exc, current.retried_as):
                     raise Ignore from exc
@@ -303,7 +309,14 @@ def _run(current: Attempt) -> Any:
 
 def _call_body(current: Attempt) -> Any:
     current.entering = True
-    return current.body(*current.claim.args, **current.claim.kwargs)
+    try:
+        return current.body(*current.claim.args, **current.claim.kwargs)
+    finally:
+        if connection.closed_in_transaction:
+            raise ConnectionClosed(
+                "The body closed the connection of its own transaction. "
+                "Leave that to the ledger, or set atomic=False."
+            )
 
 
 def _run_atomic(current: Attempt) -> Any:
@@ -330,7 +343,8 @@ def _run_atomic(current: Attempt) -> Any:
 
 def _settle(current: Attempt, result: Any) -> None:
     """The job's end and what follows it, in the transaction of its effects."""
-    _publish_follow_ups(current.task, result)
+    with context.gathering():
+        _publish_follow_ups(current.task, result)
     task, envelope = current.task, current.claim.envelope
     is_wanted = envelope["chord"] or not get_actual_ignore_result(task, task.request)
     stored = _storable(task.backend.prepare_value(result)) if is_wanted else None

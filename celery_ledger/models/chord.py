@@ -16,6 +16,7 @@ from celery.exceptions import ChordError
 from django.db import models, transaction
 from django.db.models.functions import Now
 
+from celery_ledger import context
 from celery_ledger.models.encoding import CeleryDecoder, CeleryEncoder
 
 
@@ -78,7 +79,7 @@ class Chord(models.Model):
         results = self._results()
         self._close()
         try:
-            with transaction.atomic():
+            with transaction.atomic(), context.gathering():
                 maybe_signature(self.body, app=app).apply_async((results,))
         except (
             ValueError,

@@ -51,7 +51,9 @@ def _body(self: Task, name: str) -> str:
 
 
 def by_decorator(base: type[Task]) -> Task:
-    return celery_app.task(bind=True, base=base, name=f"of {base.__name__}", **LIMITS)(_body)
+    return celery_app.task(
+        bind=True, base=base, name=f"of {base.__name__}", shared=False, **LIMITS
+    )(_body)
 
 
 def by_hand(base: type[Task]) -> Task:
@@ -95,7 +97,7 @@ def test_a_body_is_not_run_for_a_job_that_is_not_there(task: Task) -> None:
 
 
 def test_the_ledgers_options_are_those_of_any_class(base: type[Task]) -> None:
-    options = {"key": "once:{name}", **LIMITS}
+    options = {"key": "once:{name}", "shared": False, **LIMITS}
     task = celery_app.task(bind=True, base=base, name="keyed", **options)(_body)
     assert task.delay("a").id == task.delay("a").id
     celery_app.tasks.unregister(task)

@@ -1,18 +1,21 @@
 """What a Celery user expects of results, errors, retries and hooks, one thing a test."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from celery import Task
+from celery import Task, chain, chord, group
 from celery import current_app as celery_app
+from celery.canvas import Signature
 from celery.exceptions import Reject
 from celery.result import AsyncResult
 from django.contrib.auth.models import Group as Note
-from django.db import transaction
+from django.db import IntegrityError, close_old_connections, connection, transaction
 
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
@@ -41,7 +44,9 @@ def define() -> Iterator[Define]:
     def make(body: Callable[..., Any], **options: Any) -> Task:
         limits = {"soft_time_limit": 5, "time_limit": 10}
         name = f"tests.defined_{len(made)}"
-        made.append(celery_app.task(name=name, lazy=False, **{**limits, **options})(body))
+        made.append(
+            celery_app.task(name=name, lazy=False, shared=False, **{**limits, **options})(body)
+        )
         return made[-1]
 
     yield make
@@ -232,3 +237,76 @@ def test_a_hook_that_fails_after_the_commit_takes_nothing_with_it(
         result = outcome_of(define(body))
     assert (result.state, result.result, ran) == ("SUCCESS", "done", ["later"])
     assert "in a hook" in caplog.text
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+def test_a_chord_of_many_parts_gets_their_results_however_many_bytes_they_are() -> None:
+    ids = [str(uuid4()) for _ in range(450)]
+    body = chord([tasks.note.si(id_) for id_ in ids], tasks.listed.s()).delay()
+    work_off()
+    assert AsyncResult(body.id).result == ids
+
+
+TOO_LARGE = "x" * 20_000
+
+
+@pytest.mark.parametrize(
+    "canvas",
+    [
+        chain(tasks.add.si(1, 1), tasks.note.si(TOO_LARGE)),
+        chain(tasks.add.si(1, 1), group(tasks.note.si("a"), tasks.note.si(TOO_LARGE))),
+        chain(tasks.add.si(1, 1), chord([tasks.note.si(TOO_LARGE)], tasks.listed.s())),
+        chord([tasks.note.si("a")], tasks.note.si(TOO_LARGE)),
+        tasks.add.si(1, 1).set(link=[tasks.note.si(TOO_LARGE)]),
+        chain(tasks.add.si(1, 1), tasks.note.si("a").set(link=[tasks.note.si(TOO_LARGE)])),
+    ],
+    ids=["a step", "in a group", "in a header", "a body", "a link", "the link of a step"],
+)
+def test_what_is_too_large_fails_at_the_call_and_not_after_the_work(canvas: Signature) -> None:
+    with pytest.raises(ValueError, match="bytes; 16384 are allowed"), transaction.atomic():
+        canvas.delay()
+    assert not Job.objects.exists()
+
+
+# --- the connection -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("close", [connection.close, close_old_connections])
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_body_that_closes_its_transactions_connection_is_told_so_at_once(
+    define: Define, goes_on: bool, close: Callable[[], None]
+) -> None:
+    def body() -> None:
+        Note.objects.create(name="half")
+        close()
+        if goes_on:
+            Note.objects.create(name="more")
+
+    failed = outcome_of(define(body))
+    assert "closed the connection of its own transaction" in str(failed.result)
+    assert (Job.objects.get().attempts, Note.objects.count()) == (1, 0)
+
+
+@pytest.mark.parametrize("close", [connection.close, close_old_connections])
+def test_a_connection_closed_outside_any_transaction_is_opened_again(
+    define: Define, close: Callable[[], None]
+) -> None:
+    def body() -> str:
+        close()
+        return str(Note.objects.create(name="after"))
+
+    assert outcome_of(define(body, atomic=False)).result == "after"
+
+
+def test_an_sql_error_that_the_body_swallows_is_its_own_fault_at_once(define: Define) -> None:
+    def body() -> None:
+        for _ in range(2):
+            with contextlib.suppress(IntegrityError):
+                Note.objects.create(name="the same")
+        Note.objects.count()
+
+    outcome_of(define(body))
+    job = Job.objects.get()
+    assert (job.state, job.attempts, Note.objects.count()) == ("dead", 1, 0)

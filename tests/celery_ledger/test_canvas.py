@@ -93,7 +93,10 @@ def test_a_dead_part_kills_the_body_once_and_calls_its_errback() -> None:
     assert Job.objects.get(pk=result.id).state == "dead"
 
 
-def test_a_body_whose_arguments_no_row_can_hold_is_dead_and_its_parts_are_done() -> None:
+def test_a_body_whose_arguments_no_row_can_hold_is_dead_and_its_parts_are_done(
+    settings: Any,
+) -> None:
+    settings.LEDGER = {**settings.LEDGER, "GATHERED_MAX_BYTES": 16_000}
     parts = [tasks.speak.s(9_000), tasks.speak.s(9_000)]
     result = chord(parts, tasks.listed.s().on_error(note.s())).apply_async()
     work_off()

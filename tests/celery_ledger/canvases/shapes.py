@@ -50,8 +50,8 @@ def _build(app: Celery, shape: Shape, numbers: Iterator[int], *, is_first: bool)
 
 def define_tasks(app: Celery) -> None:
     """A result tells which task it is of, and what the task was given."""
-    app.task(name="first", lazy=False)(first)
-    app.task(name="later", lazy=False)(later)
+    app.task(name="first", lazy=False, shared=False)(first)
+    app.task(name="later", lazy=False, shared=False)(later)
 
 
 def first(number: int) -> list[Any]:

@@ -8,12 +8,11 @@ the commit the bell rings.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from celery.app.amqp import AMQP
 from celery.canvas import Signature
 from celery.utils.functional import maybe_list
-from django.db import DataError, connection, transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -26,6 +25,7 @@ from celery_ledger.bell import Bell, Ring
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt
 from celery_ledger.failpoints import At, reach
+from celery_ledger.ids import is_named, row_id
 from celery_ledger.models import Job
 
 # What the row keeps of the message headers, besides its own columns. `stamps` and friends are
@@ -83,6 +83,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             attempt.retry_as(args=args, envelope=_envelope(kept, canvas), **_other_queue(queue))
             return
         job = self._job(name, kept, args, canvas, queue)
+        if is_named(kept["id"]) and Job.objects.filter(pk=job.pk).exists():
+            raise ValueError(f"There is a job with the task_id {kept['id']!r} already.")
         self._promise(job, once=bool(kept.get("once")))
 
     def _refuse_what_cannot_run(
@@ -112,18 +114,18 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
     ) -> Job:
         """The row that says what the message would have."""
         due_at, replaced = _aware(kept["eta"]), attempt.being_replaced()
-        current = context.current()
+        current, parent = context.current(), kept["parent_id"]
         in_queue = getattr(queue, "name", queue) or self.app.conf.task_default_queue
         return Job(
-            id=UUID(kept["id"]),
+            id=row_id(kept["id"]),
             task=name,
             queue=in_queue,
             args=args,
             envelope=_envelope(kept, canvas),
             owner=current.get(ledger_settings.OWNER, ""),
             context={key: value for key, value in current.items() if key != "job"},
-            root_id=kept["root_id"],
-            parent_id=replaced.parent_id if replaced else kept["parent_id"],
+            root_id=kept["root_id"] and row_id(kept["root_id"]),
+            parent_id=replaced.parent_id if replaced else parent and row_id(parent),
             due_at=due_at or Now(),  # by the clock that the claim reads: ours may run ahead of it
             ring_at=due_at or Now() + _grace(in_queue),
         )
@@ -132,11 +134,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         """Write the row in the caller's transaction; ring after its commit if the job is due."""
         is_due = isinstance(job.due_at, Now)
         with transaction.atomic(savepoint=False):
-            try:
-                Job.objects.bulk_create([job], ignore_conflicts=once)
-            except DataError as exc:
-                sentence = f"The arguments of {job.task} cannot be stored: {exc}"
-                raise ValueError(sentence) from exc
+            Job.objects.bulk_create([job], ignore_conflicts=once)
             reach(At.AFTER_PROMISE)
             if is_due:
                 self._ring_after_commit(job)
@@ -203,17 +201,22 @@ def _aware(eta: str | None) -> datetime | None:
 def _storable(name: str, args: list[Any]) -> list[Any]:
     """The arguments, if they are JSON of a size that a row should hold."""
     try:
-        text = celery_json.dumps(args)
+        text = celery_json.dumps(args, allow_nan=False, ensure_ascii=False)
         celery_json.loads(text)  # a mapping with Celery's own marks in it may not come back
+        size = len(text.encode())  # which half a surrogate pair does not survive
+        if "\\u0000" in text.replace("\\\\", ""):
+            raise ValueError("a text holds the character NUL")
+    except ValueError as exc:
+        raise ValueError(f"The arguments of {name} cannot be stored: {exc}.") from exc
     except TypeError as exc:
         raise TypeError(
             f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects."
         ) from exc
     numbers = ledger_settings
     allowed = numbers.GATHERED_MAX_BYTES if context.is_gathering() else numbers.ARGS_MAX_BYTES
-    if len(text.encode()) > allowed:
+    if size > allowed:
         raise ValueError(
-            f"The arguments of {name} are {len(text.encode())} bytes; {allowed} are allowed. "
+            f"The arguments of {name} are {size} bytes; {allowed} are allowed. "
             "Store the data and pass its id."
         )
     return args

@@ -19,6 +19,7 @@ from celery.result import GroupResult, result_from_tuple
 from django.db import transaction
 
 from celery_ledger.execution.verdict import describe, is_passing
+from celery_ledger.ids import row_id
 from celery_ledger.models import FINISHED, Job, State
 from celery_ledger.models.chord import Chord, part_returned
 from celery_ledger.models.group import Group
@@ -49,7 +50,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
     # --- reading ----------------------------------------------------------------------------------
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        job = Job.objects.filter(pk=UUID(task_id)).first()
+        job = Job.objects.filter(pk=row_id(task_id)).first()
         if job is None:
             return {"task_id": task_id, "status": states.PENDING, "result": None}
         return self._meta(job, self._children([job])[job.pk])
@@ -58,14 +59,15 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5, **_: Any
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the outcome of each job once it has one, asking for all the others in one query."""
-        unfinished = {UUID(task_id) for task_id in task_ids}
+        known_as = {row_id(task_id): task_id for task_id in task_ids}
+        unfinished = set(known_as)
         deadline = timeout and time.monotonic() + timeout
         while unfinished:
             finished = list(Job.objects.filter(pk__in=unfinished, state__in=FINISHED))
             children = self._children(finished)
             unfinished -= {job.pk for job in finished}
             for job in finished:
-                yield str(job.pk), self._meta(job, children[job.pk])
+                yield known_as[job.pk], self._meta(job, children[job.pk])
             if unfinished and deadline and time.monotonic() > deadline:
                 raise self.TimeoutError(f"{len(unfinished)} jobs are not finished")
             if unfinished:
@@ -144,7 +146,7 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         """
         if state in states.PROPAGATE_STATES:
             task = getattr(request, "task", None) or "unknown"
-            Job.objects.record_unreachable(UUID(task_id), task=task, error=describe(result))
+            Job.objects.record_unreachable(row_id(task_id), task=task, error=describe(result))
 
     def fail_from_current_stack(self, task_id: str, exc: Any = None) -> None:
         self.store_result(task_id, exc, states.FAILURE)
@@ -181,29 +183,29 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
 
     def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
         group_id, results, *_rest = header_result_args
-        Chord.objects.create(group=UUID(group_id), body=dict(body), nesting=_nesting(results))
+        Chord.objects.create(group=row_id(group_id), body=dict(body), nesting=_nesting(results))
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         with transaction.atomic():
-            if chord := Chord.objects.locked(UUID(group_id)):
+            if chord := Chord.objects.locked(row_id(group_id)):
                 chord.expect(self.app, chord_size)
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
         part_returned(self.app, request, state, result)
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
-        Group.objects.save_members(UUID(group_id), result.as_tuple())
+        Group.objects.save_members(row_id(group_id), result.as_tuple())
         return result
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
-        saved = Group.objects.filter(pk=UUID(group_id)).first()
+        saved = Group.objects.filter(pk=row_id(group_id)).first()
         return {"result": result_from_tuple(saved.members, app=self.app)} if saved else None
 
     def _delete_group(self, group_id: str) -> None:
-        Group.objects.filter(pk=UUID(group_id)).delete()
+        Group.objects.filter(pk=row_id(group_id)).delete()
 
     def _forget(self, task_id: str) -> None:
-        Job.objects.filter(pk=UUID(task_id), state__in=FINISHED).update(result=None)
+        Job.objects.filter(pk=row_id(task_id), state__in=FINISHED).update(result=None)
 
     # --- what Celery reports, and the row already says --------------------------------------------
 
@@ -232,4 +234,4 @@ def _nesting(results: Any) -> list[Any] | None:
 def _nested_ids(result: Any) -> Any:
     if isinstance(result, GroupResult):
         return [_nested_ids(one) for one in result.results]
-    return result.id
+    return str(row_id(result.id))

@@ -2,12 +2,12 @@
 
 import logging
 from typing import Any
-from uuid import UUID
 
 from celery.app.control import Control
 from celery.utils.functional import maybe_list
 
 from celery_ledger.execution import verdict
+from celery_ledger.ids import row_id
 from celery_ledger.models import Job
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,6 @@ class LedgerControl(Control):  # type: ignore[misc]
         """
         if options.get("terminate"):
             log.warning("A revoked job that runs already goes on: the ledger knows no terminate.")
-        ids = [UUID(one) for one in maybe_list(task_id)]
+        ids = [row_id(one) for one in maybe_list(task_id)]
         error = {"type": "Revoked", "message": "revoked before it began"}
         verdict.cancel(self.app, Job.objects.filter(pk__in=ids), error=error)

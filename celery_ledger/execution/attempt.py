@@ -29,6 +29,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.log_entry import AttemptLine
 from celery_ledger.execution.verdict import call_off, give_verdict, moment
 from celery_ledger.failpoints import At, reach
+from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
 from celery_ledger.telemetry import tracing
 
@@ -244,7 +245,7 @@ def outside_any_attempt() -> Iterator[None]:
 
 def _claim(task: Task) -> Claim:
     request = task.request
-    id_ = UUID(request.id)
+    id_ = row_id(request.id)
     if task.rate_limit and not Job.objects.take_slot(
         id_, task=task.name, rate_limit=task.rate_limit
     ):

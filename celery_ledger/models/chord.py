@@ -17,6 +17,7 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 from celery_ledger import context
+from celery_ledger.ids import row_id
 from celery_ledger.models.encoding import CeleryDecoder, CeleryEncoder
 
 
@@ -130,13 +131,13 @@ def _arranged(nesting: list[Any], by_job: dict[str, Any]) -> list[Any]:
 
 def part_returned(app: Celery, request: Any, state: str, result: Any) -> None:
     """The part `request` describes has ended, done or dead. In the transaction that ended it."""
-    chord = Chord.objects.locked(UUID(request.group)) if request.group else None
+    chord = Chord.objects.locked(row_id(request.group)) if request.group else None
     if chord is None:
         return
     if state in states.PROPAGATE_STATES:
-        chord.fail(app, job=UUID(request.id), error=result)
+        chord.fail(app, job=row_id(request.id), error=result)
     else:
-        chord.take_part(app, job=UUID(request.id), index=request.group_index or 0, result=result)
+        chord.take_part(app, job=row_id(request.id), index=request.group_index or 0, result=result)
 
 
 def _request_of(step: Signature) -> Context:

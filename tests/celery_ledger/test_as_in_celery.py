@@ -13,7 +13,7 @@ from celery import Task, chain, chord, group
 from celery import current_app as celery_app
 from celery.canvas import Signature
 from celery.exceptions import Reject
-from celery.result import AsyncResult
+from celery.result import AsyncResult, ResultSet
 from django.contrib.auth.models import Group as Note
 from django.db import IntegrityError, close_old_connections, connection, transaction
 
@@ -310,3 +310,59 @@ def test_an_sql_error_that_the_body_swallows_is_its_own_fault_at_once(define: De
     outcome_of(define(body))
     job = Job.objects.get()
     assert (job.state, job.attempts, Note.objects.count()) == ("dead", 1, 0)
+
+
+# --- ids and values -------------------------------------------------------------------------------
+
+
+def test_a_task_id_may_be_any_text() -> None:
+    promised = tasks.add.apply_async((1, 2), task_id="order-17", link=tasks.note.si("linked"))
+    work_off()
+    assert (promised.id, promised.get(timeout=5), AsyncResult("order-17").result) == (
+        "order-17",
+        3,
+        3,
+    )
+    assert [child.get(timeout=5) for child in AsyncResult("order-17").children] == ["linked"]
+    tasks.add.apply_async((1, 2), task_id="order-18").revoke()
+    assert AsyncResult("order-18").state == "REVOKED"
+
+
+def test_members_of_a_group_may_have_names_for_ids() -> None:
+    named = [tasks.add.s(number, 1).set(task_id=f"part-{number}") for number in range(3)]
+    body = chord(named, tasks.listed.s().set(task_id="body")).apply_async()
+    work_off()
+    assert (body.id, body.get(timeout=5)) == ("body", [1, 2, 3])
+    results = ResultSet([AsyncResult(f"part-{number}") for number in range(3)])
+    assert results.join_native(timeout=5) == [1, 2, 3]
+
+
+def test_a_name_that_is_taken_is_refused_and_leaves_the_transaction_usable() -> None:
+    tasks.note.apply_async(("a",), task_id="order-17")
+    with transaction.atomic():
+        with pytest.raises(ValueError, match="a job with the task_id 'order-17' already"):
+            tasks.note.apply_async(("b",), task_id="order-17")
+        Note.objects.create(name="goes on")
+    assert (Job.objects.count(), Note.objects.count()) == (1, 1)
+
+
+def test_a_result_of_nothing_is_pending() -> None:
+    assert (AsyncResult("nonsense").state, AsyncResult("nonsense").result) == ("PENDING", None)
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), "a\x00b", "half a pair \ud83c", {"\x00": 1}], ids=repr
+)
+def test_a_value_that_postgres_cannot_keep_is_refused_and_leaves_the_transaction_usable(
+    value: Any,
+) -> None:
+    with transaction.atomic():
+        with pytest.raises(ValueError, match=r"arguments of tests\.celery_ledger\.tasks\.listed"):
+            tasks.listed.delay([value])
+        Note.objects.create(name="goes on")
+    assert (Job.objects.count(), Note.objects.count()) == (0, 1)
+
+
+@pytest.mark.parametrize("value", [r"\u0000", "鮭 🍣", "\\", -1, 2**70, 0.1, None, [[]], {"b": {}}])
+def test_any_other_value_comes_back_as_it_went(value: Any) -> None:
+    assert outcome_of(tasks.listed, [value]).result == [value]

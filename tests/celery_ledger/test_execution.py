@@ -354,7 +354,7 @@ def test_an_error_whose_text_no_row_can_hold_is_a_verdict_all_the_same(
 def test_a_retry_with_arguments_that_no_row_can_hold_is_a_verdict() -> None:
     tasks.come_back_with_nonsense.delay()
     attempt(only_job())
-    assert (only_job().state, error_of(only_job())["type"]) == ("dead", "DataError")
+    assert (only_job().state, error_of(only_job())["type"]) == ("dead", "ValueError")
 
 
 @pytest.mark.parametrize("argument", ["x" * 20_000, {"__type__": "nonsense", "__value__": 1}])

@@ -93,7 +93,7 @@ PLANTED = [
         Bug.SPLIT_EFFECTS,
         "test_effects_and_done_are_lost_together",
         "celery_ledger/execution/attempt.py",
-        "    if task.atomic:\n",
+        "    if current.task.atomic:\n",
         "    if not task.name:\n",
     ),
     in_order(
@@ -292,6 +292,11 @@ def test_a_planted_bug_is_found(planted: Planted, copy: Path, environment: dict[
         True,
         False,
     ), run.stdout
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=str)
+def test_each_bug_has_its_place_in_the_source(planted: Planted) -> None:
+    assert (CHECKOUT / planted.file).read_text().count(planted.old) == 1
 
 
 def test_every_bug_of_the_model_is_planted() -> None:

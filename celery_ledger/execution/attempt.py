@@ -31,6 +31,7 @@ from celery_ledger.execution.verdict import call_off, give_verdict, moment
 from celery_ledger.failpoints import At, reach
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
+from celery_ledger.models.chord import Chord
 from celery_ledger.telemetry import tracing
 
 log = logging.getLogger(__name__)
@@ -366,18 +367,37 @@ def _let_every_hook_run() -> None:
 
 
 def _publish_follow_ups(task: Task, result: Any) -> None:
-    """Callbacks and the rest of a chain, as jobs in the settling transaction."""
+    """Callbacks and the rest of a chain, as jobs in the settling transaction.
+
+    Behind a chord whose body is a group, Celery has each member of the group publish the rest, with
+    the same ids: the first promises it.
+    """
     request = task.request
     family = {"parent_id": request.id, "root_id": request.root_id}
     for callback in request.callbacks or ():
-        maybe_signature(callback, app=task.app).apply_async((result,), **family)
+        call = maybe_signature(callback, app=task.app)
+        if not _is_a_promised_chord(call):
+            call.apply_async((result,), **family)
     if request.chain:
         *rest, following = request.chain
         step = maybe_signature(following, app=task.app)
-        if (taken := step.options.get("task_id")) and Job.objects.filter(pk=taken).exists():
+        if _is_a_promised_chord(step):
+            return
+        taken = step.options.get("task_id")
+        if taken and Job.objects.filter(pk=row_id(taken)).exists():
             # of a chain that is applied twice Celery names the last step alike
             step.set(task_id=str(uuid4()))
         step.apply_async((result,), chain=rest, **family)
+
+
+def _is_a_promised_chord(step: Signature) -> bool:
+    """As Celery finds the id of its header: in the group that this is, or in the chord's own."""
+    if step.task != "celery.chord":
+        return False
+    header = step.kwargs["header"]
+    options = step.options if isinstance(header, list) else header["options"]
+    group_id = options.get("task_id")
+    return bool(group_id) and Chord.objects.filter(pk=row_id(group_id)).exists()
 
 
 def _storable(result: Any) -> Any:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from celery import current_app as celery_app
 
+from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from tests.celery_ledger.canvases.shapes import Shape, build, define_tasks, shapes
 
@@ -61,12 +62,21 @@ def plain(broker_url: str) -> Iterator[PlainCelery]:
 
 
 def outcome(shape: Shape) -> list[Any]:
-    promised = build(celery_app, shape).apply_async()
-    work_off()
     try:
+        promised = build(celery_app, shape).apply_async()
+        work_off()
         return ["result", json.loads(json.dumps(promised.get(timeout=0.2)))]
     except Exception as exc:
         return ["raises", f"{type(exc).__name__}: {exc}"]
+
+
+def test_the_rest_of_a_chain_behind_a_group_as_a_body_is_promised_once(plain: PlainCelery) -> None:
+    define_tasks(celery_app)
+    task, two = ["task"], ["group", [["task"], ["task"]]]
+    body_of_two, then = ["chord", [task], two], ["chord", [task], ["group", [task]]]
+    shape = ["chain", [body_of_two, then, ["group", [task]]]]
+    assert outcome(shape) == plain.outcome(shape)
+    assert Job.objects.count() == 6
 
 
 @pytest.mark.timeout(120 + CANVASES)

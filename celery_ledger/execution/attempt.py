@@ -118,20 +118,11 @@ def attempt(task: Task, body: Body) -> Any:
             try:
                 reach(At.AFTER_CLAIM)
                 return _run(current)
-            except Exception as exc:
-                if isinstance(exc, ConnectionClosed):
-                    connection.ensure_connection()
-                is_ours = _is_to_blame(current, exc)
-                if not is_ours or not give_verdict(task.app, claim, exc, current.retried_as):
-                    raise Ignore from exc
-                if isinstance(exc, MemoryError):  # of which Celery would end the whole worker
-                    raise Ignore from exc
-                raise
             except BaseException as exc:
-                if _ends_the_process(exc) or not _is_to_blame(current, exc):
+                heard = _judged(current, exc)
+                if heard is exc:
                     raise
-                give_verdict(task.app, claim, exc)
-                raise NoException(f"{type(exc).__name__}: {exc}") from exc
+                raise heard from exc
     finally:
         _attempt.reset(remembered)
         _body_of.reset(outer)
@@ -409,6 +400,24 @@ def _storable(result: Any) -> Any:
             "Store it, return its id."
         )
     return result
+
+
+def _judged(current: Attempt, exc: BaseException) -> BaseException:
+    """What Celery is to hear of an error: itself, if the row says so now, or that there is nothing
+    to hear.
+    """
+    if _ends_the_process(exc):
+        return exc
+    if isinstance(exc, ConnectionClosed):
+        connection.ensure_connection()
+    is_ours = _is_to_blame(current, exc)
+    if not is_ours or not give_verdict(current.task.app, current.claim, exc, current.retried_as):
+        heard: BaseException = Ignore()
+    elif isinstance(exc, MemoryError):  # of which Celery would end the whole worker
+        heard = Ignore()
+    else:
+        heard = exc if isinstance(exc, Exception) else NoException(f"{type(exc).__name__}: {exc}")
+    return heard
 
 
 def _ends_the_process(exc: BaseException) -> bool:

@@ -14,6 +14,7 @@ from celery_ledger.celery.registry import LedgerRegistry
 from celery_ledger.conf import ledger_settings
 
 DEFAULTS = {
+    "beat_scheduler": "celery_ledger.celery.beat:NoBeat",
     "broker_channel_error_retry": True,  # or a worker ends when it meets a full broker
     "broker_connection_max_retries": None,
     "broker_connection_retry_on_startup": True,

@@ -5,6 +5,9 @@ Celery hands it the finished message; the row keeps what the message would have 
 the commit the bell rings.
 """
 
+import celery_ledger.celery.ready  # noqa: F401
+
+# isort: split
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any

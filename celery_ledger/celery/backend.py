@@ -2,6 +2,9 @@
 transaction did.
 """
 
+import celery_ledger.celery.ready  # noqa: F401
+
+# isort: split
 import logging
 import time
 from collections import UserList

@@ -12,8 +12,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from celery import Celery, bootsteps, signals
+from click import ClickException
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
+from celery_ledger.celery.beat import NO_BEAT
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.attempt import work_as
 from celery_ledger.models import Job
@@ -111,6 +113,8 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
+        if options.get("beat"):
+            raise ClickException(NO_BEAT)
         self.clock = Clock(parent.app, worker=uuid4(), name=parent.hostname)
         work_as(self.clock.worker)
 

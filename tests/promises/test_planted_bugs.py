@@ -294,10 +294,5 @@ def test_a_planted_bug_is_found(planted: Planted, copy: Path, environment: dict[
     ), run.stdout
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=str)
-def test_each_bug_has_its_place_in_the_source(planted: Planted) -> None:
-    assert (CHECKOUT / planted.file).read_text().count(planted.old) == 1
-
-
 def test_every_bug_of_the_model_is_planted() -> None:
     assert {bug.name for bug in Bug} <= {planted.bug for planted in PLANTED}

@@ -4,7 +4,7 @@ import celery_ledger.celery.ready  # noqa: F401
 
 # isort: split
 import logging
-from typing import Any, NoReturn
+from typing import Any
 
 from celery.app.control import Control
 from celery.utils.functional import maybe_list
@@ -18,10 +18,12 @@ log = logging.getLogger(__name__)
 
 
 class LedgerControl(Control):  # type: ignore[misc]
-    def broadcast(self, command: str, *args: Any, **options: Any) -> NoReturn:
+    def broadcast(self, command: str, *args: Any, **options: Any) -> None:
         """`inspect`, `control`, `status`: nobody listens, since whoever reaches the broker would
-        command the workers.
+        command the workers. A worker that starts says hello, and hears nobody.
         """
+        if command == "hello":
+            return
         raise ClickException(
             f"No worker takes {command!r} by way of the broker. "
             "See `manage.py jobs stats`, `jobs list`, `jobs why` and `doctor`; "

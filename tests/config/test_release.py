@@ -50,7 +50,7 @@ def empty_database() -> Iterator[str]:
         name: quote(str(database[name]), safe="") for name in ("USER", "PASSWORD", "HOST", "PORT")
     }
     with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")  # a slow disk needs its time
+        cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")  # a slow disk
         cursor.execute(f"DROP DATABASE IF EXISTS {EMPTY} WITH (FORCE)")
         cursor.execute(f"CREATE DATABASE {EMPTY}")
         yield "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**login, NAME=EMPTY)

@@ -244,9 +244,9 @@ def environment() -> Iterator[dict[str, str]]:
     }
     yield {**inherited, "DATABASE_URL": url, "DEBUG": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")  # a slow disk needs its time
+        cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")  # a slow disk
         cursor.execute(f'DROP DATABASE IF EXISTS "test_{name}"')
-        cursor.execute("RESET statement_timeout")
+        cursor.execute("RESET statement_timeout; RESET transaction_timeout")
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=str)

@@ -29,11 +29,11 @@ print(greet.delay("Hana").get(timeout=60, interval=0.1))
 def database() -> Iterator[str]:
     """An empty one beside the tests' own."""
     with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")  # a slow disk needs its time
+        cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")  # a slow disk
         cursor.execute(f"CREATE DATABASE {DATABASE}")
         yield DATABASE
         cursor.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
-        cursor.execute("RESET statement_timeout")
+        cursor.execute("RESET statement_timeout; RESET transaction_timeout")
 
 
 @pytest.fixture

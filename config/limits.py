@@ -5,6 +5,8 @@
 
 from datetime import timedelta
 
+SECRETS_MIN_CHARS = {"SECRET_KEY": 32, "WEBHOOK_MASTER_KEY": 16, "METRICS_TOKEN": 8}  # or guessed
+
 # --- a web process --------------------------------------------------------------------------------
 WEB_THREADS = 5  # each keeps a connection to Postgres; with two dynos of each kind they fit into 20
 WEB_CONNECTIONS = 500  # of one web process
@@ -21,7 +23,6 @@ AXES_FAILURE_LIMIT = 10  # wrong passwords, of a name or from an address
 AXES_COOLOFF_TIME = timedelta(minutes=10)  # after which they are forgotten
 
 # --- a request and its answer ---------------------------------------------------------------------
-SECRETS_MIN_CHARS = {"SECRET_KEY": 32, "WEBHOOK_MASTER_KEY": 16, "METRICS_TOKEN": 8}  # or guessed
 BODY_MAX_BYTES = 1024 * 1024
 IMPORT_MAX_BYTES = 20 * 1024 * 1024
 BODY_MAX_BYTES_OF = {"/v1/imports": IMPORT_MAX_BYTES}  # whose own limit is another

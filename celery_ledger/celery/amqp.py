@@ -10,6 +10,7 @@ import celery_ledger.celery.ready  # noqa: F401
 # isort: split
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from celery.app.amqp import AMQP
@@ -102,9 +103,10 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             if getattr(self.app.tasks.get(step["task"]), "key", None):
                 raise ValueError(f"{step['task']} has a key, so it cannot be a step of a canvas.")
         if not context.is_gathering():  # these steps have been looked at where they were called
-            later = [*(canvas["chain"] or ()), *(canvas["callbacks"] or ()), canvas["chord"]]
-            for leaf in (leaf for step in later if step for leaf in _leaves(step)):
-                _storable(leaf["task"], [list(leaf["args"]), dict(leaf["kwargs"])])
+            lists = [canvas[part] or () for part in ("chain", "callbacks", "errbacks")]
+            for step in (*chain(*lists), *([canvas["chord"]] if canvas["chord"] else ())):
+                for leaf in _leaves(step):
+                    _storable(leaf["task"], [list(leaf["args"]), dict(leaf["kwargs"])])
 
     def _is_a_retry(self, kept: dict[str, Any]) -> bool:
         """Whether the job that runs here publishes its own id, and is not being replaced."""
@@ -237,5 +239,6 @@ def _leaves(step: Signature) -> Iterator[Signature]:
         case _:
             yield step
             inner = []
-    for one in (*inner, *maybe_list(step["options"].get("link") or ())):
+    linked = [step["options"].get(option) or () for option in ("link", "link_error")]
+    for one in chain(inner, *map(maybe_list, linked)):
         yield from _leaves(one)

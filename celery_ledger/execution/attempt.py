@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from billiard.common import terminate_handler_fired
 from celery import Task, states
 from celery.app.task import get_actual_ignore_result
-from celery.canvas import Signature, maybe_signature
+from celery.canvas import Signature
 from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
@@ -26,12 +26,13 @@ from kombu.utils import json as celery_json
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
+from celery_ledger.execution.errors import ConnectionClosed, Expired, LeaseLost, NotAnException
+from celery_ledger.execution.follow_ups import promise_follow_ups
 from celery_ledger.execution.log_entry import AttemptLine
 from celery_ledger.execution.verdict import call_off, give_verdict, moment
 from celery_ledger.failpoints import At, reach
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
-from celery_ledger.models.chord import Chord
 from celery_ledger.telemetry import tracing
 
 log = logging.getLogger(__name__)
@@ -39,25 +40,7 @@ log = logging.getLogger(__name__)
 COLLISIONS = {"40P01", "40001"}  # deadlock_detected, serialization_failure
 
 
-class LeaseLost(Exception):
-    """The job was rescued while we worked on it; whoever holds it now settles it."""
-
-
-class Expired(Exception):
-    """The job's `expires` has passed before anybody began it."""
-
-
 Body = Callable[..., Any]
-
-
-class ConnectionClosed(RuntimeError):
-    """The body of an atomic task has closed the connection of its own transaction."""
-
-
-class NoException(Exception):
-    """A body raised what is none, like `asyncio.CancelledError`, and would have ended the process:
-    the error that its job is dead of.
-    """
 
 
 class Attempt:
@@ -153,7 +136,8 @@ def settle(result: Any = None) -> Iterator[Settlement]:
         left_by: Ignore | None = None
         with transaction.atomic():
             try:
-                yield settlement
+                with _on_one_connection():
+                    yield settlement
             except Ignore as exc:
                 if not current.replaced:
                     raise
@@ -302,14 +286,20 @@ def _run(current: Attempt) -> Any:
 
 def _call_body(current: Attempt) -> Any:
     current.entering = True
+    return current.body(*current.claim.args, **current.claim.kwargs)
+
+
+@contextmanager
+def _on_one_connection() -> Iterator[None]:
+    """Raises ConnectionClosed when the block has closed the connection of its transaction."""
     try:
-        return current.body(*current.claim.args, **current.claim.kwargs)
-    finally:
+        yield
+    except Exception as exc:
         if connection.closed_in_transaction:
-            raise ConnectionClosed(
-                "The body closed the connection of its own transaction. "
-                "Leave that to the ledger, or set atomic=False."
-            )
+            raise ConnectionClosed from exc
+        raise
+    if connection.closed_in_transaction:
+        raise ConnectionClosed
 
 
 def _run_atomic(current: Attempt) -> Any:
@@ -336,8 +326,7 @@ def _run_atomic(current: Attempt) -> Any:
 
 def _settle(current: Attempt, result: Any) -> None:
     """The job's end and what follows it, in the transaction of its effects."""
-    with context.gathering():
-        _publish_follow_ups(current.task, result)
+    promise_follow_ups(current.task, result)
     task, envelope = current.task, current.claim.envelope
     is_wanted = envelope["chord"] or not get_actual_ignore_result(task, task.request)
     stored = _storable(task.backend.prepare_value(result)) if is_wanted else None
@@ -355,40 +344,6 @@ def _let_every_hook_run() -> None:
     """
     hooks: list[Any] = connection.run_on_commit
     hooks[:] = [(savepoints, hook, True) for savepoints, hook, _ in hooks]
-
-
-def _publish_follow_ups(task: Task, result: Any) -> None:
-    """Callbacks and the rest of a chain, as jobs in the settling transaction.
-
-    Behind a chord whose body is a group, Celery has each member of the group publish the rest, with
-    the same ids: the first promises it.
-    """
-    request = task.request
-    family = {"parent_id": request.id, "root_id": request.root_id}
-    for callback in request.callbacks or ():
-        call = maybe_signature(callback, app=task.app)
-        if not _is_a_promised_chord(call):
-            call.apply_async((result,), **family)
-    if request.chain:
-        *rest, following = request.chain
-        step = maybe_signature(following, app=task.app)
-        if _is_a_promised_chord(step):
-            return
-        taken = step.options.get("task_id")
-        if taken and Job.objects.filter(pk=row_id(taken)).exists():
-            # of a chain that is applied twice Celery names the last step alike
-            step.set(task_id=str(uuid4()))
-        step.apply_async((result,), chain=rest, **family)
-
-
-def _is_a_promised_chord(step: Signature) -> bool:
-    """As Celery finds the id of its header: in the group that this is, or in the chord's own."""
-    if step.task != "celery.chord":
-        return False
-    header = step.kwargs["header"]
-    options = step.options if isinstance(header, list) else header["options"]
-    group_id = options.get("task_id")
-    return bool(group_id) and Chord.objects.filter(pk=row_id(group_id)).exists()
 
 
 def _storable(result: Any) -> Any:
@@ -415,8 +370,10 @@ def _judged(current: Attempt, exc: BaseException) -> BaseException:
         heard: BaseException = Ignore()
     elif isinstance(exc, MemoryError):  # of which Celery would end the whole worker
         heard = Ignore()
+    elif isinstance(exc, Exception):
+        heard = exc
     else:
-        heard = exc if isinstance(exc, Exception) else NoException(f"{type(exc).__name__}: {exc}")
+        heard = NotAnException(f"{type(exc).__name__}: {exc}")
     return heard
 
 

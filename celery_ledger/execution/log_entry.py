@@ -10,6 +10,7 @@ from typing import Any
 from celery.exceptions import Ignore, Retry
 
 from celery_ledger import context
+from celery_ledger.execution.errors import NotAnException
 
 log = logging.getLogger("celery_ledger.attempts")
 
@@ -80,4 +81,4 @@ def _behind(exc: BaseException | None) -> BaseException | None:
     """The error that Celery's own wrap."""
     if isinstance(exc, Retry):
         return exc.exc if isinstance(exc.exc, BaseException) else None
-    return exc.__cause__ if isinstance(exc, Ignore) else exc
+    return exc.__cause__ if isinstance(exc, (Ignore, NotAnException)) else exc

@@ -17,6 +17,7 @@ from celery.result import AsyncResult, ResultSet
 from django.contrib.auth.models import Group as Note
 from django.db import IntegrityError, close_old_connections, connection, transaction
 
+from celery_ledger.execution.attempt import settle
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from tests.celery_ledger import tasks
@@ -261,8 +262,19 @@ TOO_LARGE = "x" * 20_000
         chord([tasks.note.si("a")], tasks.note.si(TOO_LARGE)),
         tasks.add.si(1, 1).set(link=[tasks.note.si(TOO_LARGE)]),
         chain(tasks.add.si(1, 1), tasks.note.si("a").set(link=[tasks.note.si(TOO_LARGE)])),
+        tasks.add.si(1, 1).on_error(tasks.note.si(TOO_LARGE)),
+        chain(tasks.add.si(1, 1), tasks.note.si("a").on_error(tasks.note.si(TOO_LARGE))),
     ],
-    ids=["a step", "in a group", "in a header", "a body", "a link", "the link of a step"],
+    ids=[
+        "a step",
+        "in a group",
+        "in a header",
+        "a body",
+        "a link",
+        "the link of a step",
+        "an errback",
+        "the errback of a step",
+    ],
 )
 def test_what_is_too_large_fails_at_the_call_and_not_after_the_work(canvas: Signature) -> None:
     with pytest.raises(ValueError, match="bytes; 16384 are allowed"), transaction.atomic():
@@ -286,6 +298,18 @@ def test_a_body_that_closes_its_transactions_connection_is_told_so_at_once(
 
     failed = outcome_of(define(body))
     assert "closed the connection of its own transaction" in str(failed.result)
+    assert (Job.objects.get().attempts, Note.objects.count()) == (1, 0)
+
+
+def test_a_connection_that_is_closed_inside_settle_is_told_so_at_once(define: Define) -> None:
+    def body() -> None:
+        with settle():
+            Note.objects.create(name="half")
+            connection.close()
+            Note.objects.create(name="more")
+
+    failed = outcome_of(define(body, atomic=False))
+    assert "not in settle()" in str(failed.result)
     assert (Job.objects.get().attempts, Note.objects.count()) == (1, 0)
 
 

@@ -1,0 +1,52 @@
+"""What a job leads to when it is done: its callbacks and the rest of its chain, as jobs of the
+transaction that settles it.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+from celery import Task
+from celery.canvas import Signature, maybe_signature
+
+from celery_ledger import context
+from celery_ledger.ids import row_id
+from celery_ledger.models import Job
+from celery_ledger.models.chord import Chord
+
+
+def promise_follow_ups(task: Task, result: Any) -> None:
+    """Each gets the result. Raises what a call does, e.g. ValueError for what is too large.
+
+    Behind a chord whose body is a group, Celery has each member of the group publish the rest, with
+    the same ids: the first promises it.
+    """
+    request = task.request
+    family = {"parent_id": request.id, "root_id": request.root_id}
+    with context.gathering():
+        for callback in request.callbacks or ():
+            call = maybe_signature(callback, app=task.app)
+            if not _is_a_promised_chord(call):
+                call.apply_async((result,), **family)
+        if request.chain:
+            *rest, following = request.chain
+            step = maybe_signature(following, app=task.app)
+            if not _is_a_promised_chord(step):
+                _rename_if_taken(step)
+                step.apply_async((result,), chain=rest, **family)
+
+
+def _rename_if_taken(step: Signature) -> None:
+    """Of a chain that is applied twice Celery names the last step alike."""
+    taken = step.options.get("task_id")
+    if taken and Job.objects.filter(pk=row_id(taken)).exists():
+        step.set(task_id=str(uuid4()))
+
+
+def _is_a_promised_chord(step: Signature) -> bool:
+    """As Celery finds the id of its header: in the group that this is, or in the chord's own."""
+    if step.task != "celery.chord":
+        return False
+    header = step.kwargs["header"]
+    options = step.options if isinstance(header, list) else header["options"]
+    group_id = options.get("task_id")
+    return bool(group_id) and Chord.objects.filter(pk=row_id(group_id)).exists()

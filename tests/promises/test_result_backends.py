@@ -8,9 +8,10 @@ from celery.backends.redis import RedisBackend
 
 from celery_ledger.models import Job
 from tests.debian import program
-from tests.edges import free_port
+from tests.edges import free_port, listens
 from tests.promises import result_backends
 from tests.promises.processes import Stack, Tree
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -18,10 +19,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def memcached(stack: Stack) -> str:
     """A real one, on loopback; its URL."""
-    port = str(free_port())
-    options = ["-l", "127.0.0.1", "-p", port, "-m", "16", "-u", "nobody"]
+    port = free_port()
+    options = ["-l", "127.0.0.1", "-p", str(port), "-m", "16", "-u", "nobody"]
     command = [program("memcached", package="memcached"), *options]
     stack.trees.append(Tree(command, {}, stack.folder / "memcached.log"))
+    until(lambda: listens(port), "memcached listens", within_s=30)
     return f"memcached://127.0.0.1:{port}/"
 
 

@@ -20,6 +20,9 @@ class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
         """
         self.django_setup()
 
+    def on_task_prerun(self, sender: Any, **kwargs: Any) -> None:
+        """The claim came before, on a connection that was looked at for it."""
+
     def close_database(self, **kwargs: Any) -> None:
         """Around each task. A time limit may strike inside Django's Atomic itself and leave a
         connection that believes in a transaction for ever; such a connection is thrown away.

@@ -26,7 +26,7 @@ from celery.canvas import Signature
 from celery.exceptions import Ignore
 from celery.result import AsyncResult, EagerResult
 
-from celery_ledger.execution import attempt
+from celery_ledger.execution import attempt, claiming
 
 KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids of jobs with a key
 # no bell can say so, whoever forged it
@@ -38,9 +38,22 @@ class Guard:
 
     request: Any
     guarded_class: type[Task]
+    tracer: Any = None
+
+    @property
+    def __trace__(self) -> Any:
+        """Celery's tracer of this task, behind the claim."""
+        return self.tracer and self._claim_and_trace
+
+    @__trace__.setter
+    def __trace__(self, tracer: Any) -> None:
+        self.tracer = tracer
+
+    def _claim_and_trace(self, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -> Any:
+        return claiming.trace(self, self.tracer, {**request, "id": uuid})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Work off the job whose bell rang. Called as a plain function, it is one."""
+        """Make the attempt that has been claimed. Called as a plain function, it is one."""
         if self.request.called_directly or _applied.get() or attempt.in_body_of(self.request):
             with attempt.outside_any_attempt():
                 return super().__call__(*args, **kwargs)  # type: ignore[misc]  # the task's own

@@ -1,18 +1,15 @@
-"""One attempt at one job: claim, run, then settle it or give a verdict.
+"""One attempt at a job that is claimed: run, then settle it or give a verdict.
 
 Effects and "done" are one transaction. What becomes of an attempt that fails is decided in
-`execution.verdict`.
+`execution.verdict`; how it is claimed, in `execution.claiming`.
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
 
 from billiard.common import terminate_handler_fired
 from celery import Task, states
@@ -20,16 +17,13 @@ from celery.app.task import get_actual_ignore_result
 from celery.canvas import Signature
 from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
 from django.db import OperationalError, connection, transaction
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from kombu.utils import json as celery_json
 
-from celery_ledger import context
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.errors import ConnectionClosed, Expired, LeaseLost, NotAnException
+from celery_ledger.execution.errors import ConnectionClosed, LeaseLost, NotAnException
 from celery_ledger.execution.follow_ups import promise_follow_ups
 from celery_ledger.execution.log_entry import AttemptLine
-from celery_ledger.execution.verdict import call_off, give_verdict, moment
+from celery_ledger.execution.verdict import give_verdict
 from celery_ledger.failpoints import At, reach
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
@@ -44,12 +38,12 @@ Body = Callable[..., Any]
 
 
 class Attempt:
-    """The attempt that this thread is making: what `settle` needs to know."""
+    """An attempt at a job that this process has claimed: what `settle` needs to know."""
 
-    def __init__(self, task: Task, claim: Claim, body: Body) -> None:
+    def __init__(self, task: Task, claim: Claim) -> None:
         self.task = task
         self.claim = claim
-        self.body = body
+        self.body: Any = None  # not reached yet
         self.entering = False
         self.settling = False
         self.settled = False
@@ -65,51 +59,67 @@ class Settlement:
     result: Any = None
 
 
+_claimed: ContextVar[Attempt | None] = ContextVar("ledger_claimed", default=None)
 _attempt: ContextVar[Attempt | None] = ContextVar("ledger_attempt", default=None)
 _body_of: ContextVar[str | None] = ContextVar("ledger_body_of", default=None)
-_worker: UUID | None = None
 
 
-def work_as(worker: UUID | None) -> None:
-    """Claims of this process, and of those forked from it, belong to this worker from now on."""
-    global _worker  # noqa: PLW0603 - a process has one identity, set before it forks
-    _worker = worker
+@contextmanager
+def claimed(current: Attempt) -> Iterator[None]:
+    """In this block Celery's tracer comes to the body. What ends the task before it is its end."""
+    remembered = _claimed.set(current)
+    try:
+        yield
+    finally:
+        _claimed.reset(remembered)
+
+
+@contextmanager
+def told_of(current: Attempt) -> Iterator[None]:
+    """The log and the collector of spans hear how this attempt ended."""
+    with tracing.span(current.task.name, "CONSUMER") as span, AttemptLine(current, span):
+        yield
 
 
 def attempt(task: Task, body: Body) -> Any:
-    """Make one attempt at the job of the current request and return its result.
+    """Make the attempt that was claimed for the current request and return the job's result.
 
     `body` is the task's own `__call__`, which a class may have overridden.
 
     Raises Ignore when there is nothing for us to do, Retry when the job waits again, and the task's
     own exception when it is dead. Celery logs and signals each of these; the row already says so.
     """
-    claim = _claim(task)
-    current = Attempt(task, claim, body)
+    current = _claimed.get()
+    if current is None or current.body or current.claim.id != row_id(task.request.id):
+        raise Ignore("not claimed: no body runs without that")
+    current.body = body
     remembered, outer = _attempt.set(current), _body_of.set(task.request.id)
     try:
-        job_context = {**claim.context, "job": str(claim.id)}
-        with (
-            context.replaced(job_context),
-            tracing.span(task.name, "CONSUMER") as span,
-            AttemptLine(current, span),
-        ):
-            _restore_request(task, claim)
-            if _expired(claim):
-                call_off(task.app, claim, Expired("nobody came for it in time"))
-                raise Ignore("expired")
-            try:
-                reach(At.AFTER_CLAIM)
-                return _run(current)
-            except BaseException as exc:
-                heard = _judged(current, exc)
-                if heard is exc:
-                    raise
-                raise heard from exc
+        with told_of(current), _judging(current):
+            reach(At.AFTER_CLAIM)
+            return _run(current)
     finally:
         _attempt.reset(remembered)
         _body_of.reset(outer)
         _forget_canvas(task)
+
+
+def end_before_the_body(current: Attempt, exc: BaseException) -> None:
+    """Something of the task's own that comes before its body has failed, e.g. `before_start`."""
+    with suppress(type(exc), Ignore), told_of(current), _judging(current):
+        raise exc
+
+
+@contextmanager
+def _judging(current: Attempt) -> Iterator[None]:
+    """What is raised in this block is the attempt's end; Celery hears what the row says of it."""
+    try:
+        yield
+    except BaseException as exc:
+        heard = _judged(current, exc)
+        if heard is exc:
+            raise
+        raise heard from exc
 
 
 @contextmanager
@@ -217,56 +227,6 @@ def outside_any_attempt() -> Iterator[None]:
         yield
     finally:
         _attempt.reset(remembered)
-
-
-def _claim(task: Task) -> Claim:
-    request = task.request
-    id_ = row_id(request.id)
-    if task.rate_limit and not Job.objects.take_slot(
-        id_, task=task.name, rate_limit=task.rate_limit
-    ):
-        raise Ignore("its slot has not come")
-    heard = request.timelimit or (None, None)
-    lease = timedelta(seconds=max(heard[0] or 0, task.time_limit) + ledger_settings.LEASE_GRACE_S)
-    claims = Job.objects.claim(
-        [id_],
-        task=task.name,
-        token=uuid4(),
-        worker=_worker,
-        pid=os.getpid(),
-        lease=lease,
-        timelimit=heard,
-    )
-    if not claims:
-        raise Ignore(
-            "not ours: unknown, not due, finished, with another worker, "
-            "or rung under other time limits"
-        )
-    return claims[0]
-
-
-def _expired(claim: Claim) -> bool:
-    """Celery's `expires`, counted when the work would begin."""
-    expires = claim.envelope["headers"].get("expires")
-    return bool(expires) and moment(parse_datetime(expires)) < timezone.now()
-
-
-def _restore_request(task: Task, claim: Claim) -> None:
-    """Give the body the request that a full message would have brought."""
-    envelope = claim.envelope
-    task.request.update(
-        {key: value for key, value in envelope["headers"].items() if value is not None},
-        args=claim.args,
-        kwargs=claim.kwargs,
-        retries=claim.retries,
-        is_eager=False,
-        root_id=str(claim.root_id or claim.id),
-        parent_id=claim.parent_id and str(claim.parent_id),
-        callbacks=envelope["callbacks"],
-        errbacks=envelope["errbacks"],
-        chain=envelope["chain"],
-        chord=envelope["chord"],
-    )
 
 
 def _forget_canvas(task: Task) -> None:

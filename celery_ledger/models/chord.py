@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 
 from celery_ledger import context
 from celery_ledger.ids import row_id
-from celery_ledger.models.encoding import CeleryDecoder, CeleryEncoder
+from celery_ledger.models.encoding import WrittenJSONField
 
 
 class ChordQuerySet(models.QuerySet["Chord"]):
@@ -31,7 +31,7 @@ class ChordQuerySet(models.QuerySet["Chord"]):
 
 class Chord(models.Model):
     group = models.UUIDField(primary_key=True)
-    body = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # a Celery signature
+    body = WrittenJSONField()  # a Celery signature
     nesting = models.JSONField(null=True)  # ids of parts in lists in lists; null: a flat list
     # parts that will report; known when the last one is published
     size = models.IntegerField(null=True)
@@ -108,7 +108,7 @@ class ChordPart(models.Model):
     chord = models.ForeignKey(Chord, on_delete=models.CASCADE, related_name="parts")
     job = models.UUIDField()
     index = models.IntegerField()
-    result = models.JSONField(null=True, encoder=CeleryEncoder, decoder=CeleryDecoder)
+    result = WrittenJSONField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(name="chord_part_once", fields=["chord", "job"])]

@@ -25,7 +25,7 @@ from celery_ledger import context
 from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.claim import CLAIM, Claim
-from celery_ledger.models.encoding import CeleryDecoder, CeleryEncoder
+from celery_ledger.models.encoding import WrittenJSONField
 from celery_ledger.models.history import End, appended
 from celery_ledger.models.rate_limit import Rate
 from celery_ledger.models.worker import Worker
@@ -299,9 +299,9 @@ class Job(models.Model):
     id = models.UUIDField(primary_key=True)
     task = models.TextField()
     queue = models.TextField()
-    args = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)  # [positional, named]
+    args = WrittenJSONField()  # [positional, named]
     # Celery's canvas and per-call limits
-    envelope = models.JSONField(encoder=CeleryEncoder, decoder=CeleryDecoder)
+    envelope = WrittenJSONField()
     owner = models.TextField(
         default="", db_default=""
     )  # whom it serves; "" for nobody in particular
@@ -328,7 +328,7 @@ class Job(models.Model):
     started_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
 
-    result = models.JSONField(null=True, encoder=CeleryEncoder, decoder=CeleryDecoder)
+    result = WrittenJSONField(null=True)
     effects = models.JSONField(null=True)  # what it did, as ["event 0198…", …]: note_effect
     error = models.JSONField(null=True)  # {"type", "message"} of the newest failure
     history = models.JSONField(default=list, db_default=[])  # celery_ledger.models.history

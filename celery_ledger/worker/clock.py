@@ -17,7 +17,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from celery_ledger.celery.beat import NO_BEAT
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.attempt import work_as
+from celery_ledger.execution.claiming import work_as
 from celery_ledger.models import Job
 from celery_ledger.worker import shutdown
 from celery_ledger.worker.heartbeat import Heartbeat

@@ -132,10 +132,8 @@ def test_link_gets_the_result_and_link_error_the_dead_jobs_id() -> None:
     dead = tasks.note_then_fail.apply_async(("b",), link_error=tasks.note.s())
     work_off()
     assert set(Note.objects.values_list("name", flat=True)) == {"a", dead.id}
-    assert (
-        Job.objects.filter(task="tests.celery_ledger.tasks.add", state="done", result=3).count()
-        == 1
-    )
+    linked = Job.objects.get(task="tests.celery_ledger.tasks.add")
+    assert (linked.state, linked.result) == ("done", 3)
 
 
 def test_link_error_gets_the_request_and_the_exception_if_that_is_what_it_takes() -> None:
@@ -160,9 +158,8 @@ def test_a_chain_that_is_applied_twice_runs_twice() -> None:
     first, second = again.apply_async(), again.apply_async()
     work_off()
     assert (first.get(timeout=5), second.get(timeout=5)) == (17, 17)
-    assert list(
-        Job.objects.filter(state="done").order_by("result").values_list("result", flat=True)
-    ) == [2, 2, 7, 7, 17, 17]
+    results = Job.objects.filter(state="done").values_list("result", flat=True)
+    assert sorted(results) == [2, 2, 7, 7, 17, 17]
 
 
 def test_a_revocation_that_would_stop_what_runs_says_that_it_does_not(
@@ -438,7 +435,7 @@ def test_a_forged_bell_cannot_give_a_job_other_time_limits(limits: list[float | 
 def test_a_row_without_time_limits_is_run_by_a_bell_without_them(kept: str) -> None:
     """Its bell says so with two nulls."""
     tasks.add.delay(1, 1)
-    without = f"jsonb_set_lax(envelope, '{{headers,timelimit}}', {kept}, true, 'delete_key')"
+    without = f"jsonb_set_lax(envelope::jsonb, '{{headers,timelimit}}', {kept}, true, 'delete_key')"
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE celery_ledger_job SET envelope = {without}")
     rung = only_job()

@@ -1,0 +1,134 @@
+"""What comes before Celery's tracer: the claim. So the tracer, its signals and the task's own hooks
+see the request and the arguments that a full message would have brought, and see nothing of a bell
+that rings for nobody.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from billiard.einfo import ExceptionInfo
+from celery import Task, signals, states
+from celery.app.task import Context
+from celery.app.trace import TraceInfo, trace_ok_t
+from celery.exceptions import Ignore
+from django.db import close_old_connections
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from celery_ledger import context
+from celery_ledger.conf import ledger_settings
+from celery_ledger.execution import attempt
+from celery_ledger.execution.errors import Expired
+from celery_ledger.execution.verdict import call_off, is_passing, moment
+from celery_ledger.ids import row_id
+from celery_ledger.models import Claim, Job
+
+log = logging.getLogger(__name__)
+
+Tracer = Callable[[str, Any, Any, dict[str, Any]], trace_ok_t]
+_worker: UUID | None = None
+
+
+def work_as(worker: UUID | None) -> None:
+    """Claims of this process, and of those forked from it, belong to this worker from now on."""
+    global _worker  # noqa: PLW0603 - a process has one identity, set before it forks
+    _worker = worker
+
+
+def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
+    """Claim the job whose bell rang and hand it to Celery's tracer, as if its message had come.
+
+    `bell` is the request as the bell brought it. Returns what a tracer returns.
+    """
+    try:
+        claim = _claim(task, Context(bell))
+    except Ignore as exc:
+        return _nothing_to_do(exc)
+    except Exception as exc:
+        if not is_passing(exc):
+            raise
+        log.warning("Job %s cannot be claimed now; its bell rings again: %s", bell["id"], exc)
+        return _nothing_to_do(exc)
+    with context.replaced({**claim.context, "job": str(claim.id)}):
+        current = attempt.Attempt(task, claim)
+        request = {**bell, **_full(claim)}
+        if _expired(claim):
+            return _call_off(current, request)
+        with attempt.claimed(current):
+            outcome = tracer(bell["id"], claim.args, claim.kwargs, request)
+        if current.body is None:
+            attempt.end_before_the_body(current, outcome.info.retval)
+        return outcome
+
+
+def _claim(task: Task, bell: Context) -> Claim:
+    id_ = row_id(bell.id)
+    if task.rate_limit and not Job.objects.take_slot(
+        id_, task=task.name, rate_limit=task.rate_limit
+    ):
+        raise Ignore("its slot has not come")
+    heard = bell.timelimit or (None, None)
+    lease = timedelta(seconds=max(heard[0] or 0, task.time_limit) + ledger_settings.LEASE_GRACE_S)
+    claims = Job.objects.claim(
+        [id_],
+        task=task.name,
+        token=uuid4(),
+        worker=_worker,
+        pid=os.getpid(),
+        lease=lease,
+        timelimit=heard,
+    )
+    if not claims:
+        raise Ignore(
+            "not ours: unknown, not due, finished, with another worker, "
+            "or rung under other time limits"
+        )
+    return claims[0]
+
+
+def _nothing_to_do(exc: Exception) -> trace_ok_t:
+    """While `exc` is handled: Celery forgets the message and says nothing."""
+    close_old_connections()  # as after a task, or this one might not notice that it is broken
+    ignored = exc if isinstance(exc, Ignore) else Ignore(str(exc))
+    return trace_ok_t(_info_of(ignored), TraceInfo(states.IGNORED, ignored), 0.0, None)
+
+
+def _info_of(exc: Exception) -> ExceptionInfo:
+    return ExceptionInfo((type(exc), exc, exc.__traceback__), internal=True)
+
+
+def _call_off(current: attempt.Attempt, request: dict[str, Any]) -> trace_ok_t:
+    """Celery's `expires` has passed: the job is cancelled, and whoever listens is told."""
+    late = Ignore("expired")
+    with suppress(Ignore), attempt.told_of(current):
+        call_off(current.task.app, current.claim, Expired("nobody came for it in time"))
+        raise late
+    revoked = {"request": Context(request), "terminated": False, "signum": None, "expired": True}
+    signals.task_revoked.send(sender=current.task, **revoked)
+    return _nothing_to_do(late)
+
+
+def _expired(claim: Claim) -> bool:
+    """Celery's `expires`, counted when the work would begin."""
+    expires = claim.envelope["headers"].get("expires")
+    return bool(expires) and moment(parse_datetime(expires)) < timezone.now()
+
+
+def _full(claim: Claim) -> dict[str, Any]:
+    """What a full message would have told of the job, beside its arguments."""
+    envelope = claim.envelope
+    return {
+        **{name: value for name, value in envelope["headers"].items() if value is not None},
+        "retries": claim.retries,
+        "root_id": str(claim.root_id or claim.id),
+        "parent_id": claim.parent_id and str(claim.parent_id),
+        "callbacks": envelope["callbacks"],
+        "errbacks": envelope["errbacks"],
+        "chain": envelope["chain"],
+        "chord": envelope["chord"],
+    }

@@ -22,7 +22,8 @@ UPDATE {jobs}
         WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
           AND due_at <= clock_timestamp()
           AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb =
-               coalesce(nullif((envelope #> '{{headers,timelimit}}')::jsonb, 'null'), '[null, null]'))
+               coalesce(nullif((envelope #> '{{headers,timelimit}}')::jsonb, 'null'),
+                        '[null, null]'))
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id,
           set_config('synchronous_commit', 'off', true)

@@ -6,16 +6,16 @@ missed), `"latest"` (the default: only the newest) or `"none"` (only one that is
 late).
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
 from celery import Celery
-from celery.schedules import BaseSchedule, crontab, maybe_schedule
+from celery.schedules import BaseSchedule, maybe_schedule
 from django.db import connection, models
 
 from celery_ledger.conf import ledger_settings
+from celery_ledger.models.slots import slots
 
 SLOTS = UUID("6b616974-656e-5000-8000-736c6f747321")  # the namespace of the ids of scheduled jobs
 ON_TIME = timedelta(minutes=1)
@@ -47,7 +47,8 @@ class Schedule(models.Model):
     def promise_due_slots(self, app: Celery, entry: dict[str, Any]) -> int:
         """Promise a job for each slot that is due. The caller holds the lock."""
         until = now()
-        due = list(slots(schedule_of(app, entry), after=self.promised_until, until=until))
+        schedule, batch = schedule_of(app, entry), ledger_settings.BATCH
+        due = list(slots(schedule, after=self.promised_until, until=until, limit=batch))
         if not due:
             return 0
         worth_running = _worth_running(due, entry.get("catch_up", "latest"), until)
@@ -74,28 +75,6 @@ def now() -> datetime:
 
 def schedule_of(app: Celery, entry: dict[str, Any]) -> BaseSchedule:
     return maybe_schedule(entry["schedule"], app=app)
-
-
-def slots(schedule: BaseSchedule, *, after: datetime, until: datetime) -> Iterator[datetime]:
-    """The slots in (after, until], oldest first, BATCH at most."""
-    slot = next_slot(schedule, after)
-    for _ in range(ledger_settings.BATCH):
-        if slot > until:
-            return
-        yield slot
-        slot = next_slot(schedule, slot)
-
-
-def next_slot(schedule: BaseSchedule, after: datetime) -> datetime:
-    """The first slot after that moment: a crontab's in its time zone, an interval's on a grid that
-    all clocks share.
-    """
-    if isinstance(schedule, crontab):
-        start, delta, _ = schedule.remaining_delta(after)
-        slot: datetime = (start + delta).astimezone(UTC)
-        return slot
-    seconds = schedule.run_every.total_seconds()
-    return datetime.fromtimestamp((after.timestamp() // seconds + 1) * seconds, UTC)
 
 
 def _worth_running(due: list[datetime], catch_up: str, until: datetime) -> list[datetime]:

@@ -8,7 +8,8 @@ from celery import Celery
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
-from celery_ledger.models.schedule import Schedule, next_slot, schedule_of
+from celery_ledger.models.schedule import Schedule, schedule_of
+from celery_ledger.models.slots import next_slot
 
 log = logging.getLogger(__name__)
 

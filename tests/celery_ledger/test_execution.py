@@ -158,8 +158,8 @@ def test_a_chain_that_is_applied_twice_runs_twice() -> None:
     first, second = again.apply_async(), again.apply_async()
     work_off()
     assert (first.get(timeout=5), second.get(timeout=5)) == (17, 17)
-    results = Job.objects.filter(state="done").values_list("result", flat=True)
-    assert sorted(results) == [2, 2, 7, 7, 17, 17]
+    done = Job.objects.filter(state="done")
+    assert sorted(int(job.result) for job in done) == [2, 2, 7, 7, 17, 17]
 
 
 def test_a_revocation_that_would_stop_what_runs_says_that_it_does_not(

@@ -11,7 +11,8 @@ from django.db import connection
 from django.utils import timezone
 
 from celery_ledger.models import Job
-from celery_ledger.models.schedule import Schedule, next_slot
+from celery_ledger.models.schedule import Schedule
+from celery_ledger.models.slots import next_slot
 from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
 from config import celery_app

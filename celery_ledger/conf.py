@@ -16,7 +16,9 @@ class LedgerSettings:
     ARGS_MAX_BYTES: int = 16 * 1024  # of a call; more fails there, also a later step's own
     GATHERED_MAX_BYTES: int = 8 * 1024 * 1024  # with what the ledger adds: results of other jobs
     RESULT_MAX_BYTES: int = 64 * 1024
+    HEADERS_MAX_BYTES: int = 4 * 1024  # of a call's own
     ERROR_MAX_CHARS: int = 4000
+    TRACEBACK_MAX_CHARS: int = 8000  # of its end, where the error is
     SCRUB: Callable[[str], str] | str = str  # an error's text on its way into a row; or its path
     HISTORY_MAX: int = 20  # ends of attempts that a row remembers
     HISTORY_MESSAGE_MAX_CHARS: int = 300

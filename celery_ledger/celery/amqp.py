@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
+from celery import signals
 from celery.app.amqp import AMQP
 from celery.canvas import Signature
 from celery.utils.functional import maybe_list
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -28,6 +29,7 @@ from celery_ledger import context
 from celery_ledger.bell import Bell, Ring
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt
+from celery_ledger.execution.errors import CannotBeStored
 from celery_ledger.failpoints import At, reach
 from celery_ledger.ids import is_named, row_id
 from celery_ledger.models import Job
@@ -36,6 +38,7 @@ from celery_ledger.models import Job
 # Celery's.
 KEPT_HEADERS = (
     "shadow",
+    "eta",
     "expires",
     "group",
     "group_index",
@@ -45,6 +48,11 @@ KEPT_HEADERS = (
     "stamped_headers",
     "stamps",
 )
+CELERY_HEADERS = {
+    *KEPT_HEADERS,
+    *("lang", "task", "id", "retries", "root_id", "parent_id", "origin", "argsrepr", "kwargsrepr"),
+    *("group_id", "once"),
+}
 MAPS = ("celery.map", "celery.starmap")
 
 
@@ -73,23 +81,48 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         headers: Any = None,
         **options: Any,
     ) -> None:
-        """Write the job. Raises ValueError or TypeError when its arguments are not JSON or too
-        large.
+        """Write the job. Raises CannotBeStored when its arguments are not JSON or too large, and
+        ValueError for an option that cannot be kept.
 
         A retry publishes its own id again; that is the verdict's business (`execution.verdict`),
         which writes it, as it is here, after the attempt's effects are rolled back.
         """
         kept = {**message.headers, **(headers or {})}
+        self._say_before(name, message, kept, options)
         positional, named, canvas = message.body
         args = _storable(name, [list(positional), dict(named)])  # also those of a retry
         self._refuse_what_cannot_run(name, named, canvas)
+        _refuse_nonsense(name, kept)
         if self._is_a_retry(kept):
             attempt.retry_as(args=args, envelope=_envelope(kept, canvas), **_other_queue(queue))
             return
         job = self._job(name, kept, args, canvas, queue)
+        taken = f"There is a job with the task_id {kept['id']!r} already."
         if is_named(kept["id"]) and Job.objects.filter(pk=job.pk).exists():
-            raise ValueError(f"There is a job with the task_id {kept['id']!r} already.")
-        self._promise(job, once=bool(kept.get("once")))
+            raise ValueError(taken)
+        try:
+            self._promise(job, once=bool(kept.get("once")))
+        except IntegrityError as exc:
+            raise ValueError(taken) from exc
+        signals.after_task_publish.send(
+            sender=name, body=message.body, headers=kept, exchange="", routing_key=job.queue
+        )
+
+    def _say_before(
+        self, name: str, message: Any, kept: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        """Celery's signal. Whoever listens may add headers."""
+        if signals.before_task_publish.receivers:
+            signals.before_task_publish.send(
+                sender=name,
+                body=message.body,
+                headers=kept,
+                properties=message.properties,
+                exchange=options.get("exchange") or "",
+                routing_key=options.get("routing_key") or "",
+                declare=[],
+                retry_policy=options.get("retry_policy"),
+            )
 
     def _refuse_what_cannot_run(
         self, name: str, named: dict[str, Any], canvas: dict[str, Any]
@@ -181,7 +214,37 @@ class Peal:
 def _envelope(kept: dict[str, Any], canvas: dict[str, Any]) -> dict[str, Any]:
     """The canvas and the headers, as a row keeps them."""
     celery_json.loads(celery_json.dumps(canvas))  # a clock reads it too, and must not stumble
-    return {**canvas, "headers": {key: kept.get(key) for key in KEPT_HEADERS}}
+    return {
+        **canvas,
+        "headers": {key: kept.get(key) for key in KEPT_HEADERS},
+        **({"own_headers": own} if (own := _own_headers(kept)) else {}),
+    }
+
+
+def _own_headers(kept: dict[str, Any]) -> dict[str, Any]:
+    """The headers that a caller or a listener has added to Celery's."""
+    own = {key: value for key, value in kept.items() if key not in CELERY_HEADERS}
+    if own and len(_text_of(own)) > ledger_settings.HEADERS_MAX_BYTES:
+        raise CannotBeStored(
+            f"The headers {', '.join(own)} are more than {ledger_settings.HEADERS_MAX_BYTES} bytes."
+        )
+    return own
+
+
+def _refuse_nonsense(name: str, kept: dict[str, Any]) -> None:
+    """Celery takes any text for a time, and anything for a time limit."""
+    for option in ("eta", "expires"):
+        moment = kept[option]
+        try:
+            is_moment = not moment or parse_datetime(moment) is not None
+        except ValueError:
+            is_moment = False
+        if not is_moment:
+            raise ValueError(f"The {option} of {name} is no time: {moment!r}.")
+    for option, limit in zip(("time_limit", "soft_time_limit"), kept["timelimit"], strict=True):
+        is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+        if limit is not None and not (is_number and 0 < limit < float("inf")):
+            raise ValueError(f"The {option} of {name} is no number of seconds: {limit!r}.")
 
 
 def _other_queue(queue: Any) -> dict[str, str]:
@@ -206,25 +269,35 @@ def _aware(eta: str | None) -> datetime | None:
 def _storable(name: str, args: list[Any]) -> list[Any]:
     """The arguments, if they are JSON of a size that a row should hold."""
     try:
-        text = celery_json.dumps(args, allow_nan=False, ensure_ascii=False)
-        celery_json.loads(text)  # a mapping with Celery's own marks in it may not come back
-        size = len(text.encode())  # which half a surrogate pair does not survive
-        if "\\u0000" in text.replace("\\\\", ""):
-            raise ValueError("a text holds the character NUL")
+        text = _text_of(args)
     except ValueError as exc:
-        raise ValueError(f"The arguments of {name} cannot be stored: {exc}.") from exc
+        raise CannotBeStored(f"The arguments of {name} cannot be stored: {exc}.") from exc
     except TypeError as exc:
-        raise TypeError(
+        raise CannotBeStored(
             f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects."
         ) from exc
+    size = len(text)
     numbers = ledger_settings
     allowed = numbers.GATHERED_MAX_BYTES if context.is_gathering() else numbers.ARGS_MAX_BYTES
     if size > allowed:
-        raise ValueError(
+        raise CannotBeStored(
             f"The arguments of {name} are {size} bytes; {allowed} are allowed. "
             "Store the data and pass its id."
         )
     return args
+
+
+def _text_of(value: Any) -> bytes:
+    """As a row would hold it. Raises TypeError for what is no JSON, and ValueError for JSON that
+    would not come back.
+    """
+    text: str = celery_json.dumps(value, allow_nan=False, ensure_ascii=False)
+    celery_json.loads(text)  # a mapping with Celery's own marks in it may not come back
+    if context.is_gathering():  # what a task returned has been looked at, and goes as it is
+        return text.encode(errors="surrogatepass")
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise ValueError("a text holds the character NUL")
+    return text.encode()  # which half a surrogate pair does not survive
 
 
 def _leaves(step: Signature) -> Iterator[Signature]:

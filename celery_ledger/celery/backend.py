@@ -5,21 +5,23 @@ transaction did.
 import celery_ledger.celery.ready  # noqa: F401
 
 # isort: split
+import json
 import logging
 import time
 from collections import UserList
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from celery import states
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
 from celery.canvas import Signature, maybe_signature
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import TaskRevokedError, WorkerLostError
 from celery.result import GroupResult, result_from_tuple
 from django.db import transaction
+from kombu.utils import json as celery_json
 
 from celery_ledger.execution.verdict import describe, is_passing
 from celery_ledger.ids import row_id
@@ -37,6 +39,8 @@ CELERY_STATES = {
     State.DEAD: states.FAILURE,
     State.CANCELLED: states.REVOKED,
 }
+# What Celery says of a job that is cancelled, by what the ledger calls it
+REVOKED = {"Expired": "expired", "Revoked": "revoked"}
 
 
 class LedgerBackend(BaseBackend):  # type: ignore[misc]
@@ -76,19 +80,37 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
             if unfinished:
                 time.sleep(interval)
 
+    def wait_for(self, task_id: str, *args: Any, on_interval: Any = None, **options: Any) -> Any:
+        """Celery's own. What a step before it died of is raised, however soon this one knows."""
+        meta = super().wait_for(task_id, *args, on_interval=on_interval, **options)
+        if on_interval:
+            on_interval()
+        return meta
+
     def _children(self, parents: list[Job]) -> dict[UUID, list[Any]]:
-        """What each of these jobs has led to, once it has ended, as Celery's result tuples."""
-        ended = [job.pk for job in parents if job.state in FINISHED]
+        """What each of these jobs has led to, once it is done, as Celery's result tuples: those of
+        one group together. Of a dead one nothing is left; its errbacks are no children in Celery.
+        """
+        done = [job.pk for job in parents if job.state == State.DONE]
         children: dict[UUID, list[Any]] = {job.pk: [] for job in parents}
-        led_to = (
-            Job.objects.filter(parent_id__in=ended).order_by("created_at", "pk")
-            if ended
-            else Job.objects.none()
-        )
-        for job in led_to.only("pk", "parent_id"):
-            if job.parent_id:
-                children[job.parent_id].append(((str(job.pk), (str(job.parent_id), None)), None))
+        groups: dict[tuple[Any, str | None], list[Any]] = {}
+        for id_, parent, headers in self._led_to(done):
+            known_by = ((str(id_), (str(parent), None)), None)
+            group = headers and headers.get("group")
+            if group and (parent, group) in groups:
+                groups[parent, group].append(known_by)
+            elif group:
+                members = groups[parent, group] = [known_by]
+                children[parent].append(((group, (str(parent), None)), members))
+            else:
+                children[parent].append(known_by)
         return children
+
+    def _led_to(self, parents: list[UUID]) -> Iterable[tuple[UUID, Any, Any]]:
+        if not parents:
+            return ()
+        children = Job.objects.filter(parent_id__in=parents).order_by("created_at", "pk")
+        return children.values_list("pk", "parent_id", "envelope__headers")
 
     def _meta(self, job: Job, children: list[Any]) -> dict[str, Any]:
         state = CELERY_STATES[State(job.state)]
@@ -98,24 +120,31 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
             "task_id": str(job.pk),
             "status": state,
             "result": self.outcome(job),
-            "traceback": None,
+            "traceback": job.error.get("traceback") if job.error else None,
             "children": children,
+            "date_done": job.finished_at,
         }
 
     def outcome(self, job: Job) -> Any:
         """Its result, or the exception that it died of."""
-        if job.state == State.CANCELLED and job.error:
-            return TaskRevokedError(job.error["message"])
-        if job.state == State.DEAD and job.error:
-            error = job.error
-            return self.exception_to_python(
-                {
-                    "exc_type": error["type"],
-                    "exc_message": error.get("args", [error["message"]]),
-                    "exc_module": error.get("module", "builtins"),
-                }
-            )
+        error = job.error
+        if job.state == State.CANCELLED and error:
+            return TaskRevokedError(REVOKED.get(error["type"], error["message"]))
+        if job.state == State.DEAD and error:
+            return self.raised(error)
         return job.result
+
+    def raised(self, error: dict[str, Any]) -> BaseException:
+        """The exception that a row keeps, made of what it was made of."""
+        if error["type"] == "Lost":
+            return cast("BaseException", WorkerLostError(error["message"]))
+        try:
+            args = celery_json.loads(json.dumps(error.get("args", [error["message"]])))
+        except ValueError:  # e.g. a dictionary with Celery's own marks in it
+            args = error["args"]
+        described = {"exc_type": error["type"], "exc_message": args}
+        described["exc_module"] = error.get("module", "builtins")
+        return cast("BaseException", self.exception_to_python(described))
 
     # --- what hangs on a job that ends ------------------------------------------------------------
 
@@ -147,6 +176,11 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         """Celery stores the failure of jobs that will never be promised: the rest of a chain, a
         chord's body.
         """
+        if state not in states.ALL_STATES:
+            raise NotImplementedError(
+                f"The ledger's states are its own, and {state} is none: "
+                "write what a task should hear into a row of your own."
+            )
         if state in states.PROPAGATE_STATES:
             task = getattr(request, "task", None) or "unknown"
             Job.objects.record_unreachable(row_id(task_id), task=task, error=describe(result))

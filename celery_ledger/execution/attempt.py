@@ -15,8 +15,15 @@ from billiard.common import terminate_handler_fired
 from celery import Task, states
 from celery.app.task import get_actual_ignore_result
 from celery.canvas import Signature
-from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
+from celery.exceptions import (
+    Ignore,
+    MaxRetriesExceededError,
+    Retry,
+    WorkerShutdown,
+    WorkerTerminate,
+)
 from django.db import OperationalError, connection, transaction
+from kombu.exceptions import EncodeError
 from kombu.utils import json as celery_json
 
 from celery_ledger.conf import ledger_settings
@@ -116,7 +123,7 @@ def _judging(current: Attempt) -> Iterator[None]:
     try:
         yield
     except BaseException as exc:
-        heard = _judged(current, exc)
+        heard = _judged(current, _within_max_retries(current, exc))
         if heard is exc:
             raise
         raise heard from exc
@@ -307,8 +314,12 @@ def _let_every_hook_run() -> None:
 
 
 def _storable(result: Any) -> Any:
-    text = celery_json.dumps(result)
-    size, _ = len(text.encode()), celery_json.loads(text)  # raises for what would not come back
+    try:
+        text = celery_json.dumps(result, allow_nan=False)
+        celery_json.loads(text)  # raises for what would not come back
+    except (TypeError, ValueError) as exc:
+        raise EncodeError(exc) from exc
+    size = len(text.encode())
     if size > ledger_settings.RESULT_MAX_BYTES:
         raise ValueError(
             f"The result is {size} bytes; {ledger_settings.RESULT_MAX_BYTES} are allowed. "
@@ -335,6 +346,18 @@ def _judged(current: Attempt, exc: BaseException) -> BaseException:
     else:
         heard = NotAnException(f"{type(exc).__name__}: {exc}")
     return heard
+
+
+def _within_max_retries(current: Attempt, exc: BaseException) -> BaseException:
+    """A `Retry` that the body raises itself counts like those of `self.retry()`, which looks."""
+    task, claim = current.task, current.claim
+    is_its_own = isinstance(exc, Retry) and not current.retried_as
+    if is_its_own and task.max_retries is not None and claim.retries >= task.max_retries:
+        exceeded: BaseException = MaxRetriesExceededError(
+            f"{task.name} raised Retry after {claim.retries} retries: {exc}"
+        )
+        return exceeded.with_traceback(exc.__traceback__)
+    return exc
 
 
 def _ends_the_process(exc: BaseException) -> bool:

@@ -56,7 +56,7 @@ def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
         return _nothing_to_do(exc)
     with context.replaced({**claim.context, "job": str(claim.id)}):
         current = attempt.Attempt(task, claim)
-        request = {**bell, **_full(claim)}
+        request = {**claim.envelope.get("own_headers", {}), **bell, **_full(claim)}
         if _expired(claim):
             return _call_off(current, request)
         with attempt.claimed(current):
@@ -124,6 +124,7 @@ def _full(claim: Claim) -> dict[str, Any]:
     envelope = claim.envelope
     return {
         **{name: value for name, value in envelope["headers"].items() if value is not None},
+        "ignore_result": envelope["headers"]["ignore_result"],  # a bell's own says nothing of it
         "retries": claim.retries,
         "root_id": str(claim.root_id or claim.id),
         "parent_id": claim.parent_id and str(claim.parent_id),

@@ -1,4 +1,10 @@
-"""What ends an attempt beside the body's own errors."""
+"""What ends an attempt beside the body's own errors, and what a call is refused with."""
+
+from kombu.exceptions import EncodeError
+
+
+class CannotBeStored(EncodeError, ValueError):
+    """The arguments of a call, or its options, are nothing that a row holds."""
 
 
 class LeaseLost(Exception):

@@ -2,11 +2,12 @@
 transaction that settles it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
 from celery import Task
-from celery.canvas import Signature, maybe_signature
+from celery.canvas import Signature, group, maybe_signature
 
 from celery_ledger import context
 from celery_ledger.ids import row_id
@@ -23,16 +24,24 @@ def promise_follow_ups(task: Task, result: Any) -> None:
     request = task.request
     family = {"parent_id": request.id, "root_id": request.root_id}
     with context.gathering():
-        for callback in request.callbacks or ():
-            call = maybe_signature(callback, app=task.app)
-            if not _is_a_promised_chord(call):
-                call.apply_async((result,), **family)
+        for call in _calls(task, request.callbacks or ()):
+            call.apply_async((result,), **family)
         if request.chain:
             *rest, following = request.chain
             step = maybe_signature(following, app=task.app)
             if not _is_a_promised_chord(step):
                 _rename_if_taken(step)
                 step.apply_async((result,), chain=rest, **family)
+
+
+def _calls(task: Task, callbacks: Sequence[Any]) -> list[Signature]:
+    """Several that are no groups are called as one, as Celery does."""
+    calls = [maybe_signature(callback, app=task.app) for callback in callbacks]
+    calls = [call for call in calls if not _is_a_promised_chord(call)]
+    single = [call for call in calls if not isinstance(call, group)]
+    if len(callbacks) < 2 or not single:
+        return calls
+    return [*(call for call in calls if call not in single), group(single, app=task.app)]
 
 
 def _rename_if_taken(step: Signature) -> None:

@@ -3,18 +3,26 @@
 This is the one place that decides between them.
 """
 
+import contextlib
 import json
 import logging
+import os
+import traceback
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from types import TracebackType
 from typing import Any
+from uuid import UUID
 
+import celery
 from celery import Celery
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TaskRevokedError
 from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from kombu.utils import json as celery_json
 
 from celery_ledger import context
 from celery_ledger.backoff import delay_s
@@ -24,6 +32,12 @@ from celery_ledger.models import Claim, Job, JobQuerySet, State
 from celery_ledger.trouble import in_trouble
 
 log = logging.getLogger(__name__)
+
+CALLERS = (  # the files whose frames stand before a body's
+    os.path.dirname(celery.__file__) + os.sep,
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,
+    contextlib.__file__,
+)
 
 
 def is_passing(exc: BaseException) -> bool:
@@ -180,7 +194,7 @@ def scrubbed(text: str) -> str:
 
 def describe(exc: BaseException) -> dict[str, Any]:
     """An error as the row keeps it, cut to size and free of what Postgres cannot store: `type`,
-    `message`, and where they say more, `module` and `args`.
+    `message`, and where they say more, `module`, `args` and `traceback`.
     """
     try:
         message = _storable_text(str(exc))
@@ -191,7 +205,19 @@ def describe(exc: BaseException) -> dict[str, Any]:
         error["module"] = module
     if (args := _storable_args(exc)) not in (None, [message]):
         error["args"] = args
+    if exc.__traceback__ is not None:
+        lines = traceback.format_exception(type(exc), exc, _since_the_body(exc.__traceback__))
+        limit = ledger_settings.TRACEBACK_MAX_CHARS
+        error["traceback"] = _storable_text("".join(lines)[-limit:], limit)
     return error
+
+
+def _since_the_body(trace: TracebackType) -> TracebackType:
+    """Without the frames of whoever called it: Celery, the ledger, and what these use."""
+    inner: TracebackType | None = trace
+    while inner and inner.tb_frame.f_code.co_filename.startswith(CALLERS):
+        inner = inner.tb_next
+    return inner or trace
 
 
 def _storable_args(exc: BaseException) -> list[Any] | None:
@@ -214,11 +240,13 @@ def _storable(value: Any) -> Any:
             return [_storable(one) for one in value]
         case dict():
             return {_storable_text(str(name)): _storable(one) for name, one in value.items()}
+        case bytes() | date() | time() | Decimal() | UUID():  # what Celery's JSON has marks for
+            return json.loads(celery_json.dumps(value))
         case _:
             return _storable_text(repr(value))
 
 
-def _storable_text(text: str) -> str:
+def _storable_text(text: str, limit: int | None = None) -> str:
+    limit = limit or ledger_settings.ERROR_MAX_CHARS
     text = text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    text = scrubbed(text[: 2 * ledger_settings.ERROR_MAX_CHARS])
-    return text[: ledger_settings.ERROR_MAX_CHARS]
+    return scrubbed(text[: 2 * limit])[:limit]

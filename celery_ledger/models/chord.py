@@ -63,7 +63,9 @@ class Chord(models.Model):
         ChordError.
         """
         self._close()
-        self._kill_body(app, ChordError(f"Dependency {job} raised {error!r}"))
+        failure = ChordError(f"Dependency {job} raised {error!r}")
+        failure.__cause__ = error if isinstance(error, BaseException) else None
+        self._kill_body(app, failure)
 
     def _kill_body(self, app: Celery, failure: Exception) -> None:
         body = maybe_signature(self.body, app=app)

@@ -39,7 +39,7 @@ def appended(end: End, error: dict[str, Any]) -> Appended:
     """The newest entry: {"at", "attempt", "worker", "end", "error": {"type", "message"}}, its
     message cut short.
     """
-    short = {part: text for part, text in error.items() if part != "args"}
+    short = {part: text for part, text in error.items() if part not in ("args", "traceback")}
     short["message"] = error["message"][: ledger_settings.HISTORY_MESSAGE_MAX_CHARS]
     entry: dict[str, Any] = {"end": end, "error": short}
     return Appended(Value(json.dumps(entry)), limit=ledger_settings.HISTORY_MAX)

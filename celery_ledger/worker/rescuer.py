@@ -4,15 +4,19 @@ past their lease.
 
 import logging
 import os
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from celery import Celery
-from celery.exceptions import WorkerLostError
+from celery.exceptions import TimeLimitExceeded
 from django.db import transaction
+from django.utils import timezone
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.verdict import request_of
+from celery_ledger.execution.verdict import describe, request_of
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job, JobQuerySet, Worker
 from celery_ledger.worker import shutdown
@@ -65,19 +69,43 @@ class Rescuer:
             poison = [
                 job for job in jobs if counts and job.losses + 1 >= ledger_settings.MAX_LOSSES
             ]
-            error = {"type": "Lost", "message": reason}
-            Job.objects.release(
-                [job for job in jobs if job not in poison], error=error, counts=counts
-            )
-            for job in poison:
-                with context.replaced(job.context):
-                    Job.objects.kill_lost(job, error=error)
-                    self.app.backend.fail(request_of(job), WorkerLostError(reason))
+            for error, lost_by_it in self._by_error(jobs, reason):
+                self._note_losses(lost_by_it, poison, error, counts=counts)
             if jobs:
                 reach(At.BEFORE_RESCUE)
         for job in jobs:
             log.warning("Rescued %s: %s (loss %d)", job, reason, job.losses + int(counts))
         return len(jobs)
+
+    def _by_error(self, jobs: list[Job], reason: str) -> Iterator[tuple[dict[str, Any], list[Job]]]:
+        """Those that ran for too long, by their limit, and those whose worker was lost."""
+        limits = [self._overrun(job) for job in jobs]
+        for limit in set(limits):
+            those = [job for job, its in zip(jobs, limits, strict=True) if its == limit]
+            if limit is None:
+                yield {"type": "Lost", "message": reason}, those
+            else:
+                error = describe(TimeLimitExceeded(limit))
+                yield {**error, "message": f"it ran longer than its time_limit, {limit:g} s"}, those
+
+    def _overrun(self, job: Job) -> float | None:
+        """The hard time limit of this job, if that is over."""
+        own = (job.envelope["headers"].get("timelimit") or [None])[0]
+        limit: float | None = own or getattr(self.app.tasks.get(job.task), "time_limit", None)
+        is_over = (
+            limit and job.started_at and timezone.now() - job.started_at > timedelta(seconds=limit)
+        )
+        return limit if is_over else None
+
+    def _note_losses(
+        self, jobs: list[Job], poison: list[Job], error: dict[str, Any], *, counts: bool
+    ) -> None:
+        Job.objects.release([job for job in jobs if job not in poison], error=error, counts=counts)
+        for job in jobs:
+            if job in poison:
+                with context.replaced(job.context):
+                    Job.objects.kill_lost(job, error=error)
+                    self.app.backend.fail(request_of(job), self.app.backend.raised(error))
 
 
 def _has_exited(pid: int) -> bool:

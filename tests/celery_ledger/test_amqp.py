@@ -10,6 +10,7 @@ from django.utils import timezone
 from redis import Redis
 
 from celery_ledger import context
+from celery_ledger.execution.errors import CannotBeStored
 from celery_ledger.models import Job
 from tests.celery_ledger import tasks
 
@@ -94,7 +95,7 @@ def test_a_chain_is_one_job_that_carries_the_rest() -> None:
     ("args", "error", "message"),
     [
         ((1,), TypeError, "missing 1 required positional argument"),
-        ((1, object()), TypeError, "must be JSON"),
+        ((1, object()), CannotBeStored, "must be JSON"),
         ((1, "x" * 16_400), ValueError, "16384 are allowed"),
         ((1, "a\x00b"), ValueError, "cannot be stored"),
     ],

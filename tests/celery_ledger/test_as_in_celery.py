@@ -5,21 +5,25 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
-from celery import Task, chain, chord, group
+from celery import Task, chain, chord, group, signals
 from celery import current_app as celery_app
 from celery.canvas import Signature
-from celery.exceptions import Reject
+from celery.contrib.abortable import AbortableAsyncResult
+from celery.exceptions import MaxRetriesExceededError, Reject, Retry
 from celery.result import AsyncResult, ResultSet
 from django.contrib.auth.models import Group as Note
 from django.db import IntegrityError, close_old_connections, connection, transaction
+from django.utils import timezone
+from kombu.exceptions import EncodeError
 
 from celery_ledger.execution.attempt import settle
 from celery_ledger.models import Job
-from celery_ledger.testing import work_off
+from celery_ledger.testing import attempt, work_off
 from tests.celery_ledger import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,6 +48,7 @@ def define() -> Iterator[Define]:
 
     def make(body: Callable[..., Any], **options: Any) -> Task:
         limits = {"soft_time_limit": 5, "time_limit": 10}
+        body.__name__ = f"body_{len(made)}"  # Celery writes code around it
         name = f"tests.defined_{len(made)}"
         made.append(
             celery_app.task(name=name, lazy=False, shared=False, **{**limits, **options})(body)
@@ -390,3 +395,252 @@ def test_a_value_that_postgres_cannot_keep_is_refused_and_leaves_the_transaction
 @pytest.mark.parametrize("value", [r"\u0000", "鮭 🍣", "\\", -1, 2**70, 0.1, None, [[]], {"b": {}}])
 def test_any_other_value_comes_back_as_it_went(value: Any) -> None:
     assert outcome_of(tasks.listed, [value]).result == [value]
+
+
+@pytest.mark.parametrize("value", [1e22, -0.0, 1.0, 5e-324, {"zeta": 1, "a": 2, "aa": 3}], ids=repr)
+def test_a_value_is_the_same_to_its_last_digit_and_key(value: Any) -> None:
+    outcome = outcome_of(tasks.listed, [value])
+    job = Job.objects.get()
+    for kept in (outcome.result, job.args[0][0]):
+        assert repr(kept) == repr([value])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), {1, 2}], ids=repr)
+def test_a_result_that_is_no_json_is_the_bodys_own_fault(define: Define, value: Any) -> None:
+    outcome = outcome_of(define(lambda: value))
+    assert isinstance(outcome.result, EncodeError)
+
+
+def test_what_a_step_returns_reaches_the_next_one_whatever_characters_are_in_it(
+    define: Define,
+) -> None:
+    strange = define(lambda: "a\x00b\ud83c")
+    promised = chain(strange.s(), tasks.listed.s()).apply_async()
+    work_off()
+    assert promised.result == "a\x00b\ud83c"
+
+
+# --- hooks and signals ----------------------------------------------------------------------------
+
+
+class Hooked(Task):  # type: ignore[misc]
+    """Notes what each hook is called with."""
+
+    calls: ClassVar[list[Any]] = []
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        self.calls.append(("before_start", tuple(args), kwargs))
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        self.calls.append(("on_success", retval, tuple(args), kwargs))
+
+    def after_return(self, status: str, retval: Any, id_: str, args: Any, *_: Any) -> None:
+        self.calls.append(("after_return", status, tuple(args)))
+
+
+def test_hooks_and_signals_are_called_with_the_arguments(define: Define) -> None:
+    heard: list[Any] = []
+
+    def listen(signal: Any = None, args: Any = None, kwargs: Any = None, **_: Any) -> None:
+        heard.append((signal.name, tuple(args), kwargs))
+
+    Hooked.calls.clear()
+    task = define(lambda x, y: x + y, base=Hooked)
+    for signal in (signals.task_prerun, signals.task_postrun):
+        signal.connect(listen)
+    try:
+        outcome_of(task, 1, kwargs={"y": 2})
+    finally:
+        for signal in (signals.task_prerun, signals.task_postrun):
+            signal.disconnect(listen)
+    assert heard == [("task_prerun", (1,), {"y": 2}), ("task_postrun", (1,), {"y": 2})]
+    assert Hooked.calls == [
+        ("before_start", (1,), {"y": 2}),
+        ("on_success", 3, (1,), {"y": 2}),
+        ("after_return", "SUCCESS", (1,)),
+    ]
+
+
+class FailsBefore(Task):  # type: ignore[misc]
+    def before_start(self, *_: Any) -> None:
+        raise LookupError("not now")
+
+
+def test_a_hook_that_fails_before_the_body_is_the_end_of_the_job(define: Define) -> None:
+    task = define(lambda: Note.objects.create(name="never"), base=FailsBefore)
+    outcome = outcome_of(task, link_error=tasks.note.si("told"))
+    assert (outcome.state, repr(outcome.result)) == ("FAILURE", "LookupError('not now')")
+    assert list(Note.objects.values_list("name", flat=True)) == ["told"]
+
+
+def test_a_bell_for_nobody_calls_no_hook_and_no_signal(define: Define) -> None:
+    Hooked.calls.clear()
+    task = define(lambda: None, base=Hooked)
+    outcome_of(task)
+    before = list(Hooked.calls)
+    attempt(Job.objects.get())
+    assert Hooked.calls == before
+
+
+def test_who_listens_to_the_publishing_hears_of_it_and_may_add_a_header(define: Define) -> None:
+    heard: list[Any] = []
+
+    def add(sender: str, headers: dict[str, Any], **_: Any) -> None:
+        headers["trace"] = "4bf9"
+
+    def note(sender: str, headers: dict[str, Any], routing_key: str, **_: Any) -> None:
+        heard.append((sender, headers["id"], routing_key))
+
+    task = define(lambda self: self.request.headers, bind=True)
+    signals.before_task_publish.connect(add)
+    signals.after_task_publish.connect(note)
+    try:
+        outcome = outcome_of(task, headers={"tenant": 17})
+    finally:
+        signals.before_task_publish.disconnect(add)
+        signals.after_task_publish.disconnect(note)
+    assert outcome.result == {"tenant": 17, "trace": "4bf9"}
+    assert heard == [(task.name, outcome.id, "kaiten")]
+
+
+def test_headers_of_more_bytes_than_a_row_should_hold_are_refused() -> None:
+    with pytest.raises(ValueError, match="The headers tenant are more than 4096 bytes"):
+        tasks.note.apply_async(("a",), headers={"tenant": "x" * 5000})
+
+
+def test_a_job_that_came_too_late_is_told_as_a_revoked_one() -> None:
+    heard: list[Any] = []
+
+    def listen(request: Any, expired: bool, **_: Any) -> None:
+        heard.append((request.id, expired))
+
+    signals.task_revoked.connect(listen)
+    try:
+        outcome = outcome_of(tasks.note, "a", expires=-5)
+    finally:
+        signals.task_revoked.disconnect(listen)
+    assert heard == [(outcome.id, True)]
+    assert (outcome.state, str(outcome.result)) == ("REVOKED", "expired")
+
+
+# --- what a result says ---------------------------------------------------------------------------
+
+
+def test_a_result_says_when_its_job_ended() -> None:
+    outcome = outcome_of(tasks.add, 1, 1)
+    assert outcome.date_done == Job.objects.get().finished_at
+
+
+def test_the_result_of_a_task_that_is_known_by_its_name_alone_is_kept() -> None:
+    promised = celery_app.send_task("tests.celery_ledger.tasks.add", (1, 2))
+    work_off()
+    assert AsyncResult(promised.id).result == 3
+
+
+def test_what_a_job_led_to_comes_in_the_groups_that_it_was_promised_in() -> None:
+    two = group(tasks.add.s(1), tasks.add.s(2))
+    outcome = outcome_of(tasks.add, 1, 1, link=[two, tasks.add.s(5)], link_error=tasks.note.s())
+    kinds = sorted(type(child).__name__ for child in outcome.children)
+    assert kinds == ["GroupResult", "GroupResult"]
+
+
+def test_errbacks_are_no_children(define: Define) -> None:
+    def fail() -> None:
+        raise ValueError
+
+    assert outcome_of(define(fail), link_error=tasks.note.s()).children == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        NotThere(17, Decimal("1.10")),  # type: ignore[arg-type]
+    ],
+)
+def test_an_error_has_what_it_was_made_of_whatever_that_is(
+    define: Define, error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert outcome_of(define(fail)).result.args == error.args
+
+
+def test_the_rest_of_a_failed_chord_says_what_its_part_died_of(define: Define) -> None:
+    def fail() -> None:
+        raise NotThere(404, "gone")
+
+    promised = chord([tasks.add.si(1, 1), define(fail).si()], tasks.total.s()).apply_async()
+    following = chain(group(tasks.add.si(1, 1), define(fail).si()), group(tasks.add.s(1)))
+    members = following.apply_async()
+    work_off()
+    for _ in range(3):
+        with pytest.raises(NotThere):
+            AsyncResult(promised.id, parent=promised.parent).get(timeout=5)
+    assert isinstance(members.results[0].result, NotThere)
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"eta": "tomorrow"},
+        {"time_limit": "10"},
+        {"soft_time_limit": -1},
+        {"time_limit": float("nan")},
+        {"time_limit": True},
+    ],
+    ids=repr,
+)
+def test_an_option_of_nonsense_is_refused_at_the_call(options: dict[str, Any]) -> None:
+    [option] = options
+    with transaction.atomic():
+        with pytest.raises(ValueError, match=f"The {option} of .*note is no "):
+            tasks.note.apply_async(("a",), **options)
+        Note.objects.create(name="goes on")
+    assert (Job.objects.count(), Note.objects.count()) == (0, 1)
+
+
+def test_a_request_knows_when_it_was_due(define: Define) -> None:
+    task = define(lambda self: self.request.eta, bind=True)
+    eta = timezone.now() + timedelta(minutes=5)
+    assert outcome_of(task, eta=eta).result == eta.isoformat()
+
+
+def test_a_task_id_that_is_taken_is_refused() -> None:
+    id_ = str(uuid4())
+    tasks.note.apply_async(("a",), task_id=id_)
+    with pytest.raises(ValueError, match="a job with the task_id"):
+        tasks.note.apply_async(("b",), task_id=id_)
+
+
+def test_a_body_that_raises_retry_itself_does_so_max_retries_times(define: Define) -> None:
+    attempts: list[int] = []
+
+    def body(self: Task) -> None:
+        attempts.append(self.request.retries)
+        raise Retry("later", when=0)
+
+    outcome = outcome_of(define(body, bind=True, max_retries=2))
+    assert attempts == [0, 1, 2]
+    assert isinstance(outcome.result, MaxRetriesExceededError)
+
+
+def test_the_jobs_of_a_stamp_are_revoked() -> None:
+    marked, other = (tasks.note.si(name) for name in ("marked", "other"))
+    marked.stamp(order="17", lot=["a", "b"])
+    other.stamp(order="18")
+    waiting = [sig.apply_async(countdown=60) for sig in (marked, other, tasks.note.si("plain"))]
+    celery_app.control.revoke_by_stamped_headers({"lot": ["c", "b"]})
+    assert [one.state for one in waiting] == ["REVOKED", "PENDING", "PENDING"]
+    celery_app.control.revoke_by_stamped_headers({"order": "18"})
+    assert [one.state for one in waiting] == ["REVOKED", "REVOKED", "PENDING"]
+
+
+def test_a_state_of_ones_own_is_refused_aloud() -> None:
+    outcome = outcome_of(tasks.add, 1, 1)
+    with pytest.raises(NotImplementedError, match="ABORTED is none"):
+        AbortableAsyncResult(outcome.id).abort()

@@ -45,10 +45,11 @@ def test_a_failed_body_takes_its_effects_back_and_the_error_is_kept() -> None:
     result = tasks.note_then_fail.delay("a")
     work_off()
     assert Note.objects.count() == 0
-    assert (only_job().state, only_job().error) == (
-        "dead",
-        {"type": "ValueError", "message": "no such luck"},
-    )
+    error = error_of(only_job())
+    lines = error.pop("traceback").splitlines()
+    assert (only_job().state, error) == ("dead", {"type": "ValueError", "message": "no such luck"})
+    assert lines[1].endswith("in note_then_fail")
+    assert result.traceback.splitlines() == lines
     with pytest.raises(ValueError, match="no such luck"):
         result.get(timeout=5)
 
@@ -351,7 +352,7 @@ def test_an_error_whose_text_no_row_can_hold_is_a_verdict_all_the_same(
 def test_a_retry_with_arguments_that_no_row_can_hold_is_a_verdict() -> None:
     tasks.come_back_with_nonsense.delay()
     attempt(only_job())
-    assert (only_job().state, error_of(only_job())["type"]) == ("dead", "ValueError")
+    assert (only_job().state, error_of(only_job())["type"]) == ("dead", "CannotBeStored")
 
 
 @pytest.mark.parametrize("argument", ["x" * 20_000, {"__type__": "nonsense", "__value__": 1}])
@@ -363,7 +364,7 @@ def test_a_retry_cannot_bring_in_arguments_that_a_first_call_could_not(
     attempt(only_job())
     assert (only_job().state, error_of(only_job())["type"], only_job().args) == (
         "dead",
-        "ValueError",
+        "CannotBeStored",
         [["a"], {}],
     )
 
@@ -416,7 +417,7 @@ def test_a_result_that_could_not_be_read_back_is_a_verdict(monkeypatch: pytest.M
     monkeypatch.setattr(tasks.note, "run", lambda name: {"__type__": "nonsense", "__value__": name})
     result = tasks.note.delay("a")
     work_off()
-    assert (result.state, error_of(only_job())["type"]) == ("FAILURE", "ValueError")
+    assert (result.state, error_of(only_job())["type"]) == ("FAILURE", "EncodeError")
 
 
 @pytest.mark.parametrize("limits", [[2, 1], [86_400, 86_399], [None, None]])

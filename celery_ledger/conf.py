@@ -2,11 +2,15 @@
 {"BATCH": 500}`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+
+
+def _itself(text: str) -> Collection[str]:
+    return [text]
 
 
 class LedgerSettings:
@@ -20,6 +24,7 @@ class LedgerSettings:
     ERROR_MAX_CHARS: int = 4000
     TRACEBACK_MAX_CHARS: int = 8000  # of its end, where the error is
     SCRUB: Callable[[str], str] | str = str  # an error's text on its way into a row; or its path
+    ABOUT: Callable[[str], Collection[str]] | str = staticmethod(_itself)  # for `jobs list --about`
     HISTORY_MAX: int = 20  # ends of attempts that a row remembers
     HISTORY_MESSAGE_MAX_CHARS: int = 300
     EFFECTS_MAX: int = 20  # rows that a job names as written by it

@@ -20,6 +20,7 @@ class End(StrEnum):
     STOPPED = "stopped"  # the worker was told to stop
     DEAD = "dead"
     CANCELLED = "cancelled"
+    DISCARDED = "discarded"  # no attempt: a person has put a dead one aside
     RETRIED = "retried"  # no attempt: a person has it retried
 
 

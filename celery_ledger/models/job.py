@@ -159,6 +159,14 @@ class JobQuerySet(models.QuerySet["Job"]):
         return jobs
 
     @transaction.atomic
+    def discard(self, *, note: dict[str, Any]) -> list["Job"]:
+        """The dead ones are put aside, their error kept. Returns them as they were."""
+        jobs = self._take_in(State.DEAD)
+        aside = {"state": State.CANCELLED, "history": appended(End.DISCARDED, note)}
+        Job.objects.filter(pk__in=[job.pk for job in jobs], state=State.DEAD).update(**aside)
+        return jobs
+
+    @transaction.atomic
     def run_now(self, ids: Sequence[UUID], *, queue: str) -> None:
         """Those of these that wait for a later time are due now, in that queue; the clock rings."""
         early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), slot_at=None)

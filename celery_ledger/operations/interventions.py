@@ -1,4 +1,6 @@
-"""What a person does to jobs: retry the dead, cancel the waiting. The log says who did."""
+"""What a person does to jobs: retry the dead or put them aside, cancel the waiting. The log says
+who did.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -26,6 +28,9 @@ WHY_NOT_CANCELLED = {
     State.DEAD: "is dead already",
     State.CANCELLED: "is cancelled already",
 }
+WHY_NOT_ENDED: dict[State, str] = {
+    state: why for state, why in WHY_NOT_CANCELLED.items() if state != State.DEAD
+}
 
 
 def retry(jobs: JobQuerySet, *, by: str) -> list[Job]:
@@ -45,18 +50,36 @@ def retry(jobs: JobQuerySet, *, by: str) -> list[Job]:
     return retried
 
 
-def cancel(jobs: JobQuerySet, *, by: str) -> list[Job]:
+def cancel(jobs: JobQuerySet, *, by: str, note: str = "") -> list[Job]:
     """Waiting jobs among these will not run. Returns them as they were before.
 
     Their errbacks are called, otherwise than by `revoke()`.
     """
     cancelled: list[Job] = []
     for ids in batched(_ids(jobs.filter(state=State.WAITING)), ledger_settings.BATCH):
-        error = {"type": "Cancelled", "message": f"by {by}"}
+        error = {"type": "Cancelled", "message": _signed(by, note)}
         waiting = Job.objects.filter(pk__in=ids)
         cancelled += verdict.cancel(current_app, waiting, error=error, call_errbacks=True)
     _audit("cancelled", cancelled, by)
     return cancelled
+
+
+def discard(jobs: JobQuerySet, *, by: str, note: str = "") -> list[Job]:
+    """Dead jobs among these are put aside as cancelled: somebody has seen to them. Returns them as
+    they were before.
+
+    What hung on them was told when they died.
+    """
+    discarded: list[Job] = []
+    why = {"type": "Discarded", "message": _signed(by, note)}
+    for ids in batched(_ids(jobs.filter(state=State.DEAD)), ledger_settings.BATCH):
+        discarded += Job.objects.filter(pk__in=ids).discard(note=why)
+    _audit("put aside", discarded, by)
+    return discarded
+
+
+def _signed(by: str, note: str) -> str:
+    return f"by {by}: {note}" if note else f"by {by}"
 
 
 def is_cancellable(job: Job) -> bool:
@@ -71,7 +94,7 @@ def cancellable_tasks() -> list[str]:
 def refusal(job: Job, why_not: dict[State, str]) -> str:
     """The sentence for a job that an intervention left alone."""
     reason = why_not.get(State(job.state), "has just changed; look again")
-    if job.unreachable:
+    if job.unreachable and job.state == State.DEAD:
         reason = "was never promised, because a job before it died"
     return f"Job {job.pk} ({job.task}) {reason}."
 

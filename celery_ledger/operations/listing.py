@@ -2,11 +2,13 @@
 settings.TIME_ZONE.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Count, JSONField, Q, Sum, TextField
 from django.db.models.functions import Cast, Coalesce, Now
 from django.utils import timezone
@@ -14,6 +16,9 @@ from django.utils import timezone
 from celery_ledger.models import Job, JobQuerySet, State, Worker
 
 Row = Sequence[str]
+COLUMNS = [field.name for field in Job._meta.concrete_fields]
+DOCUMENTS = [field.name for field in Job._meta.concrete_fields if isinstance(field, JSONField)]
+COLUMNS_LISTED = [name for name in COLUMNS if name not in DOCUMENTS or name == "error"]
 Counted = tuple[str, str, int, int]  # task, state, rows, losses
 
 
@@ -50,6 +55,23 @@ def stats() -> str:
     """Counts by task and state, what waits, what was lost, who works."""
     counted = _counted()
     return "\n\n".join([_counts(counted), _oldest_due(), _losses(counted), _workers()])
+
+
+def stats_as_json() -> str:
+    """The same as one JSON object."""
+    counted = _counted()
+    tasks: dict[str, dict[str, int]] = {}
+    for task, state, number, _ in counted:
+        tasks.setdefault(task, {})[state] = number
+    due = Job.objects.filter(state=State.WAITING, due_at__lte=Now()).order_by("due_at")
+    workers = Worker.objects.living().order_by("name")
+    facts = {
+        "tasks": tasks,
+        "oldest_due": due.values("id", "task", "due_at").first(),
+        "losses_last_hour": sum(lost for *_, lost in counted),
+        "workers": list(workers.values("name", "pid", "started_at", "seen_at")),
+    }
+    return json.dumps(facts, cls=DjangoJSONEncoder, ensure_ascii=False)
 
 
 def _counted() -> list[Counted]:
@@ -111,9 +133,24 @@ def _workers() -> str:
 def listing(jobs: JobQuerySet, *, limit: int) -> str:
     """The newest of these jobs, one line each."""
     rows: list[Row] = [("ID", "STATE", "TASK", "CREATED", "DUE", "ATTEMPTS", "ERROR")]
-    newest = jobs.order_by("-created_at", "-pk").defer("args", "envelope", "result")[:limit]
-    rows += [_row(job) for job in newest]
+    rows += [_row(job) for job in _newest(jobs, limit)]
     return table(rows) if len(rows) > 1 else "No such jobs."
+
+
+def lines_of_json(jobs: JobQuerySet, *, limit: int) -> str:
+    """The newest of these jobs, a JSON object a line: the columns but the large ones."""
+    return "\n".join(
+        json.dumps(
+            {name: getattr(job, name) for name in COLUMNS_LISTED},
+            cls=DjangoJSONEncoder,
+            ensure_ascii=False,
+        )
+        for job in _newest(jobs, limit)
+    )
+
+
+def _newest(jobs: JobQuerySet, limit: int) -> JobQuerySet:
+    return jobs.order_by("-created_at", "-pk").defer("args", "envelope", "result")[:limit]
 
 
 def _row(job: Job) -> tuple[str, ...]:
@@ -129,14 +166,27 @@ def sheet(job_id: UUID) -> str | None:
     """Every column of one job; JSON as it is stored, so that a row which cannot be decoded can be
     read too.
     """
-    documents = [field.name for field in Job._meta.concrete_fields if isinstance(field, JSONField)]
-    plain = [field.name for field in Job._meta.concrete_fields if field.name not in documents]
-    as_text = {f"{name}_text": Cast(name, TextField()) for name in documents}
-    row = Job.objects.filter(pk=job_id).values(*plain, **as_text).first()
+    row = _row_as_text(job_id)
+    return table([(name, _cell(value)) for name, value in row.items()]) if row else None
+
+
+def sheet_as_json(job_id: UUID) -> str | None:
+    """Every column as one JSON object."""
+    row = _row_as_text(job_id)
     if row is None:
         return None
-    cells = {name.removesuffix("_text"): _cell(value) for name, value in row.items()}
-    return table([(field.name, cells[field.name]) for field in Job._meta.concrete_fields])
+    facts = {
+        name: json.loads(value) if name in DOCUMENTS and value is not None else value
+        for name, value in row.items()
+    }
+    return json.dumps(facts, cls=DjangoJSONEncoder, ensure_ascii=False)
+
+
+def _row_as_text(job_id: UUID) -> dict[str, Any] | None:
+    as_text = {f"{name}_text": Cast(name, TextField()) for name in DOCUMENTS}
+    plain = [name for name in COLUMNS if name not in DOCUMENTS]
+    row = Job.objects.filter(pk=job_id).values(*plain, **as_text).first()
+    return row and {name: row[f"{name}_text" if name in DOCUMENTS else name] for name in COLUMNS}
 
 
 def _cell(value: Any) -> str:

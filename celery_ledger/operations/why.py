@@ -1,6 +1,7 @@
 """The story of one job in sentences, told from its row, and why a waiting one does not run."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
@@ -15,6 +16,7 @@ from celery_ledger.models.history import End
 from celery_ledger.operations.listing import local_time
 
 CHILDREN_SHOWN = 20
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
 ENDS = {
     End.RETRY: "attempt {attempt} on {who} asked to be tried again",
     End.TROUBLE: "attempt {attempt} on {who} met trouble",
@@ -22,6 +24,7 @@ ENDS = {
     End.STOPPED: "attempt {attempt} on {who} was cut short by a stop",
     End.DEAD: "attempt {attempt} on {who} was the last: it is dead",
     End.CANCELLED: "it was cancelled after {attempt} attempts",
+    End.DISCARDED: "a person put it aside, dead as it was after {attempt} attempts",
     End.RETRIED: "a person retried it, and its counts began anew, after {attempt} attempts",
 }
 
@@ -48,6 +51,7 @@ class Story:
         if self.job.state == State.WAITING:
             for reason in reasons(self.job, self.now, current_app):
                 yield f"It is not running because {reason}"
+        yield from self.traceback()
 
     def promise(self) -> str:
         context = dict(self.job.context)
@@ -96,6 +100,11 @@ class Story:
         if error := self.job.error:
             yield f"Its newest error was {error['type']}: {quoted(error['message'])}."
 
+    def traceback(self) -> Iterator[str]:
+        """Of the error that it died of."""
+        if self.job.state == State.DEAD and (trace := (self.job.error or {}).get("traceback")):
+            yield f"\n{CONTROLS.sub(lambda found: f'\\x{ord(found[0]):02x}', trace.rstrip())}"
+
     def holder(self) -> Iterator[str]:
         job = self.job
         if job.state != State.RUNNING:
@@ -118,7 +127,10 @@ class Story:
                 if self.job.effects:
                     yield f"It wrote {', '.join(self.job.effects)}."
             case State.DEAD:
-                yield f"It died {ended}; `manage.py jobs retry {self.job.pk}` retries it."
+                yield (
+                    f"It died {ended}; `manage.py jobs retry {self.job.pk}` retries it, "
+                    "and `jobs cancel` puts it aside."
+                )
             case State.CANCELLED:
                 yield f"It was cancelled {ended}."
 

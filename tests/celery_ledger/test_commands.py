@@ -1,6 +1,7 @@
 """`manage.py jobs …`: what an operator reads and does."""
 
 import getpass
+import json
 import logging
 from datetime import datetime, timedelta
 from io import StringIO
@@ -132,7 +133,96 @@ def test_list_narrows_by_state_task_and_limit() -> None:
     assert len(jobs("list", "--state", "waiting").splitlines()) == 1 + 3
     assert len(jobs("list", "--task", ADD, "--limit", "2").splitlines()) == 1 + 2
     assert jobs("list", "--state", "dead").splitlines()[1].split()[0] == str(failed.pk)
-    assert jobs("list", "--task", "no.such.task") == "No such jobs."
+    assert jobs("list", "--task", FAIL, "--state", "done") == "No such jobs."
+
+
+def test_list_takes_the_names_that_celery_has_for_states() -> None:
+    failed = dead()
+    tasks.add.delay(1, 1)
+    assert jobs("list", "--state", "FAILURE").splitlines()[1].split()[0] == str(failed.pk)
+    assert len(jobs("list", "--state", "pending").splitlines()) == 2
+
+
+def test_list_narrows_by_queue_time_and_what_it_is_about() -> None:
+    old = tasks.note.apply_async(("order-17",), queue="bulk").id
+    new = tasks.note.delay("order-18").id
+    ago = timezone.now() - timedelta(hours=3)
+    Job.objects.filter(pk=old).update(created_at=ago)
+
+    def found(*words: str) -> list[str]:
+        return [line.split()[0] for line in jobs("list", *words).splitlines()[1:]]
+
+    assert found("--queue", "bulk") == found("--about", "order-17") == [old]
+    assert found("--since", "2h") == found("--about", "order-18") == [new]
+    assert found("--since", "4 h") == found("--since", ago.isoformat()) == [new, old]
+    assert found("--since", (ago.date() - timedelta(days=1)).isoformat()) == [new, old]
+    assert found("--about", "order-1") == []
+
+
+def resolved(name: str) -> list[str]:
+    return {"order seventeen": ["order-17", "charge-4"]}.get(name, [])
+
+
+def test_what_a_job_is_about_may_have_another_name_for_people(settings: Any) -> None:
+    settings.LEDGER = {**settings.LEDGER, "ABOUT": "tests.celery_ledger.test_commands.resolved"}
+    ids = {tasks.note.delay(name).id for name in ("order-17", "charge-4")}
+    tasks.note.delay("order-18")
+    lines = jobs("list", "--about", "order seventeen").splitlines()[1:]
+    assert {line.split()[0] for line in lines} == ids
+    with pytest.raises(CommandError, match="Nothing is known by the name 'order-18'"):
+        jobs("list", "--about", "order-18")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--state", "ded"], "There is no state 'ded'. Did you mean dead?"),
+        (["--task", "ad"], "There is no task 'ad'."),
+        (["--task", "add"], f"There is no task 'add'. Did you mean {ADD}?"),
+        (["--task", f"{ADD}s"], f"There is no task '{ADD}s'. Did you mean {ADD}"),
+        (["--queue", "x"], "There is no queue 'x'; there are bulk, kaiten, outside."),
+        (["--since", "2026-13-01"], "'2026-13-01' is no time. Write how long ago"),
+        (["--since", "yesterday"], "'yesterday' is no time. Write how long ago"),
+    ],
+)
+def test_what_is_mistyped_is_an_error_with_what_may_have_been_meant(
+    words: list[str], sentence: str
+) -> None:
+    with pytest.raises(CommandError) as refused:
+        jobs("list", *words)
+    assert str(refused.value).startswith(sentence)
+
+
+def test_list_show_and_stats_speak_json_too() -> None:
+    running()
+    failed = dead()
+    first, second = (json.loads(line) for line in jobs("list", "--json").splitlines())
+    assert (first["id"], first["state"], first["error"]["type"]) == (
+        str(failed.pk),
+        "dead",
+        "ValueError",
+    )
+    assert "args" not in second
+    assert json.loads(jobs("show", "--json", failed.pk))["args"] == [["never"], {}]
+    counted = json.loads(jobs("stats", "--json"))
+    assert counted["tasks"] == {ADD: {"running": 1}, FAIL: {"dead": 1}}
+    assert jobs("list", "--json", "--state", "done") == ""
+
+
+def test_an_id_may_be_cut_short_while_it_is_one_jobs_alone() -> None:
+    one, two, three = (
+        UUID(f"{first}-0000-4000-8000-000000000000")
+        for first in ("12345678", "12349999", "12347777")
+    )
+    for id_ in (one, two, three):
+        tasks.note.apply_async(("a",), task_id=str(id_))
+    for short in ("12345", "12345678-00", str(one).upper()):
+        assert jobs("why", short).startswith(f"tests.celery_ledger.tasks.note {one} is waiting.")
+    with pytest.raises(CommandError, match=f"Several jobs begin with 1234: {one}, {three}, {two}"):
+        jobs("cancel", "1234")
+    with pytest.raises(CommandError, match="There is no job abcd"):
+        jobs("show", "abcd")
+    assert Job.objects.filter(state="waiting").count() == 3
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "many", "٣", "9" * 5000])
@@ -208,7 +298,10 @@ def test_why_tells_what_killed_a_job_on_one_line() -> None:
             "Told to try again: 3 times."
         ),
         r'Its newest error was Odd: "two\nlines \u001b[31m".',
-        f"It died at {local_time(job.finished_at)}; `manage.py jobs retry {job.pk}` retries it.",
+        (
+            f"It died at {local_time(job.finished_at)}; "
+            f"`manage.py jobs retry {job.pk}` retries it, and `jobs cancel` puts it aside."
+        ),
     ]
 
 
@@ -510,7 +603,6 @@ def test_cancel_ends_a_waiting_job_and_says_by_whom(monkeypatch: pytest.MonkeyPa
     [
         (State.RUNNING, "is running and ends by itself."),
         (State.DONE, "is done already."),
-        (State.DEAD, "is dead already."),
         (State.CANCELLED, "is cancelled already."),
     ],
 )
@@ -521,6 +613,53 @@ def test_a_job_that_does_not_wait_is_not_cancelled(state: State, sentence: str) 
         jobs("cancel", job.pk)
     assert str(refused.value) == f"Job {job.pk} ({ADD}) {sentence}"
     assert Job.objects.values().get() == before
+
+
+def test_cancel_puts_a_dead_job_aside_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "hana")
+    job = dead()
+    assert jobs("cancel", job.pk, "--note", "paid by hand") == (
+        f"Job {job.pk} ({FAIL}) was dead and is put aside."
+    )
+    aside = Job.objects.get()
+    assert (aside.state, aside.error, aside.finished_at) == (
+        "cancelled",
+        job.error,
+        job.finished_at,
+    )
+    assert "a person put it aside, dead as it was after 1 attempts: Discarded, " in jobs(
+        "why", job.pk
+    )
+    assert '"by hana: paid by hand"' in jobs("why", job.pk)
+    assert jobs("retry", job.pk).endswith("waits again, due now.")
+
+
+def test_cancel_of_a_task_puts_its_dead_aside_if_told_so() -> None:
+    dead(), dead()
+    tasks.note_then_fail.delay("waits")
+    assert jobs("revoke", "--task", FAIL, "--state", "failure") == (
+        f"Jobs of {FAIL} that were dead and are put aside: 2."
+    )
+    assert sorted(Job.objects.values_list("state", flat=True)) == [
+        "cancelled",
+        "cancelled",
+        "waiting",
+    ]
+    with pytest.raises(CommandError, match="Not those that are done: only waiting or dead ones"):
+        jobs("cancel", "--task", FAIL, "--state", "done")
+
+
+def test_why_shows_where_a_dead_job_failed_and_nothing_of_who_called_it() -> None:
+    trace = jobs("why", dead().pk).split("\n\n")[1].splitlines()
+    assert trace[0] == "Traceback (most recent call last):"
+    assert trace[1].endswith("in note_then_fail")
+    assert trace[-1] == "ValueError: no such luck"
+
+
+def test_a_traceback_moves_nobodys_cursor() -> None:
+    job = dead()
+    Job.objects.update(error={**job.error, "traceback": "a\n  \x1b[31m鮭\x9b\n"})  # type: ignore[dict-item]
+    assert jobs("why", job.pk).splitlines()[-2:] == ["a", r"  \x1b[31m鮭\x9b"]
 
 
 @pytest.mark.parametrize("action", ["show", "why", "retry", "cancel"])

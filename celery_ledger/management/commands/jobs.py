@@ -3,15 +3,17 @@
 import argparse
 import getpass
 import os
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from celery_ledger.models import RETRYABLE, Job, State
-from celery_ledger.operations import interventions, listing, why
+from celery_ledger.models import RETRYABLE, Job, JobQuerySet, State
+from celery_ledger.operations import asked, interventions, listing, why
 
 LIST_MAX = 1000
+ENDABLE = (State.WAITING, State.DEAD)
 
 
 class Command(BaseCommand):
@@ -22,11 +24,6 @@ class Command(BaseCommand):
         stats = actions.add_parser("stats", help="counts by task and state, what waits, who works")
         stats.set_defaults(do=self.stats)
         listed = actions.add_parser("list", help="one line a job, newest first")
-        listed.add_argument("--state", choices=State.values)
-        listed.add_argument("--task", help="the full name, e.g. proj.tasks.add")
-        listed.add_argument(
-            "--limit", type=_limit, default=20, help=f"1 to {LIST_MAX}; 20 unless told"
-        )
         listed.set_defaults(do=self.listing)
         show = actions.add_parser("show", help="every column of one job")
         show.set_defaults(do=self.show)
@@ -35,58 +32,76 @@ class Command(BaseCommand):
         retry = actions.add_parser(
             "retry", help="dead or cancelled jobs wait again, due now, counted as new"
         )
-        retry.add_argument("--task", help="all of this task instead of single jobs")
-        retry.add_argument(
-            "--state", choices=[str(state) for state in RETRYABLE], help="with --task"
-        )
         retry.set_defaults(do=self.retry)
-        cancel = actions.add_parser("cancel", help="waiting jobs will not run")
-        cancel.add_argument("--task", help="all that wait of this task instead of single jobs")
+        cancel = actions.add_parser(
+            "cancel", aliases=["revoke"], help="waiting jobs will not run; dead ones are put aside"
+        )
         cancel.set_defaults(do=self.cancel)
+        cancel.add_argument("--note", default="", help="why, for whoever asks later")
+        _add_filters(listed)
+        for action in (stats, listed, show):
+            action.add_argument("--json", action="store_true", help="for programs, not for people")
+        for action, states in ((retry, RETRYABLE), (cancel, ENDABLE)):
+            action.add_argument("--task", help="all of this task instead of single jobs")
+            action.add_argument("--state", help=f"with --task: {' or '.join(states)}")
         for action, number in ((show, None), (why, None), (retry, "*"), (cancel, "*")):
-            action.add_argument("ids" if number else "id", metavar="ID", nargs=number)
+            text = "a job's id, or how it begins"
+            action.add_argument("ids" if number else "id", metavar="ID", nargs=number, help=text)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        options["do"](options)
+        try:
+            options["do"](options)
+        except asked.Misunderstood as exc:
+            raise CommandError(str(exc)) from exc
 
     def stats(self, options: dict[str, Any]) -> None:
-        self.stdout.write(listing.stats())
+        self.stdout.write(listing.stats_as_json() if options["json"] else listing.stats())
 
     def listing(self, options: dict[str, Any]) -> None:
-        filters = {name: options[name] for name in ("state", "task") if options[name]}
-        self.stdout.write(listing.listing(Job.objects.filter(**filters), limit=options["limit"]))
+        write = listing.lines_of_json if options["json"] else listing.listing
+        if text := write(_narrowed(options), limit=options["limit"]):
+            self.stdout.write(text)
 
     def show(self, options: dict[str, Any]) -> None:
-        self.stdout.write(_found(options["id"], listing.sheet(_id(options["id"]))))
+        write = listing.sheet_as_json if options["json"] else listing.sheet
+        self.stdout.write(_found(options["id"], write))
 
     def why(self, options: dict[str, Any]) -> None:
-        self.stdout.write(_found(options["id"], why.story_of(_id(options["id"]))))
+        self.stdout.write(_found(options["id"], why.story_of))
 
     def retry(self, options: dict[str, Any]) -> None:
         _one_way(
             options, "Name the jobs by their ids, or all of one task by --task T --state dead."
         )
-        if options["state"] and not options["task"]:
-            sentence = "--state goes with --task: a job named by its id is in its own state."
-            raise CommandError(sentence)
         if options["ids"]:
-            ids = [_id(text) for text in options["ids"]]
+            ids = [asked.job_id(text) for text in options["ids"]]
             retried = interventions.retry(Job.objects.filter(pk__in=ids), by=_me())
             self._report(ids, retried, "waits again, due now", interventions.WHY_NOT_RETRIED)
             return
-        jobs = Job.objects.filter(task=options["task"], state=options["state"] or State.DEAD)
+        state = _state(options, RETRYABLE, default=State.DEAD)
+        jobs = Job.objects.filter(task=asked.task(options["task"]), state=state)
         number = len(interventions.retry(jobs, by=_me()))
         self.stdout.write(f"Jobs of {options['task']} that wait again, due now: {number}.")
 
     def cancel(self, options: dict[str, Any]) -> None:
         _one_way(options, "Name the jobs by their ids, or all that wait of one task by --task T.")
-        if options["task"]:
-            number = len(interventions.cancel(Job.objects.filter(task=options["task"]), by=_me()))
-            self.stdout.write(f"Jobs of {options['task']} that are cancelled: {number}.")
+        signed = {"by": _me(), "note": options["note"]}
+        if options["ids"]:
+            ids = [asked.job_id(text) for text in options["ids"]]
+            jobs = Job.objects.filter(pk__in=ids)
+            discarded = interventions.discard(jobs, **signed)
+            cancelled = interventions.cancel(jobs, **signed)
+            for job in discarded:
+                self.stdout.write(f"Job {job.pk} ({job.task}) was dead and is put aside.")
+            left = [id_ for id_ in ids if id_ not in {job.pk for job in discarded}]
+            self._report(left, cancelled, "is cancelled", interventions.WHY_NOT_ENDED)
             return
-        ids = [_id(text) for text in options["ids"]]
-        cancelled = interventions.cancel(Job.objects.filter(pk__in=ids), by=_me())
-        self._report(ids, cancelled, "is cancelled", interventions.WHY_NOT_CANCELLED)
+        jobs = Job.objects.filter(task=asked.task(options["task"]))
+        if _state(options, ENDABLE, default=State.WAITING) == State.DEAD:
+            ended, outcome = interventions.discard(jobs, **signed), "were dead and are put aside"
+        else:
+            ended, outcome = interventions.cancel(jobs, **signed), "are cancelled"
+        self.stdout.write(f"Jobs of {options['task']} that {outcome}: {len(ended)}.")
 
     def _report(
         self, ids: list[UUID], changed: list[Job], outcome: str, why_not: dict[State, str]
@@ -97,15 +112,47 @@ class Command(BaseCommand):
         left = Job.objects.defer("args", "result").in_bulk(set(ids) - {job.pk for job in changed})
         unknown = set(ids) - {job.pk for job in changed} - set(left)
         refused = [interventions.refusal(job, why_not) for job in left.values()]
-        refused += [_unknown(id_) for id_ in sorted(unknown)]
+        refused += [asked.unknown(id_) for id_ in sorted(unknown)]
         if refused:
             raise CommandError("\n".join(refused))
 
 
+def _add_filters(listed: argparse.ArgumentParser) -> None:
+    listed.add_argument("--state", help=f"{', '.join(State.values)}, or Celery's name of one")
+    listed.add_argument("--task", help="the full name, e.g. proj.tasks.add")
+    listed.add_argument("--queue")
+    listed.add_argument("--since", help="promised in the last 30m, 2h, 7d, or since a date")
+    listed.add_argument("--about", help="with this in their arguments, or what it stands for")
+    listed.add_argument("--limit", type=_limit, default=20, help=f"1 to {LIST_MAX}; 20 unless told")
+
+
+def _narrowed(options: dict[str, Any]) -> JobQuerySet:
+    jobs = asked.about(options["about"]) if options["about"] else Job.objects.all()
+    if options["state"]:
+        jobs = jobs.filter(state=asked.state(options["state"]))
+    if options["task"]:
+        jobs = jobs.filter(task=asked.task(options["task"]))
+    if options["queue"]:
+        jobs = jobs.filter(queue=asked.queue(options["queue"]))
+    if options["since"]:
+        jobs = jobs.filter(created_at__gte=asked.since(options["since"]))
+    return jobs
+
+
 def _one_way(options: dict[str, Any], sentence: str) -> None:
-    """By ids or by the task, and not by both or neither."""
+    """By ids or by the task, and not by both or neither; a state only with the task."""
     if bool(options["ids"]) == bool(options["task"]):
         raise CommandError(sentence)
+    if options["state"] and not options["task"]:
+        sentence = "--state goes with --task: a job named by its id is in its own state."
+        raise CommandError(sentence)
+
+
+def _state(options: dict[str, Any], allowed: tuple[State, ...], *, default: State) -> State:
+    state = asked.state(options["state"]) if options["state"] else default
+    if state not in allowed:
+        raise CommandError(f"Not those that are {state}: only {' or '.join(allowed)} ones.")
+    return state
 
 
 def _limit(text: str) -> int:
@@ -114,21 +161,11 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as exc:
-        raise CommandError(f"{text!r} is no job's id; `manage.py jobs list` shows them.") from exc
-
-
-def _found(text: str, answer: str | None) -> str:
+def _found(text: str, write: Callable[[UUID], str | None]) -> str:
+    answer = write(asked.job_id(text))
     if answer is None:
-        raise CommandError(_unknown(text))
+        raise CommandError(asked.unknown(text))
     return answer
-
-
-def _unknown(id_: object) -> str:
-    return f"There is no job {id_}; finished ones are pruned after a while."
 
 
 def _me() -> str:

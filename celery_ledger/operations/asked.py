@@ -1,0 +1,130 @@
+"""What a person types when asking for jobs, as the ledger understands it: the beginning of an id,
+Celery's name of a state, a time ago. What it cannot understand is answered by a sentence, with what
+may have been meant.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from functools import reduce
+from operator import or_
+from uuid import UUID
+
+from celery import current_app
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.module_loading import import_string
+
+from celery_ledger.conf import ledger_settings
+from celery_ledger.models import Job, JobQuerySet, State
+
+CELERY_STATES = {
+    "pending": State.WAITING,
+    "received": State.WAITING,
+    "retry": State.WAITING,
+    "started": State.RUNNING,
+    "success": State.DONE,
+    "failure": State.DEAD,
+    "revoked": State.CANCELLED,
+}
+UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
+SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
+SHOWN = 5  # of several jobs that are meant by one short id
+NAMES_MAX = 50  # that one thing may have
+
+
+class Misunderstood(ValueError):
+    """One sentence for whoever typed it."""
+
+
+def state(text: str) -> State:
+    """By the ledger's name or Celery's."""
+    known = {**{str(one): one for one in State}, **CELERY_STATES}
+    if text.lower() not in known:
+        raise Misunderstood(_no_such("state", text.lower(), known))
+    return known[text.lower()]
+
+
+def task(text: str) -> str:
+    """A task of this release, or of one before it whose jobs are still here."""
+    current_app.loader.import_default_modules()
+    if text not in current_app.tasks and not Job.objects.filter(task=text).exists():
+        known = {*current_app.tasks, *Job.objects.values_list("task", flat=True).distinct()}
+        by_last_word = [name for name in known if name.rpartition(".")[2] == text]
+        raise Misunderstood(_no_such("task", text, known, meant=sorted(by_last_word)))
+    return text
+
+
+def queue(text: str) -> str:
+    """A queue of this release, or one that a job here is in."""
+    known = set(current_app.amqp.queues.consume_from)
+    if text not in known and not Job.objects.filter(queue=text).exists():
+        raise Misunderstood(_no_such("queue", text, known))
+    return text
+
+
+def since(text: str) -> datetime:
+    """A length of time before now (90s, 30m, 2h, 7d), a date, or a date and a time."""
+    if ago := re.fullmatch(r"(\d{1,6})\s?(s|m|min|h|d)", text):
+        return timezone.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+    try:
+        day, moment = parse_date(text), parse_datetime(text)
+    except ValueError:  # a month 13
+        day = moment = None
+    if moment is None and day is not None:
+        moment = datetime(day.year, day.month, day.day)
+    if moment is None:
+        raise Misunderstood(
+            f"{text!r} is no time. Write how long ago (30m, 2h, 7d), a date like 2026-11-30, "
+            "or a date and a time."
+        )
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+def job_id(text: str) -> UUID:
+    """By its id, or by the first digits of it, at least four, if no other job begins so."""
+    digits = text.lower().replace("-", "")
+    if not SHORT_ID.fullmatch(digits):
+        raise Misunderstood(f"{text!r} is no job's id; `manage.py jobs list` shows them.")
+    first, last = (UUID(digits.ljust(32, filler)) for filler in "0f")
+    if first == last:
+        return first
+    found = Job.objects.filter(pk__range=(first, last)).order_by("pk").values_list("pk", flat=True)
+    several = list(found[: SHOWN + 1])
+    if not several:
+        raise Misunderstood(unknown(text))
+    if len(several) > 1:
+        more = " and more" if len(several) > SHOWN else ""
+        listed = ", ".join(map(str, several[:SHOWN]))
+        raise Misunderstood(f"Several jobs begin with {text}: {listed}{more}.")
+    return several[0]
+
+
+def about(text: str) -> JobQuerySet:
+    """The jobs that have this in their arguments, or what the project knows by this name
+    (`LEDGER["ABOUT"]`), e.g. the ids of an order's payments. It looks at every row.
+    """
+    setting = ledger_settings.ABOUT
+    resolve: Callable[[str], Collection[str]] = (
+        import_string(setting) if isinstance(setting, str) else setting
+    )
+    names = sorted(resolve(text))[:NAMES_MAX]
+    if not names:
+        raise Misunderstood(f"Nothing is known by the name {text!r}.")
+    said = Job.objects.annotate(args_text=Cast("args", TextField()))
+    return said.filter(reduce(or_, (Q(args_text__contains=f'"{name}"') for name in names)))
+
+
+def unknown(id_: object) -> str:
+    return f"There is no job {id_}; finished ones are pruned after a while."
+
+
+def _no_such(kind: str, text: str, known: Iterable[str], meant: list[str] | None = None) -> str:
+    close = meant or get_close_matches(text, list(known), n=3, cutoff=0.6)
+    if close:
+        return f"There is no {kind} {text!r}. Did you mean {' or '.join(close)}?"
+    short = sorted(known) if kind != "task" else []
+    return f"There is no {kind} {text!r}" + (f"; there are {', '.join(short)}." if short else ".")

@@ -16,16 +16,17 @@ def call_errback(errback: dict[str, Any], dead: str) -> None:
     """`link_error` of a task that takes `(request, exc, traceback)`: called as Celery does, in a
     job of its own.
 
-    `request` has the dead job's id, task, args and canvas. There is no traceback: the log has it.
+    `request` has the dead job's id, task, args and canvas; the traceback is a text, or None.
     """
     call, job = maybe_signature(errback, app=current_app), Job.objects.filter(pk=dead).first()
     request = _request(job) if job else Context(id=dead)
     exc = current_app.backend.outcome(job) if job else None
+    trace = (job.error or {}).get("traceback") if job else None
     if not call.type.atomic:
-        call(request, exc, None)
+        call(request, exc, trace)
         return
     with settle():
-        call(request, exc, None)
+        call(request, exc, trace)
 
 
 def _request(job: Job) -> Context:

@@ -71,8 +71,11 @@ class Chord(models.Model):
         body = maybe_signature(self.body, app=app)
         while isinstance(body, chord_signature):
             body = body.body
+        members = getattr(body, "tasks", ())
+        if body.id and not members:  # of which Celery would not tell the task
+            app.backend.store_result(body.id, failure, states.FAILURE, request=body)
         app.backend.chord_error_from_stack(body, failure)
-        for step in (body, *getattr(body, "tasks", ())):
+        for step in (body, *members):
             if step.options.get("chord"):
                 part_returned(app, _request_of(step), states.FAILURE, failure)
 

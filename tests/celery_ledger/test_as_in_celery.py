@@ -581,6 +581,25 @@ def test_the_rest_of_a_failed_chord_says_what_its_part_died_of(define: Define) -
     assert isinstance(members.results[0].result, NotThere)
 
 
+def test_an_errback_is_given_the_traceback_and_the_task(define: Define) -> None:
+    heard: list[Any] = []
+
+    def fail() -> None:
+        raise NotThere(404, "gone")
+
+    def note(request: Any, exc: Exception, trace: str | None) -> None:
+        heard.append((request.task, type(exc).__name__, trace and trace.splitlines()[-1]))
+
+    failing, errback = define(fail), define(note)
+    outcome_of(failing, link_error=errback.s())
+    chord([failing.si()], tasks.total.s().on_error(errback.s())).apply_async()
+    work_off()
+    assert heard == [
+        (failing.name, "NotThere", f"{__name__}.NotThere: (404, 'gone')"),
+        (tasks.total.name, "ChordError", None),
+    ]
+
+
 # --- calls ----------------------------------------------------------------------------------------
 
 

@@ -34,6 +34,7 @@ class LedgerSettings:
     LEASE_GRACE_S: float = 15  # a lease outlives the hard time limit by this much
     MAX_LOSSES: int = 3  # a job that took this many workers down with it is dead
     MAX_COLLISIONS: int = 3  # re-runs of the body at once: deadlocks, serialization failures
+    OWED_PAUSE_S: float = 1.0  # between tries to write a verdict that Postgres did not take
     MAX_TROUBLES: int = 10  # attempts after which a database error is not taken for a passing one
 
     # Queues, each heard when those before it are empty

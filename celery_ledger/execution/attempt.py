@@ -334,8 +334,6 @@ def _judged(current: Attempt, exc: BaseException) -> BaseException:
     """
     if _ends_the_process(exc):
         return exc
-    if isinstance(exc, ConnectionClosed):
-        connection.ensure_connection()
     is_ours = _is_to_blame(current, exc)
     if not is_ours or not give_verdict(current.task.app, current.claim, exc, current.retried_as):
         heard: BaseException = Ignore()

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,8 @@ from kombu.utils import json as celery_json
 from celery_ledger import context
 from celery_ledger.backoff import delay_s
 from celery_ledger.conf import ledger_settings
+from celery_ledger.execution.errors import ConnectionClosed
+from celery_ledger.execution.owed import owe
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Claim, Job, JobQuerySet, State
 from celery_ledger.trouble import in_trouble
@@ -52,13 +55,28 @@ def give_verdict(
     that a retry changes.
 
     True when Celery should hear of the exception: it is the verdict. False when there was none to
-    give.
+    give, or none could be written yet.
     """
     reach(At.BEFORE_VERDICT)
-    if not connection.is_usable():
-        return _ask_the_row(app, claim, exc)
     try:
-        verdict = _verdict(app, claim, exc, retried_as or {})
+        if isinstance(exc, ConnectionClosed):
+            connection.ensure_connection()
+        if connection.is_usable():
+            return _verdict_or_worse(app, claim, exc, retried_as or {})
+        return _ask_the_row(app, claim, exc)
+    except Exception as away:
+        if not in_trouble(away):
+            raise
+        log.warning("Postgres takes no verdict now; the job is given back when it does: %s", away)
+        owe(partial(_ask_the_row, app, claim, exc))
+        return False
+
+
+def _verdict_or_worse(
+    app: Celery, claim: Claim, exc: BaseException, retried_as: dict[str, Any]
+) -> bool:
+    try:
+        verdict = _verdict(app, claim, exc, retried_as)
         reach(At.AFTER_VERDICT)
         return verdict
     except Exception as worse:
@@ -160,7 +178,7 @@ def request_of(job: Claim | Job) -> Context:
 def _ask_the_row(app: Celery, claim: Claim, exc: BaseException) -> bool:
     """The connection broke, perhaps during the commit: the row knows whether it went through.
 
-    When Postgres cannot be asked either, the lease runs out and the clock rescues the job.
+    Raises when Postgres cannot be asked either.
     """
     connection.close()
     job = Job.objects.filter(pk=claim.id, token=claim.token).first()

@@ -18,6 +18,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from tests.celery_ledger import tasks
 from tests.errors import error_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LATER = timedelta(days=1)
@@ -236,9 +237,10 @@ def test_a_result_too_large_is_a_verdict_that_says_so() -> None:
     assert "65536 are allowed" in error_of(only_job())["message"]
 
 
-def terminate_this_session() -> None:
+def terminate_this_session(database: str | None = None) -> None:
     pid = connection.connection.info.backend_pid
     other = connections.create_connection("default")
+    other.settings_dict = {**other.settings_dict, "NAME": database or other.settings_dict["NAME"]}
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
     other.close()
@@ -280,6 +282,54 @@ def test_a_connection_that_breaks_after_the_commit_leaves_the_job_done(
     monkeypatch.setattr(connection, "commit", commit_and_break)
     attempt(only_job())
     assert (only_job().state, only_job().error, Note.objects.count()) == ("done", None, 1)
+
+
+def away(allowed: str) -> None:
+    """From now on nobody gets in, as when Postgres is restarted; or everybody again."""
+    name = connection.ops.quote_name(str(connection.settings_dict["NAME"]))
+    other = connections.create_connection("default")
+    other.settings_dict = {**other.settings_dict, "NAME": "postgres"}
+    with other.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}")
+    other.close()
+
+
+@pytest.mark.parametrize("task", [tasks.note, tasks.note_outside])
+@pytest.mark.parametrize("error", [None, ValueError("the body's own")])
+def test_a_verdict_that_postgres_cannot_take_is_written_as_soon_as_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    settings: Any,
+    task: Any,
+    error: Exception | None,
+) -> None:
+    settings.LEDGER = {**settings.LEDGER, "OWED_PAUSE_S": 0.1}
+    bodies = []
+
+    def body(name: str) -> str:
+        bodies.append(name)
+        if len(bodies) == 1:
+            away("false")
+            terminate_this_session("postgres")
+            if error:
+                raise error
+        return name
+
+    monkeypatch.setattr(task, "run", body)
+    task.delay("a")
+    job = only_job()
+    try:
+        attempt(job)
+    finally:
+        away("true")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "Postgres takes no verdict now" in caplog.text
+    assert "Traceback" not in caplog.text
+    until(lambda: only_job().state == "waiting", "the job is given back", within_s=10)
+    job = only_job()
+    assert (job.lease_until, job.attempts, job.retries) == (None, 1, 0)
+    work_off(ahead=LATER)
+    assert (only_job().state, bodies) == ("done", ["a", "a"])
 
 
 def test_no_transaction_is_open_around_an_outside_task(monkeypatch: pytest.MonkeyPatch) -> None:

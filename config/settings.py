@@ -247,6 +247,7 @@ LEDGER = {  # the other numbers, with their defaults, stand in celery_ledger/con
     "QUEUES": (CELERY_TASK_DEFAULT_QUEUE, PAYMENTS_QUEUE, MAILS_QUEUE, "outside", "bulk"),
     "KEEP": timedelta(days=JOBS_KEEP_DAYS),
     "SCRUB": "config.logs.without_addresses",
+    "ABOUT": "orders.about.ids_about",
     "METRICS_PREFIX": "kaiten",
     "OTLP_ENDPOINT": OTEL_EXPORTER_OTLP_ENDPOINT,
     "OTLP_SERVICE_NAME": env.str("OTEL_SERVICE_NAME", default="kaiten"),

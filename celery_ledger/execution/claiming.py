@@ -15,8 +15,8 @@ from billiard.einfo import ExceptionInfo
 from celery import Task, signals, states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, trace_ok_t
-from celery.exceptions import Ignore
-from django.db import close_old_connections
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
+from django.db import Error, close_old_connections
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -49,7 +49,7 @@ def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
         claim = _claim(task, Context(bell))
     except Ignore as exc:
         return _nothing_to_do(exc)
-    except Exception as exc:
+    except (Error, SoftTimeLimitExceeded) as exc:
         if not is_passing(exc):
             raise
         log.warning("Job %s cannot be claimed now; its bell rings again: %s", bell["id"], exc)

@@ -3,17 +3,14 @@ that owes one gives its job back as soon as it can, long before the lease has ru
 """
 
 import contextvars
-import logging
 import threading
 import time
 from collections.abc import Callable
 
-from django.db import connection
+from django.db import Error, connection
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.trouble import in_trouble
-
-log = logging.getLogger(__name__)
 
 
 def owe(give_back: Callable[[], object]) -> None:
@@ -29,11 +26,9 @@ def _insist(give_back: Callable[[], object]) -> None:
         time.sleep(ledger_settings.OWED_PAUSE_S)
         try:
             give_back()
-        except Exception as exc:
-            if not in_trouble(exc):
-                log.exception("The job cannot be given back; its lease will run out")
-                return
-        else:
             return
+        except Error as exc:
+            if not in_trouble(exc):
+                raise
         finally:
             connection.close()

@@ -33,7 +33,7 @@ CELERY_STATES = {
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
 SHOWN = 5  # of several jobs that are meant by one short id
-NAMES_MAX = 50  # that one thing may have
+NAMES_MAX = 200  # that one thing may have
 
 
 class Misunderstood(ValueError):

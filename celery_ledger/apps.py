@@ -1,3 +1,5 @@
+import sys
+
 from django.apps import AppConfig
 from django.core.checks import register
 
@@ -12,3 +14,11 @@ class CeleryLedgerConfig(AppConfig):
         register(check_installation)
         register(check_tasks)
         register(check_settings)
+        self._register_tasks_of_django()
+
+    def _register_tasks_of_django(self) -> None:
+        """Those of modules that were imported before the models were."""
+        if "celery_ledger.django_tasks" in sys.modules:
+            from celery_ledger.django_tasks import function  # noqa: PLC0415 - needs the models
+
+            function.register_the_early_ones()

@@ -202,6 +202,14 @@ def retry_as(**changes: Any) -> None:
         current.retried_as = changes
 
 
+def current_claim() -> Claim:
+    """Of the job whose attempt Celery's tracer is in, its hooks included."""
+    current = _claimed.get()
+    if current is None:
+        raise RuntimeError("Only inside a job.")
+    return current.claim
+
+
 def being_replaced() -> Claim | None:
     """The job whose replacement is published right now: then an id that exists is no retry."""
     current = _attempt.get()

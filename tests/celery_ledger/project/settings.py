@@ -22,3 +22,9 @@ TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP
 CELERY_BROKER_URL = BROKER_URL
 CELERY_TASK_DEFAULT_QUEUE = "kaiten"
 LEDGER: dict[str, object] = {}
+TASKS = {
+    "default": {
+        "BACKEND": "celery_ledger.django_tasks.LedgerBackend",
+        "QUEUES": ["default", "outside", "bulk"],
+    }
+}

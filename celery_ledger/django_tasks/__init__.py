@@ -1,0 +1,146 @@
+"""Django's own tasks on the ledger: `TASKS = {"default": {"BACKEND":
+"celery_ledger.django_tasks.LedgerBackend"}}`.
+
+A function decorated with `django.tasks.task` becomes a job like any other: a row in the caller's
+transaction, its effects and "done" in one commit, tried again after a lost worker. Beside Django's
+own, the decorator takes what a task of the ledger may have:
+
+`atomic` (default True): its effects commit together with "done". `key`: what makes a job the same
+job, e.g. `key="invoice:{order_id}"`. `max_attempts`: how often its body is tried when it raises,
+after pauses that grow; once unless told. `rate_limit`: for all workers together, e.g. "10/m".
+`time_limit`: seconds until it is stopped. `queue`: the queue of the ledger, if it is not the one
+named by `queue_name` ("default" is the app's own).
+
+Workers know the functions of `tasks.py` modules, and of those that CELERY_IMPORTS names.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from celery import current_app
+from django.apps import apps
+from django.core.checks import CheckMessage, Error
+from django.tasks import Task, TaskResult, TaskResultStatus
+from django.tasks.backends.base import BaseTaskBackend
+from django.tasks.base import DEFAULT_TASK_QUEUE_NAME
+from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
+from django.tasks.signals import task_enqueued
+from django.utils import timezone
+from django.utils.json import normalize_json
+
+from celery_ledger.backoff import pause_s
+
+if TYPE_CHECKING:
+    type AnyTask = Task[..., Any]
+    type AnyResult = TaskResult[..., Any]
+
+
+unregistered: list["AnyTask"] = []  # of modules that are imported before the models are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurableTask(Task):  # type: ignore[type-arg]  # not generic at run time
+    key: str | None = None
+    atomic: bool = True
+    max_attempts: int | None = None
+    rate_limit: str | None = None
+    time_limit: float | None = None
+    queue: str | None = None
+
+
+class LedgerBackend(BaseTaskBackend):
+    task_class = DurableTask
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def validate_task(self, task: "AnyTask") -> None:
+        super().validate_task(task)
+        if wrong := next(_objections(task), None):
+            raise InvalidTask(wrong)
+        if apps.models_ready:
+            self._register(task)
+        else:
+            unregistered.append(task)
+
+    def _register(self, task: "AnyTask") -> Any:
+        from celery_ledger.django_tasks.function import register  # noqa: PLC0415 - needs the models
+
+        return register(task)
+
+    def enqueue(  # type: ignore[override]  # whose result it is, is not known here
+        self, task: "AnyTask", args: Any, kwargs: Any
+    ) -> "AnyResult":
+        """Promise a job in the caller's transaction. With a `key`, the first one's result."""
+        from celery_ledger.django_tasks.results import header  # noqa: PLC0415 - needs the models
+
+        self.validate_task(task)
+        promised = self._register(task).apply_async(
+            normalize_json(list(args)),
+            normalize_json(kwargs),
+            eta=task.run_after,
+            priority=task.priority,
+            headers=header(task),
+            **_queue(task),
+        )
+        if getattr(task, "key", None):
+            return self.get_result(promised.id)
+        result: AnyResult = TaskResult(
+            task=task,
+            id=promised.id,
+            status=TaskResultStatus.READY,
+            enqueued_at=timezone.now(),
+            started_at=None,
+            last_attempted_at=None,
+            finished_at=None,
+            args=args,
+            kwargs=kwargs,
+            backend=self.alias,
+            errors=[],
+            worker_ids=[],
+        )
+        task_enqueued.send(type(self), task_result=result)
+        return result
+
+    def get_result(self, result_id: str) -> "AnyResult":
+        from celery_ledger.django_tasks.results import find  # noqa: PLC0415 - needs the models
+
+        result = find(str(result_id))
+        if result is None:
+            raise TaskResultDoesNotExist(result_id)
+        return result
+
+    def check(self, **options: Any) -> list[CheckMessage]:
+        wrong = []
+        if not apps.is_installed("celery_ledger"):
+            wrong.append(
+                "The backend of Django's tasks is celery_ledger's, which is not installed."
+            )
+        listened = current_app.amqp.queues.consume_from
+        wrong += [
+            f"TASKS names the queue {name}, to which no worker listens."
+            for name in sorted(self.queues - {DEFAULT_TASK_QUEUE_NAME} - set(listened))
+        ]
+        return [Error(sentence, id="celery_ledger.E004") for sentence in wrong]
+
+
+def _objections(task: "AnyTask") -> Iterator[str]:
+    attempts, limit = getattr(task, "max_attempts", None), getattr(task, "time_limit", None)
+    if attempts is not None and not (isinstance(attempts, int) and attempts >= 1):
+        yield f"max_attempts must be a whole number from 1 on, not {attempts!r}."
+    if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
+        yield f"time_limit must be a number of seconds, not {limit!r}."
+    if rate := getattr(task, "rate_limit", None):
+        try:
+            pause_s(rate)
+        except ValueError as exc:
+            yield f"rate_limit cannot be kept: {exc}."
+
+
+def _queue(task: "AnyTask") -> dict[str, str]:
+    name = getattr(task, "queue", None)
+    if name is None and task.queue_name != DEFAULT_TASK_QUEUE_NAME:
+        name = task.queue_name
+    return {"queue": name} if name else {}

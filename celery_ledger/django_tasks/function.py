@@ -1,0 +1,123 @@
+"""A function of Django's as a Celery task: its options, its body, and hooks that send Django's
+signals.
+"""
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from celery import shared_task
+from django.tasks import TaskContext, TaskResult, TaskResultStatus
+from django.tasks.base import TaskError
+from django.tasks.signals import task_finished, task_started
+from django.utils import timezone
+from django.utils.json import normalize_json
+
+from celery_ledger.celery.task import LedgerTask
+from celery_ledger.django_tasks import LedgerBackend, unregistered
+from celery_ledger.django_tasks.results import as_called
+from celery_ledger.execution import attempt
+
+if TYPE_CHECKING:
+    from celery_ledger.django_tasks import AnyResult, AnyTask
+
+BACKOFF_S = 1
+SOFT_SHARE = 0.8  # of a time_limit, after which the body is told
+_registered: dict[Any, Any] = {}
+
+
+class OfDjango(LedgerTask):
+    """The Celery task of a function of Django's. Its hooks send Django's signals."""
+
+    abstract = True
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        task_started.send_robust(
+            LedgerBackend, task_result=self.result_of(TaskResultStatus.RUNNING)
+        )
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        result = self.result_of(TaskResultStatus.SUCCESSFUL)
+        object.__setattr__(result, "_return_value", retval)
+        task_finished.send_robust(LedgerBackend, task_result=result)
+
+    def on_failure(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        result = self.result_of(TaskResultStatus.FAILED)
+        result.errors.append(TaskError(exception_class_path=_path(exc), traceback=str(einfo)))
+        task_finished.send_robust(LedgerBackend, task_result=result)
+
+    def result_of(self, status: TaskResultStatus) -> "AnyResult":
+        """What is known of the job that this process attempts, without asking Postgres."""
+        claim, now = attempt.current_claim(), timezone.now()
+        is_finished = status in (TaskResultStatus.SUCCESSFUL, TaskResultStatus.FAILED)
+        task = as_called(self.run.django_task, self.request.headers)
+        return TaskResult(
+            task=task,
+            id=self.request.id,
+            status=status,
+            enqueued_at=None,
+            started_at=now,
+            last_attempted_at=now,
+            finished_at=now if is_finished else None,
+            args=list(claim.args),
+            kwargs=claim.kwargs,
+            backend=task.backend,
+            errors=[],
+            worker_ids=[str(self.request.hostname)] * claim.attempts,
+        )
+
+
+def register(task: "AnyTask") -> Any:
+    """The Celery task of this function, made when it is first seen."""
+    known = _registered.get(task.func)
+    if known is None:
+        known = _registered[task.func] = _celery_task(task)
+    return known
+
+
+def register_the_early_ones() -> None:
+    while unregistered:
+        register(unregistered.pop())
+
+
+def _celery_task(task: "AnyTask") -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        own = (_context(run.celery_task),) if task.takes_context else ()  # type: ignore[attr-defined]
+        return normalize_json(task.call(*own, *args, **kwargs))
+
+    run.__name__, run.__module__, run.__doc__ = task.name, task.func.__module__, task.func.__doc__
+    run.__signature__ = _signature(task)  # type: ignore[attr-defined]
+    run.django_task = task  # type: ignore[attr-defined]
+    celery_task = shared_task(name=task.module_path, base=OfDjango, **_options(task))(run)
+    run.celery_task = celery_task  # type: ignore[attr-defined]
+    return celery_task
+
+
+def _context(celery_task: Any) -> "TaskContext[..., Any]":
+    return TaskContext(task_result=celery_task.result_of(TaskResultStatus.RUNNING))
+
+
+def _signature(task: "AnyTask") -> inspect.Signature:
+    """Of the arguments that a caller gives."""
+    signature = inspect.signature(task.func)
+    parameters = list(signature.parameters.values())[1 if task.takes_context else 0 :]
+    return signature.replace(parameters=parameters)
+
+
+def _options(task: "AnyTask") -> dict[str, Any]:
+    """As a Celery task has them."""
+    limit, attempts = getattr(task, "time_limit", None), getattr(task, "max_attempts", None)
+    options = {
+        "key": getattr(task, "key", None),
+        "atomic": getattr(task, "atomic", True),
+        "rate_limit": getattr(task, "rate_limit", None),
+    }
+    if limit:
+        options |= {"time_limit": limit, "soft_time_limit": limit * SOFT_SHARE}
+    if attempts and attempts > 1:
+        retried = {"autoretry_for": (Exception,), "max_retries": attempts - 1}
+        options |= {**retried, "retry_backoff": BACKOFF_S}
+    return options
+
+
+def _path(exc: BaseException) -> str:
+    return f"{type(exc).__module__}.{type(exc).__qualname__}"

@@ -77,12 +77,13 @@ class LedgerBackend(BaseTaskBackend):
         from celery_ledger.django_tasks.results import header  # noqa: PLC0415 - needs the models
 
         self.validate_task(task)
+        now = timezone.now()
         promised = self._register(task).apply_async(
             normalize_json(list(args)),
             normalize_json(kwargs),
             eta=task.run_after,
             priority=task.priority,
-            headers=header(task),
+            headers=header(task, enqueued_at=now),
             **_queue(task),
         )
         if getattr(task, "key", None):
@@ -91,7 +92,7 @@ class LedgerBackend(BaseTaskBackend):
             task=task,
             id=promised.id,
             status=TaskResultStatus.READY,
-            enqueued_at=timezone.now(),
+            enqueued_at=now,
             started_at=None,
             last_attempted_at=None,
             finished_at=None,

@@ -49,12 +49,12 @@ class OfDjango(LedgerTask):
         """What is known of the job that this process attempts, without asking Postgres."""
         claim, now = attempt.current_claim(), timezone.now()
         is_finished = status in (TaskResultStatus.SUCCESSFUL, TaskResultStatus.FAILED)
-        task = as_called(self.run.django_task, self.request.headers)
+        task, enqueued_at = as_called(self.run.django_task, self.request.headers)
         return TaskResult(
             task=task,
             id=self.request.id,
             status=status,
-            enqueued_at=None,
+            enqueued_at=enqueued_at,
             started_at=now,
             last_attempted_at=now,
             finished_at=now if is_finished else None,

@@ -17,26 +17,31 @@ if TYPE_CHECKING:
 HEADER = "django_task"  # what a call says otherwise than the function: priority, queue_name, …
 
 
-def header(task: "AnyTask") -> dict[str, Any]:
+def header(task: "AnyTask", *, enqueued_at: datetime) -> dict[str, Any]:
     """What this call says otherwise than Django's defaults, for whoever asks for its result."""
     said = {
         "priority": task.priority if task.priority != DEFAULT_TASK_PRIORITY else None,
         "queue_name": task.queue_name if task.queue_name != DEFAULT_TASK_QUEUE_NAME else None,
         "run_after": task.run_after and task.run_after.isoformat(),
         "backend": task.backend,
+        "enqueued_at": enqueued_at.isoformat(),
     }
     return {HEADER: {name: value for name, value in said.items() if value is not None}}
 
 
-def as_called(task: "AnyTask", headers: dict[str, Any] | None) -> "AnyTask":
+def as_called(task: "AnyTask", headers: dict[str, Any] | None) -> tuple["AnyTask", datetime | None]:
+    """The task with what this call said otherwise, and when that was."""
     said = {
         "priority": DEFAULT_TASK_PRIORITY,
         "queue_name": DEFAULT_TASK_QUEUE_NAME,
+        "enqueued_at": None,
+        "run_after": None,
         **((headers or {}).get(HEADER) or {}),
     }
-    if moment := said.pop("run_after", None):
-        said["run_after"] = datetime.fromisoformat(moment)
-    return replace(task, **said)
+    for name in ("run_after", "enqueued_at"):
+        said[name] = said[name] and datetime.fromisoformat(said[name])
+    enqueued_at = said.pop("enqueued_at")
+    return replace(task, **said), enqueued_at
 
 
 def find(id_: str) -> "AnyResult | None":
@@ -56,7 +61,7 @@ def _function(path: str) -> "AnyTask | None":
 
 def _result(job: Job, task: "AnyTask") -> "AnyResult":
     """A row as Django's result."""
-    called = as_called(task, job.envelope.get("own_headers"))
+    called, enqueued_at = as_called(task, job.envelope.get("own_headers"))
     status = {State.WAITING: TaskResultStatus.READY, State.RUNNING: TaskResultStatus.RUNNING}
     status[State.DONE] = TaskResultStatus.SUCCESSFUL
     args, kwargs = job.args
@@ -64,7 +69,7 @@ def _result(job: Job, task: "AnyTask") -> "AnyResult":
         task=called,
         id=str(job.pk),
         status=status.get(State(job.state), TaskResultStatus.FAILED),
-        enqueued_at=job.created_at,
+        enqueued_at=enqueued_at or job.created_at,
         started_at=job.started_at,
         last_attempted_at=job.started_at,
         finished_at=job.finished_at,

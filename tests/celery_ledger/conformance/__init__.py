@@ -1,0 +1,1 @@
+"""Django's own tests of its tasks, run on the ledger."""

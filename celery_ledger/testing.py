@@ -25,7 +25,7 @@ def work_off(*, ahead: timedelta = timedelta(0)) -> int:
     """
     for attempts in range(LIMIT):
         due = Job.objects.filter(state=State.WAITING, due_at__lte=timezone.now() + ahead)
-        job = due.order_by("due_at", "created_at").first()
+        job = due.order_by("-priority", "due_at", "created_at").first()
         if job is None:
             return attempts
         Job.objects.filter(pk=job.pk, due_at__gt=Now()).update(due_at=Now())

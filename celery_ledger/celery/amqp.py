@@ -97,6 +97,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             attempt.retry_as(args=args, envelope=_envelope(kept, canvas), **_other_queue(queue))
             return
         job = self._job(name, kept, args, canvas, queue)
+        job.priority = options.get("priority") or 0
         taken = f"There is a job with the task_id {kept['id']!r} already."
         if is_named(kept["id"]) and Job.objects.filter(pk=job.pk).exists():
             raise ValueError(taken)

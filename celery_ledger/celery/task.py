@@ -50,7 +50,7 @@ class Guard:
         self.tracer = tracer
 
     def _claim_and_trace(self, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -> Any:
-        return claiming.trace(self, self.tracer, {**request, "id": uuid})
+        return claiming.trace(self, self.tracer, {**request, "id": uuid, "task": self.name})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Make the attempt that has been claimed. Called as a plain function, it is one."""

@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 from billiard.einfo import ExceptionInfo
 from celery import Task, signals, states
 from celery.app.task import Context
-from celery.app.trace import TraceInfo, trace_ok_t
+from celery.app.trace import TraceInfo, build_tracer, trace_ok_t
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
-from django.db import Error, close_old_connections
+from django.db import Error, close_old_connections, connection
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -24,6 +24,7 @@ from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt
 from celery_ledger.execution.errors import Expired
+from celery_ledger.execution.priority import whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
@@ -43,17 +44,18 @@ def work_as(worker: UUID | None) -> None:
 def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
     """Claim the job whose bell rang and hand it to Celery's tracer, as if its message had come.
 
-    `bell` is the request as the bell brought it. Returns what a tracer returns.
+    `bell` is the request as the bell brought it; another job may have to be done before its own.
+    Returns what a tracer returns.
     """
     try:
-        claim = _claim(task, Context(bell))
+        task, tracer, bell, claim = _claim_on_a_good_connection(task, tracer, bell)
     except Ignore as exc:
         return _nothing_to_do(exc)
     except (Error, SoftTimeLimitExceeded) as exc:
         if not is_passing(exc):
             raise
         log.warning("Job %s cannot be claimed now; its bell rings again: %s", bell["id"], exc)
-        return _nothing_to_do(exc)
+        return _nothing_to_do(Ignore("Postgres is in trouble"))
     with context.replaced({**claim.context, "job": str(claim.id)}):
         current = attempt.Attempt(task, claim)
         request = {**claim.envelope.get("own_headers", {}), **bell, **_full(claim)}
@@ -64,6 +66,29 @@ def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
         if current.body is None:
             attempt.end_before_the_body(current, outcome.info.retval)
         return outcome
+
+
+def _claim_on_a_good_connection(
+    task: Task, tracer: Tracer, bell: dict[str, Any]
+) -> tuple[Task, Tracer, dict[str, Any], Claim]:
+    """One that turns out to be broken is made anew, once."""
+    try:
+        return _claim_whose_turn_it_is(task, tracer, bell)
+    except Error as exc:
+        if not is_passing(exc) or connection.is_usable():
+            raise
+    connection.close()
+    return _claim_whose_turn_it_is(task, tracer, bell)
+
+
+def _claim_whose_turn_it_is(
+    task: Task, tracer: Tracer, bell: dict[str, Any]
+) -> tuple[Task, Tracer, dict[str, Any], Claim]:
+    id_, name = whose_turn(task.app, bell)
+    if id_ != bell["id"]:
+        task, bell = task.app.tasks[name], {**bell, "id": id_, "task": name}
+        tracer = task.tracer or build_tracer(name, task, app=task.app)
+    return task, tracer, bell, _claim(task, Context(bell))
 
 
 def _claim(task: Task, bell: Context) -> Claim:
@@ -91,15 +116,17 @@ def _claim(task: Task, bell: Context) -> Claim:
     return claims[0]
 
 
-def _nothing_to_do(exc: Exception) -> trace_ok_t:
-    """While `exc` is handled: Celery forgets the message and says nothing."""
+def _nothing_to_do(why: Ignore) -> trace_ok_t:
+    """Celery forgets the message and says nothing."""
     close_old_connections()  # as after a task, or this one might not notice that it is broken
-    ignored = exc if isinstance(exc, Ignore) else Ignore(str(exc))
-    return trace_ok_t(_info_of(ignored), TraceInfo(states.IGNORED, ignored), 0.0, None)
+    return trace_ok_t(_info_of(why), TraceInfo(states.IGNORED, why), 0.0, None)
 
 
-def _info_of(exc: Exception) -> ExceptionInfo:
-    return ExceptionInfo((type(exc), exc, exc.__traceback__), internal=True)
+def _info_of(exc: Ignore) -> ExceptionInfo:
+    try:
+        raise exc
+    except Ignore:  # which has a traceback now, as billiard wants it
+        return ExceptionInfo(internal=True)
 
 
 def _call_off(current: attempt.Attempt, request: dict[str, Any]) -> trace_ok_t:

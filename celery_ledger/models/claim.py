@@ -29,6 +29,33 @@ RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, p
           set_config('synchronous_commit', 'off', true)
 """
 
+# Those with a priority are few and have an index of their own; any other job comes before one whose
+# priority is negative.
+PREFERRED = """
+WITH bell AS (
+     SELECT coalesce(max(priority), 0) AS priority, count(*) > 0 AS waits
+       FROM {jobs} WHERE id = %(id)s AND lease_until IS NULL AND finished_at IS NULL),
+candidate AS (
+    (SELECT job.id, job.task, job.priority, job.due_at FROM {jobs} AS job, bell
+      WHERE job.queue = %(queue)s AND job.state = 'waiting' AND job.priority <> 0
+        AND job.priority > bell.priority AND job.due_at <= clock_timestamp()
+        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND %(timelimit)s::jsonb =
+            coalesce(nullif((job.envelope #> '{{headers,timelimit}}')::jsonb, 'null'),
+                     '[null, null]')
+      ORDER BY job.priority DESC, job.due_at LIMIT 1)
+    UNION ALL
+    (SELECT job.id, job.task, job.priority, job.due_at FROM {jobs} AS job, bell
+      WHERE bell.priority < 0 AND bell.waits
+        AND job.queue = %(queue)s AND job.state = 'waiting' AND job.priority = 0
+        AND job.due_at <= clock_timestamp()
+        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND %(timelimit)s::jsonb =
+            coalesce(nullif((job.envelope #> '{{headers,timelimit}}')::jsonb, 'null'),
+                     '[null, null]')
+      ORDER BY job.ring_at LIMIT 1))
+SELECT candidate.id, candidate.task, bell.waits FROM candidate, bell
+ ORDER BY candidate.priority DESC LIMIT 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -24,7 +24,7 @@ from django.utils import timezone
 from celery_ledger import context
 from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.claim import CLAIM, Claim
+from celery_ledger.models.claim import CLAIM, PREFERRED, Claim
 from celery_ledger.models.encoding import WrittenJSONField
 from celery_ledger.models.history import End, appended
 from celery_ledger.models.rate_limit import Rate
@@ -81,6 +81,23 @@ class JobQuerySet(models.QuerySet["Job"]):
             cursor.execute(CLAIM.format(jobs=self.model._meta.db_table), values)
             rows = cursor.fetchall()
         return [Claim.of(token, *row) for row in rows]
+
+    def some_have_priority(self, queue: str) -> bool:
+        """Whether any job that waits in this queue begins earlier or later than by its turn."""
+        return self.filter(queue=queue, state=State.WAITING).exclude(priority=0).exists()
+
+    def preferred_to(
+        self, id_: UUID, *, queue: str, tasks: list[str], timelimit: Sequence[float | None]
+    ) -> tuple[UUID, str, bool] | None:
+        """A due job of these tasks, with these time limits, of a higher priority than that one has;
+        its task; and whether that one waits. None when it is that one's turn.
+        """
+        limits = json.dumps(timelimit)
+        values: dict[str, Any] = {"id": id_, "queue": queue, "tasks": tasks, "timelimit": limits}
+        with connection.cursor() as cursor:
+            cursor.execute(PREFERRED.format(jobs=self.model._meta.db_table), values)
+            row: tuple[UUID, str, bool] | None = cursor.fetchone()
+        return row
 
     def held(self, claim: Claim) -> "JobQuerySet":
         """The job, if this claim still holds it: the fence in front of every verdict."""
@@ -320,6 +337,7 @@ class Job(models.Model):
     state = models.TextField(choices=State, default=State.WAITING)
     # dead without having been promised: a job before it in its chain or chord died
     unreachable = models.BooleanField(default=False, db_default=False)
+    priority = models.SmallIntegerField(default=0, db_default=0)  # higher begins before lower
     due_at = models.DateTimeField()
     # the slot that a rate-limited job has taken and waits for
     slot_at = models.DateTimeField(null=True)
@@ -364,6 +382,11 @@ class Job(models.Model):
                 name="job_ring_by_queue",
                 fields=["queue", "ring_at"],
                 condition=Q(state=State.WAITING),
+            ),
+            models.Index(
+                name="job_priority",
+                fields=["queue", "-priority", "due_at"],
+                condition=Q(state=State.WAITING) & ~Q(priority=0),
             ),
             models.Index(
                 name="job_running", fields=["lease_until"], condition=Q(state=State.RUNNING)

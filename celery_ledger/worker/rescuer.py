@@ -42,7 +42,10 @@ class Rescuer:
         if not gone:
             return 0
         return self._give_back(
-            mine.filter(pid__in=gone), "its worker process died", counts=not shutdown.has_begun()
+            mine.filter(pid__in=gone),
+            "its worker process died",
+            has_died=True,
+            counts=not shutdown.has_begun(),
         )
 
     def rescue(self) -> int:
@@ -62,14 +65,16 @@ class Rescuer:
             )
             Worker.objects.filter(pk=self.worker).delete()
 
-    def _give_back(self, lost: JobQuerySet, reason: str, *, counts: bool = True) -> int:
+    def _give_back(
+        self, lost: JobQuerySet, reason: str, *, has_died: bool = False, counts: bool = True
+    ) -> int:
         """Lost jobs wait again; if it counts, those that lost MAX_LOSSES workers are dead."""
         with transaction.atomic():
             jobs = lost.take_for_rescue(ledger_settings.BATCH)
             poison = [
                 job for job in jobs if counts and job.losses + 1 >= ledger_settings.MAX_LOSSES
             ]
-            for error, lost_by_it in self._by_error(jobs, reason):
+            for error, lost_by_it in self._by_error(jobs, reason, has_died=has_died):
                 self._note_losses(lost_by_it, poison, error, counts=counts)
             if jobs:
                 reach(At.BEFORE_RESCUE)
@@ -77,9 +82,11 @@ class Rescuer:
             log.warning("Rescued %s: %s (loss %d)", job, reason, job.losses + int(counts))
         return len(jobs)
 
-    def _by_error(self, jobs: list[Job], reason: str) -> Iterator[tuple[dict[str, Any], list[Job]]]:
-        """Those that ran for too long, by their limit, and those whose worker was lost."""
-        limits = [self._overrun(job) for job in jobs]
+    def _by_error(
+        self, jobs: list[Job], reason: str, *, has_died: bool
+    ) -> Iterator[tuple[dict[str, Any], list[Job]]]:
+        """Those whose process died since they ran for too long, by their limit; and the others."""
+        limits = [self._overrun(job) if has_died else None for job in jobs]
         for limit in set(limits):
             those = [job for job, its in zip(jobs, limits, strict=True) if its == limit]
             if limit is None:

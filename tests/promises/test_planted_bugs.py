@@ -136,8 +136,8 @@ PLANTED = [
         Bug.SILENT_DEATH,
         "test_a_poisonous_job_and_its_errback_end_in_one_transaction",
         "celery_ledger/worker/rescuer.py",
-        "                    self.app.backend.fail(request_of(job), WorkerLostError(reason))\n",
-        "",
+        "self.app.backend.fail(request_of(job), self.app.backend.raised(error))\n",
+        "pass\n",
     ),
     in_order(
         Bug.UNCOUNTED_LOSS,
@@ -191,7 +191,7 @@ PLANTED = [
     Planted(
         "slots for everybody",
         "tests/celery_ledger/test_rates.py::test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell",
-        "celery_ledger/execution/attempt.py",
+        "celery_ledger/execution/claiming.py",
         "    if task.rate_limit and not",
         "    if not task.name and not",
     ),

@@ -1,0 +1,92 @@
+"""Which job begins first: one of a higher priority, whichever bell it is that rings."""
+
+import json
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from celery_ledger.execution.priority import forget_looks
+from celery_ledger.models import Job
+from celery_ledger.testing import attempt
+from tests.celery_ledger import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _looks() -> None:
+    forget_looks()
+
+
+def promised(priority: int, **options: Any) -> Job:
+    id_ = tasks.add.apply_async((priority, 0), priority=priority, **options).id
+    return Job.objects.get(pk=id_)
+
+
+def done() -> list[int]:
+    ended = Job.objects.filter(state="done").order_by("finished_at")
+    return [int(job.result) for job in ended]
+
+
+def bells(broker: Redis) -> list[str]:
+    return [json.loads(raw)["headers"]["id"] for raw in broker.lrange("kaiten", 0, -1)]
+
+
+def test_each_bell_does_the_job_of_the_highest_priority_that_is_due() -> None:
+    heard = [promised(priority) for priority in (0, -5, 3, 100, 0, -100)]
+    for job in heard:
+        attempt(job)
+    for job in heard:
+        attempt(job)
+    assert done()[:2] == [100, 3]
+    assert done()[-2:] == [-5, -100]
+    assert sorted(done()) == [-100, -5, 0, 0, 3, 100]
+
+
+def test_who_has_to_stand_back_is_rung_for_again(broker: Redis) -> None:
+    low, high = promised(0), promised(9)
+    broker.flushdb()
+    attempt(low)
+    assert (done(), bells(broker)) == ([9], [str(low.pk)])
+    attempt(high)  # whose own bell finds it done, and nothing else to prefer
+    assert done() == [9]
+    attempt(low)
+    assert done() == [9, 0]
+
+
+def test_a_bell_for_nobody_may_do_a_job_of_priority_and_rings_for_none(broker: Redis) -> None:
+    ended, high = promised(0), promised(9)
+    Job.objects.filter(pk=ended.pk).update(state="done", result=0, finished_at="2026-11-01T00:00Z")
+    broker.flushdb()
+    attempt(ended)
+    assert (Job.objects.get(pk=high.pk).state, bells(broker)) == ("done", [])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"countdown": 60}, {"queue": "bulk"}, {"time_limit": 9, "soft_time_limit": 8}],
+    ids=lambda options: next(iter(options)),
+)
+def test_who_cannot_begin_now_or_here_is_preferred_to_nobody(options: dict[str, Any]) -> None:
+    promised(9, **options)
+    attempt(promised(0))
+    assert done() == [0]
+
+
+def test_a_job_that_waits_for_a_slot_is_preferred_to_nobody(monkeypatch: Any) -> None:
+    monkeypatch.setattr(tasks.note, "rate_limit", "1/h")
+    tasks.note.apply_async(("a",), priority=9)
+    attempt(promised(0))
+    assert done() == [0]
+
+
+def test_a_process_that_has_seen_none_asks_again_after_a_while(settings: Any) -> None:
+    settings.LEDGER = {**settings.LEDGER, "PRIORITY_LOOK_S": 3600}
+    attempt(promised(0))
+    promised(9)
+    attempt(promised(1))
+    assert done() == [0, 1]
+    settings.LEDGER = {**settings.LEDGER, "PRIORITY_LOOK_S": 0}
+    attempt(promised(2))
+    assert done() == [0, 1, 9]

@@ -1,20 +1,25 @@
 """For tests: work off the ledger in this process, through Celery's own tracer, without a broker or
-a worker.
+a worker; or with both.
 
-`task_always_eager` would bypass the ledger; this does not.
+`task_always_eager` would bypass the ledger; these do not.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from celery import current_app
+from celery import current_app, signals
 from celery.app.trace import trace_task
+from celery.contrib.testing.worker import TestWorkController, start_worker
+from django.db import connections
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from celery_ledger.models import Job, State
 
 LIMIT = 10_000
+SHUTDOWN_S = 15.0
 
 
 def work_off(*, ahead: timedelta = timedelta(0)) -> int:
@@ -43,3 +48,26 @@ def attempt(job: Job) -> None:
         "timelimit": timelimit,
     }
     trace_task(current_app.tasks[job.task], str(job.pk), (), {}, request=request, app=current_app)
+
+
+class _Worker(TestWorkController):  # type: ignore[misc]
+    """One in a thread, which takes its clock and its connections with it."""
+
+    def start(self) -> None:
+        try:
+            super().start()
+        finally:
+            signals.worker_shutdown.send(sender=self)
+            connections.close_all()
+
+
+@contextmanager
+def worker() -> Iterator[Any]:
+    """A worker of one thread in this process, on the broker of the settings, for the length of the
+    block. The test has to commit what the worker shall see.
+    """
+    options = {"pool": "solo", "perform_ping_check": False, "shutdown_timeout": SHUTDOWN_S}
+    with start_worker(
+        current_app, loglevel="WARNING", WorkController=_Worker, **options
+    ) as started:
+        yield started

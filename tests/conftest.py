@@ -4,7 +4,7 @@ Tests run on the Postgres and the broker that `bin/test` starts."""
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,11 +15,12 @@ from django.conf import settings
 from django.db import connection
 from redis import Redis
 
-from celery_ledger import testing
 from tests.hands import Hand
 from tests.own_broker import OwnBroker
 
-pytest_plugins = ["tests.shop", "tests.past_days"] if "orders" in settings.INSTALLED_APPS else []
+pytest_plugins = ["celery_ledger.pytest_plugin"]
+if "orders" in settings.INSTALLED_APPS:
+    pytest_plugins += ["tests.shop", "tests.past_days"]
 _guarded = False
 
 
@@ -98,14 +99,3 @@ def one() -> Iterator[Hand]:
 def two() -> Iterator[Hand]:
     with Hand() as hand:
         yield hand
-
-
-@pytest.fixture
-def work_off(db: None) -> Callable[..., int]:
-    """Works off the due jobs in this process, the ledger's way, and returns how many attempts it
-    took.
-
-    `work_off(ahead=timedelta(hours=1))` also what is due within the hour. No broker and no worker
-    is needed, and the test may be one transaction from end to end.
-    """
-    return testing.work_off

@@ -37,6 +37,7 @@ class Guard:
     """Stands before the class of each task (`celery_ledger.celery.registry`), whatever that is."""
 
     request: Any
+    name: str
     guarded_class: type[Task]
     tracer: Any = None
 

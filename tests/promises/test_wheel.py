@@ -4,7 +4,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,15 @@ import celery_ledger
 print(celery_ledger.__file__)
 print(greet.delay("Hana").get(timeout=60, interval=0.1))
 """
+WELCOME = """
+import time
+from greetings.functions import welcome
+result = welcome.enqueue("Hana")
+while not result.is_finished:
+    time.sleep(0.1)
+    result.refresh()
+print(result.return_value)
+"""
 
 
 @pytest.fixture
@@ -36,38 +47,61 @@ def database() -> Iterator[str]:
         cursor.execute("RESET statement_timeout; RESET transaction_timeout")
 
 
-@pytest.fixture
-def blank(tmp_path: Path, database: str, broker_url: str) -> tuple[Path, dict[str, str]]:
-    """A folder with a new project and the package in `lib`, and the environment of its commands."""
+@dataclass(frozen=True)
+class Project:
+    """A folder with a new project, the Python that has the package, and its environment."""
+
+    folder: Path
+    python: Path
+    environment: dict[str, str]
+
+    def run(self, program: str, *words: str) -> str:
+        command = [str(self.python.parent / program), *words]
+        return run(command, self.folder, self.environment)
+
+    def manage(self, *words: str) -> str:
+        return self.run("python", "manage.py", *words)
+
+
+def begin(folder: Path, python: Path, database: str, broker_url: str) -> Project:
+    """A project as the README tells it, each block of code with a name in its file."""
     own = connection.settings_dict
     environment = {
         "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "PYTHONPATH": str(tmp_path / "lib"),
+        "HOME": str(folder),
+        "PYTHONPATH": str(folder / "lib"),
         "PYTHONUNBUFFERED": "1",
         "PGHOST": str(own["HOST"]),
         "PGPORT": str(own["PORT"]),
         "PGUSER": str(own["USER"]),
         "PGPASSWORD": str(own["PASSWORD"]),
     }
-    root, programs = settings.BASE_DIR, Path(sys.executable).parent
-    run([str(root / "bin" / "wheel"), str(tmp_path)], tmp_path, os.environ)
-    [wheel] = tmp_path.glob("celery_ledger-*.whl")
-    to = ["--offline", "--no-deps", "--quiet", "--target", str(tmp_path / "lib")]
-    run([str(programs / "uv"), "pip", "install", *to, str(wheel)], tmp_path, os.environ)
-    run([str(programs / "django-admin"), "startproject", "proj", "."], tmp_path, environment)
-    readme = (root / "celery_ledger" / "README.md").read_text()
+    project = Project(folder, python, environment)
+    project.run("django-admin", "startproject", "proj", ".")
+    readme = (settings.BASE_DIR / "celery_ledger" / "README.md").read_text()
     for name, text in BLOCK.findall(readme):
-        file = tmp_path / name
+        file = folder / name
         file.parent.mkdir(exist_ok=True)
         (file.parent / "__init__.py").touch()
         before = file.read_text() if file.exists() else ""
         own_text = text.replace('"NAME": "proj"', f'"NAME": "{database}"')
         file.write_text(before + own_text.replace("redis://127.0.0.1:6379/0", broker_url))
-    return tmp_path, environment
+    return project
 
 
-def run(command: list[str], folder: Path, environment: "os._Environ[str] | dict[str, str]") -> str:
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    run([str(settings.BASE_DIR / "bin" / "wheel"), str(tmp_path)], tmp_path, os.environ)
+    [wheel] = tmp_path.glob("celery_ledger-*.whl")
+    return wheel
+
+
+def uv(folder: Path, *words: str, **more: str) -> None:
+    program = str(Path(sys.executable).parent / "uv")
+    run([program, *words], folder, {**os.environ, **more})
+
+
+def run(command: list[str], folder: Path, environment: "Mapping[str, str]") -> str:
     ended = subprocess.run(
         command,
         cwd=folder,
@@ -81,23 +115,58 @@ def run(command: list[str], folder: Path, environment: "os._Environ[str] | dict[
     return ended.stdout
 
 
-def test_a_first_durable_task_runs_in_a_blank_project(blank: tuple[Path, dict[str, str]]) -> None:
-    folder, environment = blank
-    manage = [sys.executable, "manage.py"]
-    run([*manage, "migrate", "--verbosity=0"], folder, environment)
-    assert "no issues" in run([*manage, "check"], folder, environment)
-    celery = str(Path(sys.executable).parent / "celery")
-    command = [
-        "sh",
-        "-c",
-        f"cd {folder} && exec {celery} -A proj worker --loglevel INFO --concurrency 1",
-    ]
-    worker = Tree(command, environment, folder / "worker.log")
+@contextmanager
+def worker_of(project: Project) -> Iterator[None]:
+    folder, celery = project.folder, project.python.parent / "celery"
+    log = ["--loglevel", "INFO", "--concurrency", "1"]
+    command = ["sh", "-c", f"cd {folder} && exec {celery} -A proj worker {' '.join(log)}"]
+    worker = Tree(command, project.environment, folder / "worker.log")
     try:
         until(lambda: "ready." in worker.output(), "the worker is ready", within_s=60)
-        output = run([*manage, "shell", "-v", "0", "-c", PROMISE], folder, environment).splitlines()
-        assert output == [str(folder / "lib" / "celery_ledger" / "__init__.py"), "Hello, Hana!"]
-        counts = run([*manage, "jobs", "stats"], folder, environment)
-        assert re.search(r"greetings\.tasks\.greet +0 +0 +1 +0 +0", counts)
+        yield
     finally:
         worker.kill()
+
+
+def test_a_first_durable_task_runs_in_a_blank_project(
+    tmp_path: Path, wheel: Path, database: str, broker_url: str
+) -> None:
+    into = ["--offline", "--no-deps", "--quiet", "--target", str(tmp_path / "lib")]
+    uv(tmp_path, "pip", "install", *into, str(wheel))
+    project = begin(tmp_path, Path(sys.executable), database, broker_url)
+    project.manage("migrate", "--verbosity=0")
+    assert "no issues" in project.manage("check")
+    with worker_of(project):
+        output = project.manage("shell", "-v", "0", "-c", PROMISE).splitlines()
+        assert output == [str(tmp_path / "lib" / "celery_ledger" / "__init__.py"), "Hello, Hana!"]
+        counts = project.manage("jobs", "stats")
+        assert re.search(r"greetings\.tasks\.greet +0 +0 +1 +0 +0", counts)
+
+
+@pytest.mark.soak  # asks the package registry: a step of CI by itself
+@pytest.mark.parametrize("version", ["5.2", "6.0", "6.1"])
+def test_it_holds_with_each_version_that_it_names(
+    tmp_path: Path, wheel: Path, database: str, broker_url: str, version: str
+) -> None:
+    """The wheel with what it says that it needs, in an environment of its own."""
+    home = tmp_path / "venv"
+    uv(tmp_path, "venv", "--quiet", "--python", sys.executable, str(home))
+    needs = [f"django~={version}.0", "psycopg[binary]", "pytest", "pytest-django"]
+    uv(tmp_path, "pip", "install", "--quiet", str(wheel), *needs, VIRTUAL_ENV=str(home))
+    folder = tmp_path / "project"
+    folder.mkdir()
+    project = begin(folder, home / "bin" / "python", database, broker_url)
+    if version == "6.0":  # whose decorator takes no more than Django's own options
+        functions = folder / "greetings" / "functions.py"
+        functions.write_text(re.sub(r"@task\(.*\)", "@task", functions.read_text()))
+    if version != "5.2":  # which has no tasks of its own
+        with (folder / "proj" / "settings.py").open("a") as file:
+            file.write('CELERY_IMPORTS = ["greetings.functions"]\n')
+    project.manage("migrate", "--verbosity=0")
+    assert "no issues" in project.manage("check")
+    tested = project.run("python", "-m", "pytest", "-q", "--ds=proj.settings", "greetings/tests.py")
+    assert "2 passed" in tested
+    with worker_of(project):
+        assert project.manage("shell", "-v", "0", "-c", PROMISE).endswith("Hello, Hana!\n")
+        if version != "5.2":
+            assert project.manage("shell", "-v", "0", "-c", WELCOME) == "Welcome, Hana!\n"

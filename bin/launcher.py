@@ -20,6 +20,7 @@ sys.path.insert(0, str(CHECKOUT))
 
 from output import Output  # noqa: E402  # the checkout has to be on the path first
 from processes import Processes, stop_leftovers  # noqa: E402
+from watcher import Watcher  # noqa: E402
 
 from config.embedded import adopt, leave  # noqa: E402
 from config.start.boot import CannotStart  # noqa: E402
@@ -28,12 +29,14 @@ LOCAL = CHECKOUT / ".local"
 DEMO = LOCAL / "demo.json"
 READY_LIMIT_S = 60
 ASKED_TWICE_S = 0.5  # `timeout` and terminals send one signal twice; a person needs longer
+DYNOS = ("web", "worker")
 COLOURS = {"web": 36, "worker": 33}
 WELCOME = """\
 Kaiten is ready: {site}
 Log in at {site}/admin/ as {username} with {the_password}
 Order something; pasted twice, it is still one order:
 {curl}
+Change the code, and web and worker start anew.
 Ctrl-C stops everything."""
 
 _claims: list[socket.socket] = []  # kept open as long as this process lives
@@ -50,6 +53,7 @@ class Launcher:
         self.processes = Processes(LOCAL / f"dev-{os.getpid()}.json", self.write_line)
         self.asked_at: float | None = None
         self.is_impatient = False
+        self.is_reloaded = False  # then a mistake in the code ends one process, and not all
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.be_asked)
 
@@ -66,6 +70,7 @@ class Launcher:
             self.start()
             while True:
                 self.watch()
+                self.run_what_has_changed()
         except (Stop, CannotStart) as exc:
             why = str(exc) if self.asked_at is None else ""
         finally:
@@ -75,20 +80,41 @@ class Launcher:
         return 1 if why else 0
 
     def start(self) -> None:
-        procfile = read_procfile(CHECKOUT / "Procfile")
+        self.procfile = read_procfile(CHECKOUT / "Procfile")
+        self.watcher = Watcher(CHECKOUT)
         if stop_leftovers(LOCAL, CHECKOUT):
             self.output.say("Stopped what a killed bin/dev had left running.")
         adopt(self.environment)
         self.environment.setdefault("DEBUG", "1")
         self.environment["PORT"] = str(choose_port(self.environment.get("PORT", "")))
-        self.begin("release", procfile["release"])
+        self.begin("release", self.procfile["release"])
         self.wait_for_end("release")
-        self.begin("web", procfile["web"])
-        self.begin("worker", procfile["worker"])
+        self.begin_dynos()
         self.begin("seed", shlex.join(["python", "manage.py", "seed", "--secrets", str(DEMO)]))
         self.wait_for_end("seed")
         self.wait_until_ready()
         self.output.say(welcome(self.environment))
+
+    def begin_dynos(self) -> None:
+        for name in DYNOS:
+            self.begin(name, self.procfile[name])
+
+    def run_what_has_changed(self) -> None:
+        """Web and worker start anew when a file of the product has changed, after the release when
+        that is a migration.
+        """
+        changed = self.watcher.changed()
+        if not changed:
+            return
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        self.output.say(f"{changed[0]}{more} changed: web and worker start anew.")
+        self.is_reloaded = True
+        self.processes.stop(lambda: self.asked_at is not None, only=DYNOS)
+        if any("migrations" in Path(name).parts for name in changed):
+            self.begin("release", self.procfile["release"])
+            while "release" in self.processes.running:
+                self.watch(may_end="release")
+        self.begin_dynos()
 
     def begin(self, name: str, command: str) -> None:
         try:
@@ -107,8 +133,11 @@ class Launcher:
         if self.asked_at is not None:
             raise Stop
         for name, status in self.processes.take_ended().items():
-            if name != may_end or status != 0:
+            if name == may_end and status == 0:
+                continue
+            if not self.is_reloaded:
                 raise Stop(f"{name} ended by itself with status {status}.")
+            self.output.say(f"{name} ended with status {status}; it waits for another change.")
 
     def wait_until_ready(self) -> None:
         give_up = time.monotonic() + READY_LIMIT_S

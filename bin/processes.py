@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 STOP_LIMIT_S = 30
@@ -90,21 +90,27 @@ class Processes:
             self.remember()
         return ended
 
-    def stop(self, is_impatient: Callable[[], bool]) -> list[str]:
-        """End every group: SIGTERM, and SIGKILL after 30 s. The names of those that had to be
-        killed.
+    def stop(
+        self, is_impatient: Callable[[], bool], only: Collection[str] | None = None
+    ) -> list[str]:
+        """End every group, or those with these names: SIGTERM, and SIGKILL after 30 s. The names of
+        those that had to be killed.
         """
-        groups = {process.pid: name for name, process in self.running.items()}
+        ending = {
+            name: process for name, process in self.running.items() if only is None or name in only
+        }
+        groups = {process.pid: name for name, process in ending.items()}
         signal_groups(groups, signal.SIGTERM)
         give_up = time.monotonic() + STOP_LIMIT_S
         while (left := self.alive(groups)) and time.monotonic() < give_up and not is_impatient():
             self.listen(0.05)
         signal_groups(left, signal.SIGKILL)
-        for process in self.running.values():
+        for name, process in ending.items():
             process.wait(timeout=STOP_LIMIT_S)
-        self.drain()
-        self.running.clear()
-        self.record.unlink(missing_ok=True)
+            self.drain()
+            del self.running[name]
+        if only is None:
+            self.record.unlink(missing_ok=True)
         return [groups[group] for group in left]
 
     def alive(self, groups: Iterable[int]) -> list[int]:

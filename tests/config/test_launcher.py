@@ -223,6 +223,43 @@ def test_a_process_that_ends_by_itself_stops_the_others(stack: Stack) -> None:
     assert stack.processes() == {}
 
 
+def until_it_says(launcher: subprocess.Popen[str], text: str) -> str:
+    """The line with this text; the output ends if it never comes."""
+    assert launcher.stdout
+    for line in launcher.stdout:
+        if text in line:
+            return line.rstrip("\n")
+    raise AssertionError(f"never said: {text}")
+
+
+@pytest.mark.timeout(90)
+def test_web_and_worker_start_anew_when_the_code_changes(stack: Stack) -> None:
+    launcher = stack.start()
+    ready(launcher)
+    stack.write(worker=f"print('fresh fish', flush=True)\n{SLEEP}")
+    assert until_it_says(launcher, "changed:").startswith("manage.py and 2 more changed: web and")
+    assert until_it_says(launcher, "fresh") == "worker  | fresh fish"
+    stack.write(worker="raise SystemExit('bad fish')")
+    until_it_says(launcher, "worker ended with status 1; it waits for another change.")
+    assert launcher.poll() is None
+    (stack.folder / "migrations").mkdir()
+    (stack.folder / "migrations" / "0002_fish.py").write_text("")
+    until_it_says(launcher, "migrations/0002_fish.py changed")
+    until_it_says(launcher, "released")
+    until_it_says(launcher, "bad fish")
+
+
+@pytest.mark.timeout(90)
+def test_what_is_no_part_of_the_product_may_change(stack: Stack) -> None:
+    launcher = stack.start()
+    ready(launcher)
+    for folder in ("tests", ".venv", "orders/__pycache__"):
+        (stack.folder / folder).mkdir(parents=True)
+        (stack.folder / folder / "new.py").write_text("")
+    (stack.folder / "orders" / "page.html").write_text("")
+    assert until_it_says(launcher, "changed:").startswith("orders/page.html changed: web and")
+
+
 def test_a_failed_release_says_its_own_sentence_and_starts_nothing(stack: Stack) -> None:
     stack.write(web="print('web begins', flush=True)")
     launcher = stack.start(RELEASE_SAYS="Kaiten cannot start: no rice.")

@@ -2,8 +2,12 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from standardwebhooks import WebhookVerificationError
@@ -95,3 +99,42 @@ def snippet(secret: str, headers: dict[str, str], body: bytes) -> tuple[str, Any
     heard: tuple[str, Any] = page["heard"](secret, headers, body)
     assert heard[1]["external_id"] == "docs/3"
     return heard
+
+
+PARTNER = """
+class PartnerAway(Exception): pass
+def ask_partner(email): return 3
+"""
+
+
+def test_the_app_of_the_readme_is_one_that_a_newcomer_can_write(tmp_path: Path) -> None:
+    """In a copy of the checkout: startapp, the files, the migration, the tests."""
+    folder = tmp_path / "kaiten"
+    shutil.copytree(CHECKOUT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__", "dist"))
+    (folder / ".venv").symlink_to(CHECKOUT / ".venv")
+    own = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/loyalty_{os.getpid()}").geturl()
+    alone = {name: value for name, value in os.environ.items() if "XDIST" not in name}
+
+    def run(*command: str, **environment: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, *command],
+            cwd=folder,
+            env={**alone, **environment},
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    run("manage.py", "startapp", "loyalty")
+    settings = folder / "config" / "settings.py"
+    settings.write_text(settings.read_text().replace('"orders",', '"orders",\n    "loyalty",', 1))
+    (folder / "loyalty" / "partner.py").write_text(PARTNER)
+    for block in blocks("README.md", "python"):
+        heading, text = block.split("\n", 1)
+        (folder / heading.removeprefix("# ")).write_text(text)
+    assert "Create model Points" in run("manage.py", "makemigrations", "loyalty")
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "loyalty/tests.py")
+    assert "2 passed" in run(*words, DATABASE_URL=own)

@@ -50,6 +50,7 @@ def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[
     return post
 
 
+@pytest.mark.slow
 def test_orders_go_on_whatever_happens_to_worker_and_broker(
     dynos: Stack,
     other_broker: Broker,

@@ -60,6 +60,7 @@ def full(broker: Redis, broker_url: str) -> Iterator[str]:
     broker.config_set("maxmemory", before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["nobody", "black_hole", "full"])
 def test_orders_are_taken_without_a_broker_and_worked_off_with_it(
     stack: Stack,

@@ -87,6 +87,7 @@ def held(broker: Redis, others: set[str]) -> Counter[str]:
     return Counter(postgres=sessions, redis=len(clients))
 
 
+@pytest.mark.slow
 def test_the_promise_holds_behind_a_pgbouncer_that_gives_every_transaction_another_session(
     stack: Stack,
     place: Callable[[Web, str], int],

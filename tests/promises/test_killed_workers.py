@@ -80,6 +80,7 @@ def all_finished() -> bool:
     return not Job.objects.exclude(state="done").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
     stack: Stack,

@@ -169,6 +169,7 @@ def test_a_body_that_arrives_at_a_walking_pace_is_taken(
     assert Order.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_who_reads_a_large_answer_slowly_holds_nobody_up(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:

@@ -126,11 +126,12 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         }
 
     def outcome(self, job: Job) -> Any:
-        """Its result, or the exception that it died of."""
+        """Its result, or the exception that it died of or is tried again for."""
         error = job.error
         if job.state == State.CANCELLED and error:
             return TaskRevokedError(REVOKED.get(error["type"], error["message"]))
-        if job.state == State.DEAD and error:
+        is_tried_again = job.state == State.WAITING and job.retries
+        if error and (is_tried_again or job.state == State.DEAD):
             return self.raised(error)
         return job.result
 

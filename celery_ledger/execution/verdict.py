@@ -114,8 +114,11 @@ def _retry(claim: Claim, exc: Retry, changes: dict[str, Any]) -> bool:
     """Celery's `retry()`: the same job waits until its time, perhaps with other arguments and
     options.
     """
+    cause = exc.exc or exc
+    if cause.__traceback__ is None:  # which the body has made and did not raise
+        cause = cause.with_traceback(exc.__traceback__)
     return Job.objects.put_back(
-        claim, due_at=moment(exc.when), error=describe(exc.exc or exc), retried=True, **changes
+        claim, due_at=moment(exc.when), error=describe(cause), retried=True, **changes
     )
 
 

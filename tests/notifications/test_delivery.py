@@ -315,6 +315,7 @@ def test_the_body_says_when_what_and_to_whom(recorded: Recorded, sink: WebhookSi
     assert content["timestamp"].endswith("+00:00")
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_hangs_is_left_alone_while_other_events_wait(
     recorded: Recorded, sink: WebhookSink, settings: Any
 ) -> None:

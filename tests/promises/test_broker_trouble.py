@@ -143,6 +143,7 @@ def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
     assert "Connection to broker lost" not in worker.output()
 
 
+@pytest.mark.slow
 def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
     stack: Stack, tally: Callable[[], Counter[int]], broker: Redis, broker_url: str, tmp_path: Path
 ) -> None:

@@ -222,6 +222,7 @@ def have_been_lost(number: int) -> bool:
     return losses() == number
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(
     stack: Stack, tally: Callable[[], Counter[int]]

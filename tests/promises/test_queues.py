@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SLOW, QUICK = 8, 6
 
 
+@pytest.mark.slow
 def test_goods_are_set_aside_while_a_slow_provider_keeps_every_process_busy(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., dict[str, Any]]
 ) -> None:

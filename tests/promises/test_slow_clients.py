@@ -118,6 +118,7 @@ def test_the_others_are_answered_while_they_are_there(
     assert "Traceback" not in web.tree.output()
 
 
+@pytest.mark.slow
 def test_a_request_that_does_not_arrive_in_time_is_told_so(stack: Stack) -> None:
     web = stack.start_web()
     with slow_clients(web, HALF_A_HEADER) as slow:
@@ -246,6 +247,7 @@ def test_bodies_that_fill_all_the_room_leave_it_to_those_that_need_little(stack:
             assert web.ask("GET", "/livez")[0] == 200
 
 
+@pytest.mark.slow
 def test_a_body_that_stops_is_not_waited_for_as_long_as_it_might_have_taken(stack: Stack) -> None:
     web = stack.start_web()
     size = settings.BODY_MAX_BYTES_OF["/v1/imports"]

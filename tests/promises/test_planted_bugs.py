@@ -29,6 +29,7 @@ COPIED = (
     "orders",
     "values",
     "tests",
+    "conftest.py",
     "pyproject.toml",
 )
 RUN_LIMIT_S = 100

@@ -23,6 +23,7 @@ from orders.states import PaymentState, State
 from values.texts import AnyText, Line, Name
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 Reason = Annotated[Line, Field(min_length=1, max_length=200)]
 
 
@@ -34,11 +35,19 @@ def _moment(text: Any) -> datetime:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             raise ValueError(text)
-        return max(moment.astimezone(UTC), EPOCH)
-    except (ValueError, OverflowError):
+        return max(_in_utc(moment), EPOCH)
+    except ValueError:
         raise PydanticCustomError(
             "moment", "must be a moment like 2026-01-31T09:00:00+09:00"
         ) from None
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Its offset may lead out of the years that there are here: then it is the first or last."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return EPOCH if moment.year < EPOCH.year else LATEST
 
 
 def _with_its_plus(text: str) -> str:

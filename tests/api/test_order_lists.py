@@ -129,7 +129,9 @@ def test_a_list_begins_after_a_moment(api: Api, ordered: Ordered) -> None:
     assert found((now - timedelta(minutes=30)).isoformat()) == [str(new.pk), str(old.pk)]
     # as a + comes unescaped
     assert found((now - timedelta(minutes=10)).isoformat().replace("+", " ")) == [str(new.pk)]
-    assert found("0001-01-01T12:00:00Z") == [str(new.pk), str(old.pk)]
+    for first in ("0001-01-01T12:00:00Z", "0001-01-01T00:00:00+10:00"):
+        assert found(first) == [str(new.pk), str(old.pk)]
+    assert found("9999-12-31T23:59:59-10:00") == []
     assert found(new.created_at.isoformat()) == found("9999-12-31T00:00:00+00:00") == []
 
 
@@ -164,7 +166,6 @@ def test_a_list_shows_no_strangers_orders(ordered: Ordered, stranger: Client, ap
         ("created_after=1767225600", "/query/created_after"),
         ("created_after=2026-01-01T00:00:00", "/query/created_after"),  # of which zone?
         # before the calendar
-        ("created_after=0001-01-01T00:00:00%2B10:00", "/query/created_after"),
         ("after=nonsense", "/query/after"),
     ],
 )

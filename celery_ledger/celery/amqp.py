@@ -53,6 +53,7 @@ CELERY_HEADERS = {
     *("lang", "task", "id", "retries", "root_id", "parent_id", "origin", "argsrepr", "kwargsrepr"),
     *("group_id", "once"),
 }
+PRIORITY_MAX = 255  # as far as any broker of Celery's goes
 MAPS = ("celery.map", "celery.starmap")
 
 
@@ -92,12 +93,12 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         positional, named, canvas = message.body
         args = _storable(name, [list(positional), dict(named)])  # also those of a retry
         self._refuse_what_cannot_run(name, named, canvas)
-        _refuse_nonsense(name, kept)
+        _refuse_nonsense(name, kept, priority := options.get("priority") or 0)
         if self._is_a_retry(kept):
             attempt.retry_as(args=args, envelope=_envelope(kept, canvas), **_other_queue(queue))
             return
         job = self._job(name, kept, args, canvas, queue)
-        job.priority = options.get("priority") or 0
+        job.priority = priority
         taken = f"There is a job with the task_id {kept['id']!r} already."
         if is_named(kept["id"]) and Job.objects.filter(pk=job.pk).exists():
             raise ValueError(taken)
@@ -232,8 +233,13 @@ def _own_headers(kept: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
-def _refuse_nonsense(name: str, kept: dict[str, Any]) -> None:
-    """Celery takes any text for a time, and anything for a time limit."""
+def _refuse_nonsense(name: str, kept: dict[str, Any], priority: Any) -> None:
+    """Celery takes any text for a time, and anything for a time limit or a priority."""
+    if type(priority) is not int or abs(priority) > PRIORITY_MAX:
+        raise ValueError(
+            f"The priority of {name} is no whole number from {-PRIORITY_MAX} to {PRIORITY_MAX}: "
+            f"{priority!r}."
+        )
     for option in ("eta", "expires"):
         moment = kept[option]
         try:

@@ -87,7 +87,10 @@ class LedgerBackend(BaseTaskBackend):
             **_queue(task),
         )
         if getattr(task, "key", None):
-            return self.get_result(promised.id)
+            first = self.get_result(promised.id)
+            if first.enqueued_at == now:  # it is this one
+                task_enqueued.send(type(self), task_result=first)
+            return first
         result: AnyResult = TaskResult(
             task=task,
             id=promised.id,
@@ -114,6 +117,8 @@ class LedgerBackend(BaseTaskBackend):
         return result
 
     def check(self, **options: Any) -> list[CheckMessage]:
+        from celery_ledger.django_tasks.function import known_functions  # noqa: PLC0415 - needs the models
+
         wrong = []
         if not apps.is_installed("celery_ledger"):
             wrong.append(
@@ -123,6 +128,12 @@ class LedgerBackend(BaseTaskBackend):
         wrong += [
             f"TASKS names the queue {name}, to which no worker listens."
             for name in sorted(self.queues - {DEFAULT_TASK_QUEUE_NAME} - set(listened))
+        ]
+        current_app.loader.import_default_modules()
+        wrong += [
+            f"{task.module_path} is for the queue {name}, to which no worker listens."
+            for task in known_functions()
+            if (name := getattr(task, "queue", None)) and name not in listened
         ]
         return [Error(sentence, id="celery_ledger.E004") for sentence in wrong]
 

@@ -31,6 +31,7 @@ class OfDjango(LedgerTask):
     abstract = True
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        self.request.began = timezone.now()
         task_started.send_robust(
             LedgerBackend, task_result=self.result_of(TaskResultStatus.RUNNING)
         )
@@ -55,8 +56,8 @@ class OfDjango(LedgerTask):
             id=self.request.id,
             status=status,
             enqueued_at=enqueued_at,
-            started_at=now,
-            last_attempted_at=now,
+            started_at=self.request.began,
+            last_attempted_at=self.request.began,
             finished_at=now if is_finished else None,
             args=list(claim.args),
             kwargs=claim.kwargs,
@@ -74,6 +75,10 @@ def register(task: "AnyTask") -> Any:
     return known
 
 
+def known_functions() -> list["AnyTask"]:
+    return [celery_task.run.django_task for celery_task in _registered.values()]
+
+
 def register_the_early_ones() -> None:
     while unregistered:
         register(unregistered.pop())
@@ -81,14 +86,13 @@ def register_the_early_ones() -> None:
 
 def _celery_task(task: "AnyTask") -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
-        own = (_context(run.celery_task),) if task.takes_context else ()  # type: ignore[attr-defined]
+        own = (_context(celery_task),) if task.takes_context else ()
         return normalize_json(task.call(*own, *args, **kwargs))
 
     run.__name__, run.__module__, run.__doc__ = task.name, task.func.__module__, task.func.__doc__
     run.__signature__ = _signature(task)  # type: ignore[attr-defined]
     run.django_task = task  # type: ignore[attr-defined]
     celery_task = shared_task(name=task.module_path, base=OfDjango, **_options(task))(run)
-    run.celery_task = celery_task  # type: ignore[attr-defined]
     return celery_task
 
 

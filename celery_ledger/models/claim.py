@@ -8,6 +8,9 @@ from uuid import UUID
 
 from kombu.utils import json as celery_json
 
+# Those of a row; one that keeps none is rung for with two nulls.
+LIMITS = "coalesce(nullif((envelope #> '{headers,timelimit}')::jsonb, 'null'), '[null, null]')"
+
 # The row is found by its id alone. With `state = 'waiting'` Postgres may rather walk the index of
 # all waiting rows, which its statistics call empty when they are older than a backlog; the table's
 # CHECKs make these two say the same. The worker's main process ends the attempt after the limits
@@ -21,9 +24,7 @@ UPDATE {jobs}
        SELECT id FROM {jobs}
         WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
           AND due_at <= clock_timestamp()
-          AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb =
-               coalesce(nullif((envelope #> '{{headers,timelimit}}')::jsonb, 'null'),
-                        '[null, null]'))
+          AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb = {limits})
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id,
           set_config('synchronous_commit', 'off', true)
@@ -39,18 +40,14 @@ candidate AS (
     (SELECT job.id, job.task, job.priority, job.due_at FROM {jobs} AS job, bell
       WHERE job.queue = %(queue)s AND job.state = 'waiting' AND job.priority <> 0
         AND job.priority > bell.priority AND job.due_at <= clock_timestamp()
-        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND %(timelimit)s::jsonb =
-            coalesce(nullif((job.envelope #> '{{headers,timelimit}}')::jsonb, 'null'),
-                     '[null, null]')
+        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND %(timelimit)s::jsonb = {limits}
       ORDER BY job.priority DESC, job.due_at LIMIT 1)
     UNION ALL
     (SELECT job.id, job.task, job.priority, job.due_at FROM {jobs} AS job, bell
       WHERE bell.priority < 0 AND bell.waits
         AND job.queue = %(queue)s AND job.state = 'waiting' AND job.priority = 0
         AND job.due_at <= clock_timestamp()
-        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND %(timelimit)s::jsonb =
-            coalesce(nullif((job.envelope #> '{{headers,timelimit}}')::jsonb, 'null'),
-                     '[null, null]')
+        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND %(timelimit)s::jsonb = {limits}
       ORDER BY job.ring_at LIMIT 1))
 SELECT candidate.id, candidate.task, bell.waits FROM candidate, bell
  ORDER BY candidate.priority DESC LIMIT 1

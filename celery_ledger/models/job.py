@@ -24,7 +24,7 @@ from django.utils import timezone
 from celery_ledger import context
 from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.claim import CLAIM, PREFERRED, Claim
+from celery_ledger.models.claim import CLAIM, LIMITS, PREFERRED, Claim
 from celery_ledger.models.encoding import WrittenJSONField
 from celery_ledger.models.history import End, appended
 from celery_ledger.models.rate_limit import Rate
@@ -78,7 +78,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             "timelimit": timelimit and json.dumps(timelimit),
         }
         with connection.cursor() as cursor:
-            cursor.execute(CLAIM.format(jobs=self.model._meta.db_table), values)
+            cursor.execute(self._about_this_table(CLAIM), values)
             rows = cursor.fetchall()
         return [Claim.of(token, *row) for row in rows]
 
@@ -95,9 +95,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         limits = json.dumps(timelimit)
         values: dict[str, Any] = {"id": id_, "queue": queue, "tasks": tasks, "timelimit": limits}
         with connection.cursor() as cursor:
-            cursor.execute(PREFERRED.format(jobs=self.model._meta.db_table), values)
+            cursor.execute(self._about_this_table(PREFERRED), values)
             row: tuple[UUID, str, bool] | None = cursor.fetchone()
         return row
+
+    def _about_this_table(self, statement: str) -> str:
+        return statement.format(jobs=self.model._meta.db_table, limits=LIMITS)
 
     def held(self, claim: Claim) -> "JobQuerySet":
         """The job, if this claim still holds it: the fence in front of every verdict."""

@@ -3,9 +3,10 @@ Celery's name of a state, a time ago. What it cannot understand is answered by a
 may have been meant.
 """
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import reduce
 from operator import or_
@@ -69,7 +70,10 @@ def queue(text: str) -> str:
 def since(text: str) -> datetime:
     """A length of time before now (90s, 30m, 2h, 7d), a date, or a date and a time."""
     if ago := re.fullmatch(r"(\d{1,6})\s?(s|m|min|h|d)", text):
-        return timezone.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        try:
+            return timezone.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        except OverflowError:  # before the year 1: since ever
+            return datetime.min.replace(tzinfo=UTC)
     try:
         day, moment = parse_date(text), parse_datetime(text)
     except ValueError:  # a month 13
@@ -111,11 +115,14 @@ def about(text: str) -> JobQuerySet:
     resolve: Callable[[str], Collection[str]] = (
         import_string(setting) if isinstance(setting, str) else setting
     )
-    names = sorted(resolve(text))[:NAMES_MAX]
+    names = resolve(text)
     if not names:
         raise Misunderstood(f"Nothing is known by the name {text!r}.")
+    if len(names) > NAMES_MAX:
+        raise Misunderstood(f"{text!r} stands for {len(names)} ids; {NAMES_MAX} can be looked for.")
     said = Job.objects.annotate(args_text=Cast("args", TextField()))
-    return said.filter(reduce(or_, (Q(args_text__contains=f'"{name}"') for name in names)))
+    # as a row writes them
+    return said.filter(reduce(or_, (Q(args_text__contains=json.dumps(name)) for name in names)))
 
 
 def unknown(id_: object) -> str:

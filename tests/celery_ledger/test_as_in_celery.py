@@ -622,6 +622,9 @@ def test_an_errback_is_given_the_traceback_and_the_task(define: Define) -> None:
         {"soft_time_limit": -1},
         {"time_limit": float("nan")},
         {"time_limit": True},
+        {"priority": "high"},
+        {"priority": 256},
+        {"priority": 1.5},
     ],
     ids=repr,
 )

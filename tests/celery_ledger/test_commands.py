@@ -157,10 +157,14 @@ def test_list_narrows_by_queue_time_and_what_it_is_about() -> None:
     assert found("--since", "4 h") == found("--since", ago.isoformat()) == [new, old]
     assert found("--since", (ago.date() - timedelta(days=1)).isoformat()) == [new, old]
     assert found("--about", "order-1") == []
+    japanese = tasks.note.delay('鮭 "17"').id
+    assert found("--about", '鮭 "17"') == [japanese]
+    assert found("--since", "999999d") == [japanese, new, old]
 
 
 def resolved(name: str) -> list[str]:
-    return {"order seventeen": ["order-17", "charge-4"]}.get(name, [])
+    known = {"order seventeen": ["order-17", "charge-4"], "all": [str(n) for n in range(300)]}
+    return known.get(name, [])
 
 
 def test_what_a_job_is_about_may_have_another_name_for_people(settings: Any) -> None:
@@ -171,6 +175,8 @@ def test_what_a_job_is_about_may_have_another_name_for_people(settings: Any) -> 
     assert {line.split()[0] for line in lines} == ids
     with pytest.raises(CommandError, match="Nothing is known by the name 'order-18'"):
         jobs("list", "--about", "order-18")
+    with pytest.raises(CommandError, match="'all' stands for 300 ids; 200 can be looked for"):
+        jobs("list", "--about", "all")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskRes
 from django.tasks.signals import task_enqueued, task_finished, task_started
 from django.utils import timezone
 
+from celery_ledger.django_tasks import function
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from tests.celery_ledger import django_functions as functions
@@ -119,6 +121,23 @@ def test_the_options_of_the_ledger_are_those_of_its_jobs() -> None:
     assert functions.note_once.enqueue(17).return_value == 17
 
 
+def test_a_key_tells_of_one_job_and_not_of_a_second_call() -> None:
+    with heard() as calls:
+        first = functions.note_once.enqueue(17)
+        functions.note_once.enqueue(17)
+    assert calls == [("enqueued", first.id, "READY")]
+
+
+def test_a_queue_of_a_task_that_nobody_hears_is_named_by_the_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = SimpleNamespace(queue="nowhere", module_path="proj.tasks.give")
+    known = SimpleNamespace(run=SimpleNamespace(django_task=asked))
+    monkeypatch.setitem(function._registered, object(), known)
+    [wrong] = [one for one in run_checks() if one.id == "celery_ledger.E004"]
+    assert wrong.msg == ("proj.tasks.give is for the queue nowhere, to which no worker listens.")
+
+
 def test_a_task_may_run_later_in_another_queue() -> None:
     later = timezone.now() + timedelta(hours=1)
     call = functions.note.using(run_after=later, queue_name="bulk", priority=7)
@@ -183,6 +202,21 @@ def test_djangos_signals_are_sent(function: Any, status: str) -> None:
         ("started", result.id, "RUNNING"),
         ("finished", result.id, status),
     ]
+
+
+def test_what_has_finished_began_before() -> None:
+    results: list[Any] = []
+
+    def listen(task_result: Any, **_: Any) -> None:
+        results.append(task_result)
+
+    task_finished.connect(listen)
+    try:
+        functions.note.enqueue("a")
+        work_off()
+    finally:
+        task_finished.disconnect(listen)
+    assert results[0].started_at < results[0].finished_at
 
 
 def test_a_listener_that_fails_is_not_the_jobs_fault() -> None:

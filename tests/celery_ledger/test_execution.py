@@ -237,6 +237,18 @@ def test_a_result_too_large_is_a_verdict_that_says_so() -> None:
     assert "65536 are allowed" in error_of(only_job())["message"]
 
 
+def without_it(text: str) -> str:
+    return text.replace("hana@example.com", "[hidden]")
+
+
+def test_a_traceback_is_kept_as_the_project_wants_errors_kept(settings: Any) -> None:
+    settings.LEDGER = {**settings.LEDGER, "SCRUB": without_it, "TRACEBACK_MAX_CHARS": 150}
+    tasks.fail_with.delay("x" * 400 + " hana@example.com")
+    work_off()
+    kept = error_of(only_job())["traceback"]
+    assert (len(kept) <= 150, "[hidden]" in kept, "hana@" in kept) == (True, True, False)
+
+
 def terminate_this_session(database: str | None = None) -> None:
     pid = connection.connection.info.backend_pid
     other = connections.create_connection("default")

@@ -46,6 +46,7 @@ def attempt(job: Job) -> None:
         "task": job.task,
         "delivery_info": {"exchange": "", "routing_key": job.queue},
         "timelimit": timelimit,
+        "ignore_result": True,  # as a bell says of itself
     }
     trace_task(current_app.tasks[job.task], str(job.pk), (), {}, request=request, app=current_app)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -25,6 +26,7 @@ from celery_ledger.execution.attempt import settle
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from tests.celery_ledger import tasks
+from tests.hands import Hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Define = Callable[..., Task]
@@ -590,6 +592,21 @@ def test_the_rest_of_a_failed_chord_says_what_its_part_died_of(define: Define) -
         with pytest.raises(NotThere):
             AsyncResult(promised.id, parent=promised.parent).get(timeout=5)
     assert isinstance(members.results[0].result, NotThere)
+
+
+def test_whoever_waits_for_a_chord_meanwhile_is_told_the_same(define: Define, one: Hand) -> None:
+    def fail() -> None:
+        raise NotThere(404, "gone")
+
+    promised = chord([tasks.add.si(1, 1), define(fail).si()], tasks.total.s()).apply_async()
+    waits = threading.Event()
+    waiting = one.begin(
+        lambda: promised.get(timeout=10, interval=0.2, on_interval=lambda *_: waits.set())
+    )
+    assert waits.wait(10)
+    work_off()
+    with pytest.raises(NotThere):
+        waiting.result(timeout=10)
 
 
 def test_an_errback_is_given_the_traceback_and_the_task(define: Define) -> None:

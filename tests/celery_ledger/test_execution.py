@@ -50,6 +50,7 @@ def test_a_failed_body_takes_its_effects_back_and_the_error_is_kept() -> None:
     lines = error.pop("traceback").splitlines()
     assert (only_job().state, error) == ("dead", {"type": "ValueError", "message": "no such luck"})
     assert lines[1].endswith("in note_then_fail")
+    assert only_job().history[-1]["error"] == error
     assert result.traceback.splitlines() == lines
     with pytest.raises(ValueError, match="no such luck"):
         result.get(timeout=5)
@@ -256,6 +257,14 @@ def terminate_this_session(database: str | None = None) -> None:
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
     other.close()
+
+
+def test_a_bell_is_not_lost_to_a_connection_that_broke_while_nothing_happened() -> None:
+    tasks.note.delay("a")
+    job = only_job()
+    terminate_this_session()
+    attempt(job)
+    assert (only_job().state, only_job().attempts) == ("done", 1)
 
 
 def test_a_connection_that_breaks_before_the_commit_puts_the_job_back(

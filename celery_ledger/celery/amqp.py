@@ -8,15 +8,12 @@ the commit the bell rings.
 import celery_ledger.celery.ready  # noqa: F401
 
 # isort: split
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
 from celery import signals
 from celery.app.amqp import AMQP
-from celery.canvas import Signature
-from celery.utils.functional import maybe_list
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -27,6 +24,7 @@ from kombu.utils import json as celery_json
 
 from celery_ledger import context
 from celery_ledger.bell import Bell, Ring
+from celery_ledger.celery.refusals import leaves, refuse_nonsense, storable, text_of
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt
 from celery_ledger.execution.errors import CannotBeStored
@@ -53,7 +51,6 @@ CELERY_HEADERS = {
     *("lang", "task", "id", "retries", "root_id", "parent_id", "origin", "argsrepr", "kwargsrepr"),
     *("group_id", "once"),
 }
-PRIORITY_MAX = 255  # as far as any broker of Celery's goes
 MAPS = ("celery.map", "celery.starmap")
 
 
@@ -91,9 +88,9 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         kept = {**message.headers, **(headers or {})}
         self._say_before(name, message, kept, options)
         positional, named, canvas = message.body
-        args = _storable(name, [list(positional), dict(named)])  # also those of a retry
+        args = storable(name, [list(positional), dict(named)])  # also those of a retry
         self._refuse_what_cannot_run(name, named, canvas)
-        _refuse_nonsense(name, kept, priority := options.get("priority") or 0)
+        refuse_nonsense(name, kept, priority := options.get("priority") or 0)
         if self._is_a_retry(kept):
             attempt.retry_as(args=args, envelope=_envelope(kept, canvas), **_other_queue(queue))
             return
@@ -140,8 +137,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         if not context.is_gathering():  # these steps have been looked at where they were called
             lists = [canvas[part] or () for part in ("chain", "callbacks", "errbacks")]
             for step in (*chain(*lists), *([canvas["chord"]] if canvas["chord"] else ())):
-                for leaf in _leaves(step):
-                    _storable(leaf["task"], [list(leaf["args"]), dict(leaf["kwargs"])])
+                for leaf in leaves(step):
+                    storable(leaf["task"], [list(leaf["args"]), dict(leaf["kwargs"])])
 
     def _is_a_retry(self, kept: dict[str, Any]) -> bool:
         """Whether the job that runs here publishes its own id, and is not being replaced."""
@@ -226,32 +223,11 @@ def _envelope(kept: dict[str, Any], canvas: dict[str, Any]) -> dict[str, Any]:
 def _own_headers(kept: dict[str, Any]) -> dict[str, Any]:
     """The headers that a caller or a listener has added to Celery's."""
     own = {key: value for key, value in kept.items() if key not in CELERY_HEADERS}
-    if own and len(_text_of(own)) > ledger_settings.HEADERS_MAX_BYTES:
+    if own and len(text_of(own)) > ledger_settings.HEADERS_MAX_BYTES:
         raise CannotBeStored(
             f"The headers {', '.join(own)} are more than {ledger_settings.HEADERS_MAX_BYTES} bytes."
         )
     return own
-
-
-def _refuse_nonsense(name: str, kept: dict[str, Any], priority: Any) -> None:
-    """Celery takes any text for a time, and anything for a time limit or a priority."""
-    if type(priority) is not int or abs(priority) > PRIORITY_MAX:
-        raise ValueError(
-            f"The priority of {name} is no whole number from {-PRIORITY_MAX} to {PRIORITY_MAX}: "
-            f"{priority!r}."
-        )
-    for option in ("eta", "expires"):
-        moment = kept[option]
-        try:
-            is_moment = not moment or parse_datetime(moment) is not None
-        except ValueError:
-            is_moment = False
-        if not is_moment:
-            raise ValueError(f"The {option} of {name} is no time: {moment!r}.")
-    for option, limit in zip(("time_limit", "soft_time_limit"), kept["timelimit"], strict=True):
-        is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
-        if limit is not None and not (is_number and 0 < limit < float("inf")):
-            raise ValueError(f"The {option} of {name} is no number of seconds: {limit!r}.")
 
 
 def _other_queue(queue: Any) -> dict[str, str]:
@@ -271,54 +247,3 @@ def _aware(eta: str | None) -> datetime | None:
     """Celery's eta; a naive one is in Celery's own time zone."""
     moment = parse_datetime(eta) if eta else None
     return timezone.make_aware(moment) if moment and timezone.is_naive(moment) else moment
-
-
-def _storable(name: str, args: list[Any]) -> list[Any]:
-    """The arguments, if they are JSON of a size that a row should hold."""
-    try:
-        text = _text_of(args)
-    except ValueError as exc:
-        raise CannotBeStored(f"The arguments of {name} cannot be stored: {exc}.") from exc
-    except TypeError as exc:
-        raise CannotBeStored(
-            f"The arguments of {name} must be JSON: {exc}. Pass ids, not objects."
-        ) from exc
-    size = len(text)
-    numbers = ledger_settings
-    allowed = numbers.GATHERED_MAX_BYTES if context.is_gathering() else numbers.ARGS_MAX_BYTES
-    if size > allowed:
-        raise CannotBeStored(
-            f"The arguments of {name} are {size} bytes; {allowed} are allowed. "
-            "Store the data and pass its id."
-        )
-    return args
-
-
-def _text_of(value: Any) -> bytes:
-    """As a row would hold it. Raises TypeError for what is no JSON, and ValueError for JSON that
-    would not come back.
-    """
-    text: str = celery_json.dumps(value, allow_nan=False, ensure_ascii=False)
-    celery_json.loads(text)  # a mapping with Celery's own marks in it may not come back
-    if context.is_gathering():  # what a task returned has been looked at, and goes as it is
-        return text.encode(errors="surrogatepass")
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise ValueError("a text holds the character NUL")
-    return text.encode()  # which half a surrogate pair does not survive
-
-
-def _leaves(step: Signature) -> Iterator[Signature]:
-    """The tasks in a step of a canvas, however they are nested, and those that they link to."""
-    named = step["kwargs"]
-    match step["task"]:
-        case "celery.chain" | "celery.group":
-            inner = list(named["tasks"])
-        case "celery.chord":
-            header = named["header"]
-            inner = [*(header if isinstance(header, list) else [header]), named["body"]]
-        case _:
-            yield step
-            inner = []
-    linked = [step["options"].get(option) or () for option in ("link", "link_error")]
-    for one in chain(inner, *map(maybe_list, linked)):
-        yield from _leaves(one)

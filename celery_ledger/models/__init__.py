@@ -3,7 +3,8 @@
 from celery_ledger.models.chord import Chord, ChordPart
 from celery_ledger.models.claim import Claim
 from celery_ledger.models.group import Group
-from celery_ledger.models.job import FINISHED, RETRYABLE, RUNS, WAITS, Job, JobQuerySet, State
+from celery_ledger.models.job import Job
+from celery_ledger.models.job_queryset import FINISHED, RETRYABLE, RUNS, WAITS, JobQuerySet, State
 from celery_ledger.models.rate_limit import Rate
 from celery_ledger.models.schedule import Schedule
 from celery_ledger.models.worker import Worker

@@ -65,14 +65,14 @@ PLANTED = [
     in_order(
         Bug.NO_FENCE,
         "test_a_ghost_settles_nothing_that_another_hand_has_settled",
-        "celery_ledger/models/job.py",
+        "celery_ledger/models/job_queryset.py",
         HELD,
         "self.filter(pk=claim.id)",
     ),
     in_order(
         Bug.UNFENCED_VERDICT,
         "test_a_ghosts_verdict_wakes_nobody",
-        "celery_ledger/models/job.py",
+        "celery_ledger/models/job_queryset.py",
         "self.held(claim).update(**_waiting(",
         "self.filter(pk=claim.id).update(finished_at=None, **_waiting(",
     ),
@@ -86,7 +86,7 @@ PLANTED = [
     in_order(
         Bug.ATTEMPT_AS_TOKEN,
         "test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle",
-        "celery_ledger/models/job.py",
+        "celery_ledger/models/job_queryset.py",
         HELD,
         "self.filter(pk=claim.id, attempts=claim.attempts, **RUNS)",
     ),
@@ -143,14 +143,14 @@ PLANTED = [
     in_order(
         Bug.UNCOUNTED_LOSS,
         "test_clocks_that_rescue_at_the_same_moment_count_one_loss",
-        "celery_ledger/models/job.py",
+        "celery_ledger/models/job_queryset.py",
         'losses=F("losses") + int(counts)\n',
         'losses=F("losses")\n',
     ),
     in_order(
         Bug.RUNG_ONCE,
         "test_clocks_that_ring_at_the_same_moment_ring_once_and_again_when_nobody_heard",
-        "celery_ledger/models/job.py",
+        "celery_ledger/models/job_queryset.py",
         "self.filter(unheard, state=State.WAITING)",
         "self.filter(unheard, state='waiting', rings=0)",
     ),
@@ -171,7 +171,7 @@ PLANTED = [
     in_order(
         "a rescue that waits for the row",
         "test_a_rescue_leaves_a_job_that_is_being_settled",
-        "celery_ledger/models/job.py",
+        "celery_ledger/models/job_queryset.py",
         "self.select_for_update(skip_locked=True, no_key=True)",
         "self.select_for_update(no_key=True)",
     ),
@@ -206,7 +206,7 @@ PLANTED = [
     Planted(
         "a slot for each bell",
         "tests/celery_ledger/test_rates.py::test_doubled_and_early_bells_take_no_further_slot",
-        "celery_ledger/models/job.py",
+        "celery_ledger/models/job_queryset.py",
         ", due_at__lte=Now(), slot_at=None)",
         ")",
     ),

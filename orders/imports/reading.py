@@ -33,6 +33,7 @@ REQUIRED = (
 OPTIONAL = ("locale", "discount", "tax")
 COLUMNS_MAX = 100
 STAGED_IN_MEMORY_BYTES = 1024 * 1024
+LINE_COSTS_BYTES = 100  # to hand a line out again, however short it is
 KEY_MAX_CHARS = 200  # of an external_id; a longer one is refused with its order
 
 
@@ -81,12 +82,13 @@ class Lines:
         handed out again.
 
         No more than IMPORT_AGAIN_MAX_BYTES of one file, since each of its lines may spoil a row as
-        long as rows may be. Raises a 422 problem beyond.
+        long as rows may be; the shortest line costs as much as one of LINE_COSTS_BYTES. Raises a
+        422 problem beyond.
         """
         spoilt = self._row[1:]
         self._number -= len(spoilt)
         self._returned += reversed(spoilt)
-        self._returned_bytes += sum(size for _, size in spoilt)
+        self._returned_bytes += sum(max(size, LINE_COSTS_BYTES) for _, size in spoilt)
         if self._returned_bytes > settings.IMPORT_AGAIN_MAX_BYTES:
             raise invalid(
                 (

@@ -44,12 +44,13 @@ def test_goods_are_set_aside_while_a_slow_provider_keeps_every_process_busy(
     )
     for number in range(QUICK):
         order(f"quick-{number}", "tok_ok")
+    begun = charges.exclude(state="waiting").count()  # on a busy machine more than two
     quick = Order.objects.filter(external_id__startswith="quick")
     until(
         lambda: not quick.filter(state="received").exists(),
         "the others' goods are set aside",
         within_s=60,
     )
-    assert charges.filter(state="waiting").count() >= SLOW - 4 + QUICK, (
+    assert charges.exclude(state="waiting").count() <= begun + 2, (
         "they stood behind the slow charges"
     )

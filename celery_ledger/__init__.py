@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from celery_ledger.queues import waiting_in_bulk as waiting_in_bulk
     from celery_ledger.telemetry.metrics import metric_families as metric_families
     from celery_ledger.telemetry.tracing import span as span
+    from celery_ledger.threads.calling import outside as outside
     from celery_ledger.trouble import in_trouble as in_trouble
 
 PUBLIC = {  # the module that each name is in
@@ -46,6 +47,7 @@ PUBLIC = {  # the module that each name is in
     "ledger_settings": "conf",
     "metric_families": "telemetry.metrics",
     "note_effect": "execution.attempt",
+    "outside": "threads.calling",
     "scrubbed": "execution.verdict",
     "settle": "execution.attempt",
     "span": "telemetry.tracing",

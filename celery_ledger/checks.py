@@ -119,6 +119,8 @@ def objections(task: Task) -> list[str]:
         found.append(
             "acks_late has no meaning here: the row is what is acknowledged. Leave it out."
         )
+    if getattr(task, "threaded", False) and getattr(task, "atomic", True):
+        found.append("It is threaded, so it must be atomic=False: a transaction waits for nobody.")
     return [*found, *_objections_to_options(task)]
 
 

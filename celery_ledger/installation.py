@@ -50,6 +50,7 @@ def install(app: Celery) -> None:
     app.on_after_configure.connect(fit_to_the_broker, sender=app, weak=False)
     app.steps["worker"].add("celery_ledger.worker.clock:ClockStep")
     app.steps["worker"].add("celery_ledger.worker.shutdown:DrainStep")
+    app.steps["worker"].add("celery_ledger.threads.step:ThreadsStep")
 
 
 def fit_to_the_broker(sender: Celery, source: Any, **_: Any) -> None:

@@ -9,7 +9,7 @@ from django.core.mail import EmailMessage
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 
-from celery_ledger import scrubbed
+from celery_ledger import outside, scrubbed
 from notifications.models import Delivery, Event, NotDelivered
 
 LANGUAGES = ("en", "ja")
@@ -40,7 +40,8 @@ def send(delivery: Delivery) -> str:
         headers={"Message-ID": f"<{delivery.pk}@{domain}>", "Auto-Submitted": "auto-generated"},
     )
     try:
-        message.send()
+        with outside():
+            message.send()
     except (
         OSError,
         smtplib.SMTPException,

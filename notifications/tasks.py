@@ -57,12 +57,14 @@ def bring(delivery: Delivery) -> None:
     _start(post_webhook, delivery, countdown=min(place_s, delivery.time_left_s))
 
 
-@shared_task(bind=True, atomic=False, max_retries=None)  # the delivery counts its tries
+@shared_task(
+    bind=True, atomic=False, threaded=True, max_retries=None
+)  # the delivery counts its tries
 def send_mail(self: Task, delivery_id: str) -> None:
     _deliver(self, delivery_id, mail.send)
 
 
-@shared_task(bind=True, atomic=False, max_retries=None, cancellable=True)
+@shared_task(bind=True, atomic=False, threaded=True, max_retries=None, cancellable=True)
 def post_webhook(self: Task, delivery_id: str) -> None:
     _deliver(self, delivery_id, webhooks.post)
 

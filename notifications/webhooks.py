@@ -18,6 +18,7 @@ from django.conf import settings
 from standardwebhooks import Webhook
 from urllib3.exceptions import ProtocolError
 
+from celery_ledger import outside
 from notifications.deadline import Deadline, EndingPool, EndingTlsPool
 from notifications.models import Delivery, NotDelivered
 
@@ -72,7 +73,8 @@ def post(delivery: Delivery) -> str:
     }
     with Deadline(settings.WEBHOOK_TIMEOUT_S) as deadline:
         try:
-            status = _post(url, text.encode(), headers, deadline)
+            with outside():
+                status = _post(url, text.encode(), headers, deadline)
         except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as exc:
             raise NotDelivered(
                 TOO_LONG % deadline.limit_s if deadline.is_over else _what_broke(exc)

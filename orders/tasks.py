@@ -17,6 +17,8 @@ from orders.payments.outcome import UNKNOWN, apply_answer, forget, is_news, is_s
 from orders.payments.provider import Charge, ChargeStatus, EventNotice, ProviderUnavailable
 
 PATIENT = {
+    "atomic": False,
+    "threaded": True,
     "autoretry_for": (ProviderUnavailable, SoftTimeLimitExceeded),
     "max_retries": settings.PAYMENT_MAX_RETRIES,
     "retry_backoff": True,
@@ -100,19 +102,19 @@ def reserve(order_id: str) -> None:
         promise(order.intend_charge())
 
 
-@shared_task(atomic=False, cancellable=True, **PATIENT)
+@shared_task(cancellable=True, **PATIENT)
 def charge(operation_id: str) -> None:
     """Ask the provider for the money, once, and apply what it says."""
     _make_and_apply(operation_id)
 
 
-@shared_task(atomic=False, cancellable=True, **PATIENT)
+@shared_task(cancellable=True, **PATIENT)
 def refund(operation_id: str) -> None:
     """Ask the provider to give money back, once, and apply what it says."""
     _make_and_apply(operation_id)
 
 
-@shared_task(bind=True, atomic=False, **PATIENT)
+@shared_task(bind=True, **PATIENT)
 def poll_payment(self: Task, operation_id: str) -> None:
     """Ask what became of an operation until the provider has decided."""
     operation = PaymentOperation.objects.with_order(operation_id)
@@ -137,7 +139,7 @@ def poll_payment(self: Task, operation_id: str) -> None:
             _apply(operation, answer)
 
 
-@shared_task(atomic=False, **PATIENT)
+@shared_task(**PATIENT)
 def on_provider_event(operation_id: str) -> None:
     """A provider's event has come: ask once what is true. Whoever waits for the decision goes on
     asking by itself.

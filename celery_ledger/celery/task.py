@@ -7,6 +7,11 @@ set
 and "done" are one commit. With `atomic=False` the body runs with no transaction open, may talk to
 the outside world, and puts its effects into `with settle(): …`.
 
+`threaded` (default False, with `atomic=False` only): the body waits for somebody else's server, has
+timeouts of its own for that, and bears other threads beside it. Beside a pool of processes it runs
+in a thread, so that no process of the pool waits with it. Around each call stands
+`with outside(): …`, which lends the connection to Postgres to others.
+
 `cancellable` (default False): whether the owner of the job may cancel it while it waits. Say so
 where nothing is lost by it: where the job's `link_error` sees to what it leaves. An operator may
 cancel any.
@@ -21,12 +26,13 @@ from contextvars import ContextVar
 from typing import Any
 from uuid import UUID, uuid5
 
-from celery import Task
+from celery import Celery, Task
 from celery.canvas import Signature
 from celery.exceptions import Ignore
 from celery.result import AsyncResult, EagerResult
 
 from celery_ledger.execution import attempt, claiming
+from celery_ledger.threads.step import by_bell
 
 KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids of jobs with a key
 # no bell can say so, whoever forged it
@@ -50,6 +56,11 @@ class Guard:
     def __trace__(self, tracer: Any) -> None:
         self.tracer = tracer
 
+    def start_strategy(self, app: Celery, consumer: Any, **options: Any) -> Any:
+        """What a worker does when a bell rings for this task."""
+        by_pool = super().start_strategy(app, consumer, **options)  # type: ignore[misc]
+        return by_bell(self, by_pool, consumer)
+
     def _claim_and_trace(self, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -> Any:
         return claiming.trace(self, self.tracer, {**request, "id": uuid, "task": self.name})
 
@@ -68,6 +79,7 @@ class LedgerTask(Task):  # type: ignore[misc]
     atomic = True
     key: str | None = None
     cancellable = False
+    threaded = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's own; the first call in an attempt is the body, with the attempt's request."""

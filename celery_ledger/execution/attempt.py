@@ -210,6 +210,12 @@ def current_claim() -> Claim:
     return current.claim
 
 
+def is_settling() -> bool:
+    """True inside the transaction that settles a job."""
+    current = _attempt.get()
+    return current is not None and current.settling and not current.settled
+
+
 def being_replaced() -> Claim | None:
     """The job whose replacement is published right now: then an id that exists is no retry."""
     current = _attempt.get()

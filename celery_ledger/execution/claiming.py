@@ -5,7 +5,7 @@ that rings for nobody.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -56,6 +56,11 @@ def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
             raise
         log.warning("Job %s cannot be claimed now; its bell rings again: %s", bell["id"], exc)
         return _nothing_to_do(Ignore("Postgres is in trouble"))
+    return trace_claimed(task, tracer, bell, claim)
+
+
+def trace_claimed(task: Task, tracer: Tracer, bell: dict[str, Any], claim: Claim) -> trace_ok_t:
+    """Hand a job that this process has claimed to Celery's tracer."""
     with context.replaced({**claim.context, "job": str(claim.id)}):
         current = attempt.Attempt(task, claim)
         request = {**claim.envelope.get("own_headers", {}), **bell, **_full(claim)}
@@ -92,28 +97,35 @@ def _claim_whose_turn_it_is(
 
 
 def _claim(task: Task, bell: Context) -> Claim:
+    """The job of this bell. Raises Ignore when it is not ours."""
     id_ = row_id(bell.id)
     if task.rate_limit and not Job.objects.take_slot(
         id_, task=task.name, rate_limit=task.rate_limit
     ):
         raise Ignore("its slot has not come")
-    heard = bell.timelimit or (None, None)
-    lease = timedelta(seconds=max(heard[0] or 0, task.time_limit) + ledger_settings.LEASE_GRACE_S)
-    claims = Job.objects.claim(
-        [id_],
-        task=task.name,
-        token=uuid4(),
-        worker=_worker,
-        pid=os.getpid(),
-        lease=lease,
-        timelimit=heard,
-    )
+    claims = claim([id_], task, bell.timelimit or (None, None))
     if not claims:
         raise Ignore(
             "not ours: unknown, not due, finished, with another worker, "
             "or rung under other time limits"
         )
     return claims[0]
+
+
+def claim(ids: Sequence[UUID], task: Task, limits: Sequence[float | None]) -> list[Claim]:
+    """Those of these jobs of one task that are due and free, for this process; `limits` are the
+    time limits, hard and soft, that their rows name.
+    """
+    hard_s = max(limits[0] or 0, task.time_limit)
+    return Job.objects.claim(
+        ids,
+        task=task.name,
+        token=uuid4(),
+        worker=_worker,
+        pid=os.getpid(),
+        lease=timedelta(seconds=hard_s + ledger_settings.LEASE_GRACE_S),
+        timelimit=limits,
+    )
 
 
 def _nothing_to_do(why: Ignore) -> trace_ok_t:

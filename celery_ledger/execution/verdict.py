@@ -59,7 +59,7 @@ def give_verdict(
     """
     reach(At.BEFORE_VERDICT)
     try:
-        if isinstance(exc, ConnectionClosed):
+        if isinstance(exc, ConnectionClosed) or connection.connection is None:
             connection.ensure_connection()
         if connection.is_usable():
             return _verdict_or_worse(app, claim, exc, retried_as or {})

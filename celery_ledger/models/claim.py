@@ -53,6 +53,40 @@ SELECT candidate.id, candidate.task, bell.waits FROM candidate, bell
  ORDER BY candidate.priority DESC LIMIT 1
 """
 
+# What waits in a queue for threads: of each owner the first ones, and of those in turn, so that one
+# who has promised thousands stands back behind one who has promised one. The owners are found by
+# going from one to the next in the index.
+DUE = """
+WITH RECURSIVE owners AS (
+    (SELECT owner FROM {jobs} WHERE queue = %(queue)s AND state = 'waiting'
+      ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (SELECT job.owner FROM {jobs} AS job
+             WHERE job.queue = %(queue)s AND job.state = 'waiting' AND job.owner > owners.owner
+             ORDER BY job.owner LIMIT 1)
+      FROM owners WHERE owners.owner IS NOT NULL),
+due AS (
+    SELECT job.*, row_number() OVER (PARTITION BY job.owner ORDER BY job.due_at) AS turn
+      FROM owners CROSS JOIN LATERAL (
+           SELECT id, task, {limits} AS limits, owner, priority, due_at, losses FROM {jobs}
+            WHERE queue = %(queue)s AND state = 'waiting' AND owner = owners.owner
+              AND due_at <= clock_timestamp() AND slot_at IS NULL AND task = ANY(%(tasks)s)
+              AND losses < %(losses)s
+            ORDER BY priority DESC, due_at LIMIT %(limit)s) AS job
+     WHERE owners.owner IS NOT NULL)
+SELECT id, task, limits, losses FROM due ORDER BY priority DESC, turn, due_at LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A job that may be claimed, and the time limits that its row names."""
+
+    id: UUID
+    task: str
+    limits: tuple[float | None, float | None]
+    losses: int
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -84,6 +84,11 @@ class Job(models.Model):
                 condition=Q(state=State.WAITING),
             ),
             models.Index(
+                name="job_due_of_owner",
+                fields=["queue", "owner", "-priority", "due_at"],
+                condition=Q(state=State.WAITING),
+            ),
+            models.Index(
                 name="job_priority",
                 fields=["queue", "-priority", "due_at"],
                 condition=Q(state=State.WAITING) & ~Q(priority=0),

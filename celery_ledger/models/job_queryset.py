@@ -14,7 +14,7 @@ from django.utils import timezone
 from celery_ledger import context
 from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.claim import CLAIM, LIMITS, PREFERRED, Claim
+from celery_ledger.models.claim import CLAIM, DUE, LIMITS, PREFERRED, Claim, Due
 from celery_ledger.models.history import End, appended
 from celery_ledger.models.rate_limit import Rate
 from celery_ledger.models.worker import Worker
@@ -90,6 +90,18 @@ class JobQuerySet(models.QuerySet["Job"]):
             cursor.execute(self._about_this_table(PREFERRED), values)
             row: tuple[UUID, str, bool] | None = cursor.fetchone()
         return row
+
+    def due(self, *, queue: str, tasks: Sequence[str], losses: int, limit: int) -> list[Due]:
+        """Up to `limit` due jobs of these tasks in this queue that were lost less often than that,
+        each owner's in turn. Nothing is locked: each may be claimed by somebody else meanwhile.
+        """
+        values: dict[str, Any] = {"queue": queue, "tasks": tasks, "losses": losses, "limit": limit}
+        with connection.cursor() as cursor:
+            cursor.execute(self._about_this_table(DUE), values)
+            rows = cursor.fetchall()
+        return [
+            Due(id_, task, tuple(json.loads(limits)), losses) for id_, task, limits, losses in rows
+        ]
 
     def _about_this_table(self, statement: str) -> str:
         return statement.format(jobs=self.model._meta.db_table, limits=LIMITS)

@@ -116,6 +116,7 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if options.get("beat"):
             raise ClickException(NO_BEAT)
         self.clock = Clock(parent.app, worker=uuid4(), name=parent.hostname)
+        parent.clock = self.clock
         work_as(self.clock.worker)
 
     def start(self, parent: Any) -> None:

@@ -12,6 +12,13 @@ from celery_ledger.worker.turn import our_turn
 class Ringer:
     def __init__(self, app: Celery) -> None:
         self.app = app
+        self._unrung: list[str] = []
+
+    def leave_to_threads(self, tasks: list[str]) -> None:
+        """Jobs of these tasks are found by the process of this worker's threads, which looks for
+        them by itself.
+        """
+        self._unrung = tasks
 
     def ring(self) -> int:
         """Ring the due jobs that no bell has reached, as many as the queues have room for.
@@ -31,7 +38,11 @@ class Ringer:
         jobs: list[Job] = []
         with transaction.atomic():
             if our_turn(f"ring {queue}"):
-                jobs = Job.objects.filter(queue=queue).take_for_ring(limit, lost=lost)
+                jobs = (
+                    Job.objects.filter(queue=queue)
+                    .exclude(task__in=self._unrung)
+                    .take_for_ring(limit, lost=lost)
+                )
                 Job.objects.rang(jobs)
         if not jobs:
             return 0

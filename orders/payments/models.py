@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
+from celery_ledger import outside
 from orders.payments.provider import Charge, EventNotice, Intent, provider
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ class PaymentOperation(models.Model):
             return None
         other_side, intent = provider(self.provider), self._intent()
         make = other_side.charge if self.kind == self.Kind.CHARGE else other_side.refund
-        return make(intent)
+        with outside():
+            return make(intent)
 
     def ask(self) -> Charge | None:
         """What the provider's book says of it. No transaction may be open. Raises as `exchange`
@@ -184,13 +186,16 @@ class PaymentOperation(models.Model):
         """As `ask`, and leaves no trace."""
         other_side, intent = provider(self.provider), self._intent()
         find = other_side.find if self.kind == self.Kind.CHARGE else other_side.find_refund
-        return find(intent)
+        with outside():
+            return find(intent)
 
     def call_off(self) -> Charge | None:
         """Nobody wants this charge any more, and the provider has it wait for its customer. As
         `ask`.
         """
-        return provider(self.provider).call_off(self._intent())
+        other_side, intent = provider(self.provider), self._intent()
+        with outside():
+            return other_side.call_off(intent)
 
     def note(self, charge: Charge) -> None:
         """Take over what the provider says."""

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
 
+from celery_ledger import outside
 from orders.payments.provider import Charge, ChargeStatus, EventNotice, Intent, ProviderUnavailable
 from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund
 from orders.tasks import record_provider_event
@@ -43,12 +44,12 @@ class Sandbox:
 
     def charge(self, intent: Intent) -> Charge:
         if intent.token == "tok_slow":  # noqa: S105 - tokens of the sandbox are public
-            time.sleep(settings.SANDBOX_SLOW_S)
+            self._take_its_time(settings.SANDBOX_SLOW_S)
         if intent.token == "tok_flaky" and self._fails_again(intent.key):  # noqa: S105
             raise ProviderUnavailable("503 from the sandbox")
         made = self._book(intent)
         if intent.token == "tok_timeout":  # noqa: S105
-            time.sleep(settings.PAYMENT_TIMEOUT_S)
+            self._take_its_time(settings.PAYMENT_TIMEOUT_S)
             raise ProviderUnavailable(f"no answer within {settings.PAYMENT_TIMEOUT_S:g} s")
         return self._answer(intent, made)
 
@@ -112,6 +113,10 @@ class Sandbox:
         if intent.token in ("tok_webhook_twice", "tok_webhook_never"):
             return Charge(made.id, made.key, made.amount, made.currency, ChargeStatus.PENDING)
         return made.as_charge()
+
+    def _take_its_time(self, seconds: float) -> None:
+        with outside():
+            time.sleep(seconds)
 
     def _fails_again(self, key: str) -> bool:
         with transaction.atomic():

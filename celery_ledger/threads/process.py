@@ -1,0 +1,224 @@
+"""What runs in the process of the threads: it takes due jobs out of Postgres, as many as it has
+room for, and gives each a thread of its own.
+
+It hears no broker. A bell in the worker's main process wakes it, and without one it looks every
+THREADS_LOOK_S, so a bell that is lost costs no more than that. A thread holds a connection to
+Postgres for its statements and not for its call: THREADS_CONNECTIONS serve all of them.
+"""
+
+import ctypes
+import logging
+import os
+import select
+import threading
+from dataclasses import dataclass, field
+from itertools import groupby
+from mmap import mmap
+from time import monotonic
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import Error, connections
+
+from celery_ledger.conf import ledger_settings
+from celery_ledger.execution import claiming
+from celery_ledger.models import Claim, Job
+from celery_ledger.models.claim import Due
+from celery_ledger.threads.calling import run_in_threads
+
+log = logging.getLogger(__name__)
+
+Limits = tuple[float | None, float | None]  # hard and soft, in seconds
+WAKE, LEAVE = b"w", b"q"
+LOSSES_ANY = 32_767
+
+
+@dataclass
+class Call:
+    """A job in its thread, with the limits of its time."""
+
+    job: str
+    soft_s: float | None
+    hard_s: float
+    is_last_try: bool = False
+    began: float = field(default_factory=monotonic)
+    was_told: bool = False
+
+    @property
+    def is_late(self) -> bool:
+        return self.soft_s is not None and monotonic() - self.began > self.soft_s
+
+    @property
+    def is_stuck(self) -> bool:
+        return monotonic() - self.began > self.hard_s
+
+
+class Threads:
+    """All calls of one process. Only `run` changes what is on it, in the process's first thread."""
+
+    def __init__(self, app: Celery, hostname: str, *, ears: int, mouth: int, pulse: mmap) -> None:
+        self.app = app
+        self.hostname = hostname
+        self.tasks = threaded_tasks(app)
+        self.queues = list(app.amqp.queues.consume_from)
+        self.calls: dict[threading.Thread, Call] = {}
+        self.leaving = False
+        self.taken = 0
+        self._ears, self._mouth, self._pulse = ears, mouth, pulse
+        self._in_trouble = False
+
+    def run(self) -> None:
+        """Until it is told to leave and every call has ended; a call that never ends is left."""
+        while not self.leaving or self.calls:
+            self._pulse[0] = (self._pulse[0] + 1) % 256
+            if not self.leaving:
+                self._take_what_is_due()
+            self._listen()
+            self._look_at_the_time()
+            if self.calls and all(call.is_stuck for call in self.calls.values()):
+                log.error(
+                    "%d calls do not heed their time limits; this process ends", len(self.calls)
+                )
+                os._exit(os.EX_SOFTWARE)
+
+    def _take_what_is_due(self) -> None:
+        try:
+            for place, queue in enumerate(self.queues):
+                kept = place * ledger_settings.THREADS_KEPT
+                room = ledger_settings.THREADS_MAX - kept - len(self.calls)
+                if room > 0:
+                    self._take(queue, room)
+            self._in_trouble = False
+        except Error as exc:
+            if not self._in_trouble:
+                log.error("No call can begin, Postgres is in trouble: %s", exc)
+            self._in_trouble = True
+        finally:
+            connections.close_all()
+        if self.taken >= ledger_settings.THREADS_JOBS_MAX:
+            self.leaving = True  # the main process starts another
+
+    def _take(self, queue: str, room: int) -> None:
+        """A job that one more loss would kill is begun when no other such job runs: of all that
+        were lost together, only the one to blame is lost again and again.
+        """
+        last = ledger_settings.MAX_LOSSES - 1
+        losses = last if any(call.is_last_try for call in self.calls.values()) else LOSSES_ANY
+        due = Job.objects.due(queue=queue, tasks=sorted(self.tasks), losses=losses, limit=room)
+        last_tries = [job for job in due if job.losses >= last]
+        due = [job for job in due if job not in last_tries[1:]]
+        for _, alike in groupby(sorted(due, key=_kind), key=_kind):
+            jobs = {job.id: job for job in alike}
+            some = next(iter(jobs.values()))
+            task = self.tasks[some.task]
+            for claim in claiming.claim(list(jobs), task, some.limits):
+                is_last_try = jobs[claim.id].losses >= last
+                self._begin(task, claim, queue, some.limits, is_last_try=is_last_try)
+
+    def _begin(
+        self, task: Task, claim: Claim, queue: str, limits: Limits, *, is_last_try: bool
+    ) -> None:
+        hard_s, soft_s = limits
+        soft_s = soft_s or task.soft_time_limit
+        call = Call(str(claim.id), soft_s, hard_s or task.time_limit, is_last_try=is_last_try)
+        bell = {
+            "id": call.job,
+            "task": task.name,
+            "lang": "py",
+            "timelimit": limits,
+            "hostname": self.hostname,
+            "correlation_id": call.job,
+            "delivery_info": {"exchange": "", "routing_key": queue, "redelivered": False},
+        }
+        thread = threading.Thread(
+            target=self._work, args=(task, claim, bell), name=f"call-{call.job}", daemon=True
+        )
+        self.calls[thread] = call
+        self.taken += 1
+        thread.start()
+
+    def _work(self, task: Task, claim: Claim, bell: dict[str, Any]) -> None:
+        try:
+            claiming.trace_claimed(task, task.tracer, bell, claim)
+        finally:
+            connections.close_all()
+            os.write(self._mouth, WAKE)
+
+    def _listen(self) -> None:
+        """For a bell, for a call that ends, and for the word to leave."""
+        if select.select([self._ears], [], [], ledger_settings.THREADS_LOOK_S)[0]:
+            heard = os.read(self._ears, 4096)
+            self.leaving = self.leaving or LEAVE in heard
+        for thread in [thread for thread in self.calls if not thread.is_alive()]:
+            del self.calls[thread]
+
+    def _look_at_the_time(self) -> None:
+        """A soft time limit is raised in the thread, as Celery does in a process; past its hard one
+        a call is left alone, and takes the process with it when no other is left in it.
+        """
+        for thread, call in self.calls.items():
+            if call.is_late and not call.was_told:
+                call.was_told = True
+                _raise_in(thread, SoftTimeLimitExceeded)
+            if call.is_stuck and not self.leaving:
+                log.error("Job %s does not heed its time limit of %g s", call.job, call.hard_s)
+                self.leaving = True
+
+
+def threaded_tasks(app: Celery) -> dict[str, Task]:
+    """Those whose jobs run in threads. A rate limit is kept by way of the pool."""
+    return {
+        name: task
+        for name, task in app.tasks.items()
+        if getattr(task, "threaded", False) and not task.rate_limit
+    }
+
+
+def serve_in_threads(app: Celery, hostname: str, **pipes: Any) -> None:
+    """The whole life of the process, after it was forked."""
+    from celery.concurrency.prefork import process_destructor, process_initializer  # noqa: PLC0415
+
+    _let_go_of_what_is_the_parents(keep={pipes["ears"], pipes["mouth"]})
+    process_initializer(app, hostname)
+    _share_few_connections()
+    Threads(app, hostname, **pipes).run()
+    process_destructor(os.getpid(), os.EX_OK)
+
+
+def _share_few_connections() -> None:
+    run_in_threads()
+    connections.close_all()
+    default = connections.settings["default"]
+    most = ledger_settings.THREADS_CONNECTIONS
+    default["OPTIONS"] = {
+        **default.get("OPTIONS", {}),
+        "pool": {"min_size": 0, "max_size": most, "timeout": ledger_settings.THREADS_PATIENCE_S},
+    }
+    default["CONN_MAX_AGE"] = 0
+    del connections["default"]  # made anew, with these settings
+
+
+def _let_go_of_what_is_the_parents(keep: set[int]) -> None:
+    """Its sockets and pipes: who holds one as well keeps it open when the parent has closed it.
+    Their numbers stay taken, so that objects which still know them can do no harm.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    keep |= {0, 1, 2, nowhere}
+    for number in [int(name) for name in os.listdir("/dev/fd")]:
+        if number not in keep:
+            try:
+                os.dup2(nowhere, number)
+            except OSError:  # the one that listed the folder
+                continue
+
+
+def _kind(job: Due) -> tuple[str, str]:
+    """What one claim may be made for."""
+    return job.task, repr(job.limits)
+
+
+def _raise_in(thread: threading.Thread, kind: type[BaseException]) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(kind)
+    )

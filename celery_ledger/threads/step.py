@@ -1,0 +1,130 @@
+"""The worker's main process starts the process of the threads, wakes it, and starts another when it
+has ended.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+from mmap import mmap
+from time import monotonic
+from typing import Any
+
+import billiard
+from celery import bootsteps, signals
+
+from celery_ledger.conf import ledger_settings
+from celery_ledger.threads.process import LEAVE, WAKE, serve_in_threads, threaded_tasks
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+
+
+class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Beside a pool of processes. With any other pool, and without a threaded task, there is none,
+    and those jobs run where all others do.
+    """
+
+    requires = ("celery.worker.components:Pool", "celery_ledger.worker.clock:ClockStep")
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        parent.threads = None
+        self._parent = parent
+        self._process: Any = None
+        self._leaving_at = 0.0
+        signals.worker_shutting_down.connect(self._leave, sender=parent.hostname)
+        signals.worker_shutdown.connect(self._join, sender=parent)
+
+    def include_if(self, parent: Any) -> bool:
+        is_prefork = parent.pool_cls.__module__ == "celery.concurrency.prefork"
+        return is_prefork and bool(threaded_tasks(parent.app))
+
+    def start(self, parent: Any) -> None:
+        parent.threads = self
+        parent.clock.ringer.leave_to_threads(sorted(threaded_tasks(parent.app)))
+        self._start()
+        parent.timer.call_repeatedly(LOOK_EVERY_S, self._look)
+
+    def wake(self) -> None:
+        """There may be something due."""
+        self._say(WAKE)
+
+    def stop(self, parent: Any) -> None:
+        """Its calls end while the pool's jobs do."""
+        self._leave()
+
+    def terminate(self, parent: Any) -> None:
+        self._leave()
+        self.kill()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    def _start(self) -> None:
+        self._ears, self._mouth = os.pipe()
+        os.set_blocking(self._mouth, False)
+        self._pulse, self._felt, self._silent = mmap(-1, 1), 0, 0
+        pipes = {"ears": self._ears, "mouth": self._mouth, "pulse": self._pulse}
+        self._process = billiard.get_context("fork").Process(
+            target=serve_in_threads,
+            args=(self._parent.app, self._parent.hostname),
+            kwargs=pipes,
+            name="ledger-threads",
+            daemon=True,
+        )
+        self._process.start()
+
+    def _look(self) -> None:
+        """Once a second: one that has ended is followed by another, one that is frozen is ended."""
+        if self._leaving_at:
+            return
+        beat = self._pulse[0]
+        self._silent = 0 if beat != self._felt else self._silent + 1
+        self._felt = beat
+        if self._silent * LOOK_EVERY_S > ledger_settings.THREADS_SILENCE_S:
+            log.error("The process of the threads is frozen: it is killed")
+            self.kill()
+        if not self._process.is_alive():
+            log.warning(
+                "The process of the threads has ended (exit code %s): here is another",
+                self._process.exitcode,
+            )
+            os.close(self._ears)
+            os.close(self._mouth)
+            self._start()
+
+    def _say(self, word: bytes) -> None:
+        with contextlib.suppress(BlockingIOError):  # then it has enough to hear
+            os.write(self._mouth, word)
+
+    def _leave(self, **_: Any) -> None:
+        if not self._leaving_at and self._process is not None:
+            self._leaving_at = monotonic()
+            self._say(LEAVE)
+
+    def _join(self, **_: Any) -> None:
+        """The last words of the worker come after it: what it has not finished is given back."""
+        if self._process is not None:
+            left_s = self._leaving_at + ledger_settings.DRAIN_S - monotonic()
+            self._process.join(max(0.0, left_s))
+            self.kill()
+            self._process.join(1.0)
+
+
+def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:
+    """What a worker does when a bell of a threaded task rings: it wakes the process of the threads,
+    which looks for itself.
+    """
+    threads = getattr(consumer.controller, "threads", None)
+    if threads is None or task.name not in threaded_tasks(consumer.app):
+        return by_pool
+
+    def wake(message: Any, body: Any, ack: Any, *_: Any, **__: Any) -> None:
+        ack(log, consumer.connection_errors)
+        threads.wake()
+
+    return wake

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 from mmap import mmap
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import billiard
@@ -19,6 +19,7 @@ from celery_ledger.threads.process import LEAVE, WAKE, serve_in_threads, threade
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
+JOIN_STEP_S = 0.05
 
 
 class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -109,10 +110,10 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _join(self, **_: Any) -> None:
         """The last words of the worker come after it: what it has not finished is given back."""
         if self._process is not None:
-            left_s = self._leaving_at + ledger_settings.DRAIN_S - monotonic()
-            self._process.join(max(0.0, left_s))
+            until = self._leaving_at + ledger_settings.DRAIN_S
+            while self._process.is_alive() and monotonic() < until:
+                sleep(JOIN_STEP_S)
             self.kill()
-            self._process.join(1.0)
 
 
 def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:

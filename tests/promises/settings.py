@@ -6,4 +6,5 @@ from config.settings import *  # noqa: F403
 from config.settings import LEDGER as OWN
 
 CELERY_BEAT_SCHEDULE = {}
-LEDGER = {**OWN, "DRAIN_S": 6}  # so that nobody waits long to see it run out
+SANDBOX_SLOW_S = 15.0
+LEDGER = {**OWN, "DRAIN_S": 6, "THREADS_SILENCE_S": 5}  # so that nobody waits long for them

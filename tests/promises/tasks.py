@@ -7,12 +7,14 @@ import ctypes
 import os
 import resource
 import signal
+import threading
 import time
 
 from celery import Task, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 
-from celery_ledger.execution.attempt import settle
+from celery_ledger import outside, settle
 
 
 # long enough that a ghost is not stopped by its own time limit
@@ -67,5 +69,43 @@ def glutton() -> None:
 def nap(number: int, seconds: float) -> None:
     """Waits for somebody outside, then counts."""
     time.sleep(seconds)
+    with settle(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO tally VALUES (%s)", [number])
+
+
+@shared_task(atomic=False, threaded=True, soft_time_limit=110, time_limit=120)
+def call(number: int, seconds: float) -> None:
+    """Waits for somebody's server in a thread, then counts."""
+    with outside():
+        time.sleep(seconds)
+    _count(number)
+
+
+@shared_task(atomic=False, threaded=True, soft_time_limit=1, time_limit=110)
+def call_in_short_naps(number: int) -> None:
+    """Waits for ever, and would hear of a soft time limit between two naps."""
+    try:
+        with outside():
+            while True:
+                time.sleep(0.05)
+    except SoftTimeLimitExceeded:
+        _count(number)
+
+
+@shared_task(atomic=False, threaded=True, soft_time_limit=1, time_limit=2)
+def call_for_ever(number: int) -> None:
+    """Hears no time limit, and never ends."""
+    with outside():
+        threading.Event().wait()
+
+
+@shared_task(atomic=False, threaded=True, soft_time_limit=110, time_limit=120)
+def call_and_crash() -> None:
+    """Takes the process of all calls down with it."""
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _count(number: int) -> None:
     with settle(), connection.cursor() as cursor:
         cursor.execute("INSERT INTO tally VALUES (%s)", [number])

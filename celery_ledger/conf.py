@@ -48,7 +48,8 @@ class LedgerSettings:
     THREADS_MAX: int = 100  # calls at a time
     THREADS_KEPT: int = 5  # of them, kept for each queue that comes before
     THREADS_CONNECTIONS: int = 1  # to Postgres, for the statements of all calls
-    THREADS_PATIENCE_S: float = 10  # how long a call may wait for one of them
+    THREADS_IN_LINE: int = 5  # calls that wait for one of them; behind more, no other begins
+    THREADS_PATIENCE_S: float = 15  # how long a call may wait for one
     THREADS_LOOK_S: float = 0.5  # between looks for what is due, when no bell rings
     THREADS_SILENCE_S: float = 30  # a process that has not moved for so long is killed
     THREADS_JOBS_MAX: int = 100_000  # then another process takes over

@@ -19,7 +19,7 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import Error, connections
+from django.db import Error, connection, connections
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import claiming
@@ -72,7 +72,7 @@ class Threads:
         """Until it is told to leave and every call has ended; a call that never ends is left."""
         while not self.leaving or self.calls:
             self._pulse[0] = (self._pulse[0] + 1) % 256
-            if not self.leaving:
+            if not self.leaving and _waiting_for_postgres() <= ledger_settings.THREADS_IN_LINE:
                 self._take_what_is_due()
             self._listen()
             self._look_at_the_time()
@@ -195,8 +195,14 @@ def _share_few_connections() -> None:
         **default.get("OPTIONS", {}),
         "pool": {"min_size": 0, "max_size": most, "timeout": ledger_settings.THREADS_PATIENCE_S},
     }
-    default["CONN_MAX_AGE"] = 0
+    default["CONN_MAX_AGE"], default["CONN_HEALTH_CHECKS"] = 0, False
     del connections["default"]  # made anew, with these settings
+
+
+def _waiting_for_postgres() -> int:
+    """Calls that wait for a connection: behind many, no other begins."""
+    pool = getattr(connection, "pool")  # noqa: B009 - Django's stubs do not know it
+    return int(pool.get_stats().get("requests_waiting", 0))
 
 
 def _let_go_of_what_is_the_parents(keep: set[int]) -> None:

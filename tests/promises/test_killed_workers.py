@@ -281,8 +281,8 @@ def test_a_stopping_worker_does_not_wait_for_a_process_that_has_no_job(
     own_drain = {"DJANGO_SETTINGS_MODULE": "config.settings"}
     worker = stack.start("worker", *options, **own_drain)
     until(lambda: "ready." in worker.output(), "the worker is ready", within_s=60)
-    (child,) = children_of(worker.process.pid)
-    os.kill(child, signal.SIGSTOP)
+    of_the_pool, _of_the_threads = children_of(worker.process.pid)
+    os.kill(of_the_pool, signal.SIGSTOP)
     tasks.nap.delay(1, 0)
     os.kill(worker.process.pid, signal.SIGTERM)
     assert worker.process.wait(timeout=30) == 0

@@ -43,12 +43,14 @@ FLAWS = {
     "429": "answers 429 before it begins; nothing is stored",
     "garbage": "answers 200 with something that is not JSON",
     "slow": "takes SLOW_S, and the key is in use meanwhile",
+    "slow_till_repeated": "takes until the same key comes again, which is in use meanwhile",
     "list_lags": "lists without the newest one",
     "webhook_first": "rings before it answers",
     "webhook_twice": "rings twice with the same event",
     "webhook_never": "does not ring",
 }
 SLOW_S = 0.5
+REPEATED_WITHIN_S = 20
 UNFIT = {"503": (503, "api_error"), "429": (429, "invalid_request_error")}
 ROUTES: list[tuple[str, str, Callable[..., Outcome]]] = [
     ("POST", r"/v1/payment_intents", rules.create_intent),
@@ -77,6 +79,7 @@ class StripeDouble:
         self.process_s, self.lose_share, self.dice = process_s, lose_share, random.Random(seed)
         self.flaws: list[Object] = []
         self.running: set[str] = set()
+        self.repeated = threading.Event()
         self.requests: list[Request] = []
         self.outlasted = 0  # requests whose sender would have waited for longer than we hung
         self.stopping = threading.Event()
@@ -196,6 +199,7 @@ class StripeDouble:
                     )
                 return Answer(kept["status"], kept["body"], flaw, replayed=True)
             if request.key in self.running:
+                self.repeated.set()
                 return Answer(
                     409,
                     error(
@@ -206,6 +210,8 @@ class StripeDouble:
         try:
             if flaw == "slow":
                 self.stopping.wait(SLOW_S)
+            if flaw == "slow_till_repeated":
+                self.repeated.wait(REPEATED_WITHIN_S)
             return self._execute(request, act, flaw)
         except Refusal as refusal:
             return Answer(refusal.status, refusal.body)

@@ -251,7 +251,7 @@ def test_a_charge_that_takes_longer_than_we_wait_is_not_made_beside_itself(
 ) -> None:
     """It is in no list yet, so it is sent again, and the key says that it is in use."""
     stripe_settings.PAYMENT_TIMEOUT_S = 0.3
-    stripe.flaw("slow")
+    stripe.flaw("slow_till_repeated")
     order = pay()
     work_off(ahead=HOURS)
     assert standing(order) == ("confirmed", "paid", "", 660, False)

@@ -50,7 +50,8 @@ class LedgerSettings:
     THREADS_CONNECTIONS: int = 1  # to Postgres, for the statements of all calls
     THREADS_IN_LINE: int = 5  # calls that wait for one of them; behind more, no other begins
     THREADS_PATIENCE_S: float = 15  # how long a call may wait for one
-    THREADS_LOOK_S: float = 0.5  # between looks for what is due, when no bell rings
+    THREADS_PACE_S: float = 0.02  # between two looks for what is due
+    THREADS_LOOK_S: float = 0.5  # ... when no bell rings
     THREADS_SILENCE_S: float = 30  # a process that has not moved for so long is killed
     THREADS_JOBS_MAX: int = 100_000  # then another process takes over
 

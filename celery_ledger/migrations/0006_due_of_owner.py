@@ -12,6 +12,6 @@ class Migration(migrations.Migration):
     operations = [
         AddIndexConcurrently(
             model_name='job',
-            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['queue', 'owner', '-priority', 'due_at'], name='job_due_of_owner'),
+            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['queue', 'owner', 'due_at'], name='job_due_of_owner'),
         ),
     ]

@@ -53,28 +53,44 @@ SELECT candidate.id, candidate.task, bell.waits FROM candidate, bell
  ORDER BY candidate.priority DESC LIMIT 1
 """
 
-# What waits in a queue for threads: of each owner the first ones, and of those in turn, so that one
-# who has promised thousands stands back behind one who has promised one. The owners are found by
-# going from one to the next in the index.
+# What waits for threads, the queues in their order: of each owner the first ones, and of those in
+# turn, so that one who has promised thousands stands back behind one who has promised one. The
+# owners are found by going from one to the next in the index; those with a priority are few and
+# have their own. `now()`, unlike the clock, bounds the walk along an index.
 DUE = """
-WITH RECURSIVE owners AS (
-    (SELECT owner FROM {jobs} WHERE queue = %(queue)s AND state = 'waiting'
-      ORDER BY owner LIMIT 1)
+WITH RECURSIVE asked AS (
+    SELECT * FROM unnest(%(queues)s::text[], %(rooms)s::int[]) WITH ORDINALITY
+               AS asked (queue, room, place) WHERE room > 0),
+owners AS (
+    SELECT asked.*, (SELECT job.owner FROM {jobs} AS job
+                      WHERE job.queue = asked.queue AND job.state = 'waiting'
+                      ORDER BY job.owner LIMIT 1) AS owner FROM asked
     UNION ALL
-    SELECT (SELECT job.owner FROM {jobs} AS job
-             WHERE job.queue = %(queue)s AND job.state = 'waiting' AND job.owner > owners.owner
-             ORDER BY job.owner LIMIT 1)
-      FROM owners WHERE owners.owner IS NOT NULL),
-due AS (
-    SELECT job.*, row_number() OVER (PARTITION BY job.owner ORDER BY job.due_at) AS turn
-      FROM owners CROSS JOIN LATERAL (
-           SELECT id, task, {limits} AS limits, owner, priority, due_at, losses FROM {jobs}
-            WHERE queue = %(queue)s AND state = 'waiting' AND owner = owners.owner
-              AND due_at <= clock_timestamp() AND slot_at IS NULL AND task = ANY(%(tasks)s)
+    SELECT queue, room, place, (SELECT job.owner FROM {jobs} AS job
+                                 WHERE job.queue = owners.queue AND job.state = 'waiting'
+                                   AND job.owner > owners.owner
+                                 ORDER BY job.owner LIMIT 1)
+      FROM owners WHERE owner IS NOT NULL),
+first AS (
+    SELECT job.*, place, room FROM owners CROSS JOIN LATERAL (
+           SELECT id, task, queue, {limits} AS limits, owner, priority, due_at, losses FROM {jobs}
+            WHERE queue = owners.queue AND state = 'waiting' AND owner = owners.owner
+              AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
               AND losses < %(losses)s
-            ORDER BY priority DESC, due_at LIMIT %(limit)s) AS job
-     WHERE owners.owner IS NOT NULL)
-SELECT id, task, limits, losses FROM due ORDER BY priority DESC, turn, due_at LIMIT %(limit)s
+            ORDER BY due_at LIMIT owners.room) AS job
+     WHERE owners.owner IS NOT NULL
+     UNION
+    SELECT job.*, place, room FROM asked CROSS JOIN LATERAL (
+           SELECT id, task, queue, {limits} AS limits, owner, priority, due_at, losses FROM {jobs}
+            WHERE queue = asked.queue AND state = 'waiting' AND priority > 0 AND priority <> 0
+              AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
+              AND losses < %(losses)s
+            ORDER BY priority DESC, due_at LIMIT asked.room) AS job),
+turns AS (
+    SELECT *, row_number() OVER (PARTITION BY place, owner ORDER BY due_at) AS turn FROM first),
+due AS (
+    SELECT *, row_number() OVER (ORDER BY place, priority DESC, turn, due_at) AS number FROM turns)
+SELECT id, task, queue, limits, losses FROM due WHERE number <= room ORDER BY number
 """
 
 
@@ -84,6 +100,7 @@ class Due:
 
     id: UUID
     task: str
+    queue: str
     limits: tuple[float | None, float | None]
     losses: int
 

@@ -85,7 +85,7 @@ class Job(models.Model):
             ),
             models.Index(
                 name="job_due_of_owner",
-                fields=["queue", "owner", "-priority", "due_at"],
+                fields=["queue", "owner", "due_at"],
                 condition=Q(state=State.WAITING),
             ),
             models.Index(

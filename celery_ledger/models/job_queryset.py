@@ -1,7 +1,7 @@
 """Every lock and every change of jobs; `models.job` draws the life of one."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -91,16 +91,19 @@ class JobQuerySet(models.QuerySet["Job"]):
             row: tuple[UUID, str, bool] | None = cursor.fetchone()
         return row
 
-    def due(self, *, queue: str, tasks: Sequence[str], losses: int, limit: int) -> list[Due]:
-        """Up to `limit` due jobs of these tasks in this queue that were lost less often than that,
-        each owner's in turn. Nothing is locked: each may be claimed by somebody else meanwhile.
+    def due(self, rooms: Mapping[str, int], *, tasks: Sequence[str], losses: int) -> list[Due]:
+        """The due jobs of these tasks that were lost less often than that, each owner's in turn:
+        of the first queue as many as its room, then of the next, until there are as many as its
+        room. Nothing is locked: each may be claimed by somebody else meanwhile.
         """
-        values: dict[str, Any] = {"queue": queue, "tasks": tasks, "losses": losses, "limit": limit}
+        queues: dict[str, Any] = {"queues": list(rooms), "rooms": list(rooms.values())}
         with connection.cursor() as cursor:
-            cursor.execute(self._about_this_table(DUE), values)
+            statement = self._about_this_table(DUE)
+            cursor.execute(statement, {**queues, "tasks": tasks, "losses": losses})
             rows = cursor.fetchall()
         return [
-            Due(id_, task, tuple(json.loads(limits)), losses) for id_, task, limits, losses in rows
+            Due(id_, task, queue, tuple(json.loads(limits)), losses)
+            for id_, task, queue, limits, losses in rows
         ]
 
     def _about_this_table(self, statement: str) -> str:

@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass, field
 from itertools import groupby
 from mmap import mmap
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from celery import Celery, Task
@@ -29,7 +29,6 @@ from celery_ledger.threads.calling import run_in_threads
 
 log = logging.getLogger(__name__)
 
-Limits = tuple[float | None, float | None]  # hard and soft, in seconds
 WAKE, LEAVE = b"w", b"q"
 LOSSES_ANY = 32_767
 
@@ -83,12 +82,15 @@ class Threads:
                 os._exit(os.EX_SOFTWARE)
 
     def _take_what_is_due(self) -> None:
+        """A job that one more loss would kill is begun when no other such job runs: of all that
+        were lost together, only the one to blame is lost again and again.
+        """
+        last = ledger_settings.MAX_LOSSES - 1
+        losses = last if any(call.is_last_try for call in self.calls.values()) else LOSSES_ANY
         try:
-            for place, queue in enumerate(self.queues):
-                kept = place * ledger_settings.THREADS_KEPT
-                room = ledger_settings.THREADS_MAX - kept - len(self.calls)
-                if room > 0:
-                    self._take(queue, room)
+            due = Job.objects.due(self._rooms(), tasks=sorted(self.tasks), losses=losses)
+            last_tries = [job for job in due if job.losses >= last]
+            self._take([job for job in due if job not in last_tries[1:]], last_tries)
             self._in_trouble = False
         except Error as exc:
             if not self._in_trouble:
@@ -99,37 +101,34 @@ class Threads:
         if self.taken >= ledger_settings.THREADS_JOBS_MAX:
             self.leaving = True  # the main process starts another
 
-    def _take(self, queue: str, room: int) -> None:
-        """A job that one more loss would kill is begun when no other such job runs: of all that
-        were lost together, only the one to blame is lost again and again.
-        """
-        last = ledger_settings.MAX_LOSSES - 1
-        losses = last if any(call.is_last_try for call in self.calls.values()) else LOSSES_ANY
-        due = Job.objects.due(queue=queue, tasks=sorted(self.tasks), losses=losses, limit=room)
-        last_tries = [job for job in due if job.losses >= last]
-        due = [job for job in due if job not in last_tries[1:]]
-        for _, alike in groupby(sorted(due, key=_kind), key=_kind):
-            jobs = {job.id: job for job in alike}
-            some = next(iter(jobs.values()))
-            task = self.tasks[some.task]
-            for claim in claiming.claim(list(jobs), task, some.limits):
-                is_last_try = jobs[claim.id].losses >= last
-                self._begin(task, claim, queue, some.limits, is_last_try=is_last_try)
+    def _rooms(self) -> dict[str, int]:
+        """How many calls of each queue may begin: some room is kept for the queues before it."""
+        free = ledger_settings.THREADS_MAX - len(self.calls)
+        return {
+            queue: max(0, free - place * ledger_settings.THREADS_KEPT)
+            for place, queue in enumerate(self.queues)
+        }
 
-    def _begin(
-        self, task: Task, claim: Claim, queue: str, limits: Limits, *, is_last_try: bool
-    ) -> None:
-        hard_s, soft_s = limits
+    def _take(self, due: list[Due], last_tries: list[Due]) -> None:
+        last = {job.id for job in last_tries}
+        for _, alike in groupby(sorted(due, key=_kind), key=_kind):
+            jobs = list(alike)
+            task = self.tasks[jobs[0].task]
+            for claim in claiming.claim([job.id for job in jobs], task, jobs[0].limits):
+                self._begin(task, claim, jobs[0], is_last_try=claim.id in last)
+
+    def _begin(self, task: Task, claim: Claim, job: Due, *, is_last_try: bool) -> None:
+        hard_s, soft_s = job.limits
         soft_s = soft_s or task.soft_time_limit
         call = Call(str(claim.id), soft_s, hard_s or task.time_limit, is_last_try=is_last_try)
         bell = {
             "id": call.job,
             "task": task.name,
             "lang": "py",
-            "timelimit": limits,
+            "timelimit": job.limits,
             "hostname": self.hostname,
             "correlation_id": call.job,
-            "delivery_info": {"exchange": "", "routing_key": queue, "redelivered": False},
+            "delivery_info": {"exchange": "", "routing_key": job.queue, "redelivered": False},
         }
         thread = threading.Thread(
             target=self._work, args=(task, claim, bell), name=f"call-{call.job}", daemon=True
@@ -146,7 +145,10 @@ class Threads:
             os.write(self._mouth, WAKE)
 
     def _listen(self) -> None:
-        """For a bell, for a call that ends, and for the word to leave."""
+        """For a bell, for a call that ends, and for the word to leave; those that come together are
+        heard together.
+        """
+        sleep(ledger_settings.THREADS_PACE_S)
         if select.select([self._ears], [], [], ledger_settings.THREADS_LOOK_S)[0]:
             heard = os.read(self._ears, 4096)
             self.leaving = self.leaving or LEAVE in heard
@@ -221,7 +223,7 @@ def _let_go_of_what_is_the_parents(keep: set[int]) -> None:
 
 def _kind(job: Due) -> tuple[str, str]:
     """What one claim may be made for."""
-    return job.task, repr(job.limits)
+    return job.task, f"{job.queue} {job.limits}"
 
 
 def _raise_in(thread: threading.Thread, kind: type[BaseException]) -> None:

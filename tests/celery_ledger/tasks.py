@@ -7,7 +7,7 @@ from celery import Task, chord, group, shared_task
 from django.contrib.auth.models import Group as Note
 from django.db import connection
 
-from celery_ledger.execution.attempt import note_effect, settle
+from celery_ledger import note_effect, outside, settle
 
 
 class Passing(Exception):
@@ -186,3 +186,15 @@ def retry_once(self: Task, x: int) -> int:
     if self.request.retries == 0:
         raise self.retry(countdown=60)
     return x
+
+
+@shared_task(atomic=False, threaded=True)
+def call(number: int) -> int:
+    with outside():
+        return number
+
+
+@shared_task(atomic=False, threaded=True)
+def call_while_settling() -> None:
+    with settle(), outside():
+        pass

@@ -162,3 +162,13 @@ def test_a_beat_writes_into_no_index() -> None:
             "WHERE relname = 'celery_ledger_worker'"
         )
         assert cursor.fetchone() == (49, 49)
+
+
+def test_what_is_due_for_threads_is_found_however_many_wait(ledger: None) -> None:
+    """Of an owner with thousands, as many entries of the index as are asked for, and of thousands
+    that are due later none.
+    """
+    for queue in ("kaiten", "later"):
+        few = partial(Job.objects.due, {queue: 5}, tasks=[TASK], losses=3)
+        found = ways(few, within=past.CLIENTS * PER_ROW)
+        assert all("job_due_of_owner" in node or "job_priority" in node for node in found)

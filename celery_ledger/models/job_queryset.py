@@ -99,7 +99,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         queues: dict[str, Any] = {"queues": list(rooms), "rooms": list(rooms.values())}
         with connection.cursor() as cursor:
             statement = self._about_this_table(DUE)
-            cursor.execute(statement, {**queues, "tasks": tasks, "losses": losses})
+            cursor.execute(statement, {**queues, "tasks": list(tasks), "losses": losses})
             rows = cursor.fetchall()
         return [
             Due(id_, task, queue, tuple(json.loads(limits)), losses)

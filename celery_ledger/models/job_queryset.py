@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connection, models, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import ExpressionWrapper, F, Q, Value
+from django.db.models.functions import Least, Now, Power
 from django.utils import timezone
 
 from celery_ledger import context
@@ -287,13 +287,33 @@ class JobQuerySet(models.QuerySet["Job"]):
         unheard = Q(ring_at__lte=Now())
         if lost:
             unheard = (unheard | Q(due_at__lte=Now() - grace)) & Q(ring_at__lte=Now() + cap + grace)
-        due = self.filter(unheard, state=State.WAITING).order_by("ring_at")[:limit]
+        return self._taken(self.filter(unheard, state=State.WAITING).order_by("ring_at")[:limit])
+
+    def _taken(self, some: "JobQuerySet") -> list["Job"]:
         return list(
-            self.filter(pk__in=due.values("pk"))
+            self.filter(pk__in=some.values("pk"))
             .select_for_update(skip_locked=True, no_key=True)
             .defer("args", "result")
             .order_by("pk")
         )
+
+    def believed_rung(self) -> "JobQuerySet":
+        """Due jobs that the clock last rang longer ago than a grace and rings again only later:
+        their bells should stand in the queue.
+        """
+        grace = timedelta(seconds=ledger_settings.RING_GRACE_S)
+        cap = timedelta(seconds=ledger_settings.RING_CAP_S)
+        doubled = Power(Value(2.0), Least(F("rings"), Value(30))) * Value(grace)
+        pause = Least(ExpressionWrapper(doubled, models.DurationField()), Value(cap))  # of `rang`
+        rung = self.filter(state=State.WAITING, due_at__lte=Now() - grace, ring_at__gt=Now())
+        return rung.filter(ring_at__lte=Now() + cap + grace).filter(
+            ring_at__lte=Now() - grace + pause
+        )
+
+    def take_missing(self, limit: int) -> list["Job"]:
+        """Lock up to `limit` jobs whose bells are missing: fewer stand in the queue than should."""
+        missing = self.believed_rung().order_by("ring_at")[:limit]
+        return self._taken(missing)
 
     def rang(self, jobs: Sequence["Job"]) -> None:
         """Note one more bell for these locked jobs and when the next may follow."""

@@ -160,6 +160,22 @@ def test_an_empty_queue_has_lost_the_bells_of_what_is_due(clock: Clock, broker: 
     assert clock.ringer.ring() == 0
 
 
+def test_a_queue_with_fewer_bells_than_were_rung_has_lost_some(
+    clock: Clock, broker: Redis
+) -> None:
+    """After a flush in the middle of a backlog a few new bells keep the queue from being empty; a
+    thousand jobs waited for their back-off of minutes, and idle processes heard nothing of them.
+    """
+    for number in range(60):
+        tasks.add.delay(number, 1)
+    late, later = (timezone.now() + timedelta(seconds=seconds) for seconds in (-250, 250))
+    Job.objects.update(due_at=late, rings=6, ring_at=later)
+    broker.flushdb()
+    tasks.add.delay(61, 1)
+    assert (clock.ringer.ring(), broker.llen("kaiten")) == (59, 60)
+    assert (clock.ringer.ring(), broker.llen("kaiten")) == (0, 60), "one bell for each is enough"
+
+
 def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: Settings) -> None:
     tasks.add.delay(1, 1)
     Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))

@@ -219,6 +219,17 @@ class JobQuerySet(models.QuerySet["Job"]):
             Q(lease_until__lt=Now()) | Q(worker__isnull=False) & ~models.Exists(alive)
         )
 
+    def due_for(self, seconds: float) -> "JobQuerySet":
+        """Those that wait, and have been due for so long or longer."""
+        longest = (
+            ledger_settings.RING_CAP_S + ledger_settings.RING_GRACE_S
+        )  # which none rings after
+        return self.filter(
+            state=State.WAITING,
+            due_at__lte=Now() - timedelta(seconds=seconds),
+            ring_at__lte=Now() + timedelta(seconds=longest),
+        )
+
     def running_at(self, worker: UUID) -> "JobQuerySet":
         return self.filter(state=State.RUNNING, worker=worker)
 

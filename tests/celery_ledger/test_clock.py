@@ -160,9 +160,7 @@ def test_an_empty_queue_has_lost_the_bells_of_what_is_due(clock: Clock, broker: 
     assert clock.ringer.ring() == 0
 
 
-def test_a_queue_with_fewer_bells_than_were_rung_has_lost_some(
-    clock: Clock, broker: Redis
-) -> None:
+def test_a_queue_with_fewer_bells_than_were_rung_has_lost_some(clock: Clock, broker: Redis) -> None:
     """After a flush in the middle of a backlog a few new bells keep the queue from being empty; a
     thousand jobs waited for their back-off of minutes, and idle processes heard nothing of them.
     """

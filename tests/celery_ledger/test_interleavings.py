@@ -7,6 +7,7 @@ Each test names the guard of `tests/model/world.py` without which it goes red
 
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -322,7 +323,8 @@ def test_a_clock_that_rings_in_one_queue_keeps_no_other_clock_from_ringing_in_th
 
     def ring_slowly_outside() -> None:
         with connection.execute_wrapper(hold_the_turn):
-            clock().ringer._ring("outside", 10, lost=False)
+            jobs = Job.objects.filter(queue="outside")
+            clock().ringer._ring("outside", partial(jobs.take_for_ring, 10))
 
     slow = one.begin(ring_slowly_outside)
     assert has_its_turn.wait(timeout=20)

@@ -55,12 +55,13 @@ class Clock:
         """One round. Raises DatabaseError when Postgres is in trouble; the next round starts
         afresh.
         """
-        self.heartbeat.beat()
+        hearing = self.hearing
+        self.heartbeat.beat(*(hearing.queues, hearing.quiet_s) if hearing else ())
         self.rescuer.rescue_from_lost_children()
         self.shorten_the_stop()
         self.ringer.ring()  # before what may stumble, or wait for somebody's lock
-        if self.hearing:
-            self.hearing.look(self.ringer.queued)
+        if hearing:
+            hearing.look(self.ringer.queued)
         if monotonic() >= self.heartbeat.patient_until:
             self.rescuer.rescue()
         self.scheduler.promise_due_slots()

@@ -99,7 +99,7 @@ def order(folder: Path, fault: str, pid: int) -> Path:
     return path
 
 
-@signals.worker_ready.connect
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
 def _listen(sender: Any, **_: Any) -> None:
     if INSIDE in os.environ:
         folder = Path(os.environ[INSIDE])

@@ -17,6 +17,7 @@ from celery import signals
 
 INSIDE = "INSIDE"
 PAUSE_S = 0.1
+UNKNOWN = "an error that Celery does not know"
 Fault = Callable[[Any], object]
 
 
@@ -72,7 +73,7 @@ def starve_the_loop(worker: Any) -> None:
 def end_with_an_error(worker: Any) -> None:
     """Celery ends the worker, and waits for a process that does not end."""
     stop_one_process(worker)
-    raise AssertionError("an error that Celery does not know")
+    raise AssertionError(UNKNOWN)
 
 
 FAULTS: dict[str, Fault] = {

@@ -309,22 +309,23 @@ class JobQuerySet(models.QuerySet["Job"]):
         )
 
     def believed_rung(self) -> "JobQuerySet":
-        """Due jobs that the clock last rang longer ago than a grace and rings again only later:
-        their bells should stand in the queue.
+        """Due jobs that the clock rings again only later: their bells should stand in the queue."""
+        longest = timedelta(seconds=ledger_settings.RING_CAP_S + ledger_settings.RING_GRACE_S)
+        rung = self.filter(state=State.WAITING, due_at__lte=Now())
+        return rung.filter(ring_at__gt=Now(), ring_at__lte=Now() + longest)
+
+    def take_missing(self, limit: int) -> list["Job"]:
+        """Lock up to `limit` jobs that were rung longer ago than a grace: fewer bells stand in the
+        queue than should.
         """
         grace = timedelta(seconds=ledger_settings.RING_GRACE_S)
         cap = timedelta(seconds=ledger_settings.RING_CAP_S)
         doubled = Power(Value(2.0), Least(F("rings"), Value(30))) * Value(grace)
         pause = Least(ExpressionWrapper(doubled, models.DurationField()), Value(cap))  # of `rang`
-        rung = self.filter(state=State.WAITING, due_at__lte=Now() - grace, ring_at__gt=Now())
-        return rung.filter(ring_at__lte=Now() + cap + grace).filter(
-            ring_at__lte=Now() - grace + pause
+        long_rung = self.believed_rung().filter(
+            due_at__lte=Now() - grace, ring_at__lte=Now() - grace + pause
         )
-
-    def take_missing(self, limit: int) -> list["Job"]:
-        """Lock up to `limit` jobs whose bells are missing: fewer stand in the queue than should."""
-        missing = self.believed_rung().order_by("ring_at")[:limit]
-        return self._taken(missing)
+        return self._taken(long_rung.order_by("ring_at")[:limit])
 
     def rang(self, jobs: Sequence["Job"]) -> None:
         """Note one more bell for these locked jobs and when the next may follow."""

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from celery import signals
+from celery import Task, shared_task, signals
 
 INSIDE = "INSIDE"
 PAUSE_S = 0.1
@@ -91,6 +91,13 @@ FAULTS: dict[str, Fault] = {
         end_with_an_error,
     )
 }
+
+
+@shared_task(bind=True, atomic=False, max_retries=None)  # type: ignore[untyped-decorator]
+def is_never_answered(self: Task) -> None:
+    """A call outside that runs into its timeout, and is tried again."""
+    time.sleep(2)
+    raise self.retry(countdown=1)
 
 
 def order(folder: Path, fault: str, pid: int) -> Path:

@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
+from redis import Redis
 
 from celery_ledger.models import Job
 from tests.promises import inside
@@ -125,3 +128,21 @@ def test_a_process_that_is_stopped_is_replaced_while_the_other_works(
     until(lambda: done() == promised, "what was due is done", within_s=CURED_S)
     assert tally() == Counter(range(promised))
     assert worker.process.poll() is None
+
+
+def test_what_a_flush_took_does_not_wait_while_calls_that_are_never_answered_are_rung(
+    begin: Callable[[], Tree], tally: Callable[[], Counter[int]], broker: Redis
+) -> None:
+    """They keep the queue from being empty; jobs of a backlog, rung often before, waited minutes
+    for their back-off, and nothing else moved.
+    """
+    for number in range(20):
+        count.apply_async((number,), queue="outside")
+    later = timezone.now() + timedelta(seconds=250)
+    Job.objects.update(due_at=timezone.now() - timedelta(seconds=250), rings=6, ring_at=later)
+    broker.flushdb()
+    for _ in range(12):
+        inside.is_never_answered.apply_async(queue="outside")
+    begin()
+    until(lambda: done() == 20, "the backlog is done", within_s=90)
+    assert tally() == Counter(range(20))

@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Worker
+from celery_ledger.threads.process import threaded_tasks
 
 
 def unheard() -> dict[str, timedelta]:
@@ -18,7 +19,8 @@ def unheard() -> dict[str, timedelta]:
     quiet = Worker.objects.quiet().values_list("queues", flat=True)
     served = {name for names in quiet for name in names or ()}
     current_app.loader.import_default_modules()
-    due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=[*current_app.tasks])
+    tasks = {*current_app.tasks} - {*threaded_tasks(current_app)}  # whose threads may all be busy
+    due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=tasks)
     found = {}
     for queue in sorted(served):
         first = due.filter(queue=queue).order_by("ring_at")[: ledger_settings.METRICS_ROWS_MAX]

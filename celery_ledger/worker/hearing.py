@@ -10,7 +10,7 @@ platform starts it anew.
 
 A worker is not deaf while its processes are busy, it is told to stop, or Postgres or the broker is
 away; and nothing is due that waits for its time, its slot, a task or a queue that this worker does
-not know.
+not know, or for the process of its threads, which looks into Postgres by itself.
 """
 
 import logging
@@ -125,8 +125,9 @@ class Hearing:
         self._held = {request.id: self._held.get(request.id, now) for request in held}
 
     def _due(self, *, limit: int) -> list[Job]:
-        """Jobs that it could have begun long ago, of each of its queues so many."""
-        due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=[*self.parent.app.tasks])
+        """Jobs that its pool could have begun long ago, of each of its queues so many."""
+        tasks = {*self.parent.app.tasks} - {*self.parent.clock.ringer.unrung}
+        due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=tasks)
         some = (due.filter(queue=queue).order_by("ring_at")[:limit] for queue in self.queues)
         return [job for jobs in some for job in jobs.defer("args", "result")]
 

@@ -16,13 +16,13 @@ class Ringer:
     def __init__(self, app: Celery) -> None:
         self.app = app
         self.queued: dict[str, int | None] = {}  # bells in each queue, at the newest look
-        self._unrung: list[str] = []
+        self.unrung: list[str] = []
 
     def leave_to_threads(self, tasks: list[str]) -> None:
         """Jobs of these tasks are found by the process of this worker's threads, which looks for
         them by itself.
         """
-        self._unrung = tasks
+        self.unrung = tasks
 
     def ring(self) -> int:
         """Ring the due jobs that no bell has reached, as many as the queues have room for.
@@ -37,7 +37,7 @@ class Ringer:
             queued = self.queued[queue] = self.app.amqp.bell.queued(queue)
             if queued is not None and queued < ledger_settings.RING_BUDGET:
                 room = min(ledger_settings.RING_BUDGET - queued, ledger_settings.BATCH)
-                jobs = Job.objects.filter(queue=queue).exclude(task__in=self._unrung)
+                jobs = Job.objects.filter(queue=queue).exclude(task__in=self.unrung)
                 rung += self._ring(queue, partial(jobs.take_for_ring, room, lost=not queued))
                 missing = queued and jobs.believed_rung()[: queued + room].count() - queued
                 if missing > 0:

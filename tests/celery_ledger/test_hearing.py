@@ -50,6 +50,7 @@ class Watched:
         self.parent = SimpleNamespace(
             app=celery_app,
             hostname="celery@nowhere",
+            clock=SimpleNamespace(ringer=SimpleNamespace(unrung=[])),
             pool=SimpleNamespace(num_processes=2, info={"processes": PIDS}),
             consumer=SimpleNamespace(connection=object(), restart_count=0),
             hub=SimpleNamespace(call_soon=self.asked.append),
@@ -172,6 +173,10 @@ def its_task_is_unknown(_: Watched) -> None:
     Job.objects.update(task="of.another.release")
 
 
+def its_task_runs_in_threads(watched: Watched) -> None:
+    watched.parent.clock.ringer.unrung = [due().task]
+
+
 def its_queue_is_not_served(_: Watched) -> None:
     due()
     Job.objects.update(queue="elsewhere")
@@ -214,6 +219,7 @@ def it_is_told_to_stop(watched: Watched) -> None:
         it_waits_for_its_time,
         it_waits_for_its_slot,
         its_task_is_unknown,
+        its_task_runs_in_threads,
         its_queue_is_not_served,
         every_process_is_busy,
         a_body_goes_on_after_its_job,

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('celery_ledger', '0005_priority_index'),
+        ('celery_ledger', '0006_due_of_owner'),
     ]
 
     operations = [

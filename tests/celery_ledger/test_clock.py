@@ -174,6 +174,16 @@ def test_a_queue_with_fewer_bells_than_were_rung_has_lost_some(clock: Clock, bro
     assert (clock.ringer.ring(), broker.llen("kaiten")) == (0, 61), "one bell for each is enough"
 
 
+def test_a_name_of_a_queue_that_holds_no_list_is_freed(clock: Clock, broker: Redis) -> None:
+    """Whoever may write to the broker would stop that queue, and every one after it, for ever."""
+    tasks.add.delay(1, 1)
+    Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
+    broker.set("kaiten", "no list")
+    clock.ringer.ring()
+    assert clock.ringer.queued["kaiten"] == 0
+    assert broker.llen("kaiten") == 1
+
+
 def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: Settings) -> None:
     tasks.add.delay(1, 1)
     Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))

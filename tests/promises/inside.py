@@ -34,7 +34,7 @@ def keep_places(worker: Any) -> None:
 
 def keep_slots(worker: Any) -> None:
     """Every process counts as busy, for ever."""
-    worker.semaphore.value = 0
+    worker.semaphore.value = -100  # so many results may still be on their way
 
 
 def forget_pipes_to_processes(worker: Any) -> None:

@@ -58,7 +58,6 @@ def break_inside(worker: Tree, fault: str, folder: Path) -> None:
         ("forget_pipes_to_processes", "its idle processes are replaced"),
         ("forget_pipes_of_processes", "its consumer connects anew"),
         ("stop_processes", "its idle processes are replaced"),
-        ("stop_one_process", "its consumer connects anew"),  # and the other does it all
     ],
 )
 def test_a_worker_that_is_broken_inside_is_cured_and_does_what_is_due(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from celery_ledger.models import Worker as Worker
     from celery_ledger.operations import interventions as interventions
     from celery_ledger.operations import owned as owned
+    from celery_ledger.operations.unheard import unheard as unheard
     from celery_ledger.queues import bulk as bulk
     from celery_ledger.queues import waiting_in_bulk as waiting_in_bulk
     from celery_ledger.telemetry.metrics import metric_families as metric_families
@@ -51,6 +52,7 @@ PUBLIC = {  # the module that each name is in
     "scrubbed": "execution.verdict",
     "settle": "execution.attempt",
     "span": "telemetry.tracing",
+    "unheard": "operations.unheard",
     "waiting_in_bulk": "queues",
 }
 MODULES = {

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 PROBE = "ledger.probe"
 PROBE_KEEP_S = 60
+WRONG_TYPE = "WRONGTYPE"  # as Redis says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,14 @@ class Bell:
         """How many bells this queue holds; None when the broker does not say."""
 
         def count(producer: Producer) -> int:
-            return int(self._app.amqp.queues[queue](producer.channel).queue_declare().message_count)
+            bound = self._app.amqp.queues[queue](producer.channel)
+            try:
+                return int(bound.queue_declare().message_count)
+            except Exception as exc:
+                if WRONG_TYPE not in str(exc):
+                    raise
+                _free(producer.channel, queue)
+                return 0
 
         length: int | None = self._with_producer(count)
         return length
@@ -150,3 +158,11 @@ class Bell:
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.release()
+
+
+def _free(channel: redis.Channel, queue: str) -> None:
+    """Somebody has put something else where a queue's list stands: no worker could listen to that
+    queue, or to those it reads after it. A bell that is lost with it is rung again.
+    """
+    log.warning("What stood in the broker under the name of the queue %s was no list", queue)
+    channel.client.delete(*(channel._q_for_pri(queue, step) for step in channel.priority_steps))

@@ -57,6 +57,7 @@ class LedgerSettings:
 
     # The clock
     CLOCK_INTERVAL_S: float = 1.0
+    TURN_S: int = 5  # after which a clock that froze in its turn loses it
     WORKER_SILENCE_S: float = 15  # a worker not heard from for this long has lost its jobs
     BATCH: int = 200  # rows that the clock touches in one statement
     RING_GRACE_S: float = 5  # how long a bell may be on its way before the clock rings again
@@ -66,6 +67,11 @@ class LedgerSettings:
     KEEP: timedelta = timedelta(days=14)  # finished jobs, their keys, chords; then pruned
     PRUNE_EVERY_S: float = 60.0
     PRUNE_BATCHES: int = 5  # of one tick, so that a clock prunes faster than its worker works
+
+    # A worker that lives and begins nothing, though it could
+    DEAF_S: float = 10  # idle beside work that is due; each step of its cure is given as long
+    DEAF_RECONNECT_S: float = 60  # it may look for its broker, which others reach, for so long
+    DEAF_AGAIN_S: float = 60  # deaf again within it: the step that helped was not enough
 
     # A worker that is told to stop
     STOP_S: float = 30  # what the platform leaves between SIGTERM and SIGKILL

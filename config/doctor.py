@@ -15,7 +15,7 @@ from django.db.models import Count
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from celery_ledger import Job, State, Worker, ledger_settings
+from celery_ledger import Job, State, Worker, ledger_settings, unheard
 from config import celery_app
 from config.start.boot import CannotStart, database_trouble, require_settings
 from config.web.health import NO_WRITES, database_state
@@ -158,6 +158,19 @@ def waiting_jobs() -> Finding:
     return Finding("waiting", sentence, f"Ask why: `python manage.py jobs why {oldest}`.")
 
 
+def hearing() -> Finding:
+    """Right after a fault a worker is about to cure itself: then this is green within a minute."""
+    ages = [f"{queue} for {age.total_seconds():.0f} s" for queue, age in unheard().items()]
+    if not ages:
+        return Finding("hearing", "No idle worker leaves a due job alone.")
+    return Finding(
+        "hearing",
+        f"Due but unheard, beside an idle worker: {', '.join(ages)}.",
+        "Ask again in a minute: workers cure themselves, and say so in their logs. "
+        "If it stays, restart them.",
+    )
+
+
 def unknown_tasks() -> Finding:
     """Due jobs that no worker of this release can do. Right after a release its web may be ahead of
     its workers.
@@ -228,6 +241,7 @@ OF_THE_DATABASE: tuple[tuple[str, Callable[[], Finding]], ...] = (
     ("limits", limits),
     ("clock", clock),
     ("waiting", waiting_jobs),
+    ("hearing", hearing),
     ("tasks", unknown_tasks),
     ("running", running_jobs),
     ("dead", dead_jobs),

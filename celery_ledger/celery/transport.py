@@ -14,7 +14,7 @@ from kombu.utils.objects import cached_property
 
 log = logging.getLogger(__name__)
 
-MALFORMED = (ValueError, TypeError, LookupError, AttributeError)
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 class SturdyChannel(redis.Channel):
@@ -23,7 +23,7 @@ class SturdyChannel(redis.Channel):
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
-        except ValueError as exc:  # not UTF-8, or not JSON
+        except (ValueError, RecursionError) as exc:  # not UTF-8, not JSON, or far too deep
             log.warning("Dropped a message that is no bell: %s", exc)
             raise Empty from exc
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connection, models, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import ExpressionWrapper, F, Q, Value
+from django.db.models.functions import Least, Now, Power
 from django.utils import timezone
 
 from celery_ledger import context
@@ -219,6 +219,17 @@ class JobQuerySet(models.QuerySet["Job"]):
             Q(lease_until__lt=Now()) | Q(worker__isnull=False) & ~models.Exists(alive)
         )
 
+    def due_for(self, seconds: float) -> "JobQuerySet":
+        """Those that wait, and have been due for so long or longer."""
+        longest = (
+            ledger_settings.RING_CAP_S + ledger_settings.RING_GRACE_S
+        )  # which none rings after
+        return self.filter(
+            state=State.WAITING,
+            due_at__lte=Now() - timedelta(seconds=seconds),
+            ring_at__lte=Now() + timedelta(seconds=longest),
+        )
+
     def running_at(self, worker: UUID) -> "JobQuerySet":
         return self.filter(state=State.RUNNING, worker=worker)
 
@@ -287,13 +298,34 @@ class JobQuerySet(models.QuerySet["Job"]):
         unheard = Q(ring_at__lte=Now())
         if lost:
             unheard = (unheard | Q(due_at__lte=Now() - grace)) & Q(ring_at__lte=Now() + cap + grace)
-        due = self.filter(unheard, state=State.WAITING).order_by("ring_at")[:limit]
+        return self._taken(self.filter(unheard, state=State.WAITING).order_by("ring_at")[:limit])
+
+    def _taken(self, some: "JobQuerySet") -> list["Job"]:
         return list(
-            self.filter(pk__in=due.values("pk"))
+            self.filter(pk__in=some.values("pk"))
             .select_for_update(skip_locked=True, no_key=True)
             .defer("args", "result")
             .order_by("pk")
         )
+
+    def believed_rung(self) -> "JobQuerySet":
+        """Due jobs that the clock rings again only later: their bells should stand in the queue."""
+        longest = timedelta(seconds=ledger_settings.RING_CAP_S + ledger_settings.RING_GRACE_S)
+        rung = self.filter(state=State.WAITING, due_at__lte=Now())
+        return rung.filter(ring_at__gt=Now(), ring_at__lte=Now() + longest)
+
+    def take_missing(self, limit: int) -> list["Job"]:
+        """Lock up to `limit` jobs that were rung longer ago than a grace: fewer bells stand in the
+        queue than should.
+        """
+        grace = timedelta(seconds=ledger_settings.RING_GRACE_S)
+        cap = timedelta(seconds=ledger_settings.RING_CAP_S)
+        doubled = Power(Value(2.0), Least(F("rings"), Value(30))) * Value(grace)
+        pause = Least(ExpressionWrapper(doubled, models.DurationField()), Value(cap))  # of `rang`
+        long_rung = self.believed_rung().filter(
+            due_at__lte=Now() - grace, ring_at__lte=Now() - grace + pause
+        )
+        return self._taken(long_rung.order_by("ring_at")[:limit])
 
     def rang(self, jobs: Sequence["Job"]) -> None:
         """Note one more bell for these locked jobs and when the next may follow."""

@@ -14,6 +14,7 @@ from django.db.models.functions import Cast, Coalesce, Now
 from django.utils import timezone
 
 from celery_ledger.models import Job, JobQuerySet, State, Worker
+from celery_ledger.operations.unheard import unheard
 
 Row = Sequence[str]
 COLUMNS = [field.name for field in Job._meta.concrete_fields]
@@ -54,7 +55,8 @@ def table(rows: Sequence[Row], *, numbers_from: int | None = None) -> str:
 def stats() -> str:
     """Counts by task and state, what waits, what was lost, who works."""
     counted = _counted()
-    return "\n\n".join([_counts(counted), _oldest_due(), _losses(counted), _workers()])
+    parts = [_counts(counted), _oldest_due(), *_unheard(), _losses(counted), _workers()]
+    return "\n\n".join(parts)
 
 
 def stats_as_json() -> str:
@@ -67,6 +69,7 @@ def stats_as_json() -> str:
     workers = Worker.objects.living().order_by("name")
     facts = {
         "tasks": tasks,
+        "unheard_seconds": {queue: age.total_seconds() for queue, age in unheard().items()},
         "oldest_due": due.values("id", "task", "due_at").first(),
         "losses_last_hour": sum(lost for *_, lost in counted),
         "workers": list(workers.values("name", "pid", "started_at", "seen_at")),
@@ -108,6 +111,13 @@ def _oldest_due() -> str:
         return "No due job is waiting."
     due_at, now, task, id_ = oldest
     return f"The oldest due job has waited for {lasting(now - due_at)}: {task} {id_}"
+
+
+def _unheard() -> list[str]:
+    return [
+        f"Due but unheard in {queue}, beside an idle worker: for {lasting(age)}"
+        for queue, age in unheard().items()
+    ]
 
 
 def _losses(counted: list[Counted]) -> str:

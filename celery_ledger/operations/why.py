@@ -14,6 +14,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, State, Worker
 from celery_ledger.models.history import End
 from celery_ledger.operations.listing import local_time
+from celery_ledger.operations.unheard import unheard
 
 CHILDREN_SHOWN = 20
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
@@ -171,7 +172,12 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
     if not app.amqp.bell.answers():
         stuck = True
         yield "the broker does not answer: its bell cannot be heard until it does."
-    if not stuck:
+    if not stuck and job.queue in unheard():
+        yield (
+            f"no worker begins what is due in the queue {job.queue}, and one is idle: "
+            "it cures itself within a minute, and its log says how."
+        )
+    elif not stuck:
         yield _bell(job, now)
 
 

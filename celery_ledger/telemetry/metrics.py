@@ -4,6 +4,7 @@ more".
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from celery import current_app
@@ -13,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Worker
+from celery_ledger.operations.unheard import unheard
 
 # Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from
 # one to the next: a queue that no worker listens to is seen too.
@@ -67,6 +69,7 @@ def metric_families() -> Iterator[Metric]:
     yield from _ended(_rows(ENDED, window=ledger_settings.METRICS_WINDOW))
     workers = Worker.objects.living().count()
     yield GaugeMetricFamily(named("workers"), "Workers that have beaten lately", workers)
+    yield _unheard()
     [[rows]] = _rows(ROWS)
     text = "Rows of the ledger, finished ones included, as estimated"
     yield GaugeMetricFamily(named("jobs_rows"), text, rows)
@@ -111,6 +114,15 @@ def _due(rows: Iterable[tuple[Any, ...]]) -> Iterator[Metric]:
         age.add_metric([queue], oldest_s)
     yield due
     yield age
+
+
+def _unheard() -> Metric:
+    text = "For how long the oldest due job has waited beside an idle worker that begins nothing"
+    ages = {current_app.conf.task_default_queue: timedelta(), **unheard()}
+    family = GaugeMetricFamily(named("jobs_unheard_seconds"), text, labels=["queue"])
+    for queue, age in ages.items():
+        family.add_metric([queue], age.total_seconds())
+    return family
 
 
 def _ended(rows: list[tuple[Any, ...]]) -> Iterator[Metric]:

@@ -20,6 +20,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.claiming import work_as
 from celery_ledger.models import Job
 from celery_ledger.worker import shutdown
+from celery_ledger.worker.hearing import Hearing
 from celery_ledger.worker.heartbeat import Heartbeat
 from celery_ledger.worker.pruner import Pruner
 from celery_ledger.worker.rescuer import Rescuer
@@ -47,19 +48,23 @@ class Clock:
         self.scheduler = Scheduler(app)
         self.ringer = Ringer(app)
         self.pruner = Pruner()
+        self.hearing: Hearing | None = None  # of a worker whose pool and consumer can be seen
         self._busy_at = monotonic()
 
     def tick(self) -> None:
         """One round. Raises DatabaseError when Postgres is in trouble; the next round starts
         afresh.
         """
-        self.heartbeat.beat()
+        hearing = self.hearing
+        self.heartbeat.beat(*(hearing.queues, hearing.quiet_s) if hearing else ())
         self.rescuer.rescue_from_lost_children()
         self.shorten_the_stop()
+        self.ringer.ring()  # before what may stumble, or wait for somebody's lock
+        if hearing:
+            hearing.look(self.ringer.queued)
         if monotonic() >= self.heartbeat.patient_until:
             self.rescuer.rescue()
         self.scheduler.promise_due_slots()
-        self.ringer.ring()
         self.pruner.prune_now_and_then()
 
     def shorten_the_stop(self) -> None:
@@ -117,6 +122,7 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
             raise ClickException(NO_BEAT)
         self.clock = Clock(parent.app, worker=uuid4(), name=parent.hostname)
         parent.clock = self.clock
+        self.clock.hearing = Hearing(parent, self.clock.worker)
         work_as(self.clock.worker)
 
     def start(self, parent: Any) -> None:

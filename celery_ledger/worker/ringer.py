@@ -1,5 +1,8 @@
 """The ringer: rings the due jobs that no bell has reached."""
 
+from collections.abc import Callable
+from functools import partial
+
 from celery import Celery
 from django.db import transaction
 
@@ -12,37 +15,40 @@ from celery_ledger.worker.turn import our_turn
 class Ringer:
     def __init__(self, app: Celery) -> None:
         self.app = app
-        self._unrung: list[str] = []
+        self.queued: dict[str, int | None] = {}  # bells in each queue, at the newest look
+        self.unrung: list[str] = []
 
     def leave_to_threads(self, tasks: list[str]) -> None:
         """Jobs of these tasks are found by the process of this worker's threads, which looks for
         them by itself.
         """
-        self._unrung = tasks
+        self.unrung = tasks
 
     def ring(self) -> int:
         """Ring the due jobs that no bell has reached, as many as the queues have room for.
 
         Normally a job is rung again ever more rarely, so that a backlog is not rung twice. A queue
-        that is empty while due jobs wait has lost their bells: then they are rung at once.
+        that is empty while due jobs wait has lost their bells: then they are rung at once. So has
+        one that holds fewer bells than there should be: what is rung after a flush would keep it
+        from ever being empty, and the others would wait for their back-off.
         """
         rung = 0
         for queue in sorted(self.app.amqp.queues.consume_from):
-            queued = self.app.amqp.bell.queued(queue)
+            queued = self.queued[queue] = self.app.amqp.bell.queued(queue)
             if queued is not None and queued < ledger_settings.RING_BUDGET:
-                room = ledger_settings.RING_BUDGET - queued
-                rung += self._ring(queue, min(room, ledger_settings.BATCH), lost=not queued)
+                room = min(ledger_settings.RING_BUDGET - queued, ledger_settings.BATCH)
+                jobs = Job.objects.filter(queue=queue).exclude(task__in=self.unrung)
+                rung += self._ring(queue, partial(jobs.take_for_ring, room, lost=not queued))
+                missing = queued and jobs.believed_rung()[: queued + room].count() - queued
+                if missing > 0:
+                    rung += self._ring(queue, partial(jobs.take_missing, missing))
         return rung
 
-    def _ring(self, queue: str, limit: int, *, lost: bool) -> int:
+    def _ring(self, queue: str, take: Callable[[], list[Job]]) -> int:
         jobs: list[Job] = []
         with transaction.atomic():
             if our_turn(f"ring {queue}"):
-                jobs = (
-                    Job.objects.filter(queue=queue)
-                    .exclude(task__in=self._unrung)
-                    .take_for_ring(limit, lost=lost)
-                )
+                jobs = take()
                 Job.objects.rang(jobs)
         if not jobs:
             return 0

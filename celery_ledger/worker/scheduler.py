@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from celery_ledger.models.schedule import Schedule, schedule_of
 from celery_ledger.models.slots import next_slot
+from celery_ledger.worker.turn import our_turn
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class Scheduler:
 
     def _promise_due_slots_of(self, name: str, entry: dict[str, Any]) -> int:
         with transaction.atomic():
+            if not our_turn(f"promise {name}"):
+                return 0
             schedule = Schedule.objects.locked(name)
             promised = schedule.promise_due_slots(self.app, entry)
         self._next_slots[name] = next_slot(schedule_of(self.app, entry), schedule.promised_until)

@@ -2,11 +2,19 @@
 
 from django.db import connection
 
+from celery_ledger.conf import ledger_settings
+
 TURN = 0x6B616974  # the advisory locks of the clocks
 
 
 def our_turn(work: str) -> bool:
-    """False while another clock does the same work; then it is done for us too."""
+    """False while another clock does the same work; then it is done for us too. One that froze in
+    its turn loses it after TURN_S, and does not keep the others from the work.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", [TURN, work])
+        cursor.execute(
+            "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s)),"
+            " set_config('idle_in_transaction_session_timeout', %s, true)",
+            [TURN, work, f"{ledger_settings.TURN_S}s"],
+        )
         return bool(cursor.fetchone()[0])

@@ -160,6 +160,30 @@ def test_an_empty_queue_has_lost_the_bells_of_what_is_due(clock: Clock, broker: 
     assert clock.ringer.ring() == 0
 
 
+def test_a_queue_with_fewer_bells_than_were_rung_has_lost_some(clock: Clock, broker: Redis) -> None:
+    """After a flush in the middle of a backlog a few new bells keep the queue from being empty; a
+    thousand jobs waited for their back-off of minutes, and idle processes heard nothing of them.
+    """
+    for number in range(60):
+        tasks.add.delay(number, 1)
+    late, later = (timezone.now() + timedelta(seconds=seconds) for seconds in (-250, 250))
+    Job.objects.update(due_at=late, rings=6, ring_at=later)
+    broker.flushdb()
+    tasks.add.delay(61, 1)
+    assert (clock.ringer.ring(), broker.llen("kaiten")) == (60, 61)
+    assert (clock.ringer.ring(), broker.llen("kaiten")) == (0, 61), "one bell for each is enough"
+
+
+def test_a_name_of_a_queue_that_holds_no_list_is_freed(clock: Clock, broker: Redis) -> None:
+    """Whoever may write to the broker would stop that queue, and every one after it, for ever."""
+    tasks.add.delay(1, 1)
+    Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
+    broker.set("kaiten", "no list")
+    clock.ringer.ring()
+    assert clock.ringer.queued["kaiten"] == 0
+    assert broker.llen("kaiten") == 1
+
+
 def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: Settings) -> None:
     tasks.add.delay(1, 1)
     Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))

@@ -101,6 +101,16 @@ def test_stats_count_by_task_and_state_and_tell_who_waits_was_lost_and_works() -
     ]
 
 
+def test_what_is_due_beside_an_idle_worker_that_begins_nothing_is_told() -> None:
+    due = tasks.add.delay(1, 1).id
+    Job.objects.update(due_at=timezone.now() - timedelta(seconds=100))
+    Worker.objects.beat(uuid4(), name="deaf", pid=6, queues=["kaiten"], quiet_s=30)
+    [told] = [part for part in jobs("stats").split("\n\n") if part.startswith("Due but unheard")]
+    assert told.startswith("Due but unheard in kaiten, beside an idle worker: for 1 min 4")
+    assert 100 <= json.loads(jobs("stats", "--json"))["unheard_seconds"]["kaiten"] < 200
+    assert "no worker begins what is due in the queue kaiten, and one is idle" in jobs("why", due)
+
+
 def test_columns_are_aligned_and_spans_read_in_two_units() -> None:
     assert table([("A", "N"), ("long", "10")], numbers_from=1) == "A      N\nlong  10"
     spans = [

@@ -7,6 +7,7 @@ Each test names the guard of `tests/model/world.py` without which it goes red
 
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,17 +16,20 @@ from celery import chord
 from celery import current_app as celery_app
 from celery.exceptions import Retry
 from django.contrib.auth.models import Group as Note
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from redis import Redis
 
 from celery_ledger.models import Claim, Job
 from celery_ledger.models.chord import Chord, ChordPart
+from celery_ledger.models.schedule import Schedule
 from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
+from celery_ledger.worker.turn import our_turn
 from tests.celery_ledger import tasks
 from tests.errors import error_of
 from tests.hands import Barrier, Hand
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LEASE = timedelta(seconds=40)
@@ -304,6 +308,35 @@ def test_clocks_that_ring_at_the_same_moment_ring_once_and_again_when_nobody_hea
         broker.flushdb()
 
 
+def test_a_clock_that_freezes_in_its_turn_loses_it(one: Hand, settings: Any) -> None:
+    """A stopped process kept all others from ringing, for as long as its session might be idle."""
+    settings.LEDGER = {**settings.LEDGER, "TURN_S": 1}
+    one.open_transaction()
+    assert one.do(lambda: our_turn("ring kaiten"))
+
+    def is_ours() -> bool:
+        with transaction.atomic():
+            return our_turn("ring kaiten")
+
+    assert not is_ours()
+    until(is_ours, "the turn is somebody else's", within_s=30)
+
+
+def test_no_clock_waits_for_another_that_promises_slots(
+    one: Hand, two: Hand, settings: Any
+) -> None:
+    """Or it would ring nothing meanwhile."""
+    entry = {"task": tasks.note.name, "args": ["x"], "schedule": 1.0}
+    celery_app.conf.beat_schedule = {"often": entry}
+    try:
+        one.open_transaction()
+        one.do(lambda: our_turn("promise often") and Schedule.objects.locked("often"))
+        assert two.do(clock().scheduler.promise_due_slots) == 0
+        one.commit()
+    finally:
+        celery_app.conf.beat_schedule = {}
+
+
 def test_a_clock_that_rings_in_one_queue_keeps_no_other_clock_from_ringing_in_the_next(
     one: Hand, two: Hand, broker: Redis
 ) -> None:
@@ -322,7 +355,8 @@ def test_a_clock_that_rings_in_one_queue_keeps_no_other_clock_from_ringing_in_th
 
     def ring_slowly_outside() -> None:
         with connection.execute_wrapper(hold_the_turn):
-            clock().ringer._ring("outside", 10, lost=False)
+            jobs = Job.objects.filter(queue="outside")
+            clock().ringer._ring("outside", partial(jobs.take_for_ring, 10))
 
     slow = one.begin(ring_slowly_outside)
     assert has_its_turn.wait(timeout=20)

@@ -95,6 +95,14 @@ def test_the_clock_looks_at_no_job_that_it_does_not_ring(ledger: None) -> None:
             assert len(jobs.take_for_ring(BATCH, lost=lost)) == rows, queue
 
 
+def test_a_clock_counts_the_bells_that_should_be_there_up_to_their_number(ledger: None) -> None:
+    for queue, rows in (("kaiten", BATCH), ("busy", 0), ("idle", 0)):
+        rung = Job.objects.filter(queue=queue).believed_rung()[:BATCH]
+        by_ring = ["Index Scan of job_ring_by_queue"]
+        assert ways(rung.count, within=20 + rows * PER_ROW) == by_ring, queue
+        assert rung.count() == rows, queue
+
+
 def test_a_rescue_looks_at_running_jobs_only(ledger: None) -> None:
     mine = uuid4()
     Worker.objects.beat(mine, name="me", pid=1)

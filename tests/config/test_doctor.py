@@ -37,6 +37,7 @@ CHECKS = [
     "limits",
     "clock",
     "waiting",
+    "hearing",
     "tasks",
     "running",
     "dead",
@@ -100,6 +101,7 @@ def test_all_is_well(worker: Worker) -> None:
         "limits": "ok limits The database role has its time limits.",
         "clock": "ok clock Workers that beat: 1.",
         "waiting": "ok waiting No job has been due for more than 60 s.",
+        "hearing": "ok hearing No idle worker leaves a due job alone.",
         "tasks": "ok tasks This release knows the tasks of all due jobs.",
         "running": "ok running No running job is past its lease.",
         "dead": "ok dead No job is dead.",
@@ -225,6 +227,18 @@ def test_due_jobs_that_nobody_takes_are_named(worker: Worker) -> None:
         "WRONG waiting Jobs due for more than 60 s: 1. "
         f"Ask why: `python manage.py jobs why {late}`."
     )
+
+
+def test_due_jobs_beside_an_idle_worker_that_begins_none_are_named(worker: Worker) -> None:
+    tasks.add.delay(1, 1)
+    late = timezone.now() - timedelta(seconds=40)
+    Job.objects.update(due_at=late)
+    Worker.objects.beat(worker.pk, name=worker.name, pid=5, queues=["kaiten"], quiet_s=5)
+    assert doctor()["hearing"].startswith("ok ")
+    Worker.objects.beat(worker.pk, name=worker.name, pid=5, queues=["bulk"], quiet_s=30)
+    assert doctor()["hearing"].startswith("ok ")
+    Worker.objects.beat(worker.pk, name=worker.name, pid=5, queues=["kaiten"], quiet_s=30)
+    assert "Due but unheard, beside an idle worker: kaiten for 4" in only_wrong()
 
 
 def test_due_jobs_of_tasks_that_this_release_does_not_know_are_named(worker: Worker) -> None:

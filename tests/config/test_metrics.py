@@ -107,7 +107,11 @@ def test_the_ledger_is_told_by_state_queue_and_task(client: HttpClient, broker: 
         [running], task=add, token=uuid4(), worker=None, pid=1, lease=timedelta(seconds=40)
     )
     Worker.objects.beat(uuid4(), name="celery@here", pid=5)
+    assert scrape(client)[("jobs_unheard_seconds", "kaiten")] == 0
+    Worker.objects.beat(uuid4(), name="deaf", pid=6, queues=["kaiten", "bulk"], quiet_s=30)
     numbers = scrape(client)
+    assert 90 <= numbers[("jobs_unheard_seconds", "kaiten")] < 180
+    assert ("jobs_unheard_seconds", "bulk") not in numbers
     assert {key[1:]: number for key, number in numbers.items() if key[0] == "jobs"} == {
         ("kaiten", "waiting", add): 3,
         ("bulk", "waiting", add): 1,
@@ -118,7 +122,7 @@ def test_the_ledger_is_told_by_state_queue_and_task(client: HttpClient, broker: 
         numbers[("jobs_due", "kaiten")],
         numbers[("jobs_due", "bulk")],
         numbers[("workers",)],
-    ) == (2, 1, 1)
+    ) == (2, 1, 2)
     assert 90 <= numbers[("jobs_oldest_due_seconds", "kaiten")] < 180
     assert numbers[("jobs_ended", "dead", fail)] == 2
     passing = "tests.celery_ledger.tasks.fail_for_a_while"

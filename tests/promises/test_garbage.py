@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from celery_ledger.models import Job
+from celery_ledger.models import Job, Worker
 from orders.models import Client, Order
 from orders.order_input import OrderInput
 from orders.tasks import place
@@ -49,6 +49,7 @@ GARBAGE: list[str | bytes] = [
     b"\xff\xfe\x00",
     '{"body": 1}',
     "[" * 5000,
+    "[" * 500_000,
     message({}, properties={}),
     message({}, properties=None),
     message({}, body="***not base64***"),
@@ -94,3 +95,16 @@ def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
         within_s=30,
     )
     assert Order.objects.get(pk=order.pk).version == 3
+
+
+def test_a_name_of_a_queue_that_holds_something_else_stops_no_queue(
+    stack: Stack, broker: Redis, shop: Client, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    """No worker could listen to it, nor to those that it reads after it."""
+    stock()
+    stack.start("worker")
+    until(Worker.objects.exists, "the worker beats", within_s=60)
+    for queue in ("kaiten", "payments"):
+        broker.set(queue, "no list")
+    place(shop, OrderInput.model_validate(order_body()))
+    until(lambda: Order.objects.get().state == "confirmed", "the order moves", within_s=60)

@@ -36,6 +36,7 @@ LEDGER = {
     "I5 nothing due waits any more": """
         SELECT id, task, due_at, ring_at, rings, error FROM celery_ledger_job
          WHERE state = 'waiting' AND due_at < now()""",
+    "I5 no due job waited long beside an idle process": "SELECT * FROM left_alone",
     "I6 what was lost has run again": """
         SELECT id, task, attempts, losses FROM celery_ledger_job
          WHERE state = 'done' AND attempts <= losses""",

@@ -128,6 +128,7 @@ class Run:
         self.lasted_s = round(time.monotonic() - began)
         self.crowd.go_home()
         self.faults.end()
+        self.witness.watch_the_idle()
         until(
             lambda: despite_trouble(Job.objects.exists),
             "Postgres answers again",
@@ -215,6 +216,7 @@ class Run:
             "told_of_regret": list(self.crowd.told_of_regrets),
             "promised": list(self.promised),
             "seen_job": list(self.witness.finished.items()),
+            "left_alone": list(self.witness.left_alone),
             "old_transaction": list(self.witness.old_transactions),
             "socket_in_transaction": [
                 (entry["to"],) for entry in entries(self.world.journal("sockets"))

@@ -21,6 +21,7 @@ DECK = {
     "kill_tree": 1,
     "deploy": 1,
     "freeze": 2,
+    "break_inside": 2,
     "kill_web_child": 1,
     "restart_web": 1,
     "kill_webhook_server": 1,

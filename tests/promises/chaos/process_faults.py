@@ -8,6 +8,7 @@ from random import Random
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from tests.doubles.stripe import tell
+from tests.promises import inside
 from tests.promises.chaos.places import Agenda, NotNow, Place, kill
 from tests.promises.chaos.world import World
 
@@ -53,6 +54,11 @@ class ProcessFaults:
         been.
         """
         self._worker_at_work().freeze(self.agenda, self.dice.choice((0.5, 3.0, LONG_S)))
+
+    def break_inside(self) -> None:
+        """A part of its main process, which no signal and no line can reach."""
+        pid = self._worker().tree.process.pid
+        inside.order(self.world.orders, self.dice.choice(list(inside.FAULTS)), pid)
 
     def kill_web_child(self) -> None:
         if not self._well(self.world.web).children:

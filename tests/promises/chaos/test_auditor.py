@@ -230,6 +230,7 @@ PLANTED: dict[str, Plant] = {
         "due_at = created_at - interval '1 s'"
         f" WHERE id = {ANNOUNCEMENT}"
     ),
+    "I5 no due job waited long beside an idle process": added("left_alone", "left", 91.0),
     "I6 what was lost has run again": books(
         f"UPDATE celery_ledger_job SET losses = attempts WHERE id = {ANNOUNCEMENT}"
     ),

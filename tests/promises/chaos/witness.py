@@ -1,12 +1,15 @@
 """Looks at the database while it all happens, and remembers what must not change or must not be."""
 
 import threading
+import time
 from typing import LiteralString
 
 import psycopg
 
 PAUSE_S = 0.2
+PROCESSES = 3  # of a worker
 SEEN_MAX = 50_000
+ALONE_LIMIT_S = 90  # a worker that is deaf has cured itself by then, or ended and begun anew
 AGE_LIMIT_S = 60 + 5  # invariant I13, and what Postgres may take to notice
 FINISHED: LiteralString = """
 SELECT id::text, md5(job::text) FROM celery_ledger_job job
@@ -23,6 +26,15 @@ SELECT (SELECT count(*) FROM celery_ledger_job WHERE state = 'waiting' AND due_a
        (SELECT max(finished_at)::text FROM celery_ledger_job
          WHERE state IN ('done', 'dead', 'cancelled'))"""
 
+OLDEST_DUE: LiteralString = """
+SELECT coalesce(extract(epoch FROM now() - min(due_at))::float8, 0) FROM celery_ledger_job
+ WHERE state = 'waiting' AND due_at < now()"""
+AT_WORK: LiteralString = """
+SELECT worker.name || ' ' || worker.pid, count(*) FILTER (WHERE job.state = 'running'),
+       max(job.started_at)::text
+  FROM celery_ledger_worker worker LEFT JOIN celery_ledger_job job ON job.worker = worker.id
+ WHERE worker.seen_at > now() - interval '5 s' GROUP BY worker.id"""
+
 
 class Witness(threading.Thread):
     """Has a session of its own, which breaks as often as everybody's."""
@@ -35,6 +47,9 @@ class Witness(threading.Thread):
         ] = {}  # job -> digest of its row when it was first seen to be finished
         self.old_transactions: list[tuple[float, str]] = []
         self.oldest_s = 0.0
+        self.left_alone: list[tuple[str, float]] = []
+        self._idle: dict[str, tuple[str | None, float]] = {}  # its newest job, since when
+        self._looks_for_idle = threading.Event()
         self.backlog = 0  # jobs that are due
         self.progress = ""  # the newest end of a job
         self._told_to_stop = threading.Event()
@@ -52,6 +67,10 @@ class Witness(threading.Thread):
             except psycopg.Error:
                 self._told_to_stop.wait(PAUSE_S)
 
+    def watch_the_idle(self) -> None:
+        """From now on no due job may wait long beside a worker that could begin it."""
+        self._looks_for_idle.set()
+
     def stop(self) -> None:
         self._told_to_stop.set()
         self.join(timeout=30)
@@ -66,3 +85,18 @@ class Witness(threading.Thread):
                 self.finished.setdefault(job, digest)
         for backlog, progress in connection.execute(WORK).fetchall():
             self.backlog, self.progress = backlog, progress
+        if self._looks_for_idle.is_set():
+            self._look_for_idle(connection)
+
+    def _look_for_idle(self, connection: psycopg.Connection) -> None:
+        """A worker is idle while fewer jobs run at it than it has processes, and none begins."""
+        [(due_s,)] = connection.execute(OLDEST_DUE).fetchall()
+        now, idle = time.monotonic(), self._idle
+        self._idle = {}
+        for worker, running, newest in connection.execute(AT_WORK).fetchall():
+            known, since = idle.get(worker, (newest, now))
+            if running < PROCESSES:
+                self._idle[worker] = (newest, since if newest == known else now)
+                waited_s = min(due_s, now - self._idle[worker][1])
+                if waited_s > ALONE_LIMIT_S:
+                    self.left_alone.append((worker, waited_s))

@@ -17,8 +17,10 @@ from config.embedded.server import (
 )
 from tests.doubles.stripe import WEBHOOK_SECRET
 from tests.doubles.stripe_wire import SECRET_KEY
+from tests.promises import inside
 from tests.promises.chaos import sockets
 from tests.promises.chaos.places import Place
+from tests.promises.chaos.witness import PROCESSES
 from tests.promises.processes import Tree, Web, procfile
 from tests.waiting import until
 
@@ -26,15 +28,17 @@ OUTSIDE = "tests.promises.chaos.outside"
 DYNOS = ("web", "left", "right")
 WORKER_OPTIONS = (
     "--include",
-    "tests.promises.chaos.tasks,tests.promises.chaos.sockets",
+    "tests.promises.chaos.tasks,tests.promises.chaos.sockets,tests.promises.inside",
     "--concurrency",
-    "3",
+    str(PROCESSES),
 )
 # of Celery itself, when a child is killed at a bad moment; a platform starts the dyno again
 KNOWN_ENDS = (
     "Could not start worker processes",  # before the worker's first round
     "_pickle.UnpicklingError",  # half a message stands in the pipe to the child
     "file descriptor is None",  # the broker is lost just after a child
+    "it ends, for the platform to start it anew",  # of ours, when it cannot be cured
+    inside.UNKNOWN,
 )
 # how long the provider takes for what is not decided at once; answers that it loses
 PROCESS_S, LOSE_SHARE = (1.0, 0.05)
@@ -50,6 +54,8 @@ class World:
         ):  # inherited: a line must not die of what it cannot hear yet
             signal.signal(number, signal.SIG_IGN)
         self.folder, self.seed = folder, seed
+        self.orders = folder / "inside"
+        self.orders.mkdir()
         self.postgres, self.broker = servers(folder)
         self.postgres_port, self.broker_port = port_of(self.postgres.url), port_of(self.broker.url)
         self.started = count(1)
@@ -146,6 +152,7 @@ class World:
             "STRIPE_SECRET_KEY": SECRET_KEY,
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STRIPE_API_BASE": self.provider_url,
+            inside.INSIDE: str(self.orders),
             sockets.JOURNAL: str(self.journal("sockets")),
         }
         return self._start(side, [*procfile(name), *options], {**urls, **environment})

@@ -1,0 +1,187 @@
+"""Never deaf: a worker that lives and has idle processes begins what is due, or it is cured.
+
+Celery, kombu and billiard each keep books of what was fetched, handed to a process and answered. A
+fault at a bad moment may leave an entry there for ever: a place that is never given back, a pipe
+that nobody reads, a process that is stopped, a queue that nobody listens to. Such a worker beats,
+and begins nothing. So its clock compares what Postgres has due with what the worker does, whatever
+those books say, and cures it in steps: it rings, it lets the consumer connect anew (which empties
+the books), it replaces the processes that have nothing to do, and at last it ends, so that the
+platform starts it anew.
+
+A worker is not deaf while its processes are busy, it is told to stop, or Postgres or the broker is
+away; and nothing is due that waits for its time, its slot, a task or a queue that this worker does
+not know, or for the process of its threads, which looks into Postgres by itself.
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from celery import signals
+from celery.bootsteps import CLOSE, TERMINATE
+from celery.platforms import EX_FAILURE
+from celery.worker import state
+
+from celery_ledger.conf import ledger_settings
+from celery_ledger.models import Job
+from celery_ledger.worker import shutdown
+
+log = logging.getLogger(__name__)
+
+
+class Deaf(ConnectionError):
+    """To Celery's consumer as good as a broken line: it connects anew."""
+
+
+class Hearing:
+    """Of one worker. Its clock looks; Celery's books are its main thread's, and only read here."""
+
+    def __init__(self, parent: Any, worker: UUID) -> None:
+        self.parent = parent
+        self.worker = worker
+        self.cures = (self._ring, self._connect_anew, self._replace_idle_processes, self._end)
+        self._looked_at = self._begun_at = monotonic()
+        self._begun = 0
+        self._held: dict[str, float] = {}  # bells beside an idle process, and since when
+        self._step, self._cured_at = 0, 0.0
+        self._ends_at: float | None = None
+
+    @property
+    def queues(self) -> list[str]:
+        """Those it serves."""
+        return list(self.parent.app.amqp.queues.consume_from)
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long it has begun nothing, though a process of it was idle."""
+        return self._looked_at - self._begun_at
+
+    def look(self, queued: Mapping[str, int | None]) -> None:
+        """Once a tick, with the number of bells in each queue, as far as the broker says it."""
+        now, before = monotonic(), self._looked_at
+        self._looked_at = now
+        if self._starts_or_stops(now):
+            self._begin_anew(now)
+            return
+        begun, self._begun = self._begun, state.all_total_count[0]
+        is_away = None in queued.values()
+        was_away = now - before > ledger_settings.DEAF_S / 2  # we, or Postgres
+        if is_away or was_away or len(self._busy()) >= self.parent.pool.num_processes:
+            self._begin_anew(now)
+        elif begun != self._begun:
+            self._begun_at = now
+        self._note_held(now)
+        since = min([self._begun_at, *self._held.values()])
+        if now - max(since, self._cured_at) > self._patience_s and self._due(limit=1):
+            self._cure(now, now - since)
+
+    def _begin_anew(self, now: float) -> None:
+        self._begun_at = now
+        self._held = {}
+
+    def _starts_or_stops(self, now: float) -> bool:
+        """One that Celery ends of itself, after an error, is given the time of a polite stop."""
+        has_ended = self.parent.blueprint.state in (CLOSE, TERMINATE)
+        if has_ended and self._ends_at is None and not shutdown.has_begun():
+            self._tell_to_stop(now)
+        if self._ends_at is not None and now > self._ends_at:
+            log.critical("This worker does not end: it is killed")
+            os.kill(os.getpid(), signal.SIGKILL)
+        consumer = getattr(self.parent, "consumer", None)
+        return shutdown.has_begun() or consumer is None or consumer.restart_count < 0
+
+    @property
+    def _is_connected(self) -> bool:
+        return bool(self.parent.consumer.connection)
+
+    @property
+    def _patience_s(self) -> float:
+        return ledger_settings.DEAF_S if self._is_connected else ledger_settings.DEAF_RECONNECT_S
+
+    def _busy(self) -> list[int]:
+        """The processes that are at work, by Postgres; and those that Celery says are, as long as
+        their time limits agree: when its job is done, a body may go on.
+        """
+        running = Job.objects.running_at(self.worker).values_list("pid", flat=True)
+        busy = [pid for pid in running if pid in self._pids]
+        for request in _copied(state.active_requests):
+            limit = request.time_limits[0] or request.task.time_limit
+            if request.worker_pid not in busy and time.time() < request.time_start + limit:
+                busy.append(request.worker_pid)
+        return busy
+
+    @property
+    def _pids(self) -> set[int]:
+        return {*self.parent.pool.info.get("processes", [os.getpid()])}
+
+    def _note_held(self, now: float) -> None:
+        held = _copied(state.reserved_requests) - _copied(state.active_requests)
+        self._held = {request.id: self._held.get(request.id, now) for request in held}
+
+    def _due(self, *, limit: int) -> list[Job]:
+        """Jobs that its pool could have begun long ago, of each of its queues so many."""
+        tasks = {*self.parent.app.tasks} - {*self.parent.clock.ringer.unrung}
+        due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=tasks)
+        some = (due.filter(queue=queue).order_by("ring_at")[:limit] for queue in self.queues)
+        return [job for jobs in some for job in jobs.defer("args", "result")]
+
+    # --- cures, each when the one before it has not helped ----------------------------------------
+
+    def _cure(self, now: float, deaf_s: float) -> None:
+        if now - self._cured_at > ledger_settings.DEAF_AGAIN_S:
+            self._step = 0
+        if self._held:  # they have been rung
+            self._step = max(self._step, self.cures.index(self._connect_anew))
+        if not self._is_connected:
+            self._step = self.cures.index(self._end)
+        cure = self.cures[min(self._step, len(self.cures) - 1)]
+        self._step, self._cured_at = self._step + 1, now
+        log.error("Jobs are due, and for %d s an idle process began none: %s", deaf_s, cure.__doc__)
+        cure()
+
+    def _ring(self) -> None:
+        """they are rung, whoever's turn it is."""
+        amqp = self.parent.app.amqp
+        amqp.bell.ring(
+            [amqp.ring_for(job) for job in self._due(limit=self.parent.pool.num_processes)]
+        )
+
+    def _connect_anew(self) -> None:
+        """its consumer connects anew."""
+        if self.parent.hub is not None:
+            self.parent.hub.call_soon(_break_the_line)
+
+    def _replace_idle_processes(self) -> None:
+        """its idle processes are replaced."""
+        for pid in self._pids - {*self._busy(), os.getpid()}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._connect_anew()
+
+    def _end(self) -> None:
+        """it ends, for the platform to start it anew."""
+        state.should_stop = EX_FAILURE
+        self._tell_to_stop(self._looked_at)
+
+    def _tell_to_stop(self, now: float) -> None:
+        """As the platform would: what runs may finish (`worker.shutdown`)."""
+        self._ends_at = now + ledger_settings.STOP_S
+        parent = self.parent
+        signals.worker_shutting_down.send(parent.hostname, sig="", how="Warm", exitcode=EX_FAILURE)
+
+
+def _break_the_line() -> None:
+    raise Deaf("this worker heard nothing")
+
+
+def _copied(requests: Any) -> set[Any]:
+    """Of a set that the main thread may change meanwhile."""
+    while True:
+        with suppress(RuntimeError):
+            return set(requests)

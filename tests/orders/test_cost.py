@@ -14,6 +14,7 @@ from django.utils import timezone
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from notifications.models import Endpoint
+from orders.models import Client
 from tests.edges import WebhookSink
 from tests.shop import Api
 
@@ -31,12 +32,22 @@ WORK = {
 
 
 @pytest.fixture
-def warm(api: Api, stock: Any, order_body: Body) -> None:
-    """Whatever a process looks up once, it has."""
+def warm(
+    api: Api, shop: Client, stock: Any, order_body: Body, sink: WebhookSink, settings: Any
+) -> None:
+    """Whatever a process looks up once, or now and then, it has."""
+    settings.LEDGER = {**settings.LEDGER, "PRIORITY_LOOK_S": 3600}
     stock()
+    listen(shop, sink.url)
     api.place(order_body(external_id="warm"), key="warm")
     work_off()
     Job.objects.all().delete()
+    Endpoint.objects.update(active=False)
+
+
+def listen(shop: Client, url: str) -> None:
+    """An endpoint that is well."""
+    Endpoint.objects.create(owner=shop.pk, url=url, events=["*"], quick=True)
 
 
 @pytest.mark.usefixtures("warm")
@@ -49,10 +60,10 @@ def test_an_order_is_taken_with_so_many_statements(api: Api, order_body: Body) -
 @pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("endpoints", [0, 1])
 def test_an_order_is_confirmed_and_told_with_so_many_jobs_and_statements(
-    api: Api, shop: Any, order_body: Body, sink: WebhookSink, endpoints: int
+    api: Api, shop: Client, order_body: Body, sink: WebhookSink, endpoints: int
 ) -> None:
     for _ in range(endpoints):
-        Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"], quick=True)
+        listen(shop, sink.url)
     api.place(order_body())
     jobs: Counter[str] = Counter()
     while job := Job.objects.filter(state="waiting", due_at__lte=timezone.now()).first():
@@ -71,13 +82,13 @@ def test_an_order_is_confirmed_and_told_with_so_many_jobs_and_statements(
 
 
 def test_more_lines_and_more_endpoints_take_no_more_statements(
-    api: Api, shop: Any, stock: Any, order_body: Body
+    api: Api, shop: Client, stock: Any, order_body: Body
 ) -> None:
     skus = [f"SKU-{number}" for number in range(20)]
     for sku in skus:
         stock(sku)
     for number in range(5):
-        Endpoint.objects.create(owner=shop.pk, url=f"https://example.com/{number}", events=["*"])
+        listen(shop, f"https://example.com/{number}")
     lines = [{"sku": sku, "quantity": 1, "unit_price": 100} for sku in skus]
     api.place(order_body(external_id="warm", lines=lines, total=2000), key="warm")
     with CaptureQueriesContext(connection) as captured:

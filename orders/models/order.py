@@ -149,6 +149,10 @@ class Order(models.Model):
             metadata=order_input.metadata,
         )
 
+    def refresh_from_db(self, *args: Any, **options: Any) -> None:
+        self.__dict__.pop("own_lines", None)
+        super().refresh_from_db(*args, **options)
+
     @cached_property
     def own_lines(self) -> list[OrderLine]:
         """Its lines in order, read once: whoever changes a line changes it here, and a snapshot

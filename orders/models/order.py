@@ -197,9 +197,10 @@ class Order(models.Model):
         self.assign(charge_state="pending")
         return PaymentOperation.objects.intend_charge(self)
 
-    def confirm(self, *, captured: int = 0) -> None:
-        """It is paid for, with that."""
-        self.move(State.CONFIRMED, captured=captured, expires_at=None)
+    def confirm(self, *, captured: int | None = None) -> None:
+        """It is paid for: with that, or with what was captured before."""
+        paid = self.captured if captured is None else captured
+        self.move(State.CONFIRMED, captured=paid, expires_at=None)
 
     def cancel(self, reason: str) -> Refund | None:
         """Give the goods back, and what was paid. Raises a 409 problem for one that is sent in part

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from celery_ledger import context as context
     from celery_ledger.admin import LookOnlyAdmin as LookOnlyAdmin
     from celery_ledger.backoff import delay_s as delay_s
+    from celery_ledger.celery.together import together as together
     from celery_ledger.conf import ledger_settings as ledger_settings
     from celery_ledger.execution.attempt import note_effect as note_effect
     from celery_ledger.execution.attempt import settle as settle
@@ -52,6 +53,7 @@ PUBLIC = {  # the module that each name is in
     "scrubbed": "execution.verdict",
     "settle": "execution.attempt",
     "span": "telemetry.tracing",
+    "together": "celery.together",
     "unheard": "operations.unheard",
     "waiting_in_bulk": "queues",
 }

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from celery import Celery
-from kombu import Connection, Producer
+from kombu import Connection, Producer, Queue
 from kombu.transport import redis
 
 from celery_ledger.celery import broker_options
@@ -54,6 +54,7 @@ class Bell:
     def _forget_connection(self) -> None:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        self._declared: set[str] = set()  # queues, on this connection
         self._resting_until = 0.0
 
     @property
@@ -107,7 +108,7 @@ class Bell:
                     ((), {}, {}),
                     exchange="",
                     routing_key=ring.queue,
-                    declare=[self._app.amqp.queues[ring.queue]],
+                    declare=self._not_declared(ring.queue),
                     serializer="json",
                     correlation_id=ring.id,
                     headers={
@@ -121,13 +122,19 @@ class Bell:
                         "ignore_result": ring.ignore_result,
                     },
                 )
+                self._declared.add(ring.queue)
         return len(rings)
+
+    def _not_declared(self, queue: str) -> list[Queue]:
+        """The queue, once for each connection: it takes longer to bind than to publish."""
+        return [] if queue in self._declared else [self._app.amqp.queues[queue]]
 
     def _with_producer(self, use: Any) -> Any:
         if self.resting or not self._lock.acquire(timeout=ledger_settings.BELL_TIMEOUT_S):
             return None
         try:
-            self._connection = self._connection or self._connect()
+            if self._connection is None:
+                self._connection, self._declared = self._connect(), set()
             return use(self._connection.Producer(auto_declare=False))
         except Exception as exc:
             self._rest(exc)

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from celery_ledger import context, note_effect
 from notifications.models import Event
-from notifications.tasks import announce, note_untold
+from notifications.tasks import tell
 
 KINDS = tuple(
     f"order.{word}"
@@ -20,7 +20,8 @@ HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint
 
 
 def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict[str, Any]) -> None:
-    """Write the event and the job that announces it, in the caller's transaction.
+    """Write the event and a delivery for everybody who is told of it, each with its job, in the
+    caller's transaction.
 
     `subject` is whose life it belongs to and `seq` its place there (the caller holds the subject's
     lock), `owner` whose endpoints hear of it (None: nobody's), `data` the snapshot that is sent:
@@ -30,10 +31,10 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     """
     if kind not in KINDS + HOUSE_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
-    event = Event.objects.create(kind=kind, subject=subject, seq=seq, owner=owner, data=data)
-    note_effect(kind, event.pk)
+    event = Event(kind=kind, subject=subject, seq=seq, owner=owner, data=data)
     with context.bound(client=str(owner) if owner else None):  # whoever brought it about
-        announce.apply_async((str(event.pk),), link_error=note_untold.si(str(event.pk)))
+        tell(event)
+    note_effect(kind, event.pk)
 
 
 def timeline(subject: UUID, *, after: int = 0) -> QuerySet[Event]:

@@ -9,43 +9,52 @@ from uuid import UUID
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
+from uuid_utils.compat import uuid7
 
-from celery_ledger import Job, bulk, ledger_settings, settle
+from celery_ledger import Job, bulk, ledger_settings, settle, together
 from notifications import mail, webhooks
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
 from values.ids import CLOCK_SKEW, first_id
 
 
+def tell(event: Event, *, is_new: bool = True) -> None:
+    """Write the event, if it is new, and a delivery with its job for everybody who is told of it.
+
+    The row of an endpoint in trouble is the line of what waits for it. Nobody takes a place there
+    in the transaction of an event, which may be long.
+    """
+    with together():
+        for told in Delivery.objects.tell(event, mail.recipients(event), is_new=is_new):
+            if told.channel == Delivery.Channel.MAIL:
+                _start(send_mail, told.id, job=told.job)
+            elif told.in_trouble:
+                _start(line_up, told.id)
+            else:
+                _start(post_webhook, told.id, job=told.job)
+
+
+@shared_task
+def line_up(delivery_id: str) -> None:
+    """Its endpoint is in trouble: it takes a place in line."""
+    bring(Delivery.objects.select_related("endpoint").get(pk=delivery_id))
+
+
 @shared_task
 def announce(event_id: str) -> None:
-    """Write one delivery per target, and its job."""
-    for delivery in _prepared(event_id):
-        if delivery.channel == Delivery.Channel.MAIL:
-            _start(send_mail, delivery)
-        else:
-            bring(delivery)
+    """Of releases that told of an event after its transaction, whose jobs may still wait: whoever
+    was not told is told.
+    """
+    tell(Event.objects.get(pk=event_id), is_new=False)
 
 
 @shared_task
 def note_untold(event_id: str) -> None:
-    """Its announcement died or was cancelled: the deliveries say that nobody was told, and can be
-    sent again.
+    """Such a job died or was cancelled: the deliveries say that nobody was told, and can be sent
+    again.
     """
-    for delivery in _prepared(event_id):
-        delivery.give_up()
-
-
-def _prepared(event_id: str) -> list[Delivery]:
     event = Event.objects.get(pk=event_id)
-    recipients = [{"target": address} for address in mail.recipients(event)]
-    endpoints = [
-        {"target": str(endpoint.pk), "endpoint": endpoint}
-        for endpoint in Endpoint.objects.listening_to(event)
-    ]
-    return [
-        *Delivery.objects.prepare(event, Delivery.Channel.MAIL, recipients),
-        *Delivery.objects.prepare(event, Delivery.Channel.WEBHOOK, endpoints),
-    ]
+    for told in Delivery.objects.tell(event, mail.recipients(event), is_new=False):
+        Delivery.objects.locked(told.id).give_up()
 
 
 def bring(delivery: Delivery) -> None:
@@ -54,7 +63,8 @@ def bring(delivery: Delivery) -> None:
     place_s = (
         Endpoint.objects.take_place(delivery.endpoint) if in_trouble and delivery.endpoint else 0.0
     )
-    _start(post_webhook, delivery, countdown=min(place_s, delivery.time_left_s))
+    place_s = min(place_s, delivery.time_left_s)
+    _start(post_webhook, delivery.pk, job=delivery.job, countdown=place_s)
 
 
 @shared_task(
@@ -79,10 +89,14 @@ def test(endpoint_id: Any) -> Delivery:
     if waiting:
         return waiting
     event = Event.objects.test(endpoint, after=newest)
-    [delivery] = Delivery.objects.prepare(
-        event, Delivery.Channel.WEBHOOK, [{"target": str(endpoint.pk), "endpoint": endpoint}]
+    delivery = Delivery.objects.create(
+        event=event,
+        channel=Delivery.Channel.WEBHOOK,
+        target=str(endpoint.pk),
+        endpoint=endpoint,
+        job=uuid7(),
     )
-    _start(post_webhook, delivery)
+    _start(post_webhook, delivery.pk, job=delivery.job)
     return delivery
 
 
@@ -178,8 +192,7 @@ def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], str]) -> N
             call_up(delivery.endpoint_id)
 
 
-def _start(task: Any, delivery: Delivery, *, countdown: float = 0) -> None:
-    then = give_up.si(str(delivery.pk))
-    task.apply_async(
-        (str(delivery.pk),), task_id=str(delivery.job), countdown=countdown or None, link_error=then
-    )
+def _start(task: Any, delivery_id: UUID, *, job: UUID | None = None, countdown: float = 0) -> None:
+    options = {"task_id": job and str(job), "countdown": countdown or None}
+    then = give_up.si(str(delivery_id))
+    task.apply_async((str(delivery_id),), link_error=then, **options)

@@ -9,7 +9,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import transaction
 
-from celery_ledger import context, settle
+from celery_ledger import context, settle, together
 from orders.models import Client, IdempotencyKey, Order, Refund, State
 from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation, ProviderEvent
@@ -38,8 +38,9 @@ def place(client: Client, order_input: OrderInput) -> Order:
     """Accept an order with its event and its first job, in the caller's transaction: the API's way
     and the shop's.
     """
-    order = Order.objects.place(client, order_input)
-    begin(order)
+    with together():
+        order = Order.objects.place(client, order_input)
+        begin(order)
     return order
 
 
@@ -49,6 +50,14 @@ def begin(order: Order) -> None:
         reserve.apply_async(
             (str(order.pk),), link_error=hold_order.si(str(order.pk), "reservation_failed")
         )
+
+
+def pay_or_confirm(order: Order) -> None:
+    """A reserved order: its money is next, if it costs any."""
+    if order.total == 0:
+        order.confirm()
+    else:
+        promise(order.intend_charge())
 
 
 def go_on(order: Order) -> None:
@@ -94,12 +103,11 @@ def hold_for(operation: PaymentOperation) -> Signature:
 def reserve(order_id: str) -> None:
     """Promise the goods, then go for the money."""
     order = Order.objects.locked(order_id)
-    if order.held or order.state != State.RECEIVED or not order.reserve():
+    if order.held or order.state != State.RECEIVED:
         return
-    if order.total == 0:
-        order.confirm()
-    else:
-        promise(order.intend_charge())
+    with together():
+        if order.reserve():
+            pay_or_confirm(order)
 
 
 @shared_task(cancellable=True, **PATIENT)

@@ -8,8 +8,10 @@ the commit the bell rings.
 import celery_ledger.celery.ready  # noqa: F401
 
 # isort: split
-from datetime import datetime, timedelta
-from itertools import chain
+from datetime import datetime
+from functools import partial
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any
 
 from celery import signals
@@ -25,6 +27,7 @@ from kombu.utils import json as celery_json
 from celery_ledger import context
 from celery_ledger.bell import Bell, Ring
 from celery_ledger.celery.refusals import leaves, refuse_nonsense, storable, text_of
+from celery_ledger.celery.together import Promise, waits_for_its_block
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt
 from celery_ledger.execution.errors import CannotBeStored
@@ -52,6 +55,7 @@ CELERY_HEADERS = {
     *("group_id", "once"),
 }
 MAPS = ("celery.map", "celery.starmap")
+TAKEN = "There is a job with the task_id {!r} already."
 
 
 class LedgerAMQP(AMQP):  # type: ignore[misc]
@@ -96,16 +100,15 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             return
         job = self._job(name, kept, args, canvas, queue)
         job.priority = priority
-        taken = f"There is a job with the task_id {kept['id']!r} already."
         if is_named(kept["id"]) and Job.objects.filter(pk=job.pk).exists():
-            raise ValueError(taken)
-        try:
-            self._promise(job, once=bool(kept.get("once")))
-        except IntegrityError as exc:
-            raise ValueError(taken) from exc
-        signals.after_task_publish.send(
-            sender=name, body=message.body, headers=kept, exchange="", routing_key=job.queue
+            raise ValueError(TAKEN.format(kept["id"]))
+        said = {"sender": name, "body": message.body, "headers": kept}
+        say_after = partial(
+            signals.after_task_publish.send, exchange="", routing_key=job.queue, **said
         )
+        promise = Promise(job, kept["id"], bool(kept.get("once")), say_after)
+        if not waits_for_its_block(self._write, promise):
+            self._write([promise])
 
     def _say_before(
         self, name: str, message: Any, kept: dict[str, Any], options: dict[str, Any]
@@ -150,7 +153,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         self, name: str, kept: dict[str, Any], args: list[Any], canvas: dict[str, Any], queue: Any
     ) -> Job:
         """The row that says what the message would have."""
-        due_at, replaced = _aware(kept["eta"]), attempt.being_replaced()
+        replaced = attempt.being_replaced()
         current, parent = context.current(), kept["parent_id"]
         in_queue = getattr(queue, "name", queue) or self.app.conf.task_default_queue
         return Job(
@@ -163,18 +166,26 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             context={key: value for key, value in current.items() if key != "job"},
             root_id=kept["root_id"] and row_id(kept["root_id"]),
             parent_id=replaced.parent_id if replaced else parent and row_id(parent),
-            due_at=due_at or Now(),  # by the clock that the claim reads: ours may run ahead of it
-            ring_at=due_at or Now() + _grace(in_queue),
+            due_at=_aware(kept["eta"]) or Now(),
         )
 
-    def _promise(self, job: Job, *, once: bool) -> None:
-        """Write the row in the caller's transaction; ring after its commit if the job is due."""
-        is_due = isinstance(job.due_at, Now)
+    def _write(self, promises: list[Promise]) -> None:
+        """The rows, in the caller's transaction; after its commit those ring that are due."""
+        due = [promise.job for promise in promises if isinstance(promise.job.due_at, Now)]
         with transaction.atomic(savepoint=False):
-            Job.objects.bulk_create([job], ignore_conflicts=once)
+            for once, some in groupby(promises, attrgetter("once")):
+                self._insert([*some], once=once)
             reach(At.AFTER_PROMISE)
-            if is_due:
+            for job in due:
                 self._ring_after_commit(job)
+        for promise in promises:
+            promise.say_after()
+
+    def _insert(self, promises: list[Promise], *, once: bool) -> None:
+        try:
+            Job.objects.promise([one.job for one in promises], once=once)
+        except IntegrityError as exc:
+            raise ValueError(TAKEN.format(" or ".join(one.id for one in promises))) from exc
 
     def ring_for(self, job: Job) -> Ring:
         headers, task = job.envelope["headers"], self.app.tasks.get(job.task)
@@ -234,13 +245,6 @@ def _other_queue(queue: Any) -> dict[str, str]:
     """The queue that a retry names; without one it stays in its own."""
     name = getattr(queue, "name", queue)
     return {"queue": name} if name else {}
-
-
-def _grace(queue: str) -> timedelta:
-    """How long its bell may be on its way."""
-    is_bulk = queue == ledger_settings.BULK_QUEUE
-    grace_s = ledger_settings.BULK_RING_GRACE_S if is_bulk else ledger_settings.RING_GRACE_S
-    return timedelta(seconds=grace_s)
 
 
 def _aware(eta: str | None) -> datetime | None:

@@ -33,6 +33,9 @@ class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
                     connection.close()
                 del connections[connection.alias]
         close_old_connections()
+        for connection in connections.all(initialized_only=True):
+            # the next claim finds out by itself, and makes it anew
+            connection.health_check_done = True  # type: ignore[attr-defined]
 
     def close_cache(self) -> None:
         """The local-memory cache has nothing to close."""

@@ -16,6 +16,7 @@ from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.claim import CLAIM, DUE, LIMITS, PREFERRED, Claim, Due
 from celery_ledger.models.history import End, appended
+from celery_ledger.models.promise import PROMISE, ROW, values_of
 from celery_ledger.models.rate_limit import Rate
 from celery_ledger.models.worker import Worker
 
@@ -42,6 +43,18 @@ RUNS: dict[str, Any] = {"lease_until__isnull": False}
 
 
 class JobQuerySet(models.QuerySet["Job"]):
+    def promise(self, jobs: Sequence["Job"], *, once: bool) -> None:
+        """Write the rows of these, which wait from now on; `once`: not of those that are there
+        already.
+        """
+        statement = PROMISE.format(
+            jobs=self.model._meta.db_table,
+            rows=", ".join([ROW] * len(jobs)),
+            on_conflict="ON CONFLICT DO NOTHING" if once else "",
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [value for job in jobs for value in values_of(job)])
+
     def claim(  # noqa: PLR0913 - one for each thing that a claim writes
         self,
         ids: Sequence[UUID],

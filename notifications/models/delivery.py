@@ -5,11 +5,13 @@ never edited. A delivery is one event on its way to one target over one channel;
 however often we try.
 """
 
+import json
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -25,16 +27,76 @@ class NotDelivered(Exception):
     """This try did not arrive, or we cannot know; the text is what the other side said."""
 
 
+# One statement writes an event and who is told of it: who is named, and whoever listens now. An id
+# begins as the event's does, so that deliveries are ordered as their events are.
+EVENT = """
+event AS (
+    INSERT INTO notifications_event (id, kind, subject, seq, owner, data)
+    VALUES (%(event)s, %(kind)s, %(subject)s, %(seq)s, %(owner)s, %(data)s)
+), """
+DELIVERIES = """
+target AS (
+    SELECT 'mail' AS channel, address AS name, NULL::uuid AS endpoint, false AS in_trouble
+      FROM unnest(%(addresses)s::text[]) AS address
+    UNION ALL
+    SELECT 'webhook', id::text, id, failures > 0 FROM notifications_endpoint
+     WHERE owner = %(owner)s AND active AND events && ARRAY[%(kind)s, '*']
+), delivery AS (
+    INSERT INTO notifications_delivery
+           (id, event_id, channel, target, endpoint_id, state, tries, job)
+    SELECT overlay(gen_random_uuid()::text PLACING left(%(event)s::text, 23) FROM 1)::uuid,
+           %(event)s, channel, name, endpoint, 'waiting', 0, gen_random_uuid()
+      FROM target
+        ON CONFLICT DO NOTHING RETURNING id, channel, endpoint_id, job
+)
+SELECT delivery.id, delivery.job, delivery.channel, coalesce(in_trouble, false)
+  FROM delivery LEFT JOIN target ON target.endpoint = delivery.endpoint_id
+ ORDER BY delivery.channel, delivery.endpoint_id
+"""
+
+
+ARRIVED = """
+WITH attempt AS (
+    INSERT INTO notifications_attempt (delivery_id, ok, answer)
+    VALUES (%(delivery)s, true, %(answer)s)
+)
+UPDATE notifications_delivery
+   SET state = 'delivered', delivered_at = statement_timestamp(), tries = tries + 1
+ WHERE id = %(delivery)s
+"""
+
+
+class Told(NamedTuple):
+    """A delivery that was just written, and the job that it will have."""
+
+    id: UUID
+    job: UUID
+    channel: str
+    in_trouble: bool  # its endpoint is, and stands in nobody's way meanwhile
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    def prepare(
-        self, event: Event, channel: str, targets: list[dict[str, Any]]
-    ) -> list["Delivery"]:
-        """One delivery per target, and only those that did not exist yet. Each names the job that
-        it will have.
+    def tell(self, event: Event, addresses: list[str], *, is_new: bool = True) -> list[Told]:
+        """Write the event, unless it stands there already, and one delivery to each address and to
+        each endpoint that listens: those that did not exist yet.
         """
-        rows = [Delivery(event=event, channel=channel, job=uuid7(), **target) for target in targets]
-        self.bulk_create(rows, ignore_conflicts=True)
-        return list(self.filter(pk__in=[row.pk for row in rows]).select_related("endpoint"))
+        values: dict[str, Any] = {
+            "event": event.pk,
+            "kind": event.kind,
+            "subject": event.subject,
+            "seq": event.seq,
+            "owner": event.owner,
+            "data": json.dumps(event.data),
+            "addresses": addresses,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(f"WITH {EVENT if is_new else ''}{DELIVERIES}", values)
+            return [Told(*row) for row in cursor.fetchall()]
+
+    def arrived(self, delivery: "Delivery", answer: str) -> None:
+        """This try of it arrived, with that answer."""
+        with connection.cursor() as cursor:
+            cursor.execute(ARRIVED, {"delivery": delivery.pk, "answer": _kept(answer)})
 
     def in_line(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
         """Up to `limit` that wait for this endpoint, the oldest first."""
@@ -160,18 +222,15 @@ class Delivery(models.Model):
         """It arrived. In the settling transaction of its job. True when its endpoint was in trouble
         until now.
         """
-        self._note(answer, ok=True)
         recovered = self.endpoint_id is not None and Endpoint.objects.answered(
             self.endpoint_id, after_s=after_s
         )
-        Delivery.objects.filter(pk=self.pk).update(
-            state=self.State.DELIVERED, delivered_at=Now(), tries=F("tries") + 1
-        )
+        Delivery.objects.arrived(self, answer)
         return recovered
 
     def stumble(self, answer: str) -> None:
         """This try did not arrive; its endpoint rests."""
-        self._note(answer, ok=False)
+        self.attempts.create(ok=False, answer=_kept(answer))
         Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
         if self.endpoint:
             Endpoint.objects.stumbled(self.endpoint)
@@ -211,8 +270,9 @@ class Delivery(models.Model):
             state=self.State.FAILED
         )
 
-    def _note(self, answer: str, *, ok: bool) -> None:
-        self.attempts.create(ok=ok, answer=answer[: settings.DELIVERY_ANSWER_MAX_CHARS])
+
+def _kept(answer: str) -> str:
+    return answer[: settings.DELIVERY_ANSWER_MAX_CHARS]
 
 
 class Attempt(models.Model):

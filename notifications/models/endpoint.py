@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -22,9 +22,6 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from celery_ledger import delay_s
-
-if TYPE_CHECKING:
-    from notifications.models import Event
 
 # The next free place in line, in seconds from now; the one after it comes a rest later.
 TAKE_PLACE = """
@@ -140,14 +137,6 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
     def locked(self, pk: Any) -> "Endpoint":
         """The endpoint, locked until the transaction ends: before its deliveries, always."""
         return self.select_for_update(no_key=True).get(pk=pk)
-
-    def listening_to(self, event: "Event") -> "EndpointQuerySet":
-        if event.owner is None:
-            return self.none()
-        mine = self.filter(owner=event.owner, active=True)
-        return mine.filter(Q(events__contains=[event.kind]) | Q(events__contains=["*"])).order_by(
-            "pk"
-        )
 
 
 class Endpoint(models.Model):

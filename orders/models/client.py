@@ -28,6 +28,21 @@ SCOPES = (
     "jobs:write",
 )
 LOCK_NOT_AVAILABLE = "55P03"
+# Whoever is first inserts. Whoever comes meanwhile waits for how that ends, and no longer than
+# `wait`; for what is locked from here on the limit is again what it was.
+TAKE_KEY = """
+WITH own AS MATERIALIZED (
+    SELECT current_setting('lock_timeout') AS lock_timeout
+), limited AS MATERIALIZED (
+    SELECT lock_timeout, set_config('lock_timeout', %(wait)s, true) FROM own
+), taken AS (
+    INSERT INTO orders_idempotencykey (client_id, key, fingerprint)
+    SELECT %(client)s, %(key)s, %(fingerprint)s FROM limited
+        ON CONFLICT DO NOTHING RETURNING id
+)
+SELECT taken.id, set_config('lock_timeout', lock_timeout, true)
+  FROM limited LEFT JOIN taken ON true
+"""
 
 
 class ClientQuerySet(models.QuerySet["Client"]):
@@ -98,16 +113,16 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
         another request.
         """
         mine = IdempotencyKey(client=client, key=key, fingerprint=fingerprint_of(request))
+        values: dict[str, Any] = {
+            "client": client.pk,
+            "key": key,
+            "fingerprint": mine.fingerprint,
+            "wait": f"{settings.IDEMPOTENCY_WAIT_MS}ms",
+        }
         try:
             with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT set_config('lock_timeout', %s, true)",
-                    [f"{settings.IDEMPOTENCY_WAIT_MS}ms"],
-                )
-            self.bulk_create([mine], ignore_conflicts=True)
-            with connection.cursor() as cursor:
-                # of the role, for what is locked from here on
-                cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+                cursor.execute(TAKE_KEY, values)
+                mine.pk, _ = cursor.fetchone()
         except OperationalError as exc:
             if getattr(exc.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
@@ -116,6 +131,8 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
                 "A request with this Idempotency-Key is still running.",
                 retry_after_s=1,
             ) from exc
+        if mine.pk:
+            return mine
         kept = self.get(client=client, key=key)
         if bytes(kept.fingerprint) != mine.fingerprint:
             raise Refused(

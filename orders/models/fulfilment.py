@@ -36,7 +36,7 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
                 "not-fulfillable",
                 f"Order {order.number} is {standing}; only a confirmed one is sent.",
             )
-        lines = list(order.lines.all())
+        lines = order.own_lines
         units: Units = (
             [(line, line.open) for line in lines if line.open]
             if requested is None

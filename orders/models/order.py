@@ -13,15 +13,17 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.functional import cached_property
 from uuid_utils.compat import uuid7
 
 from notifications import events
 from orders import snapshots
 from orders.models.client import Client
+from orders.models.order_line import OrderLine
 from orders.models.order_queryset import OrderQuerySet
 from orders.models.refund import Refund
 from orders.models.stock import Stock, StockMovement
@@ -130,9 +132,10 @@ class Order(models.Model):
 
     @classmethod
     def from_input(cls, client: Client, order_input: "OrderInput") -> "Order":
-        """An unsaved order of what the order_input says; it has no number yet."""
+        """An unsaved order of what order_input says, at its first event; it has no number yet."""
         return cls(
             client=client,
+            version=1,
             public_token=secrets.token_urlsafe(18),
             external_id=order_input.external_id,
             currency=order_input.currency,
@@ -145,6 +148,17 @@ class Order(models.Model):
             payment_token=order_input.payment.token,
             metadata=order_input.metadata,
         )
+
+    def refresh_from_db(self, *args: Any, **options: Any) -> None:
+        self.__dict__.pop("own_lines", None)
+        super().refresh_from_db(*args, **options)
+
+    @cached_property
+    def own_lines(self) -> list[OrderLine]:
+        """Its lines in order, read once: whoever changes a line changes it here, and a snapshot
+        shows it.
+        """
+        return list(self.lines.all())
 
     @property
     def is_confirmed(self) -> bool:
@@ -173,11 +187,7 @@ class Order(models.Model):
 
     def reserve(self) -> bool:
         """Promise the goods for RESERVATION_KEEP. False, and cancelled, when something is short."""
-        try:
-            with transaction.atomic():
-                if not Stock.objects.reserve(self):
-                    raise OutOfStock
-        except OutOfStock:
+        if not Stock.objects.reserve(self):
             self.move(State.CANCELLED, reason="out_of_stock")
             return False
         self.move(State.RESERVED, expires_at=timezone.now() + settings.RESERVATION_KEEP)
@@ -187,8 +197,10 @@ class Order(models.Model):
         self.assign(charge_state="pending")
         return PaymentOperation.objects.intend_charge(self)
 
-    def confirm(self) -> None:
-        self.move(State.CONFIRMED, expires_at=None)
+    def confirm(self, *, captured: int | None = None) -> None:
+        """It is paid for: with that, or with what was captured before."""
+        paid = self.captured if captured is None else captured
+        self.move(State.CONFIRMED, captured=paid, expires_at=None)
 
     def cancel(self, reason: str) -> Refund | None:
         """Give the goods back, and what was paid. Raises a 409 problem for one that is sent in part
@@ -212,7 +224,7 @@ class Order(models.Model):
         return refund
 
     def _withdraw_all(self) -> None:
-        units = [(line, line.open) for line in self.lines.all() if line.open]
+        units = [(line, line.open) for line in self.own_lines if line.open]
         Stock.objects.move(self, StockMovement.Kind.RELEASED, units)
         for line, number in units:
             line.change(withdrawn=number)
@@ -272,7 +284,10 @@ class Order(models.Model):
         is then.
         """
         self.assign(version=self.version + 1, **changes)
-        self.refresh_from_db(fields=["payment_state", "fulfilment_state", "created_at"])
+        self.tell(kind)
+
+    def tell(self, kind: str) -> None:
+        """Write the event of this version."""
         events.record(
             kind,
             subject=self.pk,
@@ -308,7 +323,7 @@ class Order(models.Model):
             "email": self.email,
             "locale": self.locale,
             "metadata": self.metadata,
-            "lines": [line.snapshot() for line in self.lines.all()],
+            "lines": [line.snapshot() for line in self.own_lines],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},
             "created_at": self.created_at.isoformat(),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
@@ -318,7 +333,3 @@ class Order(models.Model):
                 "status_page": f"/o/{self.public_token}/",
             },
         }
-
-
-class OutOfStock(Exception):
-    """Rolls the half-made reservation back to its savepoint."""

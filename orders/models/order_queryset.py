@@ -6,7 +6,8 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, models, transaction
+from django.db import models
+from django.db.models.constants import OnConflict
 from django.db.models.functions import Now
 
 from orders.models.client import Client
@@ -57,8 +58,8 @@ class OrderQuerySet(models.QuerySet["Order"]):
         ]
         if unknown:
             raise invalid(*unknown)
-        order = self._insert(self.model.from_input(client, order_input))
-        OrderLine.objects.bulk_create(
+        order = self._insert_numbered(self.model.from_input(client, order_input))
+        order.own_lines = OrderLine.objects.bulk_create(
             OrderLine(
                 order=order,
                 position=position,
@@ -72,34 +73,45 @@ class OrderQuerySet(models.QuerySet["Order"]):
             )
             for position, line in enumerate(order_input.lines)
         )
-        order.record("order.received")
+        order.tell("order.received")
         return order
 
-    def _insert(self, order: "Order") -> "Order":
+    def _insert_numbered(self, order: "Order") -> "Order":
         """Insert under a number nobody has; a taken external_id is a 409 problem."""
         for _ in range(NUMBER_TRIES):
             order.number = new_number()
-            try:
-                with transaction.atomic():
-                    order.save(force_insert=True)
+            if self._insert_if_free(order):
                 return order
-            except IntegrityError as exc:
-                constraint = exc.__cause__.diag.constraint_name if exc.__cause__ else None  # type: ignore[attr-defined]
-                if constraint == "order_external_id_once":
-                    raise self._taken(order) from exc
-                if constraint != "order_number_once":
-                    raise
+            self._refuse_if_taken(order)
         raise RuntimeError(f"{NUMBER_TRIES} random order numbers in a row were taken")
 
-    def _taken(self, order: "Order") -> Refused:
-        first = self.get(client_id=order.client_id, external_id=order.external_id)
-        detail = f"external_id {order.external_id!r} belongs to an earlier order."
-        return Refused(
-            "external-id-taken",
-            detail,
-            errors=[("/external_id", "belongs to an earlier order")],
-            order=first.pk,
+    def _insert_if_free(self, order: "Order") -> bool:
+        """As `save`, but False when something unique of it is taken: then the transaction goes on,
+        and needs no savepoint for it.
+        """
+        meta = self.model._meta
+        columns = [column for column in meta.concrete_fields if not column.generated]
+        filled_in = meta.db_returning_fields
+        rows = self._insert(  # type: ignore[attr-defined]
+            [order], columns, returning_fields=filled_in, on_conflict=OnConflict.IGNORE
         )
+        for row in rows:
+            for column, value in zip(filled_in, row, strict=True):
+                setattr(order, column.attname, value)
+            order._state.adding = False
+        return bool(rows)
+
+    def _refuse_if_taken(self, order: "Order") -> None:
+        if order.external_id is None:
+            return
+        first = self.filter(client_id=order.client_id, external_id=order.external_id).first()
+        if first is not None:
+            raise Refused(
+                "external-id-taken",
+                f"external_id {order.external_id!r} belongs to an earlier order.",
+                errors=[("/external_id", "belongs to an earlier order")],
+                order=first.pk,
+            )
 
     def expired(self, limit: int) -> "OrderQuerySet":
         """Up to `limit` orders whose goods have been set aside for long enough, those that waited

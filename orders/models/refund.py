@@ -40,7 +40,7 @@ class RefundQuerySet(models.QuerySet["Refund"]):
             raise Refused(
                 "nothing-to-refund", f"Order {order.number} has no money left to give back."
             )
-        lines = list(order.lines.all())
+        lines = order.own_lines
         units, shares, shipping = _divided(order, lines, amount, requested)
         given = sum(shares) + shipping
         if not given:
@@ -98,14 +98,12 @@ class Refund(models.Model):
                 return "failed"
         return "pending"
 
-    def take_back(self) -> None:
-        """The provider has refused it: its lines can be refunded again."""
+    def take_back(self, order: "Order") -> None:
+        """The provider has refused it: the lines of this locked order can be refunded again."""
         by_position = {line["position"]: line for line in self.lines}
-        for line in self.order.lines.filter(position__in=by_position):
-            line.change(
-                refunded=-by_position[line.position]["amount"],
-                units_refunded=-by_position[line.position]["quantity"],
-            )
+        for line in order.own_lines:
+            if part := by_position.get(line.position):
+                line.change(refunded=-part["amount"], units_refunded=-part["quantity"])
 
     def snapshot(self) -> snapshots.Refund:
         return {

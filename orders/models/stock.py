@@ -10,27 +10,29 @@ if TYPE_CHECKING:
     from orders.models.order import Order
     from orders.models.order_line import Units
 
-# One statement reserves a whole order. Rows are locked in id order, so two orders of the same goods
-# never deadlock, and without key locks, so that placing an order (which references the sku) does
-# not wait for a reservation.
+# One statement reserves a whole order, or nothing of it. Rows are locked in id order, so two orders
+# of the same goods never deadlock, and without key locks, so that placing an order (which
+# references the sku) does not wait for a reservation. Whether enough is there is read of what is
+# locked.
 RESERVE = """
 WITH wanted AS (
     SELECT stock_id, sum(quantity) AS quantity FROM orders_orderline
      WHERE order_id = %(order)s GROUP BY stock_id
 ), locked AS (
-    SELECT stock.id, wanted.quantity
+    SELECT stock.id, wanted.quantity, stock.on_hand - stock.reserved >= wanted.quantity AS is_there
       FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
      ORDER BY stock.id FOR NO KEY UPDATE OF stock
+), enough AS (
+    SELECT FROM locked HAVING bool_and(is_there)
 ), reserved AS (
-    UPDATE orders_stock AS stock SET reserved = stock.reserved + locked.quantity FROM locked
-     WHERE stock.id = locked.id AND stock.on_hand - stock.reserved >= locked.quantity
- RETURNING stock.id, locked.quantity
+    UPDATE orders_stock AS stock SET reserved = stock.reserved + locked.quantity
+      FROM locked, enough WHERE stock.id = locked.id RETURNING stock.id, locked.quantity
 ), moved AS (
     INSERT INTO orders_stockmovement
            (stock_id, order_id, kind, on_hand_delta, reserved_delta, reason)
     SELECT id, %(order)s, 'reserved', 0, quantity, '' FROM reserved RETURNING 1
 )
-SELECT (SELECT count(*) FROM wanted) = (SELECT count(*) FROM moved)
+SELECT EXISTS (SELECT FROM moved)
 """
 
 # Every other movement, of so many units of each: the same lock order.
@@ -56,9 +58,7 @@ SELECT id, %(order)s, %(kind)s, quantity * %(on_hand)s, quantity * %(reserved)s,
 
 class StockQuerySet(models.QuerySet["Stock"]):
     def reserve(self, order: "Order") -> bool:
-        """Promise all goods of this locked order. False when something is short: the caller rolls
-        back.
-        """
+        """Promise all goods of this locked order; none, and False, when something is short."""
         with connection.cursor() as cursor:
             cursor.execute(RESERVE, {"order": order.pk})
             return bool(cursor.fetchone()[0])

@@ -87,10 +87,10 @@ def _comes_undone(operation: PaymentOperation, answer: Charge) -> bool:
 def _apply_charge(order: Order, answer: Charge) -> Refund | None:
     match answer.status:
         case ChargeStatus.SUCCEEDED:
-            order.assign(captured=answer.amount)
             if order.state == State.CANCELLED:
+                order.assign(captured=answer.amount)
                 return Refund.objects.promise(order, reason="paid_after_cancellation")
-            order.confirm()
+            order.confirm(captured=answer.amount)
         case ChargeStatus.DECLINED:
             order.assign(charge_state="failed")
             if order.state != State.CANCELLED:
@@ -113,5 +113,5 @@ def _apply_refund(order: Order, operation: PaymentOperation, *, undone: bool) ->
             else {"refund_pending": pending}
         )
         order.assign(**taken, shipping_refunded=order.shipping_refunded - operation.refund.shipping)
-        operation.refund.take_back()
+        operation.refund.take_back(order)
         order.hold("refund_failed")

@@ -93,18 +93,17 @@ class Sandbox:
     def _book(self, intent: Intent) -> SandboxCharge:
         """Write the charge into the book, or find the one that this key has made."""
         is_listed, declined = intent.token in TOKENS, intent.token not in TAKEN
-        made, _ = SandboxCharge.objects.get_or_create(
+        new = SandboxCharge(
+            id=f"ch_{uuid4().hex[:16]}",
             key=intent.key,
-            defaults={
-                "id": f"ch_{uuid4().hex[:16]}",
-                "amount": intent.amount,
-                "currency": intent.currency,
-                "status": ChargeStatus.DECLINED if declined else ChargeStatus.SUCCEEDED,
-                "reason": "" if not declined else "card_declined" if is_listed else "unknown_token",
-                "metadata": intent.metadata,
-            },
+            amount=intent.amount,
+            currency=intent.currency,
+            status=ChargeStatus.DECLINED if declined else ChargeStatus.SUCCEEDED,
+            reason="" if not declined else "card_declined" if is_listed else "unknown_token",
+            metadata=intent.metadata,
         )
-        return made
+        SandboxCharge.objects.bulk_create([new], ignore_conflicts=True)
+        return SandboxCharge.objects.get(key=intent.key)
 
     def _answer(self, intent: Intent, made: SandboxCharge) -> Charge:
         if intent.token in ("tok_webhook_first", "tok_webhook_twice"):

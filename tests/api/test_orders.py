@@ -75,7 +75,7 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
     }
     assert [event.kind for event in Event.objects.all()] == ["order.received"]
     assert sorted(Job.objects.values_list("task", flat=True)) == [
-        "notifications.tasks.announce",
+        "notifications.tasks.send_mail",
         "orders.tasks.reserve",
     ]
 

@@ -71,7 +71,6 @@ def test_every_job_of_an_order_is_its_clients_whoever_promised_it(
         "orders.tasks.on_provider_event",
         "orders.tasks.poll_payment",
         "orders.tasks.expire",
-        "notifications.tasks.announce",
         "notifications.tasks.send_mail",
     }
 
@@ -106,7 +105,7 @@ def test_a_job_that_begins_to_wait_while_it_is_being_cancelled_is_not_cancelled(
     order: Order, shop: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was running when the client asked, and an `autoretry` gives it back in between."""
-    job = Job.objects.get(task="notifications.tasks.announce")
+    job = Job.objects.get(task="notifications.tasks.send_mail")
     Job.objects.filter(pk=job.pk).update(
         state="dead", error={"type": "x", "message": ""}, finished_at=Now()
     )

@@ -99,7 +99,7 @@ def hear_of_much(shop: Client) -> None:
 
 
 def _due() -> Any:
-    unclaimed = Q(task="notifications.tasks.announce") | Q(attempts=0, due_at__lte=Now())
+    unclaimed = Q(task="notifications.tasks.line_up") | Q(attempts=0, due_at__lte=Now())
     return Job.objects.filter(unclaimed, state__in=("waiting", "running"))
 
 

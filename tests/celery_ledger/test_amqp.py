@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from celery import chain, current_app
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from redis import Redis
 
-from celery_ledger import context
+from celery_ledger import context, together
 from celery_ledger.execution.errors import CannotBeStored
 from celery_ledger.models import Job
 from tests.celery_ledger import tasks
@@ -60,6 +61,58 @@ def test_a_rolled_back_savepoint_takes_only_its_own_jobs_along(broker: Redis) ->
         after = tasks.add.delay(3, 3)
     assert {str(pk) for pk in Job.objects.values_list("pk", flat=True)} == {before.id, after.id}
     assert sorted(bells(broker)) == sorted([before.id, after.id])
+
+
+def test_jobs_promised_together_are_written_by_one_statement_at_the_end(broker: Redis) -> None:
+    with CaptureQueriesContext(connection) as captured, transaction.atomic():
+        with together():
+            first = tasks.add.delay(1, 1)
+            with together():
+                second = tasks.add.apply_async((2, 2), countdown=60)
+            assert Job.objects.count() == 0
+        assert Job.objects.count() == 2
+        assert bells(broker) == []
+    assert bells(broker) == [first.id]
+    assert sum("INSERT INTO celery_ledger_job" in query["sql"] for query in captured) == 1
+    assert {str(job.pk): job.args for job in Job.objects.all()} == {
+        first.id: [[1, 1], {}],
+        second.id: [[2, 2], {}],
+    }
+
+
+def test_without_a_transaction_what_is_promised_together_is_promised_or_not(broker: Redis) -> None:
+    with pytest.raises(ZeroDivisionError), together():
+        tasks.add.delay(1, 1)
+        raise ZeroDivisionError
+    assert (Job.objects.count(), bells(broker)) == (0, [])
+    with together():
+        first, second = tasks.add.delay(1, 1), tasks.add.delay(2, 2)
+    assert sorted(bells(broker)) == sorted([first.id, second.id])
+
+
+def test_a_savepoint_that_is_rolled_back_takes_its_jobs_out_of_those_promised_together() -> None:
+    with transaction.atomic(), together():
+        kept = tasks.add.delay(1, 1)
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            tasks.add.delay(2, 2)
+            raise ZeroDivisionError
+    assert str(Job.objects.get().pk) == kept.id
+
+
+def test_an_id_that_is_taken_is_named_at_the_end_of_what_is_promised_together() -> None:
+    taken = tasks.add.delay(1, 1)
+    with pytest.raises(ValueError, match=taken.id), together():
+        tasks.add.delay(2, 2)
+        tasks.add.apply_async((3, 3), task_id=taken.id)
+    assert Job.objects.get().args == [[1, 1], {}]
+
+
+def test_a_key_is_one_job_also_among_those_promised_together(broker: Redis) -> None:
+    with together():
+        other = tasks.add.delay(1, 1)
+        first, second = tasks.note_once.delay("a"), tasks.note_once.delay("a")
+    assert first.id == second.id
+    assert {str(pk) for pk in Job.objects.values_list("pk", flat=True)} == {other.id, first.id}
 
 
 def test_on_commit_variants_are_the_same(broker: Redis) -> None:

@@ -14,18 +14,20 @@ from uuid import UUID, uuid4
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
-from celery_ledger.testing import attempt, work_off
+from celery_ledger.testing import work_off
 from notifications import events
 from notifications.mail import render
 from notifications.models import Attempt, Delivery, Endpoint, Event
-from notifications.tasks import announce
+from notifications.tasks import announce, note_untold
 from orders.models import Client
 from tests.edges import Postbox, WebhookSink, free_port
+from tests.hands import Hand
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -131,22 +133,96 @@ def test_an_endpoint_hears_its_owners_events_of_its_kinds_only(
     assert len(sink.heard) == 1
 
 
-def test_announcing_twice_delivers_once(
+def test_an_event_is_told_in_its_own_transaction_by_one_statement_and_its_jobs_by_another(
+    recorded: Recorded,
+) -> None:
+    endpoints = {str(listen(f"https://example.com/{number}").pk) for number in range(3)}
+    with CaptureQueriesContext(connection) as captured:
+        recorded()
+    assert [query["sql"].split()[0] for query in captured] == ["BEGIN", "WITH", "INSERT", "COMMIT"]
+    event = Event.objects.get()
+    told = {delivery.target: delivery for delivery in Delivery.objects.all()}
+    assert set(told) == {"hana@example.com", *endpoints}
+    assert all(str(delivery.pk)[:23] == str(event.pk)[:23] for delivery in told.values())
+    assert all(delivery.pk.version == 7 for delivery in told.values())
+    assert {job.pk for job in Job.objects.all()} == {delivery.job for delivery in told.values()}
+
+
+def test_an_event_that_is_rolled_back_is_told_to_nobody(recorded: Recorded) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        recorded()
+        raise ZeroDivisionError
+    assert (Event.objects.count(), Delivery.objects.count(), Job.objects.count()) == (0, 0, 0)
+
+
+def test_the_event_of_an_endpoint_in_trouble_does_not_wait_for_its_line(
+    recorded: Recorded, one: Hand
+) -> None:
+    """Whoever tries to reach it holds its row."""
+    endpoint = listen("https://example.com/")
+    Endpoint.objects.update(failures=1)
+    with transaction.atomic():
+        Endpoint.objects.locked(endpoint.pk)
+        one.do(recorded)
+    assert sorted(Job.objects.values_list("task", flat=True)) == [
+        "notifications.tasks.line_up",
+        "notifications.tasks.send_mail",
+    ]
+
+
+# --- jobs of a release that announced an event after its transaction ------------------------------
+
+
+@pytest.fixture
+def untold() -> Event:
+    """As such a release wrote it."""
+    order = {"number": "K7QM-3XH9", "email": "hana@example.com", "locale": "ja", "currency": "JPY"}
+    data = {"order": {**order, "total": 1, "lines": [], "links": {"status_page": "/o/x/"}}}
+    return Event.objects.create(
+        kind="order.confirmed", subject=uuid4(), seq=1, owner=OWNER, data=data
+    )
+
+
+def test_an_old_announcement_that_still_waits_tells_once(
+    untold: Event, sink: WebhookSink, postbox: Postbox
+) -> None:
+    listen(sink.url)
+    for _ in range(2):
+        announce.delay(str(untold.pk))
+        work_off()
+    assert (len(sink.heard), len(postbox.mails), Delivery.objects.count()) == (1, 1, 2)
+
+
+def test_an_old_announcement_of_an_event_that_was_told_tells_nobody(
     recorded: Recorded, sink: WebhookSink, postbox: Postbox
 ) -> None:
     listen(sink.url)
     recorded()
-    work_off()
     announce.delay(str(Event.objects.get().pk))
     work_off()
     assert (len(sink.heard), len(postbox.mails), Delivery.objects.count()) == (1, 1, 2)
+
+
+def test_an_old_announcement_that_died_leaves_deliveries_that_can_be_sent_again(
+    untold: Event, sink: WebhookSink
+) -> None:
+    listen(sink.url)
+    note_untold.delay(str(untold.pk))
+    work_off()
+    assert set(Delivery.objects.values_list("channel", "state")) == {
+        ("mail", "failed"),
+        ("webhook", "failed"),
+    }
+    assert sink.heard == []
+
+
+# --- and then -------------------------------------------------------------------------------------
 
 
 def test_a_removed_endpoint_is_no_longer_called(recorded: Recorded, sink: WebhookSink) -> None:
     sink.answers = [500] * 100
     endpoint = listen(sink.url)
     recorded()
-    Job.objects.filter(task="notifications.tasks.announce").update(due_at=timezone.now())
     work_off()
     heard = len(sink.heard)
     Endpoint.objects.filter(pk=endpoint.pk).update(active=False)
@@ -496,7 +572,6 @@ def test_a_moment_of_trouble_is_forgiven_with_a_new_url(
 def test_a_delivery_too_old_is_given_up(recorded: Recorded, sink: WebhookSink) -> None:
     listen(sink.url)
     recorded()
-    attempt(Job.objects.get(task="notifications.tasks.announce"))
     Delivery.objects.update(created_at=timezone.now() - 3 * DAY)
     work_off()
     assert (sink.heard, Delivery.objects.get(channel="webhook").state) == ([], "failed")

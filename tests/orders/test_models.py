@@ -305,6 +305,31 @@ def test_old_idempotency_keys_are_forgotten_batch_by_batch(shop: Client, setting
     assert [row.key for row in IdempotencyKey.objects.all()] == ["k-5"]
 
 
+def test_a_number_that_is_taken_is_drawn_again(
+    shop: Client, stock: Any, order_body: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock()
+    drawn = iter(["2222-2222", "2222-2222", "3333-3333"])
+    monkeypatch.setattr("orders.models.order_queryset.new_number", lambda: next(drawn))
+    for name in ("first", "second"):
+        with transaction.atomic():
+            place(shop, OrderInput.model_validate(order_body(external_id=name)))
+    numbers = {order.external_id: order.number for order in Order.objects.all()}
+    assert numbers == {"first": "2222-2222", "second": "3333-3333"}
+
+
+def test_an_order_shows_its_lines_as_they_are_after_each_change(
+    shop: Client, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    stock()
+    with transaction.atomic():
+        order = place(shop, OrderInput.model_validate(order_body()))
+    assert [line["withdrawn"] for line in order.snapshot()["lines"]] == [0]
+    order.lines.update(withdrawn=1)
+    order.refresh_from_db()
+    assert [line["withdrawn"] for line in order.snapshot()["lines"]] == [1]
+
+
 def test_the_short_wait_for_an_idempotency_key_ends_with_it(shop: Client) -> None:
     def lock_timeout() -> str:
         with connection.cursor() as cursor:

@@ -123,7 +123,7 @@ def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
 ) -> None:
     """Hearing takes no room, or a broker that is full of bells would stay full."""
     assert place(stack.start_web(), 1) == 202
-    assert broker.llen("kaiten") == 2, "the bells were rung"
+    assert (broker.llen("kaiten"), broker.llen("mails")) == (1, 1), "the bells were rung"
     request.getfixturevalue("full")
     worker = stack.start("worker")
     until(
@@ -131,7 +131,7 @@ def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
         "the order's first bell is heard",
         within_s=60,
     )
-    until(lambda: broker.llen("kaiten") == 0, "the other one too", within_s=20)
+    until(lambda: broker.llen("mails") == 0, "the other one too", within_s=20)
     assert broker.llen("payments") == 0, "nothing can be rung"
     broker.config_set("maxmemory", "64mb")
     until(

@@ -135,9 +135,7 @@ def test_the_providers_book_is_read_as_it_stands(tmp_path: Path) -> None:
 
 # --- one corruption per audit ---------------------------------------------------------------------
 
-ANNOUNCEMENT = (
-    "(SELECT id FROM celery_ledger_job WHERE task = 'notifications.tasks.announce' LIMIT 1)"
-)
+RESERVATION = "(SELECT id FROM celery_ledger_job WHERE task = 'orders.tasks.reserve' LIMIT 1)"
 CONFIRMED = "(SELECT id FROM orders_order WHERE state = 'confirmed' ORDER BY id LIMIT 1)"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
@@ -220,30 +218,30 @@ PLANTED: dict[str, Plant] = {
     "I2 no step of an order happened twice": a_step_that_happened_twice,
     "I3 nothing runs any more": books(
         "UPDATE celery_ledger_job SET state = 'running', finished_at = NULL, lease_until = now() "
-        f"WHERE id = {ANNOUNCEMENT}"
+        f"WHERE id = {RESERVATION}"
     ),
     "I4 what was finished stayed as it was": lambda evidence: sql(
-        f"UPDATE celery_ledger_job SET attempts = attempts + 1 WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET attempts = attempts + 1 WHERE id = {RESERVATION}"
     ),
     "I5 nothing due waits any more": books(
         "UPDATE celery_ledger_job SET state = 'waiting', finished_at = NULL, "
         "due_at = created_at - interval '1 s'"
-        f" WHERE id = {ANNOUNCEMENT}"
+        f" WHERE id = {RESERVATION}"
     ),
     "I5 no due job waited long beside an idle process": added("left_alone", "left", 91.0),
     "I6 what was lost has run again": books(
-        f"UPDATE celery_ledger_job SET losses = attempts WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET losses = attempts WHERE id = {RESERVATION}"
     ),
     "I7 a job that cost three workers is dead": books(
-        f"UPDATE celery_ledger_job SET losses = 3, attempts = 4 WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET losses = 3, attempts = 4 WHERE id = {RESERVATION}"
     ),
     "I7 no other job is dead, unless its time ran out": books(
-        f"UPDATE celery_ledger_job SET state = 'dead' WHERE id = {ANNOUNCEMENT}"
+        f"UPDATE celery_ledger_job SET state = 'dead' WHERE id = {RESERVATION}"
     ),
     "I14 nothing ran that nobody promised": books("INSERT INTO tally VALUES (42)"),
     "I14 no bell made a job begin before it was due": books(
         "UPDATE celery_ledger_job SET due_at = started_at + interval '1 ms' "
-        f"WHERE id = {ANNOUNCEMENT}"
+        f"WHERE id = {RESERVATION}"
     ),
     "I1 what a customer was told is in our books": all_of(
         added("asked", "c-9", 660, "tok_ok", False), added("told", "c-9", 202, NOBODY, "c-9")

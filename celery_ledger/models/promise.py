@@ -1,0 +1,52 @@
+"""A promise: the row of a job as it begins. It is written for every job that there will be, so its
+statement names what a call decides, and nothing else.
+"""
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models.functions import Now
+
+from celery_ledger.conf import ledger_settings
+from celery_ledger.models.encoding import CeleryEncoder
+
+if TYPE_CHECKING:
+    from celery_ledger.models.job import Job
+
+# A job that is due now is due by the clock that the claim reads: ours may run ahead of it.
+PROMISE = """
+INSERT INTO {jobs} (id, task, queue, args, envelope, owner, context, root_id, parent_id, priority,
+                    due_at, ring_at, state, rings, attempts, retries, losses)
+VALUES {rows} {on_conflict}
+"""
+ROW = """(%s, %s, %s, %s::json, %s::json, %s, %s::jsonb, %s, %s, %s,
+ coalesce(%s, statement_timestamp()), coalesce(%s, statement_timestamp() + %s),
+ 'waiting', 0, 0, 0, 0)"""
+
+
+def values_of(job: "Job") -> tuple[Any, ...]:
+    """What ROW holds of it. Its bell has a while to be heard, before the clock rings."""
+    later = None if isinstance(job.due_at, Now) else job.due_at
+    return (
+        job.id,
+        job.task,
+        job.queue,
+        json.dumps(job.args, cls=CeleryEncoder),
+        json.dumps(job.envelope, cls=CeleryEncoder),
+        job.owner,
+        json.dumps(job.context),
+        job.root_id,
+        job.parent_id,
+        job.priority,
+        later,
+        later,
+        _grace(job.queue),
+    )
+
+
+def _grace(queue: str) -> timedelta:
+    """How long its bell may be on its way."""
+    is_bulk = queue == ledger_settings.BULK_QUEUE
+    grace_s = ledger_settings.BULK_RING_GRACE_S if is_bulk else ledger_settings.RING_GRACE_S
+    return timedelta(seconds=grace_s)

@@ -308,11 +308,19 @@ def test_clocks_that_ring_at_the_same_moment_ring_once_and_again_when_nobody_hea
         broker.flushdb()
 
 
+def idle_limit() -> str:
+    """How long this transaction may stand still."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        return str(cursor.fetchone()[0])
+
+
 def test_a_clock_that_freezes_in_its_turn_loses_it(one: Hand, settings: Any) -> None:
     """A stopped process kept all others from ringing, for as long as its session might be idle."""
     settings.LEDGER = {**settings.LEDGER, "TURN_S": 1}
     one.open_transaction()
     assert one.do(lambda: our_turn("ring kaiten"))
+    assert one.do(idle_limit) == "1s", "it may freeze for as long as any session"
 
     def is_ours() -> bool:
         with transaction.atomic():

@@ -14,7 +14,7 @@ from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 
-from celery_ledger import outside, settle
+from celery_ledger import Job, outside, settle
 
 
 # long enough that a ghost is not stopped by its own time limit
@@ -75,7 +75,8 @@ def nap(number: int, seconds: float) -> None:
 
 @shared_task(atomic=False, threaded=True, soft_time_limit=110, time_limit=120)
 def call(number: int, seconds: float) -> None:
-    """Waits for somebody's server in a thread, then counts."""
+    """Asks Postgres, waits for somebody's server in a thread, then counts."""
+    assert not Job.objects.filter(task="").exists()
     with outside():
         time.sleep(seconds)
     _count(number)

@@ -31,6 +31,7 @@ COPIED = (
     "tests",
     "conftest.py",
     "pyproject.toml",
+    "Procfile",
 )
 RUN_LIMIT_S = 100
 
@@ -61,6 +62,7 @@ def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Plante
 
 
 HELD = "self.filter(pk=claim.id, token=claim.token, **RUNS)"
+THREADS = "tests/promises/test_threads.py"
 PLANTED = [
     in_order(
         Bug.NO_FENCE,
@@ -259,6 +261,49 @@ PLANTED = [
         "    begin(order)\n    return order",
         "    return order",
     ),
+    Planted(
+        "CALLS_HOLD_THEIR_CONNECTION",
+        f"{THREADS}::test_many_calls_wait_at_once_beside_one_process_and_hold_no_connection",
+        "celery_ledger/threads/calling.py",
+        "    if _in_threads:\n",
+        "    if False:\n",
+    ),
+    Planted(
+        "A_FROZEN_PROCESS_OF_CALLS_STAYS",
+        f"{THREADS}::test_a_frozen_process_is_killed_and_its_calls_are_made_again",
+        "celery_ledger/threads/step.py",
+        "> ledger_settings.THREADS_SILENCE_S:",
+        "> 1e9:",
+    ),
+    Planted(
+        "A_CALL_BEGINS_WHILE_THE_WORKER_STOPS",
+        f"{THREADS}::test_a_worker_that_is_told_to_stop_lets_its_calls_end_and_begins_no_other",
+        "celery_ledger/threads/process.py",
+        "self.leaving = self.leaving or LEAVE in heard",
+        "self.leaving = self.leaving",
+    ),
+    Planted(
+        "NO_SOFT_LIMIT_IN_A_THREAD",
+        f"{THREADS}::test_time_limits_reach_a_thread",
+        "celery_ledger/threads/process.py",
+        "                _raise_in(thread, SoftTimeLimitExceeded)\n",
+        "                pass\n",
+    ),
+    Planted(
+        "ALL_LAST_TRIES_AT_ONCE",
+        f"{THREADS}::test_a_call_that_crashes_its_process_dies_and_takes_no_other_job_with_it",
+        "celery_ledger/threads/process.py",
+        "if job not in last_tries[1:]",
+        "if job",
+    ),
+    Planted(
+        "THE_FLOOD_COMES_FIRST",
+        "tests/celery_ledger/test_threads.py"
+        "::test_the_first_of_each_owner_comes_before_the_second_of_any",
+        "celery_ledger/models/claim.py",
+        "ORDER BY place, priority DESC, turn, due_at",
+        "ORDER BY place, priority DESC, due_at",
+    ),
 ]
 
 
@@ -317,6 +362,8 @@ def test_a_planted_bug_is_found(planted: Planted, copy: Path, environment: dict[
             "no:cacheprovider",
             "-W",
             "default",
+            "-m",
+            "not soak",
             planted.test,
         ]
         run = subprocess.run(

@@ -37,7 +37,7 @@ class LedgerSettings:
     OWED_PAUSE_S: float = 1.0  # between tries to write a verdict that Postgres did not take
     MAX_TROUBLES: int = 10  # attempts after which a database error is not taken for a passing one
 
-    PRIORITY_LOOK_S: float = 1.0  # how often a process asks whether any job has a priority
+    TURN_LOOK_S: float = 0.1  # how often a process asks whether jobs of several owners wait
 
     # Queues, each heard when those before it are empty
     QUEUES: tuple[str, ...] = ()  # task_default_queue, OUTSIDE_QUEUE and BULK_QUEUE, unless told

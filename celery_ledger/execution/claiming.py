@@ -24,7 +24,7 @@ from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt
 from celery_ledger.execution.errors import Expired
-from celery_ledger.execution.priority import whose_turn
+from celery_ledger.execution.turns import instead, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
@@ -89,11 +89,32 @@ def _claim_on_a_good_connection(
 def _claim_whose_turn_it_is(
     task: Task, tracer: Tracer, bell: dict[str, Any]
 ) -> tuple[Task, Tracer, dict[str, Any], Claim]:
-    id_, name = whose_turn(task.app, bell)
-    if id_ != bell["id"]:
-        task, bell = task.app.tasks[name], {**bell, "id": id_, "task": name}
-        tracer = task.tracer or build_tracer(name, task, app=task.app)
-    return task, tracer, bell, _claim(task, Context(bell))
+    """Of the job whose turn it is; of the bell's own, when somebody else was quicker; or, when that
+    is done, of one whose bell was used for it.
+    """
+    its_own, app = (bell["id"], bell["task"]), task.app
+    turn = whose_turn(app, bell)
+    if turn != its_own:
+        with suppress(Ignore):
+            return _claim_that(turn, task, tracer, bell)
+    try:
+        return task, tracer, bell, _claim(task, Context(bell))
+    except Ignore:
+        if (found := instead(app, bell)) is None:
+            raise
+    return _claim_that(found, task, tracer, bell)
+
+
+def _claim_that(
+    turn: tuple[str, str], task: Task, tracer: Tracer, bell: dict[str, Any]
+) -> tuple[Task, Tracer, dict[str, Any], Claim]:
+    """Another job than the bell's."""
+    id_, name = turn
+    its_task = task.app.tasks[name]
+    if its_task is not task:
+        tracer = its_task.tracer or build_tracer(name, its_task, app=task.app)
+    bell = {**bell, "id": id_, "task": name}
+    return its_task, tracer, bell, _claim(its_task, Context(bell))
 
 
 def _claim(task: Task, bell: Context) -> Claim:

@@ -53,6 +53,36 @@ SELECT candidate.id, candidate.task, bell.waits FROM candidate, bell
  ORDER BY candidate.priority DESC LIMIT 1
 """
 
+WHO_WAITS = """
+WITH waiting AS NOT MATERIALIZED (
+     SELECT owner, priority FROM {jobs} WHERE queue = %(queue)s AND state = 'waiting')
+SELECT EXISTS (SELECT FROM waiting WHERE priority <> 0),
+       (SELECT owner FROM waiting ORDER BY owner LIMIT 1)
+       <> (SELECT owner FROM waiting ORDER BY owner DESC LIMIT 1) IS TRUE
+"""
+
+# From one owner to the next in the index, round and round, until one has a due job.
+NEXT = """
+WITH RECURSIVE owners AS (
+    SELECT 0 AS hop, %(after)s::text AS owner
+    UNION ALL
+    SELECT hop + 1, coalesce(
+           (SELECT job.owner FROM {jobs} AS job
+             WHERE job.queue = %(queue)s AND job.state = 'waiting' AND job.owner > owners.owner
+             ORDER BY job.owner LIMIT 1),
+           (SELECT job.owner FROM {jobs} AS job
+             WHERE job.queue = %(queue)s AND job.state = 'waiting'
+             ORDER BY job.owner LIMIT 1))
+      FROM owners WHERE hop < 50 AND owner IS NOT NULL)
+SELECT job.id, job.task, owners.owner FROM owners CROSS JOIN LATERAL (
+       SELECT id, task FROM {jobs}
+        WHERE queue = %(queue)s AND state = 'waiting' AND owner = owners.owner
+          AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
+          AND %(timelimit)s::jsonb = {limits}
+        ORDER BY due_at LIMIT 1) AS job
+ WHERE hop > 0 LIMIT 1
+"""
+
 # What waits for threads, the queues in their order: of each owner the first ones, and of those in
 # turn, so that one who has promised thousands stands back behind one who has promised one. The
 # owners are found by going from one to the next in the index; those with a priority are few and

@@ -14,7 +14,7 @@ from django.utils import timezone
 from celery_ledger import context
 from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.claim import CLAIM, DUE, LIMITS, PREFERRED, Claim, Due
+from celery_ledger.models.claim import CLAIM, DUE, LIMITS, NEXT, PREFERRED, WHO_WAITS, Claim, Due
 from celery_ledger.models.history import End, appended
 from celery_ledger.models.promise import PROMISE, ROW, values_of
 from celery_ledger.models.rate_limit import Rate
@@ -87,9 +87,27 @@ class JobQuerySet(models.QuerySet["Job"]):
             rows = cursor.fetchall()
         return [Claim.of(token, *row) for row in rows]
 
-    def some_have_priority(self, queue: str) -> bool:
-        """Whether any job that waits in this queue begins earlier or later than by its turn."""
-        return self.filter(queue=queue, state=State.WAITING).exclude(priority=0).exists()
+    def who_waits(self, queue: str) -> tuple[bool, bool]:
+        """Whether any job that waits in this queue has a priority, and whether jobs of more than
+        one owner do.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(self._about_this_table(WHO_WAITS), {"queue": queue})
+            row: tuple[bool, bool] = cursor.fetchone()
+        return row
+
+    def next_in_turn(
+        self, queue: str, *, after: str, tasks: list[str], timelimit: Sequence[float | None]
+    ) -> tuple[UUID, str, str] | None:
+        """The first due job of these tasks, with these time limits, of the next owner after that
+        one who has such a job; its task and its owner.
+        """
+        limits = json.dumps(timelimit)
+        values: dict[str, Any] = {"queue": queue, "after": after, "tasks": tasks}
+        with connection.cursor() as cursor:
+            cursor.execute(self._about_this_table(NEXT), {**values, "timelimit": limits})
+            row: tuple[UUID, str, str] | None = cursor.fetchone()
+        return row
 
     def preferred_to(
         self, id_: UUID, *, queue: str, tasks: list[str], timelimit: Sequence[float | None]

@@ -1,12 +1,15 @@
 """Which job begins first: one of a higher priority, whichever bell it is that rings."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from redis import Redis
 
-from celery_ledger.execution.priority import forget_looks
+from celery_ledger import context
+from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt
 from tests.celery_ledger import tasks
@@ -82,11 +85,50 @@ def test_a_job_that_waits_for_a_slot_is_preferred_to_nobody(monkeypatch: Any) ->
 
 
 def test_a_process_that_has_seen_none_asks_again_after_a_while(settings: Any) -> None:
-    settings.LEDGER = {**settings.LEDGER, "PRIORITY_LOOK_S": 3600}
+    settings.LEDGER = {**settings.LEDGER, "TURN_LOOK_S": 3600}
     attempt(promised(0))
     promised(9)
     attempt(promised(1))
     assert done() == [0, 1]
-    settings.LEDGER = {**settings.LEDGER, "PRIORITY_LOOK_S": 0}
+    settings.LEDGER = {**settings.LEDGER, "TURN_LOOK_S": 0}
     attempt(promised(2))
     assert done() == [0, 1, 9]
+
+
+def of_owner(owner: str, number: int, **options: Any) -> Job:
+    with context.bound(owner=owner):
+        return Job.objects.get(pk=tasks.add.apply_async((number, 0), **options).id)
+
+
+def test_of_many_jobs_of_one_owner_and_few_of_others_each_owners_first_comes_first() -> None:
+    heard = [of_owner("a", number) for number in range(6)]
+    heard += [of_owner(owner, 10) for owner in ("b", "c")]
+    for job in heard[:5]:
+        attempt(job)
+    assert done() == [0, 10, 10, 1, 2]
+
+
+def test_a_bell_whose_job_was_done_by_anothers_does_the_others() -> None:
+    """Else some would have no bell left, and wait for the clock."""
+    heard = [*(of_owner("a", number) for number in range(6)), of_owner("b", 10)]
+    for job in heard:
+        attempt(job)
+    assert sorted(done()) == [0, 1, 2, 3, 4, 5, 10]
+
+
+def test_an_owner_whose_jobs_are_due_later_or_elsewhere_has_no_turn() -> None:
+    for options in ({"countdown": 60}, {"queue": "bulk"}, {"time_limit": 9, "soft_time_limit": 8}):
+        of_owner("b", 10, **options)
+    heard = [of_owner("a", number) for number in range(3)]
+    for job in heard:
+        attempt(job)
+    assert done() == [0, 1, 2]
+
+
+def test_when_somebody_else_was_quicker_the_bell_does_its_own(monkeypatch: Any) -> None:
+    first, other = of_owner("a", 1), of_owner("b", 2)
+    taken = (other.pk, other.task, "b")
+    monkeypatch.setattr(type(Job.objects), "next_in_turn", lambda *_, **__: taken, raising=False)
+    Job.objects.filter(pk=other.pk).update(due_at=timezone.now() + timedelta(hours=1))
+    attempt(first)
+    assert done() == [1]

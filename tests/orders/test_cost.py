@@ -36,7 +36,7 @@ def warm(
     api: Api, shop: Client, stock: Any, order_body: Body, sink: WebhookSink, settings: Any
 ) -> None:
     """Whatever a process looks up once, or now and then, it has."""
-    settings.LEDGER = {**settings.LEDGER, "PRIORITY_LOOK_S": 3600}
+    settings.LEDGER = {**settings.LEDGER, "TURN_LOOK_S": 3600}
     stock()
     listen(shop, sink.url)
     api.place(order_body(external_id="warm"), key="warm")

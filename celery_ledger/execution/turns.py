@@ -1,0 +1,112 @@
+"""Whose turn it is when a bell rings: a bell says that there is work in its queue, and whose it is
+is decided here. A job of a higher priority comes first, and of jobs that are alike in that each
+owner's in turn, so that one who has promised thousands keeps nobody else waiting.
+"""
+
+from dataclasses import dataclass
+from secrets import token_hex
+from time import monotonic
+from typing import Any
+
+from celery import Celery
+
+from celery_ledger.bell import Ring
+from celery_ledger.conf import ledger_settings
+from celery_ledger.ids import row_id
+from celery_ledger.models import Job
+
+
+@dataclass
+class _Look:
+    """When this process last looked into a queue, and what it saw; whom it served last there, and
+    how many bells it has answered with another's job.
+    """
+
+    at: float = float("-inf")
+    priorities: bool = False
+    owners: bool = False  # more than one waits
+    served: str = ""
+    lent: int = 0
+
+
+_looks: dict[str, _Look] = {}
+
+
+def whose_turn(app: Celery, bell: dict[str, Any]) -> tuple[str, str]:
+    """The id and the task of the job to claim: that of the bell, or another of its queue that has
+    the same time limits.
+    """
+    its_own, queue = (bell["id"], bell["task"]), _queue_of(bell)
+    if queue not in app.amqp.queues:
+        return its_own
+    look = _newest(queue)
+    preferred = _preferred(app, bell, queue) if look.priorities else None
+    if preferred is None and look.owners:
+        preferred = _next_owners(app, bell, queue)
+        look.lent += preferred is not None and preferred != its_own
+    return preferred or its_own
+
+
+def instead(app: Celery, bell: dict[str, Any]) -> tuple[str, str] | None:
+    """For a bell whose own job is done: its job may have been the answer to another's bell, whose
+    own job then has none.
+    """
+    look = _looks.get(queue := _queue_of(bell))
+    if look is None or not look.lent:
+        return None
+    found = _next_owners(app, bell, queue)
+    look.lent = look.lent - 1 if found else 0
+    return found
+
+
+def _preferred(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, str] | None:
+    """One of a higher priority. The job that has to stand back is rung for again."""
+    limits = _limits_of(bell)
+    preferred = Job.objects.preferred_to(
+        row_id(bell["id"]), queue=queue, tasks=_tasks(app), timelimit=limits
+    )
+    if preferred is None:
+        return None
+    id_, task, waits = preferred
+    if waits:
+        app.amqp.bell.ring([Ring(bell["id"], bell["task"], queue, limits)])
+    return str(id_), task
+
+
+def _next_owners(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, str] | None:
+    """The first job of the next owner that has one."""
+    look = _looks[queue]
+    found = Job.objects.next_in_turn(
+        queue, after=look.served, tasks=_tasks(app), timelimit=_limits_of(bell)
+    )
+    if found is None:  # of the owners after that one: next time after any
+        look.served = token_hex()
+        return None
+    id_, task, look.served = found
+    return str(id_), task
+
+
+def _newest(queue: str) -> _Look:
+    """At most TURN_LOOK_S old."""
+    look = _looks.setdefault(queue, _Look())
+    if monotonic() - look.at > ledger_settings.TURN_LOOK_S:
+        look.priorities, look.owners = Job.objects.who_waits(queue)
+        look.at = monotonic()
+    return look
+
+
+def _queue_of(bell: dict[str, Any]) -> str:
+    return (bell.get("delivery_info") or {}).get("routing_key") or ""
+
+
+def _limits_of(bell: dict[str, Any]) -> Any:
+    return bell.get("timelimit") or (None, None)
+
+
+def _tasks(app: Celery) -> list[str]:
+    return [name for name, task in app.tasks.items() if not task.rate_limit]
+
+
+def forget_looks() -> None:
+    """For tests, whose time does not pass."""
+    _looks.clear()

@@ -36,6 +36,7 @@ class Ring:
     task: str
     queue: str
     timelimit: Sequence[float | None] = (None, None)
+    threaded: bool = False  # whose threads are near need not wait for the broker
     ignore_result: bool = True  # else the worker's event loop asks the ledger about a lost child
 
 

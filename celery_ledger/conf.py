@@ -37,7 +37,7 @@ class LedgerSettings:
     OWED_PAUSE_S: float = 1.0  # between tries to write a verdict that Postgres did not take
     MAX_TROUBLES: int = 10  # attempts after which a database error is not taken for a passing one
 
-    TURN_LOOK_S: float = 0.1  # how often a process asks whether jobs of several owners wait
+    TURN_LOOK_S: float = 0.05  # how often a process asks whether jobs of several owners wait
 
     # Queues, each heard when those before it are empty
     QUEUES: tuple[str, ...] = ()  # task_default_queue, OUTSIDE_QUEUE and BULK_QUEUE, unless told
@@ -47,6 +47,7 @@ class LedgerSettings:
     # Calls to the outside world, in threads of one process
     THREADS_MAX: int = 100  # calls at a time
     THREADS_KEPT: int = 5  # of them, kept for each queue that comes before
+    THREADS_BEGIN: int = 10  # calls that begin together
     THREADS_CONNECTIONS: int = 1  # to Postgres, for the statements of all calls
     THREADS_IN_LINE: int = 5  # calls that wait for one of them; behind more, no other begins
     THREADS_PATIENCE_S: float = 15  # how long a call may wait for one

@@ -34,6 +34,7 @@ from celery_ledger.execution.errors import CannotBeStored
 from celery_ledger.failpoints import At, reach
 from celery_ledger.ids import is_named, row_id
 from celery_ledger.models import Job
+from celery_ledger.threads.waking import WAKE, say
 
 # What the row keeps of the message headers, besides its own columns. `stamps` and friends are
 # Celery's.
@@ -195,7 +196,14 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             and not headers.get("ignore_result")
         )
         timelimit = headers.get("timelimit") or (None, None)
-        return Ring(str(job.pk), job.task, job.queue, timelimit, ignore_result=not elsewhere)
+        return Ring(
+            str(job.pk),
+            job.task,
+            job.queue,
+            timelimit,
+            threaded=getattr(task, "threaded", False),
+            ignore_result=not elsewhere,
+        )
 
     def _ring_after_commit(self, job: Job) -> None:
         """Ring with the other jobs of this transaction, or, if a savepoint is rolled back, with
@@ -217,6 +225,8 @@ class Peal:
 
     def __call__(self) -> None:
         reach(At.BEFORE_RING)
+        if any(ring.threaded for ring in self.rings):
+            say(WAKE)
         self.bell.ring(self.rings)
         reach(At.AFTER_RING)
 

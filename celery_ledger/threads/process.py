@@ -26,10 +26,10 @@ from celery_ledger.execution import claiming
 from celery_ledger.models import Claim, Job
 from celery_ledger.models.claim import Due
 from celery_ledger.threads.calling import run_in_threads
+from celery_ledger.threads.waking import LEAVE, WAKE, say
 
 log = logging.getLogger(__name__)
 
-WAKE, LEAVE = b"w", b"q"
 LOSSES_ANY = 32_767
 
 
@@ -56,7 +56,7 @@ class Call:
 class Threads:
     """All calls of one process. Only `run` changes what is on it, in the process's first thread."""
 
-    def __init__(self, app: Celery, hostname: str, *, ears: int, mouth: int, pulse: mmap) -> None:
+    def __init__(self, app: Celery, hostname: str, *, ears: int, pulse: mmap) -> None:
         self.app = app
         self.hostname = hostname
         self.tasks = threaded_tasks(app)
@@ -64,7 +64,7 @@ class Threads:
         self.calls: dict[threading.Thread, Call] = {}
         self.leaving = False
         self.taken = 0
-        self._ears, self._mouth, self._pulse = ears, mouth, pulse
+        self._ears, self._pulse = ears, pulse
         self._in_trouble = False
 
     def run(self) -> None:
@@ -102,10 +102,13 @@ class Threads:
             self.leaving = True  # the main process starts another
 
     def _rooms(self) -> dict[str, int]:
-        """How many calls of each queue may begin: some room is kept for the queues before it."""
+        """How many calls of each queue may begin: some room is kept for the queues before it, and
+        few begin together, so that whoever comes next does not stand behind them for Postgres.
+        """
         free = ledger_settings.THREADS_MAX - len(self.calls)
+        at_once = ledger_settings.THREADS_BEGIN
         return {
-            queue: max(0, free - place * ledger_settings.THREADS_KEPT)
+            queue: max(0, min(at_once, free - place * ledger_settings.THREADS_KEPT))
             for place, queue in enumerate(self.queues)
         }
 
@@ -142,7 +145,7 @@ class Threads:
             claiming.trace_claimed(task, task.tracer, bell, claim)
         finally:
             connections.close_all()
-            os.write(self._mouth, WAKE)
+            say(WAKE)
 
     def _listen(self) -> None:
         """For a bell, for a call that ends, and for the word to leave; those that come together are
@@ -177,14 +180,14 @@ def threaded_tasks(app: Celery) -> dict[str, Task]:
     }
 
 
-def serve_in_threads(app: Celery, hostname: str, **pipes: Any) -> None:
+def serve_in_threads(app: Celery, hostname: str, *, ears: int, mouth: int, pulse: mmap) -> None:
     """The whole life of the process, after it was forked."""
     from celery.concurrency.prefork import process_destructor, process_initializer  # noqa: PLC0415
 
-    _let_go_of_what_is_the_parents(keep={pipes["ears"], pipes["mouth"]})
+    _let_go_of_what_is_the_parents(keep={ears, mouth})
     process_initializer(app, hostname)
     _share_few_connections()
-    Threads(app, hostname, **pipes).run()
+    Threads(app, hostname, ears=ears, pulse=pulse).run()
     process_destructor(os.getpid(), os.EX_OK)
 
 

@@ -14,7 +14,8 @@ import billiard
 from celery import bootsteps, signals
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.threads.process import LEAVE, WAKE, serve_in_threads, threaded_tasks
+from celery_ledger.threads.process import serve_in_threads, threaded_tasks
+from celery_ledger.threads.waking import LEAVE, WAKE, say, speak_into
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +33,13 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         parent.threads = None
+        self._ears, self._mouth = os.pipe()  # before any process is forked
+        os.set_blocking(self._mouth, False)
         self._parent = parent
         self._process: Any = None
         self._leaving_at = 0.0
+        if self.include_if(parent):
+            speak_into(self._mouth)
         signals.worker_shutting_down.connect(self._leave, sender=parent.hostname)
         signals.worker_shutdown.connect(self._join, sender=parent)
 
@@ -50,7 +55,7 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def wake(self) -> None:
         """There may be something due."""
-        self._say(WAKE)
+        say(WAKE)
 
     def stop(self, parent: Any) -> None:
         """Its calls end while the pool's jobs do."""
@@ -66,8 +71,6 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 os.kill(self._process.pid, signal.SIGKILL)
 
     def _start(self) -> None:
-        self._ears, self._mouth = os.pipe()
-        os.set_blocking(self._mouth, False)
         self._pulse, self._felt, self._silent = mmap(-1, 1), 0, 0
         pipes = {"ears": self._ears, "mouth": self._mouth, "pulse": self._pulse}
         self._process = billiard.get_context("fork").Process(
@@ -94,18 +97,12 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 "The process of the threads has ended (exit code %s): here is another",
                 self._process.exitcode,
             )
-            os.close(self._ears)
-            os.close(self._mouth)
             self._start()
-
-    def _say(self, word: bytes) -> None:
-        with contextlib.suppress(BlockingIOError):  # then it has enough to hear
-            os.write(self._mouth, word)
 
     def _leave(self, **_: Any) -> None:
         if not self._leaving_at and self._process is not None:
             self._leaving_at = monotonic()
-            self._say(LEAVE)
+            say(LEAVE)
 
     def _join(self, **_: Any) -> None:
         """The last words of the worker come after it: what it has not finished is given back."""

@@ -10,6 +10,3 @@ from config.settings import LEDGER as OWN
 CELERY_BEAT_SCHEDULE = {}
 SANDBOX_SLOW_S = float(os.environ.get("SLOW_S", "15"))
 LEDGER = {**OWN, "DRAIN_S": 6, "THREADS_SILENCE_S": 12}  # so that nobody waits long for them
-
-if "TC" in os.environ:
-    LEDGER["THREADS_CONNECTIONS"] = int(os.environ["TC"])

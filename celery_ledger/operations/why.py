@@ -15,6 +15,7 @@ from celery_ledger.models import Job, State, Worker
 from celery_ledger.models.history import End
 from celery_ledger.operations.listing import local_time
 from celery_ledger.operations.unheard import unheard
+from celery_ledger.threads.process import threaded_tasks
 
 CHILDREN_SHOWN = 20
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
@@ -169,7 +170,8 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
     if not Worker.objects.living().exists():
         stuck = True
         yield f"no worker has beaten in the last {ledger_settings.WORKER_SILENCE_S} s: start one."
-    if not app.amqp.bell.answers():
+    in_threads = job.task in threaded_tasks(app)
+    if not in_threads and not app.amqp.bell.answers():
         stuck = True
         yield "the broker does not answer: its bell cannot be heard until it does."
     if not stuck and job.queue in unheard():
@@ -178,7 +180,15 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
             "it cures itself within a minute, and its log says how."
         )
     elif not stuck:
-        yield _bell(job, now)
+        yield _threads(job) if in_threads else _bell(job, now)
+
+
+def _threads(job: Job) -> str:
+    calls = Job.objects.filter(state=State.RUNNING, task=job.task).count()
+    return (
+        "the threads of a worker begin it when it is its owner's turn and they have room "
+        f"(jobs of this task running: {calls}; calls of a worker: {ledger_settings.THREADS_MAX})."
+    )
 
 
 def _bell(job: Job, now: datetime) -> str:

@@ -689,3 +689,16 @@ def test_an_id_that_is_none_or_unknown_is_answered_by_a_sentence(action: str) ->
     assert (
         str(refused.value) == f"There is no job {unknown}; finished ones are pruned after a while."
     )
+
+
+def test_why_tells_that_a_call_waits_for_room_among_the_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which need no broker."""
+    job = Job.objects.get(pk=tasks.call.delay(1).id)
+    beating()
+    monkeypatch.setattr(celery_app.amqp.bell, "_resting_until", float("inf"))
+    assert why_not(job.pk) == [
+        "the threads of a worker begin it when it is its owner's turn and they have room "
+        "(jobs of this task running: 0; calls of a worker: 100)."
+    ]

@@ -2,7 +2,6 @@
 has ended.
 """
 
-import contextlib
 import logging
 import os
 import signal
@@ -66,9 +65,8 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self.kill()
 
     def kill(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+        if self._process is not None and self._process.is_alive():
+            os.kill(self._process.pid, signal.SIGKILL)
 
     def _start(self) -> None:
         self._pulse, self._felt, self._silent = mmap(-1, 1), 0, 0

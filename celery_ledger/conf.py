@@ -30,6 +30,8 @@ class LedgerSettings:
     EFFECTS_MAX: int = 20  # rows that a job names as written by it
     OWNER: str = "owner"  # whose a job is: this name of the context in which it is promised
 
+    PROMISE_BATCH: int = 1000  # rows of jobs that one statement writes
+
     # Attempts
     LEASE_GRACE_S: float = 15  # a lease outlives the hard time limit by this much
     MAX_LOSSES: int = 3  # a job that took this many workers down with it is dead

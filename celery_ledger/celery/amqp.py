@@ -27,7 +27,7 @@ from kombu.utils import json as celery_json
 from celery_ledger import context
 from celery_ledger.bell import Bell, Ring
 from celery_ledger.celery.refusals import leaves, refuse_nonsense, storable, text_of
-from celery_ledger.celery.together import Promise, waits_for_its_block
+from celery_ledger.celery.together import Producers, Promise, waits_for_its_block
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt
 from celery_ledger.execution.errors import CannotBeStored
@@ -67,6 +67,11 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
     @cached_property
     def bell(self) -> Bell:
         return Bell(self.app)
+
+    @property
+    def producer_pool(self) -> Any:
+        """Celery's own, from which it takes a producer for each call, or for all of a group."""
+        return Producers(super().producer_pool)
 
     @cached_property
     def default_exchange(self) -> Exchange:

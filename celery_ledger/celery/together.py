@@ -28,9 +28,9 @@ Write = Callable[[list[Promise]], None]
 
 @dataclass
 class _Block:
-    """What waits for its end, and the savepoints that it began in."""
+    """What waits for its end, and where it began: whether in a transaction, in which savepoints."""
 
-    savepoints: list[str]
+    began_in: tuple[bool, list[str]]
     promises: list[tuple[Write, Promise]] = field(default_factory=list)
 
 
@@ -45,19 +45,44 @@ def together() -> Iterator[None]:
     What is promised within a savepoint of the block is written at once, since that savepoint may be
     rolled back. An id that is taken is found at the end. A block within another is part of it.
     """
-    with transaction.atomic(savepoint=False):
-        if _is_open():
-            yield
-            return
-        block = _Block(_savepoints())
-        remembered = _block.set(block)
-        try:
-            yield
-        finally:
-            _block.reset(remembered)
-        if block.promises:
-            write, _ = block.promises[0]
-            write([promise for _, promise in block.promises])
+    with transaction.atomic(savepoint=False), gathered():
+        yield
+
+
+@contextmanager
+def gathered() -> Iterator[None]:
+    """As `together`, for a block that touches nothing but jobs: it has a transaction only while it
+    writes them.
+    """
+    if _is_open():
+        yield
+        return
+    block = _Block(_here())
+    remembered = _block.set(block)
+    try:
+        yield
+    finally:
+        _block.reset(remembered)
+    if block.promises:
+        write, _ = block.promises[0]
+        write([promise for _, promise in block.promises])
+
+
+class Producers:
+    """Celery's producers to the broker, as it takes one for each call, and for all calls of a group
+    together.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    @contextmanager
+    def acquire(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with self._pool.acquire(*args, **kwargs) as producer, gathered():
+            yield producer
 
 
 def waits_for_its_block(write: Write, promise: Promise) -> bool:
@@ -70,11 +95,14 @@ def waits_for_its_block(write: Write, promise: Promise) -> bool:
 
 
 def _is_open() -> bool:
-    """Whether there is a block here, and no savepoint has begun in it."""
+    """Whether there is a block here, and no transaction or savepoint has begun in it."""
     block = _block.get()
-    return block is not None and block.savepoints == _savepoints()
+    return block is not None and block.began_in == _here()
 
 
-def _savepoints() -> list[str]:
-    """Those that are open; a transaction within another that makes none stands there as None."""
-    return [savepoint for savepoint in connection.savepoint_ids if savepoint]
+def _here() -> tuple[bool, list[str]]:
+    """The savepoints that are open; a transaction within another that makes none stands there as
+    None.
+    """
+    savepoints = [savepoint for savepoint in connection.savepoint_ids if savepoint]
+    return connection.in_atomic_block, savepoints

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import batched, chain
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -44,16 +45,18 @@ RUNS: dict[str, Any] = {"lease_until__isnull": False}
 
 class JobQuerySet(models.QuerySet["Job"]):
     def promise(self, jobs: Sequence["Job"], *, once: bool) -> None:
-        """Write the rows of these, which wait from now on; `once`: not of those that are there
-        already.
+        """Write the rows of these, which wait from now on, in their order; `once`: not of those
+        that are there already. In the caller's transaction: PROMISE_BATCH rows are one statement.
         """
-        statement = PROMISE.format(
-            jobs=self.model._meta.db_table,
-            rows=", ".join([ROW] * len(jobs)),
-            on_conflict="ON CONFLICT DO NOTHING" if once else "",
-        )
+        on_conflict = "ON CONFLICT DO NOTHING" if once else ""
         with connection.cursor() as cursor:
-            cursor.execute(statement, [value for job in jobs for value in values_of(job)])
+            for some in batched(jobs, ledger_settings.PROMISE_BATCH):
+                rows = ", ".join([ROW] * len(some))
+                statement = PROMISE.format(
+                    jobs=self.model._meta.db_table, rows=rows, on_conflict=on_conflict
+                )
+                values = (values_of(job, place) for place, job in enumerate(some))
+                cursor.execute(statement, [*chain.from_iterable(values)])
 
     def claim(  # noqa: PLR0913 - one for each thing that a claim writes
         self,

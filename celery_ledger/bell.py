@@ -37,6 +37,7 @@ class Ring:
     queue: str
     timelimit: Sequence[float | None] = (None, None)
     threaded: bool = False  # whose threads are near need not wait for the broker
+    alone: bool = False  # in a process of its own, threaded or not
     ignore_result: bool = True  # else the worker's event loop asks the ledger about a lost child
 
 
@@ -121,6 +122,7 @@ class Bell:
                         "argsrepr": "",
                         "kwargsrepr": "",
                         "ignore_result": ring.ignore_result,
+                        "alone": ring.alone,
                     },
                 )
                 self._declared.add(ring.queue)

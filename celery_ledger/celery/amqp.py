@@ -207,6 +207,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             job.queue,
             timelimit,
             threaded=getattr(task, "threaded", False),
+            alone=job.losses >= ledger_settings.MAX_LOSSES - 1,
             ignore_result=not elsewhere,
         )
 

@@ -14,6 +14,7 @@ from celery_ledger.bell import Ring
 from celery_ledger.conf import ledger_settings
 from celery_ledger.ids import row_id
 from celery_ledger.models import Job
+from celery_ledger.threads.waking import are_near, threaded_tasks
 
 
 @dataclass
@@ -104,7 +105,11 @@ def _limits_of(bell: dict[str, Any]) -> Any:
 
 
 def _tasks(app: Celery) -> list[str]:
-    return [name for name, task in app.tasks.items() if not task.rate_limit]
+    """Those whose jobs may have the turn: not those that wait for a slot, or run in threads."""
+    in_threads = threaded_tasks(app) if are_near() else {}
+    return [
+        name for name, task in app.tasks.items() if not task.rate_limit and name not in in_threads
+    ]
 
 
 def forget_looks() -> None:

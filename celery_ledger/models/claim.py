@@ -103,24 +103,24 @@ owners AS (
       FROM owners WHERE owner IS NOT NULL),
 first AS (
     SELECT job.*, place, room FROM owners CROSS JOIN LATERAL (
-           SELECT id, task, queue, {limits} AS limits, owner, priority, due_at, losses FROM {jobs}
+           SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = owners.queue AND state = 'waiting' AND owner = owners.owner
               AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
-              AND losses < %(losses)s
+              AND losses < %(last_try)s
             ORDER BY due_at LIMIT owners.room) AS job
      WHERE owners.owner IS NOT NULL
      UNION
     SELECT job.*, place, room FROM asked CROSS JOIN LATERAL (
-           SELECT id, task, queue, {limits} AS limits, owner, priority, due_at, losses FROM {jobs}
+           SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = asked.queue AND state = 'waiting' AND priority > 0 AND priority <> 0
               AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
-              AND losses < %(losses)s
+              AND losses < %(last_try)s
             ORDER BY priority DESC, due_at LIMIT asked.room) AS job),
 turns AS (
     SELECT *, row_number() OVER (PARTITION BY place, owner ORDER BY due_at) AS turn FROM first),
 due AS (
     SELECT *, row_number() OVER (ORDER BY place, priority DESC, turn, due_at) AS number FROM turns)
-SELECT id, task, queue, limits, losses FROM due WHERE number <= room ORDER BY number
+SELECT id, task, queue, limits FROM due WHERE number <= room ORDER BY number
 """
 
 
@@ -132,7 +132,6 @@ class Due:
     task: str
     queue: str
     limits: tuple[float | None, float | None]
-    losses: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,20 +125,27 @@ class JobQuerySet(models.QuerySet["Job"]):
             row: tuple[UUID, str, bool] | None = cursor.fetchone()
         return row
 
-    def due(self, rooms: Mapping[str, int], *, tasks: Sequence[str], losses: int) -> list[Due]:
-        """The due jobs of these tasks that were lost less often than that, each owner's in turn:
-        of the first queue as many as its room, then of the next, until there are as many as its
-        room. Nothing is locked: each may be claimed by somebody else meanwhile.
+    def due(self, rooms: Mapping[str, int], *, tasks: Sequence[str]) -> list[Due]:
+        """The due jobs of these tasks, each owner's in turn: of the first queue as many as its
+        room, then of the next, until there are as many as its room; but for those that one more
+        loss would kill. Nothing is locked: each may be claimed by somebody else meanwhile.
         """
-        queues: dict[str, Any] = {"queues": list(rooms), "rooms": list(rooms.values())}
+        values: dict[str, Any] = {
+            "queues": list(rooms),
+            "rooms": list(rooms.values()),
+            "tasks": list(tasks),
+            "last_try": ledger_settings.MAX_LOSSES - 1,
+        }
         with connection.cursor() as cursor:
-            statement = self._about_this_table(DUE)
-            cursor.execute(statement, {**queues, "tasks": list(tasks), "losses": losses})
+            cursor.execute(self._about_this_table(DUE), values)
             rows = cursor.fetchall()
         return [
-            Due(id_, task, queue, tuple(json.loads(limits)), losses)
-            for id_, task, queue, limits, losses in rows
+            Due(id_, task, queue, tuple(json.loads(limits))) for id_, task, queue, limits in rows
         ]
+
+    def but_in_threads(self, tasks: Sequence[str]) -> "JobQuerySet":
+        """Without those of these tasks that `due` finds."""
+        return self.exclude(task__in=tasks, losses__lt=ledger_settings.MAX_LOSSES - 1)
 
     def _about_this_table(self, statement: str) -> str:
         return statement.format(jobs=self.model._meta.db_table, limits=LIMITS)

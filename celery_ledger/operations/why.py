@@ -15,7 +15,7 @@ from celery_ledger.models import Job, State, Worker
 from celery_ledger.models.history import End
 from celery_ledger.operations.listing import local_time
 from celery_ledger.operations.unheard import unheard
-from celery_ledger.threads.process import threaded_tasks
+from celery_ledger.threads.waking import threaded_tasks
 
 CHILDREN_SHOWN = 20
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines

@@ -26,11 +26,9 @@ from celery_ledger.execution import claiming
 from celery_ledger.models import Claim, Job
 from celery_ledger.models.claim import Due
 from celery_ledger.threads.calling import run_in_threads
-from celery_ledger.threads.waking import LEAVE, WAKE, say
+from celery_ledger.threads.waking import LEAVE, WAKE, say, threaded_tasks
 
 log = logging.getLogger(__name__)
-
-LOSSES_ANY = 32_767
 
 
 @dataclass
@@ -40,7 +38,6 @@ class Call:
     job: str
     soft_s: float | None
     hard_s: float
-    is_last_try: bool = False
     began: float = field(default_factory=monotonic)
     was_told: bool = False
 
@@ -82,15 +79,8 @@ class Threads:
                 os._exit(os.EX_SOFTWARE)
 
     def _take_what_is_due(self) -> None:
-        """A job that one more loss would kill is begun when no other such job runs: of all that
-        were lost together, only the one to blame is lost again and again.
-        """
-        last = ledger_settings.MAX_LOSSES - 1
-        losses = last if any(call.is_last_try for call in self.calls.values()) else LOSSES_ANY
         try:
-            due = Job.objects.due(self._rooms(), tasks=sorted(self.tasks), losses=losses)
-            last_tries = [job for job in due if job.losses >= last]
-            self._take([job for job in due if job not in last_tries[1:]], last_tries)
+            self._take(Job.objects.due(self._rooms(), tasks=sorted(self.tasks)))
             self._in_trouble = False
         except Error as exc:
             if not self._in_trouble:
@@ -112,18 +102,16 @@ class Threads:
             for place, queue in enumerate(self.queues)
         }
 
-    def _take(self, due: list[Due], last_tries: list[Due]) -> None:
-        last = {job.id for job in last_tries}
+    def _take(self, due: list[Due]) -> None:
         for _, alike in groupby(sorted(due, key=_kind), key=_kind):
             jobs = list(alike)
             task = self.tasks[jobs[0].task]
             for claim in claiming.claim([job.id for job in jobs], task, jobs[0].limits):
-                self._begin(task, claim, jobs[0], is_last_try=claim.id in last)
+                self._begin(task, claim, jobs[0])
 
-    def _begin(self, task: Task, claim: Claim, job: Due, *, is_last_try: bool) -> None:
+    def _begin(self, task: Task, claim: Claim, job: Due) -> None:
         hard_s, soft_s = job.limits
-        soft_s = soft_s or task.soft_time_limit
-        call = Call(str(claim.id), soft_s, hard_s or task.time_limit, is_last_try=is_last_try)
+        call = Call(str(claim.id), soft_s or task.soft_time_limit, hard_s or task.time_limit)
         bell = {
             "id": call.job,
             "task": task.name,
@@ -169,15 +157,6 @@ class Threads:
             if call.is_stuck and not self.leaving:
                 log.error("Job %s does not heed its time limit of %g s", call.job, call.hard_s)
                 self.leaving = True
-
-
-def threaded_tasks(app: Celery) -> dict[str, Task]:
-    """Those whose jobs run in threads. A rate limit is kept by way of the pool."""
-    return {
-        name: task
-        for name, task in app.tasks.items()
-        if getattr(task, "threaded", False) and not task.rate_limit
-    }
 
 
 def serve_in_threads(app: Celery, hostname: str, *, ears: int, mouth: int, pulse: mmap) -> None:

@@ -13,8 +13,8 @@ import billiard
 from celery import bootsteps, signals
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.threads.process import serve_in_threads, threaded_tasks
-from celery_ledger.threads.waking import LEAVE, WAKE, say, speak_into
+from celery_ledger.threads.process import serve_in_threads
+from celery_ledger.threads.waking import LEAVE, WAKE, say, speak_into, threaded_tasks
 
 log = logging.getLogger(__name__)
 
@@ -113,14 +113,18 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:
     """What a worker does when a bell of a threaded task rings: it wakes the process of the threads,
-    which looks for itself.
+    which looks for itself. A job that one more loss would kill runs in a process of the pool: who
+    of many took the process of the threads down with it is never known, and there it is.
     """
     threads = getattr(consumer.controller, "threads", None)
     if threads is None or task.name not in threaded_tasks(consumer.app):
         return by_pool
 
-    def wake(message: Any, body: Any, ack: Any, *_: Any, **__: Any) -> None:
-        ack(log, consumer.connection_errors)
-        threads.wake()
+    def wake(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
+        if message.headers.get("alone"):
+            by_pool(message, body, ack, *rest, **named)
+        else:
+            ack(log, consumer.connection_errors)
+            threads.wake()
 
     return wake

@@ -5,6 +5,8 @@ them.
 import contextlib
 import os
 
+from celery import Celery, Task
+
 WAKE, LEAVE = b"w", b"q"
 _mouth: int | None = None
 
@@ -15,8 +17,22 @@ def speak_into(mouth: int | None) -> None:
     _mouth = mouth
 
 
+def are_near() -> bool:
+    """Whether this process belongs to a worker with such a process."""
+    return _mouth is not None
+
+
 def say(word: bytes) -> None:
     """Nothing where no such process is: a web dyno, a pool of another kind."""
     if _mouth is not None:
         with contextlib.suppress(BlockingIOError):  # then it has enough to hear
             os.write(_mouth, word)
+
+
+def threaded_tasks(app: Celery) -> dict[str, Task]:
+    """Those whose jobs run in threads. A rate limit is kept by way of the pool."""
+    return {
+        name: task
+        for name, task in app.tasks.items()
+        if getattr(task, "threaded", False) and not task.rate_limit
+    }

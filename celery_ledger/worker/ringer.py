@@ -20,7 +20,7 @@ class Ringer:
 
     def leave_to_threads(self, tasks: list[str]) -> None:
         """Jobs of these tasks are found by the process of this worker's threads, which looks for
-        them by itself.
+        them by itself; but for those that one more loss would kill.
         """
         self.unrung = tasks
 
@@ -37,7 +37,7 @@ class Ringer:
             queued = self.queued[queue] = self.app.amqp.bell.queued(queue)
             if queued is not None and queued < ledger_settings.RING_BUDGET:
                 room = min(ledger_settings.RING_BUDGET - queued, ledger_settings.BATCH)
-                jobs = Job.objects.filter(queue=queue).exclude(task__in=self.unrung)
+                jobs = Job.objects.filter(queue=queue).but_in_threads(self.unrung)
                 rung += self._ring(queue, partial(jobs.take_for_ring, room, lost=not queued))
                 missing = queued and jobs.believed_rung()[: queued + room].count() - queued
                 if missing > 0:

@@ -177,6 +177,6 @@ def test_what_is_due_for_threads_is_found_however_many_wait(ledger: None) -> Non
     that are due later none.
     """
     for queue in ("kaiten", "later"):
-        few = partial(Job.objects.due, {queue: 5}, tasks=[TASK], losses=3)
+        few = partial(Job.objects.due, {queue: 5}, tasks=[TASK])
         found = ways(few, within=past.CLIENTS * PER_ROW)
         assert all("job_due_of_owner" in node or "job_priority" in node for node in found)

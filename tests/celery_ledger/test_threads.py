@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from celery import current_app as celery_app
 from django.db.models.functions import Now
 
 from celery_ledger import context, outside, settle
@@ -24,9 +25,9 @@ def promised(owner: str, number: int, **options: Any) -> UUID:
         return UUID(tasks.call.apply_async((number,), queue=QUEUE, **options).id)
 
 
-def taken(limit: int = ANY, losses: int = ANY, queue: str = QUEUE) -> list[UUID]:
+def taken(limit: int = ANY, queue: str = QUEUE) -> list[UUID]:
     names = [tasks.call.name]
-    return [job.id for job in Job.objects.due({queue: limit}, tasks=names, losses=losses)]
+    return [job.id for job in Job.objects.due({queue: limit}, tasks=names)]
 
 
 def test_the_first_of_each_owner_comes_before_the_second_of_any() -> None:
@@ -43,7 +44,7 @@ def test_queues_come_in_their_order_and_room_is_kept_for_those_before() -> None:
     first = [UUID(tasks.call.apply_async((0,), queue="kaiten").id) for _ in range(3)]
 
     def of(rooms: dict[str, int]) -> list[UUID]:
-        return [job.id for job in Job.objects.due(rooms, tasks=[tasks.call.name], losses=ANY)]
+        return [job.id for job in Job.objects.due(rooms, tasks=[tasks.call.name])]
 
     assert of({"kaiten": 6, QUEUE: 5}) == [*first, *later[:2]]
     assert of({"kaiten": 2, QUEUE: 1}) == first[:2]
@@ -65,17 +66,19 @@ def test_what_is_not_due_or_of_another_queue_or_task_or_under_way_is_left() -> N
     assert taken(queue="bulk") == []
 
 
-def test_a_job_lost_too_often_is_left_where_one_like_it_runs() -> None:
+def test_a_job_that_one_more_loss_would_kill_is_left_to_the_pool_and_its_clock_rings() -> None:
     lost, fresh = promised("a", 0), promised("a", 1)
     Job.objects.filter(pk=lost).update(losses=2)
-    assert taken(losses=2) == [fresh]
-    assert taken() == [lost, fresh]
+    assert taken() == [fresh]
+    assert [job.pk for job in Job.objects.but_in_threads([tasks.call.name])] == [lost]
+    rings = {job.pk: celery_app.amqp.ring_for(job).alone for job in Job.objects.all()}
+    assert rings == {lost: True, fresh: False}
 
 
 def test_the_time_limits_of_a_call_come_with_it() -> None:
     promised("a", 0, time_limit=9, soft_time_limit=8)
     promised("a", 1)
-    due = Job.objects.due({QUEUE: 2}, tasks=[tasks.call.name], losses=ANY)
+    due = Job.objects.due({QUEUE: 2}, tasks=[tasks.call.name])
     assert [job.limits for job in due] == [(9, 8), (25, 20)]
 
 

@@ -290,11 +290,11 @@ PLANTED = [
         "                pass\n",
     ),
     Planted(
-        "ALL_LAST_TRIES_AT_ONCE",
+        "A_LAST_TRY_AMONG_MANY",
         f"{THREADS}::test_a_call_that_crashes_its_process_dies_and_takes_no_other_job_with_it",
-        "celery_ledger/threads/process.py",
-        "if job not in last_tries[1:]",
-        "if job",
+        "celery_ledger/models/job_queryset.py",
+        '"last_try": ledger_settings.MAX_LOSSES - 1,',
+        '"last_try": ledger_settings.MAX_LOSSES + 9,',
     ),
     Planted(
         "THE_FLOOD_COMES_FIRST",

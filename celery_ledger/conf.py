@@ -56,7 +56,6 @@ class LedgerSettings:
     THREADS_PACE_S: float = 0.02  # between two looks for what is due
     THREADS_LOOK_S: float = 0.5  # ... when no bell rings
     THREADS_SILENCE_S: float = 30  # a process that has not moved for so long is killed
-    THREADS_JOBS_MAX: int = 100_000  # then another process takes over
 
     # The clock
     CLOCK_INTERVAL_S: float = 1.0

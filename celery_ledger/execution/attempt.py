@@ -51,6 +51,7 @@ class Attempt:
         self.task = task
         self.claim = claim
         self.body: Any = None  # not reached yet
+        self.in_body = False
         self.entering = False
         self.settling = False
         self.settled = False
@@ -266,8 +267,11 @@ def _run(current: Attempt) -> Any:
 
 
 def _call_body(current: Attempt) -> Any:
-    current.entering = True
-    return current.body(*current.claim.args, **current.claim.kwargs)
+    current.entering = current.in_body = True
+    try:
+        return current.body(*current.claim.args, **current.claim.kwargs)
+    finally:
+        current.in_body = False
 
 
 @contextmanager

@@ -56,13 +56,13 @@ def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
             raise
         log.warning("Job %s cannot be claimed now; its bell rings again: %s", bell["id"], exc)
         return _nothing_to_do(Ignore("Postgres is in trouble"))
-    return trace_claimed(task, tracer, bell, claim)
+    return trace_claimed(attempt.Attempt(task, claim), tracer, bell)
 
 
-def trace_claimed(task: Task, tracer: Tracer, bell: dict[str, Any], claim: Claim) -> trace_ok_t:
+def trace_claimed(current: attempt.Attempt, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
     """Hand a job that this process has claimed to Celery's tracer."""
+    claim = current.claim
     with context.replaced({**claim.context, "job": str(claim.id)}):
-        current = attempt.Attempt(task, claim)
         request = {**claim.envelope.get("own_headers", {}), **bell, **_full(claim)}
         if _expired(claim):
             return _call_off(current, request)

@@ -13,7 +13,7 @@ from celery import Celery
 from celery_ledger.bell import Ring
 from celery_ledger.conf import ledger_settings
 from celery_ledger.ids import row_id
-from celery_ledger.models import Job
+from celery_ledger.models import due
 from celery_ledger.threads.waking import are_near, threaded_tasks
 
 
@@ -63,7 +63,7 @@ def instead(app: Celery, bell: dict[str, Any]) -> tuple[str, str] | None:
 def _preferred(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, str] | None:
     """One of a higher priority. The job that has to stand back is rung for again."""
     limits = _limits_of(bell)
-    preferred = Job.objects.preferred_to(
+    preferred = due.preferred_to(
         row_id(bell["id"]), queue=queue, tasks=_tasks(app), timelimit=limits
     )
     if preferred is None:
@@ -77,7 +77,7 @@ def _preferred(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, str]
 def _next_owners(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, str] | None:
     """The first job of the next owner that has one."""
     look = _looks[queue]
-    found = Job.objects.next_in_turn(
+    found = due.of_the_next_owner(
         queue, after=look.served, tasks=_tasks(app), timelimit=_limits_of(bell)
     )
     if found is None:  # of the owners after that one: next time after any
@@ -91,7 +91,7 @@ def _newest(queue: str) -> _Look:
     """At most TURN_LOOK_S old."""
     look = _looks.setdefault(queue, _Look())
     if monotonic() - look.at > ledger_settings.TURN_LOOK_S:
-        look.priorities, look.owners = Job.objects.who_waits(queue)
+        look.priorities, look.owners = due.who_waits(queue)
         look.at = monotonic()
     return look
 

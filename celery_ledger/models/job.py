@@ -15,7 +15,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from celery_ledger.models.encoding import WrittenJSONField
-from celery_ledger.models.job_queryset import FINISHED, RETRYABLE, JobQuerySet, State
+from celery_ledger.models.job_queryset import JobQuerySet
+from celery_ledger.models.states import FINISHED, RETRYABLE, State
 
 
 class Job(models.Model):

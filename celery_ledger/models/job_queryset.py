@@ -1,7 +1,7 @@
 """Every lock and every change of jobs; `models.job` draws the life of one."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import batched, chain
 from typing import TYPE_CHECKING, Any
@@ -15,32 +15,15 @@ from django.utils import timezone
 from celery_ledger import context
 from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.claim import CLAIM, DUE, LIMITS, NEXT, PREFERRED, WHO_WAITS, Claim, Due
+from celery_ledger.models.claim import CLAIM, LIMITS, Claim
 from celery_ledger.models.history import End, appended
 from celery_ledger.models.promise import PROMISE, ROW, values_of
 from celery_ledger.models.rate_limit import Rate
+from celery_ledger.models.states import FINISHED, RETRYABLE, RUNS, WAITS, State
 from celery_ledger.models.worker import Worker
 
 if TYPE_CHECKING:
     from celery_ledger.models.job import Job
-
-
-class State(models.TextChoices):
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    DEAD = "dead"
-    CANCELLED = "cancelled"
-
-
-FINISHED = (State.DONE, State.DEAD, State.CANCELLED)
-RETRYABLE = (State.DEAD, State.CANCELLED)
-
-
-# By the CHECKs below these say the same as the state, to whoever has the id; why not by the state
-# is said at CLAIM.
-WAITS: dict[str, Any] = {"lease_until__isnull": True, "finished_at__isnull": True}
-RUNS: dict[str, Any] = {"lease_until__isnull": False}
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -86,69 +69,9 @@ class JobQuerySet(models.QuerySet["Job"]):
             "timelimit": timelimit and json.dumps(timelimit),
         }
         with connection.cursor() as cursor:
-            cursor.execute(self._about_this_table(CLAIM), values)
+            cursor.execute(CLAIM.format(jobs=self.model._meta.db_table, limits=LIMITS), values)
             rows = cursor.fetchall()
         return [Claim.of(token, *row) for row in rows]
-
-    def who_waits(self, queue: str) -> tuple[bool, bool]:
-        """Whether any job that waits in this queue has a priority, and whether jobs of more than
-        one owner do.
-        """
-        with connection.cursor() as cursor:
-            cursor.execute(self._about_this_table(WHO_WAITS), {"queue": queue})
-            row: tuple[bool, bool] = cursor.fetchone()
-        return row
-
-    def next_in_turn(
-        self, queue: str, *, after: str, tasks: list[str], timelimit: Sequence[float | None]
-    ) -> tuple[UUID, str, str] | None:
-        """The first due job of these tasks, with these time limits, of the next owner after that
-        one who has such a job; its task and its owner.
-        """
-        limits = json.dumps(timelimit)
-        values: dict[str, Any] = {"queue": queue, "after": after, "tasks": tasks}
-        with connection.cursor() as cursor:
-            cursor.execute(self._about_this_table(NEXT), {**values, "timelimit": limits})
-            row: tuple[UUID, str, str] | None = cursor.fetchone()
-        return row
-
-    def preferred_to(
-        self, id_: UUID, *, queue: str, tasks: list[str], timelimit: Sequence[float | None]
-    ) -> tuple[UUID, str, bool] | None:
-        """A due job of these tasks, with these time limits, of a higher priority than that one has;
-        its task; and whether that one waits. None when it is that one's turn.
-        """
-        limits = json.dumps(timelimit)
-        values: dict[str, Any] = {"id": id_, "queue": queue, "tasks": tasks, "timelimit": limits}
-        with connection.cursor() as cursor:
-            cursor.execute(self._about_this_table(PREFERRED), values)
-            row: tuple[UUID, str, bool] | None = cursor.fetchone()
-        return row
-
-    def due(self, rooms: Mapping[str, int], *, tasks: Sequence[str]) -> list[Due]:
-        """The due jobs of these tasks, each owner's in turn: of the first queue as many as its
-        room, then of the next, until there are as many as its room; but for those that one more
-        loss would kill. Nothing is locked: each may be claimed by somebody else meanwhile.
-        """
-        values: dict[str, Any] = {
-            "queues": list(rooms),
-            "rooms": list(rooms.values()),
-            "tasks": list(tasks),
-            "last_try": ledger_settings.MAX_LOSSES - 1,
-        }
-        with connection.cursor() as cursor:
-            cursor.execute(self._about_this_table(DUE), values)
-            rows = cursor.fetchall()
-        return [
-            Due(id_, task, queue, tuple(json.loads(limits))) for id_, task, queue, limits in rows
-        ]
-
-    def but_in_threads(self, tasks: Sequence[str]) -> "JobQuerySet":
-        """Without those of these tasks that `due` finds."""
-        return self.exclude(task__in=tasks, losses__lt=ledger_settings.MAX_LOSSES - 1)
-
-    def _about_this_table(self, statement: str) -> str:
-        return statement.format(jobs=self.model._meta.db_table, limits=LIMITS)
 
     def held(self, claim: Claim) -> "JobQuerySet":
         """The job, if this claim still holds it: the fence in front of every verdict."""
@@ -260,17 +183,6 @@ class JobQuerySet(models.QuerySet["Job"]):
             Q(lease_until__lt=Now()) | Q(worker__isnull=False) & ~models.Exists(alive)
         )
 
-    def due_for(self, seconds: float) -> "JobQuerySet":
-        """Those that wait, and have been due for so long or longer."""
-        longest = (
-            ledger_settings.RING_CAP_S + ledger_settings.RING_GRACE_S
-        )  # which none rings after
-        return self.filter(
-            state=State.WAITING,
-            due_at__lte=Now() - timedelta(seconds=seconds),
-            ring_at__lte=Now() + timedelta(seconds=longest),
-        )
-
     def running_at(self, worker: UUID) -> "JobQuerySet":
         return self.filter(state=State.RUNNING, worker=worker)
 
@@ -325,6 +237,17 @@ class JobQuerySet(models.QuerySet["Job"]):
         )
         self.bulk_create([never], ignore_conflicts=True)
 
+    def due_for(self, seconds: float) -> "JobQuerySet":
+        """Those that wait, and have been due for so long or longer."""
+        longest = (
+            ledger_settings.RING_CAP_S + ledger_settings.RING_GRACE_S
+        )  # which none rings after
+        return self.filter(
+            state=State.WAITING,
+            due_at__lte=Now() - timedelta(seconds=seconds),
+            ring_at__lte=Now() + timedelta(seconds=longest),
+        )
+
     def take_for_ring(self, limit: int, *, lost: bool = False) -> list["Job"]:
         """Lock up to `limit` due jobs whose time to be rung has come, those that waited longest
         first.
@@ -377,6 +300,10 @@ class JobQuerySet(models.QuerySet["Job"]):
             )
             job.ring_at = timezone.now() + timedelta(seconds=pause_s)
         self.bulk_update(jobs, ["rings", "ring_at"])
+
+    def but_in_threads(self, tasks: Sequence[str]) -> "JobQuerySet":
+        """Without those of these tasks that `due` finds."""
+        return self.exclude(task__in=tasks, losses__lt=ledger_settings.MAX_LOSSES - 1)
 
     def prune(self, *, before: datetime, limit: int) -> int:
         """Delete up to `limit` finished jobs that ended before then."""

@@ -23,8 +23,9 @@ from django.db import Error, connection, connections
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import claiming
-from celery_ledger.models import Claim, Job
-from celery_ledger.models.claim import Due
+from celery_ledger.execution.attempt import Attempt
+from celery_ledger.models import Claim, due
+from celery_ledger.models.due import Due
 from celery_ledger.threads.calling import run_in_threads
 from celery_ledger.threads.waking import LEAVE, WAKE, say, threaded_tasks
 
@@ -33,9 +34,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Call:
-    """A job in its thread, with the limits of its time."""
+    """An attempt in its thread, with the limits of its time. They are its body's: whoever is told
+    while the ledger writes down how it ended would leave nothing written.
+    """
 
-    job: str
+    attempt: Attempt
     soft_s: float | None
     hard_s: float
     began: float = field(default_factory=monotonic)
@@ -43,11 +46,14 @@ class Call:
 
     @property
     def is_late(self) -> bool:
-        return self.soft_s is not None and monotonic() - self.began > self.soft_s
+        return self.soft_s is not None and self._is_over(self.soft_s)
 
     @property
     def is_stuck(self) -> bool:
-        return monotonic() - self.began > self.hard_s
+        return self._is_over(self.hard_s)
+
+    def _is_over(self, limit_s: float) -> bool:
+        return self.attempt.in_body and monotonic() - self.began > limit_s
 
 
 class Threads:
@@ -60,7 +66,6 @@ class Threads:
         self.queues = list(app.amqp.queues.consume_from)
         self.calls: dict[threading.Thread, Call] = {}
         self.leaving = False
-        self.taken = 0
         self._ears, self._pulse = ears, pulse
         self._in_trouble = False
 
@@ -80,7 +85,7 @@ class Threads:
 
     def _take_what_is_due(self) -> None:
         try:
-            self._take(Job.objects.due(self._rooms(), tasks=sorted(self.tasks)))
+            self._take(due.for_threads(self._rooms(), tasks=sorted(self.tasks)))
             self._in_trouble = False
         except Error as exc:
             if not self._in_trouble:
@@ -88,8 +93,6 @@ class Threads:
             self._in_trouble = True
         finally:
             connections.close_all()
-        if self.taken >= ledger_settings.THREADS_JOBS_MAX:
-            self.leaving = True  # the main process starts another
 
     def _rooms(self) -> dict[str, int]:
         """How many calls of each queue may begin: some room is kept for the queues before it, and
@@ -102,8 +105,8 @@ class Threads:
             for place, queue in enumerate(self.queues)
         }
 
-    def _take(self, due: list[Due]) -> None:
-        for _, alike in groupby(sorted(due, key=_kind), key=_kind):
+    def _take(self, jobs_due: list[Due]) -> None:
+        for _, alike in groupby(sorted(jobs_due, key=_kind), key=_kind):
             jobs = list(alike)
             task = self.tasks[jobs[0].task]
             for claim in claiming.claim([job.id for job in jobs], task, jobs[0].limits):
@@ -111,26 +114,27 @@ class Threads:
 
     def _begin(self, task: Task, claim: Claim, job: Due) -> None:
         hard_s, soft_s = job.limits
-        call = Call(str(claim.id), soft_s or task.soft_time_limit, hard_s or task.time_limit)
+        id_, attempt = str(claim.id), Attempt(task, claim)
         bell = {
-            "id": call.job,
+            "id": id_,
             "task": task.name,
             "lang": "py",
             "timelimit": job.limits,
             "hostname": self.hostname,
-            "correlation_id": call.job,
+            "correlation_id": id_,
             "delivery_info": {"exchange": "", "routing_key": job.queue, "redelivered": False},
         }
         thread = threading.Thread(
-            target=self._work, args=(task, claim, bell), name=f"call-{call.job}", daemon=True
+            target=self._work, args=(attempt, bell), name=f"call-{id_}", daemon=True
         )
-        self.calls[thread] = call
-        self.taken += 1
+        self.calls[thread] = Call(
+            attempt, soft_s or task.soft_time_limit, hard_s or task.time_limit
+        )
         thread.start()
 
-    def _work(self, task: Task, claim: Claim, bell: dict[str, Any]) -> None:
+    def _work(self, attempt: Attempt, bell: dict[str, Any]) -> None:
         try:
-            claiming.trace_claimed(task, task.tracer, bell, claim)
+            claiming.trace_claimed(attempt, attempt.task.tracer, bell)
         finally:
             connections.close_all()
             say(WAKE)
@@ -155,7 +159,7 @@ class Threads:
                 call.was_told = True
                 _raise_in(thread, SoftTimeLimitExceeded)
             if call.is_stuck and not self.leaving:
-                log.error("Job %s does not heed its time limit of %g s", call.job, call.hard_s)
+                log.error("%s does not heed its time limit of %g s", thread.name, call.hard_s)
                 self.leaving = True
 
 

@@ -14,7 +14,7 @@ from celery import bootsteps, signals
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.threads.process import serve_in_threads
-from celery_ledger.threads.waking import LEAVE, WAKE, say, speak_into, threaded_tasks
+from celery_ledger.threads.waking import LEAVE, WAKE, are_near, say, speak_into, threaded_tasks
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        parent.threads = None
         self._ears, self._mouth = os.pipe()  # before any process is forked
         os.set_blocking(self._mouth, False)
         self._parent = parent
@@ -47,14 +46,9 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
         return is_prefork and bool(threaded_tasks(parent.app))
 
     def start(self, parent: Any) -> None:
-        parent.threads = self
         parent.clock.ringer.leave_to_threads(sorted(threaded_tasks(parent.app)))
         self._start()
         parent.timer.call_repeatedly(LOOK_EVERY_S, self._look)
-
-    def wake(self) -> None:
-        """There may be something due."""
-        say(WAKE)
 
     def stop(self, parent: Any) -> None:
         """Its calls end while the pool's jobs do."""
@@ -116,8 +110,7 @@ def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:
     which looks for itself. A job that one more loss would kill runs in a process of the pool: who
     of many took the process of the threads down with it is never known, and there it is.
     """
-    threads = getattr(consumer.controller, "threads", None)
-    if threads is None or task.name not in threaded_tasks(consumer.app):
+    if not are_near() or task.name not in threaded_tasks(consumer.app):
         return by_pool
 
     def wake(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
@@ -125,6 +118,6 @@ def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:
             by_pool(message, body, ack, *rest, **named)
         else:
             ack(log, consumer.connection_errors)
-            threads.wake()
+            say(WAKE)
 
     return wake

@@ -198,3 +198,9 @@ def call(number: int) -> int:
 def call_while_settling() -> None:
     with settle(), outside():
         pass
+
+
+@shared_task(atomic=False, threaded=True)
+def call_in_vain() -> None:
+    with outside():
+        raise ValueError("nobody there")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from celery import chain, current_app
+from celery import chain, current_app, group
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -96,6 +96,32 @@ def test_a_savepoint_that_is_rolled_back_takes_its_jobs_out_of_those_promised_to
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             tasks.add.delay(2, 2)
             raise ZeroDivisionError
+    assert str(Job.objects.get().pk) == kept.id
+
+
+def test_a_group_is_written_by_few_statements_and_stands_in_its_order(
+    broker: Redis, settings: Any
+) -> None:
+    settings.LEDGER = {**settings.LEDGER, "PROMISE_BATCH": 20}
+    with CaptureQueriesContext(connection) as captured:
+        promised = group(tasks.add.s(number, 0) for number in range(50)).delay()
+    assert sum("INSERT INTO celery_ledger_job" in query["sql"] for query in captured) == 3
+    ids = [result.id for result in promised.results]
+    assert bells(broker) == ids[::-1]
+    for start, end in ((0, 20), (20, 40), (40, 50)):
+        some = Job.objects.filter(pk__in=ids[start:end])
+        for order in ("created_at", "due_at"):
+            assert [str(job.pk) for job in some.order_by(order)] == ids[start:end]
+
+
+def test_a_transaction_that_is_rolled_back_within_a_producer_leaves_no_job() -> None:
+    """Celery holds one for all calls of a group."""
+    with current_app.producer_pool.acquire(block=True):
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            tasks.add.delay(1, 1)
+            raise ZeroDivisionError
+        kept = tasks.add.delay(2, 2)
+        assert Job.objects.count() == 0
     assert str(Job.objects.get().pk) == kept.id
 
 

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from celery_ledger.models import Claim, Job, State, Worker
+from celery_ledger.models import Claim, Job, State, Worker, due
 from celery_ledger.operations import listing, owned
 from tests.celery_ledger import past
 from tests.plans import plans_of
@@ -55,7 +55,7 @@ def ways(do: Callable[[], Any], *, within: int) -> list[str]:
     ]
 
 
-def due(number: int = 1) -> list[UUID]:
+def some_due(number: int = 1) -> list[UUID]:
     return list(
         Job.objects.filter(queue="kaiten", state="waiting").values_list("pk", flat=True)[:number]
     )
@@ -68,13 +68,13 @@ def claim(*ids: UUID, worker: UUID | None = None) -> list[Claim]:
 
 
 def test_a_claim_a_slot_and_a_verdict_find_their_job_by_its_id(ledger: None) -> None:
-    ids = due(2)
+    ids = some_due(2)
     assert ways(lambda: claim(ids[0]), within=ONE_ROW) == [BY_ID, BY_ID]
     claims = claim(ids[1])
     assert ways(lambda: Job.objects.settle(claims[0], result=1, effects=[]), within=ONE_ROW) == [
         BY_ID
     ]
-    [slotted] = due(1)
+    [slotted] = some_due(1)
     assert ways(
         lambda: Job.objects.take_slot(slotted, task=TASK, rate_limit="1/s"), within=ONE_ROW
     ) == [BY_ID]
@@ -106,8 +106,8 @@ def test_a_clock_counts_the_bells_that_should_be_there_up_to_their_number(ledger
 def test_a_rescue_looks_at_running_jobs_only(ledger: None) -> None:
     mine = uuid4()
     Worker.objects.beat(mine, name="me", pid=1)
-    claim(*due(10), worker=mine)
-    claim(*due(10), worker=uuid4())
+    claim(*some_due(10), worker=mine)
+    claim(*some_due(10), worker=uuid4())
     by_lease = "Index Scan of job_running"
     with transaction.atomic():
         taken = ways(lambda: Job.objects.lost().take_for_rescue(BATCH), within=100)
@@ -151,6 +151,7 @@ def test_a_client_is_shown_its_jobs_without_a_walk_over_everybodys(
     taken = ways(lambda: list(found), within=BACKLOG)
     assert {way.rpartition(" ")[2] for way in taken} <= {
         "job_ring_by_queue",
+        "job_due_of_owner",
         "job_running",
         "job_of_owner",
         "celery_ledger_job",
@@ -177,6 +178,6 @@ def test_what_is_due_for_threads_is_found_however_many_wait(ledger: None) -> Non
     that are due later none.
     """
     for queue in ("kaiten", "later"):
-        few = partial(Job.objects.due, {queue: 5}, tasks=[TASK])
+        few = partial(due.for_threads, {queue: 5}, tasks=[TASK])
         found = ways(few, within=past.CLIENTS * PER_ROW)
         assert all("job_due_of_owner" in node or "job_priority" in node for node in found)

@@ -10,7 +10,7 @@ from redis import Redis
 
 from celery_ledger import context
 from celery_ledger.execution.turns import forget_looks
-from celery_ledger.models import Job
+from celery_ledger.models import Job, due
 from celery_ledger.testing import attempt
 from tests.celery_ledger import tasks
 
@@ -136,7 +136,7 @@ def test_an_owner_whose_jobs_are_due_later_or_elsewhere_has_no_turn() -> None:
 def test_when_somebody_else_was_quicker_the_bell_does_its_own(monkeypatch: Any) -> None:
     first, other = of_owner("a", 1), of_owner("b", 2)
     taken = (other.pk, other.task, "b")
-    monkeypatch.setattr(type(Job.objects), "next_in_turn", lambda *_, **__: taken, raising=False)
+    monkeypatch.setattr(due, "of_the_next_owner", lambda *_, **__: taken)
     Job.objects.filter(pk=other.pk).update(due_at=timezone.now() + timedelta(hours=1))
     attempt(first)
     assert done() == [1]

@@ -2,17 +2,28 @@
 on real processes, in `tests/promises/test_threads.py`.
 """
 
+import os
+import threading
+import time
+from collections.abc import Iterator
+from mmap import mmap
 from typing import Any
 from uuid import UUID
 
 import pytest
 from celery import current_app as celery_app
+from celery.exceptions import SoftTimeLimitExceeded
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from celery_ledger import context, outside, settle
+from celery_ledger import context, outside
 from celery_ledger.checks import objections
-from celery_ledger.models import Job
+from celery_ledger.execution.attempt import Attempt
+from celery_ledger.execution.turns import forget_looks
+from celery_ledger.models import Job, due
 from celery_ledger.testing import attempt
+from celery_ledger.threads import calling, waking
+from celery_ledger.threads.process import Call, Threads
 from tests.celery_ledger import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +38,7 @@ def promised(owner: str, number: int, **options: Any) -> UUID:
 
 def taken(limit: int = ANY, queue: str = QUEUE) -> list[UUID]:
     names = [tasks.call.name]
-    return [job.id for job in Job.objects.due({queue: limit}, tasks=names)]
+    return [job.id for job in due.for_threads({queue: limit}, tasks=names)]
 
 
 def test_the_first_of_each_owner_comes_before_the_second_of_any() -> None:
@@ -44,7 +55,7 @@ def test_queues_come_in_their_order_and_room_is_kept_for_those_before() -> None:
     first = [UUID(tasks.call.apply_async((0,), queue="kaiten").id) for _ in range(3)]
 
     def of(rooms: dict[str, int]) -> list[UUID]:
-        return [job.id for job in Job.objects.due(rooms, tasks=[tasks.call.name])]
+        return [job.id for job in due.for_threads(rooms, tasks=[tasks.call.name])]
 
     assert of({"kaiten": 6, QUEUE: 5}) == [*first, *later[:2]]
     assert of({"kaiten": 2, QUEUE: 1}) == first[:2]
@@ -78,8 +89,8 @@ def test_a_job_that_one_more_loss_would_kill_is_left_to_the_pool_and_its_clock_r
 def test_the_time_limits_of_a_call_come_with_it() -> None:
     promised("a", 0, time_limit=9, soft_time_limit=8)
     promised("a", 1)
-    due = Job.objects.due({QUEUE: 2}, tasks=[tasks.call.name])
-    assert [job.limits for job in due] == [(9, 8), (25, 20)]
+    found = due.for_threads({QUEUE: 2}, tasks=[tasks.call.name])
+    assert [job.limits for job in found] == [(9, 8), (25, 20)]
 
 
 def test_no_call_is_made_while_a_job_is_settled() -> None:
@@ -90,9 +101,92 @@ def test_no_call_is_made_while_a_job_is_settled() -> None:
     assert "while a job is being settled" in error["message"]
 
 
-def test_outside_a_job_a_call_is_a_call() -> None:
-    with outside(), settle():
-        pass
+def test_a_call_that_fails_has_its_verdict_though_its_connection_was_lent(monkeypatch: Any) -> None:
+    monkeypatch.setattr(calling, "_in_threads", True)
+    job = Job.objects.get(pk=tasks.call_in_vain.delay().id)
+    attempt(job)
+    job.refresh_from_db()
+    assert (job.state, job.error and job.error["message"]) == ("dead", "nobody there")
+
+
+def test_the_connection_is_lent_in_threads_and_kept_elsewhere(monkeypatch: Any) -> None:
+    connection.ensure_connection()
+    with outside():
+        assert connection.connection is not None
+    monkeypatch.setattr(calling, "_in_threads", True)
+    with outside():
+        assert connection.connection is None
+
+
+def interruptible(heard: list[str]) -> threading.Thread:
+    def wait() -> None:
+        try:
+            while not heard:
+                time.sleep(0.01)
+        except SoftTimeLimitExceeded:
+            heard.append("told")
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_time_limit_is_for_the_body_and_not_for_the_verdict() -> None:
+    """Whoever is told while the verdict is written leaves nothing written, and loses the lease."""
+    threads, heard = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1)), list[str]()
+    current = Attempt(celery_app.tasks[tasks.call.name], None)  # type: ignore[arg-type]
+    late = Call(current, soft_s=1, hard_s=2, began=time.monotonic() - 100)
+    thread = interruptible(heard)
+    threads.calls[thread] = late
+    threads._look_at_the_time()
+    assert (late.was_told, late.is_stuck, threads.leaving) == (False, False, False)
+    current.in_body = True
+    threads._look_at_the_time()
+    thread.join(timeout=30)
+    assert heard == ["told"]
+    assert (late.was_told, late.is_stuck, threads.leaving) == (True, True, True)
+
+
+def test_few_calls_begin_together_and_room_is_kept_for_the_queues_before(settings: Any) -> None:
+    settings.LEDGER = {**settings.LEDGER, "THREADS_MAX": 9, "THREADS_KEPT": 2, "THREADS_BEGIN": 5}
+    threads = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1))
+    assert [*threads._rooms().values()] == [max(0, min(5, 9 - 2 * n)) for n in range(3)]
+    threads.calls = dict.fromkeys(range(6))  # type: ignore[assignment, arg-type]
+    assert [*threads._rooms().values()] == [3, 1, 0]
+
+
+@pytest.fixture
+def near() -> Iterator[int]:
+    """This process belongs to a worker with threads; what they would hear."""
+    ears, mouth = os.pipe()
+    os.set_blocking(ears, False)
+    waking.speak_into(mouth)
+    yield ears
+    waking.speak_into(None)
+    os.close(ears)
+    os.close(mouth)
+
+
+def test_who_promises_a_call_wakes_the_threads_of_its_own_worker(near: int) -> None:
+    tasks.add.delay(1, 1)
+    with pytest.raises(BlockingIOError):
+        os.read(near, 9)
+    with transaction.atomic():
+        tasks.call.delay(1)
+        with pytest.raises(BlockingIOError):  # whose row nobody sees yet
+            os.read(near, 9)
+    assert os.read(near, 9) == waking.WAKE
+
+
+def test_no_process_of_the_pool_takes_the_turn_of_a_call(near: int) -> None:
+    """It would wait for somebody's server."""
+    forget_looks()
+    job = Job.objects.get(pk=tasks.add.delay(1, 1).id)
+    call = promised("b", 1)
+    Job.objects.filter(pk=call).update(queue=job.queue)
+    attempt(job)
+    assert Job.objects.get(pk=call).state == "waiting"
+    assert Job.objects.get(pk=job.pk).state == "done"
 
 
 def test_a_threaded_task_has_no_transaction_around_its_body(monkeypatch: Any) -> None:

@@ -49,6 +49,15 @@ def break_inside(worker: Tree, fault: str, folder: Path) -> None:
     until(lambda: not path.exists(), "the fault is there", within_s=30)
 
 
+def broken(worker: Tree, fault: str, folder: Path) -> Tree:
+    """After it has shown that it works."""
+    for number in range(6):
+        promise(number)
+    until(lambda: done() == 6, "the worker works", within_s=60)
+    break_inside(worker, fault, folder)
+    return worker
+
+
 @pytest.mark.parametrize(
     ("fault", "cure"),
     [
@@ -67,11 +76,7 @@ def test_a_worker_that_is_broken_inside_is_cured_and_does_what_is_due(
     fault: str,
     cure: str,
 ) -> None:
-    worker = begin()
-    for number in range(6):
-        promise(number)
-    until(lambda: done() == 6, "the worker works", within_s=60)
-    break_inside(worker, fault, tmp_path)
+    worker = broken(begin(), fault, tmp_path)
     for number in range(6, 40):
         promise(number)
     until(lambda: done() == 40, "what was due is done", within_s=CURED_S)
@@ -95,11 +100,7 @@ def test_a_worker_that_cannot_be_cured_ends_so_that_the_platform_starts_another(
     fault: str,
     last_words: str,
 ) -> None:
-    worker = begin()
-    for number in range(6):
-        promise(number)
-    until(lambda: done() == 6, "the worker works", within_s=60)
-    break_inside(worker, fault, tmp_path)
+    worker = broken(begin(), fault, tmp_path)
     for number in range(6, 20):
         promise(number)
     until(lambda: worker.process.poll() is not None, "it ends", within_s=CURED_S)

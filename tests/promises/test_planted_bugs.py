@@ -262,6 +262,37 @@ PLANTED = [
         "    return order",
     ),
     Planted(
+        "A_PRODUCER_OUTLIVES_A_ROLLBACK",
+        "tests/celery_ledger/test_amqp.py"
+        "::test_a_transaction_that_is_rolled_back_within_a_producer_leaves_no_job",
+        "celery_ledger/celery/together.py",
+        "    return connection.in_atomic_block, savepoints\n",
+        "    return False, savepoints\n",
+    ),
+    Planted(
+        "NO_VERDICT_WHERE_THE_CONNECTION_WAS_LENT",
+        "tests/celery_ledger/test_threads.py"
+        "::test_a_call_that_fails_has_its_verdict_though_its_connection_was_lent",
+        "celery_ledger/execution/verdict.py",
+        " or connection.connection is None:",
+        ":",
+    ),
+    Planted(
+        "A_PROCESS_TAKES_THE_TURN_OF_A_CALL",
+        "tests/celery_ledger/test_threads.py::test_no_process_of_the_pool_takes_the_turn_of_a_call",
+        "celery_ledger/execution/turns.py",
+        "threaded_tasks(app) if are_near() else {}",
+        "dict[str, Any]()",
+    ),
+    Planted(
+        "A_VERDICT_IS_INTERRUPTED",
+        "tests/celery_ledger/test_threads.py"
+        "::test_a_time_limit_is_for_the_body_and_not_for_the_verdict",
+        "celery_ledger/threads/process.py",
+        "return self.attempt.in_body and ",
+        "return ",
+    ),
+    Planted(
         "CALLS_HOLD_THEIR_CONNECTION",
         f"{THREADS}::test_many_calls_wait_at_once_beside_one_process_and_hold_no_connection",
         "celery_ledger/threads/calling.py",
@@ -292,7 +323,7 @@ PLANTED = [
     Planted(
         "A_LAST_TRY_AMONG_MANY",
         f"{THREADS}::test_a_call_that_crashes_its_process_dies_and_takes_no_other_job_with_it",
-        "celery_ledger/models/job_queryset.py",
+        "celery_ledger/models/due.py",
         '"last_try": ledger_settings.MAX_LOSSES - 1,',
         '"last_try": ledger_settings.MAX_LOSSES + 9,',
     ),
@@ -300,7 +331,7 @@ PLANTED = [
         "THE_FLOOD_COMES_FIRST",
         "tests/celery_ledger/test_threads.py"
         "::test_the_first_of_each_owner_comes_before_the_second_of_any",
-        "celery_ledger/models/claim.py",
+        "celery_ledger/models/due.py",
         "ORDER BY place, priority DESC, turn, due_at",
         "ORDER BY place, priority DESC, due_at",
     ),

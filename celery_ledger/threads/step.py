@@ -15,6 +15,7 @@ from celery import bootsteps, signals
 from celery_ledger.conf import ledger_settings
 from celery_ledger.threads.process import serve_in_threads
 from celery_ledger.threads.waking import LEAVE, WAKE, are_near, say, speak_into, threaded_tasks
+from celery_ledger.worker.shutdown import has_processes
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,7 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
         signals.worker_shutdown.connect(self._join, sender=parent)
 
     def include_if(self, parent: Any) -> bool:
-        is_prefork = parent.pool_cls.__module__ == "celery.concurrency.prefork"
-        return is_prefork and bool(threaded_tasks(parent.app))
+        return has_processes(parent) and bool(threaded_tasks(parent.app))
 
     def start(self, parent: Any) -> None:
         parent.clock.ringer.leave_to_threads(sorted(threaded_tasks(parent.app)))

@@ -87,7 +87,8 @@ class Hearing:
 
     def _starts_or_stops(self, now: float) -> bool:
         """One that Celery ends of itself, after an error, is given the time of a polite stop."""
-        has_ended = self.parent.blueprint.state in (CLOSE, TERMINATE)
+        is_ending = self.parent.blueprint.state in (CLOSE, TERMINATE)
+        has_ended = is_ending and shutdown.has_processes(self.parent)
         if has_ended and self._ends_at is None and not shutdown.has_begun():
             self._tell_to_stop(now)
         if self._ends_at is not None and now > self._ends_at:

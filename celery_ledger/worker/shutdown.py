@@ -33,6 +33,11 @@ def has_begun() -> bool:
     return _begun.is_set()
 
 
+def has_processes(worker: Any) -> bool:
+    """Whether the pool of this worker is one of processes, which it waits for when it stops."""
+    return bool(worker.pool_cls.__module__ == "celery.concurrency.prefork")
+
+
 def wait_no_longer() -> None:
     """Said by the clock: no job has run here for DRAIN_IDLE_S."""
     _idle.set()
@@ -70,7 +75,7 @@ class DrainStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _begin(self, **_: Any) -> None:
         """Runs in Celery's signal handler, at every signal; the first counts."""
         _begun.set()
-        if self._drain is None:
+        if self._drain is None and has_processes(self._parent):
             self._drain = threading.Thread(target=self._wait, name="ledger-drain", daemon=True)
             self._drain.start()
 

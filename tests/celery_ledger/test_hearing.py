@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from celery import current_app as celery_app
 from celery.bootsteps import RUN, TERMINATE
+from celery.concurrency import prefork, solo
 from celery.worker import state
 from django.utils import timezone
 
@@ -51,6 +52,7 @@ class Watched:
             app=celery_app,
             hostname="celery@nowhere",
             clock=SimpleNamespace(ringer=SimpleNamespace(unrung=[])),
+            pool_cls=prefork.TaskPool,
             pool=SimpleNamespace(num_processes=2, info={"processes": PIDS}),
             consumer=SimpleNamespace(connection=object(), restart_count=0),
             hub=SimpleNamespace(call_soon=self.asked.append),
@@ -148,6 +150,13 @@ def test_one_that_celery_ended_is_not_waited_for_for_ever(watched: Watched) -> N
     assert (watched.passes(29), watched.killed) == ([], [])
     watched.passes(3)
     assert set(watched.killed) == {os.getpid()}
+
+
+def test_one_without_processes_is_ended_by_nobody(watched: Watched) -> None:
+    """Its pool is this process, which may be a person's test."""
+    watched.parent.pool_cls = solo.TaskPool
+    watched.parent.blueprint.state = TERMINATE
+    assert (watched.passes(60), watched.killed, shutdown.has_begun()) == ([], [], False)
 
 
 def nothing(_: Watched) -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from redis import Redis
 
-from celery_ledger import context
+from celery_ledger import context, ledger_settings
 from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job, due
 from celery_ledger.testing import attempt
@@ -102,7 +102,7 @@ def one_look(settings: Any) -> None:
 
 
 def of_owner(owner: str, number: int, **options: Any) -> Job:
-    with context.bound(owner=owner):
+    with context.bound(**{ledger_settings.OWNER: owner}):
         return Job.objects.get(pk=tasks.add.apply_async((number, 0), **options).id)
 
 

@@ -33,7 +33,7 @@ COPIED = (
     "pyproject.toml",
     "Procfile",
 )
-RUN_LIMIT_S = 100
+RUN_LIMIT_S, SOUND_LIMIT_S = 100, 900
 
 
 @dataclass(frozen=True)
@@ -368,6 +368,21 @@ def environment() -> Iterator[dict[str, str]]:
         cursor.execute("RESET statement_timeout; RESET transaction_timeout")
 
 
+def tested(
+    copy: Path, environment: dict[str, str], *tests: str, within_s: float
+) -> subprocess.CompletedProcess[str]:
+    options = ["-q", "-p", "no:cacheprovider", "-W", "default", "-m", "not soak"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("planted", PLANTED, ids=str)
 def test_each_bug_can_still_be_planted(planted: Planted) -> None:
     sound = (CHECKOUT / planted.file).read_text()
@@ -384,28 +399,7 @@ def test_a_planted_bug_is_found(planted: Planted, copy: Path, environment: dict[
     sound = file.read_text()
     file.write_text(sound.replace(planted.old, planted.new))
     try:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-W",
-            "default",
-            "-m",
-            "not soak",
-            planted.test,
-        ]
-        run = subprocess.run(
-            command,
-            cwd=copy,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=RUN_LIMIT_S,
-            check=False,
-        )
+        run = tested(copy, environment, planted.test, within_s=RUN_LIMIT_S)
     finally:
         file.write_text(sound)
     assert (run.returncode, "failed" in run.stdout, " error" in run.stdout.splitlines()[-1]) == (
@@ -413,6 +407,19 @@ def test_a_planted_bug_is_found(planted: Planted, copy: Path, environment: dict[
         True,
         False,
     ), run.stdout
+
+
+@pytest.mark.soak
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(SOUND_LIMIT_S + 20)
+def test_without_a_bug_each_of_these_tests_is_green(
+    copy: Path, environment: dict[str, str]
+) -> None:
+    """Else it would be red whatever is planted."""
+    tests = dict.fromkeys(planted.test for planted in PLANTED)
+    run = tested(copy, environment, *tests, within_s=SOUND_LIMIT_S)
+    assert run.returncode == 0, run.stdout
+    assert "deselected" not in run.stdout
 
 
 def test_every_bug_of_the_model_is_planted() -> None:

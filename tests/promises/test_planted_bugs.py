@@ -368,7 +368,7 @@ def environment() -> Iterator[dict[str, str]]:
         cursor.execute("RESET statement_timeout; RESET transaction_timeout")
 
 
-def tested(
+def pytest_in(
     copy: Path, environment: dict[str, str], *tests: str, within_s: float
 ) -> subprocess.CompletedProcess[str]:
     options = ["-q", "-p", "no:cacheprovider", "-W", "default", "-m", "not soak"]
@@ -399,7 +399,7 @@ def test_a_planted_bug_is_found(planted: Planted, copy: Path, environment: dict[
     sound = file.read_text()
     file.write_text(sound.replace(planted.old, planted.new))
     try:
-        run = tested(copy, environment, planted.test, within_s=RUN_LIMIT_S)
+        run = pytest_in(copy, environment, planted.test, within_s=RUN_LIMIT_S)
     finally:
         file.write_text(sound)
     assert (run.returncode, "failed" in run.stdout, " error" in run.stdout.splitlines()[-1]) == (
@@ -417,7 +417,7 @@ def test_without_a_bug_each_of_these_tests_is_green(
 ) -> None:
     """Else it would be red whatever is planted."""
     tests = dict.fromkeys(planted.test for planted in PLANTED)
-    run = tested(copy, environment, *tests, within_s=SOUND_LIMIT_S)
+    run = pytest_in(copy, environment, *tests, within_s=SOUND_LIMIT_S)
     assert run.returncode == 0, run.stdout
     assert "deselected" not in run.stdout
 

@@ -34,7 +34,8 @@ class LedgerSettings:
 
     # Attempts
     LEASE_GRACE_S: float = 15  # a lease outlives the hard time limit by this much
-    MAX_LOSSES: int = 3  # a job that took this many workers down with it is dead
+    MAX_LOSSES: int = 3  # a job that took this many processes down with it is dead
+    SHARED_LOSSES: int = 2  # one that was lost this often beside others is tried alone
     MAX_COLLISIONS: int = 3  # re-runs of the body at once: deadlocks, serialization failures
     OWED_PAUSE_S: float = 1.0  # between tries to write a verdict that Postgres did not take
     MAX_TROUBLES: int = 10  # attempts after which a database error is not taken for a passing one

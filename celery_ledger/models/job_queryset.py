@@ -1,7 +1,7 @@
 """Every lock and every change of jobs; `models.job` draws the life of one."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import batched, chain
 from typing import TYPE_CHECKING, Any
@@ -136,6 +136,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             "attempts": 0,
             "retries": 0,
             "losses": 0,
+            "shared_losses": 0,
         }
         anew["history"] = appended(End.RETRIED, {"type": "Retried", "message": f"by {by}"})
         ids = [job.pk for job in jobs]
@@ -188,24 +189,29 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def take_for_rescue(self, limit: int) -> list["Job"]:
         """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is
-        settling right now.
+        settling right now. `in_company` says which of them shared their process with another.
         """
+        beside = self.model.objects.filter(
+            state=State.RUNNING, worker=models.OuterRef("worker"), pid=models.OuterRef("pid")
+        ).exclude(pk=models.OuterRef("pk"))
         return list(
-            self.select_for_update(skip_locked=True, no_key=True)
+            self.annotate(in_company=models.Exists(beside))  # type: ignore[no-redef]
+            .select_for_update(skip_locked=True, no_key=True)
             .defer("args", "result")
             .order_by("pk")[:limit]
         )
 
-    def release(self, jobs: Iterable["Job"], *, error: dict[str, Any], counts: bool) -> None:
+    def release(self, jobs: Sequence["Job"], *, error: dict[str, Any], counts: bool) -> None:
         """Locked running jobs wait again at once; `counts` says whether their worker was lost or
         left politely.
         """
-        ids = [job.pk for job in jobs]
-        if ids:
-            noted = _noted(End.LOST if counts else End.STOPPED, error)
-            self.filter(pk__in=ids).update(
-                **_waiting(timezone.now()), **noted, losses=F("losses") + int(counts)
-            )
+        noted = _noted(End.LOST if counts else End.STOPPED, error)
+        alone = [job.pk for job in jobs if not job.in_company]
+        in_company = [job.pk for job in jobs if job.in_company]
+        for ids, column in ((alone, "losses"), (in_company, "shared_losses")):
+            if ids:
+                lost = {column: F(column) + int(counts)}
+                self.filter(pk__in=ids).update(**_waiting(timezone.now()), **noted, **lost)
 
     def kill_lost(self, job: "Job", *, error: dict[str, Any]) -> None:
         """Dead: this locked running job took too many workers down with it."""
@@ -303,7 +309,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def but_in_threads(self, tasks: Sequence[str]) -> "JobQuerySet":
         """Without those of these tasks that `due` finds."""
-        return self.exclude(task__in=tasks, losses__lt=ledger_settings.MAX_LOSSES - 1)
+        return self.exclude(task__in=tasks, shared_losses__lt=ledger_settings.SHARED_LOSSES)
 
     def prune(self, *, before: datetime, limit: int) -> int:
         """Delete up to `limit` finished jobs that ended before then."""

@@ -77,9 +77,9 @@ def test_what_is_not_due_or_of_another_queue_or_task_or_under_way_is_left() -> N
     assert taken(queue="bulk") == []
 
 
-def test_a_job_that_one_more_loss_would_kill_is_left_to_the_pool_and_its_clock_rings() -> None:
+def test_a_job_that_was_lost_beside_others_twice_is_left_to_the_pool_and_its_clock_rings() -> None:
     lost, fresh = promised("a", 0), promised("a", 1)
-    Job.objects.filter(pk=lost).update(losses=2)
+    Job.objects.filter(pk=lost).update(shared_losses=2)
     assert taken() == [fresh]
     assert [job.pk for job in Job.objects.but_in_threads([tasks.call.name])] == [lost]
     rings = {job.pk: celery_app.amqp.ring_for(job).alone for job in Job.objects.all()}

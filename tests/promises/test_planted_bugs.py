@@ -81,9 +81,10 @@ PLANTED = [
     in_order(
         Bug.TWO_STEP_RESCUE,
         "test_a_settlement_that_comes_in_the_middle_of_a_rescue_is_too_late",
-        "celery_ledger/worker/rescuer.py",
-        "jobs = lost.take_for_rescue(ledger_settings.BATCH)",
-        "jobs = list(lost[: ledger_settings.BATCH])",
+        "celery_ledger/models/job_queryset.py",
+        "in_company=models.Exists(beside))  # type: ignore[no-redef]\n"
+        "            .select_for_update(skip_locked=True, no_key=True)",
+        "in_company=models.Exists(beside))",
     ),
     in_order(
         Bug.ATTEMPT_AS_TOKEN,
@@ -146,8 +147,8 @@ PLANTED = [
         Bug.UNCOUNTED_LOSS,
         "test_clocks_that_rescue_at_the_same_moment_count_one_loss",
         "celery_ledger/models/job_queryset.py",
-        'losses=F("losses") + int(counts)\n',
-        'losses=F("losses")\n',
+        "lost = {column: F(column) + int(counts)}\n",
+        "lost = {column: F(column)}\n",
     ),
     in_order(
         Bug.RUNG_ONCE,
@@ -324,8 +325,16 @@ PLANTED = [
         "A_LAST_TRY_AMONG_MANY",
         f"{THREADS}::test_a_call_that_crashes_its_process_dies_and_takes_no_other_job_with_it",
         "celery_ledger/models/due.py",
-        '"last_try": ledger_settings.MAX_LOSSES - 1,',
-        '"last_try": ledger_settings.MAX_LOSSES + 9,',
+        '"shared": ledger_settings.SHARED_LOSSES,',
+        '"shared": ledger_settings.SHARED_LOSSES + 9,',
+    ),
+    Planted(
+        "BLAMED_FOR_ANOTHER",
+        "tests/celery_ledger/test_clock.py"
+        "::test_who_of_many_took_their_process_down_is_not_known_and_none_of_them_dies",
+        "celery_ledger/worker/rescuer.py",
+        "return not job.in_company and job.losses",
+        "return job.losses",
     ),
     Planted(
         "THE_FLOOD_COMES_FIRST",

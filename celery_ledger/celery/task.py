@@ -31,6 +31,7 @@ from celery.canvas import Signature
 from celery.exceptions import Ignore
 from celery.result import AsyncResult, EagerResult
 
+from celery_ledger.celery.handing import several
 from celery_ledger.execution import attempt, claiming
 from celery_ledger.threads.step import by_bell
 
@@ -59,7 +60,7 @@ class Guard:
     def start_strategy(self, app: Celery, consumer: Any, **options: Any) -> Any:
         """What a worker does when a bell rings for this task."""
         by_pool = super().start_strategy(app, consumer, **options)  # type: ignore[misc]
-        return by_bell(self, by_pool, consumer)
+        return by_bell(self, several(self, by_pool, consumer), consumer)
 
     def _claim_and_trace(self, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -> Any:
         return claiming.trace(self, self.tracer, {**request, "id": uuid, "task": self.name})

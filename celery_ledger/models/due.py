@@ -156,7 +156,7 @@ def preferred_to(
     return row
 
 
-def for_threads(rooms: Mapping[str, int], *, tasks: Sequence[str]) -> list[Due]:
+def of_each_owner(rooms: Mapping[str, int], *, tasks: Sequence[str]) -> list[Due]:
     """The due jobs of these tasks, each owner's in turn: of the first queue as many as its
     room, then of the next, until there are as many as its room; but for those that are tried
     alone. Nothing is locked: each may be claimed by somebody else meanwhile.

@@ -38,7 +38,7 @@ def promised(owner: str, number: int, **options: Any) -> UUID:
 
 def taken(limit: int = ANY, queue: str = QUEUE) -> list[UUID]:
     names = [tasks.call.name]
-    return [job.id for job in due.for_threads({queue: limit}, tasks=names)]
+    return [job.id for job in due.of_each_owner({queue: limit}, tasks=names)]
 
 
 def test_the_first_of_each_owner_comes_before_the_second_of_any() -> None:
@@ -55,7 +55,7 @@ def test_queues_come_in_their_order_and_room_is_kept_for_those_before() -> None:
     first = [UUID(tasks.call.apply_async((0,), queue="kaiten").id) for _ in range(3)]
 
     def of(rooms: dict[str, int]) -> list[UUID]:
-        return [job.id for job in due.for_threads(rooms, tasks=[tasks.call.name])]
+        return [job.id for job in due.of_each_owner(rooms, tasks=[tasks.call.name])]
 
     assert of({"kaiten": 6, QUEUE: 5}) == [*first, *later[:2]]
     assert of({"kaiten": 2, QUEUE: 1}) == first[:2]
@@ -89,7 +89,7 @@ def test_a_job_that_was_lost_beside_others_twice_is_left_to_the_pool_and_its_clo
 def test_the_time_limits_of_a_call_come_with_it() -> None:
     promised("a", 0, time_limit=9, soft_time_limit=8)
     promised("a", 1)
-    found = due.for_threads({QUEUE: 2}, tasks=[tasks.call.name])
+    found = due.of_each_owner({QUEUE: 2}, tasks=[tasks.call.name])
     assert [job.limits for job in found] == [(9, 8), (25, 20)]
 
 

@@ -61,15 +61,14 @@ def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Plante
     )
 
 
-HELD = "self.filter(pk=claim.id, token=claim.token, **RUNS)"
 THREADS = "tests/promises/test_threads.py"
 PLANTED = [
     in_order(
         Bug.NO_FENCE,
         "test_a_ghost_settles_nothing_that_another_hand_has_settled",
-        "celery_ledger/models/job_queryset.py",
-        HELD,
-        "self.filter(pk=claim.id)",
+        "celery_ledger/models/claim.py",
+        " AND job.token = settled.token AND job.lease_until IS NOT NULL",
+        "",
     ),
     in_order(
         Bug.UNFENCED_VERDICT,
@@ -89,9 +88,9 @@ PLANTED = [
     in_order(
         Bug.ATTEMPT_AS_TOKEN,
         "test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle",
-        "celery_ledger/models/job_queryset.py",
-        HELD,
-        "self.filter(pk=claim.id, attempts=claim.attempts, **RUNS)",
+        "celery_ledger/models/claim.py",
+        "AND job.token = settled.token AND",
+        "AND",
     ),
     in_order(
         Bug.SPLIT_EFFECTS,

@@ -86,7 +86,7 @@ def _note_acceptance(id_: str, pace: Pace, number: int) -> None:
 def _may_stand_together(task: Task, consumer: Any) -> bool:
     """A job of a rate-limited task takes its slot by itself."""
     is_on = ledger_settings.BATCH_ATTEMPTS > 1 and has_processes(consumer.controller)
-    return bool(is_on and task.atomic and not task.rate_limit)
+    return bool(is_on and task.atomic and task.batched and not task.rate_limit)
 
 
 def _others_are_busy(consumer: Any) -> bool:

@@ -192,7 +192,7 @@ def test_a_task_that_is_not_atomic_has_no_batches(worker: Worker, task: Any) -> 
     assert handing.several(task, worker.by_pool, worker.consumer) == worker.by_pool
 
 
-def test_nor_has_one_with_a_rate_limit_or_a_pool_without_processes(
+def test_nor_has_one_with_a_rate_limit_or_that_says_so_or_a_pool_without_processes(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks.note, "rate_limit", "5/s")
@@ -201,5 +201,8 @@ def test_nor_has_one_with_a_rate_limit_or_a_pool_without_processes(
     worker.consumer.controller.pool_cls = solo.TaskPool
     assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
     worker.consumer.controller.pool_cls = prefork.TaskPool
+    monkeypatch.setattr(tasks.note, "batched", False, raising=False)
+    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    monkeypatch.setattr(tasks.note, "batched", True)
     monkeypatch.setattr(ledger_settings, "BATCH_ATTEMPTS", 1)
     assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool

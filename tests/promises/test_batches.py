@@ -53,15 +53,15 @@ def test_a_backlog_of_short_jobs_is_settled_by_few_commits(stack: Stack, tally: 
 def test_a_process_that_is_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     stack: Stack, tally: Tally
 ) -> None:
-    for first in range(0, 400, 100):
+    for first in (0, 100):
         promise(range(first, first + 99))
         promise([first + 99], seconds=1)
     begin(stack)
     kills = 0
     while not all_have_ended():
         kills += kill_a_batch()
-    assert kills >= 2
-    assert tally() == Counter(range(400))
+    assert kills >= 1
+    assert tally() == Counter(range(200))
     assert set(Job.objects.values_list("state", flat=True)) == {"done"}
     assert Job.objects.aggregate(n=Sum("shared_losses"))["n"] >= 2 * kills
 

@@ -91,6 +91,8 @@ class LedgerSettings:
     BELL_REST_S: float = 3.0  # after a failure nobody waits for the broker again for this long
 
     # What is told of it
+    STATS_PAGES: int = 500  # of the table, that `jobs stats` counts; it samples as many of more
+    STATS_ROWS: int = 100  # in a state other than done, that it counts one by one
     METRICS_PREFIX: str = "ledger"
     METRICS_ROWS_MAX: int = 10_000  # that one statement looks at
     METRICS_TASKS_MAX: int = 50  # names that become labels

@@ -102,6 +102,11 @@ class Job(models.Model):
             models.Index(
                 name="job_running", fields=["lease_until"], condition=Q(state=State.RUNNING)
             ),
+            models.Index(
+                name="job_lost",
+                fields=["started_at"],
+                condition=Q(losses__gt=0) | Q(shared_losses__gt=0),
+            ),
             models.Index(name="job_created", fields=["created_at", "id"]),
             models.Index(
                 name="job_parent", fields=["parent_id"], condition=Q(parent_id__isnull=False)

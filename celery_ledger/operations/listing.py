@@ -1,6 +1,4 @@
-"""What the ledger holds, as text for a person: counts, lists and single rows. Times are in
-settings.TIME_ZONE.
-"""
+"""Lists and single rows of the ledger, as text for a person. Times are in settings.TIME_ZONE."""
 
 import json
 from collections.abc import Sequence
@@ -9,18 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import Count, F, JSONField, Q, Sum, TextField
-from django.db.models.functions import Cast, Coalesce, Now
+from django.db.models import JSONField, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
-from celery_ledger.models import Job, JobQuerySet, State, Worker
-from celery_ledger.operations.unheard import unheard
+from celery_ledger.models import Job, JobQuerySet
 
 Row = Sequence[str]
 COLUMNS = [field.name for field in Job._meta.concrete_fields]
 DOCUMENTS = [field.name for field in Job._meta.concrete_fields if isinstance(field, JSONField)]
 COLUMNS_LISTED = [name for name in COLUMNS if name not in DOCUMENTS or name == "error"]
-Counted = tuple[str, str, int, int]  # task, state, rows, losses
 
 
 def local_time(moment: datetime | None) -> str:
@@ -50,96 +46,6 @@ def table(rows: Sequence[Row], *, numbers_from: int | None = None) -> str:
         ).rstrip()
         for row in rows
     )
-
-
-def stats() -> str:
-    """Counts by task and state, what waits, what was lost, who works."""
-    counted = _counted()
-    parts = [_counts(counted), _oldest_due(), *_unheard(), _losses(counted), _workers()]
-    return "\n\n".join(parts)
-
-
-def stats_as_json() -> str:
-    """The same as one JSON object."""
-    counted = _counted()
-    tasks: dict[str, dict[str, int]] = {}
-    for task, state, number, _ in counted:
-        tasks.setdefault(task, {})[state] = number
-    due = Job.objects.filter(state=State.WAITING, due_at__lte=Now()).order_by("due_at")
-    workers = Worker.objects.living().order_by("name")
-    facts = {
-        "tasks": tasks,
-        "unheard_seconds": {queue: age.total_seconds() for queue, age in unheard().items()},
-        "oldest_due": due.values("id", "task", "due_at").first(),
-        "losses_last_hour": sum(lost for *_, lost in counted),
-        "workers": list(workers.values("name", "pid", "started_at", "seen_at")),
-    }
-    return json.dumps(facts, cls=DjangoJSONEncoder, ensure_ascii=False)
-
-
-def _counted() -> list[Counted]:
-    """The one reading of the whole table: per task and state how many rows, and what those claimed
-    lately have lost.
-
-    A row keeps no time of its losses; one of a job claimed within the hour is at most a lease older
-    than that.
-    """
-    lately = Q(started_at__gt=Now() - timedelta(hours=1))
-    return list(
-        Job.objects.values_list("task", "state")
-        .annotate(
-            Count("pk"), lost=Coalesce(Sum(F("losses") + F("shared_losses"), filter=lately), 0)
-        )
-        .order_by("task")
-    )
-
-
-def _counts(counted: list[Counted]) -> str:
-    counts: dict[str, dict[str, int]] = {"all tasks": dict.fromkeys(State.values, 0)}
-    for task, state, number, _ in counted:
-        counts.setdefault(task, dict.fromkeys(State.values, 0))[state] = number
-        counts["all tasks"][state] += number
-    rows = [("TASK", *(state.upper() for state in State.values))]
-    rows += [
-        (task, *(str(states[state]) for state in State.values)) for task, states in counts.items()
-    ]
-    return table(rows, numbers_from=1)
-
-
-def _oldest_due() -> str:
-    due = Job.objects.filter(state=State.WAITING, due_at__lte=Now()).order_by("due_at")
-    oldest = due.values_list("due_at", Now(), "task", "pk").first()
-    if oldest is None:
-        return "No due job is waiting."
-    due_at, now, task, id_ = oldest
-    return f"The oldest due job has waited for {lasting(now - due_at)}: {task} {id_}"
-
-
-def _unheard() -> list[str]:
-    return [
-        f"Due but unheard in {queue}, beside an idle worker: for {lasting(age)}"
-        for queue, age in unheard().items()
-    ]
-
-
-def _losses(counted: list[Counted]) -> str:
-    return f"Losses in the last hour: {sum(lost for *_, lost in counted)}"
-
-
-def _workers() -> str:
-    living = (
-        Worker.objects.living()
-        .order_by("name")
-        .values_list("name", "pid", "started_at", "seen_at", Now())
-    )
-    if not living:
-        return "No worker is alive."
-    rows = [("WORKER ALIVE", "PID", "SINCE", "LAST BEAT")]
-    rows += [
-        (name, str(pid), local_time(started_at), f"{lasting(now - seen_at)} ago")
-        for name, pid, started_at, seen_at, now in living
-    ]
-    return table(rows)
 
 
 def listing(jobs: JobQuerySet, *, limit: int) -> str:

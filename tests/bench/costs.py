@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Claim, Job, Settled, State, Worker
-from celery_ledger.operations import listing, owned
+from celery_ledger.operations import listing, owned, stats
 from config import doctor
 from tests.celery_ledger import past
 from tests.plans import plans_of
@@ -82,7 +82,7 @@ def cost_of_looking() -> Figures:
         "GET /v1/jobs of a client without any": cost(lambda: page(nobody)),
         "jobs list": cost(lambda: listing.listing(Job.objects.all(), limit=20)),
         "jobs list --state dead": cost(lambda: listing.listing(dead, limit=20)),
-        "jobs stats": cost(listing.stats),
+        "jobs stats": cost(stats.stats),
         "jobs why: its children": cost(lambda: list(Job.objects.filter(parent_id=uuid4()))),
         "doctor: waiting": cost(doctor.waiting_jobs),
         "doctor: running": cost(doctor.running_jobs),

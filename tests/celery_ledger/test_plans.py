@@ -4,6 +4,7 @@ The statistics are older than the backlog, as they are when it matters: after an
 next ANALYZE.
 """
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -15,8 +16,9 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Claim, Job, Settled, State, Worker, due
-from celery_ledger.operations import listing, owned
+from celery_ledger.operations import listing, owned, stats
 from tests.celery_ledger import past
 from tests.plans import plans_of
 
@@ -116,6 +118,23 @@ def test_a_rescue_looks_at_running_jobs_only(ledger: None) -> None:
     assert ways(lambda: list(Job.objects.running_at(mine).values_list("pid")), within=100) == [
         by_lease
     ]
+
+
+def test_stats_read_some_pages_of_a_long_past(ledger: None) -> None:
+    plans = plans_of(stats._counts) + plans_of(stats._lost)
+    assert sum(plan.buffers for plan in plans) < 1000
+
+
+def test_stats_count_what_is_few_and_estimate_what_is_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    past.finish(5000)
+    monkeypatch.setattr(ledger_settings, "STATS_PAGES", 100)
+    table = stats.stats().split("\n\n")[0]
+    _, waiting, running, done, dead, cancelled = table.splitlines()[1].rsplit(maxsplit=5)
+    assert (waiting, running, dead, cancelled) == ("0", "0", "5", "5")
+    assert done.startswith("~")
+    assert 2500 < int(done[1:]) < 10_000
+    told = json.loads(stats.stats_as_json())
+    assert (told["estimated"], told["tasks"]["orders.tasks.step_0"]["dead"]) == (True, 5)
 
 
 def test_pruning_reads_the_oldest_and_deletes_one_batch(ledger: None) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from celery_ledger.models import RETRYABLE, Job, JobQuerySet, State
-from celery_ledger.operations import asked, interventions, listing, why
+from celery_ledger.operations import asked, interventions, listing, stats, why
 
 LIST_MAX = 1000
 ENDABLE = (State.WAITING, State.DEAD)
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
 
     def stats(self, options: dict[str, Any]) -> None:
-        self.stdout.write(listing.stats_as_json() if options["json"] else listing.stats())
+        self.stdout.write(stats.stats_as_json() if options["json"] else stats.stats())
 
     def listing(self, options: dict[str, Any]) -> None:
         write = listing.lines_of_json if options["json"] else listing.listing

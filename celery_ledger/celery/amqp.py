@@ -225,6 +225,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
 class Peal:
     """The bells of one transaction, rung together after its commit."""
 
+    are_bells = True
+
     def __init__(self, bell: Bell, rings: list[Ring]) -> None:
         self.bell = bell
         self.rings = rings

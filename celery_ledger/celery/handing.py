@@ -16,6 +16,7 @@ from redis import RedisError
 
 from celery_ledger.celery.transport import SturdyChannel
 from celery_ledger.conf import ledger_settings
+from celery_ledger.execution.batch import may_be_in_one
 from celery_ledger.worker.shutdown import has_processes
 
 FIRST_GUESS_S = 1.0
@@ -62,7 +63,8 @@ def several(task: Task, by_pool: Any, consumer: Any) -> Any:
     def hand_over(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
         headers, also = message.headers, []
         if pace.at_once > 1 and _others_are_busy(consumer) and not headers.get("alone"):
-            also = headers["also"] = _bells_behind(message, pace.at_once - 1)
+            also = _bells_behind(message, pace.at_once - 1)
+        headers["also"] = also
 
         def acknowledge(*args: Any) -> None:
             _note_acceptance(headers["id"], pace, 1 + len(also))
@@ -84,9 +86,8 @@ def _note_acceptance(id_: str, pace: Pace, number: int) -> None:
 
 
 def _may_stand_together(task: Task, consumer: Any) -> bool:
-    """A job of a rate-limited task takes its slot by itself."""
     is_on = ledger_settings.BATCH_ATTEMPTS > 1 and has_processes(consumer.controller)
-    return bool(is_on and task.atomic and task.batched and not task.rate_limit)
+    return is_on and may_be_in_one(task)
 
 
 def _others_are_busy(consumer: Any) -> bool:

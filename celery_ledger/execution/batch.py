@@ -10,15 +10,19 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
-from django.db import Error, transaction
+from celery import Task
+from django.db import Error, connection, transaction
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.errors import OneByOne
+from celery_ledger.execution.owed import owe
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Claim, Job, Settled
+from celery_ledger.trouble import in_trouble
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +30,20 @@ log = logging.getLogger(__name__)
 Begin = Callable[[Claim, "Batch | None"], Any]
 
 _rests_until: dict[str, float] = {}  # tasks that had a batch which came to nothing
+
+
+def may_be_in_one(task: Task) -> bool:
+    """Whether its jobs may share a transaction. A rate-limited one takes its slot by itself."""
+    return bool(task.atomic and task.batched and not task.rate_limit)
+
+
+def heard_together(task: Task, also: Any) -> list[str]:
+    """The ids that came with a bell, if a worker's main process can have put them there: whoever
+    writes to the broker writes what he likes.
+    """
+    are_ids = isinstance(also, list) and all(isinstance(id_, str) for id_ in also)
+    is_ours = are_ids and may_be_in_one(task) and len(also) < ledger_settings.BATCH_ATTEMPTS
+    return also if is_ours else []
 
 
 class Member(Protocol):
@@ -58,18 +76,22 @@ class Batch:
 
     @contextmanager
     def transaction(self, member: Member) -> Iterator[None]:
-        """In the place of the transaction that settles one. The first opens it, for all."""
+        """In the place of the transaction that settles one. The first opens it, for all; what each
+        asked for with `on_commit` is done where it stands, in its own name.
+        """
         if self._atomic is None:
             self._atomic = transaction.atomic()
             self._atomic.__enter__()
         yield
-        member.ended = monotonic()
+        member.ended, own_hooks = monotonic(), _taken_off()
         if not self.waiting or self.is_late:
             self._commit()
-            return
-        self._begin_next()
+        else:
+            self._begin_next()
         if not self.is_committed:
             raise OneByOne
+        connection.run_on_commit = own_hooks
+        connection.run_and_clear_commit_hooks()
 
     def _begin_next(self) -> Any:
         self.begun.append(self.waiting.popleft())
@@ -90,6 +112,14 @@ class Batch:
                 atomic.__exit__(OneByOne, OneByOne(), None)
 
 
+def _taken_off() -> list[Any]:
+    """The hooks of the attempt that ends here. Bells are the same in anybody's name, and stay."""
+    hooks: list[Any] = connection.run_on_commit
+    own = [hook for hook in hooks if not getattr(hook[1], "are_bells", False)]
+    connection.run_on_commit = [hook for hook in hooks if hook not in own]
+    return own
+
+
 def make(task: str, claims: Sequence[Claim], begin: Begin) -> tuple[Any, list[Claim]]:
     """Make the attempts of these claims, until it is late. Returns what Celery's tracer says of the
     first, None when none was made, and the claims that were given back.
@@ -103,7 +133,7 @@ def make(task: str, claims: Sequence[Claim], begin: Begin) -> tuple[Any, list[Cl
     _rests_until[task] = monotonic() + ledger_settings.BATCH_REST_S
     log.info("One of several %s did not end well: each is made by itself", task)
     if batch.is_late:  # some of the time that each may take is gone
-        Job.objects.give_back(batch.begun, were_begun=True)
+        _give_back(batch.begun, were_begun=True)
         return None, [*batch.begun, *_given_back(batch.waiting)]
     return _one_by_one(claims, begin)
 
@@ -119,8 +149,18 @@ def _one_by_one(claims: Sequence[Claim], begin: Begin) -> tuple[Any, list[Claim]
 
 def _given_back(claims: Sequence[Claim]) -> list[Claim]:
     if claims:
-        Job.objects.give_back(claims, were_begun=False)
+        _give_back([*claims], were_begun=False)
     return [*claims]
+
+
+def _give_back(claims: list[Claim], *, were_begun: bool) -> None:
+    """Now, or as soon as Postgres is there again."""
+    try:
+        Job.objects.give_back(claims, were_begun=were_begun)
+    except Error as exc:
+        if not in_trouble(exc):
+            raise
+        owe(partial(Job.objects.give_back, claims, were_begun=were_begun))
 
 
 def forget_rests() -> None:

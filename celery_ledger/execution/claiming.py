@@ -26,7 +26,7 @@ from celery_ledger.bell import Ring
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
-from celery_ledger.execution.errors import Expired
+from celery_ledger.execution.errors import Expired, OneByOne
 from celery_ledger.execution.turns import in_turn, instead, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.ids import row_id
@@ -51,7 +51,7 @@ def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
     `also` in it are jobs of the same task whose bells waited behind it. Returns what a tracer
     returns.
     """
-    also = bell.pop("also", [])
+    also = batch.heard_together(task, bell.pop("also", None))
     try:
         if also and (claims := _on_a_good_connection(partial(_claim_several, task, bell, also))):
             return _trace_several(task, tracer, bell, claims)
@@ -73,7 +73,7 @@ def trace_claimed(current: attempt.Attempt, tracer: Tracer, bell: dict[str, Any]
     with context.replaced({**claim.context, "job": str(claim.id)}):
         request = {**claim.envelope.get("own_headers", {}), **bell, **_full(claim)}
         if _expired(claim):
-            return _call_off(current, request)
+            return _nothing_to_do(OneByOne()) if current.batch else _call_off(current, request)
         with attempt.claimed(current):
             outcome = tracer(bell["id"], claim.args, claim.kwargs, request)
         if current.body is None:

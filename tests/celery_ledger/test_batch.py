@@ -5,24 +5,29 @@ itself when one of them ends otherwise than well.
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from celery import chord, signals
+from celery import current_app as celery_app
+from celery.app.trace import trace_task
 from celery.exceptions import Ignore, Reject
 from django.conf import settings
 from django.contrib.auth.models import Group as Note
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
 from redis import Redis
 
 from celery_ledger import context, ledger_settings
 from celery_ledger.execution import batch
 from celery_ledger.execution.turns import forget_looks
-from celery_ledger.models import Job
+from celery_ledger.models import Job, JobQuerySet
 from celery_ledger.testing import attempt, work_off
 from tests.celery_ledger import tasks
 from tests.hands import Hand
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAMES = ["a", "b", "c", "d"]
@@ -263,6 +268,27 @@ def test_what_was_tried_before_is_tried_by_itself() -> None:
     assert sorted(noted()) == NAMES
 
 
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_one_that_came_too_late_is_cancelled_once_and_the_others_are_done(place: int) -> None:
+    jobs, revoked = promised(*NAMES), []
+    late = {"expires": (timezone.now() - timedelta(seconds=1)).isoformat()}
+    envelope = jobs[place].envelope
+    Job.objects.filter(pk=jobs[place].pk).update(
+        envelope={**envelope, "headers": {**envelope["headers"], **late}}
+    )
+
+    def note(request: Any, **_: Any) -> None:
+        revoked.append(request.id)
+
+    signals.task_revoked.connect(note, sender=tasks.note)
+    try:
+        attempt(*jobs)
+    finally:
+        signals.task_revoked.disconnect(note, sender=tasks.note)
+    expected = {**dict.fromkeys(NAMES, "done"), NAMES[place]: "cancelled"}
+    assert (states(), revoked) == (expected, [str(jobs[place].pk)])
+
+
 def test_parts_of_a_chord_count_in_one_batch() -> None:
     result = chord([tasks.add.s(1, 1), tasks.add.s(2, 2), tasks.add.s(3, 3)], tasks.total.s())()
     attempt(*Job.objects.filter(task=tasks.add.name).order_by("created_at"))
@@ -277,7 +303,7 @@ def test_what_each_asks_for_after_the_commit_comes_once(bodies: Bodies) -> None:
         bodies[name] = partial(transaction.on_commit, partial(heard.append, name))
     bodies["b"] = lambda: transaction.on_commit(fails)
     attempt_all(*NAMES)
-    assert (heard, commits()) == (["a", "c", "d"], 1)
+    assert (heard, commits()) == (["d", "c", "a"], 1), "as their tracers go on"
 
 
 def test_each_promises_what_follows_it_in_its_own_name() -> None:
@@ -291,6 +317,61 @@ def test_each_promises_what_follows_it_in_its_own_name() -> None:
         (first[0].pk, "one"),
         (second[0].pk, "two"),
     }
+
+
+def test_what_is_promised_after_the_commit_is_promised_in_the_name_of_who_asked(
+    bodies: Bodies,
+) -> None:
+    jobs = []
+    for name in NAMES:
+        bodies[name] = lambda: transaction.on_commit(lambda: tasks.add.delay(1, 1))
+        with context.replaced({ledger_settings.OWNER: f"owner of {name}"}):
+            jobs += promised(name)
+    forget_looks()
+    batch_of_all = [str(job.pk) for job in jobs]
+    attempt(*jobs)
+    follow = Job.objects.filter(task=tasks.add.name)
+    assert {(str(job.parent_id), job.owner) for job in follow} == {
+        (id_, f"owner of {name}") for id_, name in zip(batch_of_all, NAMES, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    "also", ["a" * 9, {"a": 1}, [1], [None], [["x"]], ["x"] * 100_000, 7, ["\x00", "no id"]]
+)
+def test_whatever_a_forged_bell_says_of_others_the_job_is_done(also: Any) -> None:
+    [job] = promised("a")
+    request = {
+        "id": str(job.pk),
+        "task": job.task,
+        "also": also,
+        "timelimit": job.envelope["headers"]["timelimit"],
+        "delivery_info": {"exchange": "", "routing_key": job.queue},
+    }
+    trace_task(tasks.note, str(job.pk), (), {}, request=request, app=celery_app)
+    assert (noted(), states()) == (["a"], {"a": "done"})
+
+
+def test_a_task_that_is_not_atomic_is_made_alone_whatever_its_bell_says() -> None:
+    jobs = [Job.objects.get(pk=tasks.note_outside.delay(name).id) for name in NAMES]
+    attempt(*jobs)
+    assert noted() == ["a"]
+
+
+def test_what_cannot_be_given_back_is_owed(bodies: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 0)
+    monkeypatch.setattr(ledger_settings, "OWED_PAUSE_S", 0.05)
+    give_back, troubles = JobQuerySet.give_back, iter([OperationalError("server closed")])
+
+    def is_away_once(*args: Any, **named: Any) -> None:
+        for trouble in troubles:
+            raise trouble
+        give_back(*args, **named)
+
+    monkeypatch.setattr(JobQuerySet, "give_back", is_away_once)
+    attempt_all(*NAMES)
+    until(lambda: "running" not in states().values(), "it is given back", within_s=10)
+    assert states() == {"a": "done", "b": "waiting", "c": "waiting", "d": "waiting"}
 
 
 def test_while_several_owners_wait_each_has_its_turn_in_a_batch() -> None:

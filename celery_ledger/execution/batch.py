@@ -80,8 +80,7 @@ class Batch:
         asked for with `on_commit` is done where it stands, in its own name.
         """
         if self._atomic is None:
-            self._atomic = transaction.atomic()
-            self._atomic.__enter__()
+            self._open()
         yield
         member.ended, own_hooks = monotonic(), _taken_off()
         if not self.waiting or self.is_late:
@@ -92,6 +91,17 @@ class Batch:
             raise OneByOne
         connection.run_on_commit = own_hooks
         connection.run_and_clear_commit_hooks()
+
+    def _open(self) -> None:
+        """One job locks its rows in an order that others share, several after each other do not. So
+        a batch that waits for a lock gives way, before Postgres would call it a deadlock and end
+        whoever stands in it.
+        """
+        self._atomic = transaction.atomic()
+        self._atomic.__enter__()
+        with connection.cursor() as cursor:
+            patience_ms = max(1, int(ledger_settings.BATCH_S * 1000))
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{patience_ms}ms"])
 
     def _begin_next(self) -> Any:
         self.begun.append(self.waiting.popleft())

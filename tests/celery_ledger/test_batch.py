@@ -383,6 +383,23 @@ def test_while_several_owners_wait_each_has_its_turn_in_a_batch() -> None:
     assert set(noted()) == {"a", "b", "quiet"}
 
 
+def test_a_batch_that_meets_a_locked_row_gives_way(
+    bodies: Bodies, one: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 0.2)
+    locked = Note.objects.create(name="locked")
+    bodies["c"] = lambda: Note.objects.filter(pk=locked.pk).update(name="free") and "c"
+    jobs = promised(*NAMES)
+    one.open_transaction()
+    one.do(lambda: Note.objects.filter(pk=locked.pk).update(name="locked"))
+    attempt(*jobs)
+    assert (set(states().values()), noted()) == ({"waiting"}, ["locked"])
+    one.commit()
+    work_off()
+    assert set(states().values()) == {"done"}
+    assert sorted(noted()) == ["a", "b", "c", "d", "free"]
+
+
 def test_a_batch_that_meets_a_deadlock_is_made_one_by_one(bodies: Bodies) -> None:
     victims = iter(["once"])
 

@@ -7,6 +7,8 @@ lost, its job is rung for again.
 
 import json
 import logging
+from collections import deque
+from statistics import median
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.batch import may_be_in_one
 from celery_ledger.worker.shutdown import has_processes
 
-FIRST_GUESS_S = 1.0
+FIRST_GUESS_S, QUICKEST_S, REMEMBERED = 1.0, 0.0001, 5
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +32,18 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._job_s = FIRST_GUESS_S
+        self._lately = deque([FIRST_GUESS_S] * REMEMBERED, maxlen=REMEMBERED)
 
     @property
     def at_once(self) -> int:
-        """So many take half of BATCH_S."""
-        within_s = ledger_settings.BATCH_S / 2
-        return int(min(ledger_settings.BATCH_ATTEMPTS, max(1, within_s / self._job_s)))
+        """So many take half of BATCH_S. One that took long is no rule: the machine may have been
+        busy.
+        """
+        job_s, within_s = max(median(self._lately), QUICKEST_S), ledger_settings.BATCH_S / 2
+        return int(min(ledger_settings.BATCH_ATTEMPTS, max(1, within_s / job_s)))
 
     def note(self, job_s: float) -> None:
-        """Slow ones are believed at once, quick ones by and by."""
-        self._job_s = max(job_s, (job_s + self._job_s) / 2)
+        self._lately.append(job_s)
 
 
 class Accepted(NamedTuple):

@@ -62,6 +62,7 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
         "shop-1042",
     )
     assert shown["lines"][0] == {
+        "position": 0,
         "sku": "SAKE-NIGIRI",
         "name": "鮭",
         "quantity": 2,
@@ -70,6 +71,7 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
         "tax": 60,
         "fulfilled": 0,
         "withdrawn": 0,
+        "returned": 0,
         "units_refunded": 0,
         "refunded": 0,
     }

@@ -61,6 +61,11 @@ class OrderLine(models.Model):
         return f"{self.sku} × {self.quantity}"
 
     @property
+    def title(self) -> str:
+        """What it is called wherever it is shown: one that was sold without a name, by its sku."""
+        return self.name or self.sku
+
+    @property
     def amount(self) -> int:
         return self.quantity * self.unit_price - self.discount + self.tax
 
@@ -100,7 +105,7 @@ class OrderLine(models.Model):
         return {
             "position": self.position,
             "sku": self.sku,
-            "name": self.name,
+            "name": self.title,
             "quantity": self.quantity,
             "unit_price": self.unit_price,
             "discount": self.discount,

@@ -322,6 +322,8 @@ LATE, BY_THE_SHOP = ("in time", "期限"), ("The shop cancelled", "お店が")
         ("payment_declined", "failed", 0, 0, 0, DECLINED, UNCHARGED),
         ("expired", "pending", 0, 0, 0, LATE, UNSETTLED),
         ("expired", "action_required", 0, 0, 0, LATE, UNSETTLED),
+        ("expired", "paid", 98000, 0, 98000, BY_THE_SHOP, WHOLE),
+        ("payment_declined", "paid", 98000, 0, 98000, BY_THE_SHOP, WHOLE),
         ("requested", "paid", 98000, 0, 98000, BY_THE_SHOP, WHOLE),
         ("requested", "partially_refunded", 98000, 90000, 8000, BY_THE_SHOP, WHOLE),
         ("requested", "refunded", 98000, 98000, 0, BY_THE_SHOP, WHOLE),

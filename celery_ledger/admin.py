@@ -42,6 +42,7 @@ class JobAdmin(LookOnlyAdmin):
         "state",
         "attempts",
         "losses",
+        "shared_losses",
         "due_at",
         "created_at",
         "finished_at",

@@ -34,10 +34,16 @@ class LedgerSettings:
 
     # Attempts
     LEASE_GRACE_S: float = 15  # a lease outlives the hard time limit by this much
-    MAX_LOSSES: int = 3  # a job that took this many workers down with it is dead
+    MAX_LOSSES: int = 3  # a job that took this many processes down with it is dead
+    SHARED_LOSSES: int = 2  # one that was lost this often beside others is tried alone
     MAX_COLLISIONS: int = 3  # re-runs of the body at once: deadlocks, serialization failures
     OWED_PAUSE_S: float = 1.0  # between tries to write a verdict that Postgres did not take
     MAX_TROUBLES: int = 10  # attempts after which a database error is not taken for a passing one
+
+    # First attempts at jobs of one task that wait: one process makes them in one transaction
+    BATCH_ATTEMPTS: int = 16  # at most; 1 for none
+    BATCH_S: float = 0.1  # after which no other is begun; half of it is aimed at
+    BATCH_REST_S: float = 60  # in which a process settles each by itself, after one went wrong
 
     TURN_LOOK_S: float = 0.05  # how often a process asks whether jobs of several owners wait
 

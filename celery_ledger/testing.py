@@ -38,8 +38,10 @@ def work_off(*, ahead: timedelta = timedelta(0)) -> int:
     raise AssertionError(f"still jobs to do after {LIMIT} attempts: {job}")
 
 
-def attempt(job: Job) -> None:
-    """What a worker does when this job's bell rings."""
+def attempt(job: Job, *also: Job) -> None:
+    """What a worker does when this job's bell rings, and those of others of its task wait behind
+    it.
+    """
     timelimit = job.envelope["headers"]["timelimit"] if job.envelope else None
     request: dict[str, Any] = {
         "id": str(job.pk),
@@ -47,6 +49,7 @@ def attempt(job: Job) -> None:
         "delivery_info": {"exchange": "", "routing_key": job.queue},
         "timelimit": timelimit,
         "ignore_result": True,  # as a bell says of itself
+        "also": [str(one.pk) for one in also],
     }
     trace_task(current_app.tasks[job.task], str(job.pk), (), {}, request=request, app=current_app)
 

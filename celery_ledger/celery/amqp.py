@@ -207,7 +207,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             job.queue,
             timelimit,
             threaded=getattr(task, "threaded", False),
-            alone=job.losses >= ledger_settings.MAX_LOSSES - 1,
+            alone=job.shared_losses >= ledger_settings.SHARED_LOSSES,
             ignore_result=not elsewhere,
         )
 

@@ -12,6 +12,10 @@ timeouts of its own for that, and bears other threads beside it. Beside a pool o
 in a thread, so that no process of the pool waits with it. Around each call stands
 `with outside(): …`, which lends the connection to Postgres to others.
 
+`batched` (default True): while many jobs of an atomic task wait and are short, several bodies run
+one after another in one transaction. Say False where a body sets something for its transaction
+(`SET LOCAL`, an advisory lock).
+
 `cancellable` (default False): whether the owner of the job may cancel it while it waits. Say so
 where nothing is lost by it: where the job's `link_error` sees to what it leaves. An operator may
 cancel any.
@@ -31,6 +35,7 @@ from celery.canvas import Signature
 from celery.exceptions import Ignore
 from celery.result import AsyncResult, EagerResult
 
+from celery_ledger.celery.handing import several
 from celery_ledger.execution import attempt, claiming
 from celery_ledger.threads.step import by_bell
 
@@ -59,7 +64,7 @@ class Guard:
     def start_strategy(self, app: Celery, consumer: Any, **options: Any) -> Any:
         """What a worker does when a bell rings for this task."""
         by_pool = super().start_strategy(app, consumer, **options)  # type: ignore[misc]
-        return by_bell(self, by_pool, consumer)
+        return by_bell(self, several(self, by_pool, consumer), consumer)
 
     def _claim_and_trace(self, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -> Any:
         return claiming.trace(self, self.tracer, {**request, "id": uuid, "task": self.name})
@@ -80,6 +85,7 @@ class LedgerTask(Task):  # type: ignore[misc]
     key: str | None = None
     cancellable = False
     threaded = False
+    batched = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's own; the first call in an attempt is the body, with the attempt's request."""

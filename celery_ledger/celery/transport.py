@@ -20,6 +20,17 @@ MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 class SturdyChannel(redis.Channel):
     do_restore = False  # what a worker took and did not begin, the clock rings again
 
+    def take(self, queue: str, number: int) -> list[bytes]:
+        """Up to so many of its next messages, as they stand there."""
+        with self.conn_or_acquire() as client:
+            return client.rpop(queue, number) or []
+
+    def put_back(self, queue: str, messages: list[bytes]) -> None:
+        """What `take` has taken, in its order, is the next again."""
+        if messages:
+            with self.conn_or_acquire() as client:
+                client.rpush(queue, *reversed(messages))
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ Effects and "done" are one transaction. What becomes of an attempt that fails is
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -27,13 +27,14 @@ from kombu.exceptions import EncodeError
 from kombu.utils import json as celery_json
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.errors import ConnectionClosed, LeaseLost, NotAnException
+from celery_ledger.execution.batch import Batch
+from celery_ledger.execution.errors import ConnectionClosed, LeaseLost, NotAnException, OneByOne
 from celery_ledger.execution.follow_ups import promise_follow_ups
 from celery_ledger.execution.log_entry import AttemptLine
 from celery_ledger.execution.verdict import give_verdict
 from celery_ledger.failpoints import At, reach
 from celery_ledger.ids import row_id
-from celery_ledger.models import Claim, Job
+from celery_ledger.models import Claim, Job, Settled
 from celery_ledger.telemetry import tracing
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,10 @@ Body = Callable[..., Any]
 class Attempt:
     """An attempt at a job that this process has claimed: what `settle` needs to know."""
 
-    def __init__(self, task: Task, claim: Claim) -> None:
+    def __init__(self, task: Task, claim: Claim, batch: Batch | None = None) -> None:
         self.task = task
         self.claim = claim
+        self.batch = batch
         self.body: Any = None  # not reached yet
         self.in_body = False
         self.entering = False
@@ -58,6 +60,25 @@ class Attempt:
         self.replaced = False
         self.retried_as: dict[str, Any] = {}  # columns of its row that `retry()` changes
         self.effects: list[str] = []
+        self.ended: float | None = None  # of one in a batch, when the next began
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """What settles it."""
+        return self.batch.transaction(self) if self.batch else transaction.atomic()
+
+    def settle(self, settled: Settled) -> None:
+        """Write that it is done: of one in a batch with the others, unless a chord counts it."""
+        if self.batch and not self.claim.envelope["chord"]:
+            self.batch.settled.append(settled)
+        elif not Job.objects.settle([settled]):
+            raise LeaseLost
+
+    @property
+    def is_beside_others(self) -> bool:
+        """While it is, an error is no verdict: which of them would have made it alone is to be
+        seen.
+        """
+        return self.batch is not None and not self.batch.is_committed
 
 
 @dataclass
@@ -124,6 +145,8 @@ def _judging(current: Attempt) -> Iterator[None]:
     try:
         yield
     except BaseException as exc:
+        if current.is_beside_others and not _ends_the_process(exc):
+            raise OneByOne from exc
         heard = _judged(current, _within_max_retries(current, exc))
         if heard is exc:
             raise
@@ -152,7 +175,7 @@ def settle(result: Any = None) -> Iterator[Settlement]:
     try:
         reach(At.AFTER_EXTERNAL)
         left_by: Ignore | None = None
-        with transaction.atomic():
+        with current.transaction():
             try:
                 with _on_one_connection():
                     yield settlement
@@ -187,6 +210,8 @@ def replace_with(signature: Signature) -> None:
     current = _attempt.get()
     if current is None:
         raise RuntimeError("replace() works inside a job only.")
+    if current.batch:
+        raise OneByOne
     with transaction.atomic():
         if not Job.objects.delete_for_replacement(current.claim):
             raise LeaseLost
@@ -302,7 +327,8 @@ def _run_atomic(current: Attempt) -> Any:
         except OperationalError as exc:
             collisions += 1
             if (
-                getattr(exc.__cause__, "sqlstate", None) not in COLLISIONS
+                current.batch
+                or getattr(exc.__cause__, "sqlstate", None) not in COLLISIONS
                 or collisions > ledger_settings.MAX_COLLISIONS
             ):
                 raise
@@ -315,8 +341,7 @@ def _settle(current: Attempt, result: Any) -> None:
     task, envelope = current.task, current.claim.envelope
     is_wanted = envelope["chord"] or not get_actual_ignore_result(task, task.request)
     stored = _storable(task.backend.prepare_value(result)) if is_wanted else None
-    if not Job.objects.settle(current.claim, result=stored, effects=current.effects):
-        raise LeaseLost
+    current.settle(Settled(current.claim, stored, current.effects))
     if envelope["chord"]:
         task.app.backend.on_chord_part_return(task.request, states.SUCCESS, stored)
     _let_every_hook_run()

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,10 +22,12 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from celery_ledger import context
+from celery_ledger.bell import Ring
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution import attempt
+from celery_ledger.execution import attempt, batch
+from celery_ledger.execution.batch import Batch
 from celery_ledger.execution.errors import Expired
-from celery_ledger.execution.turns import instead, whose_turn
+from celery_ledger.execution.turns import in_turn, instead, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
@@ -45,10 +48,15 @@ def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
     """Claim the job whose bell rang and hand it to Celery's tracer, as if its message had come.
 
     `bell` is the request as the bell brought it; another job may have to be done before its own.
-    Returns what a tracer returns.
+    `also` in it are jobs of the same task whose bells waited behind it. Returns what a tracer
+    returns.
     """
+    also = bell.pop("also", [])
     try:
-        task, tracer, bell, claim = _claim_on_a_good_connection(task, tracer, bell)
+        if also and (claims := _on_a_good_connection(partial(_claim_several, task, bell, also))):
+            return _trace_several(task, tracer, bell, claims)
+        turn = partial(_claim_whose_turn_it_is, task, tracer, bell)
+        task, tracer, bell, claim = _on_a_good_connection(turn)
     except Ignore as exc:
         return _nothing_to_do(exc)
     except (Error, SoftTimeLimitExceeded) as exc:
@@ -73,17 +81,44 @@ def trace_claimed(current: attempt.Attempt, tracer: Tracer, bell: dict[str, Any]
         return outcome
 
 
-def _claim_on_a_good_connection(
-    task: Task, tracer: Tracer, bell: dict[str, Any]
-) -> tuple[Task, Tracer, dict[str, Any], Claim]:
+def _claim_several(task: Task, bell: dict[str, Any], also: list[str]) -> list[Claim]:
+    """Those that have had no attempt, in the order of their bells; or of as many others, when it is
+    their turn.
+    """
+    ids = in_turn(task, bell, [row_id(id_) for id_ in (bell["id"], *also)])
+    claims = claim(ids, task, bell.get("timelimit") or (None, None), first=True)
+    return sorted(claims, key=lambda claim: ids.index(claim.id))
+
+
+def _trace_several(
+    task: Task, tracer: Tracer, bell: dict[str, Any], claims: list[Claim]
+) -> trace_ok_t:
+    """In one transaction; or each in its own, if one of them ends otherwise than well. Those that
+    would wait for long go back.
+    """
+
+    def begin(claim: Claim, several: Batch | None) -> trace_ok_t:
+        id_ = str(claim.id)
+        request = {**bell, "id": id_, "correlation_id": id_}
+        return trace_claimed(attempt.Attempt(task, claim, several), tracer, request)
+
+    outcome, given_back = batch.make(task.name, claims, begin)
+    if given_back:
+        queue, limits = bell["delivery_info"]["routing_key"], bell.get("timelimit") or (None, None)
+        rings = [Ring(str(claim.id), task.name, queue, limits) for claim in given_back]
+        task.app.amqp.bell.ring(rings)
+    return outcome or _nothing_to_do(Ignore("given back"))
+
+
+def _on_a_good_connection[Claimed](claim: Callable[[], Claimed]) -> Claimed:
     """One that turns out to be broken is made anew, once."""
     try:
-        return _claim_whose_turn_it_is(task, tracer, bell)
+        return claim()
     except Error as exc:
         if not is_passing(exc) or connection.is_usable():
             raise
     connection.close()
-    return _claim_whose_turn_it_is(task, tracer, bell)
+    return claim()
 
 
 def _claim_whose_turn_it_is(
@@ -133,9 +168,11 @@ def _claim(task: Task, bell: Context) -> Claim:
     return claims[0]
 
 
-def claim(ids: Sequence[UUID], task: Task, limits: Sequence[float | None]) -> list[Claim]:
+def claim(
+    ids: Sequence[UUID], task: Task, limits: Sequence[float | None], *, first: bool = False
+) -> list[Claim]:
     """Those of these jobs of one task that are due and free, for this process; `limits` are the
-    time limits, hard and soft, that their rows name.
+    time limits, hard and soft, that their rows name; `first`: that have had no attempt.
     """
     hard_s = max(limits[0] or 0, task.time_limit)
     return Job.objects.claim(
@@ -146,6 +183,7 @@ def claim(ids: Sequence[UUID], task: Task, limits: Sequence[float | None]) -> li
         pid=os.getpid(),
         lease=timedelta(seconds=hard_s + ledger_settings.LEASE_GRACE_S),
         timelimit=limits,
+        first=first,
     )
 
 

@@ -1,5 +1,6 @@
 """What ends an attempt beside the body's own errors, and what a call is refused with."""
 
+from celery.exceptions import Ignore
 from kombu.exceptions import EncodeError
 
 
@@ -9,6 +10,10 @@ class CannotBeStored(EncodeError, ValueError):
 
 class LeaseLost(Exception):
     """The job was rescued while we worked on it; whoever holds it now settles it."""
+
+
+class OneByOne(Ignore):  # type: ignore[misc]
+    """A batch comes to nothing: one of its attempts ended otherwise than well."""
 
 
 class Expired(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 from celery.exceptions import Ignore, Retry
 
 from celery_ledger import context
-from celery_ledger.execution.errors import NotAnException
+from celery_ledger.execution.errors import NotAnException, OneByOne
 
 log = logging.getLogger("celery_ledger.attempts")
 
@@ -34,9 +34,11 @@ class AttemptLine:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(exc, OneByOne):
+            return  # the next one tells
         outcome = self._outcome(exc)
         error = _behind(exc) if outcome not in ("done", "replaced") else None
-        duration_ms = round((monotonic() - self.began) * 1000)
+        duration_ms = round(((self.attempt.ended or monotonic()) - self.began) * 1000)
         fields = {
             "task": self.attempt.task.name,
             "attempt": self.attempt.claim.attempts,

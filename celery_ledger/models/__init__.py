@@ -1,7 +1,7 @@
 """The rows of the ledger and every lock that guards them: one noun a file."""
 
 from celery_ledger.models.chord import Chord, ChordPart
-from celery_ledger.models.claim import Claim
+from celery_ledger.models.claim import Claim, Settled
 from celery_ledger.models.group import Group
 from celery_ledger.models.job import Job
 from celery_ledger.models.job_queryset import JobQuerySet
@@ -23,6 +23,7 @@ __all__ = [
     "JobQuerySet",
     "Rate",
     "Schedule",
+    "Settled",
     "State",
     "Worker",
 ]

@@ -25,10 +25,29 @@ UPDATE {jobs}
         WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
           AND due_at <= clock_timestamp()
           AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb = {limits})
+          AND (attempts = 0 OR NOT %(first)s)
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id,
           set_config('synchronous_commit', 'off', true)
 """
+
+SETTLE = """
+UPDATE {jobs} AS job
+   SET state = 'done', lease_until = NULL, finished_at = statement_timestamp(),
+       result = settled.result::json, effects = settled.effects::jsonb
+  FROM unnest(%(ids)s::uuid[], %(tokens)s::uuid[], %(results)s::text[], %(effects)s::text[])
+       AS settled (id, token, result, effects)
+ WHERE job.id = settled.id AND job.token = settled.token AND job.lease_until IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a job has come to."""
+
+    claim: "Claim"
+    result: Any
+    effects: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ first AS (
            SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = owners.queue AND state = 'waiting' AND owner = owners.owner
               AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
-              AND losses < %(last_try)s
+              AND shared_losses < %(shared)s
             ORDER BY due_at LIMIT owners.room) AS job
      WHERE owners.owner IS NOT NULL
      UNION
@@ -98,7 +98,7 @@ first AS (
            SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = asked.queue AND state = 'waiting' AND priority > 0 AND priority <> 0
               AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
-              AND losses < %(last_try)s
+              AND shared_losses < %(shared)s
             ORDER BY priority DESC, due_at LIMIT asked.room) AS job),
 turns AS (
     SELECT *, row_number() OVER (PARTITION BY place, owner ORDER BY due_at) AS turn FROM first),
@@ -156,16 +156,16 @@ def preferred_to(
     return row
 
 
-def for_threads(rooms: Mapping[str, int], *, tasks: Sequence[str]) -> list[Due]:
+def of_each_owner(rooms: Mapping[str, int], *, tasks: Sequence[str]) -> list[Due]:
     """The due jobs of these tasks, each owner's in turn: of the first queue as many as its
-    room, then of the next, until there are as many as its room; but for those that one more
-    loss would kill. Nothing is locked: each may be claimed by somebody else meanwhile.
+    room, then of the next, until there are as many as its room; but for those that are tried
+    alone. Nothing is locked: each may be claimed by somebody else meanwhile.
     """
     values: dict[str, Any] = {
         "queues": list(rooms),
         "rooms": list(rooms.values()),
         "tasks": list(tasks),
-        "last_try": ledger_settings.MAX_LOSSES - 1,
+        "shared": ledger_settings.SHARED_LOSSES,
     }
     with connection.cursor() as cursor:
         cursor.execute(_of_jobs(DUE), values)

@@ -47,7 +47,10 @@ class Job(models.Model):
     attempts = models.IntegerField(default=0)  # claims
     # attempts that ended in "try again": Celery's request.retries
     retries = models.IntegerField(default=0)
-    losses = models.IntegerField(default=0)  # attempts that ended without a verdict
+    # attempts that ended without a verdict: alone in their process, and beside others, when nobody
+    # knows which of them it was that took it down
+    losses = models.IntegerField(default=0)
+    shared_losses = models.IntegerField(default=0, db_default=0)
 
     token = models.UUIDField(null=True)  # of the newest claim
     worker = models.UUIDField(null=True)
@@ -61,6 +64,8 @@ class Job(models.Model):
     history = models.JSONField(default=list, db_default=[])  # celery_ledger.models.history
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
+
+    in_company: bool  # whether it shared its process: told by `take_for_rescue`
 
     objects = JobQuerySet.as_manager()
 

@@ -1,7 +1,7 @@
 """Every lock and every change of jobs; `models.job` draws the life of one."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import batched, chain
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from django.utils import timezone
 from celery_ledger import context
 from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.claim import CLAIM, LIMITS, Claim
+from celery_ledger.models.claim import CLAIM, LIMITS, SETTLE, Claim, Settled
+from celery_ledger.models.encoding import CeleryEncoder
 from celery_ledger.models.history import End, appended
 from celery_ledger.models.promise import PROMISE, ROW, values_of
 from celery_ledger.models.rate_limit import Rate
@@ -51,9 +52,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         pid: int,
         lease: timedelta,
         timelimit: Sequence[float | None] | None = None,
+        first: bool = False,
     ) -> list[Claim]:
         """Take the waiting and due ones of these jobs of one task for one attempt; the others
-        belong to somebody else.
+        belong to somebody else. `first`: those that have had none.
 
         Commits by itself, before any transaction, so that an attempt that kills its worker is
         counted. The commit is asynchronous: a claim that a Postgres crash forgets only lets the job
@@ -67,6 +69,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             "pid": pid,
             "lease": lease,
             "timelimit": timelimit and json.dumps(timelimit),
+            "first": first,
         }
         with connection.cursor() as cursor:
             cursor.execute(CLAIM.format(jobs=self.model._meta.db_table, limits=LIMITS), values)
@@ -90,11 +93,17 @@ class JobQuerySet(models.QuerySet["Job"]):
             self.filter(pk=id_).update(**_waiting(slot), slot_at=slot)
         return slot is None
 
-    def settle(self, claim: Claim, *, result: Any, effects: list[str]) -> bool:
-        """Done. False when the claim was lost meanwhile: the caller must roll back."""
-        return bool(
-            self.held(claim).update(**_ended(State.DONE), result=result, effects=effects or None)
-        )
+    def settle(self, settled: Sequence[Settled]) -> bool:
+        """Done. False when one of their claims was lost meanwhile: the caller must roll back."""
+        values: dict[str, Any] = {
+            "ids": [one.claim.id for one in settled],
+            "tokens": [one.claim.token for one in settled],
+            "results": [_text(one.result) for one in settled],
+            "effects": [_text(one.effects or None) for one in settled],
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(SETTLE.format(jobs=self.model._meta.db_table), values)
+            return bool(cursor.rowcount == len(settled))
 
     def put_back(
         self,
@@ -110,6 +119,17 @@ class JobQuerySet(models.QuerySet["Job"]):
         retries = F("retries") + int(retried)
         return bool(
             self.held(claim).update(**_waiting(due_at), **noted, retries=retries, **changes)
+        )
+
+    @transaction.atomic
+    def give_back(self, claims: Sequence[Claim], *, were_begun: bool) -> None:
+        """These wait as before; what was begun counts as an attempt."""
+        ids = [claim.id for claim in claims]
+        held = self.filter(pk__in=ids, token__in={claim.token for claim in claims}, **RUNS)
+        locked = held.select_for_update(skip_locked=True, no_key=True).order_by("pk")
+        attempts = F("attempts") - int(not were_begun)
+        self.filter(pk__in=[*locked.values_list("pk", flat=True)]).update(
+            state=State.WAITING, lease_until=None, attempts=attempts
         )
 
     def kill(self, claim: Claim, *, error: dict[str, Any]) -> bool:
@@ -136,6 +156,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             "attempts": 0,
             "retries": 0,
             "losses": 0,
+            "shared_losses": 0,
         }
         anew["history"] = appended(End.RETRIED, {"type": "Retried", "message": f"by {by}"})
         ids = [job.pk for job in jobs]
@@ -188,24 +209,29 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def take_for_rescue(self, limit: int) -> list["Job"]:
         """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is
-        settling right now.
+        settling right now. `in_company` says which of them shared their process with another.
         """
+        beside = self.model.objects.filter(
+            state=State.RUNNING, worker=models.OuterRef("worker"), pid=models.OuterRef("pid")
+        ).exclude(pk=models.OuterRef("pk"))
         return list(
-            self.select_for_update(skip_locked=True, no_key=True)
+            self.annotate(in_company=models.Exists(beside))  # type: ignore[no-redef]
+            .select_for_update(skip_locked=True, no_key=True)
             .defer("args", "result")
             .order_by("pk")[:limit]
         )
 
-    def release(self, jobs: Iterable["Job"], *, error: dict[str, Any], counts: bool) -> None:
+    def release(self, jobs: Sequence["Job"], *, error: dict[str, Any], counts: bool) -> None:
         """Locked running jobs wait again at once; `counts` says whether their worker was lost or
         left politely.
         """
-        ids = [job.pk for job in jobs]
-        if ids:
-            noted = _noted(End.LOST if counts else End.STOPPED, error)
-            self.filter(pk__in=ids).update(
-                **_waiting(timezone.now()), **noted, losses=F("losses") + int(counts)
-            )
+        noted = _noted(End.LOST if counts else End.STOPPED, error)
+        alone = [job.pk for job in jobs if not job.in_company]
+        in_company = [job.pk for job in jobs if job.in_company]
+        for ids, column in ((alone, "losses"), (in_company, "shared_losses")):
+            if ids:
+                lost = {column: F(column) + int(counts)}
+                self.filter(pk__in=ids).update(**_waiting(timezone.now()), **noted, **lost)
 
     def kill_lost(self, job: "Job", *, error: dict[str, Any]) -> None:
         """Dead: this locked running job took too many workers down with it."""
@@ -303,7 +329,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def but_in_threads(self, tasks: Sequence[str]) -> "JobQuerySet":
         """Without those of these tasks that `due` finds."""
-        return self.exclude(task__in=tasks, losses__lt=ledger_settings.MAX_LOSSES - 1)
+        return self.exclude(task__in=tasks, shared_losses__lt=ledger_settings.SHARED_LOSSES)
 
     def prune(self, *, before: datetime, limit: int) -> int:
         """Delete up to `limit` finished jobs that ended before then."""
@@ -311,6 +337,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         ids = list(ended.order_by("finished_at").values_list("pk", flat=True)[:limit])
         # asks once more: somebody may have retried one meanwhile
         return ended.filter(pk__in=ids).delete()[0]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, cls=CeleryEncoder)
 
 
 def _ended(state: State) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import Count, JSONField, Q, Sum, TextField
+from django.db.models import Count, F, JSONField, Q, Sum, TextField
 from django.db.models.functions import Cast, Coalesce, Now
 from django.utils import timezone
 
@@ -87,7 +87,9 @@ def _counted() -> list[Counted]:
     lately = Q(started_at__gt=Now() - timedelta(hours=1))
     return list(
         Job.objects.values_list("task", "state")
-        .annotate(Count("pk"), lost=Coalesce(Sum("losses", filter=lately), 0))
+        .annotate(
+            Count("pk"), lost=Coalesce(Sum(F("losses") + F("shared_losses"), filter=lately), 0)
+        )
         .order_by("task")
     )
 

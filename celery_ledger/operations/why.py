@@ -80,7 +80,8 @@ class Story:
             yield f"It expires at {expires}."
         yield (
             f"Rung again by the clock: {times(job.rings)}. Claimed: {times(job.attempts)}. "
-            f"Lost without a verdict: {times(job.losses)}. Told to try again: {times(job.retries)}."
+            f"Lost without a verdict: {times(job.losses + job.shared_losses)}. "
+            f"Told to try again: {times(job.retries)}."
         )
         yield from self.ends()
 

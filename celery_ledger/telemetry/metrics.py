@@ -40,9 +40,9 @@ SELECT %(state)s, queue, task, count(*)
  GROUP BY 2, 3
 """
 ENDED = """
-SELECT state, task, count(*), sum(retries), sum(losses),
+SELECT state, task, count(*), sum(retries), sum(losses + shared_losses),
        extract(epoch FROM now() - min(finished_at))::float8
-  FROM (SELECT state, task, retries, losses, finished_at FROM {jobs}
+  FROM (SELECT state, task, retries, losses, shared_losses, finished_at FROM {jobs}
          WHERE state IN ('done', 'dead', 'cancelled') AND finished_at > now() - %(window)s
          ORDER BY finished_at DESC LIMIT %(rows)s) AS job
  GROUP BY 1, 2

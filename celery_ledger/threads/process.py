@@ -85,7 +85,7 @@ class Threads:
 
     def _take_what_is_due(self) -> None:
         try:
-            self._take(due.for_threads(self._rooms(), tasks=sorted(self.tasks)))
+            self._take(due.of_each_owner(self._rooms(), tasks=sorted(self.tasks)))
             self._in_trouble = False
         except Error as exc:
             if not self._in_trouble:

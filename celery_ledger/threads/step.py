@@ -107,8 +107,8 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:
     """What a worker does when a bell of a threaded task rings: it wakes the process of the threads,
-    which looks for itself. A job that one more loss would kill runs in a process of the pool: who
-    of many took the process of the threads down with it is never known, and there it is.
+    which looks for itself. A job that was lost beside others SHARED_LOSSES times runs in a process
+    of the pool: who of many took the process of the threads down is never known, and there it is.
     """
     if not are_near() or task.name not in threaded_tasks(consumer.app):
         return by_pool

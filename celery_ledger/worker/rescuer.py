@@ -68,18 +68,19 @@ class Rescuer:
     def _give_back(
         self, lost: JobQuerySet, reason: str, *, has_died: bool = False, counts: bool = True
     ) -> int:
-        """Lost jobs wait again; if it counts, those that lost MAX_LOSSES workers are dead."""
+        """Lost jobs wait again. If it counts, those that took MAX_LOSSES processes down alone are
+        dead; which of many it was is not known, and kills none of them.
+        """
         with transaction.atomic():
             jobs = lost.take_for_rescue(ledger_settings.BATCH)
-            poison = [
-                job for job in jobs if counts and job.losses + 1 >= ledger_settings.MAX_LOSSES
-            ]
+            poison = [job for job in jobs if counts and _is_poison(job)]
             for error, lost_by_it in self._by_error(jobs, reason, has_died=has_died):
                 self._note_losses(lost_by_it, poison, error, counts=counts)
             if jobs:
                 reach(At.BEFORE_RESCUE)
         for job in jobs:
-            log.warning("Rescued %s: %s (loss %d)", job, reason, job.losses + int(counts))
+            loss = job.losses + job.shared_losses + int(counts)
+            log.warning("Rescued %s: %s (loss %d)", job, reason, loss)
         return len(jobs)
 
     def _by_error(
@@ -113,6 +114,11 @@ class Rescuer:
                 with context.replaced(job.context):
                     Job.objects.kill_lost(job, error=error)
                     self.app.backend.fail(request_of(job), self.app.backend.raised(error))
+
+
+def _is_poison(job: Job) -> bool:
+    """Of a job whose process was lost once more."""
+    return not job.in_company and job.losses + 1 >= ledger_settings.MAX_LOSSES
 
 
 def _has_exited(pid: int) -> bool:

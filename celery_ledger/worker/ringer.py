@@ -20,7 +20,7 @@ class Ringer:
 
     def leave_to_threads(self, tasks: list[str]) -> None:
         """Jobs of these tasks are found by the process of this worker's threads, which looks for
-        them by itself; but for those that one more loss would kill.
+        them by itself; but for those that are tried alone.
         """
         self.unrung = tasks
 

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Claim, Job, State, Worker
+from celery_ledger.models import Claim, Job, Settled, State, Worker
 from celery_ledger.operations import listing, owned
 from config import doctor
 from tests.celery_ledger import past
@@ -31,7 +31,7 @@ def churn(number: int, worker: UUID) -> int:
             if index % 10 == 0:
                 put_back(held)
                 held = claimed(id_, worker)
-            assert Job.objects.settle(held, result=2, effects=[])
+            assert Job.objects.settle([Settled(held, 2, [])])
         tick(worker)
     return number
 
@@ -53,7 +53,7 @@ def cost_of_work(worker: UUID) -> Figures:
     first, second, _ = newest(3)
     held: list[Claim] = []
     figures = {"claim": cost(lambda: held.append(claimed(first, worker)))}
-    figures["settle"] = cost(lambda: Job.objects.settle(held[0], result=2, effects=[]))
+    figures["settle"] = cost(lambda: Job.objects.settle([Settled(held[0], 2, [])]))
     again = claimed(second, worker)
     figures["retry"] = cost(lambda: put_back(again))
     with transaction.atomic():

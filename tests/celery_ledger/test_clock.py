@@ -101,6 +101,18 @@ def test_a_job_that_cost_three_workers_is_dead_and_its_errback_is_promised(clock
     assert Job.objects.get(task="tests.celery_ledger.tasks.note").args[0] == [str(job.pk)]
 
 
+def test_who_of_many_took_their_process_down_is_not_known_and_none_of_them_dies(
+    clock: Clock,
+) -> None:
+    one, another = uuid4(), uuid4()
+    beside = [claimed(worker=one, pid=1, losses=2) for _ in range(2)]
+    alone = [claimed(worker=one, pid=2, losses=2), claimed(worker=another, pid=1, losses=2)]
+    clock.rescuer.rescue()
+    now = {job.pk: (job.state, job.losses, job.shared_losses) for job in Job.objects.all()}
+    assert [now[job.pk] for job in beside] == [("waiting", 2, 1)] * 2
+    assert [now[job.pk] for job in alone] == [("dead", 3, 0)] * 2
+
+
 def test_the_job_of_a_dead_child_is_given_back_at_once_and_that_of_a_living_child_is_not(
     clock: Clock,
 ) -> None:

@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from redis import Redis
 
-from celery_ledger.models import Claim, Job
+from celery_ledger.models import Claim, Job, Settled
 from celery_ledger.models.chord import Chord, ChordPart
 from celery_ledger.models.schedule import Schedule
 from celery_ledger.testing import attempt, work_off
@@ -124,7 +124,7 @@ def test_a_rescue_leaves_a_job_that_is_being_settled(one: Hand, two: Hand) -> No
     [claim] = claimed(job)
     run_out(job)
     one.open_transaction()
-    assert one.do(lambda: Job.objects.settle(claim, result=1, effects=[])) is True
+    assert one.do(lambda: Job.objects.settle([Settled(claim, 1, [])])) is True
     assert two.do(rescue) == 0
     one.commit()
     assert two.do(rescue) == 0
@@ -148,7 +148,7 @@ def test_a_settlement_that_comes_in_the_middle_of_a_rescue_is_too_late(
     run_out(job)
     rescued = one.begin(rescue)
     barrier.wait_until_reached()
-    late = two.begin(lambda: Job.objects.settle(claim, result=1, effects=[]))
+    late = two.begin(lambda: Job.objects.settle([Settled(claim, 1, [])]))
     two.wait_until_blocked()
     barrier.open()
     assert (rescued.result(timeout=20), late.result(timeout=20)) == (1, False)
@@ -184,8 +184,8 @@ def test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle(
     Job.objects.update(state="waiting", attempts=0, token=None, lease_until=None)
     [valid] = two.do(lambda: claimed(job))
     assert forgotten.attempts == valid.attempts == 1
-    assert one.do(lambda: Job.objects.settle(forgotten, result="ghost", effects=[])) is False
-    assert two.do(lambda: Job.objects.settle(valid, result="mine", effects=[])) is True
+    assert one.do(lambda: Job.objects.settle([Settled(forgotten, "ghost", [])])) is False
+    assert two.do(lambda: Job.objects.settle([Settled(valid, "mine", [])])) is True
     assert Job.objects.get().result == "mine"
 
 

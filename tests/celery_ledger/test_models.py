@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
-from celery_ledger.models import Claim, Job, State
+from celery_ledger.models import Claim, Job, Settled, State
 from tests.celery_ledger import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,7 +61,7 @@ def test_a_finished_job_cannot_be_claimed_settled_or_rescued(claim: Claim, end: 
         lease=timedelta(seconds=40),
     )
     assert again == []
-    assert Job.objects.settle(claim, result=1, effects=[]) is False
+    assert Job.objects.settle([Settled(claim, 1, [])]) is False
     assert Job.objects.kill(claim, error=ERROR) is False
     assert Job.objects.put_back(claim, due_at=timezone.now(), error=ERROR, retried=True) is False
     assert not Job.objects.lost().exists()

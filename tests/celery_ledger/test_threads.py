@@ -38,7 +38,7 @@ def promised(owner: str, number: int, **options: Any) -> UUID:
 
 def taken(limit: int = ANY, queue: str = QUEUE) -> list[UUID]:
     names = [tasks.call.name]
-    return [job.id for job in due.for_threads({queue: limit}, tasks=names)]
+    return [job.id for job in due.of_each_owner({queue: limit}, tasks=names)]
 
 
 def test_the_first_of_each_owner_comes_before_the_second_of_any() -> None:
@@ -55,7 +55,7 @@ def test_queues_come_in_their_order_and_room_is_kept_for_those_before() -> None:
     first = [UUID(tasks.call.apply_async((0,), queue="kaiten").id) for _ in range(3)]
 
     def of(rooms: dict[str, int]) -> list[UUID]:
-        return [job.id for job in due.for_threads(rooms, tasks=[tasks.call.name])]
+        return [job.id for job in due.of_each_owner(rooms, tasks=[tasks.call.name])]
 
     assert of({"kaiten": 6, QUEUE: 5}) == [*first, *later[:2]]
     assert of({"kaiten": 2, QUEUE: 1}) == first[:2]
@@ -77,9 +77,9 @@ def test_what_is_not_due_or_of_another_queue_or_task_or_under_way_is_left() -> N
     assert taken(queue="bulk") == []
 
 
-def test_a_job_that_one_more_loss_would_kill_is_left_to_the_pool_and_its_clock_rings() -> None:
+def test_a_job_that_was_lost_beside_others_twice_is_left_to_the_pool_and_its_clock_rings() -> None:
     lost, fresh = promised("a", 0), promised("a", 1)
-    Job.objects.filter(pk=lost).update(losses=2)
+    Job.objects.filter(pk=lost).update(shared_losses=2)
     assert taken() == [fresh]
     assert [job.pk for job in Job.objects.but_in_threads([tasks.call.name])] == [lost]
     rings = {job.pk: celery_app.amqp.ring_for(job).alone for job in Job.objects.all()}
@@ -89,7 +89,7 @@ def test_a_job_that_one_more_loss_would_kill_is_left_to_the_pool_and_its_clock_r
 def test_the_time_limits_of_a_call_come_with_it() -> None:
     promised("a", 0, time_limit=9, soft_time_limit=8)
     promised("a", 1)
-    found = due.for_threads({QUEUE: 2}, tasks=[tasks.call.name])
+    found = due.of_each_owner({QUEUE: 2}, tasks=[tasks.call.name])
     assert [job.limits for job in found] == [(9, 8), (25, 20)]
 
 

@@ -67,10 +67,12 @@ class Stack:
         self.trees: list[Tree] = []
 
     def start(self, name: str, *extra: str, **environment: str) -> Tree:
-        log = self.folder / f"{name}-{len(self.trees)}.log"
-        tree = Tree(
-            [*procfile(name, self.programs), *extra], {**self.environment, **environment}, log
-        )
+        """A line of the Procfile."""
+        return self.start_command(*procfile(name, self.programs), *extra, **environment)
+
+    def start_command(self, *command: str, **environment: str) -> Tree:
+        log = self.folder / f"{Path(command[0]).name}-{len(self.trees)}.log"
+        tree = Tree([*command], {**self.environment, **environment}, log)
         self.trees.append(tree)
         return tree
 

@@ -116,3 +116,14 @@ def _count(number: int) -> None:
 def count_quickly(number: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO tally VALUES (%s)", [number])
+
+
+@shared_task(soft_time_limit=110, time_limit=120)
+def count_or_wait(number: int, seconds: float) -> None:
+    """As one of a batch of quick ones it may be the slow one, or, below zero, the one that takes
+    the process down.
+    """
+    count_quickly(number)
+    if seconds < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(seconds)

@@ -61,15 +61,16 @@ def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Plante
     )
 
 
-HELD = "self.filter(pk=claim.id, token=claim.token, **RUNS)"
+RESCUE = "in_company=models.Exists(beside))  # type: ignore[no-redef]\n            "
 THREADS = "tests/promises/test_threads.py"
+BATCH = "tests/celery_ledger/test_batch.py"
 PLANTED = [
     in_order(
         Bug.NO_FENCE,
         "test_a_ghost_settles_nothing_that_another_hand_has_settled",
-        "celery_ledger/models/job_queryset.py",
-        HELD,
-        "self.filter(pk=claim.id)",
+        "celery_ledger/models/claim.py",
+        " AND job.token = settled.token AND job.lease_until IS NOT NULL",
+        "",
     ),
     in_order(
         Bug.UNFENCED_VERDICT,
@@ -81,16 +82,16 @@ PLANTED = [
     in_order(
         Bug.TWO_STEP_RESCUE,
         "test_a_settlement_that_comes_in_the_middle_of_a_rescue_is_too_late",
-        "celery_ledger/worker/rescuer.py",
-        "jobs = lost.take_for_rescue(ledger_settings.BATCH)",
-        "jobs = list(lost[: ledger_settings.BATCH])",
+        "celery_ledger/models/job_queryset.py",
+        RESCUE + ".select_for_update(skip_locked=True, no_key=True)",
+        RESCUE,
     ),
     in_order(
         Bug.ATTEMPT_AS_TOKEN,
         "test_an_attempt_number_that_repeats_after_a_crash_gives_no_right_to_settle",
-        "celery_ledger/models/job_queryset.py",
-        HELD,
-        "self.filter(pk=claim.id, attempts=claim.attempts, **RUNS)",
+        "celery_ledger/models/claim.py",
+        "AND job.token = settled.token AND",
+        "AND",
     ),
     in_order(
         Bug.SPLIT_EFFECTS,
@@ -146,8 +147,8 @@ PLANTED = [
         Bug.UNCOUNTED_LOSS,
         "test_clocks_that_rescue_at_the_same_moment_count_one_loss",
         "celery_ledger/models/job_queryset.py",
-        'losses=F("losses") + int(counts)\n',
-        'losses=F("losses")\n',
+        "lost = {column: F(column) + int(counts)}\n",
+        "lost = {column: F(column)}\n",
     ),
     in_order(
         Bug.RUNG_ONCE,
@@ -174,8 +175,8 @@ PLANTED = [
         "a rescue that waits for the row",
         "test_a_rescue_leaves_a_job_that_is_being_settled",
         "celery_ledger/models/job_queryset.py",
-        "self.select_for_update(skip_locked=True, no_key=True)",
-        "self.select_for_update(no_key=True)",
+        RESCUE + ".select_for_update(skip_locked=True, no_key=True)",
+        RESCUE + ".select_for_update(no_key=True)",
     ),
     in_order(
         "a claim that waits for the row",
@@ -322,10 +323,61 @@ PLANTED = [
     ),
     Planted(
         "A_LAST_TRY_AMONG_MANY",
-        f"{THREADS}::test_a_call_that_crashes_its_process_dies_and_takes_no_other_job_with_it",
+        "tests/celery_ledger/test_threads.py"
+        "::test_a_job_that_was_lost_beside_others_twice_is_left_to_the_pool_and_its_clock_rings",
         "celery_ledger/models/due.py",
-        '"last_try": ledger_settings.MAX_LOSSES - 1,',
-        '"last_try": ledger_settings.MAX_LOSSES + 9,',
+        '"shared": ledger_settings.SHARED_LOSSES,',
+        '"shared": ledger_settings.SHARED_LOSSES + 9,',
+    ),
+    Planted(
+        "A_VERDICT_INSIDE_A_BATCH",
+        f"{BATCH}::test_one_that_ends_otherwise_does_so_alone_and_the_others_are_done_once",
+        "celery_ledger/execution/attempt.py",
+        "if current.is_beside_others and not _ends_the_process(exc):",
+        "if False:",
+    ),
+    Planted(
+        "A_BATCH_WITHOUT_FENCE",
+        f"{BATCH}::test_one_whose_lease_is_lost_has_no_effect_and_the_others_are_done_once",
+        "celery_ledger/execution/batch.py",
+        "if self.settled and not Job.objects.settle(self.settled):",
+        "if self.settled and Job.objects.settle(self.settled) is None:",
+    ),
+    Planted(
+        "TOLD_BEFORE_THE_COMMIT",
+        f"{BATCH}::test_what_is_told_of_one_is_told_after_the_commit",
+        "celery_ledger/execution/batch.py",
+        "if not self.waiting or self.is_late:",
+        "if not self.waiting or self.is_late or member.batch is self:",
+    ),
+    Planted(
+        "A_LOST_ONE_BESIDE_OTHERS_AGAIN",
+        f"{BATCH}::test_what_was_tried_before_is_tried_by_itself",
+        "celery_ledger/models/claim.py",
+        "AND (attempts = 0 OR NOT %(first)s)",
+        "AND (true OR %(first)s)",
+    ),
+    Planted(
+        "ONE_OWNER_HAS_ALL_TURNS_OF_A_BATCH",
+        f"{BATCH}::test_while_several_owners_wait_each_has_its_turn_in_a_batch",
+        "celery_ledger/execution/turns.py",
+        "if not (look.priorities or look.owners):",
+        "if look:",
+    ),
+    Planted(
+        "A_BATCH_OF_SLOW_JOBS",
+        f"{BATCH}::test_when_it_is_late_those_that_have_not_begun_go_back_and_are_rung_for",
+        "celery_ledger/execution/batch.py",
+        "if not self.waiting or self.is_late:",
+        "if not self.waiting:",
+    ),
+    Planted(
+        "BLAMED_FOR_ANOTHER",
+        "tests/celery_ledger/test_clock.py"
+        "::test_who_of_many_took_their_process_down_is_not_known_and_none_of_them_dies",
+        "celery_ledger/worker/rescuer.py",
+        "return not job.in_company and job.losses",
+        "return job.losses",
     ),
     Planted(
         "THE_FLOOD_COMES_FIRST",

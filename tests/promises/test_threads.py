@@ -69,7 +69,7 @@ def test_when_their_process_is_killed_every_call_is_made_again_in_another(
     os.kill(pid := process_of_the_calls(), signal.SIGKILL)
     until(lambda: calls("done") == 10, "all have ended", within_s=60)
     assert tally() == Counter(range(10))
-    assert {job.losses for job in Job.objects.all()} == {1}
+    assert {(job.losses, job.shared_losses) for job in Job.objects.all()} == {(0, 1)}
     assert pid not in set(Job.objects.values_list("pid", flat=True))
     assert "here is another" in worker.output()
 

@@ -16,6 +16,7 @@ from typing import Any
 from celery import chord
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from redis import Redis
 
@@ -196,7 +197,7 @@ class Run:
             Order.objects.count(),
             len(evidence["provider_refund"]),
             Job.objects.count(),
-            Job.objects.filter(losses__gt=0).count(),
+            Job.objects.filter(Q(losses__gt=0) | Q(shared_losses__gt=0)).count(),
             Job.objects.filter(state="dead").count(),
             len(evidence["heard_webhook"]),
             len(evidence["heard_mail"]),

@@ -1,0 +1,122 @@
+"""Bells that wait behind one which is handed to a process of the pool are handed to it as well, if
+they ring for the same task, every other process is busy, and such jobs are short.
+
+It takes them out of a broker that is Redis. They are what they were: nobody answers for one that is
+lost, its job is rung for again.
+"""
+
+import json
+import logging
+from time import monotonic
+from typing import Any, NamedTuple
+
+from celery import Task
+from celery.worker import state
+from redis import RedisError
+
+from celery_ledger.celery.transport import SturdyChannel
+from celery_ledger.conf import ledger_settings
+from celery_ledger.worker.shutdown import has_processes
+
+FIRST_GUESS_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Pace:
+    """How long a job of one task has taken lately, as far as the main process can see it: from when
+    a process accepts it to when that process accepts the next.
+    """
+
+    def __init__(self) -> None:
+        self._job_s = FIRST_GUESS_S
+
+    @property
+    def at_once(self) -> int:
+        """So many take half of BATCH_S."""
+        within_s = ledger_settings.BATCH_S / 2
+        return int(min(ledger_settings.BATCH_ATTEMPTS, max(1, within_s / self._job_s)))
+
+    def note(self, job_s: float) -> None:
+        """Slow ones are believed at once, quick ones by and by."""
+        self._job_s = max(job_s, (job_s + self._job_s) / 2)
+
+
+class Accepted(NamedTuple):
+    """What a process does now: so many jobs of a task, since when."""
+
+    pace: Pace
+    number: int
+    since: float
+
+
+_accepted: dict[int, Accepted] = {}  # by pid
+
+
+def several(task: Task, by_pool: Any, consumer: Any) -> Any:
+    """What a worker does when a bell rings for this task."""
+    if not _may_stand_together(task, consumer):
+        return by_pool
+    pace = Pace()
+
+    def hand_over(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
+        headers, also = message.headers, []
+        if pace.at_once > 1 and _others_are_busy(consumer) and not headers.get("alone"):
+            also = headers["also"] = _bells_behind(message, pace.at_once - 1)
+
+        def acknowledge(*args: Any) -> None:
+            _note_acceptance(headers["id"], pace, 1 + len(also))
+            ack(*args)
+
+        by_pool(message, body, acknowledge, *rest, **named)
+
+    return hand_over
+
+
+def _note_acceptance(id_: str, pace: Pace, number: int) -> None:
+    """Celery acknowledges a message when a process has accepted it."""
+    pid = getattr(state.requests.get(id_), "worker_pid", None)
+    if pid is not None:
+        now, before = monotonic(), _accepted.get(pid)
+        if before is not None:
+            before.pace.note((now - before.since) / before.number)
+        _accepted[pid] = Accepted(pace, number, now)
+
+
+def _may_stand_together(task: Task, consumer: Any) -> bool:
+    """A job of a rate-limited task takes its slot by itself."""
+    is_on = ledger_settings.BATCH_ATTEMPTS > 1 and has_processes(consumer.controller)
+    return bool(is_on and task.atomic and task.batched and not task.rate_limit)
+
+
+def _others_are_busy(consumer: Any) -> bool:
+    return bool(len(state.reserved_requests) >= consumer.pool.num_processes - 1)
+
+
+def _bells_behind(message: Any, number: int) -> list[str]:
+    """The ids that up to so many of the next bells of its queue ring for. Others are put back."""
+    channel, queue = message.channel, message.delivery_info["routing_key"]
+    if not isinstance(channel, SturdyChannel):
+        return []
+    ids, others = [], []
+    try:
+        for raw in channel.take(queue, number):
+            id_ = _rung_for(raw, like=message.headers)
+            if id_ is None:
+                others.append(raw)
+            else:
+                ids.append(id_)
+        channel.put_back(queue, others)
+    except RedisError as exc:
+        log.debug("No bells were taken together: %s", exc)
+    return ids
+
+
+def _rung_for(raw: bytes, *, like: dict[str, Any]) -> str | None:
+    """The id of a bell for the same task, under the same limits; None for any other message."""
+    try:
+        headers = json.loads(raw)["headers"]
+        alike = all(headers.get(name) == like.get(name) for name in ("task", "timelimit", "alone"))
+        return headers["id"] if alike and isinstance(headers["id"], str) else None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None  # whoever takes it drops it

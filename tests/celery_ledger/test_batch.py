@@ -1,0 +1,318 @@
+"""Jobs of one task that wait together: claimed by one statement, settled by one commit, and each by
+itself when one of them ends otherwise than well.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from celery import chord, signals
+from celery.exceptions import Ignore, Reject
+from django.conf import settings
+from django.contrib.auth.models import Group as Note
+from django.db import connection, transaction
+from redis import Redis
+
+from celery_ledger import context, ledger_settings
+from celery_ledger.execution import batch
+from celery_ledger.execution.turns import forget_looks
+from celery_ledger.models import Job
+from celery_ledger.testing import attempt, work_off
+from tests.celery_ledger import tasks
+from tests.hands import Hand
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NAMES = ["a", "b", "c", "d"]
+Bodies = dict[str, Callable[[], Any]]
+
+
+@pytest.fixture(autouse=True)
+def _as_if_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 5)  # a slow machine is none of its cases
+    batch.forget_rests()
+    forget_looks()
+
+
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> Bodies:
+    """What `note` does after it has noted one of these names."""
+    of: Bodies = {}
+    noted = tasks.note.run
+
+    def run(name: str) -> Any:
+        result = noted(name)
+        return of[name]() if name in of else result
+
+    monkeypatch.setattr(tasks.note, "run", run)
+    return of
+
+
+def promised(*names: str, **options: Any) -> list[Job]:
+    ids = [tasks.note.apply_async((name,), **options).id for name in names]
+    return [Job.objects.get(pk=id_) for id_ in ids]
+
+
+def attempt_all(*names: str) -> None:
+    attempt(*promised(*names))
+
+
+def noted() -> list[str]:
+    return [*Note.objects.order_by("pk").values_list("name", flat=True)]
+
+
+def states() -> dict[str, str]:
+    return {job.args[0][0]: job.state for job in Job.objects.filter(task=tasks.note.name)}
+
+
+def commits() -> int:
+    """That have ended a job."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT xmin::text) FROM celery_ledger_job")
+        number: int = cursor.fetchone()[0]
+    return number
+
+
+def test_all_are_done_in_the_order_of_their_bells_by_one_commit() -> None:
+    attempt_all(*NAMES)
+    assert (noted(), commits()) == (NAMES, 1)
+    for job in Job.objects.all():
+        assert (job.state, job.result, job.attempts) == ("done", job.args[0][0], 1)
+
+
+def test_what_is_told_of_one_is_told_after_the_commit(one: Hand) -> None:
+    seen = []
+
+    def look(sender: Any, **_: Any) -> None:
+        done = one.do(lambda: Job.objects.filter(state="done").count())
+        seen.append((done, tasks.note.request.id))
+
+    signals.task_success.connect(look, sender=tasks.note)
+    jobs = promised(*NAMES)
+    try:
+        attempt(*jobs)
+    finally:
+        signals.task_success.disconnect(look, sender=tasks.note)
+    assert seen == [(4, str(job.pk)) for job in reversed(jobs)]
+
+
+def test_each_attempt_has_its_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "celery_ledger.attempts")
+    attempt_all(*NAMES)
+    fields = [record.__dict__["fields"] for record in caplog.records]
+    assert [(one["outcome"], one["attempt"]) for one in fields] == [("done", 1)] * 4
+
+
+def fails() -> None:
+    raise LookupError("not there")
+
+
+def retries() -> None:
+    raise tasks.note.retry(countdown=60)
+
+
+def is_replaced() -> None:
+    tasks.note.replace(tasks.add.si(1, 2))
+
+
+def ends_the_body() -> None:
+    raise SystemExit
+
+
+def rejects() -> None:
+    raise Reject("not mine", requeue=False)
+
+
+def ignores() -> None:
+    raise Ignore
+
+
+def closes_its_connection() -> None:
+    connection.close()
+
+
+def returns_what_no_row_holds() -> object:
+    return object()
+
+
+def swallows_an_error_of_postgres() -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+    except Exception:
+        return
+
+
+def breaks_a_rule_that_is_looked_at_in_the_end() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO pairs VALUES (1), (1)")
+
+
+@pytest.fixture
+def pairs() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE pairs (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE pairs")
+
+
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        (fails, "dead"),
+        (retries, "waiting"),
+        (is_replaced, None),
+        (ends_the_body, "dead"),
+        (rejects, "dead"),
+        (ignores, "cancelled"),
+        (closes_its_connection, "dead"),
+        (returns_what_no_row_holds, "dead"),
+        (swallows_an_error_of_postgres, "dead"),
+        (breaks_a_rule_that_is_looked_at_in_the_end, "dead"),
+    ],
+)
+@pytest.mark.parametrize("which", ["a", "c", "d"])
+def test_one_that_ends_otherwise_does_so_alone_and_the_others_are_done_once(
+    bodies: Bodies, pairs: None, body: Callable[[], Any], state: str | None, which: str
+) -> None:
+    bodies[which] = body
+    attempt_all(*NAMES)
+    expected = {**dict.fromkeys(NAMES, "done"), which: state}
+    assert states() == {name: state for name, state in expected.items() if state}
+    assert noted() == [name for name in NAMES if name != which or body is is_replaced]
+    assert {job.attempts for job in Job.objects.filter(task=tasks.note.name)} == {1}
+
+
+@pytest.mark.parametrize(("rest_s", "settled_by"), [(60, 3), (0, 1)])
+def test_after_that_its_task_is_settled_one_by_one_for_a_while(
+    bodies: Bodies, monkeypatch: pytest.MonkeyPatch, rest_s: float, settled_by: int
+) -> None:
+    monkeypatch.setattr(ledger_settings, "BATCH_REST_S", rest_s)
+    bodies["a"] = fails
+    attempt_all(*NAMES)
+    Job.objects.all().delete()
+    attempt_all("e", "f", "g")
+    assert (noted()[-3:], commits()) == (["e", "f", "g"], settled_by)
+
+
+@pytest.mark.parametrize("during", ["a", "b", "d"])
+def test_one_whose_lease_is_lost_has_no_effect_and_the_others_are_done_once(
+    bodies: Bodies, one: Hand, during: str
+) -> None:
+    jobs = promised(*NAMES)
+    lost = Job.objects.filter(pk=jobs[1].pk)
+    rescued = {"state": "waiting", "lease_until": None}
+    bodies[during] = lambda: one.do(lambda: lost.update(**rescued)) and during
+    attempt(*jobs)
+    assert states() == {"a": "done", "b": "waiting", "c": "done", "d": "done"}
+    assert noted() == ["a", "c", "d"]
+
+
+def test_when_it_is_late_those_that_have_not_begun_go_back_and_are_rung_for(
+    bodies: Bodies, broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 0.2)
+    bodies["b"] = lambda: time.sleep(0.3)
+    jobs = promised(*NAMES)
+    broker.flushdb()
+    attempt(*jobs)
+    assert (noted(), commits()) == (["a", "b"], 2)
+    waiting = Job.objects.filter(state="waiting")
+    assert {job.pk for job in waiting} == {jobs[2].pk, jobs[3].pk}
+    assert {(job.attempts, job.lease_until, job.history == []) for job in waiting} == {
+        (0, None, True)
+    }
+    assert rung(broker) == [str(jobs[2].pk), str(jobs[3].pk)]
+
+
+def test_one_that_fails_late_has_not_used_up_the_time_of_any(
+    bodies: Bodies, broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not tried again at once: the time limits of the process count from its bell."""
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 0.2)
+
+    def fail_late() -> None:
+        time.sleep(0.3)
+        fails()
+
+    bodies["b"] = fail_late
+    jobs = promised(*NAMES)
+    broker.flushdb()
+    attempt(*jobs)
+    assert (noted(), set(states().values())) == ([], {"waiting"})
+    assert [Job.objects.get(pk=job.pk).attempts for job in jobs] == [1, 1, 0, 0]
+    assert rung(broker) == [str(job.pk) for job in jobs]
+    work_off()
+    assert states() == {"a": "done", "b": "dead", "c": "done", "d": "done"}
+
+
+def rung(broker: Redis) -> list[str]:
+    queue = settings.CELERY_TASK_DEFAULT_QUEUE
+    return [json.loads(raw)["headers"]["id"] for raw in reversed(broker.lrange(queue, 0, -1))]
+
+
+def test_what_was_tried_before_is_tried_by_itself() -> None:
+    jobs = promised(*NAMES)
+    Job.objects.filter(pk=jobs[1].pk).update(attempts=1)
+    attempt(*jobs)
+    assert states() == {"a": "done", "b": "waiting", "c": "done", "d": "done"}
+    attempt(jobs[1])
+    assert sorted(noted()) == NAMES
+
+
+def test_parts_of_a_chord_count_in_one_batch() -> None:
+    result = chord([tasks.add.s(1, 1), tasks.add.s(2, 2), tasks.add.s(3, 3)], tasks.total.s())()
+    attempt(*Job.objects.filter(task=tasks.add.name).order_by("created_at"))
+    work_off()
+    assert result.get() == 12
+    assert Job.objects.filter(task=tasks.total.name).count() == 1
+
+
+def test_what_each_asks_for_after_the_commit_comes_once(bodies: Bodies) -> None:
+    heard: list[str] = []
+    for name in NAMES:
+        bodies[name] = partial(transaction.on_commit, partial(heard.append, name))
+    bodies["b"] = lambda: transaction.on_commit(fails)
+    attempt_all(*NAMES)
+    assert (heard, commits()) == (["a", "c", "d"], 1)
+
+
+def test_each_promises_what_follows_it_in_its_own_name() -> None:
+    with context.replaced({"request_id": "one"}):
+        first = promised("a", link=tasks.add.si(1, 1))
+    with context.replaced({"request_id": "two"}):
+        second = promised("b", link=tasks.add.si(2, 2))
+    attempt(*first, *second)
+    follow = Job.objects.filter(task=tasks.add.name)
+    assert {(job.parent_id, job.context["request_id"]) for job in follow} == {
+        (first[0].pk, "one"),
+        (second[0].pk, "two"),
+    }
+
+
+def test_while_several_owners_wait_each_has_its_turn_in_a_batch() -> None:
+    with context.replaced({ledger_settings.OWNER: "flood"}):
+        flood = promised(*"abcdefgh")
+    with context.replaced({ledger_settings.OWNER: "quiet"}):
+        promised("quiet")
+    attempt(*flood[:3])
+    assert set(noted()) == {"a", "b", "quiet"}
+
+
+def test_a_batch_that_meets_a_deadlock_is_made_one_by_one(bodies: Bodies) -> None:
+    victims = iter(["once"])
+
+    def collide() -> None:
+        for _ in victims:
+            with connection.cursor() as cursor:
+                cursor.execute(DEADLOCK)
+
+    bodies["c"] = collide
+    attempt_all(*NAMES)
+    assert (noted(), set(states().values())) == (NAMES, {"done"})
+
+
+DEADLOCK = "DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$"

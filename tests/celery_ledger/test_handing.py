@@ -1,0 +1,208 @@
+"""What a worker's main process hands to a process of its pool: a bell, and those of the same task
+that wait behind it.
+"""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import current_app as celery_app
+from celery.concurrency import prefork, solo
+from celery.worker import state
+from kombu import Queue
+from redis import Redis, ResponseError
+
+from celery_ledger.bell import Ring
+from celery_ledger.celery import broker_options, handing
+from celery_ledger.celery.transport import SturdyChannel
+from celery_ledger.conf import ledger_settings
+from tests.celery_ledger import tasks
+
+QUEUE, IDS = "kaiten", [f"0198c2de-0000-7000-8000-00000000000{number}" for number in range(8)]
+NOTE = tasks.note.name
+
+
+class Worker:
+    """Its main process without a worker: what is handed to the pool, and accepted by a process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.reserved: set[Any] = {"another request"}
+        self.handed: list[list[str]] = []
+        self.accept: list[Any] = []
+        self.consumer = SimpleNamespace(
+            controller=SimpleNamespace(pool_cls=prefork.TaskPool),
+            pool=SimpleNamespace(num_processes=2),
+        )
+        monkeypatch.setattr(handing, "monotonic", lambda: self.now)
+        monkeypatch.setattr(state, "reserved_requests", self.reserved)
+        monkeypatch.setattr(handing, "_accepted", {})
+        self.hand_over = handing.several(tasks.note, self.by_pool, self.consumer)
+
+    def by_pool(self, message: Any, body: Any, ack: Any, *rest: Any) -> None:
+        self.handed.append([message.headers["id"], *message.headers.get("also", [])])
+        self.accept.append((message.headers["id"], ack))
+
+    def hear(self, pid: int = 7) -> list[str]:
+        """The next bell of the queue; a process accepts it at once."""
+        options = broker_options.for_a_worker(celery_app.conf.broker_url)
+        transport = broker_options.transport_of_a_worker(celery_app.conf.broker_url)
+        with celery_app.connection_for_read(
+            transport=transport, transport_options=options
+        ) as connection:
+            channel = connection.default_channel
+            message = Queue(QUEUE, channel=channel).get(no_ack=True)
+            self.hand_over(message, None, lambda *_: None)
+        id_, ack = self.accept.pop()
+        state.requests[id_] = SimpleNamespace(worker_pid=pid)
+        ack()
+        del state.requests[id_]
+        return self.handed[-1]
+
+    def knows_short_jobs(self) -> None:
+        """It has seen many, of 5 ms each."""
+        for _ in range(12):
+            ring(NOTE, IDS[:1])
+            self.hear()
+            self.now += 0.005
+
+
+@pytest.fixture
+def worker(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    worker = Worker(monkeypatch)
+    worker.knows_short_jobs()
+    return worker
+
+
+def ring(task: str, ids: list[str], **options: Any) -> None:
+    celery_app.amqp.bell.ring([Ring(id_, task, QUEUE, **options) for id_ in ids])
+
+
+def waiting(broker: Redis) -> list[str]:
+    return [json.loads(raw)["headers"]["id"] for raw in reversed(broker.lrange(QUEUE, 0, -1))]
+
+
+def test_bells_that_wait_behind_one_of_a_short_task_are_handed_over_with_it(worker: Worker) -> None:
+    ring(NOTE, IDS[:5])
+    assert worker.hear() == IDS[:5]
+
+
+def test_no_more_than_take_half_of_a_batchs_time_or_than_a_batch_may_hold(
+    worker: Worker, broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 0.033)  # three of 5 ms
+    ring(NOTE, IDS)
+    assert worker.hear() == IDS[:3]
+    assert waiting(broker) == IDS[3:]
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 5)
+    monkeypatch.setattr(ledger_settings, "BATCH_ATTEMPTS", 2)
+    assert worker.hear() == IDS[3:5]
+
+
+def test_bells_of_other_tasks_or_limits_and_of_those_that_are_tried_alone_stay_in_their_order(
+    worker: Worker, broker: Redis
+) -> None:
+    ring(NOTE, IDS[:2])
+    ring(tasks.add.name, [IDS[2]])
+    ring(NOTE, [IDS[3]], timelimit=(9, 8))
+    ring(NOTE, [IDS[4]], alone=True)
+    ring(NOTE, [IDS[5]])
+    assert worker.hear() == [*IDS[:2], IDS[5]]
+    assert waiting(broker) == IDS[2:5]
+
+
+def test_one_that_is_tried_alone_is_handed_over_alone(worker: Worker, broker: Redis) -> None:
+    ring(NOTE, IDS[:2], alone=True)
+    assert worker.hear() == IDS[:1]
+    assert waiting(broker) == IDS[1:2]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"no json",
+        b"[" * 100_000,
+        b"[]",
+        b"{}",
+        b'{"headers": []}',
+        b'{"headers": {"id": 1}}',
+        b"\xff",
+    ],
+)
+def test_what_is_no_bell_stays_for_whoever_drops_it(
+    worker: Worker, broker: Redis, garbage: bytes
+) -> None:
+    ring(NOTE, IDS[:1])
+    broker.lpush(QUEUE, garbage)
+    ring(NOTE, IDS[1:2])
+    assert worker.hear() == IDS[:2]
+    assert broker.lrange(QUEUE, 0, -1) == [garbage]
+
+
+def test_while_another_process_is_idle_it_leaves_them_to_that(
+    worker: Worker, broker: Redis
+) -> None:
+    worker.reserved.clear()
+    ring(NOTE, IDS[:3])
+    assert worker.hear() == IDS[:1]
+    assert waiting(broker) == IDS[1:3]
+
+
+def test_one_slow_job_is_believed_at_once_and_quick_ones_by_and_by(worker: Worker) -> None:
+    worker.now += 2
+    ring(NOTE, IDS[:1])
+    worker.hear()
+    sizes = []
+    for _ in range(8):
+        ring(NOTE, IDS)
+        sizes.append(len(worker.hear()))
+        worker.now += 0.005
+    assert sizes[:5] == [1] * 5
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 1
+
+
+def test_the_time_of_a_process_is_that_of_what_it_accepted_before(worker: Worker) -> None:
+    """Another process that accepts something says nothing of it."""
+    ring(NOTE, IDS[:1])
+    worker.hear(pid=8)
+    worker.now += 0.005
+    ring(NOTE, IDS[:1])
+    worker.hear(pid=9)
+    worker.now += 60
+    ring(NOTE, IDS[:2])
+    assert worker.hear(pid=10) == IDS[:2]
+
+
+def test_a_server_too_old_for_it_hands_over_one_at_a_time(
+    worker: Worker, broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise ResponseError("wrong number of arguments for 'rpop' command")
+
+    monkeypatch.setattr(SturdyChannel, "take", refuse)
+    ring(NOTE, IDS[:2])
+    assert worker.hear() == IDS[:1]
+    assert waiting(broker) == IDS[1:2]
+
+
+@pytest.mark.parametrize("task", [tasks.note_outside, tasks.call])
+def test_a_task_that_is_not_atomic_has_no_batches(worker: Worker, task: Any) -> None:
+    assert handing.several(task, worker.by_pool, worker.consumer) == worker.by_pool
+
+
+def test_nor_has_one_with_a_rate_limit_or_that_says_so_or_a_pool_without_processes(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.note, "rate_limit", "5/s")
+    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    monkeypatch.setattr(tasks.note, "rate_limit", None)
+    worker.consumer.controller.pool_cls = solo.TaskPool
+    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    worker.consumer.controller.pool_cls = prefork.TaskPool
+    monkeypatch.setattr(tasks.note, "batched", False, raising=False)
+    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    monkeypatch.setattr(tasks.note, "batched", True)
+    monkeypatch.setattr(ledger_settings, "BATCH_ATTEMPTS", 1)
+    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool

@@ -297,6 +297,7 @@ def test_a_refused_mail_is_tried_again_under_the_same_message_id(
         ("order.received", 1),
         ("order.reserved", 0),
         ("order.confirmed", 1),
+        ("order.completed", 0),
         ("order.cancelled", 1),
         ("order.held", 0),
     ],
@@ -356,6 +357,29 @@ def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
     )
     _, text = render(Event.objects.get())
     assert why[locale == "ja"] in text
+    assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
+
+
+@pytest.mark.parametrize(
+    ("locale", "rest", "money"),
+    [
+        ("en", "This is not sent:\n\n  鮪 × 1\n", PART),
+        ("ja", "次のお品物は発送いたしません。\n\n  鮪 × 1\n", PART),
+    ],
+)
+def test_who_gets_a_part_is_told_of_the_rest_and_of_its_money(
+    recorded: Recorded, locale: str, rest: str, money: int
+) -> None:
+    lines = [
+        {"name": "鮭", "quantity": 2, "withdrawn": 0},
+        {"name": "鮪", "quantity": 3, "withdrawn": 1},
+    ]
+    amounts = {"captured": 98000, "refunded": 0, "refund_pending": 30000, "payment_state": "paid"}
+    recorded("order.completed", locale=locale, lines=lines, reason="no time", **amounts)
+    assert Delivery.objects.get().target == "hana@example.com"
+    subject, text = render(Event.objects.get())
+    assert "K7QM-3XH9" in subject
+    assert rest in text
     assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
 
 

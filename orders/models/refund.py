@@ -72,7 +72,8 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         )
         order.assign(refund_pending=order.refund_pending + given)
         refund.count(order)
-        order.take_back([(line, goods.get(line.position, 0)) for line in order.own_lines])
+        if goods:
+            order.take_back([(line, goods.get(line.position, 0)) for line in order.own_lines])
         return refund
 
     def _insert(self, order: "Order", **columns: Any) -> "Refund":

@@ -17,7 +17,7 @@ from django.utils import translation
 
 from celery_ledger.models import Job
 from demo.menu import MENU
-from orders.models import Order, State, Stock
+from orders.models import Fulfilment, Order, State, Stock
 from orders.order_input import OrderInput
 from values.refused import Refused
 
@@ -395,10 +395,14 @@ def test_what_becomes_of_the_money_follows_the_amounts(
 def test_an_order_whose_rest_was_cancelled_says_so(visitor: HttpClient, placed: Placed) -> None:
     order = placed()
     order.reserve()
+    order.intend_charge()
     order.confirm(captured=600)
-    order.move(State.COMPLETED, reason="no time")
+    Fulfilment.objects.ship(order, [(order.own_lines[0], 1)])
+    order.cancel("no time")
     page = text(status_page(visitor, order))
     assert "Delivered in part The rest of your order was cancelled. Of the ¥600" in page
+    assert "that you paid, ¥300 is paid back." in page
+    assert "Salmon nigiri × 2, 1 not sent ¥600" in page
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ STOCK = {
           FROM orders_order o
           JOIN (SELECT order_id, sum(fulfilled) AS sent, sum(quantity - withdrawn) AS units
                   FROM orders_orderline GROUP BY 1) l ON l.order_id = o.id
-         WHERE o.units_fulfilled <> l.sent OR o.units <> l.units ORDER BY o.number""",
+         WHERE o.state <> 'cancelled' AND (o.units_fulfilled <> l.sent OR o.units <> l.units)
+         ORDER BY o.number""",
 }
 MONEY = {
     "order %s: captured %s, but its charges come to %s": """

@@ -23,8 +23,9 @@ from demo.menu import CLIENT, CURRENCY, OrderForm
 from notifications import events
 from orders.models import Client, Order, State
 from orders.order_input import pointed
+from orders.states import PaymentState
 from orders.tasks import place
-from values.money import written
+from values.money import Payback, payback, written
 from values.refused import Refused
 
 # after that nothing happens any more
@@ -49,22 +50,23 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
         gettext_lazy("Confirmed and paid"),
         gettext_lazy("Thank you! The kitchen is at work."),
     ),
-    "completed": (gettext_lazy("Delivered"), gettext_lazy("Enjoy your meal!")),
-    "cancelled": (
-        gettext_lazy("Cancelled"),
-        gettext_lazy("This order was cancelled. Whatever you have paid is paid back."),
+    "confirmed_unpaid": (  # it costs nothing, or the money has gone back
+        gettext_lazy("Your order is confirmed"),
+        gettext_lazy("Thank you! The kitchen is at work."),
     ),
+    "completed": (gettext_lazy("Delivered"), gettext_lazy("Enjoy your meal!")),
+    "cut_short": (
+        gettext_lazy("Delivered in part"),
+        gettext_lazy("The rest of your order was cancelled."),
+    ),
+    "cancelled": (gettext_lazy("Cancelled"), gettext_lazy("This order was cancelled.")),
     "out_of_stock": (
         gettext_lazy("Sold out"),
-        gettext_lazy(
-            "We are sorry: something you chose was sold just before. You have not been charged."
-        ),
+        gettext_lazy("We are sorry: something you chose was sold just before."),
     ),
     "payment_declined": (
         gettext_lazy("Payment declined"),
-        gettext_lazy(
-            "Your bank declined the card. You have not been charged, and nothing is kept for you."
-        ),
+        gettext_lazy("Your bank declined the card."),
     ),
     "held": (
         gettext_lazy("We are looking into it"),
@@ -72,6 +74,15 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
             "A person is checking your order. You need not do anything, and you never pay twice."
         ),
     ),
+}
+PAYBACKS: Mapping[Payback, Promise] = {
+    Payback.UNCHARGED: gettext_lazy("You have not been charged."),
+    Payback.UNSETTLED: gettext_lazy(
+        "You have not been charged so far; if a payment still arrives, it is paid back."
+    ),
+    Payback.WHOLE: gettext_lazy("What you paid, %(paid)s, is paid back."),
+    Payback.PART: gettext_lazy("Of the %(paid)s that you paid, %(back)s is paid back."),
+    Payback.NOTHING: gettext_lazy("Of the %(paid)s that you paid, nothing is paid back."),
 }
 
 
@@ -198,6 +209,7 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         "order": order,
         "headline": headline,
         "explanation": explanation,
+        "payback": _payback(order) if order.was_cancelled else "",
         "belt": _belt(
             order,
             {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)},
@@ -211,7 +223,21 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
 def _words(order: Order) -> tuple[Promise, Promise]:
     if order.state == State.CANCELLED:
         return WORDS.get(order.reason, WORDS["cancelled"])
-    return WORDS["held" if order.held else order.state]
+    if order.held:
+        return WORDS["held"]
+    if order.state == State.COMPLETED and order.was_cancelled:
+        return WORDS["cut_short"]
+    if order.state == State.CONFIRMED and order.payment_state != PaymentState.PAID:
+        return WORDS["confirmed_unpaid"]
+    return WORDS[order.state]
+
+
+def _payback(order: Order) -> str:
+    """What the end of an order that was cancelled means for the customer's money."""
+    back = order.refunded + order.refund_pending
+    word = payback(captured=order.captured, back=back, payment_state=order.payment_state)
+    paid, back_ = (written(amount, order.currency) for amount in (order.captured, back))
+    return str(PAYBACKS[word]) % {"paid": paid, "back": back_}
 
 
 def _belt(order: Order, times: dict[str, datetime]) -> list[Step]:

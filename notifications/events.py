@@ -12,8 +12,8 @@ from notifications.tasks import tell
 KINDS = tuple(
     f"order.{word}"
     for word in (
-        "received reserved action_required confirmed fulfilled completed cancelled refunded "
-        "held released"
+        "received reserved action_required payment_failed confirmed fulfilled restocked completed "
+        "cancelled refund_pending refunded refund_failed held released"
     ).split()
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint

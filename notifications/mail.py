@@ -19,8 +19,13 @@ def recipients(event: Event) -> list[str]:
     """Whom the event names, or the customer, if there is something to say to them about this kind
     of event.
     """
-    named = event.data.get("mail", {}).get("to") or [event.data.get("order", {}).get("email")]
-    return [address for address in named if address] if _template_name(event, "en") else []
+    order = event.data.get("order", {})
+    named = event.data.get("mail", {}).get("to") or [order.get("email")]
+    # of one that is complete there is nothing to say, unless a part of it was cancelled
+    is_told = event.kind != "order.completed" or order.get("reason")
+    if not (is_told and _template_name(event, "en")):
+        return []
+    return [address for address in named if address]
 
 
 def send(delivery: Delivery) -> str:

@@ -32,6 +32,13 @@ STOCK = {
          WHERE coalesce(m.held, 0)
                <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.open ELSE 0 END
          ORDER BY o.number""",
+    "order %s: %s of %s units are sent, but its lines come to %s of %s": """
+        SELECT o.number, o.units_fulfilled, o.units, l.sent, l.units
+          FROM orders_order o
+          JOIN (SELECT order_id, sum(fulfilled) AS sent, sum(quantity - withdrawn) AS units
+                  FROM orders_orderline GROUP BY 1) l ON l.order_id = o.id
+         WHERE o.state <> 'cancelled' AND (o.units_fulfilled <> l.sent OR o.units <> l.units)
+         ORDER BY o.number""",
 }
 MONEY = {
     "order %s: captured %s, but its charges come to %s": """
@@ -55,6 +62,17 @@ MONEY = {
         SELECT o.number, o.shipping_refunded + sum(l.refunded), o.refunded + o.refund_pending
           FROM orders_order o JOIN orders_orderline l ON l.order_id = o.id
          GROUP BY o.id HAVING o.shipping_refunded + sum(l.refunded) <> o.refunded + o.refund_pending
+         ORDER BY o.number""",
+    "order %s: %s, captured %s, refunded %s, promised %s, but its newest event says "
+    "%s, %s, %s, %s": """
+        SELECT o.number, o.payment_state, o.captured, o.refunded, o.refund_pending,
+               told.payment_state, told.captured, told.refunded, told.refund_pending
+          FROM orders_order o
+          JOIN notifications_event e ON e.subject = o.id AND e.seq = o.version
+         CROSS JOIN LATERAL jsonb_to_record(e.data -> 'order') AS told
+               (payment_state text, captured bigint, refunded bigint, refund_pending bigint)
+         WHERE (o.payment_state, o.captured, o.refunded, o.refund_pending) IS DISTINCT FROM
+               (told.payment_state, told.captured, told.refunded, told.refund_pending)
          ORDER BY o.number""",
 }
 PROVIDER_BATCH = 500

@@ -14,6 +14,7 @@ from values.texts import AnyText, Line, Name
 
 AMOUNT_MAX = 10**12
 LINES_MAX = 200  # of an order
+QUANTITY_MAX = 1_000_000  # of a line
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[
     int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")
@@ -63,7 +64,7 @@ class Shape(BaseModel):
 class LineInput(Shape):
     sku: Sku
     name: Name = ""
-    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
     unit_price: Amount
     discount: Amount = 0
     tax: Amount = 0
@@ -82,6 +83,35 @@ class LineInput(Shape):
 class ShippingInput(Shape):
     amount: Amount = 0
     tax: Amount = 0
+
+
+class UnitsInput(Shape):
+    """So many units of a line of an order: by its position there, or by a sku that no other line
+    has.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": kind}}}
+                for name, kind in (("position", "integer"), ("sku", "string"))
+            ]
+        }
+    )
+    position: (
+        Annotated[
+            int, Field(ge=0, lt=LINES_MAX, description="of the line, as the order shows it; from 0")
+        ]
+        | None
+    ) = None
+    sku: Sku | None = None
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+
+    @model_validator(mode="after")
+    def _names_a_line(self) -> Self:
+        if self.position is None and self.sku is None:
+            raise PydanticCustomError("units", "name the line by its position or by its sku")
+        return self
 
 
 class PaymentInput(Shape):

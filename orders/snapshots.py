@@ -20,6 +20,7 @@ exactly = with_config(ConfigDict(extra="forbid"))
 
 @exactly
 class OrderLine(TypedDict):
+    position: Annotated[int, Field(description="from 0; names the line in fulfilments and refunds")]
     sku: str
     name: str
     quantity: int
@@ -28,6 +29,7 @@ class OrderLine(TypedDict):
     tax: Money
     fulfilled: Annotated[int, Field(description="units that were sent")]
     withdrawn: Annotated[int, Field(description="units that will not be sent")]
+    returned: Annotated[int, Field(description="sent units that came back")]
     units_refunded: int
     refunded: Money
 
@@ -64,7 +66,9 @@ class Order(TypedDict):
         ),
     ]
     hold_reason: str | None
-    reason: Annotated[str | None, Field(description="why it was cancelled")]
+    reason: Annotated[
+        str | None, Field(description="why it was cancelled, or what of it was not sent")
+    ]
     version: Annotated[int, Field(description="counts events; the ETag")]
     currency: str
     total: Money
@@ -85,6 +89,7 @@ class Order(TypedDict):
 
 @exactly
 class Units(TypedDict):
+    position: int
     sku: str
     quantity: int
 
@@ -100,8 +105,11 @@ class Fulfilment(TypedDict):
 
 
 @exactly
-class RefundLine(Units):
+class RefundLine(TypedDict):
     position: int
+    sku: str
+    quantity: Annotated[int, Field(description="units whose money goes back")]
+    restocked: Annotated[int, Field(description="units that are taken back")]
     amount: Money
 
 

@@ -1,4 +1,8 @@
-"""How money is written: integers of a currency's minor unit, as ISO 4217 counts them."""
+"""How money is written, integers of a currency's minor unit as ISO 4217 counts them; and what is
+said of it when an order ends early.
+"""
+
+from enum import StrEnum
 
 CURRENCIES = frozenset(
     """
@@ -27,3 +31,21 @@ def written(amount: int, currency: str) -> str:
     units, rest = divmod(abs(amount), 10**places)
     figure = f"{units:,}" + (f".{rest:0{places}d}" if places else "")
     return f"{'-' if amount < 0 else ''}{SIGNS.get(currency, f'{currency} ')}{figure}"
+
+
+class Payback(StrEnum):
+    """What an order that ended early means for its customer's money."""
+
+    UNCHARGED = "uncharged"
+    UNSETTLED = "unsettled"  # nobody knows yet whether it was paid; if so, all goes back
+    WHOLE = "whole"
+    PART = "part"
+    NOTHING = "nothing"
+
+
+def payback(*, captured: int, back: int, payment_state: str) -> Payback:
+    """By the amounts, whatever the order ended by: `back` is given back, or promised."""
+    if not captured:
+        settled = payment_state in ("none", "failed")
+        return Payback.UNCHARGED if settled else Payback.UNSETTLED
+    return Payback.NOTHING if not back else Payback.PART if back < captured else Payback.WHOLE

@@ -6,7 +6,6 @@ from django.utils.http import parse_etags
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from orders.models import Order
-from orders.states import PaymentState, State
 
 
 def tagged(request: AuthenticatedRequest, order: Order) -> HttpResponse:
@@ -21,12 +20,7 @@ def tagged(request: AuthenticatedRequest, order: Order) -> HttpResponse:
 
 
 def tag_of(order: Order) -> str:
-    """The version; and with it the money that is under way, which the order shows and no event has
-    told of yet.
-    """
-    waits = order.payment_state in (PaymentState.PENDING, PaymentState.ACTION_REQUIRED)
-    if order.refund_pending or (waits and order.state == State.CANCELLED):
-        return f'"{order.version}-{order.payment_state}-{order.refund_pending}"'
+    """Its version: nothing of an order changes without one more."""
     return f'"{order.version}"'
 
 

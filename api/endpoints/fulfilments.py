@@ -13,7 +13,7 @@ from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from api.shapes.requests import FulfilmentRequest
 from orders import snapshots
-from orders.models import Fulfilment
+from orders.models import Fulfilment, named
 
 router = Router(tags=["orders"])
 
@@ -40,9 +40,8 @@ def fulfil_order(
 
     def ship() -> Done:
         order = locked_order(request, order_id)
-        sent = Fulfilment.objects.ship(
-            order, body.units_by_sku(), carrier=body.carrier, tracking=body.tracking
-        )
+        units = None if body.lines is None else named(order.own_lines, body.lines)
+        sent = Fulfilment.objects.ship(order, units, carrier=body.carrier, tracking=body.tracking)
         sent.refresh_from_db(fields=["created_at"])
         return 201, f"/v1/orders/{order_id}/fulfilments", sent.snapshot()
 

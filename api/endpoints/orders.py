@@ -143,15 +143,17 @@ def _event(event: Event) -> dict[str, Any]:
     openapi_extra=described(
         "orders:write",
         headers={202: ETAG},
-        conflict="The order is sent in part, or has been completed.",
+        conflict="The order has been completed: everything is sent.",
     ),
 )
 def cancel_order(
     request: AuthenticatedRequest, order_id: UUID, body: Body[CancelRequest] = CANCEL
 ) -> HttpResponse:
-    """What was paid goes back by itself. An order that is cancelled already stays as it is."""
+    """What is not sent goes back, goods and money; what was sent completes the order. One that was
+    cancelled before stays as it is.
+    """
     with transaction.atomic():
         order = locked_order(request, order_id)
-        if order.state != "cancelled":
+        if not order.was_cancelled:
             give_back(order.cancel(body.reason))
     return with_tag(order, status=202)

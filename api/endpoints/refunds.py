@@ -13,7 +13,7 @@ from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from api.shapes.requests import RefundRequest
 from orders import snapshots
-from orders.models import Refund
+from orders.models import Refund, named
 from orders.tasks import give_back
 
 router = Router(tags=["orders"])
@@ -37,12 +37,9 @@ def refund_order(
 
     def promise() -> Done:
         order = locked_order(request, order_id)
+        units = None if body.lines is None else named(order.own_lines, body.lines)
         refund = Refund.objects.promise(
-            order,
-            reason=body.reason,
-            amount=body.amount,
-            requested=body.units_by_sku(),
-            restock=body.restock,
+            order, reason=body.reason, amount=body.amount, units=units, restock=body.restock
         )
         give_back(refund)
         refund.refresh_from_db(fields=["created_at"])

@@ -132,7 +132,7 @@ TYPES: dict[str, ProblemType] = {
     "not-cancellable": ProblemType(
         409,
         gettext_noop("The order cannot be cancelled any more"),
-        gettext_noop("It is sent in part or has ended. Refund what should come back."),
+        gettext_noop("Everything of it is sent. Refund what should come back."),
     ),
     "not-fulfillable": ProblemType(
         409,
@@ -143,8 +143,11 @@ TYPES: dict[str, ProblemType] = {
     ),
     "nothing-to-refund": ProblemType(
         409,
-        gettext_noop("There is no money left to give back"),
-        gettext_noop("See what was given back already under the order's refunds."),
+        gettext_noop("There is nothing left to give back"),
+        gettext_noop(
+            "See what was given back already under the order's refunds. "
+            "Goods that come back without money are named by their lines."
+        ),
     ),
     "too-many-imports": ProblemType(
         409,

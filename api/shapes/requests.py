@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from notifications import webhooks
 from notifications.events import KINDS
-from orders.order_input import AMOUNT_MAX, Shape, Sku
+from orders.order_input import AMOUNT_MAX, LINES_MAX, Shape, UnitsInput
 from orders.states import PaymentState, State
 from values.texts import AnyText, Line, Name
 
@@ -95,22 +95,7 @@ class HoldRequest(Shape):
     reason: Reason = "requested"
 
 
-class UnitsInput(Shape):
-    """So many units of a sku."""
-
-    sku: Sku
-    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-def _each_once(lines: list[UnitsInput]) -> list[UnitsInput]:
-    if len({line.sku for line in lines}) < len(lines):
-        raise PydanticCustomError("units", "name each sku once")
-    return lines
-
-
-UnitsInputs = Annotated[
-    list[UnitsInput], Field(min_length=1, max_length=200), AfterValidator(_each_once)
-]
+UnitsInputs = Annotated[list[UnitsInput], Field(min_length=1, max_length=LINES_MAX)]
 
 
 class FulfilmentRequest(Shape):
@@ -120,40 +105,57 @@ class FulfilmentRequest(Shape):
     carrier: Annotated[Line, Field(max_length=100)] = ""
     tracking: Annotated[Line, Field(max_length=200)] = ""
 
-    def units_by_sku(self) -> dict[str, int] | None:
-        return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
-
 
 class RefundRequest(Shape):
     """The body of POST /v1/orders/{id}/refunds: an amount, or lines, or neither for all that is
-    left.
+    left; `restock` takes the goods of lines back, with an amount of 0 nothing but them.
     """
 
     model_config = ConfigDict(
         json_schema_extra={
-            "not": {
-                "required": ["amount"],
-                "properties": {"amount": {"type": "integer"}},
-                "anyOf": [
-                    {"required": ["lines"], "properties": {"lines": {"type": "array"}}},
-                    {"required": ["restock"], "properties": {"restock": {"const": True}}},
-                ],
-            }
+            "anyOf": [
+                {"properties": {"amount": {"type": "null"}}},
+                {
+                    "properties": {
+                        "amount": {"minimum": 1},
+                        "lines": {"type": "null"},
+                        "restock": {"const": False},
+                    }
+                },
+                {
+                    "properties": {
+                        "amount": {"const": 0},
+                        "lines": {"type": "array"},
+                        "restock": {"const": True},
+                    },
+                    "required": ["lines", "restock"],
+                },
+            ]
         }
     )
-    amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = None
+    amount: (
+        Annotated[
+            int,
+            Field(
+                ge=0,
+                le=AMOUNT_MAX,
+                description="0 goes with lines and restock: the goods come back, and no money does",
+            ),
+        ]
+        | None
+    ) = None
     lines: UnitsInputs | None = None
     reason: Reason
     restock: bool = False
 
-    def units_by_sku(self) -> dict[str, int] | None:
-        return None if self.lines is None else {line.sku: line.quantity for line in self.lines}
-
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.amount is not None and self.lines is not None:
+        if self.amount == 0:
+            if self.lines is None or not self.restock:
+                raise PydanticCustomError("amount", "0 goes with lines and restock")
+        elif self.amount is not None and self.lines is not None:
             raise PydanticCustomError("amount", "goes without lines: either an amount or lines")
-        if self.restock and self.amount is not None:
+        elif self.restock and self.amount is not None:
             raise PydanticCustomError(
                 "restock", "goes with lines, or with all that is left, but not with an amount"
             )

@@ -6,7 +6,7 @@ from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
 from orders.models.fulfilment import Fulfilment
 from orders.models.order import Order
-from orders.models.order_line import OrderLine
+from orders.models.order_line import OrderLine, named
 from orders.models.refund import Refund
 from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation, ProviderEvent
@@ -38,4 +38,5 @@ __all__ = [
     "State",
     "Stock",
     "StockMovement",
+    "named",
 ]

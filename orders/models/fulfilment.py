@@ -1,6 +1,5 @@
 """Fulfilments: goods that have left the house."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from django.db import models
@@ -8,7 +7,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from orders import snapshots
-from orders.models.order_line import Units, distributed
+from orders.models.order_line import Units, within
 from orders.models.stock import Stock, StockMovement
 from values.refused import Refused
 
@@ -20,12 +19,12 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
     def ship(
         self,
         order: "Order",
-        requested: Mapping[str, int] | None = None,
+        requested: Units | None = None,
         *,
         carrier: str = "",
         tracking: str = "",
     ) -> "Fulfilment":
-        """Send goods of this locked order: so many of each sku, or all that is open.
+        """Send goods of this locked order: units of lines, or all that is open.
 
         Raises a 409 problem when the order is not to be sent, and a 422 problem for more than is
         open.
@@ -36,16 +35,14 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
                 "not-fulfillable",
                 f"Order {order.number} is {standing}; only a confirmed one is sent.",
             )
-        lines = order.own_lines
-        units: Units = (
-            [(line, line.open) for line in lines if line.open]
-            if requested is None
-            else distributed(lines, requested, of="open", verb="sent")
-        )
+        units = order.open_units if requested is None else within(requested, of="open", verb="sent")
         for line, number in units:
             line.change(fulfilled=number)
         Stock.objects.move(order, StockMovement.Kind.SHIPPED, units)
-        sent = [{"sku": line.sku, "quantity": number} for line, number in units]
+        sent = [
+            {"position": line.position, "sku": line.sku, "quantity": number}
+            for line, number in units
+        ]
         fulfilment = self.create(order=order, lines=sent, carrier=carrier, tracking=tracking)
         order.note_shipped(sum(number for _, number in units))
         return fulfilment
@@ -54,7 +51,7 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
 class Fulfilment(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7)
     order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, related_name="fulfilments")
-    lines = models.JSONField()  # [{"sku", "quantity"}]
+    lines = models.JSONField()  # [{"position", "sku", "quantity"}]
     carrier = models.TextField(default="")
     tracking = models.TextField(default="")
     created_at = models.DateTimeField(db_default=Now())

@@ -23,9 +23,9 @@ from uuid_utils.compat import uuid7
 from notifications import events
 from orders import snapshots
 from orders.models.client import Client
-from orders.models.order_line import OrderLine
+from orders.models.order_line import OrderLine, Units
 from orders.models.order_queryset import OrderQuerySet
-from orders.models.refund import Refund
+from orders.models.refund import Asked, Refund
 from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
 from orders.states import (
@@ -150,7 +150,8 @@ class Order(models.Model):
         )
 
     def refresh_from_db(self, *args: Any, **options: Any) -> None:
-        self.__dict__.pop("own_lines", None)
+        for name in ("own_lines", "_assigned"):
+            self.__dict__.pop(name, None)
         super().refresh_from_db(*args, **options)
 
     @cached_property
@@ -161,12 +162,27 @@ class Order(models.Model):
         return list(self.lines.all())
 
     @property
+    def open_units(self) -> Units:
+        """What is still to be sent."""
+        return [(line, line.open) for line in self.own_lines if line.open]
+
+    @property
     def is_confirmed(self) -> bool:
         return self.state == State.CONFIRMED
 
     @property
+    def was_confirmed(self) -> bool:
+        """Its goods are for the customer: to be sent, or sent."""
+        return self.state in (State.CONFIRMED, State.COMPLETED)
+
+    @property
     def has_ended(self) -> bool:
         return not TRANSITIONS[State(self.state)]
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Wholly, or completed with what was sent of it."""
+        return self.has_ended and bool(self.reason)
 
     @property
     def is_expired(self) -> bool:
@@ -190,11 +206,14 @@ class Order(models.Model):
         if not Stock.objects.reserve(self):
             self.move(State.CANCELLED, reason="out_of_stock")
             return False
-        self.move(State.RESERVED, expires_at=timezone.now() + settings.RESERVATION_KEEP)
+        self.move(
+            State.RESERVED,
+            charge_state="pending" if self.total else "none",
+            expires_at=timezone.now() + settings.RESERVATION_KEEP,
+        )
         return True
 
     def intend_charge(self) -> PaymentOperation:
-        self.assign(charge_state="pending")
         return PaymentOperation.objects.intend_charge(self)
 
     def confirm(self, *, captured: int | None = None) -> None:
@@ -203,31 +222,51 @@ class Order(models.Model):
         self.move(State.CONFIRMED, captured=paid, expires_at=None)
 
     def cancel(self, reason: str) -> Refund | None:
-        """Give the goods back, and what was paid. Raises a 409 problem for one that is sent in part
-        or has ended.
+        """Give back what is not sent, goods and money. It is cancelled then, or completed with what
+        was sent. Raises a 409 problem for one that has ended.
 
         A charge that is under way goes on; if it succeeds, it is refunded. The caller promises the
         refund's job.
         """
-        if self.has_ended or self.units_fulfilled:
-            standing = "sent in part" if self.units_fulfilled else self.state
+        if self.has_ended:
             raise Refused(
                 "not-cancellable",
-                f"Order {self.number} is {standing}; refund what should come back.",
+                f"Order {self.number} is {self.state}; refund what should come back.",
             )
+        refund = self._withdraw(reason)
+        to = State.COMPLETED if self.units_fulfilled else State.CANCELLED
+        self.move(to, reason=reason, expires_at=None, held=False, hold_reason="")
+        return refund
+
+    def _withdraw(self, reason: str) -> Refund | None:
+        """Nothing more of it is sent or charged. What was paid for that goes back."""
+        if self.units_fulfilled:
+            rest = Asked(units=self.open_units, restock=True)
+            return Refund.objects.write_down(self, rest, reason=reason)
         if PaymentOperation.objects.void(self):
             self.assign(charge_state="none")
         if self.state != State.RECEIVED:
-            self._withdraw_all()
-        refund = Refund.objects.promise(self, reason=reason) if self.refundable else None
-        self.move(State.CANCELLED, reason=reason, expires_at=None, held=False, hold_reason="")
-        return refund
+            self.take_back(self.open_units)
+        return Refund.objects.write_down(self, Asked(), reason=reason) if self.refundable else None
 
-    def _withdraw_all(self) -> None:
-        units = [(line, line.open) for line in self.own_lines if line.open]
-        Stock.objects.move(self, StockMovement.Kind.RELEASED, units)
-        for line, number in units:
-            line.change(withdrawn=number)
+    def note_refund(self, refund: Refund) -> None:
+        """It was written down. With nothing left to send, nothing more will happen to the order."""
+        self.record("order.refund_pending" if refund.amount else "order.restocked")
+        self._end_when_nothing_is_open("refunded")
+
+    def take_back(self, units: Units) -> None:
+        """Units that were not sent stay in the house for others; sent ones are back in it. The next
+        event tells.
+        """
+        kept = [(line, min(number, line.open)) for line, number in units]
+        back = [
+            (line, number - held) for (line, number), (_, held) in zip(units, kept, strict=True)
+        ]
+        for (line, held), (_, came) in zip(kept, back, strict=True):
+            line.change(withdrawn=held, returned=came)
+        Stock.objects.move(self, StockMovement.Kind.RELEASED, kept)
+        Stock.objects.move(self, StockMovement.Kind.RETURNED, back)
+        self.assign(units=self.units - sum(held for _, held in kept))
 
     def hold(self, reason: str) -> None:
         """Put it on hold, with the reason: it is neither charged, sent nor expired meanwhile.
@@ -247,27 +286,14 @@ class Order(models.Model):
             )
             self.record("order.released", held=False, hold_reason="", **anew)
 
-    def note_refund_promised(self, amount: int, *, shipping: int) -> None:
-        self.assign(
-            refund_pending=self.refund_pending + amount,
-            shipping_refunded=self.shipping_refunded + shipping,
-        )
-
     def note_shipped(self, units: int) -> None:
         self.record("order.fulfilled", units_fulfilled=self.units_fulfilled + units)
-        self._complete_when_all_is_sent()
+        self._end_when_nothing_is_open("")
 
-    def note_withdrawn(self, units: int) -> None:
-        """Units that were to be sent stay here. With none left, nothing of the order remains."""
-        self.assign(units=self.units - units)
-        if self.state == State.CONFIRMED and not self.units:
-            self.move(State.CANCELLED, reason="refunded", held=False, hold_reason="")
-        elif units:
-            self._complete_when_all_is_sent()
-
-    def _complete_when_all_is_sent(self) -> None:
+    def _end_when_nothing_is_open(self, reason: str) -> None:
         if self.state == State.CONFIRMED and self.units_fulfilled == self.units:
-            self.move(State.COMPLETED)
+            to = State.COMPLETED if self.units else State.CANCELLED
+            self.move(to, reason=reason, held=False, hold_reason="")
 
     def move(self, to: State, *, reason: str = "", **changes: Any) -> None:
         """Change the state, and what changes with it, and record the event: the only way to do
@@ -280,10 +306,12 @@ class Order(models.Model):
         self.record(f"order.{to}", state=to, reason=reason, **changes)
 
     def record(self, kind: str, **changes: Any) -> None:
-        """Set columns, count the version up and write the event, with a snapshot of the order as it
-        is then.
+        """Set columns, count the version up, save, and write the event with a snapshot of the order
+        as it is then. Nothing else saves an order, so nothing of it changes untold.
         """
         self.assign(version=self.version + 1, **changes)
+        self.save(update_fields=self._assigned)
+        self._assigned.clear()
         self.tell(kind)
 
     def tell(self, kind: str) -> None:
@@ -297,10 +325,17 @@ class Order(models.Model):
         )
 
     def assign(self, **changes: Any) -> None:
-        """Set columns. The caller holds the lock; a state is set by `move` only."""
+        """Set columns, which the next event saves. The caller holds the lock; a state is set by
+        `move` only.
+        """
         for name, value in changes.items():
             setattr(self, name, value)
-        self.save(update_fields=list(changes))
+        self._assigned.update(changes)
+
+    @cached_property
+    def _assigned(self) -> set[str]:
+        """Columns that were set and not saved yet."""
+        return set()
 
     def snapshot(self) -> snapshots.Order:
         """The order as the API and the webhooks show it: JSON, money in integer minor units."""

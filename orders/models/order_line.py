@@ -2,7 +2,8 @@
 paid back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import F, Q
@@ -11,6 +12,9 @@ from orders import snapshots
 from orders.models.stock import Stock
 from values.apportion import portion
 from values.refused import invalid
+
+if TYPE_CHECKING:
+    from orders.order_input import UnitsInput
 
 
 class OrderLine(models.Model):
@@ -57,6 +61,11 @@ class OrderLine(models.Model):
         return f"{self.sku} × {self.quantity}"
 
     @property
+    def title(self) -> str:
+        """What it is called wherever it is shown: one that was sold without a name, by its sku."""
+        return self.name or self.sku
+
+    @property
     def amount(self) -> int:
         return self.quantity * self.unit_price - self.discount + self.tax
 
@@ -71,6 +80,11 @@ class OrderLine(models.Model):
         return self.quantity - self.fulfilled - self.withdrawn
 
     @property
+    def restockable(self) -> int:
+        """Units that are not back in the stock: still to be sent, or sent and not returned."""
+        return self.quantity - self.withdrawn - self.returned
+
+    @property
     def units_refundable(self) -> int:
         return self.quantity - self.units_refunded
 
@@ -81,20 +95,24 @@ class OrderLine(models.Model):
 
     def change(self, **deltas: int) -> None:
         """Count up. The caller holds the order's lock; Postgres refuses what does not add up."""
-        for name, delta in deltas.items():
-            setattr(self, name, getattr(self, name) + delta)
-        self.save(update_fields=list(deltas))
+        changed = [name for name, delta in deltas.items() if delta]
+        for name in changed:
+            setattr(self, name, getattr(self, name) + deltas[name])
+        if changed:
+            self.save(update_fields=changed)
 
     def snapshot(self) -> snapshots.OrderLine:
         return {
+            "position": self.position,
             "sku": self.sku,
-            "name": self.name,
+            "name": self.title,
             "quantity": self.quantity,
             "unit_price": self.unit_price,
             "discount": self.discount,
             "tax": self.tax,
             "fulfilled": self.fulfilled,
             "withdrawn": self.withdrawn,
+            "returned": self.returned,
             "units_refunded": self.units_refunded,
             "refunded": self.refunded,
         }
@@ -103,25 +121,53 @@ class OrderLine(models.Model):
 Units = list[tuple[OrderLine, int]]
 
 
-def distributed(
-    lines: Iterable[OrderLine], requested: Mapping[str, int], *, of: str, verb: str
-) -> Units:
-    """Units of skus as units of lines, each line up to its property named `of`, in the order of the
-    lines.
+def named(lines: Sequence[OrderLine], requested: Sequence["UnitsInput"]) -> Units:
+    """The lines of an order that are asked for, each with how many units of it.
 
-    Raises a 422 problem that names the sku of which there are not so many.
+    Raises a 422 problem that names what leads to no line, to more than one, or to one twice.
     """
-    left, found = dict(requested), []
-    for line in lines:
-        units = min(left.get(line.sku, 0), getattr(line, of))
-        if units:
-            left[line.sku] -= units
-            found.append((line, units))
+    found: Units = []
+    wrong: list[tuple[str, str]] = []
+    for index, units in enumerate(requested):
+        match _meant(lines, units):
+            case OrderLine() as line:
+                found.append((line, units.quantity))
+            case field, message:
+                wrong.append((f"/lines/{index}/{field}", message))
+    if len({line.position for line, _ in found}) < len(found):
+        wrong.append(("/lines", "name each line once"))
+    if wrong:
+        raise invalid(*wrong)
+    return found
+
+
+def _meant(lines: Sequence[OrderLine], units: "UnitsInput") -> OrderLine | tuple[str, str]:
+    """The one line that this names, or the field and what is wrong with it."""
+    if units.position is not None:
+        at = [line for line in lines if line.position == units.position]
+        if not at:
+            return "position", f"the lines of the order are 0 to {len(lines) - 1}"
+        if units.sku not in (None, at[0].sku):
+            return "sku", f"line {units.position} is of another sku: {at[0].sku}"
+        return at[0]
+    of_sku = [line for line in lines if line.sku == units.sku]
+    if not of_sku:
+        return "sku", f"no line of the order is of this sku: {units.sku}"
+    if len(of_sku) > 1:
+        positions = ", ".join(str(line.position) for line in of_sku)
+        return "sku", f"lines {positions} are of this sku: name the line by its position"
+    return of_sku[0]
+
+
+def within(units: Units, *, of: str, verb: str) -> Units:
+    """These units, if each line has so many by its property named `of`. Raises a 422 problem that
+    names those that do not.
+    """
     short = [
-        (f"/lines/{position}/quantity", f"{requested[sku] - left[sku]} of {sku} can be {verb}")
-        for position, sku in enumerate(requested)
-        if left[sku]
+        (f"/lines/{index}/quantity", f"{getattr(line, of)} of {line.sku} can be {verb}")
+        for index, (line, number) in enumerate(units)
+        if number > getattr(line, of)
     ]
     if short:
         raise invalid(*short)
-    return found
+    return units

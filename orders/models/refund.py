@@ -1,23 +1,37 @@
 """Refunds: money that is given back, divided over the lines that it is for, and goods that come
-back with it.
+back with it, or alone.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from orders import snapshots
-from orders.models.order_line import OrderLine, Units, distributed
-from orders.models.stock import Stock, StockMovement
+from orders.models.order_line import Units, within
 from orders.payments.models import PaymentOperation
 from values.apportion import split
 from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
     from orders.models.order import Order
+
+OfLines = Mapping[int, int]  # units by the position of their line
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of an order is asked back: an amount, units of lines, or all that is left. `restock`
+    takes the goods back too; for an amount of 0, the goods alone.
+    """
+
+    amount: int | None = None
+    units: Units | None = None
+    restock: bool = False
 
 
 class RefundQuerySet(models.QuerySet["Refund"]):
@@ -27,40 +41,47 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         *,
         reason: str,
         amount: int | None = None,
-        requested: Mapping[str, int] | None = None,
+        units: Units | None = None,
         restock: bool = False,
     ) -> "Refund":
-        """Write down what this locked order gets back: an amount, so many units of skus, or all
-        that is left.
+        """Write down what this locked order gets back, with its event.
 
-        The caller promises the job that carries its operation out. Raises a 409 problem when
-        nothing is left, and a 422 problem for more than is left.
+        The caller promises the operation's job. Raises a 409 problem when nothing is left, and a
+        422 problem for more than is left.
         """
-        if not order.refundable:
-            raise Refused(
-                "nothing-to-refund", f"Order {order.number} has no money left to give back."
-            )
-        lines = order.own_lines
-        units, shares, shipping = _divided(order, lines, amount, requested)
-        given = sum(shares) + shipping
-        if not given:
-            raise invalid(("/lines", "come to no money"))
-        parts = _refunded_lines(lines, units, shares)
-        refund = self._write_down(
-            order, reason=reason, amount=given, restock=restock, lines=parts, shipping=shipping
-        )
-        for line, share in zip(lines, shares, strict=True):
-            line.change(refunded=share, units_refunded=units.get(line.pk, 0))
-        order.note_refund_promised(given, shipping=shipping)
-        if restock:
-            _take_back(order, [(line, units[line.pk]) for line in lines if units.get(line.pk)])
+        refund = self.write_down(order, Asked(amount, units, restock), reason=reason)
+        order.note_refund(refund)
         return refund
 
-    def _write_down(self, order: "Order", **columns: Any) -> "Refund":
-        """With the operation that will move its money."""
-        refund = self.create(id=uuid7(), order=order, currency=order.currency, **columns)
-        refund.operation = PaymentOperation.objects.intend_refund(order, refund)
-        refund.save(update_fields=["operation"])
+    def write_down(self, order: "Order", asked: Asked, *, reason: str) -> "Refund":
+        """As `promise`, but the caller records the event."""
+        goods = _goods(order, asked)
+        if not (order.refundable or goods):
+            raise Refused("nothing-to-refund", f"Order {order.number} has {_nothing(asked)}.")
+        units, shares, shipping = _divided(order, asked)
+        given = sum(shares) + shipping
+        if not (given or goods):
+            raise invalid(("/lines", "come to no money"))
+        refund = self._insert(
+            order,
+            reason=reason,
+            amount=given,
+            restock=asked.restock,
+            lines=_parts(order, units, shares, goods),
+            shipping=shipping,
+        )
+        order.assign(refund_pending=order.refund_pending + given)
+        refund.count(order)
+        if goods:
+            order.take_back([(line, goods.get(line.position, 0)) for line in order.own_lines])
+        return refund
+
+    def _insert(self, order: "Order", **columns: Any) -> "Refund":
+        """With the operation that will move its money, if there is any."""
+        refund = self.model(id=uuid7(), order=order, currency=order.currency, **columns)
+        if refund.amount:
+            refund.operation = PaymentOperation.objects.intend_refund(order, refund)
+        refund.save(force_insert=True)
         return refund
 
 
@@ -74,7 +95,9 @@ class Refund(models.Model):
     currency = models.TextField()
     reason = models.TextField()
     restock = models.BooleanField()
-    lines = models.JSONField()  # [{"position", "sku", "quantity", "amount"}]
+    # [{"position", "sku", "quantity", "restocked", "amount"}]: units whose money goes back, units
+    # that are taken back, and the money
+    lines = models.JSONField()
     shipping = models.BigIntegerField()
     created_at = models.DateTimeField(db_default=Now())
 
@@ -82,7 +105,10 @@ class Refund(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(name="refund_amount_gt_0", condition=models.Q(amount__gt=0))
+            models.CheckConstraint(
+                name="refund_moves_money_or_goods",
+                condition=Q(amount__gt=0) | Q(amount=0, restock=True, operation=None),
+            )
         ]
 
     def __str__(self) -> str:
@@ -90,20 +116,23 @@ class Refund(models.Model):
 
     @property
     def state(self) -> Literal["pending", "succeeded", "failed"]:
-        """What became of it at the provider; one that has nothing to move stays pending."""
+        """What became of it at the provider; where no money moves, nothing is waited for."""
         match self.operation and self.operation.state:
-            case PaymentOperation.State.SUCCEEDED:
-                return "succeeded"
             case PaymentOperation.State.DECLINED:
                 return "failed"
+            case None | PaymentOperation.State.SUCCEEDED:
+                return "succeeded"
         return "pending"
 
-    def take_back(self, order: "Order") -> None:
-        """The provider has refused it: the lines of this locked order can be refunded again."""
-        by_position = {line["position"]: line for line in self.lines}
+    def count(self, order: "Order", *, sign: int = 1) -> None:
+        """Note its money on the lines and the shipping of its locked order; with -1 it is not given
+        after all, and can be refunded again.
+        """
+        by_position = {part["position"]: part for part in self.lines}
         for line in order.own_lines:
             if part := by_position.get(line.position):
-                line.change(refunded=-part["amount"], units_refunded=-part["quantity"])
+                line.change(refunded=sign * part["amount"], units_refunded=sign * part["quantity"])
+        order.assign(shipping_refunded=order.shipping_refunded + sign * self.shipping)
 
     def snapshot(self) -> snapshots.Refund:
         return {
@@ -120,57 +149,70 @@ class Refund(models.Model):
         }
 
 
-def _divided(
-    order: "Order", lines: list[OrderLine], amount: int | None, requested: Mapping[str, int] | None
-) -> tuple[dict[int, int], list[int], int]:
-    """Units by line, money by line, and money for the shipping."""
-    if requested is not None:
-        units = {
-            line.pk: number
-            for line, number in distributed(
-                lines, requested, of="units_refundable", verb="refunded"
-            )
-        }
-        shares = [line.worth(units.get(line.pk, 0)) for line in lines]
-        if sum(shares) > order.refundable:
-            raise invalid(
-                ("/lines", f"come to more than what is left to refund, {order.refundable}")
-            )
-        return units, shares, 0
-    given = order.refundable if amount is None else amount
+def _goods(order: "Order", asked: Asked) -> OfLines:
+    """The units that are taken back: those asked for, or all that were not sent and all whose money
+    goes back now. An order that was never confirmed has none.
+    """
+    if not (asked.restock and order.was_confirmed):
+        return {}
+    if asked.units is None:
+        units = [(line, max(line.open, line.units_refundable)) for line in order.own_lines]
+    else:
+        units = within(asked.units, of="restockable", verb="taken back")
+    goods = {line.position: min(number, line.restockable) for line, number in units}
+    return {position: number for position, number in goods.items() if number}
+
+
+def _nothing(asked: Asked) -> str:
+    if asked.restock:
+        return (
+            "no money left to give back, and nothing that was not sent: "
+            "name the lines of which goods come back"
+        )
+    return "no money left to give back"
+
+
+def _divided(order: "Order", asked: Asked) -> tuple[OfLines, list[int], int]:
+    """Units whose money goes back, money by line, and money for the shipping."""
+    if asked.units is not None:
+        return *_of_units(order, asked.units, asked), 0
+    given = order.refundable if asked.amount is None else asked.amount
     if given > order.refundable:
         raise invalid(("/amount", f"is more than what is left to refund, {order.refundable}"))
+    lines = order.own_lines
     *shares, shipping = split(
         given, [*(line.refundable for line in lines), order.shipping_refundable]
     )
-    units = {line.pk: line.units_refundable for line in lines} if given == order.refundable else {}
-    return units, shares, shipping
+    whole = given == order.refundable
+    return {line.position: line.units_refundable for line in lines if whole}, shares, shipping
 
 
-def _refunded_lines(
-    lines: list[OrderLine], units: Mapping[int, int], shares: list[int]
+def _of_units(order: "Order", units: Units, asked: Asked) -> tuple[OfLines, list[int]]:
+    """Goods may come back whose money went back before: then they come to what is left."""
+    if not asked.restock:
+        within(units, of="units_refundable", verb="refunded")
+    refunded = {
+        line.position: min(number, line.units_refundable)
+        for line, number in units
+        if asked.amount != 0
+    }
+    shares = [line.worth(refunded.get(line.position, 0)) for line in order.own_lines]
+    if sum(shares) > order.refundable:
+        raise invalid(("/lines", f"come to more than what is left to refund, {order.refundable}"))
+    return refunded, shares
+
+
+def _parts(
+    order: "Order", units: OfLines, shares: list[int], goods: OfLines
 ) -> list[dict[str, Any]]:
-    return [
+    parts = [
         {
             "position": line.position,
             "sku": line.sku,
-            "quantity": units.get(line.pk, 0),
+            "quantity": units.get(line.position, 0),
+            "restocked": goods.get(line.position, 0),
             "amount": share,
         }
-        for line, share in zip(lines, shares, strict=True)
-        if share or units.get(line.pk)
+        for line, share in zip(order.own_lines, shares, strict=True)
     ]
-
-
-def _take_back(order: "Order", units: Units) -> None:
-    """Units that were not sent stay in the house for others; sent ones are back in it."""
-    kept = [(line, min(number, line.open)) for line, number in units]
-    back = [
-        (line, min(number - held, line.fulfilled - line.returned))
-        for (line, number), (_, held) in zip(units, kept, strict=True)
-    ]
-    for (line, held), (_, came) in zip(kept, back, strict=True):
-        line.change(withdrawn=held, returned=came)
-    Stock.objects.move(order, StockMovement.Kind.RELEASED, kept)
-    Stock.objects.move(order, StockMovement.Kind.RETURNED, back)
-    order.note_withdrawn(sum(held for _, held in kept))
+    return [part for part in parts if part["quantity"] or part["restocked"] or part["amount"]]

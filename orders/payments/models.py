@@ -117,6 +117,8 @@ class PaymentOperation(models.Model):
     state = models.TextField(choices=State, default=State.INTENDED)
     reference = models.TextField(default="")  # the provider's id of it
     reason = models.TextField(default="")
+    # the customer has asked the bank for it back, and the staff was told so
+    disputed = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now())
     # when the provider was last asked for it, or about it
     asked_at = models.DateTimeField(db_default=Now())
@@ -205,6 +207,11 @@ class PaymentOperation(models.Model):
             self.State(charge.status),
         )
         self.save(update_fields=["reference", "reason", "state"])
+
+    def note_dispute(self) -> bool:
+        """Whether that is news: the provider goes on telling of a dispute, also when it is over."""
+        unheard = type(self).objects.filter(pk=self.pk, disputed=False)
+        return bool(unheard.update(disputed=True))
 
     def _note_sent(self) -> bool:
         """From here on the provider may know it. False when nobody wants it: a charge needs a

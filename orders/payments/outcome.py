@@ -19,7 +19,7 @@ def apply_answer(order: Order, operation: PaymentOperation, answer: Charge) -> R
     Returns the refund of a charge that came too late; the caller promises the job that makes it.
     """
     operation.refresh_from_db()
-    if answer.disputed and operation.kind == PaymentOperation.Kind.CHARGE:
+    if answer.disputed and operation.note_dispute():
         order.hold("disputed")
     undone = _comes_undone(operation, answer)
     if operation.has_ended and not undone and not _comes_true_late(operation, answer):
@@ -46,7 +46,7 @@ def forget(order: Order, operation: PaymentOperation) -> None:
     if not operation.has_ended:
         operation.state = PaymentOperation.State.VOID
         operation.save(update_fields=["state"])
-        order.assign(charge_state="none")
+        order.record("order.payment_failed", charge_state="none")
         _release_when_known(order)
 
 
@@ -93,7 +93,9 @@ def _apply_charge(order: Order, answer: Charge) -> Refund | None:
             order.confirm(captured=answer.amount)
         case ChargeStatus.DECLINED:
             order.assign(charge_state="failed")
-            if order.state != State.CANCELLED:
+            if order.state == State.CANCELLED:
+                order.record("order.payment_failed")
+            else:
                 order.cancel("payment_declined")
         case ChargeStatus.PENDING if is_news(order, answer):
             order.record("order.action_required", charge_state="action_required")
@@ -101,17 +103,15 @@ def _apply_charge(order: Order, answer: Charge) -> Refund | None:
 
 
 def _apply_refund(order: Order, operation: PaymentOperation, *, undone: bool) -> None:
-    pending = order.refund_pending - operation.amount
+    given, pending = order.refunded, order.refund_pending
     if operation.state == PaymentOperation.State.SUCCEEDED:
-        order.record(
-            "order.refunded", refund_pending=pending, refunded=order.refunded + operation.amount
-        )
+        given, pending = given + operation.amount, pending - operation.amount
+        order.record("order.refunded", refunded=given, refund_pending=pending)
     elif operation.state == PaymentOperation.State.DECLINED:
-        taken = (
-            {"refunded": order.refunded - operation.amount}
-            if undone
-            else {"refund_pending": pending}
-        )
-        order.assign(**taken, shipping_refunded=order.shipping_refunded - operation.refund.shipping)
-        operation.refund.take_back(order)
+        if undone:
+            given -= operation.amount
+        else:
+            pending -= operation.amount
+        operation.refund.count(order, sign=-1)
+        order.record("order.refund_failed", refunded=given, refund_pending=pending)
         order.hold("refund_failed")

@@ -38,7 +38,8 @@ moved AS (
 SOLD = """
 sold AS (
     SELECT event.owner AS client_id, event.data #>> '{order,currency}' AS currency,
-           line ->> 'sku' AS sku, line ->> 'name' AS name,
+           line ->> 'sku' AS sku,
+           coalesce(nullif(line ->> 'name', line ->> 'sku'), '') AS name, -- called by its sku: none
            (line ->> 'quantity')::bigint AS quantity,
            (line ->> 'quantity')::bigint * (line ->> 'unit_price')::bigint
                - (line ->> 'discount')::bigint + (line ->> 'tax')::bigint AS amount

@@ -37,9 +37,10 @@ CONFIG = {
 BEYOND_A_SCHEMA = re.compile(
     # sums
     "no such sku|but the lines and the shipping add up to|discount is more than quantity|"
-    "name each sku once|"
     # what is there now
-    "of .* can be (sent|refunded)|what is left to refund|come to no money|reserved for orders|"
+    "of .* can be (sent|refunded|taken back)|name each line once|name the line by its position$|"
+    "no line of the order|the lines of the order are|is of another sku|"
+    "what is left to refund|come to no money|reserved for orders|"
     # files
     "^(the file|Line [0-9]+|the header|there is no such column|this column|too many quotes)"
 )

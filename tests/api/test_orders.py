@@ -11,6 +11,7 @@ from pytest_django.fixtures import Settings
 
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
+from notifications.mail import recipients, render
 from notifications.models import Event
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
 from orders.models.client import fingerprint_of
@@ -41,6 +42,20 @@ def assert_problem(response: Any, status: int, pointer: str | None = None) -> di
     return problem
 
 
+def test_a_line_without_a_name_is_called_by_its_sku_wherever_it_is_shown(
+    api: Api, stock: Any, order_body: Body
+) -> None:
+    """Neither the order nor the stock has a name for it: the mails call it what the page does."""
+    stock(name="")
+    lines = [{"sku": "SAKE-NIGIRI", "quantity": 2, "unit_price": 330}]
+    shown = api.place(order_body(lines=lines)).json()
+    assert [line["name"] for line in shown["lines"]] == ["SAKE-NIGIRI"]
+    work_off()
+    mails = [event for event in Event.objects.order_by("seq") if recipients(event)]
+    assert [event.kind for event in mails] == ["order.received", "order.confirmed"]
+    assert ["  SAKE-NIGIRI × 2\n" in render(event)[1] for event in mails] == [True, True]
+
+
 def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
     api: Api, stock: Any, order_body: Body
 ) -> None:
@@ -62,6 +77,7 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
         "shop-1042",
     )
     assert shown["lines"][0] == {
+        "position": 0,
         "sku": "SAKE-NIGIRI",
         "name": "鮭",
         "quantity": 2,
@@ -70,6 +86,7 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
         "tax": 60,
         "fulfilled": 0,
         "withdrawn": 0,
+        "returned": 0,
         "units_refunded": 0,
         "refunded": 0,
     }

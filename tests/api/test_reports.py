@@ -64,6 +64,16 @@ def test_a_day_shows_its_orders_money_hours_and_goods(api: Api, sell: Sell) -> N
     assert euros["top_skus"] == [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "amount": 660}]
 
 
+def test_a_sku_that_was_sold_with_and_without_a_name_has_it(
+    api: Api, sell: Sell, stock: Callable[..., Any]
+) -> None:
+    stock("TORO", name="")
+    for name in ("Belly", ""):
+        sell(clock("12:00"), lines=[{"sku": "TORO", "quantity": 1, "unit_price": 5, "name": name}])
+    [yen] = read(api)["currencies"]
+    assert yen["top_skus"] == [{"sku": "TORO", "name": "Belly", "quantity": 2, "amount": 10}]
+
+
 @pytest.fixture
 def order_body(order_body: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """With the total that its changes come to."""

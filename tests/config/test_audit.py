@@ -102,6 +102,24 @@ def by_hand(sql: str, *values: Any) -> None:
             "money",
             "{order}: its lines and shipping were refunded 99, but the order 100",
         ),
+        (
+            "UPDATE orders_order SET units_fulfilled = units_fulfilled + 1 WHERE id = %s",
+            "stock",
+            "{order}: 2 of 2 units are sent, but its lines come to 1 of 2",
+        ),
+        (
+            "UPDATE orders_order SET refunded = 99, refund_pending = 1 WHERE id = %s",
+            "money",
+            "{order}: partially_refunded, captured 660, refunded 99, promised 1, but its newest "
+            "event says partially_refunded, 660, 100, 0",
+        ),
+        (
+            "UPDATE notifications_event SET data = jsonb_set(data, '{order,payment_state}', "
+            "'\"paid\"') WHERE kind = 'order.refunded' AND subject = %s",
+            "money",
+            "{order}: partially_refunded, captured 660, refunded 100, promised 0, but its newest "
+            "event says paid, 660, 100, 0",
+        ),
     ],
 )
 def test_what_does_not_add_up_is_named(order: Order, sql: str, about: str, sentence: str) -> None:

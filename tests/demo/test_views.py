@@ -17,7 +17,7 @@ from django.utils import translation
 
 from celery_ledger.models import Job
 from demo.menu import MENU
-from orders.models import Order, State, Stock
+from orders.models import Fulfilment, Order, State, Stock
 from orders.order_input import OrderInput
 from values.refused import Refused
 
@@ -347,12 +347,15 @@ def test_each_state_has_its_words_its_plates_and_its_pace(
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("out_of_stock", "Sold out We are sorry"),
+        (
+            "out_of_stock",
+            "Sold out We are sorry: something you chose was sold just before. You have not been",
+        ),
         (
             "payment_declined",
-            "Payment declined Your bank declined the card. You have not been charged",
+            "Payment declined Your bank declined the card. You have not been charged.",
         ),
-        ("changed my mind", "Cancelled This order was cancelled."),
+        ("changed my mind", "Cancelled This order was cancelled. You have not been charged."),
     ],
 )
 def test_a_cancelled_order_says_why_and_is_over(
@@ -365,6 +368,54 @@ def test_a_cancelled_order_says_why_and_is_over(
     assert belt(answer)[1] == ("stuck", "Set aside")
     assert "ended here" in text(answer)
     assert (poll_every(answer), reload_every(answer)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "refunded", "refund_pending", "words"),
+    [
+        ("out_of_stock", 0, 600, "sold just before. What you paid, ¥600, is paid back."),
+        ("payment_declined", 600, 0, "declined the card. What you paid, ¥600, is paid back."),
+        ("refunded", 100, 100, "cancelled. Of the ¥600 that you paid, ¥200 is paid back."),
+        ("refunded", 0, 0, "cancelled. Of the ¥600 that you paid, nothing is paid back."),
+    ],
+)
+def test_what_becomes_of_the_money_follows_the_amounts(
+    visitor: HttpClient, placed: Placed, reason: str, refunded: int, refund_pending: int, words: str
+) -> None:
+    """Not the reason, which may be a client's own word."""
+    order = placed()
+    order.assign(captured=600, refunded=refunded, refund_pending=refund_pending)
+    order.move(State.CANCELLED, reason=reason)
+    page = text(status_page(visitor, order))
+    assert words in page
+    shown = ("Paid back ¥" in page, "Being paid back ¥" in page)
+    assert shown == (bool(refunded), bool(refund_pending))
+
+
+def test_an_order_whose_rest_was_cancelled_says_so(visitor: HttpClient, placed: Placed) -> None:
+    order = placed()
+    order.reserve()
+    order.intend_charge()
+    order.confirm(captured=600)
+    Fulfilment.objects.ship(order, [(order.own_lines[0], 1)])
+    order.cancel("no time")
+    page = text(status_page(visitor, order))
+    assert "Delivered in part The rest of your order was cancelled. Of the ¥600" in page
+    assert "that you paid, ¥300 is paid back." in page
+    assert "Salmon nigiri × 2, 1 not sent ¥600" in page
+
+
+@pytest.mark.parametrize(
+    ("refunded", "headline"), [(0, "Confirmed and paid"), (600, "Your order is confirmed")]
+)
+def test_what_is_not_paid_any_more_is_not_called_so(
+    visitor: HttpClient, placed: Placed, refunded: int, headline: str
+) -> None:
+    order = placed()
+    order.reserve()
+    order.assign(refunded=refunded)
+    order.confirm(captured=600)
+    assert headline in text(status_page(visitor, order))
 
 
 def test_a_held_order_says_that_a_person_is_looking(visitor: HttpClient, placed: Placed) -> None:
@@ -394,6 +445,12 @@ def test_a_poll_brings_the_changing_part_and_only_when_it_changed(
     assert changed.content.decode().strip().startswith("<title>Waiting for your payment")
     assert "<html" not in changed.content.decode()
     assert "HX-Request" in changed["Vary"]
+
+
+def test_a_line_without_a_name_is_called_by_its_sku(visitor: HttpClient, placed: Placed) -> None:
+    order = placed()
+    order.lines.update(name="")
+    assert "SAKE-NIGIRI × 2 ¥600" in text(status_page(visitor, order))
 
 
 def test_what_a_client_put_into_an_order_is_shown_as_text(

@@ -140,6 +140,14 @@ class StripeDouble:
         for event in opened.events:
             self.ringer.later(event)
 
+    def move_dispute(self, intent: str, word: str, status: str) -> None:
+        """The bank's next word on it: `updated`, or `closed` as won or lost."""
+        with self.book.lock:
+            moved = rules.move_dispute(self.book, intent, word, status)
+            self.book.write(objects=moved.objects, events=moved.events)
+        for event in moved.events:
+            self.ringer.later(event)
+
     def resend(self, kind: str = "") -> list[int]:
         """Ring again with every event of a kind (of all, without one), now; what was answered."""
         return [

@@ -277,6 +277,13 @@ def open_dispute(book: Book, intent_id: str) -> Outcome:
     )
 
 
+def move_dispute(book: Book, intent_id: str, word: str, status: str) -> Outcome:
+    """What becomes of it. Also when it is won the charge stays one that was disputed."""
+    [opened] = [made for made in book.of_kind("dispute") if made["payment_intent"] == intent_id]
+    moved = {**opened, "status": status}
+    return Outcome(200, moved, [moved], [_event(f"charge.dispute.{word}", moved)])
+
+
 # --- reading --------------------------------------------------------------------------------------
 
 

@@ -35,9 +35,22 @@ DAY = timedelta(days=1)
 OWNER = UUID(int=7)
 Recorded = Callable[..., UUID]
 MONEY = {  # what a cancelled order's mail says of it, one of these
-    "en": ("Nothing was charged", "goes back to you", "if a payment still"),
-    "ja": ("いただいておりません", "ご返金", "もしお支払い"),
+    "en": (
+        "Nothing was charged.",
+        "if a payment still",
+        "What you paid, ¥98,000, goes back to you.",
+        "Of the ¥98,000 that you paid, ¥30,000 goes back to you.",
+        "Of the ¥98,000 that you paid, nothing is paid back.",
+    ),
+    "ja": (
+        "お支払いはいただいておりません。",
+        "もしお支払い",
+        "お支払いいただいた ¥98,000 は、全額ご返金いたします。",
+        "お支払いいただいた ¥98,000 のうち、¥30,000 をご返金いたします。",
+        "お支払いいただいた ¥98,000 について、ご返金はございません。",
+    ),
 }
+UNCHARGED, UNSETTLED, WHOLE, PART, NOTHING = range(5)
 
 
 @pytest.fixture(autouse=True)
@@ -284,6 +297,7 @@ def test_a_refused_mail_is_tried_again_under_the_same_message_id(
         ("order.received", 1),
         ("order.reserved", 0),
         ("order.confirmed", 1),
+        ("order.completed", 0),
         ("order.cancelled", 1),
         ("order.held", 0),
     ],
@@ -296,57 +310,94 @@ def test_a_customer_is_mailed_about_what_concerns_them(
     assert len(postbox.mails) == mails
 
 
+SOLD_OUT, DECLINED = ("sold out", "売り切れ"), ("declined", "承認され")
+LATE, BY_THE_SHOP = ("in time", "期限"), ("The shop cancelled", "お店が")
+
+
 @pytest.mark.parametrize("locale", ["en", "ja"])
 @pytest.mark.parametrize(
-    ("reason", "captured", "payment_state", "why", "money"),
+    ("reason", "payment_state", "captured", "refunded", "refund_pending", "why", "money"),
     [
-        (
-            "out_of_stock",
-            0,
-            "none",
-            ("sold out", "売り切れ"),
-            ("Nothing was charged", "いただいておりません"),
-        ),
-        ("out_of_stock", 98000, "paid", ("sold out", "売り切れ"), ("goes back to you", "ご返金")),
-        (
-            "payment_declined",
-            0,
-            "failed",
-            ("declined", "承認され"),
-            ("Nothing was charged", "いただいておりません"),
-        ),
-        ("expired", 0, "pending", ("in time", "期限"), ("if a payment still", "もしお支払い")),
-        (
-            "requested",
-            98000,
-            "paid",
-            ("The shop cancelled", "お店が"),
-            ("goes back to you", "ご返金"),
-        ),
+        ("out_of_stock", "none", 0, 0, 0, SOLD_OUT, UNCHARGED),
+        ("out_of_stock", "paid", 98000, 0, 98000, SOLD_OUT, WHOLE),
+        ("payment_declined", "failed", 0, 0, 0, DECLINED, UNCHARGED),
+        ("expired", "pending", 0, 0, 0, LATE, UNSETTLED),
+        ("expired", "action_required", 0, 0, 0, LATE, UNSETTLED),
+        ("expired", "paid", 98000, 0, 98000, BY_THE_SHOP, WHOLE),
+        ("payment_declined", "paid", 98000, 0, 98000, BY_THE_SHOP, WHOLE),
+        ("requested", "paid", 98000, 0, 98000, BY_THE_SHOP, WHOLE),
+        ("requested", "partially_refunded", 98000, 90000, 8000, BY_THE_SHOP, WHOLE),
+        ("requested", "refunded", 98000, 98000, 0, BY_THE_SHOP, WHOLE),
+        ("refunded", "paid", 98000, 0, 30000, BY_THE_SHOP, PART),
+        ("refunded", "partially_refunded", 98000, 10000, 20000, BY_THE_SHOP, PART),
+        ("refunded", "partially_refunded", 98000, 30000, 0, BY_THE_SHOP, PART),
+        ("refunded", "paid", 98000, 0, 0, BY_THE_SHOP, NOTHING),
     ],
 )
 def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
     recorded: Recorded,
     locale: str,
     reason: str,
-    captured: int,
     payment_state: str,
-    why: Any,
-    money: Any,
+    captured: int,
+    refunded: int,
+    refund_pending: int,
+    why: tuple[str, str],
+    money: int,
 ) -> None:
     """Reasons are the client's own words too: one that has been paid may be called out of stock."""
-    content = {
-        "captured": captured,
-        "payment_state": payment_state,
-        "reason": reason,
-        "locale": locale,
-    }
-    recorded("order.cancelled", **content)
+    recorded(
+        "order.cancelled",
+        locale=locale,
+        reason=reason,
+        payment_state=payment_state,
+        captured=captured,
+        refunded=refunded,
+        refund_pending=refund_pending,
+    )
     _, text = render(Event.objects.get())
     assert why[locale == "ja"] in text
-    assert [phrase in text for phrase in MONEY[locale]] == [
-        phrase == money[locale == "ja"] for phrase in MONEY[locale]
+    assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
+
+
+@pytest.mark.parametrize(
+    ("locale", "rest", "money"),
+    [
+        ("en", "This is not sent:\n\n  鮪 × 1\n", PART),
+        ("ja", "次のお品物は発送いたしません。\n\n  鮪 × 1\n", PART),
+    ],
+)
+def test_who_gets_a_part_is_told_of_the_rest_and_of_its_money(
+    recorded: Recorded, locale: str, rest: str, money: int
+) -> None:
+    lines = [
+        {"name": "鮭", "quantity": 2, "withdrawn": 0},
+        {"name": "鮪", "quantity": 3, "withdrawn": 1},
     ]
+    amounts = {"captured": 98000, "refunded": 0, "refund_pending": 30000, "payment_state": "paid"}
+    recorded("order.completed", locale=locale, lines=lines, reason="no time", **amounts)
+    assert Delivery.objects.get().target == "hana@example.com"
+    subject, text = render(Event.objects.get())
+    assert "K7QM-3XH9" in subject
+    assert rest in text
+    assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
+
+
+@pytest.mark.parametrize(
+    ("kind", "locale", "phrase"),
+    [
+        ("order.received", "en", "take the payment"),
+        ("order.received", "ja", "お支払い"),
+        ("order.confirmed", "en", "It is paid"),
+        ("order.confirmed", "ja", "お支払い ¥98,000 を確認"),
+    ],
+)
+@pytest.mark.parametrize("total", [98000, 0])
+def test_a_mail_speaks_of_a_payment_only_where_there_is_one(
+    recorded: Recorded, kind: str, locale: str, phrase: str, total: int
+) -> None:
+    recorded(kind, locale=locale, total=total)
+    assert (phrase in render(Event.objects.get())[1]) == bool(total)
 
 
 def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbox) -> None:

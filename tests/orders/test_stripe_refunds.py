@@ -4,13 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
+from notifications.events import timeline
 from orders.audit import MONEY, broken, disputed_by_provider
-from orders.models import Order
+from orders.models import Client, Order
 from orders.payments.models import PaymentOperation
 from orders.payments.stripe import Stripe
+from orders.reports import figures
+from orders.reports.days import Day
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.orders.at_stripe import HOURS, heard, intent_of, work_off_and_listen
@@ -175,13 +180,123 @@ def test_a_refund_that_nobody_knows_of_keeps_the_order_on_the_desk_when_another_
     assert (order.refunded, order.refund_pending, order.held) == (150, 0, False)
 
 
-def test_a_dispute_puts_the_order_on_hold_once(ringing: StripeDouble, pay: Pay) -> None:
-    """Its event is a bell like any other: what is true is asked."""
+def told(order: Order) -> list[str]:
+    return [event.kind.removeprefix("order.") for event in timeline(order.pk, after=3)]
+
+
+def test_each_refund_that_the_bank_sends_back_is_an_event_of_its_own(
+    ringing: StripeDouble, pay: Pay, api: Api, shop: Client
+) -> None:
+    """The first one puts the order on hold; whoever watches the version sees the second one too."""
+    order = pay()
+    work_off()
+    for amount in (100, 50):
+        post(api, f"/v1/orders/{order.pk}/refunds", {"amount": amount, "reason": "sorry"})
+    work_off_and_listen(7)
+    refunds = PaymentOperation.objects.filter(kind="refund").order_by("amount")
+    etags = [api.get(f"/v1/orders/{order.pk}")["ETag"]]
+    for heard_of, operation in enumerate(refunds, start=8):
+        ringing.decide_refund(operation.reference, "failed")
+        work_off_and_listen(heard_of)
+        known = {"If-None-Match": etags[-1]}
+        answer = api.get(f"/v1/orders/{order.pk}", headers=known)
+        assert answer.status_code == 200
+        etags.append(answer["ETag"])
+    assert told(order)[4:] == ["refund_failed", "held", "refund_failed"]
+    assert [answer.json()[name] for name in ("refunded", "payment_state")] == [0, "paid"]
+    assert list(broken(MONEY, limit=9)) == []
+    today = Day(timezone.localdate())
+    [yen] = figures.at_once(shop.pk, today, until=timezone.now() + HOURS)
+    assert (yen["gross"], yen["refunds"], yen["net"]) == (660, 0, 660)
+
+
+def test_a_charge_of_a_cancelled_order_that_is_declined_is_an_event(
+    stripe: StripeDouble, pay: Pay
+) -> None:
+    order = pay("pm_double_processing")
+    work_off()
+    with transaction.atomic():
+        Order.objects.locked(order.pk).cancel("requested")
+    stripe.decide(PaymentOperation.objects.get().reference, "requires_payment_method")
+    work_off(ahead=HOURS)
+    newest = timeline(order.pk).last()
+    assert newest is not None
+    shown = newest.data["order"]
+    assert (newest.kind, shown["payment_state"]) == ("order.payment_failed", "failed")
+    assert list(broken(MONEY, limit=9)) == []
+
+
+def test_a_charge_that_comes_too_late_is_an_event_with_its_refund(
+    stripe: StripeDouble, pay: Pay
+) -> None:
+    order = pay("pm_double_processing")
+    work_off()
+    with transaction.atomic():
+        Order.objects.locked(order.pk).cancel("requested")
+    stripe.decide(PaymentOperation.objects.get().reference, "succeeded")
+    work_off(ahead=HOURS)
+    events = timeline(order.pk, after=3)
+    assert [
+        (event.kind, *(event.data["order"][name] for name in ("captured", "refund_pending")))
+        for event in events
+    ] == [("order.refund_pending", 660, 660), ("order.refunded", 660, 0)]
+
+
+# --- disputes -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disputed(ringing: StripeDouble, pay: Pay) -> Order:
+    """A paid order that is on hold for it; five events were heard."""
     order = pay()
     work_off()
     until(heard(3), "the payment's events are heard", within_s=10)
     ringing.dispute(PaymentOperation.objects.get().reference)
-    until(heard(4), "the dispute is heard", within_s=10)
-    work_off()
+    work_off_and_listen(4)
     order.refresh_from_db()
     assert (order.state, order.held, order.hold_reason) == ("confirmed", True, "disputed")
+    return order
+
+
+def test_what_a_person_decides_of_a_dispute_stands_whatever_is_heard_of_it_later(
+    ringing: StripeDouble, disputed: Order, api: Api
+) -> None:
+    charge = PaymentOperation.objects.get()
+    post(api, f"/v1/orders/{disputed.pk}/release")
+    ringing.move_dispute(charge.reference, "updated", "under_review")
+    work_off_and_listen(5)
+    ringing.move_dispute(charge.reference, "closed", "won")
+    work_off_and_listen(6)
+    post(api, f"/v1/orders/{disputed.pk}/refunds", {"amount": 60, "reason": "sorry"})
+    work_off_and_listen(8)
+    assert "charge.refunded" in {event["type"] for event in ringing.book.events.values()}
+    disputed.refresh_from_db()
+    assert (disputed.held, disputed.refunded) == (False, 60)
+    assert told(disputed) == ["held", "released", "refund_pending", "refunded"]
+
+
+def test_a_disputed_order_that_is_cancelled_ends_on_nobodys_desk(
+    ringing: StripeDouble, disputed: Order, api: Api
+) -> None:
+    post(api, f"/v1/orders/{disputed.pk}/cancel")
+    work_off_and_listen(6)
+    disputed.refresh_from_db()
+    assert (disputed.state, disputed.payment_state, disputed.held) == (
+        "cancelled",
+        "refunded",
+        False,
+    )
+    assert told(disputed) == ["held", "cancelled", "refunded"]
+
+
+def test_a_dispute_of_an_order_that_was_sent_is_news_once(
+    ringing: StripeDouble, pay: Pay, api: Api
+) -> None:
+    order = pay()
+    work_off_and_listen(3)
+    post(api, f"/v1/orders/{order.pk}/fulfilments")
+    ringing.dispute(PaymentOperation.objects.get().reference)
+    work_off_and_listen(4)
+    ringing.move_dispute(PaymentOperation.objects.get().reference, "closed", "lost")
+    work_off_and_listen(5)
+    assert told(order) == ["fulfilled", "completed", "held"]

@@ -72,6 +72,13 @@ def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(
         "the other is refunded"
     )
     assert second.state == "cancelled"
+    third = Order.objects.get(external_id="docs/6")
+    units = [(line.fulfilled, line.withdrawn, line.returned) for line in third.lines.all()]
+    assert (third.state, third.reason, units) == (
+        "completed",
+        "the present broke",
+        [(2, 0, 1), (0, 1, 0)],
+    )
     until(
         lambda: Refund.objects.get(order=first).state == "succeeded",
         "the money is given back",

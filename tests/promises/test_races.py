@@ -15,6 +15,7 @@ import pytest
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications.models import Event
+from orders.audit import MONEY, STOCK, broken
 from orders.models import (
     ApiKey,
     Client,
@@ -73,15 +74,21 @@ class ShopCounter:
         """The same request from many hands in one moment; under keys of their own, or all under
         this one.
         """
-        together = threading.Barrier(hands)
+        return self.each_at_once([(path, body)] * hands, key=key)
 
-        def click(_: int) -> tuple[int, Any, Any]:
+    def each_at_once(
+        self, requests: list[tuple[str, Any]], *, key: str | None = None
+    ) -> list[tuple[int, Any, Any]]:
+        """Each request from a hand of its own, in one moment."""
+        together = threading.Barrier(len(requests))
+
+        def click(request: tuple[str, Any]) -> tuple[int, Any, Any]:
             mine = key or str(uuid4())
             together.wait(timeout=10)
-            return self.post(path, body, mine)
+            return self.post(*request, mine)
 
-        with ThreadPoolExecutor(hands) as threads:
-            return list(threads.map(click, range(hands)))
+        with ThreadPoolExecutor(len(requests)) as threads:
+            return list(threads.map(click, requests))
 
 
 @pytest.fixture
@@ -168,6 +175,39 @@ def test_the_last_unit_is_sent_once(counter: ShopCounter) -> None:
     order, row = Order.objects.get(), Stock.objects.get()
     assert (order.state, order.units_fulfilled, Fulfilment.objects.count()) == ("completed", 2, 2)
     assert (row.on_hand, row.reserved, books_balance()) == (18, 0, True)
+
+
+def test_the_last_unit_is_sent_or_withdrawn_and_never_both(counter: ShopCounter) -> None:
+    """Some hands send it, some cancel the rest of the order, some take the unit back."""
+    unit = {"lines": [{"position": 0, "quantity": 1}]}
+    paths = [counter.ordered() for _ in range(3)]
+    work_off()
+    for path in paths:
+        assert counter.post(f"{path}/fulfilments", unit, str(uuid4()))[0] == 201
+        requests = [
+            (f"{path}/fulfilments", unit),
+            (f"{path}/cancel", REQUESTED),
+            (f"{path}/refunds", {**unit, **REQUESTED, "restock": True}),
+        ]
+        answers = counter.each_at_once(requests * 2)
+        assert sum(status == 201 for status, *_ in answers) <= 1
+        assert max(status for status, *_ in answers) < 500
+        order = Order.objects.get(pk=path.rsplit("/", 1)[1])
+        line = order.lines.get()
+        assert (order.state, line.fulfilled + line.withdrawn) == ("completed", 2)
+    assert (Stock.objects.get().reserved, books_balance()) == (0, True)
+    assert list(broken(MONEY | STOCK, limit=9)) == []
+
+
+def test_goods_come_back_once(counter: ShopCounter) -> None:
+    path = counter.ordered()
+    work_off()
+    assert counter.post(f"{path}/fulfilments", {"carrier": "Yamato"}, "all")[0] == 201
+    unit = {"lines": [{"position": 0, "quantity": 1}], "restock": True, "reason": "too many"}
+    answers = counter.at_once(f"{path}/refunds", {**unit, "amount": 0})
+    assert outcomes(answers) == {"202": 2, "422 invalid": HANDS - 2}
+    assert (Order.objects.get().lines.get().returned, Stock.objects.get().on_hand) == (2, 20)
+    assert books_balance()
 
 
 def test_the_last_piece_is_sold_once(counter: ShopCounter, stack: Stack) -> None:

@@ -59,7 +59,7 @@ lives = st.fixed_dictionaries(
         "lines": lines,
         "captured": st.integers(0, 500),
         "is_confirmed": st.booleans(),
-        "refunds": st.lists(st.integers(1, 99), max_size=4),
+        "refunds": st.lists(st.integers(-50, 99), max_size=4),  # a bank may send one back
         "others": st.integers(0, 2),
         "at": st.lists(moments, min_size=9, max_size=9).map(sorted),
     }

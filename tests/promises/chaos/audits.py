@@ -97,13 +97,18 @@ SHOP = {
             OR s.reserved <> coalesce(sum(m.reserved_delta), 0)""",
     "I9 what is reserved belongs to orders that hold it": """
         SELECT o.number FROM orders_order o
-          JOIN (SELECT order_id, sum(quantity) AS wanted FROM orders_orderline GROUP BY 1) l
-            ON l.order_id = o.id
+          JOIN (SELECT order_id, sum(quantity - fulfilled - withdrawn) AS wanted
+                  FROM orders_orderline GROUP BY 1) l ON l.order_id = o.id
           LEFT JOIN (SELECT order_id, sum(reserved_delta) AS held
                        FROM orders_stockmovement GROUP BY 1) m
             ON m.order_id = o.id
          WHERE coalesce(m.held, 0)
                <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.wanted ELSE 0 END""",
+    "I9 whoever got a part has paid for that part": """
+        SELECT o.number, o.captured, o.refunded, l.fulfilled, l.quantity
+          FROM orders_order o JOIN orders_orderline l ON l.order_id = o.id
+         WHERE NOT o.held AND o.state = 'completed'
+           AND o.captured - o.refunded <> o.total * l.fulfilled / l.quantity""",
     "I10 every order has ended or is on hold with a reason": """
         SELECT number, state, held, hold_reason FROM orders_order
          WHERE CASE WHEN held THEN hold_reason = ''
@@ -111,7 +116,7 @@ SHOP = {
     "I10 every order ended as its card says, or as its customer": """
         SELECT o.number, o.state, a.token FROM orders_order o JOIN asked a ON a.key = o.external_id
          WHERE NOT o.held
-           AND (o.state = 'cancelled')
+           AND (o.state = 'cancelled' OR o.reason = 'regretted')
                <> (a.regretted OR a.token IN ('pm_card_chargeDeclined', 'tok_declined'))""",
     "I12 same key, same answer, one order": """
         SELECT key, count(DISTINCT order_id), count(DISTINCT digest) FROM told
@@ -129,6 +134,15 @@ SHOP = {
     "the version of an order counts its events": """
         SELECT o.number FROM orders_order o LEFT JOIN notifications_event e ON e.subject = o.id
          GROUP BY o.id HAVING o.version <> count(e.id) OR o.version <> max(e.seq)""",
+    "I16 an order is as its newest event shows it": """
+        SELECT o.number, e.kind FROM orders_order o
+          JOIN notifications_event e ON e.subject = o.id AND e.seq = o.version
+         CROSS JOIN LATERAL jsonb_to_record(e.data -> 'order') AS told
+               (state text, payment_state text, captured bigint, refunded bigint,
+                refund_pending bigint)
+         WHERE (o.state, o.payment_state, o.captured, o.refunded, o.refund_pending)
+               IS DISTINCT FROM (told.state, told.payment_state, told.captured, told.refunded,
+                                 told.refund_pending)""",
 }
 
 TELLING = {
@@ -138,7 +152,8 @@ TELLING = {
                SELECT 'webhook' AS channel, p.id::text AS target
                  FROM notifications_endpoint p WHERE p.owner = e.owner
                UNION ALL SELECT 'mail', e.data -> 'order' ->> 'email'
-                WHERE e.kind IN ('order.received', 'order.confirmed', 'order.cancelled')) want
+                WHERE e.kind IN ('order.received', 'order.confirmed', 'order.cancelled')
+                   OR (e.kind = 'order.completed' AND e.data #>> '{order,reason}' IS NOT NULL)) want
           LEFT JOIN notifications_delivery d
             ON d.event_id = e.id AND d.channel = want.channel AND d.target = want.target
          WHERE d.id IS NULL""",

@@ -1,0 +1,151 @@
+"""Whatever is sent, taken back and paid back in whatever order: the books add up after each step,
+each change is told, and a call ends the order.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from notifications.events import timeline
+from orders.audit import MONEY, STOCK, broken
+from orders.models import Client, Fulfilment, Order, Refund, Stock
+from orders.order_input import OrderInput
+from orders.payments.models import PaymentOperation
+from orders.payments.outcome import apply_answer
+from orders.payments.provider import Charge, ChargeStatus
+from orders.tasks import place
+from values.refused import Refused
+
+pytestmark = pytest.mark.django_db
+EXAMPLES, STEPS, LINES, QUANTITY = 60, 8, 3, 3
+Step = tuple[Any, ...]
+
+lines = st.lists(
+    st.fixed_dictionaries(
+        {
+            "sku": st.sampled_from("AB"),
+            "quantity": st.integers(1, QUANTITY),
+            "unit_price": st.integers(0, 3),
+            "tax": st.integers(0, 1),
+        }
+    ),
+    min_size=1,
+    max_size=LINES,
+)
+units = st.none() | st.dictionaries(
+    st.integers(0, LINES - 1), st.integers(1, QUANTITY), min_size=1, max_size=LINES
+)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("send"), units),
+        st.tuples(st.just("refund"), st.none(), units, st.booleans()),
+        st.tuples(st.just("refund"), st.integers(1, 6), st.none(), st.just(False)),
+        st.tuples(st.just("refund"), st.just(0), units, st.just(True)),
+        st.tuples(st.just("answer"), st.sampled_from(ChargeStatus)),
+        st.tuples(st.sampled_from(["send back", "hold", "release", "cancel"])),
+    ),
+    max_size=STEPS,
+)
+
+
+def answer(order: Order, operation: PaymentOperation, status: ChargeStatus) -> None:
+    """What the provider says of it."""
+    said = (f"id-{operation.pk}", operation.key, operation.amount, operation.currency)
+    apply_answer(order, operation, Charge(*said, status))
+
+
+def of(order: Order, asked: dict[int, int] | None) -> Any:
+    if asked is None:
+        return None
+    return [(order.own_lines[at], n) for at, n in asked.items() if at < len(order.own_lines)]
+
+
+def refunds_of(order: Order) -> Any:
+    return order.operations.filter(kind="refund").order_by("pk")
+
+
+def hear(order: Order, status: ChargeStatus) -> None:
+    """Of the first refund that is under way."""
+    operation = refunds_of(order).exclude(state__in=PaymentOperation.ENDED).first()
+    if operation is not None:
+        answer(order, operation, status)
+
+
+def send_back(order: Order) -> None:
+    """The bank sends back the first refund that had succeeded."""
+    operation = refunds_of(order).filter(state="succeeded").first()
+    if operation is not None:
+        answer(order, operation, ChargeStatus.DECLINED)
+
+
+def ask_back(order: Order, amount: int | None, asked: Any, restock: bool) -> None:
+    Refund.objects.promise(
+        order, reason="x", amount=amount, units=of(order, asked), restock=restock
+    )
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "send": lambda order, asked: Fulfilment.objects.ship(order, of(order, asked)),
+    "refund": ask_back,
+    "answer": hear,
+    "send back": send_back,
+    "hold": lambda order: order.hold("looks odd"),
+    "release": Order.release,
+    "cancel": lambda order: order.cancel("requested"),
+}
+
+
+def assert_all_is_told_and_adds_up(order: Order) -> None:
+    assert [*broken(STOCK, limit=9), *broken(MONEY, limit=9)] == []
+    events = list(timeline(order.pk))
+    assert [event.seq for event in events] == list(range(1, order.version + 1))
+    assert events[-1].data["order"] == Order.objects.get(pk=order.pk).snapshot()
+
+
+@given(lines=lines, shipping=st.integers(0, 2), steps=steps)
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_whatever_happens_to_an_order_it_is_told_adds_up_and_can_be_ended(
+    shop: Client,
+    stock: Any,
+    order_body: Callable[..., dict[str, Any]],
+    lines: list[dict[str, Any]],
+    shipping: int,
+    steps: list[Step],
+) -> None:
+    total = sum(line["quantity"] * line["unit_price"] + line["tax"] for line in lines) + shipping
+    body = order_body(lines=lines, shipping={"amount": shipping}, total=total)
+    with transaction.atomic():
+        for sku in "AB":
+            stock(sku)
+        order = confirmed(shop, OrderInput.model_validate(body))
+        for step in [*steps, ("cancel",)]:
+            try:
+                with transaction.atomic():
+                    VERBS[step[0]](order, *step[1:])
+            except Refused:
+                order = Order.objects.locked(order.pk)
+            assert_all_is_told_and_adds_up(order)
+        assert order.has_ended
+        assert set(Stock.objects.values_list("reserved", flat=True)) == {0}
+        transaction.set_rollback(True)
+
+
+def confirmed(shop: Client, order_input: OrderInput) -> Order:
+    order = Order.objects.locked(place(shop, order_input).pk)
+    order.reserve()
+    if order.total:
+        answer(order, order.intend_charge(), ChargeStatus.SUCCEEDED)
+    else:
+        order.confirm()
+    assert_all_is_told_and_adds_up(order)
+    return order

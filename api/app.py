@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from ninja.parser import Parser
 
 from api.auth import Key, ask_for_scopes
+from api.conventions.query import refuse_unknown_parameters
 from api.endpoints import (
     deliveries,
     fulfilments,
@@ -63,4 +64,5 @@ api.add_router("/jobs", jobs.router)
 api.add_router("/webhook-endpoints", webhook_endpoints.router)
 api.add_router("/webhook-endpoints", deliveries.router)
 ask_for_scopes(api)
+refuse_unknown_parameters(api)
 handlers.install(api)

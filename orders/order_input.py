@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from values.money import CURRENCIES
+from values.strict_json import escaped
 from values.texts import AnyText, Line, Name
 
 AMOUNT_MAX = 10**12
@@ -135,11 +136,7 @@ def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     """A pydantic error as a pair of JSON pointer and message; `skip` leaves out where the body was
     found.
     """
-    path = [
-        str(step).replace("~", "~0").replace("/", "~1")
-        for step in error["loc"][skip:]
-        if step != "[key]"
-    ]
+    path = [escaped(str(step)) for step in error["loc"][skip:] if step != "[key]"]
     if error["type"] in ("total", "discount", "amount", "restock"):
         path.append(error["type"])
     message = error["msg"].removeprefix(f"/{error['type']} ")

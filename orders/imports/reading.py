@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import models
 
 from values.refused import Refused, invalid
+from values.strict_json import escaped
 
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 REQUIRED = (
@@ -245,7 +246,7 @@ def _header(cells: Sequence[str]) -> list[str]:
         elif name in columns[:index]:
             wrong.append((name, "this column stands there twice"))
     if wrong:
-        raise invalid(*((_pointer(name), message) for name, message in wrong))
+        raise invalid(*((f"/{escaped(name)}", message) for name, message in wrong))
     return columns
 
 
@@ -280,10 +281,6 @@ def _why(exc: Exception) -> str:
             "or a quote in it is never closed"
         )
     return f"is not CSV: {exc}"
-
-
-def _pointer(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 # --- NDJSON ---------------------------------------------------------------------------------------

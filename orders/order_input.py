@@ -9,17 +9,21 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from values.identity import Plain
 from values.money import CURRENCIES
 from values.strict_json import escaped
 from values.texts import AnyText, Line, Name
 
 AMOUNT_MAX = 10**12
 LINES_MAX = 200  # of an order
+SKU_MAX_CHARS = 255
+EXTERNAL_ID_MAX_CHARS = 200
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[
     int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")
 ]
-Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
+Sku = Annotated[str, Field(min_length=1, max_length=SKU_MAX_CHARS), Plain()]
+ExternalId = Annotated[str, Field(min_length=1, max_length=EXTERNAL_ID_MAX_CHARS), Plain()]
 EXAMPLE: dict[str, Any] = {
     "external_id": "shop-1042",
     "currency": "JPY",
@@ -100,7 +104,7 @@ class OrderInput(Shape):
     """The body of POST /v1/orders."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
-    external_id: Annotated[Line, Field(min_length=1, max_length=200)] | None = None
+    external_id: ExternalId | None = None
     currency: Annotated[
         str, AfterValidator(_known_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})
     ]

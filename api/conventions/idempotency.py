@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import encoded
 from orders.models import IdempotencyKey
+from values import identity
 from values.refused import Refused
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255
@@ -59,4 +60,6 @@ def _idempotency_key(request: HttpRequest) -> str:
             "idempotency-key-invalid",
             "The Idempotency-Key must be up to 255 printable ASCII characters.",
         )
+    if said := identity.objection(key):
+        raise Refused("idempotency-key-invalid", f"The Idempotency-Key {said}.")
     return key

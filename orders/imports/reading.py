@@ -16,6 +16,7 @@ from typing import BinaryIO
 from django.conf import settings
 from django.db import models
 
+from orders.order_input import EXTERNAL_ID_MAX_CHARS
 from values.refused import Refused, invalid
 from values.strict_json import escaped
 
@@ -35,7 +36,6 @@ OPTIONAL = ("locale", "discount", "tax")
 COLUMNS_MAX = 100
 STAGED_IN_MEMORY_BYTES = 1024 * 1024
 LINE_COSTS_BYTES = 100  # to hand a line out again, however short it is
-KEY_MAX_CHARS = 200  # of an external_id; a longer one is refused with its order
 
 
 class Format(models.TextChoices):
@@ -186,9 +186,8 @@ def staged(file: BinaryIO, form: Format) -> Iterator[Iterator[Row]]:
 
 def key_of(external_id: str) -> str | None:
     """None for what can be no order's external_id: such a row stands for itself."""
-    return (
-        external_id if 0 < len(external_id) <= KEY_MAX_CHARS and "\x00" not in external_id else None
-    )
+    fits = 0 < len(external_id) <= EXTERNAL_ID_MAX_CHARS and "\x00" not in external_id
+    return external_id if fits else None
 
 
 def _csv_rows(file_lines: Lines) -> Iterator[Row]:

@@ -38,6 +38,8 @@ BEYOND_A_SCHEMA = re.compile(
     # sums
     "no such sku|but the lines and the shipping add up to|discount is more than quantity|"
     "name each sku once|"
+    # names: Unicode's composed form, and how a spreadsheet guards a text
+    "^must (be in Unicode's composed form|not be guarded|not hold U)|"
     # what is there now
     "of .* can be (sent|refunded)|what is left to refund|come to no money|reserved for orders|"
     # files

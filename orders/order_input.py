@@ -2,13 +2,13 @@
 refused by name.
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from values.addresses import mailable
 from values.identity import Plain
 from values.money import CURRENCIES
 from values.strict_json import escaped
@@ -18,6 +18,7 @@ AMOUNT_MAX = 10**12
 LINES_MAX = 200  # of an order
 SKU_MAX_CHARS = 255
 EXTERNAL_ID_MAX_CHARS = 200
+EMAIL_MAX_CHARS = 320
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[
     int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")
@@ -35,10 +36,6 @@ EXAMPLE: dict[str, Any] = {
     "payment": {"token": "tok_ok"},
     "metadata": {"table": "7"},
 }
-ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"  # RFC 5322; what the mailer can write into an envelope
-EMAIL = re.compile(
-    rf"(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{{1,255}}(?<!\.)"
-)
 
 
 def _known_currency(code: str) -> str:
@@ -49,15 +46,9 @@ def _known_currency(code: str) -> str:
 
 def _mailable(address: str) -> str:
     try:
-        mailable = bool(
-            EMAIL.fullmatch(address)
-            and address.isprintable()
-            and address.partition("@")[2].encode("idna")
-        )
-    except UnicodeError:
-        mailable = False
-    if not mailable:
-        raise PydanticCustomError("email", "must be an e-mail address")
+        mailable(address)
+    except ValueError:
+        raise PydanticCustomError("email", "must be an e-mail address") from None
     return address
 
 
@@ -109,7 +100,9 @@ class OrderInput(Shape):
         str, AfterValidator(_known_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})
     ]
     email: Annotated[
-        str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(_mailable)
+        str,
+        Field(max_length=EMAIL_MAX_CHARS, json_schema_extra={"format": "email"}),
+        AfterValidator(_mailable),
     ]
     locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z0-9]{2,8})*$", max_length=35)] = "en"
     lines: Annotated[list[LineInput], Field(min_length=1, max_length=LINES_MAX)]

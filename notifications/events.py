@@ -13,7 +13,7 @@ KINDS = tuple(
     f"order.{word}"
     for word in (
         "received reserved action_required confirmed fulfilled completed cancelled refunded "
-        "held released"
+        "held released replaced"
     ).split()
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint

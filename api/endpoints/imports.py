@@ -7,6 +7,9 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from heapq import merge
+from itertools import batched
+from operator import itemgetter
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -34,6 +37,12 @@ PIECE_BYTES = 64 * 1024
 YOURS_IS_READ = "A file of yours is being read. Send the next one when it has been answered."
 MANY_ARE_READ = "As many files as can be are being read. Nothing was written; try again."
 PAGE = 1000
+AGAIN = "may be imported again"
+BECAME = {
+    "sold_out": f"was accepted, and cancelled because it was sold out; {AGAIN}",
+    "declined": f"was accepted, and cancelled because its payment was declined; {AGAIN}",
+    "expired": f"was accepted, and cancelled because nobody paid in time; {AGAIN}",
+}
 BODY = {
     "requestBody": {
         "required": True,
@@ -105,13 +114,14 @@ def read_errors(request: AuthenticatedRequest, import_id: UUID) -> StreamingHttp
 
 
 def shown(batch: Import) -> dict[str, Any]:
-    """An import as the API shows it; `total`, `ok` and `failed` count orders."""
+    """An import as the API shows it; `total`, `ok`, `failed` and what `became` of them count
+    orders.
+    """
     return {
         "id": str(batch.pk),
         "state": batch.state,
         "total": batch.total,
-        "ok": batch.ok,
-        "failed": batch.failed,
+        **batch.counts(),
         "percent": batch.percent,
         "links": {
             "self": f"/v1/imports/{batch.pk}",
@@ -121,14 +131,20 @@ def shown(batch: Import) -> dict[str, Any]:
 
 
 def errors_csv(batch: Import) -> Iterator[str]:
-    """Page by page, so that any number of errors costs no more memory than a page."""
+    """What was refused and what was lost, by lines; any number of them costs no more memory than a
+    page of each.
+    """
     yield _csv_text([("line", "external_id", "field", "reason")])
-    page = ImportFault.after(batch.pk, 0, 0, PAGE)
-    while page:
-        yield _csv_text(
-            [(str(fault.line), fault.external_id, fault.field, fault.reason) for fault in page]
-        )
-        page = ImportFault.after(batch.pk, page[-1].line, page[-1].pk, PAGE)
+    lost = ((line, name, "", BECAME[way]) for line, name, way in batch.orders.lost_by_line(PAGE))
+    for page in batched(merge(_refused(batch), lost, key=itemgetter(0)), PAGE):
+        yield _csv_text([(str(line), name, field, reason) for line, name, field, reason in page])
+
+
+def _refused(batch: Import) -> Iterator[tuple[int, str, str, str]]:
+    line_number, pk = 0, 0
+    while page := ImportFault.after(batch.pk, line_number, pk, PAGE):
+        yield from ((one.line, one.external_id, one.field, one.reason) for one in page)
+        line_number, pk = page[-1].line, page[-1].pk
 
 
 class Places:

@@ -30,6 +30,7 @@ from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
 from orders.states import (
     FULFILMENT_STATE,
+    LOST,
     PASSING,
     PAYMENT_STATE,
     TRANSITIONS,
@@ -169,6 +170,11 @@ class Order(models.Model):
         return not TRANSITIONS[State(self.state)]
 
     @property
+    def is_lost(self) -> bool:
+        """Its customer never had it, and no money of theirs is here."""
+        return self.state == State.CANCELLED and self.reason in LOST and not self.captured
+
+    @property
     def is_expired(self) -> bool:
         """Its goods have been set aside for long enough, and nobody has paid."""
         late = self.expires_at is not None and self.expires_at <= timezone.now()
@@ -246,6 +252,10 @@ class Order(models.Model):
                 else {}
             )
             self.record("order.released", held=False, hold_reason="", **anew)
+
+    def make_way(self) -> None:
+        """Leave its external_id to the order that takes the place of this lost one."""
+        self.record("order.replaced", external_id=None)
 
     def note_refund_promised(self, amount: int, *, shipping: int) -> None:
         self.assign(

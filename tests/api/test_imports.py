@@ -23,6 +23,7 @@ from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
 from config import celery_app
 from orders.imports import reading, tasks
+from orders.imports.became import ImportOrder
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.imports.reading import Format, Row
 from orders.models import ApiKey, Client, IdempotencyKey, Order
@@ -519,6 +520,93 @@ def test_a_repeated_request_is_one_import(send: Send, stock: Any) -> None:
     assert (Import.objects.count(), ImportRow.objects.count()) == (1, 1)
 
 
+def ways(**counts: int) -> dict[str, int]:
+    none = dict.fromkeys(
+        "confirmed under_way held cancelled sold_out declined expired refused".split(), 0
+    )
+    return none | counts
+
+
+def test_an_import_counts_its_orders_by_what_became_of_them(
+    send: Send, api: Api, stock: Any
+) -> None:
+    stock()
+    stock("EBI", 0, "海老")
+    rows = [
+        cells(external_id="there"),
+        cells(external_id="short", sku="EBI"),
+        cells(external_id="poor", token="tok_declined"),
+        cells(external_id="wrong", total="1"),
+    ]
+    for key in ("first", "again"):  # also when all of them are known
+        location = send(as_csv(rows), key=key)["Location"]
+        work_off(ahead=A_DAY)
+        shown = api.get(location).json()
+        assert (shown["total"], shown["ok"], shown["failed"], shown["percent"]) == (4, 1, 3, 100)
+        assert shown["became"] == ways(confirmed=1, sold_out=1, declined=1, refused=1)
+        file = io.StringIO(api.get(f"{location}/errors.csv").getvalue().decode(), newline="")
+        assert [line[:3] for line in csv.reader(file)][1:] == [
+            ["3", "short", ""],
+            ["4", "poor", ""],
+            ["5", "wrong", "total"],
+        ]
+
+
+def test_what_is_not_decided_yet_is_called_so(send: Send, api: Api, stock: Any) -> None:
+    stock()
+    location = send(as_csv([cells(), cells(external_id="o-2")]))["Location"]
+    attempt(Job.objects.get(task="orders.imports.tasks.place_chunk"))
+    Order.objects.filter(external_id="o-2").update(held=True)
+    shown = api.get(location).json()
+    assert (shown["ok"], shown["failed"], shown["became"]) == (2, 0, ways(under_way=1, held=1))
+
+
+def test_a_row_that_was_sold_out_or_declined_can_be_imported_again(
+    send: Send, api: Api, stock: Any
+) -> None:
+    stock()
+    stock("EBI", 0, "海老")
+    short, poor = cells(external_id="short", sku="EBI"), cells(external_id="poor")
+    first = send(as_csv([short, {**poor, "token": "tok_declined"}]), key="first")["Location"]
+    work_off(ahead=A_DAY)
+    lost = {order.external_id: order for order in Order.objects.all()}
+    stock("EBI", 10)
+    again = send(as_csv([short, poor]), key="again")["Location"]
+    work_off(ahead=A_DAY)
+    assert api.get(again).json()["became"] == ways(confirmed=2)
+    assert api.get(first).json()["became"] == ways(sold_out=1, declined=1)
+    for name, old in lost.items():
+        assert name
+        new = api.get(f"/v1/orders/by-external/{name}").json()
+        shown = api.get(f"/v1/orders/{old.pk}").json()
+        assert (new["state"], new["id"] != shown["id"]) == ("confirmed", True)
+        assert (shown["state"], shown["external_id"]) == ("cancelled", None)
+        kinds = [event["type"] for event in api.get(f"/v1/orders/{old.pk}/events").json()["data"]]
+        assert kinds[-2:] == ["order.cancelled", "order.replaced"]
+    assert Order.objects.count() == 4
+    send(as_csv([short, poor]), key="third")
+    work_off(ahead=A_DAY)
+    assert Order.objects.count() == 4
+
+
+@pytest.mark.parametrize("change", [{"captured": 660}, {"reason": "requested"}])
+def test_an_order_that_somebody_has_had_makes_way_for_none(
+    send: Send, api: Api, stock: Any, change: dict[str, Any]
+) -> None:
+    """Its money came after all, or a person cancelled it."""
+    stock()
+    send(as_csv([cells(token="tok_declined")]), key="first")
+    work_off(ahead=A_DAY)
+    Order.objects.update(**change)
+    again = send(as_csv([cells()]), key="again")["Location"]
+    work_off(ahead=A_DAY)
+    assert Order.objects.get().external_id == "o-1"
+    assert api.get(again).json()["became"] == ways(refused=1)
+    again = send(as_csv([cells(token="tok_declined")]), key="third")["Location"]
+    work_off(ahead=A_DAY)
+    assert (Order.objects.count(), api.get(again).json()["became"]["refused"]) == (1, 0)
+
+
 def test_another_clients_import_is_not_there(send: Send, stock: Any) -> None:
     location = send(as_csv([cells()]))["Location"]
     other = Api(ApiKey.objects.issue(Client.objects.create(name="other"), []))
@@ -745,6 +833,11 @@ def test_old_imports_are_forgotten_with_their_faults(send: Send, stock: Any, set
     tasks.forget_old_imports.delay()
     work_off()
     assert (Import.objects.count(), ImportFault.objects.count()) == (1, 0)
+    assert ImportOrder.objects.count() == 1
+    Import.objects.update(finished_at=timezone.now() - settings.IMPORT_KEEP - A_DAY)
+    tasks.forget_old_imports.delay()
+    work_off()
+    assert (Import.objects.count(), ImportOrder.objects.count(), Order.objects.count()) == (0, 0, 1)
 
 
 def test_an_import_that_is_not_finished_is_never_forgotten(send: Send, settings: Any) -> None:

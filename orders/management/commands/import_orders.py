@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -65,7 +66,7 @@ class Command(BaseCommand):
         while time.monotonic() < until:
             batch.refresh_from_db()
             progress.show()
-            if batch.state == "done":
+            if batch.state == "done" and batch.orders.are_decided():
                 break
             if somebody_works != Worker.objects.living().exists():
                 somebody_works = not somebody_works
@@ -74,19 +75,21 @@ class Command(BaseCommand):
         progress.end()
 
     def _report(self, batch: Import) -> None:
-        """What came of it. Exit code 1 when an order failed."""
-        self.stdout.write(f"Done: {batch.ok} orders are there, {batch.failed} failed.")
-        if not batch.failed:
-            return
+        """What became of its orders. Exit code 1 when one failed."""
+        counts = batch.counts()
+        became = [f"{n} {way.replace('_', ' ')}" for way, n in counts["became"].items() if n]
+        self.stdout.write(f"Done: {batch.total} orders, {', '.join(became)}.")
         for fault in batch.faults.all()[:FAULTS_SHOWN]:
             where = f" {fault.field}" if fault.field else ""
             self.stdout.write(
                 f"  line {fault.line}{where} ({fault.external_id or 'no external_id'}): "
                 f"{fault.reason}"
             )
-        raise CommandError(
-            f"{batch.failed} orders failed; all reasons: /v1/imports/{batch.pk}/errors.csv"
-        )
+        for line_number, name, way in islice(batch.orders.lost_by_line(FAULTS_SHOWN), FAULTS_SHOWN):
+            self.stdout.write(f"  line {line_number} ({name}): {way.replace('_', ' ')}")
+        if counts["failed"]:
+            reasons = f"/v1/imports/{batch.pk}/errors.csv"
+            raise CommandError(f"{counts['failed']} orders failed; all reasons: {reasons}")
 
 
 class Progress:

@@ -2,6 +2,7 @@
 refused by name.
 """
 
+from collections.abc import Container
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
@@ -116,6 +117,14 @@ class OrderInput(Shape):
         ],
         Field(max_length=50, json_schema_extra=_names_and_values),
     ] = Field(default_factory=dict)
+
+    def unknown_skus(self, known: Container[str]) -> list[tuple[str, str]]:
+        """A pair of JSON pointer and message for each line of a sku that is not known."""
+        return [
+            (f"/lines/{position}/sku", f"no such sku: {line.sku}")
+            for position, line in enumerate(self.lines)
+            if line.sku not in known
+        ]
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:

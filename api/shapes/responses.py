@@ -97,6 +97,22 @@ class Import(Exactly):
     links: ImportLinks
 
 
+class TrialFault(Exactly):
+    line: int
+    external_id: str
+    field: Annotated[str, Field(description="a column, or a JSON pointer; empty for all of it")]
+    reason: str
+
+
+class Trial(Exactly):
+    dry_run: Literal[True]
+    total: Annotated[int, Field(description="orders in the file")]
+    ok: Annotated[int, Field(description="orders that an import would accept")]
+    failed: int
+    errors: list[TrialFault]
+    errors_left_out: Annotated[int, Field(description="further ones; the first are enough to mend")]
+
+
 class Computing(Exactly):
     state: Literal["computing"]
 

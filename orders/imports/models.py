@@ -18,7 +18,8 @@ from uuid_utils.compat import uuid7
 from celery_ledger import waiting_in_bulk
 from orders.imports.became import ImportOrder
 from orders.imports.inputs import Fault
-from orders.imports.reading import Format, Row
+from orders.imports.lines import Row
+from orders.imports.reading import Format
 from orders.models.client import Client
 from orders.states import LOST
 from values.refused import Refused

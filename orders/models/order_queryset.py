@@ -51,12 +51,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
             row.sku: row
             for row in Stock.objects.filter(sku__in={line.sku for line in order_input.lines})
         }
-        unknown = [
-            (f"/lines/{position}/sku", f"no such sku: {line.sku}")
-            for position, line in enumerate(order_input.lines)
-            if line.sku not in stock
-        ]
-        if unknown:
+        if unknown := order_input.unknown_skus(stock):
             raise invalid(*unknown)
         order = self._insert_numbered(self.model.from_input(client, order_input))
         order.own_lines = OrderLine.objects.bulk_create(

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from ninja.parser import Parser
 
 from api.auth import Key, ask_for_scopes
-from api.conventions.query import refuse_unknown_parameters
+from api.conventions.query import query_of, refuse_unknown_parameters
 from api.endpoints import (
     deliveries,
     fulfilments,
@@ -27,6 +27,11 @@ from values.refused import Refused
 
 
 class StrictParser(Parser):
+    def parse_querydict(
+        self, data: Any, list_fields: list[str], request: HttpRequest
+    ) -> dict[str, Any]:
+        return super().parse_querydict(query_of(request), list_fields, request)
+
     def parse_body(self, request: HttpRequest) -> Any:
         """Raises NotJson, or Refused. A body that does not say what it is, is taken for JSON."""
         kind = request.content_type or "application/json"

@@ -25,6 +25,12 @@ def refuse_unknown_parameters(api: NinjaAPI) -> None:
                 operation.view_func = _strict(operation.view_func, known_to(operation))
 
 
+def query_of(request: HttpRequest) -> QueryDict:
+    """In UTF-8, whatever the charset of the body is: Django would read the address in that too."""
+    request.encoding = "utf-8"
+    return request.GET
+
+
 def known_to(operation: Operation) -> list[str]:
     """The names of the query parameters that its signature has."""
     models = [model for model in operation.models if model.__ninja_param_source__ == "query"]
@@ -34,7 +40,7 @@ def known_to(operation: Operation) -> list[str]:
 def _strict(view: Callable[..., Any], known: list[str]) -> Callable[..., Any]:
     @wraps(view)
     def checked(request: HttpRequest, **values: Any) -> Any:
-        if wrong := list(_objections(request.GET, known)):
+        if wrong := list(_objections(query_of(request), known)):
             raise invalid(*wrong)
         return view(request, **values)
 

@@ -5,6 +5,7 @@ this process.
 import csv
 import errno
 import io
+import json
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -22,12 +23,16 @@ from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
 from config import celery_app
+from notifications.models import Event
 from orders.imports import reading, tasks
 from orders.imports.became import ImportOrder
+from orders.imports.csv_rows import Amounts
 from orders.imports.lines import Row
 from orders.imports.models import Import, ImportFault, ImportRow
-from orders.imports.reading import Format
-from orders.models import ApiKey, Client, IdempotencyKey, Order
+from orders.imports.reading import Format, Manner, staged
+from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
+from orders.order_input import EXAMPLE, OrderInput
+from orders.tasks import place
 from tests.errors import error_of
 from tests.hands import Hand
 from tests.orders.files import as_csv, as_ndjson, cells, faults
@@ -48,15 +53,19 @@ def send(api: Api) -> Send:
     """POST the file; returns the answer."""
 
     def post(
-        file: bytes, *, media_type: str = "text/csv", key: str = "import-1", **headers: str
+        file: bytes,
+        *,
+        media_type: str = "text/csv",
+        key: str = "import-1",
+        query: str = "",
+        **headers: str,
     ) -> Any:
         named = {
             "Idempotency-Key": key,
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
-        return api.post(
-            "/v1/imports", file, content_type=media_type, headers=named, CONTENT_TYPE=media_type
-        )
+        path = f"/v1/imports{query}"
+        return api.post(path, file, media_type, headers=named, CONTENT_TYPE=media_type)
 
     return post
 
@@ -341,6 +350,145 @@ def test_two_equal_bodies_in_one_file_are_one_order(
         2,
         1,
     )
+
+
+# --- what its amounts count -----------------------------------------------------------------------
+
+
+def test_an_amount_with_decimals_takes_nothing_and_major_units_are_read_by_choice(
+    send: Send, api: Api, stock: Any
+) -> None:
+    stock()
+    dollars = {"currency": "USD", "quantity": "1", "tax": ""}
+    rows = [
+        cells(external_id="o-1", unit_price="12.50", total="12.50", **dollars),
+        cells(external_id="o-2", unit_price="12", total="12", **dollars),
+    ]
+    for file in (as_csv(rows), as_csv(rows[::-1])):
+        assert_nothing_accepted(send(file), 422, says=", unit_price: 12.50 is no whole number")
+    assert send(as_csv(rows), query="?amounts=major").status_code == 202
+    work_off(ahead=A_DAY)
+    totals = dict(Order.objects.values_list("external_id", "captured"))
+    assert totals == {"o-1": 1250, "o-2": 1200}
+
+
+def test_a_worker_of_the_release_before_takes_no_major_units_for_minor_ones(shop: Client) -> None:
+    """It knows nothing of them: what it reads in a staged row must be no number to it."""
+    file = io.BytesIO(as_csv([cells()]))
+    with staged(file, Manner(Format.CSV, Amounts.MAJOR)) as rows:
+        [row] = rows
+    cell_of = json.loads(row.said)
+    assert (cell_of["unit_price"], cell_of["total"]) == ("300 major", "660 major")
+
+
+def test_the_same_file_counted_otherwise_is_another_request(send: Send) -> None:
+    file = as_csv([cells()])
+    assert send(file).status_code == send(file).status_code == 202
+    for query in ("?amounts=major", "?encoding=windows-1252"):
+        assert send(file, query=query).json()["type"] == "/problems/idempotency-key-reused"
+    assert Import.objects.count() == 1
+
+
+@pytest.mark.parametrize("query", ["?amounts=major", "?encoding=shift_jis"])
+def test_json_lines_are_what_they_are(send: Send, order_body: Body, query: str) -> None:
+    answer = send(as_ndjson([order_body()]), media_type=NDJSON, query=query)
+    assert_nothing_accepted(answer, 422, says="is for CSV")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "query"),
+    [
+        ("text/csv; charset=Shift_JIS", ""),
+        ("text/csv; charset=windows-31j", ""),
+        ("text/csv; charset=windows-31j", "?amounts=minor"),
+        ("text/csv; charset=utf-16", "?amounts=minor"),
+        ("text/csv", "?encoding=shift_jis"),
+        ("text/csv; charset=utf-8", "?encoding=shift_jis"),
+    ],
+)
+def test_a_file_may_be_in_the_encoding_that_its_sender_says(
+    api: Api, stock: Any, media_type: str, query: str
+) -> None:
+    stock()
+    codec = "utf-16" if "utf-16" in media_type else "cp932"
+    file = as_csv([cells(name="湯のみ")]).decode().encode(codec)
+    headers = {"Idempotency-Key": "import-1"}
+    answer = api.generic("POST", f"/v1/imports{query}", file, media_type, headers=headers)
+    assert answer.status_code == 202, answer.content
+    work_off(ahead=A_DAY)
+    assert Order.objects.get().lines.get().name == "湯のみ"
+
+
+# --- dry runs -------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_tells_what_an_import_would_refuse_and_writes_nothing(
+    send: Send, api: Api, stock: Any, settings: Any
+) -> None:
+    stock()
+    settings.IMPORT_TRIAL_BATCH = 2
+    known = [cells(external_id="known"), cells(external_id="lost", token="tok_declined")]
+    send(as_csv(known), key="before")
+    work_off(ahead=A_DAY)
+    tables = (Import, ImportRow, ImportFault, ImportOrder, Order, Job, IdempotencyKey, Event, Stock)
+    before = [list(table.objects.order_by("pk").values()) for table in tables]
+    rows = [
+        cells(external_id="o-1"),
+        cells(external_id="o-2", quantity="two"),
+        cells(external_id="known"),
+        cells(external_id="o-3", sku="NO-SUCH"),
+        cells(external_id="o-4", total="1320"),
+        cells(external_id="known", total="1", quantity="1"),
+        cells(external_id="lost"),
+        cells(external_id="o-4", total="1320", name="海老"),
+        cells(external_id="taken ", total="1"),
+    ]
+    rows[5] = cells(external_id="o-5", email="nobody")
+    answer = send(as_csv(rows), query="?dry_run=true")
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["dry_run"], found["total"], found["ok"], found["failed"]) == (True, 8, 4, 4)
+    assert [(error["line"], error["external_id"], error["field"]) for error in found["errors"]] == [
+        (3, "o-2", "quantity"),
+        (5, "o-3", "sku"),
+        (7, "o-5", "email"),
+        (10, "taken", "total"),
+    ]
+    assert found["errors"][1]["reason"] == "no such sku: NO-SUCH"
+    assert before == [list(table.objects.order_by("pk").values()) for table in tables]
+    location = send(as_csv(rows))["Location"]  # under the same key
+    work_off(ahead=A_DAY)
+    assert api.get(location).json()["became"]["refused"] == found["failed"]
+    assert [fault[:3] for fault in faults(Import.objects.latest("pk"))] == [
+        (error["line"], error["external_id"], error["field"]) for error in found["errors"]
+    ]
+
+
+def test_a_dry_run_of_json_lines_sees_a_name_that_is_used_twice(
+    send: Send, stock: Any, order_body: Body
+) -> None:
+    stock()
+    bodies = [order_body(), order_body(), order_body(email="other@example.com"), {"total": 1}]
+    found = send(as_ndjson(bodies), media_type=NDJSON, query="?dry_run=true").json()
+    assert (found["total"], found["ok"], found["failed"]) == (4, 2, 2)
+    first = found["errors"][0]
+    assert (first["line"], first["field"]) == (3, "/external_id")
+    assert first["reason"] == "belongs to an earlier, other order"
+
+
+def test_a_dry_run_tells_so_many_faults_and_counts_the_others(send: Send, settings: Any) -> None:
+    settings.IMPORT_TRIAL_FAULTS_MAX = 3
+    rows = [cells(external_id=f"o-{index}", quantity="x", total="x") for index in range(4)]
+    found = send(as_csv(rows), query="?dry_run=true").json()
+    assert (found["failed"], len(found["errors"]), found["errors_left_out"]) == (4, 3, 5)
+
+
+def test_a_dry_run_knows_no_other_client(send: Send, stock: Any) -> None:
+    stock()
+    stranger = Client.objects.create(name="stranger")
+    with transaction.atomic():
+        place(stranger, OrderInput.model_validate({**EXAMPLE, "external_id": "o-1"}))
+    assert send(as_csv([cells()]), query="?dry_run=true").json()["ok"] == 1
 
 
 # --- at the door ----------------------------------------------------------------------------------

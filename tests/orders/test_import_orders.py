@@ -89,6 +89,31 @@ def test_it_says_which_orders_were_accepted_and_lost(
     ]
 
 
+def test_a_dry_run_says_what_would_be_refused(shop: Client, stock: Any, file: Path) -> None:
+    stock()
+    output = io.StringIO()
+    with pytest.raises(CommandError, match=r"^1 orders would fail\. Nothing was written\.$"):
+        run(file, "--dry-run", out=output)
+    assert output.getvalue().splitlines() == [
+        "Dry run: 3 orders, 2 ok, 1 refused.",
+        "  line 3 total (o-2): is 1, but the lines and the shipping add up to 660",
+    ]
+    assert (Import.objects.count(), Order.objects.count(), Job.objects.count()) == (0, 0, 0)
+
+
+def test_units_and_encoding_are_options(shop: Client, stock: Any, tmp_path: Path) -> None:
+    stock()
+    rows = [cells(currency="EUR", quantity="1", unit_price="12.50", tax="", total="12,50")]
+    (tmp_path / "a.csv").write_bytes(as_csv(rows).decode().encode("cp932"))
+    with pytest.raises(CommandError, match="Line 2 is not UTF-8"):
+        run(tmp_path / "a.csv", "--wait", "0")
+    with pytest.raises(CommandError, match=r"unit_price: 12\.50 is no whole number"):
+        run(tmp_path / "a.csv", "--encoding", "shift_jis", "--wait", "0")
+    run(tmp_path / "a.csv", "--encoding", "shift_jis", "--amounts", "major", "--wait", "0")
+    work_off()
+    assert (Order.objects.get().total, Order.objects.get().lines.get().name) == (1250, "鮭")
+
+
 def test_it_tells_once_that_no_worker_is_alive_and_leaves_the_import_to_itself(
     shop: Client, file: Path
 ) -> None:

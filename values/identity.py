@@ -21,7 +21,7 @@ UNSEEN = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
 SPACED = re.compile("^ | $|  ")
-GUARDED = re.compile('="([^"]*)"')  # how Excel is told that 0017 is no number
+GUARDED = re.compile('^="([^"]*)"$')  # how Excel is told that 0017 is no number
 PLAIN = f"[^{CONTROLS}{BLANKS}{LOOKALIKES}]+"
 PATTERN = f"^{PLAIN}( {PLAIN})*$"  # as far as a pattern can say it
 

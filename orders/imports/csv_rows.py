@@ -75,7 +75,7 @@ def csv_rows(file_lines: Lines, amounts: Amounts) -> Iterator[Row]:
             continue
         if cells is None:
             break
-        cells = [_plain(cell) for cell in cells]
+        cells = _plain(cells)
         if table is None:
             table = Table(_header(number, cells), amounts) if any(cells) else None
         elif any(cells):
@@ -145,14 +145,13 @@ def _known_columns(header: str, separator: str) -> int:
         cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:
         return 0
-    return len({_column(_plain(cell)) for cell in cells} & set(COLUMNS))
+    return len({_column(cell) for cell in _plain(cells)} & set(COLUMNS))
 
 
-def _plain(cell: str) -> str:
-    """Without spaces around it, and without what tells Excel that 0017 is no number."""
-    cell = cell.strip()
-    guarded = GUARDED.fullmatch(cell) if cell.startswith("=") else None
-    return guarded[1].strip() if guarded else cell
+def _plain(cells: Sequence[str]) -> list[str]:
+    """Without spaces around them, and without what tells Excel that 0017 is no number."""
+    bare = list(map(str.strip, cells))
+    return [GUARDED.sub(r"\1", cell).strip() for cell in bare] if '="' in "".join(bare) else bare
 
 
 def _column(cell: str) -> str:
@@ -186,6 +185,8 @@ def _header(number: int, cells: Sequence[str]) -> list[str]:
 
 def _is_doubtful(amount: str) -> bool:
     """Neither a whole number nor a word."""
+    if amount.isdecimal():  # nearly all are
+        return False
     return not WHOLE_NUMBER.fullmatch(amount) and DIGIT.search(amount) is not None
 
 
@@ -205,7 +206,7 @@ def _cells_before_the_end(spoilt: str, separator: str) -> list[str]:
         cells = next(csv.reader([spoilt], delimiter=separator, skipinitialspace=True), [])[:-1]
     except csv.Error:
         return []
-    return [_plain(cell) for cell in cells]
+    return _plain(cells)
 
 
 def _why(exc: Exception) -> str:

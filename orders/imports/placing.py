@@ -72,8 +72,7 @@ def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> Order:
     """
     order_input = input_of(rows, form)
     try:
-        with transaction.atomic():
-            return _place(client, order_input)
+        return _place(client, order_input)
     except Refused as exc:
         raise problem_of(rows, form, exc) from exc
     except (DataError, IntegrityError) as exc:
@@ -82,7 +81,7 @@ def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> Order:
 
 def _place(client: Client, order_input: OrderInput) -> Order:
     """Under a taken external_id: the known order if it says the same, or a new one in the place of
-    one that was lost. Chunks have their turns, so nobody else locks several orders meanwhile.
+    one that was lost.
     """
     try:
         with transaction.atomic():
@@ -91,12 +90,23 @@ def _place(client: Client, order_input: OrderInput) -> Order:
         if exc.order is None:
             raise
         first = Order.objects.prefetch_related("lines").get(pk=exc.order)
-        if first.is_lost and (lost := Order.objects.locked(first.pk)).is_lost:
-            lost.make_way()
-            return place(client, order_input)
+        if first.is_lost and (again := _place_again(client, order_input, first)):
+            return again
         if not is_what_it_says(first, order_input):
             raise Refused(exc.slug, str(exc), errors=[BELONGS_TO_ANOTHER]) from exc
         return first
+
+
+def _place_again(client: Client, order_input: OrderInput, first: Order) -> Order | None:
+    """None when the first is lost no more, for its money has come. Chunks have their turns, so
+    nobody else locks several orders at a time.
+    """
+    with transaction.atomic():
+        lost = Order.objects.locked(first.pk)
+        if not lost.is_lost:
+            return None
+        lost.make_way()
+        return place(client, order_input)
 
 
 def is_what_it_says(order: Order, order_input: OrderInput) -> bool:

@@ -756,6 +756,27 @@ def test_an_order_that_somebody_has_had_makes_way_for_none(
     assert (Order.objects.count(), api.get(again).json()["became"]["refused"]) == (1, 0)
 
 
+def test_money_that_comes_while_a_row_is_imported_again_keeps_its_order(
+    send: Send, stock: Any, one: Hand, two: Hand
+) -> None:
+    """A charge that was declined and succeeds after all holds the order's lock just then."""
+    stock()
+    send(as_csv([cells(token="tok_declined")]), key="first")
+    work_off(ahead=A_DAY)
+    send(as_csv([cells()]), key="again")
+    chunk = Job.objects.get(task="orders.imports.tasks.place_chunk", state="waiting")
+    one.open_transaction()
+    one.do(lambda: Order.objects.locked(Order.objects.get().pk).assign(captured=660))
+    importing = two.begin(lambda: attempt(chunk))
+    two.wait_until_blocked()
+    one.commit()
+    importing.result(timeout=20)
+    assert Order.objects.get().external_id == "o-1"
+    assert [fault[3] for fault in faults(Import.objects.latest("pk"))] == [
+        "belongs to an earlier, other order"
+    ]
+
+
 def test_another_clients_import_is_not_there(send: Send, stock: Any) -> None:
     location = send(as_csv([cells()]))["Location"]
     other = Api(ApiKey.objects.issue(Client.objects.create(name="other"), []))

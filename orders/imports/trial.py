@@ -12,6 +12,7 @@ from orders.imports.lines import Row
 from orders.imports.placing import BELONGS_TO_ANOTHER, is_what_it_says
 from orders.imports.reading import Format, Stage
 from orders.models import Client, Order, Stock
+from orders.models.order_queryset import objections
 from orders.order_input import OrderInput
 from values.refused import invalid
 
@@ -90,7 +91,7 @@ class Book:
     def objections(self, order_input: OrderInput) -> list[tuple[str, str]]:
         known = self._known.get(order_input.external_id)
         if known is None or known.is_lost:
-            return order_input.unknown_skus(self._skus)
+            return objections(order_input, self._skus)
         return [] if is_what_it_says(known, order_input) else [BELONGS_TO_ANOTHER]
 
 

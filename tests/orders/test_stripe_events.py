@@ -95,21 +95,21 @@ def test_thin_events_are_bells_as_well(ringing: StripeDouble, pay: Pay) -> None:
     for bell in Job.objects.filter(task="orders.tasks.on_provider_event", state="waiting"):
         attempt(bell)
     assert standing(order)[:3] == PAID[:3]
-    keys = set(ProviderEvent.objects.values_list("key", flat=True))
-    assert keys == {PaymentOperation.objects.get().key}
+    assert ProviderEvent.objects.filter(key=PaymentOperation.objects.get().key).exists()
 
 
 def test_a_thin_event_about_a_refund_finds_it(ringing: StripeDouble, pay: Pay) -> None:
     order = pay()
     work_off_and_listen()
     ringing.ringer.is_thin = True
+    ringing.ringer.url, url = "", ringing.ringer.url  # nobody rings before we know its id
     with transaction.atomic():
         give_back(Refund.objects.promise(Order.objects.locked(order.pk), reason="cold"))
     work_off()
+    ringing.ringer.url = url
     refund = PaymentOperation.objects.get(kind="refund")
-    ProviderEvent.objects.all().delete()
     assert ringing.resend("refund.created") == [200]
-    assert ProviderEvent.objects.get().key == refund.key
+    assert ProviderEvent.objects.filter(key=refund.key).exists()
 
 
 def test_an_event_that_comes_late_or_again_changes_nothing(ringing: StripeDouble, pay: Pay) -> None:

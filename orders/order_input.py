@@ -2,6 +2,7 @@
 refused by name.
 """
 
+import re
 from collections.abc import Container
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
@@ -13,7 +14,7 @@ from values.addresses import mailable
 from values.identity import Plain
 from values.money import CURRENCIES
 from values.strict_json import escaped
-from values.texts import AnyText, Line, Name
+from values.texts import AnyText, Line, Matching, Name
 
 AMOUNT_MAX = 10**12
 LINES_MAX = 200  # of an order
@@ -26,6 +27,8 @@ Amount = Annotated[
 ]
 Sku = Annotated[str, Field(min_length=1, max_length=SKU_MAX_CHARS), Plain()]
 ExternalId = Annotated[str, Field(min_length=1, max_length=EXTERNAL_ID_MAX_CHARS), Plain()]
+TOKEN = re.compile(r"[\x21-\x7e]+")
+LOCALE = re.compile(r"[a-z]{2}(?:-[A-Za-z0-9]{2,8})*")
 EXAMPLE: dict[str, Any] = {
     "external_id": "shop-1042",
     "currency": "JPY",
@@ -82,7 +85,11 @@ class ShippingInput(Shape):
 
 
 class PaymentInput(Shape):
-    token: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+    token: Annotated[
+        str,
+        Field(min_length=1, max_length=200),
+        Matching(TOKEN, "must be printable ASCII without spaces"),
+    ]
 
 
 def _names_and_values(schema: dict[str, Any]) -> None:
@@ -105,7 +112,9 @@ class OrderInput(Shape):
         Field(max_length=EMAIL_MAX_CHARS, json_schema_extra={"format": "email"}),
         AfterValidator(_mailable),
     ]
-    locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z0-9]{2,8})*$", max_length=35)] = "en"
+    locale: Annotated[
+        str, Field(max_length=35), Matching(LOCALE, "must be a language like ja or en-GB")
+    ] = "en"
     lines: Annotated[list[LineInput], Field(min_length=1, max_length=LINES_MAX)]
     shipping: ShippingInput = Field(default_factory=ShippingInput)
     total: Amount
@@ -138,6 +147,30 @@ class OrderInput(Shape):
         return self
 
 
+# pydantic's kinds of errors in words of the sender, who may be a shopkeeper with a spreadsheet
+SENTENCES = {
+    "missing": "is missing",
+    "extra_forbidden": "is no field that we know",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object with named fields",
+    "model_type": "must be an object with named fields",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "string_too_long": "must be no longer than {max_length}",
+    "too_long": "must be no longer than {max_length}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
+}
+
+
 def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     """A pydantic error as a pair of JSON pointer and message; `skip` leaves out where the body was
     found.
@@ -146,4 +179,6 @@ def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     if error["type"] in ("total", "discount", "amount", "restock"):
         path.append(error["type"])
     message = error["msg"].removeprefix(f"/{error['type']} ")
+    if sentence := SENTENCES.get(error["type"]):
+        message = sentence.format(**error.get("ctx", {}))
     return "".join(f"/{step}" for step in path), message

@@ -168,12 +168,12 @@ def shown_trial(trial: Trial) -> dict[str, Any]:
 
 
 def errors_csv(batch: Import) -> Iterator[str]:
-    """What was refused and what was lost, by lines; any number of them costs no more memory than a
+    """What was refused and what was unmet, by lines; any number of them costs no more memory than a
     page of each.
     """
     yield _csv_text([("line", "external_id", "field", "reason")])
-    lost = ((line, name, "", BECAME[way]) for line, name, way in batch.orders.lost_by_line(PAGE))
-    for page in batched(merge(_refused(batch), lost, key=itemgetter(0)), PAGE):
+    unmet = ((line, name, "", BECAME[way]) for line, name, way in batch.orders.unmet_by_line(PAGE))
+    for page in batched(merge(_refused(batch), unmet, key=itemgetter(0)), PAGE):
         yield _csv_text([(str(line), name, field, reason) for line, name, field, reason in page])
 
 

@@ -6,15 +6,15 @@ from typing import Any
 from django.db import models
 from django.db.models import Case, Count, Q, Value, When
 
-from orders.states import LOST, State
+from orders.states import UNMET, State
 
 UNDER_WAY, HELD, CONFIRMED, CANCELLED = "under_way", "held", "confirmed", "cancelled"
 # an order's way, as far as its import is asked about it
-WAYS = (CONFIRMED, UNDER_WAY, HELD, CANCELLED, *LOST.values())
+WAYS = (CONFIRMED, UNDER_WAY, HELD, CANCELLED, *UNMET.values())
 WAY = Case(
     *(
         When(order__state=State.CANCELLED, order__reason=reason, then=Value(way))
-        for reason, way in LOST.items()
+        for reason, way in UNMET.items()
     ),
     When(order__state=State.CANCELLED, then=Value(CANCELLED)),
     When(order__held=True, then=Value(HELD)),
@@ -30,9 +30,9 @@ class ImportOrderQuerySet(models.QuerySet["ImportOrder"]):
         counted = self.values_list(WAY).annotate(number=Count("pk")).order_by()
         return dict.fromkeys(WAYS, 0) | dict(counted)
 
-    def lost(self) -> "ImportOrderQuerySet":
+    def unmet(self) -> "ImportOrderQuerySet":
         """Those that a row may be imported again for."""
-        return self.filter(order__state=State.CANCELLED, order__reason__in=LOST)
+        return self.filter(order__state=State.CANCELLED, order__reason__in=UNMET)
 
     def are_decided(self) -> bool:
         """Whether none of them is worked on: each is there, is not, or waits for a person."""
@@ -40,17 +40,15 @@ class ImportOrderQuerySet(models.QuerySet["ImportOrder"]):
         under_way = Q(order__state__in=[State.RECEIVED, State.RESERVED]) & ~waits
         return not self.filter(under_way).exists()
 
-    def lost_by_line(self, page: int) -> Iterator[tuple[int, str, str]]:
-        """Line, external_id and what became of each that is lost, in the order of the file, page by
-        page.
-        """
+    def unmet_by_line(self, page: int) -> Iterator[tuple[int, str, str]]:
+        """Line, external_id and what became of each that is unmet, by lines, page by page."""
         line_number = 0
-        while rows := list(self._lost_after(line_number)[:page]):
+        while rows := list(self._unmet_after(line_number)[:page]):
             yield from rows
             line_number = rows[-1][0]
 
-    def _lost_after(self, line_number: int) -> Any:
-        further = self.lost().filter(line__gt=line_number).order_by("line")
+    def _unmet_after(self, line_number: int) -> Any:
+        further = self.unmet().filter(line__gt=line_number).order_by("line")
         return further.values_list("line", "external_id", WAY)
 
 
@@ -64,7 +62,7 @@ class ImportOrder(models.Model):
     line = models.IntegerField()  # of the file, where it begins
     external_id = (
         models.TextField()
-    )  # as the file has it; a lost order may leave its own to another
+    )  # as the file has it; a unmet order may leave its own to another
 
     objects = ImportOrderQuerySet.as_manager()
 

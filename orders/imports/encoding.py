@@ -37,7 +37,7 @@ MARKS = {
 }
 PIECE_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 1024 * 1024
-LOST = "\N{REPLACEMENT CHARACTER}"
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 
 
 def named(charset: str) -> str | None:
@@ -78,7 +78,7 @@ def _recode(file: BinaryIO, to: "SpooledTemporaryFile[bytes]", codec: str) -> No
 
 def _written(text: str, to: "SpooledTemporaryFile[bytes]", codec: str, line: int) -> int:
     """The number of the line in which this piece ends."""
-    if (position := text.find(LOST)) >= 0:
+    if (position := text.find(UNREADABLE)) >= 0:
         line += text.count("\n", 0, position)
         detail = f"Line {line} is not {codec}. Save the file as UTF-8, or say how it is written."
         raise Refused("malformed-import", detail, errors=[("", detail)])

@@ -21,7 +21,7 @@ from orders.imports.inputs import Fault
 from orders.imports.lines import Row
 from orders.imports.reading import Format
 from orders.models.client import Client
-from orders.states import LOST
+from orders.states import UNMET
 from values.refused import Refused
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
@@ -154,8 +154,8 @@ class Import(models.Model):
     def counts(self) -> dict[str, Any]:
         """`ok`: there or on their way; `failed`: the others; and what `became` of all of them."""
         became = {**self.orders.ways(), "refused": self.failed}
-        lost = sum(became[way] for way in LOST.values())
-        return {"ok": self.ok - lost, "failed": self.failed + lost, "became": became}
+        unmet = sum(became[way] for way in UNMET.values())
+        return {"ok": self.ok - unmet, "failed": self.failed + unmet, "became": became}
 
     @property
     def chunks(self) -> range:

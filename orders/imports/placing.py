@@ -81,7 +81,7 @@ def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> Order:
 
 def _place(client: Client, order_input: OrderInput) -> Order:
     """Under a taken external_id: the known order if it says the same, or a new one in the place of
-    one that was lost.
+    one that was unmet.
     """
     try:
         with transaction.atomic():
@@ -90,7 +90,7 @@ def _place(client: Client, order_input: OrderInput) -> Order:
         if exc.order is None:
             raise
         first = Order.objects.prefetch_related("lines").get(pk=exc.order)
-        if first.is_lost and (again := _place_again(client, order_input, first)):
+        if first.is_unmet and (again := _place_again(client, order_input, first)):
             return again
         if not is_what_it_says(first, order_input):
             raise Refused(exc.slug, str(exc), errors=[BELONGS_TO_ANOTHER]) from exc
@@ -98,14 +98,14 @@ def _place(client: Client, order_input: OrderInput) -> Order:
 
 
 def _place_again(client: Client, order_input: OrderInput, first: Order) -> Order | None:
-    """None when the first is lost no more, for its money has come. Chunks have their turns, so
+    """None when the first is unmet no more, for its money has come. Chunks have their turns, so
     nobody else locks several orders at a time.
     """
     with transaction.atomic():
-        lost = Order.objects.locked(first.pk)
-        if not lost.is_lost:
+        unmet = Order.objects.locked(first.pk)
+        if not unmet.is_unmet:
             return None
-        lost.make_way()
+        unmet.make_way()
         return place(client, order_input)
 
 

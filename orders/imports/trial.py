@@ -90,7 +90,7 @@ class Book:
 
     def objections(self, order_input: OrderInput) -> list[tuple[str, str]]:
         known = self._known.get(order_input.external_id)
-        if known is None or known.is_lost:
+        if known is None or known.is_unmet:
             return objections(order_input, self._skus)
         return [] if is_what_it_says(known, order_input) else [BELONGS_TO_ANOTHER]
 

@@ -30,10 +30,10 @@ from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
 from orders.states import (
     FULFILMENT_STATE,
-    LOST,
     PASSING,
     PAYMENT_STATE,
     TRANSITIONS,
+    UNMET,
     FulfilmentState,
     PaymentState,
     State,
@@ -170,9 +170,9 @@ class Order(models.Model):
         return not TRANSITIONS[State(self.state)]
 
     @property
-    def is_lost(self) -> bool:
+    def is_unmet(self) -> bool:
         """Its customer never had it, and no money of theirs is here."""
-        return self.state == State.CANCELLED and self.reason in LOST and not self.captured
+        return self.state == State.CANCELLED and self.reason in UNMET and not self.captured
 
     @property
     def is_expired(self) -> bool:
@@ -254,7 +254,7 @@ class Order(models.Model):
             self.record("order.released", held=False, hold_reason="", **anew)
 
     def make_way(self) -> None:
-        """Leave its external_id to the order that takes the place of this lost one."""
+        """Leave its external_id to the order that takes the place of this unmet one."""
         self.record("order.replaced", external_id=None)
 
     def note_refund_promised(self, amount: int, *, shipping: int) -> None:

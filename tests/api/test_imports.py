@@ -222,7 +222,7 @@ def test_an_order_of_which_a_row_cannot_be_read_is_not_placed_without_that_row(
     ("line", "field", "reason"),
     [
         (b"{", "", "is not JSON"),
-        (b"[1]", "", "valid dictionary"),
+        (b"[1]", "", "must be an object with named fields"),
         (b'{"total": NaN}', "/total", "NaN"),
         (b'{"total": 1, "total": 2}', "/total", "twice"),
         (b'{"email": "\\u0000"}', "/email", "NUL"),
@@ -427,7 +427,7 @@ def test_a_dry_run_tells_what_an_import_would_refuse_and_writes_nothing(
 ) -> None:
     stock()
     settings.IMPORT_TRIAL_BATCH = 2
-    known = [cells(external_id="known"), cells(external_id="lost", token="tok_declined")]
+    known = [cells(external_id="known"), cells(external_id="unmet", token="tok_declined")]
     send(as_csv(known), key="before")
     work_off(ahead=A_DAY)
     tables = (Import, ImportRow, ImportFault, ImportOrder, Order, Job, IdempotencyKey, Event, Stock)
@@ -439,7 +439,7 @@ def test_a_dry_run_tells_what_an_import_would_refuse_and_writes_nothing(
         cells(external_id="o-3", sku="NO-SUCH"),
         cells(external_id="o-4", total="1320"),
         cells(external_id="known", total="1", quantity="1"),
-        cells(external_id="lost"),
+        cells(external_id="unmet"),
         cells(external_id="o-4", total="1320", name="海老"),
         cells(external_id="taken ", total="1"),
     ]
@@ -718,13 +718,13 @@ def test_a_row_that_was_sold_out_or_declined_can_be_imported_again(
     short, poor = cells(external_id="short", sku="EBI"), cells(external_id="poor")
     first = send(as_csv([short, {**poor, "token": "tok_declined"}]), key="first")["Location"]
     work_off(ahead=A_DAY)
-    lost = {order.external_id: order for order in Order.objects.all()}
+    unmet = {order.external_id: order for order in Order.objects.all()}
     stock("EBI", 10)
     again = send(as_csv([short, poor]), key="again")["Location"]
     work_off(ahead=A_DAY)
     assert api.get(again).json()["became"] == ways(confirmed=2)
     assert api.get(first).json()["became"] == ways(sold_out=1, declined=1)
-    for name, old in lost.items():
+    for name, old in unmet.items():
         assert name
         new = api.get(f"/v1/orders/by-external/{name}").json()
         shown = api.get(f"/v1/orders/{old.pk}").json()

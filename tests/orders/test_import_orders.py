@@ -64,7 +64,7 @@ def test_it_waits_for_the_workers_and_says_what_came_of_it(
     assert Order.objects.count() == 2
 
 
-def test_it_says_which_orders_were_accepted_and_lost(
+def test_it_says_which_orders_were_accepted_and_unmet(
     shop: Client, stock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And waits until that is known: accepted is not there yet."""

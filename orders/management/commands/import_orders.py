@@ -109,7 +109,9 @@ class Command(BaseCommand):
         self.stdout.write(f"Done: {batch.total} orders, {', '.join(became)}.")
         for fault in batch.faults.all()[:FAULTS_SHOWN]:
             self.stdout.write(_told(fault.line, fault.field, fault.external_id, fault.reason))
-        for line_number, name, way in islice(batch.orders.lost_by_line(FAULTS_SHOWN), FAULTS_SHOWN):
+        for line_number, name, way in islice(
+            batch.orders.unmet_by_line(FAULTS_SHOWN), FAULTS_SHOWN
+        ):
             self.stdout.write(_told(line_number, "", name, way.replace("_", " ")))
         if counts["failed"]:
             reasons = f"/v1/imports/{batch.pk}/errors.csv"

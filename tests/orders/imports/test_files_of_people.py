@@ -259,6 +259,36 @@ def test_a_row_that_cannot_be_read_says_why_in_words_of_the_file(row: str, says:
     assert not PYTHON.search(faults[0].reason)
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "says"),
+    [
+        ("currency", "", "must be an ISO 4217 code like JPY"),
+        ("currency", "¥", "must be an ISO 4217 code like JPY"),
+        ("email", "", "must be an e-mail address"),
+        ("locale", "Japanese", "must be a language like ja or en-GB"),
+        ("sku", "", "must not be empty"),
+        ("sku", "x" * 256, "must be no longer than 255"),
+        ("name", "x" * 201, "must be no longer than 200"),
+        ("quantity", "0", "must be 1 or more"),
+        ("quantity", "9999999", "must be 1000000 or less"),
+        ("quantity", "1.5", "must be a whole number"),
+        ("unit_price", "-300", "must be 0 or more"),
+        ("unit_price", "", "must be a whole number"),
+        ("total", "9" * 14, "must be 1000000000000 or less"),
+        ("token", "", "must not be empty"),
+        ("token", "tok ok", "must be printable ASCII without spaces"),
+        ("external_id", "", "an imported order needs one, so that it comes once"),
+    ],
+)
+def test_a_cell_that_cannot_be_says_what_it_has_to_be(column: str, cell: str, says: str) -> None:
+    """In words of whoever wrote it, and not of a library."""
+    columns = HEADER.split(",")
+    cells = dict(zip(columns, ROW.split(","), strict=True)) | {column: cell}
+    [faults] = read(table(",".join(cells[name] for name in columns)))
+    assert [(fault.line, fault.field) for fault in faults] == [(2, column)]
+    assert faults[0].reason == says
+
+
 def test_a_quote_inside_a_cell_without_quotes_is_a_letter() -> None:
     for written in ('Frame 12" oak', '"Frame 12"" oak"'):
         [order] = read(table(ROW.replace("湯のみ", written)))

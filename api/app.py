@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from ninja.parser import Parser
 
 from api.auth import Key, ask_for_scopes
+from api.conventions.query import query_of, refuse_unknown_parameters
 from api.endpoints import (
     deliveries,
     fulfilments,
@@ -26,6 +27,11 @@ from values.refused import Refused
 
 
 class StrictParser(Parser):
+    def parse_querydict(
+        self, data: Any, list_fields: list[str], request: HttpRequest
+    ) -> dict[str, Any]:
+        return super().parse_querydict(query_of(request), list_fields, request)
+
     def parse_body(self, request: HttpRequest) -> Any:
         """Raises NotJson, or Refused. A body that does not say what it is, is taken for JSON."""
         kind = request.content_type or "application/json"
@@ -63,4 +69,5 @@ api.add_router("/jobs", jobs.router)
 api.add_router("/webhook-endpoints", webhook_endpoints.router)
 api.add_router("/webhook-endpoints", deliveries.router)
 ask_for_scopes(api)
+refuse_unknown_parameters(api)
 handlers.install(api)

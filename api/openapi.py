@@ -62,7 +62,7 @@ REFUSALS = {
     411: "The body has no Content-Length.",
     413: "The body is too large.",
     415: "The body is of a kind that is not taken here.",
-    422: "A field is wrong; `errors` names it.",
+    422: "A field or a parameter is wrong; `errors` names it.",
     429: "Too many requests with this key; see Retry-After.",
     500: "Something went wrong on our side.",
     503: "Postgres does not answer; nothing was written. See Retry-After.",
@@ -135,13 +135,11 @@ def _complete(method: str, operation: Document) -> None:
 def _refusals(method: str, operation: Document) -> list[int]:
     """What any endpoint of this kind may refuse with."""
     places = {parameter["in"] for parameter in operation["parameters"]}
-    refusals = [400, 500, 503]
+    refusals = [400, 422, 500, 503]
     if operation["security"]:
         refusals += [401, 403, 429]
     if "path" in places:
         refusals.append(404)
-    if "requestBody" in operation or places & {"path", "query"}:
-        refusals.append(422)
     if method != "get":
         refusals += [408, 411, 413, 415]
     return refusals

@@ -117,6 +117,8 @@ IMPORT_PACE_S = 1.0  # between looks whether it is a chunk's turn
 IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk queue above which no chunk begins
 IMPORT_FAULTS_PER_ORDER = 10
 IMPORT_KEEP = timedelta(days=30)
+IMPORT_TRIAL_BATCH = 500  # orders of a dry run that are compared with the book at a time
+IMPORT_TRIAL_FAULTS_MAX = 10_000  # that it tells; the others it counts
 
 # --- metrics and Sentry ---------------------------------------------------------------------------
 METRICS_ROWS_MAX = 10_000  # that one statement looks at

@@ -22,7 +22,7 @@ SENTRY = {"class": "sentry_sdk.integrations.logging.EventHandler", "level": "ERR
 TRACE_MAX_CHARS = 6000
 HIDDEN = "[hidden]"
 # a URL's user and password; a mail address
-ADDRESS = r"(?<=://)[^/\s@]+(?=@)|[\w.+%'-]{1,64}@[\w-]+(?:\.[\w-]+)+"
+ADDRESS = r"(?<=://)[^/\s@]+(?=@)|\x22?[\w.+%'-]{1,64}\x22?@[\w-]+(?:\.[\w-]+)+"
 PERSON = re.compile(ADDRESS)
 SECRET = re.compile(
     ADDRESS + r"|(?<=/o/)[\w-]+"  # the customer's status page

@@ -13,7 +13,8 @@ from django.utils.translation import gettext as _
 
 from demo.cards import cards
 from orders.models import Stock
-from orders.order_input import LineInput, OrderInput, PaymentInput
+from orders.order_input import EMAIL_MAX_CHARS, LineInput, OrderInput, PaymentInput
+from values.addresses import mailable
 
 CLIENT = "demo"
 CURRENCY = "JPY"
@@ -65,6 +66,13 @@ class Offer:
         return self.left <= 0
 
 
+def _mailable(address: str) -> None:
+    try:
+        mailable(address)
+    except ValueError as exc:
+        raise forms.ValidationError("", code="invalid") from exc
+
+
 class OrderForm(forms.Form):
     """One quantity per dish, named by its sku. The prices are the menu's; the form has none."""
 
@@ -76,7 +84,9 @@ class OrderForm(forms.Form):
             ("required", "invalid"), gettext_lazy("Open the menu again to get a new one.")
         ),
     )
-    email = forms.EmailField(
+    email = forms.CharField(
+        max_length=EMAIL_MAX_CHARS,
+        validators=[_mailable],
         initial="hana@example.com",
         label=gettext_lazy("E-mail"),
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),

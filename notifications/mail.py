@@ -1,7 +1,7 @@
 """The edge to the mail server: one text per event and language, one Message-ID per delivery."""
 
 import smtplib
-from email.utils import parseaddr
+from email.utils import formataddr, parseaddr
 from pathlib import PurePosixPath
 
 from django.conf import settings
@@ -11,6 +11,7 @@ from django.template.loader import get_template
 
 from celery_ledger import outside, scrubbed
 from notifications.models import Delivery, Event, NotDelivered
+from values.addresses import mailable
 
 LANGUAGES = ("en", "ja")
 
@@ -36,15 +37,17 @@ def send(delivery: Delivery) -> str:
     Message-ID.
     """
     subject, body = render(delivery.event)
-    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].partition("@")[2] or "localhost"
-    message = EmailMessage(
-        subject=subject,
-        body=body,
-        from_email=settings.DEFAULT_FROM_EMAIL,
-        to=[delivery.target],
-        headers={"Message-ID": f"<{delivery.pk}@{domain}>", "Auto-Submitted": "auto-generated"},
-    )
+    name, address = parseaddr(settings.DEFAULT_FROM_EMAIL)
     try:
+        sender = mailable(address)
+        domain = sender.rpartition("@")[2]
+        message = EmailMessage(
+            subject=subject,
+            body=body,
+            from_email=formataddr((name, sender)),
+            to=[mailable(delivery.target)],
+            headers={"Message-ID": f"<{delivery.pk}@{domain}>", "Auto-Submitted": "auto-generated"},
+        )
         with outside():
             message.send()
     except (

@@ -88,13 +88,28 @@ class ImportAdmin(LookOnlyAdmin):
         "form",
         "state",
         "total",
-        "ok",
-        "failed",
+        "accepted",
+        "refused",
         "created_at",
         "finished_at",
     )
     list_select_related = ("client",)
     ordering = ("-created_at",)
+    exclude = ("ok", "failed")
+    readonly_fields = ("accepted", "refused", "became")
+
+    @admin.display(ordering="ok")
+    def accepted(self, batch: Import) -> int:
+        """Which is not to say that they are there."""
+        return batch.ok
+
+    @admin.display(ordering="failed")
+    def refused(self, batch: Import) -> int:
+        return batch.failed
+
+    def became(self, batch: Import) -> str:
+        ways = batch.counts()["became"].items()
+        return ", ".join(f"{number} {way.replace('_', ' ')}" for way, number in ways if number)
 
 
 @admin.register(ImportFault)

@@ -3,23 +3,33 @@ refused by name.
 """
 
 import re
+from collections.abc import Container
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from values.addresses import mailable
+from values.identity import Plain
 from values.money import CURRENCIES
-from values.texts import AnyText, Line, Name
+from values.strict_json import escaped
+from values.texts import AnyText, Line, Matching, Name
 
 AMOUNT_MAX = 10**12
 LINES_MAX = 200  # of an order
 QUANTITY_MAX = 1_000_000  # of a line
+SKU_MAX_CHARS = 255
+EXTERNAL_ID_MAX_CHARS = 200
+EMAIL_MAX_CHARS = 320
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[
     int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")
 ]
-Sku = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")]
+Sku = Annotated[str, Field(min_length=1, max_length=SKU_MAX_CHARS), Plain()]
+ExternalId = Annotated[str, Field(min_length=1, max_length=EXTERNAL_ID_MAX_CHARS), Plain()]
+TOKEN = re.compile(r"[\x21-\x7e]+")
+LOCALE = re.compile(r"[a-z]{2}(?:-[A-Za-z0-9]{2,8})*")
 EXAMPLE: dict[str, Any] = {
     "external_id": "shop-1042",
     "currency": "JPY",
@@ -31,10 +41,6 @@ EXAMPLE: dict[str, Any] = {
     "payment": {"token": "tok_ok"},
     "metadata": {"table": "7"},
 }
-ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"  # RFC 5322; what the mailer can write into an envelope
-EMAIL = re.compile(
-    rf"(?=[^@]{{1,64}}@){ATOM}(\.{ATOM})*@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]{{1,255}}(?<!\.)"
-)
 
 
 def _known_currency(code: str) -> str:
@@ -45,15 +51,9 @@ def _known_currency(code: str) -> str:
 
 def _mailable(address: str) -> str:
     try:
-        mailable = bool(
-            EMAIL.fullmatch(address)
-            and address.isprintable()
-            and address.partition("@")[2].encode("idna")
-        )
-    except UnicodeError:
-        mailable = False
-    if not mailable:
-        raise PydanticCustomError("email", "must be an e-mail address")
+        mailable(address)
+    except ValueError:
+        raise PydanticCustomError("email", "must be an e-mail address") from None
     return address
 
 
@@ -115,7 +115,11 @@ class UnitsInput(Shape):
 
 
 class PaymentInput(Shape):
-    token: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+    token: Annotated[
+        str,
+        Field(min_length=1, max_length=200),
+        Matching(TOKEN, "must be printable ASCII without spaces"),
+    ]
 
 
 def _names_and_values(schema: dict[str, Any]) -> None:
@@ -129,14 +133,18 @@ class OrderInput(Shape):
     """The body of POST /v1/orders."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
-    external_id: Annotated[Line, Field(min_length=1, max_length=200)] | None = None
+    external_id: ExternalId | None = None
     currency: Annotated[
         str, AfterValidator(_known_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})
     ]
     email: Annotated[
-        str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(_mailable)
+        str,
+        Field(max_length=EMAIL_MAX_CHARS, json_schema_extra={"format": "email"}),
+        AfterValidator(_mailable),
     ]
-    locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z0-9]{2,8})*$", max_length=35)] = "en"
+    locale: Annotated[
+        str, Field(max_length=35), Matching(LOCALE, "must be a language like ja or en-GB")
+    ] = "en"
     lines: Annotated[list[LineInput], Field(min_length=1, max_length=LINES_MAX)]
     shipping: ShippingInput = Field(default_factory=ShippingInput)
     total: Amount
@@ -148,6 +156,14 @@ class OrderInput(Shape):
         ],
         Field(max_length=50, json_schema_extra=_names_and_values),
     ] = Field(default_factory=dict)
+
+    def unknown_skus(self, known: Container[str]) -> list[tuple[str, str]]:
+        """A pair of JSON pointer and message for each line of a sku that is not known."""
+        return [
+            (f"/lines/{position}/sku", f"no such sku: {line.sku}")
+            for position, line in enumerate(self.lines)
+            if line.sku not in known
+        ]
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -161,16 +177,38 @@ class OrderInput(Shape):
         return self
 
 
+# pydantic's kinds of errors in words of the sender, who may be a shopkeeper with a spreadsheet
+SENTENCES = {
+    "missing": "is missing",
+    "extra_forbidden": "is no field that we know",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object with named fields",
+    "model_type": "must be an object with named fields",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "string_too_long": "must be no longer than {max_length}",
+    "too_long": "must be no longer than {max_length}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
+}
+
+
 def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     """A pydantic error as a pair of JSON pointer and message; `skip` leaves out where the body was
     found.
     """
-    path = [
-        str(step).replace("~", "~0").replace("/", "~1")
-        for step in error["loc"][skip:]
-        if step != "[key]"
-    ]
+    path = [escaped(str(step)) for step in error["loc"][skip:] if step != "[key]"]
     if error["type"] in ("total", "discount", "amount", "restock"):
         path.append(error["type"])
     message = error["msg"].removeprefix(f"/{error['type']} ")
+    if sentence := SENTENCES.get(error["type"]):
+        message = sentence.format(**error.get("ctx", {}))
     return "".join(f"/{step}" for step in path), message

@@ -36,6 +36,10 @@ class State(models.TextChoices):
 # held until the provider tells
 PAYMENT_UNKNOWN, REFUND_UNKNOWN = PASSING = ("payment_unknown", "refund_unknown")
 
+# Reasons of a cancelled order that its customer never had, and what became of it in one word: its
+# external_id may be imported again.
+UNMET = {"out_of_stock": "sold_out", "payment_declined": "declined", "expired": "expired"}
+
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.RESERVED, State.CANCELLED}),
     State.RESERVED: frozenset({State.CONFIRMED, State.CANCELLED}),

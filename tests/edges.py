@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 
 
 class WebhookSink:
@@ -53,11 +54,25 @@ class WebhookSink:
         self.thread.join(timeout=5)
 
 
+class MailServer(SMTP):
+    """Hears whom a mail is for as it came over the wire."""
+
+    async def smtp_RCPT(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
+        self.event_handler.recipients.append(arg)
+        await super().smtp_RCPT(arg)
+
+
+class Reception(Controller):
+    def factory(self) -> SMTP:
+        return MailServer(self.handler, **self.SMTP_kwargs)
+
+
 class Postbox:
     """An SMTP handler that keeps the mails, or refuses as often as it is told to."""
 
     def __init__(self) -> None:
         self.mails: list[bytes] = []
+        self.recipients: list[str] = []
         self.refusals = 0
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
@@ -69,7 +84,7 @@ class Postbox:
 
     def __enter__(self) -> "Postbox":
         self.port = free_port()
-        self.server = Controller(self, hostname="127.0.0.1", port=self.port)
+        self.server = Reception(self, hostname="127.0.0.1", port=self.port)
         self.server.start()
         return self
 

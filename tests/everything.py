@@ -16,8 +16,9 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications import tasks
 from notifications.models import Endpoint
+from orders.imports.lines import Row
 from orders.imports.models import Import
-from orders.imports.reading import Format, Row
+from orders.imports.reading import Format
 from orders.models import ApiKey, Client
 from orders.order_input import EXAMPLE, OrderInput
 from orders.tasks import place

@@ -14,6 +14,7 @@ from django.test import Client as HttpClient
 from redis import Redis
 
 from celery_ledger.models import Job
+from config.start.environment import MAILER
 from orders.models import ApiKey, Client, Stock
 from tests.edges import Postbox, WebhookSink
 from tests.promises.processes import Stack, Tree
@@ -86,12 +87,7 @@ def postbox(settings: Any) -> Iterator[Postbox]:
     """The mail server of this process; other processes reach it by its port."""
     with Postbox() as postbox:
         options = {"host": "127.0.0.1", "port": postbox.port, "timeout": 5}
-        settings.MAILERS = {
-            "default": {
-                "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-                "OPTIONS": options,
-            }
-        }
+        settings.MAILERS = {"default": {"BACKEND": MAILER, "OPTIONS": options}}
         yield postbox
 
 

@@ -1,3 +1,3 @@
-"""Values that know neither a request nor a row: money, ids, cells, shares and what is read from
-text.
+"""Values that know neither a request nor a row: money, ids, names, addresses, cells, shares, and
+what is read from text.
 """

@@ -1,7 +1,8 @@
-"""How money is written, integers of a currency's minor unit as ISO 4217 counts them; and what is
-said of it when an order ends early.
+"""How money is written and read, integers of a currency's minor unit as ISO 4217 counts them; and
+what is said of it when an order ends early.
 """
 
+import re
 from enum import StrEnum
 
 CURRENCIES = frozenset(
@@ -17,12 +18,32 @@ CURRENCIES = frozenset(
 )
 NO_MINOR_UNIT = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())
 THOUSANDTHS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
+AMOUNT = re.compile(r"(-?[0-9]{1,15})(?:([.,])([0-9]{1,15}))?")
+COMMA_DECIMALS_MAX = 2  # more of them behind a comma may be thousands
 SIGNS = {"JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£"}
 
 
 def exponent(currency: str) -> int:
     """Decimal places of the minor unit: 0 for JPY, 2 for EUR, 3 for KWD."""
     return 0 if currency in NO_MINOR_UNIT else 3 if currency in THOUSANDTHS else 2
+
+
+def read(text: str, currency: str) -> int:
+    """Minor units of an amount as people write it, by the currency's own digits: 12.5 EUR is 1250,
+    1200 JPY is 1200, 5.000 KWD is 5000. Raises ValueError, in a sentence, for what could mean two
+    things.
+    """
+    found = AMOUNT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text} must be written like 1234.50, with no sign and no separator else")
+    places, decimals = exponent(currency), found[3] or ""
+    if len(decimals) > places or (found[2] == "," and len(decimals) > COMMA_DECIMALS_MAX):
+        few = f"at most {places} digits" if places else "no digits"
+        raise ValueError(
+            f"{text} could be read in two ways: {currency} has {few} behind a decimal point, "
+            "and thousands are written without a separator"
+        )
+    return int(found[1] + decimals.ljust(places, "0"))
 
 
 def written(amount: int, currency: str) -> str:

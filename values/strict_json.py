@@ -49,7 +49,7 @@ class _Place(NamedTuple):
         steps: list[str] = []
         place: _Place | None = self
         while place is not None and place.parent is not None:
-            steps.append(_escaped(str(place.step)))
+            steps.append(escaped(str(place.step)))
             place = place.parent
         return "".join(f"/{step}" for step in reversed(steps))
 
@@ -141,5 +141,6 @@ def _text_objection(text: str) -> str | None:
     return "holds a NUL character" if found[0] == "\x00" else "holds half of a surrogate pair"
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
+    """A name as one step of a JSON pointer."""
     return name.replace("~", "~0").replace("/", "~1")

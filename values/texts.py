@@ -40,7 +40,12 @@ class Matching:
 
 
 CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-BLANKS = r" \xa0\xad\u1680\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\ufeff"
+# spaces, and what is drawn as nothing: fillers, joiners, marks of direction, selectors of a variant
+BLANKS = (
+    r" \xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
+    r"\u202a-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+NO_CONTROLS = "must not hold line breaks or other control characters"
 CONTROL = re.compile(f"[{CONTROLS}]")
 ONE_LINE = re.compile(f"(?:[{BLANKS}]*[^{CONTROLS}{BLANKS}][^{CONTROLS}]*)?")
 
@@ -48,7 +53,7 @@ ONE_LINE = re.compile(f"(?:[{BLANKS}]*[^{CONTROLS}{BLANKS}][^{CONTROLS}]*)?")
 def _one_line(text: str) -> str:
     """For people to read: in a mail's subject, a CSV, a log, a label."""
     if CONTROL.search(text):
-        raise PydanticCustomError("text", "must not hold line breaks or other control characters")
+        raise PydanticCustomError("text", NO_CONTROLS)
     return text
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import encoded
 from orders.models import IdempotencyKey
+from values import identity
 from values.refused import Refused
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255
@@ -28,7 +29,7 @@ def once(
     Also when a release came in between: a field that is new since then, and that nobody sent, makes
     no other request.
     """
-    client, key = request.auth.client, _idempotency_key(request)
+    client, key = request.auth.client, idempotency_key(request)
     sent = body.model_dump(exclude_defaults=True) if isinstance(body, BaseModel) else body
     with transaction.atomic():
         kept = IdempotencyKey.objects.begin(client, key, {"path": request.path, "said": sent})
@@ -47,7 +48,8 @@ def kept_answer(kept: IdempotencyKey, *, replayed: bool) -> HttpResponse:
     )
 
 
-def _idempotency_key(request: HttpRequest) -> str:
+def idempotency_key(request: HttpRequest) -> str:
+    """Raises a 400 problem when there is none, or one that cannot be."""
     key = request.headers.get("Idempotency-Key", "")
     if not key:
         raise Refused(
@@ -59,4 +61,6 @@ def _idempotency_key(request: HttpRequest) -> str:
             "idempotency-key-invalid",
             "The Idempotency-Key must be up to 255 printable ASCII characters.",
         )
+    if said := identity.objection(key):
+        raise Refused("idempotency-key-invalid", f"The Idempotency-Key {said}.")
     return key

@@ -7,8 +7,12 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from heapq import merge
+from itertools import batched
+from operator import itemgetter
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 from uuid import UUID
 
 from django.conf import settings
@@ -17,14 +21,18 @@ from ninja import Router
 
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
-from api.conventions.idempotency import Done, once
+from api.conventions.idempotency import Done, idempotency_key, once
 from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.imports import tasks
+from orders.imports.csv_rows import OPTIONAL, REQUIRED, Amounts
+from orders.imports.encoding import UTF_8, named
+from orders.imports.lines import ONE_OF_THEM, Row
 from orders.imports.models import Import, ImportFault
-from orders.imports.reading import Format, Row, staged
+from orders.imports.reading import Format, Manner, staged
+from orders.imports.trial import Trial, tried
 from values.csv_cells import harmless
-from values.refused import Refused
+from values.refused import Refused, invalid
 
 log = logging.getLogger(__name__)
 router = Router(tags=["imports"])
@@ -34,6 +42,27 @@ PIECE_BYTES = 64 * 1024
 YOURS_IS_READ = "A file of yours is being read. Send the next one when it has been answered."
 MANY_ARE_READ = "As many files as can be are being read. Nothing was written; try again."
 PAGE = 1000
+Encoding = Literal["utf-8", "utf-16", "shift_jis", "windows-1252"]  # of ENCODINGS
+AGAIN = "may be imported again"
+BECAME = {
+    "sold_out": f"was accepted, and cancelled because it was sold out; {AGAIN}",
+    "declined": f"was accepted, and cancelled because its payment was declined; {AGAIN}",
+    "expired": f"was accepted, and cancelled because nobody paid in time; {AGAIN}",
+}
+ABOUT = f"""NDJSON, an order body per line; or CSV, a row per order line, whose columns are named by
+its first row, in any order: {", ".join(f"`{name}`" for name in REQUIRED)}, and if you like
+{", ".join(f"`{name}`" for name in OPTIONAL)}. Rows with one `external_id` are the lines of one
+order; what is said of the order may be blank in its further rows.
+
+Amounts are whole numbers of the currency's smallest unit: 1250 for €12.50, 300 for ¥300. With
+`amounts=major` they are written as people do, 12.50 and 300, by the currency's own digits. Without
+that, a file in which one amount has decimals is not taken: what the others count is in doubt.
+
+The separator may be a comma, a semicolon, a tab or |. The encoding is UTF-8, UTF-16 with its mark,
+or what the `charset` of the Content-Type or `encoding` says. With `dry_run=true` nothing is
+written, and the answer is 200 with everything that an import would refuse. Otherwise the file is
+taken in as a whole or not at all.
+"""
 BODY = {
     "requestBody": {
         "required": True,
@@ -48,7 +77,8 @@ BODY = {
 @router.post(
     "",
     summary="Import a file of orders",
-    response={202: responses.Import},
+    description=ABOUT,
+    response={202: responses.Import, 200: responses.Trial},
     openapi_extra=BODY
     | described(
         "imports:write",
@@ -57,16 +87,17 @@ BODY = {
         conflict=f"As many imports of yours run as may, {IN_PROGRESS}.",
     ),
 )
-def begin_import(request: AuthenticatedRequest) -> HttpResponse:
-    """CSV, a row per order line; or NDJSON, an order body per line. It is taken in as a whole or
-    not at all.
-    """
-    form = _format(request)
-
+def begin_import(
+    request: AuthenticatedRequest,
+    amounts: Amounts = Amounts.MINOR,
+    encoding: Encoding | None = None,
+    dry_run: bool = False,
+) -> HttpResponse:
+    manner = _manner(request, amounts, encoding)
     client = request.auth.client
 
     def accept(rows: Iterable[Row]) -> Done:
-        batch = Import.objects.accept(client, rows, form=form)
+        batch = Import.objects.accept(client, rows, form=manner.form)
         tasks.begin(batch)
         return 202, f"/v1/imports/{batch.pk}", shown(batch)
 
@@ -74,9 +105,13 @@ def begin_import(request: AuthenticatedRequest) -> HttpResponse:
         _reading.place_for(client.pk),
         room_on_the_disk(),
         spooled(request) as (file, digest),
-        staged(file, form) as rows,
+        staged(file, manner) as rows,
     ):
-        return once(request, {"format": form, "sha256": digest}, lambda: accept(rows))
+        if dry_run:
+            idempotency_key(request)  # so that the same call without `dry_run` is taken
+            return answer(shown_trial(tried(client, rows, manner.form)))
+        sent = {"format": manner.form, "sha256": digest, **_otherwise(manner)}
+        return once(request, sent, lambda: accept(rows))
 
 
 @router.get(
@@ -105,13 +140,14 @@ def read_errors(request: AuthenticatedRequest, import_id: UUID) -> StreamingHttp
 
 
 def shown(batch: Import) -> dict[str, Any]:
-    """An import as the API shows it; `total`, `ok` and `failed` count orders."""
+    """An import as the API shows it; `total`, `ok`, `failed` and what `became` of them count
+    orders.
+    """
     return {
         "id": str(batch.pk),
         "state": batch.state,
         "total": batch.total,
-        "ok": batch.ok,
-        "failed": batch.failed,
+        **batch.counts(),
         "percent": batch.percent,
         "links": {
             "self": f"/v1/imports/{batch.pk}",
@@ -120,15 +156,32 @@ def shown(batch: Import) -> dict[str, Any]:
     }
 
 
+def shown_trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "dry_run": True,
+        "total": trial.total,
+        "ok": trial.ok,
+        "failed": trial.failed,
+        "errors": [{"external_id": name, **asdict(fault)} for name, fault in trial.faults],
+        "errors_left_out": trial.faults_left_out,
+    }
+
+
 def errors_csv(batch: Import) -> Iterator[str]:
-    """Page by page, so that any number of errors costs no more memory than a page."""
+    """What was refused and what was unmet, by lines; any number of them costs no more memory than a
+    page of each.
+    """
     yield _csv_text([("line", "external_id", "field", "reason")])
-    page = ImportFault.after(batch.pk, 0, 0, PAGE)
-    while page:
-        yield _csv_text(
-            [(str(fault.line), fault.external_id, fault.field, fault.reason) for fault in page]
-        )
-        page = ImportFault.after(batch.pk, page[-1].line, page[-1].pk, PAGE)
+    unmet = ((line, name, "", BECAME[way]) for line, name, way in batch.orders.unmet_by_line(PAGE))
+    for page in batched(merge(_refused(batch), unmet, key=itemgetter(0)), PAGE):
+        yield _csv_text([(str(line), name, field, reason) for line, name, field, reason in page])
+
+
+def _refused(batch: Import) -> Iterator[tuple[int, str, str, str]]:
+    line_number, pk = 0, 0
+    while page := ImportFault.after(batch.pk, line_number, pk, PAGE):
+        yield from ((one.line, one.external_id, one.field, one.reason) for one in page)
+        line_number, pk = page[-1].line, page[-1].pk
 
 
 class Places:
@@ -199,16 +252,36 @@ def spooled(request: AuthenticatedRequest) -> Iterator[tuple[BinaryIO, str]]:
         yield file, digest.hexdigest()
 
 
-def _format(request: AuthenticatedRequest) -> Format:
+def _manner(request: AuthenticatedRequest, amounts: Amounts, encoding: Encoding | None) -> Manner:
     form = MEDIA_TYPES.get(request.content_type or "")
-    charset = (request.content_params or {}).get("charset", "utf-8")
-    if form is None or charset.lower().replace("_", "-") not in ("utf-8", "utf8"):
-        raise Refused("unsupported-media-type", f"Send {' or '.join(MEDIA_TYPES)}, in UTF-8.")
+    charset = named((request.content_params or {}).get("charset", UTF_8))
+    if form is None or charset is None:
+        kinds = f"{' or '.join(MEDIA_TYPES)}, in {ONE_OF_THEM}"
+        raise Refused("unsupported-media-type", f"Send {kinds}.")
+    if form == Format.NDJSON:
+        _as_ndjson_is(amounts, encoding, charset)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refused(
             "unsupported-media-type", "Send the file as it is, without a Content-Encoding."
         )
-    return form
+    return Manner(form, amounts, encoding or charset)
+
+
+def _as_ndjson_is(amounts: Amounts, encoding: Encoding | None, charset: str) -> None:
+    """Raises a problem for what a CSV only may be."""
+    if charset != UTF_8:
+        raise Refused("unsupported-media-type", "Send NDJSON in UTF-8.")
+    if encoding not in (None, UTF_8):
+        raise invalid(("/query/encoding", "is for CSV; NDJSON is UTF-8"))
+    if amounts == Amounts.MAJOR:
+        raise invalid(("/query/amounts", "is for CSV; NDJSON has the bodies of POST /v1/orders"))
+
+
+def _otherwise(manner: Manner) -> dict[str, str]:
+    """What makes another request of the same file."""
+    usual = Manner(manner.form)
+    pairs = zip(Manner._fields, manner, usual, strict=True)
+    return {name: str(value) for name, value, default in pairs if value != default}
 
 
 def _own_import(request: AuthenticatedRequest, import_id: UUID) -> Import:

@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
 
 from api.shapes.responses import Received
-from orders.payments.provider import NotFromProvider, event_reader
+from orders.payments.provider import NoEvent, NotFromProvider, event_reader
 from orders.tasks import record_provider_event
 from values.refused import Refused
 
@@ -25,7 +25,9 @@ EVENT = {"description": "What the provider sends and signs.", "type": "object"}
     },
 )
 def receive_event(request: HttpRequest, provider: str) -> HttpResponse:
-    """Answered at once, noted once; a job then asks the provider what is true."""
+    """Answered at once, noted once; a job then asks the provider what is true. Stripe's events may
+    be of either kind, with a snapshot or thin (v2).
+    """
     read = event_reader(provider)
     if read is None:
         raise Http404
@@ -35,5 +37,7 @@ def receive_event(request: HttpRequest, provider: str) -> HttpResponse:
         raise Refused(
             "bad-signature", f"This event is not taken for one of {provider}: {exc}."
         ) from exc
+    except NoEvent as exc:
+        raise Refused("no-event", f"{provider} has signed this, but {exc}.") from exc
     record_provider_event(provider, notice)
     return HttpResponse('{"received":true}', content_type="application/json")

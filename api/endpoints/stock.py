@@ -16,15 +16,22 @@ from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, REPLAYED, described
 from api.shapes.requests import StockChange, StockCount
 from orders.models import Stock
-from orders.order_input import Sku
+from orders.order_input import SKU_MAX_CHARS, Sku
 from values.refused import invalid
-from values.texts import Matching
+from values.texts import AnyText, Matching
 
 router = Router(tags=["stock"])
 
+
 STOCK_MAX = 1000  # rows of a page
 # an address could not hold it as it is
-SKU_IN_HEX = re.compile("(?:2[1-9a-f]|[3-6][0-9a-f]|7[0-9a-e]){1,100}")
+MORE = "[89ab][0-9a-f]"  # of a character's bytes in UTF-8
+CHARACTER = (
+    f"[2-6][0-9a-f]|7[0-9a-e]|(?:c[2-9a-f]|d[0-9a-f]){MORE}|e0[ab][0-9a-f]{MORE}|"
+    f"e[1-9abcef](?:{MORE}){{2}}|ed[89][0-9a-f]{MORE}|f0[9ab][0-9a-f](?:{MORE}){{2}}|"
+    f"f[123](?:{MORE}){{3}}|f48[0-9a-f](?:{MORE}){{2}}"
+)
+SKU_IN_HEX = re.compile(f"(?:{CHARACTER}){{1,{SKU_MAX_CHARS}}}")
 AfterSku = Annotated[str, Matching(SKU_IN_HEX, NOT_OURS, "cursor")]
 
 
@@ -54,7 +61,7 @@ def list_stock(
     response=responses.Stock,
     openapi_extra=described("stock:read"),
 )
-def read_stock(request: AuthenticatedRequest, sku: Path[Sku]) -> HttpResponse:
+def read_stock(request: AuthenticatedRequest, sku: Path[AnyText]) -> HttpResponse:
     row = Stock.objects.filter(sku=sku).first()
     if row is None:
         raise Http404
@@ -73,7 +80,7 @@ def read_stock(request: AuthenticatedRequest, sku: Path[Sku]) -> HttpResponse:
     ),
 )
 def adjust_stock(
-    request: AuthenticatedRequest, sku: Path[Sku], change: Body[StockChange]
+    request: AuthenticatedRequest, sku: Path[AnyText], change: Body[StockChange]
 ) -> HttpResponse:
     """The reason stands in the stock's book. With an Idempotency-Key a repeat changes nothing."""
 

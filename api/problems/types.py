@@ -164,6 +164,13 @@ TYPES: dict[str, ProblemType] = {
         gettext_noop("The provider's signature is not valid"),
         gettext_noop("Check the signing secret and the clock of the sender."),
     ),
+    "no-event": ProblemType(
+        400,
+        gettext_noop("It is signed, and is no event"),
+        gettext_noop(
+            "Send this address the provider's events only; `detail` says what is missing."
+        ),
+    ),
     "rate-limited": ProblemType(
         429,
         gettext_noop("Too many requests with this key"),

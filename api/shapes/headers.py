@@ -21,7 +21,7 @@ IDEMPOTENCY_KEY: Described = {
         "type": "string",
         "minLength": 1,
         "maxLength": IDEMPOTENCY_KEY_MAX_CHARS,
-        "pattern": r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
+        "pattern": r"^[\x21-\x7e]+( [\x21-\x7e]+)*$",
     },
 }
 PREFER: Described = {

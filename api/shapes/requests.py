@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from notifications import webhooks
 from notifications.events import KINDS
-from orders.order_input import AMOUNT_MAX, LINES_MAX, Shape, UnitsInput
+from orders.order_input import AMOUNT_MAX, EMAIL_MAX_CHARS, LINES_MAX, Shape, UnitsInput
 from orders.states import PaymentState, State
 from values.texts import AnyText, Line, Name
 
@@ -65,7 +65,7 @@ class OrderFilter(BaseModel):
 
     state: State | None = None
     payment_state: PaymentState | None = None
-    email: Annotated[AnyText, Field(max_length=320)] | None = None
+    email: Annotated[AnyText, Field(max_length=EMAIL_MAX_CHARS)] | None = None
     created_after: Annotated[Moment, BeforeValidator(_with_its_plus)] | None = None
 
 

@@ -17,6 +17,9 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo, timeout_from_conninfo
 
 from config.logs import FORMS
+from values.addresses import mailable
+
+MAILER = "notifications.smtp.EmailBackend"
 
 
 class Env(environ.Env):  # type: ignore[misc]  # has no types
@@ -82,9 +85,10 @@ def sender(name: str, default: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    return (
-        text.count("@") == 1 and "@" in text.strip("@") and " " not in text and text.isprintable()
-    )
+    try:
+        return bool(mailable(text))
+    except ValueError:
+        return False
 
 
 def hosts(name: str, default: list[str]) -> list[str]:
@@ -220,4 +224,5 @@ def mailer_from(config: dict[str, Any], *, timeout_s: int) -> dict[str, Any]:
         }
     elif "filebased" in config["EMAIL_BACKEND"]:
         options = {"file_path": config["EMAIL_FILE_PATH"]}
-    return {"BACKEND": config["EMAIL_BACKEND"], "OPTIONS": options}
+    backend = MAILER if "smtp" in config["EMAIL_BACKEND"] else config["EMAIL_BACKEND"]
+    return {"BACKEND": backend, "OPTIONS": options}

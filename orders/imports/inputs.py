@@ -11,27 +11,35 @@ from typing import Any, Protocol
 from django.conf import settings
 from pydantic import ValidationError
 
-from orders.imports.reading import Format, key_of
+from orders.imports.csv_rows import AMOUNTS, IN_MAJOR, OF_THE_ORDER, WHOLE_NUMBER, key_of
+from orders.imports.reading import Format
 from orders.order_input import LINES_MAX, OrderInput, pointed
-from values import strict_json
+from values import money, strict_json
 from values.refused import Refused
 from values.strict_json import NotJson
 
-WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
-# the same in all of its rows
-OF_THE_ORDER = ("external_id", "currency", "email", "locale", "total", "token")
 LINE_POINTER = re.compile(r"/lines/([0-9]+)(?:/(.+))?")
+SHIPPING = {"amount": "shipping", "tax": "shipping_tax"}  # columns of a CSV by their fields
 FIELD_MAX_CHARS = 200
 REASON_MAX_CHARS = 500
 
 
-class StagedRow(Protocol):
+class Keyed(Protocol):
+    """A row, or its place, of which the key says whose it is."""
+
+    @property
+    def key(self) -> str | None: ...
+
+
+class StagedRow(Keyed, Protocol):
     """What a order_input is made of; `orders.imports.models.ImportRow` is one."""
 
-    line: int
-    key: str | None
-    said: str
-    fault: str
+    @property
+    def line(self) -> int: ...
+    @property
+    def said(self) -> str: ...
+    @property
+    def fault(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +58,13 @@ class NotAnOrder(Exception):
         self.faults = faults[: settings.IMPORT_FAULTS_PER_ORDER]
 
 
-def orders_in(rows: Iterable[StagedRow]) -> Iterator[list[StagedRow]]:
+def orders_in[R: Keyed](rows: Iterable[R]) -> Iterator[list[R]]:
     """Rows in the order of their file as orders: those with one key together, where the first of
     them stands.
     """
     firsts: dict[str, int] = {}
 
-    def place(numbered: tuple[int, StagedRow]) -> int:
+    def place(numbered: tuple[int, R]) -> int:
         index, row = numbered
         return index if row.key is None else firsts.setdefault(row.key, index)
 
@@ -135,12 +143,18 @@ def _parsed(row: StagedRow) -> Any:
 
 def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
     cells = [_csv_cells(row) for row in rows]
+    head = cells[0]
     faults = [*_disagreements(rows, cells)]
-    total = _whole_number(rows[0], cells[0], "total", faults)
-    lines = [_csv_line(row, row_cells, faults) for row, row_cells in zip(rows, cells, strict=True)]
+    numbers = Numbers(head["currency"], faults)
+    total = numbers.read(rows[0], head, "total")
+    shipping = {
+        field: numbers.read(rows[0], head, column)
+        for field, column in SHIPPING.items()
+        if head.get(column)
+    }
+    lines = [_csv_line(row, row_cells, numbers) for row, row_cells in zip(rows, cells, strict=True)]
     if faults:
         raise NotAnOrder(*faults)
-    head = cells[0]
     return {
         "external_id": head["external_id"] or None,
         "currency": head["currency"],
@@ -148,6 +162,7 @@ def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
         "total": total,
         "payment": {"token": head["token"]},
         "lines": lines,
+        **({"shipping": shipping} if shipping else {}),
         **({"locale": head["locale"]} if head.get("locale") else {}),
     }
 
@@ -161,17 +176,18 @@ def _csv_cells(row: StagedRow) -> dict[str, str]:
 
 
 def _disagreements(rows: Sequence[StagedRow], cells: Sequence[dict[str, str]]) -> Iterator[Fault]:
+    """What a further row says of its order otherwise than the first; blank is as above."""
     head = cells[0]
     for row, row_cells in zip(rows[1:], cells[1:], strict=True):
         for column in OF_THE_ORDER:
-            if row_cells.get(column) != head.get(column):
+            if row_cells.get(column) and row_cells[column] != head.get(column):
                 yield Fault(
                     row.line, column, f"is not what line {rows[0].line} says of the same order"
                 )
 
 
-def _csv_line(row: StagedRow, cells: dict[str, str], faults: list[Fault]) -> dict[str, Any]:
-    numbers = [
+def _csv_line(row: StagedRow, cells: dict[str, str], numbers: "Numbers") -> dict[str, Any]:
+    columns = [
         "quantity",
         "unit_price",
         *(column for column in ("discount", "tax") if cells.get(column)),
@@ -179,21 +195,36 @@ def _csv_line(row: StagedRow, cells: dict[str, str], faults: list[Fault]) -> dic
     return {
         "sku": cells["sku"],
         "name": cells["name"],
-        **{column: _whole_number(row, cells, column, faults) for column in numbers},
+        **{column: numbers.read(row, cells, column) for column in columns},
     }
 
 
-def _whole_number(
-    row: StagedRow, cells: dict[str, str], column: str, faults: list[Fault]
-) -> int | None:
-    if WHOLE_NUMBER.fullmatch(cells[column]):
-        return int(cells[column])
-    faults.append(Fault(row.line, column, "must be a whole number"))
-    return None
+class Numbers:
+    """The numbers of an order's cells; what is none is added to its faults."""
+
+    def __init__(self, currency: str, faults: list[Fault]) -> None:
+        self._currency = currency
+        self._faults = faults
+
+    def read(self, row: StagedRow, cells: dict[str, str], column: str) -> int | None:
+        cell = cells[column]
+        try:
+            if column in AMOUNTS and cell.endswith(IN_MAJOR):
+                return money.read(cell.removesuffix(IN_MAJOR), self._currency)
+            if WHOLE_NUMBER.fullmatch(cell):
+                return int(cell)
+            said = "must be a whole number"
+        except ValueError as exc:
+            said = str(exc)
+        self._faults.append(Fault(row.line, column, said[:REASON_MAX_CHARS]))
+        return None
 
 
 def _cell(rows: Sequence[StagedRow], pointer: str) -> tuple[int, str]:
     """The line and the column that a pointer into the order means."""
     if (meant := LINE_POINTER.fullmatch(pointer)) and int(meant[1]) < len(rows):
         return rows[int(meant[1])].line, meant[2] or ""
+    for field, column in SHIPPING.items():
+        if pointer == f"/shipping/{field}":
+            return rows[0].line, column
     return rows[0].line, pointer.rpartition("/")[2]

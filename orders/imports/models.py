@@ -16,9 +16,12 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from celery_ledger import waiting_in_bulk
+from orders.imports.became import ImportOrder
 from orders.imports.inputs import Fault
-from orders.imports.reading import Format, Row
+from orders.imports.lines import Row
+from orders.imports.reading import Format
 from orders.models.client import Client
+from orders.states import UNMET
 from values.refused import Refused
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
@@ -91,20 +94,26 @@ class ImportQuerySet(models.QuerySet["Import"]):
         return mine and waiting_in_bulk(settings.IMPORT_BACKLOG_MAX) < settings.IMPORT_BACKLOG_MAX
 
     def forget_old(self, limit: int) -> int:
-        """Delete finished imports that are older than IMPORT_KEEP with their faults, up to `limit`
+        """Delete finished imports that are older than IMPORT_KEEP with their notes, up to `limit`
         rows.
         """
         old = self.filter(finished_at__lt=Now() - settings.IMPORT_KEEP).order_by("finished_at")
         faults = ImportFault.objects.filter(batch__in=old).values_list("pk", flat=True)[:limit]
         forgotten = ImportFault.objects.filter(pk__in=list(faults)).delete()[0]
+        orders = ImportOrder.objects.filter(batch__in=old).values_list("pk", flat=True)
+        forgotten += ImportOrder.objects.filter(pk__in=list(orders[: limit - forgotten])).delete()[
+            0
+        ]
         if forgotten < limit:
-            empty = old.filter(faults=None).values_list("pk", flat=True)[: limit - forgotten]
-            forgotten += self.filter(pk__in=list(empty)).delete()[0]
+            empty = old.filter(faults=None, orders=None).values_list("pk", flat=True)
+            forgotten += self.filter(pk__in=list(empty[: limit - forgotten])).delete()[0]
         return forgotten
 
 
 class Import(models.Model):
-    """`total`, `ok` and `failed` count orders; in a CSV several rows may be one."""
+    """`total`, `ok` and `failed` count orders; in a CSV several rows may be one. `ok` were
+    accepted; what became of them is said by `counts`.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="imports")
@@ -142,6 +151,12 @@ class Import(models.Model):
     def percent(self) -> int:
         return 100 * (self.ok + self.failed) // self.total
 
+    def counts(self) -> dict[str, Any]:
+        """`ok`: there or on their way; `failed`: the others; and what `became` of all of them."""
+        became = {**self.orders.ways(), "refused": self.failed}
+        unmet = sum(became[way] for way in UNMET.values())
+        return {"ok": self.ok - unmet, "failed": self.failed + unmet, "became": became}
+
     @property
     def chunks(self) -> range:
         """Where each chunk begins: the place of its first row."""
@@ -174,6 +189,9 @@ class Import(models.Model):
 
     def count(self, *, ok: int, failed: int) -> None:
         Import.objects.filter(pk=self.pk).update(ok=F("ok") + ok, failed=F("failed") + failed)
+
+    def note_orders(self, accepted: Sequence[ImportOrder]) -> None:
+        ImportOrder.objects.bulk_create(accepted)
 
     def note(self, faults: Sequence[tuple[str | None, Fault]]) -> None:
         """Pairs of external_id and fault."""

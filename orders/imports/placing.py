@@ -6,6 +6,7 @@ from time import monotonic
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
+from orders.imports.became import ImportOrder
 from orders.imports.inputs import (
     Fault,
     NotAnOrder,
@@ -48,40 +49,68 @@ def give_up(batch: Import, first: int, *, reason: str) -> None:
 
 
 def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> None:
-    ok, faults, form = 0, [], Format(batch.form)
+    accepted: list[ImportOrder] = []
+    faults, form = [], Format(batch.form)
     for rows in orders:
         try:
-            _accept(batch.client, rows, form)
-            ok += 1
+            order = _accept(batch.client, rows, form)
         except NotAnOrder as exc:
             faults += [(name_of(rows, form), fault) for fault in exc.faults]
+        else:
+            name, line_number = order.external_id or "", rows[0].line
+            accepted.append(
+                ImportOrder(batch=batch, order=order, line=line_number, external_id=name)
+            )
     batch.note(faults)
-    batch.count(ok=ok, failed=len(orders) - ok)
+    batch.note_orders(accepted)
+    batch.count(ok=len(accepted), failed=len(orders) - len(accepted))
 
 
-def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> None:
-    """Raises NotAnOrder, and then nothing of this order is written."""
+def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> Order:
+    """The order that these rows say, new or known. Raises NotAnOrder, and then nothing of it is
+    written.
+    """
     order_input = input_of(rows, form)
     try:
-        with transaction.atomic():
-            place(client, order_input)
+        return _place(client, order_input)
     except Refused as exc:
-        if exc.slug != "external-id-taken":
-            raise problem_of(rows, form, exc) from exc
-        if not _is_there(client, order_input):
-            other = Refused(exc.slug, str(exc), errors=[BELONGS_TO_ANOTHER])
-            raise problem_of(rows, form, other) from exc
+        raise problem_of(rows, form, exc) from exc
     except (DataError, IntegrityError) as exc:
         raise NotAnOrder(Fault(rows[0].line, "", "the database does not take this order")) from exc
 
 
-def _is_there(client: Client, order_input: OrderInput) -> bool:
-    """Whether the order of this external_id is what the order_input says, so that an import may be
-    repeated.
+def _place(client: Client, order_input: OrderInput) -> Order:
+    """Under a taken external_id: the known order if it says the same, or a new one in the place of
+    one that was unmet.
     """
-    order = Order.objects.prefetch_related("lines").get(
-        client=client, external_id=order_input.external_id
-    )
+    try:
+        with transaction.atomic():
+            return place(client, order_input)
+    except Refused as exc:
+        if exc.order is None:
+            raise
+        first = Order.objects.prefetch_related("lines").get(pk=exc.order)
+        if first.is_unmet and (again := _place_again(client, order_input, first)):
+            return again
+        if not is_what_it_says(first, order_input):
+            raise Refused(exc.slug, str(exc), errors=[BELONGS_TO_ANOTHER]) from exc
+        return first
+
+
+def _place_again(client: Client, order_input: OrderInput, first: Order) -> Order | None:
+    """None when the first is unmet no more, for its money has come. Chunks have their turns, so
+    nobody else locks several orders at a time.
+    """
+    with transaction.atomic():
+        unmet = Order.objects.locked(first.pk)
+        if not unmet.is_unmet:
+            return None
+        unmet.make_way()
+        return place(client, order_input)
+
+
+def is_what_it_says(order: Order, order_input: OrderInput) -> bool:
+    """Whether a known order is what the order_input says, so that an import may be repeated."""
     lines = list(order.lines.all())
     return (
         (

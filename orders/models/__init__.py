@@ -2,6 +2,7 @@
 rooms.
 """
 
+from orders.imports.became import ImportOrder
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
 from orders.models.fulfilment import Fulfilment
@@ -25,6 +26,7 @@ __all__ = [
     "IdempotencyKey",
     "Import",
     "ImportFault",
+    "ImportOrder",
     "ImportRow",
     "Order",
     "OrderLine",

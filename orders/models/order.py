@@ -33,6 +33,7 @@ from orders.states import (
     PASSING,
     PAYMENT_STATE,
     TRANSITIONS,
+    UNMET,
     FulfilmentState,
     PaymentState,
     State,
@@ -185,6 +186,11 @@ class Order(models.Model):
         return self.has_ended and bool(self.reason)
 
     @property
+    def is_unmet(self) -> bool:
+        """Its customer never had it, and no money of theirs is here."""
+        return self.state == State.CANCELLED and self.reason in UNMET and not self.captured
+
+    @property
     def is_expired(self) -> bool:
         """Its goods have been set aside for long enough, and nobody has paid."""
         late = self.expires_at is not None and self.expires_at <= timezone.now()
@@ -285,6 +291,10 @@ class Order(models.Model):
                 else {}
             )
             self.record("order.released", held=False, hold_reason="", **anew)
+
+    def make_way(self) -> None:
+        """Leave its external_id to the order that takes the place of this unmet one."""
+        self.record("order.replaced", external_id=None)
 
     def note_shipped(self, units: int) -> None:
         self.record("order.fulfilled", units_fulfilled=self.units_fulfilled + units)

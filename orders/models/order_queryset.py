@@ -3,6 +3,7 @@ event.
 """
 
 import secrets
+from collections.abc import Container
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from django.db.models.functions import Now
 from orders.models.client import Client
 from orders.models.order_line import OrderLine
 from orders.models.stock import Stock
+from orders.payments.provider import amount_objection
 from values.ids import CLOCK_SKEW, first_id
 from values.refused import Refused, invalid
 
@@ -44,20 +46,16 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def place(self, client: Client, order_input: "OrderInput") -> "Order":
         """Accept an order: its row, its lines and its first event, in the caller's transaction.
 
-        Raises a 422 problem for an unknown sku and a 409 problem, with the Location of the first
-        order, when the client has used this external_id before.
+        Raises a 422 problem for an unknown sku or an amount that the provider cannot move, and a
+        409 problem, with the Location of the first order, when the client has used this external_id
+        before.
         """
         stock = {
             row.sku: row
             for row in Stock.objects.filter(sku__in={line.sku for line in order_input.lines})
         }
-        unknown = [
-            (f"/lines/{position}/sku", f"no such sku: {line.sku}")
-            for position, line in enumerate(order_input.lines)
-            if line.sku not in stock
-        ]
-        if unknown:
-            raise invalid(*unknown)
+        if wrong := objections(order_input, stock):
+            raise invalid(*wrong)
         order = self._insert_numbered(self.model.from_input(client, order_input))
         order.own_lines = OrderLine.objects.bulk_create(
             OrderLine(
@@ -125,6 +123,14 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def locked(self, pk: Any) -> "Order":
         """The order, locked until the transaction ends: before its stock rows, always."""
         return self.select_for_update(no_key=True).get(pk=pk)
+
+
+def objections(order_input: "OrderInput", skus: Container[str]) -> list[tuple[str, str]]:
+    """Pairs of JSON pointer and message: why no such order can be, of these skus and with this
+    provider.
+    """
+    unmovable = amount_objection(order_input.total, order_input.currency)
+    return order_input.unknown_skus(skus) + ([("/total", unmovable)] if unmovable else [])
 
 
 def new_number() -> str:

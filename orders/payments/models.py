@@ -13,7 +13,8 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from celery_ledger import outside
-from orders.payments.provider import Charge, EventNotice, Intent, provider
+from orders.payments.provider import Charge, EventNotice, Intent, amount_objection, provider
+from values.refused import invalid
 
 if TYPE_CHECKING:
     from orders.models.order import Order
@@ -36,8 +37,12 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         )
 
     def intend_refund(self, order: "Order", refund: "Refund") -> "PaymentOperation":
-        """Write down one refund of this locked order's charge."""
+        """Write down one refund of this locked order's charge. Raises a 422 problem for an amount
+        that its provider cannot move.
+        """
         charge = self.get(order=order, kind=PaymentOperation.Kind.CHARGE)
+        if said := amount_objection(refund.amount, refund.currency, charge.provider):
+            raise invalid(("/amount", said))
         return self.create(
             order=order,
             kind=PaymentOperation.Kind.REFUND,

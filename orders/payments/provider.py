@@ -19,6 +19,10 @@ PROVIDERS = {
 EVENT_READERS = {"stripe": "orders.payments.stripe_events.reader"}
 
 
+# providers that do not move every amount
+AMOUNT_RULES = {"stripe": "orders.payments.stripe_amounts.objection"}
+
+
 class ChargeStatus(StrEnum):
     SUCCEEDED = "succeeded"
     PENDING = "pending"
@@ -94,6 +98,14 @@ def provider(name: str | None = None) -> Provider:
     return made
 
 
+def amount_objection(amount: int, currency: str, name: str | None = None) -> str | None:
+    """Why this provider, or the one that PAYMENT_PROVIDER names, will never move this amount; None
+    when it can. Said at the door, so that nobody waits for money that cannot come.
+    """
+    rule = AMOUNT_RULES.get(name or settings.PAYMENT_PROVIDER)
+    return import_string(rule)(amount, currency) if rule else None
+
+
 @dataclass(frozen=True, slots=True)
 class EventNotice:
     """What a provider's event is about, by whatever it names: our key, our operation, or the
@@ -111,12 +123,16 @@ class NotFromProvider(Exception):
     """Whoever sent this event has not shown that it is the provider; the text says why."""
 
 
+class NoEvent(Exception):
+    """The provider has sent and signed it, and it is nothing that we can read as an event."""
+
+
 EventReader = Callable[[bytes, Mapping[str, str]], EventNotice]
 
 
 def event_reader(name: str) -> EventReader | None:
-    """What reads this provider's events from body and headers and raises NotFromProvider; None
-    without a door.
+    """What reads this provider's events from body and headers and raises NotFromProvider and
+    NoEvent; None without a door.
 
     The sandbox has none: it knocks in-process, and a door for unsigned events would only be there
     for strangers.

@@ -10,7 +10,6 @@ charge that was never sent into one that is unknown.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from fractions import Fraction
 from typing import Any
 
 import stripe
@@ -23,7 +22,7 @@ from orders.payments.provider import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from values.money import exponent
+from orders.payments.stripe_amounts import from_stripe, to_stripe
 
 stripe.enable_telemetry = False  # it would write an id into the home folder and report our timings
 
@@ -43,7 +42,6 @@ REFUND_STATUSES = {
     "canceled": ChargeStatus.DECLINED,
 }
 PAGE_SIZE = 100
-PLACES = {"ISK": 2, "UGX": 2, "MGA": 0}  # where Stripe counts otherwise than ISO 4217
 
 
 class Stripe:
@@ -242,26 +240,6 @@ def never_given(intent: Intent, reason: str) -> Charge:
 def reason_of(failure: Mapping[str, Any]) -> str:
     """The bank's word for it where there is one."""
     return str(failure.get("decline_code") or failure.get("code") or "declined")
-
-
-def to_stripe(amount: int, currency: str) -> int:
-    """Our minor units in those that Stripe counts. Raises ProviderRefused where it has none so
-    small.
-    """
-    stripe_amount = amount * _factor(currency)
-    if stripe_amount.denominator != 1:
-        raise ProviderRefused(
-            f"Stripe takes {currency} without decimals only, and this is {amount} minor units."
-        )
-    return int(stripe_amount)
-
-
-def from_stripe(amount: int, currency: str) -> int:
-    return int(amount / _factor(currency))
-
-
-def _factor(currency: str) -> Fraction:
-    return Fraction(10) ** (PLACES.get(currency, exponent(currency)) - exponent(currency))
 
 
 def as_dict(thing: stripe.StripeObject | Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -15,12 +15,13 @@ from uuid import UUID
 
 from django.conf import settings
 
-from orders.payments.provider import EventNotice, EventReader, NotFromProvider
+from orders.payments.provider import EventNotice, EventReader, NoEvent, NotFromProvider
 from values import strict_json
 from values.strict_json import NotJson
 
 SIGNATURES_MAX = 10
 ID_MAX_CHARS = 255
+THIN = "v2.core.event"
 TIME = re.compile(r"[0-9]{1,15}")
 
 
@@ -34,7 +35,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> EventNotice:
     try:
         return _notice(strict_json.parse(body))
     except (NotJson, LookupError, TypeError, AttributeError) as exc:
-        raise NotFromProvider("it is signed, but no event") from exc
+        raise NoEvent("it has no id, no type, or nothing that it is about") from exc
 
 
 def _verify(body: bytes, header: str) -> None:
@@ -59,6 +60,12 @@ def _verify(body: bytes, header: str) -> None:
 
 
 def _notice(event: Mapping[str, Any]) -> EventNotice:
+    """A bell in either form: with a snapshot of what it is about, or thin, with its id only."""
+    if event.get("object") == THIN:
+        about = event.get("related_object") or {"id": ""}
+        return EventNotice(
+            event_id=_text(event["id"]), kind=_text(event["type"]), reference=_text(about["id"])
+        )
     about = event["data"]["object"]
     reference = about["id"] if about["object"] == "payment_intent" else about.get("payment_intent")
     return EventNotice(

@@ -5,6 +5,7 @@ this process.
 import csv
 import errno
 import io
+import json
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -22,10 +23,16 @@ from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
 from config import celery_app
+from notifications.models import Event
 from orders.imports import reading, tasks
+from orders.imports.became import ImportOrder
+from orders.imports.csv_rows import Amounts
+from orders.imports.lines import Row
 from orders.imports.models import Import, ImportFault, ImportRow
-from orders.imports.reading import Format, Row
-from orders.models import ApiKey, Client, IdempotencyKey, Order
+from orders.imports.reading import Format, Manner, staged
+from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
+from orders.order_input import EXAMPLE, OrderInput
+from orders.tasks import place
 from tests.errors import error_of
 from tests.hands import Hand
 from tests.orders.files import as_csv, as_ndjson, cells, faults
@@ -46,15 +53,19 @@ def send(api: Api) -> Send:
     """POST the file; returns the answer."""
 
     def post(
-        file: bytes, *, media_type: str = "text/csv", key: str = "import-1", **headers: str
+        file: bytes,
+        *,
+        media_type: str = "text/csv",
+        key: str = "import-1",
+        query: str = "",
+        **headers: str,
     ) -> Any:
         named = {
             "Idempotency-Key": key,
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
-        return api.post(
-            "/v1/imports", file, content_type=media_type, headers=named, CONTENT_TYPE=media_type
-        )
+        path = f"/v1/imports{query}"
+        return api.post(path, file, media_type, headers=named, CONTENT_TYPE=media_type)
 
     return post
 
@@ -141,7 +152,7 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(
         cells(external_id="o-4", total="1321", email="taro@example.com"),
         cells(external_id="o-5", sku="NO-SUCH"),
         cells(external_id=""),
-        cells(external_id=" =1+1", quantity="0"),
+        cells(external_id="=1+1", quantity="0"),
         cells(external_id="o-6", total="1320"),
         cells(external_id="o-6", total="1320", discount="-1"),
         cells(external_id="o-7", locale="Japanese", name="x" * 201, currency="YEN", token=""),
@@ -166,7 +177,7 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(
         ["7", "o-4", "total"],
         ["8", "o-5", "sku"],
         ["9", "", "external_id"],
-        ["10", "' =1+1", "quantity"],
+        ["10", "'=1+1", "quantity"],
         ["12", "o-6", "discount"],
         ["13", "o-7", "currency"],
         ["13", "o-7", "locale"],
@@ -211,7 +222,7 @@ def test_an_order_of_which_a_row_cannot_be_read_is_not_placed_without_that_row(
     ("line", "field", "reason"),
     [
         (b"{", "", "is not JSON"),
-        (b"[1]", "", "valid dictionary"),
+        (b"[1]", "", "must be an object with named fields"),
         (b'{"total": NaN}', "/total", "NaN"),
         (b'{"total": 1, "total": 2}', "/total", "twice"),
         (b'{"email": "\\u0000"}', "/email", "NUL"),
@@ -341,12 +352,151 @@ def test_two_equal_bodies_in_one_file_are_one_order(
     )
 
 
+# --- what its amounts count -----------------------------------------------------------------------
+
+
+def test_an_amount_with_decimals_takes_nothing_and_major_units_are_read_by_choice(
+    send: Send, api: Api, stock: Any
+) -> None:
+    stock()
+    dollars = {"currency": "USD", "quantity": "1", "tax": ""}
+    rows = [
+        cells(external_id="o-1", unit_price="12.50", total="12.50", **dollars),
+        cells(external_id="o-2", unit_price="12", total="12", **dollars),
+    ]
+    for file in (as_csv(rows), as_csv(rows[::-1])):
+        assert_nothing_accepted(send(file), 422, says=", unit_price: 12.50 is no whole number")
+    assert send(as_csv(rows), query="?amounts=major").status_code == 202
+    work_off(ahead=A_DAY)
+    totals = dict(Order.objects.values_list("external_id", "captured"))
+    assert totals == {"o-1": 1250, "o-2": 1200}
+
+
+def test_a_worker_of_the_release_before_takes_no_major_units_for_minor_ones(shop: Client) -> None:
+    """It knows nothing of them: what it reads in a staged row must be no number to it."""
+    file = io.BytesIO(as_csv([cells()]))
+    with staged(file, Manner(Format.CSV, Amounts.MAJOR)) as rows:
+        [row] = rows
+    cell_of = json.loads(row.said)
+    assert (cell_of["unit_price"], cell_of["total"]) == ("300 major", "660 major")
+
+
+def test_the_same_file_counted_otherwise_is_another_request(send: Send) -> None:
+    file = as_csv([cells()])
+    assert send(file).status_code == send(file).status_code == 202
+    for query in ("?amounts=major", "?encoding=windows-1252"):
+        assert send(file, query=query).json()["type"] == "/problems/idempotency-key-reused"
+    assert Import.objects.count() == 1
+
+
+@pytest.mark.parametrize("query", ["?amounts=major", "?encoding=shift_jis"])
+def test_json_lines_are_what_they_are(send: Send, order_body: Body, query: str) -> None:
+    answer = send(as_ndjson([order_body()]), media_type=NDJSON, query=query)
+    assert_nothing_accepted(answer, 422, says="is for CSV")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "query"),
+    [
+        ("text/csv; charset=Shift_JIS", ""),
+        ("text/csv; charset=windows-31j", ""),
+        ("text/csv; charset=windows-31j", "?amounts=minor"),
+        ("text/csv; charset=utf-16", "?amounts=minor"),
+        ("text/csv", "?encoding=shift_jis"),
+        ("text/csv; charset=utf-8", "?encoding=shift_jis"),
+    ],
+)
+def test_a_file_may_be_in_the_encoding_that_its_sender_says(
+    api: Api, stock: Any, media_type: str, query: str
+) -> None:
+    stock()
+    codec = "utf-16" if "utf-16" in media_type else "cp932"
+    file = as_csv([cells(name="湯のみ")]).decode().encode(codec)
+    headers = {"Idempotency-Key": "import-1"}
+    answer = api.generic("POST", f"/v1/imports{query}", file, media_type, headers=headers)
+    assert answer.status_code == 202, answer.content
+    work_off(ahead=A_DAY)
+    assert Order.objects.get().lines.get().name == "湯のみ"
+
+
+# --- dry runs -------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_tells_what_an_import_would_refuse_and_writes_nothing(
+    send: Send, api: Api, stock: Any, settings: Any
+) -> None:
+    stock()
+    settings.IMPORT_TRIAL_BATCH = 2
+    known = [cells(external_id="known"), cells(external_id="unmet", token="tok_declined")]
+    send(as_csv(known), key="before")
+    work_off(ahead=A_DAY)
+    tables = (Import, ImportRow, ImportFault, ImportOrder, Order, Job, IdempotencyKey, Event, Stock)
+    before = [list(table.objects.order_by("pk").values()) for table in tables]
+    rows = [
+        cells(external_id="o-1"),
+        cells(external_id="o-2", quantity="two"),
+        cells(external_id="known"),
+        cells(external_id="o-3", sku="NO-SUCH"),
+        cells(external_id="o-4", total="1320"),
+        cells(external_id="known", total="1", quantity="1"),
+        cells(external_id="unmet"),
+        cells(external_id="o-4", total="1320", name="海老"),
+        cells(external_id="taken ", total="1"),
+    ]
+    rows[5] = cells(external_id="o-5", email="nobody")
+    answer = send(as_csv(rows), query="?dry_run=true")
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["dry_run"], found["total"], found["ok"], found["failed"]) == (True, 8, 4, 4)
+    assert [(error["line"], error["external_id"], error["field"]) for error in found["errors"]] == [
+        (3, "o-2", "quantity"),
+        (5, "o-3", "sku"),
+        (7, "o-5", "email"),
+        (10, "taken", "total"),
+    ]
+    assert found["errors"][1]["reason"] == "no such sku: NO-SUCH"
+    assert before == [list(table.objects.order_by("pk").values()) for table in tables]
+    location = send(as_csv(rows))["Location"]  # under the same key
+    work_off(ahead=A_DAY)
+    assert api.get(location).json()["became"]["refused"] == found["failed"]
+    assert [fault[:3] for fault in faults(Import.objects.latest("pk"))] == [
+        (error["line"], error["external_id"], error["field"]) for error in found["errors"]
+    ]
+
+
+def test_a_dry_run_of_json_lines_sees_a_name_that_is_used_twice(
+    send: Send, stock: Any, order_body: Body
+) -> None:
+    stock()
+    bodies = [order_body(), order_body(), order_body(email="other@example.com"), {"total": 1}]
+    found = send(as_ndjson(bodies), media_type=NDJSON, query="?dry_run=true").json()
+    assert (found["total"], found["ok"], found["failed"]) == (4, 2, 2)
+    first = found["errors"][0]
+    assert (first["line"], first["field"]) == (3, "/external_id")
+    assert first["reason"] == "belongs to an earlier, other order"
+
+
+def test_a_dry_run_tells_so_many_faults_and_counts_the_others(send: Send, settings: Any) -> None:
+    settings.IMPORT_TRIAL_FAULTS_MAX = 3
+    rows = [cells(external_id=f"o-{index}", quantity="x", total="x") for index in range(4)]
+    found = send(as_csv(rows), query="?dry_run=true").json()
+    assert (found["failed"], len(found["errors"]), found["errors_left_out"]) == (4, 3, 5)
+
+
+def test_a_dry_run_knows_no_other_client(send: Send, stock: Any) -> None:
+    stock()
+    stranger = Client.objects.create(name="stranger")
+    with transaction.atomic():
+        place(stranger, OrderInput.model_validate({**EXAMPLE, "external_id": "o-1"}))
+    assert send(as_csv([cells()]), query="?dry_run=true").json()["ok"] == 1
+
+
 # --- at the door ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "media_type",
-    ["application/json", "text/plain", "text/csv; charset=shift_jis", "multipart/form-data"],
+    ["application/json", "text/plain", "text/csv; charset=big5", "multipart/form-data"],
 )
 def test_another_media_type_is_refused(send: Send, media_type: str) -> None:
     assert_nothing_accepted(send(as_csv([cells()]), media_type=media_type), 415, says="text/csv")
@@ -480,10 +630,10 @@ def test_a_full_disk_is_503_and_the_same_key_is_taken_afterwards(
         (as_csv([], columns=["external_id", "sku"]), 422, "/currency: this column is missing"),
         (b"colour," + as_csv([cells()]), 422, "/colour: there is no such column"),
         (b"sku," + as_csv([cells()]), 422, "/sku: this column stands there twice"),
-        (b";".join(b"a" for _ in range(9)) + b"\n", 422, "/a;a;a"),
+        (b";".join(b"a" for _ in range(9)) + b"\n", 422, "line 1 is no header"),
         ("東京\n".encode("shift_jis"), 400, "Line 1 is not UTF-8 at byte 0"),
         (as_csv([cells()]) + b"o-1,\xff\n", 400, "Line 3 is not UTF-8 at byte 4"),
-        ("\ufeffa".encode("utf-16"), 400, "not UTF-8"),
+        (b"\xff\xfea\x00\n\x00\x00\xd8", 400, "Line 2 is not utf-16-le"),
         (b'"external_id\n' + as_csv([cells()]), 422, "header on line 1 cannot be read"),
         (b"x" * 200_000, 422, "header on line 1 cannot be read"),
     ],
@@ -517,6 +667,114 @@ def test_a_repeated_request_is_one_import(send: Send, stock: Any) -> None:
     assert again.content == first.content
     assert send(as_csv([cells(total="1")])).status_code == 422
     assert (Import.objects.count(), ImportRow.objects.count()) == (1, 1)
+
+
+def ways(**counts: int) -> dict[str, int]:
+    none = dict.fromkeys(
+        "confirmed under_way held cancelled sold_out declined expired refused".split(), 0
+    )
+    return none | counts
+
+
+def test_an_import_counts_its_orders_by_what_became_of_them(
+    send: Send, api: Api, stock: Any
+) -> None:
+    stock()
+    stock("EBI", 0, "海老")
+    rows = [
+        cells(external_id="there"),
+        cells(external_id="short", sku="EBI"),
+        cells(external_id="poor", token="tok_declined"),
+        cells(external_id="wrong", total="1"),
+    ]
+    for key in ("first", "again"):  # also when all of them are known
+        location = send(as_csv(rows), key=key)["Location"]
+        work_off(ahead=A_DAY)
+        shown = api.get(location).json()
+        assert (shown["total"], shown["ok"], shown["failed"], shown["percent"]) == (4, 1, 3, 100)
+        assert shown["became"] == ways(confirmed=1, sold_out=1, declined=1, refused=1)
+        file = io.StringIO(api.get(f"{location}/errors.csv").getvalue().decode(), newline="")
+        assert [line[:3] for line in csv.reader(file)][1:] == [
+            ["3", "short", ""],
+            ["4", "poor", ""],
+            ["5", "wrong", "total"],
+        ]
+
+
+def test_what_is_not_decided_yet_is_called_so(send: Send, api: Api, stock: Any) -> None:
+    stock()
+    location = send(as_csv([cells(), cells(external_id="o-2")]))["Location"]
+    attempt(Job.objects.get(task="orders.imports.tasks.place_chunk"))
+    Order.objects.filter(external_id="o-2").update(held=True)
+    shown = api.get(location).json()
+    assert (shown["ok"], shown["failed"], shown["became"]) == (2, 0, ways(under_way=1, held=1))
+
+
+def test_a_row_that_was_sold_out_or_declined_can_be_imported_again(
+    send: Send, api: Api, stock: Any
+) -> None:
+    stock()
+    stock("EBI", 0, "海老")
+    short, poor = cells(external_id="short", sku="EBI"), cells(external_id="poor")
+    first = send(as_csv([short, {**poor, "token": "tok_declined"}]), key="first")["Location"]
+    work_off(ahead=A_DAY)
+    unmet = {order.external_id: order for order in Order.objects.all()}
+    stock("EBI", 10)
+    again = send(as_csv([short, poor]), key="again")["Location"]
+    work_off(ahead=A_DAY)
+    assert api.get(again).json()["became"] == ways(confirmed=2)
+    assert api.get(first).json()["became"] == ways(sold_out=1, declined=1)
+    for name, old in unmet.items():
+        assert name
+        new = api.get(f"/v1/orders/by-external/{name}").json()
+        shown = api.get(f"/v1/orders/{old.pk}").json()
+        assert (new["state"], new["id"] != shown["id"]) == ("confirmed", True)
+        assert (shown["state"], shown["external_id"]) == ("cancelled", None)
+        kinds = [event["type"] for event in api.get(f"/v1/orders/{old.pk}/events").json()["data"]]
+        assert kinds[-2:] == ["order.cancelled", "order.replaced"]
+    assert Order.objects.count() == 4
+    send(as_csv([short, poor]), key="third")
+    work_off(ahead=A_DAY)
+    assert Order.objects.count() == 4
+
+
+@pytest.mark.parametrize("change", [{"captured": 660}, {"reason": "requested"}])
+def test_an_order_that_somebody_has_had_makes_way_for_none(
+    send: Send, api: Api, stock: Any, change: dict[str, Any]
+) -> None:
+    """Its money came after all, or a person cancelled it."""
+    stock()
+    send(as_csv([cells(token="tok_declined")]), key="first")
+    work_off(ahead=A_DAY)
+    Order.objects.update(**change)
+    again = send(as_csv([cells()]), key="again")["Location"]
+    work_off(ahead=A_DAY)
+    assert Order.objects.get().external_id == "o-1"
+    assert api.get(again).json()["became"] == ways(refused=1)
+    again = send(as_csv([cells(token="tok_declined")]), key="third")["Location"]
+    work_off(ahead=A_DAY)
+    assert (Order.objects.count(), api.get(again).json()["became"]["refused"]) == (1, 0)
+
+
+def test_money_that_comes_while_a_row_is_imported_again_keeps_its_order(
+    send: Send, stock: Any, one: Hand, two: Hand
+) -> None:
+    """A charge that was declined and succeeds after all holds the order's lock just then."""
+    stock()
+    send(as_csv([cells(token="tok_declined")]), key="first")
+    work_off(ahead=A_DAY)
+    send(as_csv([cells()]), key="again")
+    chunk = Job.objects.get(task="orders.imports.tasks.place_chunk", state="waiting")
+    one.open_transaction()
+    one.do(lambda: Order.objects.locked(Order.objects.get().pk).assign(captured=660))
+    importing = two.begin(lambda: attempt(chunk))
+    two.wait_until_blocked()
+    one.commit()
+    importing.result(timeout=20)
+    assert Order.objects.get().external_id == "o-1"
+    assert [fault[3] for fault in faults(Import.objects.latest("pk"))] == [
+        "belongs to an earlier, other order"
+    ]
 
 
 def test_another_clients_import_is_not_there(send: Send, stock: Any) -> None:
@@ -745,6 +1003,11 @@ def test_old_imports_are_forgotten_with_their_faults(send: Send, stock: Any, set
     tasks.forget_old_imports.delay()
     work_off()
     assert (Import.objects.count(), ImportFault.objects.count()) == (1, 0)
+    assert ImportOrder.objects.count() == 1
+    Import.objects.update(finished_at=timezone.now() - settings.IMPORT_KEEP - A_DAY)
+    tasks.forget_old_imports.delay()
+    work_off()
+    assert (Import.objects.count(), ImportOrder.objects.count(), Order.objects.count()) == (0, 0, 1)
 
 
 def test_an_import_that_is_not_finished_is_never_forgotten(send: Send, settings: Any) -> None:

@@ -161,7 +161,8 @@ def test_all_patterns_over_text_from_outside_are_among_them() -> None:
         "orders.imports.inputs",
         "orders.payments.stripe_events",
         "orders.reports.days",
-        "orders.order_input",
+        "values.addresses",
+        "values.identity",
         "values.strict_json",
         "api.conventions.prefer_wait",
     }

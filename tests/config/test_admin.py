@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from django.urls import reverse
 
 from celery_ledger.testing import work_off
 from demo.management.commands.seed import Command as Seed
+from orders.imports.models import Import
 from orders.models import Order
+from tests.orders.files import as_csv, cells
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,6 +45,19 @@ def test_staff_may_look_at_every_row_and_change_none(
             assert page.status_code == 200
             assert b'name="_save"' not in page.content
     assert Order.objects.get().public_token not in staff.get("/admin/orders/order/").text
+
+
+def test_a_look_at_an_import_does_not_take_accepted_for_there(
+    staff: HttpClient, api: Api, stock: Any
+) -> None:
+    stock(on_hand=0)
+    file, headers = as_csv([cells()]), {"Idempotency-Key": "import-1"}
+    api.generic("POST", "/v1/imports", file, "text/csv", headers=headers)
+    work_off(ahead=timedelta(days=1))
+    list_page = staff.get("/admin/orders/import/").text
+    assert ("column-accepted" in list_page, "column-ok" in list_page) == (True, False)
+    page = staff.get(f"/admin/orders/import/{Import.objects.get().pk}/change/").text
+    assert "1 sold out" in page
 
 
 def test_what_no_page_offers_is_not_asked_of_postgres(staff: HttpClient) -> None:

@@ -215,6 +215,7 @@ def test_a_traceback_is_one_line_whose_end_is_kept() -> None:
         "hana@example.com",
         "花@例え.jp",
         "o'neil+sushi@mail.example.co.jp",
+        '"da..me"@docomo.ne.jp',
         "kaiten_" + "aB3-_" * 9,
         "whsec_c2VjcmV0/+=",
         "sk_live_51Habc",

@@ -187,6 +187,7 @@ def test_another_card_in_a_form_that_has_ordered_is_asked_about_too(visitor: Htt
         ({"email": ""}, "E-mail : Enter an e-mail address."),
         ({"email": "nobody"}, "E-mail : Enter an e-mail address."),
         ({"email": '"quoted"@example.com'}, "E-mail : Enter an e-mail address."),
+        ({"email": "hana@\u2603.example"}, "E-mail : Enter an e-mail address."),
         ({"email": "a\x00@example.com"}, "E-mail : "),
         ({"token": "tok_free_lunch"}, "Card : Choose one of these cards."),
         ({"form_id": "no uuid"}, "Form : Open the menu again to get a new one."),

@@ -56,6 +56,9 @@ class Outcome:
     events: list[Object] = field(default_factory=list)
 
 
+THREE_DECIMALS = frozenset("bhd jod kwd omr tnd".split())
+
+
 class Refusal(Exception):
     """Parameters that are not valid: nothing is executed, and nothing stored under the key."""
 
@@ -74,7 +77,8 @@ def invalid(message: str, code: str = "parameter_invalid", param: str = "") -> R
 
 def create_intent(book: Book, params: dict[str, str]) -> Outcome:
     _known(params, INTENT_PARAMS)
-    method, amount = params.get("payment_method", ""), _positive(params, "amount")
+    method = params.get("payment_method", "")
+    amount = _amount(params, params.get("currency", ""))
     if len(params.get("currency", "")) != 3 or params["currency"] != params["currency"].lower():
         raise invalid("Invalid currency: must be three lower-case letters.", param="currency")
     if not (
@@ -208,7 +212,7 @@ def create_refund(book: Book, params: dict[str, str]) -> Outcome:
         )
     charge = book.objects[intent["latest_charge"]]
     left = charge["amount"] - charge["amount_refunded"]
-    amount = _positive(params, "amount") if "amount" in params else left
+    amount = _amount(params, intent["currency"]) if "amount" in params else left
     if not left:
         raise invalid(
             f"Charge {charge['id']} has already been refunded.", "charge_already_refunded"
@@ -350,6 +354,14 @@ def _positive(params: dict[str, str], name: str) -> int:
     if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**12):
         raise invalid(f"Invalid positive integer: {value!r}", "parameter_invalid_integer", name)
     return int(value)
+
+
+def _amount(params: dict[str, str], currency: str) -> int:
+    amount = _positive(params, "amount")
+    if currency in THREE_DECIMALS and amount % 10:
+        message = f"Invalid amount: the last digit of {currency} must be 0."
+        raise invalid(message, "amount_invalid", "amount")
+    return amount
 
 
 def _metadata(params: dict[str, str]) -> dict[str, str]:

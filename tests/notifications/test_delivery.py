@@ -26,6 +26,7 @@ from notifications.mail import render
 from notifications.models import Attempt, Delivery, Endpoint, Event
 from notifications.tasks import announce, note_untold
 from orders.models import Client
+from orders.order_input import EXAMPLE, OrderInput
 from tests.edges import Postbox, WebhookSink, free_port
 from tests.hands import Hand
 from tests.shop import Api
@@ -400,6 +401,28 @@ def test_a_mail_speaks_of_a_payment_only_where_there_is_one(
     assert (phrase in render(Event.objects.get())[1]) == bool(total)
 
 
+@pytest.mark.parametrize(
+    ("address", "envelope"),
+    [
+        ("hans@stra\u00dfe.de", "hans@xn--strae-oqa.de"),  # and not strasse.de
+        ("nikos@\u03c2.gr", "nikos@xn--3xa.gr"),
+        ("da..me@docomo.ne.jp", '"da..me"@docomo.ne.jp'),
+        ("da.me.@docomo.ne.jp", '"da.me."@docomo.ne.jp'),
+    ],
+)
+def test_a_mail_goes_to_the_address_that_was_checked(
+    recorded: Recorded, postbox: Postbox, settings: Any, address: str, envelope: str
+) -> None:
+    settings.DEFAULT_FROM_EMAIL = "Stra\u00dfe <shop@stra\u00dfe.de>"
+    recorded(email=OrderInput.model_validate(EXAMPLE | {"email": address}).email)
+    work_off()
+    assert postbox.recipients == [f"to:<{envelope}>"]
+    mail = email.message_from_bytes(postbox.mails[0], policy=email.policy.default)
+    assert f"\r\nTo: {envelope}\r\n".encode() in postbox.mails[0]
+    assert mail["From"] == "Stra\u00dfe <shop@xn--strae-oqa.de>"
+    assert mail["Message-ID"].endswith("@xn--strae-oqa.de>")
+
+
 def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbox) -> None:
     recorded(lines=[{"name": "<b>\r\nBcc: all@example.com", "quantity": 1}])
     work_off()
@@ -418,7 +441,7 @@ def test_an_address_that_no_mail_can_go_to_is_named_and_given_up(
     assert (Delivery.objects.get().state, postbox.mails) == ("failed", [])
     first = Attempt.objects.first()
     assert first is not None
-    assert "Invalid address" in first.answer
+    assert "no mail can go to what stands before its @" in first.answer
 
 
 def test_an_event_has_its_place_in_the_life_of_its_subject_once(recorded: Recorded) -> None:

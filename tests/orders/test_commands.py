@@ -34,9 +34,25 @@ def test_a_key_has_the_scopes_that_were_named(named: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "named",
-    [("till", "--scope", "orders:eat"), ("till", "--scope"), ("",), ("a\nb",), ("x" * 201,), ()],
+    [
+        ("till", "--scope", "orders:eat"),
+        ("till", "--scope"),
+        ("",),
+        ("a\nb",),
+        ("till ",),
+        ("till\u200b",),
+        ("cafe\u0301",),
+        ('="17"',),
+        ("x" * 201,),
+        (),
+    ],
 )
 def test_what_cannot_be_is_refused_and_nobody_is_made(named: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
         create(*named)
     assert not Client.objects.exists()
+
+
+def test_a_client_from_before_names_had_to_be_plain_gets_a_key() -> None:
+    client = Client.objects.create(name="cafe\u0301 ")
+    assert create(client.name).client == client

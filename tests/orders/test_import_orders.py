@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from celery_ledger.models import Job, Worker
-from celery_ledger.testing import work_off
+from celery_ledger.testing import attempt, work_off
 from orders.imports.models import Import
 from orders.management.commands import import_orders
 from orders.models import Client, Order
@@ -56,11 +57,61 @@ def test_it_waits_for_the_workers_and_says_what_came_of_it(
     assert lines[-3].startswith("100 %  3 of 3 orders  ")
     assert lines[-3].endswith("/s  1 failed")
     assert lines[-2:] == [
-        "Done: 2 orders are there, 1 failed.",
+        "Done: 3 orders, 2 confirmed, 1 refused.",
         "  line 3 total (o-2): is 1, but the lines and the shipping add up to 660",
     ]
     assert "\r" not in output.getvalue()
     assert Order.objects.count() == 2
+
+
+def test_it_says_which_orders_were_accepted_and_unmet(
+    shop: Client, stock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And waits until that is known: accepted is not there yet."""
+    stock(on_hand=2)
+    rows = [cells(), cells(external_id="o-2"), cells(external_id="o-3", token="tok_declined")]
+    (tmp_path / "orders.csv").write_bytes(as_csv(rows))
+
+    def work(seconds: float) -> None:
+        """The chunk first, and its orders only once the import calls itself done."""
+        for job in Job.objects.filter(state="waiting", due_at__lte=timezone.now()):
+            if job.task.startswith("orders.imports") or Import.objects.get().state == "done":
+                attempt(job)
+
+    monkeypatch.setattr(time, "sleep", work)
+    output = io.StringIO()
+    with pytest.raises(CommandError, match="2 orders failed"):
+        run(tmp_path / "orders.csv", out=output)
+    assert output.getvalue().splitlines()[-3:] == [
+        "Done: 3 orders, 1 confirmed, 2 sold out.",
+        "  line 3 (o-2): sold out",
+        "  line 4 (o-3): sold out",
+    ]
+
+
+def test_a_dry_run_says_what_would_be_refused(shop: Client, stock: Any, file: Path) -> None:
+    stock()
+    output = io.StringIO()
+    with pytest.raises(CommandError, match=r"^1 orders would fail\. Nothing was written\.$"):
+        run(file, "--dry-run", out=output)
+    assert output.getvalue().splitlines() == [
+        "Dry run: 3 orders, 2 ok, 1 refused.",
+        "  line 3 total (o-2): is 1, but the lines and the shipping add up to 660",
+    ]
+    assert (Import.objects.count(), Order.objects.count(), Job.objects.count()) == (0, 0, 0)
+
+
+def test_units_and_encoding_are_options(shop: Client, stock: Any, tmp_path: Path) -> None:
+    stock()
+    rows = [cells(currency="EUR", quantity="1", unit_price="12.50", tax="", total="12,50")]
+    (tmp_path / "a.csv").write_bytes(as_csv(rows).decode().encode("cp932"))
+    with pytest.raises(CommandError, match="Line 2 is not UTF-8"):
+        run(tmp_path / "a.csv", "--wait", "0")
+    with pytest.raises(CommandError, match=r"unit_price: 12\.50 is no whole number"):
+        run(tmp_path / "a.csv", "--encoding", "shift_jis", "--wait", "0")
+    run(tmp_path / "a.csv", "--encoding", "shift_jis", "--amounts", "major", "--wait", "0")
+    work_off()
+    assert (Order.objects.get().total, Order.objects.get().lines.get().name) == (1250, "鮭")
 
 
 def test_it_tells_once_that_no_worker_is_alive_and_leaves_the_import_to_itself(
@@ -106,7 +157,7 @@ def test_on_a_terminal_it_redraws_one_line(
         in output.getvalue()
     )
     assert "[##############################] 100 %  3 of 3 orders  " in output.getvalue()
-    assert output.getvalue().splitlines()[-2].startswith("Done: 2 orders are there")
+    assert output.getvalue().splitlines()[-2].startswith("Done: 3 orders, 2 confirmed, 1 refused.")
 
 
 def test_ctrl_c_stops_the_watching_only(

@@ -21,7 +21,7 @@ from celery_ledger.models import Job
 from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from notifications.events import timeline
-from orders.models import Order
+from orders.models import Order, Refund
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import (
     Charge,
@@ -30,7 +30,8 @@ from orders.payments.provider import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from orders.payments.stripe import Stripe, as_charge, from_stripe, to_stripe
+from orders.payments.stripe import Stripe, as_charge
+from orders.payments.stripe_amounts import from_stripe, to_stripe
 from orders.tasks import on_provider_event
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
@@ -40,6 +41,7 @@ from tests.errors import error_of
 from tests.orders.at_stripe import HOURS, intent_of
 from tests.orders.conftest import Pay
 from tests.promises.processes import CHECKOUT
+from tests.shop import Api, post
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -456,9 +458,58 @@ def test_amounts_are_sent_as_stripe_counts_them_and_come_back_as_ours(
     assert (to_stripe(ours, currency), from_stripe(stripes, currency)) == (stripes, ours)
 
 
-def test_an_amount_that_stripe_cannot_count_is_refused_and_not_rounded() -> None:
-    with pytest.raises(ProviderRefused, match="MGA without decimals"):
-        to_stripe(1250, "MGA")
+@pytest.mark.parametrize(
+    ("currency", "amount", "says"),
+    [("MGA", 1250, "MGA without decimals"), ("KWD", 1234, "1234 minor units must end in 0")],
+)
+def test_an_amount_that_stripe_cannot_count_is_refused_and_not_rounded(
+    api: Api,
+    stock: Any,
+    order_body: Any,
+    stripe: StripeDouble,
+    currency: str,
+    amount: int,
+    says: str,
+) -> None:
+    """At the door, where its sender can mend it, and not when the goods are set aside."""
+    with pytest.raises(ProviderRefused, match=says):
+        to_stripe(amount, currency)
+    stock()
+    lines = [{"sku": "SAKE-NIGIRI", "quantity": 1, "unit_price": amount}]
+    body = order_body(
+        currency=currency, lines=lines, total=amount, payment={"token": "pm_card_visa"}
+    )
+    problem = api.place(body).json()
+    assert [error["pointer"] for error in problem["errors"]] == ["/total"]
+    assert says in problem["detail"]
+    assert (Order.objects.count(), stripe.requests) == (0, [])
+
+
+def test_a_refund_in_dinars_follows_the_rule_of_ten(
+    api: Api, stripe: StripeDouble, pay: Pay
+) -> None:
+    order = pay(
+        currency="KWD",
+        total=5000,
+        lines=[{"sku": "SAKE-NIGIRI", "quantity": 4, "unit_price": 1250}],
+    )
+    work_off()
+    path = f"/v1/orders/{order.pk}/refunds"
+    refused = post(api, path, {"amount": 1234, "reason": "cold"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/amount")
+    assert "must end in 0" in refused.json()["detail"]
+    assert (Refund.objects.count(), PaymentOperation.objects.count()) == (0, 1)
+    assert post(api, path, {"amount": 1230, "reason": "cold"}).status_code == 202
+    assert post(api, path, {"reason": "cold"}).status_code == 202
+    work_off()
+    order.refresh_from_db()
+    assert (order.payment_state, order.refunded, order.held) == ("refunded", 5000, False)
+
+
+def test_the_sandbox_moves_every_amount(api: Api, stock: Any, order_body: Any) -> None:
+    stock()
+    lines = [{"sku": "SAKE-NIGIRI", "quantity": 1, "unit_price": 1234}]
+    assert api.place(order_body(currency="KWD", lines=lines, total=1234)).status_code == 202
 
 
 def test_an_order_in_kronur_is_paid_in_full(stripe: StripeDouble, pay: Pay) -> None:

@@ -15,12 +15,14 @@ from uuid import uuid4
 
 import pytest
 import stripe as sdk
-from django.db import connection
+from django.db import connection, transaction
+from django.utils import timezone
 
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
-from orders.models import Order
+from orders.models import Order, Refund
 from orders.payments.models import PaymentOperation, ProviderEvent
+from orders.tasks import give_back
 from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_webhooks import signature
@@ -77,6 +79,37 @@ def test_an_event_that_comes_before_we_know_the_payment_is_enough(
     work_off(ahead=HOURS)
     assert standing(order) == PAID
     assert sum(request.method == "POST" for request in ringing.requests) == 1
+
+
+def test_thin_events_are_bells_as_well(ringing: StripeDouble, pay: Pay) -> None:
+    """Of v2: they name the payment, and show nothing of it."""
+    ringing.ringer.is_thin = True
+    order = pay("pm_double_processing")
+    ringing.ringer.url, url = "", ringing.ringer.url
+    work_off()
+    ringing.decide(PaymentOperation.objects.get().reference, "succeeded")
+    ringing.ringer.url = url
+    polls = Job.objects.filter(task="orders.tasks.poll_payment", state="waiting")
+    polls.update(due_at=timezone.now() + HOURS)
+    assert set(ringing.resend("payment_intent.succeeded")) == {200}
+    for bell in Job.objects.filter(task="orders.tasks.on_provider_event", state="waiting"):
+        attempt(bell)
+    assert standing(order)[:3] == PAID[:3]
+    assert ProviderEvent.objects.filter(key=PaymentOperation.objects.get().key).exists()
+
+
+def test_a_thin_event_about_a_refund_finds_it(ringing: StripeDouble, pay: Pay) -> None:
+    order = pay()
+    work_off_and_listen()
+    ringing.ringer.is_thin = True
+    ringing.ringer.url, url = "", ringing.ringer.url  # nobody rings before we know its id
+    with transaction.atomic():
+        give_back(Refund.objects.promise(Order.objects.locked(order.pk), reason="cold"))
+    work_off()
+    ringing.ringer.url = url
+    refund = PaymentOperation.objects.get(kind="refund")
+    assert ringing.resend("refund.created") == [200]
+    assert ProviderEvent.objects.filter(key=refund.key).exists()
 
 
 def test_an_event_that_comes_late_or_again_changes_nothing(ringing: StripeDouble, pay: Pay) -> None:
@@ -319,10 +352,48 @@ NO_EVENTS = [
 
 @pytest.mark.parametrize("payload", NO_EVENTS)
 def test_what_is_signed_and_still_no_event_is_refused(ring: Ring, payload: bytes) -> None:
+    """And not for its signature, which is good."""
     status, problem = ring(payload)
     assert (status, problem["type"], ProviderEvent.objects.count()) == (
         400,
-        "/problems/bad-signature",
+        "/problems/no-event",
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"id": "pi_1", "type": "payment_intent", "url": "/v1/payment_intents/pi_1"},
+        {"id": "ed_1", "type": "v2.core.event_destination", "url": "/v2/x"},
+        None,
+    ],
+)
+def test_a_thin_event_about_nothing_of_ours_is_heard_and_noted(ring: Ring, about: Any) -> None:
+    thin = {
+        "id": "evt_test_1",
+        "object": "v2.core.event",
+        "type": "v1.payment_intent.succeeded",
+        "created": "2026-11-28T00:00:00.000Z",
+        "livemode": False,
+        "related_object": about,
+    }
+    for _ in range(2):
+        assert ring(json.dumps(thin).encode()) == (200, {"received": True})
+    assert ProviderEvent.objects.get().key == (about["id"] if about else "")
+    assert Job.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"id": None}, {"type": 7}, {"related_object": "pi_1"}, {"related_object": {"id": "p" * 300}}],
+)
+def test_a_thin_event_that_names_nothing_readable_is_refused(ring: Ring, change: Any) -> None:
+    thin = {"id": "evt_1", "object": "v2.core.event", "type": "v1.x", "related_object": {"id": "x"}}
+    status, problem = ring(json.dumps(thin | change).encode())
+    assert (status, problem["type"], ProviderEvent.objects.count()) == (
+        400,
+        "/problems/no-event",
         0,
     )
 

@@ -79,6 +79,13 @@ def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(
         "the present broke",
         [(2, 0, 1), (0, 1, 0)],
     )
+    assert '{"dry_run":true,"total":1,"ok":1,"failed":0,"errors":[],"errors_left_out":0}' in output
+    assert "Dry run: 1 orders, 1 ok, 0 refused." in output
+    until(
+        lambda: Order.objects.filter(external_id="docs/4", captured=2550).exists(),
+        "the imported order is paid",
+        within_s=30,
+    )
     until(
         lambda: Refund.objects.get(order=first).state == "succeeded",
         "the money is given back",

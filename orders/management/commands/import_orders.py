@@ -1,7 +1,10 @@
-"""`manage.py import_orders FILE [--client NAME] [--format csv|ndjson] [--wait SECONDS]`"""
+"""`manage.py import_orders FILE [--client NAME] [--amounts major] [--encoding …] [--dry-run] …`"""
 
 import argparse
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,8 +14,11 @@ from django.db import transaction
 
 from celery_ledger import Worker
 from orders.imports import tasks
+from orders.imports.csv_rows import Amounts
+from orders.imports.encoding import ENCODINGS, UTF_8
 from orders.imports.models import Import
-from orders.imports.reading import Format, staged
+from orders.imports.reading import Format, Manner, Stage, staged
+from orders.imports.trial import tried
 from orders.models import Client
 from values.refused import Refused
 
@@ -39,11 +45,24 @@ class Command(BaseCommand):
         kind = "unless the file's name says so"
         parser.add_argument("--format", choices=Format.values, help=kind)
         wait = "0: do not wait for the end"
+        unit = "what amounts count: minor, cents as whole numbers (the default); major, 12.50"
+        parser.add_argument("--amounts", choices=list(Amounts), default=Amounts.MINOR, help=unit)
+        text = "how the file is written, if it is not UTF-8 and does not say so itself"
+        parser.add_argument("--encoding", choices=list(ENCODINGS), default=UTF_8, help=text)
+        dry = "say what would be refused, and write nothing"
+        parser.add_argument("--dry-run", action="store_true", help=dry)
         parser.add_argument("--wait", type=float, default=WAIT_S, metavar="SECONDS", help=wait)
 
     def handle(self, *args: Any, **options: Any) -> None:
         form = _format(options["file"], options["format"])
-        batch = _accepted(options["file"], _client(options["client"]), form)
+        if form == Format.NDJSON and options["amounts"] == Amounts.MAJOR:
+            raise CommandError("NDJSON has whole numbers; --amounts major is for CSV.")
+        manner = Manner(form, Amounts(options["amounts"]), options["encoding"])
+        client = _client(options["client"])
+        if options["dry_run"]:
+            self._try(options["file"], client, manner)
+            return
+        batch = _accepted(options["file"], client, manner)
         accepted = f"{batch.total} orders in {batch.rows} rows were accepted."
         self.stdout.write(f"Import {batch.pk}: {accepted}")
         if not options["wait"]:
@@ -58,6 +77,16 @@ class Command(BaseCommand):
         else:
             self.stdout.write("Stopped watching. The import goes on by itself.")
 
+    def _try(self, file: Path, client: Client, manner: Manner) -> None:
+        """What an import would refuse. Exit code 1 when it is anything."""
+        with _staged(file, manner) as rows:
+            trial = tried(client, rows, manner.form)
+        self.stdout.write(f"Dry run: {trial.total} orders, {trial.ok} ok, {trial.failed} refused.")
+        for name, fault in trial.faults:
+            self.stdout.write(_told(fault.line, fault.field, name, fault.reason))
+        if trial.failed:
+            raise CommandError(f"{trial.failed} orders would fail. Nothing was written.")
+
     def _watch(self, batch: Import, until: float) -> None:
         """Show how far it is until it is done, and once whenever nobody works on it."""
         progress = Progress(self.stdout, batch)
@@ -65,7 +94,7 @@ class Command(BaseCommand):
         while time.monotonic() < until:
             batch.refresh_from_db()
             progress.show()
-            if batch.state == "done":
+            if batch.state == "done" and batch.orders.are_decided():
                 break
             if somebody_works != Worker.objects.living().exists():
                 somebody_works = not somebody_works
@@ -74,19 +103,19 @@ class Command(BaseCommand):
         progress.end()
 
     def _report(self, batch: Import) -> None:
-        """What came of it. Exit code 1 when an order failed."""
-        self.stdout.write(f"Done: {batch.ok} orders are there, {batch.failed} failed.")
-        if not batch.failed:
-            return
+        """What became of its orders. Exit code 1 when one failed."""
+        counts = batch.counts()
+        became = [f"{n} {way.replace('_', ' ')}" for way, n in counts["became"].items() if n]
+        self.stdout.write(f"Done: {batch.total} orders, {', '.join(became)}.")
         for fault in batch.faults.all()[:FAULTS_SHOWN]:
-            where = f" {fault.field}" if fault.field else ""
-            self.stdout.write(
-                f"  line {fault.line}{where} ({fault.external_id or 'no external_id'}): "
-                f"{fault.reason}"
-            )
-        raise CommandError(
-            f"{batch.failed} orders failed; all reasons: /v1/imports/{batch.pk}/errors.csv"
-        )
+            self.stdout.write(_told(fault.line, fault.field, fault.external_id, fault.reason))
+        for line_number, name, way in islice(
+            batch.orders.unmet_by_line(FAULTS_SHOWN), FAULTS_SHOWN
+        ):
+            self.stdout.write(_told(line_number, "", name, way.replace("_", " ")))
+        if counts["failed"]:
+            reasons = f"/v1/imports/{batch.pk}/errors.csv"
+            raise CommandError(f"{counts['failed']} orders failed; all reasons: {reasons}")
 
 
 class Progress:
@@ -147,17 +176,29 @@ def _client(name: str | None) -> Client:
     raise CommandError("Say whose orders they are: --client NAME.")
 
 
-def _accepted(file: Path, client: Client, form: Format) -> Import:
+def _told(line_number: int, field: str, name: str, reason: str) -> str:
+    where = f" {field}" if field else ""
+    return f"  line {line_number}{where} ({name or 'no external_id'}): {reason}"
+
+
+def _accepted(file: Path, client: Client, manner: Manner) -> Import:
     """Taken in as a whole, with its first jobs, or not at all."""
+    with _staged(file, manner) as rows, transaction.atomic():
+        batch = Import.objects.accept(client, rows, form=manner.form)
+        tasks.begin(batch)
+        return batch
+
+
+@contextmanager
+def _staged(file: Path, manner: Manner) -> Iterator[Stage]:
+    """Its rows. What is wrong with the file ends the command in a sentence."""
     try:
         size = file.stat().st_size
         if size > settings.IMPORT_MAX_BYTES:
             allowed = f"{settings.IMPORT_MAX_BYTES} are allowed. Split it."
             raise CommandError(f"{file.name} has {size} bytes; {allowed}")
-        with file.open("rb") as stream, staged(stream, form) as rows, transaction.atomic():
-            batch = Import.objects.accept(client, rows, form=form)
-            tasks.begin(batch)
-            return batch
+        with file.open("rb") as stream, staged(stream, manner) as rows:
+            yield rows
     except OSError as exc:
         raise CommandError(f"{file} cannot be read: {exc.strerror}.") from exc
     except Refused as exc:

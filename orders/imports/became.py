@@ -1,0 +1,73 @@
+"""What became of an import's orders: accepted is not there yet, and sold out is not there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import models
+from django.db.models import Case, Count, Q, Value, When
+
+from orders.states import UNMET, State
+
+UNDER_WAY, HELD, CONFIRMED, CANCELLED = "under_way", "held", "confirmed", "cancelled"
+# an order's way, as far as its import is asked about it
+WAYS = (CONFIRMED, UNDER_WAY, HELD, CANCELLED, *UNMET.values())
+WAY = Case(
+    *(
+        When(order__state=State.CANCELLED, order__reason=reason, then=Value(way))
+        for reason, way in UNMET.items()
+    ),
+    When(order__state=State.CANCELLED, then=Value(CANCELLED)),
+    When(order__held=True, then=Value(HELD)),
+    When(order__state__in=[State.CONFIRMED, State.COMPLETED], then=Value(CONFIRMED)),
+    default=Value(UNDER_WAY),
+    output_field=models.TextField(),
+)
+
+
+class ImportOrderQuerySet(models.QuerySet["ImportOrder"]):
+    def ways(self) -> dict[str, int]:
+        """How many of them have gone which way, each of WAYS."""
+        counted = self.values_list(WAY).annotate(number=Count("pk")).order_by()
+        return dict.fromkeys(WAYS, 0) | dict(counted)
+
+    def unmet(self) -> "ImportOrderQuerySet":
+        """Those that a row may be imported again for."""
+        return self.filter(order__state=State.CANCELLED, order__reason__in=UNMET)
+
+    def are_decided(self) -> bool:
+        """Whether none of them is worked on: each is there, is not, or waits for a person."""
+        waits = Q(order__held=True) | Q(order__charge_state="action_required")
+        under_way = Q(order__state__in=[State.RECEIVED, State.RESERVED]) & ~waits
+        return not self.filter(under_way).exists()
+
+    def unmet_by_line(self, page: int) -> Iterator[tuple[int, str, str]]:
+        """Line, external_id and what became of each that is unmet, by lines, page by page."""
+        line_number = 0
+        while rows := list(self._unmet_after(line_number)[:page]):
+            yield from rows
+            line_number = rows[-1][0]
+
+    def _unmet_after(self, line_number: int) -> Any:
+        further = self.unmet().filter(line__gt=line_number).order_by("line")
+        return further.values_list("line", "external_id", WAY)
+
+
+class ImportOrder(models.Model):
+    """An order that a row of the file has led to: a new one, or one that was there before."""
+
+    batch = models.ForeignKey(
+        "Import", on_delete=models.CASCADE, related_name="orders", db_index=False
+    )
+    order = models.ForeignKey("Order", on_delete=models.PROTECT, related_name="+", db_index=False)
+    line = models.IntegerField()  # of the file, where it begins
+    external_id = (
+        models.TextField()
+    )  # as the file has it; a unmet order may leave its own to another
+
+    objects = ImportOrderQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="import_order_once", fields=["batch", "line"])]
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.external_id}"

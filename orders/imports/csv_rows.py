@@ -1,0 +1,224 @@
+"""A CSV as people have it: whichever separator, header in any case and order, spaces around cells,
+blank lines and cells at the ends, Excel's guard of a text. What could mean two things is refused.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+from django.conf import settings
+
+from orders.imports.lines import Lines, Row, TooLong
+from orders.order_input import EXTERNAL_ID_MAX_CHARS
+from values.identity import GUARDED
+from values.refused import Refused, invalid
+from values.strict_json import escaped
+
+REQUIRED = (
+    "external_id",
+    "currency",
+    "email",
+    "sku",
+    "name",
+    "quantity",
+    "unit_price",
+    "total",
+    "token",
+)
+OPTIONAL = ("locale", "discount", "tax", "shipping", "shipping_tax")
+COLUMNS = (*REQUIRED, *OPTIONAL)
+# said once for an order; blank in its further rows, they are as above
+OF_THE_ORDER = ("currency", "email", "locale", "total", "token", "shipping", "shipping_tax")
+AMOUNTS = frozenset(("unit_price", "discount", "tax", "total", "shipping", "shipping_tax"))
+COLUMNS_MAX = 100
+SEPARATORS = ",;\t|"
+SEPARATED = "cells are separated by a comma, a semicolon, a tab or |"
+SEPARATOR_LINE = re.compile('"?sep=(.)"?', re.IGNORECASE)  # Excel's own first line
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+DIGIT = re.compile("[0-9]")
+SAY_MAJOR = "Say amounts=major if 12 means 12.00 here, or write whole numbers without separators."
+AMOUNT_SHOWN_CHARS = 40
+IN_MAJOR = " major"  # behind an amount that counts in units of the currency, as `12.50 major`
+
+
+class Amounts(StrEnum):
+    """What the amounts of a file count: cents, or euros as in 12.50, by their currency's digits."""
+
+    MINOR = "minor"
+    MAJOR = "major"
+
+
+def key_of(external_id: str) -> str | None:
+    """None for what can be no order's external_id: such a row stands for itself."""
+    fits = 0 < len(external_id) <= EXTERNAL_ID_MAX_CHARS and "\x00" not in external_id
+    return external_id if fits else None
+
+
+def csv_rows(file_lines: Lines, amounts: Amounts) -> Iterator[Row]:
+    """Quoted cells may hold line breaks. A quote that never closes spoils its own line and no
+    other.
+    """
+    separator, table = _separator(file_lines), None
+    while True:
+        number = file_lines.begin_row()
+        rows = csv.reader(file_lines, delimiter=separator, strict=True, skipinitialspace=True)
+        try:
+            cells = next(rows, None)
+        except (csv.Error, TooLong) as exc:
+            spoilt = file_lines.go_back()
+            if table is None:
+                message = f"the header on line {number} cannot be read: {_why(exc)}"
+                raise invalid(("", message)) from exc
+            yield table.unreadable(number, _cells_before_the_end(spoilt, separator), _why(exc))
+            continue
+        if cells is None:
+            break
+        cells = _plain(cells)
+        if table is None:
+            table = Table(_header(number, cells), amounts) if any(cells) else None
+        elif any(cells):
+            yield table.row(number, cells)
+    if table is None:
+        raise invalid(("", "the file is empty; its first row names the columns"))
+
+
+class Table:
+    """Rows under a header, each of which may leave blank what the one above it says."""
+
+    def __init__(self, columns: Sequence[str], amounts: Amounts) -> None:
+        self._columns = columns
+        self._in_major = amounts == Amounts.MAJOR
+        self._amounts = [column for column in columns if column in AMOUNTS]
+        self._of_the_order = [column for column in columns if column in OF_THE_ORDER]
+        self._name_at = columns.index("external_id")
+        self._above = ""  # the external_id of the row above
+
+    def row(self, number: int, cells: Sequence[str]) -> Row:
+        """Raises a 422 problem for an amount that leaves the unit of all of them in doubt."""
+        width = len(self._columns)
+        if len(cells) < width or any(cells[width:]):
+            fault = f"has {len(cells)} cells, but the header names {width} columns"
+            return self.unreadable(number, cells, fault)
+        cell_of = dict(zip(self._columns, cells, strict=False))
+        if not cell_of["external_id"] and not any(cell_of[name] for name in self._of_the_order):
+            cell_of["external_id"] = self._above
+        self._above = cell_of["external_id"]
+        for column in self._amounts:
+            if (amount := cell_of[column]) and self._in_major:
+                cell_of[column] = amount + IN_MAJOR
+            elif amount and _is_doubtful(amount):
+                raise doubt(number, column, amount, remedy=SAY_MAJOR)
+        return Row(number, said=json.dumps(cell_of), key=key_of(self._above))
+
+    def unreadable(self, number: int, cells: Sequence[str], fault: str) -> Row:
+        """Whose it is, it still tells: that order is refused with it, not placed without it."""
+        self._above = cells[self._name_at] if self._name_at < len(cells) else ""
+        return Row(number, key=key_of(self._above), fault=fault)
+
+
+def _separator(file_lines: Lines) -> str:
+    """The one that a first line `sep=` says, or else that with which the header names the most
+    columns.
+    """
+    first = file_lines.begin_row()
+    try:
+        text = next(file_lines, "")
+        while text and not text.strip(f"{SEPARATORS} \r\n"):
+            file_lines.begin_row()
+            text = next(file_lines, "")
+    except TooLong:
+        text = ""
+    said = SEPARATOR_LINE.fullmatch(text.rstrip("\r\n"))
+    if said is None:
+        file_lines.look_again()
+        return max(SEPARATORS, key=lambda separator: _known_columns(text, separator))
+    if said[1] not in SEPARATORS:
+        message = f"line {first} says that {said[1]} separates the cells; {SEPARATED}"
+        raise invalid(("", message))
+    return said[1]
+
+
+def _known_columns(header: str, separator: str) -> int:
+    try:
+        cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:
+        return 0
+    return len({_column(cell) for cell in _plain(cells)} & set(COLUMNS))
+
+
+def _plain(cells: Sequence[str]) -> list[str]:
+    """Without spaces around them, and without what tells Excel that 0017 is no number."""
+    bare = list(map(str.strip, cells))
+    return [GUARDED.sub(r"\1", cell).strip() for cell in bare] if '="' in "".join(bare) else bare
+
+
+def _column(cell: str) -> str:
+    return cell.lower().replace(" ", "_").replace("-", "_")
+
+
+def _header(number: int, cells: Sequence[str]) -> list[str]:
+    """The columns in the order in which they stand. Raises a 422 problem that names each that is
+    wrong.
+    """
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    columns = [_column(cell) for cell in cells]
+    there_are = f"the columns are {', '.join(COLUMNS)}"
+    if len(cells) > COLUMNS_MAX:
+        raise invalid(("", f"the header names {len(cells)} columns; {there_are}"))
+    if not set(columns) & set(COLUMNS):
+        message = f"line {number} is no header that we know: {there_are}; {SEPARATED}"
+        raise invalid(("", message))
+    wrong = [(name, "this column is missing") for name in REQUIRED if name not in columns]
+    for index, name in enumerate(columns):
+        if name not in COLUMNS:
+            wrong.append((cells[index], "there is no such column"))
+        elif name in columns[:index]:
+            wrong.append((name, "this column stands there twice"))
+    if wrong:
+        named = [(f"/{escaped(name)}", message) for name, message in wrong]
+        raise invalid(*named, ("", there_are))
+    return columns
+
+
+def _is_doubtful(amount: str) -> bool:
+    """Neither a whole number nor a word."""
+    if amount.isdecimal():  # nearly all are
+        return False
+    return not WHOLE_NUMBER.fullmatch(amount) and DIGIT.search(amount) is not None
+
+
+def doubt(number: int, column: str, amount: str, *, remedy: str) -> Refused:
+    """One amount like 12.50 says what the 12 beside it would mean: nothing of the file is taken."""
+    message = (
+        f"line {number}, {column}: {amount[:AMOUNT_SHOWN_CHARS]} is no whole number of the "
+        "currency's smallest unit (cents, yen). So it is in doubt what the amounts of this file "
+        f"count, and nothing of it was taken. {remedy}"
+    )
+    return invalid(("", message))
+
+
+def _cells_before_the_end(spoilt: str, separator: str) -> list[str]:
+    """Those of a broken line before the last, which may hold what breaks it."""
+    try:
+        cells = next(csv.reader([spoilt], delimiter=separator, skipinitialspace=True), [])[:-1]
+    except csv.Error:
+        return []
+    return _plain(cells)
+
+
+def _why(exc: Exception) -> str:
+    """In words of the file, not of Python."""
+    said = str(exc)
+    if isinstance(exc, TooLong) or "limit" in said:
+        return (
+            f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes, "
+            "or a quote in it is never closed"
+        )
+    if "new-line" in said:
+        return "ends with a bare carriage return; save the file as CSV anew"
+    if "expected after" in said:
+        return 'has a quote inside a quoted cell; write it twice there: ""'
+    return "has a quote that is never closed"

@@ -1,0 +1,116 @@
+"""The lines of a file that is imported, and the rows that they make."""
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from django.conf import settings
+
+from orders.imports.encoding import ENCODINGS
+from values.refused import Refused, invalid
+
+BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
+ONE_OF_THEM = " or ".join(ENCODINGS)
+LINE_COSTS_BYTES = 100  # to hand a line out again, however short it is
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One order body, or one CSV row, as JSON text that nobody has judged yet."""
+
+    line: int  # where it begins; the first line of the file is 1
+    said: str = ""
+    key: str | None = None  # rows with the same key are the lines of one order
+    fault: str = ""  # why it cannot be read
+
+
+class TooLong(Exception):
+    """A row has more than IMPORT_ROW_MAX_BYTES."""
+
+
+class Lines:
+    """The lines of a file in UTF-8, each as long as a row may be, with a memory of where the
+    current row began.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._number = 0  # of the line handed out last
+        self._row: list[tuple[str, int]] = []  # lines of the current row, with their sizes in bytes
+        self._row_bytes = 0
+        # lines to be handed out again, the next one last
+        self._returned: list[tuple[str, int]] = []
+        self._returned_bytes = 0  # of all of them, ever
+
+    def begin_row(self) -> int:
+        """The next line begins a row; its number."""
+        self._row.clear()
+        self._row_bytes = 0
+        return self._number + 1
+
+    def look_again(self) -> None:
+        """Hand the lines of the current row out again."""
+        self._number -= len(self._row)
+        self._returned += reversed(self._row)
+
+    def go_back(self) -> str:
+        """The row was not what it seemed: only its first line, returned, is spoilt; the others are
+        handed out again.
+
+        No more than IMPORT_AGAIN_MAX_BYTES of one file, since each of its lines may spoil a row as
+        long as rows may be; the shortest line costs as much as one of LINE_COSTS_BYTES. Raises a
+        422 problem beyond.
+        """
+        spoilt = self._row[1:]
+        self._number -= len(spoilt)
+        self._returned += reversed(spoilt)
+        self._returned_bytes += sum(max(size, LINE_COSTS_BYTES) for _, size in spoilt)
+        if self._returned_bytes > settings.IMPORT_AGAIN_MAX_BYTES:
+            message = (
+                "too many quotes are never closed; "
+                f"the one on line {self._number} is the last we follow"
+            )
+            raise invalid(("", message))
+        return self._row[0][0]
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str:
+        """Raises TooLong when the current row has become so, and a 400 problem for what is not
+        UTF-8.
+        """
+        text, size = self._returned.pop() if self._returned else self._read()
+        self._number += 1
+        self._row.append((text, size))
+        self._row_bytes += size
+        if self._row_bytes > settings.IMPORT_ROW_MAX_BYTES:
+            raise TooLong
+        return text
+
+    def _read(self) -> tuple[str, int]:
+        limit = settings.IMPORT_ROW_MAX_BYTES
+        raw = self._file.readline(limit + 1)
+        if not raw:
+            raise StopIteration
+        if self._number >= settings.IMPORT_MAX_LINES:
+            message = (
+                f"the file has more than {settings.IMPORT_MAX_LINES} lines, empty ones included; "
+                "send it in parts"
+            )
+            raise invalid(("", message))
+        if len(raw) > limit:
+            self._skip_rest_of_line(raw)
+            return "", len(raw)
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            detail = (
+                f"Line {self._number + 1} is not UTF-8 at byte {exc.start}. "
+                f"Save the file as UTF-8, or say how it is written: encoding={ONE_OF_THEM}."
+            )
+            raise Refused("malformed-import", detail, errors=[("", detail)]) from exc
+        return (text.removeprefix(BOM) if self._number == 0 else text), len(raw)
+
+    def _skip_rest_of_line(self, raw: bytes) -> None:
+        while raw and not raw.endswith(b"\n"):
+            raw = self._file.readline(settings.IMPORT_ROW_MAX_BYTES)

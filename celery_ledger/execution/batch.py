@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from celery import Task
 from django.db import Error, connection, transaction
@@ -26,10 +26,12 @@ from celery_ledger.trouble import in_trouble
 
 log = logging.getLogger(__name__)
 
+FIRST_REST_S = 1.0
+
 # Makes the attempt of a claim, by way of Celery's tracer, in a batch or by itself.
 Begin = Callable[[Claim, "Batch | None"], Any]
 
-_rests_until: dict[str, float] = {}  # tasks that had a batch which came to nothing
+_rests: dict[str, "Rest"] = {}  # of tasks whose newest batch came to nothing
 
 
 def may_be_in_one(task: Task) -> bool:
@@ -50,6 +52,21 @@ class Member(Protocol):
     """An attempt, as far as its batch knows it."""
 
     ended: float | None
+
+
+class Rest(NamedTuple):
+    """A while in which each job of a task is made by itself; twice as long after each batch in a
+    row that comes to nothing.
+    """
+
+    until: float
+    length_s: float
+
+    @classmethod
+    def after(cls, before: "Rest | None") -> "Rest":
+        length_s = before.length_s * 2 if before else FIRST_REST_S
+        length_s = min(length_s, ledger_settings.BATCH_REST_S)
+        return cls(monotonic() + length_s, length_s)
 
 
 class Batch:
@@ -134,13 +151,15 @@ def make(task: str, claims: Sequence[Claim], begin: Begin) -> tuple[Any, list[Cl
     """Make the attempts of these claims, until it is late. Returns what Celery's tracer says of the
     first, None when none was made, and the claims that were given back.
     """
-    if len(claims) == 1 or monotonic() < _rests_until.get(task, 0):
+    rest = _rests.get(task)
+    if len(claims) == 1 or (rest and monotonic() < rest.until):
         return _one_by_one(claims, begin)
     batch = Batch(claims, begin)
     outcome = batch.run()
     if batch.is_committed:
+        _rests.pop(task, None)
         return outcome, _given_back(batch.waiting)
-    _rests_until[task] = monotonic() + ledger_settings.BATCH_REST_S
+    _rests[task] = Rest.after(rest)
     log.info("One of several %s did not end well: each is made by itself", task)
     if batch.is_late:  # some of the time that each may take is gone
         _give_back(batch.begun, were_begun=True)
@@ -175,4 +194,4 @@ def _give_back(claims: list[Claim], *, were_begun: bool) -> None:
 
 def forget_rests() -> None:
     """For tests, whose time does not pass."""
-    _rests_until.clear()
+    _rests.clear()

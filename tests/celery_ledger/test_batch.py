@@ -191,11 +191,27 @@ def test_one_that_ends_otherwise_does_so_alone_and_the_others_are_done_once(
     assert {job.attempts for job in Job.objects.filter(task=tasks.note.name)} == {1}
 
 
+def test_its_rest_grows_with_each_batch_in_a_row_that_comes_to_nothing() -> None:
+    rest, lengths = None, []
+    for _ in range(8):
+        rest = batch.Rest.after(rest)
+        lengths.append(rest.length_s)
+    assert lengths == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_batch_that_ends_well_ends_the_row(bodies: Bodies) -> None:
+    batch._rests[tasks.note.name] = batch.Rest(0, 32)
+    attempt_all(*NAMES)
+    bodies["e"] = fails
+    attempt_all("e", "f")
+    assert batch._rests[tasks.note.name].length_s == 1
+
+
 @pytest.mark.parametrize(("rest_s", "settled_by"), [(60, 3), (0, 1)])
 def test_after_that_its_task_is_settled_one_by_one_for_a_while(
     bodies: Bodies, monkeypatch: pytest.MonkeyPatch, rest_s: float, settled_by: int
 ) -> None:
-    monkeypatch.setattr(ledger_settings, "BATCH_REST_S", rest_s)
+    monkeypatch.setattr(batch, "FIRST_REST_S", rest_s)
     bodies["a"] = fails
     attempt_all(*NAMES)
     Job.objects.all().delete()

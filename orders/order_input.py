@@ -196,6 +196,7 @@ SENTENCES = {
     "too_long": "must be no longer than {max_length}",
     "greater_than_equal": "must be {ge} or more",
     "less_than_equal": "must be {le} or less",
+    "less_than": "must be less than {lt}",
     "enum": "must be {expected}",
     "literal_error": "must be {expected}",
 }

@@ -766,7 +766,7 @@ def test_money_that_comes_while_a_row_is_imported_again_keeps_its_order(
     send(as_csv([cells()]), key="again")
     chunk = Job.objects.get(task="orders.imports.tasks.place_chunk", state="waiting")
     one.open_transaction()
-    one.do(lambda: Order.objects.locked(Order.objects.get().pk).assign(captured=660))
+    one.do(lambda: Order.objects.update(captured=660))
     importing = two.begin(lambda: attempt(chunk))
     two.wait_until_blocked()
     one.commit()

@@ -38,6 +38,7 @@ class Ring:
     timelimit: Sequence[float | None] = (None, None)
     threaded: bool = False  # whose threads are near need not wait for the broker
     alone: bool = False  # in a process of its own, threaded or not
+    together: bool = False  # with others of its task, if they are short
     ignore_result: bool = True  # else the worker's event loop asks the ledger about a lost child
 
 
@@ -123,6 +124,7 @@ class Bell:
                         "kwargsrepr": "",
                         "ignore_result": ring.ignore_result,
                         "alone": ring.alone,
+                        "together": ring.together,
                     },
                 )
                 self._declared.add(ring.queue)

@@ -42,7 +42,8 @@ class LedgerSettings:
 
     # First attempts at jobs of one task that wait: one process makes them in one transaction
     BATCH_ATTEMPTS: int = 16  # at most; 1 for none
-    BATCH_S: float = 0.1  # for so long others are begun, and a lock is waited for; half is aimed at
+    BATCH_S: float = 0.1  # for so long others are begun; half is aimed at
+    BATCH_REDO_S: float = 1.0  # each is made again at once, unless it went wrong later than this
     BATCH_REST_S: float = 60  # at most each is made by itself after one went wrong: 1 s, 2 s, …
 
     TURN_LOOK_S: float = 0.05  # how often a process asks whether jobs of several owners wait

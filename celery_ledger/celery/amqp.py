@@ -208,6 +208,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             timelimit,
             threaded=getattr(task, "threaded", False),
             alone=job.shared_losses >= ledger_settings.SHARED_LOSSES,
+            # a part of a chord locks what all its parts count on, until its commit
+            together=not job.attempts and not job.envelope["chord"],
             ignore_result=not elsewhere,
         )
 

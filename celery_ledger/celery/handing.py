@@ -21,6 +21,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.batch import may_be_in_one
 from celery_ledger.worker.shutdown import has_processes
 
+ALIKE = ("task", "timelimit", "together")
 FIRST_GUESS_S, QUICKEST_S, REMEMBERED = 1.0, 0.0001, 5
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,9 @@ class Pace:
 
     @property
     def at_once(self) -> int:
-        """So many take half of BATCH_S. One that took long is no rule: the machine may have been
-        busy.
-        """
+        """So many take half of BATCH_S, if none lately took longer than that."""
+        if max(self._lately) > ledger_settings.BATCH_S:
+            return 1
         job_s, within_s = max(median(self._lately), QUICKEST_S), ledger_settings.BATCH_S / 2
         return int(min(ledger_settings.BATCH_ATTEMPTS, max(1, within_s / job_s)))
 
@@ -65,20 +66,20 @@ def several(task: Task, by_pool: Any, consumer: Any) -> Any:
 
     def hand_over(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
         headers, also = message.headers, []
-        if pace.at_once > 1 and _others_are_busy(consumer) and not headers.get("alone"):
+        if pace.at_once > 1 and headers.get("together") is True and _others_are_busy(consumer):
             also = _bells_behind(message, pace.at_once - 1)
         headers["also"] = also
 
         def acknowledge(*args: Any) -> None:
-            _note_acceptance(headers["id"], pace, 1 + len(also))
             ack(*args)
+            _note_acceptance(headers.get("id"), pace, 1 + len(also))
 
         by_pool(message, body, acknowledge, *rest, **named)
 
     return hand_over
 
 
-def _note_acceptance(id_: str, pace: Pace, number: int) -> None:
+def _note_acceptance(id_: str | None, pace: Pace, number: int) -> None:
     """Celery acknowledges a message when a process has accepted it."""
     pid = getattr(state.requests.get(id_), "worker_pid", None)
     if pid is not None:
@@ -100,7 +101,7 @@ def _others_are_busy(consumer: Any) -> bool:
 def _bells_behind(message: Any, number: int) -> list[str]:
     """The ids that up to so many of the next bells of its queue ring for. Others are put back."""
     channel, queue = message.channel, message.delivery_info["routing_key"]
-    if not isinstance(channel, SturdyChannel):
+    if not isinstance(channel, SturdyChannel) or monotonic() < channel.takes_none_until:
         return []
     ids, others = [], []
     try:
@@ -112,7 +113,8 @@ def _bells_behind(message: Any, number: int) -> list[str]:
                 ids.append(id_)
         channel.put_back(queue, others)
     except RedisError as exc:
-        log.debug("No bells were taken together: %s", exc)
+        log.info("Bells are handed over one by one for a while, the broker said: %s", exc)
+        channel.takes_none_until = monotonic() + ledger_settings.BELL_REST_S
     return ids
 
 
@@ -120,7 +122,7 @@ def _rung_for(raw: bytes, *, like: dict[str, Any]) -> str | None:
     """The id of a bell for the same task, under the same limits; None for any other message."""
     try:
         headers = json.loads(raw)["headers"]
-        alike = all(headers.get(name) == like.get(name) for name in ("task", "timelimit", "alone"))
+        alike = all(headers.get(name) == like.get(name) for name in ALIKE)
         return headers["id"] if alike and isinstance(headers["id"], str) else None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None  # whoever takes it drops it

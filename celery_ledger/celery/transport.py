@@ -19,6 +19,7 @@ MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 class SturdyChannel(redis.Channel):
     do_restore = False  # what a worker took and did not begin, the clock rings again
+    takes_none_until = 0.0  # after it could not
 
     def take(self, queue: str, number: int) -> list[bytes]:
         """Up to so many of its next messages, as they stand there."""

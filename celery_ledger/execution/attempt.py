@@ -211,6 +211,7 @@ def replace_with(signature: Signature) -> None:
     if current is None:
         raise RuntimeError("replace() works inside a job only.")
     if current.batch:
+        current.batch.is_spoilt = True  # also if the body should go on
         raise OneByOne
     with transaction.atomic():
         if not Job.objects.delete_for_replacement(current.claim):

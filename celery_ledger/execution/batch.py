@@ -15,14 +15,15 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from celery import Task
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import Error, connection, transaction
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.errors import OneByOne
 from celery_ledger.execution.owed import owe
+from celery_ledger.execution.verdict import is_passing
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Claim, Job, Settled
-from celery_ledger.trouble import in_trouble
 
 log = logging.getLogger(__name__)
 
@@ -75,21 +76,40 @@ class Batch:
         self.begun: list[Claim] = []
         self.settled: list[Settled] = []  # what the commit makes of them
         self.is_committed = False
+        self.is_spoilt = False  # one of them wants what it cannot have here
         self._begin = begin
-        self._ends_at = monotonic() + ledger_settings.BATCH_S
+        self._began = monotonic()
+        self._raised: BaseException | None = None  # after the commit
         self._atomic: Any = None
 
     @property
     def is_late(self) -> bool:
         """Other processes might have begun what waits here."""
-        return monotonic() > self._ends_at
+        return monotonic() - self._began > ledger_settings.BATCH_S
+
+    @property
+    def is_too_late(self) -> bool:
+        """The time limits of the process count from its bell: too much of them is used up for
+        another try of each.
+        """
+        return monotonic() - self._began > ledger_settings.BATCH_REDO_S
 
     def run(self) -> Any:
         """Returns what Celery's tracer says of the first."""
         try:
-            return self._begin_next()
+            outcome = self._begin_next()
         finally:
             self._roll_back()
+        if self._raised:
+            raise self._raised
+        return outcome
+
+    def give_back(self) -> list[Claim]:
+        """What has not ended waits again."""
+        begun = [] if self.is_committed else self.begun
+        _give_back(begun, were_begun=True)
+        _give_back([*self.waiting], were_begun=False)
+        return [*begun, *self.waiting]
 
     @contextmanager
     def transaction(self, member: Member) -> Iterator[None]:
@@ -100,14 +120,25 @@ class Batch:
             self._open()
         yield
         member.ended, own_hooks = monotonic(), _taken_off()
+        if self.is_spoilt:
+            raise OneByOne
         if not self.waiting or self.is_late:
             self._commit()
         else:
-            self._begin_next()
+            self._go_on()
         if not self.is_committed:
             raise OneByOne
         connection.run_on_commit = own_hooks
         connection.run_and_clear_commit_hooks()
+
+    def _go_on(self) -> None:
+        """What Celery raises of the next after the commit is none of those before it."""
+        try:
+            self._begin_next()
+        except BaseException as exc:
+            if not self.is_committed:
+                raise
+            self._raised = exc
 
     def _open(self) -> None:
         """One job locks its rows in an order that others share, several after each other do not. So
@@ -117,7 +148,7 @@ class Batch:
         self._atomic = transaction.atomic()
         self._atomic.__enter__()
         with connection.cursor() as cursor:
-            patience_ms = max(1, int(ledger_settings.BATCH_S * 1000))
+            patience_ms = max(1, int(ledger_settings.BATCH_S * 1000 / 4))
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{patience_ms}ms"])
 
     def _begin_next(self) -> Any:
@@ -155,39 +186,40 @@ def make(task: str, claims: Sequence[Claim], begin: Begin) -> tuple[Any, list[Cl
     if len(claims) == 1 or (rest and monotonic() < rest.until):
         return _one_by_one(claims, begin)
     batch = Batch(claims, begin)
-    outcome = batch.run()
+    try:
+        outcome = batch.run()
+    except BaseException:
+        batch.give_back()
+        raise
     if batch.is_committed:
         _rests.pop(task, None)
-        return outcome, _given_back(batch.waiting)
+        return outcome, batch.give_back()
     _rests[task] = Rest.after(rest)
     log.info("One of several %s did not end well: each is made by itself", task)
-    if batch.is_late:  # some of the time that each may take is gone
-        _give_back(batch.begun, were_begun=True)
-        return None, [*batch.begun, *_given_back(batch.waiting)]
-    return _one_by_one(claims, begin)
+    return (None, batch.give_back()) if batch.is_too_late else _one_by_one(claims, begin)
 
 
 def _one_by_one(claims: Sequence[Claim], begin: Begin) -> tuple[Any, list[Claim]]:
     ends_at = monotonic() + ledger_settings.BATCH_S
-    outcome = begin(claims[0], None)
-    waiting = deque(claims[1:])
-    while waiting and monotonic() < ends_at:
-        begin(waiting.popleft(), None)
-    return outcome, _given_back(waiting)
-
-
-def _given_back(claims: Sequence[Claim]) -> list[Claim]:
-    if claims:
-        _give_back([*claims], were_begun=False)
-    return [*claims]
+    waiting = deque(claims)
+    outcome = None
+    try:
+        while waiting and (outcome is None or monotonic() < ends_at):
+            made = begin(waiting.popleft(), None)
+            outcome = outcome or made
+    finally:
+        _give_back([*waiting], were_begun=False)
+    return outcome, [*waiting]
 
 
 def _give_back(claims: list[Claim], *, were_begun: bool) -> None:
     """Now, or as soon as Postgres is there again."""
+    if not claims:
+        return
     try:
         Job.objects.give_back(claims, were_begun=were_begun)
-    except Error as exc:
-        if not in_trouble(exc):
+    except (Error, SoftTimeLimitExceeded) as exc:
+        if not is_passing(exc):
             raise
         owe(partial(Job.objects.give_back, claims, were_begun=were_begun))
 

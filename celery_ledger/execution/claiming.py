@@ -5,10 +5,12 @@ that rings for nobody.
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,7 +29,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
 from celery_ledger.execution.errors import Expired, OneByOne
-from celery_ledger.execution.turns import in_turn, instead, whose_turn
+from celery_ledger.execution.turns import instead, others_wait, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
@@ -52,19 +54,53 @@ def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
     returns.
     """
     also = batch.heard_together(task, bell.pop("also", None))
+    bells = [bell, *({**bell, "id": id_, "correlation_id": id_} for id_ in also)]
+    return _trace_several(task, tracer, bells) if also else _trace_one(task, tracer, bell)
+
+
+def _trace_one(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
     try:
-        if also and (claims := _on_a_good_connection(partial(_claim_several, task, bell, also))):
-            return _trace_several(task, tracer, bell, claims)
         turn = partial(_claim_whose_turn_it_is, task, tracer, bell)
         task, tracer, bell, claim = _on_a_good_connection(turn)
     except Ignore as exc:
         return _nothing_to_do(exc)
     except (Error, SoftTimeLimitExceeded) as exc:
-        if not is_passing(exc):
-            raise
-        log.warning("Job %s cannot be claimed now; its bell rings again: %s", bell["id"], exc)
-        return _nothing_to_do(Ignore("Postgres is in trouble"))
+        return _not_now(bell, exc)
     return trace_claimed(attempt.Attempt(task, claim), tracer, bell)
+
+
+def _trace_several(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> trace_ok_t:
+    """In one transaction, if nobody else waits in their queue."""
+    try:
+        if _on_a_good_connection(partial(others_wait, bells[0])):
+            return _trace_in_turn(task, tracer, bells)
+        claims = _on_a_good_connection(partial(_claim_first_attempts, task, bells))
+    except (Error, SoftTimeLimitExceeded) as exc:
+        return _not_now(bells[0], exc)
+    outcome = _trace_batch(task, tracer, bells[0], claims) if claims else None
+    if row_id(bells[0]["id"]) not in {claim.id for claim in claims}:
+        its_own = _trace_one(task, tracer, bells[0])  # it may have been tried before
+        outcome = outcome or its_own
+    return outcome
+
+
+def _trace_in_turn(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> trace_ok_t:
+    """One after another, each bell for whose turn it is. Those that would wait for long ring
+    again.
+    """
+    ends_at, waiting = monotonic() + ledger_settings.BATCH_S, deque(bells)
+    outcome = _trace_one(task, tracer, waiting.popleft())
+    while waiting and monotonic() < ends_at:
+        _trace_one(task, tracer, waiting.popleft())
+    _ring_again(task, bells[0], [bell["id"] for bell in waiting], together=True)
+    return outcome
+
+
+def _not_now(bell: dict[str, Any], exc: BaseException) -> trace_ok_t:
+    if not is_passing(exc):
+        raise exc
+    log.warning("Job %s cannot be claimed now; its bell rings again: %s", bell["id"], exc)
+    return _nothing_to_do(Ignore("Postgres is in trouble"))
 
 
 def trace_claimed(current: attempt.Attempt, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
@@ -81,33 +117,37 @@ def trace_claimed(current: attempt.Attempt, tracer: Tracer, bell: dict[str, Any]
         return outcome
 
 
-def _claim_several(task: Task, bell: dict[str, Any], also: list[str]) -> list[Claim]:
-    """Those that have had no attempt, in the order of their bells; or of as many others, when it is
-    their turn.
-    """
-    ids = in_turn(task, bell, [row_id(id_) for id_ in (bell["id"], *also)])
-    claims = claim(ids, task, bell.get("timelimit") or (None, None), first=True)
+def _claim_first_attempts(task: Task, bells: list[dict[str, Any]]) -> list[Claim]:
+    """In the order of their bells."""
+    ids = [row_id(bell["id"]) for bell in bells]
+    claims = claim(ids, task, bells[0].get("timelimit") or (None, None), first=True)
     return sorted(claims, key=lambda claim: ids.index(claim.id))
 
 
-def _trace_several(
+def _trace_batch(
     task: Task, tracer: Tracer, bell: dict[str, Any], claims: list[Claim]
 ) -> trace_ok_t:
-    """In one transaction; or each in its own, if one of them ends otherwise than well. Those that
-    would wait for long go back.
-    """
+    """Those that would wait for long go back."""
 
     def begin(claim: Claim, several: Batch | None) -> trace_ok_t:
         id_ = str(claim.id)
         request = {**bell, "id": id_, "correlation_id": id_}
-        return trace_claimed(attempt.Attempt(task, claim, several), tracer, request)
+        with attempt.outside_any_attempt():
+            return trace_claimed(attempt.Attempt(task, claim, several), tracer, request)
 
-    outcome, given_back = batch.make(task.name, claims, begin)
-    if given_back:
-        queue, limits = bell["delivery_info"]["routing_key"], bell.get("timelimit") or (None, None)
-        rings = [Ring(str(claim.id), task.name, queue, limits) for claim in given_back]
-        task.app.amqp.bell.ring(rings)
+    try:
+        outcome, given_back = batch.make(task.name, claims, begin)
+    except SoftTimeLimitExceeded as exc:  # between two bodies
+        return _not_now(bell, exc)
+    _ring_again(task, bell, [str(claim.id) for claim in given_back], together=False)
     return outcome or _nothing_to_do(Ignore("given back"))
+
+
+def _ring_again(task: Task, bell: dict[str, Any], ids: list[str], *, together: bool) -> None:
+    if ids:
+        queue, limits = bell["delivery_info"]["routing_key"], bell.get("timelimit") or (None, None)
+        rings = [Ring(id_, task.name, queue, limits, together=together) for id_ in ids]
+        task.app.amqp.bell.ring(rings)
 
 
 def _on_a_good_connection[Claimed](claim: Callable[[], Claimed]) -> Claimed:

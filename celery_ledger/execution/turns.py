@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from secrets import token_hex
 from time import monotonic
 from typing import Any
-from uuid import UUID
 
-from celery import Celery, Task
+from celery import Celery
 
 from celery_ledger.bell import Ring
 from celery_ledger.conf import ledger_settings
@@ -49,17 +48,10 @@ def whose_turn(app: Celery, bell: dict[str, Any]) -> tuple[str, str]:
     return preferred or its_own
 
 
-def in_turn(task: Task, bell: dict[str, Any], ids: list[UUID]) -> list[UUID]:
-    """The jobs of this task to claim for so many bells of it: their own, or while several owners
-    wait, or somebody whose job has a priority, the first of each in turn.
-    """
-    look = _newest(queue := _queue_of(bell))
-    if not (look.priorities or look.owners):
-        return ids
-    found = due.of_each_owner({queue: len(ids)}, tasks=[task.name])
-    turns = [job.id for job in found if [*job.limits] == [*_limits_of(bell)]]
-    look.lent += len({*turns} - {*ids})
-    return turns
+def others_wait(bell: dict[str, Any]) -> bool:
+    """Whether several owners wait in its queue, or somebody whose job has a priority."""
+    look = _newest(_queue_of(bell))
+    return look.priorities or look.owners
 
 
 def instead(app: Celery, bell: dict[str, Any]) -> tuple[str, str] | None:

@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models.encoding import WrittenJSONField
 from celery_ledger.models.job_queryset import JobQuerySet
 from celery_ledger.models.states import FINISHED, RETRYABLE, State
@@ -128,3 +129,8 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task} {self.pk}"
+
+    @property
+    def is_to_blame(self) -> bool:
+        """For a process that was lost with it: alone there, or as alone as it can be made."""
+        return not self.in_company or self.shared_losses >= ledger_settings.SHARED_LOSSES

@@ -226,9 +226,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         left politely.
         """
         noted = _noted(End.LOST if counts else End.STOPPED, error)
-        alone = [job.pk for job in jobs if not job.in_company]
-        in_company = [job.pk for job in jobs if job.in_company]
-        for ids, column in ((alone, "losses"), (in_company, "shared_losses")):
+        to_blame = [job.pk for job in jobs if job.is_to_blame]
+        beside = [job.pk for job in jobs if not job.is_to_blame]
+        for ids, column in ((to_blame, "losses"), (beside, "shared_losses")):
             if ids:
                 lost = {column: F(column) + int(counts)}
                 self.filter(pk__in=ids).update(**_waiting(timezone.now()), **noted, **lost)

@@ -110,7 +110,7 @@ class Hearing:
         their time limits agree: when its job is done, a body may go on.
         """
         running = Job.objects.running_at(self.worker).values_list("pid", flat=True)
-        busy = [pid for pid in running if pid in self._pids]
+        busy = [pid for pid in {*running} if pid in self._pids]
         for request in _copied(state.active_requests):
             limit = request.time_limits[0] or request.task.time_limit
             if request.worker_pid not in busy and time.time() < request.time_start + limit:

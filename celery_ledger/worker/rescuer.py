@@ -118,7 +118,7 @@ class Rescuer:
 
 def _is_poison(job: Job) -> bool:
     """Of a job whose process was lost once more."""
-    return not job.in_company and job.losses + 1 >= ledger_settings.MAX_LOSSES
+    return job.is_to_blame and job.losses + 1 >= ledger_settings.MAX_LOSSES
 
 
 def _has_exited(pid: int) -> bool:

@@ -5,6 +5,7 @@ itself when one of them ends otherwise than well.
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 from celery import chord, signals
 from celery import current_app as celery_app
-from celery.app.trace import trace_task
-from celery.exceptions import Ignore, Reject
+from celery.app.trace import build_tracer, trace_task
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from django.conf import settings
 from django.contrib.auth.models import Group as Note
 from django.db import OperationalError, connection, transaction
@@ -36,7 +37,8 @@ Bodies = dict[str, Callable[[], Any]]
 
 @pytest.fixture(autouse=True)
 def _as_if_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_settings, "BATCH_S", 5)  # a slow machine is none of its cases
+    for name in ("BATCH_S", "BATCH_REDO_S"):  # a slow machine is none of its cases
+        monkeypatch.setattr(ledger_settings, name, 5)
     batch.forget_rests()
     forget_looks()
 
@@ -253,7 +255,7 @@ def test_one_that_fails_late_has_not_used_up_the_time_of_any(
     bodies: Bodies, broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not tried again at once: the time limits of the process count from its bell."""
-    monkeypatch.setattr(ledger_settings, "BATCH_S", 0.2)
+    monkeypatch.setattr(ledger_settings, "BATCH_REDO_S", 0.2)
 
     def fail_late() -> None:
         time.sleep(0.3)
@@ -280,8 +282,55 @@ def test_what_was_tried_before_is_tried_by_itself() -> None:
     Job.objects.filter(pk=jobs[1].pk).update(attempts=1)
     attempt(*jobs)
     assert states() == {"a": "done", "b": "waiting", "c": "done", "d": "done"}
-    attempt(jobs[1])
-    assert sorted(noted()) == NAMES
+    assert commits() == 2
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_a_bell_of_what_was_tried_before_is_not_used_up_by_its_company(others: int) -> None:
+    [tried, *fresh] = promised(*NAMES[: others + 1])
+    Job.objects.filter(pk=tried.pk).update(attempts=1)
+    attempt(tried, *fresh)
+    assert set(states().values()) == {"done"}
+
+
+def test_a_body_that_goes_on_after_it_was_replaced_is_replaced(bodies: Bodies) -> None:
+    bodies["b"] = lambda: swallowing(is_replaced)
+    attempt_all(*NAMES)
+    assert states() == {"a": "done", "c": "done", "d": "done"}
+    assert Job.objects.filter(task=tasks.add.name).count() == 1
+
+
+def swallowing(do: Callable[[], Any]) -> None:
+    with suppress(Exception):
+        do()
+
+
+@pytest.mark.parametrize("settled_by", ["one commit", "each by itself"])
+def test_what_a_hook_of_one_raises_keeps_nothing_from_the_others(
+    monkeypatch: pytest.MonkeyPatch, settled_by: str
+) -> None:
+    """Celery lets a Reject of `on_success` through. Whoever is done stays so, and who was not begun
+    waits again.
+    """
+    heard: list[str] = []
+    is_a_batch, note = settled_by == "one commit", celery_app.tasks[tasks.note.name]
+
+    def on_success(_: Any, result: str, *args: Any) -> None:
+        heard.append(result)
+        if result == "b":
+            raise Reject("of a hook")
+
+    monkeypatch.setattr(type(note), "on_success", on_success, raising=False)
+    monkeypatch.setattr(note, "tracer", build_tracer(note.name, note, app=celery_app))
+    if not is_a_batch:
+        batch._rests[note.name] = batch.Rest(time.monotonic() + 60, 1)
+    with suppress(Reject):
+        attempt_all(*NAMES)
+    if is_a_batch:
+        assert (heard, set(states().values())) == (["d", "c", "b", "a"], {"done"})
+    else:
+        assert heard == ["a", "b"]
+        assert states() == {"a": "done", "b": "done", "c": "waiting", "d": "waiting"}
 
 
 @pytest.mark.parametrize("place", [0, 1, 3])
@@ -374,14 +423,17 @@ def test_a_task_that_is_not_atomic_is_made_alone_whatever_its_bell_says() -> Non
     assert noted() == ["a"]
 
 
-def test_what_cannot_be_given_back_is_owed(bodies: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trouble", [OperationalError("server closed"), SoftTimeLimitExceeded()])
+def test_what_cannot_be_given_back_is_owed(
+    bodies: Bodies, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
     monkeypatch.setattr(ledger_settings, "BATCH_S", 0)
     monkeypatch.setattr(ledger_settings, "OWED_PAUSE_S", 0.05)
-    give_back, troubles = JobQuerySet.give_back, iter([OperationalError("server closed")])
+    give_back, troubles = JobQuerySet.give_back, iter([trouble])
 
     def is_away_once(*args: Any, **named: Any) -> None:
-        for trouble in troubles:
-            raise trouble
+        for each in troubles:
+            raise each
         give_back(*args, **named)
 
     monkeypatch.setattr(JobQuerySet, "give_back", is_away_once)
@@ -390,27 +442,52 @@ def test_what_cannot_be_given_back_is_owed(bodies: Bodies, monkeypatch: pytest.M
     assert states() == {"a": "done", "b": "waiting", "c": "waiting", "d": "waiting"}
 
 
-def test_while_several_owners_wait_each_has_its_turn_in_a_batch() -> None:
+def test_while_several_owners_wait_each_bell_is_for_whose_turn_it_is() -> None:
     with context.replaced({ledger_settings.OWNER: "flood"}):
         flood = promised(*"abcdefgh")
     with context.replaced({ledger_settings.OWNER: "quiet"}):
-        promised("quiet")
+        tasks.add.delay(1, 1)
     attempt(*flood[:3])
-    assert set(noted()) == {"a", "b", "quiet"}
+    assert Job.objects.get(task=tasks.add.name).state == "done"
+    assert noted() == ["a", "b"]
 
 
-def test_a_batch_that_meets_a_locked_row_gives_way(
-    bodies: Bodies, one: Hand, monkeypatch: pytest.MonkeyPatch
+def test_a_higher_priority_comes_before_a_batch() -> None:
+    jobs = promised(*NAMES)
+    tasks.add.apply_async((1, 1), priority=9)
+    tasks.add.apply_async((2, 2), priority=-9)
+    attempt(*jobs[:2])
+    done = Job.objects.filter(task=tasks.add.name, state="done")
+    assert [job.args[0] for job in done] == [[1, 1]]
+    assert len(noted()) == 1, "the other bell's"
+
+
+def test_bells_of_a_turn_that_would_wait_for_long_ring_again(
+    bodies: Bodies, broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger_settings, "BATCH_S", 0.2)
+    bodies["a"] = lambda: time.sleep(0.3)
+    jobs = promised(*NAMES)
+    tasks.add.apply_async((2, 2), priority=-9)
+    broker.flushdb()
+    attempt(*jobs)
+    assert (noted(), rung(broker)) == (["a"], [str(job.pk) for job in jobs[1:]])
+
+
+def test_a_batch_that_meets_a_locked_row_gives_way_and_each_waits_by_itself(
+    bodies: Bodies, one: Hand, two: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 0.4)
     locked = Note.objects.create(name="locked")
     bodies["c"] = lambda: Note.objects.filter(pk=locked.pk).update(name="free") and "c"
     jobs = promised(*NAMES)
     one.open_transaction()
     one.do(lambda: Note.objects.filter(pk=locked.pk).update(name="locked"))
-    attempt(*jobs)
-    assert (set(states().values()), noted()) == ({"waiting"}, ["locked"])
+    work = two.begin(lambda: attempt(*jobs))
+    until(lambda: states()["b"] == "done", "the batch has given way", within_s=10)
+    two.wait_until_blocked()
     one.commit()
+    work.result(timeout=10)
     work_off()
     assert set(states().values()) == {"done"}
     assert sorted(noted()) == ["a", "b", "c", "d", "free"]

@@ -5,6 +5,7 @@ that wait behind it.
 import json
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from celery import current_app as celery_app
@@ -17,6 +18,7 @@ from celery_ledger.bell import Ring
 from celery_ledger.celery import broker_options, handing
 from celery_ledger.celery.transport import SturdyChannel
 from celery_ledger.conf import ledger_settings
+from celery_ledger.models import Job
 from tests.celery_ledger import tasks
 
 QUEUE, IDS = "kaiten", [f"0198c2de-0000-7000-8000-00000000000{number}" for number in range(8)]
@@ -41,8 +43,8 @@ class Worker:
         self.hand_over = handing.several(tasks.note, self.by_pool, self.consumer)
 
     def by_pool(self, message: Any, body: Any, ack: Any, *rest: Any) -> None:
-        self.handed.append([message.headers["id"], *message.headers.get("also", [])])
-        self.accept.append((message.headers["id"], ack))
+        self.handed.append([message.headers.get("id"), *message.headers.get("also", [])])
+        self.accept.append((message.headers.get("id"), ack))
 
     def hear(self, pid: int = 7) -> list[str]:
         """The next bell of the queue; a process accepts it at once."""
@@ -79,6 +81,7 @@ def worker(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 
 def ring(task: str, ids: list[str], **options: Any) -> None:
+    options = {"together": True, **options}
     celery_app.amqp.bell.ring([Ring(id_, task, QUEUE, **options) for id_ in ids])
 
 
@@ -103,20 +106,20 @@ def test_no_more_than_take_half_of_a_batchs_time_or_than_a_batch_may_hold(
     assert worker.hear() == IDS[3:5]
 
 
-def test_bells_of_other_tasks_or_limits_and_of_those_that_are_tried_alone_stay_in_their_order(
+def test_bells_of_other_tasks_or_limits_and_of_those_tried_before_stay_in_their_order(
     worker: Worker, broker: Redis
 ) -> None:
     ring(NOTE, IDS[:2])
     ring(tasks.add.name, [IDS[2]])
     ring(NOTE, [IDS[3]], timelimit=(9, 8))
-    ring(NOTE, [IDS[4]], alone=True)
+    ring(NOTE, [IDS[4]], together=False)
     ring(NOTE, [IDS[5]])
     assert worker.hear() == [*IDS[:2], IDS[5]]
     assert waiting(broker) == IDS[2:5]
 
 
-def test_one_that_is_tried_alone_is_handed_over_alone(worker: Worker, broker: Redis) -> None:
-    ring(NOTE, IDS[:2], alone=True)
+def test_one_that_was_tried_before_is_handed_over_by_itself(worker: Worker, broker: Redis) -> None:
+    ring(NOTE, IDS[:2], together=False)
     assert worker.hear() == IDS[:1]
     assert waiting(broker) == IDS[1:2]
 
@@ -152,15 +155,25 @@ def test_while_another_process_is_idle_it_leaves_them_to_that(
     assert waiting(broker) == IDS[1:3]
 
 
-def test_one_slow_job_is_no_rule_and_three_of_five_are(worker: Worker) -> None:
+def test_a_slow_job_is_remembered_for_as_long_as_five_others(worker: Worker) -> None:
     """What a process did before shows when it accepts the next, so it counts from the one after."""
     sizes = []
-    for took_s in (2, 0.005, 2, 2, 0.005, 0.005, 0.005, 0.005):
+    for took_s in (2, *[0.005] * 7):
         ring(NOTE, IDS[:2])
         sizes.append(len(worker.hear()))
         worker.empty_the_queue()
         worker.now += took_s * sizes[-1]
-    assert sizes == [2, 2, 2, 2, 2, 1, 1, 2]
+    assert sizes == [2, 2, 1, 1, 1, 1, 1, 2]
+
+
+def test_a_message_without_an_id_is_acknowledged_too(worker: Worker) -> None:
+    """Of Celery's first protocol, say: else its place would be lost."""
+    acknowledged = []
+    message = SimpleNamespace(headers={}, channel=None, delivery_info={"routing_key": QUEUE})
+    worker.hand_over(message, None, lambda *_: acknowledged.append("yes"))
+    _, ack = worker.accept.pop()
+    ack()
+    assert acknowledged == ["yes"]
 
 
 def test_the_time_of_a_process_is_that_of_what_it_accepted_before(worker: Worker) -> None:
@@ -185,6 +198,17 @@ def test_a_server_too_old_for_it_hands_over_one_at_a_time(
     ring(NOTE, IDS[:2])
     assert worker.hear() == IDS[:1]
     assert waiting(broker) == IDS[1:2]
+
+
+def test_which_jobs_ring_for_company() -> None:
+    fresh, tried, part = (
+        Job(id=UUID(id_), task=NOTE, queue=QUEUE, envelope={"headers": {}, "chord": None})
+        for id_ in IDS[:3]
+    )
+    tried.attempts = 1
+    part.envelope["chord"] = {"task": "any"}
+    rings = [celery_app.amqp.ring_for(job).together for job in (fresh, tried, part)]
+    assert rings == [True, False, False]
 
 
 @pytest.mark.parametrize("task", [tasks.note_outside, tasks.call])

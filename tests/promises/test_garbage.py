@@ -37,6 +37,12 @@ def message(headers: dict[str, Any], body: Any = ((), {}, {}), **changes: Any) -
     return json.dumps({**fields, **changes})
 
 
+def first_protocol() -> str:
+    """As Celery spoke before its fourth version: all in the body."""
+    body = {"task": RESERVE, "id": str(uuid4()), "args": [], "kwargs": {}}
+    return json.dumps({**json.loads(message({}, body)), "headers": {}})
+
+
 RESERVE = "orders.tasks.reserve"
 GARBAGE: list[str | bytes] = [
     "x",
@@ -62,6 +68,8 @@ GARBAGE: list[str | bytes] = [
     message({"task": "os.system", "id": str(uuid4())}, body=(["true"], {}, {})),
     message({"task": RESERVE, "id": str(uuid4())}, body="no arguments"),
     message({"task": RESERVE, "id": str(uuid4())}, body=None),
+    message({"task": RESERVE, "id": str(uuid4()), "also": "x", "together": [], "alone": {}}),
+    *[first_protocol() for _ in range(4)],  # more than a worker of two processes may hold
 ]
 
 

@@ -359,10 +359,31 @@ PLANTED = [
     ),
     Planted(
         "ONE_OWNER_HAS_ALL_TURNS_OF_A_BATCH",
-        f"{BATCH}::test_while_several_owners_wait_each_has_its_turn_in_a_batch",
+        f"{BATCH}::test_while_several_owners_wait_each_bell_is_for_whose_turn_it_is",
         "celery_ledger/execution/turns.py",
-        "if not (look.priorities or look.owners):",
-        "if look:",
+        "return look.priorities or look.owners",
+        "return look is None",
+    ),
+    Planted(
+        "A_BELL_USED_UP_BY_ITS_COMPANY",
+        f"{BATCH}::test_a_bell_of_what_was_tried_before_is_not_used_up_by_its_company",
+        "celery_ledger/execution/claiming.py",
+        'if row_id(bells[0]["id"]) not in {claim.id for claim in claims}:',
+        "if not claims:",
+    ),
+    Planted(
+        "A_REPLACEMENT_THAT_A_BODY_SWALLOWS",
+        f"{BATCH}::test_a_body_that_goes_on_after_it_was_replaced_is_replaced",
+        "celery_ledger/execution/batch.py",
+        "if self.is_spoilt:",
+        "if False:",
+    ),
+    Planted(
+        "CLAIMS_THAT_NOBODY_GIVES_BACK",
+        f"{BATCH}::test_what_a_hook_of_one_raises_keeps_nothing_from_the_others",
+        "celery_ledger/execution/batch.py",
+        "        _give_back([*waiting], were_begun=False)\n    return outcome",
+        "        pass\n    return outcome",
     ),
     Planted(
         "A_BATCH_OF_SLOW_JOBS",
@@ -375,9 +396,9 @@ PLANTED = [
         "BLAMED_FOR_ANOTHER",
         "tests/celery_ledger/test_clock.py"
         "::test_who_of_many_took_their_process_down_is_not_known_and_none_of_them_dies",
-        "celery_ledger/worker/rescuer.py",
-        "return not job.in_company and job.losses",
-        "return job.losses",
+        "celery_ledger/models/job.py",
+        "return not self.in_company or",
+        "return self.in_company is not None or",
     ),
     Planted(
         "THE_FLOOD_COMES_FIRST",

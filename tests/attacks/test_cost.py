@@ -14,7 +14,7 @@ from tests.everything import Known, known, operations
 __all__ = ["known"]
 pytestmark = pytest.mark.django_db(transaction=True)
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-CASES = int(os.environ.get("FUZZ_CASES", "40"))
+CASES = int(os.environ.get("FUZZ_CASES", "25"))
 SIZES = [int(size) for size in os.environ.get("FUZZ_SIZES", "60000").split(",")]
 
 

@@ -137,6 +137,7 @@ def nothing_is_there() -> bool:
     return rows == [0] * 4
 
 
+@pytest.mark.slow
 def test_a_web_dyno_killed_while_it_takes_a_file_in_has_taken_nothing(
     stack: Stack, shop: Client, stock: Any
 ) -> None:

@@ -244,6 +244,7 @@ def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(
     assert (tally(), losses()) == (Counter(range(40)), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("terms", [1, 3])
 def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
@@ -271,6 +272,7 @@ def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
     ] == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_stopping_worker_does_not_wait_for_a_process_that_has_no_job(
     stack: Stack, tally: Callable[[], Counter[int]]

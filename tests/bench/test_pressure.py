@@ -1,0 +1,74 @@
+"""Nine pressures on a worker that works off a steady load: each is put on and taken away, and then
+everything that was promised has happened once.
+
+`PRESSURE_S` says how long each lasts (60), `PRESSURE_SEED` how the dice fall. Asserted is that
+nothing was lost and nothing doubled; how fast it went is printed.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from random import Random
+from typing import LiteralString
+
+import pytest
+
+from tests.bench.pressure.belt import TABLE, TASK, Belt
+from tests.bench.pressure.cell import HEAD, Cell, measured
+from tests.bench.pressure.pressures import PRESSURES
+
+SECONDS = float(os.environ.get("PRESSURE_S", "60"))
+SEED = int(os.environ.get("PRESSURE_SEED", "20261129"))
+BESIDE_S = max(5.0, SECONDS / 2)  # before it, and after it
+SETTLE_S = 2.0
+WARM_UP, WARM = 3000, 1000  # jobs; what can be done is measured after the first of them
+STEADY = 0.5  # of what can be done is promised
+ABLE: LiteralString = f"""
+SELECT count(*) / extract(epoch FROM max(finished_at) - min(finished_at))::float8
+  FROM (SELECT finished_at FROM {TABLE} WHERE task = %s ORDER BY 1 OFFSET %s) AS late"""
+pytestmark = pytest.mark.timeout(3 * SECONDS + 1500)
+
+
+@pytest.fixture(scope="module")
+def belt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Belt]:
+    belt = Belt(tmp_path_factory.mktemp("pressure"))
+    yield belt
+    belt.close()
+
+
+@pytest.fixture(scope="module")
+def cells() -> Iterator[list[Cell]]:
+    """Those that were measured, printed as one table."""
+    cells: list[Cell] = []
+    yield cells
+    print(f"\n\n{SECONDS:g} s of each pressure, {BESIDE_S:g} s before and after; seed {SEED}")
+    print(HEAD, *cells, sep="\n")
+
+
+@pytest.mark.parametrize("pressure", PRESSURES)
+def test_loses_and_doubles_nothing_under(pressure: str, belt: Belt, cells: list[Cell]) -> None:
+    with belt.running():
+        warm_up(belt)
+        ends = [time.time()]
+        belt.rest(BESIDE_S)
+        ends.append(time.time())
+        strikes = PRESSURES[pressure](belt, SECONDS, Random(SEED))
+        ends.append(time.time())
+        belt.rest(BESIDE_S)
+        ends.append(time.time())
+        promised = belt.committed()
+        belt.drain()
+        cells.append(measured(belt, pressure, strikes, ends, promised))
+        assert strikes, "nothing pressed"
+        assert belt.done() == promised
+
+
+def warm_up(belt: Belt) -> None:
+    """Until it works off a steady load: a share of what it can do."""
+    belt.tell("burst", WARM_UP)
+    belt.wait_for_jobs(WARM_UP)
+    belt.drain()
+    [belt.able_per_s] = belt.figures(ABLE, TASK, WARM)
+    belt.steady_per_s = STEADY * belt.able_per_s
+    belt.tell("pace", belt.steady_per_s)
+    belt.rest(SETTLE_S)

@@ -6,14 +6,13 @@ nothing was lost and nothing doubled; how fast it went is printed.
 """
 
 import os
-import time
 from collections.abc import Iterator
 from random import Random
 from typing import LiteralString
 
 import pytest
 
-from tests.bench.pressure.belt import TABLE, TASK, Belt
+from tests.bench.pressure.belt import TABLE, TASK, Belt, Moment
 from tests.bench.pressure.cell import HEAD, Cell, measured
 from tests.bench.pressure.pressures import PRESSURES
 
@@ -49,18 +48,13 @@ def cells() -> Iterator[list[Cell]]:
 def test_loses_and_doubles_nothing_under(pressure: str, belt: Belt, cells: list[Cell]) -> None:
     with belt.running():
         warm_up(belt)
-        ends = [time.time()]
-        belt.rest(BESIDE_S)
-        ends.append(time.time())
-        strikes = PRESSURES[pressure](belt, SECONDS, Random(SEED))
-        ends.append(time.time())
-        belt.rest(BESIDE_S)
-        ends.append(time.time())
+        strikes, moments = pressed(belt, pressure)
         promised = belt.committed()
         belt.drain()
-        cells.append(measured(belt, pressure, strikes, ends, promised))
-        assert strikes, "nothing pressed"
-        assert belt.done() == promised
+        cell = measured(belt, pressure, strikes, moments, promised)
+    cells.append(cell)
+    assert strikes, "nothing pressed"
+    assert (cell.lost, cell.doubled) == (0, 0)
 
 
 def warm_up(belt: Belt) -> None:
@@ -72,3 +66,17 @@ def warm_up(belt: Belt) -> None:
     belt.steady_per_s = STEADY * belt.able_per_s
     belt.tell("pace", belt.steady_per_s)
     belt.rest(SETTLE_S)
+
+
+def pressed(belt: Belt, pressure: str) -> tuple[int, list[Moment]]:
+    """How often it struck; when it was quiet before, when it began, when it was taken away, and
+    when the quiet after that ended.
+    """
+    moments = [belt.moment()]
+    belt.rest(BESIDE_S)
+    moments.append(belt.moment())
+    strikes = PRESSURES[pressure](belt, SECONDS, Random(SEED))
+    moments.append(belt.moment())
+    belt.rest(BESIDE_S)
+    moments.append(belt.moment())
+    return strikes, moments

@@ -3,6 +3,7 @@ uses: they may be killed.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -11,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 from urllib.parse import urlencode
 
 import psycopg
 
 from config.embedded import adopt, leave, servers
+from tests.bench import cpu
 from tests.promises.chaos.places import Place
 from tests.promises.chaos.world import KNOWN_ENDS
 from tests.promises.processes import CHECKOUT, Stack, Tree
@@ -43,6 +45,11 @@ UNFINISHED: LiteralString = f"""
 SELECT count(*) FROM {TABLE} WHERE task = %s AND finished_at IS NULL"""
 
 
+class Moment(NamedTuple):
+    at: float  # since 1970
+    cpu_s: float  # that the worker and Postgres have had
+
+
 class Belt:
     able_per_s: float  # jobs that it can do
     steady_per_s: float  # jobs that are promised
@@ -60,6 +67,7 @@ class Belt:
     def close(self) -> None:
         self.stack.stop()
         leave(self.folder)
+        shutil.rmtree(self.folder / ".local")  # the logs stay
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -102,6 +110,10 @@ class Belt:
     def drain(self) -> None:
         """Wait until every job has ended."""
         until(self._has_drained, "every job has ended", within_s=WORK_LIMIT_S)
+
+    def moment(self) -> Moment:
+        trees = (self.worker.tree.process.pid, self.postgres.pid or 0)
+        return Moment(time.time(), sum(map(cpu.of_tree_and_its_dead, trees)))
 
     def rest(self, seconds: float) -> None:
         ends = time.monotonic() + seconds

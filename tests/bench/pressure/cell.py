@@ -1,5 +1,6 @@
 """What one pressure did, by the ledger's own rows and the clock of Postgres."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -49,7 +50,7 @@ class Cell:
             self.pressure,
             self.strikes,
             *(f"{phase.per_s:.0f}" for phase in (self.before, self.during, self.after)),
-            f"{self.after.per_s / self.before.per_s:.0%}",
+            f"{self.after.per_s / (self.before.per_s or math.inf):.0%}",
             f"{self.caught_up_s:.1f} s",
             *(f"{phase.p95_s * 1000:.0f}" for phase in (self.before, self.after)),
             *(f"{phase.cpu_s * 1000:.2f}" for phase in (self.before, self.after)),

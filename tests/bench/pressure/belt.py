@@ -71,7 +71,7 @@ class Belt:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Empty, with a worker that is ready and nobody who promises faster than he is told."""
+        """Empty, with a worker that is ready, and a promiser who has been told nothing yet."""
         self._ask(f"TRUNCATE tally, {TABLE}")
         self.ended = 0
         self.worker = Place(WORKER, self._start_worker)

@@ -12,15 +12,16 @@ TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 def of_process(pid: int) -> float:
     """In seconds; nothing of one that has gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(map(int, fields[11:13])) / TICKS_A_SECOND  # utime, stime
+    return sum(_ticks(pid)[:2]) / TICKS_A_SECOND
 
 
 def of_tree(pid: int) -> float:
     return of_process(pid) + sum(map(of_tree, children_of(pid)))
+
+
+def of_tree_and_its_dead(pid: int) -> float:
+    """With the children that this process has buried."""
+    return of_tree(pid) + sum(_ticks(pid)[2:]) / TICKS_A_SECOND
 
 
 def of_postgres() -> float:
@@ -29,5 +30,13 @@ def of_postgres() -> float:
         cursor.execute("SELECT pg_backend_pid()")
         [backend] = cursor.fetchone()
     server = int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
-    fields = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
-    return of_tree(server) + sum(map(int, fields[13:15])) / TICKS_A_SECOND  # cutime, cstime
+    return of_tree_and_its_dead(server)
+
+
+def _ticks(pid: int) -> list[int]:
+    """Its own two, then those of its buried children: utime, stime, cutime, cstime."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return [0, 0, 0, 0]
+    return [int(field) for field in fields[11:15]]

@@ -11,6 +11,8 @@ from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job
 from celery_ledger.worker.turn import our_turn
 
+Take = Callable[[int], list[Job]]  # and lock up to so many
+
 
 class Ringer:
     def __init__(self, app: Celery) -> None:
@@ -36,15 +38,23 @@ class Ringer:
         for queue in sorted(self.app.amqp.queues.consume_from):
             queued = self.queued[queue] = self.app.amqp.bell.queued(queue)
             if queued is not None and queued < ledger_settings.RING_BUDGET:
-                room = min(ledger_settings.RING_BUDGET - queued, ledger_settings.BATCH)
+                room = ledger_settings.RING_BUDGET - queued
                 jobs = Job.objects.filter(queue=queue).but_in_threads(self.unrung)
-                rung += self._ring(queue, partial(jobs.take_for_ring, room, lost=not queued))
+                rung += self._ring(queue, partial(jobs.take_for_ring, lost=not queued), room)
                 missing = queued and jobs.believed_rung()[: queued + room].count() - queued
                 if missing > 0:
-                    rung += self._ring(queue, partial(jobs.take_missing, missing))
+                    rung += self._ring(queue, jobs.take_missing, missing)
         return rung
 
-    def _ring(self, queue: str, take: Callable[[], list[Job]]) -> int:
+    def _ring(self, queue: str, take: Take, number: int) -> int:
+        """Up to so many, BATCH of them at a time."""
+        rung, some = 0, ledger_settings.BATCH
+        while some == ledger_settings.BATCH and rung < number:
+            some = self._ring_some(queue, partial(take, min(some, number - rung)))
+            rung += some
+        return rung
+
+    def _ring_some(self, queue: str, take: Callable[[], list[Job]]) -> int:
         jobs: list[Job] = []
         with transaction.atomic():
             if our_turn(f"ring {queue}"):

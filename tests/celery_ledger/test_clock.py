@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 from datetime import timedelta
@@ -201,6 +202,19 @@ def test_a_full_queue_is_not_rung_again(clock: Clock, broker: Redis, settings: S
     Job.objects.update(ring_at=timezone.now() - timedelta(seconds=1))
     settings.LEDGER = {**settings.LEDGER, "RING_BUDGET": 1}
     assert (clock.ringer.ring(), broker.llen("kaiten")) == (0, 1)
+
+
+def test_a_queue_that_has_lost_its_bells_is_filled_at_once_batch_by_batch(
+    clock: Clock, broker: Redis, settings: Settings
+) -> None:
+    for _ in range(9):
+        tasks.add.delay(1, 1)
+    broker.flushdb()
+    Job.objects.update(due_at=timezone.now() - LONG_AGO)
+    settings.LEDGER = {**settings.LEDGER, "BATCH": 2, "RING_BUDGET": 7}
+    assert (clock.ringer.ring(), broker.llen("kaiten")) == (7, 7)
+    rung = [json.loads(raw)["headers"]["id"] for raw in broker.lrange("kaiten", 0, -1)]
+    assert len(set(rung)) == 7
 
 
 def test_jobs_due_later_are_rung_when_their_time_has_come(clock: Clock, broker: Redis) -> None:

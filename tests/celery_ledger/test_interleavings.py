@@ -364,7 +364,7 @@ def test_a_clock_that_rings_in_one_queue_keeps_no_other_clock_from_ringing_in_th
     def ring_slowly_outside() -> None:
         with connection.execute_wrapper(hold_the_turn):
             jobs = Job.objects.filter(queue="outside")
-            clock().ringer._ring("outside", partial(jobs.take_for_ring, 10))
+            clock().ringer._ring_some("outside", partial(jobs.take_for_ring, 10))
 
     slow = one.begin(ring_slowly_outside)
     assert has_its_turn.wait(timeout=20)

@@ -5,7 +5,6 @@ that rings for nobody.
 
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -29,7 +28,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
 from celery_ledger.execution.errors import Expired, OneByOne
-from celery_ledger.execution.turns import instead, others_wait, whose_turn
+from celery_ledger.execution.turns import instead, next_together, others_wait, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
@@ -74,7 +73,8 @@ def _trace_several(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> t
     try:
         if _on_a_good_connection(partial(others_wait, bells[0])):
             return _trace_in_turn(task, tracer, bells)
-        claims = _on_a_good_connection(partial(_claim_first_attempts, task, bells))
+        ids = [row_id(bell["id"]) for bell in bells]
+        claims = _on_a_good_connection(partial(_claim_first_attempts, task, bells[0], ids))
     except (Error, SoftTimeLimitExceeded) as exc:
         return _not_now(bells[0], exc)
     outcome = _trace_batch(task, tracer, bells[0], claims) if claims else None
@@ -85,13 +85,19 @@ def _trace_several(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> t
 
 
 def _trace_in_turn(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> trace_ok_t:
-    """One after another, each bell for whose turn it is. Those that would wait for long ring
-    again.
+    """Each bell for whose turn it is: of several owners together, or one after another. Those that
+    would wait for long ring again.
     """
-    ends_at, waiting = monotonic() + ledger_settings.BATCH_S, deque(bells)
-    outcome = _trace_one(task, tracer, waiting.popleft())
-    while waiting and monotonic() < ends_at:
-        _trace_one(task, tracer, waiting.popleft())
+    ends_at, waiting, outcome = monotonic() + ledger_settings.BATCH_S, [*bells], None
+    while waiting and (outcome is None or monotonic() < ends_at):
+        ids = next_together(task.app, waiting)
+        claims = _claim_first_attempts(task, waiting[0], ids) if ids else []
+        if claims:
+            made = _trace_batch(task, tracer, waiting[0], claims)
+        else:
+            made = _trace_one(task, tracer, waiting[0])
+        waiting = waiting[max(1, len(claims)) :]
+        outcome = outcome or made
     _ring_again(task, bells[0], [bell["id"] for bell in waiting], together=True)
     return outcome
 
@@ -117,10 +123,9 @@ def trace_claimed(current: attempt.Attempt, tracer: Tracer, bell: dict[str, Any]
         return outcome
 
 
-def _claim_first_attempts(task: Task, bells: list[dict[str, Any]]) -> list[Claim]:
-    """In the order of their bells."""
-    ids = [row_id(bell["id"]) for bell in bells]
-    claims = claim(ids, task, bells[0].get("timelimit") or (None, None), first=True)
+def _claim_first_attempts(task: Task, bell: dict[str, Any], ids: list[UUID]) -> list[Claim]:
+    """In this order; `bell` says under which time limits."""
+    claims = claim(ids, task, bell.get("timelimit") or (None, None), first=True)
     return sorted(claims, key=lambda claim: ids.index(claim.id))
 
 

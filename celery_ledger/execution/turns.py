@@ -4,9 +4,11 @@ owner's in turn, so that one who has promised thousands keeps nobody else waitin
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 from secrets import token_hex
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 from celery import Celery
 
@@ -54,6 +56,24 @@ def others_wait(bell: dict[str, Any]) -> bool:
     return look.priorities or look.owners
 
 
+def next_together(app: Celery, bells: list[dict[str, Any]]) -> list[UUID]:
+    """The jobs whose turn is next, each of another owner, as far as they are first attempts at the
+    task of these bells; none while somebody has a priority.
+    """
+    look = _newest(queue := _queue_of(bells[0]))
+    if look.priorities:
+        return []
+    limits, tasks = _limits_of(bells[0]), _tasks(app)
+    found = due.of_the_next_owners(
+        queue, after=look.served, tasks=tasks, timelimit=limits, number=len(bells)
+    )
+    alike = [*takewhile(lambda turn: (turn.task, turn.attempts) == (bells[0]["task"], 0), found)]
+    if len(alike) > 1:
+        look.served = alike[-1].owner
+        look.lent += len({turn.id for turn in alike} - {row_id(bell["id"]) for bell in bells})
+    return [turn.id for turn in alike] if len(alike) > 1 else []
+
+
 def instead(app: Celery, bell: dict[str, Any]) -> tuple[str, str] | None:
     """For a bell whose own job is done: its job may have been the answer to another's bell, whose
     own job then has none.
@@ -83,14 +103,14 @@ def _preferred(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, str]
 def _next_owners(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, str] | None:
     """The first job of the next owner that has one."""
     look = _looks[queue]
-    found = due.of_the_next_owner(
-        queue, after=look.served, tasks=_tasks(app), timelimit=_limits_of(bell)
+    found = due.of_the_next_owners(
+        queue, after=look.served, tasks=_tasks(app), timelimit=_limits_of(bell), number=1
     )
-    if found is None:  # of the owners after that one: next time after any
+    if not found:  # of the owners after that one: next time after any
         look.served = token_hex()
         return None
-    id_, task, look.served = found
-    return str(id_), task
+    look.served = found[0].owner
+    return str(found[0].id), found[0].task
 
 
 def _newest(queue: str) -> _Look:

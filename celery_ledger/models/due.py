@@ -5,7 +5,7 @@ claimed by somebody else meanwhile.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -45,7 +45,7 @@ SELECT EXISTS (SELECT FROM waiting WHERE priority <> 0),
        <> (SELECT owner FROM waiting ORDER BY owner DESC LIMIT 1) IS TRUE
 """
 
-# From one owner to the next in the index, round and round, until one has a due job.
+# From one owner to the next in the index, round and round, until so many due jobs are found.
 NEXT = """
 WITH RECURSIVE owners AS (
     SELECT 0 AS hop, %(after)s::text AS owner
@@ -58,13 +58,13 @@ WITH RECURSIVE owners AS (
              WHERE job.queue = %(queue)s AND job.state = 'waiting'
              ORDER BY job.owner LIMIT 1))
       FROM owners WHERE hop < 50 AND owner IS NOT NULL)
-SELECT job.id, job.task, owners.owner FROM owners CROSS JOIN LATERAL (
-       SELECT id, task FROM {jobs}
+SELECT job.id, job.task, owners.owner, job.attempts FROM owners CROSS JOIN LATERAL (
+       SELECT id, task, attempts FROM {jobs}
         WHERE queue = %(queue)s AND state = 'waiting' AND owner = owners.owner
           AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
           AND %(timelimit)s::jsonb = {limits}
         ORDER BY due_at LIMIT 1) AS job
- WHERE hop > 0 LIMIT 1
+ WHERE hop > 0 LIMIT %(number)s
 """
 
 # What waits for threads, the queues in their order: of each owner the first ones, and of those in
@@ -118,6 +118,15 @@ class Due:
     limits: tuple[float | None, float | None]
 
 
+class Turn(NamedTuple):
+    """A job whose turn it is, and whose it is."""
+
+    id: UUID
+    task: str
+    owner: str
+    attempts: int
+
+
 def who_waits(queue: str) -> tuple[bool, bool]:
     """Whether any job that waits in this queue has a priority, and whether jobs of more than
     one owner do.
@@ -128,18 +137,17 @@ def who_waits(queue: str) -> tuple[bool, bool]:
     return row
 
 
-def of_the_next_owner(
-    queue: str, *, after: str, tasks: list[str], timelimit: Sequence[float | None]
-) -> tuple[UUID, str, str] | None:
-    """The first due job of these tasks, with these time limits, of the next owner after that
-    one who has such a job; its task and its owner.
+def of_the_next_owners(
+    queue: str, *, after: str, tasks: list[str], timelimit: Sequence[float | None], number: int
+) -> list[Turn]:
+    """Of the next owners after that one who have such a job, so many at most, each one's first due
+    job of these tasks, with these time limits.
     """
-    limits = json.dumps(timelimit)
-    values: dict[str, Any] = {"queue": queue, "after": after, "tasks": tasks}
+    values: dict[str, Any] = {"queue": queue, "after": after, "tasks": tasks, "number": number}
     with connection.cursor() as cursor:
-        cursor.execute(_of_jobs(NEXT), {**values, "timelimit": limits})
-        row: tuple[UUID, str, str] | None = cursor.fetchone()
-    return row
+        cursor.execute(_of_jobs(NEXT), {**values, "timelimit": json.dumps(timelimit)})
+        rows = cursor.fetchall()
+    return [Turn(*row) for row in dict.fromkeys(rows)]  # round and round comes to the same
 
 
 def preferred_to(

@@ -452,6 +452,34 @@ def test_while_several_owners_wait_each_bell_is_for_whose_turn_it_is() -> None:
     assert noted() == ["a", "b"]
 
 
+def of(owner: str, *names: str) -> list[Job]:
+    with context.replaced({ledger_settings.OWNER: owner}):
+        return promised(*names)
+
+
+def test_the_first_jobs_of_several_owners_are_settled_together_and_then_their_second() -> None:
+    flood = of("flood", *"abcd")
+    of("quiet", "q", "r")
+    of("third", "t")
+    attempt(*flood)
+    assert noted() == ["a", "q", "t", "b"], "and its turn is over, for as many bells"
+    assert Job.objects.filter(state="waiting").count() == 3
+    attempt(*Job.objects.filter(state="waiting"))
+    work_off()
+    assert set(states().values()) == {"done"}
+    done = Job.objects.filter(state="done").count()
+    assert commits() < done
+
+
+@pytest.mark.parametrize("whose", ["flood", "quiet"])
+def test_a_job_that_was_tried_before_has_its_turn_among_owners_too(whose: str) -> None:
+    flood, quiet = of("flood", *"abcd"), of("quiet", "q", "r")
+    tried = (flood if whose == "flood" else quiet)[0]
+    Job.objects.filter(pk=tried.pk).update(attempts=1)
+    attempt(*flood[1:4])
+    assert states()[tried.args[0][0]] == "done"
+
+
 def test_a_higher_priority_comes_before_a_batch() -> None:
     jobs = promised(*NAMES)
     tasks.add.apply_async((1, 1), priority=9)

@@ -131,7 +131,10 @@ def test_one_place_for_each_power() -> None:
         "celery_ledger/execution/attempt.py",
         "celery_ledger/execution/verdict.py",
     }
-    assert places("except BaseException", "celery_ledger") == {"celery_ledger/execution/attempt.py"}
+    assert places("except BaseException", "celery_ledger") == {
+        "celery_ledger/execution/attempt.py",
+        "celery_ledger/execution/batch.py",
+    }
     assert places("environ.Env", *ROOMS) == {"config/start/environment.py"}
     asking = {
         str(path.relative_to(CHECKOUT))

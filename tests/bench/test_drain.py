@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.db import connection, transaction
 
+from celery_ledger import context, ledger_settings
 from celery_ledger.models import Job
 from tests.bench import cpu
 from tests.bench.peers.tasks import count_durably
@@ -50,6 +51,7 @@ def test_a_backlog(stack: Stack, tally: Tally, work: None) -> None:
         "bare loop": partial(by_loop, stack),
         "tuned Celery": partial(by_celery, stack),
         "ledger": partial(by_ledger, stack),
+        "of 20 owners": partial(by_ledger, stack, owners=20),
     }
     rounds: dict[str, list[Round]] = {name: [] for name in peers}
     for _ in range(ROUNDS):
@@ -75,10 +77,11 @@ def empty_the_tables() -> None:
         cursor.execute(f"TRUNCATE tally, bench_work, {Job._meta.db_table}")
 
 
-def by_ledger(stack: Stack) -> Round:
+def by_ledger(stack: Stack, *, owners: int = 1) -> Round:
     with transaction.atomic():
         for number in range(JOBS):
-            count_durably.delay(number)
+            with context.bound(**{ledger_settings.OWNER: f"owner {number % owners}"}):
+                count_durably.delay(number)
     return measured(stack.start("worker", "--include", "tests.bench.peers.tasks"))
 
 

@@ -33,7 +33,7 @@ router = Router(tags=["orders"])
 def refund_order(
     request: AuthenticatedRequest, order_id: UUID, body: Body[RefundRequest]
 ) -> HttpResponse:
-    """An amount, the lines that are named, or all that is left; `restock` takes the goods back too."""  # noqa: E501 - /v1/openapi.json shows it
+    """An amount, lines that are named, or all that is left; `restock` takes the goods back too."""
 
     def promise() -> Done:
         order = locked_order(request, order_id)

@@ -1,4 +1,4 @@
-"""A claim: one attempt's right to settle a job."""
+"""A claim: one attempt's right to settle a job; and what it settles."""
 
 import json
 from collections.abc import Sequence

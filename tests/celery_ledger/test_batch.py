@@ -23,6 +23,7 @@ from redis import Redis
 
 from celery_ledger import context, ledger_settings
 from celery_ledger.execution import batch
+from celery_ledger.execution.attempt import is_settling
 from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job, JobQuerySet
 from celery_ledger.testing import attempt, work_off
@@ -352,6 +353,22 @@ def test_one_that_came_too_late_is_cancelled_once_and_the_others_are_done(place:
         signals.task_revoked.disconnect(note, sender=tasks.note)
     expected = {**dict.fromkeys(NAMES, "done"), NAMES[place]: "cancelled"}
     assert (states(), revoked) == (expected, [str(jobs[place].pk)])
+
+
+def test_what_celery_calls_after_the_commit_is_in_nobodys_settlement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settling = []
+
+    def look(sender: Any, **_: Any) -> None:
+        settling.append(is_settling())
+
+    signals.task_postrun.connect(look, sender=tasks.note)
+    try:
+        attempt_all(*NAMES)
+    finally:
+        signals.task_postrun.disconnect(look, sender=tasks.note)
+    assert settling == [False] * 4
 
 
 def test_parts_of_a_chord_count_in_one_batch() -> None:

@@ -114,6 +114,20 @@ def test_who_of_many_took_their_process_down_is_not_known_and_none_of_them_dies(
     assert [now[job.pk] for job in alone] == [("dead", 3, 0)] * 2
 
 
+def test_where_none_can_be_made_alone_a_job_that_takes_its_process_down_dies_too(
+    clock: Clock,
+) -> None:
+    """In a pool of threads all share one process, for ever."""
+    one = uuid4()
+    poison, other = (claimed(worker=one, pid=1) for _ in range(2))
+    Job.objects.filter(pk=poison.pk).update(shared_losses=2, losses=2)
+    clock.rescuer.rescue()
+    poison.refresh_from_db()
+    other.refresh_from_db()
+    assert (poison.state, poison.losses, poison.shared_losses) == ("dead", 3, 2)
+    assert (other.state, other.losses, other.shared_losses) == ("waiting", 0, 1)
+
+
 def test_the_job_of_a_dead_child_is_given_back_at_once_and_that_of_a_living_child_is_not(
     clock: Clock,
 ) -> None:

@@ -60,7 +60,7 @@ def test_a_failed_body_takes_its_effects_back_and_the_error_is_kept() -> None:
 def test_whoever_lost_the_lease_leaves_no_effect(
     task: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fence: remove `token=claim.token` from JobQuerySet.held and this goes red."""
+    """The fence: remove `job.token = settled.token` from SETTLE and this goes red."""
     task.delay("a")
     create = Note.objects.create
 

@@ -3,6 +3,7 @@ that wait behind it.
 """
 
 import json
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,10 @@ class Worker:
 
     def __init__(self, broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
         self.broker, self.now = broker, 1000.0
+        self.connection = celery_app.connection_for_read(
+            transport=broker_options.transport_of_a_worker(celery_app.conf.broker_url),
+            transport_options=broker_options.for_a_worker(celery_app.conf.broker_url),
+        )
         self.reserved: set[Any] = {"another request"}
         self.handed: list[list[str]] = []
         self.accept: list[Any] = []
@@ -48,14 +53,8 @@ class Worker:
 
     def hear(self, pid: int = 7) -> list[str]:
         """The next bell of the queue; a process accepts it at once."""
-        options = broker_options.for_a_worker(celery_app.conf.broker_url)
-        transport = broker_options.transport_of_a_worker(celery_app.conf.broker_url)
-        with celery_app.connection_for_read(
-            transport=transport, transport_options=options
-        ) as connection:
-            channel = connection.default_channel
-            message = Queue(QUEUE, channel=channel).get(no_ack=True)
-            self.hand_over(message, None, lambda *_: None)
+        message = Queue(QUEUE, channel=self.connection.default_channel).get(no_ack=True)
+        self.hand_over(message, None, lambda *_: None)
         id_, ack = self.accept.pop()
         state.requests[id_] = SimpleNamespace(worker_pid=pid)
         ack()
@@ -74,10 +73,11 @@ class Worker:
 
 
 @pytest.fixture
-def worker(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> Worker:
+def worker(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     worker = Worker(broker, monkeypatch)
     worker.knows_short_jobs()
-    return worker
+    yield worker
+    worker.connection.release()
 
 
 def ring(task: str, ids: list[str], **options: Any) -> None:
@@ -188,16 +188,22 @@ def test_the_time_of_a_process_is_that_of_what_it_accepted_before(worker: Worker
     assert worker.hear(pid=10) == IDS[:2]
 
 
-def test_a_server_too_old_for_it_hands_over_one_at_a_time(
+def test_a_server_too_old_for_it_is_not_asked_again_for_a_while(
     worker: Worker, broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = []
+
     def refuse(*_: Any) -> None:
+        asked.append("to give several")
         raise ResponseError("wrong number of arguments for 'rpop' command")
 
     monkeypatch.setattr(SturdyChannel, "take", refuse)
-    ring(NOTE, IDS[:2])
-    assert worker.hear() == IDS[:1]
-    assert waiting(broker) == IDS[1:2]
+    ring(NOTE, IDS[:4])
+    assert [worker.hear() for _ in range(2)] == [IDS[:1], IDS[1:2]]
+    assert (waiting(broker), len(asked)) == (IDS[2:4], 1)
+    worker.now += ledger_settings.BELL_REST_S
+    worker.hear()
+    assert len(asked) == 2
 
 
 def test_which_jobs_ring_for_company() -> None:

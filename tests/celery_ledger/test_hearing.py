@@ -113,6 +113,12 @@ def test_one_that_begins_nothing_is_cured_in_steps_and_at_last_ends(watched: Wat
     assert (watched.passes(11)[3:], state.should_stop) == ([ENDS], 1)
 
 
+def test_one_process_at_many_jobs_is_one_busy_process(watched: Watched) -> None:
+    due()
+    running(watched, 11, 11, 11)
+    assert watched.passes(12) == [RUNG], "the other is idle"
+
+
 def test_one_that_begins_again_is_left_alone_and_its_cure_forgotten(watched: Watched) -> None:
     due()
     assert watched.passes(25) == [RUNG, ANEW]

@@ -93,7 +93,7 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
     """200 orders and 200 unguarded effects; one worker tree is killed, one is frozen and wakes up
     as a ghost.
 
-    The ghost holds jobs that others have done by then: without the fence in `JobQuerySet.held` it
+    The ghost holds jobs that others have done by then: without the fence in `SETTLE` it
     does them again.
     """
     stock(on_hand=1000)

@@ -386,6 +386,36 @@ PLANTED = [
         "        pass\n    return outcome",
     ),
     Planted(
+        "A_TRIED_JOB_WITHOUT_A_TURN",
+        f"{BATCH}::test_a_job_that_was_tried_before_has_its_turn_among_owners_too",
+        "celery_ledger/execution/turns.py",
+        '(turn.task, turn.attempts) == (bells[0]["task"], 0)',
+        'turn.task == bells[0]["task"]',
+    ),
+    Planted(
+        "JOBS_COUNTED_AS_BUSY_PROCESSES",
+        "tests/celery_ledger/test_hearing.py::test_one_process_at_many_jobs_is_one_busy_process",
+        "celery_ledger/worker/hearing.py",
+        "for pid in {*running} if",
+        "for pid in running if",
+    ),
+    Planted(
+        "A_POISON_THAT_IS_NEVER_ALONE",
+        "tests/celery_ledger/test_clock.py"
+        "::test_where_none_can_be_made_alone_a_job_that_takes_its_process_down_dies_too",
+        "celery_ledger/models/job.py",
+        " or self.shared_losses >= ledger_settings.SHARED_LOSSES",
+        "",
+    ),
+    Planted(
+        "A_LOST_BACKLOG_RUNG_DROP_BY_DROP",
+        "tests/celery_ledger/test_clock.py"
+        "::test_a_queue_that_has_lost_its_bells_is_filled_at_once_batch_by_batch",
+        "celery_ledger/worker/ringer.py",
+        "while some == ledger_settings.BATCH and rung < number:",
+        "if rung < number:",
+    ),
+    Planted(
         "A_BATCH_OF_SLOW_JOBS",
         f"{BATCH}::test_when_it_is_late_those_that_have_not_begun_go_back_and_are_rung_for",
         "celery_ledger/execution/batch.py",

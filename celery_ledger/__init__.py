@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from celery_ledger import context as context
     from celery_ledger.admin import LookOnlyAdmin as LookOnlyAdmin
     from celery_ledger.backoff import delay_s as delay_s
-    from celery_ledger.celery.together import together as together
     from celery_ledger.conf import ledger_settings as ledger_settings
     from celery_ledger.execution.attempt import note_effect as note_effect
     from celery_ledger.execution.attempt import settle as settle
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from celery_ledger.operations import interventions as interventions
     from celery_ledger.operations import owned as owned
     from celery_ledger.operations.unheard import unheard as unheard
+    from celery_ledger.publishing.together import together as together
     from celery_ledger.queues import bulk as bulk
     from celery_ledger.queues import waiting_in_bulk as waiting_in_bulk
     from celery_ledger.telemetry.metrics import metric_families as metric_families
@@ -53,7 +53,7 @@ PUBLIC = {  # the module that each name is in
     "scrubbed": "execution.verdict",
     "settle": "execution.attempt",
     "span": "telemetry.tracing",
-    "together": "celery.together",
+    "together": "publishing.together",
     "unheard": "operations.unheard",
     "waiting_in_bulk": "queues",
 }

@@ -35,7 +35,7 @@ DEFAULTS = {
 def celery_options() -> dict[str, Any]:
     """The arguments of Celery's constructor that put the ledger in the place of its own parts."""
     return {
-        "amqp": "celery_ledger.celery.amqp:LedgerAMQP",
+        "amqp": "celery_ledger.publishing.amqp:LedgerAMQP",
         "backend": "celery_ledger.celery.backend:LedgerBackend",
         "control": "celery_ledger.celery.control:LedgerControl",
         "task_cls": "celery_ledger.celery.task:LedgerTask",

@@ -121,11 +121,11 @@ def test_one_place_for_each_power() -> None:
     """Who publishes, who catches everything, who reads the environment, who starts transactions'
     locks.
     """
-    assert places(".publish(", *ROOMS) == {"celery_ledger/bell.py"}
+    assert places(".publish(", *ROOMS) == {"celery_ledger/publishing/bell.py"}
     assert places("except Exception", *ROOMS) == {
         "config/web/connections.py",
         "celery_ledger/celery/backend.py",
-        "celery_ledger/bell.py",
+        "celery_ledger/publishing/bell.py",
         "celery_ledger/worker/clock.py",
         "celery_ledger/worker/scheduler.py",
         "celery_ledger/execution/attempt.py",

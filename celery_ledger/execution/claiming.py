@@ -23,7 +23,6 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from celery_ledger import context
-from celery_ledger.bell import Ring
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
@@ -32,6 +31,7 @@ from celery_ledger.execution.turns import instead, next_together, others_wait, w
 from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
+from celery_ledger.publishing.bell import Ring
 
 log = logging.getLogger(__name__)
 

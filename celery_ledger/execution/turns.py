@@ -12,10 +12,10 @@ from uuid import UUID
 
 from celery import Celery
 
-from celery_ledger.bell import Ring
 from celery_ledger.conf import ledger_settings
 from celery_ledger.ids import row_id
-from celery_ledger.models import due
+from celery_ledger.models.jobs import due
+from celery_ledger.publishing.bell import Ring
 from celery_ledger.threads.waking import are_near, threaded_tasks
 
 

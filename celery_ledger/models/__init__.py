@@ -1,13 +1,13 @@
 """The rows of the ledger and every lock that guards them: one noun a file."""
 
 from celery_ledger.models.chord import Chord, ChordPart
-from celery_ledger.models.claim import Claim, Settled
 from celery_ledger.models.group import Group
-from celery_ledger.models.job import Job
-from celery_ledger.models.job_queryset import JobQuerySet
+from celery_ledger.models.jobs.claim import Claim, Settled
+from celery_ledger.models.jobs.job import Job
+from celery_ledger.models.jobs.queryset import JobQuerySet
+from celery_ledger.models.jobs.states import FINISHED, RETRYABLE, RUNS, WAITS, State
 from celery_ledger.models.rate_limit import Rate
 from celery_ledger.models.schedule import Schedule
-from celery_ledger.models.states import FINISHED, RETRYABLE, RUNS, WAITS, State
 from celery_ledger.models.worker import Worker
 
 __all__ = [

@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Now
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, State, Worker
-from celery_ledger.models.history import End
+from celery_ledger.models.jobs.history import End
 from celery_ledger.operations.listing import local_time
 from celery_ledger.operations.unheard import unheard
 from celery_ledger.threads.waking import threaded_tasks

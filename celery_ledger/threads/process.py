@@ -24,8 +24,9 @@ from django.db import Error, connection, connections
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import claiming
 from celery_ledger.execution.attempt import Attempt
-from celery_ledger.models import Claim, due
-from celery_ledger.models.due import Due
+from celery_ledger.models import Claim
+from celery_ledger.models.jobs import due
+from celery_ledger.models.jobs.due import Due
 from celery_ledger.threads.calling import run_in_threads
 from celery_ledger.threads.waking import LEAVE, WAKE, say, threaded_tasks
 

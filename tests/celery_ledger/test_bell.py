@@ -9,7 +9,7 @@ import pytest
 from celery import current_app as celery_app
 from redis import Redis
 
-from celery_ledger.bell import PROBE, PROBE_KEEP_S, Bell, Ring
+from celery_ledger.publishing.bell import PROBE, PROBE_KEEP_S, Bell, Ring
 from tests.own_broker import OwnBroker
 
 RING = [Ring("0198c2de-0000-7000-8000-000000000000", "tests.celery_ledger.tasks.add", "kaiten")]

@@ -17,7 +17,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Claim, Job, Settled, State, Worker, due
+from celery_ledger.models import Claim, Job, Settled, State, Worker
+from celery_ledger.models.jobs import due
 from celery_ledger.operations import listing, owned, stats
 from tests.celery_ledger import past
 from tests.plans import plans_of

@@ -10,7 +10,8 @@ from redis import Redis
 
 from celery_ledger import context, ledger_settings
 from celery_ledger.execution.turns import forget_looks
-from celery_ledger.models import Job, due
+from celery_ledger.models import Job
+from celery_ledger.models.jobs import due
 from celery_ledger.testing import attempt
 from tests.celery_ledger import tasks
 

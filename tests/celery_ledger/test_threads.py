@@ -20,7 +20,8 @@ from celery_ledger import context, ledger_settings, outside
 from celery_ledger.checks import objections
 from celery_ledger.execution.attempt import Attempt
 from celery_ledger.execution.turns import forget_looks
-from celery_ledger.models import Job, due
+from celery_ledger.models import Job
+from celery_ledger.models.jobs import due
 from celery_ledger.testing import attempt
 from celery_ledger.threads import calling, waking
 from celery_ledger.threads.process import Call, Threads

@@ -7,8 +7,8 @@ from uuid import UUID
 from django.conf import settings
 from redis import Redis
 
-from celery_ledger.bell import Ring
 from celery_ledger.models import Job
+from celery_ledger.publishing.bell import Ring
 from config import celery_app
 from tests.promises.chaos.places import NotNow
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import connection
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.claim import LIMITS
-from celery_ledger.models.job import Job
+from celery_ledger.models.jobs.claim import LIMITS
+from celery_ledger.models.jobs.job import Job
 
 # Those with a priority are few and have an index of their own; any other job comes before one whose
 # priority is negative.

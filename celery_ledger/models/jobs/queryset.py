@@ -1,4 +1,4 @@
-"""Every lock and every change of jobs; `models.job` draws the life of one."""
+"""Every lock and every change of jobs; `models.jobs.job` draws the life of one."""
 
 import json
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from django.utils import timezone
 from celery_ledger import context
 from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.claim import CLAIM, LIMITS, SETTLE, Claim, Settled
 from celery_ledger.models.encoding import CeleryEncoder
-from celery_ledger.models.history import End, appended
-from celery_ledger.models.promise import PROMISE, ROW, values_of
+from celery_ledger.models.jobs.claim import CLAIM, LIMITS, SETTLE, Claim, Settled
+from celery_ledger.models.jobs.history import End, appended
+from celery_ledger.models.jobs.promise import PROMISE, ROW, values_of
+from celery_ledger.models.jobs.states import FINISHED, RETRYABLE, RUNS, WAITS, State
 from celery_ledger.models.rate_limit import Rate
-from celery_ledger.models.states import FINISHED, RETRYABLE, RUNS, WAITS, State
 from celery_ledger.models.worker import Worker
 
 if TYPE_CHECKING:
-    from celery_ledger.models.job import Job
+    from celery_ledger.models.jobs.job import Job
 
 
 class JobQuerySet(models.QuerySet["Job"]):

@@ -1,4 +1,4 @@
-"""The ledger: one row per promised piece of work. What guards it is in `models.job_queryset`.
+"""The ledger: one row per promised piece of work. What guards it is in `models.jobs.queryset`.
 
 The life of a job::
 
@@ -16,8 +16,8 @@ from django.db.models.functions import Now
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.encoding import WrittenJSONField
-from celery_ledger.models.job_queryset import JobQuerySet
-from celery_ledger.models.states import FINISHED, RETRYABLE, State
+from celery_ledger.models.jobs.queryset import JobQuerySet
+from celery_ledger.models.jobs.states import FINISHED, RETRYABLE, State
 
 
 class Job(models.Model):
@@ -62,7 +62,7 @@ class Job(models.Model):
     result = WrittenJSONField(null=True)
     effects = models.JSONField(null=True)  # what it did, as ["event 0198…", …]: note_effect
     error = models.JSONField(null=True)  # {"type", "message"} of the newest failure
-    history = models.JSONField(default=list, db_default=[])  # celery_ledger.models.history
+    history = models.JSONField(default=list, db_default=[])  # celery_ledger.models.jobs.history
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

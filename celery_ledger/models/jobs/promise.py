@@ -12,7 +12,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models.encoding import CeleryEncoder
 
 if TYPE_CHECKING:
-    from celery_ledger.models.job import Job
+    from celery_ledger.models.jobs.job import Job
 
 # A job that is due now is due by the clock that the claim reads: ours may run ahead of it. Those of
 # one statement stand a microsecond apart, in their order.

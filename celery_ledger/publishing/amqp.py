@@ -25,15 +25,15 @@ from kombu import Exchange, Producer
 from kombu.utils import json as celery_json
 
 from celery_ledger import context
-from celery_ledger.bell import Bell, Ring
-from celery_ledger.celery.refusals import leaves, refuse_nonsense, storable, text_of
-from celery_ledger.celery.together import Producers, Promise, waits_for_its_block
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt
 from celery_ledger.execution.errors import CannotBeStored
 from celery_ledger.failpoints import At, reach
 from celery_ledger.ids import is_named, row_id
 from celery_ledger.models import Job
+from celery_ledger.publishing.bell import Bell, Ring
+from celery_ledger.publishing.refusals import leaves, refuse_nonsense, storable, text_of
+from celery_ledger.publishing.together import Producers, Promise, waits_for_its_block
 from celery_ledger.threads.waking import WAKE, say
 
 # What the row keeps of the message headers, besides its own columns. `stamps` and friends are

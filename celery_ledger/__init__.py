@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from celery_ledger.admin import LookOnlyAdmin as LookOnlyAdmin
     from celery_ledger.backoff import delay_s as delay_s
     from celery_ledger.conf import ledger_settings as ledger_settings
-    from celery_ledger.execution.attempt import note_effect as note_effect
-    from celery_ledger.execution.attempt import settle as settle
+    from celery_ledger.execution.current import note_effect as note_effect
+    from celery_ledger.execution.settling import settle as settle
     from celery_ledger.execution.verdict import scrubbed as scrubbed
     from celery_ledger.installation import celery_options as celery_options
     from celery_ledger.installation import install as install
@@ -48,10 +48,10 @@ PUBLIC = {  # the module that each name is in
     "install": "installation",
     "ledger_settings": "conf",
     "metric_families": "telemetry.metrics",
-    "note_effect": "execution.attempt",
+    "note_effect": "execution.current",
     "outside": "threads.calling",
     "scrubbed": "execution.verdict",
-    "settle": "execution.attempt",
+    "settle": "execution.settling",
     "span": "telemetry.tracing",
     "together": "publishing.together",
     "unheard": "operations.unheard",

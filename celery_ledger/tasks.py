@@ -6,7 +6,7 @@ from celery import current_app, shared_task
 from celery.app.task import Context
 from celery.canvas import maybe_signature
 
-from celery_ledger.execution.attempt import settle
+from celery_ledger.execution.settling import settle
 from celery_ledger.execution.verdict import request_of
 from celery_ledger.models import Job
 

@@ -128,7 +128,7 @@ def test_one_place_for_each_power() -> None:
         "celery_ledger/publishing/bell.py",
         "celery_ledger/worker/clock.py",
         "celery_ledger/worker/scheduler.py",
-        "celery_ledger/execution/attempt.py",
+        "celery_ledger/execution/settling.py",
         "celery_ledger/execution/verdict.py",
     }
     assert places("except BaseException", "celery_ledger") == {

@@ -37,6 +37,8 @@ from celery.result import AsyncResult, EagerResult
 
 from celery_ledger.celery.handing import several
 from celery_ledger.execution import attempt, claiming
+from celery_ledger.execution.current import enters_the_body, in_body_of, outside_any_attempt
+from celery_ledger.execution.settling import replace_with
 from celery_ledger.threads.step import by_bell
 
 KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids of jobs with a key
@@ -71,8 +73,8 @@ class Guard:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Make the attempt that has been claimed. Called as a plain function, it is one."""
-        if self.request.called_directly or _applied.get() or attempt.in_body_of(self.request):
-            with attempt.outside_any_attempt():
+        if self.request.called_directly or _applied.get() or in_body_of(self.request):
+            with outside_any_attempt():
                 return super().__call__(*args, **kwargs)  # type: ignore[misc]  # the task's own
         return attempt.attempt(self, super().__call__)  # type: ignore[misc]
 
@@ -89,7 +91,7 @@ class LedgerTask(Task):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's own; the first call in an attempt is the body, with the attempt's request."""
-        if attempt.enters_the_body():
+        if enters_the_body():
             return self.run(*args, **kwargs)
         return super().__call__(*args, **kwargs)
 
@@ -104,7 +106,7 @@ class LedgerTask(Task):  # type: ignore[misc]
         if self.key is None:
             return super().apply_async(args, kwargs, task_id=task_id, **options)
         own_id = str(uuid5(KEYS, f"{self.name} {self._key_of(args or (), kwargs or {})}"))
-        if task_id not in (None, own_id) and not attempt.in_body_of(self.request):
+        if task_id not in (None, own_id) and not in_body_of(self.request):
             raise ValueError(f"{self.name} has a key, so it cannot be a step of a canvas.")
         headers = {**(options.pop("headers", None) or {}), "once": True}
         return super().apply_async(
@@ -148,7 +150,7 @@ class LedgerTask(Task):  # type: ignore[misc]
         """Celery's hook for `replace()`; its own would publish outside the ledger's transaction."""
         if self.request.is_eager or self.request.called_directly:
             return super().on_replace(sig)
-        attempt.replace_with(sig)
+        replace_with(sig)
         raise Ignore("Replaced by a new job")
 
     def _key_of(self, args: Any, kwargs: Any) -> str:

@@ -15,7 +15,7 @@ from django.utils.json import normalize_json
 from celery_ledger.celery.task import LedgerTask
 from celery_ledger.django_tasks import LedgerBackend, unregistered
 from celery_ledger.django_tasks.results import as_called
-from celery_ledger.execution import attempt
+from celery_ledger.execution.current import current_claim
 
 if TYPE_CHECKING:
     from celery_ledger.django_tasks import AnyResult, AnyTask
@@ -48,7 +48,7 @@ class OfDjango(LedgerTask):
 
     def result_of(self, status: TaskResultStatus) -> "AnyResult":
         """What is known of the job that this process attempts, without asking Postgres."""
-        claim, now = attempt.current_claim(), timezone.now()
+        claim, now = current_claim(), timezone.now()
         is_finished = status in (TaskResultStatus.SUCCESSFUL, TaskResultStatus.FAILED)
         task, enqueued_at = as_called(self.run.django_task, self.request.headers)
         return TaskResult(

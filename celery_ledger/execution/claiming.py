@@ -26,6 +26,7 @@ from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
+from celery_ledger.execution.current import Attempt, claimed, outside_any_attempt
 from celery_ledger.execution.errors import Expired, OneByOne
 from celery_ledger.execution.turns import instead, next_together, others_wait, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
@@ -65,7 +66,7 @@ def _trace_one(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
         return _nothing_to_do(exc)
     except (Error, SoftTimeLimitExceeded) as exc:
         return _not_now(bell, exc)
-    return trace_claimed(attempt.Attempt(task, claim), tracer, bell)
+    return trace_claimed(Attempt(task, claim), tracer, bell)
 
 
 def _trace_several(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> trace_ok_t:
@@ -109,14 +110,14 @@ def _not_now(bell: dict[str, Any], exc: BaseException) -> trace_ok_t:
     return _nothing_to_do(Ignore("Postgres is in trouble"))
 
 
-def trace_claimed(current: attempt.Attempt, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
+def trace_claimed(current: Attempt, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
     """Hand a job that this process has claimed to Celery's tracer."""
     claim = current.claim
     with context.replaced({**claim.context, "job": str(claim.id)}):
         request = {**claim.envelope.get("own_headers", {}), **bell, **_full(claim)}
         if _expired(claim):
             return _nothing_to_do(OneByOne()) if current.batch else _call_off(current, request)
-        with attempt.claimed(current):
+        with claimed(current):
             outcome = tracer(bell["id"], claim.args, claim.kwargs, request)
         if current.body is None:
             attempt.end_before_the_body(current, outcome.info.retval)
@@ -137,8 +138,8 @@ def _trace_batch(
     def begin(claim: Claim, several: Batch | None) -> trace_ok_t:
         id_ = str(claim.id)
         request = {**bell, "id": id_, "correlation_id": id_}
-        with attempt.outside_any_attempt():
-            return trace_claimed(attempt.Attempt(task, claim, several), tracer, request)
+        with outside_any_attempt():
+            return trace_claimed(Attempt(task, claim, several), tracer, request)
 
     try:
         outcome, given_back = batch.make(task.name, claims, begin)
@@ -245,7 +246,7 @@ def _info_of(exc: Ignore) -> ExceptionInfo:
         return ExceptionInfo(internal=True)
 
 
-def _call_off(current: attempt.Attempt, request: dict[str, Any]) -> trace_ok_t:
+def _call_off(current: Attempt, request: dict[str, Any]) -> trace_ok_t:
     """Celery's `expires` has passed: the job is cancelled, and whoever listens is told."""
     late = Ignore("expired")
     with suppress(Ignore), attempt.told_of(current):

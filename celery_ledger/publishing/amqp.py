@@ -26,7 +26,7 @@ from kombu.utils import json as celery_json
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution import attempt
+from celery_ledger.execution.current import being_replaced, retry_as
 from celery_ledger.execution.errors import CannotBeStored
 from celery_ledger.failpoints import At, reach
 from celery_ledger.ids import is_named, row_id
@@ -102,7 +102,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         self._refuse_what_cannot_run(name, named, canvas)
         refuse_nonsense(name, kept, priority := options.get("priority") or 0)
         if self._is_a_retry(kept):
-            attempt.retry_as(args=args, envelope=_envelope(kept, canvas), **_other_queue(queue))
+            retry_as(args=args, envelope=_envelope(kept, canvas), **_other_queue(queue))
             return
         job = self._job(name, kept, args, canvas, queue)
         job.priority = priority
@@ -153,13 +153,13 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         """Whether the job that runs here publishes its own id, and is not being replaced."""
         current = self.app.current_worker_task
         is_own = current is not None and current.request.id == kept["id"]
-        return is_own and not attempt.being_replaced()
+        return is_own and not being_replaced()
 
     def _job(
         self, name: str, kept: dict[str, Any], args: list[Any], canvas: dict[str, Any], queue: Any
     ) -> Job:
         """The row that says what the message would have."""
-        replaced = attempt.being_replaced()
+        replaced = being_replaced()
         current, parent = context.current(), kept["parent_id"]
         in_queue = getattr(queue, "name", queue) or self.app.conf.task_default_queue
         return Job(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from django.db import connections
 
-from celery_ledger.execution import attempt
+from celery_ledger.execution.current import is_settling
 
 _in_threads = False
 
@@ -24,7 +24,7 @@ def outside() -> Iterator[None]:
     Raises RuntimeError inside the transaction that settles a job: it would stay open as long as
     somebody else's server likes.
     """
-    if attempt.is_settling():
+    if is_settling():
         raise RuntimeError("No call to the outside world while a job is being settled.")
     if _in_threads:
         connections.close_all()

@@ -23,7 +23,7 @@ from django.db import Error, connection, connections
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import claiming
-from celery_ledger.execution.attempt import Attempt
+from celery_ledger.execution.current import Attempt
 from celery_ledger.models import Claim
 from celery_ledger.models.jobs import due
 from celery_ledger.models.jobs.due import Due

@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group as Note
 from django.db import connection
 from django.tasks import TaskContext, task
 
-from celery_ledger.execution.attempt import settle
+from celery_ledger.execution.settling import settle
 
 tries: list[int] = []
 

@@ -22,7 +22,7 @@ from django.db import IntegrityError, close_old_connections, connection, transac
 from django.utils import timezone
 from kombu.exceptions import EncodeError
 
-from celery_ledger.execution.attempt import settle
+from celery_ledger.execution.settling import settle
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from tests.celery_ledger import tasks

@@ -23,7 +23,7 @@ from redis import Redis
 
 from celery_ledger import context, ledger_settings
 from celery_ledger.execution import batch
-from celery_ledger.execution.attempt import is_settling
+from celery_ledger.execution.current import is_settling
 from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job, JobQuerySet
 from celery_ledger.testing import attempt, work_off

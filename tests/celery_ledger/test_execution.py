@@ -13,7 +13,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from celery_ledger.celery.fixup import KeepingWorkerFixup
-from celery_ledger.execution import attempt as execution
+from celery_ledger.execution import settling
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from tests.celery_ledger import tasks
@@ -390,7 +390,7 @@ def test_async_result_reads_the_ledger() -> None:
 
 
 def test_settle_outside_any_job_is_a_plain_transaction() -> None:
-    with pytest.raises(ZeroDivisionError), execution.settle():
+    with pytest.raises(ZeroDivisionError), settling.settle():
         Note.objects.create(name="a")
         assert transaction.get_connection().in_atomic_block
         raise ZeroDivisionError
@@ -564,7 +564,7 @@ def test_a_replacement_that_collided_is_forgotten_when_the_body_runs_again(
     def body(name: str) -> str:
         bodies.append(name)
         if len(bodies) == 1:
-            execution.replace_with(tasks.add.si(1, 1).set(task_id=tasks.note.request.id))
+            settling.replace_with(tasks.add.si(1, 1).set(task_id=tasks.note.request.id))
             with connection.cursor() as cursor:
                 cursor.execute(DEADLOCK)
         return name

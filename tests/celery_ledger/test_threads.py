@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 
 from celery_ledger import context, ledger_settings, outside
 from celery_ledger.checks import objections
-from celery_ledger.execution.attempt import Attempt
+from celery_ledger.execution.current import Attempt
 from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job
 from celery_ledger.models.jobs import due

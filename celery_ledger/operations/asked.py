@@ -97,7 +97,7 @@ def job_id(text: str) -> UUID:
     if first == last:
         return first
     found = Job.objects.filter(pk__range=(first, last)).order_by("pk").values_list("pk", flat=True)
-    several = list(found[: SHOWN + 1])
+    several: list[UUID] = list(found[: SHOWN + 1])
     if not several:
         raise Misunderstood(unknown(text))
     if len(several) > 1:

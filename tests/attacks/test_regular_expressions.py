@@ -153,7 +153,7 @@ def test_twice_as_much_is_read_in_about_twice_the_time(reader: Reader) -> None:
 def test_all_patterns_over_text_from_outside_are_among_them() -> None:
     found = {reader.where.partition(":")[0] for reader in FOUND}
     assert found >= {
-        "config.web.connections",
+        "config.web.gathering",
         "config.logs",
         "config.web.middleware",
         "api.shapes.requests",

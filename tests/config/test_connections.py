@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 from django.conf import settings
 
-from config.web.connections import Connection
+from config.web.gathering import Connection
 
 
 @pytest.mark.parametrize(

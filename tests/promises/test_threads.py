@@ -38,6 +38,7 @@ def at_work(stack: Stack, *, number: int = 1, seconds: float) -> Tree:
 
 def process_of_the_calls() -> int:
     """The pid that their rows name."""
+    pid: int | None
     [pid] = set(Job.objects.filter(state="running").values_list("pid", flat=True))
     assert pid is not None
     return pid

@@ -1,4 +1,7 @@
-"""Every lock and every change of jobs; `models.jobs.job` draws the life of one."""
+"""Every lock and every change of a job; `models.jobs.job` draws the life of one.
+
+What a person, the rescue and the ringing do stands beside it: `asked`, `lost`, `unheard`.
+"""
 
 import json
 from collections.abc import Sequence
@@ -7,27 +10,28 @@ from itertools import batched, chain
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import connection, models, transaction
-from django.db.models import ExpressionWrapper, F, Q, Value
-from django.db.models.functions import Least, Now, Power
-from django.utils import timezone
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
 
 from celery_ledger import context
-from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.encoding import CeleryEncoder
+from celery_ledger.models.jobs.asked import AskedQuerySet
 from celery_ledger.models.jobs.claim import CLAIM, LIMITS, SETTLE, Claim, Settled
-from celery_ledger.models.jobs.history import End, appended
+from celery_ledger.models.jobs.columns import ended, noted, waiting
+from celery_ledger.models.jobs.history import End
+from celery_ledger.models.jobs.lost import LostQuerySet
 from celery_ledger.models.jobs.promise import PROMISE, ROW, values_of
-from celery_ledger.models.jobs.states import FINISHED, RETRYABLE, RUNS, WAITS, State
+from celery_ledger.models.jobs.states import FINISHED, RUNS, WAITS, State
+from celery_ledger.models.jobs.unheard import UnheardQuerySet
 from celery_ledger.models.rate_limit import Rate
-from celery_ledger.models.worker import Worker
 
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
 
-class JobQuerySet(models.QuerySet["Job"]):
+class JobQuerySet(AskedQuerySet, LostQuerySet, UnheardQuerySet):  # type: ignore[override]
     def promise(self, jobs: Sequence["Job"], *, once: bool) -> None:
         """Write the rows of these, which wait from now on, in their order; `once`: not of those
         that are there already. In the caller's transaction: PROMISE_BATCH rows are one statement.
@@ -90,7 +94,7 @@ class JobQuerySet(models.QuerySet["Job"]):
             return True  # its slot has come, or the claim will see that it is not ours
         slot = Rate.objects.take(task, rate_limit)
         if slot:
-            self.filter(pk=id_).update(**_waiting(slot), slot_at=slot)
+            self.filter(pk=id_).update(**waiting(slot), slot_at=slot)
         return slot is None
 
     def settle(self, settled: Sequence[Settled]) -> bool:
@@ -115,11 +119,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         **changes: Any,
     ) -> bool:
         """Waiting again, due at that time. False when the claim was lost meanwhile."""
-        noted = _noted(End.RETRY if retried else End.TROUBLE, error)
+        why = noted(End.RETRY if retried else End.TROUBLE, error)
         retries = F("retries") + int(retried)
-        return bool(
-            self.held(claim).update(**_waiting(due_at), **noted, retries=retries, **changes)
-        )
+        return bool(self.held(claim).update(**waiting(due_at), **why, retries=retries, **changes))
 
     @transaction.atomic
     def give_back(self, claims: Sequence[Claim], *, were_begun: bool) -> None:
@@ -134,109 +136,12 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def kill(self, claim: Claim, *, error: dict[str, Any]) -> bool:
         """Dead, with the error kept. False when the claim was lost meanwhile."""
-        return bool(self.held(claim).update(**_ended(State.DEAD), **_noted(End.DEAD, error)))
+        return bool(self.held(claim).update(**ended(State.DEAD), **noted(End.DEAD, error)))
 
     def call_off(self, claim: Claim, *, error: dict[str, Any]) -> bool:
         """Cancelled: by its own body, or expired. False when the claim was lost meanwhile."""
         return bool(
-            self.held(claim).update(**_ended(State.CANCELLED), **_noted(End.CANCELLED, error))
-        )
-
-    @transaction.atomic
-    def retry(self, *, by: str) -> list["Job"]:
-        """The dead and cancelled ones are due now, counted as new, their error kept. Returns them
-        as they were.
-        """
-        jobs = self._take_in(*RETRYABLE)
-        ring_at = Now() + timedelta(seconds=ledger_settings.RING_GRACE_S)
-        anew = {
-            **_waiting(Now()),
-            "ring_at": ring_at,
-            "finished_at": None,
-            "attempts": 0,
-            "retries": 0,
-            "losses": 0,
-            "shared_losses": 0,
-        }
-        anew["history"] = appended(End.RETRIED, {"type": "Retried", "message": f"by {by}"})
-        ids = [job.pk for job in jobs]
-        self.model.objects.filter(pk__in=ids, state__in=RETRYABLE).update(**anew)
-        return jobs
-
-    @transaction.atomic
-    def cancel(self, *, error: dict[str, Any]) -> list["Job"]:
-        """The waiting ones will not run. Returns them as they were."""
-        jobs = self._take_in(State.WAITING)
-        ended = {**_ended(State.CANCELLED), **_noted(End.CANCELLED, error)}
-        ids = [job.pk for job in jobs]
-        self.model.objects.filter(pk__in=ids, state=State.WAITING).update(**ended)
-        return jobs
-
-    @transaction.atomic
-    def discard(self, *, note: dict[str, Any]) -> list["Job"]:
-        """The dead ones are put aside, their error kept. Returns them as they were."""
-        jobs = self._take_in(State.DEAD)
-        aside = {"state": State.CANCELLED, "history": appended(End.DISCARDED, note)}
-        ids = [job.pk for job in jobs]
-        self.model.objects.filter(pk__in=ids, state=State.DEAD).update(**aside)
-        return jobs
-
-    @transaction.atomic
-    def run_now(self, ids: Sequence[UUID], *, queue: str) -> None:
-        """Those of these that wait for a later time are due now, in that queue; the clock rings."""
-        early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), slot_at=None)
-        held = list(
-            early.select_for_update(skip_locked=True, no_key=True)
-            .order_by("pk")
-            .values_list("pk", flat=True)
-        )
-        self.filter(pk__in=held).update(**_waiting(Now()), queue=queue)
-
-    def _take_in(self, *states: State) -> list["Job"]:
-        locked = self.filter(state__in=states).select_for_update(no_key=True)
-        return list(locked.defer("args", "result").order_by("pk"))
-
-    def lost(self) -> "JobQuerySet":
-        """Running jobs past their lease, or whose worker has been silent for too long."""
-        silence = timedelta(seconds=ledger_settings.WORKER_SILENCE_S)
-        alive = Worker.objects.filter(pk=models.OuterRef("worker"), seen_at__gt=Now() - silence)
-        return self.filter(state=State.RUNNING).filter(
-            Q(lease_until__lt=Now()) | Q(worker__isnull=False) & ~models.Exists(alive)
-        )
-
-    def running_at(self, worker: UUID) -> "JobQuerySet":
-        return self.filter(state=State.RUNNING, worker=worker)
-
-    def take_for_rescue(self, limit: int) -> list["Job"]:
-        """Lock up to `limit` of these running jobs in pk order, leaving those that somebody is
-        settling right now. `in_company` says which of them shared their process with another.
-        """
-        beside = self.model.objects.filter(
-            state=State.RUNNING, worker=models.OuterRef("worker"), pid=models.OuterRef("pid")
-        ).exclude(pk=models.OuterRef("pk"))
-        return list(
-            self.annotate(in_company=models.Exists(beside))  # type: ignore[no-redef]
-            .select_for_update(skip_locked=True, no_key=True)
-            .defer("args", "result")
-            .order_by("pk")[:limit]
-        )
-
-    def release(self, jobs: Sequence["Job"], *, error: dict[str, Any], counts: bool) -> None:
-        """Locked running jobs wait again at once; `counts` says whether their worker was lost or
-        left politely.
-        """
-        noted = _noted(End.LOST if counts else End.STOPPED, error)
-        to_blame = [job.pk for job in jobs if job.is_to_blame]
-        beside = [job.pk for job in jobs if not job.is_to_blame]
-        for ids, column in ((to_blame, "losses"), (beside, "shared_losses")):
-            if ids:
-                lost = {column: F(column) + int(counts)}
-                self.filter(pk__in=ids).update(**_waiting(timezone.now()), **noted, **lost)
-
-    def kill_lost(self, job: "Job", *, error: dict[str, Any]) -> None:
-        """Dead: this locked running job took too many workers down with it."""
-        self.filter(pk=job.pk).update(
-            **_ended(State.DEAD), **_noted(End.LOST, error), losses=F("losses") + 1
+            self.held(claim).update(**ended(State.CANCELLED), **noted(End.CANCELLED, error))
         )
 
     def delete_for_replacement(self, claim: Claim) -> bool:
@@ -258,74 +163,10 @@ class JobQuerySet(models.QuerySet["Job"]):
             due_at=Now(),
             ring_at=Now(),
             context={key: value for key, value in context.current().items() if key != "job"},
-            **_ended(State.DEAD),
+            **ended(State.DEAD),
             error=error,
         )
         self.bulk_create([never], ignore_conflicts=True)
-
-    def due_for(self, seconds: float) -> "JobQuerySet":
-        """Those that wait, and have been due for so long or longer."""
-        longest = (
-            ledger_settings.RING_CAP_S + ledger_settings.RING_GRACE_S
-        )  # which none rings after
-        return self.filter(
-            state=State.WAITING,
-            due_at__lte=Now() - timedelta(seconds=seconds),
-            ring_at__lte=Now() + timedelta(seconds=longest),
-        )
-
-    def take_for_ring(self, limit: int, *, lost: bool = False) -> list["Job"]:
-        """Lock up to `limit` due jobs whose time to be rung has come, those that waited longest
-        first.
-
-        `lost`: also those whose time has not come, but whose bells are known to be lost. What rings
-        later than a back-off's cap from now is not due yet, and is not looked at.
-        """
-        grace, cap = (
-            timedelta(seconds=ledger_settings.RING_GRACE_S),
-            timedelta(seconds=ledger_settings.RING_CAP_S),
-        )
-        unheard = Q(ring_at__lte=Now())
-        if lost:
-            unheard = (unheard | Q(due_at__lte=Now() - grace)) & Q(ring_at__lte=Now() + cap + grace)
-        return self._taken(self.filter(unheard, state=State.WAITING).order_by("ring_at")[:limit])
-
-    def _taken(self, some: "JobQuerySet") -> list["Job"]:
-        return list(
-            self.filter(pk__in=some.values("pk"))
-            .select_for_update(skip_locked=True, no_key=True)
-            .defer("args", "result")
-            .order_by("pk")
-        )
-
-    def believed_rung(self) -> "JobQuerySet":
-        """Due jobs that the clock rings again only later: their bells should stand in the queue."""
-        longest = timedelta(seconds=ledger_settings.RING_CAP_S + ledger_settings.RING_GRACE_S)
-        rung = self.filter(state=State.WAITING, due_at__lte=Now())
-        return rung.filter(ring_at__gt=Now(), ring_at__lte=Now() + longest)
-
-    def take_missing(self, limit: int) -> list["Job"]:
-        """Lock up to `limit` jobs that were rung longer ago than a grace: fewer bells stand in the
-        queue than should.
-        """
-        grace = timedelta(seconds=ledger_settings.RING_GRACE_S)
-        cap = timedelta(seconds=ledger_settings.RING_CAP_S)
-        doubled = Power(Value(2.0), Least(F("rings"), Value(30))) * Value(grace)
-        pause = Least(ExpressionWrapper(doubled, models.DurationField()), Value(cap))  # of `rang`
-        long_rung = self.believed_rung().filter(
-            due_at__lte=Now() - grace, ring_at__lte=Now() - grace + pause
-        )
-        return self._taken(long_rung.order_by("ring_at")[:limit])
-
-    def rang(self, jobs: Sequence["Job"]) -> None:
-        """Note one more bell for these locked jobs and when the next may follow."""
-        for job in jobs:
-            job.rings += 1
-            pause_s = ring_delay_s(
-                job.rings, base_s=ledger_settings.RING_GRACE_S, cap_s=ledger_settings.RING_CAP_S
-            )
-            job.ring_at = timezone.now() + timedelta(seconds=pause_s)
-        self.bulk_update(jobs, ["rings", "ring_at"])
 
     def but_in_threads(self, tasks: Sequence[str]) -> "JobQuerySet":
         """Without those of these tasks that `due` finds."""
@@ -341,21 +182,3 @@ class JobQuerySet(models.QuerySet["Job"]):
 
 def _text(value: Any) -> str | None:
     return None if value is None else json.dumps(value, cls=CeleryEncoder)
-
-
-def _ended(state: State) -> dict[str, Any]:
-    return {"state": state, "lease_until": None, "finished_at": Now()}
-
-
-def _noted(end: End, error: dict[str, Any]) -> dict[str, Any]:
-    return {"error": error, "history": appended(end, error)}
-
-
-def _waiting(due_at: datetime | Now) -> dict[str, Any]:
-    return {
-        "state": State.WAITING,
-        "lease_until": None,
-        "due_at": due_at,
-        "ring_at": due_at,
-        "rings": 0,
-    }

@@ -1,0 +1,29 @@
+"""What a change of state writes beside it: the columns that go with waiting, with an end, with an
+error.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models.functions import Now
+
+from celery_ledger.models.jobs.history import End, appended
+from celery_ledger.models.jobs.states import State
+
+
+def waiting(due_at: datetime | Now) -> dict[str, Any]:
+    return {
+        "state": State.WAITING,
+        "lease_until": None,
+        "due_at": due_at,
+        "ring_at": due_at,
+        "rings": 0,
+    }
+
+
+def ended(state: State) -> dict[str, Any]:
+    return {"state": state, "lease_until": None, "finished_at": Now()}
+
+
+def noted(end: End, error: dict[str, Any]) -> dict[str, Any]:
+    return {"error": error, "history": appended(end, error)}

@@ -91,6 +91,7 @@ def is_beyond_a_schema(response: Any) -> bool:
     return bool(errors) and all(BEYOND_A_SCHEMA.search(error["message"]) for error in errors)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @schema.parametrize()
 @limits(derandomize=not SEED, deadline=None, suppress_health_check=list(HealthCheck))

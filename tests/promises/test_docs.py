@@ -61,6 +61,7 @@ def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> 
     assert (Stock.objects.get(sku="UNI").available, books_balance()) == (10, True)
 
 
+@pytest.mark.slow
 def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(
     stack: Stack, sink: WebhookSink
 ) -> None:
@@ -121,6 +122,7 @@ def ask_partner(email): return 3
 """
 
 
+@pytest.mark.slow
 def test_the_app_of_the_readme_is_one_that_a_newcomer_can_write(tmp_path: Path) -> None:
     """In a copy of the checkout: startapp, the files, the migration, the tests."""
     folder = tmp_path / "kaiten"

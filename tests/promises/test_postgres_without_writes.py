@@ -152,6 +152,7 @@ def shop_on_a_small_disk(stack: Stack, small_disk: Path) -> Iterator[tuple[Web, 
         postgres.stop()
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_orders_until_there_is_room(
     shop_on_a_small_disk: tuple[Web, str], small_disk: Path, order_body: Callable[..., Any]
 ) -> None:

@@ -73,6 +73,8 @@ class LedgerSettings:
     BULK_RING_GRACE_S: float = 60  # a thousand bulk jobs that wait are no reason to ring twice
     RING_CAP_S: float = 300
     RING_BUDGET: int = 1000  # bells in one queue at a time
+    LOW_WATER_LAG_S: float = 5  # how far behind the clock jobs are looked for, and from when on
+    LOW_WATER_WHOLE_S: float = 300  # ... which is found anew, from the oldest job, so often
     KEEP: timedelta = timedelta(days=14)  # finished jobs, their keys, chords; then pruned
     PRUNE_EVERY_S: float = 60.0
     PRUNE_BATCHES: int = 5  # of one tick, so that a clock prunes faster than its worker works

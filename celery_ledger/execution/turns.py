@@ -15,6 +15,7 @@ from celery import Celery
 from celery_ledger.conf import ledger_settings
 from celery_ledger.ids import row_id
 from celery_ledger.models.jobs import due
+from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.publishing.bell import Ring
 from celery_ledger.threads.waking import are_near, threaded_tasks
 
@@ -25,6 +26,7 @@ class _Look:
     how many bells it has answered with another's job.
     """
 
+    low_water: LowWater
     at: float = float("-inf")
     priorities: bool = False
     owners: bool = False  # more than one waits
@@ -65,7 +67,12 @@ def next_together(app: Celery, bells: list[dict[str, Any]]) -> list[UUID]:
         return []
     limits, tasks = _limits_of(bells[0]), _tasks(app)
     found = due.of_the_next_owners(
-        queue, after=look.served, tasks=tasks, timelimit=limits, number=len(bells)
+        queue,
+        after=look.served,
+        tasks=tasks,
+        timelimit=limits,
+        number=len(bells),
+        since=look.low_water.mark,
     )
     alike = [*takewhile(lambda turn: (turn.task, turn.attempts) == (bells[0]["task"], 0), found)]
     if len(alike) > 1:
@@ -104,7 +111,12 @@ def _next_owners(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, st
     """The first job of the next owner that has one."""
     look = _looks[queue]
     found = due.of_the_next_owners(
-        queue, after=look.served, tasks=_tasks(app), timelimit=_limits_of(bell), number=1
+        queue,
+        after=look.served,
+        tasks=_tasks(app),
+        timelimit=_limits_of(bell),
+        number=1,
+        since=look.low_water.mark,
     )
     if not found:  # of the owners after that one: next time after any
         look.served = token_hex()
@@ -115,9 +127,9 @@ def _next_owners(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, st
 
 def _newest(queue: str) -> _Look:
     """At most TURN_LOOK_S old."""
-    look = _looks.setdefault(queue, _Look())
+    look = _looks.setdefault(queue, _Look(LowWater("due_at", queue)))
     if monotonic() - look.at > ledger_settings.TURN_LOOK_S:
-        look.priorities, look.owners = due.who_waits(queue)
+        look.priorities, look.owners = due.who_waits(queue, since=look.low_water.mark)
         look.at = monotonic()
     return look
 

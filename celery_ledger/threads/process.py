@@ -27,6 +27,7 @@ from celery_ledger.execution.current import Attempt
 from celery_ledger.models import Claim
 from celery_ledger.models.jobs import due
 from celery_ledger.models.jobs.due import Due
+from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.threads.calling import run_in_threads
 from celery_ledger.threads.waking import LEAVE, WAKE, say, threaded_tasks
 
@@ -66,6 +67,7 @@ class Threads:
         self.tasks = threaded_tasks(app)
         self.queues = list(app.amqp.queues.consume_from)
         self.calls: dict[threading.Thread, Call] = {}
+        self._low_waters = {queue: LowWater("due_at", queue) for queue in self.queues}
         self.leaving = False
         self._ears, self._pulse = ears, pulse
         self._in_trouble = False
@@ -86,7 +88,9 @@ class Threads:
 
     def _take_what_is_due(self) -> None:
         try:
-            self._take(due.of_each_owner(self._rooms(), tasks=sorted(self.tasks)))
+            marks = {queue: low_water.mark for queue, low_water in self._low_waters.items()}
+            found = due.of_each_owner(self._rooms(), tasks=sorted(self.tasks), marks=marks)
+            self._take(found)
             self._in_trouble = False
         except Error as exc:
             if not self._in_trouble:

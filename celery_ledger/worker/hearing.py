@@ -109,7 +109,7 @@ class Hearing:
         """The processes that are at work, by Postgres; and those that Celery says are, as long as
         their time limits agree: when its job is done, a body may go on.
         """
-        running = Job.objects.running_at(self.worker).values_list("pid", flat=True)
+        running = self.parent.clock.rescuer.mine().values_list("pid", flat=True)
         busy = [pid for pid in {*running} if pid in self._pids]
         for request in _copied(state.active_requests):
             limit = request.time_limits[0] or request.task.time_limit

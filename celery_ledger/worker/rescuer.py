@@ -19,6 +19,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.verdict import describe, request_of
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job, JobQuerySet, Worker
+from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.worker import shutdown
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,14 @@ class Rescuer:
     def __init__(self, app: Celery, worker: UUID) -> None:
         self.app = app
         self.worker = worker
+        self._low_water = LowWater("lease_until")
+
+    def mine(self) -> JobQuerySet:
+        """The jobs that run in this worker."""
+        return self._running().running_at(self.worker)
+
+    def _running(self) -> JobQuerySet:
+        return Job.objects.filter(lease_until__gte=self._low_water.mark)
 
     def rescue_from_lost_children(self) -> int:
         """Give back the jobs of our own pool processes that have died.
@@ -37,7 +46,7 @@ class Rescuer:
         While the worker stops, the platform has told its processes to end: that is no fault of the
         job.
         """
-        mine = Job.objects.running_at(self.worker)
+        mine = self.mine()
         gone = {pid for pid in set(mine.values_list("pid", flat=True)) if pid and _has_exited(pid)}
         if not gone:
             return 0
@@ -50,7 +59,9 @@ class Rescuer:
 
     def rescue(self) -> int:
         """Give back the jobs of workers that fell silent, and those past their lease."""
-        return self._give_back(Job.objects.lost(), "its worker fell silent or its lease ran out")
+        return self._give_back(
+            self._running().lost(), "its worker fell silent or its lease ran out"
+        )
 
     def leave(self) -> None:
         """The worker has stopped: what it did not finish waits again at once, and it counts as no

@@ -8,7 +8,8 @@ from django.db import transaction
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.failpoints import At, reach
-from celery_ledger.models import Job
+from celery_ledger.models import Job, JobQuerySet
+from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.worker.turn import our_turn
 
 Take = Callable[[int], list[Job]]  # and lock up to so many
@@ -19,6 +20,7 @@ class Ringer:
         self.app = app
         self.queued: dict[str, int | None] = {}  # bells in each queue, at the newest look
         self.unrung: list[str] = []
+        self._low_waters: dict[str, LowWater] = {}
 
     def leave_to_threads(self, tasks: list[str]) -> None:
         """Jobs of these tasks are found by the process of this worker's threads, which looks for
@@ -39,12 +41,16 @@ class Ringer:
             queued = self.queued[queue] = self.app.amqp.bell.queued(queue)
             if queued is not None and queued < ledger_settings.RING_BUDGET:
                 room = ledger_settings.RING_BUDGET - queued
-                jobs = Job.objects.filter(queue=queue).but_in_threads(self.unrung)
+                jobs = self._waiting_in(queue).but_in_threads(self.unrung)
                 rung += self._ring(queue, partial(jobs.take_for_ring, lost=not queued), room)
                 missing = queued and jobs.believed_rung()[: queued + room].count() - queued
                 if missing > 0:
                     rung += self._ring(queue, jobs.take_missing, missing)
         return rung
+
+    def _waiting_in(self, queue: str) -> JobQuerySet:
+        low_water = self._low_waters.setdefault(queue, LowWater("ring_at", queue))
+        return Job.objects.filter(queue=queue, ring_at__gte=low_water.mark)
 
     def _ring(self, queue: str, take: Take, number: int) -> int:
         """Up to so many, BATCH of them at a time."""

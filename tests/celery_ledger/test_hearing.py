@@ -22,6 +22,7 @@ from celery_ledger.models import Job
 from celery_ledger.worker import hearing as module
 from celery_ledger.worker import shutdown
 from celery_ledger.worker.hearing import Deaf, Hearing
+from celery_ledger.worker.rescuer import Rescuer
 from tests.celery_ledger import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,10 +49,13 @@ class Watched:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         self.now, self.queued = 1000.0, no_bells()
         self.caplog, self.asked, self.killed = caplog, list[Any](), list[int]()
+        worker = uuid4()
         self.parent = SimpleNamespace(
             app=celery_app,
             hostname="celery@nowhere",
-            clock=SimpleNamespace(ringer=SimpleNamespace(unrung=[])),
+            clock=SimpleNamespace(
+                ringer=SimpleNamespace(unrung=[]), rescuer=Rescuer(celery_app, worker)
+            ),
             pool_cls=prefork.TaskPool,
             pool=SimpleNamespace(num_processes=2, info={"processes": PIDS}),
             consumer=SimpleNamespace(connection=object(), restart_count=0),
@@ -62,7 +66,7 @@ class Watched:
         monkeypatch.setattr(os, "kill", lambda pid, _: self.killed.append(pid))
         monkeypatch.setattr(state, "should_stop", None)
         monkeypatch.setattr(state, "all_total_count", [0])
-        self.hearing = Hearing(self.parent, uuid4())
+        self.hearing = Hearing(self.parent, worker)
 
     def passes(self, seconds: int, *, step: float = 1.0) -> list[str]:
         """What is said while a clock looks once a step."""

@@ -438,6 +438,20 @@ PLANTED = [
         "ORDER BY place, priority DESC, turn, due_at",
         "ORDER BY place, priority DESC, due_at",
     ),
+    Planted(
+        "A_MARK_ABOVE_WHAT_COMMITS_LATE",
+        "tests/celery_ledger/test_low_water.py::test_what_is_committed_late_is_not_behind_the_mark",
+        "celery_ledger/models/jobs/low_water.py",
+        "WHERE backend_xid IS NOT NULL",
+        "WHERE backend_xid IS NULL AND false",
+    ),
+    Planted(
+        "A_PROMISE_BEHIND_THE_MARK",
+        "tests/celery_ledger/test_low_water.py::test_nothing_waits_from_a_time_before_it_was_said_to",
+        "celery_ledger/models/jobs/promise.py",
+        "greatest(%s, statement_timestamp() + %s)",
+        "coalesce(%s, statement_timestamp() + %s)",
+    ),
 ]
 
 

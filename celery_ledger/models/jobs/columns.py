@@ -5,7 +5,7 @@ error.
 from datetime import datetime
 from typing import Any
 
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from celery_ledger.models.jobs.history import End, appended
 from celery_ledger.models.jobs.states import State
@@ -15,8 +15,8 @@ def waiting(due_at: datetime | Now) -> dict[str, Any]:
     return {
         "state": State.WAITING,
         "lease_until": None,
-        "due_at": due_at,
-        "ring_at": due_at,
+        "due_at": (from_now_on := Greatest(due_at, Now())),
+        "ring_at": from_now_on,
         "rings": 0,
     }
 

@@ -5,6 +5,7 @@ claimed by somebody else meanwhile.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from django.db import connection
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.jobs.claim import LIMITS
 from celery_ledger.models.jobs.job import Job
+from celery_ledger.models.jobs.low_water import BEGINNING
 
 # Those with a priority are few and have an index of their own; any other job comes before one whose
 # priority is negative.
@@ -39,7 +41,8 @@ SELECT candidate.id, candidate.task, bell.waits FROM candidate, bell
 
 WHO_WAITS = """
 WITH waiting AS NOT MATERIALIZED (
-     SELECT owner, priority FROM {jobs} WHERE queue = %(queue)s AND state = 'waiting')
+     SELECT owner, priority FROM {jobs}
+      WHERE queue = %(queue)s AND state = 'waiting' AND owner >= '' AND due_at >= %(since)s)
 SELECT EXISTS (SELECT FROM waiting WHERE priority <> 0),
        (SELECT owner FROM waiting ORDER BY owner LIMIT 1)
        <> (SELECT owner FROM waiting ORDER BY owner DESC LIMIT 1) IS TRUE
@@ -53,15 +56,17 @@ WITH RECURSIVE owners AS (
     SELECT hop + 1, coalesce(
            (SELECT job.owner FROM {jobs} AS job
              WHERE job.queue = %(queue)s AND job.state = 'waiting' AND job.owner > owners.owner
-             ORDER BY job.owner LIMIT 1),
+               AND job.due_at >= %(since)s
+             ORDER BY job.owner, job.due_at LIMIT 1),
            (SELECT job.owner FROM {jobs} AS job
-             WHERE job.queue = %(queue)s AND job.state = 'waiting'
-             ORDER BY job.owner LIMIT 1))
+             WHERE job.queue = %(queue)s AND job.state = 'waiting' AND job.owner >= ''
+               AND job.due_at >= %(since)s
+             ORDER BY job.owner, job.due_at LIMIT 1))
       FROM owners WHERE hop < 50 AND owner IS NOT NULL)
 SELECT job.id, job.task, owners.owner, job.attempts FROM owners CROSS JOIN LATERAL (
        SELECT id, task, attempts FROM {jobs}
         WHERE queue = %(queue)s AND state = 'waiting' AND owner = owners.owner
-          AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
+          AND due_at >= %(since)s AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
           AND %(timelimit)s::jsonb = {limits}
         ORDER BY due_at LIMIT 1) AS job
  WHERE hop > 0 LIMIT %(number)s
@@ -73,32 +78,34 @@ SELECT job.id, job.task, owners.owner, job.attempts FROM owners CROSS JOIN LATER
 # have their own. `now()`, unlike the clock, bounds the walk along an index.
 DUE = """
 WITH RECURSIVE asked AS (
-    SELECT * FROM unnest(%(queues)s::text[], %(rooms)s::int[]) WITH ORDINALITY
-               AS asked (queue, room, place) WHERE room > 0),
+    SELECT * FROM unnest(%(queues)s::text[], %(rooms)s::int[], %(marks)s::timestamptz[])
+               WITH ORDINALITY AS asked (queue, room, since, place) WHERE room > 0),
 owners AS (
     SELECT asked.*, (SELECT job.owner FROM {jobs} AS job
                       WHERE job.queue = asked.queue AND job.state = 'waiting'
-                      ORDER BY job.owner LIMIT 1) AS owner FROM asked
+                        AND job.owner >= '' AND job.due_at >= asked.since
+                      ORDER BY job.owner, job.due_at LIMIT 1) AS owner FROM asked
     UNION ALL
-    SELECT queue, room, place, (SELECT job.owner FROM {jobs} AS job
-                                 WHERE job.queue = owners.queue AND job.state = 'waiting'
-                                   AND job.owner > owners.owner
-                                 ORDER BY job.owner LIMIT 1)
+    SELECT queue, room, since, place, (
+           SELECT job.owner FROM {jobs} AS job
+            WHERE job.queue = owners.queue AND job.state = 'waiting'
+              AND job.owner > owners.owner AND job.due_at >= owners.since
+            ORDER BY job.owner, job.due_at LIMIT 1)
       FROM owners WHERE owner IS NOT NULL),
 first AS (
     SELECT job.*, place, room FROM owners CROSS JOIN LATERAL (
            SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = owners.queue AND state = 'waiting' AND owner = owners.owner
-              AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
-              AND shared_losses < %(shared)s
+              AND due_at >= owners.since AND due_at <= now() AND slot_at IS NULL
+              AND task = ANY(%(tasks)s) AND shared_losses < %(shared)s
             ORDER BY due_at LIMIT owners.room) AS job
      WHERE owners.owner IS NOT NULL
      UNION
     SELECT job.*, place, room FROM asked CROSS JOIN LATERAL (
            SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = asked.queue AND state = 'waiting' AND priority > 0 AND priority <> 0
-              AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
-              AND shared_losses < %(shared)s
+              AND due_at >= asked.since AND due_at <= now() AND slot_at IS NULL
+              AND task = ANY(%(tasks)s) AND shared_losses < %(shared)s
             ORDER BY priority DESC, due_at LIMIT asked.room) AS job),
 turns AS (
     SELECT *, row_number() OVER (PARTITION BY place, owner ORDER BY due_at) AS turn FROM first),
@@ -127,25 +134,38 @@ class Turn(NamedTuple):
     attempts: int
 
 
-def who_waits(queue: str) -> tuple[bool, bool]:
+def who_waits(queue: str, *, since: datetime = BEGINNING) -> tuple[bool, bool]:
     """Whether any job that waits in this queue has a priority, and whether jobs of more than
-    one owner do.
+    one owner do; of those that are not due before `since`.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_of_jobs(WHO_WAITS), {"queue": queue})
+        cursor.execute(_of_jobs(WHO_WAITS), {"queue": queue, "since": since})
         row: tuple[bool, bool] = cursor.fetchone()
     return row
 
 
-def of_the_next_owners(
-    queue: str, *, after: str, tasks: list[str], timelimit: Sequence[float | None], number: int
+def of_the_next_owners(  # noqa: PLR0913 - one for each thing that is asked
+    queue: str,
+    *,
+    after: str,
+    tasks: list[str],
+    timelimit: Sequence[float | None],
+    number: int,
+    since: datetime = BEGINNING,
 ) -> list[Turn]:
     """Of the next owners after that one who have such a job, so many at most, each one's first due
     job of these tasks, with these time limits.
     """
-    values: dict[str, Any] = {"queue": queue, "after": after, "tasks": tasks, "number": number}
+    values: dict[str, Any] = {
+        "queue": queue,
+        "after": after,
+        "tasks": tasks,
+        "timelimit": json.dumps(timelimit),
+        "number": number,
+        "since": since,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_of_jobs(NEXT), {**values, "timelimit": json.dumps(timelimit)})
+        cursor.execute(_of_jobs(NEXT), values)
         rows = cursor.fetchall()
     return [Turn(*row) for row in dict.fromkeys(rows)]  # round and round comes to the same
 
@@ -164,7 +184,9 @@ def preferred_to(
     return row
 
 
-def of_each_owner(rooms: Mapping[str, int], *, tasks: Sequence[str]) -> list[Due]:
+def of_each_owner(
+    rooms: Mapping[str, int], *, tasks: Sequence[str], marks: Mapping[str, datetime] | None = None
+) -> list[Due]:
     """The due jobs of these tasks, each owner's in turn: of the first queue as many as its
     room, then of the next, until there are as many as its room; but for those that are tried
     alone. Nothing is locked: each may be claimed by somebody else meanwhile.
@@ -172,6 +194,7 @@ def of_each_owner(rooms: Mapping[str, int], *, tasks: Sequence[str]) -> list[Due
     values: dict[str, Any] = {
         "queues": list(rooms),
         "rooms": list(rooms.values()),
+        "marks": [(marks or {}).get(queue, BEGINNING) for queue in rooms],
         "tasks": list(tasks),
         "shared": ledger_settings.SHARED_LOSSES,
     }

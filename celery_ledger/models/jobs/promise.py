@@ -22,8 +22,8 @@ INSERT INTO {jobs} (id, task, queue, args, envelope, owner, context, root_id, pa
 VALUES {rows} {on_conflict}
 """
 ROW = """(%s, %s, %s, %s::json, %s::json, %s, %s::jsonb, %s, %s, %s,
- statement_timestamp() + %s, coalesce(%s, statement_timestamp() + %s),
- coalesce(%s, statement_timestamp() + %s),
+ statement_timestamp() + %s, greatest(%s, statement_timestamp() + %s),
+ greatest(coalesce(%s, statement_timestamp() + %s), statement_timestamp()),
  'waiting', 0, 0, 0, 0)"""
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
@@ -131,7 +131,10 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, UnheardQuerySet):  # type: ignore
         locked = held.select_for_update(skip_locked=True, no_key=True).order_by("pk")
         attempts = F("attempts") - int(not were_begun)
         self.filter(pk__in=[*locked.values_list("pk", flat=True)]).update(
-            state=State.WAITING, lease_until=None, attempts=attempts
+            state=State.WAITING,
+            lease_until=None,
+            attempts=attempts,
+            ring_at=Greatest("ring_at", Now()),
         )
 
     def kill(self, claim: Claim, *, error: dict[str, Any]) -> bool:

@@ -168,8 +168,8 @@ PLANTED = [
         Bug.NO_RESCUE,
         "test_a_silent_workers_job_is_given_to_another_hand",
         "celery_ledger/worker/rescuer.py",
-        "return self._give_back(Job.objects.lost(),",
-        "return self._give_back(Job.objects.none(),",
+        "self._running().lost(),",
+        "Job.objects.none(),",
     ),
     in_order(
         "a rescue that waits for the row",

@@ -18,9 +18,20 @@ from pydantic_core import PydanticCustomError
 
 from notifications import webhooks
 from notifications.events import KINDS
-from orders.order_input import AMOUNT_MAX, EMAIL_MAX_CHARS, LINES_MAX, Shape, UnitsInput
-from orders.states import PaymentState, State
-from values.texts import AnyText, Line, Name
+from orders.order_input import (
+    AMOUNT_MAX,
+    EMAIL_MAX_CHARS,
+    EXTERNAL_ID_MAX_CHARS,
+    LINES_MAX,
+    PHONE_MAX_CHARS,
+    SKU_MAX_CHARS,
+    Email,
+    ParticularsInput,
+    Shape,
+    UnitsInput,
+)
+from orders.states import FulfilmentState, PaymentState, State
+from values.texts import AnyText, Line, Matching, Name
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
@@ -60,13 +71,59 @@ Moment = Annotated[
 ]
 
 
+QueryMoment = Annotated[Moment, BeforeValidator(_with_its_plus)]
+SearchText = Annotated[Line, Field(min_length=1, max_length=SKU_MAX_CHARS)]
+DIGITS = re.compile(r"[^\x00]*\d[^\x00]*")
+
+
 class OrderFilter(BaseModel):
     """What narrows a list of orders."""
 
     state: State | None = None
     payment_state: PaymentState | None = None
-    email: Annotated[AnyText, Field(max_length=EMAIL_MAX_CHARS)] | None = None
-    created_after: Annotated[Moment, BeforeValidator(_with_its_plus)] | None = None
+    fulfilment_state: FulfilmentState | None = None
+    held: bool | None = None
+    number: (
+        Annotated[SearchText, Field(description="its dash may lack, and case does not matter")]
+        | None
+    ) = None
+    external_id: Annotated[AnyText, Field(max_length=EXTERNAL_ID_MAX_CHARS)] | None = None
+    email: (
+        Annotated[AnyText, Field(max_length=EMAIL_MAX_CHARS, description="whatever its case")]
+        | None
+    ) = None
+    customer_name: (
+        Annotated[
+            SearchText,
+            Field(
+                description="the name or its beginning, whatever its case, width and spaces; "
+                "of the customer, or else of the shipping address"
+            ),
+        ]
+        | None
+    ) = None
+    phone: (
+        Annotated[
+            str,
+            Field(
+                max_length=PHONE_MAX_CHARS,
+                description="its last eight digits; of the customer, or else of the "
+                "shipping address",
+            ),
+            Matching(DIGITS, "must hold a digit"),
+        ]
+        | None
+    ) = None
+    sku: Annotated[SearchText, Field(description="of one of its lines")] | None = None
+    tag: SearchText | None = None
+    created_after: QueryMoment | None = None
+    created_before: QueryMoment | None = None
+    updated_after: QueryMoment | None = None
+    updated_before: QueryMoment | None = None
+
+    @property
+    def is_by_change(self) -> bool:
+        return self.updated_after is not None or self.updated_before is not None
 
 
 class StockCount(Shape):
@@ -81,6 +138,20 @@ class StockChange(Shape):
 
     delta: Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
     reason: Reason
+
+
+class OrderChange(ParticularsInput):
+    """The body of PATCH /v1/orders/{id}: what is named takes the place of what was there, wholly;
+    null empties it.
+    """
+
+    email: Email = ""
+
+
+class Person(Shape):
+    """The body of POST /v1/customers/erase and /export."""
+
+    email: Email
 
 
 class CancelRequest(Shape):

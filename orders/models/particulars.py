@@ -27,26 +27,41 @@ class Particulars(models.Model):
     class Meta:
         abstract = True
 
+    @classmethod
+    def nothing(cls) -> dict[str, Any]:
+        """The columns of an order that says nothing of a person."""
+        return {field.name: field.get_default() for field in Particulars._meta.local_fields}
+
     @staticmethod
     def columns_of(said: "ParticularsInput") -> dict[str, Any]:
-        """The columns of all that was said there; what was left out is empty."""
+        """The columns of what was said there, and of nothing else."""
         customer = said.customer.model_dump() if said.customer else {}
+        columns: dict[str, dict[str, Any]] = {
+            "email": {"email": said.email},
+            "customer": {
+                f"customer_{name}": customer.get(name) or ""
+                for name in ("name", "phone", "external_id")
+            },
+            "shipping_address": {"shipping_address": _said(said.shipping_address)},
+            "billing_address": {"billing_address": _said(said.billing_address)},
+            "metadata": {"metadata": said.metadata},
+            "note": {"note": said.note or ""},
+            "tags": {"tags": said.tags},
+        }
         return {
-            "email": said.email,
-            "customer_name": customer.get("name") or "",
-            "customer_phone": customer.get("phone") or "",
-            "customer_external_id": customer.get("external_id") or "",
-            "shipping_address": _said(said.shipping_address),
-            "billing_address": _said(said.billing_address),
-            "metadata": said.metadata,
-            "note": said.note or "",
-            "tags": said.tags,
+            name: value
+            for field in said.model_fields_set & columns.keys()
+            for name, value in columns[field].items()
         }
 
     def are_particulars(self, said: "ParticularsInput") -> bool:
-        """Whether that says the same of the order."""
+        """Whether all that was said there is so."""
+        return not self.news_in(said)
+
+    def news_in(self, said: "ParticularsInput") -> dict[str, Any]:
+        """The columns that would change."""
         columns = self.columns_of(said)
-        return all(getattr(self, name) == value for name, value in columns.items())
+        return {name: value for name, value in columns.items() if getattr(self, name) != value}
 
     def particulars(self) -> snapshots.Particulars:
         customer: snapshots.Customer = {

@@ -96,7 +96,7 @@ class OrderFilter(BaseModel):
         Annotated[
             SearchText,
             Field(
-                description="the name or its beginning, whatever its case, width and spaces; "
+                description="all of it, whatever its case, width and spaces; "
                 "of the customer, or else of the shipping address"
             ),
         ]

@@ -11,13 +11,12 @@ from typing import Any
 from django.contrib.postgres.indexes import GinIndex
 from django.db.models import F, Func, Index, Q, TextField, Value
 from django.db.models.fields.json import KT
-from django.db.models.functions import Coalesce, Collate, Concat, Lower, NullIf
-from django.db.models.lookups import Exact, GreaterThanOrEqual, IsNull, LessThan
+from django.db.models.functions import Coalesce, Lower, NullIf
+from django.db.models.lookups import Exact, IsNull
 
 from values.ids import CLOCK_SKEW, first_id
 
 PHONE_DIGITS = 8  # the last ones: those before them may be a country's, or a zero in its place
-LAST_LETTER = Value(chr(0x10FFFF))
 
 
 class Folded(Func):
@@ -44,7 +43,7 @@ def _of_the_customer(member: str) -> Coalesce:
 
 
 EMAIL = Lower("email")
-NAME = Collate(Folded(_of_the_customer("name")), "C")
+NAME = Folded(_of_the_customer("name"))
 PHONE = LastDigits(_of_the_customer("phone"))
 NEWEST = F("id").desc()
 
@@ -57,7 +56,7 @@ INDEXES = [
     Index(F("client"), EMAIL, NEWEST, name="order_by_mail"),
     Index(F("client"), NAME, NEWEST, name="order_by_name", condition=Q(IsNull(NAME, False))),
     Index(F("client"), PHONE, NEWEST, name="order_by_phone", condition=Q(IsNull(PHONE, False))),
-    GinIndex(name="order_by_tag", fields=["tags"], condition=~Q(tags=[])),
+    GinIndex(name="order_by_tag", fields=["tags"], condition=Q(tags__isnull=False)),
     Index(name="order_by_change", fields=["client", "updated_at", "id"]),
     Index(name="order_expiry", fields=["expires_at"], condition=Q(state="reserved")),
 ]
@@ -65,10 +64,10 @@ INDEXES = [
 WAYS: dict[str, Callable[[Any], Q]] = {
     "number": lambda number: Q(number=_with_dash(number)),
     "email": lambda address: Q(Exact(EMAIL, Lower(Value(address)))),
-    "customer_name": lambda name: _begins(Folded(Value(name))),
+    "customer_name": lambda name: Q(Exact(NAME, Folded(Value(name)))),
     "phone": lambda phone: Q(Exact(PHONE, LastDigits(Value(phone)))),
     "sku": lambda sku: Q(lines__sku=sku),
-    "tag": lambda tag: Q(tags__contains=[tag]) & ~Q(tags=[]),
+    "tag": lambda tag: Q(tags__contains=[tag]),
     "created_after": lambda moment: Q(created_at__gt=moment, pk__gte=first_id(moment - CLOCK_SKEW)),
     "created_before": lambda moment: Q(created_at__lt=moment, pk__lt=first_id(moment + CLOCK_SKEW)),
     "updated_after": lambda moment: Q(updated_at__gt=moment),
@@ -90,7 +89,3 @@ def those(**wanted: Any) -> Q:
 def _with_dash(number: str) -> str:
     letters = re.sub("[^0-9A-Z]", "", unicodedata.normalize("NFKC", number).upper())
     return f"{letters[:4]}-{letters[4:]}"
-
-
-def _begins(folded: Folded) -> Q:
-    return Q(GreaterThanOrEqual(NAME, folded)) & Q(LessThan(NAME, Concat(folded, LAST_LETTER)))

@@ -22,7 +22,7 @@ class Particulars(models.Model):
     billing_address = models.JSONField(default=dict, db_default={})
     metadata = models.JSONField(default=dict)
     note = models.TextField(default="", db_default="")  # of the staff, for the staff
-    tags = ArrayField(models.TextField(), default=list, db_default=[])
+    tags = ArrayField(models.TextField(), null=True)  # NULL for none: so they have no index
 
     class Meta:
         abstract = True
@@ -46,7 +46,7 @@ class Particulars(models.Model):
             "billing_address": {"billing_address": _said(said.billing_address)},
             "metadata": {"metadata": said.metadata},
             "note": {"note": said.note or ""},
-            "tags": {"tags": said.tags},
+            "tags": {"tags": said.tags or None},
         }
         return {
             name: value
@@ -76,7 +76,7 @@ class Particulars(models.Model):
             "billing_address": _shown(self.billing_address),
             "metadata": self.metadata,
             "note": self.note or None,
-            "tags": self.tags,
+            "tags": self.tags or [],
         }
 
 

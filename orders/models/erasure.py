@@ -81,7 +81,7 @@ class Erasure(models.Model):
 
     def go_on(self) -> bool:
         """Erase some of their orders; True when more may be left. The caller holds the lock. One
-        that was placed since is not theirs that asked: it stays until it is asked for again.
+        that was placed since, and is under way, stays.
         """
         theirs = Order.objects.of(self.client).narrowed(email=self.email).filter(state__in=ENDED)
         some = theirs.select_for_update(no_key=True).order_by("pk").prefetch_related("lines")

@@ -1,6 +1,7 @@
 """What is kept about a person, and forgetting them: the books stay as they are."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from django.db import connection, transaction
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Endpoint, Event
 from orders.audit import MONEY, STOCK, broken
-from orders.models import ApiKey, Client, Erasure, Import, ImportRow, Order
+from orders.models import ApiKey, Client, Erasure, IdempotencyKey, Import, ImportRow, Order
 from orders.tasks import erase
 from tests.edges import Postbox, WebhookSink
 from tests.hands import Hand
@@ -247,6 +248,16 @@ def test_a_mail_that_is_being_sent_arrives_or_is_not_tried_again(
     assert (len(postbox.mails), erasures) == (arrived, [])
     assert mails_of(mailed) == sorted([("failed", ""), (state, "")])
     assert told() == set()
+
+
+def test_an_answer_that_was_waited_for_meanwhile_is_the_erased_one(
+    api: Api, shop: Client, mailed: str
+) -> None:
+    """Whoever waits has read the order before it was erased, and keeps its answer after that."""
+    read = api.get(f"/v1/orders/{mailed}").content.decode()
+    run(forget(api).json()["id"])
+    kept = IdempotencyKey.objects.decide(shop, "key-1", status=200, body=read)
+    assert (json.loads(kept.body or ""), told()) == (api.get(f"/v1/orders/{mailed}").json(), set())
 
 
 def test_endpoints_are_told_that_an_order_was_erased(

@@ -1,6 +1,6 @@
 """Whom an order is for and where it goes: taken, shown and told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from celery_ledger.testing import work_off
 from notifications.models import Event
 from orders.models import ApiKey, Client
+from tests.hands import Hand
 from tests.shop import Api, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,6 +91,12 @@ def change(api: Api, order: Any, body: Any, tag: str | None = None) -> Any:
 
 
 @pytest.fixture
+def hand() -> Iterator[Hand]:
+    with Hand() as hand:
+        yield hand
+
+
+@pytest.fixture
 def order(api: Api, stock: Any, order_body: Body) -> Any:
     stock()
     return api.place(order_body(**SAID, metadata={"table": "7"})).json()
@@ -162,3 +169,30 @@ def test_where_a_parcel_went_stays_in_the_book(api: Api, order: Any) -> None:
     assert (refused.status_code, refused.json()["type"]) == (409, "/problems/already-sent")
     changed = change(api, order, {"billing_address": None, "shipping_address": TOKYO}).json()
     assert changed["billing_address"] is None
+
+
+def test_an_address_that_changes_while_the_parcel_leaves_is_the_old_one(
+    api: Api, order: Any, hand: Hand
+) -> None:
+    """Whoever comes second sees what the first has done."""
+    work_off()
+    path = order["links"]["self"]
+    hand.open_transaction()
+    hand.do(lambda: post(api, f"{path}/fulfilments"))
+    with Hand() as other:
+        changing = other.begin(lambda: change(api, order, {"shipping_address": LONDON}))
+        other.wait_until_blocked()
+        hand.commit()
+        assert changing.result(timeout=10).json()["type"] == "/problems/already-sent"
+    assert api.get(path).json()["shipping_address"] == NOWHERE | TOKYO
+
+
+def test_two_that_know_one_version_change_it_once(api: Api, order: Any, hand: Hand) -> None:
+    hand.open_transaction()
+    assert hand.do(lambda: change(api, order, {"note": "x"}, '"1"')).status_code == 200
+    with Hand() as other:
+        changing = other.begin(lambda: change(api, order, {"tags": []}, '"1"'))
+        other.wait_until_blocked()
+        hand.commit()
+        assert changing.result(timeout=10).status_code == 412
+    assert api.get(order["links"]["self"]).json()["tags"] == SAID["tags"]

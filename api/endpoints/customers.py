@@ -13,11 +13,12 @@ from ninja import Body, Router
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.paging import AfterId, Limit, id_of, page
+from api.endpoints.orders import shown_event
 from api.shapes import responses
 from api.shapes.headers import LOCATION, described
 from api.shapes.requests import Person
 from notifications import events
-from notifications.models import Delivery, Event
+from notifications.models import Delivery
 from orders.models import Erasure, Order
 from orders.tasks import forget_person
 
@@ -38,10 +39,8 @@ def export_customer(
 ) -> HttpResponse:
     """Their orders, newest first, each with all that happened to it and the mails about it."""
     orders = Order.objects.of(request.auth.client).narrowed(email=body.email)
-    if after is not None:
-        orders = orders.filter(pk__lt=after)
-    newest_first = orders.order_by("-pk").prefetch_related("lines")
-    return answer(page(newest_first, _kept, limit=limit, cursor=id_of))
+    shown = orders.newest_first(after).prefetch_related("lines")
+    return answer(page(shown, _kept, limit=limit, cursor=id_of))
 
 
 @router.post(
@@ -83,16 +82,11 @@ def _erasure(erasure: Erasure) -> dict[str, Any]:
 
 
 def _kept(order: Order) -> dict[str, Any]:
-    mails = Delivery.objects.mails_about(order.pk)
     return {
         "order": order.snapshot(),
-        "events": [_event(event) for event in events.timeline(order.pk)],
-        "mails": [_mail(delivery) for delivery in mails],
+        "events": [shown_event(event) for event in events.timeline(order.pk)],
+        "mails": [_mail(mail) for mail in Delivery.objects.mails_about(order.pk)],
     }
-
-
-def _event(event: Event) -> dict[str, Any]:
-    return {"seq": event.seq, "type": event.kind, "at": event.at.isoformat(), "data": event.data}
 
 
 def _mail(delivery: Delivery) -> dict[str, Any]:

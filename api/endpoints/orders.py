@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 from django.http import HttpResponse
 from ninja import Body, Path, Query, Router
 from pydantic import Field
@@ -42,7 +41,6 @@ from notifications import events
 from notifications.models import Event
 from orders import snapshots
 from orders.models import Order
-from orders.models.order_queryset import OrderQuerySet
 from orders.order_input import OrderInput
 from orders.tasks import give_back, place
 from values.refused import invalid
@@ -101,22 +99,13 @@ def list_orders(
     orders = Order.objects.of(request.auth.client).narrowed(**narrowed.model_dump())
     if after is not None and ("." in after) != narrowed.is_by_change:
         raise invalid(("/query/after", NOT_OURS))
-    orders = _by_change(orders, after) if narrowed.is_by_change else _newest_first(orders, after)
+    if narrowed.is_by_change:
+        orders = orders.by_change(moment_and_id(after) if after else None)
+    else:
+        orders = orders.newest_first(after)
     cursor = _change_of if narrowed.is_by_change else id_of
-    return answer(
-        page(orders.prefetch_related("lines"), Order.snapshot, limit=limit, cursor=cursor)
-    )
-
-
-def _newest_first(orders: OrderQuerySet, after: str | None) -> OrderQuerySet:
-    return (orders if after is None else orders.filter(pk__lt=after)).order_by("-pk")
-
-
-def _by_change(orders: OrderQuerySet, after: str | None) -> OrderQuerySet:
-    if after is not None:
-        moment, id_ = moment_and_id(after)
-        orders = orders.filter(Q(updated_at__gt=moment) | Q(pk__gt=id_), updated_at__gte=moment)
-    return orders.by_change()
+    shown = orders.prefetch_related("lines")
+    return answer(page(shown, Order.snapshot, limit=limit, cursor=cursor))
 
 
 def _change_of(order: Order) -> str:
@@ -152,7 +141,7 @@ def change_order(
     """
     with transaction.atomic():
         order = locked_order(request, order_id)
-        if not order.are_particulars(body):
+        if order.news_in(body):
             require_match(request, order)
             order.change(body)
     return with_tag(order)
@@ -188,10 +177,10 @@ def read_events(
     """
     order = own_order(request, pk=order_id)
     timeline = events.timeline(order.pk, after=after)
-    return answer(page(timeline, _event, limit=limit, cursor=lambda event: str(event.seq)))
+    return answer(page(timeline, shown_event, limit=limit, cursor=lambda event: str(event.seq)))
 
 
-def _event(event: Event) -> dict[str, Any]:
+def shown_event(event: Event) -> dict[str, Any]:
     happened_at = event.at.isoformat()
     return {"seq": event.seq, "type": event.kind, "at": happened_at, "data": event.data}
 

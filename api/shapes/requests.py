@@ -73,7 +73,8 @@ Moment = Annotated[
 
 QueryMoment = Annotated[Moment, BeforeValidator(_with_its_plus)]
 SearchText = Annotated[Line, Field(min_length=1, max_length=SKU_MAX_CHARS)]
-DIGITS = re.compile(r"[^\x00]*\d[^\x00]*")
+DIGITS = Matching(re.compile(r"[^\x00]*\d[^\x00]*"), "must hold a digit")
+ELSE_WHERE_IT_GOES = "of the customer, or where none was said, of the shipping address"
 
 
 class OrderFilter(BaseModel):
@@ -83,38 +84,18 @@ class OrderFilter(BaseModel):
     payment_state: PaymentState | None = None
     fulfilment_state: FulfilmentState | None = None
     held: bool | None = None
-    number: (
-        Annotated[SearchText, Field(description="its dash may lack, and case does not matter")]
-        | None
-    ) = None
+    number: SearchText | None = Field(None, description="with or without its dash, in any case")
     external_id: Annotated[AnyText, Field(max_length=EXTERNAL_ID_MAX_CHARS)] | None = None
-    email: (
-        Annotated[AnyText, Field(max_length=EMAIL_MAX_CHARS, description="whatever its case")]
-        | None
-    ) = None
-    customer_name: (
-        Annotated[
-            SearchText,
-            Field(
-                description="all of it, whatever its case, width and spaces; "
-                "of the customer, or else of the shipping address"
-            ),
-        ]
-        | None
-    ) = None
-    phone: (
-        Annotated[
-            str,
-            Field(
-                max_length=PHONE_MAX_CHARS,
-                description="its last eight digits; of the customer, or else of the "
-                "shipping address",
-            ),
-            Matching(DIGITS, "must hold a digit"),
-        ]
-        | None
-    ) = None
-    sku: Annotated[SearchText, Field(description="of one of its lines")] | None = None
+    email: Annotated[AnyText, Field(max_length=EMAIL_MAX_CHARS)] | None = Field(
+        None, description="whatever its case"
+    )
+    customer_name: SearchText | None = Field(
+        None, description=f"all of it, whatever its case, width and spaces; {ELSE_WHERE_IT_GOES}"
+    )
+    phone: Annotated[str, Field(max_length=PHONE_MAX_CHARS), DIGITS] | None = Field(
+        None, description=f"its last eight digits; {ELSE_WHERE_IT_GOES}"
+    )
+    sku: SearchText | None = Field(None, description="of any line")
     tag: SearchText | None = None
     created_after: QueryMoment | None = None
     created_before: QueryMoment | None = None

@@ -115,7 +115,7 @@ def is_what_it_says(order: Order, order_input: OrderInput) -> bool:
     return (
         (order.currency, order.total, order.locale, order.payment_token)
         == (order_input.currency, order_input.total, order_input.locale, order_input.payment.token)
-        and order.are_particulars(order_input)
+        and not order.news_in(order_input)
         and (order.shipping_amount, order.shipping_tax)
         == (order_input.shipping.amount, order_input.shipping.tax)
         and len(lines) == len(order_input.lines)

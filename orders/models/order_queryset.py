@@ -4,9 +4,12 @@ event.
 
 import secrets
 from collections.abc import Container
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Now
 
@@ -35,9 +38,15 @@ class OrderQuerySet(models.QuerySet["Order"]):
         orders = self.filter(those(sku=sku, **wanted))
         return orders.distinct("pk") if sku else orders  # two lines may have it
 
-    def by_change(self) -> "OrderQuerySet":
+    def newest_first(self, after: str | None) -> "OrderQuerySet":
+        return (self.filter(pk__lt=after) if after else self).order_by("-pk")
+
+    def by_change(self, after: tuple[datetime, UUID] | None) -> "OrderQuerySet":
         """Those that changed longest ago first, as far as nobody can change one before them."""
         orders = self.filter(updated_at__lt=settled_until()).order_by("updated_at", "pk")
+        if after:
+            at, pk = after
+            orders = orders.filter(Q(updated_at__gt=at) | Q(pk__gt=pk), updated_at__gte=at)
         return orders.distinct("updated_at", "pk") if orders.query.distinct else orders
 
     def place(self, client: Client, order_input: "OrderInput") -> "Order":

@@ -18,7 +18,7 @@ class Particulars(models.Model):
     customer_name = models.TextField(default="", db_default="")
     customer_phone = models.TextField(default="", db_default="")
     customer_external_id = models.TextField(default="", db_default="")  # the client's own
-    shipping_address = models.JSONField(default=dict, db_default={})  # what of it was said
+    shipping_address = models.JSONField(default=dict, db_default={})  # or all members
     billing_address = models.JSONField(default=dict, db_default={})
     metadata = models.JSONField(default=dict)
     note = models.TextField(default="", db_default="")  # of the staff, for the staff
@@ -54,10 +54,6 @@ class Particulars(models.Model):
             for name, value in columns[field].items()
         }
 
-    def are_particulars(self, said: "ParticularsInput") -> bool:
-        """Whether all that was said there is so."""
-        return not self.news_in(said)
-
     def news_in(self, said: "ParticularsInput") -> dict[str, Any]:
         """The columns that would change."""
         columns = self.columns_of(said)
@@ -72,30 +68,15 @@ class Particulars(models.Model):
         return {
             "email": self.email,
             "customer": customer if any(customer.values()) else None,
-            "shipping_address": _shown(self.shipping_address),
-            "billing_address": _shown(self.billing_address),
+            "shipping_address": self.shipping_address or None,
+            "billing_address": self.billing_address or None,
             "metadata": self.metadata,
             "note": self.note or None,
             "tags": self.tags or [],
         }
 
 
-def _said(address: "AddressInput | None") -> dict[str, str]:
+def _said(address: "AddressInput | None") -> dict[str, str | None]:
+    """All members of it, or none when nothing of it was said."""
     members = address.model_dump() if address else {}
-    return {name: text for name, text in members.items() if text}
-
-
-def _shown(address: dict[str, str]) -> snapshots.Address | None:
-    if not address:
-        return None
-    return {
-        "name": address.get("name"),
-        "company": address.get("company"),
-        "line1": address.get("line1"),
-        "line2": address.get("line2"),
-        "city": address.get("city"),
-        "region": address.get("region"),
-        "postal_code": address.get("postal_code"),
-        "country": address.get("country"),
-        "phone": address.get("phone"),
-    }
+    return {name: text or None for name, text in members.items()} if any(members.values()) else {}

@@ -5,6 +5,7 @@ rooms.
 from orders.imports.became import ImportOrder
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
+from orders.models.erasure import Erasure
 from orders.models.fulfilment import Fulfilment
 from orders.models.order import Order
 from orders.models.order_line import OrderLine, named
@@ -21,6 +22,7 @@ __all__ = [
     "Client",
     "Computation",
     "DailyReport",
+    "Erasure",
     "Fulfilment",
     "HourFigure",
     "IdempotencyKey",

@@ -22,9 +22,12 @@ from uuid_utils.compat import uuid7
 
 from notifications import events
 from orders import snapshots
+from orders.models import finding
+from orders.models.changes import Written
 from orders.models.client import Client
 from orders.models.order_line import OrderLine, Units
 from orders.models.order_queryset import OrderQuerySet
+from orders.models.particulars import Particulars
 from orders.models.refund import Asked, Refund
 from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
@@ -41,14 +44,16 @@ from orders.states import (
 from values.refused import Refused
 
 if TYPE_CHECKING:
-    from orders.order_input import OrderInput
+    from orders.order_input import OrderInput, ParticularsInput
 
 
-class Order(models.Model):
+class Order(Particulars):
     id = models.UUIDField(primary_key=True, default=uuid7)
     number = models.TextField()  # for people: K7QM-3XH9
     public_token = models.TextField(unique=True)  # of the customer's status page
-    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="orders")
+    client = models.ForeignKey(  # found by the indexes below
+        Client, on_delete=models.PROTECT, related_name="orders", db_index=False
+    )
     external_id = models.TextField(null=True)
 
     state = models.TextField(choices=State, default=State.RECEIVED)
@@ -76,11 +81,10 @@ class Order(models.Model):
         expression=FULFILMENT_STATE, output_field=models.TextField(), db_persist=True
     )
 
-    email = models.TextField()
     locale = models.TextField()
     payment_token = models.TextField()
-    metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Written())
     expires_at = models.DateTimeField(null=True)
 
     objects = OrderQuerySet.as_manager()
@@ -119,14 +123,7 @@ class Order(models.Model):
                 condition=Q(units__gte=0, units_fulfilled__gte=0, units_fulfilled__lte=F("units")),
             ),
         ]
-        indexes = [
-            models.Index(name="order_by_client", fields=["client", "-id"]),
-            models.Index(name="order_by_state", fields=["client", "state", "-id"]),
-            models.Index(name="order_by_email", fields=["client", "email", "-id"]),
-            models.Index(
-                name="order_expiry", fields=["expires_at"], condition=Q(state=State.RESERVED)
-            ),
-        ]
+        indexes = finding.INDEXES
 
     def __str__(self) -> str:
         return self.number
@@ -141,13 +138,12 @@ class Order(models.Model):
             external_id=order_input.external_id,
             currency=order_input.currency,
             total=order_input.total,
-            email=order_input.email,
             locale=order_input.locale,
             shipping_amount=order_input.shipping.amount,
             shipping_tax=order_input.shipping.tax,
             units=sum(line.quantity for line in order_input.lines),
             payment_token=order_input.payment.token,
-            metadata=order_input.metadata,
+            **cls.columns_of(order_input),
         )
 
     def refresh_from_db(self, *args: Any, **options: Any) -> None:
@@ -292,6 +288,16 @@ class Order(models.Model):
             )
             self.record("order.released", held=False, hold_reason="", **anew)
 
+    def change(self, said: "ParticularsInput") -> None:
+        """Say anew whom it is for, where it goes and what is noted of it; what is no news is no
+        event. Raises a 409 problem for the shipping address of one of which something is sent.
+        """
+        news = self.news_in(said)
+        if "shipping_address" in news and self.units_fulfilled:
+            raise Refused("already-sent", f"Of order {self.number} something is sent already.")
+        if news:
+            self.record("order.updated", **news)
+
     def make_way(self) -> None:
         """Leave its external_id to the order that takes the place of this unmet one."""
         self.record("order.replaced", external_id=None)
@@ -319,7 +325,7 @@ class Order(models.Model):
         """Set columns, count the version up, save, and write the event with a snapshot of the order
         as it is then. Nothing else saves an order, so nothing of it changes untold.
         """
-        self.assign(version=self.version + 1, **changes)
+        self.assign(version=self.version + 1, updated_at=Written(), **changes)
         self.save(update_fields=self._assigned)
         self._assigned.clear()
         self.tell(kind)
@@ -365,12 +371,12 @@ class Order(models.Model):
             "captured": self.captured,
             "refunded": self.refunded,
             "refund_pending": self.refund_pending,
-            "email": self.email,
+            **self.particulars(),
             "locale": self.locale,
-            "metadata": self.metadata,
             "lines": [line.snapshot() for line in self.own_lines],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},
             "created_at": self.created_at.isoformat(),
+            "updated_at": self.updated_at.isoformat(),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
             "links": {
                 "self": f"/v1/orders/{self.pk}",

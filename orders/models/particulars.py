@@ -1,0 +1,82 @@
+"""Whom an order is for, where it goes and what is noted of it: what may change while its goods and
+its money stay as they are, and what is known of a person.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from orders import snapshots
+
+if TYPE_CHECKING:
+    from orders.order_input import AddressInput, ParticularsInput
+
+
+class Particulars(models.Model):
+    email = models.TextField()
+    customer_name = models.TextField(default="", db_default="")
+    customer_phone = models.TextField(default="", db_default="")
+    customer_external_id = models.TextField(default="", db_default="")  # the client's own
+    shipping_address = models.JSONField(default=dict, db_default={})  # or all members
+    billing_address = models.JSONField(default=dict, db_default={})
+    metadata = models.JSONField(default=dict)
+    note = models.TextField(default="", db_default="")  # of the staff, for the staff
+    tags = ArrayField(models.TextField(), null=True)  # NULL for none: so they have no index
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def nothing(cls) -> dict[str, Any]:
+        """The columns of an order that says nothing of a person."""
+        return {field.name: field.get_default() for field in Particulars._meta.local_fields}
+
+    @staticmethod
+    def columns_of(said: "ParticularsInput") -> dict[str, Any]:
+        """The columns of what was said there, and of nothing else."""
+        customer = said.customer.model_dump() if said.customer else {}
+        columns: dict[str, dict[str, Any]] = {
+            "email": {"email": said.email},
+            "customer": {
+                f"customer_{name}": customer.get(name) or ""
+                for name in ("name", "phone", "external_id")
+            },
+            "shipping_address": {"shipping_address": _said(said.shipping_address)},
+            "billing_address": {"billing_address": _said(said.billing_address)},
+            "metadata": {"metadata": said.metadata},
+            "note": {"note": said.note or ""},
+            "tags": {"tags": said.tags or None},
+        }
+        return {
+            name: value
+            for field in said.model_fields_set & columns.keys()
+            for name, value in columns[field].items()
+        }
+
+    def news_in(self, said: "ParticularsInput") -> dict[str, Any]:
+        """The columns that would change."""
+        columns = self.columns_of(said)
+        return {name: value for name, value in columns.items() if getattr(self, name) != value}
+
+    def particulars(self) -> snapshots.Particulars:
+        customer: snapshots.Customer = {
+            "name": self.customer_name or None,
+            "phone": self.customer_phone or None,
+            "external_id": self.customer_external_id or None,
+        }
+        return {
+            "email": self.email,
+            "customer": customer if any(customer.values()) else None,
+            "shipping_address": self.shipping_address or None,
+            "billing_address": self.billing_address or None,
+            "metadata": self.metadata,
+            "note": self.note or None,
+            "tags": self.tags or [],
+        }
+
+
+def _said(address: "AddressInput | None") -> dict[str, str | None]:
+    """All members of it, or none when nothing of it was said."""
+    members = address.model_dump() if address else {}
+    return {name: text or None for name, text in members.items()} if any(members.values()) else {}

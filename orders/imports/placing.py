@@ -118,6 +118,7 @@ def is_what_it_says(order: Order, order_input: OrderInput) -> bool:
             order.total,
             order.email,
             order.locale,
+            order.payment_method,
             order.payment_token,
             order.metadata,
         )
@@ -126,7 +127,8 @@ def is_what_it_says(order: Order, order_input: OrderInput) -> bool:
             order_input.total,
             order_input.email,
             order_input.locale,
-            order_input.payment.token,
+            order_input.payment.method,
+            order_input.payment.token or "",
             order_input.metadata,
         )
         and (order.shipping_amount, order.shipping_tax)

@@ -10,11 +10,12 @@ The other tables of the shop live beside this file, one noun each: `clients`, `s
 """
 
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -23,6 +24,7 @@ from uuid_utils.compat import uuid7
 from notifications import events
 from orders import snapshots
 from orders.models.client import Client
+from orders.models.order_constraints import CONSTRAINTS
 from orders.models.order_line import OrderLine, Units
 from orders.models.order_queryset import OrderQuerySet
 from orders.models.refund import Asked, Refund
@@ -35,6 +37,7 @@ from orders.states import (
     TRANSITIONS,
     UNMET,
     FulfilmentState,
+    PaymentMethod,
     PaymentState,
     State,
 )
@@ -78,7 +81,11 @@ class Order(models.Model):
 
     email = models.TextField()
     locale = models.TextField()
-    payment_token = models.TextField()
+    payment_method = models.TextField(
+        choices=PaymentMethod, default=PaymentMethod.CARD, db_default=PaymentMethod.CARD
+    )
+    payment_token = models.TextField()  # of the card that its customer has chosen
+    payment_attempts = models.SmallIntegerField(default=1, db_default=1)  # cards that may be tried
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True)
@@ -86,39 +93,7 @@ class Order(models.Model):
     objects = OrderQuerySet.as_manager()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(name="order_number_once", fields=["number"]),
-            models.UniqueConstraint(
-                name="order_external_id_once", fields=["client", "external_id"]
-            ),
-            models.CheckConstraint(name="order_state", condition=Q(state__in=State.values)),
-            models.CheckConstraint(
-                name="order_charge_state",
-                condition=Q(
-                    charge_state__in=["none", "pending", "action_required", "authorized", "failed"]
-                ),
-            ),
-            models.CheckConstraint(
-                name="order_money",
-                condition=Q(
-                    total__gte=0,
-                    captured__gte=0,
-                    captured__lte=F("total"),
-                    refunded__gte=0,
-                    refunded__lte=F("captured"),
-                    refund_pending__gte=0,
-                )
-                & Q(captured__gte=F("refunded") + F("refund_pending")),
-            ),
-            models.CheckConstraint(
-                name="order_confirmed_is_paid",
-                condition=~Q(state__in=[State.CONFIRMED, State.COMPLETED]) | Q(captured=F("total")),
-            ),
-            models.CheckConstraint(
-                name="order_units",
-                condition=Q(units__gte=0, units_fulfilled__gte=0, units_fulfilled__lte=F("units")),
-            ),
-        ]
+        constraints = CONSTRAINTS
         indexes = [
             models.Index(name="order_by_client", fields=["client", "-id"]),
             models.Index(name="order_by_state", fields=["client", "state", "-id"]),
@@ -146,7 +121,9 @@ class Order(models.Model):
             shipping_amount=order_input.shipping.amount,
             shipping_tax=order_input.shipping.tax,
             units=sum(line.quantity for line in order_input.lines),
-            payment_token=order_input.payment.token,
+            payment_method=order_input.payment.method,
+            payment_token=order_input.payment.token or "",
+            payment_attempts=order_input.payment.attempts,
             metadata=order_input.metadata,
         )
 
@@ -197,6 +174,11 @@ class Order(models.Model):
         return late and self.state == State.RESERVED and not self.held
 
     @property
+    def keep(self) -> timedelta:
+        """For how long its goods are set aside for whoever has to pay."""
+        return settings.RESERVATION_KEEP_OF.get(self.payment_method, settings.RESERVATION_KEEP)
+
+    @property
     def refundable(self) -> int:
         """Money that is neither given back nor promised back."""
         return self.captured - self.refunded - self.refund_pending
@@ -208,14 +190,16 @@ class Order(models.Model):
     # --- verbs; the caller holds the order's lock -------------------------------------------------
 
     def reserve(self) -> bool:
-        """Promise the goods for RESERVATION_KEEP. False, and cancelled, when something is short."""
+        """Promise the goods for as long as it may take to pay. False, and cancelled, when something
+        is short.
+        """
         if not Stock.objects.reserve(self):
             self.move(State.CANCELLED, reason="out_of_stock")
             return False
         self.move(
             State.RESERVED,
             charge_state="pending" if self.total else "none",
-            expires_at=timezone.now() + settings.RESERVATION_KEEP,
+            expires_at=timezone.now() + self.keep,
         )
         return True
 
@@ -249,7 +233,8 @@ class Order(models.Model):
         if self.units_fulfilled:
             rest = Asked(units=self.open_units, restock=True)
             return Refund.objects.write_down(self, rest, reason=reason)
-        if PaymentOperation.objects.void(self):
+        elsewhere = self.payment_method != PaymentMethod.CARD
+        if PaymentOperation.objects.void(self) or elsewhere:
             self.assign(charge_state="none")
         if self.state != State.RECEIVED:
             self.take_back(self.open_units)
@@ -286,9 +271,7 @@ class Order(models.Model):
         """Release it. Its goods are set aside for as long again: nobody could pay meanwhile."""
         if self.held:
             anew = (
-                {"expires_at": timezone.now() + settings.RESERVATION_KEEP}
-                if self.state == State.RESERVED
-                else {}
+                {"expires_at": timezone.now() + self.keep} if self.state == State.RESERVED else {}
             )
             self.record("order.released", held=False, hold_reason="", **anew)
 
@@ -302,6 +285,8 @@ class Order(models.Model):
 
     def _end_when_nothing_is_open(self, reason: str) -> None:
         if self.state == State.CONFIRMED and self.units_fulfilled == self.units:
+            if not self.units:
+                self.assign(charge_state="none")
             to = State.COMPLETED if self.units else State.CANCELLED
             self.move(to, reason=reason, held=False, hold_reason="")
 
@@ -360,6 +345,7 @@ class Order(models.Model):
             "hold_reason": self.hold_reason or None,
             "reason": self.reason or None,
             "version": self.version,
+            "payment_method": PaymentMethod(self.payment_method),
             "currency": self.currency,
             "total": self.total,
             "captured": self.captured,

@@ -16,9 +16,10 @@ from orders.payments import paying
 from orders.payments.models import PaymentOperation
 from orders.payments.outcome import apply_answer
 from orders.payments.provider import Charge, ChargeStatus
-from orders.tasks import expire_orders, give_back, pay_again
+from orders.tasks import expire, expire_orders, give_back, pay_again
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
+from tests.hands import Hand
 from tests.orders.at_stripe import HOURS, work_off_and_listen
 from tests.orders.conftest import Pay
 from values.refused import Refused
@@ -108,7 +109,7 @@ def test_a_customer_who_fails_to_confirm_cannot_pay_by_that_charge_any_more(
     order = pay(SECURE)
     work_off()
     ringing.decide(PaymentOperation.objects.get().reference, "requires_payment_method")
-    work_off_and_listen(4)
+    work_off_and_listen(3)
     assert standing(order) == ("cancelled", "failed", "payment_declined", 0)
     assert (live(ringing), attempts(order)) == ([], [("failed", "generic_decline")])
     assert_books_agree()
@@ -210,6 +211,49 @@ def test_postgres_knows_one_charge_of_an_order(stripe: StripeDouble, pay: Pay) -
     work_off()
     with pytest.raises(IntegrityError, match="one_charge_per_order"), transaction.atomic():
         PaymentOperation.objects.intend_charge(order, attempt=2)
+
+
+def test_a_card_that_is_chosen_just_before_the_time_is_over_is_not_charged_after_it(
+    stripe: StripeDouble, pay: Pay, one: Hand, two: Hand
+) -> None:
+    """Whoever ends the order waits for the choice, and whoever chooses for the end."""
+    order = pay(payment={"token": BAD, "attempts": 3})
+    work_off()
+    one.open_transaction()
+    one.do(lambda: pay_again(Order.objects.locked(order.pk), GOOD))
+    one.do(lambda: Order.objects.update(expires_at=order.created_at))
+    ending = two.begin(lambda: expire_now(order))
+    two.wait_until_blocked()
+    one.commit()
+    ending.result(timeout=10)
+    work_off(ahead=HOURS)
+    assert standing(order) == ("cancelled", "none", "expired", 0)
+    assert attempts(order) == [("failed", "generic_decline"), ("withdrawn", None)]
+    assert (len(objects_in(stripe.path)), Stock.objects.get().reserved) == (1, 0)
+    assert_books_agree()
+
+
+def test_an_order_whose_time_is_over_takes_no_card(
+    stripe: StripeDouble, pay: Pay, one: Hand, two: Hand
+) -> None:
+    order = pay(payment={"token": BAD, "attempts": 3})
+    work_off()
+    Order.objects.update(expires_at=order.created_at)
+    with pytest.raises(Refused, match="is expired"):  # also before anybody has ended it
+        try_again(order, GOOD)
+    one.open_transaction()
+    one.do(lambda: expire_now(order))
+    choosing = two.begin(lambda: try_again(order, GOOD))
+    two.wait_until_blocked()
+    one.commit()
+    with pytest.raises(Refused, match="is cancelled"):
+        choosing.result(timeout=10)
+    assert_books_agree()
+
+
+def expire_now(order: Order) -> None:
+    with transaction.atomic():
+        expire(str(order.pk))
 
 
 @pytest.mark.parametrize(

@@ -216,9 +216,9 @@ def expire_orders() -> int:
 
 @shared_task
 def expire(order_id: str) -> None:
-    """Give back what nobody has paid for, unless that has changed."""
+    """Give back what nobody has paid for, unless that has changed, or a bank is at it."""
     order = Order.objects.locked(order_id)
-    if order.is_expired:
+    if order.is_expired and not paying.is_awaited(order):
         give_back(order.cancel("expired"))
 
 

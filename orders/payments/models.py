@@ -57,6 +57,8 @@ class PaymentOperation(models.Model):
     # what its customer has to do, while that is so: shown to whoever asks for the payment and
     # nowhere else, since who knows it can pay
     action = models.JSONField(null=True)
+    # what the provider says while it is pending, where that may take long
+    may_take_until = models.DateTimeField(null=True)
     # the customer has asked the bank for it back, and the staff was told so
     disputed = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -179,7 +181,9 @@ class PaymentOperation(models.Model):
             self.State(charge.status),
         )
         self.action = charge.action if charge.status == ChargeStatus.PENDING else None
-        self.save(update_fields=["reference", "reason", "state", "action"])
+        self.may_take_until = charge.may_take_until
+        changed = ["reference", "reason", "state", "action", "may_take_until"]
+        self.save(update_fields=changed)
 
     def note_dispute(self) -> bool:
         """Whether that is news: the provider goes on telling of a dispute, also when it is over."""
@@ -211,6 +215,7 @@ class PaymentOperation(models.Model):
             token=self.token,
             intended_at=self.created_at,
             reference=self.reference,
+            return_url=f"{settings.SITE_URL}/o/{self.order.public_token}/",
             metadata={"order": str(self.order_id), "operation": str(self.pk)},
         )
 

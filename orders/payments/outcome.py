@@ -23,6 +23,15 @@ def apply_answer(
     Returns what follows, whose job the caller promises: the refund of a charge that came too late,
     or the charge of another card.
     """
+    following = _take_over(order, operation, answer)
+    for made in answer.refunds:
+        _note_refund_by_hand(order, made)
+    return following
+
+
+def _take_over(
+    order: Order, operation: PaymentOperation, answer: Charge
+) -> PaymentOperation | None:
     operation.refresh_from_db()
     if answer.disputed and operation.note_dispute():
         order.hold("disputed")
@@ -100,8 +109,26 @@ def _apply_charge(
         case ChargeStatus.DECLINED:
             return _apply_decline(order, operation)
         case ChargeStatus.PENDING if is_news(order, answer):
-            order.record("order.action_required", charge_state="action_required")
+            kept = [moment for moment in (order.expires_at, answer.may_take_until) if moment]
+            order.record(
+                "order.action_required", charge_state="action_required", expires_at=max(kept)
+            )
     return None
+
+
+def _note_refund_by_hand(order: Order, made: Charge) -> None:
+    """Money that somebody gave back on the provider's own pages: it counts, and what is still to be
+    sent waits for a person. More than is left beside ours that are under way waits for their end.
+    """
+    known = order.operations.filter(reference=made.id).first()
+    fits = made.status != ChargeStatus.DECLINED and made.amount <= order.refundable
+    if known is None and fits:
+        if not order.has_ended:
+            order.hold("refunded_by_hand")
+        refund = Refund.objects.promise(order, reason="refunded_by_hand", amount=made.amount)
+        known = refund.operation
+    if known is not None:
+        _take_over(order, known, made)
 
 
 def _apply_decline(order: Order, operation: PaymentOperation) -> PaymentOperation | None:

@@ -5,6 +5,7 @@ takes a locked order and raises a 409 problem where it cannot be.
 from typing import TYPE_CHECKING, NoReturn
 
 from django.conf import settings
+from django.db.models.functions import Now
 
 from orders import snapshots
 from orders.payments.models import PaymentOperation
@@ -53,6 +54,16 @@ def collect(order: "Order") -> None:
     """Goods of it are handed over: one that is paid then is paid, wholly."""
     if order.captured < order.total:
         _take(order, "")
+
+
+def is_awaited(order: "Order") -> bool:
+    """Whether a provider is still at its money, though its time is over. Then its goods are kept
+    for as long as that may take.
+    """
+    late = order.operations.charges().open().filter(may_take_until__gt=Now()).first()
+    if late is not None:
+        order.record("order.payment_pending", expires_at=late.may_take_until)
+    return late is not None
 
 
 def shown(order: "Order") -> snapshots.Payment:

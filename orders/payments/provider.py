@@ -43,6 +43,7 @@ class Intent:
     token: str
     intended_at: datetime  # no provider has made it before
     reference: str = ""  # the provider's id of it, once we know it
+    return_url: str = ""  # where a page of the bank leads its customer back to
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,9 +60,12 @@ class Charge:
     action_required: bool = False  # pending until the customer does something
     # what that is: its `type`, a `url` where it is done, a `client_secret`; no log may have it
     action: dict[str, str | None] | None = field(default=None, repr=False)
+    # while it is pending: until when the money may still come, where that is long
+    may_take_until: datetime | None = None
     revivable: bool = False  # declined, and whoever has its client_secret could still pay it
     disputed: bool = False  # the customer has asked the bank to take the money back
     refunded: int | None = None  # of a charge, by whatever way; None where the book does not say
+    refunds: "tuple[Charge, ...]" = ()  # of a charge: those that nobody here has asked for
 
 
 class ProviderUnavailable(Exception):

@@ -16,7 +16,7 @@ from orders.payments import paying
 from orders.payments.models import PaymentOperation
 from orders.payments.outcome import apply_answer
 from orders.payments.provider import Charge, ChargeStatus
-from orders.tasks import expire, expire_orders, give_back, pay_again
+from orders.tasks import expire, expire_orders, give_back, on_provider_event, pay_again
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.hands import Hand
@@ -408,3 +408,130 @@ def test_what_stripe_cannot_move_is_no_matter_where_it_moves_nothing(
     with pytest.raises(Refused):
         pay(**body)
     assert pay(payment={"method": "cod"}, **body).state == "received"
+
+
+# --- slow banks and vouchers ----------------------------------------------------------------------
+
+
+def run_out(order: Order) -> None:
+    Order.objects.update(expires_at=order.created_at)
+    expire_orders.delay()
+    work_off()
+
+
+def test_what_a_bank_is_still_at_does_not_expire_as_unpaid(stripe: StripeDouble, pay: Pay) -> None:
+    order = pay("pm_double_processing")
+    work_off()
+    run_out(order)
+    assert standing(order) == ("reserved", "pending", "", 0)
+    assert order.expires_at is not None
+    assert order.expires_at - order.created_at > 13 * DAY
+    assert told(order)[2:] == ["payment_pending"]
+    stripe.decide(PaymentOperation.objects.get().reference, "succeeded")
+    work_off(ahead=HOURS)
+    assert standing(order) == ("confirmed", "paid", "", 660)
+
+
+def test_what_a_bank_is_at_for_ever_expires_in_the_end(stripe: StripeDouble, pay: Pay) -> None:
+    order = pay("pm_double_processing")
+    work_off()
+    PaymentOperation.objects.update(may_take_until=order.created_at)
+    run_out(order)
+    assert standing(order) == ("cancelled", "pending", "expired", 0)
+
+
+def test_a_voucher_is_shown_and_its_order_kept_while_it_can_be_paid(
+    stripe: StripeDouble, pay: Pay
+) -> None:
+    order = pay("pm_double_konbini")
+    work_off()
+    assert standing(order) == ("reserved", "action_required", "", 0)
+    action = paying.shown(order)["action"]
+    assert action is not None
+    assert (action["type"], (action["url"] or "").rpartition("/")[0]) == (
+        "konbini_display_details",
+        "https://payments.stripe.test/voucher",
+    )
+    assert order.expires_at is not None
+    assert order.expires_at - order.created_at > 3 * DAY
+    stripe.decide(PaymentOperation.objects.get().reference, "requires_payment_method")
+    work_off(ahead=HOURS)
+    assert standing(order) == ("cancelled", "failed", "payment_declined", 0)
+
+
+@pytest.mark.parametrize("token", ["pm_double_paypay", SECURE])
+def test_with_redirects_a_customer_is_led_to_the_bank_and_back_to_the_order(
+    stripe: StripeDouble, pay: Pay, stripe_settings: Any, token: str
+) -> None:
+    stripe_settings.STRIPE_REDIRECTS = True
+    order = pay(token)
+    work_off()
+    assert standing(order) == ("reserved", "action_required", "", 0)
+    action = paying.shown(order)["action"]
+    assert action is not None
+    assert (action["type"], (action["url"] or "")[:33]) == (
+        "redirect_to_url",
+        "https://hooks.stripe.test/redirec",
+    )
+    [made] = objects_in(stripe.path)
+    assert made["return_url"] == f"{stripe_settings.SITE_URL}/o/{order.public_token}/"
+
+
+# --- the provider's own pages ---------------------------------------------------------------------
+
+
+def test_a_refund_on_stripes_own_pages_counts_and_stops_what_is_to_be_sent(
+    ringing: StripeDouble, pay: Pay
+) -> None:
+    order = pay(GOOD)
+    work_off_and_listen(3)
+    charge = PaymentOperation.objects.get()
+    by_hand = ringing.refund_by_hand(charge.reference, 100)
+    work_off_and_listen(5)
+    order.refresh_from_db()
+    assert (order.refunded, order.refund_pending, order.hold_reason) == (100, 0, "refunded_by_hand")
+    assert told(order)[3:] == ["held", "refund_pending", "refunded"]
+    with pytest.raises(Refused, match="held"), transaction.atomic():
+        Fulfilment.objects.ship(Order.objects.locked(order.pk))
+    with transaction.atomic():
+        Order.objects.locked(order.pk).release()
+    ringing.resend()
+    work_off(ahead=HOURS)
+    assert told(order)[6:] == ["released"]
+    assert_books_agree()
+    ringing.decide_refund(by_hand, "failed")
+    work_off_and_listen(6)
+    order.refresh_from_db()
+    assert (order.refunded, order.hold_reason) == (0, "refund_failed")
+    assert_books_agree()
+
+
+def test_refunds_by_hand_beside_ours_add_up(ringing: StripeDouble, pay: Pay) -> None:
+    """Ours is refused by Stripe, since the money is gone; then the other one is noted too."""
+    order = pay(GOOD)
+    work_off_and_listen(3)
+    charge = PaymentOperation.objects.get()
+    with transaction.atomic():
+        give_back(Refund.objects.promise(Order.objects.locked(order.pk), reason="x"))
+    ringing.refund_by_hand(charge.reference, 600)
+    work_off_and_listen(5)
+    order.refresh_from_db()
+    assert (order.refund_pending, order.held) == (0, True)
+    on_provider_event.delay(str(charge.pk))
+    work_off()
+    order.refresh_from_db()
+    assert (order.refunded, order.refund_pending) == (600, 0)
+    assert_books_agree()
+
+
+def test_a_refund_by_hand_of_an_order_that_was_sent_only_counts(
+    ringing: StripeDouble, pay: Pay
+) -> None:
+    order = pay(GOOD)
+    work_off_and_listen(3)
+    with transaction.atomic():
+        Fulfilment.objects.ship(Order.objects.locked(order.pk))
+    ringing.refund_by_hand(PaymentOperation.objects.get().reference, 660)
+    work_off_and_listen(5)
+    assert standing(order) == ("completed", "refunded", "", 660)
+    assert_books_agree()

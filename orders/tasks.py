@@ -15,7 +15,13 @@ from orders.order_input import OrderInput
 from orders.payments import paying
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.outcome import UNKNOWN, apply_answer, forget, is_news, is_stuck
-from orders.payments.provider import Charge, ChargeStatus, EventNotice, ProviderUnavailable
+from orders.payments.provider import (
+    ELSEWHERE,
+    Charge,
+    ChargeStatus,
+    EventNotice,
+    ProviderUnavailable,
+)
 from orders.states import PaymentMethod
 
 PATIENT = {
@@ -48,8 +54,9 @@ def place(client: Client, order_input: OrderInput) -> Order:
 
 def begin(order: Order) -> None:
     """A received order: its goods are next."""
+    step = reserve if order.payment_method == PaymentMethod.CARD else reserve_uncharged
     with serving(order):
-        reserve.apply_async(
+        step.apply_async(
             (str(order.pk),), link_error=hold_order.si(str(order.pk), "reservation_failed")
         )
 
@@ -86,7 +93,10 @@ def give_back(promised: Refund | None) -> None:
 
 
 def promise(operation: PaymentOperation) -> None:
-    """The job that makes it at the provider."""
+    """The job that makes it at the provider. Past every provider it is made by noting it."""
+    if operation.provider == ELSEWHERE:
+        apply_answer(operation.order, operation, operation.as_noted())
+        return
     step = refund if operation.is_refund else charge
     with serving(operation.order):
         step.apply_async((str(operation.pk),), link_error=hold_for(operation))
@@ -113,6 +123,18 @@ def hold_for(operation: PaymentOperation) -> Signature:
 @shared_task(cancellable=True)
 def reserve(order_id: str) -> None:
     """Promise the goods, then go for the money."""
+    _set_aside(order_id)
+
+
+@shared_task(cancellable=True)
+def reserve_uncharged(order_id: str) -> None:
+    """As `reserve`, for an order that is paid elsewhere: workers that would charge it do not know
+    this task.
+    """
+    _set_aside(order_id)
+
+
+def _set_aside(order_id: str) -> None:
     order = Order.objects.locked(order_id)
     if order.held or order.state != State.RECEIVED:
         return
@@ -148,6 +170,8 @@ def poll_payment(self: Task, operation_id: str) -> None:
             _apply(operation, answer)
             _ask_on(operation)
     elif answer is None or answer.status == ChargeStatus.PENDING:
+        if self.request.retries == settings.PAYMENT_MAX_RETRIES and operation.may_take_long:
+            return  # whoever reconciles asks again
         raise self.retry(
             countdown=min(2 ** (self.request.retries + 1), settings.PAYMENT_BACKOFF_CAP_S)
         )

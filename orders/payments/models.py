@@ -3,6 +3,7 @@ to us.
 """
 
 import logging
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -15,6 +16,9 @@ from celery_ledger import outside
 from orders import snapshots
 from orders.payments.operation_queryset import OperationQuerySet
 from orders.payments.provider import Charge, ChargeStatus, EventNotice, Intent, provider
+
+if TYPE_CHECKING:
+    from orders.models.order import Order
 
 log = logging.getLogger(__name__)
 SHOWN: dict[str, snapshots.AttemptState] = {
@@ -107,6 +111,19 @@ class PaymentOperation(models.Model):
         late = self.created_at < timezone.now() - settings.PAYMENT_MOOT_AFTER
         return late and self.kind == self.Kind.CHARGE and self.order.state == "cancelled"
 
+    def is_wanted_by(self, order: "Order") -> bool:
+        """Its order is not cancelled, and its customer has chosen no other card."""
+        return order.state != "cancelled" and self.token == order.payment_token
+
+    @property
+    def may_take_long(self) -> bool:
+        return self.may_take_until is not None and self.may_take_until > timezone.now()
+
+    def as_noted(self) -> Charge:
+        """What is true of it past every provider, where whoever notes it has done it."""
+        said = (self.reference, self.key, self.amount, self.currency)
+        return Charge(*said, status=ChargeStatus.SUCCEEDED)
+
     def attempt(self) -> snapshots.Attempt:
         """A charge as the API shows it."""
         waits: snapshots.AttemptState = "action_required" if self.action else "pending"
@@ -147,7 +164,7 @@ class PaymentOperation(models.Model):
         answer = self.look_up()
         if answer is None or self.is_refund:
             return answer
-        left = answer.action_required and self._is_unwanted()
+        left = answer.action_required and not self.is_wanted_by(self.order)
         return self._called_off(answer) if left or self._may_come_back(answer) else answer
 
     def look_up(self) -> Charge | None:
@@ -163,10 +180,6 @@ class PaymentOperation(models.Model):
         with outside():
             ended = other_side.call_off(intent)
         return answer if ended is None or ended.status == answer.status else ended
-
-    def _is_unwanted(self) -> bool:
-        """Its order is cancelled, or its customer has chosen another card."""
-        return self.order.state == "cancelled" or self.token != self.order.payment_token
 
     def _may_come_back(self, answer: Charge) -> bool:
         """It failed, and the customer was told how to pay for it."""

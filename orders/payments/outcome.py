@@ -8,6 +8,7 @@ from orders.payments.paying import charge_anew
 from orders.payments.provider import Charge, ChargeStatus
 from orders.states import PASSING, PAYMENT_UNKNOWN, REFUND_UNKNOWN, State
 
+KINDS = {"action_required": "order.action_required", "pending": "order.payment_pending"}
 UNKNOWN = {  # why an order is on hold whose money nobody knows of
     PaymentOperation.Kind.CHARGE: PAYMENT_UNKNOWN,
     PaymentOperation.Kind.REFUND: REFUND_UNKNOWN,
@@ -51,10 +52,15 @@ def _take_over(
 
 def is_news(order: Order, answer: Charge) -> bool:
     """Whether an answer that decides nothing yet still says more than the order shows: the customer
-    has to act.
+    has to act, or has done so.
     """
-    waits = answer.status == ChargeStatus.PENDING and answer.action_required
-    return waits and order.state == State.RESERVED and order.charge_state != "action_required"
+    is_open = answer.status == ChargeStatus.PENDING and order.state == State.RESERVED
+    return is_open and order.charge_state != _waiting_for(answer)
+
+
+def _waiting_for(answer: Charge) -> str:
+    """Whom an open charge waits for: its customer, or a bank."""
+    return "action_required" if answer.action_required else "pending"
 
 
 def forget(order: Order, operation: PaymentOperation) -> None:
@@ -108,11 +114,10 @@ def _apply_charge(
             order.confirm(captured=answer.amount)
         case ChargeStatus.DECLINED:
             return _apply_decline(order, operation)
-        case ChargeStatus.PENDING if is_news(order, answer):
+        case ChargeStatus.PENDING if is_news(order, answer) and operation.is_wanted_by(order):
+            waits_for = _waiting_for(answer)
             kept = [moment for moment in (order.expires_at, answer.may_take_until) if moment]
-            order.record(
-                "order.action_required", charge_state="action_required", expires_at=max(kept)
-            )
+            order.record(KINDS[waits_for], charge_state=waits_for, expires_at=max(kept))
     return None
 
 
@@ -133,7 +138,7 @@ def _note_refund_by_hand(order: Order, made: Charge) -> None:
 
 def _apply_decline(order: Order, operation: PaymentOperation) -> PaymentOperation | None:
     """The order ends, unless its customer has chosen another card or may do so."""
-    if order.state == State.RESERVED and operation.token != order.payment_token:
+    if order.state == State.RESERVED and not operation.is_wanted_by(order):
         return charge_anew(order)
     order.assign(charge_state="failed")
     tried = order.operations.charges().count()

@@ -16,7 +16,14 @@ from orders.payments import paying
 from orders.payments.models import PaymentOperation
 from orders.payments.outcome import apply_answer
 from orders.payments.provider import Charge, ChargeStatus
-from orders.tasks import expire, expire_orders, give_back, on_provider_event, pay_again
+from orders.tasks import (
+    expire,
+    expire_orders,
+    give_back,
+    on_provider_event,
+    pay_again,
+    reconcile_payments,
+)
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.hands import Hand
@@ -162,6 +169,20 @@ def test_a_customer_may_change_the_card_while_the_bank_waits(
     assert_books_agree()
 
 
+def test_what_is_heard_late_of_a_card_that_was_left_is_no_news(
+    stripe: StripeDouble, pay: Pay
+) -> None:
+    order = pay(payment={"token": SECURE, "attempts": 2})
+    work_off()
+    left = PaymentOperation.objects.get()
+    said = Charge(left.reference, left.key, 660, "JPY", ChargeStatus.PENDING, action_required=True)
+    try_again(order, GOOD)
+    with transaction.atomic():
+        assert apply_answer(Order.objects.locked(order.pk), left, said) is None
+    assert standing(order)[:2] == ("reserved", "pending")
+    assert told(order)[2:] == ["action_required", "payment_pending"]
+
+
 def test_who_confirms_while_choosing_another_card_pays_once(stripe: StripeDouble, pay: Pay) -> None:
     order = pay(payment={"token": SECURE, "attempts": 2})
     work_off()
@@ -297,6 +318,8 @@ def test_an_order_that_is_paid_elsewhere_waits_for_it_for_days_and_is_refunded_e
     stripe: StripeDouble, pay: Pay, method: str
 ) -> None:
     order = pay(payment={"method": method})
+    # a worker of the release before would charge it
+    assert not Job.objects.filter(task="orders.tasks.reserve").exists()
     work_off()
     assert standing(order) == ("reserved", "pending", "", 0)
     assert order.expires_at is not None
@@ -438,6 +461,36 @@ def test_what_a_bank_is_at_for_ever_expires_in_the_end(stripe: StripeDouble, pay
     PaymentOperation.objects.update(may_take_until=order.created_at)
     run_out(order)
     assert standing(order) == ("cancelled", "pending", "expired", 0)
+
+
+def test_what_takes_long_is_asked_about_for_as_long_and_troubles_nobody(
+    stripe: StripeDouble, pay: Pay
+) -> None:
+    """Whoever asks gives up after hours, and then whoever reconciles asks again."""
+    order = pay("pm_double_konbini")
+    work_off(ahead=HOURS)
+    assert standing(order) == ("reserved", "action_required", "", 0)
+    assert set(Job.objects.values_list("state", flat=True)) == {"done"}
+    stripe.decide(PaymentOperation.objects.get().reference, "succeeded")
+    PaymentOperation.objects.update(asked_at=order.created_at - DAY)
+    reconcile_payments.delay()
+    work_off()
+    assert standing(order) == ("confirmed", "paid", "", 660)
+
+
+def test_once_the_customer_has_acted_the_order_waits_for_the_bank(
+    stripe: StripeDouble, pay: Pay
+) -> None:
+    """Then there is nothing to do any more, and a bank may take long."""
+    order = pay(SECURE)
+    work_off()
+    stripe.decide(PaymentOperation.objects.get().reference, "processing")
+    work_off(ahead=timedelta(minutes=5))
+    assert standing(order) == ("reserved", "pending", "", 0)
+    assert (paying.shown(order)["action"], attempts(order)) == (None, [("pending", None)])
+    assert told(order)[2:] == ["action_required", "payment_pending"]
+    assert order.expires_at is not None
+    assert order.expires_at - order.created_at > 13 * DAY
 
 
 def test_a_voucher_is_shown_and_its_order_kept_while_it_can_be_paid(

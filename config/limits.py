@@ -86,6 +86,11 @@ PAYMENT_MOOT_AFTER = timedelta(hours=1)
 CHANGES_SETTLE = timedelta(minutes=2)
 ERASE_ORDERS = 50  # of a person that one transaction erases
 RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
+# for money that is brought or sent to the shop
+RESERVATION_KEEP_OF = {"manual": timedelta(days=7), "bank_transfer": timedelta(days=7)}
+# a bank may be at a payment for so long; until it has decided nobody says that it was not paid
+PROCESSING_KEEP = timedelta(days=14)
+VOUCHER_GRACE = timedelta(hours=1)  # money that was paid at the last moment is told of by then
 SANDBOX_SLOW_S = 5.0
 STRIPE_SIGNATURE_MAX_AGE_S = 300
 STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'

@@ -220,6 +220,12 @@ STRIPE_SECRET_KEY: str = from_environment(
 STRIPE_WEBHOOK_SECRET: str = from_environment(
     read.secret, "STRIPE_WEBHOOK_SECRET", "", "whsec_… of your account"
 )
+# storefronts get it beside what a customer has to confirm
+STRIPE_PUBLISHABLE_KEY: str = from_environment(
+    read.secret, "STRIPE_PUBLISHABLE_KEY", "", "pk_… of your account"
+)
+# also methods that lead the customer to a page of theirs, and what is paid by voucher or debit
+STRIPE_REDIRECTS: bool = from_environment(read.yes_or_no, "STRIPE_REDIRECTS", False, "1 or 0")
 # else: a double, for tests
 STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"
 # whether anybody may order at /

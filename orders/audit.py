@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from orders.payments.models import PaymentOperation
-from orders.payments.provider import Charge, ProviderRefused, ProviderUnavailable
+from orders.payments.provider import ELSEWHERE, Charge, ProviderRefused, ProviderUnavailable
 
 # Each pair: a sentence with a %s for each column, and the SQL that finds what it is said of.
 STOCK = {
@@ -102,8 +102,10 @@ def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
 
 def _operations(*, since: timedelta) -> Iterator[PaymentOperation]:
     """Those of that time, PROVIDER_BATCH at once, in the order of their ids."""
-    recent = PaymentOperation.objects.filter(created_at__gt=timezone.now() - since).select_related(
-        "order"
+    recent = (
+        PaymentOperation.objects.exclude(provider=ELSEWHERE)
+        .filter(created_at__gt=timezone.now() - since)
+        .select_related("order")
     )
     batch = list(recent.order_by("pk")[:PROVIDER_BATCH])
     while batch:

@@ -12,9 +12,17 @@ from django.db import transaction
 from celery_ledger import bulk, context, settle, together
 from orders.models import ApiKey, Client, Erasure, IdempotencyKey, Order, Refund, State
 from orders.order_input import OrderInput
+from orders.payments import paying
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.outcome import UNKNOWN, apply_answer, forget, is_news, is_stuck
-from orders.payments.provider import Charge, ChargeStatus, EventNotice, ProviderUnavailable
+from orders.payments.provider import (
+    ELSEWHERE,
+    Charge,
+    ChargeStatus,
+    EventNotice,
+    ProviderUnavailable,
+)
+from orders.states import PaymentMethod
 
 PATIENT = {
     "atomic": False,
@@ -46,18 +54,28 @@ def place(client: Client, order_input: OrderInput) -> Order:
 
 def begin(order: Order) -> None:
     """A received order: its goods are next."""
+    step = reserve if order.payment_method == PaymentMethod.CARD else reserve_uncharged
     with serving(order):
-        reserve.apply_async(
+        step.apply_async(
             (str(order.pk),), link_error=hold_order.si(str(order.pk), "reservation_failed")
         )
 
 
 def pay_or_confirm(order: Order) -> None:
-    """A reserved order: its money is next, if it costs any."""
-    if order.total == 0:
+    """A reserved order: its money is next, if it costs any, and if it is for us to fetch."""
+    if order.total == 0 or order.payment_method == PaymentMethod.COD:
         order.confirm()
-    else:
+    elif order.payment_method == PaymentMethod.CARD:
         promise(order.intend_charge())
+
+
+def pay_again(order: Order, token: str) -> None:
+    """Another card of a locked order's customer."""
+    operation = paying.try_again(order, token)
+    if operation.state == PaymentOperation.State.INTENDED:
+        promise(operation)
+    else:
+        _ask_on(operation, countdown=0)
 
 
 def go_on(order: Order) -> None:
@@ -75,8 +93,11 @@ def give_back(promised: Refund | None) -> None:
 
 
 def promise(operation: PaymentOperation) -> None:
-    """The job that makes it at the provider."""
-    step = charge if operation.kind == PaymentOperation.Kind.CHARGE else refund
+    """The job that makes it at the provider. Past every provider it is made by noting it."""
+    if operation.provider == ELSEWHERE:
+        apply_answer(operation.order, operation, operation.as_noted())
+        return
+    step = refund if operation.is_refund else charge
     with serving(operation.order):
         step.apply_async((str(operation.pk),), link_error=hold_for(operation))
 
@@ -102,6 +123,18 @@ def hold_for(operation: PaymentOperation) -> Signature:
 @shared_task(cancellable=True)
 def reserve(order_id: str) -> None:
     """Promise the goods, then go for the money."""
+    _set_aside(order_id)
+
+
+@shared_task(cancellable=True)
+def reserve_uncharged(order_id: str) -> None:
+    """As `reserve`, for an order that is paid elsewhere: workers that would charge it do not know
+    this task.
+    """
+    _set_aside(order_id)
+
+
+def _set_aside(order_id: str) -> None:
     order = Order.objects.locked(order_id)
     if order.held or order.state != State.RECEIVED:
         return
@@ -129,8 +162,6 @@ def poll_payment(self: Task, operation_id: str) -> None:
     if operation.has_ended:
         return
     answer = operation.ask()
-    if answer is not None and answer.action_required and operation.order.state == "cancelled":
-        answer = operation.call_off()
     if answer is None and operation.is_moot:
         with settle():
             forget(Order.objects.locked(operation.order_id), operation)
@@ -139,6 +170,8 @@ def poll_payment(self: Task, operation_id: str) -> None:
             _apply(operation, answer)
             _ask_on(operation)
     elif answer is None or answer.status == ChargeStatus.PENDING:
+        if self.request.retries == settings.PAYMENT_MAX_RETRIES and operation.may_take_long:
+            return  # whoever reconciles asks again
         raise self.retry(
             countdown=min(2 ** (self.request.retries + 1), settings.PAYMENT_BACKOFF_CAP_S)
         )
@@ -171,13 +204,17 @@ def _make_and_apply(operation_id: str) -> None:
             _ask_on(operation)
 
 
-def _ask_on(operation: PaymentOperation) -> None:
+def _ask_on(operation: PaymentOperation, *, countdown: int = 2) -> None:
     with serving(operation.order):
-        poll_payment.apply_async((str(operation.pk),), countdown=2, link_error=hold_for(operation))
+        poll_payment.apply_async(
+            (str(operation.pk),), countdown=countdown, link_error=hold_for(operation)
+        )
 
 
 def _apply(operation: PaymentOperation, answer: Charge) -> None:
-    give_back(apply_answer(Order.objects.locked(operation.order_id), operation, answer))
+    order = Order.objects.locked(operation.order_id)
+    if following := apply_answer(order, operation, answer):
+        promise(following)
 
 
 @shared_task
@@ -222,9 +259,9 @@ def expire_orders() -> int:
 
 @shared_task
 def expire(order_id: str) -> None:
-    """Give back what nobody has paid for, unless that has changed."""
+    """Give back what nobody has paid for, unless that has changed, or a bank is at it."""
     order = Order.objects.locked(order_id)
-    if order.is_expired:
+    if order.is_expired and not paying.is_awaited(order):
         give_back(order.cancel("expired"))
 
 

@@ -14,9 +14,14 @@ from values.refused import Refused
 def tagged(request: AuthenticatedRequest, order: Order) -> HttpResponse:
     """The order with its ETag, or a 304 for whoever knows that version."""
     tag = tag_of(order)
-    if _names(request.headers.get("If-None-Match", ""), tag):
+    if is_known(request, order):
         return HttpResponse(status=304, headers={"ETag": tag})
     return answer(order.snapshot(), headers={"ETag": tag})
+
+
+def is_known(request: AuthenticatedRequest, order: Order) -> bool:
+    """Whether whoever asks has this version already."""
+    return _names(request.headers.get("If-None-Match", ""), tag_of(order))
 
 
 def require_match(request: AuthenticatedRequest, order: Order) -> None:

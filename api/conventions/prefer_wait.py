@@ -9,14 +9,17 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import Error
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import encoded
+from api.conventions.etag import is_known, tagged
 from api.conventions.idempotency import kept_answer
 from api.own import own_order
 from celery_ledger import in_trouble
-from orders.models import IdempotencyKey, Order, State
+from orders.models import IdempotencyKey, Order
+from orders.states import under_way
 
 # Possessive (`*+`): what one of these has matched it keeps, so that no header is read in more than
 # one way.
@@ -27,14 +30,13 @@ PARAMETERS = rf"(?:{BLANK};{BLANK}(?:{NAME}(?:{BLANK}={BLANK}{WORD})?+)?+)*+"
 PREFERENCE = re.compile(
     rf"{BLANK}(?:({NAME})(?:{BLANK}={BLANK}({WORD}))?+{PARAMETERS})?+{BLANK}(?:,|$)"
 )
-UNDER_WAY = (State.RECEIVED, State.RESERVED)
 
 _places = threading.BoundedSemaphore(settings.PREFER_WAIT_PLACES)
 
 
 def waited(request: AuthenticatedRequest, accepted: HttpResponse) -> HttpResponse:
     """The answer to an accepted order, held for as long as the request prefers: 200 once the order
-    is decided.
+    is decided, or waits for its customer.
 
     That 200 is kept under the Idempotency-Key, so every later repeat gets it again. With all places
     taken the 202 goes out at once: the other threads are for the others.
@@ -43,13 +45,30 @@ def waited(request: AuthenticatedRequest, accepted: HttpResponse) -> HttpRespons
     if not wait_s or accepted.status_code != 202 or not _places.acquire(blocking=False):
         return accepted
     try:
-        answer = _decided(request, accepted, until=time.monotonic() + wait_s)
+        answer = _decided(request, accepted, wait_s)
     except Error as exc:
         if not in_trouble(exc):
             raise
         return accepted  # it stands in the book; only how it goes on cannot be seen just now
     finally:
         _places.release()
+    answer["Preference-Applied"] = f"wait={wait_s}"
+    return answer
+
+
+def watched(request: AuthenticatedRequest, order: Order) -> HttpResponse:
+    """The order for whoever reads it, held for as long as the request prefers: until it is decided
+    or waits for its customer, or, for whoever knows this version, until there is another.
+    """
+    wait_s = preferred_wait_s(request.headers.get("Prefer", ""))
+    if not wait_s or not _places.acquire(blocking=False):
+        return tagged(request, order)
+    as_it_was = Q(version=order.version) if is_known(request, order) else under_way()
+    try:
+        _wait(Order.objects.filter(as_it_was, pk=order.pk), wait_s)
+    finally:
+        _places.release()
+    answer = tagged(request, own_order(request, pk=order.pk))
     answer["Preference-Applied"] = f"wait={wait_s}"
     return answer
 
@@ -74,18 +93,24 @@ def preferred_wait_s(prefer: str) -> int:
     return min(int(waits[0][:9]), settings.PREFER_WAIT_MAX_S)
 
 
-def _decided(
-    request: AuthenticatedRequest, accepted: HttpResponse, *, until: float
-) -> HttpResponse:
-    """Look again and again, each time in a transaction of its own; the 202 again when the time is
-    over.
-    """
+def _decided(request: AuthenticatedRequest, accepted: HttpResponse, wait_s: int) -> HttpResponse:
+    """The 202 again when the time is over."""
     order_id = UUID(accepted["Location"].rpartition("/")[2])
-    while Order.objects.filter(pk=order_id, state__in=UNDER_WAY).exists():
-        if time.monotonic() + settings.PREFER_POLL_S > until:
-            return accepted
-        time.sleep(settings.PREFER_POLL_S)
+    if not _wait(Order.objects.filter(under_way(), pk=order_id), wait_s):
+        return accepted
     body = encoded(own_order(request, pk=order_id).snapshot())
     key = request.headers["Idempotency-Key"]
     kept = IdempotencyKey.objects.decide(request.auth.client, key, status=200, body=body)
     return kept_answer(kept, replayed="Idempotent-Replayed" in accepted.headers)
+
+
+def _wait(unwanted: QuerySet[Order], wait_s: int) -> bool:
+    """Until none of these is left: look again and again, each time in a transaction of its own.
+    False when the time is over.
+    """
+    until = time.monotonic() + wait_s
+    while unwanted.exists():
+        if time.monotonic() + settings.PREFER_POLL_S > until:
+            return False
+        time.sleep(settings.PREFER_POLL_S)
+    return True

@@ -21,7 +21,7 @@ from api.conventions.paging import (
     page,
     place_of,
 )
-from api.conventions.prefer_wait import waited
+from api.conventions.prefer_wait import waited, watched
 from api.own import locked_order, own_order
 from api.shapes import responses
 from api.shapes.headers import (
@@ -116,10 +116,15 @@ def _change_of(order: Order) -> str:
     "/{uuid:order_id}",
     summary="Read an order",
     response=snapshots.Order,
-    openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
+    openapi_extra=described(
+        "orders:read", IF_NONE_MATCH, PREFER, headers={200: ETAG | APPLIED}, unchanged=True
+    ),
 )
 def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
-    return tagged(request, own_order(request, pk=order_id))
+    """`Prefer: wait=N` holds the answer until the order is decided or waits for its customer; with
+    `If-None-Match`, until it is another than the one you know.
+    """
+    return watched(request, own_order(request, pk=order_id))
 
 
 @router.patch(

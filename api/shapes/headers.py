@@ -32,7 +32,7 @@ PREFER: Described = {
     "example": "wait=5",
     "description": (
         "`wait=N` holds the answer for up to N seconds, at most 10, "
-        "until the order is decided (RFC 7240)."
+        "until the order is decided, or waits for its customer (RFC 7240)."
     ),
 }
 IF_NONE_MATCH: Described = {

@@ -28,6 +28,7 @@ from orders.order_input import (
     Email,
     ParticularsInput,
     Shape,
+    Token,
     UnitsInput,
 )
 from orders.states import FulfilmentState, PaymentState, State
@@ -148,6 +149,25 @@ class HoldRequest(Shape):
 
 
 UnitsInputs = Annotated[list[UnitsInput], Field(min_length=1, max_length=LINES_MAX)]
+
+
+class PaymentRequest(Shape):
+    """The body of POST /v1/orders/{id}/payments."""
+
+    token: Token
+
+
+class PaidRequest(Shape):
+    """The body of POST /v1/orders/{id}/mark-paid, if there is one."""
+
+    reference: Annotated[Line, Field(max_length=200)] = ""
+    amount: (
+        Annotated[
+            int,
+            Field(ge=0, le=AMOUNT_MAX, description="what has come; refused unless it is the total"),
+        ]
+        | None
+    ) = None
 
 
 class FulfilmentRequest(Shape):

@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orders', '0003_import_orders'),
+        ('orders', '0004_pay_as_people_pay'),
     ]
 
     operations = [

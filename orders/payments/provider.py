@@ -10,6 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+ELSEWHERE = "elsewhere"  # no provider: money moves past all of them, and is noted
 # loaded when first asked for, since a provider may need a package that others do without
 PROVIDERS = {
     "sandbox": "orders.payments.sandbox.Sandbox",
@@ -41,6 +42,7 @@ class Intent:
     token: str
     intended_at: datetime  # no provider has made it before
     reference: str = ""  # the provider's id of it, once we know it
+    return_url: str = ""  # where a page of the bank leads its customer back to
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,8 +57,14 @@ class Charge:
     status: ChargeStatus
     reason: str = ""
     action_required: bool = False  # pending until the customer does something
+    # what that is: its `type`, a `url` where it is done, a `client_secret`; no log may have it
+    action: dict[str, str | None] | None = field(default=None, repr=False)
+    # while it is pending: until when the money may still come, where that is long
+    may_take_until: datetime | None = None
+    revivable: bool = False  # declined, and whoever has its client_secret could still pay it
     disputed: bool = False  # the customer has asked the bank to take the money back
     refunded: int | None = None  # of a charge, by whatever way; None where the book does not say
+    refunds: "tuple[Charge, ...]" = ()  # of a charge: those that nobody here has asked for
 
 
 class ProviderUnavailable(Exception):
@@ -83,7 +91,7 @@ class Provider(Protocol):
         """
 
     def call_off(self, intent: Intent) -> Charge | None:
-        """End a charge if it still waits for its customer: what became of it. As `find`."""
+        """End a charge that its customer could still pay: what became of it. As `find`."""
 
     def refund(self, intent: Intent) -> Charge:
         """Give money of the charge `intent.token` back, once per key. As `charge`."""

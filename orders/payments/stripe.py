@@ -9,11 +9,12 @@ charge that was never sent into one that is unknown.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import stripe
 from django.conf import settings
+from django.utils import timezone
 
 from orders.payments.provider import (
     Charge,
@@ -56,6 +57,9 @@ class Stripe:
             "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             "metadata": intent.metadata,
         }
+        if settings.STRIPE_REDIRECTS:
+            params["automatic_payment_methods"]["allow_redirects"] = "always"
+            params["return_url"] = intent.return_url
         with calling() as client:
             try:
                 made = client.v1.payment_intents.create(params, {"idempotency_key": intent.key})
@@ -66,7 +70,8 @@ class Stripe:
     def find(self, intent: Intent) -> Charge | None:
         with calling() as client:
             if intent.reference:
-                params: Any = {"expand": ["latest_charge"]}  # which says whether it is disputed
+                # the charge says whether it is disputed, and what went back
+                params: Any = {"expand": ["latest_charge", "latest_charge.refunds"]}
                 made = client.v1.payment_intents.retrieve(intent.reference, params).to_dict()
                 return as_charge(made, intent)
             return look_through(client, intent)
@@ -182,9 +187,32 @@ def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
         status=standing,
         reason=reason if standing == ChargeStatus.DECLINED else "",
         action_required=status == "requires_action",
+        action=action_of(made),
+        may_take_until=may_take_until(made),
+        revivable=status == "requires_payment_method" and bool(failure),
         disputed=is_disputed(made.get("latest_charge")),
         refunded=refunded_of(made.get("latest_charge"), intent.currency),
+        refunds=refunds_by_hand(made.get("latest_charge"), intent),
     )
+
+
+def action_of(made: Mapping[str, Any]) -> dict[str, str | None] | None:
+    """What Stripe.js, or a page of the bank, needs of the customer."""
+    asked = made.get("next_action")
+    if not asked:
+        return None
+    details = asked.get(asked["type"]) or {}
+    url = details.get("url") or details.get("hosted_voucher_url")
+    return {"type": asked["type"], "url": url, "client_secret": made.get("client_secret")}
+
+
+def may_take_until(made: Mapping[str, Any]) -> datetime | None:
+    """A bank may be at it for days, and a voucher is paid while it is valid."""
+    if made["status"] == "processing":
+        return timezone.now() + settings.PROCESSING_KEEP
+    asked = made.get("next_action") or {}
+    ends_at = (asked.get(asked.get("type")) or {}).get("expires_at")
+    return ends_at and datetime.fromtimestamp(ends_at, UTC) + settings.VOUCHER_GRACE
 
 
 def is_disputed(charge: Any) -> bool:
@@ -195,6 +223,16 @@ def is_disputed(charge: Any) -> bool:
 def refunded_of(charge: Any, currency: str) -> int | None:
     """Known only where the charge was expanded, too."""
     return from_stripe(charge["amount_refunded"], currency) if isinstance(charge, Mapping) else None
+
+
+def refunds_by_hand(charge: Any, intent: Intent) -> tuple[Charge, ...]:
+    """Those made on Stripe's own pages, the newest ten at most: they name no operation."""
+    listed = (charge.get("refunds") or {}) if isinstance(charge, Mapping) else {}
+    return tuple(
+        as_refund(made, intent)
+        for made in listed.get("data", ())
+        if not (made.get("metadata") or {}).get("operation")
+    )
 
 
 def as_refund(made: Mapping[str, Any], intent: Intent) -> Charge:

@@ -17,6 +17,7 @@ BODIES: dict[str, Any] = {
     "place_order": EXAMPLE,
     "change_order": {"note": "x"},
     "refund_order": {"reason": "cold"},
+    "pay_order_again": {"token": "tok_ok"},
     "count_stock": {"on_hand": 7},
     "adjust_stock": {"delta": 7, "reason": "found"},
     "change_endpoint": {},

@@ -23,7 +23,10 @@ LATER = {
     "pm_card_threeDSecure2Required": "requires_action",
     "pm_card_authenticationRequired": "requires_action",
     "pm_double_processing": "processing",
+    "pm_double_konbini": "requires_action",
+    "pm_double_paypay": "requires_action",
 }
+VOUCHER_S = 3 * 86400
 SUCCEEDING = (
     "pm_card_visa",
     "pm_card_mastercard",
@@ -97,15 +100,20 @@ def create_intent(book: Book, params: dict[str, str]) -> Outcome:
         raise invalid(
             "You must provide a `return_url`, or set allow_redirects to never.", param="return_url"
         )
+    if method == "pm_double_paypay" and "return_url" not in params:
+        raise invalid("This payment method leads its customer away.", param="payment_method")
+    intent_id = _id("pi")
     made = {
-        "id": _id("pi"),
+        "id": intent_id,
         "object": "payment_intent",
+        "client_secret": f"{intent_id}_{_id('secret')}",
         "amount": amount,
         "amount_received": 0,
         "livemode": False,
         "currency": params["currency"],
         "status": "processing",
         "payment_method": method,
+        "return_url": params.get("return_url"),
         "created": int(time.time()),
         "created_exactly": time.time(),
         "metadata": _metadata(params),
@@ -142,13 +150,29 @@ def decide(intent: Object, status: str) -> Outcome:
             ]
             return Outcome(200, made, [made, charge], announced)
         case "requires_action":
-            made |= {"next_action": {"type": "use_stripe_sdk"}}
+            made |= {"next_action": _next_action(made)}
         case "requires_payment_method":
             made |= {"last_payment_error": _card_error("generic_decline"), "payment_method": None}
             kinds = ["payment_intent.payment_failed"]
         case "canceled":
             made |= {"canceled_at": int(time.time())}
     return Outcome(200, made, [made], [_event(kind, made) for kind in kinds])
+
+
+def _next_action(made: Object) -> Object:
+    if made["payment_method"] == "pm_double_konbini":
+        voucher = {
+            "expires_at": int(time.time()) + VOUCHER_S,
+            "hosted_voucher_url": f"https://payments.stripe.test/voucher/{made['id']}",
+        }
+        return {"type": "konbini_display_details", "konbini_display_details": voucher}
+    if made["return_url"]:
+        page = {
+            "url": f"https://hooks.stripe.test/redirect/{made['id']}",
+            "return_url": made["return_url"],
+        }
+        return {"type": "redirect_to_url", "redirect_to_url": page}
+    return {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
 
 
 def cancel_intent(book: Book, params: dict[str, str], id_: str) -> Outcome:
@@ -295,9 +319,12 @@ def retrieve(kind: str) -> Callable[[Book, dict[str, str], str], Outcome]:
     def read(book: Book, params: dict[str, str], id_: str) -> Outcome:
         made = _found(book, id_, kind)
         expanded = [value for name, value in params.items() if name.startswith("expand[")]
-        return Outcome(
-            200, {**made, **{name: book.objects[made[name]] for name in expanded if made.get(name)}}
-        )
+        shown = {**made, **{name: book.objects[made[name]] for name in expanded if made.get(name)}}
+        if "latest_charge.refunds" in expanded and made["latest_charge"]:
+            refunds = [one for one in book.of_kind("refund") if one["payment_intent"] == id_]
+            listed = {"object": "list", "has_more": len(refunds) > 10, "data": refunds[:10]}
+            shown["latest_charge"] = {**shown["latest_charge"], "refunds": listed}
+        return Outcome(200, shown)
 
     return read
 

@@ -60,10 +60,22 @@ def test_a_declined_card_is_said_and_ends_the_polling(visit: Visit) -> None:
     assert polls == []
 
 
+def test_a_card_that_its_holder_confirms_is_confirmed_on_the_banks_page(visit: Visit) -> None:
+    page = visit(java_script_enabled=False).new_page()
+    order(page, token="tok_confirm")
+    expect(page.locator(".headline")).to_have_text("Your bank asks you to confirm", timeout=SLOW_MS)
+    page.get_by_role("link", name="Confirm the payment with your bank").click()
+    expect(page.locator(".lead")).to_have_text("Do you want to pay ¥980?")
+    page.get_by_role("button", name="Yes, pay").click()
+    page.wait_for_url(re.compile(r"/o/[\w-]+/$"))
+    expect(page.locator(".headline")).to_have_text("Confirmed and paid", timeout=SLOW_MS)
+
+
 def test_every_trouble_but_a_declined_card_ends_in_one_confirmed_order(visit: Visit) -> None:
     window = visit()
     pages = {}
-    for token in (token for token, _words in SANDBOX if token != "tok_declined"):
+    others = ("tok_declined", "tok_confirm")
+    for token in (token for token, _words in SANDBOX if token not in others):
         pages[token] = window.new_page()
         order(pages[token], token=token)
     for page in pages.values():

@@ -16,6 +16,7 @@ from orders.models import Client, Fulfilment, Order, Refund, Stock
 from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation
 from orders.payments.outcome import apply_answer
+from orders.payments.paying import mark_paid
 from orders.payments.provider import Charge, ChargeStatus
 from orders.tasks import place
 from values.refused import Refused
@@ -46,7 +47,7 @@ steps = st.lists(
         st.tuples(st.just("refund"), st.integers(1, 6), st.none(), st.just(False)),
         st.tuples(st.just("refund"), st.just(0), units, st.just(True)),
         st.tuples(st.just("answer"), st.sampled_from(ChargeStatus)),
-        st.tuples(st.sampled_from(["send back", "hold", "release", "cancel"])),
+        st.tuples(st.sampled_from(["send back", "hold", "release", "cancel", "mark paid"])),
     ),
     max_size=STEPS,
 )
@@ -96,6 +97,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "hold": lambda order: order.hold("looks odd"),
     "release": Order.release,
     "cancel": lambda order: order.cancel("requested"),
+    "mark paid": lambda order: mark_paid(order, reference="", amount=None),
 }
 
 
@@ -106,7 +108,12 @@ def assert_all_is_told_and_adds_up(order: Order) -> None:
     assert events[-1].data["order"] == Order.objects.get(pk=order.pk).snapshot()
 
 
-@given(lines=lines, shipping=st.integers(0, 2), steps=steps)
+@given(
+    lines=lines,
+    shipping=st.integers(0, 2),
+    steps=steps,
+    payment=st.sampled_from([{"token": "tok_ok"}, {"method": "manual"}, {"method": "cod"}]),
+)
 @settings(
     max_examples=EXAMPLES,
     derandomize=True,
@@ -121,9 +128,10 @@ def test_whatever_happens_to_an_order_it_is_told_adds_up_and_can_be_ended(
     lines: list[dict[str, Any]],
     shipping: int,
     steps: list[Step],
+    payment: dict[str, str],
 ) -> None:
     total = sum(line["quantity"] * line["unit_price"] + line["tax"] for line in lines) + shipping
-    body = order_body(lines=lines, shipping={"amount": shipping}, total=total)
+    body = order_body(lines=lines, shipping={"amount": shipping}, total=total, payment=payment)
     with transaction.atomic():
         for sku in "AB":
             stock(sku)
@@ -143,9 +151,11 @@ def test_whatever_happens_to_an_order_it_is_told_adds_up_and_can_be_ended(
 def confirmed(shop: Client, order_input: OrderInput) -> Order:
     order = Order.objects.locked(place(shop, order_input).pk)
     order.reserve()
-    if order.total:
-        answer(order, order.intend_charge(), ChargeStatus.SUCCEEDED)
-    else:
+    if order.total == 0 or order.payment_method == "cod":
         order.confirm()
+    elif order.payment_method == "manual":
+        mark_paid(order, reference="", amount=None)
+    else:
+        answer(order, order.intend_charge(), ChargeStatus.SUCCEEDED)
     assert_all_is_told_and_adds_up(order)
     return order

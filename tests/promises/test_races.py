@@ -27,7 +27,7 @@ from orders.models import (
     StockMovement,
 )
 from orders.payments.models import PaymentOperation
-from orders.payments.sandbox_book import SandboxCharge
+from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
 from tests.orders.books import books_balance, given_back
 from tests.promises.processes import Stack, Web
 from tests.waiting import until
@@ -255,6 +255,75 @@ def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(
     assert Order.objects.get(pk=slow.rsplit("/", 1)[1]).refunded == 660
     charged = sum(charge.amount for charge in SandboxCharge.objects.filter(status="succeeded"))
     assert (given_back(), Stock.objects.get().reserved, books_balance()) == (charged, 0, True)
+
+
+# --- how it is paid -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", ["tok_declined", "tok_confirm"])
+def test_another_card_from_many_hands_is_charged_once(
+    counter: ShopCounter, stack: Stack, token: str
+) -> None:
+    stack.start("worker")
+    path = counter.ordered(payment={"token": token, "attempts": 9})
+    until(_its_customer_is_next, "another card may be tried", within_s=60)
+    answers = counter.at_once(f"{path}/payments", {"token": "tok_ok"})
+    assert outcomes(answers) == {"202": 1, "409 not-payable": HANDS - 1}
+    until(_nothing_is_open, "the card is charged", within_s=60)
+    assert _end() == ("confirmed", "paid", 660)
+    assert sorted(PaymentOperation.objects.values_list("kind", "state")) == [
+        ("charge", "succeeded"),
+        ("tried", "declined"),
+    ]
+
+
+@pytest.mark.parametrize("token", ["tok_declined", "tok_confirm"])
+def test_another_card_that_meets_a_cancel_leaves_no_money_and_no_goods(
+    counter: ShopCounter, stack: Stack, token: str
+) -> None:
+    stack.start("worker")
+    for _ in range(3):
+        path = counter.ordered(payment={"token": token, "attempts": 9})
+        until(_its_customer_is_next, "another card may be tried", within_s=60)
+        requests = [(f"{path}/payments", {"token": "tok_ok"}), (f"{path}/cancel", REQUESTED)]
+        answers = counter.each_at_once(requests * 2)
+        assert {status for status, *_ in answers} <= {202, 409}
+        until(_nothing_is_open, "each charge is refunded or was never made", within_s=60)
+        assert (_end()[0], _end()[2], Stock.objects.get().reserved) == ("cancelled", 0, 0)
+
+
+def test_money_from_elsewhere_is_noted_once_or_the_order_is_cancelled(counter: ShopCounter) -> None:
+    for method in ("manual", "cod"):
+        path = counter.ordered(payment={"method": method})
+        work_off()
+        answers = counter.at_once(f"{path}/mark-paid", {"reference": "cash"})
+        assert outcomes(answers) == {"200": 1, "409 not-payable": HANDS - 1}
+        assert _end() == ("confirmed", "paid", 660)
+        path = counter.ordered(payment={"method": method})
+        work_off()
+        requests = [(f"{path}/mark-paid", {}), (f"{path}/cancel", REQUESTED)]
+        answers = counter.each_at_once(requests * 3)
+        noted = outcomes(answers)["200"]
+        assert (noted <= 1, outcomes(answers)["202"]) == (True, 3)
+        work_off()
+        assert _end() == ("cancelled", "refunded" if noted else "none", 0)
+
+
+def _its_customer_is_next() -> bool:
+    return Order.objects.latest("pk").charge_state in ("failed", "action_required")
+
+
+def _end() -> tuple[str, str, int]:
+    """Of the newest order: how it stands, and what the shop has of its money. All books agree."""
+    assert list(broken(MONEY | STOCK, limit=9)) == []
+    assert books_balance()
+    order = Order.objects.latest("pk")
+    given = SandboxRefund.objects.filter(charge__key__startswith=str(order.pk))
+    charged = SandboxCharge.objects.filter(key__startswith=str(order.pk), status="succeeded")
+    if charged:
+        assert [charge.amount for charge in charged] == [order.captured]
+        assert sum(refund.amount for refund in given) == order.refunded
+    return order.state, order.payment_state, order.captured - order.refunded
 
 
 def _nothing_is_open() -> bool:

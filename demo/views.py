@@ -23,7 +23,8 @@ from demo.menu import CLIENT, CURRENCY, OrderForm
 from notifications import events
 from orders.models import Client, Order, State
 from orders.order_input import pointed
-from orders.states import PaymentState
+from orders.payments.paying import action_of
+from orders.states import PaymentMethod, PaymentState
 from orders.tasks import place
 from values.money import Payback, payback, written
 from values.refused import Refused
@@ -209,7 +210,7 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         None
         if order.state not in POLL_S
         else HELD_POLL_S
-        if order.held
+        if order.held or order.payment_method != PaymentMethod.CARD
         else POLL_S[State(order.state)]
     )
     headline, explanation = _words(order)
@@ -218,7 +219,7 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         "headline": headline,
         "explanation": explanation,
         "payback": _payback(order) if order.was_cancelled else "",
-        "page_of_bank": _page_of_bank(order),
+        "action": action_of(order),
         "belt": _belt(
             order,
             {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)},
@@ -242,14 +243,6 @@ def _words(order: Order) -> tuple[Promise, Promise]:
     return WORDS[order.payment_state if waits else order.state]
 
 
-def _page_of_bank(order: Order) -> str | None:
-    """Where its customer confirms the payment, if that is a page."""
-    if order.payment_state != PaymentState.ACTION_REQUIRED or order.has_ended:
-        return None
-    waiting = order.operations.charges().open().first()
-    return waiting.action["url"] if waiting and waiting.action else None
-
-
 def _payback(order: Order) -> str:
     """What the end of an order that was cancelled means for the customer's money."""
     back = order.refunded + order.refund_pending
@@ -267,6 +260,8 @@ def _belt(order: Order, times: dict[str, datetime]) -> list[Step]:
     here = "stuck" if order.held or order.state == State.CANCELLED else "now"
     belt: list[Step] = []
     for slug, word in STEPS:
+        if slug == "paid" and order.payment_method == PaymentMethod.COD:
+            continue
         look = "done" if slug in times else here if not belt or belt[-1].look == "done" else ""
         belt.append(Step(word, look, times.get(slug)))
     return belt

@@ -79,16 +79,23 @@ def shown(order: "Order") -> snapshots.Payment:
         "captured": order.captured,
         "attempts_left": order.payment_attempts - len(charges) if can_try else 0,
         "expires_at": order.expires_at.isoformat() if order.expires_at else None,
-        "action": next((_action(charge.action) for charge in charges if charge.action), None),
+        "action": action_of(order),
         "attempts": [charge.attempt() for charge in charges],
     }
 
 
-def _action(said: dict[str, str | None]) -> snapshots.Action:
+def action_of(order: "Order") -> snapshots.Action | None:
+    """What its customer has to do, while the order waits for that."""
+    if order.state != State.RESERVED or order.charge_state != "action_required":
+        return None
+    waiting = order.operations.charges().open().first()
+    if waiting is None or waiting.action is None:
+        return None
+    asked = waiting.action
     return {
-        "type": said["type"] or "",
-        "url": said["url"],
-        "client_secret": said["client_secret"],
+        "type": asked["type"],
+        "url": asked["url"],
+        "client_secret": asked["client_secret"],
         "publishable_key": settings.STRIPE_PUBLISHABLE_KEY or None,
     }
 

@@ -19,6 +19,7 @@ from celery_ledger.models import Job
 from demo.menu import MENU
 from orders.models import Fulfilment, Order, State, Stock
 from orders.order_input import OrderInput
+from orders.payments.models import PaymentOperation
 from values.refused import Refused
 
 Placed = Callable[..., Order]
@@ -404,6 +405,34 @@ def test_an_order_whose_rest_was_cancelled_says_so(visitor: HttpClient, placed: 
     assert "Delivered in part The rest of your order was cancelled. Of the ¥600" in page
     assert "that you paid, ¥300 is paid back." in page
     assert "Salmon nigiri × 2, 1 not sent ¥600" in page
+
+
+def test_an_order_whose_customer_is_next_says_so(visitor: HttpClient, placed: Placed) -> None:
+    order = placed(token="tok_confirm")
+    order.reserve()
+    charge = order.intend_charge()
+    action = {"type": "redirect_to_url", "url": "https://b.test/", "client_secret": None}
+    PaymentOperation.objects.filter(pk=charge.pk).update(state="pending", action=action)
+    order.record("order.action_required", charge_state="action_required")
+    answer = status_page(visitor, order)
+    assert "Your bank asks you to confirm Your dishes are set aside." in text(answer)
+    assert 'href="https://b.test/"' in answer.content.decode()
+    order.record("order.payment_failed", charge_state="failed")
+    answer = status_page(visitor, order)
+    assert "Payment declined Your dishes are still set aside" in text(answer)
+    assert "https://b.test/" not in answer.content.decode()
+
+
+def test_what_is_paid_on_delivery_has_no_step_for_it(visitor: HttpClient, placed: Placed) -> None:
+    order = placed()
+    Order.objects.update(payment_method="cod")
+    order.refresh_from_db()
+    order.reserve()
+    assert poll_every(status_page(visitor, order)) == "10s"
+    order.confirm()
+    answer = status_page(visitor, order)
+    assert "Your order is confirmed" in text(answer)
+    assert belt(answer)[2:] == [("done", "Confirmed"), ("now", "Delivery")]
 
 
 @pytest.mark.parametrize(

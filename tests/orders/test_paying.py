@@ -157,9 +157,12 @@ def test_a_customer_may_change_the_card_while_the_bank_waits(
     """The first payment is called off before the second is made: never two that could be paid."""
     order = pay(payment={"token": SECURE, "attempts": 2})
     work_off()
+    order.refresh_from_db()
     first = PaymentOperation.objects.get()
+    assert paying.shown(order)["action"] is not None
     try_again(order, GOOD)
-    assert paying.shown(Order.objects.get())["attempts_left"] == 1
+    left = paying.shown(Order.objects.get())
+    assert (left["attempts_left"], left["action"]) == (1, None)
     work_off(ahead=HOURS)
     assert standing(order) == ("confirmed", "paid", "", 660)
     assert attempts(order) == [("failed", "abandoned"), ("succeeded", None)]

@@ -17,6 +17,7 @@ from api.endpoints import (
     payment_events,
     refunds,
     reports,
+    returns,
     stock,
     webhook_endpoints,
 )
@@ -60,6 +61,7 @@ api = DescribedAPI(
 api.add_router("/orders", orders.router)
 api.add_router("/orders", fulfilments.router)
 api.add_router("/orders", refunds.router)
+api.add_router("/orders", returns.router)
 api.add_router("/orders", holds.router)
 api.add_router("/stock", stock.router)
 api.add_router("/imports", imports.router)

@@ -12,8 +12,9 @@ from notifications.tasks import tell
 KINDS = tuple(
     f"order.{word}"
     for word in (
-        "received reserved action_required payment_failed confirmed fulfilled restocked completed "
-        "cancelled refund_pending refunded refund_failed held released replaced"
+        "received reserved action_required payment_failed confirmed fulfilled fulfilment_cancelled "
+        "restocked completed cancelled withdrawn return_announced return_received return_cancelled "
+        "refund_pending refunded refund_failed held released replaced"
     ).split()
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint

@@ -207,7 +207,7 @@ def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     found.
     """
     path = [escaped(str(step)) for step in error["loc"][skip:] if step != "[key]"]
-    if error["type"] in ("total", "discount", "amount", "restock"):
+    if error["type"] in ("total", "discount", "amount", "restock", "shipping"):
         path.append(error["type"])
     message = error["msg"].removeprefix(f"/{error['type']} ")
     if sentence := SENTENCES.get(error["type"]):

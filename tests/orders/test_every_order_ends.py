@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from notifications.events import timeline
 from orders.audit import MONEY, STOCK, broken
-from orders.models import Client, Fulfilment, Order, Refund, Stock
+from orders.models import Asked, Client, Fulfilment, Order, Refund, Stock
 from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation
 from orders.payments.outcome import apply_answer
@@ -83,9 +83,7 @@ def send_back(order: Order) -> None:
 
 
 def ask_back(order: Order, amount: int | None, asked: Any, restock: bool) -> None:
-    Refund.objects.promise(
-        order, reason="x", amount=amount, units=of(order, asked), restock=restock
-    )
+    Refund.objects.promise(order, Asked(amount, of(order, asked), restock), reason="x")
 
 
 VERBS: dict[str, Callable[..., Any]] = {

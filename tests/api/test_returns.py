@@ -183,9 +183,21 @@ def test_the_money_of_a_return_is_by_line_by_amount_of_the_shipping_or_none(
 
 
 def test_money_that_went_back_before_does_not_go_back_again(api: Api, sent: str) -> None:
-    refund(api, sent, lines=[{"sku": "A", "quantity": 2}])
-    come = announced(api, sent, {"sku": "A", "quantity": 2})
+    refund(api, sent, lines=[{"sku": "A", "quantity": 1}])
+    first, second = (announced(api, sent, {"sku": "A"}) for _ in range(2))
+    assert receive(api, first).json()["refund"]["amount"] == 500
+    assert receive(api, second).json()["refund"] is None
+    both = refund(api, sent, lines=[{"sku": "B", "quantity": 1}])
+    assert both.status_code == 202
+    come = announced(api, sent)
     assert receive(api, come).json()["refund"] is None
+    assert (held_back("A"), standing(api, sent)[2]) == ((10, 0), 1300)
+
+
+def test_of_units_of_which_one_was_paid_back_before_the_other_is(api: Api, sent: str) -> None:
+    refund(api, sent, lines=[{"sku": "A", "quantity": 1}])
+    come = announced(api, sent, {"sku": "A", "quantity": 2})
+    assert receive(api, come).json()["refund"]["amount"] == 500
     assert (held_back("A"), standing(api, sent)[2]) == ((10, 0), 1000)
 
 

@@ -244,6 +244,16 @@ def test_it_ends_so_many_days_after_the_last_parcel_has_left(
     assert "cannot be withdrawn from any more" in text(answer)
 
 
+def test_a_parcel_that_never_left_begins_no_days(visitor: HttpClient, bought: Bought) -> None:
+    order = bought(sent=1)
+    Fulfilment.objects.update(created_at=timezone.now() - timedelta(days=15))
+    with transaction.atomic():
+        locked = Order.objects.locked(order.pk)
+        Fulfilment.objects.ship(locked).cancel()
+        locked.cancel("requested")
+    assert (now(order).state, BUTTON in text(status_page(visitor, order))) == ("completed", False)
+
+
 def test_as_long_as_something_is_to_be_sent_the_days_have_not_begun(
     visitor: HttpClient, bought: Bought
 ) -> None:

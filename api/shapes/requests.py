@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from notifications import webhooks
 from notifications.events import KINDS
-from orders.order_input import AMOUNT_MAX, EMAIL_MAX_CHARS, LINES_MAX, Shape, UnitsInput
+from orders.order_input import AMOUNT_MAX, EMAIL_MAX_CHARS, LINES_MAX, Amount, Shape, UnitsInput
 from orders.states import PaymentState, State
 from values.texts import AnyText, Line, Name
 
@@ -188,20 +188,12 @@ class ReceivedUnits(UnitsInput):
 
 
 class ReceiveRequest(Shape):
-    """The body of POST /v1/orders/{id}/returns/{id}/receive, if there is one."""
+    """The body of POST /v1/orders/{id}/returns/{id}/receive, if there is one. `amount`: of what the
+    units come to, so much goes back; 0: nothing for now.
+    """
 
     lines: Annotated[list[ReceivedUnits], Field(min_length=1, max_length=LINES_MAX)] | None = None
-    amount: (
-        Annotated[
-            int,
-            Field(
-                ge=0,
-                le=AMOUNT_MAX,
-                description="of what the units come to, so much goes back; 0: nothing for now",
-            ),
-        ]
-        | None
-    ) = None
+    amount: Amount | None = None
     shipping: ShippingBack | None = None
 
 

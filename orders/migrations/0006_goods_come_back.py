@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='return',
             name='refund',
-            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='paid_back', to='orders.refund'),
+            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orders.refund'),
         ),
         migrations.AddConstraint(
             model_name='return',

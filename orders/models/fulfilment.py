@@ -8,8 +8,8 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from orders import snapshots
-from orders.models.goods import send, unsend
 from orders.models.order_line import Units, within
+from orders.models.stock import Stock, StockMovement
 from values.refused import Refused
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
                 f"Order {order.number} is {standing}; only a confirmed one is sent.",
             )
         units = order.open_units if requested is None else within(requested, of="open", verb="sent")
-        send(order, units)
+        for line, number in units:
+            line.change(fulfilled=number)
+        Stock.objects.move(order, StockMovement.Kind.SHIPPED, units)
         sent = [
             {"position": line.position, "sku": line.sku, "quantity": number}
             for line, number in units
@@ -76,7 +78,9 @@ class Fulfilment(models.Model):
                 "fulfilment-not-cancellable",
                 f"Of {gone[0].sku}, something has come back, is announced to, or was paid back.",
             )
-        unsend(self.order, units)
+        for line, number in units:
+            line.change(fulfilled=-number)
+        Stock.objects.move(self.order, StockMovement.Kind.UNSHIPPED, units)
         self.cancelled_at = timezone.now()
         self.save(update_fields=["cancelled_at"])
         self.order.note_unshipped(sum(number for _, number in units))

@@ -1,7 +1,4 @@
-"""Goods of an order on the move: the counters of its lines and those of the stock change together.
-
-The caller holds the order's lock and records the event that tells.
-"""
+"""Goods of an order that are taken back: its lines and the stock change together."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +10,9 @@ if TYPE_CHECKING:
 
 
 def take_back(order: "Order", units: Units) -> None:
-    """Units that were not sent stay in the house for others; sent ones are back in it."""
+    """Units that were not sent stay in the house for others; sent ones are back in it. The caller
+    holds the order's lock, and its next event tells.
+    """
     kept = [(line, min(number, line.open)) for line, number in units]
     back = [(line, number - held) for (line, number), (_, held) in zip(units, kept, strict=True)]
     for (line, held), (_, came) in zip(kept, back, strict=True):
@@ -21,17 +20,3 @@ def take_back(order: "Order", units: Units) -> None:
     Stock.objects.move(order, StockMovement.Kind.RELEASED, kept)
     Stock.objects.move(order, StockMovement.Kind.RETURNED, back)
     order.assign(units=order.units - sum(held for _, held in kept))
-
-
-def send(order: "Order", units: Units) -> None:
-    """They have left the house."""
-    for line, number in units:
-        line.change(fulfilled=number)
-    Stock.objects.move(order, StockMovement.Kind.SHIPPED, units)
-
-
-def unsend(order: "Order", units: Units) -> None:
-    """They have not left the house after all, and are set aside again."""
-    for line, number in units:
-        line.change(fulfilled=-number)
-    Stock.objects.move(order, StockMovement.Kind.UNSHIPPED, units)

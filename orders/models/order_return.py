@@ -52,7 +52,7 @@ class ReturnQuerySet(models.QuerySet["Return"]):
         units = has if units is None else within(units, of="returnable", verb="returned")
         for line, number in units:
             line.change(announced=number)
-        lines = [_part(line, number) for line, number in units]
+        lines = [_part(line, number, Came(line, 0)) for line, number in units]
         announced = self.create(order=order, reason=reason, lines=lines)
         order.record("order.return_announced")
         return announced
@@ -66,9 +66,7 @@ class Return(models.Model):
     # [{"position", "sku", "quantity", "received", "restocked"}]: units that were announced, that
     # arrived, and that are sold again
     lines = models.JSONField()
-    refund = models.OneToOneField(
-        Refund, on_delete=models.PROTECT, null=True, related_name="paid_back"
-    )
+    refund = models.OneToOneField(Refund, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
 
     objects = ReturnQuerySet.as_manager()
@@ -100,15 +98,13 @@ class Return(models.Model):
         if came is None:
             came = [Came(line, number) for line, number in self._units]
         self._refuse_more_than_announced(came)
-        arrived = {each.line.position: each for each in came}
-        for line, number in self._units:
-            here = arrived.get(line.position) or Came(line, 0)
+        arrived, units, self.lines = {each.line.position: each for each in came}, self._units, []
+        for line, number in units:
+            here = arrived.get(line.position, Came(line, 0))
             line.change(announced=-number, returned=here.quantity)
+            self.lines.append(_part(line, number, here))
         sold_again = [(each.line, each.quantity) for each in came if each.restock]
         Stock.objects.move(self.order, StockMovement.Kind.RETURNED, sold_again)
-        self.lines = [
-            _part(line, number, arrived.get(line.position)) for line, number in self._units
-        ]
         self.refund = self._paid_back(came, amount, shipping)
         self._end(ReturnState.RECEIVED)
 
@@ -166,12 +162,11 @@ class Return(models.Model):
         }
 
 
-def _part(line: OrderLine, announced: int, came: Came | None = None) -> snapshots.ReturnLine:
-    received = came.quantity if came else 0
+def _part(line: OrderLine, announced: int, came: Came) -> snapshots.ReturnLine:
     return {
         "position": line.position,
         "sku": line.sku,
         "quantity": announced,
-        "received": received,
-        "restocked": received if came and came.restock else 0,
+        "received": came.quantity,
+        "restocked": came.quantity if came.restock else 0,
     }

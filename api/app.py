@@ -19,6 +19,7 @@ from api.endpoints import (
     payments,
     refunds,
     reports,
+    returns,
     stock,
     webhook_endpoints,
 )
@@ -63,6 +64,7 @@ api.add_router("/orders", orders.router)
 api.add_router("/orders", fulfilments.router)
 api.add_router("/orders", payments.router)
 api.add_router("/orders", refunds.router)
+api.add_router("/orders", returns.router)
 api.add_router("/orders", holds.router)
 api.add_router("/customers", customers.router)
 api.add_router("/stock", stock.router)

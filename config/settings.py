@@ -232,6 +232,13 @@ STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.st
 DEMO_SHOP: bool = from_environment(read.yes_or_no, "DEMO_SHOP", DEBUG, "1 or 0")
 DEMO_ORDERS_PER_HOUR = 10_000 if DEBUG else 120
 DEMO_ORDERS_PER_ADDRESS = 10_000 if DEBUG else 5  # of these; each is two mails to whoever is named
+# 0: the customer's page has no such button
+WITHDRAWAL_DAYS: int = from_environment(
+    read.days_or_none,
+    "WITHDRAWAL_DAYS",
+    0,
+    f"a whole number of days from 0 (never) to {read.DAYS_MAX}",
+)
 REPORT_EMAILS: list[str] = from_environment(
     read.addresses,
     "REPORT_EMAILS",

@@ -1,9 +1,10 @@
 from django.urls import path
 
-from demo import bank, views
+from demo import bank, views, withdrawal
 
 urlpatterns = [
     path("", views.shop, name="shop"),
     path("bank/<slug:charge_id>/", bank.confirm, name="bank"),
     path("o/<slug:token>/", views.status_page, name="status_page"),
+    path("o/<slug:token>/withdraw/", withdrawal.withdrawal_page, name="withdrawal_page"),
 ]

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from demo.cards import cards
 from demo.menu import CLIENT, CURRENCY, OrderForm
 from notifications import events
-from orders.models import Client, Order, State
+from orders.models import Client, Order, State, may_be_withdrawn
 from orders.order_input import pointed
 from orders.payments.paying import action_of
 from orders.states import PaymentMethod, PaymentState
@@ -77,6 +77,10 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
         gettext_lazy("Payment declined"),
         gettext_lazy("Your bank declined the card."),
     ),
+    "withdrawn": (
+        gettext_lazy("You have withdrawn from the contract"),
+        gettext_lazy("We have your withdrawal, and you get a receipt by mail."),
+    ),
     "held": (
         gettext_lazy("We are looking into it"),
         gettext_lazy(
@@ -125,10 +129,17 @@ def status_page(request: HttpRequest, token: str) -> HttpResponse:
     polls = bool(request.headers.get("HX-Request"))
     if polls and request.GET.get("version") == str(order.version):
         return HttpResponse(status=204)
+    page = "demo/status.html" if polls else "demo/order.html"
+    return page_of(request, order, page, _seen_by_customer(order) | {"polls": polls})
+
+
+def page_of(
+    request: HttpRequest, order: Order, page: str, seen: dict[str, object], *, status: int = 200
+) -> HttpResponse:
+    """A page for the order's customer, in their language."""
     language = _language(request, order)
     with override(language):
-        page = "demo/status.html" if polls else "demo/order.html"
-        response = render(request, page, _seen_by_customer(order) | {"polls": polls})
+        response = render(request, page, seen, status=status)
     response["Content-Language"] = language
     response["X-Robots-Tag"] = "noindex"
     patch_vary_headers(response, ["HX-Request", "Cookie"])
@@ -224,13 +235,16 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
             order,
             {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)},
         ),
-        "email": _masked(order.email),
+        "may_be_withdrawn": may_be_withdrawn(order),
+        "email": masked(order.email),
         "poll_s": poll_s,
         "reload_s": poll_s and max(poll_s, RELOAD_MIN_S),
     }
 
 
 def _words(order: Order) -> tuple[Promise, Promise]:
+    if order.withdrawn_at:
+        return WORDS["withdrawn"]
     if order.state == State.CANCELLED:
         return WORDS.get(order.reason, WORDS["cancelled"])
     if order.held:
@@ -257,6 +271,8 @@ def _belt(order: Order, times: dict[str, datetime]) -> list[Step]:
     """
     if "confirmed" in times:
         times["paid"] = times["confirmed"]  # one event says both
+    if not order.has_ended:
+        times.pop("completed", None)  # by a mistake that was taken back
     here = "stuck" if order.held or order.state == State.CANCELLED else "now"
     belt: list[Step] = []
     for slug, word in STEPS:
@@ -267,7 +283,7 @@ def _belt(order: Order, times: dict[str, datetime]) -> list[Step]:
     return belt
 
 
-def _masked(email: str) -> str:
+def masked(email: str) -> str:
     """h•••@example.com: enough to recognise one's own address, too little to learn another's."""
     name, _at, domain = email.rpartition("@")
     return f"{name[:1]}•••@{domain}"

@@ -1,5 +1,6 @@
 """The door that other apps knock on: say what happened, and whoever should know is told."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,8 @@ KINDS = tuple(
     f"order.{word}"
     for word in (
         "received reserved action_required payment_failed payment_pending confirmed paid fulfilled "
-        "restocked completed cancelled refund_pending refunded refund_failed held released "
+        "fulfilment_cancelled restocked completed cancelled withdrawn return_announced "
+        "return_received return_cancelled refund_pending refunded refund_failed held released "
         "replaced updated erased"
     ).split()
 )
@@ -38,11 +40,13 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     note_effect(kind, event.pk)
 
 
-def forget(subject: UUID, *, says: dict[str, dict[str, Any]]) -> None:
-    """Let each event of the subject say this of what its data names, and nobody's address stand on
-    a mail about it; one that waits is not sent any more.
+def forget(
+    subject: UUID, *, says: dict[str, dict[str, Any]], unsays: Sequence[list[str]] = ()
+) -> None:
+    """Let each event of the subject say this of what its data names, and null at these paths that
+    it has; and nobody's address stand on a mail about it. One that waits is not sent any more.
     """
-    Event.objects.rewrite(subject, says)
+    Event.objects.rewrite(subject, says, unsays)
     Delivery.objects.forget_addresses(subject)
 
 

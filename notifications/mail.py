@@ -24,6 +24,8 @@ def recipients(event: Event) -> list[str]:
     named = event.data.get("mail", {}).get("to") or [order.get("email")]
     # of one that is complete there is nothing to say, unless a part of it was cancelled
     is_told = event.kind != "order.completed" or order.get("reason")
+    if order.get("withdrawal") and event.kind in ("order.completed", "order.cancelled"):
+        is_told = False  # its receipt says so too
     if not (is_told and _template_name(event, "en")):
         return []
     return [address for address in named if address]

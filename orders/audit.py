@@ -39,6 +39,18 @@ STOCK = {
                   FROM orders_orderline GROUP BY 1) l ON l.order_id = o.id
          WHERE o.state <> 'cancelled' AND (o.units_fulfilled <> l.sent OR o.units <> l.units)
          ORDER BY o.number""",
+    "order %s: %s of %s are announced to come back, but its open returns come to %s": """
+        SELECT o.number, l.announced, l.sku, coalesce(open.units, 0)
+          FROM orders_orderline l
+          JOIN orders_order o ON o.id = l.order_id
+          LEFT JOIN (SELECT r.order_id, part.position, sum(part.quantity)::bigint AS units
+                       FROM orders_return r
+                      CROSS JOIN LATERAL jsonb_to_recordset(r.lines)
+                            AS part (position int, quantity bigint)
+                      WHERE r.state = 'announced' GROUP BY 1, 2) open
+            ON open.order_id = l.order_id AND open.position = l.position
+         WHERE l.announced <> coalesce(open.units, 0)
+         ORDER BY o.number""",
 }
 MONEY = {
     "order %s: captured %s, but its charges come to %s": """

@@ -347,7 +347,7 @@ def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     found.
     """
     path = [escaped(str(step)) for step in error["loc"][skip:] if step != "[key]"]
-    if error["type"] in ("total", "discount", "amount", "restock", "token", "attempts"):
+    if error["type"] in ("total", "discount", "amount", "restock", "shipping", "token", "attempts"):
         path.append(error["type"])
     message = error["msg"].removeprefix(f"/{error['type']} ")
     if sentence := SENTENCES.get(error["type"]):

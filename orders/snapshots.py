@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypedDict
 
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 
-from orders.states import FulfilmentState, PaymentMethod, PaymentState, State
+from orders.states import FulfilmentState, PaymentMethod, PaymentState, ReturnState, State
 
 Money = Annotated[int, Field(description="integer, in the currency's minor unit")]
 Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
@@ -29,6 +29,7 @@ class OrderLine(TypedDict):
     tax: Money
     fulfilled: Annotated[int, Field(description="units that were sent")]
     withdrawn: Annotated[int, Field(description="units that will not be sent")]
+    announced: Annotated[int, Field(description="sent units that are announced to come back")]
     returned: Annotated[int, Field(description="sent units that came back")]
     units_refunded: int
     refunded: Money
@@ -47,6 +48,14 @@ class Links(TypedDict):
     status_page: Annotated[
         str, Field(description="the customer's page; knowing its address is the permission")
     ]
+
+
+@exactly
+class Withdrawal(TypedDict):
+    """Its customer has withdrawn from the contract, on their page."""
+
+    at: Moment
+    name: Annotated[str | None, Field(description="by which they did, if they gave one")]
 
 
 @exactly
@@ -108,6 +117,7 @@ class Order(Particulars):
     refunded: Money
     refund_pending: Annotated[int, Field(description="promised, not given back yet")]
     locale: str
+    withdrawal: Withdrawal | None
     lines: list[OrderLine]
     shipping: Shipping
     created_at: Moment
@@ -171,6 +181,7 @@ class Fulfilment(TypedDict):
     carrier: str | None
     tracking: str | None
     created_at: Moment
+    cancelled_at: Annotated[Moment | None, Field(description="it was booked by mistake")]
 
 
 @exactly
@@ -193,6 +204,26 @@ class Refund(TypedDict):
     restock: bool
     lines: list[RefundLine]
     shipping: Annotated[int, Field(description="how much of the amount is for the shipping")]
+    created_at: Moment
+
+
+@exactly
+class ReturnLine(TypedDict):
+    position: int
+    sku: str
+    quantity: Annotated[int, Field(description="units that were announced")]
+    received: Annotated[int, Field(description="units that arrived")]
+    restocked: Annotated[int, Field(description="units of these that are sold again")]
+
+
+@exactly
+class Return(TypedDict):
+    id: Id
+    order_id: Id
+    state: ReturnState
+    reason: str
+    lines: list[ReturnLine]
+    refund: Refund | None
     created_at: Moment
 
 

@@ -40,6 +40,12 @@ class State(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+class ReturnState(models.TextChoices):
+    ANNOUNCED = "announced"
+    RECEIVED = "received"
+    CANCELLED = "cancelled"
+
+
 # held until the provider tells
 PAYMENT_UNKNOWN, REFUND_UNKNOWN = PASSING = ("payment_unknown", "refund_unknown")
 
@@ -51,9 +57,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.RESERVED, State.CANCELLED}),
     State.RESERVED: frozenset({State.CONFIRMED, State.CANCELLED}),
     State.CONFIRMED: frozenset({State.COMPLETED, State.CANCELLED}),
-    State.COMPLETED: frozenset(),
+    State.COMPLETED: frozenset({State.CONFIRMED}),  # what was booked as sent was not
     State.CANCELLED: frozenset(),
 }
+ENDED = (State.COMPLETED, State.CANCELLED)
 
 
 def under_way(path: str = "") -> Q:

@@ -39,6 +39,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
     key = ApiKey.objects.issue(shop, [])
     for verb, body in (
         ("fulfilments", units),
+        ("returns", {"reason": "cold", **units}),
         ("refunds", {"reason": "cold", **units}),
     ):  # confirmed, and sent in part
         headers = {"Idempotency-Key": verb}
@@ -57,6 +58,8 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
         "key": key,
         "order_id": str(order.pk),
         "external_id": "a/b",
+        "fulfilment_id": str(order.fulfilments.get().pk),
+        "return_id": str(order.returns.get().pk),
         "import_id": str(imported(shop).pk),
         "day": timezone.localdate().isoformat(),
         "sku": "SAKE-NIGIRI",

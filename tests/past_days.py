@@ -13,7 +13,7 @@ from django.utils import timezone
 from celery_ledger.testing import work_off
 from notifications.models import Event
 from orders import tasks
-from orders.models import Client, Order, Refund
+from orders.models import Asked, Client, Order, Refund
 from orders.order_input import OrderInput
 from orders.reports.days import shop_zone
 from orders.reports.models import DailyReport
@@ -51,7 +51,7 @@ def give_back(order: Order, amount: int, moment: datetime) -> None:
     """Refund so much of it; the money was back at that time."""
     with transaction.atomic():
         tasks.give_back(
-            Refund.objects.promise(Order.objects.locked(order.pk), reason="returned", amount=amount)
+            Refund.objects.promise(Order.objects.locked(order.pk), Asked(amount), reason="returned")
         )
     work_off()
     last = Event.objects.filter(subject=order.pk, kind="order.refunded").latest("seq")

@@ -1,8 +1,10 @@
-"""/v1/orders/{id}/fulfilments: what is sent of an order."""
+"""/v1/orders/{id}/fulfilments: what is sent of an order, and what was booked as sent by mistake."""
 
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
 from ninja import Body, Router
 
 from api.auth import AuthenticatedRequest
@@ -57,3 +59,24 @@ def fulfil_order(
 def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     sent = own_order(request, pk=order_id).fulfilments.order_by("pk")
     return answer({"data": [fulfilment.snapshot() for fulfilment in sent]})
+
+
+@router.post(
+    "/{uuid:order_id}/fulfilments/{uuid:fulfilment_id}/cancel",
+    summary="Take back a fulfilment that was booked by mistake",
+    response=snapshots.Fulfilment,
+    openapi_extra=described(
+        "fulfil:write", conflict="Something of it has come back, is announced to, or was paid back."
+    ),
+)
+def cancel_fulfilment(
+    request: AuthenticatedRequest, order_id: UUID, fulfilment_id: UUID
+) -> HttpResponse:
+    """Its goods never left: they are to be sent again, and an order that was completed with them
+    goes on. One that was cancelled before stays as it is.
+    """
+    with transaction.atomic():
+        order = locked_order(request, order_id)
+        booked = get_object_or_404(order.fulfilments, pk=fulfilment_id)
+        booked.cancel()
+    return answer(booked.snapshot())

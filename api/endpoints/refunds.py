@@ -13,7 +13,7 @@ from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from api.shapes.requests import RefundRequest
 from orders import snapshots
-from orders.models import Refund, named
+from orders.models import Asked, Refund, named
 from orders.tasks import give_back
 
 router = Router(tags=["orders"])
@@ -33,14 +33,15 @@ router = Router(tags=["orders"])
 def refund_order(
     request: AuthenticatedRequest, order_id: UUID, body: Body[RefundRequest]
 ) -> HttpResponse:
-    """An amount, lines that are named, or all that is left; `restock` takes the goods back too."""
+    """An amount, lines that are named, so much of the shipping, or all that is left; `restock`
+    takes the goods back too.
+    """
 
     def promise() -> Done:
         order = locked_order(request, order_id)
         units = None if body.lines is None else named(order.own_lines, body.lines)
-        refund = Refund.objects.promise(
-            order, reason=body.reason, amount=body.amount, units=units, restock=body.restock
-        )
+        asked = Asked(body.amount, units, body.restock, body.shipping or 0)
+        refund = Refund.objects.promise(order, asked, reason=body.reason)
         give_back(refund)
         refund.refresh_from_db(fields=["created_at"])
         return 202, f"/v1/orders/{order_id}/refunds", refund.snapshot()

@@ -175,6 +175,32 @@ TYPES: dict[str, ProblemType] = {
             "Goods that come back without money are named by their lines."
         ),
     ),
+    "fulfilment-not-cancellable": ProblemType(
+        409,
+        gettext_noop("The fulfilment cannot be cancelled any more"),
+        gettext_noop(
+            "Something of it has come back, is announced to, or was paid back. "
+            "What else should come back is announced as a return."
+        ),
+    ),
+    "nothing-to-return": ProblemType(
+        409,
+        gettext_noop("There is nothing that can come back"),
+        gettext_noop(
+            "Only what was sent can, once. See what is announced under the order's returns; "
+            "what was not sent is cancelled or refunded."
+        ),
+    ),
+    "return-has-ended": ProblemType(
+        409,
+        gettext_noop("The return has ended"),
+        gettext_noop("It was received or cancelled. Announce another one for what is left."),
+    ),
+    "too-many-returns": ProblemType(
+        409,
+        gettext_noop("The order has as many returns as there may be"),
+        gettext_noop("Take goods back with a refund that names their lines and restocks them."),
+    ),
     "too-many-imports": ProblemType(
         409,
         gettext_noop("As many imports run as may run at a time"),

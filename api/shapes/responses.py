@@ -76,6 +76,10 @@ class Refunds(Exactly):
     data: list[snapshots.Refund]
 
 
+class Returns(Exactly):
+    data: list[snapshots.Return]
+
+
 class Stock(Exactly):
     sku: str
     name: str

@@ -124,6 +124,11 @@ def days(name: str, default: int) -> int:
     return number
 
 
+def days_or_none(name: str, default: int) -> int:
+    """As `days`, or 0."""
+    return 0 if env.int(name, default=default) == 0 else days(name, default)
+
+
 def log_format(name: str, default: str) -> str:
     form: str = env.str(name, default="") or default
     if form not in FORMS:

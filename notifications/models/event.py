@@ -1,5 +1,6 @@
 """An event: a fact about an order, never edited."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +19,13 @@ class EventQuerySet(models.QuerySet["Event"]):
     def timeline(self, subject: UUID) -> "EventQuerySet":
         return self.filter(subject=subject).order_by("seq")
 
-    def rewrite(self, subject: UUID, says: dict[str, dict[str, Any]]) -> None:
+    def rewrite(
+        self, subject: UUID, says: dict[str, dict[str, Any]], unsays: Sequence[list[str]]
+    ) -> None:
         """Facts are never edited, but for what they say of a person who wants to be forgotten."""
+        for path in unsays:
+            unsaid = RawSQL("jsonb_set(data, %s, 'null', false)", (path,))
+            self.filter(subject=subject).update(data=unsaid)
         for name, members in says.items():
             said = RawSQL("jsonb_set(data, %s, data -> %s || %s)", ([name], name, Jsonb(members)))
             self.filter(subject=subject, data__has_key=name).update(data=said)

@@ -9,8 +9,10 @@ from orders.models.erasure import Erasure
 from orders.models.fulfilment import Fulfilment
 from orders.models.order import Order
 from orders.models.order_line import OrderLine, named
-from orders.models.refund import Refund
+from orders.models.order_return import Came, Return
+from orders.models.refund import Asked, Refund
 from orders.models.stock import Stock, StockMovement
+from orders.models.withdrawal import may_be_withdrawn, withdraw
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
@@ -19,6 +21,8 @@ from orders.states import TRANSITIONS, State
 __all__ = [
     "TRANSITIONS",
     "ApiKey",
+    "Asked",
+    "Came",
     "Client",
     "Computation",
     "DailyReport",
@@ -35,6 +39,7 @@ __all__ = [
     "PaymentOperation",
     "ProviderEvent",
     "Refund",
+    "Return",
     "SandboxCharge",
     "SandboxFailure",
     "SandboxRefund",
@@ -42,5 +47,7 @@ __all__ = [
     "State",
     "Stock",
     "StockMovement",
+    "may_be_withdrawn",
     "named",
+    "withdraw",
 ]

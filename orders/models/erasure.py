@@ -98,7 +98,8 @@ class Erasure(models.Model):
 
 def _erase(order: Order) -> None:
     """Its events and its answer under an Idempotency-Key say what it says from now on."""
-    order.record("order.erased", **Particulars.nothing())
-    events.forget(order.pk, says={"order": dict(order.particulars())})
+    order.record("order.erased", **Particulars.nothing(), withdrawn_by="")
+    said = {"order": dict(order.particulars())}
+    events.forget(order.pk, says=said, unsays=[["order", "withdrawal", "name"]])
     shown = json.dumps(order.snapshot(), ensure_ascii=False, separators=(",", ":"))
     IdempotencyKey.objects.answer_anew(order, shown)

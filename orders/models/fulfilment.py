@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from orders import snapshots
@@ -57,11 +58,34 @@ class Fulfilment(models.Model):
     carrier = models.TextField(default="")
     tracking = models.TextField(default="")
     created_at = models.DateTimeField(db_default=Now())
+    cancelled_at = models.DateTimeField(null=True)  # it was booked by mistake
 
     objects = FulfilmentQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.tracking or str(self.pk)
+
+    def cancel(self) -> None:
+        """It was booked by mistake: its goods are to be sent again. The caller holds the lock of
+        `order`, which is the row that it holds.
+
+        Raises a 409 problem once something of it has come back, is announced to, or was paid back.
+        """
+        if self.cancelled_at:
+            return
+        at = {line.position: line for line in self.order.own_lines}
+        units = [(at[part["position"]], part["quantity"]) for part in self.lines]
+        if gone := [line for line, number in units if number > line.unsendable]:
+            raise Refused(
+                "fulfilment-not-cancellable",
+                f"Of {gone[0].sku}, something has come back, is announced to, or was paid back.",
+            )
+        for line, number in units:
+            line.change(fulfilled=-number)
+        Stock.objects.move(self.order, StockMovement.Kind.UNSHIPPED, units)
+        self.cancelled_at = timezone.now()
+        self.save(update_fields=["cancelled_at"])
+        self.order.note_unshipped(sum(number for _, number in units))
 
     def snapshot(self) -> snapshots.Fulfilment:
         return {
@@ -71,4 +95,5 @@ class Fulfilment(models.Model):
             "carrier": self.carrier or None,
             "tracking": self.tracking or None,
             "created_at": self.created_at.isoformat(),
+            "cancelled_at": self.cancelled_at.isoformat() if self.cancelled_at else None,
         }

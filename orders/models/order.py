@@ -2,7 +2,7 @@
 
 ::
 
-    received ──► reserved ──► confirmed ──► completed
+    received ──► reserved ──► confirmed ◄─► completed
         │            │             │
         └────────────┴─────────────┴──────► cancelled
 
@@ -22,17 +22,19 @@ from uuid_utils.compat import uuid7
 
 from notifications import events
 from orders import snapshots
-from orders.models import finding
+from orders.models import finding, withdrawal
 from orders.models.changes import Written
 from orders.models.client import Client
+from orders.models.goods import take_back
 from orders.models.order_constraints import CONSTRAINTS
 from orders.models.order_line import OrderLine, Units
 from orders.models.order_queryset import OrderQuerySet
 from orders.models.particulars import Particulars
 from orders.models.refund import Asked, Refund
-from orders.models.stock import Stock, StockMovement
+from orders.models.stock import Stock
 from orders.payments.models import PaymentOperation
 from orders.states import (
+    ENDED,
     FULFILMENT_STATE,
     PASSING,
     PAYMENT_STATE,
@@ -89,6 +91,8 @@ class Order(Particulars):
     )
     payment_token = models.TextField()  # of the card that its customer has chosen
     payment_attempts = models.SmallIntegerField(default=1, db_default=1)  # cards that may be tried
+    withdrawn_at = models.DateTimeField(null=True)  # its customer withdrew from the contract
+    withdrawn_by = models.TextField(default="", db_default="")  # by this name, if they gave one
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Written())
     expires_at = models.DateTimeField(null=True)
@@ -150,7 +154,7 @@ class Order(Particulars):
 
     @property
     def has_ended(self) -> bool:
-        return not TRANSITIONS[State(self.state)]
+        return self.state in ENDED
 
     @property
     def was_cancelled(self) -> bool:
@@ -232,27 +236,13 @@ class Order(Particulars):
         if PaymentOperation.objects.void(self) or elsewhere:
             self.assign(charge_state="none")
         if self.state != State.RECEIVED:
-            self.take_back(self.open_units)
+            take_back(self, self.open_units)
         return Refund.objects.write_down(self, Asked(), reason=reason) if self.refundable else None
 
     def note_refund(self, refund: Refund) -> None:
         """It was written down. With nothing left to send, nothing more will happen to the order."""
         self.record("order.refund_pending" if refund.amount else "order.restocked")
         self._end_when_nothing_is_open("refunded")
-
-    def take_back(self, units: Units) -> None:
-        """Units that were not sent stay in the house for others; sent ones are back in it. The next
-        event tells.
-        """
-        kept = [(line, min(number, line.open)) for line, number in units]
-        back = [
-            (line, number - held) for (line, number), (_, held) in zip(units, kept, strict=True)
-        ]
-        for (line, held), (_, came) in zip(kept, back, strict=True):
-            line.change(withdrawn=held, returned=came)
-        Stock.objects.move(self, StockMovement.Kind.RELEASED, kept)
-        Stock.objects.move(self, StockMovement.Kind.RETURNED, back)
-        self.assign(units=self.units - sum(held for _, held in kept))
 
     def hold(self, reason: str) -> None:
         """Put it on hold, with the reason: it is neither charged, sent nor expired meanwhile.
@@ -286,7 +276,15 @@ class Order(Particulars):
 
     def note_shipped(self, units: int) -> None:
         self.record("order.fulfilled", units_fulfilled=self.units_fulfilled + units)
-        self._end_when_nothing_is_open("")
+        self._end_when_nothing_is_open(self.reason)
+
+    def note_unshipped(self, units: int) -> None:
+        """They are to be sent again: an order that had ended with them goes on."""
+        event, sent = "order.fulfilment_cancelled", self.units_fulfilled - units
+        if self.has_ended:
+            self.move(State.CONFIRMED, event=event, reason=self.reason, units_fulfilled=sent)
+        else:
+            self.record(event, units_fulfilled=sent)
 
     def _end_when_nothing_is_open(self, reason: str) -> None:
         if self.state == State.CONFIRMED and self.units_fulfilled == self.units:
@@ -295,15 +293,15 @@ class Order(Particulars):
             to = State.COMPLETED if self.units else State.CANCELLED
             self.move(to, reason=reason, held=False, hold_reason="")
 
-    def move(self, to: State, *, reason: str = "", **changes: Any) -> None:
-        """Change the state, and what changes with it, and record the event: the only way to do
-        either.
+    def move(self, to: State, *, reason: str = "", event: str = "", **changes: Any) -> None:
+        """Change the state, and what changes with it, and record the event, which is named after
+        the state unless it is said: the only way to do either.
 
         Raises ValueError for a step that TRANSITIONS does not have.
         """
         if to not in TRANSITIONS[State(self.state)]:
             raise ValueError(f"order {self.number} cannot go from {self.state} to {to}")
-        self.record(f"order.{to}", state=to, reason=reason, **changes)
+        self.record(event or f"order.{to}", state=to, reason=reason, **changes)
 
     def record(self, kind: str, **changes: Any) -> None:
         """Set columns, count the version up, save, and write the event with a snapshot of the order
@@ -358,6 +356,7 @@ class Order(Particulars):
             "refund_pending": self.refund_pending,
             **self.particulars(),
             "locale": self.locale,
+            "withdrawal": withdrawal.shown(self),
             "lines": [line.snapshot() for line in self.own_lines],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},
             "created_at": self.created_at.isoformat(),

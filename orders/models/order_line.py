@@ -32,6 +32,7 @@ class OrderLine(models.Model):
 
     fulfilled = models.BigIntegerField(default=0, db_default=0)  # units sent
     withdrawn = models.BigIntegerField(default=0, db_default=0)  # units that will not be sent
+    announced = models.BigIntegerField(default=0, db_default=0)  # sent units of open returns
     returned = models.BigIntegerField(default=0, db_default=0)  # sent units that came back
     units_refunded = models.BigIntegerField(default=0, db_default=0)
     refunded = models.BigIntegerField(default=0, db_default=0)  # money, promised or given back
@@ -52,6 +53,10 @@ class OrderLine(models.Model):
                 )
                 & Q(quantity__gte=F("fulfilled") + F("withdrawn"))
                 & Q(returned__lte=F("fulfilled"), units_refunded__lte=F("quantity")),
+            ),
+            models.CheckConstraint(
+                name="line_units_announced",
+                condition=Q(announced__gte=0, fulfilled__gte=F("announced") + F("returned")),
             ),
             models.CheckConstraint(
                 name="line_refunded",
@@ -84,8 +89,18 @@ class OrderLine(models.Model):
 
     @property
     def restockable(self) -> int:
-        """Units that are not back in the stock: still to be sent, or sent and not returned."""
-        return self.quantity - self.withdrawn - self.returned
+        """Units that can be taken back: still to be sent, or with the customer."""
+        return self.open + self.returnable
+
+    @property
+    def returnable(self) -> int:
+        """Units that the customer has, and that no open return announces."""
+        return self.fulfilled - self.announced - self.returned
+
+    @property
+    def unsendable(self) -> int:
+        """Sent units that have not come back, are not announced, and were not paid back."""
+        return min(self.returnable, self.fulfilled + self.withdrawn - self.units_refunded)
 
     @property
     def units_refundable(self) -> int:
@@ -115,6 +130,7 @@ class OrderLine(models.Model):
             "tax": self.tax,
             "fulfilled": self.fulfilled,
             "withdrawn": self.withdrawn,
+            "announced": self.announced,
             "returned": self.returned,
             "units_refunded": self.units_refunded,
             "refunded": self.refunded,

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from orders import snapshots
+from orders.models.goods import take_back
 from orders.models.order_line import Units, within
 from orders.payments.models import PaymentOperation
 from values.apportion import split
@@ -25,31 +26,28 @@ OfLines = Mapping[int, int]  # units by the position of their line
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What of an order is asked back: an amount, units of lines, or all that is left. `restock`
-    takes the goods back too; for an amount of 0, the goods alone.
+    """What of an order is asked back: an amount, units of lines, so much of the shipping, or all
+    that is left. `restock` takes the goods of lines back too; for an amount of 0, the goods alone.
+    An amount beside lines is so much of what they come to.
     """
 
     amount: int | None = None
     units: Units | None = None
     restock: bool = False
+    shipping: int = 0
+
+
+EVERYTHING = Asked()
 
 
 class RefundQuerySet(models.QuerySet["Refund"]):
-    def promise(
-        self,
-        order: "Order",
-        *,
-        reason: str,
-        amount: int | None = None,
-        units: Units | None = None,
-        restock: bool = False,
-    ) -> "Refund":
+    def promise(self, order: "Order", asked: Asked = EVERYTHING, *, reason: str) -> "Refund":
         """Write down what this locked order gets back, with its event.
 
         The caller promises the operation's job. Raises a 409 problem when nothing is left, and a
         422 problem for more than is left.
         """
-        refund = self.write_down(order, Asked(amount, units, restock), reason=reason)
+        refund = self.write_down(order, asked, reason=reason)
         order.note_refund(refund)
         return refund
 
@@ -73,7 +71,7 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         order.assign(refund_pending=order.refund_pending + given)
         refund.count(order)
         if goods:
-            order.take_back([(line, goods.get(line.position, 0)) for line in order.own_lines])
+            take_back(order, [(line, goods.get(line.position, 0)) for line in order.own_lines])
         return refund
 
     def _insert(self, order: "Order", **columns: Any) -> "Refund":
@@ -174,8 +172,11 @@ def _nothing(asked: Asked) -> str:
 
 def _divided(order: "Order", asked: Asked) -> tuple[OfLines, list[int], int]:
     """Units whose money goes back, money by line, and money for the shipping."""
-    if asked.units is not None:
-        return *_of_units(order, asked.units, asked), 0
+    if asked.shipping > order.shipping_refundable:
+        left = f"is more than what is left of it to refund, {order.shipping_refundable}"
+        raise invalid(("/shipping", left))
+    if asked.units is not None or asked.shipping:
+        return *_of_units(order, asked.units or [], asked), asked.shipping
     given = order.refundable if asked.amount is None else asked.amount
     if given > order.refundable:
         raise invalid(("/amount", f"is more than what is left to refund, {order.refundable}"))
@@ -199,6 +200,10 @@ def _of_units(order: "Order", units: Units, asked: Asked) -> tuple[OfLines, list
     shares = [line.worth(refunded.get(line.position, 0)) for line in order.own_lines]
     if sum(shares) > order.refundable:
         raise invalid(("/lines", f"come to more than what is left to refund, {order.refundable}"))
+    if asked.amount:
+        if asked.amount > sum(shares):
+            raise invalid(("/amount", f"is more than the lines come to, {sum(shares)}"))
+        shares = split(asked.amount, shares)
     return refunded, shares
 
 

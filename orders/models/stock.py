@@ -150,6 +150,7 @@ class StockMovement(models.Model):
         RESERVED = "reserved"
         RELEASED = "released"
         SHIPPED = "shipped"
+        UNSHIPPED = "unshipped"  # it had been booked by mistake
         RETURNED = "returned"
 
     stock = models.ForeignKey(Stock, on_delete=models.PROTECT, related_name="movements")
@@ -170,7 +171,15 @@ class StockMovement(models.Model):
             models.CheckConstraint(
                 name="stock_movement_kind",
                 condition=Q(
-                    kind__in=["counted", "adjusted", "reserved", "released", "shipped", "returned"]
+                    kind__in=[
+                        "counted",
+                        "adjusted",
+                        "reserved",
+                        "released",
+                        "shipped",
+                        "unshipped",
+                        "returned",
+                    ]
                 ),
             ),
         ]
@@ -182,5 +191,6 @@ class StockMovement(models.Model):
 SIGNS = {  # what a unit does to on_hand and to reserved
     StockMovement.Kind.RELEASED: (0, -1),
     StockMovement.Kind.SHIPPED: (-1, -1),
+    StockMovement.Kind.UNSHIPPED: (1, 1),
     StockMovement.Kind.RETURNED: (1, 0),
 }

@@ -3,6 +3,7 @@ we hear of it.
 """
 
 from orders.models import Order, Refund
+from orders.models.refund import Asked
 from orders.payments.models import PaymentOperation
 from orders.payments.paying import charge_anew
 from orders.payments.provider import Charge, ChargeStatus
@@ -130,7 +131,7 @@ def _note_refund_by_hand(order: Order, made: Charge) -> None:
     if known is None and fits:
         if not order.has_ended:
             order.hold("refunded_by_hand")
-        refund = Refund.objects.promise(order, reason="refunded_by_hand", amount=made.amount)
+        refund = Refund.objects.promise(order, Asked(amount=made.amount), reason="refunded_by_hand")
         known = refund.operation
     if known is not None:
         _take_over(order, known, made)

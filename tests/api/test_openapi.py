@@ -40,7 +40,9 @@ BEYOND_A_SCHEMA = re.compile(
     # names: Unicode's composed form, and how a spreadsheet guards a text
     "^must (be in Unicode's composed form|not be guarded|not hold U)|"
     # what is there now
-    "of .* can be (sent|refunded|taken back)|name each line once|name the line by its position$|"
+    "of .* can be (sent|refunded|taken back|returned)|of .* are announced|"
+    "is more than (what is left of it|the lines)|"
+    "name each line once|name the line by its position$|"
     "no line of the order|the lines of the order are|is of another sku|"
     "what is left to refund|come to no money|reserved for orders|"
     # files

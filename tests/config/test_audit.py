@@ -108,6 +108,11 @@ def by_hand(sql: str, *values: Any) -> None:
             "{order}: 2 of 2 units are sent, but its lines come to 1 of 2",
         ),
         (
+            "UPDATE orders_orderline SET announced = 1 WHERE order_id = %s",
+            "stock",
+            "{order}: 1 of SAKE-NIGIRI are announced to come back, but its open returns come to 0",
+        ),
+        (
             "UPDATE orders_order SET refunded = 99, refund_pending = 1 WHERE id = %s",
             "money",
             "{order}: partially_refunded, captured 660, refunded 99, promised 1, but its newest "

@@ -394,6 +394,19 @@ def test_what_becomes_of_the_money_follows_the_amounts(
     assert shown == (bool(refunded), bool(refund_pending))
 
 
+def test_what_was_booked_as_sent_by_mistake_is_not_delivered(
+    visitor: HttpClient, placed: Placed
+) -> None:
+    order = placed()
+    order.reserve()
+    order.intend_charge()
+    order.confirm(captured=600)
+    Fulfilment.objects.ship(order).cancel()
+    page = status_page(visitor, order)
+    assert "Confirmed and paid" in text(page)
+    assert page.content.decode().count('<li class="done">') == 4
+
+
 def test_an_order_whose_rest_was_cancelled_says_so(visitor: HttpClient, placed: Placed) -> None:
     order = placed()
     order.reserve()

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from demo.cards import SANDBOX
@@ -135,3 +136,16 @@ def test_nothing_is_wider_than_a_phone(visit: Visit) -> None:
     order(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(23, 21, 19)"
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_customer_withdraws_in_two_clicks(visit: Visit, javascript: bool) -> None:
+    page = visit(java_script_enabled=javascript, **PHONE).new_page()
+    order(page)
+    expect(page.locator(".headline")).to_have_text("Confirmed and paid", timeout=SLOW_MS)
+    page.get_by_role("link", name="Withdraw from contract here").click()
+    page.get_by_label("Your name").fill("Hana")
+    page.get_by_role("button", name="Confirm withdrawal").click()
+    page.wait_for_url(re.compile(r"/o/[\w-]+/$"))
+    assert headline(page) == "You have withdrawn from the contract"
+    assert page.get_by_role("link", name="Withdraw from contract here").count() == 0

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from notifications.events import timeline
 from orders.audit import MONEY, STOCK, broken
-from orders.models import Client, Fulfilment, Order, Refund, Stock
+from orders.models import (
+    Asked,
+    Came,
+    Client,
+    Fulfilment,
+    Order,
+    Refund,
+    Return,
+    Stock,
+    may_be_withdrawn,
+    withdraw,
+)
 from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation
 from orders.payments.outcome import apply_answer
@@ -22,7 +33,7 @@ from orders.tasks import place
 from values.refused import Refused
 
 pytestmark = pytest.mark.django_db
-EXAMPLES, STEPS, LINES, QUANTITY = 60, 8, 3, 3
+EXAMPLES, STEPS, LINES, QUANTITY = 100, 10, 3, 3
 Step = tuple[Any, ...]
 
 lines = st.lists(
@@ -46,9 +57,25 @@ steps = st.lists(
         st.tuples(st.just("refund"), st.none(), units, st.booleans()),
         st.tuples(st.just("refund"), st.integers(1, 6), st.none(), st.just(False)),
         st.tuples(st.just("refund"), st.just(0), units, st.just(True)),
+        st.tuples(st.just("refund the shipping"), st.integers(1, 2), units),
+        st.tuples(st.just("announce"), units),
+        st.tuples(st.just("receive"), units, st.none() | st.integers(0, 3), st.integers(0, 2)),
         st.tuples(st.just("answer"), st.sampled_from(ChargeStatus)),
-        st.tuples(st.sampled_from(["send back", "hold", "release", "cancel", "mark paid"])),
+        *[
+            st.tuples(st.just(verb))
+            for verb in (
+                "send back",
+                "hold",
+                "release",
+                "cancel",
+                "mark paid",
+                "withdraw",
+                "unsend",
+                "keep",
+            )
+        ],
     ),
+    min_size=STEPS // 2,
     max_size=STEPS,
 )
 
@@ -84,14 +111,45 @@ def send_back(order: Order) -> None:
 
 
 def ask_back(order: Order, amount: int | None, asked: Any, restock: bool) -> None:
-    Refund.objects.promise(
-        order, reason="x", amount=amount, units=of(order, asked), restock=restock
-    )
+    Refund.objects.promise(order, Asked(amount, of(order, asked), restock), reason="x")
+
+
+def ask_shipping_back(order: Order, amount: int, asked: Any) -> None:
+    Refund.objects.promise(order, Asked(units=of(order, asked), shipping=amount), reason="x")
+
+
+def receive(order: Order, asked: Any, amount: int | None, shipping: int) -> None:
+    """The oldest return that is open; every second line is broken."""
+    came = of(order, asked)
+    if come := order.returns.filter(state="announced").first():
+        units = came and [Came(line, n, restock=line.position % 2 == 0) for line, n in came]
+        come.receive(units, amount=amount, shipping=shipping)
+
+
+def keep(order: Order) -> None:
+    for come in order.returns.filter(state="announced"):
+        come.cancel()
+
+
+def unsend(order: Order) -> None:
+    if booked := order.fulfilments.filter(cancelled_at=None).last():
+        booked.cancel()
+
+
+def withdraw_if_open(order: Order) -> None:
+    if may_be_withdrawn(order):
+        withdraw(order)
 
 
 VERBS: dict[str, Callable[..., Any]] = {
     "send": lambda order, asked: Fulfilment.objects.ship(order, of(order, asked)),
     "refund": ask_back,
+    "refund the shipping": ask_shipping_back,
+    "announce": lambda order, asked: Return.objects.announce(order, of(order, asked), reason="x"),
+    "receive": receive,
+    "keep": keep,
+    "unsend": unsend,
+    "withdraw": withdraw_if_open,
     "answer": hear,
     "send back": send_back,
     "hold": lambda order: order.hold("looks odd"),
@@ -108,9 +166,15 @@ def assert_all_is_told_and_adds_up(order: Order) -> None:
     assert events[-1].data["order"] == Order.objects.get(pk=order.pk).snapshot()
 
 
+@pytest.fixture
+def withdrawable(settings: Any) -> None:
+    settings.WITHDRAWAL_DAYS = 14
+
+
 @given(
     lines=lines,
     shipping=st.integers(0, 2),
+    sent=units,
     steps=steps,
     payment=st.sampled_from([{"token": "tok_ok"}, {"method": "manual"}, {"method": "cod"}]),
 )
@@ -125,8 +189,10 @@ def test_whatever_happens_to_an_order_it_is_told_adds_up_and_can_be_ended(
     shop: Client,
     stock: Any,
     order_body: Callable[..., dict[str, Any]],
+    withdrawable: None,
     lines: list[dict[str, Any]],
     shipping: int,
+    sent: dict[int, int] | None,
     steps: list[Step],
     payment: dict[str, str],
 ) -> None:
@@ -136,7 +202,7 @@ def test_whatever_happens_to_an_order_it_is_told_adds_up_and_can_be_ended(
         for sku in "AB":
             stock(sku)
         order = confirmed(shop, OrderInput.model_validate(body))
-        for step in [*steps, ("cancel",)]:
+        for step in [("send", sent), *steps, ("cancel",)]:
             try:
                 with transaction.atomic():
                     VERBS[step[0]](order, *step[1:])

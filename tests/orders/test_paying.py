@@ -12,6 +12,7 @@ from notifications.events import timeline
 from notifications.models import Delivery
 from orders.audit import MONEY, STOCK, broken, disputed_by_provider
 from orders.models import Fulfilment, Order, Refund, Stock
+from orders.models.refund import Asked
 from orders.payments import paying
 from orders.payments.models import PaymentOperation
 from orders.payments.outcome import apply_answer
@@ -331,7 +332,7 @@ def test_an_order_that_is_paid_elsewhere_waits_for_it_for_days_and_is_refunded_e
     assert standing(order) == ("confirmed", "paid", "", 660)
     assert attempts(order) == [("succeeded", None)]
     with transaction.atomic():
-        give_back(Refund.objects.promise(Order.objects.locked(order.pk), reason="x", amount=60))
+        give_back(Refund.objects.promise(Order.objects.locked(order.pk), Asked(60), reason="x"))
     work_off()
     order.refresh_from_db()
     assert (order.refunded, order.refund_pending, stripe.requests) == (60, 0, [])
@@ -372,7 +373,7 @@ def test_what_nobody_has_paid_for_ends_without_money(
             assert locked.cancel("requested") is None
         else:
             units = [(line, line.open) for line in locked.own_lines]
-            Refund.objects.promise(locked, reason="x", amount=0, units=units, restock=True)
+            Refund.objects.promise(locked, Asked(0, units, restock=True), reason="x")
     assert standing(order)[:2] == ("cancelled", "none")
     assert Stock.objects.get().reserved == 0
     assert_books_agree()

@@ -80,6 +80,10 @@ def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(
         "the present broke",
         [(2, 0, 1), (0, 1, 0)],
     )
+    back, mistake = (Order.objects.get(external_id=f"docs/{name}") for name in ("back", "mistake"))
+    line, [come] = back.lines.get(), back.returns.all()
+    assert (line.announced, line.returned, line.refunded, come.state) == (0, 1, 120, "received")
+    assert (back.shipping_refunded, mistake.state) == (200, "confirmed")
     assert '{"dry_run":true,"total":1,"ok":1,"failed":0,"errors":[],"errors_left_out":0}' in output
     assert "Dry run: 1 orders, 1 ok, 0 refused." in output
     until(

@@ -93,6 +93,10 @@ WRONG: list[tuple[dict[str, str], str]] = [
         "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
     ),
     (
+        {"WITHDRAWAL_DAYS": "-1"},
+        "Kaiten cannot start: WITHDRAWAL_DAYS is set to something that cannot be read. Set it",
+    ),
+    (
         {"WEB_CONCURRENCY": "two"},
         "Kaiten cannot start: WEB_CONCURRENCY is set to something that cannot be read",
     ),

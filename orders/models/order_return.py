@@ -1,0 +1,172 @@
+"""Returns: sent goods that are announced to come back, and what becomes of them and their money.
+
+::
+
+    announced ──► received
+        └───────► cancelled
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from orders import snapshots
+from orders.models.order_line import OrderLine, Units, within
+from orders.models.refund import Asked, Refund
+from orders.models.stock import Stock, StockMovement
+from orders.states import ReturnState
+from values.refused import Refused, invalid
+
+if TYPE_CHECKING:
+    from orders.models.order import Order
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """Units of a line that have arrived; `restock`: they can be sold again."""
+
+    line: OrderLine
+    quantity: int
+    restock: bool = True
+
+
+class ReturnQuerySet(models.QuerySet["Return"]):
+    def announce(self, order: "Order", units: Units | None = None, *, reason: str) -> "Return":
+        """Goods of this locked order will come back: units of lines, or all that the customer has.
+
+        Raises a 409 problem when there are none, or too many returns, and a 422 problem for more
+        units than the customer has.
+        """
+        has = [(line, line.returnable) for line in order.own_lines if line.returnable]
+        if not has:
+            raise Refused("nothing-to-return", f"Of order {order.number} nothing can come back.")
+        if self.filter(order=order).count() >= settings.RETURNS_PER_ORDER:
+            detail = f"Order {order.number} has {settings.RETURNS_PER_ORDER} returns."
+            raise Refused("too-many-returns", detail)
+        units = has if units is None else within(units, of="returnable", verb="returned")
+        for line, number in units:
+            line.change(announced=number)
+        lines = [_part(line, number, Came(line, 0)) for line, number in units]
+        announced = self.create(order=order, reason=reason, lines=lines)
+        order.record("order.return_announced")
+        return announced
+
+
+class Return(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    order = models.ForeignKey("orders.Order", on_delete=models.PROTECT, related_name="returns")
+    state = models.TextField(choices=ReturnState, default=ReturnState.ANNOUNCED)
+    reason = models.TextField()
+    # [{"position", "sku", "quantity", "received", "restocked"}]: units that were announced, that
+    # arrived, and that are sold again
+    lines = models.JSONField()
+    refund = models.OneToOneField(Refund, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = ReturnQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="return_state",
+                condition=Q(state__in=ReturnState.values)
+                & (Q(refund=None) | Q(state=ReturnState.RECEIVED)),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.state} {self.pk}"
+
+    # --- verbs; the caller holds the lock of `order`, which is the row it holds -----------------
+
+    def receive(
+        self, came: Sequence[Came] | None = None, *, amount: int | None = None, shipping: int = 0
+    ) -> None:
+        """All of it has arrived, or these units: it is open no longer. What they come to goes back,
+        or this amount of it, and so much of the shipping. The caller promises the refund's job.
+
+        Raises a 409 problem for one that is not open, and a 422 problem for more units than were
+        announced, or more money than is left.
+        """
+        self._must_be_open()
+        if came is None:
+            came = [Came(line, number) for line, number in self._units]
+        self._refuse_more_than_announced(came)
+        arrived, units, self.lines = {each.line.position: each for each in came}, self._units, []
+        for line, number in units:
+            here = arrived.get(line.position, Came(line, 0))
+            line.change(announced=-number, returned=here.quantity)
+            self.lines.append(_part(line, number, here))
+        sold_again = [(each.line, each.quantity) for each in came if each.restock]
+        Stock.objects.move(self.order, StockMovement.Kind.RETURNED, sold_again)
+        self.refund = self._paid_back(came, amount, shipping)
+        self._end(ReturnState.RECEIVED)
+
+    def cancel(self) -> None:
+        """Its goods stay with the customer. Raises a 409 problem for one that was received."""
+        if self.state == ReturnState.CANCELLED:
+            return
+        self._must_be_open()
+        for line, number in self._units:
+            line.change(announced=-number)
+        self._end(ReturnState.CANCELLED)
+
+    @property
+    def _units(self) -> Units:
+        at = {line.position: line for line in self.order.own_lines}
+        return [(at[part["position"]], part["quantity"]) for part in self.lines]
+
+    def _must_be_open(self) -> None:
+        if self.state != ReturnState.ANNOUNCED:
+            raise Refused("return-has-ended", f"This return is {self.state}.")
+
+    def _refuse_more_than_announced(self, came: Sequence[Came]) -> None:
+        announced = {line.position: number for line, number in self._units}
+        wrong = [
+            (f"/lines/{index}/quantity", f"{number} of {each.line.sku} are announced")
+            for index, each in enumerate(came)
+            if each.quantity > (number := announced.get(each.line.position, 0))
+        ]
+        if wrong:
+            raise invalid(*wrong)
+
+    def _paid_back(self, came: Sequence[Came], amount: int | None, shipping: int) -> Refund | None:
+        """Of units whose money went back before, nothing more does."""
+        units = [(each.line, min(each.quantity, each.line.units_refundable)) for each in came]
+        worth = sum(line.worth(number) for line, number in units)
+        if not (worth if amount is None else amount) and not shipping:
+            return None
+        asked = Asked(amount=amount, units=units, shipping=shipping)
+        return Refund.objects.write_down(self.order, asked, reason=self.reason)
+
+    def _end(self, state: ReturnState) -> None:
+        self.state = state
+        self.save(update_fields=["state", "lines", "refund"])
+        self.order.record(f"order.return_{state}")
+
+    def snapshot(self) -> snapshots.Return:
+        return {
+            "id": str(self.pk),
+            "order_id": str(self.order_id),
+            "state": ReturnState(self.state),
+            "reason": self.reason,
+            "lines": self.lines,
+            "refund": self.refund.snapshot() if self.refund else None,
+            "created_at": self.created_at.isoformat(),
+        }
+
+
+def _part(line: OrderLine, announced: int, came: Came) -> snapshots.ReturnLine:
+    return {
+        "position": line.position,
+        "sku": line.sku,
+        "quantity": announced,
+        "received": came.quantity,
+        "restocked": came.quantity if came.restock else 0,
+    }

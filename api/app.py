@@ -18,6 +18,7 @@ from api.endpoints import (
     refunds,
     reports,
     stock,
+    stock_movements,
     webhook_endpoints,
 )
 from api.openapi import DESCRIPTION, DescribedAPI
@@ -62,6 +63,7 @@ api.add_router("/orders", fulfilments.router)
 api.add_router("/orders", refunds.router)
 api.add_router("/orders", holds.router)
 api.add_router("/stock", stock.router)
+api.add_router("/stock-movements", stock_movements.router)
 api.add_router("/imports", imports.router)
 api.add_router("/payments", payment_events.router)
 api.add_router("/reports", reports.router)

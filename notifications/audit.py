@@ -1,6 +1,9 @@
 """Whether everybody is told who should be. Every row that comes back is wrong."""
 
+from functools import reduce
+
 from celery_ledger import Job
+from notifications.models.event import EVERYBODYS
 
 _DELIVERIES = {
     "event %s (%s): nobody was told of it, and no job is on its way": """
@@ -11,7 +14,8 @@ _DELIVERIES = {
            AND NOT EXISTS (SELECT 1 FROM notifications_delivery d WHERE d.event_id = e.id)
            AND (e.kind IN ('order.received', 'order.confirmed', 'order.cancelled')
                 AND e.data -> 'order' ? 'email'
-            OR EXISTS (SELECT 1 FROM notifications_endpoint p WHERE p.owner = e.owner AND p.active
+            OR EXISTS (SELECT 1 FROM notifications_endpoint p
+                        WHERE (p.owner = e.owner OR e.kind IN ({everybodys})) AND p.active
                           AND p.listens_since < e.at - {longest}
                           AND (e.kind = ANY(p.events) OR '*' = ANY(p.events))))
          ORDER BY e.at""",
@@ -41,7 +45,12 @@ _DELIVERIES = {
 # For so long a transaction may be open (ARCHITECTURE.md, I13). Until it has ended, no event knows
 # of an endpoint that begins to listen in it.
 LONGEST = "interval '60 seconds'"
+NAMED = {
+    "{jobs}": Job._meta.db_table,
+    "{longest}": LONGEST,
+    "{everybodys}": ", ".join(f"'{kind}'" for kind in EVERYBODYS),
+}
 DELIVERIES = {
-    sentence: statement.replace("{jobs}", Job._meta.db_table).replace("{longest}", LONGEST)
+    sentence: reduce(lambda text, name: text.replace(name, NAMED[name]), NAMED, statement)
     for sentence, statement in _DELIVERIES.items()
 }

@@ -5,16 +5,20 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from celery_ledger import context, note_effect
+from celery_ledger import note_effect
 from notifications.models import Event
+from notifications.models.event import EVERYBODYS
 from notifications.tasks import tell
 
-KINDS = tuple(
-    f"order.{word}"
-    for word in (
-        "received reserved action_required payment_failed confirmed fulfilled restocked completed "
-        "cancelled refund_pending refunded refund_failed held released replaced"
-    ).split()
+KINDS = (
+    *(
+        f"order.{word}"
+        for word in (
+            "received reserved action_required payment_failed confirmed fulfilled restocked "
+            "completed cancelled refund_pending refunded refund_failed held released replaced"
+        ).split()
+    ),
+    *EVERYBODYS,
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint
 
@@ -24,7 +28,8 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     caller's transaction.
 
     `subject` is whose life it belongs to and `seq` its place there (the caller holds the subject's
-    lock), `owner` whose endpoints hear of it (None: nobody's), `data` the snapshot that is sent:
+    lock), `owner` whose endpoints hear of it (None: nobody's, or of EVERYBODYS all clients'),
+    `data` the snapshot that is sent:
     JSON, and with `order` in it the customer's `email` and `locale` say whom to mail, with `mail`
     in it its `to` (addresses) and `language`. Raises ValueError for a kind that neither KINDS nor
     HOUSE_KINDS knows.
@@ -32,8 +37,7 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     if kind not in KINDS + HOUSE_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
     event = Event(kind=kind, subject=subject, seq=seq, owner=owner, data=data)
-    with context.bound(client=str(owner) if owner else None):  # whoever brought it about
-        tell(event)
+    tell(event)
     note_effect(kind, event.pk)
 
 

@@ -128,6 +128,37 @@ class Refund(TypedDict):
 
 
 @exactly
+class Stock(TypedDict):
+    sku: str
+    name: str
+    on_hand: Annotated[int, Field(description="less than 0: sent before it was counted in")]
+    reserved: Annotated[int, Field(description="promised to orders, and not sent yet")]
+    available: Annotated[int | None, Field(description="how many can be ordered; null: any number")]
+    counted: bool
+    backorder_limit: int
+    low_at: int | None
+
+
+@exactly
+class StockMovement(TypedDict):
+    id: int
+    sku: str
+    kind: Annotated[
+        str,
+        Field(
+            json_schema_extra={
+                "enum": ["counted", "adjusted", "reserved", "released", "shipped", "returned"]
+            }
+        ),
+    ]
+    on_hand_delta: int
+    reserved_delta: int
+    reason: Annotated[str | None, Field(description="why somebody adjusted or removed it")]
+    order_id: Annotated[Id | None, Field(description="whose goods they are, if it is yours")]
+    created_at: Moment
+
+
+@exactly
 class Moved(TypedDict):
     orders: int
     gross: Money

@@ -1,11 +1,16 @@
-"""An order and its ETag: whoever knows the version is told that nothing has changed."""
+"""What a thing was when somebody read it: whoever knows an order's version is told that nothing has
+changed, and whoever changes what is no longer so is refused.
+"""
 
-from django.http import HttpResponse
+import hashlib
+
+from django.http import HttpRequest, HttpResponse
 from django.utils.http import parse_etags
 
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from orders.models import Order
+from values.refused import Refused
 
 
 def tagged(request: AuthenticatedRequest, order: Order) -> HttpResponse:
@@ -27,3 +32,18 @@ def tag_of(order: Order) -> str:
 def with_tag(order: Order, *, status: int = 200) -> HttpResponse:
     """The order as it is now, after it was changed."""
     return answer(order.snapshot(), status=status, headers={"ETag": tag_of(order)})
+
+
+def tag_of_content(encoded: str) -> str:
+    """Of what has no version: the same for the same content."""
+    return f'"{hashlib.blake2b(encoded.encode(), digest_size=8).hexdigest()}"'
+
+
+def require_match(request: HttpRequest, tag: str | None) -> None:
+    """Raises a 412 problem when the request is about what is not so any more (If-Match), or not
+    there: then `tag` is None.
+    """
+    asked = [etag.removeprefix("W/") for etag in parse_etags(request.headers.get("If-Match", ""))]
+    if "If-Match" in request.headers and (tag is None or not {tag, "*"} & set(asked)):
+        now = f"its ETag is {tag}" if tag else "it is not there"
+        raise Refused("precondition-failed", f"If-Match does not match: {now}.")

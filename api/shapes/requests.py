@@ -20,7 +20,8 @@ from notifications import webhooks
 from notifications.events import KINDS
 from orders.order_input import AMOUNT_MAX, EMAIL_MAX_CHARS, LINES_MAX, Shape, UnitsInput
 from orders.states import PaymentState, State
-from values.texts import AnyText, Line, Name
+from orders.stock_input import StockSaid
+from values.texts import AnyText, Line
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
@@ -69,11 +70,17 @@ class OrderFilter(BaseModel):
     created_after: Annotated[Moment, BeforeValidator(_with_its_plus)] | None = None
 
 
-class StockCount(Shape):
+class StockCount(StockSaid):
     """The body of PUT /v1/stock/{sku}."""
 
-    on_hand: Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
-    name: Name | None = None
+    expected: Annotated[
+        int | None,
+        Field(
+            ge=-AMOUNT_MAX,
+            le=AMOUNT_MAX,
+            description="set nothing unless this is on hand now: a 412 otherwise",
+        ),
+    ] = None
 
 
 class StockChange(Shape):

@@ -9,7 +9,8 @@ from orders.models.fulfilment import Fulfilment
 from orders.models.order import Order
 from orders.models.order_line import OrderLine, named
 from orders.models.refund import Refund
-from orders.models.stock import Stock, StockMovement
+from orders.models.stock import Stock
+from orders.models.stock_movement import StockMovement
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure

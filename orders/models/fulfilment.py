@@ -8,7 +8,8 @@ from uuid_utils.compat import uuid7
 
 from orders import snapshots
 from orders.models.order_line import Units, within
-from orders.models.stock import Stock, StockMovement
+from orders.models.stock import Stock
+from orders.models.stock_movement import StockMovement
 from values.refused import Refused
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from orders.models.client import Client
 from orders.models.order_line import OrderLine, Units
 from orders.models.order_queryset import OrderQuerySet
 from orders.models.refund import Asked, Refund
-from orders.models.stock import Stock, StockMovement
+from orders.models.stock import Stock
+from orders.models.stock_movement import StockMovement
 from orders.payments.models import PaymentOperation
 from orders.states import (
     FULFILMENT_STATE,

@@ -695,7 +695,8 @@ def test_stock_is_counted_up_and_down_with_a_reason(api: Api, ordered: Ordered) 
     ordered()
 
     def patch(sku: str, **body: Any) -> Any:
-        return api.patch(f"/v1/stock/{sku}", body, content_type="application/json")
+        headers = {"Idempotency-Key": str(uuid4())}
+        return api.patch(f"/v1/stock/{sku}", body, "application/json", headers=headers)
 
     assert patch("SAKE-NIGIRI", delta=-4, reason="dropped").json()["on_hand"] == 6
     assert (

@@ -479,6 +479,7 @@ def test_stock_is_counted_and_read(api: Api) -> None:
         "/v1/stock/EBI", {"on_hand": 7, "name": "海老"}, content_type="application/json"
     )
     expected = {"sku": "EBI", "name": "海老", "on_hand": 7, "reserved": 0, "available": 7}
+    expected |= {"counted": True, "backorder_limit": 0, "low_at": None}
     assert (counted.status_code, counted.json()) == (200, expected)
     api.put("/v1/stock/EBI", {"on_hand": 9}, content_type="application/json")
     assert api.get("/v1/stock/EBI").json() == expected | {"on_hand": 9, "available": 9}
@@ -598,7 +599,8 @@ def test_a_sku_from_before_names_had_to_be_plain_is_read_and_counted(api: Api, s
     stock('="0017"', on_hand=2)
     path = f"/v1/stock/{quote('="0017"')}"
     assert api.get(path).json()["on_hand"] == 2
-    counted = api.patch(path, {"delta": 1, "reason": "x"}, content_type="application/json")
+    body, headers = {"delta": 1, "reason": "x"}, {"Idempotency-Key": "x"}
+    counted = api.patch(path, body, content_type="application/json", headers=headers)
     assert counted.json()["on_hand"] == 3
 
 

@@ -76,7 +76,7 @@ class Order(TypedDict):
     refunded: Money
     refund_pending: Annotated[int, Field(description="promised, not given back yet")]
     email: str
-    locale: str
+    locale: Annotated[str | None, Field(description="null: the shop's own language")]
     metadata: dict[str, str]
     lines: list[OrderLine]
     shipping: Shipping

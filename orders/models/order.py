@@ -10,9 +10,9 @@ The other tables of the shop live beside this file, one noun each: `clients`, `s
 """
 
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -21,6 +21,7 @@ from django.utils.functional import cached_property
 from uuid_utils.compat import uuid7
 
 from notifications import events
+from notifications.models import Shop
 from orders import snapshots
 from orders.models.client import Client
 from orders.models.order_line import OrderLine, Units
@@ -143,7 +144,7 @@ class Order(models.Model):
             currency=order_input.currency,
             total=order_input.total,
             email=order_input.email,
-            locale=order_input.locale,
+            locale=order_input.preferred_locale,
             shipping_amount=order_input.shipping.amount,
             shipping_tax=order_input.shipping.tax,
             units=sum(line.quantity for line in order_input.lines),
@@ -206,17 +207,22 @@ class Order(models.Model):
     def shipping_refundable(self) -> int:
         return self.shipping_amount + self.shipping_tax - self.shipping_refunded
 
+    @property
+    def reservation(self) -> timedelta:
+        """For so long goods are set aside for it."""
+        return Shop.objects.of(self.client_id).reservation
+
     # --- verbs; the caller holds the order's lock -------------------------------------------------
 
     def reserve(self) -> bool:
-        """Promise the goods for RESERVATION_KEEP. False, and cancelled, when something is short."""
+        """Promise the goods for a while. False, and cancelled, when something is short."""
         if not Stock.objects.reserve(self):
             self.move(State.CANCELLED, reason="out_of_stock")
             return False
         self.move(
             State.RESERVED,
             charge_state="pending" if self.total else "none",
-            expires_at=timezone.now() + settings.RESERVATION_KEEP,
+            expires_at=timezone.now() + self.reservation,
         )
         return True
 
@@ -287,7 +293,7 @@ class Order(models.Model):
         """Release it. Its goods are set aside for as long again: nobody could pay meanwhile."""
         if self.held:
             anew = (
-                {"expires_at": timezone.now() + settings.RESERVATION_KEEP}
+                {"expires_at": timezone.now() + self.reservation}
                 if self.state == State.RESERVED
                 else {}
             )
@@ -367,7 +373,7 @@ class Order(models.Model):
             "refunded": self.refunded,
             "refund_pending": self.refund_pending,
             "email": self.email,
-            "locale": self.locale,
+            "locale": self.locale or None,
             "metadata": self.metadata,
             "lines": [line.snapshot() for line in self.own_lines],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},

@@ -180,7 +180,6 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(
         ["10", "'=1+1", "quantity"],
         ["12", "o-6", "discount"],
         ["13", "o-7", "currency"],
-        ["13", "o-7", "locale"],
         ["13", "o-7", "name"],
         ["13", "o-7", "token"],
         ["14", "", "external_id"],

@@ -89,6 +89,14 @@ WRONG: list[tuple[dict[str, str], str]] = [
         "Kaiten cannot start: LOG_FORMAT is set to something that cannot be read. Set it to logfmt",
     ),
     (
+        {"TIME_ZONE": "Mars/Olympus"},
+        "Kaiten cannot start: TIME_ZONE is set to something that cannot be read. Set it to a time",
+    ),
+    (
+        {"SHOP_RESERVATION_MINUTES": "0"},
+        "Kaiten cannot start: SHOP_RESERVATION_MINUTES is set to something that cannot be read.",
+    ),
+    (
         {"JOBS_KEEP_DAYS": "0"},
         "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
     ),

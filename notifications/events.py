@@ -10,15 +10,12 @@ from notifications.models import Event
 from notifications.models.event import EVERYBODYS
 from notifications.tasks import tell
 
-KINDS = (
-    *(
-        f"order.{word}"
-        for word in (
-            "received reserved action_required payment_failed confirmed fulfilled restocked "
-            "completed cancelled refund_pending refunded refund_failed held released replaced"
-        ).split()
-    ),
-    *EVERYBODYS,
+KINDS = EVERYBODYS + tuple(
+    f"order.{word}"
+    for word in (
+        "received reserved action_required payment_failed confirmed fulfilled restocked completed "
+        "cancelled refund_pending refunded refund_failed held released replaced"
+    ).split()
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint
 
@@ -29,10 +26,9 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
 
     `subject` is whose life it belongs to and `seq` its place there (the caller holds the subject's
     lock), `owner` whose endpoints hear of it (None: nobody's, or of EVERYBODYS all clients'),
-    `data` the snapshot that is sent:
-    JSON, and with `order` in it the customer's `email` and `locale` say whom to mail, with `mail`
-    in it its `to` (addresses) and `language`. Raises ValueError for a kind that neither KINDS nor
-    HOUSE_KINDS knows.
+    `data` the snapshot that is sent: JSON, and with `order` in it the customer's `email` and
+    `locale` say whom to mail, with `mail` in it its `to` (addresses) and `language`. Raises
+    ValueError for a kind that neither KINDS nor HOUSE_KINDS knows.
     """
     if kind not in KINDS + HOUSE_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")

@@ -187,6 +187,26 @@ class CurrencyFigures(Moved):
 
 
 @exactly
+class DayFigures(Moved):
+    date: Annotated[str, Field(examples=["2026-11-24"])]
+
+
+@exactly
+class MonthFigures(Moved):
+    currency: str
+    by_day: list[DayFigures]
+
+
+@exactly
+class MonthlyReport(TypedDict):
+    month: Annotated[str, Field(examples=["2026-11"])]
+    time_zone: str
+    final: Annotated[bool, Field(description="false while the month may still change")]
+    as_of: Moment
+    currencies: list[MonthFigures]
+
+
+@exactly
 class Report(TypedDict):
     date: Annotated[str, Field(examples=["2026-11-24"])]
     time_zone: str

@@ -59,6 +59,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
         "external_id": "a/b",
         "import_id": str(imported(shop).pk),
         "day": timezone.localdate().isoformat(),
+        "month": f"{timezone.localdate():%Y-%m}",
         "sku": "SAKE-NIGIRI",
         "endpoint_id": str(endpoint.pk),
         "delivery_id": str(delivery.pk),

@@ -119,7 +119,7 @@ IMPORT_KEEP = timedelta(days=30)
 IMPORT_TRIAL_BATCH = 500  # orders of a dry run that are compared with the book at a time
 IMPORT_TRIAL_FAULTS_MAX = 10_000  # that it tells; the others it counts
 
-STOCK_FILE_MAX_ROWS = 5000  # which are locked together
+STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 
 # --- metrics and Sentry ---------------------------------------------------------------------------
 METRICS_ROWS_MAX = 10_000  # that one statement looks at

@@ -20,12 +20,10 @@ def recipients(event: Event) -> list[str]:
     of event.
     """
     order = event.data.get("order", {})
-    named = event.data.get("mail", {}).get("to") or [order.get("email")]
+    named = [one for one in event.data.get("mail", {}).get("to") or [order.get("email")] if one]
     # of one that is complete there is nothing to say, unless a part of it was cancelled
     is_told = event.kind != "order.completed" or order.get("reason")
-    if not (is_told and _template_name(event, "en")):
-        return []
-    return [address for address in named if address]
+    return named if named and is_told and _template_name(event, "en") else []
 
 
 def send(delivery: Delivery) -> str:

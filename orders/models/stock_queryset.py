@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import connection, models, transaction
 from django.utils import timezone
 
+from celery_ledger import together
 from notifications import events
 from orders.models.stock_movement import SIGNS, StockMovement
 from orders.stock_input import StockSaid
@@ -173,16 +174,19 @@ class StockQuerySet(models.QuerySet["Stock"]):
 
     def tell_low(self, fell: Iterable["Stock"]) -> None:
         """Their events. The caller holds their locks."""
-        for stock in fell:
+        rows = list(fell)
+        for stock in rows:
             stock.told_low += 1
-            stock.save(update_fields=["told_low"])
-            events.record(
-                "stock.low",
-                subject=UUID(int=stock.pk),
-                seq=stock.told_low,
-                owner=None,
-                data={"stock": stock.snapshot()},
-            )
+        self.bulk_update(rows, ["told_low"])
+        with together():
+            for stock in rows:
+                events.record(
+                    "stock.low",
+                    subject=UUID(int=stock.pk),
+                    seq=stock.told_low,
+                    owner=None,
+                    data={"stock": stock.snapshot()},
+                )
 
     def _note_counts(self, deltas: Mapping["Stock", int], *, reason: str = "") -> None:
         """A count that changes nothing is no movement."""

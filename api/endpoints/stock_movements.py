@@ -33,6 +33,10 @@ def list_stock_movements(
     """Newest first, of one sku or of all, also of those that were removed. The deltas of a sku add
     up to what is on hand and reserved of it.
     """
-    rows = StockMovement.objects.newest(sku=sku, before=int(after) if after else None)
+    rows = StockMovement.objects.select_related("stock", "order").order_by("-pk")
+    if sku is not None:
+        rows = rows.filter(stock__sku=sku)
+    if after is not None:
+        rows = rows.filter(pk__lt=int(after))
     own = request.auth.client_id
     return answer(page(rows, lambda row: row.snapshot(to=own), limit=limit, cursor=id_of))

@@ -1,6 +1,5 @@
 """The stock's book: every movement that made the counters what they are."""
 
-from typing import Any
 from uuid import UUID
 
 from django.db import models
@@ -8,14 +7,6 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from orders import snapshots
-
-
-class StockMovementQuerySet(models.QuerySet["StockMovement"]):
-    def newest(self, *, sku: str | None, before: int | None) -> "StockMovementQuerySet":
-        """Newest first, of one sku or of all, after the one of that id."""
-        about: dict[str, Any] = {"stock__sku": sku, "pk__lt": before}
-        named = {name: value for name, value in about.items() if value is not None}
-        return self.filter(**named).select_related("stock", "order").order_by("-pk")
 
 
 class StockMovement(models.Model):
@@ -38,8 +29,6 @@ class StockMovement(models.Model):
     reserved_delta = models.BigIntegerField()
     reason = models.TextField(default="", db_default="")  # why somebody counted or adjusted
     created_at = models.DateTimeField(db_default=Now())
-
-    objects = StockMovementQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -1,4 +1,4 @@
-"""`manage.py report 2026-11 [--client NAME] [--csv]`"""
+"""`manage.py report 2026-11 [--csv]`"""
 
 import argparse
 import json
@@ -7,40 +7,32 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from orders.models import Client
 from orders.reports import days, spreadsheet
 from orders.reports.asked import daily, monthly
-from orders.reports.days import WRITTEN_MONTH
 from values.refused import Refused
 
 
 class Command(BaseCommand):
-    help = "Print the figures of a day or a month, of all clients or of one, as JSON or CSV."
+    help = "Print the figures of a day or a month, of all clients together, as JSON or CSV."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("when", help="a day like 2026-11-24, or a month like 2026-11")
-        parser.add_argument("--client", help="the client's name; without it: all of them")
-        parser.add_argument("--csv", action="store_true", help="as CSV, for a spreadsheet")
+        parser.add_argument("--csv", action="store_true", help="for a spreadsheet")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        name = options["client"]
-        client = Client.objects.filter(name=name).first() if name else None
-        if name and client is None:
-            raise CommandError(f"There is no client {name}.")
-        report = _asked(options["when"], client)
+        try:
+            report = _report(options["when"])
+        except Refused as exc:
+            raise CommandError(str(exc)) from exc
+        except ValueError as exc:
+            raise CommandError("Name a day like 2026-11-24 or a month like 2026-11.") from exc
         if report is None:
             raise CommandError("The workers compute it just now; ask again in a moment.")
-        self.stdout.write(
-            spreadsheet.written(report) if options["csv"] else json.dumps(report, indent=1)
-        )
+        text = spreadsheet.written(report) if options["csv"] else json.dumps(report, indent=1)
+        self.stdout.write(text)
 
 
-def _asked(when: str, client: Client | None) -> Mapping[str, Any] | None:
-    try:
-        if WRITTEN_MONTH.fullmatch(when):
-            return monthly(days.read_month(when), client)
-        return daily(days.read(when), client)
-    except Refused as exc:
-        raise CommandError(str(exc)) from exc
-    except ValueError as exc:
-        raise CommandError("Name a day like 2026-11-24 or a month like 2026-11.") from exc
+def _report(when: str) -> Mapping[str, Any] | None:
+    if days.WRITTEN_MONTH.fullmatch(when):
+        return monthly(days.read_month(when), None)
+    return daily(days.read(when), None)

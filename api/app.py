@@ -21,6 +21,7 @@ from api.endpoints import (
     reports,
     returns,
     stock,
+    stock_movements,
     webhook_endpoints,
 )
 from api.openapi import DESCRIPTION, DescribedAPI
@@ -68,6 +69,7 @@ api.add_router("/orders", returns.router)
 api.add_router("/orders", holds.router)
 api.add_router("/customers", customers.router)
 api.add_router("/stock", stock.router)
+api.add_router("/stock-movements", stock_movements.router)
 api.add_router("/imports", imports.router)
 api.add_router("/payments", payment_events.router)
 api.add_router("/reports", reports.router)

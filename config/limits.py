@@ -86,8 +86,7 @@ PAYMENT_MOOT_AFTER = timedelta(hours=1)
 CHANGES_SETTLE = timedelta(minutes=2)
 ERASE_ORDERS = 50  # of a person that one transaction erases
 RETURNS_PER_ORDER = 100
-RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
-# for money that is brought or sent to the shop
+# goods are set aside for so long for money that is brought or sent to the shop
 RESERVATION_KEEP_OF = {"manual": timedelta(days=7), "bank_transfer": timedelta(days=7)}
 # a bank may be at a payment for so long; until it has decided nobody says that it was not paid
 PROCESSING_KEEP = timedelta(days=14)
@@ -128,6 +127,8 @@ IMPORT_FAULTS_PER_ORDER = 10
 IMPORT_KEEP = timedelta(days=30)
 IMPORT_TRIAL_BATCH = 500  # orders of a dry run that are compared with the book at a time
 IMPORT_TRIAL_FAULTS_MAX = 10_000  # that it tells; the others it counts
+
+STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 
 # --- metrics and Sentry ---------------------------------------------------------------------------
 METRICS_ROWS_MAX = 10_000  # that one statement looks at

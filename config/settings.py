@@ -6,6 +6,7 @@ Importing this opens no connection and works with an empty environment, so that 
 """
 
 from datetime import timedelta
+from email.utils import parseaddr
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from config.limits import MAIL_TIMEOUT_S
 from config.start import broker_url
 from config.start import environment as read
 from config.start.environment import env, from_environment
+from values.shop import LANGUAGES as LANGUAGES_OF_TEXTS
+from values.shop import RESERVATION_MAX_MINUTES, WITHDRAWAL_MAX_DAYS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -133,12 +136,16 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 
-LANGUAGE_CODE = "en"
+LANGUAGE_CODE: str = from_environment(
+    read.of_shop("language"), "SHOP_LANGUAGE", "en", f"one of {', '.join(LANGUAGES_OF_TEXTS)}"
+)
 LANGUAGES = [("en", "English"), ("ja", "日本語")]
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
-TIME_ZONE = "Asia/Tokyo"
+TIME_ZONE: str = from_environment(
+    read.of_shop("time_zone"), "TIME_ZONE", "Asia/Tokyo", "a time zone like Europe/Berlin"
+)
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -204,6 +211,38 @@ DEFAULT_FROM_EMAIL: str = from_environment(
     "Kaiten <shop@localhost>",
     "a mail address like Kaiten <shop@example.com>",
 )
+# what the shop says of itself, unless a client's row says another thing (`manage.py shop set`)
+SHOP: dict[str, str | int] = {
+    "name": from_environment(
+        read.of_shop("name"),
+        "SHOP_NAME",
+        parseaddr(DEFAULT_FROM_EMAIL)[0] or "Kaiten",
+        "the shop's name, up to 100 characters",
+    ),
+    "logo_url": from_environment(
+        read.of_shop("logo_url"), "SHOP_LOGO_URL", "", "an address like https://HOST/logo.png"
+    ),
+    "contact": from_environment(
+        read.of_shop("contact"), "SHOP_CONTACT", "", "how to reach it, up to 500 characters"
+    ),
+    "imprint": from_environment(
+        read.of_shop("imprint"), "SHOP_IMPRINT", "", "whose shop it is, up to 4000 characters"
+    ),
+    "time_zone": TIME_ZONE,
+    "language": LANGUAGE_CODE,
+    "reservation_minutes": from_environment(
+        read.of_shop("reservation_minutes"),
+        "SHOP_RESERVATION_MINUTES",
+        30,
+        f"a whole number of minutes from 1 to {RESERVATION_MAX_MINUTES}",
+    ),
+    "withdrawal_days": from_environment(
+        read.of_shop("withdrawal_days"),
+        "SHOP_WITHDRAWAL_DAYS",
+        0,
+        f"a whole number of days from 0, which is never, to {WITHDRAWAL_MAX_DAYS}",
+    ),
+}
 WEBHOOK_MASTER_KEY: str = from_environment(
     read.secret, "WEBHOOK_MASTER_KEY", SECRET_KEY, RANDOM_TEXT
 )
@@ -232,13 +271,6 @@ STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.st
 DEMO_SHOP: bool = from_environment(read.yes_or_no, "DEMO_SHOP", DEBUG, "1 or 0")
 DEMO_ORDERS_PER_HOUR = 10_000 if DEBUG else 120
 DEMO_ORDERS_PER_ADDRESS = 10_000 if DEBUG else 5  # of these; each is two mails to whoever is named
-# 0: the customer's page has no such button
-WITHDRAWAL_DAYS: int = from_environment(
-    read.days_or_none,
-    "WITHDRAWAL_DAYS",
-    0,
-    f"a whole number of days from 0 (never) to {read.DAYS_MAX}",
-)
 REPORT_EMAILS: list[str] = from_environment(
     read.addresses,
     "REPORT_EMAILS",

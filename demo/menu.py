@@ -205,8 +205,9 @@ def mailbox(address: str) -> str:
 
 def stock_left() -> dict[str, int]:
     """What can still be promised of each dish; none of one that was never stocked."""
-    rows = Stock.objects.filter(sku__in=[dish.sku for dish in MENU])
-    return {dish.sku: 0 for dish in MENU} | {row.sku: row.available for row in rows}
+    rows = Stock.objects.there().filter(sku__in=[dish.sku for dish in MENU])
+    left = {row.sku: QUANTITY_MAX if row.available is None else row.available for row in rows}
+    return {dish.sku: 0 for dish in MENU} | left
 
 
 def quantity_field(dish: Dish, left: int) -> forms.IntegerField:

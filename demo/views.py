@@ -11,16 +11,19 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
+from django.utils.csp import CSP
 from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext_lazy, override
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_http_methods, require_safe
 from pydantic import ValidationError
 
 from demo.cards import cards
 from demo.menu import CLIENT, CURRENCY, OrderForm
 from notifications import events
+from notifications.models import Shop
 from orders.models import Client, Order, State, may_be_withdrawn
 from orders.order_input import pointed
 from orders.payments.paying import action_of
@@ -42,10 +45,10 @@ STEPS = (
     ("completed", gettext_lazy("Delivery")),
 )
 WORDS: Mapping[str, tuple[Promise, Promise]] = {
-    "received": (gettext_lazy("We have your order"), gettext_lazy("Now we set your dishes aside.")),
+    "received": (gettext_lazy("We have your order"), gettext_lazy("Now we set your goods aside.")),
     "reserved": (
         gettext_lazy("Waiting for your payment"),
-        gettext_lazy("Your dishes are set aside. You may close this page: we will write to you."),
+        gettext_lazy("Your goods are set aside. You may close this page: we will write to you."),
     ),
     "action_required": (
         gettext_lazy("Your bank asks you to confirm"),
@@ -57,13 +60,13 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
     ),
     "confirmed": (
         gettext_lazy("Confirmed and paid"),
-        gettext_lazy("Thank you! The kitchen is at work."),
+        gettext_lazy("Thank you! We are getting it ready."),
     ),
     "confirmed_unpaid": (  # it costs nothing, or the money has gone back
         gettext_lazy("Your order is confirmed"),
-        gettext_lazy("Thank you! The kitchen is at work."),
+        gettext_lazy("Thank you! We are getting it ready."),
     ),
-    "completed": (gettext_lazy("Delivered"), gettext_lazy("Enjoy your meal!")),
+    "completed": (gettext_lazy("Delivered"), gettext_lazy("Thank you for your order.")),
     "cut_short": (
         gettext_lazy("Delivered in part"),
         gettext_lazy("The rest of your order was cancelled."),
@@ -87,6 +90,15 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
             "A person is checking your order. You need not do anything, and you never pay twice."
         ),
     ),
+}
+AT_THE_COUNTER: Mapping[str, Promise] = {  # the demo shop's own explanations
+    "received": gettext_lazy("Now we set your dishes aside."),
+    "reserved": gettext_lazy(
+        "Your dishes are set aside. You may close this page: we will write to you."
+    ),
+    "confirmed": gettext_lazy("Thank you! The kitchen is at work."),
+    "confirmed_unpaid": gettext_lazy("Thank you! The kitchen is at work."),
+    "completed": gettext_lazy("Enjoy your meal!"),
 }
 PAYBACKS: Mapping[Payback, Promise] = {
     Payback.UNCHARGED: gettext_lazy("You have not been charged."),
@@ -116,6 +128,7 @@ def shop(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
+@csp_override({**settings.SECURE_CSP, "img-src": [CSP.SELF, "https:"]})  # the shop's logo
 def status_page(request: HttpRequest, token: str) -> HttpResponse:
     """Where the order is. Knowing the token is the permission, so nobody may keep or index the
     page.
@@ -123,7 +136,7 @@ def status_page(request: HttpRequest, token: str) -> HttpResponse:
     htmx asks for the changing part with the version that it shows, and gets 204 when that is the
     newest.
     """
-    order = Order.objects.filter(public_token=token).first()
+    order = Order.objects.filter(public_token=token).select_related("client").first()
     if order is None:
         return render(request, "404.html", status=404)
     polls = bool(request.headers.get("HX-Request"))
@@ -136,10 +149,11 @@ def status_page(request: HttpRequest, token: str) -> HttpResponse:
 def page_of(
     request: HttpRequest, order: Order, page: str, seen: dict[str, object], *, status: int = 200
 ) -> HttpResponse:
-    """A page for the order's customer, in their language."""
-    language = _language(request, order)
-    with override(language):
-        response = render(request, page, seen, status=status)
+    """A page for the order's customer, in their language and the shop's name and time zone."""
+    shop = Shop.objects.of(order.client_id)
+    language = _language(request, order, shop)
+    with override(language), timezone.override(shop.zone):
+        response = render(request, page, seen | {"shop": shop}, status=status)
     response["Content-Language"] = language
     response["X-Robots-Tag"] = "noindex"
     patch_vary_headers(response, ["HX-Request", "Cookie"])
@@ -199,14 +213,16 @@ def _same_order(first: Order, form: OrderForm) -> Order | None:
     return None
 
 
-def _language(request: HttpRequest, order: Order) -> str:
-    """What the visitor chose on our pages, or else what the order was placed in."""
-    ordered_in = order.locale.partition("-")[0]
-    if settings.LANGUAGE_COOKIE_NAME in request.COOKIES or ordered_in not in dict(
-        settings.LANGUAGES
-    ):
-        return get_language() or settings.LANGUAGE_CODE
-    return ordered_in
+def _language(request: HttpRequest, order: Order, shop: Shop) -> str:
+    """What the visitor chose on our pages, or else what the order was placed in, or what the
+    browser asks for, or the shop's own.
+    """
+    ordered_in, chosen = order.locale.partition("-")[0], get_language() or shop.language
+    if settings.LANGUAGE_COOKIE_NAME in request.COOKIES:
+        return chosen
+    if ordered_in in dict(settings.LANGUAGES):
+        return ordered_in
+    return chosen if "Accept-Language" in request.headers else shop.language
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +240,11 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         if order.held or order.payment_method != PaymentMethod.CARD
         else POLL_S[State(order.state)]
     )
-    headline, explanation = _words(order)
+    at_the_counter = order.client.name == CLIENT
+    headline, explanation = _words(order, at_the_counter=at_the_counter)
     return {
         "order": order,
+        "at_the_counter": at_the_counter,
         "headline": headline,
         "explanation": explanation,
         "payback": _payback(order) if order.was_cancelled else "",
@@ -242,19 +260,26 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
     }
 
 
-def _words(order: Order) -> tuple[Promise, Promise]:
+def _words(order: Order, *, at_the_counter: bool) -> tuple[Promise, Promise]:
+    standing = _standing(order)
+    headline, explanation = WORDS[standing]
+    return headline, AT_THE_COUNTER.get(standing, explanation) if at_the_counter else explanation
+
+
+def _standing(order: Order) -> str:
+    """Which of WORDS it is."""
     if order.withdrawn_at:
-        return WORDS["withdrawn"]
+        return "withdrawn"
     if order.state == State.CANCELLED:
-        return WORDS.get(order.reason, WORDS["cancelled"])
+        return order.reason if order.reason in WORDS else "cancelled"
     if order.held:
-        return WORDS["held"]
+        return "held"
     if order.state == State.COMPLETED and order.was_cancelled:
-        return WORDS["cut_short"]
+        return "cut_short"
     if order.state == State.CONFIRMED and order.payment_state != PaymentState.PAID:
-        return WORDS["confirmed_unpaid"]
+        return "confirmed_unpaid"
     waits = order.state == State.RESERVED and order.payment_state in WORDS
-    return WORDS[order.payment_state if waits else order.state]
+    return order.payment_state if waits else order.state
 
 
 def _payback(order: Order) -> str:

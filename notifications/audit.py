@@ -11,7 +11,8 @@ _DELIVERIES = {
            AND NOT EXISTS (SELECT 1 FROM notifications_delivery d WHERE d.event_id = e.id)
            AND (e.kind IN ('order.received', 'order.confirmed', 'order.cancelled')
                 AND e.data -> 'order' ? 'email'
-            OR EXISTS (SELECT 1 FROM notifications_endpoint p WHERE p.owner = e.owner AND p.active
+            OR EXISTS (SELECT 1 FROM notifications_endpoint p
+                        WHERE (p.owner = e.owner OR e.kind = 'stock.low') AND p.active
                           AND p.listens_since < e.at - {longest}
                           AND (e.kind = ANY(p.events) OR '*' = ANY(p.events))))
          ORDER BY e.at""",

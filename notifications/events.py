@@ -6,11 +6,12 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from celery_ledger import context, note_effect
+from celery_ledger import note_effect
 from notifications.models import Delivery, Event
+from notifications.models.event import EVERYBODYS
 from notifications.tasks import tell
 
-KINDS = tuple(
+KINDS = EVERYBODYS + tuple(
     f"order.{word}"
     for word in (
         "received reserved action_required payment_failed payment_pending confirmed paid fulfilled "
@@ -27,16 +28,15 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     caller's transaction.
 
     `subject` is whose life it belongs to and `seq` its place there (the caller holds the subject's
-    lock), `owner` whose endpoints hear of it (None: nobody's), `data` the snapshot that is sent:
-    JSON, and with `order` in it the customer's `email` and `locale` say whom to mail, with `mail`
-    in it its `to` (addresses) and `language`. Raises ValueError for a kind that neither KINDS nor
-    HOUSE_KINDS knows.
+    lock), `owner` whose endpoints hear of it (None: nobody's, or of EVERYBODYS all clients'),
+    `data` the snapshot that is sent: JSON, and with `order` in it the customer's `email` and
+    `locale` say whom to mail, with `mail` in it its `to` (addresses) and `language`. Raises
+    ValueError for a kind that neither KINDS nor HOUSE_KINDS knows.
     """
     if kind not in KINDS + HOUSE_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
     event = Event(kind=kind, subject=subject, seq=seq, owner=owner, data=data)
-    with context.bound(client=str(owner) if owner else None):  # whoever brought it about
-        tell(event)
+    tell(event)
     note_effect(kind, event.pk)
 
 

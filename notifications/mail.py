@@ -10,10 +10,9 @@ from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 
 from celery_ledger import outside, scrubbed
-from notifications.models import Delivery, Event, NotDelivered
+from notifications.models import Delivery, Event, NotDelivered, Shop
 from values.addresses import mailable
-
-LANGUAGES = ("en", "ja")
+from values.shop import LANGUAGES
 
 
 def recipients(event: Event) -> list[str]:
@@ -21,14 +20,12 @@ def recipients(event: Event) -> list[str]:
     of event.
     """
     order = event.data.get("order", {})
-    named = event.data.get("mail", {}).get("to") or [order.get("email")]
+    named = [one for one in event.data.get("mail", {}).get("to") or [order.get("email")] if one]
     # of one that is complete there is nothing to say, unless a part of it was cancelled
     is_told = event.kind != "order.completed" or order.get("reason")
     if order.get("withdrawal") and event.kind in ("order.completed", "order.cancelled"):
         is_told = False  # its receipt says so too
-    if not (is_told and _template_name(event, "en")):
-        return []
-    return [address for address in named if address]
+    return named if named and is_told and _template_name(event, "en") else []
 
 
 def send(delivery: Delivery) -> str:
@@ -38,15 +35,16 @@ def send(delivery: Delivery) -> str:
     The server may have taken the mail although we never hear so: the next try bears the same
     Message-ID.
     """
-    subject, body = render(delivery.event)
-    name, address = parseaddr(settings.DEFAULT_FROM_EMAIL)
+    shop = Shop.objects.of(delivery.event.owner)
+    subject, body = render(delivery.event, shop)
+    _, address = parseaddr(settings.DEFAULT_FROM_EMAIL)
     try:
         sender = mailable(address)
         domain = sender.rpartition("@")[2]
         message = EmailMessage(
             subject=subject,
             body=body,
-            from_email=formataddr((name, sender)),
+            from_email=formataddr((shop.name, sender)),
             to=[mailable(delivery.target)],
             headers={"Message-ID": f"<{delivery.pk}@{domain}>", "Auto-Submitted": "auto-generated"},
         )
@@ -63,16 +61,18 @@ def send(delivery: Delivery) -> str:
     return "accepted by the mail server"
 
 
-def render(event: Event) -> tuple[str, str]:
-    """Subject (the template's first line) and body, in the reader's language."""
-    written_in = (
-        event.data["mail"]["language"] if "mail" in event.data else event.data["order"]["locale"]
-    )
-    language = written_in.partition("-")[0]
-    name = _template_name(event, language if language in LANGUAGES else "en")
+def render(event: Event, shop: Shop) -> tuple[str, str]:
+    """Subject (the template's first line) and body, in the reader's language; what the shop's
+    customers get, it signs.
+    """
+    to_staff = "mail" in event.data
+    asked = event.data["mail"]["language"] if to_staff else event.data["order"]["locale"]
+    language = (asked or "").partition("-")[0]
+    name = _template_name(event, language if language in LANGUAGES else shop.language)
     text = get_template(str(name)).render({**event.data, "site": settings.SITE_URL})
     subject, _, body = text.strip().partition("\n")
-    return subject.strip(), body.strip() + "\n"
+    signature = "" if to_staff else f"\n-- \n{shop.signature}\n"
+    return subject.strip(), f"{body.strip()}\n{signature}"
 
 
 def _template_name(event: Event, language: str) -> PurePosixPath | None:

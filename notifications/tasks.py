@@ -11,9 +11,10 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from uuid_utils.compat import uuid7
 
-from celery_ledger import Job, bulk, ledger_settings, settle, together
+from celery_ledger import Job, bulk, context, ledger_settings, settle, together
 from notifications import mail, webhooks
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
+from notifications.models.delivery import Told
 from values.ids import CLOCK_SKEW, first_id
 
 
@@ -25,12 +26,18 @@ def tell(event: Event, *, is_new: bool = True) -> None:
     """
     with together():
         for told in Delivery.objects.tell(event, mail.recipients(event), is_new=is_new):
-            if told.channel == Delivery.Channel.MAIL:
-                _start(send_mail, told.id, job=told.job)
-            elif told.in_trouble:
-                _start(line_up, told.id)
-            else:
-                _start(post_webhook, told.id, job=told.job)
+            # whoever brought it about
+            with context.bound(client=str(told.owner) if told.owner else None):
+                _promise(told)
+
+
+def _promise(told: Told) -> None:
+    if told.channel == Delivery.Channel.MAIL:
+        _start(send_mail, told.id, job=told.job)
+    elif told.in_trouble:
+        _start(line_up, told.id)
+    else:
+        _start(post_webhook, told.id, job=told.job)
 
 
 @shared_task

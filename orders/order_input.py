@@ -37,7 +37,8 @@ Sku = Annotated[str, Field(min_length=1, max_length=SKU_MAX_CHARS), Plain()]
 ExternalId = Annotated[str, Field(min_length=1, max_length=EXTERNAL_ID_MAX_CHARS), Plain()]
 TOKEN = re.compile(r"[\x21-\x7e]+")
 POSTAL_CODE = re.compile(r"(?:[A-Za-z0-9]+(?:[ -][A-Za-z0-9]+)*)?")
-LOCALE = re.compile(r"[a-z]{2}(?:-[A-Za-z0-9]{2,8})*")
+LOCALE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
+LOCALE_MAX_CHARS = 35
 EXAMPLE: dict[str, Any] = {
     "external_id": "shop-1042",
     "currency": "JPY",
@@ -76,6 +77,13 @@ def _each_once(tags: list[str]) -> list[str]:
     if len(set(tags)) < len(tags):
         raise PydanticCustomError("tags", "must not hold a tag twice")
     return tags
+
+
+def _known_locale(text: str | None) -> str:
+    """A language is what somebody would like: one that cannot be is none, and refuses nothing."""
+    language, *rest = (text or "").strip().replace("_", "-").split("-")
+    locale = "-".join([language.lower(), *rest])
+    return locale if len(locale) <= LOCALE_MAX_CHARS and LOCALE.fullmatch(locale) else ""
 
 
 def _mailable(address: str) -> str:
@@ -283,12 +291,19 @@ class OrderInput(ParticularsInput):
         str, AfterValidator(_known_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})
     ]
     locale: Annotated[
-        str, Field(max_length=35), Matching(LOCALE, "must be a language like ja or en-GB")
+        str | None,
+        AfterValidator(_known_locale),
+        Field(description="like ja or en-GB; another is as good as none"),
     ] = "en"
     lines: Annotated[list[LineInput], Field(min_length=1, max_length=LINES_MAX)]
     shipping: ShippingInput = Field(default_factory=ShippingInput)
     total: Amount
     payment: PaymentInput
+
+    @property
+    def preferred_locale(self) -> str:
+        """Empty for none: then the shop's own language is used."""
+        return (self.locale or "") if "locale" in self.model_fields_set else ""
 
     def unknown_skus(self, known: Container[str]) -> list[tuple[str, str]]:
         """A pair of JSON pointer and message for each line of a sku that is not known."""

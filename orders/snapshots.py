@@ -116,7 +116,7 @@ class Order(Particulars):
     captured: Money
     refunded: Money
     refund_pending: Annotated[int, Field(description="promised, not given back yet")]
-    locale: str
+    locale: Annotated[str | None, Field(description="null: the shop's own language")]
     withdrawal: Withdrawal | None
     lines: list[OrderLine]
     shipping: Shipping
@@ -228,6 +228,45 @@ class Return(TypedDict):
 
 
 @exactly
+class Stock(TypedDict):
+    sku: str
+    name: str
+    on_hand: Annotated[int, Field(description="less than 0: sent before it was counted in")]
+    reserved: Annotated[int, Field(description="promised to orders, and not sent yet")]
+    available: Annotated[int | None, Field(description="how many can be ordered; null: any number")]
+    counted: bool
+    backorder_limit: int
+    low_at: int | None
+
+
+@exactly
+class StockMovement(TypedDict):
+    id: int
+    sku: str
+    kind: Annotated[
+        str,
+        Field(
+            json_schema_extra={
+                "enum": [
+                    "counted",
+                    "adjusted",
+                    "reserved",
+                    "released",
+                    "shipped",
+                    "unshipped",
+                    "returned",
+                ]
+            }
+        ),
+    ]
+    on_hand_delta: int
+    reserved_delta: int
+    reason: Annotated[str | None, Field(description="why somebody adjusted or removed it")]
+    order_id: Annotated[Id | None, Field(description="whose goods they are, if it is yours")]
+    created_at: Moment
+
+
+@exactly
 class Moved(TypedDict):
     orders: int
     gross: Money
@@ -253,6 +292,26 @@ class CurrencyFigures(Moved):
     currency: str
     by_hour: list[Hour]
     top_skus: list[Sold]
+
+
+@exactly
+class DayFigures(Moved):
+    date: Annotated[str, Field(examples=["2026-11-24"])]
+
+
+@exactly
+class MonthFigures(Moved):
+    currency: str
+    by_day: list[DayFigures]
+
+
+@exactly
+class MonthlyReport(TypedDict):
+    month: Annotated[str, Field(examples=["2026-11"])]
+    time_zone: str
+    final: Annotated[bool, Field(description="false while the month may still change")]
+    as_of: Moment
+    currencies: list[MonthFigures]
 
 
 @exactly

@@ -62,6 +62,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
         "return_id": str(order.returns.get().pk),
         "import_id": str(imported(shop).pk),
         "day": timezone.localdate().isoformat(),
+        "month": f"{timezone.localdate():%Y-%m}",
         "sku": "SAKE-NIGIRI",
         "endpoint_id": str(endpoint.pk),
         "delivery_id": str(delivery.pk),

@@ -65,7 +65,7 @@ def now_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], Any]:
     @contextmanager
     def set_clock(moment: datetime) -> Iterator[None]:
         with monkeypatch.context() as patch:
-            patch.setattr("api.endpoints.reports.timezone.now", lambda: moment)
+            patch.setattr("orders.reports.asked.timezone.now", lambda: moment)
             yield
 
     return set_clock

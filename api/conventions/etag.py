@@ -1,8 +1,10 @@
-"""An order and its ETag: whoever knows the version is told that nothing has changed, and changes
-nothing that they have not seen.
+"""What a thing was when somebody read it: whoever knows an order's version is told that nothing has
+changed, and whoever changes what is no longer so is refused.
 """
 
-from django.http import HttpResponse
+import hashlib
+
+from django.http import HttpRequest, HttpResponse
 from django.utils.http import parse_etags
 
 from api.auth import AuthenticatedRequest
@@ -24,17 +26,6 @@ def is_known(request: AuthenticatedRequest, order: Order) -> bool:
     return _names(request.headers.get("If-None-Match", ""), tag_of(order))
 
 
-def require_match(request: AuthenticatedRequest, order: Order) -> None:
-    """Raise a 412 problem when the request's If-Match, if there is one, names another version of
-    this locked order.
-    """
-    asked = request.headers.get("If-Match")
-    if asked is not None and not _names(asked, tag_of(order)):
-        raise Refused(
-            "changed-meanwhile", f"Order {order.number} is at version {order.version} by now."
-        )
-
-
 def _names(header: str, tag: str) -> bool:
     asked = parse_etags(header)  # gzip on the way weakens a tag
     return "*" in asked or tag in [etag.removeprefix("W/") for etag in asked]
@@ -48,3 +39,18 @@ def tag_of(order: Order) -> str:
 def with_tag(order: Order, *, status: int = 200) -> HttpResponse:
     """The order as it is now, after it was changed."""
     return answer(order.snapshot(), status=status, headers={"ETag": tag_of(order)})
+
+
+def tag_of_content(encoded: str) -> str:
+    """Of what has no version: the same for the same content."""
+    return f'"{hashlib.blake2b(encoded.encode(), digest_size=8).hexdigest()}"'
+
+
+def require_match(request: HttpRequest, tag: str | None) -> None:
+    """Raises a 412 problem when the request is about what is not so any more (If-Match), or not
+    there: then `tag` is None.
+    """
+    asked = request.headers.get("If-Match")
+    if asked is not None and (tag is None or not _names(asked, tag)):
+        now = f"its ETag is {tag}" if tag else "it is not there"
+        raise Refused("precondition-failed", f"If-Match does not match: {now}.")

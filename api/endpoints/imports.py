@@ -63,7 +63,7 @@ or what the `charset` of the Content-Type or `encoding` says. With `dry_run=true
 written, and the answer is 200 with everything that an import would refuse. Otherwise the file is
 taken in as a whole or not at all.
 """
-BODY = {
+FILE = {
     "requestBody": {
         "required": True,
         "content": {
@@ -79,7 +79,7 @@ BODY = {
     summary="Import a file of orders",
     description=ABOUT,
     response={202: responses.Import, 200: responses.Trial},
-    openapi_extra=BODY
+    openapi_extra=FILE
     | described(
         "imports:write",
         IDEMPOTENCY_KEY,
@@ -93,7 +93,7 @@ def begin_import(
     encoding: Encoding | None = None,
     dry_run: bool = False,
 ) -> HttpResponse:
-    manner = _manner(request, amounts, encoding)
+    manner = manner_of(request, amounts, encoding)
     client = request.auth.client
 
     def accept(rows: Iterable[Row]) -> Done:
@@ -252,7 +252,8 @@ def spooled(request: AuthenticatedRequest) -> Iterator[tuple[BinaryIO, str]]:
         yield file, digest.hexdigest()
 
 
-def _manner(request: AuthenticatedRequest, amounts: Amounts, encoding: Encoding | None) -> Manner:
+def manner_of(request: AuthenticatedRequest, amounts: Amounts, encoding: Encoding | None) -> Manner:
+    """How the body says that it is to be read. Raises a problem for what it cannot be."""
     form = MEDIA_TYPES.get(request.content_type or "")
     charset = named((request.content_params or {}).get("charset", UTF_8))
     if form is None or charset is None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
-from api.conventions.etag import require_match, tagged, with_tag
+from api.conventions.etag import require_match, tag_of, tagged, with_tag
 from api.conventions.idempotency import Done, once
 from api.conventions.paging import (
     NOT_OURS,
@@ -147,7 +147,7 @@ def change_order(
     with transaction.atomic():
         order = locked_order(request, order_id)
         if order.news_in(body):
-            require_match(request, order)
+            require_match(request, tag_of(order))
             order.change(body)
     return with_tag(order)
 

@@ -1,5 +1,5 @@
-"""/v1/reports: a day's figures of a client's own orders. HTTP stays here; what they mean is in
-`orders.reports`.
+"""/v1/reports: figures of a day or a month, of a client's own orders. HTTP stays here; what they
+mean is in `orders.reports`.
 """
 
 import json
@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from ninja import Path, Router
 from pydantic import WithJsonSchema
 
@@ -17,15 +16,14 @@ from api.auth import AuthenticatedRequest
 from api.shapes import responses
 from api.shapes.headers import LOCATION, described
 from orders import snapshots
-from orders.models import ApiKey
-from orders.reports import days, figures, spreadsheet
-from orders.reports.days import Day
-from orders.reports.models import DailyReport, shown
-from orders.reports.tasks import promise
-from values.refused import Refused, invalid
+from orders.reports import days, spreadsheet
+from orders.reports.asked import daily, monthly
+from values.refused import invalid
+from values.texts import Matching
 
 router = Router(tags=["reports"])
 Date = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
+Month = Annotated[str, Matching(days.WRITTEN_MONTH, "must be a month like 2026-11")]
 
 
 AGAIN = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
@@ -41,14 +39,7 @@ def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> 
     """The same as the JSON, for a spreadsheet: one table whose column `section` says total, hour or
     sku.
     """
-    report = _report(request.auth, _day(day))
-    if report is None:
-        return _computing(request)
-    return HttpResponse(
-        spreadsheet.written(report),
-        content_type="text/csv; charset=utf-8; header=present",
-        headers={"Content-Disposition": f'attachment; filename="daily-{report["date"]}.csv"'},
-    )
+    return _as_csv(request, daily(_day(day), request.auth.client), f"daily-{day}")
 
 
 @router.get(
@@ -63,37 +54,52 @@ def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpRes
     200 with `final` true for a day that is over, and with what is known so far for today. While the
     figures are still being computed 202: ask again after `Retry-After` seconds.
     """
-    report = _report(request.auth, _day(day))
-    return _computing(request) if report is None else _answer(report)
+    return _as_json(request, daily(_day(day), request.auth.client))
 
 
-def _report(key: ApiKey, day: date) -> snapshots.Report | None:
-    """The report, or None when it is being computed."""
-    now, first = timezone.now(), figures.first_moment()
-    if first is None or day < days.day_of(first):
-        return shown(day, [], as_of=now, final=day < days.day_of(now))
-    asked = Day(day)
-    kept = DailyReport.objects.about(day, key.client)
-    is_over = asked.is_settled(now)
-    is_fresh = kept and kept.as_of >= asked.as_of(now) - settings.REPORT_FRESH
-    if kept and (kept.final or (is_fresh and not is_over)):
-        return kept.snapshot()
-    if not is_over and figures.is_small(asked):
-        return shown(day, figures.at_once(key.client_id, asked, until=now), as_of=now, final=False)
-    promise(day)
-    return None
+@router.get(
+    "/monthly/{month}.csv",
+    summary="Read a month's figures as CSV",
+    response={202: responses.Computing},
+    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
+)
+def read_monthly_report_as_csv(request: AuthenticatedRequest, month: Path[Month]) -> HttpResponse:
+    """One table whose column `section` says total or day."""
+    return _as_csv(
+        request, monthly(days.read_month(month), request.auth.client), f"monthly-{month}"
+    )
+
+
+@router.get(
+    "/monthly/{month}",
+    summary="Read a month's figures",
+    response={200: snapshots.MonthlyReport, 202: responses.Computing},
+    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
+)
+def read_monthly_report(request: AuthenticatedRequest, month: Path[Month]) -> HttpResponse:
+    """The sum of its days, up to today: orders, gross, refunds and net per currency, and by day."""
+    return _as_json(request, monthly(days.read_month(month), request.auth.client))
 
 
 def _day(text: str) -> date:
     try:
-        day = days.read(text)
+        return days.read(text)
     except ValueError as exc:
         raise invalid(("/path/day", "must be a date like 2026-11-24")) from exc
-    if day > days.day_of(timezone.now()):
-        raise Refused(
-            "not-found", f"{day} has not begun in the shop's time zone, {settings.TIME_ZONE}."
-        )
-    return day
+
+
+def _as_csv(request: HttpRequest, report: Mapping[str, Any] | None, name: str) -> HttpResponse:
+    if report is None:
+        return _computing(request)
+    return HttpResponse(
+        spreadsheet.written(report),
+        content_type="text/csv; charset=utf-8; header=present",
+        headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
+    )
+
+
+def _as_json(request: HttpRequest, report: Mapping[str, Any] | None) -> HttpResponse:
+    return _computing(request) if report is None else _answer(report)
 
 
 def _computing(request: HttpRequest) -> HttpResponse:

@@ -1,27 +1,39 @@
 """/v1/stock: what there is of each sku."""
 
 import re
-from typing import Annotated, Any
+from io import BytesIO
+from typing import Annotated
 
-from django.db import IntegrityError
+from django.db import transaction
 from django.http import Http404, HttpResponse
-from ninja import Body, Path, Router
+from ninja import Body, Path, Router, Status
 from pydantic import Field
 
 from api.auth import AuthenticatedRequest
-from api.conventions.answers import answer
+from api.conventions.answers import answer, encoded
+from api.conventions.etag import require_match, tag_of_content
 from api.conventions.idempotency import Done, once
 from api.conventions.paging import NOT_OURS, page
+from api.endpoints.imports import FILE, Encoding, manner_of
 from api.shapes import responses
-from api.shapes.headers import IDEMPOTENCY_KEY, REPLAYED, described
+from api.shapes.headers import (
+    CONTENT_TAG,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IN_PROGRESS,
+    REPLAYED,
+    described,
+)
 from api.shapes.requests import StockChange, StockCount
+from orders import snapshots
+from orders.imports.csv_rows import Amounts
+from orders.imports.stock_rows import OPTIONAL, REQUIRED, stock_in
 from orders.models import Stock
 from orders.order_input import SKU_MAX_CHARS, Sku
-from values.refused import invalid
+from values.refused import Refused
 from values.texts import AnyText, Matching
 
 router = Router(tags=["stock"])
-
 
 STOCK_MAX = 1000  # rows of a page
 # an address could not hold it as it is
@@ -49,76 +61,117 @@ def list_stock(
     """In the order of the skus. `next` of a page is the `after` of the following one; null on the
     last.
     """
-    rows = Stock.objects.order_by("sku")
+    rows = Stock.objects.there().order_by("sku")
     if after is not None:
         rows = rows.filter(sku__gt=bytes.fromhex(after).decode())
-    return answer(page(rows, _stock, limit=limit, cursor=lambda row: row.sku.encode().hex()))
+    return answer(
+        page(rows, Stock.snapshot, limit=limit, cursor=lambda row: row.sku.encode().hex())
+    )
+
+
+FILE_OF_STOCK = f"""NDJSON, or CSV whose first row names the columns:
+{", ".join(f"`{name}`" for name in REQUIRED)}, and if you like
+{", ".join(f"`{name}`" for name in OPTIONAL)}. Each row is one sku, and says what a PUT of it says;
+what is blank stays as it is, and so do the skus that are not in the file. It is taken as a whole or
+not at all: what is wrong is named by its line and field.
+"""
+
+
+@router.put(
+    "",
+    summary="Count many skus from a file",
+    description=FILE_OF_STOCK,
+    response=responses.StockFile,
+    openapi_extra=FILE | described("stock:write"),
+)
+def count_file(request: AuthenticatedRequest, encoding: Encoding | None = None) -> HttpResponse:
+    manner = manner_of(request, Amounts.MINOR, encoding)
+    said, places = stock_in(BytesIO(request.body), manner.form, manner.encoding)
+    return answer({"rows": len(Stock.objects.describe(said, places=places))})
 
 
 @router.get(
     "/{rest:sku}",
     summary="Read one sku",
-    response=responses.Stock,
-    openapi_extra=described("stock:read"),
+    response=snapshots.Stock,
+    openapi_extra=described("stock:read", headers={200: CONTENT_TAG}),
 )
 def read_stock(request: AuthenticatedRequest, sku: Path[AnyText]) -> HttpResponse:
-    row = Stock.objects.filter(sku=sku).first()
+    row = Stock.objects.there().filter(sku=sku).first()
     if row is None:
         raise Http404
-    return answer(_stock(row))
+    return _tagged(row)
 
 
 @router.patch(
     "/{rest:sku}",
     summary="Count one sku up or down",
-    response=responses.Stock,
+    response=snapshots.Stock,
     openapi_extra=described(
         "stock:write",
-        IDEMPOTENCY_KEY | {"required": False},
+        IDEMPOTENCY_KEY,
         headers={200: REPLAYED},
-        conflict="The first request with this key is still running (then with Retry-After).",
+        conflict=f"{IN_PROGRESS.removeprefix('or ').capitalize()}.",
     ),
 )
 def adjust_stock(
     request: AuthenticatedRequest, sku: Path[AnyText], change: Body[StockChange]
 ) -> HttpResponse:
-    """The reason stands in the stock's book. With an Idempotency-Key a repeat changes nothing."""
+    """The reason stands in the stock's book."""
 
     def adjust() -> Done:
-        try:
-            row = Stock.objects.adjust(sku, change.delta, reason=change.reason)
-        except IntegrityError as exc:
-            raise invalid(("/delta", "leaves less than what is reserved for orders")) from exc
+        row = Stock.objects.adjust(sku, change.delta, reason=change.reason)
         if row is None:
             raise Http404
-        return 200, None, _stock(row)
+        return 200, None, row.snapshot()
 
-    if "Idempotency-Key" in request.headers:
-        return once(request, change, adjust)
-    return answer(adjust()[2])
+    return once(request, change, adjust)
 
 
 @router.put(
     "/{rest:sku}",
-    summary="Count one sku; creates it",
-    response=responses.Stock,
-    openapi_extra=described("stock:write"),
+    summary="Count one sku, or say how it is sold; creates it",
+    response=snapshots.Stock,
+    openapi_extra=described("stock:write", IF_MATCH, headers={200: CONTENT_TAG}),
 )
 def count_stock(
     request: AuthenticatedRequest, sku: Path[Sku], count: Body[StockCount]
 ) -> HttpResponse:
-    try:
-        row = Stock.objects.set_on_hand(sku, count.on_hand, name=count.name)
-    except IntegrityError as exc:
-        raise invalid(("/on_hand", "is less than what is reserved for orders")) from exc
-    return answer(_stock(row))
+    """What is not sent stays as it is. With `If-Match` or `expected` nothing is set unless all, or
+    what is on hand, is as you saw it.
+    """
+    with transaction.atomic():
+        _require_as_seen(request, Stock.objects.locked(sku), count)
+        [row] = Stock.objects.describe({sku: count})
+    return _tagged(row)
 
 
-def _stock(row: Stock) -> dict[str, Any]:
-    return {
-        "sku": row.sku,
-        "name": row.name,
-        "on_hand": row.on_hand,
-        "reserved": row.reserved,
-        "available": row.available,
-    }
+@router.delete(
+    "/{rest:sku}",
+    summary="Remove one sku",
+    response={204: None},
+    openapi_extra=described("stock:write", conflict="It is reserved for orders."),
+)
+def remove_stock(request: AuthenticatedRequest, sku: Path[AnyText]) -> Status[None]:
+    """It is not listed any more and cannot be ordered; its movements stay. A PUT makes it anew."""
+    if not Stock.objects.remove(sku):
+        raise Http404
+    return Status(204, None)
+
+
+def _require_as_seen(request: AuthenticatedRequest, row: Stock | None, count: StockCount) -> None:
+    """Raises a 412 problem. The caller holds the lock."""
+    require_match(request, None if row is None else _tag_of(row))
+    on_hand = row.on_hand if row else None
+    if count.expected not in (None, on_hand):
+        there = "there is no such sku" if row is None else f"{on_hand} are on hand"
+        message = f"{count.expected} were expected, but {there}"
+        raise Refused("precondition-failed", message, errors=[("/expected", message)])
+
+
+def _tagged(row: Stock) -> HttpResponse:
+    return answer(row.snapshot(), headers={"ETag": _tag_of(row)})
+
+
+def _tag_of(row: Stock) -> str:
+    return tag_of_content(encoded(row.snapshot()))

@@ -157,11 +157,6 @@ TYPES: dict[str, ProblemType] = {
             "Note another one in `note`."
         ),
     ),
-    "changed-meanwhile": ProblemType(
-        412,
-        gettext_noop("The order has changed since you read it"),
-        gettext_noop("Read it again, see what is new, and send its new ETag as If-Match."),
-    ),
     "orders-under-way": ProblemType(
         409,
         gettext_noop("An order of this person is under way"),
@@ -205,6 +200,16 @@ TYPES: dict[str, ProblemType] = {
         409,
         gettext_noop("As many imports run as may run at a time"),
         gettext_noop("Wait until one of yours is done, then send the file again."),
+    ),
+    "stock-reserved": ProblemType(
+        409,
+        gettext_noop("The goods are reserved for orders"),
+        gettext_noop("Send, cancel or wait for these orders, then remove the sku."),
+    ),
+    "precondition-failed": ProblemType(
+        412,
+        gettext_noop("It is not as you expected any more"),
+        gettext_noop("Read it again, decide anew, and send what you saw then."),
     ),
     "order-has-ended": ProblemType(
         409,

@@ -47,11 +47,17 @@ IF_MATCH: Described = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "The ETag that you know: 412 when the order has changed since.",
+    "description": "An ETag from before: 412 when it is not as it was, and nothing is changed.",
 }
 ETAG: Described = {
     "ETag": {
         "description": "The order's version, quoted; more while money is under way.",
+        "schema": {"type": "string"},
+    }
+}
+CONTENT_TAG: Described = {
+    "ETag": {
+        "description": "Of what it is now; for the If-Match of a change.",
         "schema": {"type": "string"},
     }
 }
@@ -93,6 +99,8 @@ def described(
     if media_type:
         text = {"content": {media_type: {"schema": {"type": "string"}}}}
         responses[200] = {"description": "OK", **responses.get(200, {}), **text}
+    if any(parameter is IF_MATCH for parameter in parameters):
+        responses[412] = {"description": "It is not as it was; nothing was changed."}
     if unchanged:
         responses[304] = {"description": "The order is still as it was.", "headers": ETAG}
     return {"x-scope": scope, "parameters": list(parameters), "responses": responses}

@@ -33,7 +33,8 @@ from orders.order_input import (
     UnitsInput,
 )
 from orders.states import FulfilmentState, PaymentState, State
-from values.texts import AnyText, Line, Matching, Name
+from orders.stock_input import StockSaid
+from values.texts import AnyText, Line, Matching
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
@@ -109,11 +110,17 @@ class OrderFilter(BaseModel):
         return self.updated_after is not None or self.updated_before is not None
 
 
-class StockCount(Shape):
+class StockCount(StockSaid):
     """The body of PUT /v1/stock/{sku}."""
 
-    on_hand: Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
-    name: Name | None = None
+    expected: Annotated[
+        int | None,
+        Field(
+            ge=-AMOUNT_MAX,
+            le=AMOUNT_MAX,
+            description="set nothing unless this is on hand now: a 412 otherwise",
+        ),
+    ] = None
 
 
 class StockChange(Shape):

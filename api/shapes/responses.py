@@ -80,19 +80,22 @@ class Returns(Exactly):
     data: list[snapshots.Return]
 
 
-class Stock(Exactly):
-    sku: str
-    name: str
-    on_hand: int
-    reserved: int
-    available: int
-
-
 class StockList(Exactly):
-    data: list[Stock]
+    data: list[snapshots.Stock]
     next: Annotated[
         str | None, Field(description="`after` of the following page; null on the last")
     ]
+
+
+class StockMovements(Exactly):
+    data: list[snapshots.StockMovement]
+    next: Annotated[
+        str | None, Field(description="`after` of the following page; null on the last")
+    ]
+
+
+class StockFile(Exactly):
+    rows: Annotated[int, Field(description="of the file; what they say is set")]
 
 
 class Received(Exactly):

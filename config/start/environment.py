@@ -6,6 +6,7 @@ should look like.
 """
 
 import re
+from collections.abc import Callable
 from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from psycopg.conninfo import make_conninfo, timeout_from_conninfo
 
 from config.logs import FORMS
 from values.addresses import mailable
+from values.shop import checked
 
 MAILER = "notifications.smtp.EmailBackend"
 
@@ -124,11 +126,6 @@ def days(name: str, default: int) -> int:
     return number
 
 
-def days_or_none(name: str, default: int) -> int:
-    """As `days`, or 0."""
-    return 0 if env.int(name, default=default) == 0 else days(name, default)
-
-
 def log_format(name: str, default: str) -> str:
     form: str = env.str(name, default="") or default
     if form not in FORMS:
@@ -144,6 +141,16 @@ def http_url(name: str, default: str) -> str:
     ):
         raise ValueError(url)
     return url
+
+
+def of_shop(field: str) -> Callable[[str, Any], Any]:
+    """Reads what the shop says of itself there."""
+
+    def read(name: str, default: Any) -> Any:
+        text = env.str(name, default="").replace("\\n", "\n")
+        return checked(field, text) if text else default
+
+    return read
 
 
 def secret(name: str, default: str) -> str:

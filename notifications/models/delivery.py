@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 
 from celery_ledger import Job, delay_s
 from notifications.models.endpoint import Endpoint
-from notifications.models.event import TEST, Event
+from notifications.models.event import EVERYBODYS, TEST, Event
 from values.ids import CLOCK_SKEW, first_id
 
 
@@ -36,11 +36,12 @@ event AS (
 ), """
 DELIVERIES = """
 target AS (
-    SELECT 'mail' AS channel, address AS name, NULL::uuid AS endpoint, false AS in_trouble
+    SELECT 'mail' AS channel, address AS name, NULL::uuid AS endpoint, %(owner)s::uuid AS owner,
+           false AS in_trouble
       FROM unnest(%(addresses)s::text[]) AS address
     UNION ALL
-    SELECT 'webhook', id::text, id, failures > 0 FROM notifications_endpoint
-     WHERE owner = %(owner)s AND active AND events && ARRAY[%(kind)s, '*']
+    SELECT 'webhook', id::text, id, owner, failures > 0 FROM notifications_endpoint
+     WHERE {whose} AND active AND events && ARRAY[%(kind)s, '*']
 ), delivery AS (
     INSERT INTO notifications_delivery
            (id, event_id, channel, target, endpoint_id, state, tries, job)
@@ -49,7 +50,8 @@ target AS (
       FROM target
         ON CONFLICT DO NOTHING RETURNING id, channel, endpoint_id, job
 )
-SELECT delivery.id, delivery.job, delivery.channel, coalesce(in_trouble, false)
+SELECT delivery.id, delivery.job, delivery.channel, coalesce(in_trouble, false),
+       coalesce(owner, %(owner)s)
   FROM delivery LEFT JOIN target ON target.endpoint = delivery.endpoint_id
  ORDER BY delivery.channel, delivery.endpoint_id
 """
@@ -73,6 +75,7 @@ class Told(NamedTuple):
     job: UUID
     channel: str
     in_trouble: bool  # its endpoint is, and stands in nobody's way meanwhile
+    owner: UUID | None  # whose job it will be
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -89,8 +92,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             "data": json.dumps(event.data),
             "addresses": addresses,
         }
+        whose = "true" if event.kind in EVERYBODYS else "owner = %(owner)s"
         with connection.cursor() as cursor:
-            cursor.execute(f"WITH {EVENT if is_new else ''}{DELIVERIES}", values)
+            cursor.execute(
+                f"WITH {EVENT if is_new else ''}{DELIVERIES.replace('{whose}', whose)}", values
+            )
             return [Told(*row) for row in cursor.fetchall()]
 
     def arrived(self, delivery: "Delivery", answer: str) -> None:

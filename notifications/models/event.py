@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from notifications.models.endpoint import Endpoint
 
+EVERYBODYS = ("stock.low",)  # the stock is one for all clients
 TEST = "webhook.test"  # the kind of event that a client asks for, to hear whether it is heard
 
 
@@ -44,9 +45,9 @@ class Event(models.Model):
     kind = models.TextField()  # order.confirmed
     subject = models.UUIDField()  # whose life it belongs to
     seq = models.IntegerField()  # 1, 2, 3 … within the subject
-    # whose endpoints hear of it, nobody's if it is the house's own matter; no
+    # whose endpoints hear of it, unless it is the house's own matter, or everybody's; no foreign
+    # key, since clients live in a higher room
     owner = models.UUIDField(null=True)
-    # foreign key, since clients live in a higher room
     data = models.JSONField()  # a snapshot: every retry says the same
     at = models.DateTimeField(db_default=Now())
 

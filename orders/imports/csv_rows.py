@@ -5,8 +5,9 @@ blank lines and cells at the ends, Excel's guard of a text. What could mean two 
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from typing import NamedTuple, Protocol
 
 from django.conf import settings
 
@@ -56,11 +57,26 @@ def key_of(external_id: str) -> str | None:
     return external_id if fits else None
 
 
+class Columns(NamedTuple):
+    """Those that the header of a file must and may name."""
+
+    required: tuple[str, ...]
+    known: tuple[str, ...]
+
+
 def csv_rows(file_lines: Lines, amounts: Amounts) -> Iterator[Row]:
+    """The rows of a file of orders."""
+    columns = Columns(REQUIRED, COLUMNS)
+    return rows_under(file_lines, columns, lambda header: Table(header, amounts))
+
+
+def rows_under(
+    file_lines: Lines, columns: Columns, table_of: Callable[[Sequence[str]], "TableLike"]
+) -> Iterator[Row]:
     """Quoted cells may hold line breaks. A quote that never closes spoils its own line and no
     other.
     """
-    separator, table = _separator(file_lines), None
+    separator, table = _separator(file_lines, columns), None
     while True:
         number = file_lines.begin_row()
         rows = csv.reader(file_lines, delimiter=separator, strict=True, skipinitialspace=True)
@@ -77,11 +93,18 @@ def csv_rows(file_lines: Lines, amounts: Amounts) -> Iterator[Row]:
             break
         cells = _plain(cells)
         if table is None:
-            table = Table(_header(number, cells), amounts) if any(cells) else None
+            table = table_of(_header(number, cells, columns)) if any(cells) else None
         elif any(cells):
             yield table.row(number, cells)
     if table is None:
         raise invalid(("", "the file is empty; its first row names the columns"))
+
+
+class TableLike(Protocol):
+    """What becomes of the cells of a row, read or not."""
+
+    def row(self, number: int, cells: Sequence[str]) -> Row: ...
+    def unreadable(self, number: int, cells: Sequence[str], fault: str) -> Row: ...
 
 
 class Table:
@@ -118,7 +141,7 @@ class Table:
         return Row(number, key=key_of(self._above), fault=fault)
 
 
-def _separator(file_lines: Lines) -> str:
+def _separator(file_lines: Lines, columns: Columns) -> str:
     """The one that a first line `sep=` says, or else that with which the header names the most
     columns.
     """
@@ -133,19 +156,19 @@ def _separator(file_lines: Lines) -> str:
     said = SEPARATOR_LINE.fullmatch(text.rstrip("\r\n"))
     if said is None:
         file_lines.look_again()
-        return max(SEPARATORS, key=lambda separator: _known_columns(text, separator))
+        return max(SEPARATORS, key=lambda separator: _known_columns(text, separator, columns))
     if said[1] not in SEPARATORS:
         message = f"line {first} says that {said[1]} separates the cells; {SEPARATED}"
         raise invalid(("", message))
     return said[1]
 
 
-def _known_columns(header: str, separator: str) -> int:
+def _known_columns(header: str, separator: str, columns: Columns) -> int:
     try:
         cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:
         return 0
-    return len({_column(cell) for cell in _plain(cells)} & set(COLUMNS))
+    return len({_column(cell) for cell in _plain(cells)} & set(columns.known))
 
 
 def _plain(cells: Sequence[str]) -> list[str]:
@@ -158,22 +181,22 @@ def _column(cell: str) -> str:
     return cell.lower().replace(" ", "_").replace("-", "_")
 
 
-def _header(number: int, cells: Sequence[str]) -> list[str]:
+def _header(number: int, cells: Sequence[str], expected: Columns) -> list[str]:
     """The columns in the order in which they stand. Raises a 422 problem that names each that is
     wrong.
     """
     while cells and not cells[-1]:
         cells = cells[:-1]
     columns = [_column(cell) for cell in cells]
-    there_are = f"the columns are {', '.join(COLUMNS)}"
+    there_are = f"the columns are {', '.join(expected.known)}"
     if len(cells) > COLUMNS_MAX:
         raise invalid(("", f"the header names {len(cells)} columns; {there_are}"))
-    if not set(columns) & set(COLUMNS):
+    if not set(columns) & set(expected.known):
         message = f"line {number} is no header that we know: {there_are}; {SEPARATED}"
         raise invalid(("", message))
-    wrong = [(name, "this column is missing") for name in REQUIRED if name not in columns]
+    wrong = [(name, "this column is missing") for name in expected.required if name not in columns]
     for index, name in enumerate(columns):
-        if name not in COLUMNS:
+        if name not in expected.known:
             wrong.append((cells[index], "there is no such column"))
         elif name in columns[:index]:
             wrong.append((name, "this column stands there twice"))

@@ -113,11 +113,10 @@ def is_what_it_says(order: Order, order_input: OrderInput) -> bool:
     """Whether a known order is what the order_input says, so that an import may be repeated."""
     lines = list(order.lines.all())
     return (
-        (order.currency, order.total, order.locale, order.payment_method, order.payment_token)
+        (order.currency, order.total, order.payment_method, order.payment_token)
         == (
             order_input.currency,
             order_input.total,
-            order_input.locale,
             order_input.payment.method,
             order_input.payment.token or "",
         )

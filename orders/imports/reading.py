@@ -70,7 +70,7 @@ def rows_of(file: BinaryIO, form: Format, amounts: Amounts = Amounts.MINOR) -> I
     or names one that we do not know, or in which too many quotes are never closed.
     """
     file_lines = Lines(file)
-    return csv_rows(file_lines, amounts) if form == Format.CSV else _ndjson_rows(file_lines)
+    return csv_rows(file_lines, amounts) if form == Format.CSV else ndjson_rows(file_lines)
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def staged(file: BinaryIO, manner: Manner) -> Iterator[Stage]:
         yield Stage(stage)
 
 
-def _ndjson_rows(file_lines: Lines) -> Iterator[Row]:
+def ndjson_rows(file_lines: Lines) -> Iterator[Row]:
     while True:
         number = file_lines.begin_row()
         try:

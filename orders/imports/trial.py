@@ -83,7 +83,7 @@ class Book:
 
     def __init__(self, client: Client, inputs: Sequence[OrderInput]) -> None:
         skus = {line.sku for order_input in inputs for line in order_input.lines}
-        self._skus = set(Stock.objects.filter(sku__in=skus).values_list("sku", flat=True))
+        self._skus = set(Stock.objects.there().filter(sku__in=skus).values_list("sku", flat=True))
         names = {order_input.external_id for order_input in inputs}
         known = Order.objects.of(client).filter(external_id__in=names).prefetch_related("lines")
         self._known = {order.external_id: order for order in known}

@@ -11,7 +11,8 @@ from orders.models.order import Order
 from orders.models.order_line import OrderLine, named
 from orders.models.order_return import Came, Return
 from orders.models.refund import Asked, Refund
-from orders.models.stock import Stock, StockMovement
+from orders.models.stock import Stock
+from orders.models.stock_movement import StockMovement
 from orders.models.withdrawal import may_be_withdrawn, withdraw
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund

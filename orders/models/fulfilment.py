@@ -9,7 +9,8 @@ from uuid_utils.compat import uuid7
 
 from orders import snapshots
 from orders.models.order_line import Units, within
-from orders.models.stock import Stock, StockMovement
+from orders.models.stock import Stock
+from orders.models.stock_movement import StockMovement
 from orders.payments.paying import collect
 from values.refused import Refused
 

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from orders.models.order_line import Units
-from orders.models.stock import Stock, StockMovement
+from orders.models.stock import Stock
+from orders.models.stock_movement import StockMovement
 
 if TYPE_CHECKING:
     from orders.models.order import Order

@@ -21,6 +21,7 @@ from django.utils.functional import cached_property
 from uuid_utils.compat import uuid7
 
 from notifications import events
+from notifications.models import Shop
 from orders import snapshots
 from orders.models import finding, withdrawal
 from orders.models.changes import Written
@@ -116,7 +117,7 @@ class Order(Particulars):
             external_id=order_input.external_id,
             currency=order_input.currency,
             total=order_input.total,
-            locale=order_input.locale,
+            locale=order_input.preferred_locale,
             shipping_amount=order_input.shipping.amount,
             shipping_tax=order_input.shipping.tax,
             units=sum(line.quantity for line in order_input.lines),
@@ -175,7 +176,8 @@ class Order(Particulars):
     @property
     def keep(self) -> timedelta:
         """For how long its goods are set aside for whoever has to pay."""
-        return settings.RESERVATION_KEEP_OF.get(self.payment_method, settings.RESERVATION_KEEP)
+        of_method: timedelta | None = settings.RESERVATION_KEEP_OF.get(self.payment_method)
+        return of_method or Shop.objects.of(self.client_id).reservation
 
     @property
     def refundable(self) -> int:
@@ -355,7 +357,7 @@ class Order(Particulars):
             "refunded": self.refunded,
             "refund_pending": self.refund_pending,
             **self.particulars(),
-            "locale": self.locale,
+            "locale": self.locale or None,
             "withdrawal": withdrawal.shown(self),
             "lines": [line.snapshot() for line in self.own_lines],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},

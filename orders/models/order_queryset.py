@@ -58,7 +58,9 @@ class OrderQuerySet(models.QuerySet["Order"]):
         """
         stock = {
             row.sku: row
-            for row in Stock.objects.filter(sku__in={line.sku for line in order_input.lines})
+            for row in Stock.objects.there().filter(
+                sku__in={line.sku for line in order_input.lines}
+            )
         }
         if wrong := objections(order_input, stock):
             raise invalid(*wrong)

@@ -19,7 +19,8 @@ from uuid_utils.compat import uuid7
 from orders import snapshots
 from orders.models.order_line import OrderLine, Units, within
 from orders.models.refund import Asked, Refund
-from orders.models.stock import Stock, StockMovement
+from orders.models.stock import Stock
+from orders.models.stock_movement import StockMovement
 from orders.states import ReturnState
 from values.refused import Refused, invalid
 

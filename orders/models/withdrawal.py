@@ -1,13 +1,13 @@
 """A customer's withdrawal from the contract, as Directive (EU) 2023/2673 wants it: without a
-reason, within WITHDRAWAL_DAYS, and once.
+reason, within the days that the shop gives (`Shop.withdrawal_days`), and once.
 """
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.utils import timezone
 
+from notifications.models import Shop
 from orders import snapshots
 from orders.models.order_return import Return
 from orders.models.refund import Refund
@@ -20,14 +20,15 @@ REASON = "withdrawn"
 
 
 def may_be_withdrawn(order: "Order") -> bool:
-    """Whether its customer may still withdraw: until WITHDRAWAL_DAYS after the last of it was sent,
-    as long as there is something to cancel or to send back.
+    """Whether its customer may still withdraw: until the shop's days after the last of it was
+    sent are over, as long as there is something to cancel or to send back.
     """
-    if not settings.WITHDRAWAL_DAYS or order.withdrawn_at or order.state == State.CANCELLED:
+    days = Shop.objects.of(order.client_id).withdrawal_days
+    if not days or order.withdrawn_at or order.state == State.CANCELLED:
         return False
     if not order.has_ended:
         return True
-    since = timezone.now() - timedelta(days=settings.WITHDRAWAL_DAYS)
+    since = timezone.now() - timedelta(days=days)
     lately = order.fulfilments.filter(cancelled_at=None, created_at__gt=since)
     return any(line.returnable for line in order.own_lines) and lately.exists()
 

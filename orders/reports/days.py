@@ -9,6 +9,7 @@ from django.utils import timezone
 
 HOUR = timedelta(hours=1)
 WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+WRITTEN_MONTH = re.compile(r"20[0-9]{2}-(?:0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,10 @@ def read(text: str) -> date:
     if not WRITTEN.fullmatch(text):
         raise ValueError(text)
     return date.fromisoformat(text)
+
+
+def read_month(text: str) -> date:
+    """The first day of a month written as yyyy-mm and in no other way. Raises ValueError."""
+    if not WRITTEN_MONTH.fullmatch(text):
+        raise ValueError(text)
+    return date.fromisoformat(f"{text}-01")

@@ -132,9 +132,9 @@ def added_up(computation: UUID, day: Day) -> dict[UUID | None, Figures]:
     return _figures(KEPT_MOVED, KEPT_SOLD, day, {"computation": computation})
 
 
-def at_once(client: UUID, day: Day, *, until: datetime) -> Figures:
-    """One client's figures up to then, computed on the spot. For a day of few events: see
-    `is_small`.
+def at_once(client: UUID | None, day: Day, *, until: datetime) -> Figures:
+    """One client's figures up to then, or those of all, computed on the spot. For a day of few
+    events: see `is_small`.
     """
     stretch = {
         "client": client,

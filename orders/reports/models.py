@@ -18,17 +18,18 @@ from orders.reports.figures import Figures, added_up, keep_part, parts
 
 
 class DailyReportQuerySet(models.QuerySet["DailyReport"]):
-    def about(self, day: date, client: Client) -> "DailyReport | None":
-        """What is kept for this client. Once a day is computed, a client for whom nothing moved has
-        an empty report.
+    def about(self, day: date, client: Client | None) -> "DailyReport | None":
+        """What is kept for this client, or for all. Once a day is computed, a client for whom
+        nothing moved has an empty report.
         """
+        own = client.pk if client else None
         kept = {
             row.client_id: row
             for row in self.filter(models.Q(client=client) | models.Q(client=None), day=day)
         }
         everybodys = kept.get(None)
-        if everybodys is None or client.pk in kept:
-            return kept.get(client.pk)
+        if everybodys is None or own in kept:
+            return kept.get(own)
         return DailyReport(day=day, client=client, **everybodys.moment, figures=[])
 
     def locked(self, day: date) -> "DailyReport":

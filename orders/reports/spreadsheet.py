@@ -3,16 +3,17 @@
 =========  ========================================================================================
 column     holds
 =========  ========================================================================================
-section    total (one for each currency), hour (one for each hour of the day) or sku (the top ones)
-date       the day, yyyy-mm-dd
+section    total (one for each currency), hour (one for each hour of the day) or sku (the top ones);
+           of a month total or day
+date       the day, yyyy-mm-dd, or in the totals of a month yyyy-mm
 currency   ISO 4217; every amount of the row is an integer in its minor unit
 hour       of hour rows: the beginning of the hour, ISO 8601 with its offset
 sku, name  of sku rows
 quantity   of sku rows: units sold
-orders     of total and hour rows: orders confirmed
+orders     of total, day and hour rows: orders confirmed
 gross      captured; of sku rows: what the units came to
-refunds    of total and hour rows: given back
-net        of total and hour rows: gross - refunds
+refunds    of total, day and hour rows: given back
+net        of total, day and hour rows: gross - refunds
 =========  ========================================================================================
 
 A sku or name that a spreadsheet would take for a formula has an apostrophe before it.
@@ -41,12 +42,12 @@ COLUMNS = (
 
 
 def written(report: Mapping[str, Any]) -> str:
-    """The table of a report as `DailyReport.snapshot` gives it."""
+    """The table of a report of a day or of a month, as the API shows it."""
     text = StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\r\n")
     writer.writeheader()
     for row in _rows(report):
-        writer.writerow({"date": report["date"], **row})
+        writer.writerow({"date": report.get("date") or report["month"], **row})
     return text.getvalue()
 
 
@@ -54,9 +55,11 @@ def _rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for of_currency in report["currencies"]:
         currency = of_currency["currency"]
         yield {"section": "total", "currency": currency, **_amounts(of_currency)}
-        for hour in of_currency["by_hour"]:
+        for day in of_currency.get("by_day", ()):
+            yield {"section": "day", "date": day["date"], "currency": currency, **_amounts(day)}
+        for hour in of_currency.get("by_hour", ()):
             yield {"section": "hour", "currency": currency, "hour": hour["hour"], **_amounts(hour)}
-        for sold in of_currency["top_skus"]:
+        for sold in of_currency.get("top_skus", ()):
             yield {
                 "section": "sku",
                 "currency": currency,

@@ -180,7 +180,6 @@ def test_a_bad_row_is_an_error_on_its_line_and_spoils_no_other(
         ["10", "'=1+1", "quantity"],
         ["12", "o-6", "discount"],
         ["13", "o-7", "currency"],
-        ["13", "o-7", "locale"],
         ["13", "o-7", "name"],
         ["13", "o-7", "token"],
         ["14", "", "external_id"],
@@ -319,7 +318,6 @@ def test_the_same_file_twice_changes_nothing(send: Send, stock: Any) -> None:
         {"quantity": "1", "total": "360"},
         {"unit_price": "330", "tax": "0"},
         {"email": "taro@example.com"},
-        {"locale": "en"},
         {"token": "tok_declined"},
         {"name": "まぐろ"},
     ],
@@ -337,6 +335,16 @@ def test_another_order_under_a_known_external_id_is_an_error(
     again = Import.objects.order_by("-created_at")[0]
     assert (again.ok, again.failed) == (0, 1)
     assert faults(again) == [(2, "o-1", "external_id", "belongs to an earlier, other order")]
+
+
+def test_another_locale_makes_no_other_order(send: Send, stock: Any) -> None:
+    stock()
+    send(as_csv([cells()]))
+    work_off(ahead=A_DAY)
+    send(as_csv([cells(locale="")]), key="import-2")
+    work_off(ahead=A_DAY)
+    assert list(Import.objects.values_list("ok", "failed")) == [(1, 0), (1, 0)]
+    assert Order.objects.count() == 1
 
 
 def test_two_equal_bodies_in_one_file_are_one_order(

@@ -145,7 +145,7 @@ def test_the_rest_is_sent_or_withdrawn_and_what_was_sent_is_announced(
     api: Api, sent: Callable[..., str], settings: Any
 ) -> None:
     """The customer confirms the withdrawal at the moment in which the last unit is sent."""
-    settings.WITHDRAWAL_DAYS = 14
+    settings.SHOP = {**settings.SHOP, "withdrawal_days": 14}
     for _ in range(ROUNDS):
         path = sent(1, of=2)
         order = Order.objects.get(pk=path.rsplit("/", 1)[1])

@@ -133,7 +133,7 @@ def test_what_is_no_news_is_no_event(api: Api, order: Any, body: Any) -> None:
 def test_who_does_not_know_the_version_changes_nothing(api: Api, order: Any) -> None:
     for tag in ('"0"', "nonsense", '"2"'):
         answer = change(api, order, {"note": "x"}, tag)
-        assert (answer.status_code, answer.json()["type"]) == (412, "/problems/changed-meanwhile")
+        assert (answer.status_code, answer.json()["type"]) == (412, "/problems/precondition-failed")
     assert change(api, order, {"note": "x"}, '"1"').json()["version"] == 2
     assert change(api, order, {"note": "y"}, 'W/"2"').json()["version"] == 3
     assert change(api, order, {"note": "z"}, "*").json()["version"] == 4

@@ -29,7 +29,7 @@ Bought = Callable[..., Order]
 
 @pytest.fixture(autouse=True)
 def within_two_weeks(settings: Any) -> None:
-    settings.WITHDRAWAL_DAYS = 14
+    settings.SHOP = {**settings.SHOP, "withdrawal_days": 14}
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_the_button_leads_to_a_statement_and_its_confirmation_withdraws(
 def test_where_the_setting_is_off_there_is_no_button_and_no_withdrawal(
     visitor: HttpClient, bought: Bought, settings: Any
 ) -> None:
-    settings.WITHDRAWAL_DAYS = 0
+    settings.SHOP = {**settings.SHOP, "withdrawal_days": 0}
     order = bought()
     assert BUTTON not in text(status_page(visitor, order))
     assert "cannot be withdrawn from any more" in text(
@@ -300,7 +300,8 @@ def test_eight_clicks_in_one_moment_withdraw_once(visitor: HttpClient, bought: B
 
 
 def receipt(order: Order) -> tuple[str, str]:
-    return mail.render(Event.objects.get(subject=order.pk, kind="order.withdrawn"))
+    event = Event.objects.get(subject=order.pk, kind="order.withdrawn")
+    return mail.render(event, Shop.objects.of(order.client_id))
 
 
 def test_the_receipt_says_what_was_declared_and_when(visitor: HttpClient, bought: Bought) -> None:

@@ -65,7 +65,7 @@ def stack_environment() -> dict[str, str]:
         "BROKER_URL": broker.geturl(),
         "PORT": str(free_port()),
         "DEBUG": "1",
-        "WITHDRAWAL_DAYS": "14",
+        "SHOP_WITHDRAWAL_DAYS": "14",
     }
 
 

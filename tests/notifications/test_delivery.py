@@ -23,7 +23,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications import events
 from notifications.mail import render
-from notifications.models import Attempt, Delivery, Endpoint, Event
+from notifications.models import Attempt, Delivery, Endpoint, Event, Shop
 from notifications.tasks import announce, note_untold
 from orders.models import Client
 from orders.order_input import EXAMPLE, OrderInput
@@ -356,7 +356,7 @@ def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
         refunded=refunded,
         refund_pending=refund_pending,
     )
-    _, text = render(Event.objects.get())
+    _, text = render(Event.objects.get(), Shop.objects.of(OWNER))
     assert why[locale == "ja"] in text
     assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
 
@@ -378,7 +378,7 @@ def test_who_gets_a_part_is_told_of_the_rest_and_of_its_money(
     amounts = {"captured": 98000, "refunded": 0, "refund_pending": 30000, "payment_state": "paid"}
     recorded("order.completed", locale=locale, lines=lines, reason="no time", **amounts)
     assert Delivery.objects.get().target == "hana@example.com"
-    subject, text = render(Event.objects.get())
+    subject, text = render(Event.objects.get(), Shop.objects.of(OWNER))
     assert "K7QM-3XH9" in subject
     assert rest in text
     assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
@@ -398,7 +398,7 @@ def test_a_mail_speaks_of_a_payment_only_where_there_is_one(
     recorded: Recorded, kind: str, locale: str, phrase: str, total: int
 ) -> None:
     recorded(kind, locale=locale, total=total)
-    assert (phrase in render(Event.objects.get())[1]) == bool(total)
+    assert (phrase in render(Event.objects.get(), Shop.objects.of(OWNER))[1]) == bool(total)
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,8 @@ def test_a_mail_speaks_of_a_payment_only_where_there_is_one(
 def test_a_mail_goes_to_the_address_that_was_checked(
     recorded: Recorded, postbox: Postbox, settings: Any, address: str, envelope: str
 ) -> None:
-    settings.DEFAULT_FROM_EMAIL = "Stra\u00dfe <shop@stra\u00dfe.de>"
+    settings.DEFAULT_FROM_EMAIL = "shop@stra\u00dfe.de"
+    settings.SHOP = {**settings.SHOP, "name": "Stra\u00dfe"}
     recorded(email=OrderInput.model_validate(EXAMPLE | {"email": address}).email)
     work_off()
     assert postbox.recipients == [f"to:<{envelope}>"]

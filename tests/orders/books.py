@@ -9,7 +9,8 @@ from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
 def books_balance() -> bool:
     """Invariant I9: counters are the sums of their movements."""
     summed = Stock.objects.annotate(
-        on_hand_sum=Sum("movements__on_hand_delta"), reserved_sum=Sum("movements__reserved_delta")
+        on_hand_sum=Sum("movements__on_hand_delta", default=0),
+        reserved_sum=Sum("movements__reserved_delta", default=0),
     )
     rows = summed.values_list("on_hand", "reserved", "on_hand_sum", "reserved_sum")
     return all(row[:2] == row[2:] for row in rows)

@@ -24,9 +24,9 @@ Body = Callable[..., dict[str, Any]]
 # with BEGIN and COMMIT; a web process adds one look at its connection for each request
 POST = 10
 WORK = {
-    "orders.tasks.reserve": 11,
+    "orders.tasks.reserve": 12,  # one asks for how long the shop sets goods aside
     "orders.tasks.charge": 16,  # two of them are the sandbox's own book
-    "notifications.tasks.send_mail": 6,
+    "notifications.tasks.send_mail": 7,  # one asks what the shop calls itself
     "notifications.tasks.post_webhook": 7,
 }
 

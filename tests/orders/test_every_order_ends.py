@@ -168,7 +168,7 @@ def assert_all_is_told_and_adds_up(order: Order) -> None:
 
 @pytest.fixture
 def withdrawable(settings: Any) -> None:
-    settings.WITHDRAWAL_DAYS = 14
+    settings.SHOP = {**settings.SHOP, "withdrawal_days": 14}
 
 
 @given(

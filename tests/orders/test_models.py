@@ -91,7 +91,7 @@ def test_eight_hands_never_oversell_and_never_deadlock(placed: Place, stock: Any
 
 def test_postgres_itself_refuses_to_oversell(stock: Any) -> None:
     stock("A", 1)
-    with pytest.raises(IntegrityError, match="stock_reserved_le_on_hand"):
+    with pytest.raises(IntegrityError, match="stock_never_oversold"):
         Stock.objects.update(reserved=2)
 
 

@@ -89,12 +89,16 @@ WRONG: list[tuple[dict[str, str], str]] = [
         "Kaiten cannot start: LOG_FORMAT is set to something that cannot be read. Set it to logfmt",
     ),
     (
-        {"JOBS_KEEP_DAYS": "0"},
-        "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
+        {"TIME_ZONE": "Mars/Olympus"},
+        "Kaiten cannot start: TIME_ZONE is set to something that cannot be read. Set it to a time",
     ),
     (
-        {"WITHDRAWAL_DAYS": "-1"},
-        "Kaiten cannot start: WITHDRAWAL_DAYS is set to something that cannot be read. Set it",
+        {"SHOP_RESERVATION_MINUTES": "0"},
+        "Kaiten cannot start: SHOP_RESERVATION_MINUTES is set to something that cannot be read.",
+    ),
+    (
+        {"JOBS_KEEP_DAYS": "0"},
+        "Kaiten cannot start: JOBS_KEEP_DAYS is set to something that cannot be read. Set it",
     ),
     (
         {"WEB_CONCURRENCY": "two"},

@@ -265,7 +265,6 @@ def test_a_row_that_cannot_be_read_says_why_in_words_of_the_file(row: str, says:
         ("currency", "", "must be an ISO 4217 code like JPY"),
         ("currency", "¥", "must be an ISO 4217 code like JPY"),
         ("email", "", "must be an e-mail address"),
-        ("locale", "Japanese", "must be a language like ja or en-GB"),
         ("sku", "", "must not be empty"),
         ("sku", "x" * 256, "must be no longer than 255"),
         ("name", "x" * 201, "must be no longer than 200"),

@@ -1,0 +1,77 @@
+"""A client's shop: what it is called where its customers read, and how it does business.
+
+It stands in this room, the lowest that reads it, since mails are written here.
+"""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from values.shop import RESERVATION_MAX_MINUTES, WITHDRAWAL_MAX_DAYS
+
+
+class ShopQuerySet(models.QuerySet["Shop"]):
+    def of(self, owner: UUID | None) -> "Shop":
+        """This client's, and where it says nothing what the installation says. To read: nobody
+        saves it.
+        """
+        shop = (self.filter(pk=owner).first() if owner else None) or Shop()
+        for name, said in settings.SHOP.items():
+            if getattr(shop, name) in (None, ""):
+                setattr(shop, name, said)
+        return shop
+
+
+class Shop(models.Model):
+    """What is empty is as the installation has it (settings.SHOP)."""
+
+    owner = models.UUIDField(primary_key=True)  # the client
+    name = models.TextField(blank=True, default="")
+    logo_url = models.TextField(blank=True, default="")
+    contact = models.TextField(blank=True, default="")
+    imprint = models.TextField(blank=True, default="")
+    time_zone = models.TextField(blank=True, default="")
+    language = models.TextField(blank=True, default="")
+    reservation_minutes = models.IntegerField(null=True)
+    withdrawal_days = models.IntegerField(null=True)
+
+    objects = ShopQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="shop_limits",
+                condition=~Q(reservation_minutes__lt=1)
+                & ~Q(reservation_minutes__gt=RESERVATION_MAX_MINUTES)
+                & ~Q(withdrawal_days__lt=0)
+                & ~Q(withdrawal_days__gt=WITHDRAWAL_MAX_DAYS),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name or str(self.owner)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def reservation(self) -> timedelta:
+        """For so long goods are set aside for whoever has not paid."""
+        return timedelta(minutes=self.reservation_minutes or 0)
+
+    @property
+    def signature(self) -> str:
+        """What stands under its mails."""
+        return "\n".join(said for said in (self.name, self.contact, self.imprint) if said)
+
+    def take(self, said: dict[str, Any]) -> None:
+        """Set these; None: as the installation has it."""
+        for name, value in said.items():
+            field = self._meta.get_field(name)
+            setattr(self, name, "" if value is None and not field.null else value)

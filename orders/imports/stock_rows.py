@@ -1,0 +1,105 @@
+"""A file of stock: a row for each sku, read as an import's are; all of it is right, or none is
+taken.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+from django.conf import settings
+from pydantic import ValidationError
+
+from orders.imports.csv_rows import WHOLE_NUMBER, Columns, rows_under
+from orders.imports.encoding import in_utf8
+from orders.imports.lines import Lines, Row
+from orders.imports.reading import Format, ndjson_rows
+from orders.order_input import pointed
+from orders.stock_input import StockInput
+from values import strict_json
+from values.refused import invalid
+from values.strict_json import NotJson
+
+REQUIRED = ("sku",)
+OPTIONAL = ("on_hand", "name", "counted", "backorder_limit", "low_at")
+WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+Wrong = list[tuple[str, str]]
+
+
+def stock_in(
+    file: BinaryIO, form: Format, encoding: str
+) -> tuple[dict[str, StockInput], dict[str, str]]:
+    """What the rows say by their skus, and the place of each.
+
+    Raises a 422 problem with everything that is wrong, by line and field, and for a file of no rows
+    or more than STOCK_FILE_MAX_ROWS; a 400 problem for one that is not in this encoding.
+    """
+    said: dict[str, StockInput] = {}
+    places: dict[str, str] = {}
+    wrong: Wrong = []
+    for number, row in enumerate(_rows(file, form, encoding), start=1):
+        if number > settings.STOCK_FILE_MAX_ROWS:
+            message = f"the file has more than {settings.STOCK_FILE_MAX_ROWS} rows"
+            raise invalid(("", f"{message}; send it in parts"))
+        place = f"/line {row.line}"
+        if (read := _read(row, place, wrong)) is None:
+            continue
+        if read.sku in said:
+            wrong.append((f"{place}/sku", f"stands on {places[read.sku][1:]} too"))
+        said[read.sku], places[read.sku] = read, place
+    if not said and not wrong:
+        raise invalid(("", "the file has no rows"))
+    if wrong:
+        raise invalid(*wrong)
+    return said, places
+
+
+def _rows(file: BinaryIO, form: Format, encoding: str) -> Iterator[Row]:
+    with in_utf8(file, encoding) as text:
+        if form == Format.NDJSON:
+            yield from ndjson_rows(Lines(text))
+        else:
+            yield from rows_under(Lines(text), Columns(REQUIRED, REQUIRED + OPTIONAL), Table)
+
+
+class Table:
+    """Rows of cells; what is blank is not said."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+
+    def row(self, number: int, cells: Sequence[str]) -> Row:
+        width = len(self._columns)
+        if any(cells[width:]):
+            fault = f"has {len(cells)} cells, but the header names {width} columns"
+            return self.unreadable(number, cells, fault)
+        named = zip(self._columns, cells, strict=False)
+        return Row(
+            number, said=json.dumps({name: _value(name, cell) for name, cell in named if cell})
+        )
+
+    def unreadable(self, number: int, cells: Sequence[str], fault: str) -> Row:
+        return Row(number, fault=fault)
+
+
+def _value(column: str, cell: str) -> Any:
+    """What the cell says, or its text, which is then refused in its column."""
+    if column in ("sku", "name"):
+        return cell
+    if column == "counted":
+        return WORDS.get(cell.lower(), cell)
+    return int(cell) if WHOLE_NUMBER.fullmatch(cell) else cell
+
+
+def _read(row: Row, place: str, wrong: Wrong) -> StockInput | None:
+    """None for a row with something wrong, which is then told."""
+    if row.fault:
+        wrong.append((place, row.fault))
+        return None
+    try:
+        return StockInput.model_validate(strict_json.parse(row.said.encode()))
+    except NotJson as exc:
+        wrong.append((f"{place}{exc.pointer}", exc.message))
+    except ValidationError as exc:
+        pairs = [pointed(dict(error), skip=0) for error in exc.errors()]
+        wrong += [(f"{place}{pointer}", message) for pointer, message in pairs]
+    return None

@@ -1,0 +1,58 @@
+"""`manage.py shop show CLIENT`, `manage.py shop set CLIENT --name "Sushi Ya" …`"""
+
+import argparse
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from pydantic import ValidationError
+
+from notifications.models import Shop
+from orders.models import Client
+from orders.order_input import pointed
+from values.shop import ShopSaid
+
+FIELDS = tuple(ShopSaid.model_fields)
+
+
+class Command(BaseCommand):
+    help = (
+        "What a client's shop is called where its customers read, and how it does business. "
+        "What it does not say is as the installation has it (SHOP_NAME and so on)."
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        show = actions.add_parser("show", help="what is said, and by whom")
+        change = actions.add_parser("set", help="say it; an empty text is the installation's")
+        for action in (show, change):
+            action.add_argument("client", help="the client's name")
+        for name in FIELDS:
+            change.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="TEXT")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        client = Client.objects.filter(name=options["client"]).first()
+        if client is None:
+            raise CommandError(f"There is no client {options['client']}.")
+        own = Shop.objects.filter(pk=client.pk).first() or Shop(owner=client.pk)
+        if options["action"] == "set":
+            own.take(_said({name: options[name] for name in FIELDS if options[name] is not None}))
+            own.save()
+        self._show(own, Shop.objects.of(client.pk))
+
+    def _show(self, own: Shop, shown: Shop) -> None:
+        for name in FIELDS:
+            whose = "" if getattr(own, name) not in (None, "") else "  (of the installation)"
+            self.stdout.write(f"{name}: {getattr(shown, name)}{whose}")
+
+
+def _said(texts: dict[str, str]) -> dict[str, Any]:
+    if not texts:
+        raise CommandError(f"Say what to set: --{', --'.join(FIELDS).replace('_', '-')}.")
+    try:
+        said = ShopSaid.model_validate({name: text or None for name, text in texts.items()})
+    except ValidationError as exc:
+        wrong = [pointed(dict(error), skip=0) for error in exc.errors()]
+        raise CommandError(
+            "; ".join(f"{pointer[1:]} {message}" for pointer, message in wrong)
+        ) from exc
+    return said.model_dump(exclude_unset=True)

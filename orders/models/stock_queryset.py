@@ -1,0 +1,209 @@
+"""How stock is promised, moved, counted and taken out: every statement that locks it."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import connection, models, transaction
+from django.utils import timezone
+
+from celery_ledger import together
+from notifications import events
+from orders.models.stock_movement import SIGNS, StockMovement
+from orders.stock_input import StockSaid
+from values.refused import Refused, invalid
+
+if TYPE_CHECKING:
+    from orders.models.order import Order
+    from orders.models.order_line import Units
+    from orders.models.stock import Stock
+
+SAID = ("on_hand", "name", "counted", "backorder_limit", "low_at", "removed_at")
+TOO_LITTLE = "leaves less than what is reserved for orders"
+
+# One statement reserves a whole order, or nothing of it. Rows are locked in id order, so two orders
+# of the same goods never deadlock, and without key locks, so that placing an order (which
+# references the sku) does not wait for a reservation. Whether enough is there is read of what is
+# locked.
+RESERVE = """
+WITH wanted AS (
+    SELECT stock_id, sum(quantity) AS quantity FROM orders_orderline
+     WHERE order_id = %(order)s GROUP BY stock_id
+), locked AS (
+    SELECT stock.id, wanted.quantity,
+           removed_at IS NULL AND (NOT counted
+               OR on_hand + backorder_limit - reserved >= wanted.quantity) AS is_there,
+           counted AND on_hand - reserved > low_at
+               AND on_hand - reserved - wanted.quantity <= low_at AS falls_low
+      FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
+     ORDER BY stock.id FOR NO KEY UPDATE OF stock
+), enough AS (
+    SELECT FROM locked HAVING bool_and(is_there)
+), reserved AS (
+    UPDATE orders_stock AS stock SET reserved = stock.reserved + locked.quantity
+      FROM locked, enough WHERE stock.id = locked.id
+    RETURNING stock.id, locked.quantity, locked.falls_low
+), moved AS (
+    INSERT INTO orders_stockmovement
+           (stock_id, order_id, kind, on_hand_delta, reserved_delta, reason)
+    SELECT id, %(order)s, 'reserved', 0, quantity, '' FROM reserved RETURNING 1
+)
+SELECT EXISTS (SELECT FROM moved), ARRAY(SELECT id FROM reserved WHERE falls_low)
+"""
+
+# Every other movement, of so many units of each: the same lock order. What is not counted comes and
+# goes uncounted, but what of it is promised is known.
+MOVE = """
+WITH wanted AS (
+    SELECT stock_id, sum(quantity)::bigint AS quantity
+      FROM unnest(%(stocks)s::bigint[], %(quantities)s::bigint[]) AS asked (stock_id, quantity)
+     GROUP BY stock_id HAVING sum(quantity) > 0
+), locked AS (
+    SELECT stock.id, wanted.quantity * %(reserved)s AS reserved,
+           wanted.quantity * %(on_hand)s * counted::int AS on_hand
+      FROM orders_stock AS stock JOIN wanted ON wanted.stock_id = stock.id
+     ORDER BY stock.id FOR NO KEY UPDATE OF stock
+), moved AS (
+    UPDATE orders_stock AS stock
+       SET on_hand = stock.on_hand + locked.on_hand, reserved = stock.reserved + locked.reserved
+      FROM locked WHERE stock.id = locked.id
+    RETURNING stock.id, locked.on_hand AS on_hand_delta, locked.reserved AS reserved_delta
+)
+INSERT INTO orders_stockmovement (stock_id, order_id, kind, on_hand_delta, reserved_delta, reason)
+SELECT id, %(order)s, %(kind)s, on_hand_delta, reserved_delta, '' FROM moved
+"""
+
+
+class StockQuerySet(models.QuerySet["Stock"]):
+    def there(self) -> "StockQuerySet":
+        """What has not been taken out: an order may name it."""
+        return self.filter(removed_at=None)
+
+    def locked(self, sku: str) -> "Stock | None":
+        """None for an unknown sku."""
+        return self.there().select_for_update(no_key=True).filter(sku=sku).first()
+
+    def reserve(self, order: "Order") -> bool:
+        """Promise all goods of this locked order; none, and False, when something is short."""
+        with connection.cursor() as cursor:
+            cursor.execute(RESERVE, {"order": order.pk})
+            is_reserved, fell_low = cursor.fetchone()
+        if fell_low:
+            self.tell_low(self.filter(pk__in=fell_low).order_by("pk"))
+        return bool(is_reserved)
+
+    def move(self, order: "Order", kind: StockMovement.Kind, units: "Units") -> None:
+        """Release, ship or take back units of lines of this locked order."""
+        on_hand, reserved = SIGNS[kind]
+        values: dict[str, Any] = {
+            "order": order.pk,
+            "kind": kind,
+            "on_hand": on_hand,
+            "reserved": reserved,
+            "stocks": [line.stock_id for line, _ in units],
+            "quantities": [number for _, number in units],
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(MOVE, values)
+
+    @transaction.atomic
+    def adjust(self, sku: str, delta: int, *, reason: str) -> "Stock | None":
+        """Count up or down; None for an unknown sku. Raises a 422 problem for less than is
+        promised.
+        """
+        stock = self.locked(sku)
+        if stock is None:
+            return None
+        free, stock.on_hand = stock.free, stock.on_hand + delta
+        if stock.is_oversold:
+            raise invalid(("/delta", TOO_LITTLE))
+        stock.save(update_fields=["on_hand"])
+        stock.movements.create(
+            kind=StockMovement.Kind.ADJUSTED, on_hand_delta=delta, reserved_delta=0, reason=reason
+        )
+        if stock.fell_low(free):
+            self.tell_low([stock])
+        return stock
+
+    def set_on_hand(self, sku: str, on_hand: int, *, name: str | None) -> "Stock":
+        """Count one sku, and name it."""
+        [stock] = self.describe({sku: StockSaid(on_hand=on_hand, name=name)})
+        return stock
+
+    @transaction.atomic
+    def describe(
+        self, said: Mapping[str, StockSaid], *, places: Mapping[str, str] | None = None
+    ) -> list["Stock"]:
+        """Count these skus and set what else is said of them; creates those that are not there.
+
+        All or nothing: raises a 422 problem that names the field, after the place of its sku, of
+        each of which less would be left than is promised.
+        """
+        there = set(self.filter(sku__in=said).values_list("sku", flat=True))
+        absent = sorted(said.keys() - there)
+        self.bulk_create([self.model(sku=sku) for sku in absent], ignore_conflicts=True)
+        rows = list(self.select_for_update(no_key=True).filter(sku__in=said).order_by("pk"))
+        before = {row.pk: (row.on_hand, row.free) for row in rows}
+        wrong = []
+        for row in rows:
+            row.take(said[row.sku])
+            if row.is_oversold:
+                place = (places or {}).get(row.sku, "")
+                wrong.append((f"{place}/{_blamed(said[row.sku])}", TOO_LITTLE))
+        if wrong:
+            raise invalid(*wrong)
+        self.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=SAID)
+        self._note_counts({row: row.on_hand - before[row.pk][0] for row in rows})
+        self.tell_low(row for row in rows if row.fell_low(before[row.pk][1]))
+        return rows
+
+    @transaction.atomic
+    def remove(self, sku: str) -> bool:
+        """Take it out: it is listed no more and cannot be ordered; False for an unknown sku. Its
+        movements stay. Raises a 409 problem while it is promised to orders.
+        """
+        stock = self.locked(sku)
+        if stock is None:
+            return False
+        if stock.reserved:
+            raise Refused("stock-reserved", f"{stock.reserved} of {sku} are reserved for orders.")
+        self._note_counts({stock: -stock.on_hand}, reason="removed")
+        stock.on_hand, stock.removed_at = 0, timezone.now()
+        stock.save(update_fields=["on_hand", "removed_at"])
+        return True
+
+    def tell_low(self, fell: Iterable["Stock"]) -> None:
+        """Their events. The caller holds their locks."""
+        rows = list(fell)
+        for stock in rows:
+            stock.told_low += 1
+        self.bulk_update(rows, ["told_low"])
+        with together():
+            for stock in rows:
+                events.record(
+                    "stock.low",
+                    subject=UUID(int=stock.pk),
+                    seq=stock.told_low,
+                    owner=None,
+                    data={"stock": stock.snapshot()},
+                )
+
+    def _note_counts(self, deltas: Mapping["Stock", int], *, reason: str = "") -> None:
+        """A count that changes nothing is no movement."""
+        StockMovement.objects.bulk_create(
+            StockMovement(
+                stock=stock,
+                kind=StockMovement.Kind.COUNTED,
+                on_hand_delta=delta,
+                reserved_delta=0,
+                reason=reason,
+            )
+            for stock, delta in deltas.items()
+            if delta
+        )
+
+
+def _blamed(said: StockSaid) -> str:
+    """The field to be changed when too little is left."""
+    named = (name for name in ("on_hand", "backorder_limit") if name in said.model_fields_set)
+    return next(named, "counted")

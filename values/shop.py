@@ -1,0 +1,70 @@
+"""What a shop says of itself, and the one rule for each of it: the environment says it for the
+installation, a row for one client.
+"""
+
+import re
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from values.texts import AnyText, Line, Matching
+
+LANGUAGES = ("en", "ja")  # in which there are texts
+RESERVATION_MAX_MINUTES = 30 * 24 * 60
+WITHDRAWAL_MAX_DAYS = 365
+HTTPS_URL = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[!-~]*)?")
+ZONE = re.compile(r"UTC|[A-Za-z_]+(?:/[A-Za-z0-9_+-]+)+")
+
+
+def _known_zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (ValueError, OSError, KeyError):
+        raise PydanticCustomError("zone", "must be a time zone like Europe/Berlin") from None
+
+
+def _number(said: Any) -> Any:
+    """Also as it is typed."""
+    return int(said) if isinstance(said, str) and re.fullmatch("[0-9]{1,9}", said) else said
+
+
+Text = Annotated[AnyText, Field(min_length=1)]
+Minutes = Annotated[int, BeforeValidator(_number), Field(ge=1, le=RESERVATION_MAX_MINUTES)]
+Days = Annotated[int, BeforeValidator(_number), Field(ge=0, le=WITHDRAWAL_MAX_DAYS)]
+
+
+class ShopSaid(BaseModel):
+    """What is not said stays as it is."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: Annotated[Line, Field(min_length=1, max_length=100)] | None = None
+    logo_url: (
+        Annotated[
+            str, Field(max_length=2000), Matching(HTTPS_URL, "must be like https://HOST/logo.png")
+        ]
+        | None
+    ) = None
+    contact: Annotated[Text, Field(max_length=500)] | None = None
+    imprint: Annotated[Text, Field(max_length=4000)] | None = None
+    time_zone: (
+        Annotated[
+            str,
+            Matching(ZONE, "must be a time zone like Europe/Berlin"),
+            AfterValidator(_known_zone),
+        ]
+        | None
+    ) = None
+    language: (
+        Annotated[str, Matching(re.compile("|".join(LANGUAGES)), f"must be one of {LANGUAGES}")]
+        | None
+    ) = None
+    reservation_minutes: Minutes | None = None  # for which goods are set aside
+    withdrawal_days: Days | None = None  # for which an order may be withdrawn; 0: not at all
+
+
+def checked(field: str, text: str) -> Any:
+    """What this text says of that field. Raises pydantic's ValidationError."""
+    return getattr(ShopSaid.model_validate({field: text}), field)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import groupby
 
 from django.conf import settings
 
@@ -15,6 +16,7 @@ from orders.order_input import EXTERNAL_ID_MAX_CHARS
 from values.identity import GUARDED
 from values.refused import Refused, invalid
 from values.strict_json import escaped
+from values.texts import BLANKS
 
 REQUIRED = (
     "external_id",
@@ -35,7 +37,9 @@ AMOUNTS = frozenset(("unit_price", "discount", "tax", "total", "shipping", "ship
 COLUMNS_MAX = 100
 SEPARATORS = ",;\t|"
 SEPARATED = "cells are separated by a comma, a semicolon, a tab or |"
-SEPARATOR_LINE = re.compile('"?sep=(.)"?', re.IGNORECASE)  # Excel's own first line
+# Excel's own first line, and what is left of it when the file was saved again
+SEPARATOR_LINE = re.compile(f'"?sep=(.)"?[{SEPARATORS} ]*', re.IGNORECASE)
+BETWEEN_WORDS = re.compile(f"[{BLANKS}\\s-]+")
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 DIGIT = re.compile("[0-9]")
 SAY_MAJOR = "Say amounts=major if 12 means 12.00 here, or write whole numbers without separators."
@@ -155,7 +159,7 @@ def _plain(cells: Sequence[str]) -> list[str]:
 
 
 def _column(cell: str) -> str:
-    return cell.lower().replace(" ", "_").replace("-", "_")
+    return BETWEEN_WORDS.sub("_", cell.lower()).strip("_")
 
 
 def _header(number: int, cells: Sequence[str]) -> list[str]:
@@ -171,16 +175,27 @@ def _header(number: int, cells: Sequence[str]) -> list[str]:
     if not set(columns) & set(COLUMNS):
         message = f"line {number} is no header that we know: {there_are}; {SEPARATED}"
         raise invalid(("", message))
-    wrong = [(name, "this column is missing") for name in REQUIRED if name not in columns]
-    for index, name in enumerate(columns):
-        if name not in COLUMNS:
-            wrong.append((cells[index], "there is no such column"))
-        elif name in columns[:index]:
-            wrong.append((name, "this column stands there twice"))
+    missing = [name for name in REQUIRED if name not in columns]
+    unknown = [cells[index] for index, name in enumerate(columns) if name not in COLUMNS]
+    twice = [name for index, name in enumerate(columns) if name in columns[:index]]
+    wrong = [
+        *((name, "this column is missing") for name in missing),
+        *((name, "there is no such column") for name in unknown),
+        *((name, "this column stands there twice") for name in twice if name in COLUMNS),
+    ]
     if wrong:
-        named = [(f"/{escaped(name)}", message) for name, message in wrong]
-        raise invalid(*named, ("", there_are))
+        raise _wrong_header(wrong, there_are)
     return columns
+
+
+def _wrong_header(wrong: Sequence[tuple[str, str]], there_are: str) -> Refused:
+    """Each column by its pointer for machines, and one sentence of all of them for people."""
+    said = "; ".join(
+        f"{message}: {', '.join(name for name, _ in named)}"
+        for message, named in groupby(wrong, key=lambda one: one[1])
+    )
+    named = [(f"/{escaped(name)}", message) for name, message in wrong]
+    return Refused("invalid", f"{said}; {there_are}", errors=[*named, ("", there_are)])
 
 
 def _is_doubtful(amount: str) -> bool:

@@ -1,5 +1,9 @@
 """The door that other apps knock on: say what happened, and whoever should know is told."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +21,22 @@ KINDS = tuple(
     ).split()
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint
+_then: ContextVar[datetime | None] = ContextVar("events_then", default=None)
+
+
+@contextmanager
+def as_of(moment: datetime | None) -> Iterator[None]:
+    """What is recorded in this block happened at that moment, None for now: it was elsewhere."""
+    token = _then.set(moment)
+    try:
+        yield
+    finally:
+        _then.reset(token)
+
+
+def quiet() -> AbstractContextManager[None]:
+    """Of what is done in this block, and by the jobs that it promises, no customer is mailed."""
+    return context.bound(quiet="true")
 
 
 def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict[str, Any]) -> None:
@@ -31,7 +51,8 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     """
     if kind not in KINDS + HOUSE_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
-    event = Event(kind=kind, subject=subject, seq=seq, owner=owner, data=data)
+    then = {} if (moment := _then.get()) is None else {"at": moment}
+    event = Event(kind=kind, subject=subject, seq=seq, owner=owner, data=data, **then)
     with context.bound(client=str(owner) if owner else None):  # whoever brought it about
         tell(event)
     note_effect(kind, event.pk)

@@ -9,7 +9,7 @@ from django.core.mail import EmailMessage
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 
-from celery_ledger import outside, scrubbed
+from celery_ledger import context, outside, scrubbed
 from notifications.models import Delivery, Event, NotDelivered
 from values.addresses import mailable
 
@@ -18,13 +18,14 @@ LANGUAGES = ("en", "ja")
 
 def recipients(event: Event) -> list[str]:
     """Whom the event names, or the customer, if there is something to say to them about this kind
-    of event.
+    of event, and what is being done is not quiet.
     """
     order = event.data.get("order", {})
     named = event.data.get("mail", {}).get("to") or [order.get("email")]
     # of one that is complete there is nothing to say, unless a part of it was cancelled
     is_told = event.kind != "order.completed" or order.get("reason")
-    if not (is_told and _template_name(event, "en")):
+    is_quiet = order and context.current().get("quiet")
+    if is_quiet or not (is_told and _template_name(event, "en")):
         return []
     return [address for address in named if address]
 

@@ -11,6 +11,7 @@ from itertools import groupby
 
 from django.conf import settings
 
+from orders.imports.columns import AMOUNTS, COLUMNS, OF_THE_ORDER, REQUIRED
 from orders.imports.lines import Lines, Row, TooLong
 from orders.order_input import EXTERNAL_ID_MAX_CHARS
 from values.identity import GUARDED
@@ -18,22 +19,6 @@ from values.refused import Refused, invalid
 from values.strict_json import escaped
 from values.texts import BLANKS
 
-REQUIRED = (
-    "external_id",
-    "currency",
-    "email",
-    "sku",
-    "name",
-    "quantity",
-    "unit_price",
-    "total",
-    "token",
-)
-OPTIONAL = ("locale", "discount", "tax", "shipping", "shipping_tax")
-COLUMNS = (*REQUIRED, *OPTIONAL)
-# said once for an order; blank in its further rows, they are as above
-OF_THE_ORDER = ("currency", "email", "locale", "total", "token", "shipping", "shipping_tax")
-AMOUNTS = frozenset(("unit_price", "discount", "tax", "total", "shipping", "shipping_tax"))
 COLUMNS_MAX = 100
 SEPARATORS = ",;\t|"
 SEPARATED = "cells are separated by a comma, a semicolon, a tab or |"

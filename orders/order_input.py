@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from values.addresses import mailable
+from values.countries import COUNTRIES
 from values.identity import Plain
 from values.money import CURRENCIES
 from values.strict_json import escaped
@@ -22,6 +23,11 @@ QUANTITY_MAX = 1_000_000  # of a line
 SKU_MAX_CHARS = 255
 EXTERNAL_ID_MAX_CHARS = 200
 EMAIL_MAX_CHARS = 320
+PHONE_MAX_CHARS = 40
+CUSTOMER_ID_MAX_CHARS = 255
+NOTE_MAX_CHARS = 2000
+TAGS_MAX = 10  # of an order
+TAG_MAX_CHARS = 40
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 Amount = Annotated[
     int, Field(ge=0, le=AMOUNT_MAX, description="integer, in the currency's minor unit")
@@ -29,11 +35,21 @@ Amount = Annotated[
 Sku = Annotated[str, Field(min_length=1, max_length=SKU_MAX_CHARS), Plain()]
 ExternalId = Annotated[str, Field(min_length=1, max_length=EXTERNAL_ID_MAX_CHARS), Plain()]
 TOKEN = re.compile(r"[\x21-\x7e]+")
+POSTAL_CODE = re.compile(r"(?:[A-Za-z0-9]+(?:[ -][A-Za-z0-9]+)*)?")
 LOCALE = re.compile(r"[a-z]{2}(?:-[A-Za-z0-9]{2,8})*")
 EXAMPLE: dict[str, Any] = {
     "external_id": "shop-1042",
     "currency": "JPY",
     "email": "hana@example.com",
+    "customer": {"name": "佐藤 花", "phone": "090-1234-5678"},
+    "shipping_address": {
+        "name": "佐藤 花",
+        "line1": "神南1-2-3",
+        "city": "渋谷区",
+        "region": "東京都",
+        "postal_code": "150-0041",
+        "country": "JP",
+    },
     "locale": "ja",
     "lines": [{"sku": "SAKE-NIGIRI", "name": "鮭", "quantity": 2, "unit_price": 300, "tax": 60}],
     "shipping": {"amount": 0, "tax": 0},
@@ -47,6 +63,18 @@ def _known_currency(code: str) -> str:
     if code not in CURRENCIES:
         raise PydanticCustomError("currency", "must be an ISO 4217 code like JPY")
     return code
+
+
+def _known_country(code: str) -> str:
+    if code and code not in COUNTRIES:
+        raise PydanticCustomError("country", "must be an ISO 3166-1 code of two letters like JP")
+    return code
+
+
+def _each_once(tags: list[str]) -> list[str]:
+    if len(set(tags)) < len(tags):
+        raise PydanticCustomError("tags", "must not hold a tag twice")
+    return tags
 
 
 def _mailable(address: str) -> str:
@@ -129,18 +157,77 @@ def _names_and_values(schema: dict[str, Any]) -> None:
     schema["additionalProperties"] = values
 
 
-class OrderInput(Shape):
+Country = Annotated[
+    str, AfterValidator(_known_country), Field(json_schema_extra={"enum": ["", *sorted(COUNTRIES)]})
+]
+Email = Annotated[
+    str,
+    Field(max_length=EMAIL_MAX_CHARS, json_schema_extra={"format": "email"}),
+    AfterValidator(_mailable),
+]
+Metadata = Annotated[
+    dict[
+        Annotated[Line, Field(min_length=1, max_length=40)],
+        Annotated[AnyText, Field(max_length=500)],
+    ],
+    Field(max_length=50, json_schema_extra=_names_and_values),
+]
+Note = Annotated[AnyText, Field(max_length=NOTE_MAX_CHARS)]
+Phone = Annotated[Line, Field(max_length=PHONE_MAX_CHARS)]
+PostalCode = Annotated[
+    str,
+    Field(max_length=20),
+    Matching(POSTAL_CODE, "must be letters and digits, like 150-0001 or SW1A 1AA"),
+]
+Tag = Annotated[str, Field(min_length=1, max_length=TAG_MAX_CHARS), Plain()]
+Tags = Annotated[
+    list[Tag],
+    Field(max_length=TAGS_MAX, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_each_once),
+]
+
+
+class CustomerInput(Shape):
+    name: Name | None = None
+    phone: Phone | None = None
+    external_id: (
+        Annotated[str, Field(min_length=1, max_length=CUSTOMER_ID_MAX_CHARS), Plain()] | None
+    ) = None
+
+
+class AddressInput(Shape):
+    """As much of it as its country has; a label has the members in the order of that country."""
+
+    name: Name | None = None
+    company: Name | None = None
+    line1: Name | None = None
+    line2: Name | None = None
+    city: Name | None = None
+    region: Name | None = None
+    postal_code: PostalCode | None = None
+    country: Country | None = None
+    phone: Phone | None = None
+
+
+class ParticularsInput(Shape):
+    """Whom an order is for, where it goes and what is noted of it."""
+
+    email: Email
+    customer: CustomerInput | None = None
+    shipping_address: AddressInput | None = None
+    billing_address: AddressInput | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    note: Note | None = None
+    tags: Tags = Field(default_factory=list)
+
+
+class OrderInput(ParticularsInput):
     """The body of POST /v1/orders."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
     external_id: ExternalId | None = None
     currency: Annotated[
         str, AfterValidator(_known_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})
-    ]
-    email: Annotated[
-        str,
-        Field(max_length=EMAIL_MAX_CHARS, json_schema_extra={"format": "email"}),
-        AfterValidator(_mailable),
     ]
     locale: Annotated[
         str, Field(max_length=35), Matching(LOCALE, "must be a language like ja or en-GB")
@@ -149,13 +236,6 @@ class OrderInput(Shape):
     shipping: ShippingInput = Field(default_factory=ShippingInput)
     total: Amount
     payment: PaymentInput
-    metadata: Annotated[
-        dict[
-            Annotated[Line, Field(min_length=1, max_length=40)],
-            Annotated[AnyText, Field(max_length=500)],
-        ],
-        Field(max_length=50, json_schema_extra=_names_and_values),
-    ] = Field(default_factory=dict)
 
     def unknown_skus(self, known: Container[str]) -> list[tuple[str, str]]:
         """A pair of JSON pointer and message for each line of a sku that is not known."""

@@ -50,7 +50,38 @@ class Links(TypedDict):
 
 
 @exactly
-class Order(TypedDict):
+class Customer(TypedDict):
+    name: str | None
+    phone: str | None
+    external_id: Annotated[str | None, Field(description="the client's own id of the customer")]
+
+
+@exactly
+class Address(TypedDict):
+    name: str | None
+    company: str | None
+    line1: str | None
+    line2: str | None
+    city: str | None
+    region: Annotated[str | None, Field(description="prefecture, state, province")]
+    postal_code: str | None
+    country: Annotated[str | None, Field(description="ISO 3166-1 alpha-2", examples=["JP"])]
+    phone: str | None
+
+
+@exactly
+class Particulars(TypedDict):
+    email: str
+    customer: Customer | None
+    shipping_address: Address | None
+    billing_address: Address | None
+    metadata: dict[str, str]
+    note: Annotated[str | None, Field(description="of the staff; no customer is shown it")]
+    tags: list[str]
+
+
+@exactly
+class Order(Particulars):
     id: Id
     number: Annotated[str, Field(description="for people", examples=["K7QM-3XH9"])]
     external_id: str | None
@@ -75,9 +106,7 @@ class Order(TypedDict):
     captured: Money
     refunded: Money
     refund_pending: Annotated[int, Field(description="promised, not given back yet")]
-    email: str
     locale: str
-    metadata: dict[str, str]
     lines: list[OrderLine]
     shipping: Shipping
     created_at: Moment

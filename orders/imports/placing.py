@@ -113,22 +113,9 @@ def is_what_it_says(order: Order, order_input: OrderInput) -> bool:
     """Whether a known order is what the order_input says, so that an import may be repeated."""
     lines = list(order.lines.all())
     return (
-        (
-            order.currency,
-            order.total,
-            order.email,
-            order.locale,
-            order.payment_token,
-            order.metadata,
-        )
-        == (
-            order_input.currency,
-            order_input.total,
-            order_input.email,
-            order_input.locale,
-            order_input.payment.token,
-            order_input.metadata,
-        )
+        (order.currency, order.total, order.locale, order.payment_token)
+        == (order_input.currency, order_input.total, order_input.locale, order_input.payment.token)
+        and order.are_particulars(order_input)
         and (order.shipping_amount, order.shipping_tax)
         == (order_input.shipping.amount, order_input.shipping.tax)
         and len(lines) == len(order_input.lines)

@@ -25,6 +25,7 @@ from orders import snapshots
 from orders.models.client import Client
 from orders.models.order_line import OrderLine, Units
 from orders.models.order_queryset import OrderQuerySet
+from orders.models.particulars import Particulars
 from orders.models.refund import Asked, Refund
 from orders.models.stock import Stock, StockMovement
 from orders.payments.models import PaymentOperation
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from orders.order_input import OrderInput
 
 
-class Order(models.Model):
+class Order(Particulars):
     id = models.UUIDField(primary_key=True, default=uuid7)
     number = models.TextField()  # for people: K7QM-3XH9
     public_token = models.TextField(unique=True)  # of the customer's status page
@@ -76,10 +77,8 @@ class Order(models.Model):
         expression=FULFILMENT_STATE, output_field=models.TextField(), db_persist=True
     )
 
-    email = models.TextField()
     locale = models.TextField()
     payment_token = models.TextField()
-    metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True)
 
@@ -141,13 +140,12 @@ class Order(models.Model):
             external_id=order_input.external_id,
             currency=order_input.currency,
             total=order_input.total,
-            email=order_input.email,
             locale=order_input.locale,
             shipping_amount=order_input.shipping.amount,
             shipping_tax=order_input.shipping.tax,
             units=sum(line.quantity for line in order_input.lines),
             payment_token=order_input.payment.token,
-            metadata=order_input.metadata,
+            **cls.columns_of(order_input),
         )
 
     def refresh_from_db(self, *args: Any, **options: Any) -> None:
@@ -365,9 +363,8 @@ class Order(models.Model):
             "captured": self.captured,
             "refunded": self.refunded,
             "refund_pending": self.refund_pending,
-            "email": self.email,
+            **self.particulars(),
             "locale": self.locale,
-            "metadata": self.metadata,
             "lines": [line.snapshot() for line in self.own_lines],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},
             "created_at": self.created_at.isoformat(),

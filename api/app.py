@@ -9,6 +9,7 @@ from api.auth import Key, ask_for_scopes
 from api.conventions.query import query_of, refuse_unknown_parameters
 from api.endpoints import (
     deliveries,
+    exports,
     fulfilments,
     holds,
     imports,
@@ -63,6 +64,7 @@ api.add_router("/orders", refunds.router)
 api.add_router("/orders", holds.router)
 api.add_router("/stock", stock.router)
 api.add_router("/imports", imports.router)
+api.add_router("/exports", exports.router)
 api.add_router("/payments", payment_events.router)
 api.add_router("/reports", reports.router)
 api.add_router("/jobs", jobs.router)

@@ -101,6 +101,10 @@ class LineInput(Shape):
     def amount(self) -> int:
         return self.quantity * self.unit_price - self.discount + self.tax
 
+    def so_far(self) -> dict[str, Any]:
+        """What became of it elsewhere, as columns."""
+        return {}
+
     @model_validator(mode="after")
     def _discount_fits(self) -> Self:
         if self.discount > self.quantity * self.unit_price:
@@ -236,6 +240,10 @@ class OrderInput(ParticularsInput):
     shipping: ShippingInput = Field(default_factory=ShippingInput)
     total: Amount
     payment: PaymentInput
+
+    def so_far(self) -> dict[str, Any]:
+        """What is so when it is written down, as columns."""
+        return {"units": sum(line.quantity for line in self.lines)}
 
     def unknown_skus(self, known: Container[str]) -> list[tuple[str, str]]:
         """A pair of JSON pointer and message for each line of a sku that is not known."""

@@ -154,6 +154,11 @@ TYPES: dict[str, ProblemType] = {
         gettext_noop("As many imports run as may run at a time"),
         gettext_noop("Wait until one of yours is done, then send the file again."),
     ),
+    "too-many-exports": ProblemType(
+        409,
+        gettext_noop("As many exports run as may run at a time"),
+        gettext_noop("Wait until one of yours is done, then ask for the next."),
+    ),
     "order-has-ended": ProblemType(
         409,
         gettext_noop("The order has ended"),

@@ -11,9 +11,10 @@ from itertools import groupby
 
 from django.conf import settings
 
-from orders.imports.columns import AMOUNTS, COLUMNS, OF_THE_ORDER, REQUIRED
+from orders.imports.columns import AMOUNTS, COLUMNS, OF_THE_ORDER, PAYMENT, REQUIRED
 from orders.imports.lines import Lines, Row, TooLong
 from orders.order_input import EXTERNAL_ID_MAX_CHARS
+from values.csv_cells import as_meant
 from values.identity import GUARDED
 from values.refused import Refused, invalid
 from values.strict_json import escaped
@@ -138,9 +139,14 @@ def _known_columns(header: str, separator: str) -> int:
 
 
 def _plain(cells: Sequence[str]) -> list[str]:
-    """Without spaces around them, and without what tells Excel that 0017 is no number."""
+    """Without spaces around them, and without what tells a spreadsheet that 0017 is no number and
+    -1 no formula.
+    """
     bare = list(map(str.strip, cells))
-    return [GUARDED.sub(r"\1", cell).strip() for cell in bare] if '="' in "".join(bare) else bare
+    said = "".join(bare)
+    if '="' in said:
+        bare = [GUARDED.sub(r"\1", cell).strip() for cell in bare]
+    return list(map(as_meant, bare)) if "'" in said else bare
 
 
 def _column(cell: str) -> str:
@@ -160,7 +166,8 @@ def _header(number: int, cells: Sequence[str]) -> list[str]:
     if not set(columns) & set(COLUMNS):
         message = f"line {number} is no header that we know: {there_are}; {SEPARATED}"
         raise invalid(("", message))
-    missing = [name for name in REQUIRED if name not in columns]
+    needed = REQUIRED if set(PAYMENT) & set(columns) else (*REQUIRED, PAYMENT[0])
+    missing = [name for name in needed if name not in columns]
     unknown = [cells[index] for index, name in enumerate(columns) if name not in COLUMNS]
     twice = [name for index, name in enumerate(columns) if name in columns[:index]]
     wrong = [

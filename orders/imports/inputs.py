@@ -21,8 +21,9 @@ from orders.imports.columns import (
     column_at,
 )
 from orders.imports.csv_rows import IN_MAJOR, WHOLE_NUMBER, key_of
+from orders.imports.elsewhere.order_of_file import OrderOfFile
 from orders.imports.reading import Format
-from orders.order_input import LINES_MAX, OrderInput, pointed
+from orders.order_input import LINES_MAX, pointed
 from values import money, strict_json
 from values.refused import Refused
 from values.strict_json import NotJson
@@ -96,7 +97,7 @@ def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
     return key_of(external_id) if isinstance(external_id, str) else None
 
 
-def input_of(rows: Sequence[StagedRow], form: Format) -> OrderInput:
+def input_of(rows: Sequence[StagedRow], form: Format, *, quiet: bool = False) -> OrderOfFile:
     """Raises NotAnOrder with what is wrong, on the line where it stands."""
     if len(rows) > LINES_MAX:  # whose parsing alone may take more memory than a dyno has
         raise NotAnOrder(
@@ -107,7 +108,7 @@ def input_of(rows: Sequence[StagedRow], form: Format) -> OrderInput:
         raise NotAnOrder(*unreadable)
     body = _csv_body(rows) if form == Format.CSV else _parsed(rows[0])
     try:
-        order_input = OrderInput.model_validate(body)
+        order_input = OrderOfFile.model_validate(body)
     except ValidationError as exc:
         raise NotAnOrder(
             *located(rows, form, [pointed(dict(error), skip=0) for error in exc.errors()])
@@ -118,6 +119,8 @@ def input_of(rows: Sequence[StagedRow], form: Format) -> OrderInput:
                 rows, form, [("/external_id", "an imported order needs one, so that it comes once")]
             )
         )
+    if wrong := list(order_input.objections(quiet=quiet)):
+        raise NotAnOrder(*located(rows, form, wrong))
     return order_input
 
 

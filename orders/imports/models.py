@@ -19,7 +19,7 @@ from celery_ledger import waiting_in_bulk
 from orders.imports.became import ImportOrder
 from orders.imports.inputs import Fault
 from orders.imports.lines import Row
-from orders.imports.reading import Format
+from orders.imports.reading import Format, Manner
 from orders.models.client import Client
 from orders.states import UNMET
 from values.refused import Refused
@@ -46,13 +46,13 @@ RETURNING at, line, key, said, fault
 
 
 class ImportQuerySet(models.QuerySet["Import"]):
-    def accept(self, client: Client, rows: Iterable[Row], *, form: Format) -> "Import":
+    def accept(self, client: Client, rows: Iterable[Row], manner: Manner) -> "Import":
         """Take a whole file in, in the caller's transaction: all of its rows or none.
 
         Raises a 409 problem when as many imports of this client run as may. They are counted last,
         since whoever counts holds up the client's other imports.
         """
-        batch = self.create(client=client, form=form)
+        batch = self.create(client=client, form=manner.form, quiet=manner.quiet)
         with connection.cursor() as cursor:
             for stretch in batched(enumerate(rows), settings.IMPORT_STAGE_BATCH):
                 with cursor.copy(COPY) as copy:
@@ -118,6 +118,7 @@ class Import(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="imports")
     form = models.TextField(choices=Format)
+    quiet = models.BooleanField(default=False, db_default=False)  # it mails no customer
     rows = models.IntegerField(default=0)
     total = models.IntegerField(default=0)
     ok = models.IntegerField(default=0)

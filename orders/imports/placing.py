@@ -1,12 +1,17 @@
 """Working a chunk off in turns: each order is placed, known already, or refused by itself."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import date
 from time import monotonic
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
+from notifications import events
 from orders.imports.became import ImportOrder
+from orders.imports.elsewhere.order_of_file import OrderOfFile
+from orders.imports.elsewhere.tasks import outdate_reports, placed
 from orders.imports.inputs import (
     Fault,
     NotAnOrder,
@@ -19,8 +24,6 @@ from orders.imports.inputs import (
 from orders.imports.models import Import
 from orders.imports.reading import Format
 from orders.models import Client, Order
-from orders.order_input import OrderInput
-from orders.tasks import place
 from values.refused import Refused
 
 BELONGS_TO_ANOTHER = ("/external_id", "belongs to an earlier, other order")
@@ -33,11 +36,14 @@ def work_off(batch: Import, first: int) -> bool:
     As many as fit into IMPORT_TURN_S; False when some may be left.
     """
     until = monotonic() + settings.IMPORT_TURN_S
-    while rows := batch.take(first, limit=settings.IMPORT_PORTION_ROWS):
-        _place_or_note(batch, list(orders_in(rows)))
-        if monotonic() >= until:
-            return False
-    return True
+    late: set[date] = set()
+    with events.quiet() if batch.quiet else nullcontext():
+        while rows := batch.take(first, limit=settings.IMPORT_PORTION_ROWS):
+            late |= _place_or_note(batch, list(orders_in(rows)))
+            if monotonic() >= until:
+                break
+    outdate_reports(late)
+    return not rows
 
 
 def give_up(batch: Import, first: int, *, reason: str) -> None:
@@ -48,12 +54,15 @@ def give_up(batch: Import, first: int, *, reason: str) -> None:
     batch.count(ok=0, failed=len(orders))
 
 
-def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> None:
+def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> set[date]:
+    """The days on which money has moved that nobody knew of here."""
     accepted: list[ImportOrder] = []
+    late: set[date] = set()
     faults, form = [], Format(batch.form)
     for rows in orders:
         try:
-            order = _accept(batch.client, rows, form)
+            said = input_of(rows, form, quiet=batch.quiet)
+            order = _accept(batch.client, said, rows, form)
         except NotAnOrder as exc:
             faults += [(name_of(rows, form), fault) for fault in exc.faults]
         else:
@@ -61,16 +70,19 @@ def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> None
             accepted.append(
                 ImportOrder(batch=batch, order=order, line=line_number, external_id=name)
             )
+            late |= said.days() if said.is_over else set()
     batch.note(faults)
     batch.note_orders(accepted)
     batch.count(ok=len(accepted), failed=len(orders) - len(accepted))
+    return late
 
 
-def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> Order:
+def _accept(
+    client: Client, order_input: OrderOfFile, rows: Sequence[StagedRow], form: Format
+) -> Order:
     """The order that these rows say, new or known. Raises NotAnOrder, and then nothing of it is
     written.
     """
-    order_input = input_of(rows, form)
     try:
         return _place(client, order_input)
     except Refused as exc:
@@ -79,13 +91,13 @@ def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> Order:
         raise NotAnOrder(Fault(rows[0].line, "", "the database does not take this order")) from exc
 
 
-def _place(client: Client, order_input: OrderInput) -> Order:
+def _place(client: Client, order_input: OrderOfFile) -> Order:
     """Under a taken external_id: the known order if it says the same, or a new one in the place of
     one that was unmet.
     """
     try:
         with transaction.atomic():
-            return place(client, order_input)
+            return placed(client, order_input)
     except Refused as exc:
         if exc.order is None:
             raise
@@ -97,7 +109,7 @@ def _place(client: Client, order_input: OrderInput) -> Order:
         return first
 
 
-def _place_again(client: Client, order_input: OrderInput, first: Order) -> Order | None:
+def _place_again(client: Client, order_input: OrderOfFile, first: Order) -> Order | None:
     """None when the first is unmet no more, for its money has come. Chunks have their turns, so
     nobody else locks several orders at a time.
     """
@@ -106,10 +118,10 @@ def _place_again(client: Client, order_input: OrderInput, first: Order) -> Order
         if not unmet.is_unmet:
             return None
         unmet.make_way()
-        return place(client, order_input)
+        return placed(client, order_input)
 
 
-def is_what_it_says(order: Order, order_input: OrderInput) -> bool:
+def is_what_it_says(order: Order, order_input: OrderOfFile) -> bool:
     """Whether a known order is what the order_input says, so that an import may be repeated."""
     lines = list(order.lines.all())
     return (

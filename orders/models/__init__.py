@@ -2,6 +2,7 @@
 rooms.
 """
 
+from orders.exports.models import Export, ExportPart
 from orders.imports.became import ImportOrder
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
@@ -21,6 +22,8 @@ __all__ = [
     "Client",
     "Computation",
     "DailyReport",
+    "Export",
+    "ExportPart",
     "Fulfilment",
     "HourFigure",
     "IdempotencyKey",

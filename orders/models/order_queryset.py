@@ -68,6 +68,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
                 unit_price=line.unit_price,
                 discount=line.discount,
                 tax=line.tax,
+                **line.so_far(),
             )
             for position, line in enumerate(order_input.lines)
         )
@@ -75,12 +76,17 @@ class OrderQuerySet(models.QuerySet["Order"]):
         return order
 
     def _insert_numbered(self, order: "Order") -> "Order":
-        """Insert under a number nobody has; a taken external_id is a 409 problem."""
+        """Insert under a number nobody has, unless it brings its own; a taken external_id is a 409
+        problem.
+        """
+        own = order.number
         for _ in range(NUMBER_TRIES):
-            order.number = new_number()
+            order.number = own or new_number()
             if self._insert_if_free(order):
                 return order
             self._refuse_if_taken(order)
+            if own:
+                raise invalid(("/number", "belongs to another order"))
         raise RuntimeError(f"{NUMBER_TRIES} random order numbers in a row were taken")
 
     def _insert_if_free(self, order: "Order") -> bool:

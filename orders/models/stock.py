@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # locked.
 RESERVE = """
 WITH wanted AS (
-    SELECT stock_id, sum(quantity) AS quantity FROM orders_orderline
+    SELECT stock_id, sum(quantity - fulfilled - withdrawn) AS quantity FROM orders_orderline
      WHERE order_id = %(order)s GROUP BY stock_id
 ), locked AS (
     SELECT stock.id, wanted.quantity, stock.on_hand - stock.reserved >= wanted.quantity AS is_there
@@ -76,6 +76,11 @@ class StockQuerySet(models.QuerySet["Stock"]):
         }
         with connection.cursor() as cursor:
             cursor.execute(MOVE, values)
+
+    def know(self, names: dict[str, str]) -> None:
+        """Count none of each sku that is not known yet, under these names."""
+        unknown = [Stock(sku=sku, name=name) for sku, name in sorted(names.items())]
+        self.bulk_create(unknown, ignore_conflicts=True)
 
     def adjust(self, sku: str, delta: int, *, reason: str) -> "Stock | None":
         """Count up or down; None for an unknown sku. Raises IntegrityError for less than is

@@ -589,7 +589,7 @@ def test_two_that_come_at_once_are_not_both_the_last_that_may(shop: Client, sett
     settings.IMPORTS_RUNNING_PER_CLIENT = 1
 
     def accept() -> Import:
-        return Import.objects.accept(shop, [Row(1, said="{}")], form=Format.NDJSON)
+        return Import.objects.accept(shop, [Row(1, said="{}")], Manner(Format.NDJSON))
 
     with Hand() as first, Hand() as second:
         first.open_transaction()

@@ -236,7 +236,7 @@ def test_major_units_are_read_by_the_currencys_own_digits(
         ("KWD", "1,200", "could be read in two ways"),
         ("USD", "1,200.50", "must be written like 1234.50"),
         ("USD", "$12", "must be written like 1234.50"),
-        ("USD", "", "must be a whole number"),
+        ("USD", "", "is missing"),
         ("USD", "9" * 16, "must be written like 1234.50"),
     ],
 )
@@ -248,7 +248,7 @@ def test_what_could_mean_two_amounts_is_refused_with_its_order_only(
         amounts=Amounts.MAJOR,
     )
     assert not isinstance(faults, OrderInput)
-    assert [(fault.line, fault.field) for fault in faults] == [(2, "total"), (2, "unit_price")]
+    assert {(fault.line, fault.field) for fault in faults} == {(2, "total"), (2, "unit_price")}
     assert says in faults[0].reason
     assert isinstance(order, OrderInput)
     assert order.total == 1200
@@ -278,20 +278,20 @@ def test_a_row_that_cannot_be_read_says_why_in_words_of_the_file(row: str, says:
 @pytest.mark.parametrize(
     ("column", "cell", "says"),
     [
-        ("currency", "", "must be an ISO 4217 code like JPY"),
+        ("currency", "", "is missing"),
         ("currency", "¥", "must be an ISO 4217 code like JPY"),
-        ("email", "", "must be an e-mail address"),
+        ("email", "", "is missing"),
         ("locale", "Japanese", "must be a language like ja or en-GB"),
-        ("sku", "", "must not be empty"),
+        ("sku", "", "is missing"),
         ("sku", "x" * 256, "must be no longer than 255"),
         ("name", "x" * 201, "must be no longer than 200"),
         ("quantity", "0", "must be 1 or more"),
         ("quantity", "9999999", "must be 1000000 or less"),
         ("quantity", "1.5", "must be a whole number"),
         ("unit_price", "-300", "must be 0 or more"),
-        ("unit_price", "", "must be a whole number"),
+        ("unit_price", "", "is missing"),
         ("total", "9" * 14, "must be 1000000000000 or less"),
-        ("token", "", "must not be empty"),
+        ("token", "", "is missing; or say in paid_at when it was paid"),
         ("token", "tok ok", "must be printable ASCII without spaces"),
         ("external_id", "", "an imported order needs one, so that it comes once"),
     ],

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from orders.imports.csv_rows import AMOUNTS, COLUMNS, OF_THE_ORDER
+from orders.imports.columns import AMOUNTS, COLUMNS, OF_THE_ORDER
 from orders.imports.lines import Row
 from orders.imports.reading import Format, rows_of
 from values.refused import Refused
 
 HEADER = ",".join(COLUMNS).encode() + b"\n"
-LIMIT = 300
+LIMIT = 900
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)
 tricky = st.sampled_from(

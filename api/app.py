@@ -16,6 +16,7 @@ from api.endpoints import (
     jobs,
     orders,
     payment_events,
+    payments,
     refunds,
     reports,
     stock,
@@ -60,6 +61,7 @@ api = DescribedAPI(
 )
 api.add_router("/orders", orders.router)
 api.add_router("/orders", fulfilments.router)
+api.add_router("/orders", payments.router)
 api.add_router("/orders", refunds.router)
 api.add_router("/orders", holds.router)
 api.add_router("/stock", stock.router)

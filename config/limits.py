@@ -83,6 +83,8 @@ PAYMENT_RECONCILE_AFTER = timedelta(minutes=30)
 # a charge of a cancelled order that the provider does not know by then is none
 PAYMENT_MOOT_AFTER = timedelta(hours=1)
 RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
+# for money that is brought or sent to the shop
+RESERVATION_KEEP_OF = {"manual": timedelta(days=7), "bank_transfer": timedelta(days=7)}
 SANDBOX_SLOW_S = 5.0
 STRIPE_SIGNATURE_MAX_AGE_S = 300
 STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'

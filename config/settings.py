@@ -220,6 +220,10 @@ STRIPE_SECRET_KEY: str = from_environment(
 STRIPE_WEBHOOK_SECRET: str = from_environment(
     read.secret, "STRIPE_WEBHOOK_SECRET", "", "whsec_… of your account"
 )
+# storefronts get it beside what a customer has to confirm
+STRIPE_PUBLISHABLE_KEY: str = from_environment(
+    read.secret, "STRIPE_PUBLISHABLE_KEY", "", "pk_… of your account"
+)
 # else: a double, for tests
 STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"
 # whether anybody may order at /

@@ -17,6 +17,7 @@ SANDBOX: tuple[Card, ...] = (
     ("tok_webhook_first", gettext_lazy("The bank sends its notice before its answer")),
     ("tok_webhook_twice", gettext_lazy("The bank sends the same notice twice")),
     ("tok_webhook_never", gettext_lazy("The bank promises a notice and never sends it")),
+    ("tok_confirm", gettext_lazy("The bank asks you to confirm")),
 )
 STRIPE: tuple[Card, ...] = (  # https://docs.stripe.com/testing
     ("pm_card_visa", gettext_lazy("The card works")),

@@ -46,6 +46,14 @@ WORDS: Mapping[str, tuple[Promise, Promise]] = {
         gettext_lazy("Waiting for your payment"),
         gettext_lazy("Your dishes are set aside. You may close this page: we will write to you."),
     ),
+    "action_required": (
+        gettext_lazy("Your bank asks you to confirm"),
+        gettext_lazy("Your dishes are set aside. We go on as soon as you have said yes."),
+    ),
+    "failed": (
+        gettext_lazy("Payment declined"),
+        gettext_lazy("Your dishes are still set aside: you can pay with another card in the shop."),
+    ),
     "confirmed": (
         gettext_lazy("Confirmed and paid"),
         gettext_lazy("Thank you! The kitchen is at work."),
@@ -210,6 +218,7 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         "headline": headline,
         "explanation": explanation,
         "payback": _payback(order) if order.was_cancelled else "",
+        "page_of_bank": _page_of_bank(order),
         "belt": _belt(
             order,
             {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)},
@@ -229,7 +238,16 @@ def _words(order: Order) -> tuple[Promise, Promise]:
         return WORDS["cut_short"]
     if order.state == State.CONFIRMED and order.payment_state != PaymentState.PAID:
         return WORDS["confirmed_unpaid"]
-    return WORDS[order.state]
+    waits = order.state == State.RESERVED and order.payment_state in WORDS
+    return WORDS[order.payment_state if waits else order.state]
+
+
+def _page_of_bank(order: Order) -> str | None:
+    """Where its customer confirms the payment, if that is a page."""
+    if order.payment_state != PaymentState.ACTION_REQUIRED or order.has_ended:
+        return None
+    waiting = order.operations.charges().open().first()
+    return waiting.action["url"] if waiting and waiting.action else None
 
 
 def _payback(order: Order) -> str:

@@ -16,8 +16,8 @@ from notifications.tasks import tell
 KINDS = tuple(
     f"order.{word}"
     for word in (
-        "received reserved action_required payment_failed confirmed fulfilled restocked completed "
-        "cancelled refund_pending refunded refund_failed held released replaced"
+        "received reserved action_required payment_failed payment_pending confirmed paid fulfilled "
+        "restocked completed cancelled refund_pending refunded refund_failed held released replaced"
     ).split()
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint

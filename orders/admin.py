@@ -22,6 +22,7 @@ class LineInline(admin.TabularInline):
 
 class OperationInline(admin.TabularInline):
     model = PaymentOperation
+    exclude = ("action",)
     extra = 0
     can_delete = False
 

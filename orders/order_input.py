@@ -5,7 +5,7 @@ refused by name.
 import re
 from collections.abc import Container
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,6 +19,7 @@ from values.texts import AnyText, Line, Matching, Name
 
 AMOUNT_MAX = 10**12
 LINES_MAX = 200  # of an order
+ATTEMPTS_MAX = 10  # cards that may be tried for an order
 QUANTITY_MAX = 1_000_000  # of a line
 SKU_MAX_CHARS = 255
 EXTERNAL_ID_MAX_CHARS = 200
@@ -146,12 +147,64 @@ class UnitsInput(Shape):
         return self
 
 
+Token = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    Matching(TOKEN, "must be printable ASCII without spaces"),
+]
+
+
 class PaymentInput(Shape):
-    token: Annotated[
-        str,
-        Field(min_length=1, max_length=200),
-        Matching(TOKEN, "must be printable ASCII without spaces"),
-    ]
+    """By card, with the provider's token for it, or elsewhere, where no provider is asked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {
+                    "properties": {"method": {"const": "card"}, "token": {"type": "string"}},
+                    "required": ["token"],
+                },
+                {
+                    "properties": {
+                        "method": {"enum": ["manual", "cod", "bank_transfer"]},
+                        "token": {"type": "null"},
+                        "attempts": {"const": 1},
+                    },
+                    "required": ["method"],
+                },
+            ]
+        }
+    )
+    method: Literal["card", "manual", "cod", "bank_transfer"] = "card"
+    token: Token | None = None
+    attempts: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=ATTEMPTS_MAX,
+            description=(
+                "cards that may be tried: with more than one the goods of a declined order are "
+                "kept for as long as any others, for `POST …/payments`"
+            ),
+        ),
+    ] = 1
+
+    @model_validator(mode="after")
+    def _charges_a_card_only(self) -> Self:
+        if self.method == "card":
+            if self.token is None:
+                raise PydanticCustomError("token", "is missing")
+        elif self.token is not None:
+            raise PydanticCustomError("token", "goes with the method card only")
+        elif self.attempts > 1:
+            raise PydanticCustomError("attempts", "goes with the method card only")
+        return self
+
+
+def _needs_payment_if_it_costs(schema: dict[str, Any]) -> None:
+    schema["required"].remove("payment")
+    schema["anyOf"] = [{"required": ["payment"]}, {"properties": {"total": {"const": 0}}}]
+    schema["examples"] = [EXAMPLE]
 
 
 def _names_and_values(schema: dict[str, Any]) -> None:
@@ -228,7 +281,7 @@ class ParticularsInput(Shape):
 class OrderInput(ParticularsInput):
     """The body of POST /v1/orders."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra=_needs_payment_if_it_costs)
     external_id: ExternalId | None = None
     currency: Annotated[
         str, AfterValidator(_known_currency), Field(json_schema_extra={"enum": sorted(CURRENCIES)})
@@ -252,6 +305,13 @@ class OrderInput(ParticularsInput):
             for position, line in enumerate(self.lines)
             if line.sku not in known
         ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_to_pay(cls, said: Any) -> Any:
+        """What costs nothing needs no payment."""
+        free = isinstance(said, dict) and said.get("total") == 0 and "payment" not in said
+        return {**said, "payment": {"method": "manual"}} if free else said
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -295,7 +355,7 @@ def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     found.
     """
     path = [escaped(str(step)) for step in error["loc"][skip:] if step != "[key]"]
-    if error["type"] in ("total", "discount", "amount", "restock"):
+    if error["type"] in ("total", "discount", "amount", "restock", "token", "attempts"):
         path.append(error["type"])
     message = error["msg"].removeprefix(f"/{error['type']} ")
     if sentence := SENTENCES.get(error["type"]):

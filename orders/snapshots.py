@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypedDict
 
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 
-from orders.states import FulfilmentState, PaymentState, State
+from orders.states import FulfilmentState, PaymentMethod, PaymentState, State
 
 Money = Annotated[int, Field(description="integer, in the currency's minor unit")]
 Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
@@ -88,6 +88,7 @@ class Order(Particulars):
     state: State
     payment_state: PaymentState
     fulfilment_state: FulfilmentState
+    payment_method: PaymentMethod
     held: Annotated[
         bool,
         Field(
@@ -114,6 +115,44 @@ class Order(Particulars):
         Moment | None, Field(description="when goods that nobody has paid for go back")
     ]
     links: Links
+
+
+AttemptState = Literal["pending", "action_required", "succeeded", "failed", "withdrawn"]
+
+
+@exactly
+class Attempt(TypedDict):
+    id: Id
+    provider: Annotated[str, Field(examples=["stripe"], description="elsewhere: past all of them")]
+    state: AttemptState
+    amount: Money
+    reason: Annotated[str | None, Field(description="why it failed, in the provider's word")]
+    reference: Annotated[str | None, Field(description="the provider's id, or what you named")]
+    created_at: Moment
+
+
+@exactly
+class Action(TypedDict):
+    type: Annotated[str, Field(examples=["use_stripe_sdk", "redirect_to_url"])]
+    url: Annotated[str | None, Field(description="the page on which the customer does it")]
+    client_secret: str | None
+    publishable_key: str | None
+
+
+@exactly
+class Payment(TypedDict):
+    order_id: Id
+    method: PaymentMethod
+    state: PaymentState
+    amount: Money
+    currency: str
+    captured: Money
+    attempts_left: Annotated[int, Field(description="cards that may still be tried")]
+    expires_at: Annotated[Moment | None, Field(description="until then it can be paid")]
+    action: Annotated[
+        Action | None, Field(description="what the customer has to do, while that is so")
+    ]
+    attempts: list[Attempt]
 
 
 @exactly

@@ -3,7 +3,7 @@ counters.
 """
 
 from django.db import models
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Q, Value, When
 
 TEXT = models.TextField()
 
@@ -17,6 +17,13 @@ class PaymentState(models.TextChoices):
     PARTIALLY_REFUNDED = "partially_refunded"
     REFUNDED = "refunded"
     FAILED = "failed"
+
+
+class PaymentMethod(models.TextChoices):
+    CARD = "card"  # charged by a provider
+    MANUAL = "manual"  # the others are paid elsewhere, and noted here
+    COD = "cod"  # when the goods are handed over
+    BANK_TRANSFER = "bank_transfer"
 
 
 class FulfilmentState(models.TextChoices):
@@ -47,6 +54,14 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.COMPLETED: frozenset(),
     State.CANCELLED: frozenset(),
 }
+
+
+def under_way(path: str = "") -> Q:
+    """Of orders, to which this path leads: those that are worked on, and wait for no customer."""
+    charging = {"state": "reserved", "payment_method": "card", "charge_state": "pending"}
+    return Q(**{f"{path}state": State.RECEIVED}) | Q(
+        **{f"{path}{name}": value for name, value in charging.items()}
+    )
 
 
 PAYMENT_STATE = Case(

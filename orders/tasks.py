@@ -12,9 +12,11 @@ from django.db import transaction
 from celery_ledger import context, settle, together
 from orders.models import Client, IdempotencyKey, Order, Refund, State
 from orders.order_input import OrderInput
+from orders.payments import paying
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.outcome import UNKNOWN, apply_answer, forget, is_news, is_stuck
 from orders.payments.provider import Charge, ChargeStatus, EventNotice, ProviderUnavailable
+from orders.states import PaymentMethod
 
 PATIENT = {
     "atomic": False,
@@ -53,11 +55,20 @@ def begin(order: Order) -> None:
 
 
 def pay_or_confirm(order: Order) -> None:
-    """A reserved order: its money is next, if it costs any."""
-    if order.total == 0:
+    """A reserved order: its money is next, if it costs any, and if it is for us to fetch."""
+    if order.total == 0 or order.payment_method == PaymentMethod.COD:
         order.confirm()
-    else:
+    elif order.payment_method == PaymentMethod.CARD:
         promise(order.intend_charge())
+
+
+def pay_again(order: Order, token: str) -> None:
+    """Another card of a locked order's customer."""
+    operation = paying.try_again(order, token)
+    if operation.state == PaymentOperation.State.INTENDED:
+        promise(operation)
+    else:
+        _ask_on(operation, countdown=0)
 
 
 def go_on(order: Order) -> None:
@@ -76,7 +87,7 @@ def give_back(promised: Refund | None) -> None:
 
 def promise(operation: PaymentOperation) -> None:
     """The job that makes it at the provider."""
-    step = charge if operation.kind == PaymentOperation.Kind.CHARGE else refund
+    step = refund if operation.is_refund else charge
     with serving(operation.order):
         step.apply_async((str(operation.pk),), link_error=hold_for(operation))
 
@@ -129,8 +140,6 @@ def poll_payment(self: Task, operation_id: str) -> None:
     if operation.has_ended:
         return
     answer = operation.ask()
-    if answer is not None and answer.action_required and operation.order.state == "cancelled":
-        answer = operation.call_off()
     if answer is None and operation.is_moot:
         with settle():
             forget(Order.objects.locked(operation.order_id), operation)
@@ -171,13 +180,17 @@ def _make_and_apply(operation_id: str) -> None:
             _ask_on(operation)
 
 
-def _ask_on(operation: PaymentOperation) -> None:
+def _ask_on(operation: PaymentOperation, *, countdown: int = 2) -> None:
     with serving(operation.order):
-        poll_payment.apply_async((str(operation.pk),), countdown=2, link_error=hold_for(operation))
+        poll_payment.apply_async(
+            (str(operation.pk),), countdown=countdown, link_error=hold_for(operation)
+        )
 
 
 def _apply(operation: PaymentOperation, answer: Charge) -> None:
-    give_back(apply_answer(Order.objects.locked(operation.order_id), operation, answer))
+    order = Order.objects.locked(operation.order_id)
+    if following := apply_answer(order, operation, answer):
+        promise(following)
 
 
 @shared_task

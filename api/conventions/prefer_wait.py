@@ -16,7 +16,8 @@ from api.conventions.answers import encoded
 from api.conventions.idempotency import kept_answer
 from api.own import own_order
 from celery_ledger import in_trouble
-from orders.models import IdempotencyKey, Order, State
+from orders.models import IdempotencyKey, Order
+from orders.states import under_way
 
 # Possessive (`*+`): what one of these has matched it keeps, so that no header is read in more than
 # one way.
@@ -27,14 +28,13 @@ PARAMETERS = rf"(?:{BLANK};{BLANK}(?:{NAME}(?:{BLANK}={BLANK}{WORD})?+)?+)*+"
 PREFERENCE = re.compile(
     rf"{BLANK}(?:({NAME})(?:{BLANK}={BLANK}({WORD}))?+{PARAMETERS})?+{BLANK}(?:,|$)"
 )
-UNDER_WAY = (State.RECEIVED, State.RESERVED)
 
 _places = threading.BoundedSemaphore(settings.PREFER_WAIT_PLACES)
 
 
 def waited(request: AuthenticatedRequest, accepted: HttpResponse) -> HttpResponse:
     """The answer to an accepted order, held for as long as the request prefers: 200 once the order
-    is decided.
+    is decided, or waits for its customer.
 
     That 200 is kept under the Idempotency-Key, so every later repeat gets it again. With all places
     taken the 202 goes out at once: the other threads are for the others.
@@ -81,7 +81,7 @@ def _decided(
     over.
     """
     order_id = UUID(accepted["Location"].rpartition("/")[2])
-    while Order.objects.filter(pk=order_id, state__in=UNDER_WAY).exists():
+    while Order.objects.filter(under_way(), pk=order_id).exists():
         if time.monotonic() + settings.PREFER_POLL_S > until:
             return accepted
         time.sleep(settings.PREFER_POLL_S)

@@ -134,6 +134,14 @@ TYPES: dict[str, ProblemType] = {
         gettext_noop("The order cannot be cancelled any more"),
         gettext_noop("Everything of it is sent. Refund what should come back."),
     ),
+    "not-payable": ProblemType(
+        409,
+        gettext_noop("The order cannot be paid now"),
+        gettext_noop(
+            "`detail` says how it stands. An order is paid once, while its goods are set aside, "
+            "and by one payment at a time."
+        ),
+    ),
     "not-fulfillable": ProblemType(
         409,
         gettext_noop("The order cannot be sent now"),

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from notifications import webhooks
 from notifications.events import KINDS
-from orders.order_input import AMOUNT_MAX, EMAIL_MAX_CHARS, LINES_MAX, Shape, UnitsInput
+from orders.order_input import AMOUNT_MAX, EMAIL_MAX_CHARS, LINES_MAX, Shape, Token, UnitsInput
 from orders.states import PaymentState, State
 from values.texts import AnyText, Line, Name
 
@@ -96,6 +96,25 @@ class HoldRequest(Shape):
 
 
 UnitsInputs = Annotated[list[UnitsInput], Field(min_length=1, max_length=LINES_MAX)]
+
+
+class PaymentRequest(Shape):
+    """The body of POST /v1/orders/{id}/payments."""
+
+    token: Token
+
+
+class PaidRequest(Shape):
+    """The body of POST /v1/orders/{id}/mark-paid, if there is one."""
+
+    reference: Annotated[Line, Field(max_length=200)] = ""
+    amount: (
+        Annotated[
+            int,
+            Field(ge=0, le=AMOUNT_MAX, description="what has come; refused unless it is the total"),
+        ]
+        | None
+    ) = None
 
 
 class FulfilmentRequest(Shape):

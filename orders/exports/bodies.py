@@ -10,7 +10,7 @@ from django.db import connection
 
 from orders.models.order import Order
 from orders.models.order_line import OrderLine
-from orders.states import State
+from orders.states import PaymentMethod, State
 
 # what has moved, and when, is told by the events, as in the reports
 EVENTS = """
@@ -52,9 +52,16 @@ def _body(order: Order, told: Sequence[Told]) -> dict[str, Any]:
         "lines": [_line(line, with_history=bool(history)) for line in order.own_lines],
         "shipping": {"amount": order.shipping_amount, "tax": order.shipping_tax},
         "total": order.total,
+        "payment": _payment(order, is_past=bool(history)),
         "placed_at": order.created_at.isoformat(),
         **history,
     }
+
+
+def _payment(order: Order, *, is_past: bool) -> dict[str, str]:
+    """A card serves once: what was paid with one was paid, from now on, elsewhere."""
+    usual = (PaymentMethod.CARD, PaymentMethod.MANUAL) if is_past else (PaymentMethod.CARD,)
+    return {} if order.payment_method in usual else {"method": order.payment_method}
 
 
 def _line(line: OrderLine, *, with_history: bool) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db import models
-from django.db.models import Case, Count, Q, Value, When
+from django.db.models import Case, Count, Value, When
 
-from orders.states import UNMET, State
+from orders.states import UNMET, State, under_way
 
 UNDER_WAY, HELD, CONFIRMED, CANCELLED = "under_way", "held", "confirmed", "cancelled"
 # an order's way, as far as its import is asked about it
@@ -35,10 +35,8 @@ class ImportOrderQuerySet(models.QuerySet["ImportOrder"]):
         return self.filter(order__state=State.CANCELLED, order__reason__in=UNMET)
 
     def are_decided(self) -> bool:
-        """Whether none of them is worked on: each is there, is not, or waits for a person."""
-        waits = Q(order__held=True) | Q(order__charge_state="action_required")
-        under_way = Q(order__state__in=[State.RECEIVED, State.RESERVED]) & ~waits
-        return not self.filter(under_way).exists()
+        """Whether none of them is worked on: each is there, is not, or waits for somebody."""
+        return not self.filter(under_way("order__"), order__held=False).exists()
 
     def unmet_by_line(self, page: int) -> Iterator[tuple[int, str, str]]:
         """Line, external_id and what became of each that is unmet, by lines, page by page."""

@@ -7,7 +7,7 @@ Place = tuple[str, ...]  # the names that lead there
 REQUIRED = ("external_id", "currency", "email", "sku", "name", "quantity", "unit_price", "total")
 ADDRESS = ("name", "company", "line1", "line2", "city", "region", "postal_code", "country", "phone")
 # one of which says what is still to be paid, and how
-PAYMENT = ("token", "paid_at", "cancelled_at")
+PAYMENT = ("token", "method", "paid_at", "cancelled_at")
 
 # said once for an order; blank in its further rows, they are as above
 OF_THE_ORDER: dict[str, Place] = {
@@ -15,6 +15,7 @@ OF_THE_ORDER: dict[str, Place] = {
     "email": ("email",),
     "total": ("total",),
     "token": ("payment", "token"),
+    "method": ("payment", "method"),
     "locale": ("locale",),
     "shipping": ("shipping", "amount"),
     "shipping_tax": ("shipping", "tax"),
@@ -63,7 +64,7 @@ COUNTS = frozenset(("quantity", "fulfilled", "withdrawn", "returned", "units_ref
 LISTS = frozenset(("tags",))  # separated by commas
 JSON = frozenset(("metadata", "refunds"))
 
-_AT = {place: column for column, place in OF_THE_ORDER.items()}
+_AT = {place: column for column, place in OF_THE_ORDER.items()} | {("payment",): "token"}
 
 
 def column_at(pointer: str) -> str:

@@ -24,6 +24,7 @@ from orders.imports.inputs import (
 from orders.imports.models import Import
 from orders.imports.reading import Format
 from orders.models import Client, Order
+from orders.order_input import PaymentInput
 from values.refused import Refused
 
 BELONGS_TO_ANOTHER = ("/external_id", "belongs to an earlier, other order")
@@ -125,9 +126,10 @@ def is_what_it_says(order: Order, order_input: OrderOfFile) -> bool:
     """Whether a known order is what the order_input says, so that an import may be repeated."""
     lines = list(order.lines.all())
     return (
-        (order.currency, order.total, order.locale, order.payment_token)
-        == (order_input.currency, order_input.total, order_input.locale, order_input.payment.token)
+        (order.currency, order.total, order.locale)
+        == (order_input.currency, order_input.total, order_input.locale)
         and order.are_particulars(order_input)
+        and (order_input.is_past or _is_paid_so(order, order_input.payment))
         and (order.shipping_amount, order.shipping_tax)
         == (order_input.shipping.amount, order_input.shipping.tax)
         and len(lines) == len(order_input.lines)
@@ -138,3 +140,8 @@ def is_what_it_says(order: Order, order_input: OrderOfFile) -> bool:
             for line, ordered in zip(lines, order_input.lines, strict=False)
         )
     )
+
+
+def _is_paid_so(order: Order, payment: PaymentInput) -> bool:
+    said = (payment.method, payment.token or "")
+    return (order.payment_method, order.payment_token) == said

@@ -11,6 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
+        ('orders', '0004_pay_as_people_pay'),
         ('orders', '0005_whom_and_where'),
     ]
 

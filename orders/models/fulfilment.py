@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 from orders import snapshots
 from orders.models.order_line import Units, within
 from orders.models.stock import Stock, StockMovement
+from orders.payments.paying import collect
 from values.refused import Refused
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
                 "not-fulfillable",
                 f"Order {order.number} is {standing}; only a confirmed one is sent.",
             )
+        collect(order)
         units = order.open_units if requested is None else within(requested, of="open", verb="sent")
         for line, number in units:
             line.change(fulfilled=number)

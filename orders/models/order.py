@@ -10,11 +10,12 @@ The other tables of the shop live beside this file, one noun each: `clients`, `s
 """
 
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -23,6 +24,7 @@ from uuid_utils.compat import uuid7
 from notifications import events
 from orders import snapshots
 from orders.models.client import Client
+from orders.models.order_constraints import CONSTRAINTS
 from orders.models.order_line import OrderLine, Units
 from orders.models.order_queryset import OrderQuerySet
 from orders.models.particulars import Particulars
@@ -36,6 +38,7 @@ from orders.states import (
     TRANSITIONS,
     UNMET,
     FulfilmentState,
+    PaymentMethod,
     PaymentState,
     State,
 )
@@ -78,46 +81,18 @@ class Order(Particulars):
     )
 
     locale = models.TextField()
-    payment_token = models.TextField()
+    payment_method = models.TextField(
+        choices=PaymentMethod, default=PaymentMethod.CARD, db_default=PaymentMethod.CARD
+    )
+    payment_token = models.TextField()  # of the card that its customer has chosen
+    payment_attempts = models.SmallIntegerField(default=1, db_default=1)  # cards that may be tried
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True)
 
     objects = OrderQuerySet.as_manager()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(name="order_number_once", fields=["number"]),
-            models.UniqueConstraint(
-                name="order_external_id_once", fields=["client", "external_id"]
-            ),
-            models.CheckConstraint(name="order_state", condition=Q(state__in=State.values)),
-            models.CheckConstraint(
-                name="order_charge_state",
-                condition=Q(
-                    charge_state__in=["none", "pending", "action_required", "authorized", "failed"]
-                ),
-            ),
-            models.CheckConstraint(
-                name="order_money",
-                condition=Q(
-                    total__gte=0,
-                    captured__gte=0,
-                    captured__lte=F("total"),
-                    refunded__gte=0,
-                    refunded__lte=F("captured"),
-                    refund_pending__gte=0,
-                )
-                & Q(captured__gte=F("refunded") + F("refund_pending")),
-            ),
-            models.CheckConstraint(
-                name="order_confirmed_is_paid",
-                condition=~Q(state__in=[State.CONFIRMED, State.COMPLETED]) | Q(captured=F("total")),
-            ),
-            models.CheckConstraint(
-                name="order_units",
-                condition=Q(units__gte=0, units_fulfilled__gte=0, units_fulfilled__lte=F("units")),
-            ),
-        ]
+        constraints = CONSTRAINTS
         indexes = [
             models.Index(name="order_by_client", fields=["client", "-id"]),
             models.Index(name="order_by_state", fields=["client", "state", "-id"]),
@@ -143,7 +118,9 @@ class Order(Particulars):
             locale=order_input.locale,
             shipping_amount=order_input.shipping.amount,
             shipping_tax=order_input.shipping.tax,
-            payment_token=order_input.payment.token,
+            payment_method=order_input.payment.method,
+            payment_token=order_input.payment.token or "",
+            payment_attempts=order_input.payment.attempts,
             **cls.columns_of(order_input),
             **order_input.so_far(),
         )
@@ -195,6 +172,11 @@ class Order(Particulars):
         return late and self.state == State.RESERVED and not self.held
 
     @property
+    def keep(self) -> timedelta:
+        """For how long its goods are set aside for whoever has to pay."""
+        return settings.RESERVATION_KEEP_OF.get(self.payment_method, settings.RESERVATION_KEEP)
+
+    @property
     def refundable(self) -> int:
         """Money that is neither given back nor promised back."""
         return self.captured - self.refunded - self.refund_pending
@@ -206,14 +188,16 @@ class Order(Particulars):
     # --- verbs; the caller holds the order's lock -------------------------------------------------
 
     def reserve(self) -> bool:
-        """Promise the goods for RESERVATION_KEEP. False, and cancelled, when something is short."""
+        """Promise the goods for as long as it may take to pay. False, and cancelled, when something
+        is short.
+        """
         if not Stock.objects.reserve(self):
             self.move(State.CANCELLED, reason="out_of_stock")
             return False
         self.move(
             State.RESERVED,
             charge_state="pending" if self.total else "none",
-            expires_at=timezone.now() + settings.RESERVATION_KEEP,
+            expires_at=timezone.now() + self.keep,
         )
         return True
 
@@ -247,7 +231,8 @@ class Order(Particulars):
         if self.units_fulfilled:
             rest = Asked(units=self.open_units, restock=True)
             return Refund.objects.write_down(self, rest, reason=reason)
-        if PaymentOperation.objects.void(self):
+        elsewhere = self.payment_method != PaymentMethod.CARD
+        if PaymentOperation.objects.void(self) or elsewhere:
             self.assign(charge_state="none")
         if self.state != State.RECEIVED:
             self.take_back(self.open_units)
@@ -284,9 +269,7 @@ class Order(Particulars):
         """Release it. Its goods are set aside for as long again: nobody could pay meanwhile."""
         if self.held:
             anew = (
-                {"expires_at": timezone.now() + settings.RESERVATION_KEEP}
-                if self.state == State.RESERVED
-                else {}
+                {"expires_at": timezone.now() + self.keep} if self.state == State.RESERVED else {}
             )
             self.record("order.released", held=False, hold_reason="", **anew)
 
@@ -300,6 +283,8 @@ class Order(Particulars):
 
     def _end_when_nothing_is_open(self, reason: str) -> None:
         if self.state == State.CONFIRMED and self.units_fulfilled == self.units:
+            if not self.units:
+                self.assign(charge_state="none")
             to = State.COMPLETED if self.units else State.CANCELLED
             self.move(to, reason=reason, held=False, hold_reason="")
 
@@ -358,6 +343,7 @@ class Order(Particulars):
             "hold_reason": self.hold_reason or None,
             "reason": self.reason or None,
             "version": self.version,
+            "payment_method": PaymentMethod(self.payment_method),
             "currency": self.currency,
             "total": self.total,
             "captured": self.captured,

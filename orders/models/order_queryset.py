@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from orders.models.client import Client
 from orders.models.order_line import OrderLine
 from orders.models.stock import Stock
-from orders.payments.provider import amount_objection
+from orders.payments.provider import ELSEWHERE, amount_objection
 from values.ids import CLOCK_SKEW, first_id
 from values.refused import Refused, invalid
 
@@ -135,7 +135,8 @@ def objections(order_input: "OrderInput", skus: Container[str]) -> list[tuple[st
     """Pairs of JSON pointer and message: why no such order can be, of these skus and with this
     provider.
     """
-    unmovable = amount_objection(order_input.total, order_input.currency)
+    mover = None if order_input.payment.method == "card" else ELSEWHERE
+    unmovable = amount_objection(order_input.total, order_input.currency, mover)
     return order_input.unknown_skus(skus) + ([("/total", unmovable)] if unmovable else [])
 
 

@@ -3,7 +3,6 @@ to us.
 """
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
@@ -13,84 +12,16 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from celery_ledger import outside
-from orders.payments.provider import Charge, EventNotice, Intent, amount_objection, provider
-from values.refused import invalid
-
-if TYPE_CHECKING:
-    from orders.models.order import Order
-    from orders.models.refund import Refund
+from orders import snapshots
+from orders.payments.operation_queryset import OperationQuerySet
+from orders.payments.provider import Charge, ChargeStatus, EventNotice, Intent, provider
 
 log = logging.getLogger(__name__)
-
-
-class OperationQuerySet(models.QuerySet["PaymentOperation"]):
-    def intend_charge(self, order: "Order") -> "PaymentOperation":
-        """Write down the one charge of this locked order."""
-        return self.create(
-            order=order,
-            kind=PaymentOperation.Kind.CHARGE,
-            provider=provider().name,
-            key=f"{order.pk}-charge",
-            amount=order.total,
-            currency=order.currency,
-            token=order.payment_token,
-        )
-
-    def intend_refund(self, order: "Order", refund: "Refund") -> "PaymentOperation":
-        """Write down one refund of this locked order's charge. Raises a 422 problem for an amount
-        that its provider cannot move.
-        """
-        charge = self.get(order=order, kind=PaymentOperation.Kind.CHARGE)
-        if said := amount_objection(refund.amount, refund.currency, charge.provider):
-            raise invalid(("/amount", said))
-        return self.create(
-            order=order,
-            kind=PaymentOperation.Kind.REFUND,
-            provider=charge.provider,
-            key=f"{order.pk}-refund-{refund.pk}",
-            amount=refund.amount,
-            currency=refund.currency,
-            token=charge.reference,
-        )
-
-    def with_order(self, pk: Any) -> "PaymentOperation":
-        return self.select_related("order").get(pk=pk)
-
-    def open(self) -> "OperationQuerySet":
-        return self.filter(state__in=(PaymentOperation.State.SENT, PaymentOperation.State.PENDING))
-
-    def left_alone(self, limit: int) -> "OperationQuerySet":
-        """Up to `limit` open ones that nobody has asked about for PAYMENT_RECONCILE_AFTER, the
-        longest first.
-        """
-        since = Now() - settings.PAYMENT_RECONCILE_AFTER
-        return (
-            self.open()
-            .filter(asked_at__lt=since)
-            .select_related("order")
-            .order_by("asked_at")[:limit]
-        )
-
-    def void(self, order: "Order") -> bool:
-        """The charge of this locked order will not be made, if it has not been sent: whether that
-        was in time.
-        """
-        unsent = self.filter(
-            order=order, kind=PaymentOperation.Kind.CHARGE, state=PaymentOperation.State.INTENDED
-        )
-        return bool(unsent.update(state=PaymentOperation.State.VOID))
-
-    def meant_by(self, provider: str, notice: EventNotice) -> "PaymentOperation | None":
-        """The operation that an event is about. One that comes before we know the reference names
-        ours.
-
-        A refund's event names the refund, and its payment too: the name of ours goes first.
-        """
-        of_provider = self.filter(provider=provider).select_related("order")
-        named = of_provider.filter(Q(pk=notice.operation) | Q(key=notice.key)).first()
-        return named or (
-            of_provider.filter(reference=notice.reference).first() if notice.reference else None
-        )
+SHOWN: dict[str, snapshots.AttemptState] = {
+    "succeeded": "succeeded",
+    "declined": "failed",
+    "void": "withdrawn",
+}
 
 
 class PaymentOperation(models.Model):
@@ -99,6 +30,7 @@ class PaymentOperation(models.Model):
     class Kind(models.TextChoices):
         CHARGE = "charge"
         REFUND = "refund"
+        TRIED = "tried"  # a charge that came to nothing, and whose order has another
 
     class State(models.TextChoices):
         INTENDED = "intended"  # written down, never sent
@@ -122,6 +54,9 @@ class PaymentOperation(models.Model):
     state = models.TextField(choices=State, default=State.INTENDED)
     reference = models.TextField(default="")  # the provider's id of it
     reason = models.TextField(default="")
+    # what its customer has to do, while that is so: shown to whoever asks for the payment and
+    # nowhere else, since who knows it can pay
+    action = models.JSONField(null=True)
     # the customer has asked the bank for it back, and the staff was told so
     disputed = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -156,6 +91,10 @@ class PaymentOperation(models.Model):
         return self.state in self.ENDED
 
     @property
+    def is_refund(self) -> bool:
+        return self.kind == self.Kind.REFUND
+
+    @property
     def is_open(self) -> bool:
         """As the row says now: the provider may know it, and has not said how it ends."""
         return type(self).objects.open().filter(pk=self.pk).exists()
@@ -165,6 +104,19 @@ class PaymentOperation(models.Model):
         """A charge that nobody wants any more, sent so long ago that whoever sent it has ended."""
         late = self.created_at < timezone.now() - settings.PAYMENT_MOOT_AFTER
         return late and self.kind == self.Kind.CHARGE and self.order.state == "cancelled"
+
+    def attempt(self) -> snapshots.Attempt:
+        """A charge as the API shows it."""
+        waits: snapshots.AttemptState = "action_required" if self.action else "pending"
+        return {
+            "id": str(self.pk),
+            "provider": self.provider,
+            "state": SHOWN.get(self.state, waits),
+            "amount": self.amount,
+            "reason": self.reason or None,
+            "reference": self.reference or None,
+            "created_at": self.created_at.isoformat(),
+        }
 
     def exchange(self) -> Charge | None:
         """Make it at the provider, or find what an earlier attempt made. None when it may not be
@@ -178,31 +130,46 @@ class PaymentOperation(models.Model):
         if not self._note_sent():
             return None
         other_side, intent = provider(self.provider), self._intent()
-        make = other_side.charge if self.kind == self.Kind.CHARGE else other_side.refund
+        make = other_side.refund if self.is_refund else other_side.charge
         with outside():
             return make(intent)
 
     def ask(self) -> Charge | None:
         """What the provider's book says of it. No transaction may be open. Raises as `exchange`
         does.
+
+        A charge that waits for a customer who has left it, or could still be paid after it has
+        failed, is called off: nobody pays for it later.
         """
         type(self).objects.filter(pk=self.pk).update(asked_at=Now())
-        return self.look_up()
+        answer = self.look_up()
+        if answer is None or self.is_refund:
+            return answer
+        left = answer.action_required and self._is_unwanted()
+        return self._called_off(answer) if left or self._may_come_back(answer) else answer
 
     def look_up(self) -> Charge | None:
         """As `ask`, and leaves no trace."""
         other_side, intent = provider(self.provider), self._intent()
-        find = other_side.find if self.kind == self.Kind.CHARGE else other_side.find_refund
+        find = other_side.find_refund if self.is_refund else other_side.find
         with outside():
             return find(intent)
 
-    def call_off(self) -> Charge | None:
-        """Nobody wants this charge any more, and the provider has it wait for its customer. As
-        `ask`.
-        """
+    def _called_off(self, answer: Charge) -> Charge | None:
+        """What became of it; a failure keeps its reason."""
         other_side, intent = provider(self.provider), self._intent()
         with outside():
-            return other_side.call_off(intent)
+            ended = other_side.call_off(intent)
+        return answer if ended is None or ended.status == answer.status else ended
+
+    def _is_unwanted(self) -> bool:
+        """Its order is cancelled, or its customer has chosen another card."""
+        return self.order.state == "cancelled" or self.token != self.order.payment_token
+
+    def _may_come_back(self, answer: Charge) -> bool:
+        """It failed, and the customer was told how to pay for it."""
+        told = type(self).objects.filter(pk=self.pk, action__isnull=False)
+        return answer.revivable and told.exists()
 
     def note(self, charge: Charge) -> None:
         """Take over what the provider says."""
@@ -211,7 +178,8 @@ class PaymentOperation(models.Model):
             charge.reason,
             self.State(charge.status),
         )
-        self.save(update_fields=["reference", "reason", "state"])
+        self.action = charge.action if charge.status == ChargeStatus.PENDING else None
+        self.save(update_fields=["reference", "reason", "state", "action"])
 
     def note_dispute(self) -> bool:
         """Whether that is news: the provider goes on telling of a dispute, also when it is over."""

@@ -4,19 +4,24 @@ we hear of it.
 
 from orders.models import Order, Refund
 from orders.payments.models import PaymentOperation
+from orders.payments.paying import charge_anew
 from orders.payments.provider import Charge, ChargeStatus
 from orders.states import PASSING, PAYMENT_UNKNOWN, REFUND_UNKNOWN, State
 
 UNKNOWN = {  # why an order is on hold whose money nobody knows of
     PaymentOperation.Kind.CHARGE: PAYMENT_UNKNOWN,
     PaymentOperation.Kind.REFUND: REFUND_UNKNOWN,
+    PaymentOperation.Kind.TRIED: PAYMENT_UNKNOWN,
 }
 
 
-def apply_answer(order: Order, operation: PaymentOperation, answer: Charge) -> Refund | None:
+def apply_answer(
+    order: Order, operation: PaymentOperation, answer: Charge
+) -> PaymentOperation | None:
     """Take over what the provider says of an operation of this locked order.
 
-    Returns the refund of a charge that came too late; the caller promises the job that makes it.
+    Returns what follows, whose job the caller promises: the refund of a charge that came too late,
+    or the charge of another card.
     """
     operation.refresh_from_db()
     if answer.disputed and operation.note_dispute():
@@ -25,9 +30,12 @@ def apply_answer(order: Order, operation: PaymentOperation, answer: Charge) -> R
     if operation.has_ended and not undone and not _comes_true_late(operation, answer):
         return None
     operation.note(answer)
+    if operation.kind == PaymentOperation.Kind.TRIED:
+        order.hold("paid_twice")
+        return None
     _release_when_known(order)
-    if operation.kind == PaymentOperation.Kind.CHARGE:
-        return _apply_charge(order, answer)
+    if not operation.is_refund:
+        return _apply_charge(order, operation, answer)
     _apply_refund(order, operation, undone=undone)
     return None
 
@@ -66,39 +74,46 @@ def _release_when_known(order: Order) -> None:
 
 
 def _comes_true_late(operation: PaymentOperation, answer: Charge) -> bool:
-    """A charge that was declined or given up, and has succeeded after all: its order is cancelled,
-    and gets it back.
+    """A charge that was declined or given up, and has succeeded after all: it pays the order, or is
+    given back if that is cancelled.
     """
     given_up = operation.state in (PaymentOperation.State.DECLINED, PaymentOperation.State.VOID)
-    is_charge = operation.kind == PaymentOperation.Kind.CHARGE
-    return is_charge and given_up and answer.status == ChargeStatus.SUCCEEDED
+    return not operation.is_refund and given_up and answer.status == ChargeStatus.SUCCEEDED
 
 
 def _comes_undone(operation: PaymentOperation, answer: Charge) -> bool:
     """A refund that had succeeded, and that the customer's bank has sent back to the shop."""
     given = operation.state == PaymentOperation.State.SUCCEEDED
-    return (
-        given
-        and operation.kind == PaymentOperation.Kind.REFUND
-        and answer.status == ChargeStatus.DECLINED
-    )
+    return given and operation.is_refund and answer.status == ChargeStatus.DECLINED
 
 
-def _apply_charge(order: Order, answer: Charge) -> Refund | None:
+def _apply_charge(
+    order: Order, operation: PaymentOperation, answer: Charge
+) -> PaymentOperation | None:
     match answer.status:
         case ChargeStatus.SUCCEEDED:
             if order.state == State.CANCELLED:
                 order.assign(captured=answer.amount)
-                return Refund.objects.promise(order, reason="paid_after_cancellation")
+                late = Refund.objects.promise(order, reason="paid_after_cancellation")
+                return late.operation
             order.confirm(captured=answer.amount)
         case ChargeStatus.DECLINED:
-            order.assign(charge_state="failed")
-            if order.state == State.CANCELLED:
-                order.record("order.payment_failed")
-            else:
-                order.cancel("payment_declined")
+            return _apply_decline(order, operation)
         case ChargeStatus.PENDING if is_news(order, answer):
             order.record("order.action_required", charge_state="action_required")
+    return None
+
+
+def _apply_decline(order: Order, operation: PaymentOperation) -> PaymentOperation | None:
+    """The order ends, unless its customer has chosen another card or may do so."""
+    if order.state == State.RESERVED and operation.token != order.payment_token:
+        return charge_anew(order)
+    order.assign(charge_state="failed")
+    tried = order.operations.charges().count()
+    if order.state == State.CANCELLED or tried < order.payment_attempts:
+        order.record("order.payment_failed")
+    else:
+        order.cancel("payment_declined")
     return None
 
 

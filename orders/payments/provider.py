@@ -10,10 +10,12 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+ELSEWHERE = "elsewhere"  # where money moves past every provider
 # loaded when first asked for, since a provider may need a package that others do without
 PROVIDERS = {
     "sandbox": "orders.payments.sandbox.Sandbox",
     "stripe": "orders.payments.stripe.Stripe",
+    ELSEWHERE: "orders.payments.elsewhere.Elsewhere",
 }
 # providers that ring at our door over HTTP
 EVENT_READERS = {"stripe": "orders.payments.stripe_events.reader"}
@@ -55,6 +57,9 @@ class Charge:
     status: ChargeStatus
     reason: str = ""
     action_required: bool = False  # pending until the customer does something
+    # what that is: its `type`, a `url` where it is done, a `client_secret`; no log may have it
+    action: dict[str, str | None] | None = field(default=None, repr=False)
+    revivable: bool = False  # declined, and whoever has its client_secret could still pay it
     disputed: bool = False  # the customer has asked the bank to take the money back
     refunded: int | None = None  # of a charge, by whatever way; None where the book does not say
 
@@ -83,7 +88,7 @@ class Provider(Protocol):
         """
 
     def call_off(self, intent: Intent) -> Charge | None:
-        """End a charge if it still waits for its customer: what became of it. As `find`."""
+        """End a charge that its customer could still pay: what became of it. As `find`."""
 
     def refund(self, intent: Intent) -> Charge:
         """Give money of the charge `intent.token` back, once per key. As `charge`."""

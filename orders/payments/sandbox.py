@@ -11,6 +11,7 @@ tok_flaky          fails twice, then charges
 tok_webhook_first  sends the webhook, then answers
 tok_webhook_twice  answers "pending", having sent the same webhook twice
 tok_webhook_never  answers "pending"; only asking tells that it has charged
+tok_confirm        waits until the customer has said yes or no on the bank's page (`decide`)
 """
 
 import time
@@ -22,7 +23,7 @@ from django.db.models import Sum
 
 from celery_ledger import outside
 from orders.payments.provider import Charge, ChargeStatus, EventNotice, Intent, ProviderUnavailable
-from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund
+from orders.payments.sandbox_book import WAITING, SandboxCharge, SandboxFailure, SandboxRefund
 from orders.tasks import record_provider_event
 
 TOKENS = (
@@ -35,7 +36,8 @@ TOKENS = (
     "tok_webhook_twice",
     "tok_webhook_never",
 )
-TAKEN = {*TOKENS} - {"tok_declined"}
+NEEDS_CONFIRMATION = "tok_confirm"  # no token of TOKENS waits for anybody
+TAKEN = {*TOKENS, NEEDS_CONFIRMATION} - {"tok_declined"}
 FLAKY_FAILURES = 2
 
 
@@ -57,9 +59,24 @@ class Sandbox:
         made = SandboxCharge.objects.filter(key=intent.key).first()
         return made.as_charge() if made else None
 
+    def read(self, charge_id: str) -> SandboxCharge | None:
+        return SandboxCharge.objects.filter(pk=charge_id).first()
+
     def call_off(self, intent: Intent) -> Charge | None:
-        """Nothing here waits for its customer."""
-        return self.find(intent)
+        made = SandboxCharge.objects.filter(key=intent.key).first()
+        return self._decided(made, "abandoned").as_charge() if made else None
+
+    def decide(self, charge: SandboxCharge, *, confirmed: bool) -> SandboxCharge:
+        """What the customer says on the bank's page; the first word counts."""
+        made = self._decided(charge, "" if confirmed else "not_confirmed")
+        self._send_webhook(made)
+        return made
+
+    def _decided(self, charge: SandboxCharge, reason: str) -> SandboxCharge:
+        status = ChargeStatus.DECLINED if reason else ChargeStatus.SUCCEEDED
+        waiting = SandboxCharge.objects.filter(pk=charge.pk, status=WAITING)
+        waiting.update(status=status, reason=reason)
+        return SandboxCharge.objects.get(pk=charge.pk)
 
     def refund(self, intent: Intent) -> Charge:
         """Refuses what would give back more than was charged, whoever asks."""
@@ -93,12 +110,14 @@ class Sandbox:
     def _book(self, intent: Intent) -> SandboxCharge:
         """Write the charge into the book, or find the one that this key has made."""
         is_listed, declined = intent.token in TOKENS, intent.token not in TAKEN
+        waits = intent.token == NEEDS_CONFIRMATION
+        outcome = ChargeStatus.DECLINED if declined else ChargeStatus.SUCCEEDED
         new = SandboxCharge(
             id=f"ch_{uuid4().hex[:16]}",
             key=intent.key,
             amount=intent.amount,
             currency=intent.currency,
-            status=ChargeStatus.DECLINED if declined else ChargeStatus.SUCCEEDED,
+            status=WAITING if waits else outcome,
             reason="" if not declined else "card_declined" if is_listed else "unknown_token",
             metadata=intent.metadata,
         )

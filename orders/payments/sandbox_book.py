@@ -2,10 +2,15 @@
 writes them.
 """
 
+from dataclasses import replace
+
+from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
 from orders.payments.provider import Charge, ChargeStatus
+
+WAITING = "requires_action"
 
 
 class SandboxCharge(models.Model):
@@ -23,10 +28,19 @@ class SandboxCharge(models.Model):
     def __str__(self) -> str:
         return self.id
 
+    @property
+    def waits(self) -> bool:
+        """For its customer, on the bank's page."""
+        return self.status == WAITING
+
     def as_charge(self) -> Charge:
-        return Charge(
-            self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason
-        )
+        status = ChargeStatus.PENDING if self.waits else ChargeStatus(self.status)
+        made = Charge(self.id, self.key, self.amount, self.currency, status, self.reason)
+        if not self.waits:
+            return made
+        page = f"{settings.SITE_URL}/bank/{self.id}/"
+        action = {"type": "redirect_to_url", "url": page, "client_secret": None}
+        return replace(made, action_required=True, action=action)
 
 
 class SandboxRefund(models.Model):

@@ -182,9 +182,21 @@ def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
         status=standing,
         reason=reason if standing == ChargeStatus.DECLINED else "",
         action_required=status == "requires_action",
+        action=action_of(made),
+        revivable=status == "requires_payment_method" and bool(failure),
         disputed=is_disputed(made.get("latest_charge")),
         refunded=refunded_of(made.get("latest_charge"), intent.currency),
     )
+
+
+def action_of(made: Mapping[str, Any]) -> dict[str, str | None] | None:
+    """What Stripe.js, or a page of the bank, needs of the customer."""
+    asked = made.get("next_action")
+    if not asked:
+        return None
+    details = asked.get(asked["type"]) or {}
+    url = details.get("url") or details.get("hosted_voucher_url")
+    return {"type": asked["type"], "url": url, "client_secret": made.get("client_secret")}
 
 
 def is_disputed(charge: Any) -> bool:

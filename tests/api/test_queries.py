@@ -16,6 +16,7 @@ OPERATIONS = {one["operationId"]: (method, path) for method, path, one in operat
 BODIES: dict[str, Any] = {
     "place_order": EXAMPLE,
     "refund_order": {"reason": "cold"},
+    "pay_order_again": {"token": "tok_ok"},
     "count_stock": {"on_hand": 7},
     "adjust_stock": {"delta": 7, "reason": "found"},
     "change_endpoint": {},

@@ -20,6 +20,7 @@ BODIES: dict[str, Any] = {  # what is taken, of those that need a body
     "count_stock": {"on_hand": 100},
     "adjust_stock": {"delta": 1, "reason": "x"},
     "refund_order": {"reason": "x", "amount": 1},
+    "pay_order_again": {"token": "tok_ok"},
     "replay_deliveries": {"since": "2026-01-31T09:00:00+09:00"},
     "create_endpoint": {"url": "https://example.com/hook", "events": ["*"]},
 }

@@ -97,9 +97,11 @@ def create_intent(book: Book, params: dict[str, str]) -> Outcome:
         raise invalid(
             "You must provide a `return_url`, or set allow_redirects to never.", param="return_url"
         )
+    intent_id = _id("pi")
     made = {
-        "id": _id("pi"),
+        "id": intent_id,
         "object": "payment_intent",
+        "client_secret": f"{intent_id}_{_id('secret')}",
         "amount": amount,
         "amount_received": 0,
         "livemode": False,
@@ -142,7 +144,7 @@ def decide(intent: Object, status: str) -> Outcome:
             ]
             return Outcome(200, made, [made, charge], announced)
         case "requires_action":
-            made |= {"next_action": {"type": "use_stripe_sdk"}}
+            made |= {"next_action": {"type": "use_stripe_sdk", "use_stripe_sdk": {}}}
         case "requires_payment_method":
             made |= {"last_payment_error": _card_error("generic_decline"), "payment_method": None}
             kinds = ["payment_intent.payment_failed"]

@@ -20,7 +20,6 @@ from orders.order_input import (
     Amount,
     LineInput,
     OrderInput,
-    PaymentInput,
     Shape,
 )
 from orders.reports.days import day_of
@@ -121,7 +120,6 @@ class History(BaseModel):
 
 class OrderOfFile(OrderInput, History):
     lines: Annotated[list[LineOfFile], Field(min_length=1, max_length=LINES_MAX)]  # type: ignore[assignment]
-    payment: PaymentInput = Field(default_factory=lambda: PaymentInput.model_construct(token=""))
     number: Annotated[str, Field(min_length=1, max_length=NUMBER_MAX_CHARS), Plain()] | None = None
     placed_at: Past | None = None
     shipping_refunded: Amount | None = None
@@ -150,6 +148,14 @@ class OrderOfFile(OrderInput, History):
         # its id is a place in time, as others' are
         return columns | {"created_at": at, "id": uuid7(nanoseconds=int(at.timestamp() * 10**9))}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _paid_elsewhere(cls, said: Any) -> Any:
+        """What is past needs no payment."""
+        if isinstance(said, dict) and {"paid_at", "cancelled_at"} & said.keys():
+            return {"payment": {"method": "manual"}, **said}
+        return said
+
     @model_validator(mode="after")
     def _assume(self) -> Self:
         """What a file need not say: money that went back is divided as a refund is."""
@@ -171,8 +177,6 @@ class OrderOfFile(OrderInput, History):
             yield "/payment/token", "must be blank: paid_at says that no card is to be charged"
         elif quiet and self.payment.token:
             yield "/payment/token", "must be blank: with quiet=true no card is charged; say paid_at"
-        elif not self.is_past and not self.payment.token:
-            yield "/payment/token", "is missing; or say in paid_at when it was paid"
         yield from self._out_of_order()
         yield from self._out_of_balance()
         for position, line in enumerate(self.lines):

@@ -13,6 +13,7 @@ from notifications import events
 from orders.imports.elsewhere.order_of_file import History, OrderOfFile
 from orders.models import Client, Order, Refund, State, Stock
 from orders.payments.models import PaymentOperation
+from orders.payments.provider import ELSEWHERE
 from orders.reports.tasks import outdate
 from orders.tasks import begin, hold_order, serving
 
@@ -126,7 +127,7 @@ def _operation(order: Order, kind: str, amount: int, at: Any) -> PaymentOperatio
     return PaymentOperation(
         order=order,
         kind=kind,
-        provider="elsewhere",
+        provider=ELSEWHERE,
         key=f"{order.pk}-{kind}",
         amount=amount,
         currency=order.currency,

@@ -1,0 +1,103 @@
+"""How an order is paid otherwise than by its first charge: with another card, or elsewhere. Each
+takes a locked order and raises a 409 problem where it cannot be.
+"""
+
+from typing import TYPE_CHECKING, NoReturn
+
+from django.conf import settings
+
+from orders import snapshots
+from orders.payments.models import PaymentOperation
+from orders.states import PaymentMethod, PaymentState, State
+from values.refused import Refused, invalid
+
+if TYPE_CHECKING:
+    from orders.models.order import Order
+
+
+def try_again(order: "Order", token: str) -> PaymentOperation:
+    """With another card, and its event. Returns the charge whose job is next: that card's, or the
+    one that still waits for its customer. That is called off, and leads to the other by its end.
+    """
+    if order.payment_method != PaymentMethod.CARD:
+        _refuse(order, f"is paid by {order.payment_method}: mark it as paid once it is")
+    if order.state != State.RESERVED or order.held or order.is_expired:
+        _refuse(order, f"is {'held' if order.held else _standing(order)}")
+    if order.charge_state == "pending":
+        _refuse(order, "has a payment under way")
+    if order.operations.charges().count() >= order.payment_attempts:
+        _refuse(order, "has no attempt left")
+    order.record("order.payment_pending", charge_state="pending", payment_token=token)
+    waiting = order.operations.charges().open().first()
+    return waiting or charge_anew(order)
+
+
+def charge_anew(order: "Order") -> PaymentOperation:
+    """The charge of the card that its customer has chosen, in the place of one that has failed."""
+    tried = PaymentOperation.objects.make_way(order)
+    return PaymentOperation.objects.intend_charge(order, attempt=tried + 1)
+
+
+def mark_paid(order: "Order", *, reference: str, amount: int | None) -> None:
+    """The whole of it was paid elsewhere. Raises a 422 problem for any other amount."""
+    if amount not in (None, order.total):
+        raise invalid(("/amount", f"must be what the order comes to, {order.total}"))
+    if order.captured == order.total or not (order.state == State.RESERVED or order.is_confirmed):
+        _refuse(order, f"is {_standing(order)}")
+    if order.payment_method == PaymentMethod.CARD and order.charge_state != "failed":
+        _refuse(order, "has a payment under way")
+    _take(order, reference)
+
+
+def collect(order: "Order") -> None:
+    """Goods of it are handed over: one that is paid then is paid, wholly."""
+    if order.captured < order.total:
+        _take(order, "")
+
+
+def shown(order: "Order") -> snapshots.Payment:
+    """How it is paid, and what its customer has to do. Nothing may keep this but that customer."""
+    charges = list(order.operations.charges().order_by("pk"))
+    can_try = order.state == State.RESERVED and order.payment_method == PaymentMethod.CARD
+    return {
+        "order_id": str(order.pk),
+        "method": PaymentMethod(order.payment_method),
+        "state": PaymentState(order.payment_state),
+        "amount": order.total,
+        "currency": order.currency,
+        "captured": order.captured,
+        "attempts_left": order.payment_attempts - len(charges) if can_try else 0,
+        "expires_at": order.expires_at.isoformat() if order.expires_at else None,
+        "action": next((_action(charge.action) for charge in charges if charge.action), None),
+        "attempts": [charge.attempt() for charge in charges],
+    }
+
+
+def _action(said: dict[str, str | None]) -> snapshots.Action:
+    return {
+        "type": said["type"] or "",
+        "url": said["url"],
+        "client_secret": said["client_secret"],
+        "publishable_key": settings.STRIPE_PUBLISHABLE_KEY or None,
+    }
+
+
+def _take(order: "Order", reference: str) -> None:
+    PaymentOperation.objects.make_way(order)
+    PaymentOperation.objects.note_paid(order, reference=reference)
+    if order.is_confirmed:
+        order.record("order.paid", captured=order.total)
+    else:
+        order.confirm(captured=order.total)
+
+
+def _standing(order: "Order") -> str:
+    if order.state == State.RECEIVED:
+        return "received: wait until its goods are set aside"
+    if order.is_expired:
+        return "expired"
+    return "paid" if order.captured and not order.has_ended else order.state
+
+
+def _refuse(order: "Order", why: str) -> NoReturn:
+    raise Refused("not-payable", f"Order {order.number} {why}.")

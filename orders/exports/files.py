@@ -51,7 +51,7 @@ def _cell(column: str, value: Any) -> str:
         return harmless(value)
     if value in (None, [], {}):
         return ""
-    if column in LISTS and not any("," in text for text in value):
+    if column in LISTS and not any("," in text or text.startswith("[") for text in value):
         return harmless(", ".join(value))
     return _json(value) if column in JSON or column in LISTS else str(value)
 

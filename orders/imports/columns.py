@@ -61,7 +61,7 @@ AMOUNTS = frozenset(
     )
 )
 COUNTS = frozenset(("quantity", "fulfilled", "withdrawn", "returned", "units_refunded"))
-LISTS = frozenset(("tags",))  # separated by commas
+LISTS = frozenset(("tags",))  # separated by commas, or as JSON
 JSON = frozenset(("metadata", "refunds"))
 
 _AT = {place: column for column, place in OF_THE_ORDER.items()} | {("payment",): "token"}

@@ -208,7 +208,7 @@ class Values:
         try:
             if column in AMOUNTS or column in COUNTS:
                 return self._number(cell)
-            if column in JSON:
+            if column in JSON or (column in LISTS and cell.startswith("[")):
                 return strict_json.parse(cell.encode())
             return [tag.strip() for tag in cell.split(",")] if column in LISTS else cell
         except NotJson:

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from celery_ledger import waiting_in_bulk
-from orders.imports.became import ImportOrder
+from orders.imports.became import CANCELLED, ImportOrder
 from orders.imports.inputs import Fault
 from orders.imports.lines import Row
 from orders.imports.reading import Format, Manner
@@ -155,6 +155,7 @@ class Import(models.Model):
     def counts(self) -> dict[str, Any]:
         """`ok`: there or on their way; `failed`: the others; and what `became` of all of them."""
         became = {**self.orders.ways(), "refused": self.failed}
+        became[CANCELLED] += self.ok + self.failed - sum(became.values())  # elsewhere, unpaid
         unmet = sum(became[way] for way in UNMET.values())
         return {"ok": self.ok - unmet, "failed": self.failed + unmet, "became": became}
 

@@ -59,7 +59,7 @@ def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> set[
     """The days on which money has moved that nobody knew of here."""
     accepted: list[ImportOrder] = []
     late: set[date] = set()
-    faults, form = [], Format(batch.form)
+    ok, faults, form = 0, [], Format(batch.form)
     for rows in orders:
         try:
             said = input_of(rows, form, quiet=batch.quiet)
@@ -67,14 +67,14 @@ def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> set[
         except NotAnOrder as exc:
             faults += [(name_of(rows, form), fault) for fault in exc.faults]
         else:
-            name, line_number = order.external_id or "", rows[0].line
-            accepted.append(
-                ImportOrder(batch=batch, order=order, line=line_number, external_id=name)
-            )
+            ok += 1
             late |= said.days() if said.is_over else set()
+            if not said.was_unmet:
+                name, line = order.external_id or "", rows[0].line
+                accepted.append(ImportOrder(batch=batch, order=order, line=line, external_id=name))
     batch.note(faults)
     batch.note_orders(accepted)
-    batch.count(ok=len(accepted), failed=len(orders) - len(accepted))
+    batch.count(ok=ok, failed=len(orders) - ok)
     return late
 
 
@@ -103,7 +103,8 @@ def _place(client: Client, order_input: OrderOfFile) -> Order:
         if exc.order is None:
             raise
         first = Order.objects.prefetch_related("lines").get(pk=exc.order)
-        if first.is_unmet and (again := _place_again(client, order_input, first)):
+        makes_way = first.is_unmet and not order_input.was_unmet
+        if makes_way and (again := _place_again(client, order_input, first)):
             return again
         if not is_what_it_says(first, order_input):
             raise Refused(exc.slug, str(exc), errors=[BELONGS_TO_ANOTHER]) from exc

@@ -13,7 +13,7 @@ from orders.imports.lines import Row
 from orders.imports.placing import BELONGS_TO_ANOTHER, is_what_it_says
 from orders.imports.reading import Manner, Stage
 from orders.models import Client, Order, Stock
-from orders.models.order_queryset import objections
+from orders.models.order_queryset import NUMBER_TAKEN, objections
 from values.refused import invalid
 
 
@@ -87,11 +87,17 @@ class Book:
         names = {order_input.external_id for order_input in inputs}
         known = Order.objects.of(client).filter(external_id__in=names).prefetch_related("lines")
         self._known = {order.external_id: order for order in known}
+        numbers = {order_input.number for order_input in inputs if order_input.number}
+        self._numbers = set(
+            Order.objects.filter(number__in=numbers).values_list("number", flat=True)
+        )
 
     def objections(self, order_input: OrderOfFile) -> list[tuple[str, str]]:
         known = self._known.get(order_input.external_id)
-        if known is None or known.is_unmet:
-            return objections(order_input, self._skus)
+        if known is None or (known.is_unmet and not order_input.was_unmet):
+            taken = [NUMBER_TAKEN] if order_input.number in self._numbers else []
+            over = {line.sku for line in order_input.lines if order_input.is_over}
+            return objections(order_input, self._skus | over) + taken
         return [] if is_what_it_says(known, order_input) else [BELONGS_TO_ANOTHER]
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
 NUMBER_TRIES = 5
+NUMBER_TAKEN = ("/number", "belongs to another order")
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -86,7 +87,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
                 return order
             self._refuse_if_taken(order)
             if own:
-                raise invalid(("/number", "belongs to another order"))
+                raise invalid(NUMBER_TAKEN)
         raise RuntimeError(f"{NUMBER_TRIES} random order numbers in a row were taken")
 
     def _insert_if_free(self, order: "Order") -> bool:

@@ -135,6 +135,11 @@ class OrderOfFile(OrderInput, History):
         """Nothing of it is left to be done here."""
         return bool(self.cancelled_at) or (self.is_past and not any(x.open for x in self.lines))
 
+    @property
+    def was_unmet(self) -> bool:
+        """Its customer never had it, elsewhere: that is nothing to be imported again."""
+        return bool(self.cancelled_at) and not self.paid_at
+
     def so_far(self) -> dict[str, Any]:
         sent = sum(line.fulfilled or 0 for line in self.lines)
         columns = {

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from celery import shared_task
+from uuid_utils.compat import uuid7
 
 from celery_ledger import together
 from notifications import events
@@ -111,6 +112,7 @@ def _note_money(order: Order, said: History) -> None:
         back = _operation(order, PaymentOperation.Kind.REFUND, order.refunded, last)
         PaymentOperation.objects.bulk_create([back])
         Refund.objects.create(
+            id=uuid7(),
             order=order,
             operation=back,
             amount=order.refunded,

@@ -1,6 +1,6 @@
 """Working a chunk off in turns: each order is placed, known already, or refused by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import date
 from time import monotonic
@@ -11,7 +11,7 @@ from django.db import DataError, IntegrityError, transaction
 from notifications import events
 from orders.imports.became import ImportOrder
 from orders.imports.elsewhere.order_of_file import OrderOfFile
-from orders.imports.elsewhere.tasks import outdate_reports, placed
+from orders.imports.elsewhere.tasks import goods_of, outdate_reports, placed
 from orders.imports.inputs import (
     Fault,
     NotAnOrder,
@@ -23,10 +23,12 @@ from orders.imports.inputs import (
 )
 from orders.imports.models import Import
 from orders.imports.reading import Format
-from orders.models import Client, Order
+from orders.models import Client, Order, Stock
 from orders.order_input import PaymentInput
 from values.refused import Refused
 
+Rows = Sequence[StagedRow]
+Faults = list[tuple[str | None, Fault]]  # with the external_id of whose they are
 BELONGS_TO_ANOTHER = ("/external_id", "belongs to an earlier, other order")
 
 
@@ -55,63 +57,76 @@ def give_up(batch: Import, first: int, *, reason: str) -> None:
     batch.count(ok=0, failed=len(orders))
 
 
-def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> set[date]:
+def _place_or_note(batch: Import, orders: Sequence[Rows]) -> set[date]:
     """The days on which money has moved that nobody knew of here."""
-    accepted: list[ImportOrder] = []
-    late: set[date] = set()
-    ok, faults, form = 0, [], Format(batch.form)
-    for rows in orders:
-        try:
-            said = input_of(rows, form, quiet=batch.quiet)
-            order = _accept(batch.client, said, rows, form)
-        except NotAnOrder as exc:
-            faults += [(name_of(rows, form), fault) for fault in exc.faults]
-        else:
-            ok += 1
-            late |= said.days() if said.is_over else set()
-            if not said.was_unmet:
-                name, line = order.external_id or "", rows[0].line
-                accepted.append(ImportOrder(batch=batch, order=order, line=line, external_id=name))
+    readable, faults = _read(batch, orders)
+    goods = goods_of([said for _, said in readable])
+    accepted, days, ok = list[ImportOrder](), set[date](), 0
+    for rows, said in readable:
+        order = _accept(batch, rows, said, goods)
+        if isinstance(order, NotAnOrder):
+            faults += _named(batch, rows, order)
+            continue
+        ok += 1
+        days |= said.days() if said.is_over else set()
+        if not said.was_unmet:
+            name, line = order.external_id or "", rows[0].line
+            accepted.append(ImportOrder(batch=batch, order=order, line=line, external_id=name))
     batch.note(faults)
     batch.note_orders(accepted)
     batch.count(ok=ok, failed=len(orders) - ok)
-    return late
+    return days
+
+
+def _read(batch: Import, orders: Sequence[Rows]) -> tuple[list[tuple[Rows, OrderOfFile]], Faults]:
+    readable, faults = list[tuple[Rows, OrderOfFile]](), Faults()
+    for rows in orders:
+        try:
+            readable.append((rows, input_of(rows, Format(batch.form), quiet=batch.quiet)))
+        except NotAnOrder as exc:
+            faults += _named(batch, rows, exc)
+    return readable, faults
+
+
+def _named(batch: Import, rows: Rows, what: NotAnOrder) -> Faults:
+    name = name_of(rows, Format(batch.form))
+    return [(name, fault) for fault in what.faults]
 
 
 def _accept(
-    client: Client, order_input: OrderOfFile, rows: Sequence[StagedRow], form: Format
-) -> Order:
-    """The order that these rows say, new or known. Raises NotAnOrder, and then nothing of it is
-    written.
-    """
+    batch: Import, rows: Rows, said: OrderOfFile, goods: Mapping[str, Stock]
+) -> Order | NotAnOrder:
+    """The order that these rows say, new or known. Of what is none, nothing is written."""
     try:
-        return _place(client, order_input)
+        return _place(batch.client, said, goods)
     except Refused as exc:
-        raise problem_of(rows, form, exc) from exc
-    except (DataError, IntegrityError) as exc:
-        raise NotAnOrder(Fault(rows[0].line, "", "the database does not take this order")) from exc
+        return problem_of(rows, Format(batch.form), exc)
+    except (DataError, IntegrityError):
+        return NotAnOrder(Fault(rows[0].line, "", "the database does not take this order"))
 
 
-def _place(client: Client, order_input: OrderOfFile) -> Order:
+def _place(client: Client, said: OrderOfFile, goods: Mapping[str, Stock]) -> Order:
     """Under a taken external_id: the known order if it says the same, or a new one in the place of
     one that was unmet.
     """
     try:
         with transaction.atomic():
-            return placed(client, order_input)
+            return placed(client, said, goods)
     except Refused as exc:
         if exc.order is None:
             raise
         first = Order.objects.prefetch_related("lines").get(pk=exc.order)
-        makes_way = first.is_unmet and not order_input.was_unmet
-        if makes_way and (again := _place_again(client, order_input, first)):
+        makes_way = first.is_unmet and not said.was_unmet
+        if makes_way and (again := _place_again(client, said, goods, first)):
             return again
-        if not is_what_it_says(first, order_input):
+        if not is_what_it_says(first, said):
             raise Refused(exc.slug, str(exc), errors=[BELONGS_TO_ANOTHER]) from exc
         return first
 
 
-def _place_again(client: Client, order_input: OrderOfFile, first: Order) -> Order | None:
+def _place_again(
+    client: Client, said: OrderOfFile, goods: Mapping[str, Stock], first: Order
+) -> Order | None:
     """None when the first is unmet no more, for its money has come. Chunks have their turns, so
     nobody else locks several orders at a time.
     """
@@ -120,7 +135,7 @@ def _place_again(client: Client, order_input: OrderOfFile, first: Order) -> Orde
         if not unmet.is_unmet:
             return None
         unmet.make_way()
-        return placed(client, order_input)
+        return placed(client, said, goods)
 
 
 def is_what_it_says(order: Order, order_input: OrderOfFile) -> bool:

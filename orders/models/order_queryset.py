@@ -3,7 +3,7 @@ event.
 """
 
 import secrets
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -44,17 +44,18 @@ class OrderQuerySet(models.QuerySet["Order"]):
             created_at__gt=created_after, pk__gte=first_id(created_after - CLOCK_SKEW)
         )
 
-    def place(self, client: Client, order_input: "OrderInput") -> "Order":
+    def place(
+        self, client: Client, order_input: "OrderInput", stock: Mapping[str, Stock] | None = None
+    ) -> "Order":
         """Accept an order: its row, its lines and its first event, in the caller's transaction.
+        `stock` has the goods of its skus, for whoever has looked at them for several orders.
 
         Raises a 422 problem for an unknown sku or an amount that the provider cannot move, and a
         409 problem, with the Location of the first order, when the client has used this external_id
         before.
         """
-        stock = {
-            row.sku: row
-            for row in Stock.objects.filter(sku__in={line.sku for line in order_input.lines})
-        }
+        if stock is None:
+            stock = Stock.objects.by_sku({line.sku for line in order_input.lines})
         if wrong := objections(order_input, stock):
             raise invalid(*wrong)
         order = self._insert_numbered(self.model.from_input(client, order_input))

@@ -1,5 +1,6 @@
 """Stock: what is on hand, what of it is promised, and every movement that made it so."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, models, transaction
@@ -76,6 +77,9 @@ class StockQuerySet(models.QuerySet["Stock"]):
         }
         with connection.cursor() as cursor:
             cursor.execute(MOVE, values)
+
+    def by_sku(self, skus: Collection[str]) -> dict[str, "Stock"]:
+        return {stock.sku: stock for stock in self.filter(sku__in=skus)}
 
     def know(self, names: dict[str, str]) -> None:
         """Count none of each sku that is not known yet, under these names."""

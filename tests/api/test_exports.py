@@ -14,7 +14,6 @@ from orders.audit import MONEY, STOCK, broken
 from orders.models import Client
 from orders.reports import figures
 from orders.reports.days import Day, day_of
-from tests.orders.files import faults
 from tests.shop import Api, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -115,10 +114,8 @@ def test_what_is_exported_makes_the_same_books_in_an_empty_shop(
     stock(on_hand=98)
     stock("EBI", on_hand=97, name="海老, gekocht")
     result = imported(api, file, form)
-    print(faults())
     assert (result["total"], result["failed"]) == (12, 0)
     again = exported(api, f"?format={form}", key="export-2")
-    print(file.decode())
     print(again[0].decode())
     assert again == [file]
     assert books() == before

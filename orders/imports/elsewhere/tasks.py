@@ -2,7 +2,7 @@
 its dates and with what has become of it there.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -27,18 +27,25 @@ class Step(NamedTuple):
     changes: dict[str, Any]
 
 
-def placed(client: Client, said: OrderOfFile) -> Order:
+def goods_of(orders: Iterable[OrderOfFile]) -> dict[str, Stock]:
+    """By their skus. Goods of an order that is over need not be known here: none are counted
+    then.
+    """
+    lines = [(line, said.is_over) for said in orders for line in said.lines]
+    if over := {line.sku: line.name for line, is_over in lines if is_over}:
+        Stock.objects.know(over)
+    return Stock.objects.by_sku({line.sku for line, _ in lines})
+
+
+def placed(client: Client, said: OrderOfFile, goods: Mapping[str, Stock]) -> Order:
     """Accept an order of a file with its events, and with its first job if anything is left to be
     done, in the caller's transaction. Raises as `Order.objects.place` does.
 
-    Its lines show from the first event on how many of their units were sent elsewhere. The goods of
-    an order that is over need not be known here: then none are counted.
+    Its lines show from the first event on how many of their units were sent elsewhere.
     """
-    if said.is_over:
-        Stock.objects.know({line.sku: line.name for line in said.lines})
     with together():
         with events.as_of(said.began_at):
-            order = Order.objects.place(client, said)
+            order = Order.objects.place(client, said, goods)
         if not said.is_past:
             begin(order)
         elif said.is_over:

@@ -1,5 +1,6 @@
 """/v1/exports: what is exported is what an import reads back, with the same books."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,9 @@ from django.utils import timezone
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from orders.audit import MONEY, STOCK, broken
-from orders.models import Client
+from orders.exports import tasks
+from orders.exports.models import Export, ExportPart
+from orders.models import ApiKey, Client, Order
 from orders.reports import figures
 from orders.reports.days import Day, day_of
 from tests.shop import Api, post
@@ -119,3 +122,148 @@ def test_what_is_exported_makes_the_same_books_in_an_empty_shop(
     print(again[0].decode())
     assert again == [file]
     assert books() == before
+
+
+def test_every_query_of_a_list_narrows_an_export(api: Api, stock: Any, order_body: Body) -> None:
+    stock()
+    for index in range(3):
+        api.place(
+            order_body(external_id=f"o-{index}", email=f"{index}@example.com"), key=str(index)
+        )
+    work_off()
+    [file] = exported(api, "?format=ndjson&email=b@example.com&state=confirmed")
+    assert [json.loads(line)["external_id"] for line in file.splitlines()] == ["b"]
+    assert exported(api, "?state=cancelled", key="nothing") == []
+
+
+def test_an_export_comes_in_files_that_an_import_takes_and_goes_on_where_it_ended(
+    api: Api, shop: Client, stock: Any, order_body: Body, settings: Any
+) -> None:
+    settings.EXPORT_PART_ORDERS, settings.EXPORT_MAX_ORDERS, settings.EXPORT_PAGE_ORDERS = 3, 5, 2
+    stock()
+    for index in range(7):
+        api.place(order_body(external_id=f"o-{index}"), key=str(index))
+    work_off()
+    files = exported(api, "?bom=true")
+    assert [file.count(b"\r\n") for file in files] == [1 + 3, 1 + 2]
+    assert all(file.startswith(b"\xef\xbb\xbfexternal_id,currency,") for file in files)
+    first = Export.objects.get()
+    shown = api.get(f"/v1/exports/{first.pk}").json()
+    assert (shown["state"], shown["orders"]) == ("done", 5)
+    rest = exported(api, f"?after={shown['next']}", key="export-2")
+    assert [file.count(b"\r\n") for file in rest] == [1 + 2]
+    again = Export.objects.latest("created_at")
+    assert api.get(f"/v1/exports/{again.pk}").json()["next"] is None
+    emptied(shop)
+    stock()
+    names = [imported(api, file) and set(names_in_the_book()) for file in (*files, *rest)]
+    assert list(map(len, names)) == [3, 5, 7]
+
+
+def names_in_the_book() -> list[str | None]:
+    return list(Order.objects.values_list("external_id", flat=True))
+
+
+def test_a_file_is_cut_by_its_size_too(
+    api: Api, stock: Any, order_body: Body, settings: Any
+) -> None:
+    settings.EXPORT_PART_BYTES, settings.EXPORT_PAGE_ORDERS = 500, 1
+    stock()
+    for index in range(5):
+        api.place(order_body(external_id=f"o-{index}"), key=str(index))
+    files = exported(api, "?format=ndjson")
+    assert [file.count(b"\n") for file in files] == [2, 2, 1]
+    assert all(len(file) < 2 * 500 for file in files)
+
+
+def test_orders_that_come_while_it_is_written_are_not_in_it(
+    api: Api, stock: Any, order_body: Body
+) -> None:
+    stock()
+    api.place(order_body(external_id="before"), key="before")
+    answer = api.post("/v1/exports/orders", headers={"Idempotency-Key": "e"})
+    api.place(order_body(external_id="after"), key="after")
+    work_off()
+    shown = api.get(answer["Location"]).json()
+    assert shown["orders"] == 1
+    assert b"after" not in api.get(shown["links"]["files"][0]).content
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("?format=xlsx", "/query/format"),
+        ("?format=ndjson&bom=true", "/query/bom"),
+        ("?after=1", "/query/after"),
+        ("?state=new", "/query/state"),
+        ("?limit=1", "/query/limit"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_by_its_name(api: Api, query: str, pointer: str) -> None:
+    answer = api.post(f"/v1/exports/orders{query}", headers={"Idempotency-Key": "e"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert Export.objects.count() == 0
+
+
+def test_an_export_happens_once_and_is_nobody_elses(api: Api, stock: Any) -> None:
+    assert api.post("/v1/exports/orders").status_code == 400
+    stock()
+    first = api.post("/v1/exports/orders", headers={"Idempotency-Key": "e"})
+    again = api.post("/v1/exports/orders", headers={"Idempotency-Key": "e"})
+    assert (again["Location"], again["Idempotent-Replayed"]) == (first["Location"], "true")
+    other = api.post("/v1/exports/orders?bom=true", headers={"Idempotency-Key": "e"})
+    assert other.json()["type"] == "/problems/idempotency-key-reused"
+    stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
+    work_off()
+    assert stranger.get(first["Location"]).status_code == 404
+    ExportPart.objects.create(export=Export.objects.get(), number=1, content=b"x")
+    [link] = api.get(first["Location"]).json()["links"]["files"]
+    assert [client.get(link).status_code for client in (api, stranger)] == [200, 404]
+    assert api.get(link.replace("/1", "/2")).status_code == 404
+
+
+def test_so_many_run_at_a_time(api: Api, settings: Any) -> None:
+    settings.EXPORTS_RUNNING_PER_CLIENT = 1
+    answers = [
+        api.post("/v1/exports/orders", headers={"Idempotency-Key": key}) for key in ("a", "b")
+    ]
+    assert [answer.status_code for answer in answers] == [202, 409]
+    assert answers[1].json()["type"] == "/problems/too-many-exports"
+
+
+def test_one_that_cannot_be_written_has_failed_and_gives_its_place_free(
+    api: Api, stock: Any, order_body: Body, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EXPORTS_RUNNING_PER_CLIENT = 1
+    stock()
+    api.place(order_body())
+    monkeypatch.setattr("orders.exports.models.bodies", lambda orders: 1 / 0)
+    answer = api.post("/v1/exports/orders", headers={"Idempotency-Key": "e"})
+    work_off()
+    shown = api.get(answer["Location"]).json()
+    assert (shown["state"], shown["links"]["files"]) == ("failed", [])
+    second = api.post("/v1/exports/orders", headers={"Idempotency-Key": "f"})
+    assert second.status_code == 202
+
+
+def test_one_that_its_client_cancels_has_failed(api: Api) -> None:
+    answer = api.post("/v1/exports/orders", headers={"Idempotency-Key": "e"})
+    [job] = api.get("/v1/jobs?task=orders.exports.tasks.write_part").json()["data"]
+    assert api.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
+    work_off()
+    assert api.get(answer["Location"]).json()["state"] == "failed"
+
+
+def test_old_exports_are_forgotten_with_their_files(
+    api: Api, stock: Any, order_body: Body, settings: Any
+) -> None:
+    settings.EXPORT_PART_ORDERS = settings.BATCH_ROWS = 1
+    stock()
+    for index in range(3):
+        api.place(order_body(external_id=f"o-{index}"), key=str(index))
+    assert len(exported(api)) == 3
+    Export.objects.update(created_at=timezone.now() - settings.EXPORT_KEEP)
+    assert len(exported(api, key="young")) == 3
+    tasks.forget_old_exports.delay()
+    work_off()
+    assert (Export.objects.count(), ExportPart.objects.count()) == (1, 3)

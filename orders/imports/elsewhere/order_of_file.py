@@ -208,14 +208,12 @@ class OrderOfFile(OrderInput, History):
     def _out_of_balance(self) -> Iterator[tuple[str, str]]:
         if any(not self.paid_at or refund.at < self.paid_at for refund in self.refunds):
             yield "/refunds", "need a paid_at that is not after them"
-        sums = list(accumulate(refund.amount for refund in self.refunds))
-        if any(not 0 <= amount <= self.total for amount in sums):
-            yield "/refunds", f"come to less than 0, or to more than the total, {self.total}"
         if (self.shipping_refunded or 0) > self.shipping.amount + self.shipping.tax:
             yield "/shipping_refunded", "is more than the shipping"
+        sums = accumulate(refund.amount for refund in self.refunds)
         parts = (self.shipping_refunded or 0) + sum(line.refunded or 0 for line in self.lines)
-        if parts != self.given_back:
-            yield (
-                "/refunds",
-                f"come to {self.given_back}, but lines and shipping were refunded {parts}",
-            )
+        if any(not 0 <= amount <= self.total for amount in sums):
+            yield "/refunds", f"come to less than 0, or to more than the total, {self.total}"
+        elif parts != self.given_back:
+            said = f"come to {self.given_back}, but lines and shipping were refunded {parts}"
+            yield "/refunds", said

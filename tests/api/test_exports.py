@@ -131,8 +131,8 @@ def test_every_query_of_a_list_narrows_an_export(api: Api, stock: Any, order_bod
             order_body(external_id=f"o-{index}", email=f"{index}@example.com"), key=str(index)
         )
     work_off()
-    [file] = exported(api, "?format=ndjson&email=b@example.com&state=confirmed")
-    assert [json.loads(line)["external_id"] for line in file.splitlines()] == ["b"]
+    [file] = exported(api, "?format=ndjson&email=1@example.com&state=confirmed")
+    assert [json.loads(line)["external_id"] for line in file.splitlines()] == ["o-1"]
     assert exported(api, "?state=cancelled", key="nothing") == []
 
 

@@ -8,6 +8,7 @@ from ninja.parser import Parser
 from api.auth import Key, ask_for_scopes
 from api.conventions.query import query_of, refuse_unknown_parameters
 from api.endpoints import (
+    customers,
     deliveries,
     exports,
     fulfilments,
@@ -64,6 +65,7 @@ api.add_router("/orders", fulfilments.router)
 api.add_router("/orders", payments.router)
 api.add_router("/orders", refunds.router)
 api.add_router("/orders", holds.router)
+api.add_router("/customers", customers.router)
 api.add_router("/stock", stock.router)
 api.add_router("/imports", imports.router)
 api.add_router("/exports", exports.router)

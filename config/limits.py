@@ -82,6 +82,9 @@ PAYMENT_BACKOFF_CAP_S = 600
 PAYMENT_RECONCILE_AFTER = timedelta(minutes=30)
 # a charge of a cancelled order that the provider does not know by then is none
 PAYMENT_MOOT_AFTER = timedelta(hours=1)
+# longer than a transaction (POSTGRES_LIMITS): older changes of orders are all committed
+CHANGES_SETTLE = timedelta(minutes=2)
+ERASE_ORDERS = 50  # of a person that one transaction erases
 RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
 # for money that is brought or sent to the shop
 RESERVATION_KEEP_OF = {"manual": timedelta(days=7), "bank_transfer": timedelta(days=7)}

@@ -10,14 +10,15 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from celery_ledger import context, note_effect
-from notifications.models import Event
+from notifications.models import Delivery, Event
 from notifications.tasks import tell
 
 KINDS = tuple(
     f"order.{word}"
     for word in (
         "received reserved action_required payment_failed payment_pending confirmed paid fulfilled "
-        "restocked completed cancelled refund_pending refunded refund_failed held released replaced"
+        "restocked completed cancelled refund_pending refunded refund_failed held released "
+        "replaced updated erased"
     ).split()
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint
@@ -56,6 +57,14 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     with context.bound(client=str(owner) if owner else None):  # whoever brought it about
         tell(event)
     note_effect(kind, event.pk)
+
+
+def forget(subject: UUID, *, says: dict[str, dict[str, Any]]) -> None:
+    """Let each event of the subject say this of what its data names, and nobody's address stand on
+    a mail about it; one that waits is not sent any more.
+    """
+    Event.objects.rewrite(subject, says)
+    Delivery.objects.forget_addresses(subject)
 
 
 def timeline(subject: UUID, *, after: int = 0) -> QuerySet[Event]:

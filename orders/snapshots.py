@@ -111,6 +111,7 @@ class Order(Particulars):
     lines: list[OrderLine]
     shipping: Shipping
     created_at: Moment
+    updated_at: Annotated[Moment, Field(description="when it got this version")]
     expires_at: Annotated[
         Moment | None, Field(description="when goods that nobody has paid for go back")
     ]

@@ -9,8 +9,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import transaction
 
-from celery_ledger import context, settle, together
-from orders.models import Client, IdempotencyKey, Order, Refund, State
+from celery_ledger import bulk, context, settle, together
+from orders.models import ApiKey, Client, Erasure, IdempotencyKey, Order, Refund, State
 from orders.order_input import OrderInput
 from orders.payments import paying
 from orders.payments.models import PaymentOperation, ProviderEvent
@@ -199,6 +199,25 @@ def hold_order(order_id: str, reason: str) -> None:
     order = Order.objects.locked(order_id)
     if is_stuck(order, reason):
         order.hold(reason)
+
+
+# --- a person who wants to be forgotten -----------------------------------------------------------
+
+
+def forget_person(key: ApiKey, email: str) -> Erasure:
+    """An erasure and its job, in the caller's transaction; asking twice does no harm."""
+    erasure = Erasure.objects.begin(key, email)
+    with bulk():
+        erase.delay(str(erasure.pk))
+    return erasure
+
+
+@shared_task
+def erase(erasure_id: str) -> None:
+    """Some of a person's orders, then the rest."""
+    erasure = Erasure.objects.locked(erasure_id)
+    if erasure.finished_at is None and erasure.go_on():
+        erase.delay(erasure_id)
 
 
 # --- what the clocks promise ----------------------------------------------------------------------

@@ -19,6 +19,9 @@ ID = re.compile(UUID_PATTERN)
 # microseconds since 1970, and the row of that moment
 PLACE_IN_TIME = re.compile(rf"[0-9]{{1,16}}\.{UUID_PATTERN}")
 AfterId = Annotated[str, Matching(ID, NOT_OURS, "cursor")]  # where ids are in the order of time
+AfterEither = Annotated[
+    str, Matching(re.compile(f"(?:{PLACE_IN_TIME.pattern}|{ID.pattern})"), NOT_OURS, "cursor")
+]
 AfterMoment = Annotated[str, Matching(PLACE_IN_TIME, NOT_OURS, "cursor")]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -49,7 +52,11 @@ def id_of(row: Model) -> str:
 
 
 def moment_of(row: Dated) -> str:
-    return f"{(row.created_at - EPOCH) // MICROSECOND}.{row.pk}"
+    return place_of(row.created_at, row.pk)
+
+
+def place_of(moment: datetime, id_: Any) -> str:
+    return f"{(moment - EPOCH) // MICROSECOND}.{id_}"
 
 
 def moment_and_id(after: str) -> tuple[datetime, UUID]:

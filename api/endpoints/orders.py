@@ -10,9 +10,17 @@ from pydantic import Field
 
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
-from api.conventions.etag import tagged, with_tag
+from api.conventions.etag import require_match, tagged, with_tag
 from api.conventions.idempotency import Done, once
-from api.conventions.paging import AfterId, Limit, id_of, page
+from api.conventions.paging import (
+    NOT_OURS,
+    AfterEither,
+    Limit,
+    id_of,
+    moment_and_id,
+    page,
+    place_of,
+)
 from api.conventions.prefer_wait import waited
 from api.own import locked_order, own_order
 from api.shapes import responses
@@ -20,6 +28,7 @@ from api.shapes.headers import (
     APPLIED,
     ETAG,
     IDEMPOTENCY_KEY,
+    IF_MATCH,
     IF_NONE_MATCH,
     IN_PROGRESS,
     LOCATION,
@@ -27,13 +36,14 @@ from api.shapes.headers import (
     REPLAYED,
     described,
 )
-from api.shapes.requests import CancelRequest, OrderFilter
+from api.shapes.requests import CancelRequest, OrderChange, OrderFilter
 from notifications import events
 from notifications.models import Event
 from orders import snapshots
 from orders.models import Order
 from orders.order_input import OrderInput
 from orders.tasks import give_back, place
+from values.refused import invalid
 from values.texts import AnyText
 
 router = Router(tags=["orders"])
@@ -78,14 +88,28 @@ def list_orders(
     request: AuthenticatedRequest,
     narrowed: Query[OrderFilter],
     limit: Limit = 20,
-    after: AfterId | None = None,
+    after: AfterEither | None = None,
 ) -> HttpResponse:
-    """`next` of a page is the `after` of the following one; null on the last."""
+    """`next` of a page is the `after` of the following one; null on the last.
+
+    With `updated_after` or `updated_before`, those that changed longest ago come first, and a
+    change is listed once nothing older can come: `updated_at` of the last one is a good
+    `updated_after` for the next time.
+    """
     orders = Order.objects.of(request.auth.client).narrowed(**narrowed.model_dump())
-    if after is not None:
-        orders = orders.filter(pk__lt=after)
-    newest_first = orders.order_by("-pk").prefetch_related("lines")
-    return answer(page(newest_first, Order.snapshot, limit=limit, cursor=id_of))
+    if after is not None and ("." in after) != narrowed.is_by_change:
+        raise invalid(("/query/after", NOT_OURS))
+    if narrowed.is_by_change:
+        orders = orders.by_change(moment_and_id(after) if after else None)
+    else:
+        orders = orders.newest_first(after)
+    cursor = _change_of if narrowed.is_by_change else id_of
+    shown = orders.prefetch_related("lines")
+    return answer(page(shown, Order.snapshot, limit=limit, cursor=cursor))
+
+
+def _change_of(order: Order) -> str:
+    return place_of(order.updated_at, order.pk)
 
 
 @router.get(
@@ -96,6 +120,31 @@ def list_orders(
 )
 def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     return tagged(request, own_order(request, pk=order_id))
+
+
+@router.patch(
+    "/{uuid:order_id}",
+    summary="Change whom an order is for, where it goes and what is noted of it",
+    response=snapshots.Order,
+    openapi_extra=described(
+        "orders:write",
+        IF_MATCH,
+        headers={200: ETAG},
+        conflict="A shipping address stays what it was once something is sent.",
+    ),
+)
+def change_order(
+    request: AuthenticatedRequest, order_id: UUID, body: Body[OrderChange]
+) -> HttpResponse:
+    """Its goods and its money stay as they are. What changes nothing, such as a repeat, is no new
+    version, whatever it says in If-Match.
+    """
+    with transaction.atomic():
+        order = locked_order(request, order_id)
+        if order.news_in(body):
+            require_match(request, order)
+            order.change(body)
+    return with_tag(order)
 
 
 @router.get(
@@ -128,10 +177,10 @@ def read_events(
     """
     order = own_order(request, pk=order_id)
     timeline = events.timeline(order.pk, after=after)
-    return answer(page(timeline, _event, limit=limit, cursor=lambda event: str(event.seq)))
+    return answer(page(timeline, shown_event, limit=limit, cursor=lambda event: str(event.seq)))
 
 
-def _event(event: Event) -> dict[str, Any]:
+def shown_event(event: Event) -> dict[str, Any]:
     happened_at = event.at.isoformat()
     return {"seq": event.seq, "type": event.kind, "at": happened_at, "data": event.data}
 

@@ -149,6 +149,24 @@ TYPES: dict[str, ProblemType] = {
             "Only a confirmed order that is not held is sent. Wait for it, or release it."
         ),
     ),
+    "already-sent": ProblemType(
+        409,
+        gettext_noop("The parcel is on its way to the address that stands there"),
+        gettext_noop(
+            "The shipping address of an order stays what it was once something of it is sent. "
+            "Note another one in `note`."
+        ),
+    ),
+    "changed-meanwhile": ProblemType(
+        412,
+        gettext_noop("The order has changed since you read it"),
+        gettext_noop("Read it again, see what is new, and send its new ETag as If-Match."),
+    ),
+    "orders-under-way": ProblemType(
+        409,
+        gettext_noop("An order of this person is under way"),
+        gettext_noop("Nobody could send it any more. End what `detail` names, then erase."),
+    ),
     "nothing-to-refund": ProblemType(
         409,
         gettext_noop("There is nothing left to give back"),

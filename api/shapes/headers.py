@@ -42,6 +42,13 @@ IF_NONE_MATCH: Described = {
     "schema": {"type": "string"},
     "description": "An ETag from before: 304 when the order is still as it was.",
 }
+IF_MATCH: Described = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The ETag that you know: 412 when the order has changed since.",
+}
 ETAG: Described = {
     "ETag": {
         "description": "The order's version, quoted; more while money is under way.",
@@ -72,7 +79,7 @@ def described(
     media_type: str = "",
 ) -> Described:
     """For `openapi_extra`: the scope it needs, header parameters, headers by status, and when there
-    is a 409 or 304.
+    is a 409, 304 or 412.
 
     `media_type` is that of a 200 which is no JSON.
     """
@@ -81,6 +88,8 @@ def described(
     }
     if conflict:
         responses[409] = {"description": conflict}
+    if IF_MATCH in parameters:
+        responses[412] = {"description": "The order has changed meanwhile."}
     if media_type:
         text = {"content": {media_type: {"schema": {"type": "string"}}}}
         responses[200] = {"description": "OK", **responses.get(200, {}), **text}

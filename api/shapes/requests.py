@@ -18,9 +18,21 @@ from pydantic_core import PydanticCustomError
 
 from notifications import webhooks
 from notifications.events import KINDS
-from orders.order_input import AMOUNT_MAX, EMAIL_MAX_CHARS, LINES_MAX, Shape, Token, UnitsInput
-from orders.states import PaymentState, State
-from values.texts import AnyText, Line, Name
+from orders.order_input import (
+    AMOUNT_MAX,
+    EMAIL_MAX_CHARS,
+    EXTERNAL_ID_MAX_CHARS,
+    LINES_MAX,
+    PHONE_MAX_CHARS,
+    SKU_MAX_CHARS,
+    Email,
+    ParticularsInput,
+    Shape,
+    Token,
+    UnitsInput,
+)
+from orders.states import FulfilmentState, PaymentState, State
+from values.texts import AnyText, Line, Matching, Name
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
@@ -60,13 +72,40 @@ Moment = Annotated[
 ]
 
 
+QueryMoment = Annotated[Moment, BeforeValidator(_with_its_plus)]
+SearchText = Annotated[Line, Field(min_length=1, max_length=SKU_MAX_CHARS)]
+DIGITS = Matching(re.compile(r"[^\x00]*\d[^\x00]*"), "must hold a digit")
+ELSE_WHERE_IT_GOES = "of the customer, or where none was said, of the shipping address"
+
+
 class OrderFilter(BaseModel):
     """What narrows a list of orders."""
 
     state: State | None = None
     payment_state: PaymentState | None = None
-    email: Annotated[AnyText, Field(max_length=EMAIL_MAX_CHARS)] | None = None
-    created_after: Annotated[Moment, BeforeValidator(_with_its_plus)] | None = None
+    fulfilment_state: FulfilmentState | None = None
+    held: bool | None = None
+    number: SearchText | None = Field(None, description="with or without its dash, in any case")
+    external_id: Annotated[AnyText, Field(max_length=EXTERNAL_ID_MAX_CHARS)] | None = None
+    email: Annotated[AnyText, Field(max_length=EMAIL_MAX_CHARS)] | None = Field(
+        None, description="whatever its case"
+    )
+    customer_name: SearchText | None = Field(
+        None, description=f"all of it, whatever its case, width and spaces; {ELSE_WHERE_IT_GOES}"
+    )
+    phone: Annotated[str, Field(max_length=PHONE_MAX_CHARS), DIGITS] | None = Field(
+        None, description=f"its last eight digits; {ELSE_WHERE_IT_GOES}"
+    )
+    sku: SearchText | None = Field(None, description="of any line")
+    tag: SearchText | None = None
+    created_after: QueryMoment | None = None
+    created_before: QueryMoment | None = None
+    updated_after: QueryMoment | None = None
+    updated_before: QueryMoment | None = None
+
+    @property
+    def is_by_change(self) -> bool:
+        return self.updated_after is not None or self.updated_before is not None
 
 
 class StockCount(Shape):
@@ -81,6 +120,20 @@ class StockChange(Shape):
 
     delta: Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
     reason: Reason
+
+
+class OrderChange(ParticularsInput):
+    """The body of PATCH /v1/orders/{id}: what is named takes the place of what was there, wholly;
+    null empties it.
+    """
+
+    email: Email = ""
+
+
+class Person(Shape):
+    """The body of POST /v1/customers/erase and /export."""
+
+    email: Email
 
 
 class CancelRequest(Shape):

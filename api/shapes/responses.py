@@ -39,6 +39,35 @@ class Timeline(Exactly):
     ]
 
 
+class Erasure(Exactly):
+    id: UUID
+    state: Literal["running", "done"]
+    orders: Annotated[int, Field(description="that were erased so far")]
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class MailOfOrder(Exactly):
+    event: Annotated[str, Field(examples=["order.confirmed"])]
+    to: str
+    state: Literal["waiting", "delivered", "failed"]
+    created_at: datetime
+    delivered_at: datetime | None
+
+
+class KeptOrder(Exactly):
+    order: snapshots.Order
+    events: list[OrderEvent]
+    mails: list[MailOfOrder]
+
+
+class KeptOfPerson(Exactly):
+    data: list[KeptOrder]
+    next: Annotated[
+        str | None, Field(description="`after` of the following page; null on the last")
+    ]
+
+
 class Fulfilments(Exactly):
     data: list[snapshots.Fulfilment]
 

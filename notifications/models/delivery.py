@@ -155,6 +155,16 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """What was to be sent again stays as it ended. The endpoint is locked."""
         self.filter(endpoint=endpoint_id, resend=True).update(resend=False, resent_at=None)
 
+    def mails_about(self, subject: UUID) -> "DeliveryQuerySet":
+        mails = self.filter(event__subject=subject, channel=Delivery.Channel.MAIL)
+        return mails.select_related("event").order_by("pk")
+
+    def forget_addresses(self, subject: UUID) -> None:
+        """Of the mails about this subject. One that is being sent arrives and is noted so."""
+        mails = self.mails_about(subject)
+        mails.filter(state=Delivery.State.WAITING).update(state=Delivery.State.FAILED)
+        mails.update(target="")
+
     def locked(self, pk: Any) -> "Delivery":
         return self.select_for_update(no_key=True).get(pk=pk)
 

@@ -1,9 +1,12 @@
 """An event: a fact about an order, never edited."""
 
+from typing import Any
 from uuid import UUID
 
 from django.db import models
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from notifications.models.endpoint import Endpoint
@@ -14,6 +17,12 @@ TEST = "webhook.test"  # the kind of event that a client asks for, to hear wheth
 class EventQuerySet(models.QuerySet["Event"]):
     def timeline(self, subject: UUID) -> "EventQuerySet":
         return self.filter(subject=subject).order_by("seq")
+
+    def rewrite(self, subject: UUID, says: dict[str, dict[str, Any]]) -> None:
+        """Facts are never edited, but for what they say of a person who wants to be forgotten."""
+        for name, members in says.items():
+            said = RawSQL("jsonb_set(data, %s, data -> %s || %s)", ([name], name, Jsonb(members)))
+            self.filter(subject=subject, data__has_key=name).update(data=said)
 
     def test(self, endpoint: Endpoint, *, after: "Event | None") -> "Event":
         """One more test in the life of this locked endpoint."""

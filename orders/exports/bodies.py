@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from orders.imports.columns import COUNTED
 from orders.models.order import Order
 from orders.models.order_line import OrderLine
 from orders.states import PaymentMethod, State
@@ -42,13 +43,12 @@ def bodies(orders: Sequence[Order]) -> Iterator[dict[str, Any]]:
 
 def _body(order: Order, told: Sequence[Told]) -> dict[str, Any]:
     history = _history(order, told)
-    particulars = order.particulars()
     return {
         "external_id": order.external_id or order.number,
         "number": order.number,
         "currency": order.currency,
         "locale": order.locale,
-        **particulars,
+        **order.particulars(),
         "lines": [_line(line, with_history=bool(history)) for line in order.own_lines],
         "shipping": {"amount": order.shipping_amount, "tax": order.shipping_tax},
         "total": order.total,
@@ -65,13 +65,8 @@ def _payment(order: Order, *, is_past: bool) -> dict[str, str]:
 
 
 def _line(line: OrderLine, *, with_history: bool) -> dict[str, Any]:
-    shown = line.snapshot()
-    counted = ("fulfilled", "withdrawn", "returned", "units_refunded", "refunded")
-    return {
-        name: value
-        for name, value in shown.items()
-        if name != "position" and (with_history or name not in counted)
-    }
+    left_out = ("position",) if with_history else ("position", *COUNTED)
+    return {name: value for name, value in line.snapshot().items() if name not in left_out}
 
 
 def _history(order: Order, told: Sequence[Told]) -> dict[str, Any]:

@@ -4,62 +4,30 @@ reads and an export writes.
 
 Place = tuple[str, ...]  # the names that lead there
 
-REQUIRED = ("external_id", "currency", "email", "sku", "name", "quantity", "unit_price", "total")
-ADDRESS = ("name", "company", "line1", "line2", "city", "region", "postal_code", "country", "phone")
-# one of which says what is still to be paid, and how
+REQUIRED = tuple("external_id currency email sku name quantity unit_price total".split())
+# one of which says how it is paid for
 PAYMENT = ("token", "method", "paid_at", "cancelled_at")
+ADDRESS = "name company line1 line2 city region postal_code country phone".split()
+HISTORY = "number placed_at paid_at fulfilled_at cancelled_at reason refunds shipping_refunded"
 
 # said once for an order; blank in its further rows, they are as above
 OF_THE_ORDER: dict[str, Place] = {
-    "currency": ("currency",),
-    "email": ("email",),
-    "total": ("total",),
-    "token": ("payment", "token"),
-    "method": ("payment", "method"),
-    "locale": ("locale",),
+    **{name: (name,) for name in ("currency", "email", "total", "locale")},
+    **{name: ("payment", name) for name in ("token", "method")},
     "shipping": ("shipping", "amount"),
     "shipping_tax": ("shipping", "tax"),
     **{f"customer_{name}": ("customer", name) for name in ("name", "phone", "external_id")},
     **{f"shipping_{name}": ("shipping_address", name) for name in ADDRESS},
     **{f"billing_{name}": ("billing_address", name) for name in ADDRESS},
-    "note": ("note",),
-    "tags": ("tags",),
-    "metadata": ("metadata",),
-    "number": ("number",),
-    "placed_at": ("placed_at",),
-    "paid_at": ("paid_at",),
-    "fulfilled_at": ("fulfilled_at",),
-    "cancelled_at": ("cancelled_at",),
-    "reason": ("reason",),
-    "refunds": ("refunds",),
-    "shipping_refunded": ("shipping_refunded",),
+    **{name: (name,) for name in f"note tags metadata {HISTORY}".split()},
 }
-OF_THE_LINE = (
-    "sku",
-    "name",
-    "quantity",
-    "unit_price",
-    "discount",
-    "tax",
-    "fulfilled",
-    "withdrawn",
-    "returned",
-    "units_refunded",
+COUNTED = tuple("fulfilled withdrawn returned units_refunded refunded".split())  # of a line
+OF_THE_LINE = tuple("sku name quantity unit_price discount tax".split()) + COUNTED
+COLUMNS = tuple(dict.fromkeys((*REQUIRED, *OF_THE_ORDER, *OF_THE_LINE)))
+AMOUNTS = frozenset("unit_price discount tax total shipping shipping_tax".split()) | {
     "refunded",
-)
-COLUMNS = (*REQUIRED, *(name for name in (*OF_THE_ORDER, *OF_THE_LINE) if name not in REQUIRED))
-AMOUNTS = frozenset(
-    (
-        "unit_price",
-        "discount",
-        "tax",
-        "refunded",
-        "total",
-        "shipping",
-        "shipping_tax",
-        "shipping_refunded",
-    )
-)
+    "shipping_refunded",
+}
 COUNTS = frozenset(("quantity", "fulfilled", "withdrawn", "returned", "units_refunded"))
 LISTS = frozenset(("tags",))  # separated by commas, or as JSON
 JSON = frozenset(("metadata", "refunds"))

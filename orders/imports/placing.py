@@ -144,7 +144,7 @@ def is_what_it_says(order: Order, order_input: OrderOfFile) -> bool:
     return (
         (order.currency, order.total, order.locale)
         == (order_input.currency, order_input.total, order_input.locale)
-        and order.are_particulars(order_input)
+        and not order.news_in(order_input)
         and (order_input.is_past or _is_paid_so(order, order_input.payment))
         and (order.shipping_amount, order.shipping_tax)
         == (order_input.shipping.amount, order_input.shipping.tax)

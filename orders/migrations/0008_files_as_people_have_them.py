@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('orders', '0004_pay_as_people_pay'),
-        ('orders', '0005_whom_and_where'),
+        ('orders', '0006_find_orders'),
     ]
 
     operations = [

@@ -6,6 +6,7 @@ from orders.exports.models import Export, ExportPart
 from orders.imports.became import ImportOrder
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
+from orders.models.erasure import Erasure
 from orders.models.fulfilment import Fulfilment
 from orders.models.order import Order
 from orders.models.order_line import OrderLine, named
@@ -22,6 +23,7 @@ __all__ = [
     "Client",
     "Computation",
     "DailyReport",
+    "Erasure",
     "Export",
     "ExportPart",
     "Fulfilment",

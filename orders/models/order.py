@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -23,6 +22,8 @@ from uuid_utils.compat import uuid7
 
 from notifications import events
 from orders import snapshots
+from orders.models import finding
+from orders.models.changes import Written
 from orders.models.client import Client
 from orders.models.order_constraints import CONSTRAINTS
 from orders.models.order_line import OrderLine, Units
@@ -45,14 +46,16 @@ from orders.states import (
 from values.refused import Refused
 
 if TYPE_CHECKING:
-    from orders.order_input import OrderInput
+    from orders.order_input import OrderInput, ParticularsInput
 
 
 class Order(Particulars):
     id = models.UUIDField(primary_key=True, default=uuid7)
     number = models.TextField()  # for people: K7QM-3XH9
     public_token = models.TextField(unique=True)  # of the customer's status page
-    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="orders")
+    client = models.ForeignKey(  # found by the indexes below
+        Client, on_delete=models.PROTECT, related_name="orders", db_index=False
+    )
     external_id = models.TextField(null=True)
 
     state = models.TextField(choices=State, default=State.RECEIVED)
@@ -87,20 +90,14 @@ class Order(Particulars):
     payment_token = models.TextField()  # of the card that its customer has chosen
     payment_attempts = models.SmallIntegerField(default=1, db_default=1)  # cards that may be tried
     created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Written())
     expires_at = models.DateTimeField(null=True)
 
     objects = OrderQuerySet.as_manager()
 
     class Meta:
         constraints = CONSTRAINTS
-        indexes = [
-            models.Index(name="order_by_client", fields=["client", "-id"]),
-            models.Index(name="order_by_state", fields=["client", "state", "-id"]),
-            models.Index(name="order_by_email", fields=["client", "email", "-id"]),
-            models.Index(
-                name="order_expiry", fields=["expires_at"], condition=Q(state=State.RESERVED)
-            ),
-        ]
+        indexes = finding.INDEXES
 
     def __str__(self) -> str:
         return self.number
@@ -273,6 +270,16 @@ class Order(Particulars):
             )
             self.record("order.released", held=False, hold_reason="", **anew)
 
+    def change(self, said: "ParticularsInput") -> None:
+        """Say anew whom it is for, where it goes and what is noted of it; what is no news is no
+        event. Raises a 409 problem for the shipping address of one of which something is sent.
+        """
+        news = self.news_in(said)
+        if "shipping_address" in news and self.units_fulfilled:
+            raise Refused("already-sent", f"Of order {self.number} something is sent already.")
+        if news:
+            self.record("order.updated", **news)
+
     def make_way(self) -> None:
         """Leave its external_id to the order that takes the place of this unmet one."""
         self.record("order.replaced", external_id=None)
@@ -302,7 +309,7 @@ class Order(Particulars):
         """Set columns, count the version up, save, and write the event with a snapshot of the order
         as it is then. Nothing else saves an order, so nothing of it changes untold.
         """
-        self.assign(version=self.version + 1, **changes)
+        self.assign(version=self.version + 1, updated_at=Written(), **changes)
         self.save(update_fields=self._assigned)
         self._assigned.clear()
         self.tell(kind)
@@ -354,6 +361,7 @@ class Order(Particulars):
             "lines": [line.snapshot() for line in self.own_lines],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},
             "created_at": self.created_at.isoformat(),
+            "updated_at": self.updated_at.isoformat(),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
             "links": {
                 "self": f"/v1/orders/{self.pk}",

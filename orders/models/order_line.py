@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class OrderLine(models.Model):
-    order = models.ForeignKey("orders.Order", on_delete=models.CASCADE, related_name="lines")
+    order = models.ForeignKey(  # found by the constraint below
+        "orders.Order", on_delete=models.CASCADE, related_name="lines", db_index=False
+    )
     position = models.IntegerField()
     stock = models.ForeignKey(Stock, on_delete=models.PROTECT, related_name="+")
     sku = models.TextField()
@@ -36,6 +38,7 @@ class OrderLine(models.Model):
 
     class Meta:
         ordering = ["position"]
+        indexes = [models.Index(name="line_by_sku", fields=["sku", "-order"])]
         constraints = [
             models.UniqueConstraint(name="line_position_once", fields=["order", "position"]),
             models.CheckConstraint(

@@ -6,16 +6,19 @@ import secrets
 from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Now
 
+from orders.models.changes import settled_until
 from orders.models.client import Client
+from orders.models.finding import those
 from orders.models.order_line import OrderLine
 from orders.models.stock import Stock
 from orders.payments.provider import ELSEWHERE, amount_objection
-from values.ids import CLOCK_SKEW, first_id
 from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
@@ -31,18 +34,21 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def of(self, client: Client) -> "OrderQuerySet":
         return self.filter(client=client)
 
-    def narrowed(self, *, created_after: datetime | None, **columns: str | None) -> "OrderQuerySet":
-        """Those whose columns have these values, None for any, and that were created after a
-        moment.
-        """
-        orders = self.filter(
-            **{name: value for name, value in columns.items() if value is not None}
-        )
-        if created_after is None:
-            return orders
-        return orders.filter(
-            created_at__gt=created_after, pk__gte=first_id(created_after - CLOCK_SKEW)
-        )
+    def narrowed(self, *, sku: str | None = None, **wanted: Any) -> "OrderQuerySet":
+        """Those of which all of this is true, as `finding` has it; None for whatever it may be."""
+        orders = self.filter(those(sku=sku, **wanted))
+        return orders.distinct("pk") if sku else orders  # two lines may have it
+
+    def newest_first(self, after: str | None) -> "OrderQuerySet":
+        return (self.filter(pk__lt=after) if after else self).order_by("-pk")
+
+    def by_change(self, after: tuple[datetime, UUID] | None) -> "OrderQuerySet":
+        """Those that changed longest ago first, as far as nobody can change one before them."""
+        orders = self.filter(updated_at__lt=settled_until()).order_by("updated_at", "pk")
+        if after:
+            at, pk = after
+            orders = orders.filter(Q(updated_at__gt=at) | Q(pk__gt=pk), updated_at__gte=at)
+        return orders.distinct("updated_at", "pk") if orders.query.distinct else orders
 
     def place(
         self, client: Client, order_input: "OrderInput", stock: Mapping[str, Stock] | None = None

@@ -18,35 +18,46 @@ class Particulars(models.Model):
     customer_name = models.TextField(default="", db_default="")
     customer_phone = models.TextField(default="", db_default="")
     customer_external_id = models.TextField(default="", db_default="")  # the client's own
-    shipping_address = models.JSONField(default=dict, db_default={})  # what of it was said
+    shipping_address = models.JSONField(default=dict, db_default={})  # or all members
     billing_address = models.JSONField(default=dict, db_default={})
     metadata = models.JSONField(default=dict)
     note = models.TextField(default="", db_default="")  # of the staff, for the staff
-    tags = ArrayField(models.TextField(), default=list, db_default=[])
+    tags = ArrayField(models.TextField(), null=True)  # NULL for none: so they have no index
 
     class Meta:
         abstract = True
 
+    @classmethod
+    def nothing(cls) -> dict[str, Any]:
+        """The columns of an order that says nothing of a person."""
+        return {field.name: field.get_default() for field in Particulars._meta.local_fields}
+
     @staticmethod
     def columns_of(said: "ParticularsInput") -> dict[str, Any]:
-        """The columns of all that was said there; what was left out is empty."""
+        """The columns of what was said there, and of nothing else."""
         customer = said.customer.model_dump() if said.customer else {}
+        columns: dict[str, dict[str, Any]] = {
+            "email": {"email": said.email},
+            "customer": {
+                f"customer_{name}": customer.get(name) or ""
+                for name in ("name", "phone", "external_id")
+            },
+            "shipping_address": {"shipping_address": _said(said.shipping_address)},
+            "billing_address": {"billing_address": _said(said.billing_address)},
+            "metadata": {"metadata": said.metadata},
+            "note": {"note": said.note or ""},
+            "tags": {"tags": said.tags or None},
+        }
         return {
-            "email": said.email,
-            "customer_name": customer.get("name") or "",
-            "customer_phone": customer.get("phone") or "",
-            "customer_external_id": customer.get("external_id") or "",
-            "shipping_address": _said(said.shipping_address),
-            "billing_address": _said(said.billing_address),
-            "metadata": said.metadata,
-            "note": said.note or "",
-            "tags": said.tags,
+            name: value
+            for field in said.model_fields_set & columns.keys()
+            for name, value in columns[field].items()
         }
 
-    def are_particulars(self, said: "ParticularsInput") -> bool:
-        """Whether that says the same of the order."""
+    def news_in(self, said: "ParticularsInput") -> dict[str, Any]:
+        """The columns that would change."""
         columns = self.columns_of(said)
-        return all(getattr(self, name) == value for name, value in columns.items())
+        return {name: value for name, value in columns.items() if getattr(self, name) != value}
 
     def particulars(self) -> snapshots.Particulars:
         customer: snapshots.Customer = {
@@ -57,30 +68,15 @@ class Particulars(models.Model):
         return {
             "email": self.email,
             "customer": customer if any(customer.values()) else None,
-            "shipping_address": _shown(self.shipping_address),
-            "billing_address": _shown(self.billing_address),
+            "shipping_address": self.shipping_address or None,
+            "billing_address": self.billing_address or None,
             "metadata": self.metadata,
             "note": self.note or None,
-            "tags": self.tags,
+            "tags": self.tags or [],
         }
 
 
-def _said(address: "AddressInput | None") -> dict[str, str]:
+def _said(address: "AddressInput | None") -> dict[str, str | None]:
+    """All members of it, or none when nothing of it was said."""
     members = address.model_dump() if address else {}
-    return {name: text for name, text in members.items() if text}
-
-
-def _shown(address: dict[str, str]) -> snapshots.Address | None:
-    if not address:
-        return None
-    return {
-        "name": address.get("name"),
-        "company": address.get("company"),
-        "line1": address.get("line1"),
-        "line2": address.get("line2"),
-        "city": address.get("city"),
-        "region": address.get("region"),
-        "postal_code": address.get("postal_code"),
-        "country": address.get("country"),
-        "phone": address.get("phone"),
-    }
+    return {name: text or None for name, text in members.items()} if any(members.values()) else {}

@@ -15,6 +15,7 @@ LIST = "/v1/orders"
 OPERATIONS = {one["operationId"]: (method, path) for method, path, one in operations()}
 BODIES: dict[str, Any] = {
     "place_order": EXAMPLE,
+    "change_order": {"note": "x"},
     "refund_order": {"reason": "cold"},
     "pay_order_again": {"token": "tok_ok"},
     "count_stock": {"on_hand": 7},
@@ -58,7 +59,7 @@ def test_no_operation_ignores_a_parameter_that_it_does_not_know(
     [
         ("payment_sate=paid", "payment_sate", "did you mean payment_state?"),
         ("State=paid", "State", "did you mean state?"),
-        ("fulfilment=none", "fulfilment", "it takes state, payment_state, email"),
+        ("fulfilment=none", "fulfilment", "it takes state, payment_state, fulfilment_state"),
         ("a~b/c=1", "a~0b~1c", "it takes state"),
         ("=", "", "it takes state"),
         ("%ff=1", "\ufffd", "it takes state"),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
+from orders.imports.columns import COUNTED
 from orders.order_input import (
     AMOUNT_MAX,
     EPOCH,
@@ -68,8 +69,7 @@ class LineOfFile(LineInput):
             self.units_refunded = self.quantity if 0 < self.refunded == self.amount else 0
 
     def so_far(self) -> dict[str, Any]:
-        counted = ("fulfilled", "withdrawn", "returned", "units_refunded", "refunded")
-        return {name: getattr(self, name) for name in counted}
+        return {name: getattr(self, name) for name in COUNTED}
 
     @property
     def open(self) -> int:

@@ -1,0 +1,38 @@
+"""When an order was last changed, and up to when nobody can add a change any more.
+
+Whoever reads what has changed since a moment must not get past a change that is not committed yet.
+A change is stamped in a transaction that has its id already, so a snapshot that does not show it
+either names that transaction as under way, which began before the stamp, or is older than the
+stamp.
+"""
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import DateTimeField, Func
+
+
+class Written(Func):
+    """Now, by Postgres' clock, once the transaction has its id: CASE asks for that first."""
+
+    template = "CASE WHEN pg_current_xact_id() IS NOT NULL THEN clock_timestamp() END"
+    output_field = DateTimeField()
+
+
+# Of a transaction that is not ours to see, a stranger's in the same Postgres, nobody tells when it
+# began; ours are never as old as `patience` (I13).
+SETTLED = """
+SELECT least(statement_timestamp(),
+             min(coalesce(xact_start, statement_timestamp() - %(patience)s::interval)))
+  FROM pg_snapshot_xip(pg_current_snapshot()) AS under_way (xid)
+  LEFT JOIN pg_stat_activity ON backend_xid = under_way.xid::xid
+"""
+
+
+def settled_until() -> datetime:
+    """All changes that are older are there to be read."""
+    with connection.cursor() as cursor:
+        cursor.execute(SETTLED, {"patience": f"{settings.CHANGES_SETTLE.total_seconds()} s"})
+        moment: datetime = cursor.fetchone()[0]
+    return moment

@@ -1,0 +1,104 @@
+"""Erasing a person: what their ended orders say of them goes, from events, mails and kept answers
+too; goods, amounts and what happened stay.
+"""
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from notifications import events
+from orders.imports.models import ImportRow
+from orders.models.client import ApiKey, Client, IdempotencyKey
+from orders.models.order import Order
+from orders.models.particulars import Particulars
+from orders.states import TRANSITIONS
+from values.refused import Refused
+
+ENDED = [state for state, following in TRANSITIONS.items() if not following]
+NAMED_MAX = 5  # orders that a refusal names
+
+
+class ErasureQuerySet(models.QuerySet["Erasure"]):
+    def begin(self, key: ApiKey, email: str) -> "Erasure":
+        """An erasure of this person among the orders of the key's client, or the one under way, in
+        the caller's transaction. Raises a 409 problem while an order of theirs is under way, or
+        rows of an import that name them.
+        """
+        client = Client.objects.locked(key.client_id)
+        self._refuse_under_way(client, email)
+        erasure, _ = self.get_or_create(
+            client=client, email=email.lower(), finished_at=None, defaults={"by": key.prefix}
+        )
+        return erasure
+
+    def _refuse_under_way(self, client: Client, email: str) -> None:
+        orders = Order.objects.of(client).narrowed(email=email).exclude(state__in=ENDED)
+        named = ", ".join(orders.order_by("pk").values_list("number", flat=True)[:NAMED_MAX])
+        rows = ImportRow.objects.filter(batch__client=client, said__icontains=email)
+        if not named and rows.exists():
+            named = "an import"
+        if named:
+            raise Refused("orders-under-way", f"Under way for this address: {named}.")
+
+    def locked(self, pk: Any) -> "Erasure":
+        return self.select_for_update(no_key=True).get(pk=pk)
+
+
+class Erasure(models.Model):
+    """That a person was erased; when it is done, nothing here says who it was."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="erasures")
+    email = models.TextField()  # until it is done
+    by = models.TextField()  # the prefix of the key that asked for it
+    orders = models.IntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    objects = ErasureQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="erasure_once", fields=["client", "email"], condition=Q(finished_at=None)
+            ),
+            models.CheckConstraint(
+                name="erasure_forgets", condition=Q(finished_at=None) | Q(email="")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} ({self.state})"
+
+    @property
+    def state(self) -> str:
+        return "done" if self.finished_at else "running"
+
+    def go_on(self) -> bool:
+        """Erase some of their orders; True when more may be left. The caller holds the lock. One
+        that was placed since, and is under way, stays.
+        """
+        theirs = Order.objects.of(self.client).narrowed(email=self.email).filter(state__in=ENDED)
+        some = theirs.select_for_update(no_key=True).order_by("pk").prefetch_related("lines")
+        found = list(some[: settings.ERASE_ORDERS])
+        for order in found:
+            _erase(order)
+        self.orders += len(found)
+        more = len(found) == settings.ERASE_ORDERS
+        if not more:
+            self.email, self.finished_at = "", Now()
+        self.save(update_fields=["orders", "email", "finished_at"])
+        return more
+
+
+def _erase(order: Order) -> None:
+    """Its events and its answer under an Idempotency-Key say what it says from now on."""
+    order.record("order.erased", **Particulars.nothing())
+    events.forget(order.pk, says={"order": dict(order.particulars())})
+    shown = json.dumps(order.snapshot(), ensure_ascii=False, separators=(",", ":"))
+    IdempotencyKey.objects.answer_anew(order, shown)

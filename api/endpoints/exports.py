@@ -72,7 +72,7 @@ def begin_export(
     openapi_extra=described("orders:read"),
 )
 def read_export(request: AuthenticatedRequest, export_id: UUID) -> HttpResponse:
-    export = Export.objects.filter(pk=export_id, client=request.auth.client).first()
+    export = Export.objects.of(request.auth.client).filter(pk=export_id).first()
     if export is None:
         raise Http404
     return answer(shown(export))

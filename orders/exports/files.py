@@ -18,9 +18,8 @@ from values.csv_cells import harmless
 
 def head(form: Format, *, bom: bool) -> str:
     """What a file begins with, before its first order."""
-    return (BOM if bom else "") + _table([dict(zip(COLUMNS, COLUMNS, strict=True))]) * (
-        form == Format.CSV
-    )
+    names = _table([{name: name for name in COLUMNS}]) if form == Format.CSV else ""
+    return BOM + names if bom else names
 
 
 def text_of(bodies: Iterable[dict[str, Any]], form: Format) -> str:

@@ -34,13 +34,17 @@ class ExportQuerySet(models.QuerySet["Export"]):
         """
         Client.objects.locked(client.pk)
         most = settings.EXPORTS_RUNNING_PER_CLIENT
-        if self.filter(client=client, finished_at=None).count() >= most:
+        if self.of(client).filter(finished_at=None).count() >= most:
             detail = f"{most} exports of yours are running. Wait until one is done."
             raise Refused("too-many-exports", detail)
         return self.create(client=client, filters=filters, **wanted)
 
-    def locked(self, pk: str) -> "Export":
-        return self.select_for_update(no_key=True).get(pk=pk)
+    def locked(self, pk: str) -> "Export | None":
+        """None when it was forgotten."""
+        return self.select_for_update(no_key=True).filter(pk=pk).first()
+
+    def of(self, client: Client) -> "ExportQuerySet":
+        return self.filter(client=client)
 
     def forget_old(self, limit: int) -> int:
         """Delete exports that are older than EXPORT_KEEP with their parts, up to `limit` rows."""
@@ -118,7 +122,7 @@ class Export(models.Model):
 
     def _next(self, limit: int) -> list[Order]:
         """The next orders, a page at most. Those of one page cost four statements."""
-        filters: dict[str, Any] = {"created_after": None} | {
+        filters: dict[str, Any] = {
             name: datetime.fromisoformat(value) if name.endswith(MOMENTS) else value
             for name, value in self.filters.items()
         }

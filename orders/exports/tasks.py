@@ -16,14 +16,16 @@ def begin(export: Export) -> None:
 
 @shared_task(bind=True, cancellable=True)
 def write_part(self: Task, export_id: str) -> None:
-    if not Export.objects.locked(export_id).write_part():
+    export = Export.objects.locked(export_id)
+    if export and not export.write_part():
         self.replace(write_part.si(export_id))  # commits; others may go before the rest
 
 
 @shared_task
 def give_up(export_id: str) -> None:
     """A part of it could not be written, or was cancelled."""
-    Export.objects.locked(export_id).give_up()
+    if export := Export.objects.locked(export_id):
+        export.give_up()
 
 
 @shared_task

@@ -81,6 +81,7 @@ def a_day(api: Api, stock: Any, order_body: Body) -> None:
         return str(api.place(body, key=f"key-{name}").json()["id"])
 
     sent, part, back, money = (place(name) for name in ("sent", "part", "back", "money"))
+    erased = place("erased", email="taro@example.com")
     place("open", note='=1+1\n\'-1 "quoted"', tags=["a,b", "c"], metadata={"+1": "x", "k": "'=1"})
     gone = place("gone")
     place("declined", payment={"token": "tok_declined"})
@@ -103,6 +104,9 @@ def a_day(api: Api, stock: Any, order_body: Body) -> None:
     work_off()
     post(api, f"/v1/orders/{money}/refunds", {"amount": 50, "reason": "sorry again"})
     post(api, f"/v1/orders/{gone}/cancel", {"reason": "changed my mind"})
+    post(api, f"/v1/orders/{erased}/cancel")
+    work_off()
+    assert post(api, "/v1/customers/erase", {"email": "taro@example.com"}).status_code == 202
     work_off()
 
 
@@ -117,7 +121,7 @@ def test_what_is_exported_makes_the_same_books_in_an_empty_shop(
     stock(on_hand=98)
     stock("EBI", on_hand=97, name="海老, gekocht")
     result = imported(api, file, form)
-    assert (result["total"], result["failed"]) == (12, 0)
+    assert (result["total"], result["failed"]) == (13, 0)
     again = exported(api, f"?format={form}", key="export-2")
     print(again[0].decode())
     assert again == [file]
@@ -252,6 +256,20 @@ def test_one_that_its_client_cancels_has_failed(api: Api) -> None:
     assert api.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
     work_off()
     assert api.get(answer["Location"]).json()["state"] == "failed"
+
+
+def test_no_file_outlives_the_person_it_names(api: Api, stock: Any, order_body: Body) -> None:
+    """Nor one that is being written meanwhile."""
+    stock()
+    api.place(order_body(payment={"token": "tok_declined"}))
+    work_off()
+    assert b"hana@example.com" in exported(api)[0]
+    api.post("/v1/exports/orders", headers={"Idempotency-Key": "running"})
+    post(api, "/v1/customers/erase", {"email": "hana@example.com"})
+    Job.objects.filter(task="orders.tasks.erase").update(due_at=timezone.now() - A_DAY)
+    work_off()
+    assert (Export.objects.count(), ExportPart.objects.count()) == (0, 0)
+    assert not Job.objects.exclude(state="done").exists()
 
 
 def test_old_exports_are_forgotten_with_their_files(

@@ -19,6 +19,7 @@ from orders.order_input import (
     LINES_MAX,
     QUANTITY_MAX,
     Amount,
+    Email,
     LineInput,
     OrderInput,
     Shape,
@@ -119,6 +120,7 @@ class History(BaseModel):
 
 
 class OrderOfFile(OrderInput, History):
+    email: Email = ""  # of one that is past, it may be forgotten
     lines: Annotated[list[LineOfFile], Field(min_length=1, max_length=LINES_MAX)]  # type: ignore[assignment]
     number: Annotated[str, Field(min_length=1, max_length=NUMBER_MAX_CHARS), Plain()] | None = None
     placed_at: Past | None = None
@@ -182,6 +184,8 @@ class OrderOfFile(OrderInput, History):
             yield "/payment/token", "must be blank: paid_at says that no card is to be charged"
         elif quiet and self.payment.token:
             yield "/payment/token", "must be blank: with quiet=true no card is charged; say paid_at"
+        if not (self.email or self.is_past):
+            yield "/email", "is missing"
         yield from self._out_of_order()
         yield from self._out_of_balance()
         for position, line in enumerate(self.lines):

@@ -110,12 +110,12 @@ def _steps(order: Order, said: History) -> Iterator[Step]:
 
 def _note_money(order: Order, said: History) -> None:
     """Money that moved elsewhere, as if in one movement each way."""
-    if not order.captured:
+    if not (order.captured and said.paid_at):
         return
     charge = _operation(order, PaymentOperation.Kind.CHARGE, order.captured, said.paid_at)
     PaymentOperation.objects.bulk_create([charge])
     if order.refunded:
-        last = said.refunds[-1].at
+        last = max(refund.at for refund in said.refunds)
         back = _operation(order, PaymentOperation.Kind.REFUND, order.refunded, last)
         PaymentOperation.objects.bulk_create([back])
         Refund.objects.create(
@@ -132,7 +132,7 @@ def _note_money(order: Order, said: History) -> None:
         )
 
 
-def _operation(order: Order, kind: str, amount: int, at: Any) -> PaymentOperation:
+def _operation(order: Order, kind: str, amount: int, at: datetime) -> PaymentOperation:
     return PaymentOperation(
         order=order,
         kind=kind,

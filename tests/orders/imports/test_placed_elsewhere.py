@@ -72,6 +72,11 @@ def test_a_paid_and_sent_order_is_in_the_book_as_of_then(bring: Import_, api: Ap
     assert list(broken(MONEY | STOCK, limit=10)) == []
 
 
+def test_of_the_past_nobody_need_be_known(bring: Import_) -> None:
+    assert bring(past(email="", fulfilled_at="2025-11-25"), query="")["ok"] == 1
+    assert (Order.objects.get().email, Delivery.objects.count()) == ("", 0)
+
+
 def test_a_list_has_it_where_it_belongs_in_time(bring: Import_, api: Api, stock: Any) -> None:
     stock()
     bring(cells(external_id="today"), query="")

@@ -10,6 +10,7 @@ from api.conventions.query import query_of, refuse_unknown_parameters
 from api.endpoints import (
     customers,
     deliveries,
+    exports,
     fulfilments,
     holds,
     imports,
@@ -71,6 +72,7 @@ api.add_router("/customers", customers.router)
 api.add_router("/stock", stock.router)
 api.add_router("/stock-movements", stock_movements.router)
 api.add_router("/imports", imports.router)
+api.add_router("/exports", exports.router)
 api.add_router("/payments", payment_events.router)
 api.add_router("/reports", reports.router)
 api.add_router("/jobs", jobs.router)

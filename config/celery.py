@@ -24,7 +24,9 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 install(app)
 app.autodiscover_tasks()
 # packages of an app, which Celery does not look into
-app.autodiscover_tasks(["orders.imports", "orders.reports"])
+app.autodiscover_tasks(
+    ["orders.exports", "orders.imports", "orders.imports.elsewhere", "orders.reports"]
+)
 
 
 @app.on_configure.connect

@@ -130,6 +130,14 @@ IMPORT_TRIAL_FAULTS_MAX = 10_000  # that it tells; the others it counts
 
 STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 
+# --- exports (orders/exports/) --------------------------------------------------------------------
+EXPORT_MAX_ORDERS = 100_000  # of one export; the next one goes on from there
+EXPORT_PART_ORDERS = 5_000  # of one file, which a web process has in memory while it is sent
+EXPORT_PART_BYTES = 4 * 1024 * 1024  # which a file may have, and a page of orders more
+EXPORT_PAGE_ORDERS = 50  # that are read at a time
+EXPORTS_RUNNING_PER_CLIENT = 2
+EXPORT_KEEP = timedelta(days=7)
+
 # --- metrics and Sentry ---------------------------------------------------------------------------
 METRICS_ROWS_MAX = 10_000  # that one statement looks at
 METRICS_STATEMENT_TIMEOUT = "2s"

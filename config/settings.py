@@ -326,6 +326,10 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, without a beat process
         "schedule": crontab(hour="4", minute="10"),
     },
     "see-to-imports": {"task": "orders.imports.tasks.see_to_imports", "schedule": 60.0},
+    "forget-old-exports": {
+        "task": "orders.exports.tasks.forget_old_exports",
+        "schedule": crontab(hour="4", minute="30"),
+    },
     "forget-old-imports": {
         "task": "orders.imports.tasks.forget_old_imports",
         "schedule": crontab(hour="4", minute="20"),

@@ -1,12 +1,15 @@
 """The door that other apps knock on: say what happened, and whoever should know is told."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 
-from celery_ledger import note_effect
+from celery_ledger import context, note_effect
 from notifications.models import Delivery, Event
 from notifications.models.event import EVERYBODYS
 from notifications.tasks import tell
@@ -21,6 +24,22 @@ KINDS = EVERYBODYS + tuple(
     ).split()
 )
 HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint
+_then: ContextVar[datetime | None] = ContextVar("events_then", default=None)
+
+
+@contextmanager
+def as_of(moment: datetime | None) -> Iterator[None]:
+    """What is recorded in this block happened at that moment, None for now: it was elsewhere."""
+    token = _then.set(moment)
+    try:
+        yield
+    finally:
+        _then.reset(token)
+
+
+def quiet() -> AbstractContextManager[None]:
+    """Of what is done in this block, and by the jobs that it promises, no customer is mailed."""
+    return context.bound(quiet="true")
 
 
 def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict[str, Any]) -> None:
@@ -35,7 +54,8 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     """
     if kind not in KINDS + HOUSE_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
-    event = Event(kind=kind, subject=subject, seq=seq, owner=owner, data=data)
+    then = {} if (moment := _then.get()) is None else {"at": moment}
+    event = Event(kind=kind, subject=subject, seq=seq, owner=owner, data=data, **then)
     tell(event)
     note_effect(kind, event.pk)
 

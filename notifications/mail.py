@@ -9,7 +9,7 @@ from django.core.mail import EmailMessage
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 
-from celery_ledger import outside, scrubbed
+from celery_ledger import context, outside, scrubbed
 from notifications.models import Delivery, Event, NotDelivered, Shop
 from values.addresses import mailable
 from values.shop import LANGUAGES
@@ -17,7 +17,7 @@ from values.shop import LANGUAGES
 
 def recipients(event: Event) -> list[str]:
     """Whom the event names, or the customer, if there is something to say to them about this kind
-    of event.
+    of event, and what is being done is not quiet.
     """
     order = event.data.get("order", {})
     named = [one for one in event.data.get("mail", {}).get("to") or [order.get("email")] if one]
@@ -25,7 +25,10 @@ def recipients(event: Event) -> list[str]:
     is_told = event.kind != "order.completed" or order.get("reason")
     if order.get("withdrawal") and event.kind in ("order.completed", "order.cancelled"):
         is_told = False  # its receipt says so too
-    return named if named and is_told and _template_name(event, "en") else []
+    is_quiet = order and context.current().get("quiet")
+    if is_quiet or not (is_told and _template_name(event, "en")):
+        return []
+    return named
 
 
 def send(delivery: Delivery) -> str:

@@ -110,6 +110,10 @@ class LineInput(Shape):
     def amount(self) -> int:
         return self.quantity * self.unit_price - self.discount + self.tax
 
+    def so_far(self) -> dict[str, Any]:
+        """What became of it elsewhere, as columns."""
+        return {}
+
     @model_validator(mode="after")
     def _discount_fits(self) -> Self:
         if self.discount > self.quantity * self.unit_price:
@@ -304,6 +308,10 @@ class OrderInput(ParticularsInput):
     def preferred_locale(self) -> str:
         """Empty for none: then the shop's own language is used."""
         return (self.locale or "") if "locale" in self.model_fields_set else ""
+
+    def so_far(self) -> dict[str, Any]:
+        """What is so when it is written down, as columns."""
+        return {"units": sum(line.quantity for line in self.lines)}
 
     def unknown_skus(self, known: Container[str]) -> list[tuple[str, str]]:
         """A pair of JSON pointer and message for each line of a sku that is not known."""

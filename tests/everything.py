@@ -18,7 +18,7 @@ from notifications import tasks
 from notifications.models import Endpoint
 from orders.imports.lines import Row
 from orders.imports.models import Import
-from orders.imports.reading import Format
+from orders.imports.reading import Format, Manner
 from orders.models import ApiKey, Client
 from orders.order_input import EXAMPLE, OrderInput
 from orders.tasks import place
@@ -74,7 +74,9 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
 
 def imported(shop: Client) -> Import:
     with transaction.atomic():
-        return Import.objects.accept(shop, [Row(1, said=json.dumps(EXAMPLE))], form=Format.NDJSON)
+        return Import.objects.accept(
+            shop, [Row(1, said=json.dumps(EXAMPLE))], Manner(Format.NDJSON)
+        )
 
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:

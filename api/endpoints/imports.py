@@ -25,7 +25,8 @@ from api.conventions.idempotency import Done, idempotency_key, once
 from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.imports import tasks
-from orders.imports.csv_rows import OPTIONAL, REQUIRED, Amounts
+from orders.imports.columns import COLUMNS, PAYMENT, REQUIRED
+from orders.imports.csv_rows import Amounts
 from orders.imports.encoding import UTF_8, named
 from orders.imports.lines import ONE_OF_THEM, Row
 from orders.imports.models import Import, ImportFault
@@ -43,6 +44,12 @@ YOURS_IS_READ = "A file of yours is being read. Send the next one when it has be
 MANY_ARE_READ = "As many files as can be are being read. Nothing was written; try again."
 PAGE = 1000
 Encoding = Literal["utf-8", "utf-16", "shift_jis", "windows-1252"]  # of ENCODINGS
+
+
+def _named(columns: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in columns)
+
+
 AGAIN = "may be imported again"
 BECAME = {
     "sold_out": f"was accepted, and cancelled because it was sold out; {AGAIN}",
@@ -50,9 +57,13 @@ BECAME = {
     "expired": f"was accepted, and cancelled because nobody paid in time; {AGAIN}",
 }
 ABOUT = f"""NDJSON, an order body per line; or CSV, a row per order line, whose columns are named by
-its first row, in any order: {", ".join(f"`{name}`" for name in REQUIRED)}, and if you like
-{", ".join(f"`{name}`" for name in OPTIONAL)}. Rows with one `external_id` are the lines of one
-order; what is said of the order may be blank in its further rows.
+its first row, in any order: {_named(REQUIRED)}; one or more of {_named(PAYMENT)}; and if you like
+{_named(COLUMNS[len(REQUIRED) :])}. Rows with one `external_id` are the lines of one order; what is
+said of the order may be blank in its further rows.
+
+**Orders that were placed elsewhere** have a `paid_at`, and no token: no card is charged. They come
+into the book under their own `number`, with their dates, and with what became of them. With
+`quiet=true` no customer is mailed about this import.
 
 Amounts are whole numbers of the currency's smallest unit: 1250 for €12.50, 300 for ¥300. With
 `amounts=major` they are written as people do, 12.50 and 300, by the currency's own digits. Without
@@ -92,12 +103,13 @@ def begin_import(
     amounts: Amounts = Amounts.MINOR,
     encoding: Encoding | None = None,
     dry_run: bool = False,
+    quiet: bool = False,
 ) -> HttpResponse:
-    manner = manner_of(request, amounts, encoding)
+    manner = manner_of(request, amounts, encoding)._replace(quiet=quiet)
     client = request.auth.client
 
     def accept(rows: Iterable[Row]) -> Done:
-        batch = Import.objects.accept(client, rows, form=manner.form)
+        batch = Import.objects.accept(client, rows, manner)
         tasks.begin(batch)
         return 202, f"/v1/imports/{batch.pk}", shown(batch)
 
@@ -109,7 +121,7 @@ def begin_import(
     ):
         if dry_run:
             idempotency_key(request)  # so that the same call without `dry_run` is taken
-            return answer(shown_trial(tried(client, rows, manner.form)))
+            return answer(shown_trial(tried(client, rows, manner)))
         sent = {"format": manner.form, "sha256": digest, **_otherwise(manner)}
         return once(request, sent, lambda: accept(rows))
 

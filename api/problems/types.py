@@ -211,6 +211,11 @@ TYPES: dict[str, ProblemType] = {
         gettext_noop("It is not as you expected any more"),
         gettext_noop("Read it again, decide anew, and send what you saw then."),
     ),
+    "too-many-exports": ProblemType(
+        409,
+        gettext_noop("As many exports run as may run at a time"),
+        gettext_noop("Wait until one of yours is done, then ask for the next."),
+    ),
     "order-has-ended": ProblemType(
         409,
         gettext_noop("The order has ended"),

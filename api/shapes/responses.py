@@ -149,6 +149,26 @@ class Trial(Exactly):
     errors_left_out: Annotated[int, Field(description="further ones; the first are enough to mend")]
 
 
+class ExportLinks(Exactly):
+    self: str
+    files: Annotated[list[str], Field(description="once it is done; in this order")]
+
+
+class Export(Exactly):
+    id: UUID
+    state: Literal["running", "done", "failed"]
+    format: Literal["csv", "ndjson"]
+    orders: Annotated[int, Field(description="that are written so far")]
+    next: Annotated[
+        str | None,
+        Field(description="`after` of a following export, if there are more orders than one holds"),
+    ]
+    created_at: datetime
+    finished_at: datetime | None
+    forgotten_at: Annotated[datetime, Field(description="when its files are deleted")]
+    links: ExportLinks
+
+
 class Computing(Exactly):
     state: Literal["computing"]
 

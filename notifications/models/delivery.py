@@ -31,8 +31,9 @@ class NotDelivered(Exception):
 # begins as the event's does, so that deliveries are ordered as their events are.
 EVENT = """
 event AS (
-    INSERT INTO notifications_event (id, kind, subject, seq, owner, data)
-    VALUES (%(event)s, %(kind)s, %(subject)s, %(seq)s, %(owner)s, %(data)s)
+    INSERT INTO notifications_event (id, kind, subject, seq, owner, data, at)
+    VALUES (%(event)s, %(kind)s, %(subject)s, %(seq)s, %(owner)s, %(data)s,
+            coalesce(%(at)s::timestamptz, statement_timestamp()))
 ), """
 DELIVERIES = """
 target AS (
@@ -90,6 +91,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             "seq": event.seq,
             "owner": event.owner,
             "data": json.dumps(event.data),
+            "at": event.at if isinstance(event.at, datetime) else None,
             "addresses": addresses,
         }
         whose = "true" if event.kind in EVERYBODYS else "owner = %(owner)s"

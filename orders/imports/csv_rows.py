@@ -7,36 +7,26 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from django.conf import settings
 
+from orders.imports.columns import AMOUNTS, COLUMNS, OF_THE_ORDER, PAYMENT, REQUIRED
 from orders.imports.lines import Lines, Row, TooLong
 from orders.order_input import EXTERNAL_ID_MAX_CHARS
+from values.csv_cells import as_meant
 from values.identity import GUARDED
 from values.refused import Refused, invalid
 from values.strict_json import escaped
+from values.texts import BLANKS
 
-REQUIRED = (
-    "external_id",
-    "currency",
-    "email",
-    "sku",
-    "name",
-    "quantity",
-    "unit_price",
-    "total",
-    "token",
-)
-OPTIONAL = ("locale", "discount", "tax", "shipping", "shipping_tax")
-COLUMNS = (*REQUIRED, *OPTIONAL)
-# said once for an order; blank in its further rows, they are as above
-OF_THE_ORDER = ("currency", "email", "locale", "total", "token", "shipping", "shipping_tax")
-AMOUNTS = frozenset(("unit_price", "discount", "tax", "total", "shipping", "shipping_tax"))
 COLUMNS_MAX = 100
 SEPARATORS = ",;\t|"
 SEPARATED = "cells are separated by a comma, a semicolon, a tab or |"
-SEPARATOR_LINE = re.compile('"?sep=(.)"?', re.IGNORECASE)  # Excel's own first line
+# Excel's own first line, and what is left of it when the file was saved again
+SEPARATOR_LINE = re.compile(f'"?sep=(.)"?[{SEPARATORS} ]*', re.IGNORECASE)
+BETWEEN_WORDS = re.compile(f"[{BLANKS}\\s-]+")
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 DIGIT = re.compile("[0-9]")
 SAY_MAJOR = "Say amounts=major if 12 means 12.00 here, or write whole numbers without separators."
@@ -62,11 +52,12 @@ class Columns(NamedTuple):
 
     required: tuple[str, ...]
     known: tuple[str, ...]
+    one_of: tuple[str, ...] = ()  # of which there must be one, the first for whoever asks
 
 
 def csv_rows(file_lines: Lines, amounts: Amounts) -> Iterator[Row]:
     """The rows of a file of orders."""
-    columns = Columns(REQUIRED, COLUMNS)
+    columns = Columns(REQUIRED, COLUMNS, PAYMENT)
     return rows_under(file_lines, columns, lambda header: Table(header, amounts))
 
 
@@ -172,13 +163,18 @@ def _known_columns(header: str, separator: str, columns: Columns) -> int:
 
 
 def _plain(cells: Sequence[str]) -> list[str]:
-    """Without spaces around them, and without what tells Excel that 0017 is no number."""
+    """Without spaces around them, and without what tells a spreadsheet that 0017 is no number and
+    -1 no formula.
+    """
     bare = list(map(str.strip, cells))
-    return [GUARDED.sub(r"\1", cell).strip() for cell in bare] if '="' in "".join(bare) else bare
+    said = "".join(bare)
+    if '="' in said:
+        bare = [GUARDED.sub(r"\1", cell).strip() for cell in bare]
+    return list(map(as_meant, bare)) if "'" in said else bare
 
 
 def _column(cell: str) -> str:
-    return cell.lower().replace(" ", "_").replace("-", "_")
+    return BETWEEN_WORDS.sub("_", cell.lower()).strip("_")
 
 
 def _header(number: int, cells: Sequence[str], expected: Columns) -> list[str]:
@@ -194,16 +190,30 @@ def _header(number: int, cells: Sequence[str], expected: Columns) -> list[str]:
     if not set(columns) & set(expected.known):
         message = f"line {number} is no header that we know: {there_are}; {SEPARATED}"
         raise invalid(("", message))
-    wrong = [(name, "this column is missing") for name in expected.required if name not in columns]
-    for index, name in enumerate(columns):
-        if name not in expected.known:
-            wrong.append((cells[index], "there is no such column"))
-        elif name in columns[:index]:
-            wrong.append((name, "this column stands there twice"))
+    offered = set(expected.one_of) & set(columns)
+    needed = expected.required if offered else (*expected.required, *expected.one_of[:1])
+    known = expected.known
+    missing = [name for name in needed if name not in columns]
+    unknown = [cells[index] for index, name in enumerate(columns) if name not in known]
+    twice = [name for index, name in enumerate(columns) if name in columns[:index]]
+    wrong = [
+        *((name, "this column is missing") for name in missing),
+        *((name, "there is no such column") for name in unknown),
+        *((name, "this column stands there twice") for name in twice if name in known),
+    ]
     if wrong:
-        named = [(f"/{escaped(name)}", message) for name, message in wrong]
-        raise invalid(*named, ("", there_are))
+        raise _wrong_header(wrong, there_are)
     return columns
+
+
+def _wrong_header(wrong: Sequence[tuple[str, str]], there_are: str) -> Refused:
+    """Each column by its pointer for machines, and one sentence of all of them for people."""
+    said = "; ".join(
+        f"{message}: {', '.join(name for name, _ in named)}"
+        for message, named in groupby(wrong, key=lambda one: one[1])
+    )
+    named = [(f"/{escaped(name)}", message) for name, message in wrong]
+    return Refused("invalid", f"{said}; {there_are}", errors=[*named, ("", there_are)])
 
 
 def _is_doubtful(amount: str) -> bool:

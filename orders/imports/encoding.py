@@ -35,6 +35,8 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+# what is no text at all, by its first bytes
+NO_TEXT = {b"PK\x03\x04": "a workbook", b"\xd0\xcf\x11\xe0": "a workbook", b"%PDF": "a PDF"}
 PIECE_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 1024 * 1024
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"
@@ -55,11 +57,15 @@ def in_utf8(file: BinaryIO, encoding: str) -> Iterator[BinaryIO]:
     One that is called UTF-8 is handed on as it is, to be checked line by line. Raises a 400 problem
     that names the first line which is not in this encoding.
     """
-    start = file.read(max(map(len, MARKS)))
+    start = file.read(4)
     file.seek(0)
+    if kind := NO_TEXT.get(start):
+        raise _malformed(f"This is {kind} and no text. Open it and save it as CSV (UTF-8).")
     codec = ENCODINGS[encoding]
     codec = next((named for mark, named in MARKS.items() if start.startswith(mark)), codec)
     if codec == UTF_8:
+        if b"\x00" in start:
+            raise _malformed("It begins with a NUL. If this is UTF-16, say so: encoding=utf-16.")
         yield file
         return
     with SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as text:
@@ -80,7 +86,12 @@ def _written(text: str, to: "SpooledTemporaryFile[bytes]", codec: str, line: int
     """The number of the line in which this piece ends."""
     if (position := text.find(UNREADABLE)) >= 0:
         line += text.count("\n", 0, position)
-        detail = f"Line {line} is not {codec}. Save the file as UTF-8, or say how it is written."
-        raise Refused("malformed-import", detail, errors=[("", detail)])
+        raise _malformed(
+            f"Line {line} is not {codec}. Save the file as UTF-8, or say how it is written."
+        )
     to.write(text.encode())
     return line + text.count("\n")
+
+
+def _malformed(detail: str) -> Refused:
+    return Refused("malformed-import", detail, errors=[("", detail)])

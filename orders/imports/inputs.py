@@ -11,15 +11,24 @@ from typing import Any, Protocol
 from django.conf import settings
 from pydantic import ValidationError
 
-from orders.imports.csv_rows import AMOUNTS, IN_MAJOR, OF_THE_ORDER, WHOLE_NUMBER, key_of
+from orders.imports.columns import (
+    AMOUNTS,
+    COUNTS,
+    JSON,
+    LISTS,
+    OF_THE_LINE,
+    OF_THE_ORDER,
+    column_at,
+)
+from orders.imports.csv_rows import IN_MAJOR, WHOLE_NUMBER, key_of
+from orders.imports.elsewhere.order_of_file import OrderOfFile
 from orders.imports.reading import Format
-from orders.order_input import LINES_MAX, OrderInput, pointed
+from orders.order_input import LINES_MAX, pointed
 from values import money, strict_json
 from values.refused import Refused
 from values.strict_json import NotJson
 
 LINE_POINTER = re.compile(r"/lines/([0-9]+)(?:/(.+))?")
-SHIPPING = {"amount": "shipping", "tax": "shipping_tax"}  # columns of a CSV by their fields
 FIELD_MAX_CHARS = 200
 REASON_MAX_CHARS = 500
 
@@ -88,7 +97,7 @@ def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
     return key_of(external_id) if isinstance(external_id, str) else None
 
 
-def input_of(rows: Sequence[StagedRow], form: Format) -> OrderInput:
+def input_of(rows: Sequence[StagedRow], form: Format, *, quiet: bool = False) -> OrderOfFile:
     """Raises NotAnOrder with what is wrong, on the line where it stands."""
     if len(rows) > LINES_MAX:  # whose parsing alone may take more memory than a dyno has
         raise NotAnOrder(
@@ -99,7 +108,7 @@ def input_of(rows: Sequence[StagedRow], form: Format) -> OrderInput:
         raise NotAnOrder(*unreadable)
     body = _csv_body(rows) if form == Format.CSV else _parsed(rows[0])
     try:
-        order_input = OrderInput.model_validate(body)
+        order_input = OrderOfFile.model_validate(body)
     except ValidationError as exc:
         raise NotAnOrder(
             *located(rows, form, [pointed(dict(error), skip=0) for error in exc.errors()])
@@ -110,6 +119,8 @@ def input_of(rows: Sequence[StagedRow], form: Format) -> OrderInput:
                 rows, form, [("/external_id", "an imported order needs one, so that it comes once")]
             )
         )
+    if wrong := list(order_input.objections(quiet=quiet)):
+        raise NotAnOrder(*located(rows, form, wrong))
     return order_input
 
 
@@ -145,26 +156,25 @@ def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
     cells = [_csv_cells(row) for row in rows]
     head = cells[0]
     faults = [*_disagreements(rows, cells)]
-    numbers = Numbers(head["currency"], faults)
-    total = numbers.read(rows[0], head, "total")
-    shipping = {
-        field: numbers.read(rows[0], head, column)
-        for field, column in SHIPPING.items()
-        if head.get(column)
-    }
-    lines = [_csv_line(row, row_cells, numbers) for row, row_cells in zip(rows, cells, strict=True)]
+    values = Values(head["currency"], faults)
+    body: dict[str, Any] = {"external_id": head["external_id"] or None}
+    for column, (*way, name) in OF_THE_ORDER.items():
+        if head.get(column):
+            inner = body
+            for step in way:
+                inner = inner.setdefault(step, {})
+            inner[name] = values.read(rows[0], head, column)
+    body["lines"] = [
+        {
+            column: values.read(row, row_cells, column)
+            for column in OF_THE_LINE
+            if row_cells.get(column)
+        }
+        for row, row_cells in zip(rows, cells, strict=True)
+    ]
     if faults:
         raise NotAnOrder(*faults)
-    return {
-        "external_id": head["external_id"] or None,
-        "currency": head["currency"],
-        "email": head["email"],
-        "total": total,
-        "payment": {"token": head["token"]},
-        "lines": lines,
-        **({"shipping": shipping} if shipping else {}),
-        **({"locale": head["locale"]} if head.get("locale") else {}),
-    }
+    return body
 
 
 def _csv_cells(row: StagedRow) -> dict[str, str]:
@@ -186,45 +196,38 @@ def _disagreements(rows: Sequence[StagedRow], cells: Sequence[dict[str, str]]) -
                 )
 
 
-def _csv_line(row: StagedRow, cells: dict[str, str], numbers: "Numbers") -> dict[str, Any]:
-    columns = [
-        "quantity",
-        "unit_price",
-        *(column for column in ("discount", "tax") if cells.get(column)),
-    ]
-    return {
-        "sku": cells["sku"],
-        "name": cells["name"],
-        **{column: numbers.read(row, cells, column) for column in columns},
-    }
-
-
-class Numbers:
-    """The numbers of an order's cells; what is none is added to its faults."""
+class Values:
+    """What the cells of an order say; what cannot be read is added to its faults."""
 
     def __init__(self, currency: str, faults: list[Fault]) -> None:
         self._currency = currency
         self._faults = faults
 
-    def read(self, row: StagedRow, cells: dict[str, str], column: str) -> int | None:
+    def read(self, row: StagedRow, cells: dict[str, str], column: str) -> Any:
         cell = cells[column]
         try:
-            if column in AMOUNTS and cell.endswith(IN_MAJOR):
-                return money.read(cell.removesuffix(IN_MAJOR), self._currency)
-            if WHOLE_NUMBER.fullmatch(cell):
-                return int(cell)
-            said = "must be a whole number"
+            if column in AMOUNTS or column in COUNTS:
+                return self._number(cell)
+            if column in JSON or (column in LISTS and cell.startswith("[")):
+                return strict_json.parse(cell.encode())
+            return [tag.strip() for tag in cell.split(",")] if column in LISTS else cell
+        except NotJson:
+            said = "must be JSON"
         except ValueError as exc:
             said = str(exc)
         self._faults.append(Fault(row.line, column, said[:REASON_MAX_CHARS]))
         return None
+
+    def _number(self, cell: str) -> int:
+        if cell.endswith(IN_MAJOR):
+            return money.read(cell.removesuffix(IN_MAJOR), self._currency)
+        if WHOLE_NUMBER.fullmatch(cell):
+            return int(cell)
+        raise ValueError("must be a whole number")
 
 
 def _cell(rows: Sequence[StagedRow], pointer: str) -> tuple[int, str]:
     """The line and the column that a pointer into the order means."""
     if (meant := LINE_POINTER.fullmatch(pointer)) and int(meant[1]) < len(rows):
         return rows[int(meant[1])].line, meant[2] or ""
-    for field, column in SHIPPING.items():
-        if pointer == f"/shipping/{field}":
-            return rows[0].line, column
-    return rows[0].line, pointer.rpartition("/")[2]
+    return rows[0].line, column_at(pointer)

@@ -16,10 +16,10 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from celery_ledger import waiting_in_bulk
-from orders.imports.became import ImportOrder
+from orders.imports.became import CANCELLED, ImportOrder
 from orders.imports.inputs import Fault
 from orders.imports.lines import Row
-from orders.imports.reading import Format
+from orders.imports.reading import Format, Manner
 from orders.models.client import Client
 from orders.states import UNMET
 from values.refused import Refused
@@ -46,13 +46,13 @@ RETURNING at, line, key, said, fault
 
 
 class ImportQuerySet(models.QuerySet["Import"]):
-    def accept(self, client: Client, rows: Iterable[Row], *, form: Format) -> "Import":
+    def accept(self, client: Client, rows: Iterable[Row], manner: Manner) -> "Import":
         """Take a whole file in, in the caller's transaction: all of its rows or none.
 
         Raises a 409 problem when as many imports of this client run as may. They are counted last,
         since whoever counts holds up the client's other imports.
         """
-        batch = self.create(client=client, form=form)
+        batch = self.create(client=client, form=manner.form, quiet=manner.quiet)
         with connection.cursor() as cursor:
             for stretch in batched(enumerate(rows), settings.IMPORT_STAGE_BATCH):
                 with cursor.copy(COPY) as copy:
@@ -118,6 +118,7 @@ class Import(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="imports")
     form = models.TextField(choices=Format)
+    quiet = models.BooleanField(default=False, db_default=False)  # it mails no customer
     rows = models.IntegerField(default=0)
     total = models.IntegerField(default=0)
     ok = models.IntegerField(default=0)
@@ -154,6 +155,7 @@ class Import(models.Model):
     def counts(self) -> dict[str, Any]:
         """`ok`: there or on their way; `failed`: the others; and what `became` of all of them."""
         became = {**self.orders.ways(), "refused": self.failed}
+        became[CANCELLED] += self.ok + self.failed - sum(became.values())  # elsewhere, unpaid
         unmet = sum(became[way] for way in UNMET.values())
         return {"ok": self.ok - unmet, "failed": self.failed + unmet, "became": became}
 

@@ -1,12 +1,17 @@
 """Working a chunk off in turns: each order is placed, known already, or refused by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from datetime import date
 from time import monotonic
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
+from notifications import events
 from orders.imports.became import ImportOrder
+from orders.imports.elsewhere.order_of_file import OrderOfFile
+from orders.imports.elsewhere.tasks import goods_of, outdate_reports, placed
 from orders.imports.inputs import (
     Fault,
     NotAnOrder,
@@ -18,11 +23,12 @@ from orders.imports.inputs import (
 )
 from orders.imports.models import Import
 from orders.imports.reading import Format
-from orders.models import Client, Order
-from orders.order_input import OrderInput
-from orders.tasks import place
+from orders.models import Client, Order, Stock
+from orders.order_input import PaymentInput
 from values.refused import Refused
 
+Rows = Sequence[StagedRow]
+Faults = list[tuple[str | None, Fault]]  # with the external_id of whose they are
 BELONGS_TO_ANOTHER = ("/external_id", "belongs to an earlier, other order")
 
 
@@ -33,11 +39,14 @@ def work_off(batch: Import, first: int) -> bool:
     As many as fit into IMPORT_TURN_S; False when some may be left.
     """
     until = monotonic() + settings.IMPORT_TURN_S
-    while rows := batch.take(first, limit=settings.IMPORT_PORTION_ROWS):
-        _place_or_note(batch, list(orders_in(rows)))
-        if monotonic() >= until:
-            return False
-    return True
+    late: set[date] = set()
+    with events.quiet() if batch.quiet else nullcontext():
+        while rows := batch.take(first, limit=settings.IMPORT_PORTION_ROWS):
+            late |= _place_or_note(batch, list(orders_in(rows)))
+            if monotonic() >= until:
+                break
+    outdate_reports(late)
+    return not rows
 
 
 def give_up(batch: Import, first: int, *, reason: str) -> None:
@@ -48,56 +57,76 @@ def give_up(batch: Import, first: int, *, reason: str) -> None:
     batch.count(ok=0, failed=len(orders))
 
 
-def _place_or_note(batch: Import, orders: Sequence[Sequence[StagedRow]]) -> None:
-    accepted: list[ImportOrder] = []
-    faults, form = [], Format(batch.form)
-    for rows in orders:
-        try:
-            order = _accept(batch.client, rows, form)
-        except NotAnOrder as exc:
-            faults += [(name_of(rows, form), fault) for fault in exc.faults]
-        else:
-            name, line_number = order.external_id or "", rows[0].line
-            accepted.append(
-                ImportOrder(batch=batch, order=order, line=line_number, external_id=name)
-            )
+def _place_or_note(batch: Import, orders: Sequence[Rows]) -> set[date]:
+    """The days on which money has moved that nobody knew of here."""
+    readable, faults = _read(batch, orders)
+    goods = goods_of([said for _, said in readable])
+    accepted, days, ok = list[ImportOrder](), set[date](), 0
+    for rows, said in readable:
+        order = _accept(batch, rows, said, goods)
+        if isinstance(order, NotAnOrder):
+            faults += _named(batch, rows, order)
+            continue
+        ok += 1
+        days |= said.days() if said.is_over else set()
+        if not said.was_unmet:
+            name, line = order.external_id or "", rows[0].line
+            accepted.append(ImportOrder(batch=batch, order=order, line=line, external_id=name))
     batch.note(faults)
     batch.note_orders(accepted)
-    batch.count(ok=len(accepted), failed=len(orders) - len(accepted))
+    batch.count(ok=ok, failed=len(orders) - ok)
+    return days
 
 
-def _accept(client: Client, rows: Sequence[StagedRow], form: Format) -> Order:
-    """The order that these rows say, new or known. Raises NotAnOrder, and then nothing of it is
-    written.
-    """
-    order_input = input_of(rows, form)
+def _read(batch: Import, orders: Sequence[Rows]) -> tuple[list[tuple[Rows, OrderOfFile]], Faults]:
+    readable, faults = list[tuple[Rows, OrderOfFile]](), Faults()
+    for rows in orders:
+        try:
+            readable.append((rows, input_of(rows, Format(batch.form), quiet=batch.quiet)))
+        except NotAnOrder as exc:
+            faults += _named(batch, rows, exc)
+    return readable, faults
+
+
+def _named(batch: Import, rows: Rows, what: NotAnOrder) -> Faults:
+    name = name_of(rows, Format(batch.form))
+    return [(name, fault) for fault in what.faults]
+
+
+def _accept(
+    batch: Import, rows: Rows, said: OrderOfFile, goods: Mapping[str, Stock]
+) -> Order | NotAnOrder:
+    """The order that these rows say, new or known. Of what is none, nothing is written."""
     try:
-        return _place(client, order_input)
+        return _place(batch.client, said, goods)
     except Refused as exc:
-        raise problem_of(rows, form, exc) from exc
-    except (DataError, IntegrityError) as exc:
-        raise NotAnOrder(Fault(rows[0].line, "", "the database does not take this order")) from exc
+        return problem_of(rows, Format(batch.form), exc)
+    except (DataError, IntegrityError):
+        return NotAnOrder(Fault(rows[0].line, "", "the database does not take this order"))
 
 
-def _place(client: Client, order_input: OrderInput) -> Order:
+def _place(client: Client, said: OrderOfFile, goods: Mapping[str, Stock]) -> Order:
     """Under a taken external_id: the known order if it says the same, or a new one in the place of
     one that was unmet.
     """
     try:
         with transaction.atomic():
-            return place(client, order_input)
+            return placed(client, said, goods)
     except Refused as exc:
         if exc.order is None:
             raise
         first = Order.objects.prefetch_related("lines").get(pk=exc.order)
-        if first.is_unmet and (again := _place_again(client, order_input, first)):
+        makes_way = first.is_unmet and not said.was_unmet
+        if makes_way and (again := _place_again(client, said, goods, first)):
             return again
-        if not is_what_it_says(first, order_input):
+        if not is_what_it_says(first, said):
             raise Refused(exc.slug, str(exc), errors=[BELONGS_TO_ANOTHER]) from exc
         return first
 
 
-def _place_again(client: Client, order_input: OrderInput, first: Order) -> Order | None:
+def _place_again(
+    client: Client, said: OrderOfFile, goods: Mapping[str, Stock], first: Order
+) -> Order | None:
     """None when the first is unmet no more, for its money has come. Chunks have their turns, so
     nobody else locks several orders at a time.
     """
@@ -106,21 +135,16 @@ def _place_again(client: Client, order_input: OrderInput, first: Order) -> Order
         if not unmet.is_unmet:
             return None
         unmet.make_way()
-        return place(client, order_input)
+        return placed(client, said, goods)
 
 
-def is_what_it_says(order: Order, order_input: OrderInput) -> bool:
+def is_what_it_says(order: Order, order_input: OrderOfFile) -> bool:
     """Whether a known order is what the order_input says, so that an import may be repeated."""
     lines = list(order.lines.all())
     return (
-        (order.currency, order.total, order.payment_method, order.payment_token)
-        == (
-            order_input.currency,
-            order_input.total,
-            order_input.payment.method,
-            order_input.payment.token or "",
-        )
+        (order.currency, order.total) == (order_input.currency, order_input.total)
         and not order.news_in(order_input)
+        and (order_input.is_past or _is_paid_so(order, order_input.payment))
         and (order.shipping_amount, order.shipping_tax)
         == (order_input.shipping.amount, order_input.shipping.tax)
         and len(lines) == len(order_input.lines)
@@ -131,3 +155,8 @@ def is_what_it_says(order: Order, order_input: OrderInput) -> bool:
             for line, ordered in zip(lines, order_input.lines, strict=False)
         )
     )
+
+
+def _is_paid_so(order: Order, payment: PaymentInput) -> bool:
+    said = (payment.method, payment.token or "")
+    return (order.payment_method, order.payment_token) == said

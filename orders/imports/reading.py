@@ -33,11 +33,12 @@ class Format(models.TextChoices):
 
 
 class Manner(NamedTuple):
-    """How a file is to be read."""
+    """How a file is to be read, and its orders taken."""
 
     form: Format
     amounts: Amounts = Amounts.MINOR
     encoding: str = UTF_8
+    quiet: bool = False  # no customer is mailed about its orders
 
 
 class Stage:

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from orders.imports.elsewhere.order_of_file import OrderOfFile
 from orders.imports.inputs import Fault, NotAnOrder, input_of, name_of, orders_in, problem_of
 from orders.imports.lines import Row
 from orders.imports.placing import BELONGS_TO_ANOTHER, is_what_it_says
-from orders.imports.reading import Format, Stage
+from orders.imports.reading import Manner, Stage
 from orders.models import Client, Order, Stock
-from orders.models.order_queryset import objections
-from orders.order_input import OrderInput
+from orders.models.order_queryset import NUMBER_TAKEN, objections
 from values.refused import invalid
 
 
@@ -45,14 +45,14 @@ class Placed(NamedTuple):
     place: int
 
 
-def tried(client: Client, stage: Stage, form: Format) -> Trial:
+def tried(client: Client, stage: Stage, manner: Manner) -> Trial:
     """Every order of the file as an import would take it, but for what only the moment tells: what
     is in stock then, and what the cards say. In memory: the places of its rows, not the rows.
     """
-    trial, seen = Trial(), Seen()
+    trial, seen, form = Trial(), Seen(), manner.form
     for orders in batched(_orders(stage), settings.IMPORT_TRIAL_BATCH):
-        read = [_read(rows, form) for rows in orders]
-        inputs = [order_input for order_input in read if isinstance(order_input, OrderInput)]
+        read = [_read(rows, manner) for rows in orders]
+        inputs = [order_input for order_input in read if isinstance(order_input, OrderOfFile)]
         book = Book(client, inputs)
         for rows, order_input in zip(orders, read, strict=True):
             if isinstance(order_input, NotAnOrder):
@@ -71,9 +71,9 @@ def _orders(stage: Stage) -> Iterator[list[Row]]:
         yield [stage.at(placed.place) for placed in order]
 
 
-def _read(rows: Sequence[Row], form: Format) -> OrderInput | NotAnOrder:
+def _read(rows: Sequence[Row], manner: Manner) -> OrderOfFile | NotAnOrder:
     try:
-        return input_of(rows, form)
+        return input_of(rows, manner.form, quiet=manner.quiet)
     except NotAnOrder as exc:
         return exc
 
@@ -81,17 +81,23 @@ def _read(rows: Sequence[Row], form: Format) -> OrderInput | NotAnOrder:
 class Book:
     """What the shop knows of these orders."""
 
-    def __init__(self, client: Client, inputs: Sequence[OrderInput]) -> None:
+    def __init__(self, client: Client, inputs: Sequence[OrderOfFile]) -> None:
         skus = {line.sku for order_input in inputs for line in order_input.lines}
         self._skus = set(Stock.objects.there().filter(sku__in=skus).values_list("sku", flat=True))
         names = {order_input.external_id for order_input in inputs}
         known = Order.objects.of(client).filter(external_id__in=names).prefetch_related("lines")
         self._known = {order.external_id: order for order in known}
+        numbers = {order_input.number for order_input in inputs if order_input.number}
+        self._numbers = set(
+            Order.objects.filter(number__in=numbers).values_list("number", flat=True)
+        )
 
-    def objections(self, order_input: OrderInput) -> list[tuple[str, str]]:
+    def objections(self, order_input: OrderOfFile) -> list[tuple[str, str]]:
         known = self._known.get(order_input.external_id)
-        if known is None or known.is_unmet:
-            return objections(order_input, self._skus)
+        if known is None or (known.is_unmet and not order_input.was_unmet):
+            taken = [NUMBER_TAKEN] if order_input.number in self._numbers else []
+            over = {line.sku for line in order_input.lines if order_input.is_over}
+            return objections(order_input, self._skus | over) + taken
         return [] if is_what_it_says(known, order_input) else [BELONGS_TO_ANOTHER]
 
 
@@ -101,7 +107,7 @@ class Seen:
     def __init__(self) -> None:
         self._said: dict[str | None, int] = {}
 
-    def objections(self, order_input: OrderInput) -> list[tuple[str, str]]:
+    def objections(self, order_input: OrderOfFile) -> list[tuple[str, str]]:
         said = hash(order_input.model_dump_json())
         same = self._said.setdefault(order_input.external_id, said) == said
         return [] if same else [BELONGS_TO_ANOTHER]

@@ -2,6 +2,7 @@
 rooms.
 """
 
+from orders.exports.models import Export, ExportPart
 from orders.imports.became import ImportOrder
 from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
@@ -28,6 +29,8 @@ __all__ = [
     "Computation",
     "DailyReport",
     "Erasure",
+    "Export",
+    "ExportPart",
     "Fulfilment",
     "HourFigure",
     "IdempotencyKey",

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from notifications import events
+from orders.exports.models import Export
 from orders.imports.models import ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
 from orders.models.order import Order
@@ -92,6 +93,7 @@ class Erasure(models.Model):
         more = len(found) == settings.ERASE_ORDERS
         if not more:
             self.email, self.finished_at = "", Now()
+            Export.objects.of(self.client).delete()  # whose files may say it
         self.save(update_fields=["orders", "email", "finished_at"])
         return more
 

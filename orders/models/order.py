@@ -109,7 +109,7 @@ class Order(Particulars):
 
     @classmethod
     def from_input(cls, client: Client, order_input: "OrderInput") -> "Order":
-        """An unsaved order of what order_input says, at its first event; it has no number yet."""
+        """An unsaved order of what order_input says, at its first event."""
         return cls(
             client=client,
             version=1,
@@ -120,11 +120,11 @@ class Order(Particulars):
             locale=order_input.preferred_locale,
             shipping_amount=order_input.shipping.amount,
             shipping_tax=order_input.shipping.tax,
-            units=sum(line.quantity for line in order_input.lines),
             payment_method=order_input.payment.method,
             payment_token=order_input.payment.token or "",
             payment_attempts=order_input.payment.attempts,
             **cls.columns_of(order_input),
+            **order_input.so_far(),
         )
 
     def refresh_from_db(self, *args: Any, **options: Any) -> None:

@@ -3,7 +3,7 @@ event.
 """
 
 import secrets
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
 NUMBER_TRIES = 5
+NUMBER_TAKEN = ("/number", "belongs to another order")
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -49,19 +50,18 @@ class OrderQuerySet(models.QuerySet["Order"]):
             orders = orders.filter(Q(updated_at__gt=at) | Q(pk__gt=pk), updated_at__gte=at)
         return orders.distinct("updated_at", "pk") if orders.query.distinct else orders
 
-    def place(self, client: Client, order_input: "OrderInput") -> "Order":
+    def place(
+        self, client: Client, order_input: "OrderInput", stock: Mapping[str, Stock] | None = None
+    ) -> "Order":
         """Accept an order: its row, its lines and its first event, in the caller's transaction.
+        `stock` has the goods of its skus, for whoever has looked at them for several orders.
 
         Raises a 422 problem for an unknown sku or an amount that the provider cannot move, and a
         409 problem, with the Location of the first order, when the client has used this external_id
         before.
         """
-        stock = {
-            row.sku: row
-            for row in Stock.objects.there().filter(
-                sku__in={line.sku for line in order_input.lines}
-            )
-        }
+        if stock is None:
+            stock = Stock.objects.by_sku({line.sku for line in order_input.lines})
         if wrong := objections(order_input, stock):
             raise invalid(*wrong)
         order = self._insert_numbered(self.model.from_input(client, order_input))
@@ -76,6 +76,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
                 unit_price=line.unit_price,
                 discount=line.discount,
                 tax=line.tax,
+                **line.so_far(),
             )
             for position, line in enumerate(order_input.lines)
         )
@@ -83,12 +84,17 @@ class OrderQuerySet(models.QuerySet["Order"]):
         return order
 
     def _insert_numbered(self, order: "Order") -> "Order":
-        """Insert under a number nobody has; a taken external_id is a 409 problem."""
+        """Insert under a number nobody has, unless it brings its own; a taken external_id is a 409
+        problem.
+        """
+        own = order.number
         for _ in range(NUMBER_TRIES):
-            order.number = new_number()
+            order.number = own or new_number()
             if self._insert_if_free(order):
                 return order
             self._refuse_if_taken(order)
+            if own:
+                raise invalid(NUMBER_TAKEN)
         raise RuntimeError(f"{NUMBER_TRIES} random order numbers in a row were taken")
 
     def _insert_if_free(self, order: "Order") -> bool:

@@ -1,6 +1,6 @@
 """How stock is promised, moved, counted and taken out: every statement that locks it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -27,7 +27,7 @@ TOO_LITTLE = "leaves less than what is reserved for orders"
 # locked.
 RESERVE = """
 WITH wanted AS (
-    SELECT stock_id, sum(quantity) AS quantity FROM orders_orderline
+    SELECT stock_id, sum(quantity - fulfilled - withdrawn) AS quantity FROM orders_orderline
      WHERE order_id = %(order)s GROUP BY stock_id
 ), locked AS (
     SELECT stock.id, wanted.quantity,
@@ -78,6 +78,14 @@ class StockQuerySet(models.QuerySet["Stock"]):
     def there(self) -> "StockQuerySet":
         """What has not been taken out: an order may name it."""
         return self.filter(removed_at=None)
+
+    def by_sku(self, skus: Collection[str]) -> "dict[str, Stock]":
+        return {stock.sku: stock for stock in self.there().filter(sku__in=skus)}
+
+    def know(self, names: dict[str, str]) -> None:
+        """Count none of each sku that is not known yet, under these names."""
+        unknown = [self.model(sku=sku, name=name) for sku, name in sorted(names.items())]
+        self.bulk_create(unknown, ignore_conflicts=True)
 
     def locked(self, sku: str) -> "Stock | None":
         """None for an unknown sku."""

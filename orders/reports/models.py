@@ -100,7 +100,7 @@ class DailyReport(models.Model):
             for client, of_client in found.items()
             if client is not None
         )
-        if self.final and not was_final:
+        if self.final and not was_final and not events.timeline(self.pk).exists():
             self._tell_staff()
 
     def _tell_staff(self) -> None:

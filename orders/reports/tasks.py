@@ -49,6 +49,16 @@ def compute_day(day: str) -> None:
 
 
 @shared_task
+def outdate(first: str, last: str) -> None:
+    """Events of these days (yyyy-mm-dd) were written down later: what is kept of them is computed
+    anew when it is asked for, and what is being computed is dropped. The staff is not told twice.
+    """
+    days = (date.fromisoformat(first), date.fromisoformat(last))
+    Computation.objects.filter(day__range=days).delete()
+    DailyReport.objects.filter(day__range=days, final=True).update(final=False)
+
+
+@shared_task
 def divide(computation_id: str) -> None:
     """Promise the parts, each of a bounded number of events, and what follows when all are done."""
     computation = Computation.objects.locked(computation_id)

@@ -597,7 +597,7 @@ def test_two_that_come_at_once_are_not_both_the_last_that_may(shop: Client, sett
     settings.IMPORTS_RUNNING_PER_CLIENT = 1
 
     def accept() -> Import:
-        return Import.objects.accept(shop, [Row(1, said="{}")], form=Format.NDJSON)
+        return Import.objects.accept(shop, [Row(1, said="{}")], Manner(Format.NDJSON))
 
     with Hand() as first, Hand() as second:
         first.open_transaction()
@@ -635,9 +635,13 @@ def test_a_full_disk_is_503_and_the_same_key_is_taken_afterwards(
         (b"", 422, "the file is empty"),
         (b"\r\n\r\n", 422, "the file is empty"),
         (as_csv([]), 422, "no rows"),
-        (as_csv([], columns=["external_id", "sku"]), 422, "/currency: this column is missing"),
-        (b"colour," + as_csv([cells()]), 422, "/colour: there is no such column"),
-        (b"sku," + as_csv([cells()]), 422, "/sku: this column stands there twice"),
+        (
+            as_csv([], columns=["external_id", "sku"]),
+            422,
+            "this column is missing: currency, email",
+        ),
+        (b"colour," + as_csv([cells()]), 422, "there is no such column: colour"),
+        (b"sku," + as_csv([cells()]), 422, "this column stands there twice: sku"),
         (b";".join(b"a" for _ in range(9)) + b"\n", 422, "line 1 is no header"),
         ("東京\n".encode("shift_jis"), 400, "Line 1 is not UTF-8 at byte 0"),
         (as_csv([cells()]) + b"o-1,\xff\n", 400, "Line 3 is not UTF-8 at byte 4"),

@@ -13,7 +13,7 @@ from django.utils import timezone
 from celery_ledger.testing import work_off
 from notifications import mail
 from notifications.events import timeline
-from notifications.models import Delivery, Event
+from notifications.models import Delivery, Event, Shop
 from orders.audit import MONEY, STOCK, broken
 from orders.models import Fulfilment, Order, OrderLine, Return
 from tests.demo.test_views import Placed, placed, seeded, status_page, text, visitor

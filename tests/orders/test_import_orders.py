@@ -190,7 +190,7 @@ def test_ndjson_is_told_by_its_name_or_by_the_option(
     ("text", "sentence"),
     [
         (None, r"orders\.csv cannot be read: No such file or directory\.$"),
-        (b"sku\n", r"^orders\.csv was not accepted: /external_id: this column is missing"),
+        (b"sku\n", r"^orders\.csv was not accepted: this column is missing: external_id"),
         (b"\xff\n", r"^orders\.csv was not accepted: Line 1 is not UTF-8"),
         (b"x" * 2000, r"^orders\.csv has 2000 bytes; 1000 are allowed\. Split it\.$"),
     ],

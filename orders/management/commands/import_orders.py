@@ -49,6 +49,8 @@ class Command(BaseCommand):
         parser.add_argument("--amounts", choices=list(Amounts), default=Amounts.MINOR, help=unit)
         text = "how the file is written, if it is not UTF-8 and does not say so itself"
         parser.add_argument("--encoding", choices=list(ENCODINGS), default=UTF_8, help=text)
+        silent = "mail no customer about these orders; cards are not charged then"
+        parser.add_argument("--quiet", action="store_true", help=silent)
         dry = "say what would be refused, and write nothing"
         parser.add_argument("--dry-run", action="store_true", help=dry)
         parser.add_argument("--wait", type=float, default=WAIT_S, metavar="SECONDS", help=wait)
@@ -57,7 +59,7 @@ class Command(BaseCommand):
         form = _format(options["file"], options["format"])
         if form == Format.NDJSON and options["amounts"] == Amounts.MAJOR:
             raise CommandError("NDJSON has whole numbers; --amounts major is for CSV.")
-        manner = Manner(form, Amounts(options["amounts"]), options["encoding"])
+        manner = Manner(form, Amounts(options["amounts"]), options["encoding"], options["quiet"])
         client = _client(options["client"])
         if options["dry_run"]:
             self._try(options["file"], client, manner)
@@ -80,7 +82,7 @@ class Command(BaseCommand):
     def _try(self, file: Path, client: Client, manner: Manner) -> None:
         """What an import would refuse. Exit code 1 when it is anything."""
         with _staged(file, manner) as rows:
-            trial = tried(client, rows, manner.form)
+            trial = tried(client, rows, manner)
         self.stdout.write(f"Dry run: {trial.total} orders, {trial.ok} ok, {trial.failed} refused.")
         for name, fault in trial.faults:
             self.stdout.write(_told(fault.line, fault.field, name, fault.reason))
@@ -184,7 +186,7 @@ def _told(line_number: int, field: str, name: str, reason: str) -> str:
 def _accepted(file: Path, client: Client, manner: Manner) -> Import:
     """Taken in as a whole, with its first jobs, or not at all."""
     with _staged(file, manner) as rows, transaction.atomic():
-        batch = Import.objects.accept(client, rows, form=manner.form)
+        batch = Import.objects.accept(client, rows, manner)
         tasks.begin(batch)
         return batch
 

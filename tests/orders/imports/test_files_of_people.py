@@ -63,6 +63,8 @@ def turned(row: str) -> str:
         table(ROW + ",,", ",,,,,,,,,,,", "  , ,", header=HEADER + ",,"),
         "\r\n;;\r\n" + table(ROW),
         table(ROW.replace("湯", '"湯').replace("み", 'み"'), header=HEADER.replace("_", " ")),
+        "sep=,,,,,\r\n" + table(ROW),
+        table(ROW, header="\ufeff\u200b" + HEADER.replace("unit_", "Unit\xa0 ")),
         table('="sc-1"' + ROW.removeprefix("sc-1")),
         table(ROW.replace("sc-1", "sc-1\u3000").replace("SC-CUP", "SC-CUP\xa0")),
         table(ROW.replace(",1,300,300", ",01,0300,300")),
@@ -108,6 +110,20 @@ def test_what_is_written_otherwise_than_it_is_said_is_refused_by_its_line() -> N
     assert "encoding=utf-8 or utf-16 or shift_jis" in refusal(table(ROW).encode("cp932"))
     broken = table(*[ROW] * 3).encode("cp932").replace("湯".encode("cp932"), b"\x93\x20", 1)
     assert "Line 2 is not cp932" in refusal(broken, encoding="shift_jis")
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        (b"PK\x03\x04\x14\x00", "This is a workbook and no text"),
+        (b"\xd0\xcf\x11\xe0\xa1", "This is a workbook and no text"),
+        (b"%PDF-1.7", "This is a PDF and no text"),
+        (HEADER.encode("utf-16-le"), "If this is UTF-16, say so: encoding=utf-16"),
+        (HEADER.encode("utf-16-be"), "If this is UTF-16, say so: encoding=utf-16"),
+    ],
+)
+def test_what_is_no_text_is_called_what_it_is(start: bytes, says: str) -> None:
+    assert says in refusal(start)
 
 
 def test_further_rows_of_an_order_may_be_blank_where_they_are_as_above() -> None:
@@ -220,7 +236,7 @@ def test_major_units_are_read_by_the_currencys_own_digits(
         ("KWD", "1,200", "could be read in two ways"),
         ("USD", "1,200.50", "must be written like 1234.50"),
         ("USD", "$12", "must be written like 1234.50"),
-        ("USD", "", "must be a whole number"),
+        ("USD", "", "is missing"),
         ("USD", "9" * 16, "must be written like 1234.50"),
     ],
 )
@@ -232,7 +248,7 @@ def test_what_could_mean_two_amounts_is_refused_with_its_order_only(
         amounts=Amounts.MAJOR,
     )
     assert not isinstance(faults, OrderInput)
-    assert [(fault.line, fault.field) for fault in faults] == [(2, "total"), (2, "unit_price")]
+    assert {(fault.line, fault.field) for fault in faults} == {(2, "total"), (2, "unit_price")}
     assert says in faults[0].reason
     assert isinstance(order, OrderInput)
     assert order.total == 1200
@@ -262,19 +278,19 @@ def test_a_row_that_cannot_be_read_says_why_in_words_of_the_file(row: str, says:
 @pytest.mark.parametrize(
     ("column", "cell", "says"),
     [
-        ("currency", "", "must be an ISO 4217 code like JPY"),
+        ("currency", "", "is missing"),
         ("currency", "¥", "must be an ISO 4217 code like JPY"),
-        ("email", "", "must be an e-mail address"),
-        ("sku", "", "must not be empty"),
+        ("email", "", "is missing"),
+        ("sku", "", "is missing"),
         ("sku", "x" * 256, "must be no longer than 255"),
         ("name", "x" * 201, "must be no longer than 200"),
         ("quantity", "0", "must be 1 or more"),
         ("quantity", "9999999", "must be 1000000 or less"),
         ("quantity", "1.5", "must be a whole number"),
         ("unit_price", "-300", "must be 0 or more"),
-        ("unit_price", "", "must be a whole number"),
+        ("unit_price", "", "is missing"),
         ("total", "9" * 14, "must be 1000000000000 or less"),
-        ("token", "", "must not be empty"),
+        ("token", "", "is missing"),
         ("token", "tok ok", "must be printable ASCII without spaces"),
         ("external_id", "", "an imported order needs one, so that it comes once"),
     ],
@@ -300,11 +316,12 @@ def test_a_quote_inside_a_cell_without_quotes_is_a_letter() -> None:
     [
         (
             "Name,Email,Financial Status,Currency,Total,Lineitem sku",
-            "/external_id: this column is missing",
+            "this column is missing: external_id, sku, quantity, unit_price, token; "
+            "there is no such column: Financial Status, Lineitem sku; the columns are ",
         ),
-        (HEADER + ",Financial Status", "/Financial Status: there is no such column"),
+        (HEADER + ",Financial Status", "there is no such column: Financial Status"),
         (HEADER + ",Financial Status", "the columns are external_id, currency"),
-        (HEADER + ",SKU", "/sku: this column stands there twice"),
+        (HEADER + ",SKU", "this column stands there twice: sku"),
         (HEADER.replace(",", "^"), "cells are separated by a comma, a semicolon, a tab or |"),
         ("sep=^\n" + HEADER.replace(",", "^"), "line 1 says that ^ separates the cells"),
         (ROW, "line 1 is no header that we know: the columns are external_id"),

@@ -1,0 +1,113 @@
+"""/v1/exports: a client's orders as files, which an import reads back."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from ninja import Query, Router
+
+from api.auth import AuthenticatedRequest
+from api.conventions.answers import answer
+from api.conventions.idempotency import Done, once
+from api.conventions.paging import AfterId
+from api.shapes import responses
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.requests import OrderFilter
+from orders.exports import tasks
+from orders.exports.models import Export, ExportPart
+from orders.imports.reading import Format
+from values.refused import invalid
+
+router = Router(tags=["exports"])
+MEDIA_TYPES = {
+    Format.CSV: "text/csv; charset=utf-8; header=present",
+    Format.NDJSON: "application/x-ndjson",
+}
+
+
+@router.post(
+    "/orders",
+    summary="Export orders to files",
+    response={202: responses.Export},
+    openapi_extra=described(
+        "orders:read",
+        IDEMPOTENCY_KEY,
+        headers={202: LOCATION | REPLAYED},
+        conflict=f"As many exports of yours run as may, {IN_PROGRESS}.",
+    ),
+)
+def begin_export(
+    request: AuthenticatedRequest,
+    narrowed: Query[OrderFilter],
+    format: Format = Format.CSV,  # noqa: A002 - its name in the query
+    bom: bool = False,
+    after: AfterId | None = None,
+) -> HttpResponse:
+    """Those of your orders that a list with these parameters has, the oldest first, in files of the
+    columns and bodies that an import takes. With `bom` a CSV begins with a mark that tells Excel
+    that it is UTF-8.
+
+    It is written in the background. What is not paid for comes without its card: an import of it
+    needs another `token`.
+    """
+    if bom and format != Format.CSV:
+        raise invalid(("/query/bom", "is for CSV"))
+    filters = narrowed.model_dump(mode="json", exclude_none=True)
+
+    def begin() -> Done:
+        place = {"place": UUID(after)} if after else {}
+        wanted = {"form": format, "bom": bom, **place}
+        export = Export.objects.begin(request.auth.client, filters, **wanted)
+        tasks.begin(export)
+        return 202, f"/v1/exports/{export.pk}", shown(export)
+
+    sent = {**filters, "format": format, "bom": str(bom), "after": after or ""}
+    return once(request, sent, begin)
+
+
+@router.get(
+    "/{uuid:export_id}",
+    summary="Read how far an export is",
+    response=responses.Export,
+    openapi_extra=described("orders:read"),
+)
+def read_export(request: AuthenticatedRequest, export_id: UUID) -> HttpResponse:
+    export = Export.objects.of(request.auth.client).filter(pk=export_id).first()
+    if export is None:
+        raise Http404
+    return answer(shown(export))
+
+
+@router.get(
+    "/{uuid:export_id}/files/{int:number}",
+    summary="Read a file of an export",
+    openapi_extra=described("orders:read", media_type="text/csv"),
+)
+def read_file(request: AuthenticatedRequest, export_id: UUID, number: int) -> HttpResponse:
+    own = ExportPart.objects.filter(export=export_id, export__client=request.auth.client)
+    part = own.select_related("export").filter(number=number).first()
+    if part is None:
+        raise Http404
+    form = Format(part.export.form)
+    return HttpResponse(
+        bytes(part.content),
+        content_type=MEDIA_TYPES[form],
+        headers={"Content-Disposition": f'attachment; filename="orders-{number}.{form}"'},
+    )
+
+
+def shown(export: Export) -> dict[str, Any]:
+    path = f"/v1/exports/{export.pk}"
+    done = export.state == "done"
+    numbers = export.parts.order_by("number").values_list("number", flat=True) if done else ()
+    return {
+        "id": str(export.pk),
+        "state": export.state,
+        "format": export.form,
+        "orders": export.orders,
+        "next": str(export.place) if done and export.goes_on else None,
+        "created_at": export.created_at.isoformat(),
+        "finished_at": export.finished_at.isoformat() if export.finished_at else None,
+        "forgotten_at": export.forgotten_at.isoformat(),
+        "links": {"self": path, "files": [f"{path}/files/{number}" for number in numbers]},
+    }

@@ -1,0 +1,65 @@
+"""The text of a file of orders, in pieces: NDJSON, a body per line, or CSV, a row per order line.
+
+What is said of an order stands in its first row. A cell that a spreadsheet would take for a formula
+has an apostrophe before it, which an import takes away.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from typing import Any
+
+from orders.imports.columns import COLUMNS, JSON, LISTS, OF_THE_LINE, OF_THE_ORDER, Place
+from orders.imports.lines import BOM
+from orders.imports.reading import Format
+from values.csv_cells import harmless
+
+
+def head(form: Format, *, bom: bool) -> str:
+    """What a file begins with, before its first order."""
+    names = _table([{name: name for name in COLUMNS}]) if form == Format.CSV else ""
+    return BOM + names if bom else names
+
+
+def text_of(bodies: Iterable[dict[str, Any]], form: Format) -> str:
+    if form == Format.NDJSON:
+        return "".join(f"{_json(body)}\n" for body in bodies)
+    return _table(row for body in bodies for row in _rows(body))
+
+
+def _rows(body: dict[str, Any]) -> Iterator[dict[str, str]]:
+    said = {column: _at(place, body) for column, place in OF_THE_ORDER.items()}
+    for line in body["lines"]:
+        cells = {name: line.get(name) for name in OF_THE_LINE} | said
+        yield {
+            "external_id": harmless(body["external_id"]),
+            **{column: _cell(column, value) for column, value in cells.items()},
+        }
+        said = {}
+
+
+def _at(place: Place, body: dict[str, Any]) -> Any:
+    for name in place[:-1]:
+        body = body.get(name, {})
+    return body.get(place[-1])
+
+
+def _cell(column: str, value: Any) -> str:
+    if isinstance(value, str):
+        return harmless(value)
+    if value in (None, [], {}):
+        return ""
+    if column in LISTS and not any("," in text or text.startswith("[") for text in value):
+        return harmless(", ".join(value))
+    return _json(value) if column in JSON or column in LISTS else str(value)
+
+
+def _table(rows: Iterable[dict[str, str]]) -> str:
+    text = StringIO()
+    csv.DictWriter(text, COLUMNS, restval="", lineterminator="\r\n").writerows(rows)
+    return text.getvalue()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,223 @@
+"""An order as a file may have it: a body of POST /v1/orders, or one that was placed elsewhere, and
+what has become of it there since.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from itertools import accumulate
+from typing import Annotated, Any, Self
+
+from django.utils import timezone
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+from uuid_utils.compat import uuid7
+
+from orders.imports.columns import COUNTED
+from orders.order_input import (
+    AMOUNT_MAX,
+    EPOCH,
+    LINES_MAX,
+    QUANTITY_MAX,
+    Amount,
+    Email,
+    LineInput,
+    OrderInput,
+    Shape,
+)
+from orders.reports.days import day_of
+from values import moments
+from values.apportion import split
+from values.identity import Plain
+from values.texts import Name
+
+NUMBER_MAX_CHARS = 40
+REFUNDS_MAX = 100  # of an order
+
+
+def _past(said: Any) -> datetime:
+    try:
+        moment = moments.read(said, timezone.get_default_timezone())
+    except (TypeError, ValueError, OverflowError):
+        message = "must be a moment like 2026-01-31T09:00:00+09:00, or a day like 2026-01-31"
+        raise PydanticCustomError("moment", message) from None
+    if not EPOCH <= moment <= timezone.now():
+        raise PydanticCustomError("moment", "must lie between the year 2000 and now")
+    return moment
+
+
+Past = Annotated[datetime, BeforeValidator(_past)]
+Units = Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
+
+
+class LineOfFile(LineInput):
+    """A line, and what has become of its units and its money."""
+
+    fulfilled: Units | None = None
+    withdrawn: Units | None = None
+    returned: Units = 0
+    units_refunded: Units | None = None
+    refunded: Amount | None = None
+
+    def assume(self, *, sent: bool, cancelled: bool, refunded: int | None) -> None:
+        """Of what is not said, what follows for all of its units."""
+        if self.withdrawn is None:
+            self.withdrawn = self.quantity - (self.fulfilled or 0) if cancelled else 0
+        if self.fulfilled is None:
+            self.fulfilled = self.quantity - self.withdrawn if sent and not cancelled else 0
+        if self.refunded is None:
+            self.refunded = refunded or 0
+        if self.units_refunded is None:
+            self.units_refunded = self.quantity if 0 < self.refunded == self.amount else 0
+
+    def so_far(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in COUNTED}
+
+    @property
+    def open(self) -> int:
+        return self.quantity - (self.fulfilled or 0) - (self.withdrawn or 0)
+
+    def objections(self) -> Iterator[tuple[str, str]]:
+        """Pairs of field and message."""
+        if self.open < 0:
+            yield "fulfilled", "and withdrawn come to more than the quantity"
+        if self.returned > (self.fulfilled or 0):
+            yield "returned", "is more than what was fulfilled"
+        if (self.units_refunded or 0) > self.quantity:
+            yield "units_refunded", "is more than the quantity"
+        if (self.refunded or 0) > self.amount:
+            yield "refunded", f"is more than the line comes to, {self.amount}"
+
+
+class GivenBack(Shape):
+    """Money that went back, or, below zero, came back because it could not be given."""
+
+    amount: Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
+    at: Past
+
+
+class History(BaseModel):
+    """What became of an order elsewhere, and when."""
+
+    paid_at: Past | None = None
+    fulfilled_at: Past | None = None  # when the last of what was sent was sent
+    cancelled_at: Past | None = None  # wholly, or what was not sent of it
+    reason: Annotated[Name, Field(min_length=1)] = "requested"
+    refunds: Annotated[list[GivenBack], Field(max_length=REFUNDS_MAX)] = []
+
+    @property
+    def is_past(self) -> bool:
+        """It is paid for, or will never be."""
+        return bool(self.paid_at or self.cancelled_at)
+
+    def days(self) -> set[date]:
+        """Of the shop, on which its money moved."""
+        moments = [self.paid_at, *(refund.at for refund in self.refunds)]
+        return {day_of(moment) for moment in moments if moment}
+
+    @property
+    def given_back(self) -> int:
+        return sum(refund.amount for refund in self.refunds)
+
+
+class OrderOfFile(OrderInput, History):
+    email: Email = ""  # of one that is past, it may be forgotten
+    lines: Annotated[list[LineOfFile], Field(min_length=1, max_length=LINES_MAX)]  # type: ignore[assignment]
+    number: Annotated[str, Field(min_length=1, max_length=NUMBER_MAX_CHARS), Plain()] | None = None
+    placed_at: Past | None = None
+    shipping_refunded: Amount | None = None
+
+    @property
+    def began_at(self) -> datetime | None:
+        """When it was placed; None for now."""
+        moments_said = [moment for moment in (self.paid_at, self.cancelled_at) if moment]
+        return self.placed_at or min(moments_said, default=None)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing of it is left to be done here."""
+        return bool(self.cancelled_at) or (self.is_past and not any(x.open for x in self.lines))
+
+    @property
+    def was_unmet(self) -> bool:
+        """Its customer never had it, elsewhere: that is nothing to be imported again."""
+        return bool(self.cancelled_at) and not self.paid_at
+
+    def so_far(self) -> dict[str, Any]:
+        sent = sum(line.fulfilled or 0 for line in self.lines)
+        columns = {
+            "number": self.number or "",
+            "units": sum(line.quantity - (line.withdrawn or 0) for line in self.lines),
+            "units_fulfilled": sent,
+            "shipping_refunded": self.shipping_refunded or 0,
+        }
+        if (at := self.began_at) is None:
+            return columns
+        # its id is a place in time, as others' are
+        return columns | {"created_at": at, "id": uuid7(nanoseconds=int(at.timestamp() * 10**9))}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paid_elsewhere(cls, said: Any) -> Any:
+        """What is past needs no payment."""
+        if isinstance(said, dict) and {"paid_at", "cancelled_at"} & said.keys():
+            return {"payment": {"method": "manual"}, **said}
+        return said
+
+    @model_validator(mode="after")
+    def _assume(self) -> Self:
+        """What a file need not say: money that went back is divided as a refund is."""
+        said = [self.shipping_refunded, *(line.refunded for line in self.lines)]
+        shares: list[int | None] = [None] * len(said)
+        if said == shares and 0 < self.given_back <= self.total:
+            weights = [line.amount for line in self.lines]
+            shares = [*split(self.given_back, [*weights, self.total - sum(weights)])]
+            self.shipping_refunded = shares[-1]
+        for line, share in zip(self.lines, shares, strict=False):
+            line.assume(
+                sent=bool(self.fulfilled_at), cancelled=bool(self.cancelled_at), refunded=share
+            )
+        return self
+
+    def objections(self, *, quiet: bool) -> Iterator[tuple[str, str]]:
+        """Pairs of JSON pointer and message: what does not go together."""
+        if self.is_past and self.payment.token:
+            yield "/payment/token", "must be blank: paid_at says that no card is to be charged"
+        elif quiet and self.payment.token:
+            yield "/payment/token", "must be blank: with quiet=true no card is charged; say paid_at"
+        if not (self.email or self.is_past):
+            yield "/email", "is missing"
+        yield from self._out_of_order()
+        yield from self._out_of_balance()
+        for position, line in enumerate(self.lines):
+            for field, message in line.objections():
+                yield f"/lines/{position}/{field}", message
+
+    def _out_of_order(self) -> Iterator[tuple[str, str]]:
+        for name in ("paid_at", "cancelled_at"):
+            moment = getattr(self, name)
+            if self.placed_at and moment and moment < self.placed_at:
+                yield f"/{name}", "is before placed_at"
+        if self.fulfilled_at and not (self.paid_at and self.paid_at <= self.fulfilled_at):
+            yield "/fulfilled_at", "needs a paid_at that is not after it"
+        sent = any(line.fulfilled for line in self.lines)
+        if sent != bool(self.fulfilled_at):
+            yield "/fulfilled_at", "goes with units that were fulfilled"
+        if self.cancelled_at and self.paid_at and any(line.open for line in self.lines):
+            yield "/cancelled_at", "leaves units that are neither fulfilled nor withdrawn"
+        if self.paid_at and not (sent or self.cancelled_at or any(x.open for x in self.lines)):
+            yield "/cancelled_at", "is missing, since all of its units are withdrawn"
+        if "reason" in self.model_fields_set and not self.cancelled_at:
+            yield "/reason", "goes with cancelled_at"
+
+    def _out_of_balance(self) -> Iterator[tuple[str, str]]:
+        if any(not self.paid_at or refund.at < self.paid_at for refund in self.refunds):
+            yield "/refunds", "need a paid_at that is not after them"
+        if (self.shipping_refunded or 0) > self.shipping.amount + self.shipping.tax:
+            yield "/shipping_refunded", "is more than the shipping"
+        sums = accumulate(refund.amount for refund in self.refunds)
+        parts = (self.shipping_refunded or 0) + sum(line.refunded or 0 for line in self.lines)
+        if any(not 0 <= amount <= self.total for amount in sums):
+            yield "/refunds", f"come to less than 0, or to more than the total, {self.total}"
+        elif parts != self.given_back:
+            said = f"come to {self.given_back}, but lines and shipping were refunded {parts}"
+            yield "/refunds", said

@@ -82,7 +82,7 @@ PAYMENT_BACKOFF_CAP_S = 600
 PAYMENT_RECONCILE_AFTER = timedelta(minutes=30)
 # a charge of a cancelled order that the provider does not know by then is none
 PAYMENT_MOOT_AFTER = timedelta(hours=1)
-RETURNS_PER_ORDER = 100
+RETURNS_PER_ORDER = 100  # announced, received and cancelled ones
 RESERVATION_KEEP = timedelta(minutes=30)  # goods are set aside for so long
 SANDBOX_SLOW_S = 5.0
 STRIPE_SIGNATURE_MAX_AGE_S = 300

@@ -85,7 +85,7 @@ PAYMENT_MOOT_AFTER = timedelta(hours=1)
 # longer than a transaction (POSTGRES_LIMITS): older changes of orders are all committed
 CHANGES_SETTLE = timedelta(minutes=2)
 ERASE_ORDERS = 50  # of a person that one transaction erases
-RETURNS_PER_ORDER = 100
+RETURNS_PER_ORDER = 100  # announced, received and cancelled ones
 # goods are set aside for so long for money that is brought or sent to the shop
 RESERVATION_KEEP_OF = {"manual": timedelta(days=7), "bank_transfer": timedelta(days=7)}
 # a bank may be at a payment for so long; until it has decided nobody says that it was not paid

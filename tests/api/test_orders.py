@@ -88,6 +88,7 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
         "tax": 60,
         "fulfilled": 0,
         "withdrawn": 0,
+        "announced": 0,
         "returned": 0,
         "units_refunded": 0,
         "refunded": 0,

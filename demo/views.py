@@ -26,7 +26,7 @@ from notifications import events
 from notifications.models import Shop
 from orders.models import Client, Order, State
 from orders.order_input import pointed
-from orders.states import PaymentState
+from orders.states import UNMET, PaymentState
 from orders.tasks import place
 from values.money import Payback, payback, written
 from values.refused import Refused
@@ -248,7 +248,7 @@ def _words(order: Order, *, at_the_counter: bool) -> tuple[Promise, Promise]:
 def _standing(order: Order) -> str:
     """Which of WORDS it is."""
     if order.state == State.CANCELLED:
-        return order.reason if order.reason in WORDS else "cancelled"
+        return order.reason if order.reason in UNMET and order.reason in WORDS else "cancelled"
     if order.held:
         return "held"
     if order.state == State.COMPLETED and order.was_cancelled:

@@ -10,7 +10,6 @@ The other tables of the shop live beside this file, one noun each: `clients`, `s
 """
 
 import secrets
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -207,11 +206,6 @@ class Order(models.Model):
     def shipping_refundable(self) -> int:
         return self.shipping_amount + self.shipping_tax - self.shipping_refunded
 
-    @property
-    def reservation(self) -> timedelta:
-        """For so long goods are set aside for it."""
-        return Shop.objects.of(self.client_id).reservation
-
     # --- verbs; the caller holds the order's lock -------------------------------------------------
 
     def reserve(self) -> bool:
@@ -222,7 +216,7 @@ class Order(models.Model):
         self.move(
             State.RESERVED,
             charge_state="pending" if self.total else "none",
-            expires_at=timezone.now() + self.reservation,
+            expires_at=timezone.now() + Shop.objects.of(self.client_id).reservation,
         )
         return True
 
@@ -293,7 +287,7 @@ class Order(models.Model):
         """Release it. Its goods are set aside for as long again: nobody could pay meanwhile."""
         if self.held:
             anew = (
-                {"expires_at": timezone.now() + self.reservation}
+                {"expires_at": timezone.now() + Shop.objects.of(self.client_id).reservation}
                 if self.state == State.RESERVED
                 else {}
             )

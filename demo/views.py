@@ -27,7 +27,7 @@ from notifications.models import Shop
 from orders.models import Client, Order, State, may_be_withdrawn
 from orders.order_input import pointed
 from orders.payments.paying import action_of
-from orders.states import PaymentMethod, PaymentState
+from orders.states import UNMET, PaymentMethod, PaymentState
 from orders.tasks import place
 from values.money import Payback, payback, written
 from values.refused import Refused
@@ -271,7 +271,7 @@ def _standing(order: Order) -> str:
     if order.withdrawn_at:
         return "withdrawn"
     if order.state == State.CANCELLED:
-        return order.reason if order.reason in WORDS else "cancelled"
+        return order.reason if order.reason in UNMET and order.reason in WORDS else "cancelled"
     if order.held:
         return "held"
     if order.state == State.COMPLETED and order.was_cancelled:

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from values.texts import AnyText, Line, Matching
 
 LANGUAGES = ("en", "ja")  # in which there are texts
+LANGUAGE = re.compile("|".join(LANGUAGES))
 RESERVATION_MAX_MINUTES = 30 * 24 * 60
 WITHDRAWAL_MAX_DAYS = 365
 HTTPS_URL = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[!-~]*)?")
@@ -57,10 +58,7 @@ class ShopSaid(BaseModel):
         ]
         | None
     ) = None
-    language: (
-        Annotated[str, Matching(re.compile("|".join(LANGUAGES)), f"must be one of {LANGUAGES}")]
-        | None
-    ) = None
+    language: Annotated[str, Matching(LANGUAGE, f"must be {' or '.join(LANGUAGES)}")] | None = None
     reservation_minutes: Minutes | None = None  # for which goods are set aside
     withdrawal_days: Days | None = None  # for which an order may be withdrawn; 0: not at all
 

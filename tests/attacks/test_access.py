@@ -24,10 +24,13 @@ BODIES: dict[str, Any] = {  # what is taken, of those that need a body
     "replay_deliveries": {"since": "2026-01-31T09:00:00+09:00"},
     "create_endpoint": {"url": "https://example.com/hook", "events": ["*"]},
 }
-CSV = (
-    "external_id,currency,email,sku,name,quantity,unit_price,total,token\n"
-    "x,JPY,a@b.co,SAKE-NIGIRI,,1,300,300,tok_ok"
-)
+CSV = {
+    "begin_import": (
+        "external_id,currency,email,sku,name,quantity,unit_price,total,token\n"
+        "x,JPY,a@b.co,SAKE-NIGIRI,,1,300,300,tok_ok"
+    ),
+    "count_file": "sku,on_hand\nSAKE-NIGIRI,100",
+}
 # the others belong to the shop
 OWNED = {"order_id", "external_id", "import_id", "endpoint_id", "delivery_id", "job_id"}
 OPEN = {"receive_event"}  # to whoever holds the provider's secret
@@ -52,7 +55,8 @@ def scope_of(operation: dict[str, Any]) -> str:
 
 def ask(api: Api, method: str, path: str, operation: dict[str, Any], known: Known) -> Any:
     is_file = "text/csv" in operation.get("requestBody", {}).get("content", {})
-    body = CSV if is_file else json.dumps(BODIES.get(operation["operationId"], {}))
+    name = operation["operationId"]
+    body = CSV[name] if is_file else json.dumps(BODIES.get(name, {}))
     headers = {"Idempotency-Key": str(uuid4())}
     content_type = "text/csv" if is_file else "application/json"
     return api.generic(

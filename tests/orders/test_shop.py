@@ -192,3 +192,13 @@ def test_a_customers_page_is_the_shops_and_the_counters_words_stay_at_the_counte
     assert "default-src 'self'" in policy
     at_home = order.created_at.astimezone(Shop.objects.get().zone).strftime("%H:%M:%S")
     assert f">{at_home}</time>" in pages[0]
+
+
+def test_a_reason_in_a_persons_words_is_no_state_of_the_page(
+    api: Api, stock: Any, order_body: Body
+) -> None:
+    stock()
+    order = placed(api, order_body(locale="en"))
+    order.cancel("completed")
+    page = HttpClient().get(f"/o/{order.public_token}/").content.decode()
+    assert ("This order was cancelled." in page, "Delivered" in page) == (True, False)

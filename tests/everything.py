@@ -19,7 +19,7 @@ from notifications.models import Endpoint
 from orders.imports.lines import Row
 from orders.imports.models import Import
 from orders.imports.reading import Format, Manner
-from orders.models import ApiKey, Client
+from orders.models import ApiKey, Client, Erasure
 from orders.order_input import EXAMPLE, OrderInput
 from orders.tasks import place
 from tests.shop import Api
@@ -69,6 +69,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
         "job_id": str(job.pk),
         "tries": itertools.count(),
         "provider": "stripe",
+        "erasure_id": str(erased(shop).pk),
     }
 
 
@@ -77,6 +78,12 @@ def imported(shop: Client) -> Import:
         return Import.objects.accept(
             shop, [Row(1, said=json.dumps(EXAMPLE))], Manner(Format.NDJSON)
         )
+
+
+def erased(shop: Client) -> Erasure:
+    """Of a person who has ordered nothing."""
+    with transaction.atomic():
+        return Erasure.objects.begin(ApiKey.objects.get(client=shop), "nobody@example.com")
 
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:

@@ -148,7 +148,7 @@ def change_order(
         order = locked_order(request, order_id)
         if order.news_in(body):
             require_match(request, tag_of(order))
-            order.change(body)
+        order.change(body)
     return with_tag(order)
 
 

@@ -16,12 +16,13 @@ def call_errback(errback: dict[str, Any], dead: str) -> None:
     """`link_error` of a task that takes `(request, exc, traceback)`: called as Celery does, in a
     job of its own.
 
-    `request` has the dead job's id, task, args and canvas; the traceback is a text, or None.
+    `request` has the dead job's id, task, args and canvas; the traceback is a text, or None for one
+    that never began.
     """
     call, job = maybe_signature(errback, app=current_app), Job.objects.filter(pk=dead).first()
     request = _request(job) if job else Context(id=dead)
     exc = current_app.backend.outcome(job) if job else None
-    trace = (job.error or {}).get("traceback") if job else None
+    trace = (job.error or {}).get("traceback") if job and not job.unreachable else None
     if not call.type.atomic:
         call(request, exc, trace)
         return

@@ -20,6 +20,7 @@ from celery.backends.base import BaseBackend
 from celery.canvas import Signature, maybe_signature
 from celery.exceptions import TaskRevokedError, WorkerLostError
 from celery.result import GroupResult, result_from_tuple
+from celery.utils.serialization import UnpickleableExceptionWrapper
 from django.db import transaction
 from kombu.utils import json as celery_json
 
@@ -116,11 +117,12 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         state = CELERY_STATES[State(job.state)]
         if state == states.PENDING and job.retries:
             state = states.RETRY
+        error = job.error if state != states.SUCCESS else None  # not of a retry that went well
         return {
             "task_id": str(job.pk),
             "status": state,
             "result": self.outcome(job),
-            "traceback": job.error.get("traceback") if job.error else None,
+            "traceback": error and error.get("traceback"),
             "children": children,
             "date_done": job.finished_at,
         }
@@ -143,9 +145,13 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
             args = celery_json.loads(json.dumps(error.get("args", [error["message"]])))
         except ValueError:  # e.g. a dictionary with Celery's own marks in it
             args = error["args"]
-        described = {"exc_type": error["type"], "exc_message": args}
-        described["exc_module"] = error.get("module", "builtins")
-        return cast("BaseException", self.exception_to_python(described))
+        name, module = error["type"], error.get("module", "builtins")
+        described = {"exc_type": name, "exc_message": args, "exc_module": module}
+        exc: BaseException = self.exception_to_python(described)
+        if type(exc) is Exception and name != "Exception":  # it cannot be made of its arguments
+            text = f"{name}({', '.join(map(repr, args))})"
+            exc = UnpickleableExceptionWrapper(module, name, tuple(args), text)
+        return exc
 
     # --- what hangs on a job that ends ------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from celery.app.control import Control
 from celery.utils.functional import maybe_list
 from click import ClickException
+from kombu.exceptions import OperationalError
 
 from celery_ledger.execution import verdict
 from celery_ledger.ids import row_id
@@ -19,14 +20,19 @@ from celery_ledger.models import Job, State
 log = logging.getLogger(__name__)
 
 
+class NobodyListens(ClickException, OperationalError):
+    """For Celery's program a sentence, and for Flower a broker that does not do it."""
+
+
 class LedgerControl(Control):  # type: ignore[misc]
     def broadcast(self, command: str, *args: Any, **options: Any) -> None:
         """`inspect`, `control`, `status`: nobody listens, since whoever reaches the broker would
-        command the workers. A worker that starts says hello, and hears nobody.
+        command the workers. A worker that starts says hello, and hears nobody; whoever listens to
+        events asks for a heartbeat, and hears the next one soon.
         """
-        if command == "hello":
+        if command in ("hello", "heartbeat"):
             return
-        raise ClickException(
+        raise NobodyListens(
             f"No worker takes {command!r} by way of the broker. "
             "See `manage.py jobs stats`, `jobs list`, `jobs why` and `doctor`; "
             "`jobs retry` and `jobs cancel` act on jobs."

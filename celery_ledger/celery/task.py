@@ -25,6 +25,9 @@ task's arguments. A second call returns the first job, as long as the ledger rem
 after its end).
 """
 
+import celery_ledger.celery.ready  # noqa: F401
+
+# isort: split
 import inspect
 from contextvars import ContextVar
 from typing import Any
@@ -53,6 +56,7 @@ class Guard:
     name: str
     guarded_class: type[Task]
     tracer: Any = None
+    send_events = False  # by the worker's main process: `telemetry.events` tells more
 
     @property
     def __trace__(self) -> Any:

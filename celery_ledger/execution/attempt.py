@@ -141,6 +141,8 @@ def _judged(current: Attempt, exc: BaseException) -> BaseException:
         heard = Ignore()
     elif isinstance(exc, Exception):
         heard = exc
+        if isinstance(exc, Retry) and current.say_retried:
+            current.say_retried()
     else:
         heard = NotAnException(f"{type(exc).__name__}: {exc}")
     return heard

@@ -33,8 +33,15 @@ from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
 from celery_ledger.publishing.bell import Ring
+from celery_ledger.telemetry import events
 
 log = logging.getLogger(__name__)
+
+# What a request has of its bell, which anybody may have rung, with whatever in it.
+OF_A_BELL = (
+    *("hostname", "id", "is_eager", "lang", "logfile", "loglevel"),
+    *("properties", "task", "timelimit"),
+)
 
 Tracer = Callable[[str, Any, Any, dict[str, Any]], trace_ok_t]
 _worker: UUID | None = None
@@ -54,7 +61,7 @@ def trace(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
     returns.
     """
     also = batch.heard_together(task, bell.pop("also", None))
-    bells = [bell, *({**bell, "id": id_, "correlation_id": id_} for id_ in also)]
+    bells = [bell, *({**bell, "id": id_} for id_ in also)]
     return _trace_several(task, tracer, bells) if also else _trace_one(task, tracer, bell)
 
 
@@ -114,7 +121,11 @@ def trace_claimed(current: Attempt, tracer: Tracer, bell: dict[str, Any]) -> tra
     """Hand a job that this process has claimed to Celery's tracer."""
     claim = current.claim
     with context.replaced({**claim.context, "job": str(claim.id)}):
-        request = {**claim.envelope.get("own_headers", {}), **bell, **_full(claim)}
+        of_the_bell = {name: bell[name] for name in OF_A_BELL if name in bell}
+        own_headers = claim.envelope.get("own_headers", {})
+        shown = current.task.app.amqp.shown(claim.args, claim.kwargs)
+        request = {**shown, **own_headers, **of_the_bell, **_full(claim, bell)}
+        events.received(current, request)
         if _expired(claim):
             return _nothing_to_do(OneByOne()) if current.batch else _call_off(current, request)
         with claimed(current):
@@ -136,10 +147,9 @@ def _trace_batch(
     """Those that would wait for long go back."""
 
     def begin(claim: Claim, several: Batch | None) -> trace_ok_t:
-        id_ = str(claim.id)
-        request = {**bell, "id": id_, "correlation_id": id_}
         with outside_any_attempt():
-            return trace_claimed(Attempt(task, claim, several), tracer, request)
+            its_own = {**bell, "id": str(claim.id)}
+            return trace_claimed(Attempt(task, claim, several), tracer, its_own)
 
     try:
         outcome, given_back = batch.make(task.name, claims, begin)
@@ -263,10 +273,12 @@ def _expired(claim: Claim) -> bool:
     return bool(expires) and moment(parse_datetime(expires)) < timezone.now()
 
 
-def _full(claim: Claim) -> dict[str, Any]:
+def _full(claim: Claim, bell: dict[str, Any]) -> dict[str, Any]:
     """What a full message would have told of the job, beside its arguments."""
     envelope = claim.envelope
     return {
+        "correlation_id": str(claim.id),
+        "delivery_info": {**(bell.get("delivery_info") or {}), "priority": claim.priority},
         **{name: value for name, value in envelope["headers"].items() if value is not None},
         "ignore_result": envelope["headers"]["ignore_result"],  # a bell's own says nothing of it
         "retries": claim.retries,

@@ -30,7 +30,10 @@ class Attempt:
         self.settled = False
         self.replaced = False
         self.retried_as: dict[str, Any] = {}  # columns of its row that `retry()` changes
+        self.say_retried: Callable[[], Any] | None = None  # what Celery says when it has
         self.effects: list[str] = []
+        self.result: Any = None
+        self.events: list[tuple[str, dict[str, Any]]] = []  # Celery's, not told yet
         self.ended: float | None = None  # of one in a batch, when the next began
 
     def transaction(self) -> AbstractContextManager[None]:
@@ -145,10 +148,10 @@ def note_effect(kind: str, id_: Any) -> None:
         current.effects.append(f"{kind} {id_}")
 
 
-def retry_as(**changes: Any) -> None:
+def retry_as(say_after: Callable[[], Any], **changes: Any) -> None:
     """`Task.retry()` with options: the columns of this job's row that they change, written with the
-    verdict.
+    verdict, and what Celery says then.
     """
     current = _attempt.get()
     if current is not None:
-        current.retried_as = changes
+        current.retried_as, current.say_retried = changes, say_after

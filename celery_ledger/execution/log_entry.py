@@ -1,5 +1,5 @@
-"""One line of the log (and what its span says) for every attempt: which job, how it ended, how long
-it took.
+"""One line of the log (and what its span and Celery's events say) for every attempt: which job, how
+it ended, how long it took.
 """
 
 import logging
@@ -11,6 +11,7 @@ from celery.exceptions import Ignore, Retry
 
 from celery_ledger import context
 from celery_ledger.execution.errors import NotAnException, OneByOne
+from celery_ledger.telemetry import events
 
 log = logging.getLogger("celery_ledger.attempts")
 
@@ -27,6 +28,8 @@ class AttemptLine:
 
     def __enter__(self) -> None:
         self.began = monotonic()
+        if self.attempt.body is not None:
+            events.started(self.attempt)
 
     def __exit__(
         self,
@@ -38,12 +41,12 @@ class AttemptLine:
             return  # the next one tells
         outcome = self._outcome(exc)
         error = _behind(exc) if outcome not in ("done", "replaced") else None
-        duration_ms = round(((self.attempt.ended or monotonic()) - self.began) * 1000)
+        duration_s = (self.attempt.ended or monotonic()) - self.began
         fields = {
             "task": self.attempt.task.name,
             "attempt": self.attempt.claim.attempts,
             "outcome": outcome,
-            "duration_ms": duration_ms,
+            "duration_ms": round(duration_s * 1000),
             **({"error": type(error).__name__} if error else {}),
         }
         is_dead = outcome == "dead"
@@ -56,6 +59,7 @@ class AttemptLine:
         )
         level = logging.ERROR if is_dead else logging.INFO
         log.log(level, "attempt", extra={"fields": fields}, exc_info=error if is_dead else None)
+        events.ended(self.attempt, outcome, error, duration_s)
 
     def _outcome(self, exc: BaseException | None) -> str:
         if exc is None or self.attempt.settled:

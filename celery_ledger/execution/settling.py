@@ -101,6 +101,7 @@ def _on_one_connection() -> Iterator[None]:
 
 def _settle(current: Attempt, result: Any) -> None:
     """The job's end and what follows it, in the transaction of its effects."""
+    current.result = result
     promise_follow_ups(current.task, result)
     task, envelope = current.task, current.claim.envelope
     is_wanted = envelope["chord"] or not get_actual_ignore_result(task, task.request)

@@ -64,7 +64,9 @@ class Chord(models.Model):
         """
         self._close()
         failure = ChordError(f"Dependency {job} raised {error!r}")
-        failure.__cause__ = error if isinstance(error, BaseException) else None
+        if isinstance(error, BaseException):
+            failure = failure.with_traceback(error.__traceback__)
+            failure.__cause__ = error
         self._kill_body(app, failure)
 
     def _kill_body(self, app: Celery, failure: Exception) -> None:

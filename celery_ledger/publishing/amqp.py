@@ -8,6 +8,7 @@ the commit the bell rings.
 import celery_ledger.celery.ready  # noqa: F401
 
 # isort: split
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from itertools import chain, groupby
@@ -16,6 +17,7 @@ from typing import Any
 
 from celery import signals
 from celery.app.amqp import AMQP
+from celery.utils.saferepr import saferepr
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -46,14 +48,15 @@ KEPT_HEADERS = (
     "group_index",
     "timelimit",
     "ignore_result",
+    "origin",
     "replaced_task_nesting",
     "stamped_headers",
     "stamps",
 )
+SHOWN = ("argsrepr", "kwargsrepr")
 CELERY_HEADERS = {
     *KEPT_HEADERS,
-    *("lang", "task", "id", "retries", "root_id", "parent_id", "origin", "argsrepr", "kwargsrepr"),
-    *("group_id", "once"),
+    *("lang", "task", "id", "retries", "root_id", "parent_id", "group_id", "once"),
 }
 MAPS = ("celery.map", "celery.starmap")
 TAKEN = "There is a job with the task_id {!r} already."
@@ -101,17 +104,18 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         args = storable(name, [list(positional), dict(named)])  # also those of a retry
         self._refuse_what_cannot_run(name, named, canvas)
         refuse_nonsense(name, kept, priority := options.get("priority") or 0)
-        if self._is_a_retry(kept):
-            retry_as(args=args, envelope=_envelope(kept, canvas), **_other_queue(queue))
-            return
-        job = self._job(name, kept, args, canvas, queue)
+        job = self._job(name, kept, args, queue)
         job.priority = priority
-        if is_named(kept["id"]) and Job.objects.filter(pk=job.pk).exists():
-            raise ValueError(TAKEN.format(kept["id"]))
+        job.envelope = _envelope(self._told(kept, message.properties, options), canvas)
         said = {"sender": name, "body": message.body, "headers": kept}
         say_after = partial(
             signals.after_task_publish.send, exchange="", routing_key=job.queue, **said
         )
+        if self._is_a_retry(kept):
+            retry_as(say_after, args=args, envelope=job.envelope, **_other_queue(queue))
+            return
+        if is_named(kept["id"]) and Job.objects.filter(pk=job.pk).exists():
+            raise ValueError(TAKEN.format(kept["id"]))
         promise = Promise(job, kept["id"], bool(kept.get("once")), say_after)
         if not waits_for_its_block(self._write, promise):
             self._write([promise])
@@ -155,9 +159,26 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         is_own = current is not None and current.request.id == kept["id"]
         return is_own and not being_replaced()
 
-    def _job(
-        self, name: str, kept: dict[str, Any], args: list[Any], canvas: dict[str, Any], queue: Any
-    ) -> Job:
+    def shown(self, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, str]:
+        """The arguments as Celery shows them in logs and events."""
+        levels = self.app.conf.task_repr_maxlevels
+        sizes = (self.argsrepr_maxsize, self.kwargsrepr_maxsize)
+        texts = (
+            saferepr(value, size, maxlevels=levels)
+            for value, size in zip((tuple(args), kwargs), sizes, strict=True)
+        )
+        return dict(zip(SHOWN, texts, strict=True))
+
+    def _told(
+        self, kept: dict[str, Any], properties: dict[str, Any], options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The headers without what Celery says of every call, unless a caller said it himself."""
+        told = {name: kept[name] for name in kept if name not in SHOWN or options.get(name)}
+        if properties["reply_to"] != self.app.thread_oid:
+            told["reply_to"] = properties["reply_to"]
+        return told
+
+    def _job(self, name: str, kept: dict[str, Any], args: list[Any], queue: Any) -> Job:
         """The row that says what the message would have."""
         replaced = being_replaced()
         current, parent = context.current(), kept["parent_id"]
@@ -167,7 +188,6 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             task=name,
             queue=in_queue,
             args=args,
-            envelope=_envelope(kept, canvas),
             owner=current.get(ledger_settings.OWNER, ""),
             context={key: value for key, value in current.items() if key != "job"},
             root_id=kept["root_id"] and row_id(kept["root_id"]),
@@ -206,6 +226,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             job.task,
             job.queue,
             timelimit,
+            shadow=headers["shadow"],
             threaded=getattr(task, "threaded", False),
             alone=job.shared_losses >= ledger_settings.SHARED_LOSSES,
             # a part of a chord locks what all its parts count on, until its commit

@@ -36,6 +36,7 @@ class Ring:
     task: str
     queue: str
     timelimit: Sequence[float | None] = (None, None)
+    shadow: str | None = None  # under which name Celery logs the task
     threaded: bool = False  # whose threads are near need not wait for the broker
     alone: bool = False  # in a process of its own, threaded or not
     together: bool = False  # with others of its task, if they are short
@@ -70,6 +71,19 @@ class Bell:
         return (
             self._with_producer(lambda producer: self._publish(producer, list(rings))) is not None
         )
+
+    def tell(self, hostname: str, events: Iterable[tuple[str, dict[str, Any]]]) -> bool:
+        """Send Celery's events of jobs; False when the broker did not take them."""
+
+        def send(producer: Producer) -> bool:
+            dispatcher = self._app.events.Dispatcher(
+                hostname=hostname, channel=producer.channel, buffer_while_offline=False
+            )
+            for kind, about in events:
+                dispatcher.send(kind, **about)
+            return True
+
+        return self._with_producer(send) is not None
 
     def queued(self, queue: str) -> int | None:
         """How many bells this queue holds; None when the broker does not say."""
@@ -117,6 +131,7 @@ class Bell:
                     headers={
                         "id": ring.id,
                         "task": ring.task,
+                        "shadow": ring.shadow,
                         "root_id": ring.id,
                         "lang": "py",
                         "timelimit": list(ring.timelimit),

@@ -126,7 +126,6 @@ class Threads:
             "lang": "py",
             "timelimit": job.limits,
             "hostname": self.hostname,
-            "correlation_id": id_,
             "delivery_info": {"exchange": "", "routing_key": job.queue, "redelivered": False},
         }
         thread = threading.Thread(

@@ -19,6 +19,7 @@ from celery_ledger.celery.beat import NO_BEAT
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.claiming import work_as
 from celery_ledger.models import Job
+from celery_ledger.telemetry.events import tell_as
 from celery_ledger.worker import shutdown
 from celery_ledger.worker.hearing import Hearing
 from celery_ledger.worker.heartbeat import Heartbeat
@@ -124,6 +125,7 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
         parent.clock = self.clock
         self.clock.hearing = Hearing(parent, self.clock.worker)
         work_as(self.clock.worker)
+        tell_as(parent.hostname if parent.task_events else None)
 
     def start(self, parent: Any) -> None:
         self._thread = ClockThread(self.clock)

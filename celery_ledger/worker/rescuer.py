@@ -20,6 +20,7 @@ from celery_ledger.execution.verdict import describe, request_of
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job, JobQuerySet, Worker
 from celery_ledger.models.jobs.low_water import LowWater
+from celery_ledger.telemetry import events
 from celery_ledger.worker import shutdown
 
 log = logging.getLogger(__name__)
@@ -85,13 +86,17 @@ class Rescuer:
         with transaction.atomic():
             jobs = lost.take_for_rescue(ledger_settings.BATCH)
             poison = [job for job in jobs if counts and _is_poison(job)]
-            for error, lost_by_it in self._by_error(jobs, reason, has_died=has_died):
+            by_error = [*self._by_error(jobs, reason, has_died=has_died)]
+            for error, lost_by_it in by_error:
                 self._note_losses(lost_by_it, poison, error, counts=counts)
             if jobs:
                 reach(At.BEFORE_RESCUE)
         for job in jobs:
             loss = job.losses + job.shared_losses + int(counts)
             log.warning("Rescued %s: %s (loss %d)", job, reason, loss)
+        for error, lost_by_it in by_error:
+            for job in lost_by_it:
+                events.lost(self.app, job, error, is_dead=job in poison)
         return len(jobs)
 
     def _by_error(

@@ -27,7 +27,7 @@ UPDATE {jobs}
           AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb = {limits})
           AND (attempts = 0 OR NOT %(first)s)
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id,
+RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id, priority,
           set_config('synchronous_commit', 'off', true)
 """
 
@@ -64,6 +64,7 @@ class Claim:
     retries: int
     root_id: UUID | None
     parent_id: UUID | None
+    priority: int
 
     @classmethod
     def of(
@@ -71,7 +72,7 @@ class Claim:
     ) -> "Claim":
         """From a row that CLAIM returns."""
         positional, named = celery_json.loads(args)
-        attempts, retries, root_id, parent_id, _ = rest
+        attempts, retries, root_id, parent_id, priority, _ = rest
         return cls(
             id_,
             token,
@@ -83,4 +84,5 @@ class Claim:
             retries,
             root_id,
             parent_id,
+            priority,
         )

@@ -2,13 +2,9 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from celery import current_app as celery_app
@@ -16,49 +12,17 @@ from celery import current_app as celery_app
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from tests.celery_ledger.canvases.shapes import Shape, build, define_tasks, shapes
+from tests.celery_ledger.plain_celery import PlainCelery, plain_celery
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CHECKOUT = Path(__file__).resolve().parents[3]
 SEED = int(os.environ.get("CANVAS_SEED", "1"))
 CANVASES = int(os.environ.get("CANVASES", "40"))
-PLAIN_DB = 11  # of the broker, where nobody else is
-
-
-class PlainCelery:
-    """Another process, in which Celery is as it comes."""
-
-    def __init__(self, url: str) -> None:
-        command = [sys.executable, "-m", "tests.celery_ledger.canvases.plain", url]
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name != "DJANGO_SETTINGS_MODULE"  # or Celery makes it a Django app
-        }
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=CHECKOUT,
-            env=environment,
-        )
-
-    def outcome(self, shape: Shape) -> list[Any]:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps(shape) + "\n")
-        self.process.stdin.flush()
-        outcome: list[Any] = json.loads(self.process.stdout.readline())
-        return outcome
 
 
 @pytest.fixture
 def plain(broker_url: str) -> Iterator[PlainCelery]:
-    plain = PlainCelery(urlsplit(broker_url)._replace(path=f"/{PLAIN_DB}").geturl())
-    yield plain
-    plain.process.kill()
-    plain.process.communicate()
+    with plain_celery("tests.celery_ledger.canvases.plain", broker_url) as plain:
+        yield plain
 
 
 def outcome(shape: Shape) -> list[Any]:

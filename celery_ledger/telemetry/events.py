@@ -1,0 +1,86 @@
+"""Celery's events of jobs, for `celery events` and Flower, from a worker with `-E`.
+
+Whoever makes an attempt tells them. Celery's own come from the worker's main process, which sees
+bells: one may be answered with another's job, with several, or with none.
+"""
+
+from time import time
+from typing import Any
+
+from celery.utils.saferepr import saferepr
+from django.db import connection
+
+from celery_ledger.execution.verdict import describe
+from celery_ledger.models import Job
+
+KINDS = {  # of the end of an attempt, by what the log calls it
+    "done": "task-succeeded",
+    "retry": "task-retried",
+    "interrupted": "task-retried",
+    "dead": "task-failed",
+    "cancelled": "task-revoked",
+}
+_hostname: str | None = None
+
+
+def tell_as(hostname: str | None) -> None:
+    """This process, and those forked from it, tell of their attempts as this worker; None: they do
+    not.
+    """
+    global _hostname  # noqa: PLW0603 - a process has one identity, set before it forks
+    _hostname = hostname
+
+
+def received(current: Any, request: dict[str, Any]) -> None:
+    """The job was claimed. It is told with what happens next."""
+    about = {name: request.get(name) for name in ("root_id", "parent_id", "eta", "expires")}
+    shown = {"args": request["argsrepr"], "kwargs": request["kwargsrepr"]}
+    name = request.get("shadow") or current.task.name
+    retries = current.claim.retries
+    _note(current, "task-received", **about, **shown, name=name, retries=retries)
+
+
+def started(current: Any) -> None:
+    _note(current, "task-started")
+    _tell(current)
+
+
+def ended(current: Any, outcome: str, error: BaseException | None, runtime_s: float) -> None:
+    kind = KINDS.get(outcome)
+    if kind is None or _hostname is None:
+        return
+    if kind == "task-succeeded":
+        text = saferepr(current.result, current.task.resultrepr_maxsize)
+        about: dict[str, Any] = {"result": text, "runtime": runtime_s}
+    elif kind == "task-revoked":
+        about = {"expired": current.body is None, "terminated": False, "signum": None}
+    else:
+        about = _of(describe(error)) if error else {}
+    _note(current, kind, **about)
+    _tell(current)
+
+
+def lost(app: Any, job: Job, error: dict[str, Any], *, is_dead: bool) -> None:
+    """Its process died: whoever found that out tells it."""
+    kind = "task-failed" if is_dead else "task-retried"
+    if _hostname is not None:
+        app.amqp.bell.tell(_hostname, [(kind, {"uuid": str(job.pk), **_of(error)})])
+
+
+def _of(error: dict[str, Any]) -> dict[str, Any]:
+    """As a row keeps it."""
+    exception = f"{error['type']}({error['message']!r})"
+    return {"exception": exception, "traceback": error.get("traceback")}
+
+
+def _note(current: Any, kind: str, **about: Any) -> None:
+    if _hostname is not None and current.task.guarded_class.send_events:
+        about |= {"uuid": str(current.claim.id), "timestamp": time()}
+        current.events.append((kind, about))
+
+
+def _tell(current: Any) -> None:
+    """In a transaction, of several attempts, no socket is opened: it is told with their end."""
+    if _hostname is not None and current.events and not connection.in_atomic_block:
+        current.task.app.amqp.bell.tell(_hostname, current.events)
+        current.events = []

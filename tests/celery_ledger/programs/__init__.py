@@ -1,0 +1,1 @@
+"""Small programs, run on plain Celery with its Redis backend and on the ledger, and compared."""

@@ -22,7 +22,7 @@ class NotThere(Exception):
 
 
 def define_tasks(app: Celery) -> None:
-    for body in (request, promise, retry, needs_a_word, not_there, total, inherit):
+    for body in (request, retry, needs_a_word, not_there, total, same):
         options = {"max_retries": 1, "soft_time_limit": 5, "time_limit": 10}
         define = app.task(
             name=TASKS + body.__name__, bind=True, lazy=False, shared=False, **options
@@ -43,11 +43,7 @@ def request(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
     }
 
 
-def promise(self: Task, number: int) -> None:
-    self.app.tasks[TASKS + "inherit"].delay(number)
-
-
-def inherit(self: Task, number: int) -> int:
+def same(self: Task, number: int) -> int:
     return number
 
 
@@ -80,14 +76,14 @@ PROGRAMS: dict[str, Call] = {
         ("secret",), {"key": "secret"}, argsrepr="(…)", kwargsrepr="{…}"
     ),
     "a request with a queue of replies": lambda task: task["request"].apply_async(reply_to="mine"),
-    "a request of a part": lambda task: chord([task["inherit"].si(1)], task["request"].s()).delay(),
+    "a request of a part": lambda task: chord([task["same"].si(1)], task["request"].s()).delay(),
     "a retry": lambda task: task["retry"].delay(),
     "a retry with a header": lambda task: task["retry"].delay(headers={"tenant": 17}),
     "a retry that comes too late": lambda task: task["retry"].delay(expires=-1),
     "an error of a keyword": lambda task: task["needs_a_word"].delay(),
     "an error": lambda task: task["not_there"].delay(),
     "a chord whose part fails": lambda task: chord(
-        [task["not_there"].si(), task["inherit"].si(1)], task["total"].s()
+        [task["not_there"].si(), task["same"].si(1)], task["total"].s()
     ).delay(),
 }
 

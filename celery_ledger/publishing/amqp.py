@@ -226,7 +226,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             job.task,
             job.queue,
             timelimit,
-            shadow=headers["shadow"],
+            shadow=headers.get("shadow"),
             threaded=getattr(task, "threaded", False),
             alone=job.shared_losses >= ledger_settings.SHARED_LOSSES,
             # a part of a chord locks what all its parts count on, until its commit

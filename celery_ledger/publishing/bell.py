@@ -73,14 +73,18 @@ class Bell:
         )
 
     def tell(self, hostname: str, events: Iterable[tuple[str, dict[str, Any]]]) -> bool:
-        """Send Celery's events of jobs; False when the broker did not take them."""
+        """Send Celery's events of jobs, in one message; False when the broker did not take it."""
 
         def send(producer: Producer) -> bool:
             dispatcher = self._app.events.Dispatcher(
-                hostname=hostname, channel=producer.channel, buffer_while_offline=False
+                hostname=hostname,
+                channel=producer.channel,
+                buffer_while_offline=False,
+                buffer_group={"task"},
             )
             for kind, about in events:
                 dispatcher.send(kind, **about)
+            dispatcher.flush()
             return True
 
         return self._with_producer(send) is not None

@@ -83,7 +83,7 @@ def test_each_job_that_shares_a_transaction_is_told_of(listener: Listener) -> No
 
 
 def test_without_e_and_for_a_task_that_does_not_want_it_nothing_is_told() -> None:
-    class Silent(Task):
+    class Silent(Task):  # type: ignore[misc]
         send_events = False
 
     class Asked:

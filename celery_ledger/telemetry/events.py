@@ -4,12 +4,14 @@ Whoever makes an attempt tells them. Celery's own come from the worker's main pr
 bells: one may be answered with another's job, with several, or with none.
 """
 
+from collections.abc import Iterable
 from time import time
 from typing import Any
 
 from celery.utils.saferepr import saferepr
 from django.db import connection
 
+from celery_ledger.execution.errors import LeaseLost
 from celery_ledger.execution.verdict import describe
 from celery_ledger.models import Job
 
@@ -47,7 +49,7 @@ def started(current: Any) -> None:
 
 def ended(current: Any, outcome: str, error: BaseException | None, runtime_s: float) -> None:
     kind = KINDS.get(outcome)
-    if kind is None or _hostname is None:
+    if kind is None or _hostname is None or isinstance(error, LeaseLost):
         return
     if kind == "task-succeeded":
         text = saferepr(current.result, current.task.resultrepr_maxsize)
@@ -60,11 +62,17 @@ def ended(current: Any, outcome: str, error: BaseException | None, runtime_s: fl
     _tell(current)
 
 
-def lost(app: Any, job: Job, error: dict[str, Any], *, is_dead: bool) -> None:
-    """Its process died: whoever found that out tells it."""
-    kind = "task-failed" if is_dead else "task-retried"
-    if _hostname is not None:
-        app.amqp.bell.tell(_hostname, [(kind, {"uuid": str(job.pk), **_of(error)})])
+def lost(app: Any, losses: Iterable[tuple[Job, dict[str, Any], bool]]) -> None:
+    """Jobs that were taken from a process or a worker, why, and whether they are dead of it: told
+    by whoever found that out.
+    """
+    told = [
+        ("task-failed" if is_dead else "task-retried", {"uuid": str(job.pk), **_of(error)})
+        for job, error, is_dead in losses
+        if _wants_events(app.tasks.get(job.task))
+    ]
+    if told and _hostname is not None:
+        app.amqp.bell.tell(_hostname, told)
 
 
 def _of(error: dict[str, Any]) -> dict[str, Any]:
@@ -74,9 +82,13 @@ def _of(error: dict[str, Any]) -> dict[str, Any]:
 
 
 def _note(current: Any, kind: str, **about: Any) -> None:
-    if _hostname is not None and current.task.guarded_class.send_events:
+    if _hostname is not None and _wants_events(current.task):
         about |= {"uuid": str(current.claim.id), "timestamp": time()}
         current.events.append((kind, about))
+
+
+def _wants_events(task: Any) -> bool:
+    return task is None or bool(task.guarded_class.send_events)
 
 
 def _tell(current: Any) -> None:

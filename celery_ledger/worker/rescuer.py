@@ -94,9 +94,9 @@ class Rescuer:
         for job in jobs:
             loss = job.losses + job.shared_losses + int(counts)
             log.warning("Rescued %s: %s (loss %d)", job, reason, loss)
-        for error, lost_by_it in by_error:
-            for job in lost_by_it:
-                events.lost(self.app, job, error, is_dead=job in poison)
+        events.lost(
+            self.app, [(job, error, job in poison) for error, those in by_error for job in those]
+        )
         return len(jobs)
 
     def _by_error(

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from celery import Task, chain, chord, group, signals
 from celery import current_app as celery_app
+from celery.app.trace import trace_task
 from celery.canvas import Signature
 from celery.contrib.abortable import AbortableAsyncResult
 from celery.exceptions import MaxRetriesExceededError, Reject, Retry
@@ -503,6 +504,16 @@ def test_who_listens_to_the_publishing_hears_of_it_and_may_add_a_header(define: 
         signals.after_task_publish.disconnect(note)
     assert outcome.result == {"tenant": 17, "trace": "4bf9"}
     assert heard == [(task.name, outcome.id, "kaiten")]
+
+
+def test_a_request_has_nothing_of_what_a_forged_bell_carries(define: Define) -> None:
+    task = define(lambda self: [self.request.headers, self.request.group], bind=True)
+    job = Job.objects.get(pk=task.delay().id)
+    forged = {"tenant": 17, "alone": True, "group": str(uuid4()), "chord": {"task": "x"}}
+    limits = job.envelope["headers"]["timelimit"]
+    bell = {"task": task.name, "timelimit": limits, "delivery_info": {}, **forged}
+    trace_task(task, str(job.pk), (), {}, request=bell, app=celery_app)
+    assert AsyncResult(str(job.pk)).result == [None, None]
 
 
 def test_headers_of_more_bytes_than_a_row_should_hold_are_refused() -> None:

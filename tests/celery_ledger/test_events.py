@@ -2,13 +2,15 @@
 `tests/promises/test_events.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
 from celery import Task
+from celery import current_app as celery_app
 from celery.canvas import Signature
+from django.db import connection
 from redis import Redis
 
 from celery_ledger.celery.registry import guarded
@@ -73,13 +75,24 @@ def test_any_other_end_is_told(
     assert listener.of(job) == ["task-received", *begun, end]
 
 
-def test_each_job_that_shares_a_transaction_is_told_of(listener: Listener) -> None:
+def test_each_job_that_shares_a_transaction_is_told_of_outside_it(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bell, inside = celery_app.amqp.bell, list[bool]()
+    tell: Callable[..., bool] = bell.tell
+
+    def spied(*told: Any) -> bool:
+        inside.append(connection.in_atomic_block)
+        return tell(*told)
+
+    monkeypatch.setattr(bell, "tell", spied)
     names = [str(number) for number in range(4)]
     first, *others = [Job.objects.get(pk=tasks.note.delay(name).id) for name in names]
     attempt(first, *others)
     listener.until("task-succeeded", 4)
     for job in (first, *others):
         assert listener.of(job.pk) == ["task-received", "task-started", "task-succeeded"]
+    assert not any(inside)
 
 
 def test_without_e_and_for_a_task_that_does_not_want_it_nothing_is_told() -> None:

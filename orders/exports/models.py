@@ -46,6 +46,11 @@ class ExportQuerySet(models.QuerySet["Export"]):
     def of(self, client: Client) -> "ExportQuerySet":
         return self.filter(client=client)
 
+    def forget(self) -> None:
+        """These and their parts, also one that is being written."""
+        ids = list(self.select_for_update().order_by("pk").values_list("pk", flat=True))
+        self.model.objects.filter(pk__in=ids).delete()
+
     def forget_old(self, limit: int) -> int:
         """Delete exports that are older than EXPORT_KEEP with their parts, up to `limit` rows."""
         old = self.filter(created_at__lt=Now() - settings.EXPORT_KEEP).order_by("created_at")

@@ -17,10 +17,9 @@ from orders.imports.models import ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
 from orders.models.order import Order
 from orders.models.particulars import Particulars
-from orders.states import TRANSITIONS
+from orders.states import ENDED
 from values.refused import Refused
 
-ENDED = [state for state, following in TRANSITIONS.items() if not following]
 NAMED_MAX = 5  # orders that a refusal names
 
 
@@ -84,6 +83,7 @@ class Erasure(models.Model):
         """Erase some of their orders; True when more may be left. The caller holds the lock. One
         that was placed since, and is under way, stays.
         """
+        Client.objects.locked(self.client_id)  # no export begins before this commits
         theirs = Order.objects.of(self.client).narrowed(email=self.email).filter(state__in=ENDED)
         found = theirs.some_locked(settings.ERASE_ORDERS)
         for order in found:
@@ -92,7 +92,7 @@ class Erasure(models.Model):
         more = len(found) == settings.ERASE_ORDERS
         if not more:
             self.email, self.finished_at = "", Now()
-            Export.objects.of(self.client).delete()  # whose files may say it
+            Export.objects.of(self.client).forget()  # whose files may say it
         self.save(update_fields=["orders", "email", "finished_at"])
         return more
 

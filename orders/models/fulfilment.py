@@ -12,6 +12,7 @@ from orders.models.order_line import Units, within
 from orders.models.stock import Stock
 from orders.models.stock_movement import StockMovement
 from orders.payments.paying import collect
+from orders.states import PaymentMethod
 from values.refused import Refused
 
 if TYPE_CHECKING:
@@ -70,10 +71,16 @@ class Fulfilment(models.Model):
         """It was booked by mistake: its goods are to be sent again. The caller holds the lock of
         `order`, which is the row that it holds.
 
-        Raises a 409 problem once something of it has come back, is announced to, or was paid back.
+        Raises a 409 problem once something of it has come back, is announced to, or was paid back,
+        and when cash was collected with it.
         """
         if self.cancelled_at:
             return
+        if self.order.payment_method == PaymentMethod.COD and self.order.captured:
+            raise Refused(
+                "fulfilment-not-cancellable",
+                f"What order {self.order.number} costs is noted as collected with it.",
+            )
         at = {line.position: line for line in self.order.own_lines}
         units = [(at[part["position"]], part["quantity"]) for part in self.lines]
         if gone := [line for line, number in units if number > line.unsendable]:

@@ -14,7 +14,16 @@ from django.db import connection, transaction
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Endpoint, Event
 from orders.audit import MONEY, STOCK, broken
-from orders.models import ApiKey, Client, Erasure, IdempotencyKey, Import, ImportRow, Order
+from orders.models import (
+    ApiKey,
+    Client,
+    Erasure,
+    IdempotencyKey,
+    Import,
+    ImportRow,
+    Order,
+    withdraw,
+)
 from orders.tasks import erase
 from tests.edges import Postbox, WebhookSink
 from tests.hands import Hand
@@ -116,6 +125,21 @@ def test_nothing_that_is_kept_says_who_it_was_and_the_books_are_as_they_were(
     assert api.get(other["links"]["self"]).json() == other
     assert list(broken(STOCK | MONEY, limit=9)) == []
     call_command("audit")
+
+
+def test_nor_who_withdrew_from_a_contract(api: Api, ended: Callable[..., Any]) -> None:
+    path = ended("one")["links"]["self"]
+    with transaction.atomic():
+        withdraw(Order.objects.locked(Order.objects.get().pk), name="Hana Sato")
+    said = api.get(path).json()["withdrawal"]
+    assert said["name"] == "Hana Sato"
+    forget(api)
+    work_off()
+    assert told() == set()
+    assert api.get(path).json()["withdrawal"] == {**said, "name": None}
+    withdrawn = Event.objects.get(kind="order.withdrawn").data["order"]["withdrawal"]
+    received = Event.objects.get(kind="order.received").data["order"]["withdrawal"]
+    assert (withdrawn, received) == ({**said, "name": None}, None)
 
 
 def test_an_erasure_says_who_asked_and_how_many_and_not_for_whom(

@@ -323,6 +323,15 @@ def test_a_fulfilment_that_was_a_mistake_is_to_be_sent_again(api: Api, sent: str
     assert (held_back("A"), standing(api, sent)) == ((8, 0), ("completed", "full", 0, 0))
 
 
+def test_one_that_cash_was_collected_with_stays(api: Api, sold: Sold) -> None:
+    path = sold(*TWO_LINES, total=1300, payment={"method": "cod"})
+    send(api, path, {"sku": "A", "quantity": 2}, {"sku": "B"})
+    answer = api.post(f"{booked(api, path)}/cancel")
+    problem = "/problems/fulfilment-not-cancellable"
+    assert (answer.status_code, answer.json()["type"]) == (409, problem)
+    assert standing(api, path)[:2] == ("completed", "full")
+
+
 def test_one_of_two_fulfilments_is_taken_back(api: Api, sold: Sold) -> None:
     path = sold(*TWO_LINES, total=1300)
     send(api, path, {"sku": "A"})

@@ -1,6 +1,7 @@
 """How orders are paid: with a card that its holder confirms, with another card, and elsewhere."""
 
 from datetime import timedelta
+from email import message_from_bytes, policy
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from orders.tasks import (
 )
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
+from tests.edges import Postbox
 from tests.hands import Hand
 from tests.orders.at_stripe import HOURS, work_off_and_listen
 from tests.orders.conftest import Pay
@@ -227,7 +229,7 @@ def test_a_payment_that_comes_true_after_another_was_made_waits_for_a_person(
             locked = Order.objects.locked(order.pk)
             apply_answer(locked, first, said)
             locked.release()
-    assert told(order)[-2:] == ["held", "released"]
+    assert told(order)[4:] == ["confirmed", "held", "released"]
     assert standing(order) == ("confirmed", "paid", "", 660)
 
 
@@ -306,6 +308,13 @@ def test_what_cannot_be_paid_again_is_refused_in_a_sentence(
         f"Order {order.number} {why}.",
     )
     assert told(order) == before
+
+
+def test_postgres_knows_that_what_is_sent_is_paid(stripe: StripeDouble, pay: Pay) -> None:
+    pay(payment={"method": "cod"})
+    work_off()
+    with pytest.raises(IntegrityError, match="order_confirmed_is_paid"), transaction.atomic():
+        Order.objects.update(units_fulfilled=1)
 
 
 # --- elsewhere ------------------------------------------------------------------------------------
@@ -406,6 +415,19 @@ def test_what_cannot_be_marked_paid_is_refused_in_a_sentence(
     with pytest.raises(Refused) as refused:
         mark_paid(order)
     assert str(refused.value) == f"Order {order.number} {why}."
+
+
+def test_mails_say_how_an_order_is_paid(stripe: StripeDouble, pay: Pay, postbox: Postbox) -> None:
+    pay(payment={"method": "cod"}, locale="en")
+    pay(payment={"method": "cod"}, locale="ja")
+    work_off()
+    mails = [message_from_bytes(raw, policy=policy.default) for raw in postbox.mails]
+    texts = [mail.get_content() for mail in mails]
+    assert [("take the payment" in text, "お支払いを確認" in text) for text in texts] == [
+        (False, False)
+    ] * 4
+    said = ("Please pay ¥660 when it is handed over", "¥660 をお支払いください")
+    assert [sum(word in text for text in texts) for word in said] == [1, 1]
 
 
 def test_another_amount_than_the_total_is_refused(stripe: StripeDouble, pay: Pay) -> None:

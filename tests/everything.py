@@ -16,6 +16,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications import tasks
 from notifications.models import Endpoint
+from orders.exports.models import Export
 from orders.imports.lines import Row
 from orders.imports.models import Import
 from orders.imports.reading import Format, Manner
@@ -58,6 +59,8 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
         "order_id": str(order.pk),
         "external_id": "a/b",
         "import_id": str(imported(shop).pk),
+        "export_id": str(exported(shop).pk),
+        "number": 1,
         "day": timezone.localdate().isoformat(),
         "sku": "SAKE-NIGIRI",
         "endpoint_id": str(endpoint.pk),
@@ -73,6 +76,13 @@ def imported(shop: Client) -> Import:
         return Import.objects.accept(
             shop, [Row(1, said=json.dumps(EXAMPLE))], Manner(Format.NDJSON)
         )
+
+
+def exported(shop: Client) -> Export:
+    with transaction.atomic():
+        export = Export.objects.begin(shop, {}, form=Format.CSV, bom=False)
+        export.write_part()
+    return export
 
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:

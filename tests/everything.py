@@ -16,6 +16,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications import tasks
 from notifications.models import Endpoint
+from orders.exports.models import Export
 from orders.imports.lines import Row
 from orders.imports.models import Import
 from orders.imports.reading import Format, Manner
@@ -61,6 +62,8 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
         "fulfilment_id": str(order.fulfilments.get().pk),
         "return_id": str(order.returns.get().pk),
         "import_id": str(imported(shop).pk),
+        "export_id": str(exported(shop).pk),
+        "number": 1,
         "day": timezone.localdate().isoformat(),
         "month": f"{timezone.localdate():%Y-%m}",
         "sku": "SAKE-NIGIRI",
@@ -84,6 +87,13 @@ def erased(shop: Client) -> Erasure:
     """Of a person who has ordered nothing."""
     with transaction.atomic():
         return Erasure.objects.begin(ApiKey.objects.get(client=shop), "nobody@example.com")
+
+
+def exported(shop: Client) -> Export:
+    with transaction.atomic():
+        export = Export.objects.begin(shop, {}, form=Format.CSV, bom=False)
+        export.write_part()
+    return export
 
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:

@@ -17,7 +17,7 @@ def read(text: str, zone: tzinfo) -> datetime:
     """
     found = WRITTEN.fullmatch(text)
     if found is None:
-        raise ValueError(text)
+        raise ValueError(f"{text} is no moment")
     year, _, month, day, hour, minute, second, fraction, utc, sign, hours, minutes = found.groups()
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     if utc or sign:

@@ -44,12 +44,6 @@ YOURS_IS_READ = "A file of yours is being read. Send the next one when it has be
 MANY_ARE_READ = "As many files as can be are being read. Nothing was written; try again."
 PAGE = 1000
 Encoding = Literal["utf-8", "utf-16", "shift_jis", "windows-1252"]  # of ENCODINGS
-
-
-def _named(columns: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in columns)
-
-
 AGAIN = "may be imported again"
 BECAME = {
     "sold_out": f"was accepted, and cancelled because it was sold out; {AGAIN}",
@@ -57,9 +51,9 @@ BECAME = {
     "expired": f"was accepted, and cancelled because nobody paid in time; {AGAIN}",
 }
 ABOUT = f"""NDJSON, an order body per line; or CSV, a row per order line, whose columns are named by
-its first row, in any order: {_named(REQUIRED)}; one or more of {_named(PAYMENT)}; and if you like
-{_named(COLUMNS[len(REQUIRED) :])}. Rows with one `external_id` are the lines of one order; what is
-said of the order may be blank in its further rows.
+its first row, in any order: {", ".join(REQUIRED)}; one or more of {", ".join(PAYMENT)}; and if
+you like {", ".join(COLUMNS[len(REQUIRED) :])}. Rows with one `external_id` are the lines of one
+order; what is said of the order may be blank in its further rows.
 
 **Orders that were placed elsewhere** have a `paid_at`, and no token: no card is charged. They come
 into the book under their own `number`, with their dates, and with what became of them. With

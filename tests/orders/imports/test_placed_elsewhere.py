@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,8 +14,9 @@ from orders.audit import MONEY, STOCK, broken
 from orders.imports.models import Import
 from orders.models import Client, Order, PaymentOperation, Stock
 from orders.payments.sandbox_book import SandboxCharge
-from orders.reports.models import DailyReport
-from orders.reports.tasks import compute_missing_days
+from orders.reports.days import Day
+from orders.reports.models import Computation, DailyReport
+from orders.reports.tasks import add_up, compute_missing_days, outdate
 from tests.edges import WebhookSink
 from tests.orders.files import as_csv, as_ndjson, cells, faults
 from tests.shop import Api, post
@@ -270,6 +271,18 @@ def test_a_step_of_it_that_dies_leaves_the_order_to_a_person(bring: Import_, sto
         assert bring(past())["became"]["held"] == 1
     order = Order.objects.get()
     assert (order.state, order.hold_reason) == ("received", "reservation_failed")
+
+
+def test_what_was_being_computed_meanwhile_is_kept_by_nobody(shop: Client) -> None:
+    """It may have read the events of before."""
+    day = date(2025, 11, 24)
+    under_way = Computation.objects.begin(Day(day), timezone.now())
+    assert under_way
+    outdate.delay(day.isoformat(), day.isoformat())
+    work_off()
+    add_up.delay(str(under_way.pk))
+    work_off()
+    assert not DailyReport.objects.exists()
 
 
 def test_a_day_whose_report_is_kept_is_computed_anew(

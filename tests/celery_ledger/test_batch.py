@@ -459,7 +459,10 @@ def test_what_cannot_be_given_back_is_owed(
     assert states() == {"a": "done", "b": "waiting", "c": "waiting", "d": "waiting"}
 
 
-def test_while_several_owners_wait_each_bell_is_for_whose_turn_it_is() -> None:
+def test_while_several_owners_wait_each_bell_is_for_whose_turn_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ledger_settings, "TURN_LOOK_S", 5)  # however slow the machine is
     with context.replaced({ledger_settings.OWNER: "flood"}):
         flood = promised(*"abcdefgh")
     with context.replaced({ledger_settings.OWNER: "quiet"}):

@@ -65,7 +65,7 @@ def _payment(order: Order, *, is_past: bool) -> dict[str, str]:
 
 
 def _line(line: OrderLine, *, with_history: bool) -> dict[str, Any]:
-    left_out = ("position",) if with_history else ("position", *COUNTED)
+    left_out = {"position", "announced"}.union(() if with_history else COUNTED)
     return {name: value for name, value in line.snapshot().items() if name not in left_out}
 
 

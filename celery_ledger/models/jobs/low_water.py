@@ -46,7 +46,8 @@ FIRST = {
 # What is being written now will be as old as its transaction.
 RISEN = """
 SELECT greatest(%(since)s, least(({first}), statement_timestamp() - %(lag)s, (
-       SELECT min(xact_start) FROM pg_stat_activity WHERE backend_xid IS NOT NULL)))"""
+       SELECT min(xact_start) FROM pg_stat_activity
+        WHERE backend_xid IS NOT NULL AND datname = current_database())))"""
 
 
 class LowWater:

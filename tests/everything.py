@@ -20,7 +20,7 @@ from orders.exports.models import Export
 from orders.imports.lines import Row
 from orders.imports.models import Import
 from orders.imports.reading import Format, Manner
-from orders.models import ApiKey, Client
+from orders.models import ApiKey, Client, Erasure
 from orders.order_input import EXAMPLE, OrderInput
 from orders.tasks import place
 from tests.shop import Api
@@ -68,6 +68,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
         "job_id": str(job.pk),
         "tries": itertools.count(),
         "provider": "stripe",
+        "erasure_id": str(erased(shop).pk),
     }
 
 
@@ -83,6 +84,12 @@ def exported(shop: Client) -> Export:
         export = Export.objects.begin(shop, {}, form=Format.CSV, bom=False)
         export.write_part()
     return export
+
+
+def erased(shop: Client) -> Erasure:
+    """Of a person who has ordered nothing."""
+    with transaction.atomic():
+        return Erasure.objects.begin(ApiKey.objects.get(client=shop), "nobody@example.com")
 
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:

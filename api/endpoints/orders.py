@@ -143,7 +143,7 @@ def change_order(
         order = locked_order(request, order_id)
         if order.news_in(body):
             require_match(request, order)
-            order.change(body)
+        order.change(body)
     return with_tag(order)
 
 

@@ -85,8 +85,7 @@ class Erasure(models.Model):
         that was placed since, and is under way, stays.
         """
         theirs = Order.objects.of(self.client).narrowed(email=self.email).filter(state__in=ENDED)
-        some = theirs.select_for_update(no_key=True).order_by("pk").prefetch_related("lines")
-        found = list(some[: settings.ERASE_ORDERS])
+        found = theirs.some_locked(settings.ERASE_ORDERS)
         for order in found:
             _erase(order)
         self.orders += len(found)

@@ -134,6 +134,11 @@ class OrderQuerySet(models.QuerySet["Order"]):
         )
         return late.only("client_id")[:limit]
 
+    def some_locked(self, limit: int) -> list["Order"]:
+        """The first of them, locked likewise."""
+        locked = self.select_for_update(no_key=True).order_by("pk")
+        return list(locked.prefetch_related("lines")[:limit])
+
     def locked(self, pk: Any) -> "Order":
         """The order, locked until the transaction ends: before its stock rows, always."""
         return self.select_for_update(no_key=True).get(pk=pk)

@@ -202,6 +202,24 @@ def test_a_verb_that_waits_for_an_erasure_tells_nothing_of_the_person(
     assert told() == set()
 
 
+def test_an_erasure_that_waits_for_a_verb_comes_after_it(
+    api: Api, ended: Callable[..., Any], hand: Hand
+) -> None:
+    order = ended("one")
+    erasure = forget(api).json()["id"]
+    path = order["links"]["self"]
+    hand.open_transaction()
+    hand.do(lambda: post(api, f"{path}/refunds", {"amount": 1, "reason": "late"}))
+    with Hand() as other:
+        erasing = other.begin(lambda: run(erasure))
+        other.wait_until_blocked()
+        hand.commit()
+        erasing.result(timeout=10)
+    now = api.get(path).json()
+    assert (now["version"], now["refund_pending"]) == (order["version"] + 2, 1)
+    assert told() == set()
+
+
 @pytest.fixture
 def mailed(api: Api, stock: Any, order_body: Body, postbox: Postbox) -> str:
     """The order of which two mails wait: that it has come, and that it was cancelled."""

@@ -46,7 +46,7 @@ BEYOND_A_SCHEMA = re.compile(
     "is more than (what is left of it|the lines)|"
     "name each line once|name the line by its position$|"
     "no line of the order|the lines of the order are|is of another sku|"
-    "what is left to refund|come to no money|reserved for orders|"
+    "what is left to refund|come to no money|reserved for orders|must be what the order comes to|"
     # files
     "^(the file|[Ll]ine [0-9]+|the header|there is no such column|this column|the columns are|"
     "too many quotes|is for CSV)"

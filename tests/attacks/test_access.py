@@ -21,6 +21,8 @@ BODIES: dict[str, Any] = {  # what is taken, of those that need a body
     "adjust_stock": {"delta": 1, "reason": "x"},
     "refund_order": {"reason": "x", "amount": 1},
     "pay_order_again": {"token": "tok_ok"},
+    "erase_customer": {"email": "hana@example.com"},
+    "export_customer": {"email": "hana@example.com"},
     "replay_deliveries": {"since": "2026-01-31T09:00:00+09:00"},
     "create_endpoint": {"url": "https://example.com/hook", "events": ["*"]},
 }
@@ -32,7 +34,18 @@ CSV = {
     "count_file": "sku,on_hand\nSAKE-NIGIRI,100",
 }
 # the others belong to the shop
-OWNED = {"order_id", "external_id", "import_id", "endpoint_id", "delivery_id", "job_id"}
+OWNED = {
+    "order_id",
+    "external_id",
+    "fulfilment_id",
+    "return_id",
+    "import_id",
+    "export_id",
+    "erasure_id",
+    "endpoint_id",
+    "delivery_id",
+    "job_id",
+}
 OPEN = {"receive_event"}  # to whoever holds the provider's secret
 
 

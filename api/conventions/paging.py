@@ -19,9 +19,8 @@ ID = re.compile(UUID_PATTERN)
 # microseconds since 1970, and the row of that moment
 PLACE_IN_TIME = re.compile(rf"[0-9]{{1,16}}\.{UUID_PATTERN}")
 AfterId = Annotated[str, Matching(ID, NOT_OURS, "cursor")]  # where ids are in the order of time
-AfterEither = Annotated[
-    str, Matching(re.compile(f"(?:{PLACE_IN_TIME.pattern}|{ID.pattern})"), NOT_OURS, "cursor")
-]
+EITHER = re.compile(f"(?:{PLACE_IN_TIME.pattern}|{ID.pattern})")
+AfterEither = Annotated[str, Matching(EITHER, NOT_OURS, "cursor")]
 AfterMoment = Annotated[str, Matching(PLACE_IN_TIME, NOT_OURS, "cursor")]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

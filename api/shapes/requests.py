@@ -76,7 +76,7 @@ Moment = Annotated[
 
 QueryMoment = Annotated[Moment, BeforeValidator(_with_its_plus)]
 SearchText = Annotated[Line, Field(min_length=1, max_length=SKU_MAX_CHARS)]
-A_DIGIT = re.compile(r"[^\x00]*\d[^\x00]*")
+A_DIGIT = re.compile(r"[^\d\x00]*\d[^\x00]*")
 DIGITS = Matching(A_DIGIT, "must hold a digit")
 ELSE_WHERE_IT_GOES = "of the customer, or where none was said, of the shipping address"
 

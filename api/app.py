@@ -11,20 +11,15 @@ from api.endpoints import (
     customers,
     deliveries,
     exports,
-    fulfilments,
-    holds,
     imports,
     jobs,
-    orders,
     payment_events,
-    payments,
-    refunds,
     reports,
-    returns,
     stock,
     stock_movements,
     webhook_endpoints,
 )
+from api.endpoints.ordering import fulfilments, holds, orders, payments, refunds, returns
 from api.openapi import DESCRIPTION, DescribedAPI
 from api.problems import handlers
 from values import strict_json

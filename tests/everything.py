@@ -17,9 +17,9 @@ from celery_ledger.testing import work_off
 from notifications import tasks
 from notifications.models import Endpoint
 from orders.exports.models import Export
-from orders.imports.lines import Row
+from orders.imports.files.lines import Row
+from orders.imports.files.reading import Format, Manner
 from orders.imports.models import Import
-from orders.imports.reading import Format, Manner
 from orders.models import ApiKey, Client, Erasure
 from orders.order_input import EXAMPLE, OrderInput
 from orders.tasks import place

@@ -13,7 +13,7 @@ from ninja import Body, Router
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.paging import AfterId, Limit, id_of, page
-from api.endpoints.orders import shown_event
+from api.endpoints.ordering.orders import shown_event
 from api.shapes import responses
 from api.shapes.headers import LOCATION, described
 from api.shapes.requests import Person

@@ -15,7 +15,7 @@ from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED,
 from api.shapes.requests import OrderFilter
 from orders.exports import tasks
 from orders.exports.models import Export, ExportPart
-from orders.imports.reading import Format
+from orders.imports.files.reading import Format
 from values.refused import invalid
 
 router = Router(tags=["exports"])

@@ -25,12 +25,12 @@ from api.conventions.idempotency import Done, idempotency_key, once
 from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.imports import tasks
-from orders.imports.columns import COLUMNS, PAYMENT, REQUIRED
-from orders.imports.csv_rows import Amounts
-from orders.imports.encoding import UTF_8, named
-from orders.imports.lines import ONE_OF_THEM, Row
+from orders.imports.files.columns import COLUMNS, PAYMENT, REQUIRED
+from orders.imports.files.csv_rows import Amounts
+from orders.imports.files.encoding import UTF_8, named
+from orders.imports.files.lines import ONE_OF_THEM, Row
+from orders.imports.files.reading import Format, Manner, staged
 from orders.imports.models import Import, ImportFault
-from orders.imports.reading import Format, Manner, staged
 from orders.imports.trial import Trial, tried
 from values.csv_cells import harmless
 from values.refused import Refused, invalid

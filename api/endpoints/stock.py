@@ -26,7 +26,7 @@ from api.shapes.headers import (
 )
 from api.shapes.requests import StockChange, StockCount
 from orders import snapshots
-from orders.imports.csv_rows import Amounts
+from orders.imports.files.csv_rows import Amounts
 from orders.imports.stock_rows import OPTIONAL, REQUIRED, stock_in
 from orders.models import Stock
 from orders.order_input import SKU_MAX_CHARS, Sku

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from orders.imports.columns import COUNTED
-from orders.models.order import Order
-from orders.models.order_line import OrderLine
+from orders.imports.files.columns import COUNTED
+from orders.models.placed.line import OrderLine
+from orders.models.placed.order import Order
 from orders.states import PaymentMethod, State
 
 # what has moved, and when, is told by the events, as in the reports

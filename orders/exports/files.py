@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from io import StringIO
 from typing import Any
 
-from orders.imports.columns import COLUMNS, JSON, LISTS, OF_THE_LINE, OF_THE_ORDER, Place
-from orders.imports.lines import BOM
-from orders.imports.reading import Format
+from orders.imports.files.columns import COLUMNS, JSON, LISTS, OF_THE_LINE, OF_THE_ORDER, Place
+from orders.imports.files.lines import BOM
+from orders.imports.files.reading import Format
 from values.csv_cells import harmless
 
 

@@ -17,9 +17,9 @@ from uuid_utils.compat import uuid7
 
 from orders.exports.bodies import bodies
 from orders.exports.files import head, text_of
-from orders.imports.reading import Format
+from orders.imports.files.reading import Format
 from orders.models.client import Client
-from orders.models.order import Order
+from orders.models.placed.order import Order
 from values.refused import Refused
 
 BEFORE_ALL = UUID(int=0)  # as a place

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from django.conf import settings
 from pydantic import ValidationError
 
-from orders.imports.columns import (
+from orders.imports.elsewhere.order_of_file import OrderOfFile
+from orders.imports.files.columns import (
     AMOUNTS,
     COUNTS,
     JSON,
@@ -20,9 +21,8 @@ from orders.imports.columns import (
     OF_THE_ORDER,
     column_at,
 )
-from orders.imports.csv_rows import IN_MAJOR, WHOLE_NUMBER, key_of
-from orders.imports.elsewhere.order_of_file import OrderOfFile
-from orders.imports.reading import Format
+from orders.imports.files.csv_rows import IN_MAJOR, WHOLE_NUMBER, key_of
+from orders.imports.files.reading import Format
 from orders.order_input import LINES_MAX, pointed
 from values import money, strict_json
 from values.refused import Refused

@@ -17,9 +17,9 @@ from uuid_utils.compat import uuid7
 
 from celery_ledger import waiting_in_bulk
 from orders.imports.became import CANCELLED, ImportOrder
+from orders.imports.files.lines import Row
+from orders.imports.files.reading import Format, Manner
 from orders.imports.inputs import Fault
-from orders.imports.lines import Row
-from orders.imports.reading import Format, Manner
 from orders.models.client import Client
 from orders.states import UNMET
 from values.refused import Refused

@@ -12,6 +12,7 @@ from notifications import events
 from orders.imports.became import ImportOrder
 from orders.imports.elsewhere.order_of_file import OrderOfFile
 from orders.imports.elsewhere.tasks import goods_of, outdate_reports, placed
+from orders.imports.files.reading import Format
 from orders.imports.inputs import (
     Fault,
     NotAnOrder,
@@ -22,7 +23,6 @@ from orders.imports.inputs import (
     problem_of,
 )
 from orders.imports.models import Import
-from orders.imports.reading import Format
 from orders.models import Client, Order, Stock
 from orders.order_input import PaymentInput
 from values.refused import Refused

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 from django.conf import settings
 from pydantic import ValidationError
 
-from orders.imports.csv_rows import WHOLE_NUMBER, Columns, rows_under
-from orders.imports.encoding import in_utf8
-from orders.imports.lines import Lines, Row
-from orders.imports.reading import Format, ndjson_rows
+from orders.imports.files.csv_rows import WHOLE_NUMBER, Columns, rows_under
+from orders.imports.files.encoding import in_utf8
+from orders.imports.files.lines import Lines, Row
+from orders.imports.files.reading import Format, ndjson_rows
 from orders.order_input import pointed
 from orders.stock_input import StockInput
 from values import strict_json

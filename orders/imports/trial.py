@@ -8,12 +8,12 @@ from typing import NamedTuple
 from django.conf import settings
 
 from orders.imports.elsewhere.order_of_file import OrderOfFile
+from orders.imports.files.lines import Row
+from orders.imports.files.reading import Manner, Stage
 from orders.imports.inputs import Fault, NotAnOrder, input_of, name_of, orders_in, problem_of
-from orders.imports.lines import Row
 from orders.imports.placing import BELONGS_TO_ANOTHER, is_what_it_says
-from orders.imports.reading import Manner, Stage
 from orders.models import Client, Order, Stock
-from orders.models.order_queryset import NUMBER_TAKEN, objections
+from orders.models.placed.queryset import NUMBER_TAKEN, objections
 from values.refused import invalid
 
 

@@ -6,7 +6,7 @@ import django.db.models.fields.json
 import django.db.models.functions.comparison
 import django.db.models.functions.text
 import django.db.models.lookups
-import orders.models.finding
+import orders.models.placed.finding
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db import migrations, models
 
@@ -37,11 +37,11 @@ class Migration(migrations.Migration):
         ),
         AddIndexConcurrently(
             model_name='order',
-            index=models.Index(models.F('client'), orders.models.finding.Folded(django.db.models.functions.comparison.Coalesce(django.db.models.functions.comparison.NullIf('customer_name', models.Value('')), django.db.models.fields.json.KeyTextTransform('name', 'shipping_address'), output_field=models.TextField())), models.OrderBy(models.F('id'), descending=True), condition=models.Q(django.db.models.lookups.IsNull(orders.models.finding.Folded(django.db.models.functions.comparison.Coalesce(django.db.models.functions.comparison.NullIf('customer_name', models.Value('')), django.db.models.fields.json.KeyTextTransform('name', 'shipping_address'), output_field=models.TextField())), False)), name='order_by_name'),
+            index=models.Index(models.F('client'), orders.models.placed.finding.Folded(django.db.models.functions.comparison.Coalesce(django.db.models.functions.comparison.NullIf('customer_name', models.Value('')), django.db.models.fields.json.KeyTextTransform('name', 'shipping_address'), output_field=models.TextField())), models.OrderBy(models.F('id'), descending=True), condition=models.Q(django.db.models.lookups.IsNull(orders.models.placed.finding.Folded(django.db.models.functions.comparison.Coalesce(django.db.models.functions.comparison.NullIf('customer_name', models.Value('')), django.db.models.fields.json.KeyTextTransform('name', 'shipping_address'), output_field=models.TextField())), False)), name='order_by_name'),
         ),
         AddIndexConcurrently(
             model_name='order',
-            index=models.Index(models.F('client'), orders.models.finding.LastDigits(django.db.models.functions.comparison.Coalesce(django.db.models.functions.comparison.NullIf('customer_phone', models.Value('')), django.db.models.fields.json.KeyTextTransform('phone', 'shipping_address'), output_field=models.TextField())), models.OrderBy(models.F('id'), descending=True), condition=models.Q(django.db.models.lookups.IsNull(orders.models.finding.LastDigits(django.db.models.functions.comparison.Coalesce(django.db.models.functions.comparison.NullIf('customer_phone', models.Value('')), django.db.models.fields.json.KeyTextTransform('phone', 'shipping_address'), output_field=models.TextField())), False)), name='order_by_phone'),
+            index=models.Index(models.F('client'), orders.models.placed.finding.LastDigits(django.db.models.functions.comparison.Coalesce(django.db.models.functions.comparison.NullIf('customer_phone', models.Value('')), django.db.models.fields.json.KeyTextTransform('phone', 'shipping_address'), output_field=models.TextField())), models.OrderBy(models.F('id'), descending=True), condition=models.Q(django.db.models.lookups.IsNull(orders.models.placed.finding.LastDigits(django.db.models.functions.comparison.Coalesce(django.db.models.functions.comparison.NullIf('customer_phone', models.Value('')), django.db.models.fields.json.KeyTextTransform('phone', 'shipping_address'), output_field=models.TextField())), False)), name='order_by_phone'),
         ),
         AddIndexConcurrently(
             model_name='order',

@@ -8,12 +8,12 @@ from orders.imports.models import Import, ImportFault, ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
 from orders.models.erasure import Erasure
 from orders.models.fulfilment import Fulfilment
-from orders.models.order import Order
-from orders.models.order_line import OrderLine, named
 from orders.models.order_return import Came, Return
+from orders.models.placed.line import OrderLine, named
+from orders.models.placed.order import Order
 from orders.models.refund import Asked, Refund
-from orders.models.stock import Stock
-from orders.models.stock_movement import StockMovement
+from orders.models.stocked.movement import StockMovement
+from orders.models.stocked.stock import Stock
 from orders.models.withdrawal import may_be_withdrawn, withdraw
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from values.refused import Refused
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
 
 SCOPES = (
     "orders:read",

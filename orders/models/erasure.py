@@ -15,8 +15,8 @@ from notifications import events
 from orders.exports.models import Export
 from orders.imports.models import ImportRow
 from orders.models.client import ApiKey, Client, IdempotencyKey
-from orders.models.order import Order
-from orders.models.particulars import Particulars
+from orders.models.placed.order import Order
+from orders.models.placed.particulars import Particulars
 from orders.states import ENDED
 from values.refused import Refused
 

@@ -8,15 +8,15 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from orders import snapshots
-from orders.models.order_line import Units, within
-from orders.models.stock import Stock
-from orders.models.stock_movement import StockMovement
+from orders.models.placed.line import Units, within
+from orders.models.stocked.movement import StockMovement
+from orders.models.stocked.stock import Stock
 from orders.payments.paying import collect
 from orders.states import PaymentMethod
 from values.refused import Refused
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
 
 
 class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from orders.models.order_line import Units
-from orders.models.stock import Stock
-from orders.models.stock_movement import StockMovement
+from orders.models.placed.line import Units
+from orders.models.stocked.movement import StockMovement
+from orders.models.stocked.stock import Stock
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
 
 
 def take_back(order: "Order", units: Units) -> None:

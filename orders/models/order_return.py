@@ -17,15 +17,15 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from orders import snapshots
-from orders.models.order_line import OrderLine, Units, within
+from orders.models.placed.line import OrderLine, Units, within
 from orders.models.refund import Asked, Refund
-from orders.models.stock import Stock
-from orders.models.stock_movement import StockMovement
+from orders.models.stocked.movement import StockMovement
+from orders.models.stocked.stock import Stock
 from orders.states import ReturnState
 from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from uuid_utils.compat import uuid7
 
 from orders import snapshots
 from orders.models.goods import take_back
-from orders.models.order_line import Units, within
+from orders.models.placed.line import Units, within
 from orders.payments.models import PaymentOperation
 from values.apportion import split
 from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
 
 OfLines = Mapping[int, int]  # units by the position of their line
 

@@ -14,7 +14,7 @@ from orders.models.refund import Refund
 from orders.states import State
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
 
 REASON = "withdrawn"
 

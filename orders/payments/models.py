@@ -18,7 +18,7 @@ from orders.payments.operation_queryset import OperationQuerySet
 from orders.payments.provider import Charge, ChargeStatus, EventNotice, Intent, provider
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
 
 log = logging.getLogger(__name__)
 SHOWN: dict[str, snapshots.AttemptState] = {

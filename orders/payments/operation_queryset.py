@@ -13,7 +13,7 @@ from orders.payments.provider import ELSEWHERE, EventNotice, amount_objection, p
 from values.refused import invalid
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
     from orders.models.refund import Refund
     from orders.payments.models import PaymentOperation
 

@@ -13,7 +13,7 @@ from orders.states import PaymentMethod, PaymentState, State
 from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
 
 
 def try_again(order: "Order", token: str) -> PaymentOperation:

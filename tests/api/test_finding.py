@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from celery_ledger.testing import work_off
 from orders.models import Client, Order
-from orders.models.changes import settled_until
+from orders.models.placed.changes import settled_until
 from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.hands import Hand

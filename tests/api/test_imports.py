@@ -24,12 +24,13 @@ from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
 from config import celery_app
 from notifications.models import Event
-from orders.imports import reading, tasks
+from orders.imports import tasks
 from orders.imports.became import ImportOrder
-from orders.imports.csv_rows import Amounts
-from orders.imports.lines import Row
+from orders.imports.files import reading
+from orders.imports.files.csv_rows import Amounts
+from orders.imports.files.lines import Row
+from orders.imports.files.reading import Format, Manner, staged
 from orders.imports.models import Import, ImportFault, ImportRow
-from orders.imports.reading import Format, Manner, staged
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
 from orders.order_input import EXAMPLE, OrderInput
 from orders.tasks import place

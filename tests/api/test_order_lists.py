@@ -138,7 +138,7 @@ def test_a_list_begins_after_a_moment(api: Api, ordered: Ordered) -> None:
 def test_a_list_that_begins_late_does_not_walk_through_older_orders(
     api: Api, ordered: Ordered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orders.models.finding.CLOCK_SKEW", timedelta(0))
+    monkeypatch.setattr("orders.models.placed.finding.CLOCK_SKEW", timedelta(0))
     for _ in range(20):
         ordered()
     after = timezone.now() + timedelta(seconds=1)

@@ -310,7 +310,7 @@ def test_a_number_that_is_taken_is_drawn_again(
 ) -> None:
     stock()
     drawn = iter(["2222-2222", "2222-2222", "3333-3333"])
-    monkeypatch.setattr("orders.models.order_queryset.new_number", lambda: next(drawn))
+    monkeypatch.setattr("orders.models.placed.queryset.new_number", lambda: next(drawn))
     for name in ("first", "second"):
         with transaction.atomic():
             place(shop, OrderInput.model_validate(order_body(external_id=name)))

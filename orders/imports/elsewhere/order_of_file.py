@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
-from orders.imports.columns import COUNTED
+from orders.imports.files.columns import COUNTED
 from orders.order_input import (
     AMOUNT_MAX,
     EPOCH,

@@ -14,10 +14,10 @@ from django.db import transaction
 
 from celery_ledger import Worker
 from orders.imports import tasks
-from orders.imports.csv_rows import Amounts
-from orders.imports.encoding import ENCODINGS, UTF_8
+from orders.imports.files.csv_rows import Amounts
+from orders.imports.files.encoding import ENCODINGS, UTF_8
+from orders.imports.files.reading import Format, Manner, Stage, staged
 from orders.imports.models import Import
-from orders.imports.reading import Format, Manner, Stage, staged
 from orders.imports.trial import tried
 from orders.models import Client
 from values.refused import Refused

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from orders.imports.csv_rows import Amounts
+from orders.imports.files.csv_rows import Amounts
+from orders.imports.files.reading import Format, Manner, staged
 from orders.imports.inputs import NotAnOrder, input_of, orders_in
-from orders.imports.reading import Format, Manner, staged
 from orders.order_input import OrderInput
 from values.refused import Refused
 

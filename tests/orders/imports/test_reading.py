@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from orders.imports.columns import AMOUNTS, OF_THE_ORDER, REQUIRED
-from orders.imports.lines import Row
-from orders.imports.reading import Format, rows_of
+from orders.imports.files.columns import AMOUNTS, OF_THE_ORDER, REQUIRED
+from orders.imports.files.lines import Row
+from orders.imports.files.reading import Format, rows_of
 from values.refused import Refused
 
 COLUMNS = (*REQUIRED, "token", "locale", "discount", "tax", "shipping", "shipping_tax")

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from orders import snapshots
-from orders.models.stock import Stock
+from orders.models.stocked.stock import Stock
 from values.apportion import portion
 from values.refused import invalid
 

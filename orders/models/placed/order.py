@@ -23,16 +23,17 @@ from uuid_utils.compat import uuid7
 from notifications import events
 from notifications.models import Shop
 from orders import snapshots
-from orders.models import finding, withdrawal
-from orders.models.changes import Written
+from orders.models import withdrawal
 from orders.models.client import Client
 from orders.models.goods import take_back
-from orders.models.order_constraints import CONSTRAINTS
-from orders.models.order_line import OrderLine, Units
-from orders.models.order_queryset import OrderQuerySet
-from orders.models.particulars import Particulars
+from orders.models.placed import finding
+from orders.models.placed.changes import Written
+from orders.models.placed.constraints import CONSTRAINTS
+from orders.models.placed.line import OrderLine, Units
+from orders.models.placed.particulars import Particulars
+from orders.models.placed.queryset import OrderQuerySet
 from orders.models.refund import Asked, Refund
-from orders.models.stock import Stock
+from orders.models.stocked.stock import Stock
 from orders.payments.models import PaymentOperation
 from orders.states import (
     ENDED,

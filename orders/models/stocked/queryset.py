@@ -9,14 +9,14 @@ from django.utils import timezone
 
 from celery_ledger import together
 from notifications import events
-from orders.models.stock_movement import SIGNS, StockMovement
+from orders.models.stocked.movement import SIGNS, StockMovement
 from orders.stock_input import StockSaid
 from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
-    from orders.models.order_line import Units
-    from orders.models.stock import Stock
+    from orders.models.placed.line import Units
+    from orders.models.placed.order import Order
+    from orders.models.stocked.stock import Stock
 
 SAID = ("on_hand", "name", "counted", "backorder_limit", "low_at", "removed_at")
 TOO_LITTLE = "leaves less than what is reserved for orders"

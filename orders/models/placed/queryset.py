@@ -13,16 +13,16 @@ from django.db.models import Q
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Now
 
-from orders.models.changes import settled_until
 from orders.models.client import Client
-from orders.models.finding import those
-from orders.models.order_line import OrderLine
-from orders.models.stock import Stock
+from orders.models.placed.changes import settled_until
+from orders.models.placed.finding import those
+from orders.models.placed.line import OrderLine
+from orders.models.stocked.stock import Stock
 from orders.payments.provider import ELSEWHERE, amount_objection
 from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
-    from orders.models.order import Order
+    from orders.models.placed.order import Order
     from orders.order_input import OrderInput
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from orders import snapshots
-from orders.models.stock_queryset import SAID, StockQuerySet
+from orders.models.stocked.queryset import SAID, StockQuerySet
 from orders.stock_input import StockSaid
 
 

@@ -15,9 +15,9 @@ from typing import BinaryIO, NamedTuple
 from django.conf import settings
 from django.db import models
 
-from orders.imports.csv_rows import Amounts, csv_rows, doubt
-from orders.imports.encoding import UTF_8, in_utf8
-from orders.imports.lines import Lines, Row, TooLong
+from orders.imports.files.csv_rows import Amounts, csv_rows, doubt
+from orders.imports.files.encoding import UTF_8, in_utf8
+from orders.imports.files.lines import Lines, Row, TooLong
 from values.refused import invalid
 
 STAGED_IN_MEMORY_BYTES = 1024 * 1024

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 from django.conf import settings
 
-from orders.imports.columns import AMOUNTS, COLUMNS, OF_THE_ORDER, PAYMENT, REQUIRED
-from orders.imports.lines import Lines, Row, TooLong
+from orders.imports.files.columns import AMOUNTS, COLUMNS, OF_THE_ORDER, PAYMENT, REQUIRED
+from orders.imports.files.lines import Lines, Row, TooLong
 from orders.order_input import EXTERNAL_ID_MAX_CHARS
 from values.csv_cells import as_meant
 from values.identity import GUARDED

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from django.conf import settings
 
-from orders.imports.encoding import ENCODINGS
+from orders.imports.files.encoding import ENCODINGS
 from values.refused import Refused, invalid
 
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"

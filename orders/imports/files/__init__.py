@@ -1,0 +1,1 @@
+"""A file as it arrives: its encoding, its lines, and what stands in its cells."""

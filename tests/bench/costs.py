@@ -1,7 +1,7 @@
 """Work on a ledger with a past, and what its statements cost in buffers, by the product's code."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,7 +11,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Claim, Job, Settled, State, Worker
+from celery_ledger.models import Claim, Job, JobQuerySet, Settled, State, Worker
+from celery_ledger.models.jobs import due
+from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.operations import listing, owned, stats
 from config import doctor
 from tests.celery_ledger import past
@@ -20,6 +22,7 @@ from tests.plans import plans_of
 PER_TICK = 50  # jobs between two ticks of the clock
 TASK = "tests.celery_ledger.tasks.add"
 Figures = dict[str, int]
+_waters: dict[str, LowWater] = {}
 
 
 def churn(number: int, worker: UUID) -> int:
@@ -40,8 +43,8 @@ def tick(worker: UUID) -> None:
     """What a clock asks of celery_ledger_job in each tick; as many old jobs go as new ones came."""
     Worker.objects.beat(worker, name="bench", pid=1)
     with transaction.atomic():
-        list(Job.objects.running_at(worker).values_list("pid"))
-        Job.objects.lost().take_for_rescue(ledger_settings.BATCH)
+        list(running().running_at(worker).values_list("pid"))
+        running().lost().take_for_rescue(ledger_settings.BATCH)
         ring()
         Job.objects.prune(before=timezone.now(), limit=PER_TICK)
 
@@ -60,10 +63,15 @@ def cost_of_work(worker: UUID) -> Figures:
         figures["tick: ring"] = cost(ring)
         figures["tick: ring, the broker lost its bells"] = cost(partial(ring, lost=True))
         figures["tick: look for lost jobs"] = cost(
-            lambda: Job.objects.lost().take_for_rescue(ledger_settings.BATCH)
+            lambda: running().lost().take_for_rescue(ledger_settings.BATCH)
         )
         figures["tick: look after our own children"] = cost(
-            lambda: list(Job.objects.running_at(worker).values("pid"))
+            lambda: list(running().running_at(worker).values("pid"))
+        )
+        since = mark("due_at")
+        figures["process: whose jobs wait"] = cost(lambda: due.who_waits("kaiten", since=since))
+        figures["threads: what is due"] = cost(
+            lambda: due.of_each_owner({"kaiten": 20}, tasks=[TASK], marks={"kaiten": since})
         )
         prune = partial(Job.objects.prune, before=timezone.now(), limit=ledger_settings.BATCH)
         figures["tick: prune 200 rows"] = cost(prune)
@@ -106,7 +114,17 @@ def put_back(claim: Claim) -> None:
 
 
 def ring(*, lost: bool = False) -> None:
-    Job.objects.filter(queue="kaiten").take_for_ring(ledger_settings.BATCH, lost=lost)
+    jobs = Job.objects.filter(queue="kaiten", ring_at__gte=mark("ring_at"))
+    jobs.take_for_ring(ledger_settings.BATCH, lost=lost)
+
+
+def running() -> JobQuerySet:
+    return Job.objects.filter(lease_until__gte=mark("lease_until"))
+
+
+def mark(column: str) -> datetime:
+    """Where a process that has been at work since the first of these looks from."""
+    return _waters.setdefault(column, LowWater(column, "kaiten")).mark
 
 
 def page(client: UUID, state: State | None = None) -> None:

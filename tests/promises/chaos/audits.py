@@ -105,10 +105,17 @@ SHOP = {
          WHERE coalesce(m.held, 0)
                <> CASE WHEN o.state IN ('reserved', 'confirmed') THEN l.wanted ELSE 0 END""",
     "I9 whoever got a part has paid for that part": """
-        SELECT o.number, o.captured, o.refunded, l.fulfilled, l.quantity
+        SELECT o.number, o.captured, o.refunded, l.fulfilled, l.returned, l.quantity
           FROM orders_order o JOIN orders_orderline l ON l.order_id = o.id
          WHERE NOT o.held AND o.state = 'completed'
-           AND o.captured - o.refunded <> o.total * l.fulfilled / l.quantity""",
+           AND (o.captured - o.refunded
+                  <> o.total * (l.quantity - l.units_refunded) / l.quantity
+                OR l.units_refunded NOT BETWEEN l.withdrawn AND l.withdrawn + l.returned
+                OR l.quantity <> l.fulfilled + l.withdrawn)""",
+    "I9 a return has come back as it was announced": """
+        SELECT o.number, l.announced, l.returned, came.state FROM orders_return came
+          JOIN orders_order o ON o.id = came.order_id JOIN orders_orderline l ON l.order_id = o.id
+         WHERE l.returned <> 1 OR l.announced <> 0 OR came.state <> 'received'""",
     "I10 every order has ended or is on hold with a reason": """
         SELECT number, state, held, hold_reason FROM orders_order
          WHERE CASE WHEN held THEN hold_reason = ''

@@ -23,6 +23,7 @@ TOKENS = {
 }
 # of the orders are cancelled by whoever placed them: at once, or one that is confirmed
 REGRETS = 0.25
+SERVED = 0.2  # paid orders of others that are sent wholly, and of which a unit comes back
 FINISH_LIMIT_S = 60
 REPLAYS = 50
 TRIES = 3  # of a good client, who is told to come again
@@ -42,6 +43,7 @@ class Customer(threading.Thread):
         ] = []  # key, status, order, digest of the answer
         self.regrets: dict[str, str] = {}  # key, order
         self.regret_answers: list[tuple[str, int]] = []
+        self.served: list[str] = []  # orders
         self.may_order = True
 
     def run(self) -> None:
@@ -53,6 +55,8 @@ class Customer(threading.Thread):
                 self.order(key)  # clicks twice
             if self.dice.random() < REGRETS:
                 self._regret(paid=self.dice.random() < 0.5)
+            if self.dice.random() < SERVED:
+                self._serve_one()
             time.sleep(self.dice.uniform(0.05, 0.2))
             while self.is_busy() and self.may_order:
                 time.sleep(0.2)
@@ -69,6 +73,7 @@ class Customer(threading.Thread):
         return [
             *(key for key in again if not any(self.order(key) for _ in range(TRIES))),
             *(key for key in self.regrets if not any(self.cancel(key) for _ in range(TRIES))),
+            *(order for order in self.served if not any(self.serve(order) for _ in range(TRIES))),
         ]
 
     def order(self, key: str) -> bool:
@@ -91,20 +96,51 @@ class Customer(threading.Thread):
         self.regret_answers.append((key, heard[0]))
         return heard[0] == 202
 
-    def _regret(self, *, paid: bool) -> None:
-        """The newest order, or the newest that is paid; what comes of it is asked for again in the
-        end.
+    def serve(self, order: str) -> bool:
+        """A note, a parcel, a return that is announced and received, with its money half of the
+        times. Asked again, each says what it said.
         """
+        path, unit = f"/v1/orders/{order}", {"lines": [{"position": 0, "quantity": 1}]}
+        if self._ask("PATCH", path, {"note": "rings twice", "tags": ["chaos"]}) is None:
+            return False
+        parcel = {"carrier": "Yamato", "tracking": order}
+        if not self._done("POST", f"{path}/fulfilments", parcel, Idempotency_Key=f"{order}-sent"):
+            return False
+        announced = self._done("POST", f"{path}/returns", unit, Idempotency_Key=f"{order}-back")
+        if announced is None:
+            return False
+        money = {} if int(order[-1], 16) % 2 else {"amount": 0}
+        came = f"{path}/returns/{announced['id']}/receive"
+        return self._done("POST", came, unit | money, Idempotency_Key=f"{order}-came") is not None
+
+    def _done(self, method: str, path: str, body: Any, **headers: str) -> Any:
+        """The answer if it is one of success, else None."""
+        status, answer = self._ask(method, path, body, **headers) or (0, None)
+        return answer if status in (200, 201, 202) else None
+
+    def _serve_one(self) -> None:
+        if mine := self._mine(paid=True):
+            self.served.append(max(mine))
+            self.serve(max(mine))
+
+    def _mine(self, *, paid: bool) -> dict[str, str]:
+        """Orders that nobody has regretted or sent, with their keys."""
         mine = {
             order: key
             for key, status, order, _ in self.answers
-            if status == 202 and key not in self.regrets
+            if status == 202 and key not in self.regrets and order not in self.served
         }
         if paid:
             _, listed = self._ask("GET", "/v1/orders?state=confirmed&limit=100") or (0, {})
             confirmed = {order["id"] for order in listed.get("data", ())}
             mine = {order: key for order, key in mine.items() if order in confirmed}
-        if mine:
+        return mine
+
+    def _regret(self, *, paid: bool) -> None:
+        """The newest order, or the newest that is paid; what comes of it is asked for again in the
+        end.
+        """
+        if mine := self._mine(paid=paid):
             order = max(mine)  # ids go up with time
             self.regrets[mine[order]] = order
             if paid and self.wishes[mine[order]]["lines"][0]["quantity"] > 1:

@@ -22,7 +22,7 @@ from redis import Redis
 
 from celery_ledger.models import Job
 from notifications.models import Endpoint
-from orders.models import ApiKey, Client, Order, Stock
+from orders.models import ApiKey, Client, Order, Return, Stock
 from tests.promises.chaos.auditor import violations
 from tests.promises.chaos.customers import Crowd, Customer
 from tests.promises.chaos.evidence import (
@@ -57,6 +57,7 @@ class Report:
     faults: dict[str, int]
     orders: int
     refunds: int
+    returns: int
     jobs: int
     lost: int  # jobs that were lost once or more
     dead: int
@@ -71,7 +72,7 @@ class Report:
         broken = "".join(f"\n  {name}: {rows}" for name, rows in self.violations.items())
         return (
             f"seed {self.seed}, {self.seconds} s: {sum(self.faults.values())} faults ({kinds})\n"
-            f"{self.orders} orders, {self.refunds} refunds, "
+            f"{self.orders} orders, {self.refunds} refunds, {self.returns} returns, "
             f"{self.jobs} jobs ({self.lost} lost once or more, "
             f"{self.dead} dead), {self.webhooks} webhooks and {self.mails} mails heard, "
             f"{self.ended} workers ended as Celery is known to, "
@@ -196,6 +197,7 @@ class Run:
             dict(self.faults.injected),
             Order.objects.count(),
             len(evidence["provider_refund"]),
+            Return.objects.count(),
             Job.objects.count(),
             Job.objects.filter(Q(losses__gt=0) | Q(shared_losses__gt=0)).count(),
             Job.objects.filter(state="dead").count(),

@@ -279,6 +279,10 @@ PLANTED: dict[str, Plant] = {
     "I9 whoever got a part has paid for that part": books(
         "UPDATE orders_orderline SET fulfilled = fulfilled - 1 WHERE fulfilled > 0"
     ),
+    "I9 a return has come back as it was announced": books(
+        "INSERT INTO orders_return (id, order_id, state, reason, lines) "
+        f"SELECT id, id, 'announced', '', '[]' FROM orders_order WHERE id = {CONFIRMED}"
+    ),
     "I10 every order has ended or is on hold with a reason": books(
         f"UPDATE orders_order SET state = 'reserved' WHERE id = {CONFIRMED}", SHOWN
     ),

@@ -49,4 +49,5 @@ def test_after_chaos_the_books_balance(tmp_path: Path) -> None:
     assert set(found["faults"]) == set(DECK), "a kind of fault was never injected"
     assert found["orders"] >= ORDERS, "too little was ordered to say anything"
     assert found["refunds"] > 0, "nobody who had paid has cancelled"
+    assert found["returns"] > 0, "nothing has come back"
     assert found["lost"] > 0, "no fault has hit a job"

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from celery_ledger.models import Job
@@ -14,9 +14,11 @@ from celery_ledger.testing import work_off
 from orders.audit import MONEY, STOCK, broken
 from orders.exports import tasks
 from orders.exports.models import Export, ExportPart
-from orders.models import ApiKey, Client, Order
+from orders.imports.files.reading import Format
+from orders.models import ApiKey, Client, Erasure, Order
 from orders.reports import figures
 from orders.reports.days import Day, day_of
+from tests.hands import Hand
 from tests.shop import Api, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,6 +110,22 @@ def a_day(api: Api, stock: Any, order_body: Body) -> None:
     work_off()
     assert post(api, "/v1/customers/erase", {"email": "taro@example.com"}).status_code == 202
     work_off()
+
+
+def test_no_export_begins_while_the_last_of_a_person_is_erased(shop: Client, api: Api) -> None:
+    """It would read an order as it was, and be none of those that the erasure deletes."""
+    with transaction.atomic():
+        erasure = Erasure.objects.begin(ApiKey.objects.get(client=shop), "taro@example.com")
+    with Hand() as erasing, Hand() as exporting:
+        erasing.open_transaction()
+        assert erasing.do(lambda: Erasure.objects.locked(erasure.pk).go_on()) is False
+        exporting.open_transaction()
+        begun = exporting.begin(lambda: Export.objects.begin(shop, {}, form=Format.CSV, bom=False))
+        exporting.wait_until_blocked()
+        erasing.commit()
+        begun.result(timeout=10)
+        exporting.commit()
+    assert Export.objects.count() == 1
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])

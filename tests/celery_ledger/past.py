@@ -41,8 +41,11 @@ SELECT gen_random_uuid(), 'tests.celery_ledger.tasks.add', %(queue)s, '[[1, 2], 
 
 
 def finish(number: int, *, at_once: int = 100_000) -> None:
-    """So many finished jobs, a second apart, in statements short enough for the role's limits."""
+    """So many finished jobs and no others, a second apart, in statements short enough for the
+    role's limits. Their pages are new: how many are looked at depends on no test before.
+    """
     with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE celery_ledger_job CASCADE")
         for first in range(1, number + 1, at_once):
             last = min(first + at_once - 1, number)
             cursor.execute(FINISHED, {"first": first, "last": last, "newest": number})

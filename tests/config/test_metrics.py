@@ -216,7 +216,6 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(
         state="running", token=uuid4(), lease_until=timezone.now()
     )
     plans = plans_of(page._of_postgres)
-    # a page for each row that is looked at, wherever earlier tests have left room for it
     one_look = settings.METRICS_ROWS_MAX + 40
     limits = {plan.sql: 600 if "RECURSIVE" in plan.sql else one_look for plan in plans}
     assert [(plan.buffers, plan.sql) for plan in plans if plan.buffers > limits[plan.sql]] == []

@@ -155,6 +155,7 @@ def assert_every_order_ended_once() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_killed_child_is_noticed_by_its_parent_and_its_job_runs_again(
     stack: Stack, tally: Callable[[], Counter[int]]
@@ -309,7 +310,12 @@ def test_a_worker_told_to_stop_at_once_does(stack: Stack) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    ("task", "error"), [("poison", "Lost"), ("crash", "Lost"), ("deaf", "TimeLimitExceeded")]
+    ("task", "error"),
+    [
+        ("crash", "Lost"),
+        pytest.param("poison", "Lost", marks=pytest.mark.slow),
+        pytest.param("deaf", "TimeLimitExceeded", marks=pytest.mark.slow),
+    ],
 )
 def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
     stack: Stack, tally: Callable[[], Counter[int]], task: str, error: str
@@ -352,6 +358,7 @@ def test_a_job_that_wants_too_much_memory_dies_of_it_alone(
     assert tally() == Counter([1])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_job_of_an_unknown_task_waits_in_sight_for_the_release_that_knows_it(
     stack: Stack, tally: Callable[[], Counter[int]]

@@ -66,7 +66,7 @@ class LedgerSettings:
 
     # The clock
     CLOCK_INTERVAL_S: float = 1.0
-    TURN_S: int = 5  # after which a clock that froze in its turn loses it
+    LEAD_S: int = 5  # after which a clock that froze in the lead loses it
     WORKER_SILENCE_S: float = 15  # a worker not heard from for this long has lost its jobs
     BATCH: int = 200  # rows that the clock touches in one statement
     RING_GRACE_S: float = 5  # how long a bell may be on its way before the clock rings again

@@ -58,7 +58,7 @@ def others_wait(bell: dict[str, Any]) -> bool:
     return look.priorities or look.owners
 
 
-def next_together(app: Celery, bells: list[dict[str, Any]]) -> list[UUID]:
+def next_batch(app: Celery, bells: list[dict[str, Any]]) -> list[UUID]:
     """The jobs whose turn is next, each of another owner, as far as they are first attempts at the
     task of these bells; none while somebody has a priority.
     """

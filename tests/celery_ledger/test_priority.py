@@ -136,7 +136,7 @@ def test_an_owner_whose_jobs_are_due_later_or_elsewhere_has_no_turn() -> None:
 
 def test_when_somebody_else_was_quicker_the_bell_does_its_own(monkeypatch: Any) -> None:
     first, other = of_owner("a", 1), of_owner("b", 2)
-    taken = due.Turn(other.pk, other.task, "b", 0)
+    taken = due.Next(other.pk, other.task, "b", 0)
     monkeypatch.setattr(due, "of_the_next_owners", lambda *_, **__: [taken])
     Job.objects.filter(pk=other.pk).update(due_at=timezone.now() + timedelta(hours=1))
     attempt(first)

@@ -68,7 +68,7 @@ GARBAGE: list[str | bytes] = [
     message({"task": "os.system", "id": str(uuid4())}, body=(["true"], {}, {})),
     message({"task": RESERVE, "id": str(uuid4())}, body="no arguments"),
     message({"task": RESERVE, "id": str(uuid4())}, body=None),
-    message({"task": RESERVE, "id": str(uuid4()), "also": "x", "together": [], "alone": {}}),
+    message({"task": RESERVE, "id": str(uuid4()), "also": "x", "batch": [], "alone": {}}),
     *[first_protocol() for _ in range(4)],  # more than a worker of two processes may hold
 ]
 

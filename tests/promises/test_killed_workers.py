@@ -18,7 +18,7 @@ from django.utils import timezone
 from redis import Redis
 
 from celery_ledger.models import Job, Worker
-from celery_ledger.worker.turn import TURN
+from celery_ledger.worker.lead import LEAD
 from notifications.models import Delivery, Event
 from orders.models import Client, Order, Stock
 from orders.order_input import OrderInput
@@ -60,7 +60,7 @@ def catch_at_work(tree: Tree, number: int, *, at_least: int) -> list[UUID]:
             caught = list(
                 held.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
             )
-        if len(caught) >= at_least and not turns_held():
+        if len(caught) >= at_least and not leads_held():
             tree.signal(number)
             return caught
         tree.signal(signal.SIGCONT)
@@ -201,15 +201,15 @@ def sessions_at_work() -> int:
         return int(cursor.fetchone()[0])
 
 
-def turns_held() -> int:
-    """Clocks in the middle of their turn. One that froze there would keep it, for here no session
+def leads_held() -> int:
+    """Clocks that have the lead. One that froze there would keep it, for here no session
     that is idle in its transaction is ended, and nobody else would ring.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            [TURN],
+            [LEAD],
         )
         return int(cursor.fetchone()[0])
 

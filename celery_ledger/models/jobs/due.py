@@ -125,7 +125,7 @@ class Due:
     limits: tuple[float | None, float | None]
 
 
-class Turn(NamedTuple):
+class Next(NamedTuple):
     """A job whose turn it is, and whose it is."""
 
     id: UUID
@@ -152,7 +152,7 @@ def of_the_next_owners(  # noqa: PLR0913 - one for each thing that is asked
     timelimit: Sequence[float | None],
     number: int,
     since: datetime = BEGINNING,
-) -> list[Turn]:
+) -> list[Next]:
     """Of the next owners after that one who have such a job, so many at most, each one's first due
     job of these tasks, with these time limits.
     """
@@ -167,7 +167,7 @@ def of_the_next_owners(  # noqa: PLR0913 - one for each thing that is asked
     with connection.cursor() as cursor:
         cursor.execute(_of_jobs(NEXT), values)
         rows = cursor.fetchall()
-    return [Turn(*row) for row in dict.fromkeys(rows)]  # round and round comes to the same
+    return [Next(*row) for row in dict.fromkeys(rows)]  # round and round comes to the same
 
 
 def preferred_to(

@@ -1,6 +1,7 @@
 """Which job begins first: one of a higher priority, whichever bell it is that rings."""
 
 import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -115,6 +116,23 @@ def test_of_many_jobs_of_one_owner_and_few_of_others_each_owners_first_comes_fir
     for job in heard[:5]:
         attempt(job)
     assert done() == [0, 10, 10, 1, 2]
+
+
+def test_of_an_owner_with_a_weight_so_many_jobs_begin_for_one_of_anothers(
+    one_look: None, settings: Any
+) -> None:
+    settings.LEDGER = {**settings.LEDGER, "WEIGHTS": {"a": 3}}
+    heard = [of_owner(owner, ord(owner)) for owner in "bac" for _ in range(12)]
+    for job in heard[:20]:
+        attempt(job)
+    assert Counter(map(chr, done())) == {"a": 12, "b": 4, "c": 4}
+
+
+def test_in_threads_too(settings: Any) -> None:
+    settings.LEDGER = {**settings.LEDGER, "WEIGHTS": {"a": 3}}
+    owners = {of_owner(owner, 0).pk: owner for owner in "bac" for _ in range(12)}
+    found = due.of_each_owner({"kaiten": 20}, tasks=[tasks.add.name])
+    assert Counter(owners[job.id] for job in found) == {"a": 12, "b": 4, "c": 4}
 
 
 def test_a_bell_whose_job_was_done_by_anothers_does_the_others(one_look: None) -> None:

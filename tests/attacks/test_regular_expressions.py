@@ -48,7 +48,10 @@ class Reader(NamedTuple):
 def readers() -> Iterator[Reader]:
     """What each call of `re` is given, put together as its module does it."""
     for path in sorted(path for room in ROOMS for path in (CHECKOUT / room).rglob("*.py")):
-        tree = ast.parse(path.read_text())
+        source = path.read_text()
+        if "import re\n" not in source:  # all tests that are collected wait for this
+            continue
+        tree = ast.parse(source)
         if not (found := calls_of("re", tree)):
             continue
         module = import_module(

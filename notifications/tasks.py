@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from celery_ledger import Job, bulk, context, ledger_settings, settle, together
 from notifications import mail, webhooks
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
-from notifications.models.delivery import Told
+from notifications.models.deliveries.telling import Told
 from values.ids import CLOCK_SKEW, first_id
 
 

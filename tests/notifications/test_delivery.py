@@ -657,7 +657,7 @@ def test_a_try_that_takes_too_long_is_noted_and_tried_again(
 ) -> None:
     endpoint = listen(sink.url)
     recorded()
-    monkeypatch.setattr("notifications.webhooks._post", raise_soft_time_limit)
+    monkeypatch.setattr("notifications.webhooks.call._post", raise_soft_time_limit)
     work_off()
     assert set(
         Attempt.objects.filter(delivery__endpoint=endpoint).values_list("ok", flat=True)

@@ -8,6 +8,7 @@ read; one deadline for all of it.
 
 import json
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import urllib3
 from django.conf import settings
 from standardwebhooks import Webhook
 from urllib3.exceptions import ProtocolError
+from urllib3.util import Retry
 
 from celery_ledger import outside
 from notifications.models import Delivery, NotDelivered
@@ -53,7 +55,7 @@ def post(delivery: Delivery) -> str:
     with Deadline(settings.WEBHOOK_TIMEOUT_S) as deadline:
         try:
             with outside():
-                status = _post(url, text.encode(), headers, deadline)
+                status, pause_s = _post(url, text.encode(), headers, deadline)
         except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as exc:
             raise NotDelivered(
                 TOO_LONG % deadline.limit_s if deadline.is_over else _what_broke(exc)
@@ -61,11 +63,14 @@ def post(delivery: Delivery) -> str:
     if deadline.is_over:
         raise NotDelivered(TOO_LONG % deadline.limit_s)
     if not 200 <= status < 300:
-        raise NotDelivered(f"answered {status}")
+        raise NotDelivered(f"answered {status}", status=status, pause_s=pause_s)
     return f"answered {status}"
 
 
-def _post(url: str, payload: bytes, headers: dict[str, str], deadline: Deadline) -> int:
+def _post(
+    url: str, payload: bytes, headers: dict[str, str], deadline: Deadline
+) -> tuple[int, float]:
+    """The status of the answer, and the pause that it asks for."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     address = public_address(host, port, deadline)
@@ -90,7 +95,20 @@ def _post(url: str, payload: bytes, headers: dict[str, str], deadline: Deadline)
             preload_content=False,
         )
         answer.close()  # the status says it all; a body could drip for ever
-    return answer.status
+    return answer.status, _pause_s(answer)
+
+
+def _pause_s(answer: urllib3.BaseHTTPResponse) -> float:
+    """`Retry-After` of a server that is too busy, in seconds or as a date; 0.0 without one that
+    can be read.
+    """
+    if answer.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        return 0.0
+    try:
+        asked_s = Retry().get_retry_after(answer) or 0.0
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+        return 0.0
+    return min(max(asked_s, 0.0), settings.RETRY_AFTER_MAX_S)
 
 
 def _what_broke(exc: Exception) -> str:

@@ -1,11 +1,18 @@
 """One try of a delivery, and what came of it."""
 
+from http import HTTPStatus
+
 from django.db import models
 from django.db.models.functions import Now
 
 
 class NotDelivered(Exception):
     """This try did not arrive, or we cannot know; the text is what the other side said."""
+
+    def __init__(self, said: str, *, status: int | None = None, pause_s: float = 0.0) -> None:
+        super().__init__(said)
+        self.is_gone = status == HTTPStatus.GONE
+        self.pause_s = pause_s  # that it asked for
 
 
 class Attempt(models.Model):

@@ -12,6 +12,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from celery_ledger import delay_s
+from notifications.models.deliveries.attempt import NotDelivered
 from notifications.models.deliveries.queryset import DeliveryQuerySet, kept
 from notifications.models.endpoint import Endpoint
 from notifications.models.event import TEST, Event
@@ -60,6 +61,11 @@ class Delivery(models.Model):
                 fields=["endpoint", "state", "id"],
                 condition=Q(endpoint__isnull=False, state__in=("waiting", "failed")),
             ),
+            models.Index(  # nothing that arrives at once is in it
+                name="delivery_in_trouble",
+                fields=["id"],
+                condition=Q(state="failed") | Q(state="waiting", tries__gt=0),
+            ),
             models.Index(
                 name="delivery_asked_for", fields=["endpoint", "id"], condition=Q(resend=True)
             ),
@@ -88,13 +94,18 @@ class Delivery(models.Model):
         Delivery.objects.arrived(self, answer)
         return recovered
 
-    def stumble(self, answer: str) -> None:
-        """This try did not arrive; its endpoint rests."""
-        self.attempts.create(ok=False, answer=kept(answer))
+    def stumble(self, exc: NotDelivered, *, after_s: float) -> bool:
+        """This try did not arrive. True when its endpoint is disabled for it."""
+        self.attempts.create(ok=False, answer=kept(str(exc)))
         Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
-        if self.endpoint:
-            Endpoint.objects.stumbled(self.endpoint)
         self.refresh_from_db(fields=["tries"])
+        if self.endpoint is None:
+            return False
+        given_up = Endpoint.objects.stumbled(self.endpoint, after_s=after_s, pause_s=exc.pause_s)
+        if not (given_up or exc.is_gone):
+            return False
+        because = Endpoint.Because.GONE if exc.is_gone else Endpoint.Because.FAILING
+        return Endpoint.objects.disable(self.endpoint_id, because=because)
 
     @property
     def is_hopeless(self) -> bool:
@@ -115,14 +126,21 @@ class Delivery(models.Model):
 
     @property
     def is_unwanted(self) -> bool:
-        """Its endpoint was removed."""
-        return self.endpoint is not None and not self.endpoint.active
+        """Its endpoint was removed, or is disabled and this is no test of it."""
+        return self.endpoint is not None and not (
+            self.endpoint.active and (self.is_test or self.endpoint.disabled_at is None)
+        )
 
     @property
     def pause_s(self) -> float:
-        """Until the next try."""
+        """Until the next try: soon, and then ever more rarely."""
+        if self.tries == 1:
+            soon_s = settings.DELIVERY_SECOND_TRY_S
+            return delay_s(1, base_s=soon_s, cap_s=soon_s)
         return delay_s(
-            self.tries, base_s=settings.DELIVERY_BACKOFF_S, cap_s=settings.DELIVERY_BACKOFF_CAP_S
+            self.tries - 1,
+            base_s=settings.DELIVERY_BACKOFF_S,
+            cap_s=settings.DELIVERY_BACKOFF_CAP_S,
         )
 
     def give_up(self) -> None:

@@ -14,7 +14,6 @@ from uuid_utils.compat import uuid7
 from celery_ledger import Job
 from notifications.models.deliveries.attempt import Attempt
 from notifications.models.deliveries.telling import DELIVERIES, EVENT, Told
-from notifications.models.endpoint import Endpoint
 from notifications.models.event import EVERYBODYS, TEST, Event
 from values.ids import CLOCK_SKEW, first_id
 
@@ -46,6 +45,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             "data": json.dumps(event.data),
             "at": event.at if isinstance(event.at, datetime) else None,
             "addresses": addresses,
+            "run": settings.ENDPOINT_FAILURES_MAX,
         }
         whose = "true" if event.kind in EVERYBODYS else "owner = %(owner)s"
         with connection.cursor() as cursor:
@@ -77,30 +77,43 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             models.Prefetch("attempts", queryset=last, to_attr="last_attempts")
         )
 
-    def ask_again(
-        self, endpoint: Endpoint, *, since: datetime, everything: bool
-    ) -> tuple[int, bool]:
-        """Mark what is to be sent again of this locked endpoint: how many, and whether more are
-        left.
+    def retryable(
+        self, *, since: datetime, until: datetime | None = None, everything: bool = False
+    ) -> "DeliveryQuerySet":
+        """What may be sent again of that time: what was given up, or everything that has ended.
 
         What is on its way already, or was asked for a moment ago, is not: asking twice does no
-        harm.
+        harm. Nor what has nowhere to go: to an endpoint that is disabled, or an address forgotten.
         """
-        made = self.filter(
-            endpoint=endpoint, created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW)
+        made = self.filter(created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW))
+        made = made.filter(created_at__lt=until) if until else made
+        able = Q(channel=self.model.Channel.MAIL) | Q(
+            endpoint__active=True, endpoint__disabled_at=None
         )
-        ended = Q(state=self.model.State.FAILED)
-        if everything:
-            ended |= Q(state=self.model.State.DELIVERED)
-        rested = Q(resent_at=None) | Q(resent_at__lt=Now() - settings.WEBHOOK_REPLAY_REST)
-        chosen = made.filter(ended, rested, resend=False).exclude(event__kind=TEST).order_by("pk")
-        next_ones = chosen.values("pk")[: settings.WEBHOOK_REPLAY_MAX]
-        count = self.filter(pk__in=next_ones).update(resend=True, resent_at=Now())
+        over = made.filter(self._is_over(everything), able)
+        return over.exclude(event__kind=TEST).exclude(target="")
+
+    def ask_again(
+        self, chosen: "DeliveryQuerySet", *, everything: bool = False
+    ) -> tuple[int, bool]:
+        """Mark up to WEBHOOK_REPLAY_MAX of these `retryable` ones of one target, which is locked if
+        it is an endpoint: how many, and whether more are left.
+        """
+        next_ones = chosen.order_by("pk").values("pk")[: settings.WEBHOOK_REPLAY_MAX]
+        # asked once more of what it finds locked: somebody else may have had the same thought
+        still = self.filter(self._is_over(everything), pk__in=next_ones)
+        count = still.update(resend=True, resent_at=Now())
         return count, count == settings.WEBHOOK_REPLAY_MAX and chosen.exists()
+
+    def _is_over(self, everything: bool) -> Q:
+        state = self.model.State
+        ended = [state.FAILED, state.DELIVERED] if everything else [state.FAILED]
+        rested = Q(resent_at=None) | Q(resent_at__lt=Now() - settings.WEBHOOK_REPLAY_REST)
+        return Q(rested, state__in=ended, resend=False)
 
     def begin_again(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
         """Up to `limit` of the marked ones wait anew, with a new job each; the oldest first. The
-        endpoint is locked.
+        endpoint is locked; None: of mails.
         """
         marked = self.filter(endpoint=endpoint_id, resend=True, pk__gt=after).select_related(
             "endpoint"

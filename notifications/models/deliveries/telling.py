@@ -17,8 +17,8 @@ target AS (
            false AS in_trouble
       FROM unnest(%(addresses)s::text[]) AS address
     UNION ALL
-    SELECT 'webhook', id::text, id, owner, failures > 0 FROM notifications_endpoint
-     WHERE {whose} AND active AND events && ARRAY[%(kind)s, '*']
+    SELECT 'webhook', id::text, id, owner, failures >= %(run)s FROM notifications_endpoint
+     WHERE {whose} AND active AND disabled_at IS NULL AND events && ARRAY[%(kind)s, '*']
 ), delivery AS (
     INSERT INTO notifications_delivery
            (id, event_id, channel, target, endpoint_id, state, tries, job)
@@ -40,5 +40,5 @@ class Told(NamedTuple):
     id: UUID
     job: UUID
     channel: str
-    in_trouble: bool  # its endpoint is, and stands in nobody's way meanwhile
+    in_trouble: bool  # its endpoint rests, and stands in nobody's way meanwhile
     owner: UUID | None  # whose job it will be

@@ -35,7 +35,7 @@ _DELIVERIES = {
            AND NOT EXISTS (SELECT 1 FROM {jobs} j
                             WHERE j.task = 'notifications.tasks.resend'
                               AND j.state IN ('waiting', 'running', 'dead')
-                              AND j.args -> 0 ->> 0 = d.endpoint_id::text)
+                              AND j.args -> 0 ->> 0 = coalesce(d.endpoint_id::text, ''))
          ORDER BY d.created_at""",
     "%s %s: given up in the last days %s, and overdue %s": """
         SELECT channel, target, given_up, overdue FROM ({trouble}) AS trouble""",

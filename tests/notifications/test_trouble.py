@@ -16,7 +16,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from config import doctor
 from notifications import events, tasks
-from notifications.models import Alert, Delivery, Endpoint, Event
+from notifications.models import Alert, Attempt, Delivery, Endpoint, Event
 from notifications.oversight import metrics
 from notifications.oversight.audit import DELIVERIES
 from notifications.oversight.tasks import tell_of_trouble
@@ -79,6 +79,10 @@ def states(**narrowed: Any) -> list[str]:
     return sorted(Delivery.objects.filter(**narrowed).values_list("state", flat=True))
 
 
+def audited_but_trouble() -> list[str]:
+    return [one for one in broken(DELIVERIES, limit=9) if "given up" not in one]
+
+
 def numbers() -> dict[tuple[str, ...], float]:
     """What /metrics says of it, where it is not zero."""
     [family] = [one for one in metrics.families() if one.name == "kaiten_deliveries_in_trouble"]
@@ -114,6 +118,7 @@ def test_a_mail_server_that_refuses_is_told_everywhere_and_its_mails_go_out_late
     assert states() == ["failed"] * 2
     for again in (2, 0):  # asking twice does no harm
         assert deliveries(*asked)[-1].endswith(f"in the bulk queue: {again}.")
+    assert audited_but_trouble() == []
     work_off()
     assert (states(), len(postbox.mails)) == (["delivered"] * 2, 2)
     assert (doctor.deliveries().is_wrong, errors(), Alert.objects.count()) == (False, [], 0)
@@ -144,7 +149,10 @@ def test_a_failing_endpoint_is_told_once_an_hour_and_mailed_to_the_staff_once_a_
     Alert.objects.update(told_at=timezone.now() - HOUR)
     assert "3 given up" in errors()[0]
     assert len(postbox.mails) == 1, "one a day"
-    Alert.objects.update(told_at=timezone.now() + HOUR)
+    Alert.objects.update(told_at=timezone.now() - 2 * HOUR)
+    Attempt.objects.update(at=timezone.now() - 3 * HOUR)
+    Delivery.objects.update(created_at=timezone.now() - DAY)
+    Endpoint.objects.update(failing_since=timezone.now() - DAY)
     assert errors() == [], "no news"
 
 

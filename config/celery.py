@@ -25,7 +25,13 @@ install(app)
 app.autodiscover_tasks()
 # packages of an app, which Celery does not look into
 app.autodiscover_tasks(
-    ["orders.exports", "orders.imports", "orders.imports.elsewhere", "orders.reports"]
+    [
+        "notifications.oversight",
+        "orders.exports",
+        "orders.imports",
+        "orders.imports.elsewhere",
+        "orders.reports",
+    ]
 )
 
 

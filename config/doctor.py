@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 
@@ -13,12 +13,13 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from celery_ledger import Job, State, Worker, ledger_settings, unheard
+from celery_ledger import Job, State, Worker, ledger_settings, local_time, unheard
 from config import celery_app
 from config.start.boot import CannotStart, database_trouble, require_settings
 from config.web.health import NO_WRITES, database_state
+from notifications.oversight.trouble import troubles
+from notifications.smtp import has_mail_server, mail_server_trouble
 from orders.models import Order
 
 WAITS_TOO_LONG_AFTER_S = 60
@@ -29,11 +30,6 @@ LIMIT = (
 )
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-def local_time(moment: datetime) -> str:
-    """A time to the second, with its zone."""
-    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +52,16 @@ def configuration() -> Finding:
 
 
 def mail() -> Finding:
+    is_away = has_mail_server()
+    if is_away and (trouble := mail_server_trouble()):
+        return Finding(
+            "mail",
+            f"The mail server takes no mails: {trouble}.",
+            "Mend it or EMAIL_URL, then `python manage.py deliveries retry --channel mail`.",
+        )
     if settings.DEBUG:
-        return Finding("mail", "Mails stay on this machine.")
+        where = "Mails are sent by a server." if is_away else "Mails stay on this machine."
+        return Finding("mail", where)
     if "console" in settings.MAILERS["default"]["BACKEND"]:
         return Finding(
             "mail",
@@ -220,6 +224,21 @@ def dead_jobs() -> Finding:
     )
 
 
+def deliveries() -> Finding:
+    found = troubles()
+    if not found:
+        days = settings.DELIVERY_TOLD_FOR.days
+        return Finding("deliveries", f"None was given up in {days} days, and none is overdue.")
+    shown = [str(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
+    more = [f"{len(found) - len(shown)} targets more"] * (len(found) > len(shown))
+    return Finding(
+        "deliveries",
+        f"They do not arrive: {'; '.join([*shown, *more])}.",
+        "See `python manage.py deliveries list --state failed` and `deliveries why ID`; "
+        "mend the cause, then `deliveries retry`.",
+    )
+
+
 def held_orders() -> Finding:
     held = (
         Order.objects.filter(held=True)
@@ -245,6 +264,7 @@ OF_THE_DATABASE: tuple[tuple[str, Callable[[], Finding]], ...] = (
     ("tasks", unknown_tasks),
     ("running", running_jobs),
     ("dead", dead_jobs),
+    ("deliveries", deliveries),
     ("held", held_orders),
 )
 

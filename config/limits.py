@@ -53,7 +53,8 @@ DATABASE_RETRY_AFTER_S = 5
 RELEASE_WAIT_S = 600.0  # how long a release waits for another one to end
 
 # --- mail and webhooks ----------------------------------------------------------------------------
-MAIL_TIMEOUT_S = 10
+MAIL_TIMEOUT_S = 10  # for each answer of the mail server
+MAIL_DEADLINE_S = 30.0  # for all of a call
 WEBHOOK_TIMEOUT_S = 5  # for all of a call
 # an endpoint whose answers take longer is called once at a time, and rests in between
 WEBHOOK_QUICK_S = 1.0
@@ -64,12 +65,23 @@ WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
 # for which one that was sent again is not sent once more
 WEBHOOK_REPLAY_REST = timedelta(minutes=5)
 DELIVERY_ANSWER_MAX_CHARS = 500
-DELIVERY_MAX_TRIES = 13  # with the back-off below, tries go on for about a day
+DELIVERY_MAX_TRIES = 14  # with the back-off below, tries go on for about a day
 DELIVERY_MAX_AGE = timedelta(days=2)
-ENDPOINT_REST_S = 5.0  # after a failure an endpoint is left alone, twice as long each time
+ENDPOINT_FAILURES_MAX = 5  # in a row; then an endpoint is left alone
+ENDPOINT_REST_S = 5.0  # for so long, twice as long after each probe that fails
 ENDPOINT_REST_CAP_S = 300.0
+ENDPOINT_PATIENCE = timedelta(days=5)  # one that does nothing but fail for so long is disabled
+RETRY_AFTER_MAX_S = 3600.0  # that an endpoint's 429 or 503 may ask for
 # once it answers again, between one batch (BATCH_ROWS) of its line and the next
 ENDPOINT_CALL_UP_PACE_S = 1.0
+# tried and not arrived for so long: somebody is told, and of what was given up for some days
+DELIVERY_OVERDUE = timedelta(minutes=30)
+DELIVERY_TOLD_FOR = timedelta(days=4)  # a long weekend
+TROUBLES_MAX = 1000  # targets that are told of; TROUBLES_SHOWN of them in one line or mail
+TROUBLES_SHOWN = 20
+ALERT_REST = timedelta(hours=1)  # between two ERRORs about one target in the log
+ALERT_MAIL_REST = timedelta(days=1)  # ... and two mails to the staff
+DELIVERY_SECOND_TRY_S = 0.1  # what fails once mostly fails for a moment
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600
 

@@ -23,7 +23,7 @@ KINDS = EVERYBODYS + tuple(
         "replaced updated erased"
     ).split()
 )
-HOUSE_KINDS = ("report.daily",)  # told to people by mail, and to no endpoint
+HOUSE_KINDS = ("report.daily", "deliveries.failing")  # told to people by mail, and to no endpoint
 _then: ContextVar[datetime | None] = ContextVar("events_then", default=None)
 
 

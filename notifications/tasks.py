@@ -9,13 +9,16 @@ from uuid import UUID
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
+from django.db.models import Q
 from uuid_utils.compat import uuid7
 
 from celery_ledger import Job, bulk, context, ledger_settings, settle, together
 from notifications import mail, webhooks
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
-from notifications.models.delivery import Told
-from values.ids import CLOCK_SKEW, first_id
+from notifications.models.deliveries.queryset import DeliveryQuerySet
+from notifications.models.deliveries.telling import Told
+
+FIRST_ID = UUID(int=0)
 
 
 def tell(event: Event, *, is_new: bool = True) -> None:
@@ -66,10 +69,8 @@ def note_untold(event_id: str) -> None:
 
 def bring(delivery: Delivery) -> None:
     """Promise the job of a webhook, due when its endpoint may be called."""
-    in_trouble = delivery.endpoint is not None and delivery.endpoint.failures
-    place_s = (
-        Endpoint.objects.take_place(delivery.endpoint) if in_trouble and delivery.endpoint else 0.0
-    )
+    endpoint = delivery.endpoint
+    place_s = Endpoint.objects.take_place(endpoint) if endpoint and endpoint.is_open else 0.0
     place_s = min(place_s, delivery.time_left_s)
     _start(post_webhook, delivery.pk, job=delivery.job, countdown=place_s)
 
@@ -108,24 +109,47 @@ def test(endpoint_id: Any) -> Delivery:
 
 
 def replay(endpoint_id: Any, *, since: datetime, everything: bool) -> tuple[int, bool]:
-    """Send again what failed since then, or everything: how many, and whether a call like this
-    finds more.
+    """Send again what failed since then to this endpoint, or everything: how many, and whether a
+    call like this finds more.
     """
-    endpoint = Endpoint.objects.locked(endpoint_id)
-    count, more = Delivery.objects.ask_again(endpoint, since=since, everything=everything)
+    found = Delivery.objects.retryable(since=since, everything=everything)
+    return send_again(found, endpoint_id, everything=everything)
+
+
+def send_again(
+    chosen: DeliveryQuerySet, endpoint_id: Any | None, *, everything: bool = False
+) -> tuple[int, bool]:
+    """Those of `retryable` ones that go to this endpoint, or None: to people, by mail. In a
+    transaction.
+    """
+    if endpoint_id:
+        Endpoint.objects.locked(endpoint_id)
+    count, more = Delivery.objects.ask_again(
+        chosen.filter(endpoint=endpoint_id, channel=_channel(endpoint_id)), everything=everything
+    )
     if count:
         with bulk():
-            _go_on_resending(str(endpoint.pk), first_id(since - CLOCK_SKEW))
+            _go_on_resending(str(endpoint_id or ""), FIRST_ID)
     return count, more
+
+
+def _channel(endpoint_id: Any | None) -> Delivery.Channel:
+    return Delivery.Channel.WEBHOOK if endpoint_id else Delivery.Channel.MAIL
 
 
 @shared_task(cancellable=True)
 def resend(endpoint_id: str, after: str) -> None:
-    """Some of what was asked for again, then the rest."""
-    Endpoint.objects.locked(endpoint_id)
-    again = Delivery.objects.begin_again(endpoint_id, after=after, limit=settings.BATCH_ROWS)
+    """Some of what was asked for again, then the rest; of mails when no endpoint is named."""
+    if endpoint_id:
+        Endpoint.objects.locked(endpoint_id)
+    again = Delivery.objects.begin_again(
+        endpoint_id or None, after=after, limit=settings.BATCH_ROWS
+    )
     for delivery in again:
-        bring(delivery)
+        if delivery.channel == Delivery.Channel.MAIL:
+            _start(send_mail, delivery.pk, job=delivery.job)
+        else:
+            bring(delivery)
     if len(again) == settings.BATCH_ROWS:
         _go_on_resending(endpoint_id, again[-1].pk)
 
@@ -133,8 +157,9 @@ def resend(endpoint_id: str, after: str) -> None:
 @shared_task
 def forget_resend(endpoint_id: str) -> None:
     """Nobody sends again what was asked for: it can be asked for once more."""
-    Endpoint.objects.locked(endpoint_id)
-    Delivery.objects.forget_asked(endpoint_id)
+    if endpoint_id:
+        Endpoint.objects.locked(endpoint_id)
+    Delivery.objects.forget_asked(endpoint_id or None)
 
 
 def _go_on_resending(endpoint_id: str, after: UUID) -> None:
@@ -142,8 +167,8 @@ def _go_on_resending(endpoint_id: str, after: UUID) -> None:
 
 
 def call_up(endpoint_id: Any) -> None:
-    """An endpoint has recovered: whoever stands in line for it comes, in the room that other work
-    leaves.
+    """An endpoint has recovered, or is given up: whoever stands in line for it comes, in the room
+    that other work leaves.
     """
     with bulk():
         call_up_line.delay(str(endpoint_id))
@@ -151,8 +176,11 @@ def call_up(endpoint_id: Any) -> None:
 
 @shared_task
 def call_up_line(endpoint_id: str, after: str | None = None) -> None:
-    """Some of the line a second, as long as the endpoint stays well."""
-    if Endpoint.objects.filter(pk=endpoint_id, failures=0).exists():
+    """Some of the line a second, as long as the endpoint stays well; of one that is disabled, to
+    be given up.
+    """
+    well = Q(failures__lt=settings.ENDPOINT_FAILURES_MAX) | Q(disabled_at__isnull=False)
+    if Endpoint.objects.filter(well, pk=endpoint_id).exists():
         waiting = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.BATCH_ROWS)
         Job.objects.run_now(
             [delivery.job for delivery in waiting if delivery.job], queue=ledger_settings.BULK_QUEUE
@@ -188,11 +216,15 @@ def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], str]) -> N
     try:
         answer = send(delivery)
     except (NotDelivered, SoftTimeLimitExceeded) as exc:
-        delivery.stumble(str(exc))
-        if not delivery.is_hopeless:
-            raise task.retry(exc=exc, countdown=delivery.pause_s) from exc
+        failure = exc if isinstance(exc, NotDelivered) else NotDelivered(str(exc))
+        is_over = delivery.stumble(failure, after_s=monotonic() - began)
+        if not (is_over or delivery.is_hopeless):
+            pause_s = min(max(delivery.pause_s, failure.pause_s), delivery.time_left_s)
+            raise task.retry(exc=exc, countdown=pause_s) from exc
         with settle():
             delivery.give_up()
+            if is_over:
+                call_up(delivery.endpoint_id)
         return
     with settle():
         if delivery.succeed(answer, after_s=monotonic() - began):

@@ -19,6 +19,7 @@ class WebhookSink:
         self.heard: list[tuple[dict[str, str], bytes]] = []
         self.answers: list[int] = []
         self.answers_after_s = 0.0
+        self.headers: dict[str, str] = {}  # of each answer
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,6 +33,8 @@ class WebhookSink:
                 self.send_response(status)
                 if 300 <= status < 400:
                     self.send_header("Location", f"{sink.url}elsewhere")
+                for name, value in sink.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

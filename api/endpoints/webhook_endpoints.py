@@ -73,18 +73,23 @@ def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> dict[str,
 def change_endpoint(
     request: AuthenticatedRequest, endpoint_id: UUID, change: Body[EndpointChange]
 ) -> dict[str, Any]:
-    """What waits for a server in trouble goes to the new `url` at once."""
+    """What waits for a server in trouble goes to the new `url` at once. An endpoint that is
+    disabled hears again with a new `url`, or `active` true; with `active` false it is disabled.
+    """
     endpoint = own_endpoint(request, endpoint_id)
     moved = change.url not in (None, endpoint.url)
-    named = change.model_dump(exclude_none=True)
+    named = change.model_dump(exclude_none=True, exclude={"active"})
     named |= {"listens_since": Now()} if change.events else {}
     for name, value in named.items():
         setattr(endpoint, name, value)
     with transaction.atomic():
         endpoint.save(update_fields=list(named))
-        if moved and Endpoint.objects.forgive(endpoint.pk):
+        is_well = change.active is not False
+        if is_well and (moved or change.active) and Endpoint.objects.forgive(endpoint.pk):
             call_up(endpoint.pk)
-    return shown(endpoint)
+        if not is_well and Endpoint.objects.disable(endpoint.pk, because=Endpoint.Because.ASKED):
+            call_up(endpoint.pk)
+    return shown(own_endpoint(request, endpoint_id))
 
 
 @router.delete(
@@ -103,6 +108,10 @@ def shown(endpoint: Endpoint) -> dict[str, Any]:
         "id": str(endpoint.pk),
         "url": endpoint.url,
         "events": endpoint.events,
+        "active": endpoint.disabled_at is None,
+        "disabled_because": endpoint.disabled_because or None,
+        "disabled_at": endpoint.disabled_at and endpoint.disabled_at.isoformat(),
+        "failing_since": endpoint.failing_since and endpoint.failing_since.isoformat(),
         "created_at": endpoint.created_at.isoformat(),
     }
 

@@ -316,6 +316,7 @@ class EndpointRequest(Shape):
 class EndpointChange(Shape):
     url: Url | None = None
     events: Kinds | None = None
+    active: bool | None = None
 
 
 OVERLAP_MAX_S = int(settings.WEBHOOK_SECRET_OVERLAP.total_seconds())

@@ -177,6 +177,18 @@ class Endpoint(BaseModel):
     id: UUID
     url: str
     events: list[str]
+    active: Annotated[bool, Field(description="false: it hears of nothing until a PATCH says true")]
+    disabled_because: Annotated[
+        Literal["gone", "failing", "asked"] | None,
+        Field(
+            description="gone: it answered 410; failing: nothing else came of its calls for five "
+            "days; asked: by a PATCH"
+        ),
+    ]
+    disabled_at: datetime | None
+    failing_since: Annotated[
+        datetime | None, Field(description="the first failure since a webhook last arrived")
+    ]
     created_at: datetime
 
 

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from api.problems import handlers
 from celery_ledger import metric_families
 from config import celery_app
-from notifications import metrics as of_notifications
+from notifications.oversight import metrics as of_notifications
 from orders import metrics as of_orders
 
 

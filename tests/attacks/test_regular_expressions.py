@@ -163,7 +163,7 @@ def test_all_patterns_over_text_from_outside_are_among_them() -> None:
         "config.logs",
         "config.web.middleware",
         "api.shapes.requests",
-        "notifications.webhooks",
+        "notifications.webhooks.address",
         "orders.imports.inputs",
         "orders.payments.stripe_events",
         "orders.reports.days",

@@ -41,6 +41,7 @@ CHECKS = [
     "tasks",
     "running",
     "dead",
+    "deliveries",
     "held",
 ]
 
@@ -105,6 +106,7 @@ def test_all_is_well(worker: Worker) -> None:
         "tasks": "ok tasks This release knows the tasks of all due jobs.",
         "running": "ok running No running job is past its lease.",
         "dead": "ok dead No job is dead.",
+        "deliveries": "ok deliveries None was given up in 4 days, and none is overdue.",
         "held": "ok held No order is held.",
     }
     assert list(doctor()) == CHECKS

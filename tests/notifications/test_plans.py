@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from notifications.models import Delivery, Endpoint
+from notifications.oversight.trouble import troubles
 from orders.models import Client
 from tests.plans import plans_of
 from values.ids import first_id
@@ -94,11 +95,25 @@ def test_sending_again_looks_at_what_is_to_be_sent_and_at_nothing_else(endpoint:
     failed = PAST // 1000
     asked: list[Any] = []
     again: list[Any] = []
-    ask = partial(Delivery.objects.ask_again, endpoint, since=since, everything=False)
-    assert ways(lambda: asked.append(ask()), within=failed * PER_ROW) == {"delivery_undelivered"}
+    chosen = Delivery.objects.retryable(since=since).filter(endpoint=endpoint)
+    ask = partial(Delivery.objects.ask_again, chosen)
+    of_failed = {"delivery_undelivered", "delivery_in_trouble"}
+    assert ways(lambda: asked.append(ask()), within=failed * PER_ROW) <= of_failed
     begin = partial(Delivery.objects.begin_again, endpoint.pk, after=first_id(since), limit=failed)
     with transaction.atomic():
         assert ways(lambda: again.extend(begin()), within=failed * PER_ROW) == {
             "delivery_asked_for"
         }
     assert (asked, len(again)) == ([(failed, False)], failed)
+
+
+def test_what_does_not_arrive_is_found_without_a_walk_and_what_arrives_is_in_no_way_of_it(
+    endpoint: Endpoint,
+) -> None:
+    told: list[Any] = []
+    failed = PAST // 1000
+    assert ways(lambda: told.append(troubles()), within=failed * PER_ROW) == {"delivery_in_trouble"}
+    assert sum(trouble.given_up for trouble in told[0]) == failed
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_relation_size('delivery_in_trouble') / 8192")
+        assert cursor.fetchone()[0] <= 2, "of 20,000 only those are in it"

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from notifications.audit import DELIVERIES
+from notifications.oversight.audit import DELIVERIES
 from orders.audit import MONEY, STOCK, ProviderUnavailable, broken, disputed_by_provider
 
 SHOWN = 50  # wrong rows of a kind

@@ -1,6 +1,7 @@
 """Whether everybody is told who should be. Every row that comes back is wrong."""
 
 from celery_ledger import Job
+from notifications.oversight.trouble import statement
 
 _DELIVERIES = {
     "event %s (%s): nobody was told of it, and no job is on its way": """
@@ -13,6 +14,7 @@ _DELIVERIES = {
                 AND e.data -> 'order' ? 'email'
             OR EXISTS (SELECT 1 FROM notifications_endpoint p
                         WHERE (p.owner = e.owner OR e.kind = 'stock.low') AND p.active
+                          AND p.disabled_at IS NULL
                           AND p.listens_since < e.at - {longest}
                           AND (e.kind = ANY(p.events) OR '*' = ANY(p.events))))
          ORDER BY e.at""",
@@ -33,8 +35,10 @@ _DELIVERIES = {
            AND NOT EXISTS (SELECT 1 FROM {jobs} j
                             WHERE j.task = 'notifications.tasks.resend'
                               AND j.state IN ('waiting', 'running', 'dead')
-                              AND j.args -> 0 ->> 0 = d.endpoint_id::text)
+                              AND j.args -> 0 ->> 0 = coalesce(d.endpoint_id::text, ''))
          ORDER BY d.created_at""",
+    "%s %s: given up in the last days %s, and overdue %s": """
+        SELECT channel, target, given_up, overdue FROM ({trouble}) AS trouble""",
     "subject %s: its newest event is number %s, but it has %s": """
         SELECT subject, max(seq), count(*) FROM notifications_event GROUP BY subject
         HAVING max(seq) <> count(*) ORDER BY subject""",
@@ -43,6 +47,8 @@ _DELIVERIES = {
 # of an endpoint that begins to listen in it.
 LONGEST = "interval '60 seconds'"
 DELIVERIES = {
-    sentence: statement.replace("{jobs}", Job._meta.db_table).replace("{longest}", LONGEST)
-    for sentence, statement in _DELIVERIES.items()
+    sentence: sql.replace("{jobs}", Job._meta.db_table)
+    .replace("{longest}", LONGEST)
+    .replace("{trouble}", statement())
+    for sentence, sql in _DELIVERIES.items()
 }

@@ -1,0 +1,55 @@
+"""What people were told of deliveries that do not arrive, so that it is once in a while."""
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+# Of these targets those that are new, or of which there is news since they were last told, so long
+# ago; each is told by one, whoever else looks at the same moment.
+TAKE = """
+INSERT INTO notifications_alert AS alert (target, told_at)
+SELECT target, now() FROM unnest(%(targets)s::text[], %(news)s::timestamptz[]) AS found (target, at)
+ ORDER BY target
+    ON CONFLICT (target) DO UPDATE SET told_at = now()
+ WHERE alert.told_at <= now() - %(rest)s
+   AND alert.told_at < (%(news)s::timestamptz[])[array_position(%(targets)s::text[], alert.target)]
+RETURNING target
+"""
+
+
+class AlertQuerySet(models.QuerySet["Alert"]):
+    def take(self, news: dict[str, datetime]) -> set[str]:
+        """Of these targets, with the time of their news, those that are to be told now."""
+        values: dict[str, Any] = {
+            "targets": [*news],
+            "news": [*news.values()],
+            "rest": settings.ALERT_REST,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(TAKE, values)
+            return {row[0] for row in cursor.fetchall()}
+
+    def take_for_mail(self, targets: list[str]) -> bool:
+        """Whether one of these was not mailed for ALERT_MAIL_REST: then all of them are, now."""
+        told = self.filter(target__in=targets)
+        due = told.filter(Q(mailed_at=None) | Q(mailed_at__lte=Now() - settings.ALERT_MAIL_REST))
+        return due.exists() and bool(told.update(mailed_at=Now()))
+
+    def forget(self, but: list[str]) -> None:
+        """All but these are well again."""
+        self.exclude(target__in=but).delete()
+
+
+class Alert(models.Model):
+    target = models.TextField(primary_key=True)  # "mail", or an endpoint's id
+    told_at = models.DateTimeField(db_default=Now())  # in the log
+    mailed_at = models.DateTimeField(null=True)  # to the staff
+
+    objects = AlertQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.target

@@ -1,0 +1,149 @@
+"""A delivery: one event on its way to one target over one channel.
+
+It exists once, however often we try. An event is a fact in the life of its subject, written in the
+transaction that made it true and never edited.
+"""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from celery_ledger import delay_s
+from notifications.models.deliveries.attempt import NotDelivered
+from notifications.models.deliveries.queryset import DeliveryQuerySet, kept
+from notifications.models.endpoint import Endpoint
+from notifications.models.event import TEST, Event
+
+
+class Delivery(models.Model):
+    class Channel(models.TextChoices):
+        MAIL = "mail"
+        WEBHOOK = "webhook"
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    # the webhook-id and the Message-ID, the same on every try
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="deliveries")
+    channel = models.TextField(choices=Channel)
+    target = models.TextField()  # an address, or an endpoint's id
+    endpoint = models.ForeignKey(  # found by the indexes below
+        Endpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
+    )
+    state = models.TextField(choices=State, default=State.WAITING)
+    tries = models.IntegerField(default=0)
+    # the newest that brings it; no foreign key, since jobs are pruned
+    job = models.UUIDField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    delivered_at = models.DateTimeField(null=True)
+    # asked for again, and not on its way yet
+    resend = models.BooleanField(default=False, db_default=False)
+    resent_at = models.DateTimeField(null=True)  # when it was last asked for again
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(
+                name="delivery_of_endpoint",
+                fields=["endpoint", "id"],
+                condition=Q(endpoint__isnull=False),
+            ),
+            models.Index(
+                name="delivery_undelivered",
+                fields=["endpoint", "state", "id"],
+                condition=Q(endpoint__isnull=False, state__in=("waiting", "failed")),
+            ),
+            models.Index(  # nothing that arrives at once is in it
+                name="delivery_in_trouble",
+                fields=["id"],
+                condition=Q(state="failed") | Q(state="waiting", tries__gt=0),
+            ),
+            models.Index(
+                name="delivery_asked_for", fields=["endpoint", "id"], condition=Q(resend=True)
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(name="delivery_once", fields=["event", "channel", "target"]),
+            models.CheckConstraint(
+                name="delivered_has_time",
+                condition=Q(state="delivered", delivered_at__isnull=False)
+                | ~Q(state="delivered") & Q(delivered_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} to {self.target}"
+
+    # --- verbs ------------------------------------------------------------------------------------
+
+    def succeed(self, answer: str, *, after_s: float) -> bool:
+        """It arrived. In the settling transaction of its job. True when its endpoint was in trouble
+        until now.
+        """
+        recovered = self.endpoint_id is not None and Endpoint.objects.answered(
+            self.endpoint_id, after_s=after_s
+        )
+        Delivery.objects.arrived(self, answer)
+        return recovered
+
+    def stumble(self, exc: NotDelivered, *, after_s: float) -> bool:
+        """This try did not arrive. True when its endpoint is disabled for it."""
+        self.attempts.create(ok=False, answer=kept(str(exc)))
+        Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
+        self.refresh_from_db(fields=["tries"])
+        if self.endpoint is None:
+            return False
+        given_up = Endpoint.objects.stumbled(self.endpoint, after_s=after_s, pause_s=exc.pause_s)
+        if not (given_up or exc.is_gone):
+            return False
+        because = Endpoint.Because.GONE if exc.is_gone else Endpoint.Because.FAILING
+        return Endpoint.objects.disable(self.endpoint_id, because=because)
+
+    @property
+    def is_hopeless(self) -> bool:
+        return self.time_left_s <= 0 or self.tries >= (
+            1 if self.is_test else settings.DELIVERY_MAX_TRIES
+        )
+
+    @property
+    def time_left_s(self) -> float:
+        """Until it is given up."""
+        begun_at = self.resent_at or self.created_at
+        return (begun_at + settings.DELIVERY_MAX_AGE - timezone.now()).total_seconds()
+
+    @property
+    def is_test(self) -> bool:
+        """Tried once and at once: somebody is looking on."""
+        return self.event.kind == TEST
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Its endpoint was removed, or is disabled and this is no test of it."""
+        return self.endpoint is not None and not (
+            self.endpoint.active and (self.is_test or self.endpoint.disabled_at is None)
+        )
+
+    @property
+    def pause_s(self) -> float:
+        """Until the next try: soon, and then ever more rarely."""
+        if self.tries == 1:
+            soon_s = settings.DELIVERY_SECOND_TRY_S
+            return delay_s(1, base_s=soon_s, cap_s=soon_s)
+        return delay_s(
+            self.tries - 1,
+            base_s=settings.DELIVERY_BACKOFF_S,
+            cap_s=settings.DELIVERY_BACKOFF_CAP_S,
+        )
+
+    def give_up(self) -> None:
+        Delivery.objects.filter(pk=self.pk, state=self.State.WAITING).update(
+            state=self.State.FAILED
+        )

@@ -1,0 +1,151 @@
+"""How deliveries are written, found, sent again and locked."""
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import Q
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from celery_ledger import Job
+from notifications.models.deliveries.attempt import Attempt
+from notifications.models.deliveries.telling import DELIVERIES, EVENT, Told
+from notifications.models.event import EVERYBODYS, TEST, Event
+from values.ids import CLOCK_SKEW, first_id
+
+if TYPE_CHECKING:
+    from notifications.models.deliveries.delivery import Delivery
+
+ARRIVED = """
+WITH attempt AS (
+    INSERT INTO notifications_attempt (delivery_id, ok, answer)
+    VALUES (%(delivery)s, true, %(answer)s)
+)
+UPDATE notifications_delivery
+   SET state = 'delivered', delivered_at = statement_timestamp(), tries = tries + 1
+ WHERE id = %(delivery)s
+"""
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def tell(self, event: Event, addresses: list[str], *, is_new: bool = True) -> list[Told]:
+        """Write the event, unless it stands there already, and one delivery to each address and to
+        each endpoint that listens: those that did not exist yet.
+        """
+        values: dict[str, Any] = {
+            "event": event.pk,
+            "kind": event.kind,
+            "subject": event.subject,
+            "seq": event.seq,
+            "owner": event.owner,
+            "data": json.dumps(event.data),
+            "at": event.at if isinstance(event.at, datetime) else None,
+            "addresses": addresses,
+            "run": settings.ENDPOINT_FAILURES_MAX,
+        }
+        whose = "true" if event.kind in EVERYBODYS else "owner = %(owner)s"
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"WITH {EVENT if is_new else ''}{DELIVERIES.replace('{whose}', whose)}", values
+            )
+            return [Told(*row) for row in cursor.fetchall()]
+
+    def arrived(self, delivery: "Delivery", answer: str) -> None:
+        """This try of it arrived, with that answer."""
+        with connection.cursor() as cursor:
+            cursor.execute(ARRIVED, {"delivery": delivery.pk, "answer": kept(answer)})
+
+    def in_line(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
+        """Up to `limit` that wait for this endpoint, the oldest first."""
+        waiting = self.filter(
+            endpoint=endpoint_id, state=self.model.State.WAITING, job__isnull=False
+        )
+        return list((waiting.filter(pk__gt=after) if after else waiting).order_by("pk")[:limit])
+
+    def shown(self, endpoint_id: Any) -> "DeliveryQuerySet":
+        """Those of an endpoint, newest first, each with its event, its last attempt and when it is
+        tried next.
+        """
+        last = Attempt.objects.order_by("delivery_id", "-pk").distinct("delivery_id")
+        due_at = Job.objects.filter(pk=models.OuterRef("job"), finished_at=None).values("due_at")
+        of_endpoint = self.filter(endpoint=endpoint_id).select_related("event").order_by("-pk")
+        return of_endpoint.annotate(next_try_at=models.Subquery(due_at)).prefetch_related(
+            models.Prefetch("attempts", queryset=last, to_attr="last_attempts")
+        )
+
+    def retryable(
+        self, *, since: datetime, until: datetime | None = None, everything: bool = False
+    ) -> "DeliveryQuerySet":
+        """What may be sent again of that time: what was given up, or everything that has ended.
+
+        What is on its way already, or was asked for a moment ago, is not: asking twice does no
+        harm. Nor what has nowhere to go: to an endpoint that is disabled, or an address forgotten.
+        """
+        made = self.filter(created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW))
+        made = made.filter(created_at__lt=until) if until else made
+        able = Q(channel=self.model.Channel.MAIL) | Q(
+            endpoint__active=True, endpoint__disabled_at=None
+        )
+        over = made.filter(self._is_over(everything), able)
+        return over.exclude(event__kind=TEST).exclude(target="")
+
+    def ask_again(
+        self, chosen: "DeliveryQuerySet", *, everything: bool = False
+    ) -> tuple[int, bool]:
+        """Mark up to WEBHOOK_REPLAY_MAX of these `retryable` ones of one target, which is locked if
+        it is an endpoint: how many, and whether more are left.
+        """
+        next_ones = chosen.order_by("pk").values("pk")[: settings.WEBHOOK_REPLAY_MAX]
+        # asked once more of what it finds locked: somebody else may have had the same thought
+        still = self.filter(self._is_over(everything), pk__in=next_ones)
+        count = still.update(resend=True, resent_at=Now())
+        return count, count == settings.WEBHOOK_REPLAY_MAX and chosen.exists()
+
+    def _is_over(self, everything: bool) -> Q:
+        state = self.model.State
+        ended = [state.FAILED, state.DELIVERED] if everything else [state.FAILED]
+        rested = Q(resent_at=None) | Q(resent_at__lt=Now() - settings.WEBHOOK_REPLAY_REST)
+        return Q(rested, state__in=ended, resend=False)
+
+    def begin_again(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
+        """Up to `limit` of the marked ones wait anew, with a new job each; the oldest first. The
+        endpoint is locked; None: of mails.
+        """
+        marked = self.filter(endpoint=endpoint_id, resend=True, pk__gt=after).select_related(
+            "endpoint"
+        )
+        again = list(marked.select_for_update(no_key=True, of=("self",)).order_by("pk")[:limit])
+        for delivery in again:
+            delivery.state, delivery.tries, delivery.delivered_at = (
+                self.model.State.WAITING,
+                0,
+                None,
+            )
+            delivery.resend, delivery.job = False, uuid7()
+        self.bulk_update(again, ["state", "tries", "delivered_at", "resend", "job"])
+        return again
+
+    def forget_asked(self, endpoint_id: Any) -> None:
+        """What was to be sent again stays as it ended. The endpoint is locked."""
+        self.filter(endpoint=endpoint_id, resend=True).update(resend=False, resent_at=None)
+
+    def mails_about(self, subject: UUID) -> "DeliveryQuerySet":
+        mails = self.filter(event__subject=subject, channel=self.model.Channel.MAIL)
+        return mails.select_related("event").order_by("pk")
+
+    def forget_addresses(self, subject: UUID) -> None:
+        """Of the mails about this subject. One that is being sent arrives and is noted so."""
+        mails = self.mails_about(subject)
+        mails.filter(state=self.model.State.WAITING).update(state=self.model.State.FAILED)
+        mails.update(target="")
+
+    def locked(self, pk: Any) -> "Delivery":
+        return self.select_for_update(no_key=True).get(pk=pk)
+
+
+def kept(answer: str) -> str:
+    return answer[: settings.DELIVERY_ANSWER_MAX_CHARS]

@@ -1,0 +1,44 @@
+"""The statement that writes an event and a delivery to each who is told of it."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+# One statement writes an event and who is told of it: who is named, and whoever listens now. An id
+# begins as the event's does, so that deliveries are ordered as their events are.
+EVENT = """
+event AS (
+    INSERT INTO notifications_event (id, kind, subject, seq, owner, data, at)
+    VALUES (%(event)s, %(kind)s, %(subject)s, %(seq)s, %(owner)s, %(data)s,
+            coalesce(%(at)s::timestamptz, statement_timestamp()))
+), """
+DELIVERIES = """
+target AS (
+    SELECT 'mail' AS channel, address AS name, NULL::uuid AS endpoint, %(owner)s::uuid AS owner,
+           false AS in_trouble
+      FROM unnest(%(addresses)s::text[]) AS address
+    UNION ALL
+    SELECT 'webhook', id::text, id, owner, failures >= %(run)s FROM notifications_endpoint
+     WHERE {whose} AND active AND disabled_at IS NULL AND events && ARRAY[%(kind)s, '*']
+), delivery AS (
+    INSERT INTO notifications_delivery
+           (id, event_id, channel, target, endpoint_id, state, tries, job)
+    SELECT overlay(gen_random_uuid()::text PLACING left(%(event)s::text, 23) FROM 1)::uuid,
+           %(event)s, channel, name, endpoint, 'waiting', 0, gen_random_uuid()
+      FROM target
+        ON CONFLICT DO NOTHING RETURNING id, channel, endpoint_id, job
+)
+SELECT delivery.id, delivery.job, delivery.channel, coalesce(in_trouble, false),
+       coalesce(owner, %(owner)s)
+  FROM delivery LEFT JOIN target ON target.endpoint = delivery.endpoint_id
+ ORDER BY delivery.channel, delivery.endpoint_id
+"""
+
+
+class Told(NamedTuple):
+    """A delivery that was just written, and the job that it will have."""
+
+    id: UUID
+    job: UUID
+    channel: str
+    in_trouble: bool  # its endpoint rests, and stands in nobody's way meanwhile
+    owner: UUID | None  # whose job it will be

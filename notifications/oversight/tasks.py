@@ -1,0 +1,46 @@
+"""Saying what does not arrive: in the log once an hour for each target, by mail once a day."""
+
+import logging
+
+from celery import shared_task
+from django.conf import settings
+from uuid_utils.compat import uuid7
+
+from notifications import events
+from notifications.models import Alert
+from notifications.oversight.trouble import Trouble, troubles
+
+log = logging.getLogger(__name__)
+
+
+@shared_task
+def tell_of_trouble() -> None:
+    """An ERROR for each target that fails, and when another than mail does a mail to the staff."""
+    found = troubles()
+    Alert.objects.forget([trouble.target for trouble in found])
+    to_tell = Alert.objects.take({trouble.target: trouble.news_at for trouble in found})
+    for trouble in found:
+        if trouble.target in to_tell:
+            log.error("Not delivered: %s", trouble, extra={"fields": _fields(trouble)})
+    others = [trouble.target for trouble in found if trouble.channel != "mail"]
+    if to_tell & {*others} and settings.REPORT_EMAILS and Alert.objects.take_for_mail(others):
+        _mail(found)
+
+
+def _mail(found: list[Trouble]) -> None:
+    shown = [str(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
+    data = {
+        "troubles": shown,
+        "more": len(found) - len(shown),
+        "mail": {"to": settings.REPORT_EMAILS, "language": settings.LANGUAGE_CODE},
+    }
+    events.record("deliveries.failing", subject=uuid7(), seq=1, owner=None, data=data)
+
+
+def _fields(trouble: Trouble) -> dict[str, object]:
+    return {
+        "channel": trouble.channel,
+        "target": trouble.target,
+        "given_up": trouble.given_up,
+        "overdue": trouble.overdue,
+    }

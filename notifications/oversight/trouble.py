@@ -1,0 +1,95 @@
+"""What does not arrive, by target: deliveries that were given up or are overdue, and endpoints that
+fail or are disabled. A person has to look at each.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection
+
+# Those of the last days, the newest METRICS_ROWS_MAX. Nobody waits for a test, for what a removed
+# endpoint has not heard, or for a mail to somebody who wants to be forgotten.
+STATEMENT = """
+WITH found AS (
+    SELECT id, event_id, channel, endpoint_id, target, state, created_at,
+           state = 'waiting' AND coalesce(resent_at, created_at) < now() - {overdue} AS overdue
+      FROM notifications_delivery
+     WHERE (state = 'failed' OR state = 'waiting' AND tries > 0)
+       AND id >= (lpad(to_hex((extract(epoch FROM now() - {told}) * 1000)::bigint), 12, '0')
+                  || repeat('0', 20))::uuid
+     ORDER BY id DESC LIMIT {rows}
+), wanted AS (
+    SELECT found.* FROM found
+      JOIN notifications_event AS event ON event.id = event_id AND event.kind <> 'webhook.test'
+      LEFT JOIN notifications_endpoint AS endpoint ON endpoint.id = endpoint_id
+     WHERE (state = 'failed' OR overdue) AND target <> ''
+       AND coalesce(endpoint.active, channel = 'mail')
+       AND endpoint.disabled_because IS DISTINCT FROM 'asked'
+), counted AS (
+    SELECT coalesce(endpoint_id::text, channel) AS target, channel, endpoint_id,
+           count(*) FILTER (WHERE state = 'failed') AS given_up,
+           count(*) FILTER (WHERE overdue) AS overdue,
+           min(created_at) AS since, (array_agg(id ORDER BY id DESC))[1] AS newest
+      FROM wanted GROUP BY 1, 2, 3
+), endpoint AS (
+    SELECT id, url, disabled_because, least(failing_since, disabled_at) AS since, disabled_at
+      FROM notifications_endpoint
+     WHERE (failing_since IS NOT NULL OR disabled_at IS NOT NULL) AND active
+       AND disabled_because <> 'asked'
+       AND (disabled_at > now() - {told} OR failing_since < now() - {overdue})
+)
+SELECT coalesce(counted.target, endpoint.id::text) AS target,
+       coalesce(counted.channel, 'webhook') AS channel,
+       coalesce(substring(coalesce(endpoint.url, known.url) FROM '^[a-z]+://([^/?]+)'), '') AS host,
+       coalesce(given_up, 0) AS given_up, coalesce(overdue, 0) AS overdue,
+       least(counted.since, endpoint.since) AS since, coalesce(last.answer, '') AS said,
+       coalesce(endpoint.disabled_because, '') AS disabled_because,
+       greatest(last.at, endpoint.disabled_at, counted.since, endpoint.since) AS news_at
+  FROM counted FULL JOIN endpoint ON endpoint.id = counted.endpoint_id
+  LEFT JOIN notifications_endpoint AS known ON known.id = counted.endpoint_id
+  LEFT JOIN LATERAL (SELECT answer, at FROM notifications_attempt
+                      WHERE delivery_id = counted.newest ORDER BY id DESC LIMIT 1) AS last ON true
+ ORDER BY coalesce(given_up, 0) + coalesce(overdue, 0) DESC, 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    target: str  # "mail", or an endpoint's id
+    channel: str
+    host: str  # of the endpoint
+    given_up: int
+    overdue: int
+    since: datetime
+    said: str  # by the other side, the last time
+    disabled_because: str
+    news_at: datetime
+
+    def __str__(self) -> str:
+        """Names nobody: an endpoint by its host and id."""
+        name = "mail" if self.channel == "mail" else f"webhooks to {self.host} ({self.target})"
+        counts = [f"{self.given_up} given up"] * bool(self.given_up)
+        counts += [f"{self.overdue} overdue"] * bool(self.overdue)
+        disabled = [f"disabled: {self.disabled_because}"] * bool(self.disabled_because)
+        said = [f"the last answer: {self.said}"] * bool(self.said)
+        return f"{name}: {', '.join([*counts, *disabled, *said]) or 'nothing arrives'}"
+
+
+def troubles() -> list[Trouble]:
+    """The largest TROUBLES_MAX."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{statement()} LIMIT {settings.TROUBLES_MAX}")
+        return [Trouble(*row) for row in cursor.fetchall()]
+
+
+def statement() -> str:
+    return STATEMENT.format(
+        overdue=_interval(settings.DELIVERY_OVERDUE),
+        told=_interval(settings.DELIVERY_TOLD_FOR),
+        rows=settings.METRICS_ROWS_MAX,
+    )
+
+
+def _interval(length: timedelta) -> str:
+    return f"interval '{length.total_seconds():.0f} seconds'"

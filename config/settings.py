@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "demo",
     "orders",
     "notifications",
+    "notifications.mail",
     "celery_ledger",
     "axes",
     "django.contrib.admin",

@@ -21,7 +21,7 @@ from config.logs import FORMS
 from values.addresses import mailable
 from values.shop import checked
 
-MAILER = "notifications.smtp.EmailBackend"
+MAILER = "notifications.mail.smtp.EmailBackend"
 
 
 class Env(environ.Env):  # type: ignore[misc]  # has no types

@@ -12,7 +12,8 @@ from pytest_django.fixtures import Settings
 
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
-from notifications.mail import recipients, render
+from notifications.mail.message import render
+from notifications.mail.recipients import recipients
 from notifications.models import Event, Shop
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
 from orders.models.client import fingerprint_of

@@ -11,8 +11,8 @@ from django.test import Client as HttpClient
 from django.utils import timezone
 
 from celery_ledger.testing import work_off
-from notifications import mail
 from notifications.events import timeline
+from notifications.mail.message import render
 from notifications.models import Delivery, Event, Shop
 from orders.audit import MONEY, STOCK, broken
 from orders.models import Fulfilment, Order, OrderLine, Return
@@ -301,7 +301,7 @@ def test_eight_clicks_in_one_moment_withdraw_once(visitor: HttpClient, bought: B
 
 def receipt(order: Order) -> tuple[str, str]:
     event = Event.objects.get(subject=order.pk, kind="order.withdrawn")
-    return mail.render(event, Shop.objects.of(order.client_id))
+    return render(event, Shop.objects.of(order.client_id))
 
 
 def test_the_receipt_says_what_was_declared_and_when(visitor: HttpClient, bought: Bought) -> None:

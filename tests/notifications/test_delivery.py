@@ -22,7 +22,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications import events
-from notifications.mail import render
+from notifications.mail.message import render
 from notifications.models import Attempt, Delivery, Endpoint, Event, Shop
 from notifications.tasks import announce, note_untold
 from orders.models import Client

@@ -54,6 +54,7 @@ RELEASE_WAIT_S = 600.0  # how long a release waits for another one to end
 
 # --- mail and webhooks ----------------------------------------------------------------------------
 MAIL_TIMEOUT_S = 10
+MAIL_HTML_LINES_MAX = 40  # of a list in its HTML form, which stays under 40 kB; the text has all
 WEBHOOK_TIMEOUT_S = 5  # for all of a call
 # an endpoint whose answers take longer is called once at a time, and rests in between
 WEBHOOK_QUICK_S = 1.0

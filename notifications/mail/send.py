@@ -4,7 +4,7 @@ import smtplib
 from email.utils import formataddr, parseaddr
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMultiAlternatives
 
 from celery_ledger import outside, scrubbed
 from notifications.mail.message import render
@@ -20,18 +20,8 @@ def send(delivery: Delivery) -> str:
     Message-ID.
     """
     shop = Shop.objects.of(delivery.event.owner)
-    subject, body = render(delivery.event, shop)
-    _, address = parseaddr(settings.DEFAULT_FROM_EMAIL)
     try:
-        sender = mailable(address)
-        domain = sender.rpartition("@")[2]
-        message = EmailMessage(
-            subject=subject,
-            body=body,
-            from_email=formataddr((shop.name, sender)),
-            to=[mailable(delivery.target)],
-            headers={"Message-ID": f"<{delivery.pk}@{domain}>", "Auto-Submitted": "auto-generated"},
-        )
+        message = composed(delivery, shop)
         with outside():
             message.send()
     except (
@@ -43,3 +33,28 @@ def send(delivery: Delivery) -> str:
             scrubbed(f"{type(exc).__name__}: {exc}")
         ) from exc  # it names the address
     return "accepted by the mail server"
+
+
+def composed(delivery: Delivery, shop: Shop) -> EmailMultiAlternatives:
+    """The mail of this delivery, in both forms. Mails about one subject are one conversation: each
+    refers to an id that none of them has.
+    """
+    subject, text, html = render(delivery.event, shop)
+    sender = mailable(parseaddr(settings.DEFAULT_FROM_EMAIL)[1])
+    domain = sender.rpartition("@")[2]
+    conversation = f"<{delivery.event.subject}@{domain}>"
+    message = EmailMultiAlternatives(
+        subject=subject,
+        body=text,
+        from_email=formataddr((shop.name, sender)),
+        to=[mailable(delivery.target)],
+        reply_to=[shop.reply_to] if shop.reply_to and "mail" not in delivery.event.data else None,
+        headers={
+            "Message-ID": f"<{delivery.pk}@{domain}>",
+            "In-Reply-To": conversation,
+            "References": conversation,
+            "Auto-Submitted": "auto-generated",
+        },
+    )
+    message.attach_alternative(html, "text/html")
+    return message

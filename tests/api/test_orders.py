@@ -56,7 +56,7 @@ def test_a_line_without_a_name_is_called_by_its_sku_wherever_it_is_shown(
     mails = [event for event in Event.objects.order_by("seq") if recipients(event)]
     assert [event.kind for event in mails] == ["order.received", "order.confirmed"]
     texts = [render(event, Shop.objects.of(event.owner))[1] for event in mails]
-    assert ["  SAKE-NIGIRI × 2\n" in text for text in texts] == [True, True]
+    assert ["  SAKE-NIGIRI × 2  ¥660\n" in text for text in texts] == [True, True]
 
 
 def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(

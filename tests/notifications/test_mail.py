@@ -20,7 +20,8 @@ from notifications.mail.console import EmailBackend
 from notifications.mail.examples import HAPPENING, example
 from notifications.mail.message import Message, render
 from notifications.mail.recipients import recipients
-from notifications.models import Event, Shop
+from notifications.mail.send import composed
+from notifications.models import Delivery, Event, Shop
 from orders import snapshots
 from tests.edges import Postbox
 from tests.shop import Api
@@ -318,6 +319,9 @@ def test_mails_of_an_order_are_one_conversation_in_both_forms(
             ["text/plain", "text/html"],
         )
         assert mail["Reply-To"] == "answers@example.com"
+        delivery = Delivery.objects.get(pk=mail["Message-ID"].strip("<>").partition("@")[0])
+        again = composed(delivery, shop_of()).message().as_bytes()
+        assert mail.get_boundary() in again.decode(), "each try says the same"
         assert mail["List-Unsubscribe"] is None, "nobody leaves the list of their own orders"
 
 

@@ -18,8 +18,8 @@ from celery_ledger import Job, State, Worker, ledger_settings, local_time, unhea
 from config import celery_app
 from config.start.boot import CannotStart, database_trouble, require_settings
 from config.web.health import NO_WRITES, database_state
+from notifications.mail.smtp import has_mail_server, mail_server_trouble
 from notifications.oversight.trouble import troubles
-from notifications.smtp import has_mail_server, mail_server_trouble
 from orders.models import Order
 
 WAITS_TOO_LONG_AFTER_S = 60

@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "demo",
     "orders",
     "notifications",
+    "notifications.mail",
     "celery_ledger",
     "axes",
     "django.contrib.admin",
@@ -155,6 +156,9 @@ SHOP: dict[str, str | int] = {
     ),
     "contact": from_environment(
         read.of_shop("contact"), "SHOP_CONTACT", "", "how to reach it, up to 500 characters"
+    ),
+    "reply_to": from_environment(
+        read.of_shop("reply_to"), "SHOP_REPLY_TO", "", "a mail address like hello@example.com"
     ),
     "imprint": from_environment(
         read.of_shop("imprint"), "SHOP_IMPRINT", "", "whose shop it is, up to 4000 characters"

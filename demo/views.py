@@ -253,6 +253,7 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
             order,
             {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)},
         ),
+        "parcels": order.fulfilments.filter(cancelled_at=None).order_by("pk"),
         "may_be_withdrawn": may_be_withdrawn(order),
         "email": masked(order.email),
         "poll_s": poll_s,

@@ -13,7 +13,9 @@ from django.db.models import Q
 from uuid_utils.compat import uuid7
 
 from celery_ledger import Job, bulk, context, ledger_settings, settle, together
-from notifications import mail, webhooks
+from notifications import webhooks
+from notifications.mail.recipients import recipients
+from notifications.mail.send import send
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
 from notifications.models.deliveries.queryset import DeliveryQuerySet
 from notifications.models.deliveries.telling import Told
@@ -28,7 +30,7 @@ def tell(event: Event, *, is_new: bool = True) -> None:
     in the transaction of an event, which may be long.
     """
     with together():
-        for told in Delivery.objects.tell(event, mail.recipients(event), is_new=is_new):
+        for told in Delivery.objects.tell(event, recipients(event), is_new=is_new):
             # whoever brought it about
             with context.bound(client=str(told.owner) if told.owner else None):
                 _promise(told)
@@ -63,7 +65,7 @@ def note_untold(event_id: str) -> None:
     again.
     """
     event = Event.objects.get(pk=event_id)
-    for told in Delivery.objects.tell(event, mail.recipients(event), is_new=False):
+    for told in Delivery.objects.tell(event, recipients(event), is_new=False):
         Delivery.objects.locked(told.id).give_up()
 
 
@@ -79,7 +81,7 @@ def bring(delivery: Delivery) -> None:
     bind=True, atomic=False, threaded=True, max_retries=None
 )  # the delivery counts its tries
 def send_mail(self: Task, delivery_id: str) -> None:
-    _deliver(self, delivery_id, mail.send)
+    _deliver(self, delivery_id, send)
 
 
 @shared_task(bind=True, atomic=False, threaded=True, max_retries=None, cancellable=True)

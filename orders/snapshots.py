@@ -179,7 +179,10 @@ class Fulfilment(TypedDict):
     order_id: Id
     lines: list[Units]
     carrier: str | None
-    tracking: str | None
+    tracking: Annotated[str | None, Field(description="its number, or an address that shows it")]
+    tracking_url: Annotated[
+        str | None, Field(description="the page that shows it, where the carrier's is known")
+    ]
     created_at: Moment
     cancelled_at: Annotated[Moment | None, Field(description="it was booked by mistake")]
 
@@ -225,6 +228,20 @@ class Return(TypedDict):
     lines: list[ReturnLine]
     refund: Refund | None
     created_at: Moment
+
+
+class Ended(TypedDict):
+    """A hold that is over."""
+
+    reason: str
+
+
+# What an event tells beside the order: the thing that it is about.
+About = TypedDict(
+    "About",
+    {"fulfilment": Fulfilment, "refund": Refund, "return": Return, "hold": Ended},
+    total=False,
+)
 
 
 @exactly

@@ -3,13 +3,17 @@ server.
 """
 
 import socket
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
+
+from notifications.mail.smtp import idle
 
 
 class WebhookSink:
@@ -64,6 +68,11 @@ class MailServer(SMTP):
         self.event_handler.recipients.append(arg)
         await super().smtp_RCPT(arg)
 
+    def connection_made(self, transport: Any) -> None:
+        """Twice for a connection that changes to TLS."""
+        self.event_handler.connections += 1
+        super().connection_made(transport)
+
 
 class Reception(Controller):
     def factory(self) -> SMTP:
@@ -71,9 +80,28 @@ class Reception(Controller):
 
 
 class Postbox:
-    """An SMTP handler that keeps the mails, or refuses as often as it is told to."""
+    """An SMTP handler that keeps the mails, or refuses as often as it is told to; with a
+    certificate it takes none without TLS, and with a login none without that.
+    """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, certificate: Path | None = None, login: tuple[str, str] | None = None
+    ) -> None:
+        self.connections = 0
+        self.options: dict[str, Any] = {}
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.options |= {"tls_context": context, "require_starttls": True}
+        if login:
+            expected = LoginPassword(*(part.encode() for part in login))
+            self.options |= {
+                "auth_required": True,
+                "auth_require_tls": bool(certificate),
+                "authenticator": lambda *said: AuthResult(
+                    success=said[-1] == expected, handled=False
+                ),
+            }
         self.mails: list[bytes] = []
         self.recipients: list[str] = []
         self.refusals = 0
@@ -87,11 +115,13 @@ class Postbox:
 
     def __enter__(self) -> "Postbox":
         self.port = free_port()
-        self.server = Reception(self, hostname="127.0.0.1", port=self.port)
+        self.server = Reception(self, hostname="127.0.0.1", port=self.port, **self.options)
         self.server.start()
+        self.connections = 0  # without the one that looked whether it listens
         return self
 
     def __exit__(self, *exc: object) -> None:
+        idle.close()
         self.server.stop()
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from values.addresses import mailable
 from values.texts import AnyText, Line, Matching
 
 LANGUAGES = ("en", "ja")  # in which there are texts
@@ -24,6 +25,15 @@ def _known_zone(name: str) -> str:
         return ZoneInfo(name).key
     except (ValueError, OSError, KeyError):
         raise PydanticCustomError("zone", "must be a time zone like Europe/Berlin") from None
+
+
+def _mailable(address: str) -> str:
+    try:
+        return mailable(address)
+    except ValueError as exc:
+        raise PydanticCustomError(
+            "address", "must be an address: {why}", {"why": str(exc)}
+        ) from exc
 
 
 def _number(said: Any) -> Any:
@@ -49,6 +59,7 @@ class ShopSaid(BaseModel):
         | None
     ) = None
     contact: Annotated[Text, Field(max_length=500)] | None = None
+    reply_to: Annotated[Line, AfterValidator(_mailable)] | None = None  # to whom customers answer
     imprint: Annotated[Text, Field(max_length=4000)] | None = None
     time_zone: (
         Annotated[

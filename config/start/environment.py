@@ -21,7 +21,11 @@ from config.logs import FORMS
 from values.addresses import mailable
 from values.shop import checked
 
-MAILER = "notifications.smtp.EmailBackend"
+MAILER = "notifications.mail.smtp.EmailBackend"
+OURS = {  # in the place of Django's
+    "django.core.mail.backends.smtp.EmailBackend": MAILER,
+    "django.core.mail.backends.console.EmailBackend": "notifications.mail.console.EmailBackend",
+}
 
 
 class Env(environ.Env):  # type: ignore[misc]  # has no types
@@ -236,5 +240,5 @@ def mailer_from(config: dict[str, Any], *, timeout_s: int) -> dict[str, Any]:
         }
     elif "filebased" in config["EMAIL_BACKEND"]:
         options = {"file_path": config["EMAIL_FILE_PATH"]}
-    backend = MAILER if "smtp" in config["EMAIL_BACKEND"] else config["EMAIL_BACKEND"]
-    return {"BACKEND": backend, "OPTIONS": options}
+    name = config["EMAIL_BACKEND"]
+    return {"BACKEND": OURS.get(name, name), "OPTIONS": options}

@@ -34,6 +34,7 @@ class Shop(models.Model):
     name = models.TextField(blank=True, default="")
     logo_url = models.TextField(blank=True, default="")
     contact = models.TextField(blank=True, default="")
+    reply_to = models.TextField(blank=True, default="", db_default="")
     imprint = models.TextField(blank=True, default="")
     time_zone = models.TextField(blank=True, default="")
     language = models.TextField(blank=True, default="")

@@ -13,6 +13,7 @@ from orders.models.stocked.movement import StockMovement
 from orders.models.stocked.stock import Stock
 from orders.payments.paying import collect
 from orders.states import PaymentMethod
+from values.carriers import tracking_url
 from values.refused import Refused
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
             for line, number in units
         ]
         fulfilment = self.create(order=order, lines=sent, carrier=carrier, tracking=tracking)
-        order.note_shipped(sum(number for _, number in units))
+        order.note_shipped(fulfilment, sum(number for _, number in units))
         return fulfilment
 
 
@@ -66,6 +67,15 @@ class Fulfilment(models.Model):
 
     def __str__(self) -> str:
         return self.tracking or str(self.pk)
+
+    @property
+    def tracking_url(self) -> str | None:
+        return tracking_url(self.carrier, self.tracking)
+
+    @property
+    def shown_number(self) -> str:
+        """Its number, unless the shop gave an address in its place."""
+        return "" if self.tracking == self.tracking_url else self.tracking
 
     def cancel(self) -> None:
         """It was booked by mistake: its goods are to be sent again. The caller holds the lock of
@@ -93,7 +103,7 @@ class Fulfilment(models.Model):
         Stock.objects.move(self.order, StockMovement.Kind.UNSHIPPED, units)
         self.cancelled_at = timezone.now()
         self.save(update_fields=["cancelled_at"])
-        self.order.note_unshipped(sum(number for _, number in units))
+        self.order.note_unshipped(self, sum(number for _, number in units))
 
     def snapshot(self) -> snapshots.Fulfilment:
         return {
@@ -102,6 +112,7 @@ class Fulfilment(models.Model):
             "lines": self.lines,
             "carrier": self.carrier or None,
             "tracking": self.tracking or None,
+            "tracking_url": self.tracking_url,
             "created_at": self.created_at.isoformat(),
             "cancelled_at": self.cancelled_at.isoformat() if self.cancelled_at else None,
         }

@@ -55,7 +55,7 @@ class ReturnQuerySet(models.QuerySet["Return"]):
             line.change(announced=number)
         lines = [_part(line, number, Came(line, 0)) for line, number in units]
         announced = self.create(order=order, reason=reason, lines=lines)
-        order.record("order.return_announced")
+        order.record("order.return_announced", {"return": announced.snapshot()})
         return announced
 
 
@@ -149,7 +149,7 @@ class Return(models.Model):
     def _end(self, state: ReturnState) -> None:
         self.state = state
         self.save(update_fields=["state", "lines", "refund"])
-        self.order.record(f"order.return_{state}")
+        self.order.record(f"order.return_{state}", {"return": self.snapshot()})
 
     def snapshot(self) -> snapshots.Return:
         return {

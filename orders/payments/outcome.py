@@ -2,6 +2,7 @@
 we hear of it.
 """
 
+from orders import snapshots
 from orders.models import Order, Refund
 from orders.models.refund import Asked
 from orders.payments.models import PaymentOperation
@@ -154,12 +155,14 @@ def _apply_refund(order: Order, operation: PaymentOperation, *, undone: bool) ->
     given, pending = order.refunded, order.refund_pending
     if operation.state == PaymentOperation.State.SUCCEEDED:
         given, pending = given + operation.amount, pending - operation.amount
-        order.record("order.refunded", refunded=given, refund_pending=pending)
+        about: snapshots.About = {"refund": operation.refund.snapshot()}
+        order.record("order.refunded", about, refunded=given, refund_pending=pending)
     elif operation.state == PaymentOperation.State.DECLINED:
         if undone:
             given -= operation.amount
         else:
             pending -= operation.amount
         operation.refund.count(order, sign=-1)
-        order.record("order.refund_failed", refunded=given, refund_pending=pending)
+        about = {"refund": operation.refund.snapshot()}
+        order.record("order.refund_failed", about, refunded=given, refund_pending=pending)
         order.hold("refund_failed")

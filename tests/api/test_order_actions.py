@@ -298,6 +298,7 @@ def test_sending_everything_completes_the_order(api: Api, ordered: Ordered) -> N
     assert seen(api, path) == ("completed", "paid", "full")
     assert on_hand() == {"SAKE-NIGIRI": (7, 0), "UNI-NIGIRI": (4, 0)}
     assert kinds() == ["received", "reserved", "confirmed", "fulfilled", "completed"]
+    assert Event.objects.get(kind="order.fulfilled").data["fulfilment"] == answer.json()
 
 
 def test_an_order_is_sent_line_by_line(api: Api, ordered: Ordered) -> None:

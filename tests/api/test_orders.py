@@ -12,7 +12,8 @@ from pytest_django.fixtures import Settings
 
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
-from notifications.mail import recipients, render
+from notifications.mail.message import render
+from notifications.mail.recipients import recipients
 from notifications.models import Event, Shop
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
 from orders.models.client import fingerprint_of
@@ -55,7 +56,7 @@ def test_a_line_without_a_name_is_called_by_its_sku_wherever_it_is_shown(
     mails = [event for event in Event.objects.order_by("seq") if recipients(event)]
     assert [event.kind for event in mails] == ["order.received", "order.confirmed"]
     texts = [render(event, Shop.objects.of(event.owner))[1] for event in mails]
-    assert ["  SAKE-NIGIRI × 2\n" in text for text in texts] == [True, True]
+    assert ["  SAKE-NIGIRI × 2  ¥660\n" in text for text in texts] == [True, True]
 
 
 def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(

@@ -10,6 +10,7 @@ from django.db import IntegrityError
 from django.db.models import F
 
 from celery_ledger.testing import work_off
+from notifications.models import Event
 from orders.models import Order, OrderLine, Refund, Return, StockMovement
 from tests.api.test_order_goods import FREE, TWO, held_back, names, refund, send, sold, standing
 from tests.shop import Api, post
@@ -144,6 +145,9 @@ def test_all_of_a_return_arrives_is_sold_again_and_paid_back(api: Api, sent: str
     assert (of_line(api, sent, "announced"), of_line(api, sent, "returned")) == ([0, 0], [2, 0])
     assert (held_back("A"), standing(api, sent)) == ((10, 0), ("completed", "full", 1000, 0))
     assert names(sent)[-3:] == ["return_announced", "return_received", "refunded"]
+    _, received, refunded = [event.data for event in Event.objects.order_by("pk")][-3:]
+    assert received["return"] == shown
+    assert refunded["refund"] == {**shown["refund"], "state": "succeeded"}
     assert api.get(f"{sent}/returns").json()["data"][0]["refund"]["state"] == "succeeded"
 
 

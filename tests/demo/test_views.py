@@ -407,6 +407,23 @@ def test_what_was_booked_as_sent_by_mistake_is_not_delivered(
     assert page.content.decode().count('<li class="done">') == 4
 
 
+def test_the_page_shows_each_parcel_and_where_it_is(visitor: HttpClient, placed: Placed) -> None:
+    order = placed()
+    order.reserve()
+    order.intend_charge()
+    order.confirm(captured=600)
+    line = order.own_lines[0]
+    Fulfilment.objects.ship(order, [(line, 1)], carrier="Bike <b>", tracking="12-34").cancel()
+    Fulfilment.objects.ship(order, [(line, 1)], carrier="Yamato", tracking="47-25")
+    Fulfilment.objects.ship(order, [(line, 1)], carrier="Bike <b>", tracking='https://b.example/"x')
+    page = status_page(visitor, order)
+    assert "Yamato · 47-25 · Where it is" in text(page)
+    hrefs = re.findall(r'href="([^"]*)" rel="noreferrer"', page.content.decode())
+    yamato = "https://member.kms.kuronekoyamato.co.jp/parcel/detail?pno=4725"
+    assert hrefs == [yamato, "https://b.example/&quot;x"]
+    assert ("Bike &lt;b&gt; · <a" in page.content.decode(), "12-34" in text(page)) == (True, False)
+
+
 def test_an_order_whose_rest_was_cancelled_says_so(visitor: HttpClient, placed: Placed) -> None:
     order = placed()
     order.reserve()

@@ -22,7 +22,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications import events
-from notifications.mail import render
+from notifications.mail.message import render
 from notifications.models import Attempt, Delivery, Endpoint, Event, Shop
 from notifications.tasks import announce, note_untold
 from orders.models import Client
@@ -51,6 +51,7 @@ MONEY = {  # what a cancelled order's mail says of it, one of these
         "お支払いいただいた ¥98,000 について、ご返金はございません。",
     ),
 }
+LINE = {"position": 0, "name": "鮭", "quantity": 2, "unit_price": 49000, "discount": 0, "tax": 0}
 UNCHARGED, UNSETTLED, WHOLE, PART, NOTHING = range(5)
 
 
@@ -72,7 +73,7 @@ def recorded() -> Recorded:
             "locale": "ja",
             "currency": "JPY",
             "total": 98000,
-            "lines": [{"name": "鮭", "quantity": 2}],
+            "lines": [LINE],
             "links": {"status_page": "/o/x/"},
             "reason": None,
             **changes,
@@ -264,13 +265,19 @@ def test_an_address_inside_the_house_is_not_called_even_through_a_name(
 # --- mail -----------------------------------------------------------------------------------------
 
 
+def text_of(mail: email.message.EmailMessage) -> str:
+    part = mail.get_body(("plain",))
+    assert part is not None
+    return str(part.get_content())
+
+
 def test_the_customer_gets_a_mail_in_their_language(recorded: Recorded, postbox: Postbox) -> None:
     recorded()
     recorded(locale="en-GB", email="ann@example.com")
     recorded(locale="fr", email="anne@example.com")
     work_off()
     mails = [email.message_from_bytes(raw, policy=email.policy.default) for raw in postbox.mails]
-    content = {mail["To"]: (mail["Subject"], mail.get_content()) for mail in mails}
+    content = {mail["To"]: (mail["Subject"], text_of(mail)) for mail in mails}
     assert content["hana@example.com"][0] == "ご注文 K7QM-3XH9 が確定しました"
     assert "¥98,000" in content["hana@example.com"][1]
     assert (
@@ -356,7 +363,7 @@ def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
         refunded=refunded,
         refund_pending=refund_pending,
     )
-    _, text = render(Event.objects.get(), Shop.objects.of(OWNER))
+    _, text, _ = render(Event.objects.get(), Shop.objects.of(OWNER))
     assert why[locale == "ja"] in text
     assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
 
@@ -371,14 +378,11 @@ def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
 def test_who_gets_a_part_is_told_of_the_rest_and_of_its_money(
     recorded: Recorded, locale: str, rest: str, money: int
 ) -> None:
-    lines = [
-        {"name": "鮭", "quantity": 2, "withdrawn": 0},
-        {"name": "鮪", "quantity": 3, "withdrawn": 1},
-    ]
+    lines = [LINE | {"withdrawn": 0}, LINE | {"name": "鮪", "quantity": 3, "withdrawn": 1}]
     amounts = {"captured": 98000, "refunded": 0, "refund_pending": 30000, "payment_state": "paid"}
     recorded("order.completed", locale=locale, lines=lines, reason="no time", **amounts)
     assert Delivery.objects.get().target == "hana@example.com"
-    subject, text = render(Event.objects.get(), Shop.objects.of(OWNER))
+    subject, text, _ = render(Event.objects.get(), Shop.objects.of(OWNER))
     assert "K7QM-3XH9" in subject
     assert rest in text
     assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
@@ -425,10 +429,13 @@ def test_a_mail_goes_to_the_address_that_was_checked(
 
 
 def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbox) -> None:
-    recorded(lines=[{"name": "<b>\r\nBcc: all@example.com", "quantity": 1}])
+    recorded(lines=[LINE | {"name": "<b>\r\n\r\n<i>\nBcc: all@example.com"}])
     work_off()
     mail = email.message_from_bytes(postbox.mails[0], policy=email.policy.default)
-    assert (mail["Bcc"], mail.get_content_type()) == (None, "text/plain")
+    text, html = (part.get_content() for part in mail.iter_parts())
+    assert mail["Bcc"] is None
+    assert "  <b> <i> Bcc: all@example.com × 2  ¥98,000\r\n" in text
+    assert ("<b>" in html, "&lt;b&gt; &lt;i&gt; Bcc: all@example.com</td>" in html) == (False, True)
 
 
 # --- events ---------------------------------------------------------------------------------------

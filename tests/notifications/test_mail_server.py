@@ -15,7 +15,7 @@ from django.core.mail import EmailMessage, mailers
 
 from config import doctor
 from config.start.environment import MAILER
-from notifications.smtp import mail_server_trouble
+from notifications.mail.smtp import mail_server_trouble
 from tests.brokers.servers import self_signed
 from tests.edges import Postbox, Reception, free_port
 

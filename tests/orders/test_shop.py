@@ -26,6 +26,7 @@ OWN = {
     "name": "寿司屋, Sushi Ya",
     "logo_url": "https://cdn.example.com/logo.png",
     "contact": "hello@example.com",
+    "reply_to": "answers@example.com",
     "imprint": IMPRINT,
     "time_zone": "Europe/Berlin",
     "language": "ja",
@@ -151,10 +152,13 @@ def test_mails_say_the_shops_name_and_speak_its_language_to_whoever_has_none(
     assert len(mails) == 2
     for mail in mails:
         assert str(mail["From"]).startswith('"寿司屋, Sushi Ya" <')
-        text = mail.get_content().replace("\r\n", "\n")
+        parts = [part.get_content().replace("\r\n", "\n") for part in mail.iter_parts()]
+        text, html = parts
         assert text.endswith(f"\n-- \n寿司屋, Sushi Ya\nhello@example.com\n{IMPRINT}\n")
         assert "ご注文" in mail["Subject"]
-        assert [word for word in COUNTER if word in text] == []
+        assert "寿司屋, Sushi Ya<br>hello@example.com<br>" in html
+        assert mail["Reply-To"] == OWN["reply_to"]
+        assert [word for word in COUNTER if word in text + html] == []
 
 
 def test_a_customers_page_is_the_shops_and_the_counters_words_stay_at_the_counter(

@@ -44,7 +44,6 @@ def fulfil_order(
         order = locked_order(request, order_id)
         units = None if body.lines is None else named(order.own_lines, body.lines)
         sent = Fulfilment.objects.ship(order, units, carrier=body.carrier, tracking=body.tracking)
-        sent.refresh_from_db(fields=["created_at"])
         return 201, f"/v1/orders/{order_id}/fulfilments", sent.snapshot()
 
     return once(request, body, ship)

@@ -43,7 +43,6 @@ def refund_order(
         asked = Asked(body.amount, units, body.restock, body.shipping or 0)
         refund = Refund.objects.promise(order, asked, reason=body.reason)
         give_back(refund)
-        refund.refresh_from_db(fields=["created_at"])
         return 202, f"/v1/orders/{order_id}/refunds", refund.snapshot()
 
     return once(request, body, promise)

@@ -45,7 +45,6 @@ def announce_return(
         order = locked_order(request, order_id)
         units = None if body.lines is None else named(order.own_lines, body.lines)
         announced = Return.objects.announce(order, units, reason=body.reason)
-        announced.refresh_from_db(fields=["created_at"])
         return 201, f"/v1/orders/{order_id}/returns", announced.snapshot()
 
     return once(request, body, announce)
@@ -89,8 +88,6 @@ def receive_return(
         come = get_object_or_404(order.returns, pk=return_id)
         come.receive(_came(order, body), amount=body.amount, shipping=body.shipping or 0)
         give_back(come.refund)
-        if come.refund:
-            come.refund.refresh_from_db(fields=["created_at"])
         return 200, None, come.snapshot()
 
     return once(request, body, receive)

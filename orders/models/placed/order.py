@@ -50,6 +50,7 @@ from orders.states import (
 from values.refused import Refused
 
 if TYPE_CHECKING:
+    from orders.models.fulfilment import Fulfilment
     from orders.order_input import OrderInput, ParticularsInput
 
 
@@ -244,7 +245,8 @@ class Order(Particulars):
 
     def note_refund(self, refund: Refund) -> None:
         """It was written down. With nothing left to send, nothing more will happen to the order."""
-        self.record("order.refund_pending" if refund.amount else "order.restocked")
+        event = "order.refund_pending" if refund.amount else "order.restocked"
+        self.record(event, {"refund": refund.snapshot()})
         self._end_when_nothing_is_open("refunded")
 
     def hold(self, reason: str) -> None:
@@ -261,7 +263,8 @@ class Order(Particulars):
             anew = (
                 {"expires_at": timezone.now() + self.keep} if self.state == State.RESERVED else {}
             )
-            self.record("order.released", held=False, hold_reason="", **anew)
+            over: snapshots.About = {"hold": {"reason": self.hold_reason}}
+            self.record("order.released", over, held=False, hold_reason="", **anew)
 
     def change(self, said: "ParticularsInput") -> None:
         """Say anew whom it is for, where it goes and what is noted of it; what is no news is no
@@ -277,17 +280,19 @@ class Order(Particulars):
         """Leave its external_id to the order that takes the place of this unmet one."""
         self.record("order.replaced", external_id=None)
 
-    def note_shipped(self, units: int) -> None:
-        self.record("order.fulfilled", units_fulfilled=self.units_fulfilled + units)
+    def note_shipped(self, parcel: "Fulfilment", units: int) -> None:
+        about: snapshots.About = {"fulfilment": parcel.snapshot()}
+        self.record("order.fulfilled", about, units_fulfilled=self.units_fulfilled + units)
         self._end_when_nothing_is_open(self.reason)
 
-    def note_unshipped(self, units: int) -> None:
+    def note_unshipped(self, parcel: "Fulfilment", units: int) -> None:
         """They are to be sent again: an order that had ended with them goes on."""
         event, sent = "order.fulfilment_cancelled", self.units_fulfilled - units
+        about: snapshots.About = {"fulfilment": parcel.snapshot()}
         if self.has_ended:
-            self.move(State.CONFIRMED, event=event, reason=self.reason, units_fulfilled=sent)
+            self.move(State.CONFIRMED, event, about, reason=self.reason, units_fulfilled=sent)
         else:
-            self.record(event, units_fulfilled=sent)
+            self.record(event, about, units_fulfilled=sent)
 
     def _end_when_nothing_is_open(self, reason: str) -> None:
         if self.state == State.CONFIRMED and self.units_fulfilled == self.units:
@@ -296,7 +301,15 @@ class Order(Particulars):
             to = State.COMPLETED if self.units else State.CANCELLED
             self.move(to, reason=reason, held=False, hold_reason="")
 
-    def move(self, to: State, *, reason: str = "", event: str = "", **changes: Any) -> None:
+    def move(
+        self,
+        to: State,
+        event: str = "",
+        about: snapshots.About | None = None,
+        *,
+        reason: str = "",
+        **changes: Any,
+    ) -> None:
         """Change the state, and what changes with it, and record the event, which is named after
         the state unless it is said: the only way to do either.
 
@@ -304,25 +317,26 @@ class Order(Particulars):
         """
         if to not in TRANSITIONS[State(self.state)]:
             raise ValueError(f"order {self.number} cannot go from {self.state} to {to}")
-        self.record(event or f"order.{to}", state=to, reason=reason, **changes)
+        self.record(event or f"order.{to}", about, state=to, reason=reason, **changes)
 
-    def record(self, kind: str, **changes: Any) -> None:
+    def record(self, kind: str, about: snapshots.About | None = None, **changes: Any) -> None:
         """Set columns, count the version up, save, and write the event with a snapshot of the order
-        as it is then. Nothing else saves an order, so nothing of it changes untold.
+        as it is then, and of what the event is about. Nothing else saves an order, so nothing of it
+        changes untold.
         """
         self.assign(version=self.version + 1, updated_at=Written(), **changes)
         self.save(update_fields=self._assigned)
         self._assigned.clear()
-        self.tell(kind)
+        self.tell(kind, about)
 
-    def tell(self, kind: str) -> None:
+    def tell(self, kind: str, about: snapshots.About | None = None) -> None:
         """Write the event of this version."""
         events.record(
             kind,
             subject=self.pk,
             seq=self.version,
             owner=self.client_id,
-            data={"order": self.snapshot()},
+            data={"order": self.snapshot(), **(about or {})},
         )
 
     def assign(self, **changes: Any) -> None:

@@ -159,7 +159,8 @@ TELLING = {
                SELECT 'webhook' AS channel, p.id::text AS target
                  FROM notifications_endpoint p WHERE p.owner = e.owner
                UNION ALL SELECT 'mail', e.data -> 'order' ->> 'email'
-                WHERE e.kind IN ('order.received', 'order.confirmed', 'order.cancelled')
+                WHERE e.kind IN ('order.received', 'order.confirmed', 'order.cancelled',
+                                 'order.fulfilled', 'order.refunded', 'order.return_received')
                    OR (e.kind = 'order.completed' AND e.data #>> '{order,reason}' IS NOT NULL)) want
           LEFT JOIN notifications_delivery d
             ON d.event_id = e.id AND d.channel = want.channel AND d.target = want.target

@@ -1,0 +1,66 @@
+"""What a mail says: one template per event and language, rendered twice, as text and as HTML.
+
+The layout comes with the form, and so do the tags that templates call (`{% goods %}`,
+`{% button %}`); the words are the same.
+"""
+
+import re
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
+from django.utils import timezone
+from django.utils.translation import override
+
+from notifications.models import Event, Shop
+from values.shop import LANGUAGES
+
+TEXT, HTML = "txt", "html"  # the forms, and how the files of their layouts end
+
+
+class Message(NamedTuple):
+    subject: str
+    text: str
+    html: str
+
+
+def render(event: Event, shop: Shop) -> Message:
+    """In the reader's language and the shop's time zone. The shop signs what its customers get."""
+    to_staff = "mail" in event.data
+    asked = event.data["mail"]["language"] if to_staff else event.data["order"]["locale"]
+    language = (asked or "").partition("-")[0]
+    language = language if language in LANGUAGES else shop.language
+    said = {**event.data, "site": settings.SITE_URL, "shop": shop, "language": language}
+    with override(language), timezone.override(shop.zone):
+        name = template_name(event.kind, language)
+        subject, _, text = _rendered(name, TEXT, said).strip().partition("\n")
+        subject = " ".join(subject.split())
+        html = _rendered(name, HTML, said | {"subject": subject, "to_staff": to_staff})
+    signature = "" if to_staff else f"\n-- \n{shop.signature}\n"
+    return Message(subject, f"{_tidied(text)}\n{signature}", html)
+
+
+def template_name(kind: str, language: str) -> str:
+    return str(PurePosixPath("mail") / language / f"{kind}.txt")
+
+
+def has_words(kind: str) -> bool:
+    """Whether there is anything to say about this kind of event."""
+    try:
+        get_template(template_name(kind, LANGUAGES[0]))
+    except TemplateDoesNotExist:
+        return False
+    return True
+
+
+def _rendered(name: str, form: str, said: dict[str, Any]) -> str:
+    layout = f"mail/layout/layout.{form}"
+    return get_template(name).render(said | {"form": form, "layout": layout})
+
+
+def _tidied(text: str) -> str:
+    """One empty line where tags have left several, and none at either end."""
+    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    return re.sub(r"\n{3,}", "\n\n", lines).strip()

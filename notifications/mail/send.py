@@ -1,0 +1,78 @@
+"""The edge to the mail server: one Message-ID per delivery."""
+
+import smtplib
+from email.utils import formataddr, parseaddr
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+
+from celery_ledger import outside, scrubbed
+from notifications.mail.message import render
+from notifications.models import Delivery, NotDelivered, Shop
+from values.addresses import mailable
+
+
+class Mail(EmailMultiAlternatives):
+    """Every try says the same, byte for byte: the line between its forms is made of its delivery's
+    id, too.
+    """
+
+    def __init__(self, *args: Any, delivery: UUID, **said: Any) -> None:
+        super().__init__(*args, **said)
+        self.delivery = delivery
+
+    def message(self, **options: Any) -> Any:
+        wire = super().message(**options)
+        wire.set_boundary(f"=_{self.delivery.hex}")
+        return wire
+
+
+def send(delivery: Delivery) -> str:
+    """Hand the mail to the server and return what we know of its answer. Opens a socket; raises
+    NotDelivered.
+
+    The server may have taken the mail although we never hear so: the next try bears the same
+    Message-ID.
+    """
+    shop = Shop.objects.of(delivery.event.owner)
+    try:
+        message = composed(delivery, shop)
+        with outside():
+            message.send()
+    except (
+        OSError,
+        smtplib.SMTPException,
+        ValueError,
+    ) as exc:  # ValueError: an address that no mail can go to
+        raise NotDelivered(
+            scrubbed(f"{type(exc).__name__}: {exc}")
+        ) from exc  # it names the address
+    return "accepted by the mail server"
+
+
+def composed(delivery: Delivery, shop: Shop) -> Mail:
+    """The mail of this delivery, in both forms. Mails about one subject are one conversation: each
+    refers to an id that none of them has.
+    """
+    subject, text, html = render(delivery.event, shop)
+    sender = mailable(parseaddr(settings.DEFAULT_FROM_EMAIL)[1])
+    domain = sender.rpartition("@")[2]
+    conversation = f"<{delivery.event.subject}@{domain}>"
+    message = Mail(
+        delivery=delivery.pk,
+        subject=subject,
+        body=text,
+        from_email=formataddr((shop.name, sender)),
+        to=[mailable(delivery.target)],
+        reply_to=[shop.reply_to] if shop.reply_to and "mail" not in delivery.event.data else None,
+        headers={
+            "Message-ID": f"<{delivery.pk}@{domain}>",
+            "In-Reply-To": conversation,
+            "References": conversation,
+            "Auto-Submitted": "auto-generated",
+        },
+    )
+    message.attach_alternative(html, "text/html")
+    return message

@@ -13,7 +13,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
-from notifications.mail.smtp import idle
+from notifications.mail.idle import idle
 
 
 class WebhookSink:

@@ -50,6 +50,14 @@ REPORT = {
         }
     ],
 }
+TROUBLE = {
+    "channel": "webhook",
+    "target": str(UUID(int=2)),
+    "given_up": 12,
+    "overdue": 3,
+    "host": "shop.example.com",
+    "said": "answered 503",
+}
 # What is special about the order when this happens, and what the event tells beside it.
 HAPPENING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "order.received": ({"state": "received", "captured": 0, "payment_state": "none"}, {}),
@@ -72,6 +80,7 @@ HAPPENING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "order.return_cancelled": ({}, {"return": RETURN}),
     "order.withdrawn": ({"withdrawal": {"at": AT, "name": "佐藤 花"}, "refund_pending": 1300}, {}),
     "report.daily": ({}, {"report": REPORT}),
+    "deliveries.failing": ({}, {"troubles": [TROUBLE], "more": 2}),
 }
 
 
@@ -79,7 +88,7 @@ def example(kind: str, language: str) -> Event:
     """Of a kind in HAPPENING, and not saved; each time the same."""
     special, beside = HAPPENING[kind]
     to_staff = {"mail": {"language": language}}
-    whose = to_staff if "report" in beside else {"order": _order(language, **special)}
+    whose = to_staff if not kind.startswith("order.") else {"order": _order(language, **special)}
     return Event(kind=kind, subject=UUID(int=1), seq=1, owner=None, data=whose | beside)
 
 

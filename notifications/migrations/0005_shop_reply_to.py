@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('notifications', '0002_shop'),
+        ('notifications', '0004_what_does_not_arrive'),
     ]
 
     operations = [

@@ -28,13 +28,17 @@ def tell_of_trouble() -> None:
 
 
 def _mail(found: list[Trouble]) -> None:
-    shown = [str(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
+    shown = [_facts(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
     data = {
         "troubles": shown,
         "more": len(found) - len(shown),
         "mail": {"to": settings.REPORT_EMAILS, "language": settings.LANGUAGE_CODE},
     }
     events.record("deliveries.failing", subject=uuid7(), seq=1, owner=None, data=data)
+
+
+def _facts(trouble: Trouble) -> dict[str, object]:
+    return {**_fields(trouble), "host": trouble.host, "said": trouble.said}
 
 
 def _fields(trouble: Trouble) -> dict[str, object]:

@@ -37,8 +37,12 @@ class Deadline:
         return time.monotonic() >= self._ends_at
 
     def cuts(self, wire: socket.socket) -> None:
-        """This connection is the one. It is known by a second name, since TLS takes the first."""
+        """This connection is the one, and not one before it. It is known by a second name, since
+        TLS takes the first.
+        """
         with self._lock:
+            if self._wire is not None:
+                self._wire.close()
             self._wire = socket.socket(fileno=os.dup(wire.fileno()))
         if self.is_over:
             self._cut()

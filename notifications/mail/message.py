@@ -24,6 +24,7 @@ class Message(NamedTuple):
     subject: str
     text: str
     html: str
+    receipt: str  # to keep and to print, of what was paid; "" where nothing was
 
 
 def render(event: Event, shop: Shop) -> Message:
@@ -38,8 +39,9 @@ def render(event: Event, shop: Shop) -> Message:
         subject, _, text = _rendered(name, TEXT, said).strip().partition("\n")
         subject = " ".join(subject.split())
         html = _rendered(name, HTML, said | {"subject": subject, "to_staff": to_staff})
+        receipt = _receipt(event.kind, said)
     signature = "" if to_staff else f"\n-- \n{shop.signature}\n"
-    return Message(subject, f"{_tidied(text)}\n{signature}", html)
+    return Message(subject, f"{_tidied(text)}\n{signature}", html, receipt)
 
 
 def template_name(kind: str, language: str) -> str:
@@ -53,6 +55,17 @@ def has_words(kind: str) -> bool:
     except TemplateDoesNotExist:
         return False
     return True
+
+
+def _receipt(kind: str, said: dict[str, Any]) -> str:
+    """Comes with the word that all of an order is paid."""
+    order = said.get("order", {})
+    if kind != "order.confirmed" or not 0 < order["total"] <= order.get("captured", 0):
+        return ""
+    billed = order.get("billing_address") or order.get("customer") or {}
+    name = f"mail/{said['language']}/receipt.txt"
+    text = get_template(name).render(said | {"billed": billed.get("name")})
+    return f"{_tidied(text)}\n"
 
 
 def _rendered(name: str, form: str, said: dict[str, Any]) -> str:

@@ -1,7 +1,5 @@
 """What mails say, in both languages and both forms: of every event that is mailed."""
 
-import email
-import email.policy
 import re
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
@@ -29,7 +27,7 @@ from notifications.mail.smtp import EmailBackend, idle
 from notifications.models import Delivery, Event, Shop
 from orders import snapshots
 from tests.brokers.servers import self_signed
-from tests.edges import Postbox
+from tests.edges import Postbox, read
 from tests.shop import Api
 from values.shop import LANGUAGES
 
@@ -135,7 +133,7 @@ def test_every_mail_is_written_in_both_languages_and_has_its_example_and_facts()
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", HAPPENING)
 def test_a_mail_says_its_facts_and_the_same_in_both_forms(kind: str, language: str) -> None:
-    subject, text, html = mail_of(kind, language)
+    subject, text, html, _ = mail_of(kind, language)
     page = Markup(html)
     read = words(page.read)
     said = text.partition("\n-- \n")[0]
@@ -174,7 +172,7 @@ def test_html_fetches_nothing_and_is_read_in_the_dark_and_on_a_phone(
 def test_the_largest_order_stays_below_what_readers_cut_off_and_its_text_has_all() -> None:
     line = example("order.received", "ja").data["order"]["lines"][0]
     lines = [line | {"position": at, "name": "鮭" * 200} for at in range(250)]
-    _, text, html = mail_of("order.received", "ja", order={"lines": lines})
+    _, text, html, _ = mail_of("order.received", "ja", order={"lines": lines})
     assert len(html.encode()) < 60_000
     assert (html.count("鮭鮭<"), text.count("  鮭鮭")) == (settings.MAIL_HTML_LINES_MAX, 250)
     assert f"ほか {250 - settings.MAIL_HTML_LINES_MAX} 点" in html
@@ -195,7 +193,7 @@ def test_nobodys_words_become_markup_or_headers(kind: str) -> None:
         event.data[name] |= dict.fromkeys(("carrier", "tracking", "tracking_url"), HOSTILE)
     if order["withdrawal"]:
         order["withdrawal"] = order["withdrawal"] | {"name": HOSTILE}
-    subject, _, html = render(event, shop_of(name=HOSTILE, contact=HOSTILE))
+    subject, _, html, _ = render(event, shop_of(name=HOSTILE, contact=HOSTILE))
     benign = {tags for each in HAPPENING for tags in Markup(mail_of(each).html).tags}
     assert Markup(html).tags <= benign
     assert "\n" not in subject
@@ -211,6 +209,22 @@ def test_a_shop_signs_what_its_customers_get_and_not_what_its_staff_gets() -> No
     assert to_customer.text.endswith("\n-- \nSushi Ya\nhello@example.com\nGmbH <HRB 1>\n")
     assert "hello@example.com<br>GmbH &lt;HRB 1&gt;" in to_customer.html
     assert "GmbH" not in to_staff.text + to_staff.html
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_receipt_to_keep_comes_with_the_word_that_all_is_paid(language: str) -> None:
+    order = example("order.confirmed", language).data["order"]
+    lines = [order["lines"][0] | {"discount": 60}, order["lines"][1]]
+    billed = {"name": "佐藤 花"}
+    paid = {"total": 1240, "captured": 1240, "lines": lines, "billing_address": billed}
+    receipt = mail_of("order.confirmed", language, order=paid).receipt
+    facts = ("Sushi Ya", "K7QM-3XH9", "2026-11-30 17:30 JST", "佐藤 花", "SAKE-NIGIRI")
+    for fact in (*facts, "2 × ¥300", "¥60", ": ¥600", "¥180", "¥20", "¥1,240"):
+        assert fact in receipt, fact
+    assert mail_of("order.confirmed", language, order=paid).receipt == receipt
+    for unpaid in ({"captured": 0, "payment_method": "cod"}, {"total": 0, "captured": 0}):
+        assert mail_of("order.confirmed", language, order=unpaid).receipt == ""
+    assert [kind for kind in HAPPENING if mail_of(kind).receipt] == ["order.confirmed"]
 
 
 # --- one by one -----------------------------------------------------------------------------------
@@ -303,10 +317,6 @@ def test_an_event_that_does_not_say_what_it_is_about_is_mailed_to_nobody(kind: s
 # --- to a server ----------------------------------------------------------------------------------
 
 
-def sent(raw: bytes) -> email.message.EmailMessage:
-    return email.message_from_bytes(raw, policy=email.policy.default)
-
-
 @pytest.mark.django_db(transaction=True)
 def test_mails_of_an_order_are_one_conversation_in_both_forms(
     api: Api, stock: Any, order_body: Any, postbox: Postbox, settings: Any
@@ -315,19 +325,19 @@ def test_mails_of_an_order_are_one_conversation_in_both_forms(
     stock()
     api.place(order_body())
     work_off()
-    first, second = map(sent, postbox.mails)
+    (first, *_), (second, *_) = map(read, postbox.mails)
     assert first["References"] == first["In-Reply-To"] == second["References"]
     assert len({first["References"], first["Message-ID"], second["Message-ID"]}) == 3
     for mail in (first, second):
-        forms = [part.get_content_type() for part in mail.iter_parts()]
-        assert (mail.get_content_type(), forms) == (
-            "multipart/alternative",
-            ["text/plain", "text/html"],
-        )
+        types = [part.get_content_type() for part in mail.walk()]
+        forms = ["multipart/alternative", "text/plain", "text/html"]
+        assert types == (forms if mail is first else ["multipart/mixed", *forms, "text/plain"])
         assert mail["Reply-To"] == "answers@example.com"
         delivery = Delivery.objects.get(pk=mail["Message-ID"].strip("<>").partition("@")[0])
         again = composed(delivery, shop_of()).message().as_bytes()
-        assert mail.get_boundary() in again.decode(), "each try says the same"
+        lines = [part.get_boundary() for part in mail.walk() if part.is_multipart()]
+        assert len(set(lines)) == len(lines)
+        assert all(str(line) in again.decode() for line in lines), "each try says the same"
         assert mail["List-Unsubscribe"] is None, "nobody leaves the list of their own orders"
 
 
@@ -429,6 +439,9 @@ def test_in_development_a_mail_is_printed_as_it_is_read() -> None:
     ):
         assert words in printed, printed
     assert "<p>" not in printed
+    mail.attach("receipt-K7QM.txt", "¥600", "text/plain")
+    console.EmailBackend(alias="default", stream=out).send_messages([mail])
+    assert "(and text/html, receipt-K7QM.txt)\n" in out.getvalue()
 
 
 # --- to look at -----------------------------------------------------------------------------------

@@ -100,9 +100,13 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
+MAIL_TEMPLATES: str = from_environment(
+    read.folder, "MAIL_TEMPLATES", "", "a folder with a folder mail/ in it"
+)
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [MAIL_TEMPLATES] if MAIL_TEMPLATES else [],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

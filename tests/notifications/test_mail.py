@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from celery_ledger.testing import work_off
 from notifications import events
 from notifications.mail import console
+from notifications.mail.checks import check_mails
 from notifications.mail.examples import HAPPENING, example
 from notifications.mail.message import Message, render
 from notifications.mail.recipients import recipients
@@ -312,6 +313,45 @@ def test_an_event_that_does_not_say_what_it_is_about_is_mailed_to_nobody(kind: s
     event = example(kind, "en")
     event.data = {"order": event.data["order"]}
     assert recipients(event) == []
+
+
+# --- in the shop's own words ----------------------------------------------------------------------
+
+
+def written(folder: Path, body: str) -> Path:
+    path = folder / "mail/en/order.held.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "{% extends layout %}{% block subject %}Ahoy {{ order.number }}{% endblock %}"
+        f"{{% block body %}}{body}{{% endblock %}}"
+    )
+    return folder
+
+
+def use(settings: Any, folder: Path) -> None:
+    settings.MAIL_TEMPLATES = str(folder)
+    settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": [str(folder)]}]
+
+
+def test_a_shops_own_words_go_before_ours_and_in_both_forms(settings: Any, tmp_path: Path) -> None:
+    use(settings, written(tmp_path, "Yo ho ho.\n\nAnd a bottle of tea."))
+    mail = mail_of("order.held")
+    assert (mail.subject, mail.text.splitlines()[:3]) == (
+        "Ahoy K7QM-3XH9",
+        ["Yo ho ho.", "", "And a bottle of tea."],
+    )
+    assert ">And a bottle of tea.</p>" in mail.html
+    assert mail_of("order.held", "ja").subject.startswith("ご注文")
+    assert check_mails(None) == []
+
+
+@pytest.mark.parametrize("body", ["{% if %}", "{{ order.total|money }}", "{% include 'no.txt' %}"])
+def test_words_that_cannot_be_written_stop_a_release_by_their_name(
+    settings: Any, tmp_path: Path, body: str
+) -> None:
+    use(settings, written(tmp_path, body))
+    [wrong] = check_mails(None)
+    assert wrong.msg.startswith("mail/en/order.held.txt: Template")
 
 
 # --- to a server ----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from notifications.mail import console
 from notifications.mail.checks import check_mails
 from notifications.mail.examples import HAPPENING, example
 from notifications.mail.message import Message, render
-from notifications.mail.recipients import recipients
+from notifications.mail.recipients import HOLDS_TOLD, recipients
 from notifications.mail.send import composed
 from notifications.mail.smtp import EmailBackend, idle
 from notifications.models import Delivery, Event, Shop
@@ -313,6 +313,13 @@ def test_an_event_that_does_not_say_what_it_is_about_is_mailed_to_nobody(kind: s
     event = example(kind, "en")
     event.data = {"order": event.data["order"]}
     assert recipients(event) == []
+
+
+def test_the_page_of_mails_has_a_word_on_each_and_names_the_holds_that_are_told() -> None:
+    page = (Path(settings.BASE_DIR) / "docs/mail.md").read_text()
+    named = page.replace("`…_", "`order.return_")
+    assert {kind for kind in HAPPENING if f"`{kind}`" not in named} == set()
+    assert {reason for reason in HOLDS_TOLD if f"`{reason}`" not in page} == set()
 
 
 # --- in the shop's own words ----------------------------------------------------------------------

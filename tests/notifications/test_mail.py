@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command
 from pydantic import TypeAdapter
 
 from celery_ledger.testing import work_off
+from config.start.environment import env, mailer_from
 from notifications import events
 from notifications.mail import console
 from notifications.mail.checks import check_mails
@@ -174,7 +175,7 @@ def test_the_largest_order_stays_below_what_readers_cut_off_and_its_text_has_all
     line = example("order.received", "ja").data["order"]["lines"][0]
     lines = [line | {"position": at, "name": "鮭" * 200} for at in range(250)]
     _, text, html, _ = mail_of("order.received", "ja", order={"lines": lines})
-    assert len(html.encode()) < 60_000
+    assert len(html.encode()) < 40_000
     assert (html.count("鮭鮭<"), text.count("  鮭鮭")) == (settings.MAIL_HTML_LINES_MAX, 250)
     assert f"ほか {250 - settings.MAIL_HTML_LINES_MAX} 点" in html
 
@@ -465,6 +466,17 @@ def test_a_mail_goes_over_tls_with_a_login_or_not_at_all(
         except OSError as exc:
             raised = type(exc).__name__
         assert (raised, len(postbox.mails)) == (fails, 0 if fails else 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "ours"), [("consolemail://", "console"), ("smtp://127.0.0.1:25", "smtp")]
+)
+def test_a_url_of_a_mail_server_leads_to_our_edge(
+    monkeypatch: pytest.MonkeyPatch, url: str, ours: str
+) -> None:
+    monkeypatch.setenv("EMAIL_URL", url)
+    mailer_of_url = mailer_from(env.email_url("EMAIL_URL"), timeout_s=5)
+    assert mailer_of_url["BACKEND"] == f"notifications.mail.{ours}.EmailBackend"
 
 
 def test_in_development_a_mail_is_printed_as_it_is_read() -> None:

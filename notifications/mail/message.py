@@ -5,7 +5,6 @@ The layout comes with the form, and so do the tags that templates call (`{% good
 """
 
 import re
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -45,7 +44,7 @@ def render(event: Event, shop: Shop) -> Message:
 
 
 def template_name(kind: str, language: str) -> str:
-    return str(PurePosixPath("mail") / language / f"{kind}.txt")
+    return f"mail/{language}/{kind}.txt"
 
 
 def has_words(kind: str) -> bool:
@@ -63,8 +62,8 @@ def _receipt(kind: str, said: dict[str, Any]) -> str:
     if kind != "order.confirmed" or not 0 < order["total"] <= order.get("captured", 0):
         return ""
     billed = order.get("billing_address") or order.get("customer") or {}
-    name = f"mail/{said['language']}/receipt.txt"
-    text = get_template(name).render(said | {"billed": billed.get("name")})
+    template = get_template(template_name("receipt", said["language"]))
+    text = template.render(said | {"billed": billed.get("name")})
     return f"{_tidied(text)}\n"
 
 

@@ -58,7 +58,7 @@ MAIL_DEADLINE_S = 30.0  # for all of a call
 MAIL_CONNECTIONS_IDLE_MAX = 4  # of a process, open for the next mail
 MAIL_CONNECTION_IDLE_MAX_S = 60
 MAILS_PER_CONNECTION_MAX = 100  # many servers end a connection after so many
-MAIL_HTML_LINES_MAX = 40  # of a list in its HTML form, which stays under 40 kB; the text has all
+MAIL_HTML_LINES_MAX = 30  # of a list in its HTML form, which stays under 40 kB; the text has all
 WEBHOOK_TIMEOUT_S = 5  # for all of a call
 # an endpoint whose answers take longer is called once at a time, and rests in between
 WEBHOOK_QUICK_S = 1.0

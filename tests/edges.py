@@ -6,6 +6,8 @@ import socket
 import ssl
 import threading
 import time
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,14 @@ class Postbox:
     def __exit__(self, *exc: object) -> None:
         idle.close()
         self.server.stop()
+
+
+def read(raw: bytes) -> tuple[EmailMessage, str, str]:
+    """A mail as it came over the wire, its text and its HTML."""
+    mail = message_from_bytes(raw, policy=policy.default)
+    forms = [mail.get_body((form,)) for form in ("plain", "html")]
+    text, html = (str(form.get_content()) if form else "" for form in forms)
+    return mail, text.replace("\r\n", "\n"), html
 
 
 def listens(port: int) -> bool:

@@ -8,6 +8,7 @@ should look like.
 import re
 from collections.abc import Callable
 from email.utils import parseaddr
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -163,6 +164,14 @@ def secret(name: str, default: str) -> str:
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise ValueError(name)
     return text
+
+
+def folder(name: str, default: str) -> str:
+    """One that is there and has a folder mail/ in it."""
+    path: str = env.str(name, default="") or default
+    if path and not (Path(path) / "mail").is_dir():
+        raise ValueError(path)
+    return path
 
 
 def site_url(name: str, default: str) -> str:

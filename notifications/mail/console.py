@@ -14,7 +14,7 @@ class EmailBackend(console.EmailBackend):
         beside = [
             part.get_filename() or part.get_content_type()
             for part in wire.walk()
-            if not part.is_multipart() and part.get_content_type() != "text/plain"
+            if part.get_filename() or part.get_content_type() == "text/html"
         ]
         rest = [f"(and {', '.join(beside)})"] if beside else []
         self.stream.write("\n".join([*heads, "", str(message.body), *rest, "-" * 79, ""]))

@@ -5,7 +5,6 @@ The layout comes with the form, and so do the tags that templates call (`{% good
 """
 
 import re
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -24,6 +23,7 @@ class Message(NamedTuple):
     subject: str
     text: str
     html: str
+    receipt: str  # to keep and to print, of what was paid; "" where nothing was
 
 
 def render(event: Event, shop: Shop) -> Message:
@@ -38,12 +38,13 @@ def render(event: Event, shop: Shop) -> Message:
         subject, _, text = _rendered(name, TEXT, said).strip().partition("\n")
         subject = " ".join(subject.split())
         html = _rendered(name, HTML, said | {"subject": subject, "to_staff": to_staff})
+        receipt = _receipt(event.kind, said)
     signature = "" if to_staff else f"\n-- \n{shop.signature}\n"
-    return Message(subject, f"{_tidied(text)}\n{signature}", html)
+    return Message(subject, f"{_tidied(text)}\n{signature}", html, receipt)
 
 
 def template_name(kind: str, language: str) -> str:
-    return str(PurePosixPath("mail") / language / f"{kind}.txt")
+    return f"mail/{language}/{kind}.txt"
 
 
 def has_words(kind: str) -> bool:
@@ -53,6 +54,17 @@ def has_words(kind: str) -> bool:
     except TemplateDoesNotExist:
         return False
     return True
+
+
+def _receipt(kind: str, said: dict[str, Any]) -> str:
+    """Comes with the word that all of an order is paid."""
+    order = said.get("order", {})
+    if kind != "order.confirmed" or not 0 < order["total"] <= order.get("captured", 0):
+        return ""
+    billed = order.get("billing_address") or order.get("customer") or {}
+    template = get_template(template_name("receipt", said["language"]))
+    text = template.render(said | {"billed": billed.get("name")})
+    return f"{_tidied(text)}\n"
 
 
 def _rendered(name: str, form: str, said: dict[str, Any]) -> str:

@@ -15,8 +15,8 @@ from values.addresses import mailable
 
 
 class Mail(EmailMultiAlternatives):
-    """Every try says the same, byte for byte: the line between its forms is made of its delivery's
-    id, too.
+    """Every try says the same, byte for byte: the lines between its parts are made of its
+    delivery's id, too.
     """
 
     def __init__(self, *args: Any, delivery: UUID, **said: Any) -> None:
@@ -25,7 +25,9 @@ class Mail(EmailMultiAlternatives):
 
     def message(self, **options: Any) -> Any:
         wire = super().message(**options)
-        wire.set_boundary(f"=_{self.delivery.hex}")
+        parts = [part for part in wire.walk() if part.is_multipart()]
+        for number, part in enumerate(parts):
+            part.set_boundary(f"=_{number}{self.delivery.hex}")
         return wire
 
 
@@ -56,7 +58,7 @@ def composed(delivery: Delivery, shop: Shop) -> Mail:
     """The mail of this delivery, in both forms. Mails about one subject are one conversation: each
     refers to an id that none of them has.
     """
-    subject, text, html = render(delivery.event, shop)
+    subject, text, html, receipt = render(delivery.event, shop)
     sender = mailable(parseaddr(settings.DEFAULT_FROM_EMAIL)[1])
     domain = sender.rpartition("@")[2]
     conversation = f"<{delivery.event.subject}@{domain}>"
@@ -75,4 +77,7 @@ def composed(delivery: Delivery, shop: Shop) -> Mail:
         },
     )
     message.attach_alternative(html, "text/html")
+    if receipt:
+        number = delivery.event.data["order"]["number"]
+        message.attach(f"receipt-{number}.txt", receipt, "text/plain")
     return message

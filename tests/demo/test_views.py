@@ -597,7 +597,7 @@ def test_every_text_on_a_page_has_its_japanese() -> None:
         for entry in polib.pofile(str(settings.LOCALE_PATHS[0] / "ja/LC_MESSAGES/django.po"))
     }
     found = set()
-    for path in settings.BASE_DIR.glob("[a-z]*/templates/**/*.html"):
+    for path in settings.BASE_DIR.glob("[a-z]*/**/templates/**/*.html"):
         found |= set(re.findall(r"{% translate (?:\"([^\"]+)\"|'([^']+)') ", path.read_text()))
     assert len(found) > 20
     assert {double or single for double, single in found} - catalogue == set()

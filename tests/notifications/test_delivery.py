@@ -27,7 +27,7 @@ from notifications.models import Attempt, Delivery, Endpoint, Event, Shop
 from notifications.tasks import announce, note_untold
 from orders.models import Client
 from orders.order_input import EXAMPLE, OrderInput
-from tests.edges import Postbox, WebhookSink, free_port
+from tests.edges import Postbox, WebhookSink, free_port, read
 from tests.hands import Hand
 from tests.shop import Api
 
@@ -265,19 +265,12 @@ def test_an_address_inside_the_house_is_not_called_even_through_a_name(
 # --- mail -----------------------------------------------------------------------------------------
 
 
-def text_of(mail: email.message.EmailMessage) -> str:
-    part = mail.get_body(("plain",))
-    assert part is not None
-    return str(part.get_content())
-
-
 def test_the_customer_gets_a_mail_in_their_language(recorded: Recorded, postbox: Postbox) -> None:
     recorded()
     recorded(locale="en-GB", email="ann@example.com")
     recorded(locale="fr", email="anne@example.com")
     work_off()
-    mails = [email.message_from_bytes(raw, policy=email.policy.default) for raw in postbox.mails]
-    content = {mail["To"]: (mail["Subject"], text_of(mail)) for mail in mails}
+    content = {mail["To"]: (mail["Subject"], text) for mail, text, _ in map(read, postbox.mails)}
     assert content["hana@example.com"][0] == "ご注文 K7QM-3XH9 が確定しました"
     assert "¥98,000" in content["hana@example.com"][1]
     assert (
@@ -363,7 +356,7 @@ def test_a_cancelled_orders_mail_says_why_and_what_becomes_of_the_money(
         refunded=refunded,
         refund_pending=refund_pending,
     )
-    _, text, _ = render(Event.objects.get(), Shop.objects.of(OWNER))
+    _, text, *_ = render(Event.objects.get(), Shop.objects.of(OWNER))
     assert why[locale == "ja"] in text
     assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
 
@@ -382,7 +375,7 @@ def test_who_gets_a_part_is_told_of_the_rest_and_of_its_money(
     amounts = {"captured": 98000, "refunded": 0, "refund_pending": 30000, "payment_state": "paid"}
     recorded("order.completed", locale=locale, lines=lines, reason="no time", **amounts)
     assert Delivery.objects.get().target == "hana@example.com"
-    subject, text, _ = render(Event.objects.get(), Shop.objects.of(OWNER))
+    subject, text, *_ = render(Event.objects.get(), Shop.objects.of(OWNER))
     assert "K7QM-3XH9" in subject
     assert rest in text
     assert [phrase in text for phrase in MONEY[locale]] == [at == money for at in range(5)], text
@@ -431,10 +424,9 @@ def test_a_mail_goes_to_the_address_that_was_checked(
 def test_a_name_cannot_add_headers_or_markup(recorded: Recorded, postbox: Postbox) -> None:
     recorded(lines=[LINE | {"name": "<b>\r\n\r\n<i>\nBcc: all@example.com"}])
     work_off()
-    mail = email.message_from_bytes(postbox.mails[0], policy=email.policy.default)
-    text, html = (part.get_content() for part in mail.iter_parts())
+    mail, text, html = read(postbox.mails[0])
     assert mail["Bcc"] is None
-    assert "  <b> <i> Bcc: all@example.com × 2  ¥98,000\r\n" in text
+    assert "  <b> <i> Bcc: all@example.com × 2  ¥98,000\n" in text
     assert ("<b>" in html, "&lt;b&gt; &lt;i&gt; Bcc: all@example.com</td>" in html) == (False, True)
 
 

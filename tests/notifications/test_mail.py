@@ -1,15 +1,9 @@
 """What mails say, in both languages and both forms: of every event that is mailed."""
 
-import email
-import email.policy
 import re
-from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
-from smtplib import SMTPDataError
-from socket import SHUT_RDWR
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -18,19 +12,13 @@ from django.core.mail import EmailMultiAlternatives
 from django.core.management import CommandError, call_command
 from pydantic import TypeAdapter
 
-from celery_ledger.testing import work_off
 from notifications import events
-from notifications.mail import console
+from notifications.mail.checks import check_mails
 from notifications.mail.examples import HAPPENING, example
-from notifications.mail.idle import idle
 from notifications.mail.message import Message, render
-from notifications.mail.recipients import recipients
-from notifications.mail.send import composed
-from notifications.mail.smtp import EmailBackend
-from notifications.models import Delivery, Event, Shop
+from notifications.mail.recipients import HOLDS_TOLD, recipients
+from notifications.models import Event, Shop
 from orders import snapshots
-from tests.brokers.servers import self_signed
-from tests.edges import Postbox
 from tests.shop import Api
 from values.shop import LANGUAGES
 
@@ -138,7 +126,7 @@ def test_every_mail_is_written_in_both_languages_and_has_its_example_and_facts()
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", HAPPENING)
 def test_a_mail_says_its_facts_and_the_same_in_both_forms(kind: str, language: str) -> None:
-    subject, text, html = mail_of(kind, language)
+    subject, text, html, _ = mail_of(kind, language)
     page = Markup(html)
     read = words(page.read)
     said = text.partition("\n-- \n")[0]
@@ -177,8 +165,8 @@ def test_html_fetches_nothing_and_is_read_in_the_dark_and_on_a_phone(
 def test_the_largest_order_stays_below_what_readers_cut_off_and_its_text_has_all() -> None:
     line = example("order.received", "ja").data["order"]["lines"][0]
     lines = [line | {"position": at, "name": "鮭" * 200} for at in range(250)]
-    _, text, html = mail_of("order.received", "ja", order={"lines": lines})
-    assert len(html.encode()) < 60_000
+    _, text, html, _ = mail_of("order.received", "ja", order={"lines": lines})
+    assert len(html.encode()) < 40_000
     assert (html.count("鮭鮭<"), text.count("  鮭鮭")) == (settings.MAIL_HTML_LINES_MAX, 250)
     assert f"ほか {250 - settings.MAIL_HTML_LINES_MAX} 点" in html
 
@@ -198,7 +186,7 @@ def test_nobodys_words_become_markup_or_headers(kind: str) -> None:
         event.data[name] |= dict.fromkeys(("carrier", "tracking", "tracking_url"), HOSTILE)
     if order["withdrawal"]:
         order["withdrawal"] = order["withdrawal"] | {"name": HOSTILE}
-    subject, _, html = render(event, shop_of(name=HOSTILE, contact=HOSTILE))
+    subject, _, html, _ = render(event, shop_of(name=HOSTILE, contact=HOSTILE))
     benign = {tags for each in HAPPENING for tags in Markup(mail_of(each).html).tags}
     assert Markup(html).tags <= benign
     assert "\n" not in subject
@@ -214,6 +202,22 @@ def test_a_shop_signs_what_its_customers_get_and_not_what_its_staff_gets() -> No
     assert to_customer.text.endswith("\n-- \nSushi Ya\nhello@example.com\nGmbH <HRB 1>\n")
     assert "hello@example.com<br>GmbH &lt;HRB 1&gt;" in to_customer.html
     assert "GmbH" not in to_staff.text + to_staff.html
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_receipt_to_keep_comes_with_the_word_that_all_is_paid(language: str) -> None:
+    order = example("order.confirmed", language).data["order"]
+    lines = [order["lines"][0] | {"discount": 60}, order["lines"][1]]
+    billed = {"name": "佐藤 花"}
+    paid = {"total": 1240, "captured": 1240, "lines": lines, "billing_address": billed}
+    receipt = mail_of("order.confirmed", language, order=paid).receipt
+    facts = ("Sushi Ya", "K7QM-3XH9", "2026-11-30 17:30 JST", "佐藤 花", "SAKE-NIGIRI")
+    for fact in (*facts, "2 × ¥300", "¥60", ": ¥600", "¥180", "¥20", "¥1,240"):
+        assert fact in receipt, fact
+    assert mail_of("order.confirmed", language, order=paid).receipt == receipt
+    for unpaid in ({"captured": 0, "payment_method": "cod"}, {"total": 0, "captured": 0}):
+        assert mail_of("order.confirmed", language, order=unpaid).receipt == ""
+    assert [kind for kind in HAPPENING if mail_of(kind).receipt] == ["order.confirmed"]
 
 
 # --- one by one -----------------------------------------------------------------------------------
@@ -303,135 +307,50 @@ def test_an_event_that_does_not_say_what_it_is_about_is_mailed_to_nobody(kind: s
     assert recipients(event) == []
 
 
-# --- to a server ----------------------------------------------------------------------------------
+def test_the_page_of_mails_has_a_word_on_each_and_names_the_holds_that_are_told() -> None:
+    page = (Path(settings.BASE_DIR) / "docs/mail.md").read_text()
+    named = page.replace("`…_", "`order.return_")
+    assert {kind for kind in HAPPENING if f"`{kind}`" not in named} == set()
+    assert {reason for reason in HOLDS_TOLD if f"`{reason}`" not in page} == set()
 
 
-def sent(raw: bytes) -> email.message.EmailMessage:
-    return email.message_from_bytes(raw, policy=email.policy.default)
+# --- in the shop's own words ----------------------------------------------------------------------
 
 
-@pytest.mark.django_db(transaction=True)
-def test_mails_of_an_order_are_one_conversation_in_both_forms(
-    api: Api, stock: Any, order_body: Any, postbox: Postbox, settings: Any
-) -> None:
-    settings.SHOP = {**settings.SHOP, "reply_to": "answers@example.com"}
-    stock()
-    api.place(order_body())
-    work_off()
-    first, second = map(sent, postbox.mails)
-    assert first["References"] == first["In-Reply-To"] == second["References"]
-    assert len({first["References"], first["Message-ID"], second["Message-ID"]}) == 3
-    for mail in (first, second):
-        forms = [part.get_content_type() for part in mail.iter_parts()]
-        assert (mail.get_content_type(), forms) == (
-            "multipart/alternative",
-            ["text/plain", "text/html"],
-        )
-        assert mail["Reply-To"] == "answers@example.com"
-        delivery = Delivery.objects.get(pk=mail["Message-ID"].strip("<>").partition("@")[0])
-        again = composed(delivery, shop_of()).message().as_bytes()
-        assert mail.get_boundary() in again.decode(), "each try says the same"
-        assert mail["List-Unsubscribe"] is None, "nobody leaves the list of their own orders"
-
-
-def mailer(port: int, **options: Any) -> EmailBackend:
-    return EmailBackend(alias="default", host="127.0.0.1", port=port, timeout=5, **options)
-
-
-def a_mail(name: str = "a") -> EmailMultiAlternatives:
-    return EmailMultiAlternatives(name, "text", "shop@example.com", ["hana@example.com"])
-
-
-def test_a_connection_serves_many_mails_until_the_server_or_its_number_ends_it(
-    settings: Any,
-) -> None:
-    settings.MAILS_PER_CONNECTION_MAX = 3
-    with Postbox() as postbox:
-        for _ in range(4):
-            mailer(postbox.port).send_messages([a_mail()])
-        assert (len(postbox.mails), postbox.connections) == (4, 2)
-        settings.MAIL_CONNECTION_IDLE_MAX_S = 0
-        mailer(postbox.port).send_messages([a_mail()])
-        assert postbox.connections == 3, "one that was idle for too long is not used"
-
-
-def test_after_a_refusal_and_after_a_restart_the_next_mail_has_a_new_connection() -> None:
-    with Postbox() as postbox:
-        mailer(postbox.port).send_messages([a_mail()])
-        postbox.refusals = 1
-        with pytest.raises(SMTPDataError, match="later"):
-            mailer(postbox.port).send_messages([a_mail()])
-        mailer(postbox.port).send_messages([a_mail()])
-        assert (len(postbox.mails), postbox.connections) == (2, 2)
-        [kept] = idle._kept
-        assert kept.connection.sock is not None
-        kept.connection.sock.shutdown(SHUT_RDWR)  # as a server does that has had enough
-        mailer(postbox.port).send_messages([a_mail()])
-        assert (len(postbox.mails), postbox.connections) == (3, 3)
-
-
-def test_at_most_so_many_connections_wait_for_mails(settings: Any) -> None:
-    settings.MAIL_CONNECTIONS_IDLE_MAX = 2
-    with Postbox() as postbox:
-        began = Barrier(5)
-
-        def send(_: int) -> None:
-            began.wait(timeout=10)
-            mailer(postbox.port).send_messages([a_mail()])
-
-        with ThreadPoolExecutor(5) as pool:
-            list(pool.map(send, range(5)))
-        assert len(postbox.mails) == 5
-        assert len(idle._kept) <= 2
-
-
-@pytest.mark.parametrize(
-    ("password", "is_trusted", "fails"),
-    [
-        ("right", True, None),
-        ("wrong", True, "SMTPAuthenticationError"),
-        ("right", False, "SSLCertVerificationError"),
-    ],
-)
-def test_a_mail_goes_over_tls_with_a_login_or_not_at_all(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    password: str,
-    is_trusted: bool,
-    fails: str | None,
-) -> None:
-    certificate = self_signed(tmp_path)
-    if is_trusted:
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with Postbox(certificate=certificate, login=("shop", "right")) as postbox:
-        ours = mailer(postbox.port, use_tls=True, username="shop", password=password)
-        raised = None
-        try:
-            ours.send_messages([a_mail()])
-        except OSError as exc:
-            raised = type(exc).__name__
-        assert (raised, len(postbox.mails)) == (fails, 0 if fails else 1)
-
-
-def test_in_development_a_mail_is_printed_as_it_is_read() -> None:
-    out = StringIO()
-    mail = EmailMultiAlternatives(
-        "ご注文を受け付けました",
-        "鮭のにぎり × 2",
-        "寿司屋 <shop@example.com>",
-        ["hana@example.com"],
+def written(folder: Path, body: str) -> Path:
+    path = folder / "mail/en/order.held.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "{% extends layout %}{% block subject %}Ahoy {{ order.number }}{% endblock %}"
+        f"{{% block body %}}{body}{{% endblock %}}"
     )
-    mail.attach_alternative("<p>鮭</p>", "text/html")
-    console.EmailBackend(alias="default", stream=out).send_messages([mail])
-    printed = out.getvalue()
-    for words in (
-        "From: 寿司屋 <",
-        "To: hana@",
-        "Subject: ご注文を",
-        "鮭のにぎり × 2\n(and text/html)",
-    ):
-        assert words in printed, printed
-    assert "<p>" not in printed
+    return folder
+
+
+def use(settings: Any, folder: Path) -> None:
+    settings.MAIL_TEMPLATES = str(folder)
+    settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": [str(folder)]}]
+
+
+def test_a_shops_own_words_go_before_ours_and_in_both_forms(settings: Any, tmp_path: Path) -> None:
+    use(settings, written(tmp_path, "Yo ho ho.\n\nAnd a bottle of tea."))
+    mail = mail_of("order.held")
+    assert (mail.subject, mail.text.splitlines()[:3]) == (
+        "Ahoy K7QM-3XH9",
+        ["Yo ho ho.", "", "And a bottle of tea."],
+    )
+    assert ">And a bottle of tea.</p>" in mail.html
+    assert mail_of("order.held", "ja").subject.startswith("ご注文")
+    assert check_mails(None) == []
+
+
+@pytest.mark.parametrize("body", ["{% if %}", "{{ order.total|money }}", "{% include 'no.txt' %}"])
+def test_words_that_cannot_be_written_stop_a_release_by_their_name(
+    settings: Any, tmp_path: Path, body: str
+) -> None:
+    use(settings, written(tmp_path, body))
+    [wrong] = check_mails(None)
+    assert wrong.msg.startswith("mail/en/order.held.txt: Template")
 
 
 # --- to look at -----------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """How orders are paid: with a card that its holder confirms, with another card, and elsewhere."""
 
 from datetime import timedelta
-from email import message_from_bytes, policy
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ from orders.tasks import (
 )
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
-from tests.edges import Postbox
+from tests.edges import Postbox, read
 from tests.hands import Hand
 from tests.orders.at_stripe import HOURS, work_off_and_listen
 from tests.orders.conftest import Pay
@@ -421,9 +420,7 @@ def test_mails_say_how_an_order_is_paid(stripe: StripeDouble, pay: Pay, postbox:
     pay(payment={"method": "cod"}, locale="en")
     pay(payment={"method": "cod"}, locale="ja")
     work_off()
-    mails = [message_from_bytes(raw, policy=policy.default) for raw in postbox.mails]
-    bodies = [mail.get_body(("plain",)) for mail in mails]
-    texts = [body.get_content() for body in bodies if body]
+    texts = [read(raw)[1] for raw in postbox.mails]
     assert [("take the payment" in text, "お支払いを確認" in text) for text in texts] == [
         (False, False)
     ] * 4

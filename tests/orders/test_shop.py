@@ -1,7 +1,5 @@
 """What a shop says of itself: a row of its client's, or else the installation."""
 
-import email
-import email.policy
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -16,7 +14,7 @@ from django.test import Client as HttpClient
 from celery_ledger.testing import work_off
 from notifications.models import Shop
 from orders.models import ApiKey, Client, Order
-from tests.edges import Postbox
+from tests.edges import Postbox, read
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,12 +146,9 @@ def test_mails_say_the_shops_name_and_speak_its_language_to_whoever_has_none(
     run("set", "shop", *options(**OWN))
     placed(api, order_body(locale="fr"))
     work_off()
-    mails = [email.message_from_bytes(raw, policy=email.policy.default) for raw in postbox.mails]
-    assert len(mails) == 2
-    for mail in mails:
+    assert len(postbox.mails) == 2
+    for mail, text, html in map(read, postbox.mails):
         assert str(mail["From"]).startswith('"寿司屋, Sushi Ya" <')
-        parts = [part.get_content().replace("\r\n", "\n") for part in mail.iter_parts()]
-        text, html = parts
         assert text.endswith(f"\n-- \n寿司屋, Sushi Ya\nhello@example.com\n{IMPRINT}\n")
         assert "ご注文" in mail["Subject"]
         assert "寿司屋, Sushi Ya<br>hello@example.com<br>" in html

@@ -31,7 +31,9 @@ HOLD = HoldRequest()  # what a request without a body says
 def hold_order(
     request: AuthenticatedRequest, order_id: UUID, body: Body[HoldRequest] = HOLD
 ) -> HttpResponse:
-    """It is neither charged, sent nor expired until it is released."""
+    """It is neither charged, sent nor expired until it is released. The customer is told by mail,
+    then too, when the reason is `address_unclear` or `delayed`; any other is the staff's own.
+    """
     with transaction.atomic():
         order = locked_order(request, order_id)
         if order.has_ended:

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from notifications.mail.message import TEXT
+from notifications.mail.templatetags.orders import amount
 
 register = template.Library()
 Lines = Sequence[Mapping[str, Any]]
@@ -30,7 +31,7 @@ def goods(context: Context, lines: Lines, counter: str, total: bool = False) -> 
         {
             "name": " ".join(str(line.get("name") or name_of[line["position"]]).split()),
             "quantity": line[counter],
-            "amount": _amount(line) if total else None,
+            "amount": amount(line) if total else None,
         }
         for line in lines
         if line.get(counter)
@@ -74,10 +75,6 @@ KEPT = (
     '<p class="kept" style="margin:0 0 16px;padding-left:9px;border-left:3px solid #c9c5bb;'
     'white-space:pre-wrap">{}</p>'
 )
-
-
-def _amount(line: Mapping[str, Any]) -> int:
-    return int(line["quantity"] * line["unit_price"] - line["discount"] + line["tax"])
 
 
 def _rendered(context: Context, name: str, said: dict[str, Any]) -> str:

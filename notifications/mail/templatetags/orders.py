@@ -15,6 +15,12 @@ def moment(at: str) -> str:
 
 
 @register.filter
+def amount(line: Mapping[str, Any]) -> int:
+    """{{ line|amount }}: what all of its units cost."""
+    return int(line["quantity"] * line["unit_price"] - line["discount"] + line["tax"])
+
+
+@register.filter
 def minute(at: str) -> str:
     """{{ order.expires_at|minute }}: 2026-11-30 17:30 JST, in the shop's time zone."""
     return f"{timezone.localtime(datetime.fromisoformat(at)):%Y-%m-%d %H:%M %Z}"

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from celery_ledger.models import Job
@@ -23,6 +24,8 @@ from notifications.oversight.tasks import tell_of_trouble
 from orders.audit import broken
 from orders.models import Client
 from tests.edges import Postbox, WebhookSink
+from tests.hands import Hand
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -181,6 +184,12 @@ def test_what_nobody_waits_for_is_no_trouble(
     assert doctor.deliveries().is_wrong
     Endpoint.objects.update(active=False)
     assert not doctor.deliveries().is_wrong, "a removed endpoint"
+    Endpoint.objects.update(active=True)
+    Delivery.objects.filter(channel="mail").update(target="hana@example.com")
+    assert doctor.deliveries().is_wrong
+    ended = {"state": "cancelled", "finished_at": timezone.now(), "lease_until": None}
+    Job.objects.filter(pk__in=Delivery.objects.values("job")).update(**ended)
+    assert not doctor.deliveries().is_wrong, "what its owner has cancelled"
 
 
 # --- sending again --------------------------------------------------------------------------------
@@ -225,6 +234,34 @@ def test_any_number_is_sent_again_in_batches_each_once(
     assert Delivery.objects.filter(resend=True).count() == 7, "nothing is sent before its job"
     work_off(ahead=timedelta(seconds=5))
     assert (states(), len(sink.heard)) == (["delivered"] * 7, 7)
+
+
+def test_two_who_ask_for_the_same_at_once_have_it_sent_once(
+    happen: Happen, postbox: Postbox, one: Hand
+) -> None:
+    happen("order.confirmed", times=3, email="hana@example.com")
+    Delivery.objects.update(state="failed")
+    Job.objects.all().delete()
+
+    def ask() -> int:
+        chosen = Delivery.objects.retryable(since=timezone.now() - HOUR)
+        with transaction.atomic():
+            return tasks.send_again(chosen, None)[0]
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            mine = ask()
+            theirs = pool.submit(one.do, ask)  # it waits for these rows
+            until(lambda: waits_for_a_lock() or theirs.done(), "the other one has asked")
+        assert (mine, theirs.result(timeout=10)) == (3, 0)
+    work_off()
+    assert len(postbox.mails) == 3
+
+
+def waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_one_delivery_tells_its_tries(

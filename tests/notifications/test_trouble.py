@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -10,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from celery_ledger.models import Job
@@ -25,7 +24,6 @@ from orders.audit import broken
 from orders.models import Client
 from tests.edges import Postbox, WebhookSink
 from tests.hands import Hand
-from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -248,20 +246,13 @@ def test_two_who_ask_for_the_same_at_once_have_it_sent_once(
         with transaction.atomic():
             return tasks.send_again(chosen, None)[0]
 
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            mine = ask()
-            theirs = pool.submit(one.do, ask)  # it waits for these rows
-            until(lambda: waits_for_a_lock() or theirs.done(), "the other one has asked")
-        assert (mine, theirs.result(timeout=10)) == (3, 0)
+    with transaction.atomic():
+        mine = ask()
+        theirs = one.begin(ask)
+        one.wait_until_blocked()
+    assert (mine, theirs.result(timeout=10)) == (3, 0)
     work_off()
     assert len(postbox.mails) == 3
-
-
-def waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 def test_one_delivery_tells_its_tries(

@@ -39,4 +39,4 @@ class DeliveryAdmin(LookOnlyAdmin):
 
 @admin.register(Endpoint)
 class EndpointAdmin(LookOnlyAdmin):
-    list_display = ("url", "owner", "events", "active", "created_at")
+    list_display = ("url", "owner", "events", "active", "disabled_because", "failing_since")

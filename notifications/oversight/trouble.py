@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
+from celery_ledger import Job
+
 # Those of the last days, the newest METRICS_ROWS_MAX. Nobody waits for a test, for what a removed
-# endpoint has not heard, or for a mail to somebody who wants to be forgotten.
+# endpoint has not heard, for a mail to somebody who wants to be forgotten, or for what its owner
+# has cancelled.
 STATEMENT = """
 WITH found AS (
-    SELECT id, event_id, channel, endpoint_id, target, state, created_at,
+    SELECT id, event_id, channel, endpoint_id, target, state, created_at, job,
            state = 'waiting' AND coalesce(resent_at, created_at) < now() - {overdue} AS overdue
       FROM notifications_delivery
      WHERE (state = 'failed' OR state = 'waiting' AND tries > 0)
@@ -26,6 +29,7 @@ WITH found AS (
      WHERE (state = 'failed' OR overdue) AND target <> ''
        AND coalesce(endpoint.active, channel = 'mail')
        AND endpoint.disabled_because IS DISTINCT FROM 'asked'
+       AND NOT EXISTS (SELECT FROM {jobs} WHERE id = found.job AND state = 'cancelled')
 ), counted AS (
     SELECT coalesce(endpoint_id::text, channel) AS target, channel, endpoint_id,
            count(*) FILTER (WHERE state = 'failed') AS given_up,
@@ -88,6 +92,7 @@ def statement() -> str:
         overdue=_interval(settings.DELIVERY_OVERDUE),
         told=_interval(settings.DELIVERY_TOLD_FOR),
         rows=settings.METRICS_ROWS_MAX,
+        jobs=Job._meta.db_table,
     )
 
 

@@ -23,6 +23,7 @@ from notifications.oversight.tasks import tell_of_trouble
 from orders.audit import broken
 from orders.models import Client
 from tests.edges import Postbox, WebhookSink
+from tests.hands import Hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -181,6 +182,12 @@ def test_what_nobody_waits_for_is_no_trouble(
     assert doctor.deliveries().is_wrong
     Endpoint.objects.update(active=False)
     assert not doctor.deliveries().is_wrong, "a removed endpoint"
+    Endpoint.objects.update(active=True)
+    Delivery.objects.filter(channel="mail").update(target="hana@example.com")
+    assert doctor.deliveries().is_wrong
+    ended = {"state": "cancelled", "finished_at": timezone.now(), "lease_until": None}
+    Job.objects.filter(pk__in=Delivery.objects.values("job")).update(**ended)
+    assert not doctor.deliveries().is_wrong, "what its owner has cancelled"
 
 
 # --- sending again --------------------------------------------------------------------------------
@@ -225,6 +232,27 @@ def test_any_number_is_sent_again_in_batches_each_once(
     assert Delivery.objects.filter(resend=True).count() == 7, "nothing is sent before its job"
     work_off(ahead=timedelta(seconds=5))
     assert (states(), len(sink.heard)) == (["delivered"] * 7, 7)
+
+
+def test_two_who_ask_for_the_same_at_once_have_it_sent_once(
+    happen: Happen, postbox: Postbox, one: Hand
+) -> None:
+    happen("order.confirmed", times=3, email="hana@example.com")
+    Delivery.objects.update(state="failed")
+    Job.objects.all().delete()
+
+    def ask() -> int:
+        chosen = Delivery.objects.retryable(since=timezone.now() - HOUR)
+        with transaction.atomic():
+            return tasks.send_again(chosen, None)[0]
+
+    with transaction.atomic():
+        mine = ask()
+        theirs = one.begin(ask)
+        one.wait_until_blocked()
+    assert (mine, theirs.result(timeout=10)) == (3, 0)
+    work_off()
+    assert len(postbox.mails) == 3
 
 
 def test_one_delivery_tells_its_tries(

@@ -62,7 +62,8 @@ class Charge:
     # while it is pending: until when the money may still come, where that is long
     may_take_until: datetime | None = None
     revivable: bool = False  # declined, and whoever has its client_secret could still pay it
-    disputed: bool = False  # the customer has asked the bank to take the money back
+    # ids, the newest first: how often the customer has asked the bank to take the money back
+    disputes: tuple[str, ...] = ()
     refunded: int | None = None  # of a charge, by whatever way; None where the book does not say
     refunds: "tuple[Charge, ...]" = ()  # of a charge: those that nobody here has asked for
 
@@ -73,7 +74,7 @@ class ProviderUnavailable(Exception):
 
 class ProviderRefused(Exception):
     """The provider will not take what we send, today or tomorrow: a person has to mend a setting or
-    the order.
+    the order. What another token could pay is no such thing, but a charge that is declined.
     """
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.test import Client as HttpClient
 
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Endpoint, Event
@@ -140,6 +141,27 @@ def test_nor_who_withdrew_from_a_contract(api: Api, ended: Callable[..., Any]) -
     withdrawn = Event.objects.get(kind="order.withdrawn").data["order"]["withdrawal"]
     received = Event.objects.get(kind="order.received").data["order"]["withdrawal"]
     assert (withdrawn, received) == ({**said, "name": None}, None)
+
+
+def test_an_erased_order_takes_nobody_again(
+    api: Api, ended: Callable[..., Any], settings: Any
+) -> None:
+    """It is not to be sent without an address, and a withdrawal from it gets no receipt."""
+    settings.SHOP = {**settings.SHOP, "withdrawal_days": 14}
+    order = ended("one")
+    path, page = order["links"]["self"], f"{order['links']['status_page']}withdraw/"
+    [parcel] = api.get(f"{path}/fulfilments").json()["data"]
+    forget(api)
+    work_off()
+    erased = api.get(path).json()
+    for answer in (
+        post(api, f"{path}/fulfilments/{parcel['id']}/cancel"),
+        api.patch(path, {"email": HANA}, content_type="application/json"),
+    ):
+        assert (answer.status_code, answer.json()["type"]) == (409, "/problems/order-erased")
+    assert api.patch(path, {"email": ""}, content_type="application/json").status_code == 422
+    assert HttpClient().post(page, {"name": "Hana"}).status_code == 409
+    assert (api.get(path).json(), told()) == (erased, set())
 
 
 def test_an_erasure_says_who_asked_and_how_many_and_not_for_whom(

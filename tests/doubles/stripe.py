@@ -60,6 +60,7 @@ ROUTES: list[tuple[str, str, Callable[..., Outcome]]] = [
     ("POST", r"/v1/refunds", rules.create_refund),
     ("GET", r"/v1/refunds", rules.listed("refund", "/v1/refunds")),
     ("GET", r"/v1/refunds/(\w+)", rules.retrieve("refund")),
+    ("GET", r"/v1/disputes", rules.listed("dispute", "/v1/disputes")),
 ]
 
 

@@ -275,6 +275,37 @@ def test_what_a_person_decides_of_a_dispute_stands_whatever_is_heard_of_it_later
     assert told(disputed) == ["held", "released", "refund_pending", "refunded"]
 
 
+def test_a_second_dispute_of_one_charge_is_news_as_the_first_was(
+    ringing: StripeDouble, disputed: Order, api: Api
+) -> None:
+    """Once, whether the first has been decided on or not."""
+    charge = PaymentOperation.objects.get()
+    ringing.dispute(charge.reference)
+    work_off_and_listen(5)
+    post(api, f"/v1/orders/{disputed.pk}/release")
+    ringing.move_dispute(charge.reference, "closed", "won")
+    work_off_and_listen(6)
+    assert told(disputed) == ["held", "held", "released"]
+    ringing.dispute(charge.reference)
+    work_off_and_listen(7)
+    disputed.refresh_from_db()
+    assert (disputed.held, disputed.hold_reason) == (True, "disputed")
+
+
+def test_a_dispute_that_the_release_before_this_told_is_told_no_more(
+    ringing: StripeDouble, disputed: Order, api: Api
+) -> None:
+    """It wrote down that there was one, and not which."""
+    PaymentOperation.objects.update(disputes=None)
+    post(api, f"/v1/orders/{disputed.pk}/release")
+    ringing.move_dispute(PaymentOperation.objects.get().reference, "closed", "won")
+    work_off_and_listen(5)
+    assert told(disputed) == ["held", "released"]
+    ringing.dispute(PaymentOperation.objects.get().reference)
+    work_off_and_listen(6)
+    assert told(disputed) == ["held", "released", "held"]
+
+
 def test_a_disputed_order_that_is_cancelled_ends_on_nobodys_desk(
     ringing: StripeDouble, disputed: Order, api: Api
 ) -> None:

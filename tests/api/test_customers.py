@@ -128,6 +128,29 @@ def test_nothing_that_is_kept_says_who_it_was_and_the_books_are_as_they_were(
     call_command("audit")
 
 
+def test_nor_what_was_answered_when_it_was_paid_later(
+    api: Api, stock: Any, order_body: Body, postbox: Postbox
+) -> None:
+    stock()
+    bodies = {
+        "mark-paid": {"method": "manual"},
+        "payments": {"token": "tok_declined", "attempts": 2},
+    }
+    for word, payment in bodies.items():
+        body = order_body(**PERSON, external_id=word, payment=payment)
+        path = api.place(body, key=word).json()["links"]["self"]
+        work_off()
+        money = {"token": "tok_ok"} if word == "payments" else {}
+        assert post(api, f"{path}/{word}", money, f"{word}-paid").status_code in (200, 202)
+        work_off()
+        post(api, f"{path}/fulfilments")
+    forget(api)
+    work_off()
+    assert told() == set()
+    again = post(api, f"{path}/payments", {"token": "tok_ok"}, "payments-paid")
+    assert (again.status_code, again.json()) == (200, api.get(path).json())
+
+
 def test_nor_who_withdrew_from_a_contract(api: Api, ended: Callable[..., Any]) -> None:
     path = ended("one")["links"]["self"]
     with transaction.atomic():

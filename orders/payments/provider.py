@@ -1,6 +1,6 @@
 """What Kaiten asks of a payment provider. Each provider is one module behind this door."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -68,6 +68,17 @@ class Charge:
     refunds: "tuple[Charge, ...]" = ()  # of a charge: those that nobody here has asked for
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A charge that succeeded, whoever asked for it: `operation` is what it says of that."""
+
+    id: str
+    amount: int
+    currency: str
+    made_at: datetime
+    operation: UUID | None = None
+
+
 class ProviderUnavailable(Exception):
     """No answer, or none to rely on: the charge may exist or not. Ask `find` before all else."""
 
@@ -99,6 +110,9 @@ class Provider(Protocol):
 
     def find_refund(self, intent: Intent) -> Charge | None:
         """The refund made for this intent, if any. As `find`."""
+
+    def taken(self, since: datetime) -> Iterator[Taken]:
+        """All money that it has taken since then, the newest first. As `find`."""
 
 
 def provider(name: str | None = None) -> Provider:

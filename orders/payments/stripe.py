@@ -23,8 +23,10 @@ from orders.payments.provider import (
     Intent,
     ProviderRefused,
     ProviderUnavailable,
+    Taken,
 )
 from orders.payments.stripe_amounts import from_stripe, to_stripe
+from values.ids import uuid_in
 
 stripe.enable_telemetry = False  # it would write an id into the home folder and report our timings
 
@@ -123,6 +125,12 @@ class Stripe:
                     return as_refund(made.to_dict(), intent)
         return None
 
+    def taken(self, since: datetime) -> Iterator[Taken]:
+        with calling() as client:
+            for made in made_since(client, since):
+                if made.status == "succeeded":
+                    yield as_taken(made.to_dict())
+
 
 @contextmanager
 def calling() -> Iterator[stripe.StripeClient]:
@@ -153,20 +161,40 @@ def look_through(client: stripe.StripeClient, intent: Intent) -> Charge | None:
     search lags.
     """
     since = intent.intended_at - timedelta(seconds=settings.STRIPE_CLOCK_SKEW_S)
-    params: Any = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
-    for _ in range(settings.STRIPE_FIND_MAX_PAGES):
-        page = client.v1.payment_intents.list(params)
-        for made in page.data:
-            if as_dict(made.metadata).get("operation") == intent.metadata["operation"]:
-                return as_charge(made.to_dict(), intent)
-        if not page.has_more:
-            return None
-        params["starting_after"] = page.data[-1].id
     looked_at = settings.STRIPE_FIND_MAX_PAGES * PAGE_SIZE
+    for number, made in enumerate(made_since(client, since)):
+        if number == looked_at:
+            break
+        if as_dict(made.metadata).get("operation") == intent.metadata["operation"]:
+            return as_charge(made.to_dict(), intent)
+    else:
+        return None
     raise ProviderRefused(
         f"Stripe has more than {looked_at} payments since {since:%Y-%m-%d %H:%M} UTC, "
         "too many to look for one without its id. "
         f"Search Stripe for metadata operation {intent.metadata['operation']}."
+    )
+
+
+def made_since(client: stripe.StripeClient, since: datetime) -> Iterator[stripe.PaymentIntent]:
+    """Every payment, whoever made it, the newest first, a page at a time."""
+    params: Any = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
+    while True:
+        page = client.v1.payment_intents.list(params)
+        yield from page.data
+        if not page.has_more:
+            return
+        params["starting_after"] = page.data[-1].id
+
+
+def as_taken(made: Mapping[str, Any]) -> Taken:
+    currency = made["currency"].upper()
+    return Taken(
+        id=made["id"],
+        amount=from_stripe(made["amount_received"], currency),
+        currency=currency,
+        made_at=datetime.fromtimestamp(made["created"], UTC),
+        operation=uuid_in((made.get("metadata") or {}).get("operation")),
     )
 
 

@@ -144,6 +144,22 @@ class StripeDouble:
             self.ringer.later(event)
         return str(made.body["id"])
 
+    def charge_by_hand(self, **params: str) -> str:
+        """Somebody types a card into Stripe's own pages. Returns the payment's id."""
+        typed = {
+            "amount": "500",
+            "currency": "jpy",
+            "payment_method": "pm_card_visa",
+            "confirm": "true",
+            "automatic_payment_methods[allow_redirects]": "never",
+        }
+        with self.book.lock:
+            made = rules.create_intent(self.book, typed | params)
+            self.book.write(objects=made.objects, events=made.events)
+        for event in made.events:
+            self.ringer.later(event)
+        return str(made.body["id"])
+
     def dispute(self, intent: str) -> None:
         with self.book.lock:
             opened = rules.open_dispute(self.book, intent)

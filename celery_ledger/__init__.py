@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from celery_ledger.models import Worker as Worker
     from celery_ledger.operations import interventions as interventions
     from celery_ledger.operations import owned as owned
+    from celery_ledger.operations.listing import local_time as local_time
     from celery_ledger.operations.unheard import unheard as unheard
     from celery_ledger.publishing.together import together as together
     from celery_ledger.queues import bulk as bulk
@@ -47,6 +48,7 @@ PUBLIC = {  # the module that each name is in
     "in_trouble": "trouble",
     "install": "installation",
     "ledger_settings": "conf",
+    "local_time": "operations.listing",
     "metric_families": "telemetry.metrics",
     "note_effect": "execution.current",
     "outside": "threads.calling",

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 
@@ -13,9 +13,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from celery_ledger import Job, State, Worker, ledger_settings, unheard
+from celery_ledger import Job, State, Worker, ledger_settings, local_time, unheard
 from config import celery_app
 from config.start.boot import CannotStart, database_trouble, require_settings
 from config.web.health import NO_WRITES, database_state
@@ -29,11 +28,6 @@ LIMIT = (
 )
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-def local_time(moment: datetime) -> str:
-    """A time to the second, with its zone."""
-    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 @dataclass(frozen=True, slots=True)

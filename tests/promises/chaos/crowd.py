@@ -60,5 +60,5 @@ class Crowd:
     def insist(self) -> list[str]:
         return [key for customer in self.customers for key in customer.insist()]
 
-    def insist_on_paying(self) -> list[str]:
-        return [key for customer in self.customers for key in customer.insist_on_paying()]
+    def insist_at_rest(self) -> list[str]:
+        return [key for customer in self.customers for key in customer.insist_at_rest()]

@@ -69,20 +69,21 @@ class Customer(threading.Thread):
         Else its key.
         """
         self._regret(paid=True)
-        self._serve_one(wants_to_be_forgotten=True)
         unheard = [key for key in self.wishes if key not in self._answered]
         heard = sorted(self._answered.keys() - self.forgotten)  # who is forgotten is told otherwise
         again = unheard + self.dice.sample(heard, min(REPLAYS, len(heard)))
+        return [*self._refused(self.order, again), *self._refused(self.cancel, self.regrets)]
+
+    def insist_at_rest(self) -> list[str]:
+        """Whoever has not paid does so now, unless a person looks at it. What is sent comes back,
+        also of one more, and who wants to be forgotten is.
+        """
+        self._serve_one(wants_to_be_forgotten=True)
         return [
-            *self._refused(self.order, again),
-            *self._refused(self.cancel, self.regrets),
+            *(key for key in self._refused(self.pay, self._unpaid()) if not self._is_held(key)),
             *self._refused(self.serve, self.served),
             *self._refused(self.forget, self.forgotten),
         ]
-
-    def insist_on_paying(self) -> list[str]:
-        """When all is at rest: whoever has not paid does so now, unless a person looks at it."""
-        return [key for key in self._refused(self.pay, self._unpaid()) if not self._is_held(key)]
 
     def _refused(self, act: Callable[[str], bool], things: Iterable[str]) -> list[str]:
         return [one for one in things if not any(act(one) for _ in range(TRIES))]

@@ -195,7 +195,7 @@ class Run:
     def audited(self) -> Report:
         unanswered = self.crowd.insist()
         self.come_to_rest()
-        unanswered += self.crowd.insist_on_paying()
+        unanswered += self.crowd.insist_at_rest()
         self.come_to_rest()
         exported = exports_read(self.web, self.key, come_to_rest=self.come_to_rest)
         self.witness.stop()

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from demo.cards import cards
 from orders.models import Stock
 from orders.order_input import EMAIL_MAX_CHARS, LineInput, OrderInput, PaymentInput
-from values.addresses import mailable
+from values.addresses import in_ascii, mailable
 
 CLIENT = "demo"
 CURRENCY = "JPY"
@@ -198,9 +198,9 @@ class OrderForm(forms.Form):
 
 
 def mailbox(address: str) -> str:
-    """The same for all addresses that surely lead to one reader."""
+    """The same for all addresses that surely lead to one reader. Takes what can be mailed."""
     name, _at, domain = address.lower().rpartition("@")
-    return f"{name.partition('+')[0]}@{domain}"
+    return f"{name.partition('+')[0]}@{in_ascii(domain)}"
 
 
 def stock_left() -> dict[str, int]:

@@ -4,12 +4,20 @@ wrong.
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import batched
 
 from django.db import connection
 from django.utils import timezone
 
 from orders.payments.models import PaymentOperation
-from orders.payments.provider import ELSEWHERE, Charge, ProviderRefused, ProviderUnavailable
+from orders.payments.provider import (
+    ELSEWHERE,
+    Charge,
+    ProviderRefused,
+    ProviderUnavailable,
+    Taken,
+    provider,
+)
 
 # Each pair: a sentence with a %s for each column, and the SQL that finds what it is said of.
 STOCK = {
@@ -110,6 +118,30 @@ def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
                 yield f"order {operation.order.number}: {difference}"
         except ProviderRefused as exc:
             yield f"order {operation.order.number}: {operation.provider} does not tell: {exc}"
+
+
+def taken_without_us(*, since: timedelta) -> Iterator[tuple[bool, str]]:
+    """Money that the provider has taken and that pays no order here, each with a sentence. True:
+    it is for an order that another charge has paid. False: it names none of ours, as if somebody
+    had typed it into the provider's own pages, or another shop of this account had taken it.
+
+    One question for a hundred charges. As `disputed_by_provider` otherwise.
+    """
+    taken = provider().taken(timezone.now() - since) if since else iter(())
+    for some in batched(taken, PROVIDER_BATCH):
+        meant = PaymentOperation.objects.charges().filter(pk__in=[one.operation for one in some])
+        ours = {operation.pk: operation for operation in meant.select_related("order")}
+        for one in some:
+            operation = one.operation and ours.get(one.operation)
+            if not operation:
+                yield False, f"{_said(one)} names no order of ours"
+            elif operation.reference not in ("", one.id):
+                paid = f"order {operation.order.number}, which {operation.reference} has paid"
+                yield True, f"{paid}: {_said(one)} as well"
+
+
+def _said(one: Taken) -> str:
+    return f"{one.id} of {one.amount} {one.currency} ({one.made_at:%Y-%m-%d %H:%M} UTC)"
 
 
 def _operations(*, since: timedelta) -> Iterator[PaymentOperation]:

@@ -46,8 +46,19 @@ class ReturnState(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-# held until the provider tells
-PAYMENT_UNKNOWN, REFUND_UNKNOWN = PASSING = ("payment_unknown", "refund_unknown")
+class HeldFor(models.TextChoices):
+    """Why the machine itself puts an order on hold: nobody else may say so."""
+
+    RESERVATION_FAILED = "reservation_failed"
+    PAYMENT_UNKNOWN = "payment_unknown"
+    REFUND_UNKNOWN = "refund_unknown"
+    PAID_TWICE = "paid_twice"
+    DISPUTED = "disputed"
+    REFUND_FAILED = "refund_failed"
+    REFUNDED_BY_HAND = "refunded_by_hand"
+
+
+PASSING = (HeldFor.PAYMENT_UNKNOWN, HeldFor.REFUND_UNKNOWN)  # held until the provider tells
 
 # Reasons of a cancelled order that its customer never had, and what became of it in one word: its
 # external_id may be imported again.

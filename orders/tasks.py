@@ -22,7 +22,7 @@ from orders.payments.provider import (
     EventNotice,
     ProviderUnavailable,
 )
-from orders.states import PaymentMethod
+from orders.states import HeldFor, PaymentMethod
 
 PATIENT = {
     "atomic": False,
@@ -56,9 +56,8 @@ def begin(order: Order) -> None:
     """A received order: its goods are next."""
     step = reserve if order.payment_method == PaymentMethod.CARD else reserve_uncharged
     with serving(order):
-        step.apply_async(
-            (str(order.pk),), link_error=hold_order.si(str(order.pk), "reservation_failed")
-        )
+        stuck = hold_order.si(str(order.pk), HeldFor.RESERVATION_FAILED.value)
+        step.apply_async((str(order.pk),), link_error=stuck)
 
 
 def pay_or_confirm(order: Order) -> None:
@@ -114,7 +113,9 @@ def record_provider_event(provider: str, notice: EventNotice) -> None:
 
 def hold_for(operation: PaymentOperation) -> Signature:
     """What becomes of its order when nobody can find out what became of it."""
-    return hold_order.si(str(operation.order_id), UNKNOWN[PaymentOperation.Kind(operation.kind)])
+    return hold_order.si(
+        str(operation.order_id), UNKNOWN[PaymentOperation.Kind(operation.kind)].value
+    )
 
 
 # --- an order's way -------------------------------------------------------------------------------

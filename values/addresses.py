@@ -22,10 +22,11 @@ def mailable(address: str) -> str:
     local, _, domain = address.rpartition("@")
     if not LOCAL.fullmatch(local):
         raise ValueError("no mail can go to what stands before its @")
-    return f"{local if DOT_ATOM.fullmatch(local) else f'"{local}"'}@{_in_ascii(domain)}"
+    return f"{local if DOT_ATOM.fullmatch(local) else f'"{local}"'}@{in_ascii(domain)}"
 
 
-def _in_ascii(domain: str) -> str:
+def in_ascii(domain: str) -> str:
+    """The name that a mail goes to. Raises ValueError for what is none."""
     try:
         name = domain if domain.isascii() else idna.encode(domain, uts46=True).decode()
     except idna.IDNAError:

@@ -1,10 +1,19 @@
 """Ids as places in time: a uuid7 begins with the millisecond in which it was made."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 # ids tell the web process's time, created_at Postgres'; they are never so far apart
 CLOCK_SKEW = timedelta(hours=1)
+
+
+def uuid_in(said: Any) -> UUID | None:
+    """The id that somebody else's text is, if it is one."""
+    try:
+        return UUID(str(said))
+    except ValueError:
+        return None
 
 
 def first_id(moment: datetime) -> UUID:

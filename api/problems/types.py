@@ -162,6 +162,13 @@ TYPES: dict[str, ProblemType] = {
         gettext_noop("An order of this person is under way"),
         gettext_noop("Nobody could send it any more. End what `detail` names, then erase."),
     ),
+    "order-erased": ProblemType(
+        409,
+        gettext_noop("The customer was erased from the order"),
+        gettext_noop(
+            "Nobody could send it any more, and nothing is noted of them again. Place a new order."
+        ),
+    ),
     "nothing-to-refund": ProblemType(
         409,
         gettext_noop("There is nothing left to give back"),

@@ -32,7 +32,7 @@ from orders.order_input import (
     Token,
     UnitsInput,
 )
-from orders.states import FulfilmentState, PaymentState, State
+from orders.states import FulfilmentState, HeldFor, PaymentState, State
 from orders.stock_input import StockSaid
 from values.texts import AnyText, Line, Matching
 
@@ -151,10 +151,21 @@ class CancelRequest(Shape):
     reason: Reason = "requested"
 
 
+def _of_a_person(reason: str) -> str:
+    """The machine releases what it holds itself, and people know by its words what to do."""
+    if reason in HeldFor.values:
+        raise PydanticCustomError("reason", "is what the machine itself says; use another word")
+    return reason
+
+
 class HoldRequest(Shape):
     """The body of POST /v1/orders/{id}/hold, if there is one."""
 
-    reason: Reason = "requested"
+    reason: Annotated[
+        Reason,
+        AfterValidator(_of_a_person),
+        Field(json_schema_extra={"not": {"enum": HeldFor.values}}),
+    ] = "requested"
 
 
 UnitsInputs = Annotated[list[UnitsInput], Field(min_length=1, max_length=LINES_MAX)]

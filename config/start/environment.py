@@ -17,6 +17,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo, timeout_from_conninfo
+from psycopg.pq import PGconn
 
 from config.logs import FORMS
 from values.addresses import mailable
@@ -51,6 +52,7 @@ env = Env()
 # as Django compares them
 HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
 NAME_MAX = 63  # Postgres' own
+NOWHERE = "/nowhere"  # a folder of sockets that there is not
 DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
 
 
@@ -211,10 +213,11 @@ def database_from(url: str) -> dict[str, Any]:
     try:
         make_conninfo(**config.get("OPTIONS", {}))
         timeout_from_conninfo(config.get("OPTIONS", {}))
+        _refuse_values_libpq_refuses(config.get("OPTIONS", {}))
     except ProgrammingError as exc:
         reason = " ".join(str(exc).split())
         raise ImproperlyConfigured(
-            f"DATABASE_URL holds an option that Postgres does not know: {reason}."
+            f"DATABASE_URL holds an option, or a value, that Postgres does not know: {reason}."
         ) from exc
     # PgBouncer gives the next statement to another session
     config["DISABLE_SERVER_SIDE_CURSORS"] = True
@@ -228,6 +231,16 @@ def database_from(url: str) -> dict[str, Any]:
         **config.get("OPTIONS", {}),
     }
     return config
+
+
+def _refuse_values_libpq_refuses(options: dict[str, Any]) -> None:
+    """libpq looks at its options before anything else, so it is led to where nothing is. Raises
+    ProgrammingError in its words.
+    """
+    nowhere = make_conninfo(**{**options, "host": NOWHERE})
+    said = PGconn.connect_start(nowhere.encode()).error_message.decode()
+    if said.startswith("invalid "):
+        raise ProgrammingError(said)
 
 
 def mailer_from(config: dict[str, Any], *, timeout_s: int) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import secrets
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -151,11 +153,14 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
         self.filter(client=client, key=key, status=202).update(status=status, body=body)
         return self.get(client=client, key=key)
 
-    def answer_anew(self, order: "Order", body: str) -> None:
-        """Let this be the final answer to whoever placed the order: its key is a little older."""
-        begun = order.created_at - settings.CHANGES_SETTLE
-        keys = self.filter(client=order.client_id, created_at__range=(begun, order.created_at))
-        keys.filter(location=f"/v1/orders/{order.pk}").update(status=200, body=body)
+    def answer_anew(self, order: "Order", body: str, *, times: Iterable[datetime]) -> None:
+        """Let this be the final answer to whoever was shown the order: when it was placed, or
+        something happened to it at these times, of which each key is a little older.
+        """
+        for at in {order.created_at, *times}:
+            keys = self.filter(created_at__range=(at - settings.CHANGES_SETTLE, at))
+            shown = keys.filter(client=order.client_id, body__startswith=f'{{"id":"{order.pk}"')
+            shown.update(status=200, body=body)
 
     def forget_old(self, limit: int) -> int:
         """Delete up to `limit` keys that nobody will repeat any more."""

@@ -103,4 +103,5 @@ def _erase(order: Order) -> None:
     said = {"order": dict(order.particulars())}
     events.forget(order.pk, says=said, unsays=[["order", "withdrawal", "name"]])
     shown = json.dumps(order.snapshot(), ensure_ascii=False, separators=(",", ":"))
-    IdempotencyKey.objects.answer_anew(order, shown)
+    times = events.timeline(order.pk).values_list("at", flat=True)
+    IdempotencyKey.objects.answer_anew(order, shown, times=times)

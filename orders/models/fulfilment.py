@@ -82,10 +82,11 @@ class Fulfilment(models.Model):
         `order`, which is the row that it holds.
 
         Raises a 409 problem once something of it has come back, is announced to, or was paid back,
-        and when cash was collected with it.
+        when cash was collected with it, and when nobody knows any more where to send them.
         """
         if self.cancelled_at:
             return
+        self.order.refuse_erased()
         if self.order.payment_method == PaymentMethod.COD and self.order.captured:
             raise Refused(
                 "fulfilment-not-cancellable",

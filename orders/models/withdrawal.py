@@ -21,10 +21,11 @@ REASON = "withdrawn"
 
 def may_be_withdrawn(order: "Order") -> bool:
     """Whether its customer may still withdraw: until the shop's days after the last of it was
-    sent are over, as long as there is something to cancel or to send back.
+    sent are over, as long as there is something to cancel or to send back, and an address that
+    gets the receipt.
     """
     days = Shop.objects.of(order.client_id).withdrawal_days
-    if not days or order.withdrawn_at or order.state == State.CANCELLED:
+    if not days or order.withdrawn_at or order.state == State.CANCELLED or order.was_erased:
         return False
     if not order.has_ended:
         return True

@@ -3,9 +3,11 @@ to us.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -63,8 +65,9 @@ class PaymentOperation(models.Model):
     action = models.JSONField(null=True)
     # what the provider says while it is pending, where that may take long
     may_take_until = models.DateTimeField(null=True)
-    # the customer has asked the bank for it back, and the staff was told so
+    # the customer has asked the bank for it back, and the staff was told so; of which disputes
     disputed = models.BooleanField(default=False, db_default=False)
+    disputes = ArrayField(models.TextField(), null=True)
     created_at = models.DateTimeField(db_default=Now())
     # when the provider was last asked for it, or about it
     asked_at = models.DateTimeField(db_default=Now())
@@ -198,10 +201,17 @@ class PaymentOperation(models.Model):
         changed = ["reference", "reason", "state", "action", "may_take_until"]
         self.save(update_fields=changed)
 
-    def note_dispute(self) -> bool:
-        """Whether that is news: the provider goes on telling of a dispute, also when it is over."""
-        unheard = type(self).objects.filter(pk=self.pk, disputed=False)
-        return bool(unheard.update(disputed=True))
+    def note_disputes(self, ids: Sequence[str]) -> bool:
+        """Whether one of them is news: the provider goes on telling of a dispute, also when it is
+        over. The caller holds the lock of its order. Of one that a release before this told, nobody
+        wrote down which: it was the first.
+        """
+        known = self.disputes or (ids[-1:] if self.disputed else [])
+        if not set(ids).difference(self.disputes or []):
+            return False
+        self.disputed, self.disputes = True, list(ids)
+        self.save(update_fields=["disputed", "disputes"])
+        return not set(ids).issubset(known)
 
     def _note_sent(self) -> bool:
         """From here on the provider may know it. False when nobody wants it: a charge needs a

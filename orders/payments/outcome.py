@@ -8,13 +8,13 @@ from orders.models.refund import Asked
 from orders.payments.models import PaymentOperation
 from orders.payments.paying import charge_anew
 from orders.payments.provider import Charge, ChargeStatus
-from orders.states import PASSING, PAYMENT_UNKNOWN, REFUND_UNKNOWN, State
+from orders.states import PASSING, HeldFor, State
 
 KINDS = {"action_required": "order.action_required", "pending": "order.payment_pending"}
 UNKNOWN = {  # why an order is on hold whose money nobody knows of
-    PaymentOperation.Kind.CHARGE: PAYMENT_UNKNOWN,
-    PaymentOperation.Kind.REFUND: REFUND_UNKNOWN,
-    PaymentOperation.Kind.TRIED: PAYMENT_UNKNOWN,
+    PaymentOperation.Kind.CHARGE: HeldFor.PAYMENT_UNKNOWN,
+    PaymentOperation.Kind.REFUND: HeldFor.REFUND_UNKNOWN,
+    PaymentOperation.Kind.TRIED: HeldFor.PAYMENT_UNKNOWN,
 }
 
 
@@ -36,14 +36,14 @@ def _take_over(
     order: Order, operation: PaymentOperation, answer: Charge
 ) -> PaymentOperation | None:
     operation.refresh_from_db()
-    if answer.disputed and operation.note_dispute():
-        order.hold("disputed")
+    if operation.note_disputes(answer.disputes):
+        order.hold(HeldFor.DISPUTED, anew=True)
     undone = _comes_undone(operation, answer)
     if operation.has_ended and not undone and not _comes_true_late(operation, answer):
         return None
     operation.note(answer)
     if operation.kind == PaymentOperation.Kind.TRIED:
-        order.hold("paid_twice")
+        order.hold(HeldFor.PAID_TWICE)
         return None
     _release_when_known(order)
     if not operation.is_refund:
@@ -77,7 +77,7 @@ def forget(order: Order, operation: PaymentOperation) -> None:
 
 def is_stuck(order: Order, reason: str) -> bool:
     """Whether the step that gave up with this reason is still what the order waits for."""
-    if reason == "reservation_failed":
+    if reason == HeldFor.RESERVATION_FAILED:
         return order.state == State.RECEIVED
     kinds = [kind for kind, unknown in UNKNOWN.items() if unknown == reason]
     return (
@@ -131,7 +131,7 @@ def _note_refund_by_hand(order: Order, made: Charge) -> None:
     fits = made.status != ChargeStatus.DECLINED and made.amount <= order.refundable
     if known is None and fits:
         if not order.has_ended:
-            order.hold("refunded_by_hand")
+            order.hold(HeldFor.REFUNDED_BY_HAND)
         refund = Refund.objects.promise(order, Asked(amount=made.amount), reason="refunded_by_hand")
         known = refund.operation
     if known is not None:
@@ -165,4 +165,4 @@ def _apply_refund(order: Order, operation: PaymentOperation, *, undone: bool) ->
         operation.refund.count(order, sign=-1)
         about = {"refund": operation.refund.snapshot()}
         order.record("order.refund_failed", about, refunded=given, refund_pending=pending)
-        order.hold("refund_failed")
+        order.hold(HeldFor.REFUND_FAILED)

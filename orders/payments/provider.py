@@ -1,6 +1,6 @@
 """What Kaiten asks of a payment provider. Each provider is one module behind this door."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -62,9 +62,21 @@ class Charge:
     # while it is pending: until when the money may still come, where that is long
     may_take_until: datetime | None = None
     revivable: bool = False  # declined, and whoever has its client_secret could still pay it
-    disputed: bool = False  # the customer has asked the bank to take the money back
+    # ids, the newest first: how often the customer has asked the bank to take the money back
+    disputes: tuple[str, ...] = ()
     refunded: int | None = None  # of a charge, by whatever way; None where the book does not say
     refunds: "tuple[Charge, ...]" = ()  # of a charge: those that nobody here has asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A charge that succeeded, whoever asked for it: `operation` is what it says of that."""
+
+    id: str
+    amount: int
+    currency: str
+    made_at: datetime
+    operation: UUID | None = None
 
 
 class ProviderUnavailable(Exception):
@@ -73,7 +85,7 @@ class ProviderUnavailable(Exception):
 
 class ProviderRefused(Exception):
     """The provider will not take what we send, today or tomorrow: a person has to mend a setting or
-    the order.
+    the order. What another token could pay is no such thing, but a charge that is declined.
     """
 
 
@@ -98,6 +110,9 @@ class Provider(Protocol):
 
     def find_refund(self, intent: Intent) -> Charge | None:
         """The refund made for this intent, if any. As `find`."""
+
+    def taken(self, since: datetime) -> Iterator[Taken]:
+        """All money that it has taken since then, the newest first. As `find`."""
 
 
 def provider(name: str | None = None) -> Provider:

@@ -15,6 +15,8 @@ tok_confirm        waits until the customer has said yes or no on the bank's pag
 """
 
 import time
+from collections.abc import Iterator
+from datetime import datetime
 from uuid import uuid4
 
 from django.conf import settings
@@ -22,9 +24,17 @@ from django.db import transaction
 from django.db.models import Sum
 
 from celery_ledger import outside
-from orders.payments.provider import Charge, ChargeStatus, EventNotice, Intent, ProviderUnavailable
+from orders.payments.provider import (
+    Charge,
+    ChargeStatus,
+    EventNotice,
+    Intent,
+    ProviderUnavailable,
+    Taken,
+)
 from orders.payments.sandbox_book import WAITING, SandboxCharge, SandboxFailure, SandboxRefund
 from orders.tasks import record_provider_event
+from values.ids import uuid_in
 
 TOKENS = (
     "tok_ok",
@@ -106,6 +116,12 @@ class Sandbox:
     def find_refund(self, intent: Intent) -> Charge | None:
         made = SandboxRefund.objects.filter(key=intent.key).first()
         return made.as_charge() if made else None
+
+    def taken(self, since: datetime) -> Iterator[Taken]:
+        made = SandboxCharge.objects.filter(created_at__gte=since, status=ChargeStatus.SUCCEEDED)
+        for one in made.order_by("-created_at").iterator():
+            operation = uuid_in(one.metadata.get("operation"))
+            yield Taken(one.id, one.amount, one.currency, one.created_at, operation)
 
     def _book(self, intent: Intent) -> SandboxCharge:
         """Write the charge into the book, or find the one that this key has made."""

@@ -13,7 +13,7 @@ from orders.payments.provider import Charge, ChargeStatus
 WAITING = "requires_action"
 
 
-class SandboxCharge(models.Model):
+class Movement(models.Model):
     """A line in the provider's book."""
 
     id = models.TextField(primary_key=True)
@@ -22,20 +22,36 @@ class SandboxCharge(models.Model):
     currency = models.TextField()
     status = models.TextField()
     reason = models.TextField(default="")
-    metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
 
     def __str__(self) -> str:
         return self.id
+
+    @property
+    def standing(self) -> ChargeStatus:
+        return ChargeStatus(self.status)
+
+    def as_charge(self) -> Charge:
+        return Charge(self.id, self.key, self.amount, self.currency, self.standing, self.reason)
+
+
+class SandboxCharge(Movement):
+    metadata = models.JSONField(default=dict)
 
     @property
     def waits(self) -> bool:
         """For its customer, on the bank's page."""
         return self.status == WAITING
 
+    @property
+    def standing(self) -> ChargeStatus:
+        return ChargeStatus.PENDING if self.waits else super().standing
+
     def as_charge(self) -> Charge:
-        status = ChargeStatus.PENDING if self.waits else ChargeStatus(self.status)
-        made = Charge(self.id, self.key, self.amount, self.currency, status, self.reason)
+        made = super().as_charge()
         if not self.waits:
             return made
         page = f"{settings.SITE_URL}/bank/{self.id}/"
@@ -43,25 +59,10 @@ class SandboxCharge(models.Model):
         return replace(made, action_required=True, action=action)
 
 
-class SandboxRefund(models.Model):
-    """A line in the provider's book: money that went back."""
+class SandboxRefund(Movement):
+    """Money that went back."""
 
-    id = models.TextField(primary_key=True)
-    key = models.TextField(unique=True)
     charge = models.ForeignKey(SandboxCharge, on_delete=models.PROTECT, related_name="refunds")
-    amount = models.BigIntegerField()
-    currency = models.TextField()
-    status = models.TextField()
-    reason = models.TextField(default="")
-    created_at = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return self.id
-
-    def as_charge(self) -> Charge:
-        return Charge(
-            self.id, self.key, self.amount, self.currency, ChargeStatus(self.status), self.reason
-        )
 
 
 class SandboxFailure(models.Model):

@@ -9,6 +9,7 @@ charge that was never sent into one that is unknown.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,8 +23,10 @@ from orders.payments.provider import (
     Intent,
     ProviderRefused,
     ProviderUnavailable,
+    Taken,
 )
 from orders.payments.stripe_amounts import from_stripe, to_stripe
+from values.ids import uuid_in
 
 stripe.enable_telemetry = False  # it would write an id into the home folder and report our timings
 
@@ -43,6 +46,7 @@ REFUND_STATUSES = {
     "canceled": ChargeStatus.DECLINED,
 }
 PAGE_SIZE = 100
+USED_UP = "may not be used again"
 
 
 class Stripe:
@@ -65,6 +69,10 @@ class Stripe:
                 made = client.v1.payment_intents.create(params, {"idempotency_key": intent.key})
             except stripe.CardError as exc:
                 return declined(exc, intent)
+            except stripe.InvalidRequestError as exc:
+                if refuses_token(exc):
+                    return never_made(intent, reason_of(as_dict(exc.error)))
+                raise
         return as_charge(made.to_dict(), intent)
 
     def find(self, intent: Intent) -> Charge | None:
@@ -73,7 +81,7 @@ class Stripe:
                 # the charge says whether it is disputed, and what went back
                 params: Any = {"expand": ["latest_charge", "latest_charge.refunds"]}
                 made = client.v1.payment_intents.retrieve(intent.reference, params).to_dict()
-                return as_charge(made, intent)
+                return replace(as_charge(made, intent), disputes=disputes_of(client, made))
             return look_through(client, intent)
 
     def call_off(self, intent: Intent) -> Charge | None:
@@ -93,7 +101,7 @@ class Stripe:
         try:
             amount = to_stripe(intent.amount, intent.currency)
         except ProviderRefused as exc:
-            return never_given(intent, str(exc))
+            return never_made(intent, str(exc))
         params: Any = {
             "payment_intent": intent.token,
             "amount": amount,
@@ -103,7 +111,7 @@ class Stripe:
             try:
                 made = client.v1.refunds.create(params, {"idempotency_key": intent.key}).to_dict()
             except stripe.InvalidRequestError as exc:
-                return never_given(intent, message_of(exc))
+                return never_made(intent, message_of(exc))
         return as_refund(made, intent)
 
     def find_refund(self, intent: Intent) -> Charge | None:
@@ -116,6 +124,12 @@ class Stripe:
                 if as_dict(made.metadata).get("operation") == intent.metadata["operation"]:
                     return as_refund(made.to_dict(), intent)
         return None
+
+    def taken(self, since: datetime) -> Iterator[Taken]:
+        with calling() as client:
+            for made in made_since(client, since):
+                if made.status == "succeeded":
+                    yield as_taken(made.to_dict())
 
 
 @contextmanager
@@ -147,20 +161,40 @@ def look_through(client: stripe.StripeClient, intent: Intent) -> Charge | None:
     search lags.
     """
     since = intent.intended_at - timedelta(seconds=settings.STRIPE_CLOCK_SKEW_S)
-    params: Any = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
-    for _ in range(settings.STRIPE_FIND_MAX_PAGES):
-        page = client.v1.payment_intents.list(params)
-        for made in page.data:
-            if as_dict(made.metadata).get("operation") == intent.metadata["operation"]:
-                return as_charge(made.to_dict(), intent)
-        if not page.has_more:
-            return None
-        params["starting_after"] = page.data[-1].id
     looked_at = settings.STRIPE_FIND_MAX_PAGES * PAGE_SIZE
+    for number, made in enumerate(made_since(client, since)):
+        if number == looked_at:
+            break
+        if as_dict(made.metadata).get("operation") == intent.metadata["operation"]:
+            return as_charge(made.to_dict(), intent)
+    else:
+        return None
     raise ProviderRefused(
         f"Stripe has more than {looked_at} payments since {since:%Y-%m-%d %H:%M} UTC, "
         "too many to look for one without its id. "
         f"Search Stripe for metadata operation {intent.metadata['operation']}."
+    )
+
+
+def made_since(client: stripe.StripeClient, since: datetime) -> Iterator[stripe.PaymentIntent]:
+    """Every payment, whoever made it, the newest first, a page at a time."""
+    params: Any = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
+    while True:
+        page = client.v1.payment_intents.list(params)
+        yield from page.data
+        if not page.has_more:
+            return
+        params["starting_after"] = page.data[-1].id
+
+
+def as_taken(made: Mapping[str, Any]) -> Taken:
+    currency = made["currency"].upper()
+    return Taken(
+        id=made["id"],
+        amount=from_stripe(made["amount_received"], currency),
+        currency=currency,
+        made_at=datetime.fromtimestamp(made["created"], UTC),
+        operation=uuid_in((made.get("metadata") or {}).get("operation")),
     )
 
 
@@ -190,7 +224,6 @@ def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
         action=action_of(made),
         may_take_until=may_take_until(made),
         revivable=status == "requires_payment_method" and bool(failure),
-        disputed=is_disputed(made.get("latest_charge")),
         refunded=refunded_of(made.get("latest_charge"), intent.currency),
         refunds=refunds_by_hand(made.get("latest_charge"), intent),
     )
@@ -215,13 +248,17 @@ def may_take_until(made: Mapping[str, Any]) -> datetime | None:
     return ends_at and datetime.fromtimestamp(ends_at, UTC) + settings.VOUCHER_GRACE
 
 
-def is_disputed(charge: Any) -> bool:
-    """Known only where the charge was expanded; otherwise it is an id."""
-    return isinstance(charge, Mapping) and bool(charge.get("disputed"))
+def disputes_of(client: stripe.StripeClient, made: Mapping[str, Any]) -> tuple[str, ...]:
+    """The ids of those that its expanded charge says it has, the newest first; on one page."""
+    charge = made.get("latest_charge")
+    if not (isinstance(charge, Mapping) and charge.get("disputed")):
+        return ()
+    params: Any = {"payment_intent": made["id"], "limit": PAGE_SIZE}
+    return tuple(dispute.id for dispute in client.v1.disputes.list(params).data)
 
 
 def refunded_of(charge: Any, currency: str) -> int | None:
-    """Known only where the charge was expanded, too."""
+    """Known only where the charge was expanded; otherwise it is an id."""
     return from_stripe(charge["amount_refunded"], currency) if isinstance(charge, Mapping) else None
 
 
@@ -263,8 +300,15 @@ def declined(exc: stripe.CardError, intent: Intent) -> Charge:
     )
 
 
-def never_given(intent: Intent, reason: str) -> Charge:
-    """A refund that does not exist, and will not."""
+def refuses_token(exc: stripe.InvalidRequestError) -> bool:
+    """Whether it is the payment method that cannot be charged: nobody knows it, it is of another
+    kind or another customer's, or it was used before, of which alone Stripe names no parameter.
+    """
+    return exc.param == "payment_method" or USED_UP in str(exc)
+
+
+def never_made(intent: Intent, reason: str) -> Charge:
+    """A charge or a refund that does not exist, and will not."""
     return Charge(
         id="",
         key=intent.key,

@@ -11,12 +11,12 @@ import re
 import time
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 
 from orders.payments.provider import EventNotice, EventReader, NoEvent, NotFromProvider
 from values import strict_json
+from values.ids import uuid_in
 from values.strict_json import NotJson
 
 SIGNATURES_MAX = 10
@@ -72,7 +72,7 @@ def _notice(event: Mapping[str, Any]) -> EventNotice:
         event_id=_text(event["id"]),
         kind=_text(event["type"]),
         reference=_text(reference or ""),
-        operation=_operation((about.get("metadata") or {}).get("operation")),
+        operation=uuid_in((about.get("metadata") or {}).get("operation")),
     )
 
 
@@ -81,11 +81,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > ID_MAX_CHARS:
         raise TypeError(value)
     return value
-
-
-def _operation(value: Any) -> UUID | None:
-    """Ours is a UUID; another shop's metadata may say anything."""
-    try:
-        return UUID(str(value))
-    except ValueError:
-        return None

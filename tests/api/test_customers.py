@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.test import Client as HttpClient
 
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Endpoint, Event
@@ -127,6 +128,29 @@ def test_nothing_that_is_kept_says_who_it_was_and_the_books_are_as_they_were(
     call_command("audit")
 
 
+def test_nor_what_was_answered_when_it_was_paid_later(
+    api: Api, stock: Any, order_body: Body, postbox: Postbox
+) -> None:
+    stock()
+    bodies = {
+        "mark-paid": {"method": "manual"},
+        "payments": {"token": "tok_declined", "attempts": 2},
+    }
+    for word, payment in bodies.items():
+        body = order_body(**PERSON, external_id=word, payment=payment)
+        path = api.place(body, key=word).json()["links"]["self"]
+        work_off()
+        money = {"token": "tok_ok"} if word == "payments" else {}
+        assert post(api, f"{path}/{word}", money, f"{word}-paid").status_code in (200, 202)
+        work_off()
+        post(api, f"{path}/fulfilments")
+    forget(api)
+    work_off()
+    assert told() == set()
+    again = post(api, f"{path}/payments", {"token": "tok_ok"}, "payments-paid")
+    assert (again.status_code, again.json()) == (200, api.get(path).json())
+
+
 def test_nor_who_withdrew_from_a_contract(api: Api, ended: Callable[..., Any]) -> None:
     path = ended("one")["links"]["self"]
     with transaction.atomic():
@@ -140,6 +164,27 @@ def test_nor_who_withdrew_from_a_contract(api: Api, ended: Callable[..., Any]) -
     withdrawn = Event.objects.get(kind="order.withdrawn").data["order"]["withdrawal"]
     received = Event.objects.get(kind="order.received").data["order"]["withdrawal"]
     assert (withdrawn, received) == ({**said, "name": None}, None)
+
+
+def test_an_erased_order_takes_nobody_again(
+    api: Api, ended: Callable[..., Any], settings: Any
+) -> None:
+    """It is not to be sent without an address, and a withdrawal from it gets no receipt."""
+    settings.SHOP = {**settings.SHOP, "withdrawal_days": 14}
+    order = ended("one")
+    path, page = order["links"]["self"], f"{order['links']['status_page']}withdraw/"
+    [parcel] = api.get(f"{path}/fulfilments").json()["data"]
+    forget(api)
+    work_off()
+    erased = api.get(path).json()
+    for answer in (
+        post(api, f"{path}/fulfilments/{parcel['id']}/cancel"),
+        api.patch(path, {"email": HANA}, content_type="application/json"),
+    ):
+        assert (answer.status_code, answer.json()["type"]) == (409, "/problems/order-erased")
+    assert api.patch(path, {"email": ""}, content_type="application/json").status_code == 422
+    assert HttpClient().post(page, {"name": "Hana"}).status_code == 409
+    assert (api.get(path).json(), told()) == (erased, set())
 
 
 def test_an_erasure_says_who_asked_and_how_many_and_not_for_whom(

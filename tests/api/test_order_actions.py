@@ -17,6 +17,7 @@ from orders.payments.models import PaymentOperation
 from orders.payments.provider import Charge, EventNotice, Intent, ProviderUnavailable
 from orders.payments.sandbox import Sandbox
 from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
+from orders.states import HeldFor
 from orders.tasks import (
     expire_orders,
     hold_order,
@@ -511,6 +512,17 @@ def test_a_held_order_is_neither_charged_nor_sent_and_goes_on_when_it_is_release
     assert post(api, f"{path}/fulfilments").status_code == 201
     held = post(api, f"{path}/hold")
     assert (held.status_code, held.json()["type"]) == (409, "/problems/order-has-ended")
+
+
+def test_nobody_else_holds_an_order_in_the_machines_words(api: Api, ordered: Ordered) -> None:
+    """It would release the order by itself, and people would look for what is not there."""
+    path = ordered()
+    for word in HeldFor.values:
+        answer = post(api, f"{path}/hold", {"reason": word})
+        said = "is what the machine itself says; use another word"
+        wrong = {"pointer": "/reason", "message": said}
+        assert (answer.status_code, answer.json()["errors"]) == (422, [wrong])
+    assert api.get(path).json()["held"] is False
 
 
 def test_an_order_of_which_nothing_remains_is_not_held_any_more(api: Api, ordered: Ordered) -> None:

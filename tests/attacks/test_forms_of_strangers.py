@@ -104,6 +104,7 @@ def test_eight_forms_at_once_are_counted_one_after_another(open_shop: None) -> N
         ("ann+shop@example.com", "Ann@EXAMPLE.com"),
         ("+@x.org", "@x.org"),
         ("a.b@example.com", "a.b@example.com"),
+        ("hans@Straße.de", "hans@xn--strae-oqa.de"),
     ],
 )
 def test_addresses_of_one_mailbox_are_one(address: str, same: str) -> None:

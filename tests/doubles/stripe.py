@@ -60,6 +60,7 @@ ROUTES: list[tuple[str, str, Callable[..., Outcome]]] = [
     ("POST", r"/v1/refunds", rules.create_refund),
     ("GET", r"/v1/refunds", rules.listed("refund", "/v1/refunds")),
     ("GET", r"/v1/refunds/(\w+)", rules.retrieve("refund")),
+    ("GET", r"/v1/disputes", rules.listed("dispute", "/v1/disputes")),
 ]
 
 
@@ -138,6 +139,22 @@ class StripeDouble:
         with self.book.lock:
             params = {"payment_intent": intent, "amount": str(amount)}
             made = rules.create_refund(self.book, params)
+            self.book.write(objects=made.objects, events=made.events)
+        for event in made.events:
+            self.ringer.later(event)
+        return str(made.body["id"])
+
+    def charge_by_hand(self, **params: str) -> str:
+        """Somebody types a card into Stripe's own pages. Returns the payment's id."""
+        typed = {
+            "amount": "500",
+            "currency": "jpy",
+            "payment_method": "pm_card_visa",
+            "confirm": "true",
+            "automatic_payment_methods[allow_redirects]": "never",
+        }
+        with self.book.lock:
+            made = rules.create_intent(self.book, typed | params)
             self.book.write(objects=made.objects, events=made.events)
         for event in made.events:
             self.ringer.later(event)

@@ -2,7 +2,8 @@
 nobody has written yet.
 
 Payment methods, beside Stripe's own test cards (`pm_card_visa`, …): `pm_double_processing` is
-decided later, `pm_double_<flaw>` succeeds with that flaw of the wire (see `stripe.FLAWS`).
+decided later, `pm_double_<flaw>` succeeds with that flaw of the wire (see `stripe.FLAWS`);
+`pm_double_used` was used up before, and of the kind of `pm_double_inactive` the account takes none.
 """
 
 import copy
@@ -27,6 +28,9 @@ LATER = {
     "pm_double_paypay": "requires_action",
 }
 VOUCHER_S = 3 * 86400
+USED_BEFORE = (  # of which Stripe names neither code nor parameter
+    "The PaymentMethod was used before without a Customer. It may not be used again."
+)
 SUCCEEDING = (
     "pm_card_visa",
     "pm_card_mastercard",
@@ -84,13 +88,7 @@ def create_intent(book: Book, params: dict[str, str]) -> Outcome:
     amount = _amount(params, params.get("currency", ""))
     if len(params.get("currency", "")) != 3 or params["currency"] != params["currency"].lower():
         raise invalid("Invalid currency: must be three lower-case letters.", param="currency")
-    if not (
-        method in DECLINES
-        or method in LATER
-        or method in SUCCEEDING
-        or method.startswith("pm_double_")
-    ):
-        raise invalid(f"No such PaymentMethod: '{method}'", "resource_missing", "payment_method")
+    _refuse_unless_chargeable(method)
     if params.get("confirm") != "true":
         raise invalid("The double makes and confirms in one call only.", param="confirm")
     if (
@@ -130,6 +128,21 @@ def create_intent(book: Book, params: dict[str, str]) -> Outcome:
     decided = decide(made, LATER.get(method, "succeeded"))
     decided.events.insert(0, created)
     return decided
+
+
+def _refuse_unless_chargeable(method: str) -> None:
+    if not (
+        method in DECLINES
+        or method in LATER
+        or method in SUCCEEDING
+        or method.startswith("pm_double_")
+    ):
+        raise invalid(f"No such PaymentMethod: '{method}'", "resource_missing", "payment_method")
+    if method == "pm_double_used":
+        raise Refusal(400, "invalid_request_error", USED_BEFORE)
+    if method == "pm_double_inactive":
+        message = "The payment method type is not activated: see your dashboard."
+        raise invalid(message, "payment_method_unactivated", "payment_method_types")
 
 
 def decide(intent: Object, status: str) -> Outcome:
@@ -307,7 +320,7 @@ def open_dispute(book: Book, intent_id: str) -> Outcome:
 
 def move_dispute(book: Book, intent_id: str, word: str, status: str) -> Outcome:
     """What becomes of it. Also when it is won the charge stays one that was disputed."""
-    [opened] = [made for made in book.of_kind("dispute") if made["payment_intent"] == intent_id]
+    opened = next(made for made in book.of_kind("dispute") if made["payment_intent"] == intent_id)
     moved = {**opened, "status": status}
     return Outcome(200, moved, [moved], [_event(f"charge.dispute.{word}", moved)])
 

@@ -21,7 +21,9 @@ from celery_ledger.models import Job
 from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from notifications.events import timeline
+from orders.audit import disputed_by_provider
 from orders.models import Order, Refund
+from orders.payments import paying
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import (
     Charge,
@@ -32,7 +34,7 @@ from orders.payments.provider import (
 )
 from orders.payments.stripe import Stripe, as_charge
 from orders.payments.stripe_amounts import from_stripe, to_stripe
-from orders.tasks import on_provider_event
+from orders.tasks import on_provider_event, pay_again
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
@@ -354,11 +356,31 @@ def test_a_wrong_key_puts_the_order_on_hold_at_once_and_the_right_one_releases_i
 def test_what_stripe_calls_invalid_is_named_and_waits_for_a_person(
     stripe: StripeDouble, pay: Pay
 ) -> None:
-    order = pay("pm_unheard_of")
+    """No customer has done anything wrong where the account does not take what the shop offers."""
+    order = pay("pm_double_inactive")
     work_off()
     assert standing(order) == ("reserved", "pending", "payment_unknown", 0, True)
-    assert "No such PaymentMethod: 'pm_unheard_of'" in error_of(charge_job())["message"]
+    assert "not activated: see your dashboard" in error_of(charge_job())["message"]
     assert (charge_job().attempts, objects_in(stripe.path)) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"), [("pm_unheard_of", "resource_missing"), ("pm_double_used", "declined")]
+)
+def test_a_token_that_stripe_does_not_take_is_a_decline_and_another_one_pays(
+    stripe: StripeDouble, pay: Pay, token: str, reason: str
+) -> None:
+    only, order = pay(token), pay(payment={"token": token, "attempts": 2})
+    work_off()
+    assert standing(only) == ("cancelled", "failed", "payment_declined", 0, False)
+    assert standing(order) == ("reserved", "failed", "", 0, False)
+    with transaction.atomic():
+        pay_again(Order.objects.locked(order.pk), "pm_card_visa")
+    work_off()
+    assert standing(order) == ("confirmed", "paid", "", 660, False)
+    attempts = [(one["state"], one["reason"]) for one in paying.shown(order)["attempts"]]
+    assert attempts == [("failed", reason), ("succeeded", None)]
+    assert list(disputed_by_provider(since=HOURS)) == []
 
 
 def test_a_key_that_was_used_for_something_else_is_refused(stripe: StripeDouble) -> None:

@@ -1,9 +1,13 @@
 """Money that goes back through Stripe, and money that a bank takes back."""
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import timezone
 
@@ -96,6 +100,32 @@ def test_an_audit_names_what_was_refunded_on_stripes_own_pages(
     assert list(disputed_by_provider(since=HOURS)) == [
         f"order {order.number}: we have given 60 JPY back, but stripe says 160"
     ]
+
+
+def test_an_audit_names_what_was_charged_on_stripes_own_pages_and_what_was_charged_twice(
+    stripe: StripeDouble, paid: Callable[..., Order]
+) -> None:
+    """The first may be right: another shop may have the same account."""
+    order = paid()
+    by_hand = stripe.charge_by_hand()
+    stripe.charge_by_hand(payment_method="pm_double_processing")
+    assert noted() == [f"note   provider    {by_hand} of 500 JPY (…) names no order of ours"]
+    charge = PaymentOperation.objects.get(kind="charge")
+    again = stripe.charge_by_hand(amount="660", **{"metadata[operation]": str(charge.pk)})
+    assert noted() == [
+        f"note   provider    {by_hand} of 500 JPY (…) names no order of ours",
+        f"WRONG  provider    order {order.number}, which {charge.reference} has paid: "
+        f"{again} of 660 JPY (…) as well",
+    ]
+
+
+def noted() -> list[str]:
+    """What an audit says is wrong, or may be."""
+    said = StringIO()
+    with suppress(CommandError):
+        call_command("audit", stdout=said)
+    lines = [line for line in said.getvalue().splitlines() if not line.startswith("ok")]
+    return [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "…", line) for line in lines]
 
 
 def test_more_than_stripe_has_left_has_failed_and_waits_for_a_person(
@@ -273,6 +303,37 @@ def test_what_a_person_decides_of_a_dispute_stands_whatever_is_heard_of_it_later
     disputed.refresh_from_db()
     assert (disputed.held, disputed.refunded) == (False, 60)
     assert told(disputed) == ["held", "released", "refund_pending", "refunded"]
+
+
+def test_a_second_dispute_of_one_charge_is_news_as_the_first_was(
+    ringing: StripeDouble, disputed: Order, api: Api
+) -> None:
+    """Once, whether the first has been decided on or not."""
+    charge = PaymentOperation.objects.get()
+    ringing.dispute(charge.reference)
+    work_off_and_listen(5)
+    post(api, f"/v1/orders/{disputed.pk}/release")
+    ringing.move_dispute(charge.reference, "closed", "won")
+    work_off_and_listen(6)
+    assert told(disputed) == ["held", "held", "released"]
+    ringing.dispute(charge.reference)
+    work_off_and_listen(7)
+    disputed.refresh_from_db()
+    assert (disputed.held, disputed.hold_reason) == (True, "disputed")
+
+
+def test_a_dispute_that_the_release_before_this_told_is_told_no_more(
+    ringing: StripeDouble, disputed: Order, api: Api
+) -> None:
+    """It wrote down that there was one, and not which."""
+    PaymentOperation.objects.update(disputes=None)
+    post(api, f"/v1/orders/{disputed.pk}/release")
+    ringing.move_dispute(PaymentOperation.objects.get().reference, "closed", "won")
+    work_off_and_listen(5)
+    assert told(disputed) == ["held", "released"]
+    ringing.dispute(PaymentOperation.objects.get().reference)
+    work_off_and_listen(6)
+    assert told(disputed) == ["held", "released", "held"]
 
 
 def test_a_disputed_order_that_is_cancelled_ends_on_nobodys_desk(

@@ -119,12 +119,19 @@ class Web:
     def ask(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, HTTPResponse, Any]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        status, answer, said = self.raw(method, path, body and json.dumps(body), named)
+        return status, answer, json.loads(said or b"null")
+
+    def raw(
+        self, method: str, path: str, body: str | bytes | None, headers: dict[str, str]
+    ) -> tuple[int, HTTPResponse, bytes]:
+        """As `ask`, in whatever form."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_LIMIT_S)
         try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body and json.dumps(body), named)
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            return answer.status, answer, json.loads(answer.read() or b"null")
+            return answer.status, answer, answer.read()
         finally:
             connection.close()
 

@@ -71,6 +71,11 @@ WRONG: list[tuple[dict[str, str], str]] = [
         "Kaiten cannot start: DATABASE_URL needs the name of a database after the host",
     ),
     (
+        {"DATABASE_URL": "postgres://a/b?sslmode=bogus"},
+        "Kaiten cannot start: DATABASE_URL holds an option, or a value, that Postgres does not "
+        'know: invalid sslmode value: "bogus".',
+    ),
+    (
         {"DATABASE_URL": "postgres://a/b?connect_timeout=soon"},
         "Kaiten cannot start: DATABASE_URL holds an option",
     ),

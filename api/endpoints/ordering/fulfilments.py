@@ -65,7 +65,11 @@ def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpRespo
     summary="Take back a fulfilment that was booked by mistake",
     response=snapshots.Fulfilment,
     openapi_extra=described(
-        "fulfil:write", conflict="Something of it has come back, is announced to, or was paid back."
+        "fulfil:write",
+        conflict=(
+            "Something of it has come back, is announced to, or was paid back; "
+            "or the customer was erased from the order."
+        ),
     ),
 )
 def cancel_fulfilment(

@@ -135,7 +135,7 @@ def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
         "orders:write",
         IF_MATCH,
         headers={200: ETAG},
-        conflict="A shipping address stays what it was once something is sent.",
+        conflict="Something is sent, and keeps its shipping address; or the customer was erased.",
     ),
 )
 def change_order(

@@ -9,9 +9,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from notifications.oversight.audit import DELIVERIES
-from orders.audit import MONEY, STOCK, ProviderUnavailable, broken, disputed_by_provider
+from orders.audit import (
+    MONEY,
+    STOCK,
+    ProviderUnavailable,
+    broken,
+    disputed_by_provider,
+    taken_without_us,
+)
 
 SHOWN = 50  # wrong rows of a kind
+STRANGE_SHOWN = 20  # charges that may be others' business
 
 DAYS_MAX = 36_500  # a hundred years; much farther back the calendar ends
 
@@ -36,7 +44,7 @@ class Command(BaseCommand):
             [
                 self._tell("stock", broken(STOCK, limit=SHOWN)),
                 self._tell("money", broken(MONEY, limit=SHOWN)),
-                self._tell("provider", disputed_by_provider(since=days)),
+                self._tell("provider", self._at_the_provider(days)),
                 self._tell("deliveries", broken(DELIVERIES, limit=SHOWN)),
             ]
         )
@@ -44,6 +52,20 @@ class Command(BaseCommand):
             raise CommandError(
                 "One thing does not add up." if wrong == 1 else f"{wrong} things do not add up."
             )
+
+    def _at_the_provider(self, days: timedelta) -> Iterator[str]:
+        """What is wrong; what may be right, as an account may serve others too, is noted."""
+        yield from disputed_by_provider(since=days)
+        strange = 0
+        for is_wrong, sentence in taken_without_us(since=days):
+            if is_wrong:
+                yield sentence
+                continue
+            strange += 1
+            if strange <= STRANGE_SHOWN:
+                self.stdout.write(f"note   provider    {sentence}")
+        if strange > STRANGE_SHOWN:
+            self.stdout.write(f"note   provider    and {strange - STRANGE_SHOWN} more like these")
 
     def _tell(self, about: str, found: Iterator[str]) -> int:
         try:

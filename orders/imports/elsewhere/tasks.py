@@ -16,6 +16,7 @@ from orders.models import Client, Order, Refund, State, Stock
 from orders.payments.models import PaymentOperation
 from orders.payments.provider import ELSEWHERE
 from orders.reports.tasks import outdate
+from orders.states import HeldFor
 from orders.tasks import begin, hold_order, serving
 
 
@@ -52,7 +53,7 @@ def placed(client: Client, said: OrderOfFile, goods: Mapping[str, Stock]) -> Ord
             _tell(order, said)
         else:
             history = said.model_dump_json(include=set(History.model_fields), exclude_unset=True)
-            hold = hold_order.si(str(order.pk), "reservation_failed")
+            hold = hold_order.si(str(order.pk), HeldFor.RESERVATION_FAILED.value)
             with serving(order):
                 move_in.apply_async((str(order.pk), history), link_error=hold)
     return order

@@ -170,6 +170,13 @@ class Order(Particulars):
         return self.state == State.CANCELLED and self.reason in UNMET and not self.captured
 
     @property
+    def was_erased(self) -> bool:
+        """Nothing says any more for whom it was; one of a past that came without an address was
+        not.
+        """
+        return not self.email and events.timeline(self.pk).filter(kind="order.erased").exists()
+
+    @property
     def is_expired(self) -> bool:
         """Its goods have been set aside for long enough, and nobody has paid."""
         late = self.expires_at is not None and self.expires_at <= timezone.now()
@@ -249,12 +256,14 @@ class Order(Particulars):
         self.record(event, {"refund": refund.snapshot()})
         self._end_when_nothing_is_open("refunded")
 
-    def hold(self, reason: str) -> None:
+    def hold(self, reason: str, *, anew: bool = False) -> None:
         """Put it on hold, with the reason: it is neither charged, sent nor expired meanwhile.
 
-        The last reason stands, but one that passes by itself takes no other's place.
+        The last reason stands, but one that passes by itself takes no other's place; the same one
+        is told again where it is another trouble.
         """
-        if not self.held or (reason != self.hold_reason and reason not in PASSING):
+        is_news = reason != self.hold_reason or anew
+        if not self.held or (is_news and reason not in PASSING):
             self.record("order.held", held=True, hold_reason=reason)
 
     def release(self) -> None:
@@ -268,13 +277,23 @@ class Order(Particulars):
 
     def change(self, said: "ParticularsInput") -> None:
         """Say anew whom it is for, where it goes and what is noted of it; what is no news is no
-        event. Raises a 409 problem for the shipping address of one of which something is sent.
+        event. Raises a 409 problem for the shipping address of one of which something is sent, and
+        for one that was erased.
         """
         news = self.news_in(said)
+        if news:
+            self.refuse_erased()
         if "shipping_address" in news and self.units_fulfilled:
             raise Refused("already-sent", f"Of order {self.number} something is sent already.")
         if news:
             self.record("order.updated", **news)
+
+    def refuse_erased(self) -> None:
+        """Raises a 409 problem for one of which nobody knows any more for whom it was."""
+        if self.was_erased:
+            raise Refused(
+                "order-erased", f"The customer of order {self.number} was erased from it."
+            )
 
     def make_way(self) -> None:
         """Leave its external_id to the order that takes the place of this unmet one."""

@@ -14,8 +14,9 @@ LEDGER = {
     "I1 an accepted order has its row, its event and its first job": """
         SELECT o.id FROM orders_order o
          WHERE NOT EXISTS (SELECT 1 FROM notifications_event e WHERE e.subject = o.id AND e.seq = 1)
-            OR NOT EXISTS (SELECT 1 FROM celery_ledger_job j WHERE j.task = 'orders.tasks.reserve'
-                           AND j.args -> 0 ->> 0 = o.id::text)""",
+            OR NOT EXISTS (SELECT 1 FROM celery_ledger_job j
+                            WHERE j.task LIKE 'orders.tasks.reserve%'
+                              AND j.args -> 0 ->> 0 = o.id::text)""",
     "I2 done means exactly one effect, anything else none": f"""{TALLIES}
         SELECT job.id, job.state, count(t.number) FROM job LEFT JOIN tally t USING (number)
          GROUP BY job.id, job.state
@@ -61,7 +62,15 @@ SHOP = {
           LEFT JOIN orders_order o ON o.id::text = t.order_id
          WHERE t.status = 202 AND (o.id IS NULL OR o.external_id <> t.key OR o.total <> a.total)""",
     "I8 one charge per order": """
-        SELECT order_id, count(*) FROM provider_charge GROUP BY 1 HAVING count(*) > 1""",
+        SELECT order_id, count(*) FROM provider_charge WHERE status = 'succeeded'
+         GROUP BY 1 HAVING count(*) > 1""",
+    "I8 what was paid elsewhere is noted once, and pays its order": """
+        SELECT o.number, o.state, o.captured, count(p.id) FROM orders_order o
+          LEFT JOIN orders_paymentoperation p
+            ON p.order_id = o.id AND p.kind = 'charge' AND p.state = 'succeeded'
+         WHERE o.payment_method <> 'card' AND NOT o.held GROUP BY o.id
+        HAVING count(p.id) > 1 OR bool_or(p.provider <> 'elsewhere')
+            OR o.captured <> CASE count(p.id) WHEN 0 THEN 0 ELSE o.total END""",
     "I8 the provider gave back only what we promised": """
         SELECT r.key FROM provider_refund r LEFT JOIN orders_paymentoperation p ON p.key = r.key
          WHERE p.id IS NULL OR p.kind <> 'refund'
@@ -71,14 +80,16 @@ SHOP = {
          WHERE p.id IS NULL OR p.order_id::text <> c.order_id
             OR p.amount <> c.amount OR p.currency <> c.currency""",
     "I8 our books and the provider's say the same": """
-        SELECT o.number, o.captured, o.refunded, c.amount, c.status, r.amount FROM orders_order o
-          LEFT JOIN provider_charge c ON c.key = o.id || '-charge'
+        SELECT o.number, o.captured, o.refunded, c.amount, r.amount FROM orders_order o
+          LEFT JOIN (SELECT order_id, max(amount) AS amount FROM provider_charge
+                      WHERE status = 'succeeded' GROUP BY 1) c
+            ON c.order_id = o.id::text
           LEFT JOIN (SELECT p.order_id, sum(given.amount) AS amount FROM provider_refund given
                        JOIN orders_paymentoperation p USING (key)
                       WHERE given.status = 'succeeded' GROUP BY 1) r
             ON r.order_id = o.id
-         WHERE NOT o.held
-           AND (o.captured <> CASE WHEN c.status = 'succeeded' THEN c.amount ELSE 0 END
+         WHERE NOT o.held AND o.payment_method = 'card'
+           AND (o.captured <> coalesce(c.amount, 0)
                 OR o.refunded <> coalesce(r.amount, 0))""",
     "I8 whoever cancelled has paid nothing": """
         SELECT number, captured, refunded FROM orders_order
@@ -89,7 +100,8 @@ SHOP = {
           LEFT JOIN (SELECT key, status FROM provider_charge
                       UNION ALL SELECT key, status FROM provider_refund) said
             ON said.key = p.key
-         WHERE NOT o.held AND nullif(p.state, 'void') IS DISTINCT FROM said.status""",
+         WHERE NOT o.held AND p.provider <> 'elsewhere'
+           AND nullif(p.state, 'void') IS DISTINCT FROM said.status""",
     "I9 stock is the sum of its movements": """
         SELECT s.sku FROM orders_stock s LEFT JOIN orders_stockmovement m ON m.stock_id = s.id
          GROUP BY s.id
@@ -115,7 +127,8 @@ SHOP = {
     "I9 a return has come back as it was announced": """
         SELECT o.number, l.announced, l.returned, came.state FROM orders_return came
           JOIN orders_order o ON o.id = came.order_id JOIN orders_orderline l ON l.order_id = o.id
-         WHERE l.returned <> 1 OR l.announced <> 0 OR came.state <> 'received'""",
+         WHERE came.reason <> 'withdrawn'
+           AND (l.returned <> 1 OR l.announced <> 0 OR came.state <> 'received')""",
     "I10 every order has ended or is on hold with a reason": """
         SELECT number, state, held, hold_reason FROM orders_order
          WHERE CASE WHEN held THEN hold_reason = ''
@@ -123,7 +136,7 @@ SHOP = {
     "I10 every order ended as its card says, or as its customer": """
         SELECT o.number, o.state, a.token FROM orders_order o JOIN asked a ON a.key = o.external_id
          WHERE NOT o.held
-           AND (o.state = 'cancelled' OR o.reason = 'regretted')
+           AND (o.state = 'cancelled' OR o.reason IN ('regretted', 'withdrawn'))
                <> (a.regretted OR a.token IN ('pm_card_chargeDeclined', 'tok_declined'))""",
     "I12 same key, same answer, one order": """
         SELECT key, count(DISTINCT order_id), count(DISTINCT digest) FROM told
@@ -152,6 +165,26 @@ SHOP = {
                                  told.refund_pending)""",
 }
 
+ABOUT_PEOPLE = {
+    "who was erased is named nowhere": """
+        SELECT f.said, kept.place FROM forgotten f
+          JOIN (SELECT 'order' AS place, lower(o::text) AS words FROM orders_order o
+                 UNION ALL SELECT 'event', lower(e::text) FROM notifications_event e
+                 UNION ALL SELECT 'delivery', lower(d::text) FROM notifications_delivery d
+                 UNION ALL SELECT 'answer', lower(k.body) FROM orders_idempotencykey k
+                 UNION ALL SELECT 'erasure', lower(x::text) FROM orders_erasure x
+                 UNION ALL SELECT 'job', lower(j::text) FROM celery_ledger_job j
+                 UNION ALL SELECT 'export', lower(convert_from(p.content, 'UTF8'))
+                             FROM orders_exportpart p) kept
+            ON position(f.said IN kept.words) > 0""",
+    "an export was written, and another shop could take it in": """
+        SELECT * FROM exported WHERE state <> 'done' OR orders <> total OR failed > 0""",
+}
+
+# events of orders of which somebody was erased: they are told otherwise from then on
+ERASED = """
+    SELECT e.id FROM notifications_event e JOIN notifications_event erased USING (subject)
+     WHERE erased.kind = 'order.erased'"""
 TELLING = {
     "I11 every event is on its way to everybody who wants it": """
         SELECT e.id, e.kind, want.channel, want.target FROM notifications_event e
@@ -159,15 +192,18 @@ TELLING = {
                SELECT 'webhook' AS channel, p.id::text AS target
                  FROM notifications_endpoint p WHERE p.owner = e.owner
                UNION ALL SELECT 'mail', e.data -> 'order' ->> 'email'
-                WHERE e.kind IN ('order.received', 'order.confirmed', 'order.cancelled',
+                WHERE e.kind IN ('order.received', 'order.confirmed', 'order.withdrawn',
                                  'order.fulfilled', 'order.refunded', 'order.return_received')
-                   OR (e.kind = 'order.completed' AND e.data #>> '{order,reason}' IS NOT NULL)) want
+                   OR (e.data #>> '{order,withdrawal}' IS NULL
+                       AND (e.kind = 'order.cancelled'
+                            OR e.kind = 'order.completed'
+                               AND e.data #>> '{order,reason}' IS NOT NULL))) want
           LEFT JOIN notifications_delivery d
             ON d.event_id = e.id AND d.channel = want.channel AND d.target = want.target
          WHERE d.id IS NULL""",
     "I11 every delivery has arrived": """
         SELECT d.id, d.channel, d.state, d.tries FROM notifications_delivery d
-         WHERE d.state <> 'delivered'
+         WHERE d.state <> 'delivered' AND d.target <> ''
            AND NOT EXISTS (SELECT 1 FROM celery_ledger_job j
                             WHERE j.state = 'dead' AND j.args -> 0 ->> 0 = d.id::text)""",
     "I11 what we call delivered was taken by the webhook server": """
@@ -186,9 +222,11 @@ TELLING = {
     "I11 no mail was heard that is not ours": """
         SELECT h.delivery, h.target FROM heard_mail h
           LEFT JOIN notifications_delivery d ON d.id::text = h.delivery AND d.channel = 'mail'
-         WHERE d.id IS NULL OR d.target <> h.target""",
-    "I11 every try of a webhook had the same bytes": """
+         WHERE d.id IS NULL OR d.target NOT IN (h.target, '')""",
+    "I11 every try of a webhook had the same bytes": f"""
         SELECT delivery, count(DISTINCT digest) FROM heard_webhook
+         WHERE delivery NOT IN (SELECT id::text FROM notifications_delivery
+                                 WHERE event_id IN ({ERASED}))
          GROUP BY 1 HAVING count(DISTINCT digest) > 1""",
     "I11 every try of a mail said the same": """
         SELECT delivery, count(DISTINCT digest) FROM heard_mail
@@ -203,4 +241,4 @@ MACHINERY = {
     "no process ended by itself": "SELECT place, said FROM ended_by_itself",
 }
 
-AUDITS = {**LEDGER, **SHOP, **TELLING, **MACHINERY}
+AUDITS = {**LEDGER, **SHOP, **ABOUT_PEOPLE, **TELLING, **MACHINERY}

@@ -23,8 +23,10 @@ from redis import Redis
 from celery_ledger.models import Job
 from notifications.models import Endpoint
 from orders.models import ApiKey, Client, Order, Return, Stock
+from orders.payments.models import PaymentOperation
 from tests.promises.chaos.auditor import violations
-from tests.promises.chaos.customers import Crowd, Customer
+from tests.promises.chaos.crowd import Crowd
+from tests.promises.chaos.customers import Customer
 from tests.promises.chaos.evidence import (
     Evidence,
     mails_heard,
@@ -32,6 +34,7 @@ from tests.promises.chaos.evidence import (
     provider_refunds,
     webhooks_heard,
 )
+from tests.promises.chaos.exports import exports_read
 from tests.promises.chaos.faults import Faults
 from tests.promises.chaos.outside.journal import entries
 from tests.promises.chaos.tasks import TABLE, tally
@@ -58,6 +61,7 @@ class Report:
     orders: int
     refunds: int
     returns: int
+    verbs: dict[str, int]
     jobs: int
     lost: int  # jobs that were lost once or more
     dead: int
@@ -73,6 +77,7 @@ class Report:
         return (
             f"seed {self.seed}, {self.seconds} s: {sum(self.faults.values())} faults ({kinds})\n"
             f"{self.orders} orders, {self.refunds} refunds, {self.returns} returns, "
+            f"{', '.join(f'{number} {verb}' for verb, number in self.verbs.items())}, "
             f"{self.jobs} jobs ({self.lost} lost once or more, "
             f"{self.dead} dead), {self.webhooks} webhooks and {self.mails} mails heard, "
             f"{self.ended} workers ended as Celery is known to, "
@@ -100,7 +105,7 @@ class Run:
         Stock.objects.set_on_hand("SAKE-NIGIRI", 10**9, name="鮭")
         shop = Client.objects.create(name="shop")
         endpoint = Endpoint.objects.create(owner=shop.pk, url=self.world.webhook_url, events=["*"])
-        key = ApiKey.objects.issue(shop, [])
+        self.key = key = ApiKey.objects.issue(shop, [])
         self.web = web = self.world.open(endpoint.secret)
         self.crowd = Crowd(
             [
@@ -167,8 +172,8 @@ class Run:
             despite_trouble(lambda: Endpoint.objects.update(failures=0, resting_until=None))
 
     def come_to_rest(self) -> None:
-        """What waits is due now, and endpoints are awake: nobody sleeps through a back-off.
-        Bounded.
+        """What waits is due now, endpoints are awake, and a charge whose call never came was sent
+        long ago: nobody sleeps through a back-off. Bounded.
         """
         unfinished = Job.objects.filter(state__in=("waiting", "running"))
         began = moved = time.monotonic()
@@ -181,13 +186,20 @@ class Run:
             self.world.look_after()
             Endpoint.objects.update(failures=0, resting_until=None)
             unfinished.filter(state="waiting", due_at__gt=Now()).update(due_at=Now(), ring_at=Now())
+            if not unfinished.filter(state="running").exists():  # whoever has sent it has ended
+                PaymentOperation.objects.filter(state="sent").update(
+                    created_at=Now() - settings.PAYMENT_MOOT_AFTER
+                )
             time.sleep(0.5)
 
     def audited(self) -> Report:
         unanswered = self.crowd.insist()
         self.come_to_rest()
+        unanswered += self.crowd.insist_at_rest()
+        self.come_to_rest()
+        exported = exports_read(self.web, self.key, come_to_rest=self.come_to_rest)
         self.witness.stop()
-        evidence = self.evidence(unanswered)
+        evidence = {**self.evidence(unanswered), "exported": exported}
         with connection.cursor() as cursor:
             # for this session only
             cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")
@@ -198,6 +210,7 @@ class Run:
             Order.objects.count(),
             len(evidence["provider_refund"]),
             Return.objects.count(),
+            self.crowd.verbs,
             Job.objects.count(),
             Job.objects.filter(Q(losses__gt=0) | Q(shared_losses__gt=0)).count(),
             Job.objects.filter(state="dead").count(),
@@ -217,6 +230,7 @@ class Run:
             "asked": list(self.crowd.asked),
             "told": list(self.crowd.told),
             "told_of_regret": list(self.crowd.told_of_regrets),
+            "forgotten": self.crowd.forgotten,
             "promised": list(self.promised),
             "seen_job": list(self.witness.finished.items()),
             "left_alone": list(self.witness.left_alone),

@@ -18,6 +18,7 @@ STANDINGS = {  # of a payment intent, in our words
     "succeeded": ChargeStatus.SUCCEEDED.value,
     "requires_payment_method": ChargeStatus.DECLINED.value,
     "processing": ChargeStatus.PENDING.value,
+    "canceled": ChargeStatus.DECLINED.value,
 }
 TABLES = {
     "heard_webhook": "delivery text, digest text, status int, kind text, seq int, signed bool",
@@ -27,6 +28,9 @@ TABLES = {
     "asked": "key text, total bigint, token text, regretted bool",  # by the customers
     "told": "key text, status int, order_id text, digest text",  # to the customers
     "told_of_regret": "key text, status int",
+    "forgotten": "said text",  # by whoever wants to be forgotten
+    # what became of it; and of its files, when others took them in
+    "exported": "export text, state text, orders int, total int, failed int",
     "promised": "number int, company int, certain bool",  # tallies; a company is done together
     "seen_job": "id text, digest text",  # finished, while it all went on
     "old_transaction": "age_s float, what text",

@@ -71,6 +71,8 @@ def honest(
             for key, body in bodies.items()
         ],
         "told": [(key, 202, str(order.pk), key) for key, order in orders.items()],
+        "forgotten": [("taro@example.com",)],
+        "exported": [("e", "done", 5, 5, 0)],
         "told_of_regret": [(REGRETTED, 202), (SENT_IN_PART, 202)],
         "promised": [(0, 0, True), (1, 0, True), (2, 2, False)],
         "seen_job": rows("SELECT id::text, md5(job::text) FROM celery_ledger_job job"),
@@ -259,6 +261,9 @@ PLANTED: dict[str, Plant] = {
         added("asked", "c-9", 660, "tok_ok", False), added("told", "c-9", 202, NOBODY, "c-9")
     ),
     "I8 one charge per order": repeated("provider_charge"),
+    "I8 what was paid elsewhere is noted once, and pays its order": books(
+        f"UPDATE orders_order SET payment_method = 'bank_transfer' WHERE id = {CONFIRMED}"
+    ),
     "I8 the provider gave back only what we promised": added(
         "provider_refund", "x", 1, "JPY", "succeeded"
     ),
@@ -300,6 +305,8 @@ PLANTED: dict[str, Plant] = {
         "UPDATE notifications_event SET data = jsonb_set(data, '{order,refund_pending}', '1') "
         f"WHERE kind = 'order.confirmed' AND subject = {CONFIRMED}"
     ),
+    "who was erased is named nowhere": added("forgotten", "hana@example.com"),
+    "an export was written, and another shop could take it in": repeated("exported", failed=1),
     "I11 every event is on its way to everybody who wants it": one_more_listener,
     "I11 every delivery has arrived": books(
         "UPDATE notifications_delivery SET state = 'waiting', delivered_at = NULL"

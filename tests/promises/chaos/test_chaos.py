@@ -50,4 +50,5 @@ def test_after_chaos_the_books_balance(tmp_path: Path) -> None:
     assert found["orders"] >= ORDERS, "too little was ordered to say anything"
     assert found["refunds"] > 0, "nobody who had paid has cancelled"
     assert found["returns"] > 0, "nothing has come back"
+    assert all(found["verbs"].values()), found["verbs"]
     assert found["lost"] > 0, "no fault has hit a job"

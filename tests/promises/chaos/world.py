@@ -149,6 +149,7 @@ class World:
             "REDIS_URL": by_way_of(self.broker.url, self.ports[f"{side}-to-broker"]),
             "EMAIL_URL": f"smtp://127.0.0.1:{self.ports['mail-server']}",
             "PAYMENT_PROVIDER": "stripe",
+            "SHOP_WITHDRAWAL_DAYS": "14",
             "STRIPE_SECRET_KEY": SECRET_KEY,
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STRIPE_API_BASE": self.provider_url,

@@ -38,7 +38,7 @@ from tests.errors import error_of
 from tests.hands import Hand
 from tests.orders.files import as_csv, as_ndjson, cells, faults
 from tests.plans import plans_of
-from tests.shop import Api
+from tests.shop import Api, post
 from values.refused import Refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -749,6 +749,23 @@ def test_a_row_that_was_sold_out_or_declined_can_be_imported_again(
     send(as_csv([short, poor]), key="third")
     work_off(ahead=A_DAY)
     assert Order.objects.count() == 4
+
+
+def test_an_order_that_was_paid_with_another_card_meanwhile_is_what_its_row_says(
+    send: Send, api: Api, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    stock()
+    row = order_body(payment={"token": "tok_declined", "attempts": 2})
+    send(as_ndjson([row]), key="first", media_type=NDJSON)
+    work_off(ahead=A_DAY)
+    path = api.get("/v1/orders/by-external/shop-1042").json()["links"]["self"]
+    assert post(api, f"{path}/payments", {"token": "tok_ok"}).status_code == 202
+    work_off()
+    other = order_body(payment={"token": "tok_slow", "attempts": 2})
+    again = send(as_ndjson([row, other]), key="again", media_type=NDJSON)
+    work_off(ahead=A_DAY)
+    assert api.get(again["Location"]).json()["became"] == ways(confirmed=1, refused=1)
+    assert Order.objects.count() == 1
 
 
 @pytest.mark.parametrize("change", [{"captured": 660}, {"reason": "requested"}])

@@ -80,7 +80,11 @@ class StockQuerySet(models.QuerySet["Stock"]):
         return self.filter(removed_at=None)
 
     def by_sku(self, skus: Collection[str]) -> "dict[str, Stock]":
-        return {stock.sku: stock for stock in self.there().filter(sku__in=skus)}
+        return self.there().ever(skus)
+
+    def ever(self, skus: Collection[str]) -> "dict[str, Stock]":
+        """Also what was taken out: an order of the past may name it."""
+        return {stock.sku: stock for stock in self.filter(sku__in=skus)}
 
     def know(self, names: dict[str, str]) -> None:
         """Count none of each sku that is not known yet, under these names."""

@@ -1,17 +1,17 @@
 """The door that other apps knock on: say what happened, and whoever should know is told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from celery_ledger import context, note_effect
 from notifications.models import Delivery, Event
-from notifications.tasks import tell
+from notifications.tasks import tell_all
 
 # what an endpoint may listen to, and what each is told for
 KINDS = {
@@ -70,12 +70,28 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     `locale` say whom to mail, with `mail` in it its `to` (addresses) and `language`. Raises
     ValueError for a kind that neither KINDS nor HOUSE_KINDS knows.
     """
+    record_all(kind, [News(subject, seq, data)], owner=owner)
+
+
+class News(NamedTuple):
+    """An event of several that happen at once; its members are those of `record`."""
+
+    subject: UUID
+    seq: int
+    data: dict[str, Any]
+
+
+def record_all(kind: str, news: Iterable[News], *, owner: UUID | None) -> None:
+    """Like `record`, of several. Of many, jobs find who is told: nobody waits for that who waits
+    for what the caller has locked.
+    """
     if kind not in KINDS and kind not in HOUSE_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
     then = {} if (moment := _then.get()) is None else {"at": moment}
-    event = Event(kind=kind, subject=subject, seq=seq, owner=owner, data=data, **then)
-    tell(event)
-    note_effect(kind, event.pk)
+    told = [Event(kind=kind, owner=owner, **one._asdict(), **then) for one in news]
+    tell_all(told)
+    for event in told:
+        note_effect(kind, event.pk)
 
 
 def forget(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connection, models, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from celery_ledger import together
@@ -187,18 +188,13 @@ class StockQuerySet(models.QuerySet["Stock"]):
     def tell_low(self, fell: Iterable["Stock"]) -> None:
         """Their events. The caller holds their locks."""
         rows = list(fell)
-        for stock in rows:
-            stock.told_low += 1
-        self.bulk_update(rows, ["told_low"])
+        self.filter(pk__in=[stock.pk for stock in rows]).update(told_low=F("told_low") + 1)
+        news = (
+            events.News(UUID(int=stock.pk), stock.told_low + 1, {"stock": stock.snapshot()})
+            for stock in rows
+        )
         with together():
-            for stock in rows:
-                events.record(
-                    "stock.low",
-                    subject=UUID(int=stock.pk),
-                    seq=stock.told_low,
-                    owner=None,
-                    data={"stock": stock.snapshot()},
-                )
+            events.record_all("stock.low", news, owner=None)
 
     def _note_counts(self, deltas: Mapping["Stock", int], *, reason: str = "") -> None:
         """A count that changes nothing is no movement."""

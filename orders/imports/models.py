@@ -32,7 +32,7 @@ SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL)
   FROM orders_importrow WHERE batch_id = %s
 """
 # The next rows of a chunk, with those further down in the file that belong to an order which begins
-# in them.
+# in them. The arrays lead Postgres to the indexes; with IN it reads all rows that wait, each time.
 TAKE = """
 WITH next AS (
     SELECT at, key FROM orders_importrow
@@ -40,7 +40,8 @@ WITH next AS (
      ORDER BY at LIMIT %(limit)s
 )
 DELETE FROM orders_importrow
- WHERE batch_id = %(batch)s AND (at IN (SELECT at FROM next) OR key IN (SELECT key FROM next))
+ WHERE batch_id = %(batch)s
+   AND (at = ANY(ARRAY(SELECT at FROM next)) OR key = ANY(ARRAY(SELECT key FROM next)))
 RETURNING at, line, key, said, fault
 """
 

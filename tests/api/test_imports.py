@@ -1047,17 +1047,21 @@ def test_an_import_that_is_not_finished_is_never_forgotten(send: Send, settings:
     assert (Import.objects.count(), ImportRow.objects.count()) == (1, 1)
 
 
-def test_to_take_a_portion_costs_the_same_however_many_rows_wait(shop: Client) -> None:
-    batch = Import.objects.create(client=shop, form="csv")
-    ImportRow.objects.bulk_create(
-        ImportRow(batch=batch, at=at, line=at, key=f"o-{at % 15_000}", said="{" * 300, fault="")
-        for at in range(20_000)
-    )
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE orders_importrow")
-    [plan] = plans_of(lambda: batch.take(0, limit=20))
-    assert ImportRow.objects.count() == 20_000 - 40, "the further rows of its orders came along"
-    assert plan.buffers < 300, plan.nodes
+def test_to_find_and_take_the_next_rows_costs_the_same_however_many_wait(
+    shop: Client, settings: Any
+) -> None:
+    """At once, also when Postgres knows the rows of an earlier file only."""
+    manner, settings.IMPORT_STAGE_BATCH = Manner(Format.CSV), 5_000
+    for rows in (5_000, 20_000):
+        file = [Row(at, said="{" * 300, key=f"o-{at % 15_000}") for at in range(rows)]
+        with transaction.atomic():
+            batch = Import.objects.accept(shop, file, manner)
+        if rows == 5_000:
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE orders_importrow")
+    plans = plans_of(lambda: [batch.front, batch.take(0, limit=20)])
+    assert [plan.buffers < 300 for plan in plans] == [True] * 2, [plan.nodes for plan in plans]
+    assert ImportRow.objects.filter(batch=batch).count() == 20_000 - 40, "with their orders' rows"
 
 
 def test_the_last_page_of_faults_costs_no_more_than_the_first(shop: Client) -> None:

@@ -15,6 +15,7 @@ from api.endpoints import (
     jobs,
     payment_events,
     reports,
+    shop,
     stock,
     stock_movements,
     webhook_endpoints,
@@ -64,6 +65,7 @@ api.add_router("/orders", refunds.router)
 api.add_router("/orders", returns.router)
 api.add_router("/orders", holds.router)
 api.add_router("/customers", customers.router)
+api.add_router("/shop", shop.router)
 api.add_router("/stock", stock.router)
 api.add_router("/stock-movements", stock_movements.router)
 api.add_router("/imports", imports.router)

@@ -37,6 +37,7 @@ def seen() -> Document:
     return {
         "about": _marked(document["info"]["description"]),
         "tags": tags,
+        "webhooks": [_webhook(kind, item) for kind, item in document["webhooks"].items()],
         "shapes": sorted(shapes, key=lambda shape: str(shape["name"])),
     }
 
@@ -61,6 +62,21 @@ def _operation(method: str, path: str, operation: Document) -> Document:
             {"media": media, "kind": _kind(content["schema"])} for media, content in body.items()
         ],
         "answers": [_answer(status, answer) for status, answer in operation["responses"].items()],
+    }
+
+
+def _webhook(kind: str, item: Document) -> Document:
+    operation = item["post"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    return {
+        "event": kind,
+        "summary": _marked(operation["summary"]),
+        "kind": _kind(body["properties"]["data"]),
+        "headers": [
+            {"name": header["name"], "description": _marked(header["description"])}
+            for header in operation["parameters"]
+        ],
+        "answers": operation["responses"],
     }
 
 

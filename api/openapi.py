@@ -9,6 +9,8 @@ from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
+from api.shapes import webhooks
+
 Document = dict[str, Any]
 
 DESCRIPTION = (
@@ -16,7 +18,8 @@ DESCRIPTION = (
     "Money is an integer in the currency's minor unit. "
     "A repeat under the same Idempotency-Key gets the first answer again.\n"
     "Every refusal is `application/problem+json` (RFC 9457); "
-    "its `type` is a page that says what to do."
+    "its `type` is a page that says what to do.\n\n"
+    "Your endpoints are sent `webhooks`, signed as https://www.standardwebhooks.com/ has it."
 )
 
 PROBLEM: Document = {
@@ -105,7 +108,8 @@ def _described(api: DescribedAPI, path_prefix: str) -> OpenAPISchema:
     for operations in document["paths"].values():
         for method, operation in operations.items():
             _complete(method, operation)
-    document["components"]["schemas"]["Problem"] = PROBLEM
+    document["webhooks"], shapes = webhooks.described()
+    document["components"]["schemas"] |= {**shapes, "Problem": PROBLEM}
     document["components"]["headers"] = HEADERS
     return document
 

@@ -62,6 +62,7 @@ MAIL_HTML_LINES_MAX = 30  # of a list in its HTML form, which stays under 40 kB;
 WEBHOOK_TIMEOUT_S = 5  # for all of a call
 # an endpoint whose answers take longer is called once at a time, and rests in between
 WEBHOOK_QUICK_S = 1.0
+TELL_AT_ONCE = 50  # events, in the transaction that records them; of more, jobs of so many tell
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
 WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)  # for which an old secret signs beside a new one
 WEBHOOK_SECRETS_MAX = 5  # of an endpoint that sign at a time

@@ -1,28 +1,46 @@
 """The door that other apps knock on: say what happened, and whoever should know is told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from celery_ledger import context, note_effect
 from notifications.models import Delivery, Event
-from notifications.models.event import EVERYBODYS
-from notifications.tasks import tell
+from notifications.tasks import tell_all
 
-KINDS = EVERYBODYS + tuple(
-    f"order.{word}"
-    for word in (
-        "received reserved action_required payment_failed payment_pending confirmed paid fulfilled "
-        "fulfilment_cancelled restocked completed cancelled withdrawn return_announced "
-        "return_received return_cancelled refund_pending refunded refund_failed held released "
-        "replaced updated erased"
-    ).split()
-)
+# what an endpoint may listen to, and what each is told for
+KINDS = {
+    "stock.low": "what is free of a sku fell to its `low_at`",
+    "order.received": "it is in the book",
+    "order.reserved": "its goods are set aside",
+    "order.action_required": "its customer has something to do before it is paid",
+    "order.payment_failed": "a charge came to nothing",
+    "order.payment_pending": "another card is charged, or a bank takes its time",
+    "order.confirmed": "it is paid, or will be on delivery",
+    "order.paid": "the money of a confirmed order has come",
+    "order.fulfilled": "something of it was sent",
+    "order.fulfilment_cancelled": "a fulfilment was booked by mistake",
+    "order.restocked": "goods were taken back, and no money moved",
+    "order.completed": "nothing of it is left to send",
+    "order.cancelled": "it ended without being sent",
+    "order.withdrawn": "its customer has withdrawn from the contract",
+    "order.return_announced": "goods are to come back",
+    "order.return_received": "they came back, with the refund that they bring",
+    "order.return_cancelled": "they do not come back",
+    "order.refund_pending": "a refund was promised",
+    "order.refunded": "a refund was given",
+    "order.refund_failed": "a refund came to nothing, or was sent back by the bank",
+    "order.held": "it waits for a person",
+    "order.released": "it goes on",
+    "order.replaced": "its external_id belongs to another order now, which was imported again",
+    "order.updated": "whom it is for, where it goes or what is noted of it was changed",
+    "order.erased": "nothing of it says any more who it was for",
+}
 HOUSE_KINDS = ("report.daily", "deliveries.failing")  # told to people by mail, and to no endpoint
 _then: ContextVar[datetime | None] = ContextVar("events_then", default=None)
 
@@ -52,12 +70,28 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     `locale` say whom to mail, with `mail` in it its `to` (addresses) and `language`. Raises
     ValueError for a kind that neither KINDS nor HOUSE_KINDS knows.
     """
-    if kind not in KINDS + HOUSE_KINDS:
+    record_all(kind, [News(subject, seq, data)], owner=owner)
+
+
+class News(NamedTuple):
+    """An event of several that happen at once; its members are those of `record`."""
+
+    subject: UUID
+    seq: int
+    data: dict[str, Any]
+
+
+def record_all(kind: str, news: Iterable[News], *, owner: UUID | None) -> None:
+    """Like `record`, of several. Of many, jobs find who is told: nobody waits for that who waits
+    for what the caller has locked.
+    """
+    if kind not in KINDS and kind not in HOUSE_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
     then = {} if (moment := _then.get()) is None else {"at": moment}
-    event = Event(kind=kind, subject=subject, seq=seq, owner=owner, data=data, **then)
-    tell(event)
-    note_effect(kind, event.pk)
+    told = [Event(kind=kind, owner=owner, **one._asdict(), **then) for one in news]
+    tell_all(told)
+    for event in told:
+        note_effect(kind, event.pk)
 
 
 def forget(

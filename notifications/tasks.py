@@ -1,7 +1,8 @@
 """Telling: an event becomes deliveries, and each is tried until it arrives or is given up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import batched
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -34,6 +35,34 @@ def tell(event: Event, *, is_new: bool = True) -> None:
             # whoever brought it about
             with context.bound(client=str(told.owner) if told.owner else None):
                 _promise(told)
+
+
+def tell_all(news: Sequence[Event]) -> None:
+    """Write these events, and who is told of them; of more than TELL_AT_ONCE, jobs find that."""
+    if len(news) <= settings.TELL_AT_ONCE:
+        for event in news:
+            tell(event)
+        return
+    Event.objects.bulk_create(news)
+    with bulk(), together():
+        for some in batched(news, settings.TELL_AT_ONCE):
+            ids = [str(event.pk) for event in some]
+            announce_all.apply_async((ids,), link_error=note_all_untold.si(ids))
+
+
+@shared_task
+def announce_all(event_ids: list[str]) -> None:
+    """Of many events that were recorded at once: whoever is told of these is told."""
+    with together():
+        for event in Event.objects.filter(pk__in=event_ids).order_by("pk"):
+            tell(event, is_new=False)
+
+
+@shared_task
+def note_all_untold(event_ids: list[str]) -> None:
+    """Its job died or was cancelled."""
+    for event_id in event_ids:
+        note_untold(event_id)
 
 
 def _promise(told: Told) -> None:

@@ -1,6 +1,11 @@
+from typing import Any
+
+from django import forms
 from django.contrib import admin
+from django.http import HttpRequest
 
 from celery_ledger import LookOnlyAdmin
+from notifications.models import Shop
 from orders.imports.models import Import, ImportFault
 from orders.models import (
     ApiKey,
@@ -12,6 +17,8 @@ from orders.models import (
     Stock,
     StockMovement,
 )
+from orders.shop_input import FIELDS, typed
+from values.refused import Refused
 
 
 class LineInline(admin.TabularInline):
@@ -72,6 +79,68 @@ class SandboxChargeAdmin(LookOnlyAdmin):
 @admin.register(Client)
 class ClientAdmin(LookOnlyAdmin):
     list_display = ("name", "id", "created_at")
+
+
+class ShopForm(forms.ModelForm):
+    """Fields as texts, which are what `manage.py shop set` takes, by its own rule."""
+
+    name = forms.CharField(required=False)
+    logo_url = forms.CharField(required=False)
+    contact = forms.CharField(required=False, widget=forms.Textarea)
+    imprint = forms.CharField(required=False, widget=forms.Textarea)
+    time_zone = forms.CharField(required=False)
+    language = forms.CharField(required=False)
+    reservation_minutes = forms.CharField(required=False)
+    withdrawal_days = forms.CharField(required=False)
+
+    def clean(self) -> None:
+        texts = {name: self.cleaned_data[name].replace("\r\n", "\n") for name in FIELDS}
+        try:
+            self.cleaned_data["said"] = typed(texts)
+        except Refused as exc:
+            for pointer, message in exc.errors:
+                self.add_error(pointer[1:], message)
+
+
+class NewShopForm(ShopForm):
+    owner = forms.ModelChoiceField(Client.objects.order_by("name"), label="client")
+
+    def clean_owner(self) -> Any:
+        owner = self.cleaned_data["owner"].pk
+        if Shop.objects.filter(pk=owner).exists():
+            raise forms.ValidationError("has its row already; change that")
+        return owner
+
+
+@admin.register(Shop)
+class ShopAdmin(LookOnlyAdmin):
+    """What is left empty is as the installation has it."""
+
+    list_display = ("name", "client", "language", "time_zone")
+
+    def client(self, shop: Shop) -> str:
+        return Client.objects.get(pk=shop.owner).name
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return admin.ModelAdmin.has_add_permission(self, request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return admin.ModelAdmin.has_change_permission(self, request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("client",) if obj else ()
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("owner",) if obj else ()
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = ShopForm if obj else NewShopForm
+        return super().get_form(request, obj, change, form=form, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Shop, form: Any, change: bool) -> None:
+        Shop.objects.say(obj.owner, form.cleaned_data["said"])
 
 
 @admin.register(ApiKey)

@@ -37,17 +37,17 @@ def _mailable(address: str) -> str:
 
 
 def _number(said: Any) -> Any:
-    """Also as it is typed."""
     return int(said) if isinstance(said, str) and re.fullmatch("[0-9]{1,9}", said) else said
 
 
 Text = Annotated[AnyText, Field(min_length=1)]
-Minutes = Annotated[int, BeforeValidator(_number), Field(ge=1, le=RESERVATION_MAX_MINUTES)]
-Days = Annotated[int, BeforeValidator(_number), Field(ge=0, le=WITHDRAWAL_MAX_DAYS)]
+Minutes = Annotated[int, Field(ge=1, le=RESERVATION_MAX_MINUTES)]
+Days = Annotated[int, Field(ge=0, le=WITHDRAWAL_MAX_DAYS)]
+Typed = BeforeValidator(_number)
 
 
 class ShopSaid(BaseModel):
-    """What is not said stays as it is."""
+    """What is not said stays as it is; null: as the installation has it."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -70,10 +70,19 @@ class ShopSaid(BaseModel):
         | None
     ) = None
     language: Annotated[str, Matching(LANGUAGE, f"must be {' or '.join(LANGUAGES)}")] | None = None
-    reservation_minutes: Minutes | None = None  # for which goods are set aside
-    withdrawal_days: Days | None = None  # for which an order may be withdrawn; 0: not at all
+    reservation_minutes: Minutes | None = Field(None, description="for which goods are set aside")
+    withdrawal_days: Days | None = Field(
+        None, description="for which an order may be withdrawn from; 0: not at all"
+    )
+
+
+class ShopTyped(ShopSaid):
+    """The same as a person types it: a number is a text."""
+
+    reservation_minutes: Annotated[Minutes, Typed] | None = None
+    withdrawal_days: Annotated[Days, Typed] | None = None
 
 
 def checked(field: str, text: str) -> Any:
     """What this text says of that field. Raises pydantic's ValidationError."""
-    return getattr(ShopSaid.model_validate({field: text}), field)
+    return getattr(ShopTyped.model_validate({field: text}), field)

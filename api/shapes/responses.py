@@ -98,6 +98,20 @@ class StockFile(Exactly):
     rows: Annotated[int, Field(description="of the file; what they say is set")]
 
 
+class Shop(Exactly):
+    name: str
+    logo_url: str | None
+    contact: str | None
+    imprint: str | None
+    time_zone: str
+    language: str
+    reservation_minutes: int
+    withdrawal_days: int
+    of_the_installation: Annotated[
+        list[str], Field(description="the names of what you leave to it")
+    ]
+
+
 class Received(Exactly):
     received: Literal[True]
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 
 from values.shop import RESERVATION_MAX_MINUTES, WITHDRAWAL_MAX_DAYS
@@ -21,10 +21,20 @@ class ShopQuerySet(models.QuerySet["Shop"]):
         saves it.
         """
         shop = (self.filter(pk=owner).first() if owner else None) or Shop()
-        for name, said in settings.SHOP.items():
-            if getattr(shop, name) in (None, ""):
-                setattr(shop, name, said)
+        shop.lent = [name for name in settings.SHOP if getattr(shop, name) in (None, "")]
+        for name in shop.lent:
+            setattr(shop, name, settings.SHOP[name])
         return shop
+
+    def locked(self, owner: UUID) -> "Shop":
+        """The client's own row, made if need be, to change: locked until the transaction ends."""
+        self.bulk_create([self.model(owner=owner)], ignore_conflicts=True)
+        return self.select_for_update(no_key=True).get(pk=owner)
+
+    @transaction.atomic
+    def say(self, owner: UUID, said: dict[str, Any]) -> None:
+        """Set these for this client; None: as the installation has it."""
+        self.locked(owner).say(said)
 
 
 class Shop(models.Model):
@@ -40,6 +50,8 @@ class Shop(models.Model):
     language = models.TextField(blank=True, default="")
     reservation_minutes = models.IntegerField(null=True)
     withdrawal_days = models.IntegerField(null=True)
+
+    lent: list[str] = []  # the names of what `of` has taken from the installation
 
     objects = ShopQuerySet.as_manager()
 
@@ -71,8 +83,9 @@ class Shop(models.Model):
         """What stands under its mails."""
         return "\n".join(said for said in (self.name, self.contact, self.imprint) if said)
 
-    def take(self, said: dict[str, Any]) -> None:
-        """Set these; None: as the installation has it."""
+    def say(self, said: dict[str, Any]) -> None:
+        """Set these; None: as the installation has it. The caller holds the lock."""
         for name, value in said.items():
             field = self._meta.get_field(name)
             setattr(self, name, "" if value is None and not field.null else value)
+        self.save(update_fields=list(said))

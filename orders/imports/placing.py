@@ -7,8 +7,10 @@ from time import monotonic
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
+from django.utils import timezone
 
 from notifications import events
+from notifications.models import Shop
 from orders.imports.became import ImportOrder
 from orders.imports.elsewhere.order_of_file import OrderOfFile
 from orders.imports.elsewhere.tasks import goods_of, outdate_reports, placed
@@ -80,11 +82,12 @@ def _place_or_note(batch: Import, orders: Sequence[Rows]) -> set[date]:
 
 def _read(batch: Import, orders: Sequence[Rows]) -> tuple[list[tuple[Rows, OrderOfFile]], Faults]:
     readable, faults = list[tuple[Rows, OrderOfFile]](), Faults()
-    for rows in orders:
-        try:
-            readable.append((rows, input_of(rows, Format(batch.form), quiet=batch.quiet)))
-        except NotAnOrder as exc:
-            faults += _named(batch, rows, exc)
+    with timezone.override(Shop.objects.of(batch.client_id).zone):
+        for rows in orders:
+            try:
+                readable.append((rows, input_of(rows, Format(batch.form), quiet=batch.quiet)))
+            except NotAnOrder as exc:
+                faults += _named(batch, rows, exc)
     return readable, faults
 
 
@@ -158,5 +161,8 @@ def is_what_it_says(order: Order, order_input: OrderOfFile) -> bool:
 
 
 def _is_paid_so(order: Order, payment: PaymentInput) -> bool:
-    said = (payment.method, payment.token or "")
-    return (order.payment_method, order.payment_token) == said
+    """Also with a card that was tried before its last one."""
+    if order.payment_method != payment.method:
+        return False
+    token = payment.token or ""
+    return token == order.payment_token or order.operations.charges().filter(token=token).exists()

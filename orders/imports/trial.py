@@ -6,7 +6,9 @@ from itertools import batched
 from typing import NamedTuple
 
 from django.conf import settings
+from django.utils import timezone
 
+from notifications.models import Shop
 from orders.imports.elsewhere.order_of_file import OrderOfFile
 from orders.imports.files.lines import Row
 from orders.imports.files.reading import Manner, Stage
@@ -50,8 +52,10 @@ def tried(client: Client, stage: Stage, manner: Manner) -> Trial:
     is in stock then, and what the cards say. In memory: the places of its rows, not the rows.
     """
     trial, seen, form = Trial(), Seen(), manner.form
+    zone = Shop.objects.of(client.pk).zone
     for orders in batched(_orders(stage), settings.IMPORT_TRIAL_BATCH):
-        read = [_read(rows, manner) for rows in orders]
+        with timezone.override(zone):
+            read = [_read(rows, manner) for rows in orders]
         inputs = [order_input for order_input in read if isinstance(order_input, OrderOfFile)]
         book = Book(client, inputs)
         for rows, order_input in zip(orders, read, strict=True):

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orders', '0009_files_as_people_have_them'),
+        ('orders', '0011_orders_with_tags'),
     ]
 
     operations = [

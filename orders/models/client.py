@@ -32,6 +32,8 @@ SCOPES = (
     "jobs:read",
     "jobs:write",
     "customers:write",
+    "shop:read",
+    "shop:write",
 )
 LOCK_NOT_AVAILABLE = "55P03"
 # Whoever is first inserts. Whoever comes meanwhile waits for how that ends, and no longer than

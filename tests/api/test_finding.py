@@ -158,6 +158,7 @@ def test_a_parameter_that_cannot_be_is_named(api: Api, query: str, pointer: str)
         ({"customer_name": "Hana Sato"}, "order_by_name"),
         ({"phone": "090-1234-5678"}, "order_by_phone"),
         ({"tag": "gift"}, "order_by_tag"),
+        ({"tag": "gift"}, "order_tagged"),
         ({"held": "true"}, "order_by_held"),
         ({"payment_state": "failed"}, "order_by_payment"),
         ({"fulfilment_state": "partial"}, "order_by_fulfilment"),

@@ -38,7 +38,7 @@ from tests.errors import error_of
 from tests.hands import Hand
 from tests.orders.files import as_csv, as_ndjson, cells, faults
 from tests.plans import plans_of
-from tests.shop import Api
+from tests.shop import Api, post
 from values.refused import Refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -751,6 +751,23 @@ def test_a_row_that_was_sold_out_or_declined_can_be_imported_again(
     assert Order.objects.count() == 4
 
 
+def test_an_order_that_was_paid_with_another_card_meanwhile_is_what_its_row_says(
+    send: Send, api: Api, stock: Any, order_body: Callable[..., Any]
+) -> None:
+    stock()
+    row = order_body(payment={"token": "tok_declined", "attempts": 2})
+    send(as_ndjson([row]), key="first", media_type=NDJSON)
+    work_off(ahead=A_DAY)
+    path = api.get("/v1/orders/by-external/shop-1042").json()["links"]["self"]
+    assert post(api, f"{path}/payments", {"token": "tok_ok"}).status_code == 202
+    work_off()
+    other = order_body(payment={"token": "tok_slow", "attempts": 2})
+    again = send(as_ndjson([row, other]), key="again", media_type=NDJSON)
+    work_off(ahead=A_DAY)
+    assert api.get(again["Location"]).json()["became"] == ways(confirmed=1, refused=1)
+    assert Order.objects.count() == 1
+
+
 @pytest.mark.parametrize("change", [{"captured": 660}, {"reason": "requested"}])
 def test_an_order_that_somebody_has_had_makes_way_for_none(
     send: Send, api: Api, stock: Any, change: dict[str, Any]
@@ -1028,6 +1045,23 @@ def test_an_import_that_is_not_finished_is_never_forgotten(send: Send, settings:
     Import.objects.update(created_at=F("created_at") - 10 * settings.IMPORT_KEEP)
     attempt(Job.objects.get(pk=tasks.forget_old_imports.delay().id))
     assert (Import.objects.count(), ImportRow.objects.count()) == (1, 1)
+
+
+def test_to_find_and_take_the_next_rows_costs_the_same_however_many_wait(
+    shop: Client, settings: Any
+) -> None:
+    """At once, also when Postgres knows the rows of an earlier file only."""
+    manner, settings.IMPORT_STAGE_BATCH = Manner(Format.CSV), 5_000
+    for rows in (5_000, 20_000):
+        file = [Row(at, said="{" * 300, key=f"o-{at % 15_000}") for at in range(rows)]
+        with transaction.atomic():
+            batch = Import.objects.accept(shop, file, manner)
+        if rows == 5_000:
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE orders_importrow")
+    plans = plans_of(lambda: [batch.front, batch.take(0, limit=20)])
+    assert [plan.buffers < 300 for plan in plans] == [True] * 2, [plan.nodes for plan in plans]
+    assert ImportRow.objects.filter(batch=batch).count() == 20_000 - 40, "with their orders' rows"
 
 
 def test_the_last_page_of_faults_costs_no_more_than_the_first(shop: Client) -> None:

@@ -43,6 +43,8 @@ BEYOND_A_SCHEMA = re.compile(
     "no such sku|but the lines and the shipping add up to|discount is more than quantity|"
     # names: Unicode's composed form, and how a spreadsheet guards a text
     "^must (be in Unicode's composed form|not be guarded|not hold U)|"
+    # time zones: those that there are
+    "^must be a time zone like|"
     # cursors: another order of the list has others
     "^is not the `next` of an earlier page$|"
     # what is there now

@@ -23,6 +23,7 @@ BODIES: dict[str, Any] = {
     "count_stock": {"on_hand": 7},
     "adjust_stock": {"delta": 7, "reason": "found"},
     "change_endpoint": {},
+    "change_shop": {"name": "Ya"},
     "create_endpoint": {"url": "https://example.com/new", "events": ["*"]},
     "replay_deliveries": {"since": "2026-01-01T00:00:00Z"},
 }

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -11,12 +12,15 @@ from django.db import IntegrityError, transaction
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Endpoint, Event
+from notifications.tasks import announce_all, note_all_untold
 from orders.models import ApiKey, Client, Order, Stock, StockMovement
 from tests.edges import WebhookSink
 from tests.orders.books import books_balance
+from tests.orders.files import as_ndjson
 from tests.shop import Api, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
+NDJSON = "application/x-ndjson"
 Body = Callable[..., dict[str, Any]]
 
 
@@ -187,6 +191,41 @@ def test_low_stock_is_told_to_every_client_that_listens(
     assert [(one["type"], one["data"]["stock"]["available"]) for one in heard] == [
         ("stock.low", 2)
     ] * 2
+
+
+def test_many_that_fall_low_at_once_are_told_by_jobs_each_once(
+    api: Api, shop: Client, sink: WebhookSink, settings: Any
+) -> None:
+    """Nobody who orders one of them waits until it is found who is told of all."""
+    settings.TELL_AT_ONCE = 2
+    Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"], quick=True)
+    for on_hand in (10, 4):
+        rows = [{"sku": f"S-{n}", "on_hand": on_hand, "low_at": 5} for n in range(5)]
+        assert api.put("/v1/stock", as_ndjson(rows), NDJSON).status_code == 200
+    assert [seq for _, seq, _ in lows()] == [1] * 5
+    assert (
+        list(Job.objects.values_list("task", "queue"))
+        == [("notifications.tasks.announce_all", "bulk")] * 3
+    )
+    assert not Delivery.objects.exists()
+    work_off()
+    announce_all.delay([str(event.pk) for event in Event.objects.all()])  # once more
+    work_off()
+    heard = [json.loads(body)["data"]["stock"]["sku"] for _, body in sink.heard]
+    assert sorted(heard) == [f"S-{n}" for n in range(5)]
+
+
+def test_of_many_whose_job_died_the_deliveries_can_be_sent_again(
+    api: Api, shop: Client, sink: WebhookSink
+) -> None:
+    Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"])
+    ids = [
+        str(Event.objects.create(kind="stock.low", subject=uuid4(), seq=1, data={}).pk)
+        for _ in range(2)
+    ]
+    note_all_untold.delay(ids)
+    work_off()
+    assert [one.state for one in Delivery.objects.all()] == ["failed", "failed"]
 
 
 # --- compare and set, and the book ----------------------------------------------------------------

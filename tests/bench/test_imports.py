@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,13 @@ import pytest
 from celery_ledger.models import Job
 from orders.imports.models import Import
 from orders.models import ApiKey, Client, Order
+from tests.bench.cpu import of_tree_and_its_dead
 from tests.orders.files import as_csv, cells
-from tests.promises.processes import Stack, Web
+from tests.promises.processes import Stack, Web, children_of
 from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
-ROWS, ORDERS, PAUSE_S = 20_000, 30, 0.25
+ROWS, ORDERS, PAUSE_S = 100_000, 30, 0.25
 
 
 def test_an_interactive_order_beside_an_import(
@@ -27,7 +29,7 @@ def test_an_interactive_order_beside_an_import(
     stock(on_hand=10**6)
     key = ApiKey.objects.issue(shop, [])
     web = stack.start_web()
-    stack.start("worker")
+    worker = stack.start("worker").process.pid
     seconds_to_confirm(web, key, order_body(external_id="warm"))
     idle = [
         seconds_to_confirm(web, key, order_body(external_id=f"idle-{index}"))
@@ -44,12 +46,14 @@ def test_an_interactive_order_beside_an_import(
         within_s=240,
     )
     start, before = time.perf_counter(), imported.filter(state="confirmed").count()
+    cpu_before = of_tree_and_its_dead(worker)
     beside = [
         seconds_to_confirm(web, key, order_body(external_id=f"beside-{index}"))
         for index in range(ORDERS)
     ]
     taken_s = time.perf_counter() - start
     rate = (imported.filter(state="confirmed").count() - before) / taken_s
+    cpu = of_tree_and_its_dead(worker) - cpu_before
     batch = Import.objects.get()
     assert batch.state == "running", "the import was over before it could disturb anybody"
     print(
@@ -60,12 +64,21 @@ def test_an_interactive_order_beside_an_import(
         f"bulk jobs waiting: {Job.objects.filter(queue='bulk', state='waiting').count()}, "
         f"{batch.percent} % placed"
     )
+    print(f"worker: {100 * cpu / taken_s:.0f} % of a processor, {memory_mib(worker):.0f} MiB (PSS)")
     for name, times in (("idle", idle), ("beside", beside)):
         print(
             f"  {name:6} median {statistics.median(times) * 1000:.0f} ms, "
+            f"p95 {statistics.quantiles(times, n=20)[-1] * 1000:.0f} ms, "
             f"slowest {max(times) * 1000:.0f} ms"
         )
     print(f"  ratio of medians {statistics.median(beside) / statistics.median(idle):.2f}")
+
+
+def memory_mib(pid: int) -> float:
+    """Of a process and its children, each page that they share once."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    kib = int(text.partition("\nPss:")[2].split()[0])
+    return kib / 1024 + sum(map(memory_mib, children_of(pid)))
 
 
 def seconds_to_confirm(web: Web, key: str, body: Any) -> float:

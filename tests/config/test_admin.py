@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.utils import quote
+from django.contrib.auth.models import Permission
 from django.test import Client as HttpClient
 from django.urls import reverse
 
 from celery_ledger.testing import work_off
 from demo.management.commands.seed import Command as Seed
+from notifications.models import Shop
 from orders.imports.models import Import
-from orders.models import Order
+from orders.models import Client, Order
 from tests.orders.files import as_csv, cells
 from tests.shop import Api
 
@@ -36,7 +38,7 @@ def test_staff_may_look_at_every_row_and_change_none(
     work_off()
     ours = [model for model in admin.site._registry if model._meta.app_label in OURS]
     assert len(ours) >= 10
-    for model in ours:
+    for model in set(ours) - {Shop}:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         assert staff.get(reverse(f"{name}_changelist")).status_code == 200
         assert staff.get(reverse(f"{name}_add")).status_code == 403
@@ -45,6 +47,45 @@ def test_staff_may_look_at_every_row_and_change_none(
             assert page.status_code == 200
             assert b'name="_save"' not in page.content
     assert Order.objects.get().public_token not in staff.get("/admin/orders/order/").text
+
+
+SHOPS = "/admin/notifications/shop/"
+
+
+def test_staff_say_what_a_shop_says_by_the_rule_of_the_command(
+    staff: HttpClient, shop: Client
+) -> None:
+    said = {"owner": str(shop.pk), "name": "寿司屋", "imprint": "Sushi Ya\r\nBerlin"}
+    assert staff.post(f"{SHOPS}add/", {**said, "withdrawal_days": "14"}).status_code == 302
+    own = Shop.objects.get()
+    assert (own.pk, own.name, own.imprint) == (shop.pk, "寿司屋", "Sushi Ya\nBerlin")
+    assert (own.withdrawal_days, own.reservation_minutes) == (14, None)
+    assert "has its row already" in staff.post(f"{SHOPS}add/", said).text
+    assert '<td class="field-client">shop</td>' in staff.get(SHOPS).text
+    path = f"{SHOPS}{shop.pk}/change/"
+    assert 'value="寿司屋"' in staff.get(path).text
+    wrong = {"language": "fr", "reservation_minutes": "soon", "time_zone": "Asia/Edo"}
+    page = staff.post(path, wrong).text
+    for message in ("must be en or ja", "must be a time zone like", "must be a whole number"):
+        assert message in page
+    own.refresh_from_db()
+    assert (own.name, own.withdrawal_days) == ("寿司屋", 14)
+    assert staff.post(path, {"language": "ja", "reservation_minutes": "90"}).status_code == 302
+    own.refresh_from_db()
+    assert (own.name, own.language, own.reservation_minutes) == ("", "ja", 90)
+    assert (own.withdrawal_days, staff.get(f"{SHOPS}{shop.pk}/delete/").status_code) == (None, 403)
+
+
+def test_whoever_may_only_look_at_shops_changes_none(shop: Client, django_user_model: Any) -> None:
+    looker = django_user_model.objects.create_user("l", password="b", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_shop"))
+    client = HttpClient()
+    client.force_login(looker)
+    Shop.objects.say(shop.pk, {"name": "Ya"})
+    assert client.get(SHOPS).status_code == 200
+    assert client.get(f"{SHOPS}add/").status_code == 403
+    assert client.post(f"{SHOPS}{shop.pk}/change/", {"name": "No"}).status_code == 403
+    assert Shop.objects.get().name == "Ya"
 
 
 def test_a_look_at_an_import_does_not_take_accepted_for_there(

@@ -103,7 +103,7 @@ def _narrowed(found: DeliveryQuerySet, options: dict[str, Any]) -> DeliveryQuery
     if options["channel"]:
         found = found.filter(channel=options["channel"])
     if kind := options["kind"]:
-        if kind not in KINDS + HOUSE_KINDS:
+        if kind not in (*KINDS, *HOUSE_KINDS):
             raise CommandError(f"There is no event {kind}; there are {', '.join(KINDS)}.")
         found = found.filter(event__kind=kind)
     if options["target"]:

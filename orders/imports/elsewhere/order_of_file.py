@@ -35,8 +35,9 @@ REFUNDS_MAX = 100  # of an order
 
 
 def _past(said: Any) -> datetime:
+    """Without an offset, in the time zone that whoever reads the file has turned on."""
     try:
-        moment = moments.read(said, timezone.get_default_timezone())
+        moment = moments.read(said, timezone.get_current_timezone())
     except (TypeError, ValueError, OverflowError):
         message = "must be a moment like 2026-01-31T09:00:00+09:00, or a day like 2026-01-31"
         raise PydanticCustomError("moment", message) from None

@@ -29,13 +29,13 @@ class Step(NamedTuple):
 
 
 def goods_of(orders: Iterable[OrderOfFile]) -> dict[str, Stock]:
-    """By their skus. Goods of an order that is over need not be known here: none are counted
-    then.
+    """By their skus, also those that were taken out. Goods of an order that is over need not be
+    known here: none are counted then.
     """
     lines = [(line, said.is_over) for said in orders for line in said.lines]
     if over := {line.sku: line.name for line, is_over in lines if is_over}:
         Stock.objects.know(over)
-    return Stock.objects.by_sku({line.sku for line, _ in lines})
+    return Stock.objects.ever({line.sku for line, _ in lines})
 
 
 def placed(client: Client, said: OrderOfFile, goods: Mapping[str, Stock]) -> Order:
@@ -46,7 +46,7 @@ def placed(client: Client, said: OrderOfFile, goods: Mapping[str, Stock]) -> Ord
     """
     with together():
         with events.as_of(said.began_at):
-            order = Order.objects.place(client, said, goods)
+            order = Order.objects.place(client, said, _takeable(said, goods))
         if not said.is_past:
             begin(order)
         elif said.is_over:
@@ -57,6 +57,12 @@ def placed(client: Client, said: OrderOfFile, goods: Mapping[str, Stock]) -> Ord
             with serving(order):
                 move_in.apply_async((str(order.pk), history), link_error=hold)
     return order
+
+
+def _takeable(said: OrderOfFile, goods: Mapping[str, Stock]) -> dict[str, Stock]:
+    """Its goods: those that are still sold, and any if nothing of it is left to send."""
+    own = {line.sku: goods[line.sku] for line in said.lines if line.sku in goods}
+    return {sku: row for sku, row in own.items() if said.is_over or row.removed_at is None}
 
 
 @shared_task(cancellable=True)

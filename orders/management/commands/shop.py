@@ -4,14 +4,11 @@ import argparse
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from pydantic import ValidationError
 
 from notifications.models import Shop
 from orders.models import Client
-from orders.order_input import pointed
-from values.shop import ShopSaid
-
-FIELDS = tuple(ShopSaid.model_fields)
+from orders.shop_input import FIELDS, typed
+from values.refused import Refused
 
 
 class Command(BaseCommand):
@@ -33,26 +30,22 @@ class Command(BaseCommand):
         client = Client.objects.filter(name=options["client"]).first()
         if client is None:
             raise CommandError(f"There is no client {options['client']}.")
-        own = Shop.objects.filter(pk=client.pk).first() or Shop(owner=client.pk)
         if options["action"] == "set":
-            own.take(_said({name: options[name] for name in FIELDS if options[name] is not None}))
-            own.save()
-        self._show(own, Shop.objects.of(client.pk))
+            said = _said({name: options[name] for name in FIELDS if options[name] is not None})
+            Shop.objects.say(client.pk, said)
+        self._show(Shop.objects.of(client.pk))
 
-    def _show(self, own: Shop, shown: Shop) -> None:
+    def _show(self, shop: Shop) -> None:
         for name in FIELDS:
-            whose = "" if getattr(own, name) not in (None, "") else "  (of the installation)"
-            self.stdout.write(f"{name}: {getattr(shown, name)}{whose}")
+            whose = "  (of the installation)" if name in shop.lent else ""
+            self.stdout.write(f"{name}: {getattr(shop, name)}{whose}")
 
 
 def _said(texts: dict[str, str]) -> dict[str, Any]:
     if not texts:
         raise CommandError(f"Say what to set: --{', --'.join(FIELDS).replace('_', '-')}.")
     try:
-        said = ShopSaid.model_validate({name: text or None for name, text in texts.items()})
-    except ValidationError as exc:
-        wrong = [pointed(dict(error), skip=0) for error in exc.errors()]
-        raise CommandError(
-            "; ".join(f"{pointer[1:]} {message}" for pointer, message in wrong)
-        ) from exc
-    return said.model_dump(exclude_unset=True)
+        return typed(texts)
+    except Refused as exc:
+        wrong = (f"{pointer[1:]} {message}" for pointer, message in exc.errors)
+        raise CommandError("; ".join(wrong)) from exc

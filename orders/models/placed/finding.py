@@ -56,6 +56,8 @@ INDEXES = [
     Index(F("client"), EMAIL, NEWEST, name="order_by_mail"),
     Index(F("client"), NAME, NEWEST, name="order_by_name", condition=Q(IsNull(NAME, False))),
     Index(F("client"), PHONE, NEWEST, name="order_by_phone", condition=Q(IsNull(PHONE, False))),
+    # newest first of those that have any: a tag of many is found on it, one of few on the other
+    Index(name="order_tagged", fields=["client", "-id"], condition=Q(tags__isnull=False)),
     GinIndex(name="order_by_tag", fields=["tags"], condition=Q(tags__isnull=False)),
     Index(name="order_by_change", fields=["client", "updated_at", "id"]),
     Index(name="order_expiry", fields=["expires_at"], condition=Q(state="reserved")),

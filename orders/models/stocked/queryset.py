@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connection, models, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from celery_ledger import together
@@ -80,7 +81,11 @@ class StockQuerySet(models.QuerySet["Stock"]):
         return self.filter(removed_at=None)
 
     def by_sku(self, skus: Collection[str]) -> "dict[str, Stock]":
-        return {stock.sku: stock for stock in self.there().filter(sku__in=skus)}
+        return self.there().ever(skus)
+
+    def ever(self, skus: Collection[str]) -> "dict[str, Stock]":
+        """Also what was taken out: an order of the past may name it."""
+        return {stock.sku: stock for stock in self.filter(sku__in=skus)}
 
     def know(self, names: dict[str, str]) -> None:
         """Count none of each sku that is not known yet, under these names."""
@@ -183,18 +188,13 @@ class StockQuerySet(models.QuerySet["Stock"]):
     def tell_low(self, fell: Iterable["Stock"]) -> None:
         """Their events. The caller holds their locks."""
         rows = list(fell)
-        for stock in rows:
-            stock.told_low += 1
-        self.bulk_update(rows, ["told_low"])
+        self.filter(pk__in=[stock.pk for stock in rows]).update(told_low=F("told_low") + 1)
+        news = (
+            events.News(UUID(int=stock.pk), stock.told_low + 1, {"stock": stock.snapshot()})
+            for stock in rows
+        )
         with together():
-            for stock in rows:
-                events.record(
-                    "stock.low",
-                    subject=UUID(int=stock.pk),
-                    seq=stock.told_low,
-                    owner=None,
-                    data={"stock": stock.snapshot()},
-                )
+            events.record_all("stock.low", news, owner=None)
 
     def _note_counts(self, deltas: Mapping["Stock", int], *, reason: str = "") -> None:
         """A count that changes nothing is no movement."""

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from celery_ledger.testing import work_off
-from notifications.models import Delivery, Endpoint, Event
+from notifications.models import Delivery, Endpoint, Event, Shop
 from orders.audit import MONEY, STOCK, broken
 from orders.imports.models import Import
 from orders.models import Client, Order, PaymentOperation, Stock
@@ -48,6 +48,15 @@ def bring(api: Api) -> Import_:
     return bring_in
 
 
+def dry_run(api: Api, *rows: dict[str, str]) -> dict[str, Any]:
+    file = as_csv(rows, columns=list(rows[0]))
+    headers = {"Idempotency-Key": "dry"}
+    tried = api.post("/v1/imports?dry_run=true", file, "text/csv", headers=headers)
+    assert tried.status_code == 200, tried.content
+    read: dict[str, Any] = tried.json()
+    return read
+
+
 def timeline(order: Order) -> list[tuple[str, str]]:
     return [
         (event.kind.removeprefix("order."), event.at.astimezone(UTC).isoformat())
@@ -70,6 +79,36 @@ def test_a_paid_and_sent_order_is_in_the_book_as_of_then(bring: Import_, api: Ap
     assert order.created_at == datetime(2025, 11, 22, 15, tzinfo=UTC)
     assert (Stock.objects.get().on_hand, Stock.objects.get().reserved) == (0, 0)
     assert (Delivery.objects.count(), SandboxCharge.objects.count()) == (0, 0)
+    assert list(broken(MONEY | STOCK, limit=10)) == []
+
+
+def test_a_date_without_an_offset_is_of_the_clients_own_time(
+    bring: Import_, api: Api, shop: Client
+) -> None:
+    """Also in a dry run: in Berlin that day began eight hours later than here."""
+    Shop.objects.say(shop.pk, {"time_zone": "Europe/Berlin"})
+    row = past(placed_at="2025-11-24", paid_at="2025-11-24T07:30+09:00", fulfilled_at="2025-11-25")
+    tried = dry_run(api, row)
+    assert [error["reason"] for error in tried["errors"]] == ["is before placed_at"]
+    assert bring({**row, "paid_at": "2025-11-24 00:30"})["became"]["refused"] == 0
+    [(_, placed), (_, paid)] = timeline(Order.objects.get())[:2]
+    assert (placed, paid) == ("2025-11-23T23:00:00+00:00", "2025-11-23T23:30:00+00:00")
+
+
+def test_goods_that_were_taken_out_are_known_to_what_is_over_and_to_nothing_else(
+    bring: Import_, api: Api, stock: Any
+) -> None:
+    stock()
+    assert api.delete("/v1/stock/SAKE-NIGIRI").status_code == 204
+    over = past(external_id="over", fulfilled_at="2025-11-25")
+    rows = [over, past(external_id="open"), cells(external_id="new")]
+    tried = dry_run(api, *rows)
+    became = bring(*rows, query="")
+    assert (tried["ok"], became["ok"]) == (1, 1)
+    assert Order.objects.get().external_id == "over"
+    assert {fault[3] for fault in faults()} == {"no such sku: SAKE-NIGIRI"}
+    assert len(faults()) == 2
+    assert api.get("/v1/stock").json()["data"] == []
     assert list(broken(MONEY | STOCK, limit=10)) == []
 
 

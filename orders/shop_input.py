@@ -1,0 +1,23 @@
+"""What a person types of a shop, on a command line or in a form."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from orders.order_input import pointed
+from values.refused import invalid
+from values.shop import ShopTyped
+
+FIELDS = tuple(ShopTyped.model_fields)
+
+
+def typed(texts: Mapping[str, str]) -> dict[str, Any]:
+    """What they say, for `Shop.say`; an empty one leaves it to the installation. Raises a 422
+    problem that names each field.
+    """
+    try:
+        said = ShopTyped.model_validate({name: text or None for name, text in texts.items()})
+    except ValidationError as exc:
+        raise invalid(*(pointed(dict(error), skip=0) for error in exc.errors())) from exc
+    return said.model_dump(exclude_unset=True)

@@ -233,4 +233,5 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(
         "Index Scan of job_retryable",
         "Index Scan of job_retryable",
         "Index Scan of job_finished",
+        "Index Scan of celery_ledger_job_pkey",  # of each delivery that does not arrive
     ]

@@ -101,6 +101,7 @@ class StockFile(Exactly):
 class Shop(Exactly):
     name: str
     logo_url: str | None
+    reply_to: str | None
     contact: str | None
     imprint: str | None
     time_zone: str

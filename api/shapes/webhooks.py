@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from notifications.events import KINDS
 from notifications.models.event import TEST
-from orders.snapshots import Id, Order, Stock, exactly
+from orders.snapshots import About, Id, Order, Stock, exactly
 
 Described = dict[str, Any]
 
@@ -37,7 +37,9 @@ ANSWERS: Described = {
 
 
 @exactly
-class AboutOrder(TypedDict):
+class AboutOrder(About):
+    """The order as the event left it, and what of it the event is about."""
+
     order: Order
 
 

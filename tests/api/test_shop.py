@@ -15,6 +15,7 @@ NAMES = [
     "name",
     "logo_url",
     "contact",
+    "reply_to",
     "imprint",
     "time_zone",
     "language",
@@ -40,7 +41,13 @@ def test_a_client_says_some_and_leaves_the_rest_to_the_installation(
     assert changed.json() == {
         **first.json(),
         **said,
-        "of_the_installation": ["logo_url", "contact", "imprint", "reservation_minutes"],
+        "of_the_installation": [
+            "logo_url",
+            "contact",
+            "imprint",
+            "reply_to",
+            "reservation_minutes",
+        ],
     }
     again = patch(api, {"name": None})
     assert (again.json()["name"], again.json()["language"]) == ("Kaiten", "ja")
@@ -54,6 +61,7 @@ def test_a_client_says_some_and_leaves_the_rest_to_the_installation(
     [
         ({"name": ""}, "/name"),
         ({"contact": "x" * 501}, "/contact"),
+        ({"reply_to": "nobody"}, "/reply_to"),
         ({"logo_url": "http://cdn.example.com/logo.png"}, "/logo_url"),
         ({"time_zone": "Asia/Edo"}, "/time_zone"),
         ({"language": "fr"}, "/language"),

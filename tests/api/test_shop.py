@@ -44,8 +44,8 @@ def test_a_client_says_some_and_leaves_the_rest_to_the_installation(
         "of_the_installation": [
             "logo_url",
             "contact",
-            "imprint",
             "reply_to",
+            "imprint",
             "reservation_minutes",
         ],
     }

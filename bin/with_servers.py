@@ -21,6 +21,8 @@ def main(command: list[str]) -> None:
     except CannotStart as exc:
         sys.exit(f"Kaiten cannot start: {exc}")
     environment.setdefault("DEBUG", "1")
+    # or each of the processes that tests start would compile what it reads
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         status = run(command, environment)
     finally:

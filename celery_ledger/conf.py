@@ -2,7 +2,7 @@
 {"BATCH": 500}`.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -46,7 +46,9 @@ class LedgerSettings:
     BATCH_REDO_S: float = 1.0  # each is made again at once, unless it went wrong later than this
     BATCH_REST_S: float = 60  # at most each is made by itself after one went wrong: 1 s, 2 s, …
 
+    # Whose job is next
     TURN_LOOK_S: float = 0.05  # how often a process asks whether jobs of several owners wait
+    WEIGHTS: Mapping[str, int] = {}  # owners of whom so many jobs begin for one of another's
 
     # Queues, each heard when those before it are empty
     QUEUES: tuple[str, ...] = ()  # task_default_queue, OUTSIDE_QUEUE and BULK_QUEUE, unless told
@@ -66,7 +68,7 @@ class LedgerSettings:
 
     # The clock
     CLOCK_INTERVAL_S: float = 1.0
-    TURN_S: int = 5  # after which a clock that froze in its turn loses it
+    LEAD_S: int = 5  # after which a clock that froze in the lead loses it
     WORKER_SILENCE_S: float = 15  # a worker not heard from for this long has lost its jobs
     BATCH: int = 200  # rows that the clock touches in one statement
     RING_GRACE_S: float = 5  # how long a bell may be on its way before the clock rings again

@@ -1,6 +1,6 @@
 """Every setting of Kaiten, and the only place that names variables of the environment.
 
-The limits that no variable sets stand in `config/limits.py`.
+What no variable sets stands in `config/framework.py`, of Django itself, and in `config/limits.py`.
 Importing this opens no connection and works with an empty environment, so that a build can run
 `collectstatic`. What a start needs beyond that is checked by `config.start.boot`.
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from celery.schedules import crontab
-from django.utils.csp import CSP
 
-from config import logs
+from config import framework, logs
+from config.framework import *  # noqa: F403
 from config.limits import *  # noqa: F403
 from config.limits import MAIL_TIMEOUT_S
 from config.start import broker_url
@@ -79,68 +79,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.staticfiles",
 ]
-MIDDLEWARE = [
-    "config.web.middleware.RequestContext",
-    "config.web.health.HealthChecks",
-    "config.web.middleware.HttpsOnly",
-    "django.middleware.security.SecurityMiddleware",
-    "django.middleware.csp.ContentSecurityPolicyMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.web.middleware.ProblemsForTheApi",
-    "config.web.middleware.HeadOfTheApi",
-    "config.web.middleware.DatabaseTrouble",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
-]
-ROOT_URLCONF = "config.urls"
-WSGI_APPLICATION = "config.wsgi.application"
-MAIL_TEMPLATES: str = from_environment(
-    read.folder, "MAIL_TEMPLATES", "", "a folder with a folder mail/ in it"
-)
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [MAIL_TEMPLATES] if MAIL_TEMPLATES else [],
-        "APP_DIRS": True,
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.template.context_processors.i18n",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ]
-        },
-    }
-]
 DATABASES: dict[str, dict[str, Any]] = {"default": read.database_from(DATABASE_URL)}
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-AUTH_PASSWORD_VALIDATORS = [
-    {
-        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
-        "OPTIONS": {"min_length": 12},
-    },
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
-LOGIN_URL = "/admin/login/"
-LOGIN_REDIRECT_URL = "/admin/"
-AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
-]
-AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
-AXES_LOCKOUT_CALLABLE = "config.web.login.locked_out"
-AXES_CLIENT_IP_CALLABLE = "config.web.login.client_address"
-# or whoever goes on trying keeps the right person out
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
-AXES_VERBOSE = False
-
 LANGUAGE_CODE: str = from_environment(
     read.of_shop("language"), "SHOP_LANGUAGE", "en", f"one of {', '.join(LANGUAGES_OF_TEXTS)}"
 )
@@ -172,14 +111,6 @@ HTTPS_ONLY: bool = from_environment(read.yes_or_no, "HTTPS_ONLY", not DEBUG, "1 
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS_ONLY else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS_ONLY
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
-X_FRAME_OPTIONS = "DENY"
-SECURE_CSP = {
-    "default-src": [CSP.SELF],
-    "object-src": [CSP.NONE],
-    "base-uri": [CSP.NONE],
-    "form-action": [CSP.SELF],
-    "frame-ancestors": [CSP.NONE],
-}
 RATE_LIMIT_PER_MINUTE: int = (
     from_environment(  # of one key at one web process, see api.conventions.rate_limit
         read.positive,
@@ -188,10 +119,6 @@ RATE_LIMIT_PER_MINUTE: int = (
         "how many requests a key may make in a minute, at least 1",
     )
 )
-FILE_UPLOAD_HANDLERS = ["config.web.error_pages.NoFiles"]
-
-# --- Postgres: no transaction grows old (I13); `manage.py release` sets these for the role -------
-
 # --- mail and webhooks ----------------------------------------------------------------------------
 MAILERS = {
     "default": read.mailer_from(
@@ -204,6 +131,10 @@ MAILERS = {
         timeout_s=MAIL_TIMEOUT_S,
     )
 }
+MAIL_TEMPLATES: str = from_environment(
+    read.folder, "MAIL_TEMPLATES", "", "a folder with a folder mail/ in it"
+)
+TEMPLATES = [{**framework.TEMPLATES[0], "DIRS": [MAIL_TEMPLATES] if MAIL_TEMPLATES else []}]
 SITE_URL: str = from_environment(
     read.site_url,
     "SITE_URL",

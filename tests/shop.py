@@ -17,7 +17,7 @@ from celery_ledger.models import Job
 from config.start.environment import MAILER
 from orders.models import ApiKey, Client, Stock
 from tests.edges import Postbox, WebhookSink
-from tests.promises.processes import Stack, Tree
+from tests.promises.processes import Stack, Tree, Web
 
 
 @pytest.fixture
@@ -91,15 +91,10 @@ def postbox(settings: Any) -> Iterator[Postbox]:
         yield postbox
 
 
-@pytest.fixture
-def stack(
-    transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path
-) -> Iterator[Stack]:
-    """Web and worker processes on this test's database and broker; on failure their last words are
-    shown.
-    """
+def environment_on(broker_url: str) -> dict[str, str]:
+    """Of processes on the database of the tests, and on this broker."""
     database = connection.settings_dict
-    environment = {
+    return {
         "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}{NO_TIMEOUT}".format(
             # or it would unmask every ghost
             NO_TIMEOUT="?options=-c%20idle_in_transaction_session_timeout%3D0",
@@ -114,7 +109,26 @@ def stack(
         "DJANGO_SETTINGS_MODULE": "tests.promises.settings",
         "PYTHONUNBUFFERED": "1",
     }
-    stack = Stack(environment, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def web(
+    django_db_setup: None, broker_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Web]:
+    """One web process for all tests of a module that leave it as it was."""
+    stack = Stack(environment_on(broker_url), tmp_path_factory.mktemp("web"))
+    yield stack.start_web()
+    stack.stop()
+
+
+@pytest.fixture
+def stack(
+    transactional_db: None, broker: Redis, broker_url: str, tmp_path: Path
+) -> Iterator[Stack]:
+    """Web and worker processes on this test's database and broker; on failure their last words are
+    shown.
+    """
+    stack = Stack(environment_on(broker_url), tmp_path)
     yield stack
     stack.stop()
     for job in Job.objects.exclude(state="done").values()[:20]:

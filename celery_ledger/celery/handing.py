@@ -21,7 +21,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.batch import may_be_in_one
 from celery_ledger.worker.shutdown import has_processes
 
-ALIKE = ("task", "timelimit", "together")
+ALIKE = ("task", "timelimit", "batch")
 FIRST_GUESS_S, QUICKEST_S, REMEMBERED = 1.0, 0.0001, 5
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def several(task: Task, by_pool: Any, consumer: Any) -> Any:
 
     def hand_over(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
         headers, also = message.headers, []
-        if pace.at_once > 1 and headers.get("together") is True and _others_are_busy(consumer):
+        if pace.at_once > 1 and headers.get("batch") is True and _others_are_busy(consumer):
             also = _bells_behind(message, pace.at_once - 1)
         headers["also"] = also
 

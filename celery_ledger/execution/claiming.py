@@ -28,7 +28,7 @@ from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
 from celery_ledger.execution.current import Attempt, claimed, outside_any_attempt
 from celery_ledger.execution.errors import Expired, OneByOne
-from celery_ledger.execution.turns import instead, next_together, others_wait, whose_turn
+from celery_ledger.execution.turns import instead, next_batch, others_wait, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
@@ -98,7 +98,7 @@ def _trace_in_turn(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> t
     """
     ends_at, waiting, outcome = monotonic() + ledger_settings.BATCH_S, [*bells], None
     while waiting and (outcome is None or monotonic() < ends_at):
-        ids = next_together(task.app, waiting)
+        ids = next_batch(task.app, waiting)
         claims = _claim_first_attempts(task, waiting[0], ids) if ids else []
         if claims:
             made = _trace_batch(task, tracer, waiting[0], claims)
@@ -106,7 +106,7 @@ def _trace_in_turn(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> t
             made = _trace_one(task, tracer, waiting[0])
         waiting = waiting[max(1, len(claims)) :]
         outcome = outcome or made
-    _ring_again(task, bells[0], [bell["id"] for bell in waiting], together=True)
+    _ring_again(task, bells[0], [bell["id"] for bell in waiting], batch=True)
     return outcome
 
 
@@ -155,14 +155,14 @@ def _trace_batch(
         outcome, given_back = batch.make(task.name, claims, begin)
     except SoftTimeLimitExceeded as exc:  # between two bodies
         return _not_now(bell, exc)
-    _ring_again(task, bell, [str(claim.id) for claim in given_back], together=False)
+    _ring_again(task, bell, [str(claim.id) for claim in given_back], batch=False)
     return outcome or _nothing_to_do(Ignore("given back"))
 
 
-def _ring_again(task: Task, bell: dict[str, Any], ids: list[str], *, together: bool) -> None:
+def _ring_again(task: Task, bell: dict[str, Any], ids: list[str], *, batch: bool) -> None:
     if ids:
         queue, limits = bell["delivery_info"]["routing_key"], bell.get("timelimit") or (None, None)
-        rings = [Ring(id_, task.name, queue, limits, together=together) for id_ in ids]
+        rings = [Ring(id_, task.name, queue, limits, batch=batch) for id_ in ids]
         task.app.amqp.bell.ring(rings)
 
 

@@ -3,7 +3,7 @@ is decided here. A job of a higher priority comes first, and of jobs that are al
 owner's in turn, so that one who has promised thousands keeps nobody else waiting.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from secrets import token_hex
 from time import monotonic
@@ -15,6 +15,7 @@ from celery import Celery
 from celery_ledger.conf import ledger_settings
 from celery_ledger.ids import row_id
 from celery_ledger.models.jobs import due
+from celery_ledger.models.jobs.due import Next
 from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.publishing.bell import Ring
 from celery_ledger.threads.waking import are_near, threaded_tasks
@@ -31,6 +32,8 @@ class _Look:
     priorities: bool = False
     owners: bool = False  # more than one waits
     served: str = ""
+    coming: list[Next] = field(default_factory=list)  # the rest of its jobs that are its turn
+    coming_under: Any = None  # these time limits
     lent: int = 0
 
 
@@ -58,7 +61,7 @@ def others_wait(bell: dict[str, Any]) -> bool:
     return look.priorities or look.owners
 
 
-def next_together(app: Celery, bells: list[dict[str, Any]]) -> list[UUID]:
+def next_batch(app: Celery, bells: list[dict[str, Any]]) -> list[UUID]:
     """The jobs whose turn is next, each of another owner, as far as they are first attempts at the
     task of these bells; none while somebody has a priority.
     """
@@ -108,21 +111,26 @@ def _preferred(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, str]
 
 
 def _next_owners(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, str] | None:
-    """The first job of the next owner that has one."""
-    look = _looks[queue]
-    found = due.of_the_next_owners(
-        queue,
-        after=look.served,
-        tasks=_tasks(app),
-        timelimit=_limits_of(bell),
-        number=1,
-        since=look.low_water.mark,
-    )
-    if not found:  # of the owners after that one: next time after any
-        look.served = token_hex()
-        return None
-    look.served = found[0].owner
-    return str(found[0].id), found[0].task
+    """The first job of the next owner that has one, or the next one of whoever is served, as long
+    as its weight lets it.
+    """
+    look, limits = _looks[queue], _limits_of(bell)
+    if not look.coming or look.coming_under != limits:
+        found = due.of_the_next_owners(
+            queue,
+            after=look.served,
+            tasks=_tasks(app),
+            timelimit=limits,
+            number=max([1, *ledger_settings.WEIGHTS.values()]),
+            since=look.low_water.mark,
+        )
+        if not found:  # of the owners after that one: next time after any
+            look.served = token_hex()
+            return None
+        look.served, look.coming_under = found[0].owner, limits
+        look.coming = [turn for turn in found if turn.owner == look.served]
+    turn = look.coming.pop(0)
+    return str(turn.id), turn.task
 
 
 def _newest(queue: str) -> _Look:

@@ -230,7 +230,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             threaded=getattr(task, "threaded", False),
             alone=job.shared_losses >= ledger_settings.SHARED_LOSSES,
             # a part of a chord locks what all its parts count on, until its commit
-            together=not job.attempts and not job.envelope["chord"],
+            batch=not job.attempts and not job.envelope["chord"],
             ignore_result=not elsewhere,
         )
 

@@ -39,7 +39,7 @@ class Ring:
     shadow: str | None = None  # under which name Celery logs the task
     threaded: bool = False  # whose threads are near need not wait for the broker
     alone: bool = False  # in a process of its own, threaded or not
-    together: bool = False  # with others of its task, if they are short
+    batch: bool = False  # with others of its task, if they are short
     ignore_result: bool = True  # else the worker's event loop asks the ledger about a lost child
 
 
@@ -143,7 +143,7 @@ class Bell:
                         "kwargsrepr": "",
                         "ignore_result": ring.ignore_result,
                         "alone": ring.alone,
-                        "together": ring.together,
+                        "batch": ring.batch,
                     },
                 )
                 self._declared.add(ring.queue)

@@ -1,7 +1,8 @@
 """The clock of every worker: it beats, rescues lost jobs, rings due ones and prunes old ones.
 
 It runs in a thread of the worker's main process, so that it goes on while the broker is away. Any
-number of clocks is harmless: they take turns by an advisory lock and skip rows that somebody holds.
+number of clocks is harmless: an advisory lock gives one of them the lead in each piece of
+work, and rows that somebody holds are skipped.
 """
 
 import logging

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Chord, Group, Job, Worker
-from celery_ledger.worker.turn import our_turn
+from celery_ledger.worker.lead import we_lead
 
 
 class Pruner:
@@ -32,7 +32,7 @@ class Pruner:
         of the largest.
         """
         with transaction.atomic():
-            if not our_turn("prune"):
+            if not we_lead("prune"):
                 return 0
             before = timezone.now() - ledger_settings.KEEP
             return max(

@@ -10,7 +10,7 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job, JobQuerySet
 from celery_ledger.models.jobs.low_water import LowWater
-from celery_ledger.worker.turn import our_turn
+from celery_ledger.worker.lead import we_lead
 
 Take = Callable[[int], list[Job]]  # and lock up to so many
 
@@ -63,7 +63,7 @@ class Ringer:
     def _ring_some(self, queue: str, take: Callable[[], list[Job]]) -> int:
         jobs: list[Job] = []
         with transaction.atomic():
-            if our_turn(f"ring {queue}"):
+            if we_lead(f"ring {queue}"):
                 jobs = take()
                 Job.objects.rang(jobs)
         if not jobs:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from celery_ledger.models.schedule import Schedule, schedule_of
 from celery_ledger.models.slots import next_slot
-from celery_ledger.worker.turn import our_turn
+from celery_ledger.worker.lead import we_lead
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Scheduler:
 
     def _promise_due_slots_of(self, name: str, entry: dict[str, Any]) -> int:
         with transaction.atomic():
-            if not our_turn(f"promise {name}"):
+            if not we_lead(f"promise {name}"):
                 return 0
             schedule = Schedule.objects.locked(name)
             promised = schedule.promise_due_slots(self.app, entry)

@@ -16,8 +16,12 @@ import schemathesis
 from hypothesis import HealthCheck, seed
 from hypothesis import settings as limits
 from hypothesis.stateful import run_state_machine_as_test
+from schemathesis.checks import load_all_checks
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.parameters import ParameterLocation
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from api.app import api as described_api
@@ -51,6 +55,8 @@ BEYOND_A_SCHEMA = re.compile(
     "^(the file|[Ll]ine [0-9]+|the header|there is no such column|this column|the columns are|"
     "too many quotes|is for CSV)"
 )
+
+
 schema = schemathesis.openapi.from_wsgi(
     "/v1/openapi.json", application, config=SchemathesisConfig.from_dict(CONFIG)
 )
@@ -102,19 +108,36 @@ def is_beyond_a_schema(response: Any) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@schema.parametrize()
-@limits(derandomize=not SEED, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in operations()])
 def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5xx(
-    case: schemathesis.Case[Any], known: Known
+    method: str, path: str, known: Known
 ) -> None:
-    path = case.meta.components.get(ParameterLocation.PATH) if case.meta else None
-    if path and path.mode.is_positive and next(known["tries"]) % 4:
-        case.path_parameters.update(
-            {name: known[name] for name in case.path_parameters if name in known}
-        )
-    assert sent(case, known["key"]).status_code < 500
+    """As `schema.parametrize()` does it, but for the cases: it would make them all when tests are
+    collected, in each process that collects, and that takes longer than to collect all the others.
+    """
+
+    def is_answered(case: schemathesis.Case[Any]) -> None:
+        part = case.meta.components.get(ParameterLocation.PATH) if case.meta else None
+        if part and part.mode.is_positive and next(known["tries"]) % 4:
+            case.path_parameters.update(
+                {name: known[name] for name in case.path_parameters if name in known}
+            )
+        assert sent(case, known["key"]).status_code < 500
+
+    load_all_checks()
+    build_operation_test(
+        config=schema.config,
+        operation=schema[path][method],
+        test_func=is_answered,
+        given_kwargs={},
+        feedback=FeedbackSources(constants_value_source=make_constants_value_source(schema)),
+        explicit_settings=limits(
+            derandomize=not SEED, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(known: Known) -> None:
     """From an order to its refunds, from an endpoint to its deliveries: ids that it was told lead

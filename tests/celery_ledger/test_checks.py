@@ -71,7 +71,13 @@ def test_numbers_that_contradict_each_other_stop_a_release(settings: Any) -> Non
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("WORKER_SILENCE_S", 2), ("RING_CAP_S", 1), ("LEASE_GRACE_S", 0), ("DRAIN_S", 26)],
+    [
+        ("WORKER_SILENCE_S", 2),
+        ("RING_CAP_S", 1),
+        ("LEASE_GRACE_S", 0),
+        ("DRAIN_S", 26),
+        ("WEIGHTS", {"a": 0}),
+    ],
 )
 def test_a_number_that_breaks_a_promise_is_said_by_name(
     settings: Any, name: str, value: int

@@ -81,7 +81,7 @@ def worker(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
 
 
 def ring(task: str, ids: list[str], **options: Any) -> None:
-    options = {"together": True, **options}
+    options = {"batch": True, **options}
     celery_app.amqp.bell.ring([Ring(id_, task, QUEUE, **options) for id_ in ids])
 
 
@@ -112,14 +112,14 @@ def test_bells_of_other_tasks_or_limits_and_of_those_tried_before_stay_in_their_
     ring(NOTE, IDS[:2])
     ring(tasks.add.name, [IDS[2]])
     ring(NOTE, [IDS[3]], timelimit=(9, 8))
-    ring(NOTE, [IDS[4]], together=False)
+    ring(NOTE, [IDS[4]], batch=False)
     ring(NOTE, [IDS[5]])
     assert worker.hear() == [*IDS[:2], IDS[5]]
     assert waiting(broker) == IDS[2:5]
 
 
 def test_one_that_was_tried_before_is_handed_over_by_itself(worker: Worker, broker: Redis) -> None:
-    ring(NOTE, IDS[:2], together=False)
+    ring(NOTE, IDS[:2], batch=False)
     assert worker.hear() == IDS[:1]
     assert waiting(broker) == IDS[1:2]
 
@@ -213,7 +213,7 @@ def test_which_jobs_ring_for_company() -> None:
     )
     tried.attempts = 1
     part.envelope["chord"] = {"task": "any"}
-    rings = [celery_app.amqp.ring_for(job).together for job in (fresh, tried, part)]
+    rings = [celery_app.amqp.ring_for(job).batch for job in (fresh, tried, part)]
     assert rings == [True, False, False]
 
 

@@ -25,7 +25,7 @@ from celery_ledger.models.chord import Chord, ChordPart
 from celery_ledger.models.schedule import Schedule
 from celery_ledger.testing import attempt, work_off
 from celery_ledger.worker.clock import Clock
-from celery_ledger.worker.turn import our_turn
+from celery_ledger.worker.lead import we_lead
 from tests.celery_ledger import tasks
 from tests.errors import error_of
 from tests.hands import Barrier, Hand
@@ -315,19 +315,19 @@ def idle_limit() -> str:
         return str(cursor.fetchone()[0])
 
 
-def test_a_clock_that_freezes_in_its_turn_loses_it(one: Hand, settings: Any) -> None:
+def test_a_clock_that_freezes_in_the_lead_loses_it(one: Hand, settings: Any) -> None:
     """A stopped process kept all others from ringing, for as long as its session might be idle."""
-    settings.LEDGER = {**settings.LEDGER, "TURN_S": 1}
+    settings.LEDGER = {**settings.LEDGER, "LEAD_S": 1}
     one.open_transaction()
-    assert one.do(lambda: our_turn("ring kaiten"))
+    assert one.do(lambda: we_lead("ring kaiten"))
     assert one.do(idle_limit) == "1s", "it may freeze for as long as any session"
 
     def is_ours() -> bool:
         with transaction.atomic():
-            return our_turn("ring kaiten")
+            return we_lead("ring kaiten")
 
     assert not is_ours()
-    until(is_ours, "the turn is somebody else's", within_s=30)
+    until(is_ours, "the lead is somebody else's", within_s=30)
 
 
 def test_no_clock_waits_for_another_that_promises_slots(
@@ -338,7 +338,7 @@ def test_no_clock_waits_for_another_that_promises_slots(
     celery_app.conf.beat_schedule = {"often": entry}
     try:
         one.open_transaction()
-        one.do(lambda: our_turn("promise often") and Schedule.objects.locked("often"))
+        one.do(lambda: we_lead("promise often") and Schedule.objects.locked("often"))
         assert two.do(clock().scheduler.promise_due_slots) == 0
         one.commit()
     finally:

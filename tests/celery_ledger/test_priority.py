@@ -1,6 +1,7 @@
 """Which job begins first: one of a higher priority, whichever bell it is that rings."""
 
 import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -117,6 +118,23 @@ def test_of_many_jobs_of_one_owner_and_few_of_others_each_owners_first_comes_fir
     assert done() == [0, 10, 10, 1, 2]
 
 
+def test_of_an_owner_with_a_weight_so_many_jobs_begin_for_one_of_anothers(
+    one_look: None, settings: Any
+) -> None:
+    settings.LEDGER = {**settings.LEDGER, "WEIGHTS": {"a": 3}}
+    heard = [of_owner(owner, ord(owner)) for owner in "bac" for _ in range(12)]
+    for job in heard[:20]:
+        attempt(job)
+    assert Counter(map(chr, done())) == {"a": 12, "b": 4, "c": 4}
+
+
+def test_in_threads_too(settings: Any) -> None:
+    settings.LEDGER = {**settings.LEDGER, "WEIGHTS": {"a": 3}}
+    owners = {of_owner(owner, 0).pk: owner for owner in "bac" for _ in range(12)}
+    found = due.of_each_owner({"kaiten": 20}, tasks=[tasks.add.name])
+    assert Counter(owners[job.id] for job in found) == {"a": 12, "b": 4, "c": 4}
+
+
 def test_a_bell_whose_job_was_done_by_anothers_does_the_others(one_look: None) -> None:
     """Else some would have no bell left, and wait for the clock."""
     heard = [*(of_owner("a", number) for number in range(6)), of_owner("b", 10)]
@@ -136,7 +154,7 @@ def test_an_owner_whose_jobs_are_due_later_or_elsewhere_has_no_turn() -> None:
 
 def test_when_somebody_else_was_quicker_the_bell_does_its_own(monkeypatch: Any) -> None:
     first, other = of_owner("a", 1), of_owner("b", 2)
-    taken = due.Turn(other.pk, other.task, "b", 0)
+    taken = due.Next(other.pk, other.task, "b", 0)
     monkeypatch.setattr(due, "of_the_next_owners", lambda *_, **__: [taken])
     Job.objects.filter(pk=other.pk).update(due_at=timezone.now() + timedelta(hours=1))
     attempt(first)

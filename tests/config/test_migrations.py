@@ -39,6 +39,7 @@ def linted(*arguments: str) -> dict[str, str]:
     return verdicts
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_every_migration_leaves_the_release_before_it_alive() -> None:
     verdicts = linted("--include-apps", *OURS, "--ignore-name-contains", CONTRACT)

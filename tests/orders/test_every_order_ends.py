@@ -2,12 +2,13 @@
 each change is told, and a call ends the order.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from notifications.events import timeline
@@ -33,7 +34,9 @@ from orders.tasks import place
 from values.refused import Refused
 
 pytestmark = pytest.mark.django_db
-EXAMPLES, STEPS, LINES, QUANTITY = 100, 10, 3, 3
+EXAMPLES = int(os.environ.get("ORDER_EXAMPLES", "30"))
+SEED = int(os.environ.get("ORDER_SEED", "0"))
+STEPS, LINES, QUANTITY = 10, 3, 3
 Step = tuple[Any, ...]
 
 lines = st.lists(
@@ -171,6 +174,7 @@ def withdrawable(settings: Any) -> None:
     settings.SHOP = {**settings.SHOP, "withdrawal_days": 14}
 
 
+@seed(SEED)
 @given(
     lines=lines,
     shipping=st.integers(0, 2),
@@ -180,7 +184,6 @@ def withdrawable(settings: Any) -> None:
 )
 @settings(
     max_examples=EXAMPLES,
-    derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

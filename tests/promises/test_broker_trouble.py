@@ -87,6 +87,7 @@ def test_orders_are_taken_without_a_broker_and_worked_off_with_it(
     )
 
 
+@pytest.mark.slow
 def test_orders_are_taken_while_a_broker_that_was_well_is_frozen(
     stack: Stack, place: Callable[[Web, int], int], broker: Redis
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_worker_waits_for_a_broker_that_is_away_and_beats_meanwhile(
     assert worker.process.poll() is None
 
 
+@pytest.mark.slow
 def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
     stack: Stack, place: Callable[[Web, int], int], broker: Redis, request: pytest.FixtureRequest
 ) -> None:

@@ -64,6 +64,7 @@ print(chord([add.s(n, n) for n in range(4)], total.s()).apply_async().id)
 """
 
 
+@pytest.mark.slow
 def test_shapes_from_the_shell_come_to_their_results_though_the_broker_was_flushed(
     stack: Stack, broker: Redis
 ) -> None:

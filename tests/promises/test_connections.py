@@ -41,6 +41,7 @@ def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[
     return post
 
 
+@pytest.mark.slow
 def test_old_and_new_dynos_together_fit_into_the_smallest_plans(
     stack: Stack, broker: Redis, place: Callable[[Web, str], int]
 ) -> None:

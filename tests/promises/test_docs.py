@@ -52,6 +52,7 @@ def walked(page: str, stack: Stack, **environment: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.slow
 def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> None:
     output = walked("README.md", stack)
     assert '"type":"order.confirmed"' in output

@@ -29,7 +29,10 @@ IN_AN_ATTEMPT = [
 ]
 # an exception there is the body's own
 DEADLY = [At.AFTER_CLAIM, At.AFTER_EXTERNAL, At.BEFORE_COMMIT]
-IN_A_REQUEST = [At.AFTER_PROMISE, At.BEFORE_RING, At.AFTER_RING]
+IN_A_REQUEST = [
+    At.AFTER_PROMISE,
+    *(pytest.param(place, marks=pytest.mark.slow) for place in (At.BEFORE_RING, At.AFTER_RING)),
+]
 
 
 class Failpoints:

@@ -68,7 +68,7 @@ GARBAGE: list[str | bytes] = [
     message({"task": "os.system", "id": str(uuid4())}, body=(["true"], {}, {})),
     message({"task": RESERVE, "id": str(uuid4())}, body="no arguments"),
     message({"task": RESERVE, "id": str(uuid4())}, body=None),
-    message({"task": RESERVE, "id": str(uuid4()), "also": "x", "together": [], "alone": {}}),
+    message({"task": RESERVE, "id": str(uuid4()), "also": "x", "batch": [], "alone": {}}),
     *[first_protocol() for _ in range(4)],  # more than a worker of two processes may hold
 ]
 
@@ -105,6 +105,7 @@ def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
     assert Order.objects.get(pk=order.pk).version == 3
 
 
+@pytest.mark.slow
 def test_a_name_of_a_queue_that_holds_something_else_stops_no_queue(
     stack: Stack, broker: Redis, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:

@@ -200,6 +200,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_sent(stack: Stack, shop: 
     assert nothing_is_there()
 
 
+@pytest.mark.slow
 def test_two_imports_of_one_file_at_the_same_moment_place_each_order_once(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from redis import Redis
 
 from celery_ledger.models import Job, Worker
-from celery_ledger.worker.turn import TURN
+from celery_ledger.worker.lead import LEAD
 from notifications.models import Delivery, Event
 from orders.models import Client, Order, Stock
 from orders.order_input import OrderInput
@@ -60,7 +60,7 @@ def catch_at_work(tree: Tree, number: int, *, at_least: int) -> list[UUID]:
             caught = list(
                 held.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
             )
-        if len(caught) >= at_least and not turns_held():
+        if len(caught) >= at_least and not leads_held():
             tree.signal(number)
             return caught
         tree.signal(signal.SIGCONT)
@@ -155,6 +155,7 @@ def assert_every_order_ended_once() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_killed_child_is_noticed_by_its_parent_and_its_job_runs_again(
     stack: Stack, tally: Callable[[], Counter[int]]
@@ -200,15 +201,15 @@ def sessions_at_work() -> int:
         return int(cursor.fetchone()[0])
 
 
-def turns_held() -> int:
-    """Clocks in the middle of their turn. One that froze there would keep it, for here no session
+def leads_held() -> int:
+    """Clocks that have the lead. One that froze there would keep it, for here no session
     that is idle in its transaction is ended, and nobody else would ring.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            [TURN],
+            [LEAD],
         )
         return int(cursor.fetchone()[0])
 
@@ -309,7 +310,12 @@ def test_a_worker_told_to_stop_at_once_does(stack: Stack) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    ("task", "error"), [("poison", "Lost"), ("crash", "Lost"), ("deaf", "TimeLimitExceeded")]
+    ("task", "error"),
+    [
+        ("crash", "Lost"),
+        pytest.param("poison", "Lost", marks=pytest.mark.slow),
+        pytest.param("deaf", "TimeLimitExceeded", marks=pytest.mark.slow),
+    ],
 )
 def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
     stack: Stack, tally: Callable[[], Counter[int]], task: str, error: str
@@ -352,6 +358,7 @@ def test_a_job_that_wants_too_much_memory_dies_of_it_alone(
     assert tally() == Counter([1])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_job_of_an_unknown_task_waits_in_sight_for_the_release_that_knows_it(
     stack: Stack, tally: Callable[[], Counter[int]]

@@ -161,8 +161,8 @@ PLANTED = [
         "ONE_TURN_FOR_ALL",
         "test_a_clock_that_rings_in_one_queue_keeps_no_other_clock_from_ringing_in_the_next",
         "celery_ledger/worker/ringer.py",
-        'our_turn(f"ring {queue}")',
-        'our_turn("ring")',
+        'we_lead(f"ring {queue}")',
+        'we_lead("ring")',
     ),
     in_order(
         Bug.NO_RESCUE,
@@ -214,9 +214,9 @@ PLANTED = [
         ")",
     ),
     in_order(
-        "a frozen clock keeps its turn",
-        "test_a_clock_that_freezes_in_its_turn_loses_it",
-        "celery_ledger/worker/turn.py",
+        "a frozen clock keeps the lead",
+        "test_a_clock_that_freezes_in_the_lead_loses_it",
+        "celery_ledger/worker/lead.py",
         "'idle_in_transaction_session_timeout'",
         "'ledger.nothing'",
     ),
@@ -224,7 +224,7 @@ PLANTED = [
         "clocks that wait for one that promises",
         "test_no_clock_waits_for_another_that_promises_slots",
         "celery_ledger/worker/scheduler.py",
-        'if not our_turn(f"promise {name}"):',
+        'if not we_lead(f"promise {name}"):',
         "if not name:",
     ),
     Planted(

@@ -65,7 +65,9 @@ def without_insert() -> Iterator[None]:
         execute("DROP OWNED BY frugal", "DROP ROLE frugal")
 
 
-@pytest.mark.parametrize("trouble", [read_only, without_insert])
+@pytest.mark.parametrize(
+    "trouble", [read_only, pytest.param(without_insert, marks=pytest.mark.slow)]
+)
 def test_orders_are_refused_meanwhile_and_the_same_key_is_taken_afterwards(
     stack: Stack,
     shop: Client,

@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 CLICKS, HANDS = 50, 6
 PROBLEM = "/problems/"
 REQUESTED = {"reason": "requested"}
+TOKENS = ["tok_declined", pytest.param("tok_confirm", marks=pytest.mark.slow)]
 
 
 @dataclass
@@ -92,9 +93,9 @@ class ShopCounter:
 
 
 @pytest.fixture
-def counter(stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]) -> ShopCounter:
+def counter(web: Web, shop: Client, stock: Any, order_body: Callable[..., Any]) -> ShopCounter:
     stock(on_hand=20)
-    return ShopCounter(stack.start_web(), ApiKey.objects.issue(shop, []), order_body)
+    return ShopCounter(web, ApiKey.objects.issue(shop, []), order_body)
 
 
 def outcomes(answers: list[tuple[int, Any, Any]]) -> Counter[str]:
@@ -234,6 +235,7 @@ def test_the_last_piece_is_sold_once(counter: ShopCounter, stack: Stack) -> None
     )
 
 
+@pytest.mark.slow
 def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(
     counter: ShopCounter, stack: Stack
 ) -> None:
@@ -260,7 +262,7 @@ def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(
 # --- how it is paid -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("token", ["tok_declined", "tok_confirm"])
+@pytest.mark.parametrize("token", TOKENS)
 def test_another_card_from_many_hands_is_charged_once(
     counter: ShopCounter, stack: Stack, token: str
 ) -> None:
@@ -277,7 +279,7 @@ def test_another_card_from_many_hands_is_charged_once(
     ]
 
 
-@pytest.mark.parametrize("token", ["tok_declined", "tok_confirm"])
+@pytest.mark.parametrize("token", TOKENS)
 def test_another_card_that_meets_a_cancel_leaves_no_money_and_no_goods(
     counter: ShopCounter, stack: Stack, token: str
 ) -> None:

@@ -153,6 +153,7 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
         assert secret.encode() not in everything
 
 
+@pytest.mark.slow
 def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
     stack: Stack, shop: Client, sink: WebhookSink, collector: WebhookSink
 ) -> None:
@@ -236,6 +237,7 @@ def test_whoever_tells_them_is_no_thread_that_works(
     assert threading.main_thread() not in callers
 
 
+@pytest.mark.slow
 def test_a_collector_that_hangs_and_a_sentry_that_is_away_hold_up_nobody(
     stack: Stack, shop: Client, stock: Callable[..., Any], order_body: Callable[..., Any]
 ) -> None:

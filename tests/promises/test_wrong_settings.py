@@ -9,6 +9,7 @@ import pytest
 
 from tests.edges import free_port
 from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, procfile
+from tests.promises.starts import start_each
 from tests.waiting import until
 
 GOOD = {
@@ -26,13 +27,17 @@ WITHOUT_EXTRAS = Path(__file__).parent / "without_extras"  # its sitecustomize h
 MANAGE = [sys.executable, "manage.py", "release"]
 
 
-def start(command: list[str], **changes: str) -> tuple[int, str]:
+def environment_with(changes: dict[str, str]) -> dict[str, str]:
+    """That of a start whose settings are good but for these; without those that are empty."""
     settings = {**GOOD, "PORT": str(free_port()), **changes}
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = inherited | {name: value for name, value in settings.items() if value}
+    return inherited | {name: value for name, value in settings.items() if value}
+
+
+def start(command: list[str], **changes: str) -> tuple[int, str]:
     ended = subprocess.run(
         command,
-        env=environment,
+        env=environment_with(changes),
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
@@ -218,9 +223,24 @@ def assert_says(process: str, changes: dict[str, str], sentence: str) -> None:
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("number", range(len(WRONG)))
-def test_a_wrong_setting_ends_a_start_in_a_sentence(number: int) -> None:
-    """Each in one of the processes, by turns: all of them read the settings in one place."""
+def test_a_wrong_setting_ends_a_start_in_a_sentence() -> None:
+    """Each in a fork; all processes read the settings in one place."""
+    wrong = [(changes, sentence) for changes, sentence in WRONG if "PYTHONPATH" not in changes]
+    ended = start_each([(["release"], environment_with(changes)) for changes, _ in wrong])
+    for (changes, sentence), (status, output) in zip(wrong, ended, strict=True):
+        assert (status, sentence in output, "Traceback" in output) == (1, True, False), (
+            changes,
+            output,
+        )
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_each_process_reads_them(process: str) -> None:
+    assert_says(process, *WRONG[0])
+
+
+@pytest.mark.parametrize("number", [n for n, (it, _) in enumerate(WRONG) if "PYTHONPATH" in it])
+def test_a_package_that_a_setting_needs_is_named(number: int) -> None:
     assert_says(PROCESSES[number % len(PROCESSES)], *WRONG[number])
 
 

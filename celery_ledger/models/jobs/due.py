@@ -68,7 +68,7 @@ SELECT job.id, job.task, owners.owner, job.attempts FROM owners CROSS JOIN LATER
         WHERE queue = %(queue)s AND state = 'waiting' AND owner = owners.owner
           AND due_at >= %(since)s AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
           AND %(timelimit)s::jsonb = {limits}
-        ORDER BY due_at LIMIT 1) AS job
+        ORDER BY due_at LIMIT coalesce((%(weights)s::jsonb ->> owners.owner)::int, 1)) AS job
  WHERE hop > 0 LIMIT %(number)s
 """
 
@@ -108,7 +108,8 @@ first AS (
               AND task = ANY(%(tasks)s) AND shared_losses < %(shared)s
             ORDER BY priority DESC, due_at LIMIT asked.room) AS job),
 turns AS (
-    SELECT *, row_number() OVER (PARTITION BY place, owner ORDER BY due_at) AS turn FROM first),
+    SELECT *, (row_number() OVER (PARTITION BY place, owner ORDER BY due_at) - 1)
+              / coalesce((%(weights)s::jsonb ->> owner)::int, 1) AS turn FROM first),
 due AS (
     SELECT *, row_number() OVER (ORDER BY place, priority DESC, turn, due_at) AS number FROM turns)
 SELECT id, task, queue, limits FROM due WHERE number <= room ORDER BY number
@@ -125,7 +126,7 @@ class Due:
     limits: tuple[float | None, float | None]
 
 
-class Turn(NamedTuple):
+class Next(NamedTuple):
     """A job whose turn it is, and whose it is."""
 
     id: UUID
@@ -152,9 +153,9 @@ def of_the_next_owners(  # noqa: PLR0913 - one for each thing that is asked
     timelimit: Sequence[float | None],
     number: int,
     since: datetime = BEGINNING,
-) -> list[Turn]:
+) -> list[Next]:
     """Of the next owners after that one who have such a job, so many at most, each one's first due
-    job of these tasks, with these time limits.
+    job of these tasks, with these time limits; or its first ones, as many as its weight.
     """
     values: dict[str, Any] = {
         "queue": queue,
@@ -163,11 +164,12 @@ def of_the_next_owners(  # noqa: PLR0913 - one for each thing that is asked
         "timelimit": json.dumps(timelimit),
         "number": number,
         "since": since,
+        "weights": json.dumps(dict(ledger_settings.WEIGHTS)),
     }
     with connection.cursor() as cursor:
         cursor.execute(_of_jobs(NEXT), values)
         rows = cursor.fetchall()
-    return [Turn(*row) for row in dict.fromkeys(rows)]  # round and round comes to the same
+    return [Next(*row) for row in dict.fromkeys(rows)]  # round and round comes to the same
 
 
 def preferred_to(
@@ -197,6 +199,7 @@ def of_each_owner(
         "marks": [(marks or {}).get(queue, BEGINNING) for queue in rooms],
         "tasks": list(tasks),
         "shared": ledger_settings.SHARED_LOSSES,
+        "weights": json.dumps(dict(ledger_settings.WEIGHTS)),
     }
     with connection.cursor() as cursor:
         cursor.execute(_of_jobs(DUE), values)

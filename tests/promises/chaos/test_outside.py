@@ -91,6 +91,7 @@ def mail(port: int, id_: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_webhook_is_noted_before_it_is_answered_and_some_are_refused_or_never_answered(
     begin: Begin, tmp_path: Path
 ) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 
 from celery.schedules import crontab
 
-from config import logs
+from config import framework, logs
 from config.framework import *  # noqa: F403
-from config.framework import TEMPLATES
 from config.limits import *  # noqa: F403
 from config.limits import MAIL_TIMEOUT_S
 from config.start import broker_url
@@ -80,10 +79,6 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.staticfiles",
 ]
-MAIL_TEMPLATES: str = from_environment(
-    read.folder, "MAIL_TEMPLATES", "", "a folder with a folder mail/ in it"
-)
-TEMPLATES = [{**TEMPLATES[0], "DIRS": [MAIL_TEMPLATES] if MAIL_TEMPLATES else []}]
 DATABASES: dict[str, dict[str, Any]] = {"default": read.database_from(DATABASE_URL)}
 LANGUAGE_CODE: str = from_environment(
     read.of_shop("language"), "SHOP_LANGUAGE", "en", f"one of {', '.join(LANGUAGES_OF_TEXTS)}"
@@ -136,6 +131,10 @@ MAILERS = {
         timeout_s=MAIL_TIMEOUT_S,
     )
 }
+MAIL_TEMPLATES: str = from_environment(
+    read.folder, "MAIL_TEMPLATES", "", "a folder with a folder mail/ in it"
+)
+TEMPLATES = [{**framework.TEMPLATES[0], "DIRS": [MAIL_TEMPLATES] if MAIL_TEMPLATES else []}]
 SITE_URL: str = from_environment(
     read.site_url,
     "SITE_URL",

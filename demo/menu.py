@@ -12,8 +12,10 @@ from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from demo.cards import cards
+from orders.inputs.order import LineInput, OrderInput
+from orders.inputs.particulars import EMAIL_MAX_CHARS
+from orders.inputs.payment import PaymentInput
 from orders.models import Stock
-from orders.order_input import EMAIL_MAX_CHARS, LineInput, OrderInput, PaymentInput
 from values.addresses import in_ascii, mailable
 
 CLIENT = "demo"

@@ -24,8 +24,8 @@ from demo.cards import cards
 from demo.menu import CLIENT, CURRENCY, OrderForm
 from notifications import events
 from notifications.models import Shop
+from orders.inputs.faults import pointed
 from orders.models import Client, Order, State, may_be_withdrawn
-from orders.order_input import pointed
 from orders.payments.paying import action_of
 from orders.states import UNMET, PaymentMethod, PaymentState
 from orders.tasks import place

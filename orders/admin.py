@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from celery_ledger import LookOnlyAdmin
 from notifications.models import Shop
 from orders.imports.models import Import, ImportFault
+from orders.inputs.shop import FIELDS, typed
 from orders.models import (
     ApiKey,
     Client,
@@ -17,7 +18,6 @@ from orders.models import (
     Stock,
     StockMovement,
 )
-from orders.shop_input import FIELDS, typed
 from values.refused import Refused
 
 

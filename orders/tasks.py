@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db import transaction
 
 from celery_ledger import bulk, context, settle, together
+from orders.inputs.order import OrderInput
 from orders.models import ApiKey, Client, Erasure, IdempotencyKey, Order, Refund, State
-from orders.order_input import OrderInput
 from orders.payments import paying
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.outcome import UNKNOWN, apply_answer, forget, is_news, is_stuck

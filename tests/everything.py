@@ -20,8 +20,8 @@ from orders.exports.models import Export
 from orders.imports.files.lines import Row
 from orders.imports.files.reading import Format, Manner
 from orders.imports.models import Import
+from orders.inputs.order import EXAMPLE, OrderInput
 from orders.models import ApiKey, Client, Erasure
-from orders.order_input import EXAMPLE, OrderInput
 from orders.tasks import place
 from tests.shop import Api
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 from celery_ledger.testing import work_off
 from notifications.models import Event
 from orders import tasks
+from orders.inputs.order import OrderInput
 from orders.models import Asked, Client, Order, Refund
-from orders.order_input import OrderInput
 from orders.reports.days import shop_zone
 from orders.reports.models import DailyReport
 from orders.tasks import place

@@ -28,8 +28,8 @@ from api.shapes.requests import StockChange, StockCount
 from orders import snapshots
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.stock_rows import OPTIONAL, REQUIRED, stock_in
+from orders.inputs.shape import SKU_MAX_CHARS, Sku
 from orders.models import Stock
-from orders.order_input import SKU_MAX_CHARS, Sku
 from values.refused import Refused
 from values.texts import AnyText, Matching
 

@@ -16,7 +16,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from api.problems.document import CONTENT_TYPE, document
 from api.problems.types import OF_STATUS, TYPES
 from celery_ledger import context, in_trouble
-from orders.order_input import pointed
+from orders.inputs.faults import pointed
 from values.refused import Refused
 from values.strict_json import NotJson
 

@@ -18,22 +18,12 @@ from pydantic_core import PydanticCustomError
 
 from notifications import webhooks
 from notifications.events import KINDS
-from orders.order_input import (
-    AMOUNT_MAX,
-    EMAIL_MAX_CHARS,
-    EXTERNAL_ID_MAX_CHARS,
-    LINES_MAX,
-    PHONE_MAX_CHARS,
-    SKU_MAX_CHARS,
-    Amount,
-    Email,
-    ParticularsInput,
-    Shape,
-    Token,
-    UnitsInput,
-)
+from orders.inputs.order import EXTERNAL_ID_MAX_CHARS, LINES_MAX, UnitsInput
+from orders.inputs.particulars import EMAIL_MAX_CHARS, PHONE_MAX_CHARS, Email, ParticularsInput
+from orders.inputs.payment import Token
+from orders.inputs.shape import AMOUNT_MAX, SKU_MAX_CHARS, Amount, Shape
+from orders.inputs.stock import StockSaid
 from orders.states import FulfilmentState, HeldFor, PaymentState, State
-from orders.stock_input import StockSaid
 from values.texts import AnyText, Line, Matching
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # nothing here is older

@@ -23,7 +23,8 @@ from orders.imports.files.columns import (
 )
 from orders.imports.files.csv_rows import IN_MAJOR, WHOLE_NUMBER, key_of
 from orders.imports.files.reading import Format
-from orders.order_input import LINES_MAX, pointed
+from orders.inputs.faults import pointed
+from orders.inputs.order import LINES_MAX
 from values import money, strict_json
 from values.refused import Refused
 from values.strict_json import NotJson

@@ -25,8 +25,8 @@ from orders.imports.inputs import (
     problem_of,
 )
 from orders.imports.models import Import
+from orders.inputs.payment import PaymentInput
 from orders.models import Client, Order, Stock
-from orders.order_input import PaymentInput
 from values.refused import Refused
 
 Rows = Sequence[StagedRow]

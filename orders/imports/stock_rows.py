@@ -13,8 +13,8 @@ from orders.imports.files.csv_rows import WHOLE_NUMBER, Columns, rows_under
 from orders.imports.files.encoding import in_utf8
 from orders.imports.files.lines import Lines, Row
 from orders.imports.files.reading import Format, ndjson_rows
-from orders.order_input import pointed
-from orders.stock_input import StockInput
+from orders.inputs.faults import pointed
+from orders.inputs.stock import StockInput
 from values import strict_json
 from values.refused import invalid
 from values.strict_json import NotJson

@@ -31,8 +31,8 @@ from orders.imports.files.csv_rows import Amounts
 from orders.imports.files.lines import Row
 from orders.imports.files.reading import Format, Manner, staged
 from orders.imports.models import Import, ImportFault, ImportRow
+from orders.inputs.order import EXAMPLE, OrderInput
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
-from orders.order_input import EXAMPLE, OrderInput
 from orders.tasks import place
 from tests.errors import error_of
 from tests.hands import Hand

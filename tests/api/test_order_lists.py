@@ -12,8 +12,8 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from celery_ledger.testing import work_off
+from orders.inputs.order import OrderInput
 from orders.models import ApiKey, Client, Order
-from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.plans import plans_of
 from tests.shop import Api

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from orders.inputs.order import EXAMPLE
 from orders.models import Order, Stock
-from orders.order_input import EXAMPLE
 from tests.everything import Known, known, operations
 from tests.shop import Api
 

@@ -13,7 +13,9 @@ from api.shapes.requests import (
     StockChange,
     StockCount,
 )
-from orders.order_input import EXAMPLE, OrderInput, Shape, pointed
+from orders.inputs.faults import pointed
+from orders.inputs.order import EXAMPLE, OrderInput
+from orders.inputs.shape import Shape
 
 LINE = EXAMPLE["lines"][0]
 TEXTS: list[

@@ -17,7 +17,7 @@ from typing import Any
 from django.test import Client as HttpClient
 
 from celery_ledger.testing import work_off
-from orders.order_input import EXAMPLE
+from orders.inputs.order import EXAMPLE
 from tests.everything import Known
 
 PLAIN = json.dumps([EXAMPLE] * 200).encode()  # what a byte is worth, is measured on this

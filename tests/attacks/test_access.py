@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 from django.apps import apps
 
+from orders.inputs.order import EXAMPLE
 from orders.models import ApiKey, Client
 from orders.models.client import SCOPES
-from orders.order_input import EXAMPLE
 from tests.everything import Known, known, operations
 from tests.shop import Api
 

@@ -20,8 +20,8 @@ from notifications.models import Delivery, Endpoint
 from orders import tasks
 from orders.imports.models import Import
 from orders.imports.tasks import see_to_imports
+from orders.inputs.order import OrderInput
 from orders.models import ApiKey, Client, Order
-from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import place

@@ -10,8 +10,8 @@ from django.db import transaction
 
 from celery_ledger import context, together
 from celery_ledger.models import Job
+from orders.inputs.order import OrderInput
 from orders.models import Client, Order
-from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.promises import tasks
 from tests.promises.processes import Stack

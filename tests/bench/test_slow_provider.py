@@ -11,8 +11,8 @@ import pytest
 from django.db import transaction
 
 from celery_ledger.models import Job
+from orders.inputs.order import OrderInput
 from orders.models import Client, Order
-from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.promises.processes import Stack, Tree, children_of
 from tests.waiting import until

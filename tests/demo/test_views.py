@@ -17,8 +17,8 @@ from django.utils import translation
 
 from celery_ledger.models import Job
 from demo.menu import MENU
+from orders.inputs.order import OrderInput
 from orders.models import Fulfilment, Order, State, Stock
-from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation
 from values.refused import Refused
 

@@ -25,8 +25,8 @@ from notifications import events
 from notifications.mail.message import render
 from notifications.models import Attempt, Delivery, Endpoint, Event, Shop
 from notifications.tasks import announce, note_untold
+from orders.inputs.order import EXAMPLE, OrderInput
 from orders.models import Client
-from orders.order_input import EXAMPLE, OrderInput
 from tests.edges import Postbox, WebhookSink, free_port, read
 from tests.hands import Hand
 from tests.shop import Api

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from orders.inputs.order import OrderInput
 from orders.models import Client, Order
-from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble
 from tests.doubles.stripe_wire import SECRET_KEY

@@ -12,8 +12,8 @@ from celery_ledger.models import Job
 from celery_ledger.testing import attempt
 from celery_ledger.worker.clock import Clock
 from config import celery_app
+from orders.inputs.order import OrderInput
 from orders.models import Client, Order
-from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import Sandbox
 from orders.payments.sandbox_book import SandboxCharge

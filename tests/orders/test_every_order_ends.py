@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from notifications.events import timeline
 from orders.audit import MONEY, STOCK, broken
+from orders.inputs.order import OrderInput
 from orders.models import (
     Asked,
     Came,
@@ -25,7 +26,6 @@ from orders.models import (
     may_be_withdrawn,
     withdraw,
 )
-from orders.order_input import OrderInput
 from orders.payments.models import PaymentOperation
 from orders.payments.outcome import apply_answer
 from orders.payments.paying import mark_paid

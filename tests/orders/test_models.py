@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
+from orders.inputs.order import OrderInput
 from orders.models import TRANSITIONS, Client, IdempotencyKey, Order, State, Stock, StockMovement
-from orders.order_input import OrderInput
 from orders.payments.provider import Charge, Intent
 from orders.payments.sandbox import Sandbox
 from orders.payments.sandbox_book import SandboxCharge

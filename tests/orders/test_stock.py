@@ -7,8 +7,8 @@ import pytest
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from notifications.models import Event
+from orders.inputs.stock import StockSaid
 from orders.models import Order, Stock
-from orders.stock_input import StockSaid
 from tests.hands import Hand, in_threads
 from tests.orders.books import books_balance
 from tests.shop import Api

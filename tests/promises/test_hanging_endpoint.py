@@ -11,8 +11,8 @@ from django.db.models.functions import Now
 
 from celery_ledger.models import Job
 from notifications.models import Endpoint
+from orders.inputs.order import OrderInput
 from orders.models import Client, Order
-from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.edges import WebhookSink
 from tests.promises.processes import Stack

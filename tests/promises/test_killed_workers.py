@@ -20,8 +20,8 @@ from redis import Redis
 from celery_ledger.models import Job, Worker
 from celery_ledger.worker.lead import LEAD
 from notifications.models import Delivery, Event
+from orders.inputs.order import OrderInput
 from orders.models import Client, Order, Stock
-from orders.order_input import OrderInput
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import forget_old_keys, place
 from tests.errors import error_of

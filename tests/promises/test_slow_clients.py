@@ -15,8 +15,8 @@ import pytest
 from django.conf import settings
 from django.db import transaction
 
+from orders.inputs.order import OrderInput
 from orders.models import ApiKey, Client, Order
-from orders.order_input import OrderInput
 from orders.tasks import place
 from tests.promises.processes import Stack, Web, children_of
 from tests.waiting import until

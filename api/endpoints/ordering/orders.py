@@ -40,8 +40,8 @@ from api.shapes.requests import CancelRequest, OrderChange, OrderFilter
 from notifications import events
 from notifications.models import Event
 from orders import snapshots
+from orders.inputs.order import OrderInput
 from orders.models import Order
-from orders.order_input import OrderInput
 from orders.tasks import give_back, place
 from values.refused import invalid
 from values.texts import AnyText

@@ -13,17 +13,9 @@ from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
 from orders.imports.files.columns import COUNTED
-from orders.order_input import (
-    AMOUNT_MAX,
-    EPOCH,
-    LINES_MAX,
-    QUANTITY_MAX,
-    Amount,
-    Email,
-    LineInput,
-    OrderInput,
-    Shape,
-)
+from orders.inputs.order import LINES_MAX, QUANTITY_MAX, LineInput, OrderInput
+from orders.inputs.particulars import Email
+from orders.inputs.shape import AMOUNT_MAX, EPOCH, Amount, Shape
 from orders.reports.days import day_of
 from values import moments
 from values.apportion import split

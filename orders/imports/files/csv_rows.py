@@ -14,7 +14,7 @@ from django.conf import settings
 
 from orders.imports.files.columns import AMOUNTS, COLUMNS, OF_THE_ORDER, PAYMENT, REQUIRED
 from orders.imports.files.lines import Lines, Row, TooLong
-from orders.order_input import EXTERNAL_ID_MAX_CHARS
+from orders.inputs.order import EXTERNAL_ID_MAX_CHARS
 from values.csv_cells import as_meant
 from values.identity import GUARDED
 from values.refused import Refused, invalid

@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from notifications.models import Shop
+from orders.inputs.shop import FIELDS, typed
 from orders.models import Client
-from orders.shop_input import FIELDS, typed
 from values.refused import Refused
 
 

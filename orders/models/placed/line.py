@@ -14,7 +14,7 @@ from values.apportion import portion
 from values.refused import invalid
 
 if TYPE_CHECKING:
-    from orders.order_input import UnitsInput
+    from orders.inputs.order import UnitsInput
 
 
 class OrderLine(models.Model):

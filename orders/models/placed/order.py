@@ -50,8 +50,9 @@ from orders.states import (
 from values.refused import Refused
 
 if TYPE_CHECKING:
+    from orders.inputs.order import OrderInput
+    from orders.inputs.particulars import ParticularsInput
     from orders.models.fulfilment import Fulfilment
-    from orders.order_input import OrderInput, ParticularsInput
 
 
 class Order(Particulars):

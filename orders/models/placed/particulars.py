@@ -10,7 +10,7 @@ from django.db import models
 from orders import snapshots
 
 if TYPE_CHECKING:
-    from orders.order_input import AddressInput, ParticularsInput
+    from orders.inputs.particulars import AddressInput, ParticularsInput
 
 
 class Particulars(models.Model):

@@ -22,8 +22,8 @@ from orders.payments.provider import ELSEWHERE, amount_objection
 from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
+    from orders.inputs.order import OrderInput
     from orders.models.placed.order import Order
-    from orders.order_input import OrderInput
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
 NUMBER_TRIES = 5

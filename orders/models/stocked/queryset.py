@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from celery_ledger import together
 from notifications import events
+from orders.inputs.stock import StockSaid
 from orders.models.stocked.movement import SIGNS, StockMovement
-from orders.stock_input import StockSaid
 from values.refused import Refused, invalid
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from django.db import models
 from django.db.models import F, Q
 
 from orders import snapshots
+from orders.inputs.stock import StockSaid
 from orders.models.stocked.queryset import SAID, StockQuerySet
-from orders.stock_input import StockSaid
 
 
 class Stock(models.Model):

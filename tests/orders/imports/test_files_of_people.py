@@ -10,7 +10,7 @@ import pytest
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.files.reading import Format, Manner, staged
 from orders.imports.inputs import NotAnOrder, input_of, orders_in
-from orders.order_input import OrderInput
+from orders.inputs.order import OrderInput
 from values.refused import Refused
 
 HEADER = "external_id,currency,email,locale,sku,name,quantity,unit_price,total,token"

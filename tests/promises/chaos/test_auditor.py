@@ -14,8 +14,8 @@ from django.db import connection, transaction
 
 from celery_ledger.testing import work_off
 from notifications.models import Endpoint, Event
+from orders.inputs.order import OrderInput
 from orders.models import Client, Fulfilment, Order, Stock
-from orders.order_input import OrderInput
 from orders.payments.sandbox_book import SandboxCharge, SandboxRefund
 from orders.tasks import give_back, place
 from tests.doubles.stripe import StripeDouble

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orders.order_input import pointed
+from orders.inputs.faults import pointed
 from values.refused import invalid
 from values.shop import ShopTyped
 

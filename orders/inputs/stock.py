@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from orders.order_input import AMOUNT_MAX, Shape, Sku
+from orders.inputs.shape import AMOUNT_MAX, Shape, Sku
 from values.texts import Name
 
 Count = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]

@@ -1,0 +1,1 @@
+"""What is said to the shop from outside, in strict shapes, and what is wrong with it in words."""

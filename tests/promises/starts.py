@@ -13,9 +13,9 @@ import sys
 import tempfile
 import traceback
 from importlib import import_module
+from pathlib import Path
 
-from tests.promises.processes import CHECKOUT
-
+CHECKOUT = Path(__file__).resolve().parents[2]
 LIBRARIES = (
     "celery.schedules",
     "dj_database_url",

@@ -64,7 +64,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ),
     (
         {"DATABASE_URL": "postgres://a/b?pool=1"},
-        "Kaiten cannot start: DATABASE_URL holds an option that Postgres",
+        "Kaiten cannot start: DATABASE_URL holds an option, or a value, that Postgres",
     ),
     (
         {"DATABASE_URL": "postgres:///"},

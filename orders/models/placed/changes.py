@@ -20,15 +20,16 @@ class Written(Func):
     output_field = DateTimeField()
 
 
-# What another database is at changes nothing here. Of a transaction that is not ours to see, a
-# stranger's in the same Postgres, nobody tells when it began; ours are never as old as `patience`
-# (I13).
+# What another database is at changes nothing here, nor does Postgres' own vacuuming. Of a
+# transaction that is not ours to see, a stranger's in the same Postgres, nobody tells when it began;
+# ours are never as old as `patience` (I13).
 SETTLED = """
 SELECT least(statement_timestamp(),
              min(coalesce(xact_start, statement_timestamp() - %(patience)s::interval)))
   FROM pg_snapshot_xip(pg_current_snapshot()) AS under_way (xid)
   LEFT JOIN pg_stat_activity ON backend_xid = under_way.xid::xid
- WHERE datname IS NULL OR datname = current_database()
+ WHERE (datname IS NULL OR datname = current_database())
+   AND backend_type IS DISTINCT FROM 'autovacuum worker'
 """
 
 

@@ -20,9 +20,9 @@ class Written(Func):
     output_field = DateTimeField()
 
 
-# What another database is at changes nothing here, nor does Postgres' own vacuuming. Of a
-# transaction that is not ours to see, a stranger's in the same Postgres, nobody tells when it began;
-# ours are never as old as `patience` (I13).
+# What another database is at changes nothing here, nor does Postgres' own vacuuming. Of what is
+# not ours to see, a stranger's transaction in the same Postgres, nobody tells when it began; ours
+# are never as old as `patience` (I13).
 SETTLED = """
 SELECT least(statement_timestamp(),
              min(coalesce(xact_start, statement_timestamp() - %(patience)s::interval)))

@@ -66,6 +66,14 @@ TELL_AT_ONCE = 50  # events, in the transaction that records them; of more, jobs
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
 WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)  # for which an old secret signs beside a new one
 WEBHOOK_SECRETS_MAX = 5  # of an endpoint that sign at a time
+WEBHOOK_KEYS_MAX_AGE_S = 300  # for which a receiver may keep the public ones
+WEBHOOK_TOLERANCE_S = 300  # that the clocks of both sides may differ, says Standard Webhooks
+# of `manage.py webhooks listen`
+LISTENER_PLACES = 16  # calls that it hears at a time
+LISTENER_READ_LIMIT_S = 10.0  # for each read of a call
+LISTENER_HANG_MAX_S = 60.0  # which --delay and --hang last at most
+LISTENER_REMEMBERS = 1000  # ids, to tell a repeat
+LISTENER_SHOWN_CHARS = 4000  # of a body
 WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
 # for which one that was sent again is not sent once more
 WEBHOOK_REPLAY_REST = timedelta(minutes=5)

@@ -1,13 +1,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from api import docs
+from api import docs, well_known
 from api.app import api
 from api.problems import pages
 from config.web import login, metrics
 
 urlpatterns = [
     path("metrics", metrics.metrics),
+    path(".well-known/webhooks/<uuid:endpoint_id>/jwks.json", well_known.webhook_keys),
     path("v1/docs", docs.page, name="docs"),
     path("v1/", api.urls),
     path("problems/", pages.every, name="problems"),

@@ -113,6 +113,7 @@ def shown(endpoint: Endpoint) -> dict[str, Any]:
         "disabled_at": endpoint.disabled_at and endpoint.disabled_at.isoformat(),
         "failing_since": endpoint.failing_since and endpoint.failing_since.isoformat(),
         "created_at": endpoint.created_at.isoformat(),
+        "public_keys": [key.public for key in endpoint.keys],
     }
 
 

@@ -205,6 +205,13 @@ class Endpoint(BaseModel):
         datetime | None, Field(description="the first failure since a webhook last arrived")
     ]
     created_at: datetime
+    public_keys: Annotated[
+        list[str],
+        Field(
+            description="whpk_…, each of which verifies a `v1a` signature, the newest first; as a "
+            "JWKS at /.well-known/webhooks/{id}/jwks.json"
+        ),
+    ]
 
 
 class NewEndpoint(Endpoint):

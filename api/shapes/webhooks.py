@@ -21,7 +21,8 @@ HEADERS = {
     "webhook-timestamp": "When this try was made, in seconds since 1970.",
     "webhook-signature": (
         "`v1,` and the signature in base64 of `webhook-id.webhook-timestamp.body` by the "
-        "endpoint's secret; after a space one by each other secret that is still good."
+        "endpoint's secret; after a space one by each other secret that is still good, and then "
+        "`v1a,` and an ed25519 signature of the same by each of the endpoint's `public_keys`."
     ),
 }
 ANSWERS: Described = {

@@ -1,8 +1,5 @@
 """Endpoints: the URLs of clients that hear of their events."""
 
-import base64
-import hashlib
-import hmac
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,6 +13,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from notifications.models.circuit import CircuitQuerySet
+from notifications.signing import SigningKey
 
 REGISTRATION = 0x656E6470  # the advisory locks of owners who register an endpoint: "endp"
 
@@ -95,15 +93,16 @@ class Endpoint(models.Model):
         """`whsec_…`, derived from WEBHOOK_MASTER_KEY: no secret is stored, and a new version is a
         new secret.
         """
-        return self._secret_of(self.secret_version)
+        return self.keys[0].secret
 
     @property
-    def secrets(self) -> list[str]:
+    def keys(self) -> list[SigningKey]:
         """Those that sign now, the newest first: earlier ones sign beside it until their time is
         over.
         """
         return [
-            self._secret_of(self.secret_version - age) for age in range(1 + len(self._open_ends()))
+            SigningKey(self.pk, self.secret_version - age)
+            for age in range(1 + len(self._open_ends()))
         ]
 
     def rotate(self, *, overlap: timedelta) -> bool:
@@ -124,8 +123,3 @@ class Endpoint(models.Model):
     def _open_ends(self) -> list[datetime]:
         """No secret ends before an earlier one."""
         return [end for end in self.secret_ends if end > timezone.now()]
-
-    def _secret_of(self, version: int) -> str:
-        text = f"{self.pk}:{version}".encode()
-        digest = hmac.new(settings.WEBHOOK_MASTER_KEY.encode(), text, hashlib.sha256).digest()
-        return f"whsec_{base64.b64encode(digest).decode()}"

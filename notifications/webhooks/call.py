@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import urllib3
 from django.conf import settings
-from standardwebhooks import Webhook
 from urllib3.exceptions import ProtocolError
 from urllib3.util import Retry
 
 from celery_ledger import outside
 from notifications.models import Delivery, NotDelivered
+from notifications.signing import signatures
 from notifications.webhooks.address import public_address
 from notifications.webhooks.deadline import Deadline, EndingPool, EndingTlsPool
 
@@ -47,10 +47,7 @@ def post(delivery: Delivery) -> str:
         "user-agent": "Kaiten-Webhooks/1",
         "webhook-id": str(delivery.pk),
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(
-            Webhook(secret).sign(str(delivery.pk), now, text)
-            for secret in delivery.endpoint.secrets
-        ),
+        "webhook-signature": signatures(delivery.endpoint.keys, str(delivery.pk), now, text),
     }
     with Deadline(settings.WEBHOOK_TIMEOUT_S) as deadline:
         try:

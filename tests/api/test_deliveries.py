@@ -91,7 +91,8 @@ def test_for_a_day_the_old_secret_signs_beside_the_new_one(
     assert "secret" not in api.get(path).json()
     happen()
     assert [verifies(secret, sink.heard[0]) for secret in (old, new)] == [True, True]
-    assert len(sink.heard[0][0]["webhook-signature"].split()) == 2
+    signed = sink.heard[0][0]["webhook-signature"].split()
+    assert [one.partition(",")[0] for one in signed] == ["v1", "v1", "v1a", "v1a"]
     Endpoint.objects.update(secret_ends=[timezone.now()])
     happen()
     assert [verifies(secret, sink.heard[1]) for secret in (old, new)] == [False, True]

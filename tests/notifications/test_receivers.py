@@ -1,0 +1,117 @@
+"""The snippets of docs/webhooks.md verify a really sent webhook, wherever their interpreter is."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import settings as shop
+from django.utils import timezone
+
+from notifications.models import Delivery, Endpoint, Event
+from notifications.webhooks import post
+from tests.edges import WebhookSink
+
+PAGE = (Path(shop.BASE_DIR) / "docs" / "webhooks.md").read_text()
+RUN = {  # how to call a snippet with each of the cases on stdin
+    "python": """
+import json, sys
+for case in json.load(sys.stdin):
+    print(json.dumps(verify(case["key"], case["headers"], base64.b64decode(case["body"]))))
+""",
+    "js": """
+for (const one of JSON.parse(require("node:fs").readFileSync(0)))
+  console.log(JSON.stringify(verify(one.key, one.headers, Buffer.from(one.body, "base64"))));
+""",
+    "ruby": """
+require "json"
+JSON.parse($stdin.read).each { |one|
+  puts((verify(one["key"], one["headers"], Base64.decode64(one["body"])) ? true : false).to_json)
+}
+""",
+}
+PROGRAMS = {"python": [sys.executable, "-c"], "js": ["node", "-e"], "ruby": ["ruby", "-e"]}
+LONG_AGO = "1700000000"
+
+
+def test_there_is_a_snippet_in_five_languages() -> None:
+    assert re.findall(r"^```(\w+)$", PAGE, re.MULTILINE) == ["python", "js", "ruby", "go", "php"]
+
+
+@pytest.mark.parametrize("language", RUN)
+def test_a_snippet_tells_a_good_webhook_from_others(
+    language: str, sink: WebhookSink, settings: Any
+) -> None:
+    if shutil.which(PROGRAMS[language][0]) is None:
+        pytest.skip(f"this machine has no {language}")
+    settings.WEBHOOK_ALLOW_LOCAL = True
+    endpoint = Endpoint(
+        owner=uuid4(),
+        url=sink.url,
+        secret_version=2,
+        secret_ends=[timezone.now() + timedelta(days=1)],
+    )
+    event = Event(kind="order.held", data={"order": {"name": "鮭"}}, at=timezone.now())
+    post(Delivery(event=event, endpoint=endpoint))
+    [(headers, body)] = sink.heard
+    cases = [case for key in endpoint.keys for case in cases_of(key, headers, body)]
+    answers = run(language, [case for _, case in cases])
+    assert answers == [expected for expected, _ in cases]
+
+
+def cases_of(key: Any, headers: dict[str, str], body: bytes) -> list[tuple[bool, dict[str, Any]]]:
+    wrong = Endpoint(secret_version=key.version).keys[0]
+    v1, v1a = (
+        [one for one in headers["webhook-signature"].split() if one.startswith(kind)]
+        for kind in ("v1,", "v1a,")
+    )
+    changes: list[tuple[bool, str, dict[str, str], bytes]] = []
+    for own, other, mine, theirs in (
+        (key.secret, wrong.secret, v1, v1a),
+        (key.public, wrong.public, v1a, v1),
+    ):
+        changes += [
+            (True, own, {}, body),
+            (True, own, {"webhook-signature": " ".join(mine)}, body),
+            (False, own, {"webhook-signature": " ".join(theirs)}, body),
+            (False, own, {"webhook-signature": "v1 v1a, v1,? v1a,AAAA v1,AAAA"}, body),
+            (False, own, {"webhook-id": "another"}, body),
+            (False, own, {"webhook-timestamp": "soon"}, body),
+            (False, own, {"webhook-timestamp": LONG_AGO}, body),
+            (False, own, {}, body + b" "),
+            (False, other, {}, body),
+        ]
+        late = {"webhook-timestamp": LONG_AGO}
+        changes.append((False, own, late | signed(key, headers, body), body))
+    return [
+        (good, {"key": text, "headers": headers | more, "body": base64.b64encode(content).decode()})
+        for good, text, more, content in changes
+    ]
+
+
+def signed(key: Any, headers: dict[str, str], body: bytes) -> dict[str, str]:
+    """Well, but long ago."""
+    at = datetime.fromtimestamp(int(LONG_AGO), tz=UTC)
+    content = (headers["webhook-id"], at, body.decode())
+    return {"webhook-signature": f"{key.sign(*content)} {key.sign_publicly(*content)}"}
+
+
+def run(language: str, cases: list[dict[str, Any]]) -> list[bool]:
+    [snippet] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    ended = subprocess.run(
+        [*PROGRAMS[language], snippet + RUN[language]],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return [json.loads(line) for line in ended.stdout.splitlines()]

@@ -98,10 +98,11 @@ def forget(
     subject: UUID, *, says: dict[str, dict[str, Any]], unsays: Sequence[list[str]] = ()
 ) -> None:
     """Let each event of the subject say this of what its data names, and null at these paths that
-    it has; and nobody's address stand on a mail about it. One that waits is not sent any more.
+    it has; and nobody's address stand on a mail about it, nor what webhooks were answered. One
+    that waits is not sent any more.
     """
     Event.objects.rewrite(subject, says, unsays)
-    Delivery.objects.forget_addresses(subject)
+    Delivery.objects.forget_person(subject)
 
 
 def timeline(subject: UUID, *, after: int = 0) -> QuerySet[Event]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from django.conf import settings
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from celery_ledger import State as JobState
@@ -248,6 +249,26 @@ class Delivery(BaseModel):
     created_at: datetime
     delivered_at: datetime | None
     resent_at: Annotated[datetime | None, Field(description="when it was last asked for again")]
+
+
+class AttemptOfDelivery(LastAnswer):
+    duration_ms: Annotated[int | None, Field(description="of the whole call")]
+    body: Annotated[
+        str | None,
+        Field(
+            description=f"the first {settings.WEBHOOK_BODY_MAX_BYTES} bytes of the answer, as far "
+            "as they came at once; what is no UTF-8 is replaced"
+        ),
+    ]
+    request_headers: dict[str, str] | None
+
+
+class DeliveryAndAttempts(Delivery):
+    model_config = ConfigDict(extra="forbid", title="DeliveryAndAttempts")
+    attempts: Annotated[
+        list[AttemptOfDelivery],
+        Field(description=f"newest first, the last {settings.DELIVERY_ATTEMPTS_SHOWN}"),
+    ]
 
 
 class DeliveryPage(BaseModel):

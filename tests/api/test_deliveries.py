@@ -8,11 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
@@ -189,6 +191,43 @@ def test_deliveries_are_listed_newest_first_with_their_last_answer(
     ids = [one["id"] for one in listed["data"]]
     assert ids == [str(pk) for pk in Delivery.objects.order_by("-pk").values_list("pk", flat=True)]
     assert listed["data"][0]["event"]["type"] == "order.held"
+
+
+def test_each_try_says_what_was_sent_what_came_back_and_how_long_it_took(
+    api: Api, path: str, sink: WebhookSink, happen: Happen, capsys: Any
+) -> None:
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    sink.answers, sink.body = [500], "鮭 売切\0\x1b[2J".encode() + b"\xff" + b"x" * 5000
+    with context.bound(traceparent=traceparent):
+        happen()
+    delivery = Delivery.objects.get()
+    read = api.get(f"{path}/deliveries/{delivery.pk}").json()
+    second, first = read["attempts"]
+    assert [(one["ok"], one["status"]) for one in (first, second)] == [(False, 500), (True, 200)]
+    assert [one["request_headers"] for one in (first, second)] == [heard for heard, _ in sink.heard]
+    assert second["request_headers"]["traceparent"] == traceparent
+    assert first["body"] == second["body"]
+    assert second["body"] == "鮭 売切\ufffd\x1b[2J\ufffd" + "x" * (4096 - 16)
+    assert all(0 <= one["duration_ms"] < 60_000 for one in (first, second))
+    assert read["last_answer"].items() <= second.items()
+    call_command("deliveries", "why", str(delivery.pk))
+    why = capsys.readouterr().out
+    assert f"did not arrive after {first['duration_ms']} ms: answered 500" in why
+    assert f"> webhook-id: {delivery.pk}" in why
+    assert "< 鮭 売切\ufffd\ufffd[2J\ufffdxxx" in why, "nothing that a terminal obeys"
+
+
+def test_of_many_tries_the_last_ones_are_shown(
+    api: Api, path: str, happen: Happen, settings: Any
+) -> None:
+    settings.DELIVERY_ATTEMPTS_SHOWN = 2
+    happen()
+    delivery = Delivery.objects.get()
+    for number in range(3):
+        delivery.attempts.create(ok=False, answer=f"of a release before, {number}")
+    shown = api.get(f"{path}/deliveries/{delivery.pk}").json()["attempts"]
+    assert [one["said"][-1] for one in shown] == ["2", "1"]
+    assert {one["duration_ms"] for one in shown} == {None}
 
 
 def test_pages_of_deliveries_are_complete_narrowed_and_cost_the_same_queries(

@@ -1,0 +1,26 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('notifications', '0005_shop_reply_to'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='attempt',
+            name='duration_ms',
+            field=models.IntegerField(null=True),
+        ),
+        migrations.AddField(
+            model_name='attempt',
+            name='body',
+            field=models.TextField(null=True),
+        ),
+        migrations.AddField(
+            model_name='attempt',
+            name='request_headers',
+            field=models.JSONField(null=True),
+        ),
+    ]

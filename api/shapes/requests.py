@@ -309,6 +309,37 @@ Kinds = Annotated[
 ]
 
 
+def _known_list(text: str) -> str:
+    for kind in text.split(","):
+        if kind not in KINDS:
+            said = {"kind": kind, "kinds": ", ".join(KINDS)}
+            raise PydanticCustomError("events", "{kind} is not an event; there are {kinds}", said)
+    return text
+
+
+A_KIND = f"(?:{'|'.join(map(re.escape, KINDS))})"
+KindList = Annotated[
+    str,
+    Field(
+        max_length=1000,
+        json_schema_extra={"pattern": f"^{A_KIND}(?:,{A_KIND})*$"},
+        description="of the events, with commas between several; all unless told",
+    ),
+    AfterValidator(_known_list),
+]
+
+
+class EventFilter(BaseModel):
+    """What narrows a list of events."""
+
+    type: KindList | None = None
+    since: QueryMoment | None = Field(None, description="recorded then or later")
+
+    @property
+    def kinds(self) -> list[str]:
+        return list(dict.fromkeys(self.type.split(","))) if self.type else []
+
+
 class EndpointRequest(Shape):
     url: Url
     events: Kinds

@@ -40,6 +40,20 @@ class Timeline(Exactly):
     ]
 
 
+class ToldEvent(Exactly):
+    id: Annotated[UUID, Field(description="`after` of whoever has it and asks for more")]
+    type: Annotated[str, Field(examples=["order.confirmed"])]
+    timestamp: Annotated[datetime, Field(description="when it happened")]
+    data: Annotated[dict[str, Any], Field(description="as a webhook of this event has it")]
+
+
+class EventPage(Exactly):
+    data: list[ToldEvent]
+    next: Annotated[
+        str | None, Field(description="`after` of the following page; null on the last")
+    ]
+
+
 class Erasure(Exactly):
     id: UUID
     state: Literal["running", "done"]

@@ -1,3 +1,4 @@
+import notifications.models.changes
 from django.db import migrations, models
 
 
@@ -22,5 +23,16 @@ class Migration(migrations.Migration):
             model_name='attempt',
             name='request_headers',
             field=models.JSONField(null=True),
+        ),
+        # first without a default, so that no row is written anew
+        migrations.AddField(
+            model_name='event',
+            name='recorded_at',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AlterField(
+            model_name='event',
+            name='recorded_at',
+            field=models.DateTimeField(db_default=notifications.models.changes.Written(), null=True),
         ),
     ]

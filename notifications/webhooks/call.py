@@ -21,22 +21,22 @@ from urllib3.exceptions import ProtocolError
 from urllib3.util import Retry
 
 from celery_ledger import context, outside
-from notifications.models import Answer, Delivery, NotDelivered
+from notifications.models import Answer, Delivery, Event, NotDelivered
 from notifications.webhooks.address import public_address
 from notifications.webhooks.deadline import Deadline, EndingPool, EndingTlsPool
 
 TOO_LONG = "took longer than %g s"
 
 
+def content(event: Event) -> dict[str, Any]:
+    """What is told of it."""
+    happened_at = event.at.astimezone(UTC).isoformat()
+    return {"type": event.kind, "timestamp": happened_at, "data": event.data}
+
+
 def body(delivery: Delivery) -> str:
     """The same bytes on every try."""
-    event = delivery.event
-    content = {
-        "type": event.kind,
-        "timestamp": event.at.astimezone(UTC).isoformat(),
-        "data": event.data,
-    }
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(content(delivery.event), ensure_ascii=False, separators=(",", ":"))
 
 
 def post(delivery: Delivery) -> Answer:

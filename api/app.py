@@ -10,6 +10,7 @@ from api.conventions.query import query_of, refuse_unknown_parameters
 from api.endpoints import (
     customers,
     deliveries,
+    events,
     exports,
     imports,
     jobs,
@@ -73,6 +74,7 @@ api.add_router("/exports", exports.router)
 api.add_router("/payments", payment_events.router)
 api.add_router("/reports", reports.router)
 api.add_router("/jobs", jobs.router)
+api.add_router("/events", events.router)
 api.add_router("/webhook-endpoints", webhook_endpoints.router)
 api.add_router("/webhook-endpoints", deliveries.router)
 ask_for_scopes(api)

@@ -62,8 +62,14 @@ MAIL_HTML_LINES_MAX = 30  # of a list in its HTML form, which stays under 40 kB;
 WEBHOOK_TIMEOUT_S = 5  # for all of a call
 # an endpoint whose answers take longer is called once at a time, and rests in between
 WEBHOOK_QUICK_S = 1.0
+# for the beginning of an answer's body, which is kept; the status has decided by then
+WEBHOOK_BODY_WAIT_S = 0.25
+WEBHOOK_BODY_MAX_BYTES = 4096
 TELL_AT_ONCE = 50  # events, in the transaction that records them; of more, jobs of so many tell
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
+WEBHOOK_HEADERS_MAX = 10  # of an endpoint's own; each with so long a name and value at most
+WEBHOOK_HEADER_NAME_MAX_CHARS = 64
+WEBHOOK_HEADER_VALUE_MAX_CHARS = 1000
 WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)  # for which an old secret signs beside a new one
 WEBHOOK_SECRETS_MAX = 5  # of an endpoint that sign at a time
 WEBHOOK_KEYS_MAX_AGE_S = 300  # for which a receiver may keep the public ones
@@ -78,6 +84,7 @@ WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
 # for which one that was sent again is not sent once more
 WEBHOOK_REPLAY_REST = timedelta(minutes=5)
 DELIVERY_ANSWER_MAX_CHARS = 500
+DELIVERY_ATTEMPTS_SHOWN = 20  # the newest ones; sent again, a delivery has all its tries again
 DELIVERY_MAX_TRIES = 14  # with the back-off below, tries go on for about a day
 DELIVERY_MAX_AGE = timedelta(days=2)
 ENDPOINT_FAILURES_MAX = 5  # in a row; then an endpoint is left alone

@@ -8,7 +8,7 @@ class AttemptInline(admin.TabularInline):
     model = Attempt
     extra = 0
     can_delete = False
-    readonly_fields = ("ok", "answer", "at")
+    readonly_fields = ("ok", "answer", "duration_ms", "body", "request_headers", "at")
 
 
 @admin.register(Event)

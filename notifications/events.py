@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from celery_ledger import context, note_effect
 from notifications.models import Delivery, Event
-from notifications.tasks import tell_all
+from notifications.models.event import BEGINNING, EVERYBODYS
+from notifications.tasks import FIRST_ID, tell_all
 
 # what an endpoint may listen to, and what each is told for
 KINDS = {
@@ -98,10 +99,24 @@ def forget(
     subject: UUID, *, says: dict[str, dict[str, Any]], unsays: Sequence[list[str]] = ()
 ) -> None:
     """Let each event of the subject say this of what its data names, and null at these paths that
-    it has; and nobody's address stand on a mail about it. One that waits is not sent any more.
+    it has; and nobody's address stand on a mail about it, nor what webhooks were answered. One
+    that waits is not sent any more.
     """
     Event.objects.rewrite(subject, says, unsays)
-    Delivery.objects.forget_addresses(subject)
+    Delivery.objects.forget_person(subject)
+
+
+def told(
+    owner: UUID, kinds: Sequence[str], *, after: UUID | None, since: datetime | None, limit: int
+) -> list[Event]:
+    """Up to so many of these kinds that this owner is told of, whether or not an endpoint listens:
+    recorded after that event and not before that moment, in an order in which none is missed.
+    Raises Event.DoesNotExist when `after` is no event of theirs.
+    """
+    whose = Q(owner=owner) | Q(kind__in=EVERYBODYS)
+    place = Event.objects.get(whose, pk=after).place if after else BEGINNING
+    beyond = max(place, (since, FIRST_ID)) if since else place
+    return Event.objects.told(owner, kinds, beyond=beyond, limit=limit)
 
 
 def timeline(subject: UUID, *, after: int = 0) -> QuerySet[Event]:

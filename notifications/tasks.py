@@ -17,7 +17,7 @@ from celery_ledger import Job, bulk, context, ledger_settings, settle, together
 from notifications import webhooks
 from notifications.mail.recipients import recipients
 from notifications.mail.send import send
-from notifications.models import Delivery, Endpoint, Event, NotDelivered
+from notifications.models import Answer, Delivery, Endpoint, Event, NotDelivered
 from notifications.models.deliveries.queryset import DeliveryQuerySet
 from notifications.models.deliveries.telling import Told
 
@@ -227,7 +227,7 @@ def give_up(delivery_id: str) -> None:
     Delivery.objects.locked(delivery_id).give_up()
 
 
-def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], str]) -> None:
+def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], Answer]) -> None:
     """One try, with its outcome written down whichever way it went."""
     delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
     if delivery.state != Delivery.State.WAITING or delivery.job not in (

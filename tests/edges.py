@@ -26,6 +26,7 @@ class WebhookSink:
         self.answers: list[int] = []
         self.answers_after_s = 0.0
         self.headers: dict[str, str] = {}  # of each answer
+        self.body = b""
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,8 +42,9 @@ class WebhookSink:
                     self.send_header("Location", f"{sink.url}elsewhere")
                 for name, value in sink.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(sink.body)))
                 self.end_headers()
+                self.wfile.write(sink.body)
 
             def log_message(self, *args: Any) -> None:
                 pass

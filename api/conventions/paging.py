@@ -34,7 +34,7 @@ class Dated(Protocol):
 
 
 def page[Row: Model](
-    rows: "QuerySet[Row]",
+    rows: "QuerySet[Row] | list[Row]",
     show: Callable[[Row], Mapping[str, Any]],
     *,
     limit: int,

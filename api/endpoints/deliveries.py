@@ -5,6 +5,7 @@ again.
 from typing import Any, Literal
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.http import Http404, HttpResponse
 from ninja import Body, Router, Status
@@ -16,7 +17,7 @@ from api.own import own_endpoint
 from api.shapes import responses
 from api.shapes.requests import ReplayRequest
 from notifications import tasks
-from notifications.models import Delivery
+from notifications.models import Attempt, Delivery
 
 router = Router(tags=["webhooks"])
 
@@ -89,8 +90,8 @@ def list_deliveries(
 
 @router.get(
     "/{uuid:endpoint_id}/deliveries/{uuid:delivery_id}",
-    summary="Read a delivery",
-    response=responses.Delivery,
+    summary="Read a delivery, with each try of it",
+    response=responses.DeliveryAndAttempts,
     openapi_extra=READS,
 )
 def read_delivery(
@@ -100,7 +101,8 @@ def read_delivery(
     delivery = Delivery.objects.shown(endpoint_id).filter(pk=delivery_id).first()
     if delivery is None:
         raise Http404
-    return _shown_delivery(delivery)
+    newest = delivery.attempts.order_by("-pk")[: settings.DELIVERY_ATTEMPTS_SHOWN]
+    return {**_shown_delivery(delivery), "attempts": [_shown_attempt(one) for one in newest]}
 
 
 def _shown_delivery(delivery: Any) -> dict[str, Any]:
@@ -118,9 +120,18 @@ def _shown_delivery(delivery: Any) -> dict[str, Any]:
             "seq": event.seq,
             "at": event.at,
         },
-        "last_answer": last
-        and {"ok": last.ok, "status": last.status, "said": last.answer, "at": last.at},
+        "last_answer": last and _shown_answer(last),
         "created_at": delivery.created_at,
         "delivered_at": delivery.delivered_at,
         "resent_at": delivery.resent_at,
     }
+
+
+def _shown_answer(attempt: Attempt) -> dict[str, Any]:
+    said = {"ok": attempt.ok, "status": attempt.status, "said": attempt.answer}
+    return {**said, "at": attempt.at}
+
+
+def _shown_attempt(attempt: Attempt) -> dict[str, Any]:
+    kept = {"duration_ms": attempt.duration_ms, "body": attempt.body}
+    return {**_shown_answer(attempt), **kept, "request_headers": attempt.request_headers}

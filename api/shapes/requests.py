@@ -309,14 +309,69 @@ Kinds = Annotated[
 ]
 
 
+def _known_list(text: str) -> str:
+    for kind in text.split(","):
+        if kind not in KINDS:
+            said = {"kind": kind, "kinds": ", ".join(KINDS)}
+            raise PydanticCustomError("events", "{kind} is not an event; there are {kinds}", said)
+    return text
+
+
+A_KIND = f"(?:{'|'.join(map(re.escape, KINDS))})"
+KindList = Annotated[
+    str,
+    Field(
+        max_length=1000,
+        json_schema_extra={"pattern": f"^{A_KIND}(?:,{A_KIND})*$"},
+        description="of the events, with commas between several; all unless told",
+    ),
+    AfterValidator(_known_list),
+]
+
+
+class EventFilter(BaseModel):
+    """What narrows a list of events."""
+
+    type: KindList | None = None
+    since: QueryMoment | None = Field(None, description="recorded then or later")
+
+    @property
+    def kinds(self) -> list[str]:
+        return list(dict.fromkeys(self.type.split(","))) if self.type else []
+
+
+OURS = (  # of HTTP itself, of a connection, and what a webhook has of its own
+    "webhook-|content-|proxy-|sec-",
+    "host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|date|user-agent|"
+    "accept-encoding|traceparent|tracestate",
+)
+HEADER_NAME = re.compile(f"(?!(?:{OURS[0]})|(?:{OURS[1]})$)[a-z0-9][a-z0-9_-]*")
+HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
+NAME_SAID = "must be lower case letters, digits, _ and -, and none of HTTP's or a webhook's own"
+HeaderName = Annotated[
+    str, Field(max_length=settings.WEBHOOK_HEADER_NAME_MAX_CHARS), Matching(HEADER_NAME, NAME_SAID)
+]
+HeaderValue = Annotated[
+    str,
+    Field(max_length=settings.WEBHOOK_HEADER_VALUE_MAX_CHARS),
+    Matching(HEADER_VALUE, "must be printable ASCII, with no space at its ends"),
+]
+Headers = Annotated[
+    dict[HeaderName, HeaderValue],
+    Field(max_length=settings.WEBHOOK_HEADERS_MAX, description="that each call bears besides"),
+]
+
+
 class EndpointRequest(Shape):
     url: Url
     events: Kinds
+    headers: Headers = {}
 
 
 class EndpointChange(Shape):
     url: Url | None = None
     events: Kinds | None = None
+    headers: Headers | None = None
     active: bool | None = None
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from django.conf import settings
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from celery_ledger import State as JobState
@@ -34,6 +35,20 @@ class OrderEvent(Exactly):
 
 class Timeline(Exactly):
     data: list[OrderEvent]
+    next: Annotated[
+        str | None, Field(description="`after` of the following page; null on the last")
+    ]
+
+
+class ToldEvent(Exactly):
+    id: Annotated[UUID, Field(description="`after` of whoever has it and asks for more")]
+    type: Annotated[str, Field(examples=["order.confirmed"])]
+    timestamp: Annotated[datetime, Field(description="when it happened")]
+    data: Annotated[dict[str, Any], Field(description="as a webhook of this event has it")]
+
+
+class EventPage(Exactly):
+    data: list[ToldEvent]
     next: Annotated[
         str | None, Field(description="`after` of the following page; null on the last")
     ]
@@ -192,6 +207,7 @@ class Endpoint(BaseModel):
     id: UUID
     url: str
     events: list[str]
+    headers: Annotated[dict[str, str], Field(description="of its owner's own")]
     active: Annotated[bool, Field(description="false: it hears of nothing until a PATCH says true")]
     disabled_because: Annotated[
         Literal["gone", "failing", "asked"] | None,
@@ -255,6 +271,26 @@ class Delivery(BaseModel):
     created_at: datetime
     delivered_at: datetime | None
     resent_at: Annotated[datetime | None, Field(description="when it was last asked for again")]
+
+
+class AttemptOfDelivery(LastAnswer):
+    duration_ms: Annotated[int | None, Field(description="of the whole call")]
+    body: Annotated[
+        str | None,
+        Field(
+            description=f"the first {settings.WEBHOOK_BODY_MAX_BYTES} bytes of the answer, as far "
+            "as they came at once; what is no UTF-8 is replaced"
+        ),
+    ]
+    request_headers: dict[str, str] | None
+
+
+class DeliveryAndAttempts(Delivery):
+    model_config = ConfigDict(extra="forbid", title="DeliveryAndAttempts")
+    attempts: Annotated[
+        list[AttemptOfDelivery],
+        Field(description=f"newest first, the last {settings.DELIVERY_ATTEMPTS_SHOWN}"),
+    ]
 
 
 class DeliveryPage(BaseModel):

@@ -10,7 +10,7 @@ from django.core.mail import EmailMultiAlternatives
 
 from celery_ledger import outside, scrubbed
 from notifications.mail.message import render
-from notifications.models import Delivery, NotDelivered, Shop
+from notifications.models import Answer, Delivery, NotDelivered, Shop
 from values.addresses import mailable
 
 
@@ -31,7 +31,7 @@ class Mail(EmailMultiAlternatives):
         return wire
 
 
-def send(delivery: Delivery) -> str:
+def send(delivery: Delivery) -> Answer:
     """Hand the mail to the server and return what we know of its answer. Opens a socket; raises
     NotDelivered.
 
@@ -51,7 +51,7 @@ def send(delivery: Delivery) -> str:
         raise NotDelivered(
             scrubbed(f"{type(exc).__name__}: {exc}")
         ) from exc  # it names the address
-    return "accepted by the mail server"
+    return Answer("accepted by the mail server")
 
 
 def composed(delivery: Delivery, shop: Shop) -> Mail:

@@ -1,22 +1,52 @@
 """An event: a fact about an order, never edited."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import models
+from django.db.models import F
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
+from notifications.models.changes import Written, settled_until
 from notifications.models.endpoint import Endpoint
 
 EVERYBODYS = ("stock.low",)  # the stock is one for all clients
 TEST = "webhook.test"  # the kind of event that a client asks for, to hear whether it is heard
 
 
+RECORDED = Coalesce("recorded_at", "at")  # of releases before, when it happened
+BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+# the first ones of a kind, as they lie in the index `event_told`
+OF_A_KIND = """
+(SELECT *, coalesce(recorded_at, at) AS recorded FROM notifications_event
+  WHERE {whose} AND kind = %s
+    AND (coalesce(recorded_at, at), id) > (%s, %s) AND coalesce(recorded_at, at) < %s
+  ORDER BY recorded, id LIMIT %s)
+"""
+OF_ALL_KINDS = "SELECT * FROM ({}) AS told ORDER BY recorded, id LIMIT %s"
+
+
 class EventQuerySet(models.QuerySet["Event"]):
+    def told(
+        self, owner: UUID, kinds: Sequence[str], *, beyond: tuple[datetime, UUID], limit: int
+    ) -> "list[Event]":
+        """Up to so many events of these kinds that are told to this owner, from beyond that place
+        on; those first that were recorded first, as far as nobody can record one before them.
+        """
+        until = settled_until()
+        some, values = list[str](), list[Any]()
+        for kind in kinds:
+            of_owner = [] if kind in EVERYBODYS else [owner]
+            some.append(OF_A_KIND.format(whose="owner = %s" if of_owner else "owner IS NULL"))
+            values += [*of_owner, kind, *beyond, until, limit]
+        text = OF_ALL_KINDS.format(" UNION ALL ".join(some))
+        return list(self.raw(text, [*values, limit]))
+
     def timeline(self, subject: UUID) -> "EventQuerySet":
         return self.filter(subject=subject).order_by("seq")
 
@@ -49,13 +79,22 @@ class Event(models.Model):
     # key, since clients live in a higher room
     owner = models.UUIDField(null=True)
     data = models.JSONField()  # a snapshot: every retry says the same
-    at = models.DateTimeField(db_default=Now())
+    at = models.DateTimeField(db_default=Now())  # when it happened, maybe elsewhere and long ago
+    recorded_at = models.DateTimeField(null=True, db_default=Written())
 
     objects = EventQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(name="event_seq_once", fields=["subject", "seq"])]
-        indexes = [models.Index(name="event_at", fields=["at"])]
+        indexes = [
+            models.Index(name="event_at", fields=["at"]),
+            models.Index(F("owner"), F("kind"), RECORDED, F("id"), name="event_told"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.seq}"
+
+    @property
+    def place(self) -> tuple[datetime, UUID]:
+        """In the order in which events are told."""
+        return self.recorded_at or self.at, self.pk

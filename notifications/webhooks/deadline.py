@@ -25,8 +25,6 @@ class Deadline:
         self._ends_at = time.monotonic() + limit_s
         self._wire: socket.socket | None = None
         self._lock = threading.Lock()
-        self._timer = threading.Timer(limit_s, self._cut)
-        self._timer.daemon = True
 
     @property
     def left_s(self) -> float:
@@ -35,6 +33,12 @@ class Deadline:
     @property
     def is_over(self) -> bool:
         return time.monotonic() >= self._ends_at
+
+    def shorten(self, to_s: float) -> None:
+        """From now on there is no more time than this."""
+        self._timer.cancel()
+        self._ends_at = min(self._ends_at, time.monotonic() + to_s)
+        self._start()
 
     def cuts(self, wire: socket.socket) -> None:
         """This connection is the one, and not one before it. It is known by a second name, since
@@ -78,8 +82,13 @@ class Deadline:
             if self._wire is not None:
                 self._wire.shutdown(socket.SHUT_RDWR)
 
-    def __enter__(self) -> Self:
+    def _start(self) -> None:
+        self._timer = threading.Timer(self.left_s, self._cut)
+        self._timer.daemon = True
         self._timer.start()
+
+    def __enter__(self) -> Self:
+        self._start()
         return self
 
     def __exit__(

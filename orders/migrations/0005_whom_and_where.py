@@ -3,7 +3,7 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import orders.models.placed.changes
+import notifications.models.changes
 import uuid_utils.compat
 from django.db import migrations, models
 
@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='order',
             name='updated_at',
-            field=models.DateTimeField(db_default=orders.models.placed.changes.Written()),
+            field=models.DateTimeField(db_default=notifications.models.changes.Written()),
         ),
         migrations.AlterField(
             model_name='apikey',

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
@@ -190,6 +191,53 @@ def test_deliveries_are_listed_newest_first_with_their_last_answer(
     ids = [one["id"] for one in listed["data"]]
     assert ids == [str(pk) for pk in Delivery.objects.order_by("-pk").values_list("pk", flat=True)]
     assert listed["data"][0]["event"]["type"] == "order.held"
+
+
+def test_each_try_says_what_was_sent_what_came_back_and_how_long_it_took(
+    api: Api, path: str, sink: WebhookSink, happen: Happen
+) -> None:
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    sink.answers, sink.body = [500], "鮭 売切\0\x1b[2J".encode() + b"\xff" + b"x" * 5000
+    with context.bound(traceparent=traceparent):
+        happen()
+    delivery = Delivery.objects.get()
+    read = api.get(f"{path}/deliveries/{delivery.pk}").json()
+    second, first = read["attempts"]
+    assert [(one["ok"], one["status"]) for one in (first, second)] == [(False, 500), (True, 200)]
+    assert [one["request_headers"] for one in (first, second)] == [heard for heard, _ in sink.heard]
+    assert second["request_headers"]["traceparent"] == traceparent
+    assert first["body"] == second["body"]
+    assert second["body"] == "鮭 売切\ufffd\x1b[2J\ufffd" + "x" * (4096 - 16)
+    assert all(0 <= one["duration_ms"] < 60_000 for one in (first, second))
+    assert read["last_answer"].items() <= second.items()
+
+
+def test_an_endpoint_has_headers_of_its_own_and_no_try_keeps_what_they_say(
+    api: Api, path: str, sink: WebhookSink, happen: Happen
+) -> None:
+    own = {"authorization": "Bearer s3cret", "x-shop": "edo"}
+    changed = api.patch(path, {"headers": own}, content_type="application/json")
+    assert (changed.status_code, changed.json()["headers"]) == (200, own)
+    happen()
+    [(heard, _)] = sink.heard
+    assert heard.items() >= own.items()
+    sent = api.get(f"{path}/deliveries/{Delivery.objects.get().pk}").json()["attempts"][0]
+    assert sent["request_headers"] == {**heard, **dict.fromkeys(own, "…")}
+    without = api.patch(path, {"headers": {}}, content_type="application/json")
+    assert without.json()["headers"] == {}
+
+
+def test_of_many_tries_the_last_ones_are_shown(
+    api: Api, path: str, happen: Happen, settings: Any
+) -> None:
+    settings.DELIVERY_ATTEMPTS_SHOWN = 2
+    happen()
+    delivery = Delivery.objects.get()
+    for number in range(3):
+        delivery.attempts.create(ok=False, answer=f"of a release before, {number}")
+    shown = api.get(f"{path}/deliveries/{delivery.pk}").json()["attempts"]
+    assert [one["said"][-1] for one in shown] == ["2", "1"]
+    assert {one["duration_ms"] for one in shown} == {None}
 
 
 def test_pages_of_deliveries_are_complete_narrowed_and_cost_the_same_queries(

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection, transaction
 
 from celery_ledger.testing import work_off
+from notifications.models.changes import settled_until
 from orders.inputs.order import OrderInput
 from orders.models import Client, Order
-from orders.models.placed.changes import settled_until
 from orders.tasks import place
 from tests.hands import Hand
 from tests.plans import plans_of

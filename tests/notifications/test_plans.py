@@ -11,7 +11,9 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from notifications.models import Delivery, Endpoint
+from notifications.events import KINDS
+from notifications.models import Delivery, Endpoint, Event
+from notifications.models.event import BEGINNING
 from notifications.oversight.trouble import troubles
 from orders.models import Client
 from tests.plans import plans_of
@@ -117,3 +119,16 @@ def test_what_does_not_arrive_is_found_without_a_walk_and_what_arrives_is_in_no_
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_relation_size('delivery_in_trouble') / 8192")
         assert cursor.fetchone()[0] <= 2, "of 20,000 only those are in it"
+
+
+@pytest.mark.parametrize("kinds", [list(KINDS), ["order.held"], ["order.paid"]])
+def test_a_page_of_events_is_read_in_its_order_wherever_it_begins(
+    endpoint: Endpoint, kinds: list[str]
+) -> None:
+    """Also of kinds that there are none of. Those of releases before lie in the same index."""
+    Event.objects.filter(pk__lt=Event.objects.order_by("pk")[PAST // 4].pk).update(recorded_at=None)
+    middle = Event.objects.order_by("pk")[PAST // 2]
+    for beyond in (BEGINNING, middle.place):
+        ask = partial(Event.objects.told, endpoint.owner, kinds, beyond=beyond, limit=101)
+        *_, plan = plans_of(ask)
+        assert (plan.buffers <= A_PAGE, "event_told" in str(plan.nodes)) == (True, True), plan

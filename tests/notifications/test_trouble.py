@@ -258,7 +258,7 @@ def test_two_who_ask_for_the_same_at_once_have_it_sent_once(
 def test_one_delivery_tells_its_tries(
     happen: Happen, endpoint: Endpoint, sink: WebhookSink
 ) -> None:
-    sink.answers = [500]
+    sink.answers, sink.body = [500], "売切\r\n\x1b[2J".encode()
     happen()
     work_off(ahead=HOUR)
     one = Delivery.objects.get()
@@ -266,10 +266,14 @@ def test_one_delivery_tells_its_tries(
     assert line.startswith(f"{one.pk}  ")
     assert line.endswith(f"2 tries  order.held  webhook to {sink.url}")
     told = deliveries("why", str(one.pk))
-    assert [sentence.rpartition("  ")[2] for sentence in told[1:]] == [
-        "did not arrive: answered 500",
-        "arrived: answered 200",
+    tries = [sentence.rpartition("  ")[2] for sentence in told[1:] if " ms: " in sentence]
+    first, second = (attempt.duration_ms for attempt in one.attempts.order_by("pk"))
+    assert tries == [
+        f"did not arrive after {first} ms: answered 500",
+        f"arrived after {second} ms: answered 200",
     ]
+    assert told.count(f"    > webhook-id: {one.pk}") == 2
+    assert told.count("    < 売切 \ufffd[2J") == 2, "nothing that a terminal obeys"
     for unknown in ("x", str(uuid4())):
         with pytest.raises(CommandError, match="no delivery"):
             deliveries("why", unknown)

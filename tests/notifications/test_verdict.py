@@ -42,7 +42,7 @@ def call(endpoint: Endpoint, id_: UUID | None = None) -> str:
     """A webhook of an event as Postgres gives it back."""
     event = Event.objects.create(kind="order.held", subject=uuid4(), seq=1, data=DATA)
     event.refresh_from_db()
-    return post(Delivery(pk=id_ or uuid4(), event=event, endpoint=endpoint))
+    return post(Delivery(pk=id_ or uuid4(), event=event, endpoint=endpoint)).said
 
 
 @pytest.fixture

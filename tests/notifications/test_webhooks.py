@@ -172,6 +172,37 @@ def test_a_call_whose_answer_drips_is_cut_when_its_time_is_over(
     assert ended == ["cut"], "the call has ended before the drops have"
 
 
+@pytest.mark.parametrize(
+    ("head", "begins"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"taken"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\ntaken\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", b"x" * 100_000),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"taken"),
+    ],
+    ids=["a drip", "chunks", "a gigabyte", "a bomb"],
+)
+def test_a_body_without_an_end_is_cut_after_its_beginning_and_the_status_counts(
+    settings: Any, head: bytes, begins: bytes
+) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL, settings.WEBHOOK_BODY_WAIT_S = True, LIMIT_S
+    with dripping(head + begins, b"1\r\n.\r\n") as (port, ended):
+        answer = post(delivery_to(f"http://127.0.0.1:{port}/"))
+    assert (answer.said, ended) == ("answered 200", ["cut"])
+    assert answer.body
+    assert answer.body.startswith("taken") or answer.body == "x" * 4096
+
+
+def test_a_body_is_waited_for_no_longer_than_the_call_has_time(settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL, settings.WEBHOOK_TIMEOUT_S = True, LIMIT_S
+    settings.WEBHOOK_BODY_WAIT_S = 1000 * LIMIT_S
+    refusal = pytest.raises(NotDelivered, match="answered 503")
+    with dripping(b"HTTP/1.1 503 No\r\n\r\nlater", b".") as (port, ended), refusal as refused:
+        post(delivery_to(f"http://127.0.0.1:{port}/"))
+    assert ended == ["cut"]
+    assert (refused.value.answer.body or "").startswith("later.")
+
+
 def test_a_name_that_is_looked_up_for_too_long_ends_the_call(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

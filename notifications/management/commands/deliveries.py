@@ -120,11 +120,22 @@ def _story(one: Delivery) -> Iterator[str]:
         yield f"Its endpoint is disabled since {since}: {one.endpoint.disabled_because}."
     for attempt in one.attempts.order_by("pk"):
         outcome = "arrived" if attempt.ok else "did not arrive"
-        yield f"  {local_time(attempt.at)}  {outcome}: {attempt.answer}"
+        took = "" if attempt.duration_ms is None else f" after {attempt.duration_ms} ms"
+        yield f"  {local_time(attempt.at)}  {outcome}{took}: {attempt.answer}"
+        for name, value in (attempt.request_headers or {}).items():
+            yield f"    > {name}: {value}"
+        if attempt.body:
+            yield f"    < {_on_a_line(attempt.body)}"
     if one.state == Delivery.State.WAITING:
         yield f"See when it is tried next: `manage.py jobs why {one.job}`."
     if one.state == Delivery.State.FAILED:
         yield "Send it again: `manage.py deliveries retry --since … --target …`."
+
+
+def _on_a_line(text: str) -> str:
+    """A stranger's words, harmless to a terminal."""
+    words = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
 
 
 def _moment(text: str | None) -> datetime | None:

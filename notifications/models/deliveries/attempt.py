@@ -1,16 +1,39 @@
 """One try of a delivery, and what came of it."""
 
 from http import HTTPStatus
+from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+
+
+class Answer(NamedTuple):
+    """What the other side said to a try; of a webhook also what it was asked and answered with."""
+
+    said: str
+    body: str | None = None  # the beginning of it
+    request_headers: dict[str, str] | None = None
+
+    def kept(self, *, after_s: float) -> dict[str, Any]:
+        """As the columns of an attempt have it."""
+        return {
+            "answer": self.said[: settings.DELIVERY_ANSWER_MAX_CHARS],
+            "duration_ms": round(after_s * 1000),
+            "body": self.body,
+            "request_headers": self.request_headers,
+        }
 
 
 class NotDelivered(Exception):
     """This try did not arrive, or we cannot know; the text is what the other side said."""
 
-    def __init__(self, said: str, *, status: int | None = None, pause_s: float = 0.0) -> None:
+    def __init__(
+        self, said: str, *, status: int | None = None, pause_s: float = 0.0, **kept: Any
+    ) -> None:
+        """`kept` is what else an Answer has."""
         super().__init__(said)
+        self.answer = Answer(said, **kept)
         self.is_gone = status == HTTPStatus.GONE
         self.pause_s = pause_s  # that it asked for
 
@@ -24,6 +47,10 @@ class Attempt(models.Model):
     ok = models.BooleanField()
     answer = models.TextField()
     at = models.DateTimeField(db_default=Now())
+    # null of what was tried before it was kept; these two of mails as well
+    duration_ms = models.IntegerField(null=True)
+    body = models.TextField(null=True)  # what a webhook was answered with: the beginning of it
+    request_headers = models.JSONField(null=True)
 
     def __str__(self) -> str:
         return self.answer

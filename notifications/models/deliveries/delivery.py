@@ -12,8 +12,8 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from celery_ledger import delay_s
-from notifications.models.deliveries.attempt import NotDelivered
-from notifications.models.deliveries.queryset import DeliveryQuerySet, kept
+from notifications.models.deliveries.attempt import Answer, NotDelivered
+from notifications.models.deliveries.queryset import DeliveryQuerySet
 from notifications.models.endpoint import Endpoint
 from notifications.models.event import TEST, Event
 
@@ -84,19 +84,19 @@ class Delivery(models.Model):
 
     # --- verbs ------------------------------------------------------------------------------------
 
-    def succeed(self, answer: str, *, after_s: float) -> bool:
+    def succeed(self, answer: Answer, *, after_s: float) -> bool:
         """It arrived. In the settling transaction of its job. True when its endpoint was in trouble
         until now.
         """
         recovered = self.endpoint_id is not None and Endpoint.objects.answered(
             self.endpoint_id, after_s=after_s
         )
-        Delivery.objects.arrived(self, answer)
+        Delivery.objects.arrived(self, answer, after_s=after_s)
         return recovered
 
     def stumble(self, exc: NotDelivered, *, after_s: float) -> bool:
         """This try did not arrive. True when its endpoint is disabled for it."""
-        self.attempts.create(ok=False, answer=kept(str(exc)))
+        self.attempts.create(ok=False, **exc.answer.kept(after_s=after_s))
         Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
         self.refresh_from_db(fields=["tries"])
         if self.endpoint is None:

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from celery_ledger import Job
-from notifications.models.deliveries.attempt import Attempt
+from notifications.models.deliveries.attempt import Answer, Attempt
 from notifications.models.deliveries.telling import DELIVERIES, EVENT, Told
 from notifications.models.event import EVERYBODYS, TEST, Event
 from values.ids import CLOCK_SKEW, first_id
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 ARRIVED = """
 WITH attempt AS (
-    INSERT INTO notifications_attempt (delivery_id, ok, answer)
-    VALUES (%(delivery)s, true, %(answer)s)
+    INSERT INTO notifications_attempt
+           (delivery_id, ok, answer, duration_ms, body, request_headers)
+    VALUES (%(delivery)s, true, %(answer)s, %(duration_ms)s, %(body)s, %(request_headers)s)
 )
 UPDATE notifications_delivery
    SET state = 'delivered', delivered_at = statement_timestamp(), tries = tries + 1
@@ -54,10 +56,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             )
             return [Told(*row) for row in cursor.fetchall()]
 
-    def arrived(self, delivery: "Delivery", answer: str) -> None:
+    def arrived(self, delivery: "Delivery", answer: Answer, *, after_s: float) -> None:
         """This try of it arrived, with that answer."""
+        values = answer.kept(after_s=after_s)
+        values["request_headers"] = answer.request_headers and Jsonb(answer.request_headers)
         with connection.cursor() as cursor:
-            cursor.execute(ARRIVED, {"delivery": delivery.pk, "answer": kept(answer)})
+            cursor.execute(ARRIVED, {"delivery": delivery.pk, **values})
 
     def in_line(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
         """Up to `limit` that wait for this endpoint, the oldest first."""
@@ -137,15 +141,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         mails = self.filter(event__subject=subject, channel=self.model.Channel.MAIL)
         return mails.select_related("event").order_by("pk")
 
-    def forget_addresses(self, subject: UUID) -> None:
-        """Of the mails about this subject. One that is being sent arrives and is noted so."""
+    def forget_person(self, subject: UUID) -> None:
+        """The addresses of the mails about this subject, one that is being sent arrives and is
+        noted so; and what webhooks about it were answered with, which may say it again.
+        """
+        Attempt.objects.filter(delivery__event__subject=subject).update(body=None)
         mails = self.mails_about(subject)
         mails.filter(state=self.model.State.WAITING).update(state=self.model.State.FAILED)
         mails.update(target="")
 
     def locked(self, pk: Any) -> "Delivery":
         return self.select_for_update(no_key=True).get(pk=pk)
-
-
-def kept(answer: str) -> str:
-    return answer[: settings.DELIVERY_ANSWER_MAX_CHARS]

@@ -10,8 +10,8 @@ from uuid_utils.compat import uuid7
 
 from notifications import events
 from notifications.models import Shop
+from notifications.models.changes import Written
 from orders.models.client import Client
-from orders.models.placed.changes import Written
 from orders.models.placed.particulars import Particulars
 from orders.states import ENDED, FULFILMENT_STATE, PAYMENT_STATE, UNMET, PaymentMethod, State
 

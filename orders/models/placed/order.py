@@ -16,12 +16,12 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from notifications import events
+from notifications.models.changes import Written
 from orders import snapshots
 from orders.models import withdrawal
 from orders.models.client import Client
 from orders.models.goods import take_back
 from orders.models.placed import finding
-from orders.models.placed.changes import Written
 from orders.models.placed.columns import Columns
 from orders.models.placed.constraints import CONSTRAINTS
 from orders.models.placed.line import OrderLine, Units

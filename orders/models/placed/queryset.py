@@ -13,8 +13,8 @@ from django.db.models import Q
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Now
 
+from notifications.models.changes import settled_until
 from orders.models.client import Client
-from orders.models.placed.changes import settled_until
 from orders.models.placed.finding import those
 from orders.models.placed.line import OrderLine
 from orders.models.stocked.stock import Stock

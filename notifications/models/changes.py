@@ -1,4 +1,4 @@
-"""When an order was last changed, and up to when nobody can add a change any more.
+"""When a row was written, and up to when nobody can write one before it any more.
 
 Whoever reads what has changed since a moment must not get past a change that is not committed yet.
 A change is stamped in a transaction that has its id already, so a snapshot that does not show it

@@ -67,6 +67,9 @@ WEBHOOK_BODY_WAIT_S = 0.25
 WEBHOOK_BODY_MAX_BYTES = 4096
 TELL_AT_ONCE = 50  # events, in the transaction that records them; of more, jobs of so many tell
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
+WEBHOOK_HEADERS_MAX = 10  # of an endpoint's own; each with so long a name and value at most
+WEBHOOK_HEADER_NAME_MAX_CHARS = 64
+WEBHOOK_HEADER_VALUE_MAX_CHARS = 1000
 WEBHOOK_SECRET_OVERLAP = timedelta(hours=24)  # for which an old secret signs beside a new one
 WEBHOOK_SECRETS_MAX = 5  # of an endpoint that sign at a time
 WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again

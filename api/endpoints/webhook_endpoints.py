@@ -38,7 +38,7 @@ def create_endpoint(
     request: AuthenticatedRequest, body: Body[EndpointRequest]
 ) -> Status[dict[str, Any]]:
     """The secret is shown here and never again."""
-    endpoint = Endpoint.objects.register(request.auth.client_id, url=body.url, events=body.events)
+    endpoint = Endpoint.objects.register(request.auth.client_id, **body.model_dump())
     if endpoint is None:
         detail = f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints."
         raise Refused("too-many-endpoints", detail)
@@ -108,6 +108,7 @@ def shown(endpoint: Endpoint) -> dict[str, Any]:
         "id": str(endpoint.pk),
         "url": endpoint.url,
         "events": endpoint.events,
+        "headers": endpoint.headers,
         "active": endpoint.disabled_at is None,
         "disabled_because": endpoint.disabled_because or None,
         "disabled_at": endpoint.disabled_at and endpoint.disabled_at.isoformat(),

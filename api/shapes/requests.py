@@ -340,14 +340,41 @@ class EventFilter(BaseModel):
         return list(dict.fromkeys(self.type.split(","))) if self.type else []
 
 
+OURS = (  # of HTTP itself, of a connection, and what a webhook has of its own
+    "webhook-|content-|proxy-|sec-",
+    "host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|date|user-agent|"
+    "accept-encoding|traceparent|tracestate",
+)
+LENGTH = settings.WEBHOOK_HEADER_NAME_MAX_CHARS - 1  # after the first
+HEADER_NAME = re.compile(f"(?!(?:{OURS[0]})|(?:{OURS[1]})$)[a-z0-9][a-z0-9_-]{{0,{LENGTH}}}")
+HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
+NAME_SAID = "must be lower case letters, digits, _ and -, and none of HTTP's or a webhook's own"
+HeaderName = Annotated[str, Matching(HEADER_NAME, NAME_SAID)]
+HeaderValue = Annotated[
+    str,
+    Field(max_length=settings.WEBHOOK_HEADER_VALUE_MAX_CHARS),
+    Matching(HEADER_VALUE, "must be printable ASCII, with no space at its ends"),
+]
+Headers = Annotated[
+    dict[HeaderName, HeaderValue],
+    Field(
+        max_length=settings.WEBHOOK_HEADERS_MAX,
+        description="that each call bears besides",
+        json_schema_extra={"additionalProperties": False},
+    ),
+]
+
+
 class EndpointRequest(Shape):
     url: Url
     events: Kinds
+    headers: Headers = {}
 
 
 class EndpointChange(Shape):
     url: Url | None = None
     events: Kinds | None = None
+    headers: Headers | None = None
     active: bool | None = None
 
 

@@ -207,6 +207,7 @@ class Endpoint(BaseModel):
     id: UUID
     url: str
     events: list[str]
+    headers: Annotated[dict[str, str], Field(description="of its owner's own")]
     active: Annotated[bool, Field(description="false: it hears of nothing until a PATCH says true")]
     disabled_because: Annotated[
         Literal["gone", "failing", "asked"] | None,

@@ -22,7 +22,9 @@ REGISTRATION = 0x656E6470  # the advisory locks of owners who register an endpoi
 
 class EndpointQuerySet(CircuitQuerySet):
     @transaction.atomic
-    def register(self, owner: UUID, *, url: str, events: list[str]) -> "Endpoint | None":
+    def register(
+        self, owner: UUID, *, url: str, events: list[str], headers: dict[str, str]
+    ) -> "Endpoint | None":
         """A new endpoint; None when its owner has WEBHOOK_ENDPOINTS_PER_CLIENT. Owners count one
         after another.
         """
@@ -32,7 +34,7 @@ class EndpointQuerySet(CircuitQuerySet):
             )
         if self.filter(owner=owner, active=True).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
             return None
-        return self.create(owner=owner, url=url, events=events)
+        return self.create(owner=owner, url=url, events=events, headers=headers)
 
     def locked(self, pk: Any) -> "Endpoint":
         """The endpoint, locked until the transaction ends: before its deliveries, always."""
@@ -51,6 +53,8 @@ class Endpoint(models.Model):
     owner = models.UUIDField()
     url = models.TextField()
     events = ArrayField(models.TextField())
+    # of its owner's own, that each call bears: name in lower case and value
+    headers = models.JSONField(default=dict, db_default={})
     active = models.BooleanField(default=True)
     secret_version = models.IntegerField(default=1)
     # of the versions before, newest first

@@ -58,19 +58,25 @@ def post(delivery: Delivery) -> Answer:
         ),
         **_trace(),
     }
+    own = delivery.endpoint.headers
     with Deadline(settings.WEBHOOK_TIMEOUT_S) as deadline:
         try:
             with outside():
-                status, pause_s, beginning = _post(url, text.encode(), headers, deadline)
+                status, pause_s, beginning = _post(url, text.encode(), {**own, **headers}, deadline)
         except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as exc:
             raise NotDelivered(
                 TOO_LONG % deadline.limit_s if deadline.is_over else _what_broke(exc),
-                request_headers=headers,
+                request_headers=_shown(headers, own),
             ) from exc
-    answer = Answer(f"answered {status}", beginning, headers)
+    answer = Answer(f"answered {status}", beginning, _shown(headers, own))
     if not 200 <= status < 300:
         raise NotDelivered(status=status, pause_s=pause_s, **answer._asdict())
     return answer
+
+
+def _shown(headers: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """Of its owner's own the names: a value may be a key to the server."""
+    return {**dict.fromkeys(own, "…"), **headers}
 
 
 def _trace() -> dict[str, str]:

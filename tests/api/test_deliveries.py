@@ -211,6 +211,21 @@ def test_each_try_says_what_was_sent_what_came_back_and_how_long_it_took(
     assert read["last_answer"].items() <= second.items()
 
 
+def test_an_endpoint_has_headers_of_its_own_and_no_try_keeps_what_they_say(
+    api: Api, path: str, sink: WebhookSink, happen: Happen
+) -> None:
+    own = {"authorization": "Bearer s3cret", "x-shop": "edo"}
+    changed = api.patch(path, {"headers": own}, content_type="application/json")
+    assert (changed.status_code, changed.json()["headers"]) == (200, own)
+    happen()
+    [(heard, _)] = sink.heard
+    assert heard.items() >= own.items()
+    sent = api.get(f"{path}/deliveries/{Delivery.objects.get().pk}").json()["attempts"][0]
+    assert sent["request_headers"] == {**heard, **dict.fromkeys(own, "…")}
+    without = api.patch(path, {"headers": {}}, content_type="application/json")
+    assert without.json()["headers"] == {}
+
+
 def test_of_many_tries_the_last_ones_are_shown(
     api: Api, path: str, happen: Happen, settings: Any
 ) -> None:

@@ -71,6 +71,25 @@ def test_a_change_leaves_alone_what_it_does_not_name(
         ({"events": ["order.eaten"]}, "/events"),
         ({"events": "*"}, "/events"),
         ({"more": 1}, "/more"),
+        ({"headers": []}, "/headers"),
+        ({"headers": {f"x-{n}": "1" for n in range(11)}}, "/headers"),
+        ({"headers": {"x-shop": "鮭"}}, "/headers/x-shop"),
+        ({"headers": {"x-shop": "a\r\nhost: b"}}, "/headers/x-shop"),
+        ({"headers": {"x-shop": " "}}, "/headers/x-shop"),
+        ({"headers": {"x-shop": 7}}, "/headers/x-shop"),
+        *(
+            ({"headers": {name: "1"}}, f"/headers/{name}")
+            for name in (
+                "host",
+                "te",
+                "webhook-id",
+                "content-length",
+                "X-Shop",
+                "x shop",
+                "",
+                "x" * 65,
+            )
+        ),
     ],
 )
 def test_a_wrong_field_is_refused_by_name(api: Api, changes: Any, pointer: str) -> None:
@@ -103,7 +122,9 @@ def test_two_that_register_at_once_are_not_both_the_last_that_may(
     settings.WEBHOOK_ENDPOINTS_PER_CLIENT = 1
 
     def register() -> Endpoint | None:
-        return Endpoint.objects.register(shop.pk, url="https://example.com/", events=["*"])
+        return Endpoint.objects.register(
+            shop.pk, url="https://example.com/", events=["*"], headers={}
+        )
 
     with Hand() as first, Hand() as second:
         first.open_transaction()

@@ -16,6 +16,7 @@ LANGUAGES = ("en", "ja")  # in which there are texts
 LANGUAGE = re.compile("|".join(LANGUAGES))
 RESERVATION_MAX_MINUTES = 30 * 24 * 60
 WITHDRAWAL_MAX_DAYS = 365
+EMAIL_MAX_CHARS = 320
 HTTPS_URL = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[!-~]*)?")
 ZONE = re.compile(r"UTC|[A-Za-z_]+(?:/[A-Za-z0-9_+-]+)+")
 
@@ -59,7 +60,14 @@ class ShopSaid(BaseModel):
         | None
     ) = None
     contact: Annotated[Text, Field(max_length=500)] | None = None
-    reply_to: Annotated[Line, AfterValidator(_mailable)] | None = None  # to whom customers answer
+    reply_to: (
+        Annotated[
+            Line,
+            Field(max_length=EMAIL_MAX_CHARS, json_schema_extra={"format": "email"}),
+            AfterValidator(_mailable),
+        ]
+        | None
+    ) = None  # to whom customers answer
     imprint: Annotated[Text, Field(max_length=4000)] | None = None
     time_zone: (
         Annotated[

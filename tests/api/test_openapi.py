@@ -108,9 +108,16 @@ def is_beyond_a_schema(response: Any) -> bool:
     )
 
 
+LARGEST = {("post", "/v1/orders"), ("patch", "/v1/orders/{order_id}")}
+OPERATIONS = [
+    pytest.param(method, path, marks=[pytest.mark.soak] if (method, path) in LARGEST else [])
+    for method, path, _ in operations()
+]
+
+
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in operations()])
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5xx(
     method: str, path: str, known: Known
 ) -> None:

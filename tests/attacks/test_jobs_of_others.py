@@ -122,7 +122,7 @@ def test_a_job_that_begins_to_wait_while_it_is_being_cancelled_is_not_cancelled(
 
 
 @pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 6))]
 )
 def test_a_client_that_cancels_whatever_it_may_makes_no_book_wrong(
     api: Api,

@@ -18,10 +18,13 @@ from tests.promises.processes import Stack, Tree, Web
 from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+RARELY = pytest.mark.soak  # the first stands for them at every push
 ORDERS = 12
 
 
-@pytest.fixture(params=["rabbitmq", "sqs", "tls-redis"])
+@pytest.fixture(
+    params=["rabbitmq", *(pytest.param(name, marks=RARELY) for name in ("sqs", "tls-redis"))]
+)
 def other_broker(
     request: pytest.FixtureRequest, tmp_path: Path, broker: Any, broker_url: str
 ) -> Iterator[Broker]:

@@ -57,7 +57,7 @@ def empty_database() -> Iterator[str]:
         cursor.execute(f"DROP DATABASE {EMPTY} WITH (FORCE)")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_first_releases_at_once_go_one_after_the_other(empty_database: str) -> None:
     both = [
         subprocess.Popen(

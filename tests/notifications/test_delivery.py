@@ -465,7 +465,7 @@ def test_the_body_says_when_what_and_to_whom(recorded: Recorded, sink: WebhookSi
     assert content["timestamp"].endswith("+00:00")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_endpoint_that_hangs_is_left_alone_while_other_events_wait(
     recorded: Recorded, sink: WebhookSink, settings: Any
 ) -> None:

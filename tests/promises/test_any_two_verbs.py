@@ -228,9 +228,9 @@ def hands() -> Iterator[tuple[Hand, Hand]]:
 @pytest.mark.parametrize(
     ("state", "verbs"),
     [
-        ("part_sent", GOODS),
-        ("ended", ENDED),
-        ("declined", UNPAID),
+        pytest.param("part_sent", GOODS, marks=pytest.mark.soak),
+        pytest.param("ended", ENDED, marks=pytest.mark.soak),
+        pytest.param("declined", UNPAID, marks=pytest.mark.soak),
         ("late", {name: LATE[name] for name in ("expiry", "pay again", "mark paid", "cancel")}),
         ("elsewhere", ELSEWHERE),
         ("asked", AT_THE_BANK),

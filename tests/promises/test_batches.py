@@ -49,7 +49,7 @@ def test_a_backlog_of_short_jobs_is_settled_by_few_commits(stack: Stack, tally: 
     assert set(Job.objects.values_list("state", "attempts")) == {("done", 1)}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_process_that_is_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     stack: Stack, tally: Tally
 ) -> None:

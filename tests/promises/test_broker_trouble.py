@@ -61,7 +61,10 @@ def full(broker: Redis, broker_url: str) -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trouble", ["nobody", "black_hole", "full"])
+@pytest.mark.parametrize(
+    "trouble",
+    ["nobody", *(pytest.param(name, marks=pytest.mark.soak) for name in ("black_hole", "full"))],
+)
 def test_orders_are_taken_without_a_broker_and_worked_off_with_it(
     stack: Stack,
     place: Callable[[Web, int], int],
@@ -87,7 +90,7 @@ def test_orders_are_taken_without_a_broker_and_worked_off_with_it(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_orders_are_taken_while_a_broker_that_was_well_is_frozen(
     stack: Stack, place: Callable[[Web, int], int], broker: Redis
 ) -> None:
@@ -119,7 +122,7 @@ def test_a_worker_waits_for_a_broker_that_is_away_and_beats_meanwhile(
     assert worker.process.poll() is None
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
     stack: Stack, place: Callable[[Web, int], int], broker: Redis, request: pytest.FixtureRequest
 ) -> None:
@@ -145,7 +148,7 @@ def test_a_worker_hears_what_a_full_broker_holds_and_goes_on_when_there_is_room(
     assert "Connection to broker lost" not in worker.output()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
     stack: Stack, tally: Callable[[], Counter[int]], broker: Redis, broker_url: str, tmp_path: Path
 ) -> None:

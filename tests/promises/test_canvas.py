@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 PARTS = 60
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_chord_fires_once_whatever_dies_and_whatever_the_broker_forgets(
     stack: Stack, broker: Redis
 ) -> None:

@@ -41,7 +41,7 @@ def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[
     return post
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_old_and_new_dynos_together_fit_into_the_smallest_plans(
     stack: Stack, broker: Redis, place: Callable[[Web, str], int]
 ) -> None:
@@ -88,7 +88,7 @@ def held(broker: Redis, others: set[str]) -> Counter[str]:
     return Counter(postgres=sessions, redis=len(clients))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_promise_holds_behind_a_pgbouncer_that_gives_every_transaction_another_session(
     stack: Stack,
     place: Callable[[Web, str], int],

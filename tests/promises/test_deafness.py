@@ -62,10 +62,14 @@ def broken(worker: Tree, fault: str, folder: Path) -> Tree:
     ("fault", "cure"),
     [
         ("cancel_consumer", "its consumer connects anew"),
-        ("keep_places", "its consumer connects anew"),
-        ("keep_slots", "its consumer connects anew"),
-        ("forget_pipes_to_processes", "its idle processes are replaced"),
-        ("forget_pipes_of_processes", "its consumer connects anew"),
+        pytest.param("keep_places", "its consumer connects anew", marks=pytest.mark.soak),
+        pytest.param("keep_slots", "its consumer connects anew", marks=pytest.mark.soak),
+        pytest.param(
+            "forget_pipes_to_processes", "its idle processes are replaced", marks=pytest.mark.soak
+        ),
+        pytest.param(
+            "forget_pipes_of_processes", "its consumer connects anew", marks=pytest.mark.soak
+        ),
         ("stop_processes", "its idle processes are replaced"),
     ],
 )
@@ -88,8 +92,12 @@ def test_a_worker_that_is_broken_inside_is_cured_and_does_what_is_due(
 @pytest.mark.parametrize(
     ("fault", "last_words"),
     [
-        ("cut_pipes_to_processes", "it ends, for the platform to start it anew"),
-        ("starve_the_loop", "it is killed"),
+        pytest.param(
+            "cut_pipes_to_processes",
+            "it ends, for the platform to start it anew",
+            marks=pytest.mark.soak,
+        ),
+        pytest.param("starve_the_loop", "it is killed", marks=pytest.mark.soak),
         ("end_with_an_error", "Unrecoverable error"),
     ],
 )

@@ -127,7 +127,7 @@ def ask_partner(email): return 3
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_app_of_the_readme_is_one_that_a_newcomer_can_write(tmp_path: Path) -> None:
     """In a copy of the checkout: startapp, the files, the migration, the tests."""
     folder = tmp_path / "kaiten"

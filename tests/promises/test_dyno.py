@@ -189,7 +189,7 @@ def test_a_web_dyno_answers_where_there_is_no_ipv6(production: Stack) -> None:
     assert f"Listening at: http://0.0.0.0:{web.port}" in web.tree.output()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(
     not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says what a process weighs"
 )

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 DONE = ["task-received", "task-started", "task-succeeded"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_jobs_of_the_pool_and_of_the_threads_and_lost_ones_are_told_of(
     stack: Stack, broker: Redis, tally: object
 ) -> None:

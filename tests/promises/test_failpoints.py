@@ -19,19 +19,20 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 WORKER = ("worker", "--include", "tests.promises.tasks", "--concurrency", "1")
+RARELY = pytest.mark.soak  # the others stand for them at every push
 IN_AN_ATTEMPT = [
-    At.AFTER_CLAIM,
-    At.AFTER_EXTERNAL,
     At.BEFORE_COMMIT,
-    At.AFTER_COMMIT,
-    At.BEFORE_VERDICT,
-    At.AFTER_VERDICT,
+    pytest.param(At.AFTER_CLAIM, marks=RARELY),
+    pytest.param(At.AFTER_EXTERNAL, marks=RARELY),
+    pytest.param(At.AFTER_COMMIT, marks=RARELY),
+    pytest.param(At.BEFORE_VERDICT, marks=RARELY),
+    pytest.param(At.AFTER_VERDICT, marks=RARELY),
 ]
 # an exception there is the body's own
 DEADLY = [At.AFTER_CLAIM, At.AFTER_EXTERNAL, At.BEFORE_COMMIT]
 IN_A_REQUEST = [
     At.AFTER_PROMISE,
-    *(pytest.param(place, marks=pytest.mark.slow) for place in (At.BEFORE_RING, At.AFTER_RING)),
+    *(pytest.param(place, marks=RARELY) for place in (At.BEFORE_RING, At.AFTER_RING)),
 ]
 
 
@@ -118,7 +119,9 @@ def test_a_request_that_fails_anywhere_is_one_order_when_it_is_repeated(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", ["kill", "raise", "drop"])
+@pytest.mark.parametrize(
+    "action", ["raise", *(pytest.param(action, marks=RARELY) for action in ("kill", "drop"))]
+)
 def test_a_rescue_that_fails_in_the_middle_is_made_once(
     stack: Stack, failpoints: Failpoints, tally: Callable[[], Counter[int]], action: str
 ) -> None:
@@ -134,7 +137,9 @@ def test_a_rescue_that_fails_in_the_middle_is_made_once(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", ["kill", "raise", "drop"])
+@pytest.mark.parametrize(
+    "action", ["raise", *(pytest.param(action, marks=RARELY) for action in ("kill", "drop"))]
+)
 def test_bells_that_were_noted_and_never_rung_are_rung_by_another_clock(
     stack: Stack,
     failpoints: Failpoints,

@@ -29,7 +29,7 @@ NAMED = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(150)
 def test_foreman_runs_web_and_worker_from_env_and_stops_both(

@@ -105,7 +105,7 @@ def test_garbage_and_forged_bells_neither_kill_the_worker_nor_do_anything(
     assert Order.objects.get(pk=order.pk).version == 3
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_name_of_a_queue_that_holds_something_else_stops_no_queue(
     stack: Stack, broker: Redis, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:

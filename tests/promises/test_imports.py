@@ -137,7 +137,7 @@ def nothing_is_there() -> bool:
     return rows == [0] * 4
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_web_dyno_killed_while_it_takes_a_file_in_has_taken_nothing(
     stack: Stack, shop: Client, stock: Any
 ) -> None:
@@ -200,7 +200,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_sent(stack: Stack, shop: 
     assert nothing_is_there()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_imports_of_one_file_at_the_same_moment_place_each_order_once(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:

@@ -223,7 +223,7 @@ def have_been_lost(number: int) -> bool:
     return losses() == number
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(
     stack: Stack, tally: Callable[[], Counter[int]]
@@ -247,7 +247,7 @@ def test_a_deploy_in_the_middle_of_work_costs_nothing_but_time(
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("terms", [1, 3])
+@pytest.mark.parametrize("terms", [1, pytest.param(3, marks=pytest.mark.soak)])
 def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
     stack: Stack, tally: Callable[[], Counter[int]], terms: int
 ) -> None:
@@ -273,7 +273,7 @@ def test_a_stopping_worker_finishes_what_is_short_and_gives_back_what_is_long(
     ] == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 def test_a_stopping_worker_does_not_wait_for_a_process_that_has_no_job(
     stack: Stack, tally: Callable[[], Counter[int]]
@@ -313,8 +313,8 @@ def test_a_worker_told_to_stop_at_once_does(stack: Stack) -> None:
     ("task", "error"),
     [
         ("crash", "Lost"),
-        pytest.param("poison", "Lost", marks=pytest.mark.slow),
-        pytest.param("deaf", "TimeLimitExceeded", marks=pytest.mark.slow),
+        pytest.param("poison", "Lost", marks=pytest.mark.soak),
+        pytest.param("deaf", "TimeLimitExceeded", marks=pytest.mark.soak),
     ],
 )
 def test_a_job_that_takes_its_workers_with_it_stops_and_the_rest_go_on(
@@ -358,7 +358,7 @@ def test_a_job_that_wants_too_much_memory_dies_of_it_alone(
     assert tally() == Counter([1])
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 def test_a_job_of_an_unknown_task_waits_in_sight_for_the_release_that_knows_it(
     stack: Stack, tally: Callable[[], Counter[int]]

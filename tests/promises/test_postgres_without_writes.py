@@ -66,7 +66,7 @@ def without_insert() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "trouble", [read_only, pytest.param(without_insert, marks=pytest.mark.slow)]
+    "trouble", [read_only, pytest.param(without_insert, marks=pytest.mark.soak)]
 )
 def test_orders_are_refused_meanwhile_and_the_same_key_is_taken_afterwards(
     stack: Stack,
@@ -154,7 +154,7 @@ def shop_on_a_small_disk(stack: Stack, small_disk: Path) -> Iterator[tuple[Web, 
         postgres.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_full_disk_refuses_orders_until_there_is_room(
     shop_on_a_small_disk: tuple[Web, str], small_disk: Path, order_body: Callable[..., Any]
 ) -> None:

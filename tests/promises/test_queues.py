@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SLOW, QUICK = 30, 6
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_orders_are_confirmed_while_a_slow_provider_has_thirty_others_wait(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., dict[str, Any]]
 ) -> None:

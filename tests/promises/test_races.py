@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 CLICKS, HANDS = 50, 6
 PROBLEM = "/problems/"
 REQUESTED = {"reason": "requested"}
-TOKENS = ["tok_declined", pytest.param("tok_confirm", marks=pytest.mark.slow)]
+TOKENS = ["tok_declined", pytest.param("tok_confirm", marks=pytest.mark.soak)]
 
 
 @dataclass
@@ -235,7 +235,7 @@ def test_the_last_piece_is_sold_once(counter: ShopCounter, stack: Stack) -> None
     )
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(
     counter: ShopCounter, stack: Stack
 ) -> None:

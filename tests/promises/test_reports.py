@@ -89,7 +89,7 @@ def kill_at_work(tree: Tree, task: str, broker: Redis) -> None:
     broker.flushdb()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_report_counts_every_order_once_whatever_dies(
     stack: Stack, broker: Redis, postbox: Postbox, settings: Settings
 ) -> None:

@@ -118,7 +118,7 @@ def test_the_others_are_answered_while_they_are_there(
     assert "Traceback" not in web.tree.output()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_request_that_does_not_arrive_in_time_is_told_so(stack: Stack) -> None:
     web = stack.start_web()
     with slow_clients(web, HALF_A_HEADER) as slow:

@@ -237,7 +237,7 @@ def test_whoever_tells_them_is_no_thread_that_works(
     assert threading.main_thread() not in callers
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_collector_that_hangs_and_a_sentry_that_is_away_hold_up_nobody(
     stack: Stack, shop: Client, stock: Callable[..., Any], order_body: Callable[..., Any]
 ) -> None:

@@ -75,7 +75,7 @@ def test_when_their_process_is_killed_every_call_is_made_again_in_another(
     assert "here is another" in worker.output()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_frozen_process_is_killed_and_its_calls_are_made_again(
     stack: Stack, tally: Tally
 ) -> None:
@@ -100,7 +100,7 @@ def test_a_worker_that_is_told_to_stop_lets_its_calls_end_and_begins_no_other(
     assert (waiting.attempts, Job.objects.get(state="done").losses) == (0, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_call_longer_than_its_drain_is_given_back_and_counts_as_no_loss(
     stack: Stack, tally: Tally
 ) -> None:
@@ -130,7 +130,7 @@ def test_time_limits_reach_a_thread(stack: Stack, tally: Tally) -> None:
     assert "ran longer than its time_limit" in str(row.get().error)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_call_that_crashes_its_process_dies_and_takes_no_other_job_with_it(
     stack: Stack, tally: Tally
 ) -> None:
@@ -147,7 +147,7 @@ def test_a_call_that_crashes_its_process_dies_and_takes_no_other_job_with_it(
     assert Job.objects.get(state="dead").pk.hex == poison.id.replace("-", "")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_without_a_pool_of_processes_a_threaded_task_runs_as_any_other(
     stack: Stack, tally: Tally
 ) -> None:

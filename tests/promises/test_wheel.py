@@ -128,7 +128,7 @@ def worker_of(project: Project) -> Iterator[None]:
         worker.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_first_durable_task_runs_in_a_blank_project(
     tmp_path: Path, wheel: Path, database: str, broker_url: str
 ) -> None:

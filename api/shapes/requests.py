@@ -345,12 +345,11 @@ OURS = (  # of HTTP itself, of a connection, and what a webhook has of its own
     "host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|date|user-agent|"
     "accept-encoding|traceparent|tracestate",
 )
-HEADER_NAME = re.compile(f"(?!(?:{OURS[0]})|(?:{OURS[1]})$)[a-z0-9][a-z0-9_-]*")
+LENGTH = settings.WEBHOOK_HEADER_NAME_MAX_CHARS - 1  # after the first
+HEADER_NAME = re.compile(f"(?!(?:{OURS[0]})|(?:{OURS[1]})$)[a-z0-9][a-z0-9_-]{{0,{LENGTH}}}")
 HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
 NAME_SAID = "must be lower case letters, digits, _ and -, and none of HTTP's or a webhook's own"
-HeaderName = Annotated[
-    str, Field(max_length=settings.WEBHOOK_HEADER_NAME_MAX_CHARS), Matching(HEADER_NAME, NAME_SAID)
-]
+HeaderName = Annotated[str, Matching(HEADER_NAME, NAME_SAID)]
 HeaderValue = Annotated[
     str,
     Field(max_length=settings.WEBHOOK_HEADER_VALUE_MAX_CHARS),
@@ -358,7 +357,11 @@ HeaderValue = Annotated[
 ]
 Headers = Annotated[
     dict[HeaderName, HeaderValue],
-    Field(max_length=settings.WEBHOOK_HEADERS_MAX, description="that each call bears besides"),
+    Field(
+        max_length=settings.WEBHOOK_HEADERS_MAX,
+        description="that each call bears besides",
+        json_schema_extra={"additionalProperties": False},
+    ),
 ]
 
 

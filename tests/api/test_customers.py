@@ -35,7 +35,7 @@ Body = Callable[..., dict[str, Any]]
 HANA = "Hana@example.com"
 PERSON: dict[str, Any] = {
     "email": HANA,
-    "customer": {"name": "Hana Sato", "phone": "+81 90 1234 5678", "external_id": "c-17"},
+    "customer": {"name": "Hana Sato", "phone": "+81 90 1234 5678", "external_id": "kunde-17"},
     "shipping_address": {"name": "Hana Sato", "line1": "Jinnan 1-2-3", "country": "JP"},
     "billing_address": {"company": "Sato Inc"},
     "metadata": {"table": "Satos"},
@@ -48,7 +48,7 @@ STRANGER: dict[str, Any] = {
     "metadata": {},
     "tags": [],
 }
-SECRETS = ("hana", "sato", "90 1234", "jinnan", "c-17")
+SECRETS = ("hana", "sato", "90 1234", "jinnan", "kunde-17")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from api.conventions.paging import AfterId, Limit, id_of, page
 from api.endpoints.ordering.orders import shown_event
 from api.shapes import responses
 from api.shapes.headers import LOCATION, described
-from api.shapes.requests import Person
+from api.shapes.requests.orders import Person
 from notifications import events
 from notifications.models import Delivery
 from orders.models import Erasure, Order

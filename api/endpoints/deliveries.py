@@ -15,7 +15,7 @@ from api.conventions.paging import AfterId, Limit, id_of, page
 from api.endpoints.webhook_endpoints import READS, WRITES
 from api.own import own_endpoint
 from api.shapes import responses
-from api.shapes.requests import ReplayRequest
+from api.shapes.requests.webhooks import ReplayRequest
 from notifications import tasks
 from notifications.models import Attempt, Delivery
 

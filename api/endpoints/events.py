@@ -11,7 +11,7 @@ from api.conventions.answers import answer
 from api.conventions.paging import NOT_OURS, AfterId, Limit, id_of, page
 from api.shapes import responses
 from api.shapes.headers import described
-from api.shapes.requests import EventFilter
+from api.shapes.requests.webhooks import EventFilter
 from notifications import events, webhooks
 from notifications.models import Event
 from notifications.models.event import EVERYBODYS

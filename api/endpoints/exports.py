@@ -12,7 +12,7 @@ from api.conventions.idempotency import Done, once
 from api.conventions.paging import AfterId
 from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
-from api.shapes.requests import OrderFilter
+from api.shapes.requests.orders import OrderFilter
 from orders.exports import tasks
 from orders.exports.models import Export, ExportPart
 from orders.imports.files.reading import Format

@@ -24,7 +24,7 @@ from api.shapes.headers import (
     REPLAYED,
     described,
 )
-from api.shapes.requests import StockChange, StockCount
+from api.shapes.requests.goods import StockChange, StockCount
 from orders import snapshots
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.stock_rows import OPTIONAL, REQUIRED, stock_in

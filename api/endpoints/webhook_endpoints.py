@@ -12,7 +12,7 @@ from ninja import Body, Router, Status
 from api.auth import AuthenticatedRequest
 from api.own import own_endpoint
 from api.shapes import responses
-from api.shapes.requests import EndpointChange, EndpointRequest, RotationRequest
+from api.shapes.requests.webhooks import EndpointChange, EndpointRequest, RotationRequest
 from notifications.models import Endpoint
 from notifications.tasks import call_up
 from values.refused import Refused

@@ -5,14 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from api.shapes.requests import (
-    CancelRequest,
-    FulfilmentRequest,
-    HoldRequest,
-    RefundRequest,
-    StockChange,
-    StockCount,
-)
+from api.shapes.requests.goods import FulfilmentRequest, RefundRequest, StockChange, StockCount
+from api.shapes.requests.orders import CancelRequest, HoldRequest
 from orders.inputs.faults import pointed
 from orders.inputs.order import EXAMPLE, OrderInput
 from orders.inputs.shape import Shape

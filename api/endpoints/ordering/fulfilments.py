@@ -13,7 +13,7 @@ from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
 from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
-from api.shapes.requests import FulfilmentRequest
+from api.shapes.requests.goods import FulfilmentRequest
 from orders import snapshots
 from orders.models import Fulfilment, named
 

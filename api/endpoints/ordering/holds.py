@@ -10,7 +10,7 @@ from api.auth import AuthenticatedRequest
 from api.conventions.etag import with_tag
 from api.own import locked_order
 from api.shapes.headers import ETAG, described
-from api.shapes.requests import HoldRequest
+from api.shapes.requests.orders import HoldRequest
 from orders import snapshots
 from orders.tasks import go_on
 from values.refused import Refused

@@ -36,7 +36,7 @@ from api.shapes.headers import (
     REPLAYED,
     described,
 )
-from api.shapes.requests import CancelRequest, OrderChange, OrderFilter
+from api.shapes.requests.orders import CancelRequest, OrderChange, OrderFilter
 from notifications import events
 from notifications.models import Event
 from orders import snapshots

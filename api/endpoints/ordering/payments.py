@@ -19,7 +19,7 @@ from api.shapes.headers import (
     REPLAYED,
     described,
 )
-from api.shapes.requests import PaidRequest, PaymentRequest
+from api.shapes.requests.orders import PaidRequest, PaymentRequest
 from orders import snapshots
 from orders.payments.paying import mark_paid, shown
 from orders.tasks import pay_again

@@ -11,7 +11,7 @@ from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
 from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
-from api.shapes.requests import RefundRequest
+from api.shapes.requests.goods import RefundRequest
 from orders import snapshots
 from orders.models import Asked, Refund, named
 from orders.tasks import give_back

@@ -13,7 +13,7 @@ from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
 from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
-from api.shapes.requests import ReceiveRequest, ReturnRequest
+from api.shapes.requests.goods import ReceiveRequest, ReturnRequest
 from orders import snapshots
 from orders.models import Came, Order, Return, named
 from orders.tasks import give_back

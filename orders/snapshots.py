@@ -1,5 +1,5 @@
-"""What the outside is shown of an order and of a day: over HTTP, in webhooks and in mails. JSON,
-and nothing else.
+"""What the outside is shown of an order and of the stock: over HTTP, in webhooks and in mails.
+JSON, and nothing else.
 
 These are the one description of it: mypy holds the models' `snapshot()` to them, and the API's
 OpenAPI is made of them.
@@ -281,60 +281,3 @@ class StockMovement(TypedDict):
     reason: Annotated[str | None, Field(description="why somebody adjusted or removed it")]
     order_id: Annotated[Id | None, Field(description="whose goods they are, if it is yours")]
     created_at: Moment
-
-
-@exactly
-class Moved(TypedDict):
-    orders: int
-    gross: Money
-    refunds: Money
-    net: Money
-
-
-@exactly
-class Hour(Moved):
-    hour: Annotated[Moment, Field(description="when it begins, in the shop's time zone")]
-
-
-@exactly
-class Sold(TypedDict):
-    sku: str
-    name: str
-    quantity: int
-    amount: Money
-
-
-@exactly
-class CurrencyFigures(Moved):
-    currency: str
-    by_hour: list[Hour]
-    top_skus: list[Sold]
-
-
-@exactly
-class DayFigures(Moved):
-    date: Annotated[str, Field(examples=["2026-11-24"])]
-
-
-@exactly
-class MonthFigures(Moved):
-    currency: str
-    by_day: list[DayFigures]
-
-
-@exactly
-class MonthlyReport(TypedDict):
-    month: Annotated[str, Field(examples=["2026-11"])]
-    time_zone: str
-    final: Annotated[bool, Field(description="false while the month may still change")]
-    as_of: Moment
-    currencies: list[MonthFigures]
-
-
-@exactly
-class Report(TypedDict):
-    date: Annotated[str, Field(examples=["2026-11-24"])]
-    time_zone: str
-    final: Annotated[bool, Field(description="false while the day may still change")]
-    as_of: Moment
-    currencies: list[CurrencyFigures]

@@ -15,8 +15,7 @@ from pydantic import WithJsonSchema
 from api.auth import AuthenticatedRequest
 from api.shapes import responses
 from api.shapes.headers import LOCATION, described
-from orders import snapshots
-from orders.reports import days, spreadsheet
+from orders.reports import days, snapshots, spreadsheet
 from orders.reports.asked import daily, monthly
 from values.refused import invalid
 from values.texts import Matching

@@ -10,43 +10,29 @@ charge that was never sent into one that is unknown.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import stripe
 from django.conf import settings
-from django.utils import timezone
 
-from orders.payments.provider import (
-    Charge,
-    ChargeStatus,
-    Intent,
-    ProviderRefused,
-    ProviderUnavailable,
-    Taken,
+from orders.payments.provider import Charge, Intent, ProviderRefused, ProviderUnavailable, Taken
+from orders.payments.stripe_amounts import to_stripe
+from orders.payments.stripe_answers import (
+    as_charge,
+    as_dict,
+    as_refund,
+    as_taken,
+    declined,
+    message_of,
+    never_made,
+    reason_of,
+    refuses_token,
 )
-from orders.payments.stripe_amounts import from_stripe, to_stripe
-from values.ids import uuid_in
 
 stripe.enable_telemetry = False  # it would write an id into the home folder and report our timings
 
-STATUSES = {
-    "succeeded": ChargeStatus.SUCCEEDED,
-    "processing": ChargeStatus.PENDING,
-    "requires_action": ChargeStatus.PENDING,
-    "requires_confirmation": ChargeStatus.PENDING,
-    "requires_payment_method": ChargeStatus.DECLINED,
-    "canceled": ChargeStatus.DECLINED,
-}
-REFUND_STATUSES = {
-    "succeeded": ChargeStatus.SUCCEEDED,
-    "pending": ChargeStatus.PENDING,
-    "requires_action": ChargeStatus.PENDING,
-    "failed": ChargeStatus.DECLINED,
-    "canceled": ChargeStatus.DECLINED,
-}
 PAGE_SIZE = 100
-USED_UP = "may not be used again"
 
 
 class Stripe:
@@ -187,67 +173,6 @@ def made_since(client: stripe.StripeClient, since: datetime) -> Iterator[stripe.
         params["starting_after"] = page.data[-1].id
 
 
-def as_taken(made: Mapping[str, Any]) -> Taken:
-    currency = made["currency"].upper()
-    return Taken(
-        id=made["id"],
-        amount=from_stripe(made["amount_received"], currency),
-        currency=currency,
-        made_at=datetime.fromtimestamp(made["created"], UTC),
-        operation=uuid_in((made.get("metadata") or {}).get("operation")),
-    )
-
-
-def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
-    status, failure = made["status"], made.get("last_payment_error") or {}
-    if status not in STATUSES:
-        raise ProviderRefused(
-            f"Stripe says that {made['id']} is {status}, which a charge of ours never is."
-        )
-    standing = STATUSES[status]
-    if status == "requires_payment_method" and not failure:
-        standing = ChargeStatus.PENDING  # seen in the middle of being made: nobody has declined it
-    amount = made["amount_received"] if standing == ChargeStatus.SUCCEEDED else made["amount"]
-    reason = (
-        made.get("cancellation_reason") or "canceled"
-        if status == "canceled"
-        else reason_of(failure)
-    )
-    return Charge(
-        id=made["id"],
-        key=intent.key,
-        amount=from_stripe(amount, intent.currency),
-        currency=intent.currency,
-        status=standing,
-        reason=reason if standing == ChargeStatus.DECLINED else "",
-        action_required=status == "requires_action",
-        action=action_of(made),
-        may_take_until=may_take_until(made),
-        revivable=status == "requires_payment_method" and bool(failure),
-        refunded=refunded_of(made.get("latest_charge"), intent.currency),
-        refunds=refunds_by_hand(made.get("latest_charge"), intent),
-    )
-
-
-def action_of(made: Mapping[str, Any]) -> dict[str, str | None] | None:
-    """What Stripe.js, or a page of the bank, needs of the customer."""
-    asked = made.get("next_action")
-    if not asked:
-        return None
-    details = asked.get(asked["type"]) or {}
-    url = details.get("url") or details.get("hosted_voucher_url")
-    return {"type": asked["type"], "url": url, "client_secret": made.get("client_secret")}
-
-
-def may_take_until(made: Mapping[str, Any]) -> datetime | None:
-    """A bank may be at it for days, and a voucher is paid while it is valid."""
-    if made["status"] == "processing":
-        return timezone.now() + settings.PROCESSING_KEEP
-    asked = made.get("next_action") or {}
-    ends_at = (asked.get(asked.get("type")) or {}).get("expires_at")
-    return ends_at and datetime.fromtimestamp(ends_at, UTC) + settings.VOUCHER_GRACE
-
-
 def disputes_of(client: stripe.StripeClient, made: Mapping[str, Any]) -> tuple[str, ...]:
     """The ids of those that its expanded charge says it has, the newest first; on one page."""
     charge = made.get("latest_charge")
@@ -255,84 +180,3 @@ def disputes_of(client: stripe.StripeClient, made: Mapping[str, Any]) -> tuple[s
         return ()
     params: Any = {"payment_intent": made["id"], "limit": PAGE_SIZE}
     return tuple(dispute.id for dispute in client.v1.disputes.list(params).data)
-
-
-def refunded_of(charge: Any, currency: str) -> int | None:
-    """Known only where the charge was expanded; otherwise it is an id."""
-    return from_stripe(charge["amount_refunded"], currency) if isinstance(charge, Mapping) else None
-
-
-def refunds_by_hand(charge: Any, intent: Intent) -> tuple[Charge, ...]:
-    """Those made on Stripe's own pages, the newest ten at most: they name no operation."""
-    listed = (charge.get("refunds") or {}) if isinstance(charge, Mapping) else {}
-    return tuple(
-        as_refund(made, intent)
-        for made in listed.get("data", ())
-        if not (made.get("metadata") or {}).get("operation")
-    )
-
-
-def as_refund(made: Mapping[str, Any], intent: Intent) -> Charge:
-    standing = REFUND_STATUSES[made["status"]]
-    return Charge(
-        id=made["id"],
-        key=intent.key,
-        amount=from_stripe(made["amount"], intent.currency),
-        currency=intent.currency,
-        status=standing,
-        reason=str(made.get("failure_reason") or "refused")
-        if standing == ChargeStatus.DECLINED
-        else "",
-    )
-
-
-def declined(exc: stripe.CardError, intent: Intent) -> Charge:
-    """A 402: the payment exists and has failed."""
-    error = as_dict(exc.error)
-    made = error.get("payment_intent") or {}
-    return Charge(
-        id=made.get("id", ""),
-        key=intent.key,
-        amount=intent.amount,
-        currency=intent.currency,
-        status=ChargeStatus.DECLINED,
-        reason=reason_of(error),
-    )
-
-
-def refuses_token(exc: stripe.InvalidRequestError) -> bool:
-    """Whether it is the payment method that cannot be charged: nobody knows it, it is of another
-    kind or another customer's, or it was used before, of which alone Stripe names no parameter.
-    """
-    return exc.param == "payment_method" or USED_UP in str(exc)
-
-
-def never_made(intent: Intent, reason: str) -> Charge:
-    """A charge or a refund that does not exist, and will not."""
-    return Charge(
-        id="",
-        key=intent.key,
-        amount=intent.amount,
-        currency=intent.currency,
-        status=ChargeStatus.DECLINED,
-        reason=reason,
-    )
-
-
-def reason_of(failure: Mapping[str, Any]) -> str:
-    """The bank's word for it where there is one."""
-    return str(failure.get("decline_code") or failure.get("code") or "declined")
-
-
-def as_dict(thing: stripe.StripeObject | Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return thing.to_dict() if isinstance(thing, stripe.StripeObject) else thing or {}
-
-
-def message_of(exc: stripe.StripeError) -> str:
-    """On one line, with the number under which Stripe keeps the request; or what became of the
-    connection.
-    """
-    if isinstance(exc, stripe.APIConnectionError):
-        return f"Stripe does not answer: {' '.join(str(exc.__cause__ or exc).split())}"
-    status = f"{exc.http_status}: " if exc.http_status else ""
-    return f"Stripe: {status}{' '.join(str(exc).split())}"

@@ -7,9 +7,8 @@ from typing import Any, cast
 from django.conf import settings
 from django.utils import timezone
 
-from orders import snapshots
 from orders.models.client import Client
-from orders.reports import days, figures
+from orders.reports import days, figures, snapshots
 from orders.reports.days import Day
 from orders.reports.models import DailyReport, shown
 from orders.reports.tasks import promise

@@ -11,8 +11,8 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from notifications import events
-from orders import snapshots
 from orders.models.client import Client
+from orders.reports import snapshots
 from orders.reports.days import Day
 from orders.reports.figures import Figures, added_up, keep_part, parts
 

@@ -32,8 +32,9 @@ from orders.payments.provider import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from orders.payments.stripe import Stripe, as_charge
+from orders.payments.stripe import Stripe
 from orders.payments.stripe_amounts import from_stripe, to_stripe
+from orders.payments.stripe_answers import as_charge
 from orders.tasks import on_provider_event, pay_again
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in

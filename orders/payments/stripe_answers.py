@@ -8,7 +8,7 @@ import stripe
 from django.conf import settings
 from django.utils import timezone
 
-from orders.payments.provider import Charge, ChargeStatus, Intent, Taken
+from orders.payments.provider import Charge, ChargeStatus, Intent, ProviderRefused, Taken
 from orders.payments.stripe_amounts import from_stripe
 from values.ids import uuid_in
 

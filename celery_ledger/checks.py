@@ -65,8 +65,9 @@ def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
         wrong.append("RING_CAP_S must not be less than RING_GRACE_S.")
     if numbers.LEASE_GRACE_S <= 0:
         wrong.append("LEASE_GRACE_S must be positive, or a job is rescued while it may still run.")
-    if not all(isinstance(weight, int) and weight > 0 for weight in numbers.WEIGHTS.values()):
-        wrong.append("WEIGHTS must be whole numbers from 1 on: an owner has no turn with less.")
+    for owner, weight in numbers.WEIGHTS.items():
+        if not (isinstance(weight, int) and 0 < weight <= numbers.WEIGHT_MAX):
+            wrong.append(f"WEIGHTS[{owner!r}] must be a whole number, 1 to {numbers.WEIGHT_MAX}.")
     if numbers.DRAIN_S > numbers.STOP_S - SIGN_OFF_S:
         wrong.append(
             f"DRAIN_S must not be over {numbers.STOP_S - SIGN_OFF_S}, "

@@ -49,6 +49,7 @@ class LedgerSettings:
     # Whose job is next
     TURN_LOOK_S: float = 0.05  # how often a process asks whether jobs of several owners wait
     WEIGHTS: Mapping[str, int] = {}  # owners of whom so many jobs begin for one of another's
+    WEIGHT_MAX: int = 100  # one select finds the jobs of a turn
 
     # Queues, each heard when those before it are empty
     QUEUES: tuple[str, ...] = ()  # task_default_queue, OUTSIDE_QUEUE and BULK_QUEUE, unless told

@@ -62,8 +62,8 @@ def others_wait(bell: dict[str, Any]) -> bool:
 
 
 def next_batch(app: Celery, bells: list[dict[str, Any]]) -> list[UUID]:
-    """The jobs whose turn is next, each of another owner, as far as they are first attempts at the
-    task of these bells; none while somebody has a priority.
+    """The jobs whose turn is next, each of another owner but for their weights, as far as they are
+    first attempts at the task of these bells; none while somebody has a priority.
     """
     look = _newest(queue := _queue_of(bells[0]))
     if look.priorities:

@@ -226,6 +226,27 @@ def test_whoever_asks_for_changes_misses_none_that_is_committed_late(
     assert [id_ for id_, _ in changed(api, at)] == [str(soon.pk)]
 
 
+def test_a_vacuum_that_is_under_way_holds_no_change_up(
+    api: Api, ordered: Ordered, hand: Hand
+) -> None:
+    """Postgres starts one when it likes: here a session of ours is called by its name."""
+    hand.open_transaction()
+    hand.do(ordered)
+    order = ordered()
+    assert changed(api, LONG_AGO) == []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMPORARY VIEW pg_stat_activity AS"
+            " SELECT datname, backend_xid, xact_start, CASE WHEN pid = pg_backend_pid()"
+            " THEN backend_type ELSE 'autovacuum worker' END AS backend_type"
+            " FROM pg_catalog.pg_stat_activity"
+        )
+        try:
+            assert [id_ for id_, _ in changed(api, LONG_AGO)] == [str(order.pk)]
+        finally:
+            cursor.execute("DROP VIEW pg_temp.pg_stat_activity")
+
+
 def test_an_order_that_is_placed_late_is_not_missed_either(
     api: Api, ordered: Ordered, hand: Hand
 ) -> None:

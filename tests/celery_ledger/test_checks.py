@@ -77,6 +77,7 @@ def test_numbers_that_contradict_each_other_stop_a_release(settings: Any) -> Non
         ("LEASE_GRACE_S", 0),
         ("DRAIN_S", 26),
         ("WEIGHTS", {"a": 0}),
+        ("WEIGHTS", {"a": 101}),
     ],
 )
 def test_a_number_that_breaks_a_promise_is_said_by_name(

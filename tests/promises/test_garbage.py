@@ -117,3 +117,4 @@ def test_a_name_of_a_queue_that_holds_something_else_stops_no_queue(
         broker.set(queue, "no list")
     place(shop, OrderInput.model_validate(order_body()))
     until(lambda: Order.objects.get().state == "confirmed", "the order moves", within_s=60)
+    assert b"string" not in [broker.type(queue) for queue in ("kaiten", "payments")]

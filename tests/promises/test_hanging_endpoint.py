@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from celery_ledger.models import Job
-from notifications.models import Endpoint
+from notifications.models import Delivery, Endpoint
 from orders.inputs.order import OrderInput
 from orders.models import Client, Order
 from orders.tasks import place
@@ -38,6 +38,7 @@ def test_orders_are_confirmed_while_a_webhook_endpoint_hangs(
         confirmed = Order.objects.filter(state="confirmed")
         until(lambda: confirmed.count() == 20, "all orders are confirmed", within_s=45)
         until(lambda: Endpoint.objects.get().failures > 0, "a call has hung", within_s=30)
+    assert not Delivery.objects.filter(state="delivered", channel="webhook").exists()
 
 
 def test_charges_go_before_the_webhooks_of_ten_endpoints_that_take_their_time(

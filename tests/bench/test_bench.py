@@ -18,7 +18,7 @@ from redis import Redis
 
 from celery_ledger.models import Job
 from config.embedded.broker import Broker
-from orders.models import ApiKey, Client
+from orders.models import ApiKey, Client, Order
 from tests.celery_ledger import tasks
 from tests.edges import free_port
 from tests.promises.processes import Stack, Web
@@ -63,6 +63,7 @@ def test_taking_an_order_while_the_broker_is_in_trouble(
                 times[name].append(
                     seconds_to_place(web, key, order_body(external_id=f"{name}-{number}"))
                 )
+    assert Order.objects.count() == len(webs) * (POSTS + 1)
     healthy = statistics.median(times["healthy"])
     print(
         f"\nPOST /v1/orders, {POSTS} each in turn; "
@@ -111,6 +112,7 @@ def test_working_off_jobs_on_one_worker(stack: Stack) -> None:
     start = time.perf_counter()
     until(lambda: not Job.objects.exclude(state="done").exists(), "all jobs are done", within_s=240)
     done_s = time.perf_counter() - start
+    assert Job.objects.filter(attempts=1, losses=0).count() == JOBS + 1
     print(
         f"\n{JOBS} jobs: promised at {JOBS / promised_s:.0f}/s, "
         f"worked off by two processes at {JOBS / done_s:.0f}/s"

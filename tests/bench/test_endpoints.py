@@ -57,6 +57,7 @@ def test_orders_beside_a_dead_endpoint(
                 taken[name].append(orders(shop, order_body, f"{name}-{index}", ORDERS))
                 claims[name].append(claims_of_deliveries() - before)
                 forget()
+    assert max(claims["dead"] + claims["hanging"]) < EVENTS // 4, "most of them stand in line"
     healthy = statistics.median(taken["healthy"])
     print(
         f"\n{ORDERS} orders confirmed, {ROUNDS} rounds in turn; "

@@ -48,6 +48,8 @@ def test_how_a_worker_ends(
     finished = sum(tally().values()) - before
     held = Job.objects.filter(state="running").count()
     losses = Job.objects.aggregate(n=Sum("losses"))["n"]
+    assert set(tally().values()) == ({1} if tally() else set()), "none is done twice"
+    assert Job.objects.filter(state="done").count() == before + finished
     print(
         f"\n{pool} | {work} | {terms} x SIGTERM | finished {finished}, still held {held}, "
         f"losses {losses},"

@@ -13,6 +13,7 @@ from django.db import transaction
 from celery_ledger.models import Job
 from orders.inputs.order import OrderInput
 from orders.models import Client, Order
+from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import place
 from tests.promises.processes import Stack, Tree, children_of
 from tests.waiting import until
@@ -44,6 +45,7 @@ def test_orders_a_second_with_a_slow_provider(stack: Stack, order: Any, seconds:
     confirmed = Order.objects.filter(state="confirmed")
     until(lambda: confirmed.count() == count, "all are confirmed", within_s=250)
     took_s = time.monotonic() - began
+    assert SandboxCharge.objects.filter(status="succeeded").count() == count
     print(f"\nprovider takes {seconds} s: {count / took_s:.1f} orders/s, one worker")
     print(f"  {memory(worker)} MB PSS of the worker, all processes")
 
@@ -62,6 +64,7 @@ def test_orders_of_a_quick_provider_beside_a_slow_one(stack: Stack, order: Any) 
         if slow.count() < BESIDE // 2:
             break
         waits["beside"].append(seconds_to_confirm(order, f"beside-{number}"))
+    assert waits["beside"], "the slow ones had ended"
     alone, beside = (statistics.median(waits[name]) for name in ("alone", "beside"))
     print(
         f"\na quick order, {BESIDE} others waiting {BESIDE_S} s each: {beside * 1000:.0f} ms "

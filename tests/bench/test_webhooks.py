@@ -16,7 +16,7 @@ import pytest
 from django.db import transaction
 
 from notifications import events
-from notifications.models import Delivery, Endpoint
+from notifications.models import Attempt, Delivery, Endpoint
 from orders.models import Client
 from tests.promises.processes import Stack
 from tests.waiting import until
@@ -86,6 +86,9 @@ def test_webhooks_a_second_and_beside_a_flaky_receiver(stack: Stack, shop: Clien
         for _ in range(ROUNDS):
             taken["healthy"].append(told(shop, healthy, FEW))
             taken["flaky"].append(told(shop, flaky, FEW))
+    firsts = ROUNDS * (1 + FEW)  # of the flaky one's, and every fifth of them failed
+    assert Attempt.objects.filter(ok=False).count() == -(-firsts // 5)
+    assert not Delivery.objects.exclude(state="delivered").exists()
     medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
     print(
         f"\n{MANY} webhooks: {[round(MANY / s) for s in many]} a second; {FEW} to a receiver that "

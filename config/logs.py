@@ -26,7 +26,8 @@ ADDRESS = r"(?<=://)[^/\s@]+(?=@)|\x22?[\w.+%'-]{1,64}\x22?@[\w-]+(?:\.[\w-]+)+"
 PERSON = re.compile(ADDRESS)
 SECRET = re.compile(
     ADDRESS + r"|(?<=/o/)[\w-]+"  # the customer's status page
-    r"|\b(?:kaiten_[\w-]{30,}|whsec_[\w+/=]+|(?:[srp]k_(?:live|test)|tok|pm)_\w+|card_[0-9a-z]{14,})"
+    r"|\b(?:kaiten_[\w-]{30,}|whsec_[\w+/=]+"
+    r"|(?:[srp]k_(?:live|test)|tok|pm)_\w+|card_[0-9a-z]{14,})"
     r"|(?<=Bearer )\S+",
     re.IGNORECASE,
 )

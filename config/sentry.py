@@ -56,7 +56,8 @@ def without_data(event: Event, hint: Hint) -> Event | None:
     record = hint.get("log_record")
     if not isinstance(record, logging.LogRecord):
         return None
-    kept: Any = {name: event[name] for name in KEPT if name in event}  # type: ignore[literal-required]
+    said: dict[str, Any] = {**event}
+    kept: Any = {name: said[name] for name in KEPT if name in said}
     kept["logentry"] = {"formatted": scrubbed(record.getMessage())}
     kept["tags"] = {name: str(value) for name, value in about(record).items()}
     if "exception" in event:

@@ -117,7 +117,8 @@ class LedgerBackend(BaseTaskBackend):
         return result
 
     def check(self, **options: Any) -> list[CheckMessage]:
-        from celery_ledger.django_tasks.function import known_functions  # noqa: PLC0415 - needs the models
+        # needs the models
+        from celery_ledger.django_tasks.function import known_functions  # noqa: PLC0415
 
         wrong = []
         if not apps.is_installed("celery_ledger"):

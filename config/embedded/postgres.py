@@ -37,7 +37,8 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        return f"postgres://kaiten:{self.remembered['password']}@127.0.0.1:{self.remembered['port']}/kaiten"
+        password, port = self.remembered["password"], self.remembered["port"]
+        return f"postgres://kaiten:{password}@127.0.0.1:{port}/kaiten"
 
     @property
     def marker(self) -> str:

@@ -198,7 +198,10 @@ def command_line(pid: int) -> str:
         if Path("/proc/self").exists():
             return ""
     ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
-    return subprocess.run(ps, capture_output=True, text=True, check=False, timeout=10).stdout  # noqa: S603
+    told = subprocess.run(  # noqa: S603
+        ps, capture_output=True, text=True, check=False, timeout=10
+    )
+    return told.stdout
 
 
 @contextlib.contextmanager

@@ -69,7 +69,8 @@ class Connection(TConn):  # type: ignore[misc]
             self._expect_body(self.missing - len(data))
         own, self.rest = data[: self.missing], data[self.missing :]
         if own:
-            self.body = self.body or SpooledTemporaryFile(max_size=PIECE_BYTES)  # noqa: SIM115 - `let_go` closes it
+            # `let_go` closes it
+            self.body = self.body or SpooledTemporaryFile(max_size=PIECE_BYTES)  # noqa: SIM115
             self.body.write(own)
         self.missing -= len(own)
         self._wait_on()

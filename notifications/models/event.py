@@ -80,6 +80,9 @@ class Event(models.Model):
     owner = models.UUIDField(null=True)
     data = models.JSONField()  # a snapshot: every retry says the same
     at = models.DateTimeField(db_default=Now())  # when it happened, maybe elsewhere and long ago
+    mails = models.SmallIntegerField(
+        null=True
+    )  # that it has brought about; of releases before NULL
     recorded_at = models.DateTimeField(null=True, db_default=Written())
 
     objects = EventQuerySet.as_manager()

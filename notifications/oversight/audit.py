@@ -4,15 +4,15 @@ from celery_ledger import Job
 from notifications.oversight.trouble import statement
 
 _DELIVERIES = {
-    "event %s (%s): nobody was told of it, and no job is on its way": """
+    "event %s (%s): not everybody was told of it, and no job is on its way": """
         SELECT e.id, e.kind FROM notifications_event e
          WHERE NOT EXISTS (SELECT 1 FROM {jobs} j WHERE j.task = 'notifications.tasks.announce'
                               AND j.state IN ('waiting', 'running', 'dead')
                               AND j.args -> 0 ->> 0 = e.id::text)
-           AND NOT EXISTS (SELECT 1 FROM notifications_delivery d WHERE d.event_id = e.id)
-           AND (e.kind IN ('order.received', 'order.confirmed', 'order.cancelled')
-                AND e.data -> 'order' ? 'email'
-            OR EXISTS (SELECT 1 FROM notifications_endpoint p
+           AND (e.mails > (SELECT count(*) FROM notifications_delivery d
+                            WHERE d.event_id = e.id AND d.channel = 'mail')
+            OR NOT EXISTS (SELECT 1 FROM notifications_delivery d WHERE d.event_id = e.id)
+            AND EXISTS (SELECT 1 FROM notifications_endpoint p
                         WHERE (p.owner = e.owner OR e.kind = 'stock.low') AND p.active
                           AND p.disabled_at IS NULL
                           AND p.listens_since < e.at - {longest}

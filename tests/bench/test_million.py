@@ -199,10 +199,8 @@ def dear(figures: Figures) -> Figures:
     """Those that look at more than they may."""
 
     def limit(query: str) -> int:
-        of_work = query in ("claim", "settle", "retry") or query.startswith(
-            ("tick", "process", "thr")
-        )
-        return WORK_MAX if of_work and "prune" not in query else LOOK_MAX
+        of_work = ("claim", "settle", "retry", "tick", "process", "threads")
+        return WORK_MAX if query.startswith(of_work) and "prune" not in query else LOOK_MAX
 
     return {query: buffers for query, buffers in figures.items() if buffers > limit(query)}
 

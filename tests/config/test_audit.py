@@ -171,7 +171,7 @@ def test_an_event_that_nobody_is_told_of_is_named(order: Order) -> None:
     event.deliveries.all().delete()
     [wrong] = [line for line in audit() if line.startswith("WRONG")]
     assert wrong.startswith(
-        f"WRONG  deliveries  event {event.pk} (order.confirmed): nobody was told of it"
+        f"WRONG  deliveries  event {event.pk} (order.confirmed): not everybody was told of it"
     )
 
 

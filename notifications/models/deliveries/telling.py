@@ -7,9 +7,10 @@ from uuid import UUID
 # begins as the event's does, so that deliveries are ordered as their events are.
 EVENT = """
 event AS (
-    INSERT INTO notifications_event (id, kind, subject, seq, owner, data, at)
-    VALUES (%(event)s, %(kind)s, %(subject)s, %(seq)s, %(owner)s, %(data)s,
-            coalesce(%(at)s::timestamptz, statement_timestamp()))
+    INSERT INTO notifications_event (id, kind, subject, seq, owner, data, at, mails)
+    SELECT %(event)s, %(kind)s, %(subject)s, %(seq)s, %(owner)s, %(data)s,
+           coalesce(%(at)s::timestamptz, statement_timestamp()), count(DISTINCT address)
+      FROM unnest(%(addresses)s::text[]) AS address
 ), """
 DELIVERIES = """
 target AS (

@@ -112,9 +112,12 @@ class History(BaseModel):
         return sum(refund.amount for refund in self.refunds)
 
 
+Lines = Annotated[list[LineOfFile], Field(min_length=1, max_length=LINES_MAX)]
+
+
 class OrderOfFile(OrderInput, History):
     email: Email = ""  # of one that is past, it may be forgotten
-    lines: Annotated[list[LineOfFile], Field(min_length=1, max_length=LINES_MAX)]  # type: ignore[assignment]
+    lines: Lines  # type: ignore[assignment]
     number: Annotated[str, Field(min_length=1, max_length=NUMBER_MAX_CHARS), Plain()] | None = None
     placed_at: Past | None = None
     shipping_refunded: Amount | None = None

@@ -132,7 +132,8 @@ class Progress:
     def show(self) -> None:
         now = time.monotonic()
         if self._on_terminal:
-            self._out.write(f"\r{self._bar()} {self._figures(now)}\x1b[K", ending="")  # type: ignore[call-arg]
+            line = f"\r{self._bar()} {self._figures(now)}\x1b[K"
+            self._out.write(line, ending="")  # type: ignore[call-arg]
             self._out.flush()
         elif now - self._spoke >= LINE_EVERY_S or self._batch.state == "done":
             self._spoke = now

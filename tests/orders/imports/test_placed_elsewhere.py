@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Endpoint, Event, Shop
+from notifications.oversight.audit import DELIVERIES
 from orders.audit import MONEY, STOCK, broken
 from orders.imports.models import Import
 from orders.models import Client, Order, PaymentOperation, Stock
@@ -296,6 +297,7 @@ def test_without_quiet_the_customer_and_the_endpoints_hear_of_it(
     stock()
     bring(past())
     assert [delivery.channel for delivery in Delivery.objects.all()] == ["webhook"]
+    assert list(broken(DELIVERIES, limit=9)) == [], "nobody else was to be told"
     bring(past(external_id="o-2"), query="")
     mails = Delivery.objects.filter(channel="mail")
     assert {delivery.event.kind for delivery in mails} >= {"order.confirmed"}

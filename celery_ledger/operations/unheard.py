@@ -23,7 +23,7 @@ def unheard() -> dict[str, timedelta]:
     due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=tasks)
     found = {}
     for queue in sorted(served):
-        first = due.filter(queue=queue).order_by("ring_at")[: ledger_settings.METRICS_ROWS_MAX]
+        first = due.filter(queue=queue).by_bell()[: ledger_settings.METRICS_ROWS_MAX]
         age = first.aggregate(age=Now() - Min("due_at"))["age"]
         if age is not None:
             found[queue] = age

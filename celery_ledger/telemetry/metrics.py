@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Worker
+from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.operations.unheard import unheard
 
 # Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from
@@ -30,7 +31,7 @@ SELECT 'waiting', known.name, job.task, count(*), count(*) FILTER (WHERE due_at 
        extract(epoch FROM now() - min(due_at))::float8
   FROM (SELECT name FROM found WHERE name IS NOT NULL LIMIT %(queues)s) AS known,
        LATERAL (SELECT task, due_at FROM {jobs} WHERE state = 'waiting' AND queue = known.name
-                 ORDER BY ring_at LIMIT %(rows)s) AS job
+                   AND ring_at >= %(beginning)s ORDER BY ring_at LIMIT %(rows)s) AS job
  GROUP BY 2, 3
 """
 STANDING = """
@@ -59,7 +60,7 @@ def named(number: str) -> str:
 
 def metric_families() -> Iterator[Metric]:
     """What waits, runs, has died and has ended; and who works."""
-    waiting = _rows(WAITING, queues=QUEUES_MAX)
+    waiting = _rows(WAITING, queues=QUEUES_MAX, beginning=BEGINNING)
     by_id = {"running": "lease_until", "dead": "created_at", "cancelled": "created_at"}
     standing = [
         row for state, index in by_id.items() for row in _rows(STANDING, state=state, index=index)

@@ -129,7 +129,7 @@ class Hearing:
         """Jobs that its pool could have begun long ago, of each of its queues so many."""
         tasks = {*self.parent.app.tasks} - {*self.parent.clock.ringer.unrung}
         due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=tasks)
-        some = (due.filter(queue=queue).order_by("ring_at")[:limit] for queue in self.queues)
+        some = (due.filter(queue=queue).by_bell()[:limit] for queue in self.queues)
         return [job for jobs in some for job in jobs.defer("args", "result")]
 
     # --- cures, each when the one before it has not helped ----------------------------------------

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from celery_ledger.models import Claim, Job, Settled
 from celery_ledger.models.jobs import due
-from celery_ledger.models.jobs.low_water import BEGINNING, LowWater
+from celery_ledger.models.jobs.columns import BEGINNING
+from celery_ledger.models.jobs.low_water import LowWater
 from tests.celery_ledger import past, tasks
 from tests.hands import Hand
 from tests.plans import plans_of

@@ -19,6 +19,7 @@ from django.utils import timezone
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Claim, Job, Settled, State, Worker
 from celery_ledger.models.jobs import due
+from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.operations import listing, owned, stats
 from tests.celery_ledger import past
 from tests.plans import plans_of
@@ -92,14 +93,14 @@ def test_the_clock_looks_at_no_job_that_it_does_not_ring(ledger: None) -> None:
         jobs = Job.objects.filter(queue=queue)
         with transaction.atomic():
             taken = ways(partial(jobs.take_for_ring, BATCH, lost=lost), within=20 + rows * PER_ROW)
-            assert taken == ["Index Scan of job_ring_by_queue", BY_ID], queue
+            assert taken == ["Index Scan of job_ring", BY_ID], queue
             assert len(jobs.take_for_ring(BATCH, lost=lost)) == rows, queue
 
 
 def test_a_clock_counts_the_bells_that_should_be_there_up_to_their_number(ledger: None) -> None:
     for queue, rows in (("kaiten", BATCH), ("busy", 0), ("idle", 0)):
         rung = Job.objects.filter(queue=queue).believed_rung()[:BATCH]
-        by_ring = ["Index Scan of job_ring_by_queue"]
+        by_ring = ["Index Scan of job_ring"]
         assert ways(rung.count, within=20 + rows * PER_ROW) == by_ring, queue
         assert rung.count() == rows, queue
 
@@ -170,7 +171,6 @@ def test_a_client_is_shown_its_jobs_without_a_walk_over_everybodys(
     found = owned.newest(mine, Q(), state=None, limit=21)
     taken = ways(lambda: list(found), within=BACKLOG)
     assert {way.rpartition(" ")[2] for way in taken} <= {
-        "job_ring_by_queue",
         "job_due_of_owner",
         "job_running",
         "job_of_owner",
@@ -201,3 +201,25 @@ def test_what_is_due_for_threads_is_found_however_many_wait(ledger: None) -> Non
         few = partial(due.of_each_owner, {queue: 5}, tasks=[TASK])
         found = ways(few, within=past.CLIENTS * PER_ROW)
         assert all("job_due_of_owner" in node or "job_priority" in node for node in found)
+
+
+def test_who_waits_is_asked_of_the_index_of_owners_however_large_it_has_become() -> None:
+    """A backlog that no ANALYZE has seen is one row to the planner, which then takes the smallest
+    index that it may and sorts: whatever waits would be looked at twenty times a second.
+    """
+    past.finish(FINISHED)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE celery_ledger_job")
+    past.promise(10 * BACKLOG, due="10 min", rings="10 min")
+    low_water = LowWater("due_at", "kaiten")
+    looks: list[Callable[[], Any]] = [
+        partial(due.who_waits, "kaiten"),
+        partial(
+            due.of_the_next_owners, "kaiten", after="", tasks=[TASK], timelimit=[25, 20], number=5
+        ),
+        partial(due.of_each_owner, {"kaiten": 5}, tasks=[TASK]),
+        lambda: low_water.mark,
+    ]
+    for look in looks:
+        found = ways(look, within=50 * PER_ROW)
+        assert {node.rpartition(" ")[2] for node in found} <= {"job_due_of_owner", "job_priority"}

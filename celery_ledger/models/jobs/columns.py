@@ -2,13 +2,15 @@
 error.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models.functions import Greatest, Now
 
 from celery_ledger.models.jobs.history import End, appended
 from celery_ledger.models.jobs.states import State
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)  # no time of a row is before it
 
 
 def waiting(due_at: datetime | Now) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from django.db import connection
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.jobs.claim import LIMITS
+from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.models.jobs.job import Job
-from celery_ledger.models.jobs.low_water import BEGINNING
 
 # Those with a priority are few and have an index of their own; any other job comes before one whose
 # priority is negative.
@@ -34,6 +34,7 @@ candidate AS (
         AND job.queue = %(queue)s AND job.state = 'waiting' AND job.priority = 0
         AND job.due_at <= clock_timestamp()
         AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND %(timelimit)s::jsonb = {limits}
+        AND job.ring_at >= %(beginning)s
       ORDER BY job.ring_at LIMIT 1))
 SELECT candidate.id, candidate.task, bell.waits FROM candidate, bell
  ORDER BY candidate.priority DESC LIMIT 1
@@ -178,8 +179,13 @@ def preferred_to(
     """A due job of these tasks, with these time limits, of a higher priority than that one has;
     its task; and whether that one waits. None when it is that one's turn.
     """
-    limits = json.dumps(timelimit)
-    values: dict[str, Any] = {"id": id_, "queue": queue, "tasks": tasks, "timelimit": limits}
+    values: dict[str, Any] = {
+        "id": id_,
+        "queue": queue,
+        "tasks": tasks,
+        "timelimit": json.dumps(timelimit),
+        "beginning": BEGINNING,
+    }
     with connection.cursor() as cursor:
         cursor.execute(_of_jobs(PREFERRED), values)
         row: tuple[UUID, str, bool] | None = cursor.fetchone()

@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.encoding import WrittenJSONField
+from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.models.jobs.queryset import JobQuerySet
 from celery_ledger.models.jobs.states import FINISHED, RETRYABLE, State
 
@@ -86,9 +87,9 @@ class Job(models.Model):
         ]
         indexes = [
             models.Index(
-                name="job_ring_by_queue",
+                name="job_ring",  # whoever does not ask by `ring_at` cannot go by it (ADR 11)
                 fields=["queue", "ring_at"],
-                condition=Q(state=State.WAITING),
+                condition=Q(state=State.WAITING, ring_at__gte=BEGINNING),
             ),
             models.Index(
                 name="job_due_of_owner",

@@ -6,16 +6,15 @@ left would walk over every job that was done since, each time. What waits or run
 each process remembers the time before which there was nothing, and looks from there on.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 
 from django.db import connection
 
 from celery_ledger.conf import ledger_settings
+from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.models.jobs.job import Job
-
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The time of the first that is left, from the old mark on, by what they are looked for. Among more
 # owners than this goes through, the mark stays where it is.

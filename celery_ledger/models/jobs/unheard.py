@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
+from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.models.jobs.states import State
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class UnheardQuerySet(models.QuerySet["Job"]):
             ring_at__lte=Now() + timedelta(seconds=longest),
         )
 
+    def by_bell(self) -> Self:
+        """Those whose time to be rung comes first, first; what waits is found by an index."""
+        return self.filter(ring_at__gte=BEGINNING).order_by("ring_at")
+
     def take_for_ring(self, limit: int, *, lost: bool = False) -> list["Job"]:
         """Lock up to `limit` due jobs whose time to be rung has come, those that waited longest
         first.
@@ -43,7 +48,7 @@ class UnheardQuerySet(models.QuerySet["Job"]):
         unheard = Q(ring_at__lte=Now())
         if lost:
             unheard = (unheard | Q(due_at__lte=Now() - grace)) & Q(ring_at__lte=Now() + cap + grace)
-        return self._taken(self.filter(unheard, state=State.WAITING).order_by("ring_at")[:limit])
+        return self._taken(self.filter(unheard, state=State.WAITING).by_bell()[:limit])
 
     def _taken(self, some: Self) -> list["Job"]:
         return list(
@@ -57,8 +62,7 @@ class UnheardQuerySet(models.QuerySet["Job"]):
         """Due jobs that the clock rings again only later: their bells should stand in the queue."""
         longest = timedelta(seconds=ledger_settings.RING_CAP_S + ledger_settings.RING_GRACE_S)
         rung = self.filter(state=State.WAITING, due_at__lte=Now())
-        rung = rung.filter(ring_at__gt=Now(), ring_at__lte=Now() + longest)
-        return rung.order_by("ring_at")  # an index is in this order, and few rows are behind it
+        return rung.filter(ring_at__gt=Now(), ring_at__lte=Now() + longest).by_bell()
 
     def take_missing(self, limit: int) -> list["Job"]:
         """Lock up to `limit` jobs that were rung longer ago than a grace: fewer bells stand in the

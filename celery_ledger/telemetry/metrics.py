@@ -21,9 +21,11 @@ from celery_ledger.operations.unheard import unheard
 # one to the next: a queue that no worker listens to is seen too.
 WAITING = """
 WITH RECURSIVE found(name) AS (
-    (SELECT queue FROM {jobs} WHERE state = 'waiting' ORDER BY queue LIMIT 1)
+    (SELECT queue FROM {jobs}
+      WHERE state = 'waiting' AND ring_at >= %(beginning)s ORDER BY queue LIMIT 1)
     UNION ALL
-    SELECT (SELECT queue FROM {jobs} WHERE state = 'waiting' AND queue > found.name
+    SELECT (SELECT queue FROM {jobs}
+             WHERE state = 'waiting' AND ring_at >= %(beginning)s AND queue > found.name
              ORDER BY queue LIMIT 1)
       FROM found WHERE found.name IS NOT NULL
 )

@@ -226,8 +226,8 @@ def test_no_statement_looks_at_more_than_its_share_of_a_long_past_and_backlog(
         if "Scan of job" in node or "Scan of celery_ledger_job" in node
     ]
     assert ways == [
-        "Index Only Scan of job_due_of_owner",
-        "Index Only Scan of job_due_of_owner",
+        "Index Only Scan of job_ring",
+        "Index Only Scan of job_ring",
         "Index Scan of job_ring",
         "Index Scan of job_running",
         "Index Scan of job_retryable",

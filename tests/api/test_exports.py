@@ -128,7 +128,7 @@ def test_no_export_begins_while_the_last_of_a_person_is_erased(shop: Client, api
     assert Export.objects.count() == 1
 
 
-@pytest.mark.parametrize("form", ["csv", "ndjson"])
+@pytest.mark.parametrize("form", ["csv", pytest.param("ndjson", marks=pytest.mark.soak)])
 @pytest.mark.usefixtures("a_day")
 def test_what_is_exported_makes_the_same_books_in_an_empty_shop(
     api: Api, shop: Client, stock: Any, form: str

@@ -80,6 +80,7 @@ def test_a_month_is_read_as_csv(api: Api, month: Client) -> None:
     ]
 
 
+@pytest.mark.soak
 def test_all_clients_together_are_told_on_the_command_line(month: Client) -> None:
     with pytest.raises(CommandError, match="ask again"):
         report("2025-11")

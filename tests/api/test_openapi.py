@@ -115,7 +115,7 @@ OPERATIONS = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5xx(
@@ -146,7 +146,7 @@ def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5x
     )()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
 def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(known: Known) -> None:
     """From an order to its refunds, from an endpoint to its deliveries: ids that it was told lead

@@ -78,6 +78,7 @@ def test_one_unit_is_announced_once(api: Api, sent: Callable[..., str]) -> None:
     assert (line_of(path).announced, Return.objects.count()) == (2, 2)
 
 
+@pytest.mark.soak
 def test_a_return_is_received_once_or_cancelled(api: Api, sent: Callable[..., str]) -> None:
     for _ in range(ROUNDS):
         path = sent(1)
@@ -91,6 +92,7 @@ def test_a_return_is_received_once_or_cancelled(api: Api, sent: Callable[..., st
         assert (line.announced, line.returned, line.refunded) == (0, received, 500 * received)
 
 
+@pytest.mark.soak
 def test_a_unit_is_announced_or_taken_back_by_a_refund(api: Api, sent: Callable[..., str]) -> None:
     for _ in range(ROUNDS):
         path = sent(1)
@@ -121,6 +123,7 @@ def test_the_money_of_a_return_goes_back_once(api: Api, sent: Callable[..., str]
         assert (line.returned, line.announced) in ((1, 0), (0, 1))
 
 
+@pytest.mark.soak
 def test_a_fulfilment_is_a_mistake_or_its_goods_are_announced(
     api: Api, sent: Callable[..., str]
 ) -> None:

@@ -53,7 +53,7 @@ def place(shop: Client, stock: Any, order_body: Callable[..., Any]) -> Callable[
     return post
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_orders_go_on_whatever_happens_to_worker_and_broker(
     dynos: Stack,
     other_broker: Broker,

@@ -131,6 +131,7 @@ def test_an_env_file_that_nobody_can_read_is_named(tmp_path: Path) -> None:
         adopted(tmp_path)
 
 
+@pytest.mark.soak
 def test_a_server_whose_disk_is_full_is_not_tried_again(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +180,7 @@ def test_servers_that_run_are_joined(checkout: Path) -> None:
     assert pids(checkout) == before
 
 
+@pytest.mark.soak
 def test_killed_servers_are_replaced_and_keep_what_was_committed(checkout: Path) -> None:
     first = adopted(checkout)
     with psycopg.connect(first["DATABASE_URL"]) as connection:
@@ -285,6 +287,7 @@ def test_servers_of_a_killed_user_are_taken_over_and_then_stopped(checkout: Path
     assert pids(checkout) == [None, None]
 
 
+@pytest.mark.soak
 def test_a_start_killed_while_making_the_database_does_not_block(checkout: Path) -> None:
     remains = checkout / ".local" / "new-remains"
     adopted(checkout)

@@ -232,7 +232,7 @@ def until_it_says(launcher: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"never said: {text}")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(90)
 def test_web_and_worker_start_anew_when_the_code_changes(stack: Stack) -> None:
     launcher = stack.start()
@@ -299,7 +299,7 @@ def test_a_second_start_takes_the_next_free_port(stack: Stack) -> None:
     assert len(set(sites)) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_starts_at_once_take_different_ports(stack: Stack) -> None:
     """Both have chosen theirs before a web process listens."""
     both = [stack.start(RELEASE_TAKES_S="3") for _ in range(2)]
@@ -307,7 +307,7 @@ def test_two_starts_at_once_take_different_ports(stack: Stack) -> None:
     assert len(set(sites)) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_of_two_starts_at_once_that_ask_for_one_port_one_says_so(stack: Stack) -> None:
     port = str(free_port())
     both = [stack.start(RELEASE_TAKES_S="3", PORT=port) for _ in range(2)]
@@ -357,7 +357,7 @@ def test_a_record_that_a_full_disk_has_torn_is_dropped(stack: Stack) -> None:
     assert [record.exists() for record in records] == [False, False]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_reader_that_does_not_read_holds_nothing_up(stack: Stack) -> None:
     stack.write(
         worker="import pathlib, time\n"

@@ -20,12 +20,13 @@ def manage(*arguments: str, **how: Any) -> "subprocess.CompletedProcess[bytes]":
     )
 
 
+@pytest.mark.soak
 def test_ctrl_c_ends_a_command_as_a_shell_knows_it() -> None:
     ended = manage("shell", "--verbosity=0", "--command=raise KeyboardInterrupt")
     assert (ended.returncode, ended.stderr) == (130, b"")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_output_that_nobody_reads_is_no_error_of_ours(unbuffered: str) -> None:
     out, into = os.pipe()
@@ -37,14 +38,14 @@ def test_output_that_nobody_reads_is_no_error_of_ours(unbuffered: str) -> None:
     assert (ended.returncode, ended.stderr) == (1, b"")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_another_broken_pipe_is_told() -> None:
     ended = manage("shell", "--verbosity=0", "--command=raise BrokenPipeError('the other one')")
     assert ended.returncode == 1
     assert b"BrokenPipeError: the other one" in ended.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_terminal_that_lacks_a_character_is_shown_its_number() -> None:
     ended = manage(
         "shell", "--verbosity=0", "--command=print('鮭')", environment={"PYTHONIOENCODING": "ascii"}

@@ -39,13 +39,13 @@ def linted(*arguments: str) -> dict[str, str]:
     return verdicts
 
 
-@pytest.mark.slow
 @pytest.mark.django_db
 def test_every_migration_leaves_the_release_before_it_alive() -> None:
     verdicts = linted("--include-apps", *OURS, "--ignore-name-contains", CONTRACT)
     assert set(verdicts.values()) <= {"OK", "IGNORE"}
 
 
+@pytest.mark.soak
 def test_what_would_break_it_is_found() -> None:
     found = linted("--include-apps", "unsafe")
     verdicts = {name: verdict for name, verdict in found.items() if verdict != "IGNORE"}

@@ -11,7 +11,11 @@ from tests.model.world import ONE_CHARGE, ONE_CHORD, Bug, Rules
 
 
 @pytest.mark.parametrize(
-    ("rules", "states"), [(ONE_CHARGE, 11_366), (ONE_CHORD, 17_908)], ids=["charge", "chord"]
+    ("rules", "states"),
+    [
+        pytest.param(ONE_CHARGE, 11_366, id="charge"),
+        pytest.param(ONE_CHORD, 17_908, id="chord", marks=pytest.mark.soak),
+    ],
 )
 def test_every_promise_holds_in_every_state(rules: Rules, states: int) -> None:
     """Another number of states means another model: look whether it still visits what it is there

@@ -21,7 +21,7 @@ from tests.promises.processes import CHECKOUT, Stack
 from tests.promises.test_docs import blocks
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 PAGE = "docs/a-day.md"
 
 

@@ -29,7 +29,7 @@ from orders.tasks import erase, expire, on_provider_event
 from tests.hands import Hand
 from tests.shop import Api, post
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak, pytest.mark.timeout(300)]
 Make = Callable[[], Order]
 Verb = Callable[[Api, Order], Any]
 LIMIT_S = 10.0

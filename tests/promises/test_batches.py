@@ -40,6 +40,7 @@ def commits() -> int:
     return number
 
 
+@pytest.mark.soak
 def test_a_backlog_of_short_jobs_is_settled_by_few_commits(stack: Stack, tally: Tally) -> None:
     promise(QUICK)
     begin(stack)
@@ -78,7 +79,7 @@ def kill_a_batch() -> bool:
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_one_that_takes_its_process_down_dies_and_takes_none_of_its_batch_with_it(
     stack: Stack, tally: Tally
 ) -> None:

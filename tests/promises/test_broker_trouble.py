@@ -60,7 +60,7 @@ def full(broker: Redis, broker_url: str) -> Iterator[str]:
     broker.config_set("maxmemory", before)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "trouble",
     ["nobody", *(pytest.param(name, marks=pytest.mark.soak) for name in ("black_hole", "full"))],

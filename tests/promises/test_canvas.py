@@ -43,6 +43,7 @@ def test_a_chord_fires_once_whatever_dies_and_whatever_the_broker_forgets(
     assert not Chord.objects.filter(fired=False).exists()
 
 
+@pytest.mark.soak
 def test_results_come_back_to_whoever_waits(stack: Stack) -> None:
     stack.start("worker", "--include", "tests.celery_ledger.tasks")
     assert (
@@ -64,7 +65,7 @@ print(chord([add.s(n, n) for n in range(4)], total.s()).apply_async().id)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_shapes_from_the_shell_come_to_their_results_though_the_broker_was_flushed(
     stack: Stack, broker: Redis
 ) -> None:

@@ -15,7 +15,7 @@ from tests.promises.processes import Stack, Tree
 from tests.promises.tasks import tally as count
 from tests.waiting import until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak, pytest.mark.timeout(300)]
 CURED_S = 90
 
 

@@ -52,7 +52,6 @@ def walked(page: str, stack: Stack, **environment: str) -> str:
     return ended.stdout
 
 
-@pytest.mark.slow
 def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> None:
     output = walked("README.md", stack)
     assert '"type":"order.confirmed"' in output
@@ -62,7 +61,7 @@ def test_the_walk_of_the_readme_places_an_order_and_refunds_it(stack: Stack) -> 
     assert (Stock.objects.get(sku="UNI").available, books_balance()) == (10, True)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_commands_and_the_snippet_of_the_api_page_do_what_it_says(
     stack: Stack, sink: WebhookSink
 ) -> None:

@@ -116,6 +116,7 @@ def has_ipv6() -> bool:
         return False
 
 
+@pytest.mark.soak
 def test_a_build_needs_no_variable_and_no_network(built: Path) -> None:
     assert len(list(built.glob("kaiten.????????????.css"))) == 1
     assert list(built.glob("kaiten.*.css.gz"))

@@ -58,7 +58,7 @@ def failpoints(stack: Stack, tmp_path: Path) -> Failpoints:
     return Failpoints(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("place", IN_AN_ATTEMPT)
 def test_an_attempt_that_fails_anywhere_has_its_effects_exactly_if_it_is_done(
     stack: Stack, failpoints: Failpoints, tally: Callable[[], Counter[int]], place: At
@@ -118,7 +118,7 @@ def test_a_request_that_fails_anywhere_is_one_order_when_it_is_repeated(
     assert Job.objects.filter(task="orders.tasks.reserve").count() == 3
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "action", ["raise", *(pytest.param(action, marks=RARELY) for action in ("kill", "drop"))]
 )
@@ -136,7 +136,7 @@ def test_a_rescue_that_fails_in_the_middle_is_made_once(
     assert (job.get().losses, tally()) == (1, Counter([1]))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "action", ["raise", *(pytest.param(action, marks=RARELY) for action in ("kill", "drop"))]
 )

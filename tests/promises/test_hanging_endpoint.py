@@ -21,6 +21,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
 
+@pytest.mark.soak
 def test_orders_are_confirmed_while_a_webhook_endpoint_hangs(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:

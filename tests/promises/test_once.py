@@ -55,6 +55,7 @@ def test_posts_with_one_key_at_the_same_moment_make_one_order_and_get_the_same_a
     assert Job.objects.filter(task="orders.tasks.reserve").count() == ROUNDS
 
 
+@pytest.mark.soak
 def test_a_different_order_under_the_same_external_id_at_the_same_moment_is_refused(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:

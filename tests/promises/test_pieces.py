@@ -128,6 +128,7 @@ def test_pieces_change_nothing_and_no_body_becomes_a_request(stack: Stack) -> No
     assert web.lives()
 
 
+@pytest.mark.soak
 def test_two_orders_in_one_piece_are_two_answers_in_their_order(stack: Stack, shop: Client) -> None:
     web, key = stack.start_web(), ApiKey.objects.issue(shop, [])
     asks = f"GET /v1/stock HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()

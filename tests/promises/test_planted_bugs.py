@@ -488,7 +488,7 @@ def environment() -> Iterator[dict[str, str]]:
 def pytest_in(
     copy: Path, environment: dict[str, str], *tests: str, within_s: float
 ) -> subprocess.CompletedProcess[str]:
-    options = ["-q", "-p", "no:cacheprovider", "-W", "default", "-m", "not soak"]
+    options = ["-q", "-p", "no:cacheprovider", "-W", "default", "-m", "soak or not soak"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
         cwd=copy,

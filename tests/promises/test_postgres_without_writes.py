@@ -65,6 +65,7 @@ def without_insert() -> Iterator[None]:
         execute("DROP OWNED BY frugal", "DROP ROLE frugal")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "trouble", [read_only, pytest.param(without_insert, marks=pytest.mark.soak)]
 )

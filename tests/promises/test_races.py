@@ -262,6 +262,7 @@ def test_a_cancel_that_meets_the_charge_leaves_no_money_and_no_goods(
 # --- how it is paid -------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("token", TOKENS)
 def test_another_card_from_many_hands_is_charged_once(
     counter: ShopCounter, stack: Stack, token: str
@@ -279,6 +280,7 @@ def test_another_card_from_many_hands_is_charged_once(
     ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("token", TOKENS)
 def test_another_card_that_meets_a_cancel_leaves_no_money_and_no_goods(
     counter: ShopCounter, stack: Stack, token: str

@@ -27,6 +27,7 @@ def memcached(stack: Stack) -> str:
     return f"memcached://127.0.0.1:{port}/"
 
 
+@pytest.mark.soak
 def test_a_task_may_name_redis_for_its_results(
     stack: Stack, broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,6 +37,7 @@ def test_a_task_may_name_redis_for_its_results(
     assert b"42" in kept(stack, result_backends.into_redis, ours)
 
 
+@pytest.mark.soak
 def test_a_task_may_name_memcached_for_its_results(
     stack: Stack, memcached: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

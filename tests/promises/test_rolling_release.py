@@ -58,7 +58,7 @@ def parcels() -> Counter[tuple[str, int]]:
         return Counter(cursor.fetchall())
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> None:
     old, new = Release(stack, "old"), Release(stack, "new")
     old.run("release")

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SCHEDULED = ("worker", "--include", "tests.promises.scheduled", "--concurrency", "1")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_every_slot_is_one_job_whoever_was_there_for_it(
     stack: Stack, tally: Callable[[], Counter[int]]
 ) -> None:

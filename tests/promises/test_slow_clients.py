@@ -94,14 +94,13 @@ def is_gone(client: socket.socket) -> bool:
 
 @pytest.mark.parametrize(
     "begins",
-    [HALF_A_HEADER, HALF_A_BODY, HALF_AN_IMPORT, NEVER_CLOSES, WITHOUT_LENGTH, ""],
-    ids=[
-        "half a header",
-        "half a body",
-        "half an import",
-        "never closes",
-        "without length",
-        "silent",
+    [
+        pytest.param(HALF_A_HEADER, id="half a header", marks=pytest.mark.soak),
+        pytest.param(HALF_A_BODY, id="half a body"),
+        pytest.param(HALF_AN_IMPORT, id="half an import", marks=pytest.mark.soak),
+        pytest.param(NEVER_CLOSES, id="never closes", marks=pytest.mark.soak),
+        pytest.param(WITHOUT_LENGTH, id="without length", marks=pytest.mark.soak),
+        pytest.param("", id="silent"),
     ],
 )
 def test_the_others_are_answered_while_they_are_there(
@@ -138,6 +137,7 @@ def received(client: socket.socket) -> bytes:
         return b""
 
 
+@pytest.mark.soak
 def test_a_body_that_arrives_at_a_walking_pace_is_taken(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:
@@ -170,7 +170,7 @@ def test_a_body_that_arrives_at_a_walking_pace_is_taken(
     assert Order.objects.count() == 1
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_who_reads_a_large_answer_slowly_holds_nobody_up(
     stack: Stack, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:
@@ -226,6 +226,7 @@ def test_with_too_few_files_the_one_that_is_idle_for_longest_goes(stack: Stack) 
         assert children_of(web.tree.process.pid) == workers, "none of them had to be started anew"
 
 
+@pytest.mark.soak
 def test_bodies_that_fill_all_the_room_leave_it_to_those_that_need_little(stack: Stack) -> None:
     """Each is complete but for its last byte, and none of them has a key."""
     web = stack.start_web()
@@ -247,7 +248,7 @@ def test_bodies_that_fill_all_the_room_leave_it_to_those_that_need_little(stack:
             assert web.ask("GET", "/livez")[0] == 200
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_body_that_stops_is_not_waited_for_as_long_as_it_might_have_taken(stack: Stack) -> None:
     web = stack.start_web()
     size = settings.BODY_MAX_BYTES_OF["/v1/imports"]

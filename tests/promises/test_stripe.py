@@ -119,7 +119,7 @@ def all_finished(stripe: Stripe) -> bool:
     return not Job.objects.exclude(state="done").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_each_order_is_charged_once_in_stripes_own_book_whoever_dies(
     stack: Stack, stripe: Stripe, shop: Client, stock: Any, order_body: Callable[..., Any]
 ) -> None:

@@ -95,6 +95,7 @@ def spans(collector: WebhookSink) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.soak
 def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
     stack: Stack,
     shop: Client,
@@ -153,7 +154,7 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
         assert secret.encode() not in everything
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_error_arrives_at_sentry_once_with_its_ids_and_without_values(
     stack: Stack, shop: Client, sink: WebhookSink, collector: WebhookSink
 ) -> None:

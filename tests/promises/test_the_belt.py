@@ -60,6 +60,7 @@ def test_an_order_is_confirmed_mailed_and_announced(
     assert subjects == {f"ご注文 {number} を受け付けました", f"ご注文 {number} が確定しました"}
 
 
+@pytest.mark.soak
 def test_work_promised_in_a_shell_is_done_by_the_next_worker(stack: Stack, shop: Client) -> None:
     """`manage.py shell` has every task imported, and the job is durable before the command ends."""
     stack.run("manage.py", "shell", "-c", "print(hold_order.apply_async(('not-a-uuid', 'x')).id)")

@@ -44,7 +44,7 @@ def process_of_the_calls() -> int:
     return pid
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_many_calls_wait_at_once_beside_one_process_and_hold_no_connection(
     stack: Stack, tally: Tally
 ) -> None:
@@ -62,7 +62,6 @@ def test_many_calls_wait_at_once_beside_one_process_and_hold_no_connection(
     assert tally() == Counter(range(CALLS + 1))
 
 
-@pytest.mark.slow
 def test_when_their_process_is_killed_every_call_is_made_again_in_another(
     stack: Stack, tally: Tally
 ) -> None:
@@ -86,7 +85,7 @@ def test_a_frozen_process_is_killed_and_its_calls_are_made_again(
     assert "is frozen" in worker.output()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_worker_that_is_told_to_stop_lets_its_calls_end_and_begins_no_other(
     stack: Stack, tally: Tally
 ) -> None:
@@ -112,7 +111,7 @@ def test_a_call_longer_than_its_drain_is_given_back_and_counts_as_no_loss(
     assert tally() == Counter()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_time_limits_reach_a_thread(stack: Stack, tally: Tally) -> None:
     """The soft one is raised in it. Whoever does not heed the hard one costs the process its life
     when the others in it are done, and only itself a loss.

@@ -288,6 +288,7 @@ def test_the_doctor_and_the_help_need_no_settings() -> None:
     assert (status, "usage: manage.py jobs" in output) == (0, True)
 
 
+@pytest.mark.soak
 def test_a_worker_without_a_broker_says_so() -> None:
     status, output = start(procfile("worker"), REDIS_URL="")
     assert (status, "Set REDIS_URL to redis://HOST:PORT/0" in output, "Traceback" in output) == (
@@ -346,6 +347,7 @@ def test_stripe_starts_with_its_settings_and_a_web_dyno_reads_events_without_its
     )
 
 
+@pytest.mark.soak
 def test_a_report_of_celery_for_others_to_read_holds_no_password() -> None:
     secrets = {
         "REDIS_URL": "redis://user:hush@127.0.0.1:1/0",

@@ -329,6 +329,7 @@ PLANTED: dict[str, Plant] = {
 }
 
 
+@pytest.mark.soak
 def test_each_audit_finds_the_corruption_that_is_planted_for_it_and_no_other_does(
     honest: Evidence,
 ) -> None:

@@ -91,7 +91,7 @@ def mail(port: int, id_: str) -> bool:
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_webhook_is_noted_before_it_is_answered_and_some_are_refused_or_never_answered(
     begin: Begin, tmp_path: Path
 ) -> None:
@@ -106,6 +106,7 @@ def test_a_webhook_is_noted_before_it_is_answered_and_some_are_refused_or_never_
     assert [entry["signed"] for entry in heard] == [False, *[True] * (TRIES - 1)]
 
 
+@pytest.mark.soak
 def test_a_mail_is_noted_before_it_is_taken_and_the_date_is_no_part_of_it(
     begin: Begin, tmp_path: Path
 ) -> None:

@@ -82,7 +82,12 @@ def looks(marks: dict[str, datetime]) -> dict[str, Callable[[], Any]]:
 
 
 def buffers_of(some: dict[str, Callable[[], Any]]) -> dict[str, int]:
-    return {name: max(plan.buffers for plan in plans_of(look)) for name, look in some.items()}
+    found = {}
+    for name, look in some.items():
+        plans = plans_of(look)
+        found[name] = max(plan.buffers for plan in plans)
+        print(name, *((plan.buffers, plan.nodes) for plan in plans))
+    return found
 
 
 @pytest.mark.usefixtures("_no_lag", "_held_snapshot")
@@ -94,7 +99,7 @@ def test_no_look_walks_over_what_is_done_while_somebody_holds_a_snapshot() -> No
     past.promise(3, rings="0 s")
     marks = {column: water.mark for column, water in waters.items()}
     walked, looked = buffers_of(looks(from_the_beginning)), buffers_of(looks(marks))
-    assert {name for name, buffers in looked.items() if buffers > FEW} == set(), looked
+    assert {name for name, buffers in looked.items() if buffers > FEW} == set(), (looked, marks)
     assert {"ring", "running", "owners"} <= {n for n, b in walked.items() if b > MANY}, walked
     found = {name: look() for name, look in looks(marks).items()}
     assert (len(found["ring"]), len(found["next"]), len(found["threads"])) == (3, 3, 3)

@@ -46,7 +46,8 @@ FIRST = {
 RISEN = """
 SELECT greatest(%(since)s, least(({first}), statement_timestamp() - %(lag)s, (
        SELECT min(xact_start) FROM pg_stat_activity
-        WHERE backend_xid IS NOT NULL AND datname = current_database())))"""
+        WHERE backend_xid IS NOT NULL AND datname = current_database()
+          AND backend_type IS DISTINCT FROM 'autovacuum worker')))"""
 
 
 class LowWater:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from celery_ledger.operations import owned as owned
     from celery_ledger.operations.listing import local_time as local_time
     from celery_ledger.operations.unheard import unheard as unheard
+    from celery_ledger.operations.why import story_of as story_of
     from celery_ledger.publishing.together import together as together
     from celery_ledger.queues import bulk as bulk
     from celery_ledger.queues import waiting_in_bulk as waiting_in_bulk
@@ -56,6 +57,7 @@ PUBLIC = {  # the module that each name is in
     "scrubbed": "execution.verdict",
     "settle": "execution.settling",
     "span": "telemetry.tracing",
+    "story_of": "operations.why",
     "together": "publishing.together",
     "unheard": "operations.unheard",
     "waiting_in_bulk": "queues",

@@ -162,6 +162,11 @@ IMPORT_TRIAL_FAULTS_MAX = 10_000  # that it tells; the others it counts
 
 STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 
+# --- staff pages (ops/) ---------------------------------------------------------------------------
+OPS_TERM_MAX = 200  # letters of what is searched for
+OPS_ROWS_MAX = 50  # orders of a page
+OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
+
 # --- exports (orders/exports/) --------------------------------------------------------------------
 EXPORT_MAX_ORDERS = 100_000  # of one export; the next one goes on from there
 EXPORT_PART_ORDERS = 5_000  # of one file, which a web process has in memory while it is sent

@@ -66,6 +66,7 @@ INSTALLED_APPS = [
     "config",
     "api",
     "demo",
+    "ops",
     "orders",
     "notifications",
     "notifications.mail",

@@ -15,6 +15,7 @@ urlpatterns = [
     path("problems/<slug:slug>", pages.one, name="problem"),
     path("admin/login/", login.login),
     path("admin/", admin.site.urls),
+    path("ops/", include("ops.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("demo.urls")),
 ]

@@ -1,8 +1,7 @@
 """The demo shop, and the page on which a customer watches an order. HTTP, and the words for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -22,13 +21,13 @@ from pydantic import ValidationError
 
 from demo.cards import cards
 from demo.menu import CLIENT, CURRENCY, OrderForm
-from notifications import events
 from notifications.models import Shop
 from orders.inputs.faults import pointed
 from orders.models import Client, Order, State, may_be_withdrawn
 from orders.payments.paying import action_of
 from orders.states import UNMET, PaymentMethod, PaymentState
 from orders.tasks import place
+from orders.way import way_of
 from values.money import Payback, payback, written
 from values.refused import Refused
 
@@ -37,13 +36,13 @@ POLL_S = {State.RECEIVED: 1, State.RESERVED: 1, State.CONFIRMED: 10}
 HELD_POLL_S = 10
 RELOAD_MIN_S = 3  # without JavaScript
 
-STEPS = (
-    ("received", gettext_lazy("Received")),
-    ("reserved", gettext_lazy("Set aside")),
-    ("paid", gettext_lazy("Payment")),
-    ("confirmed", gettext_lazy("Confirmed")),
-    ("completed", gettext_lazy("Delivery")),
-)
+STEPS: Mapping[str, Promise] = {
+    "received": gettext_lazy("Received"),
+    "reserved": gettext_lazy("Set aside"),
+    "paid": gettext_lazy("Payment"),
+    "confirmed": gettext_lazy("Confirmed"),
+    "completed": gettext_lazy("Delivery"),
+}
 WORDS: Mapping[str, tuple[Promise, Promise]] = {
     "received": (gettext_lazy("We have your order"), gettext_lazy("Now we set your goods aside.")),
     "reserved": (
@@ -225,13 +224,6 @@ def _language(request: HttpRequest, order: Order, shop: Shop) -> str:
     return chosen if "Accept-Language" in request.headers else shop.language
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    word: Promise
-    look: str  # done, now, stuck, or nothing yet
-    at: datetime | None
-
-
 def _seen_by_customer(order: Order) -> dict[str, object]:
     poll_s = (
         None
@@ -249,10 +241,7 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         "explanation": explanation,
         "payback": _payback(order) if order.was_cancelled else "",
         "action": action_of(order),
-        "belt": _belt(
-            order,
-            {event.kind.removeprefix("order."): event.at for event in events.timeline(order.pk)},
-        ),
+        "belt": [(STEPS[step.slug], step) for step in way_of(order)],
         "parcels": order.fulfilments.filter(cancelled_at=None).order_by("pk"),
         "may_be_withdrawn": may_be_withdrawn(order),
         "email": masked(order.email),
@@ -289,24 +278,6 @@ def _payback(order: Order) -> str:
     word = payback(captured=order.captured, back=back, payment_state=order.payment_state)
     paid, back_ = (written(amount, order.currency) for amount in (order.captured, back))
     return str(PAYBACKS[word]) % {"paid": paid, "back": back_}
-
-
-def _belt(order: Order, times: dict[str, datetime]) -> list[Step]:
-    """Every step with its time. The first one that has none is where the order is, or where it got
-    stuck.
-    """
-    if "confirmed" in times:
-        times["paid"] = times["confirmed"]  # one event says both
-    if not order.has_ended:
-        times.pop("completed", None)  # by a mistake that was taken back
-    here = "stuck" if order.held or order.state == State.CANCELLED else "now"
-    belt: list[Step] = []
-    for slug, word in STEPS:
-        if slug == "paid" and order.payment_method == PaymentMethod.COD:
-            continue
-        look = "done" if slug in times else here if not belt or belt[-1].look == "done" else ""
-        belt.append(Step(word, look, times.get(slug)))
-    return belt
 
 
 def masked(email: str) -> str:

@@ -1,9 +1,11 @@
 """What an owner sees of the ledger: its own jobs, and that those are there which nobody owns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.db.models.fields.json import KT
+from django.db.models.lookups import In
 
 from celery_ledger.models import FINISHED, RETRYABLE, Job, JobQuerySet, State
 
@@ -31,6 +33,11 @@ def newest(owner: str, narrowed: Q, *, state: State | None, limit: int) -> "Quer
     pieces = [piece.filter(narrowed).defer("args")[:limit] for piece in _pieces(owner, state)]
     first, *others = pieces
     return first.union(*others, all=True).order_by(*NEWEST_FIRST)[:limit] if others else first
+
+
+def called_with(first: Iterable[str]) -> Q:
+    """Jobs whose first argument is one of these texts, of those that are narrowed otherwise."""
+    return Q(In(KT("args__0__0"), list(first)))
 
 
 def _pieces(owner: str, state: State | None) -> Iterator[JobQuerySet]:

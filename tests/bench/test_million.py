@@ -30,7 +30,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1800)
 MILLION = 1_000_000
 CHURN = 20_000  # jobs worked off before the queries are looked at
 BACKLOG = 20_000  # waiting jobs
-WORK_MAX, LOOK_MAX = 100, 2_000  # buffers: of what each job and tick pays, of what looks or prunes
+# Buffers: of what each job and tick pays (a look may walk over what was done since the mark, and
+# that of threads goes to each of the owners), of what looks or prunes.
+WORK_MAX, LOOK_MAX = 500, 2_000
 HELD = 3_000  # jobs worked off while a snapshot is held: 50 a second for a minute
 
 

@@ -1,0 +1,21 @@
+"""Who may open a staff page: whoever is logged in and has the permission, by group or by person."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import HttpResponse
+from django.views.decorators.cache import never_cache
+
+LOOK, OPERATE = "ops.look", "ops.operate"
+View = Callable[..., HttpResponse]
+
+
+def staff_page(permission: str) -> Callable[[View], Any]:
+    """Who is not logged in is led there and comes back; who may not gets 403."""
+
+    def guard(view: View) -> Any:
+        allowed = permission_required(permission, raise_exception=True)(view)
+        return never_cache(login_required(allowed))
+
+    return guard

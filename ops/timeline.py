@@ -1,0 +1,149 @@
+"""Everything that ever happened to an order on one line of time: its events, the jobs that worked
+on it, what was asked of the provider, who was told, and what staff did.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Prefetch, Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from celery_ledger import FINISHED, Job, State, owned
+from notifications.models import Attempt, Delivery, Event
+from ops.models import StaffAction
+from ops.verbs import VERBS
+from orders.models import Order
+from orders.payments.models import PaymentOperation
+from values import money
+
+JOBS_NEAR = timedelta(seconds=2)  # of an event, a job that wrote it or that it promised
+JOBS_MAX = 60  # of each such moment
+STRETCHES_MAX = 20
+DELIVERIES_MAX = 200
+
+KINDS: dict[str, Promise] = {
+    "event": gettext_lazy("event"),
+    "job": gettext_lazy("job"),
+    "payment": gettext_lazy("payment"),
+    "mail": gettext_lazy("mail"),
+    "webhook": gettext_lazy("webhook"),
+    "staff": gettext_lazy("staff"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    at: datetime
+    kind: str  # of KINDS
+    text: str
+    aside: str = ""
+    trouble: str = ""
+    job: str = ""  # its id, where a job is spoken of
+    details: list[str] = field(default_factory=list)
+
+    @property
+    def word(self) -> Promise:
+        return KINDS[self.kind]
+
+
+def timeline(order: Order, events: list[Event], jobs: Iterable[Job]) -> list[Entry]:
+    """The oldest first."""
+    found = [
+        *(Entry(event.at, "event", event.kind, f"{event.seq}") for event in events),
+        *(entry for job in jobs for entry in _of_job(job)),
+        *(_of_operation(each) for each in order.operations.order_by("created_at")),
+        *(entry for each in deliveries_of(events) for entry in _of_delivery(each)),
+        *(_of_staff(order, action) for action in StaffAction.of(order.pk)),
+    ]
+    return sorted(found, key=lambda entry: entry.at)
+
+
+def jobs_of(order: Order, events: list[Event]) -> list[Job]:
+    """The jobs that name it or its payments, as far as they are still kept. They are looked for
+    near its events: whatever promises one of them records what happened.
+    """
+    named = [str(order.pk), *map(str, order.operations.values_list("pk", flat=True))]
+    found: dict[Any, Job] = {}
+    for begin, end in _stretches(event.recorded_at or event.at for event in events):
+        about = Q(created_at__range=(begin, end)) & owned.called_with(named)
+        some = owned.newest(str(order.client_id), about, state=None, limit=JOBS_MAX)
+        found |= {job.pk: job for job in some}
+    return sorted(found.values(), key=lambda job: job.created_at)
+
+
+def deliveries_of(events: list[Event]) -> list[Delivery]:
+    attempts = Prefetch("attempts", Attempt.objects.order_by("pk"))
+    told = Delivery.objects.filter(event__in=[event.pk for event in events])
+    told = told.select_related("endpoint", "event").prefetch_related(attempts)
+    return list(told.order_by("created_at", "pk")[:DELIVERIES_MAX])
+
+
+def _stretches(moments: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
+    """Around these moments; those that touch are one."""
+    found: list[tuple[datetime, datetime]] = []
+    for moment in sorted(moments):
+        begin, end = moment - JOBS_NEAR, moment + JOBS_NEAR
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((begin, end))
+    return found[-STRETCHES_MAX:]
+
+
+def _of_job(job: Job) -> Iterator[Entry]:
+    """Each attempt that ended without a result, and where it is now."""
+    name, id_ = job.task.rpartition(".")[2], str(job.pk)
+    for end in job.history:
+        error = end["error"]
+        said = f"{error['type']}: {error['message']}"
+        at, number = datetime.fromisoformat(end["at"]), end["attempt"]
+        text = _("attempt %(number)s did not get through") % {"number": number}
+        yield Entry(at, "job", f"{name}, {text}", trouble=said, job=id_)
+    if job.state in FINISHED:
+        at = job.finished_at or job.created_at
+        took = (at - job.started_at) if job.started_at else timedelta()
+        done = _("done in %(ms)d ms") % {"ms": took.total_seconds() * 1000}
+        text = done if job.state == State.DONE else str(State(job.state))
+        trouble = "" if job.state == State.DONE else text
+        yield Entry(at, "job", f"{name}, {text}", trouble=trouble, job=id_)
+    else:
+        at = job.started_at if job.state == State.RUNNING and job.started_at else job.created_at
+        text = _("runs now") if job.state == State.RUNNING else _("waits")
+        yield Entry(at, "job", f"{name}, {text}", job=id_)
+
+
+def _of_operation(operation: PaymentOperation) -> Entry:
+    amount = money.written(operation.amount, operation.currency)
+    text = f"{operation.kind} {amount}: {operation.state}"
+    trouble = operation.reason if operation.state == PaymentOperation.State.DECLINED else ""
+    details = [f"{operation.provider} {operation.reference}".strip(), f"key {operation.key}"]
+    return Entry(operation.created_at, "payment", text, operation.provider, trouble, "", details)
+
+
+def _of_delivery(delivery: Delivery) -> Iterator[Entry]:
+    whom = delivery.endpoint.url if delivery.endpoint else delivery.target
+    about = f"{delivery.event.kind} → {whom}"
+    job = str(delivery.job or "")
+    for attempt in delivery.attempts.all():
+        took = "" if attempt.duration_ms is None else f"{attempt.duration_ms} ms"
+        trouble = "" if attempt.ok else attempt.answer
+        text = f"{about}, {attempt.answer}" if attempt.ok else about
+        yield Entry(attempt.at, delivery.channel, text, took, trouble, job)
+    if delivery.state == Delivery.State.WAITING:
+        yield Entry(delivery.created_at, delivery.channel, f"{about}, {_('waits')}", job=job)
+
+
+def _of_staff(order: Order, action: StaffAction) -> Entry:
+    word = str(VERBS[action.verb].word) if action.verb in VERBS else action.verb
+    said = ", ".join(str(value) for value in action.said.values() if value)
+    changed = [
+        f"{name}: {was} → {action.after.get(name)}"
+        for name, was in action.before.items()
+        if was != action.after.get(name)
+    ]
+    text = f"{action.who}: {word}" + (f" ({said})" if said else "")
+    return Entry(action.at, "staff", text, details=changed)

@@ -1,0 +1,42 @@
+"""Where an order is on its way, as a picture of it shows: each step with its time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from notifications import events
+from orders.models import Order
+from orders.states import PaymentMethod, State
+
+STEPS = ("received", "reserved", "paid", "confirmed", "completed")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    slug: str  # of STEPS
+    look: str  # done, now, stuck, or nothing yet
+    at: datetime | None
+
+
+def way_of(order: Order) -> list[Step]:
+    """Every step with its time. The first one that has none is where the order is, or where it got
+    stuck.
+    """
+    return steps(order, {event.kind: event.at for event in events.timeline(order.pk)})
+
+
+def steps(order: Order, moments: Mapping[str, datetime]) -> list[Step]:
+    """The same, for whoever has read its events: the newest moment of each kind."""
+    times = {kind.removeprefix("order."): at for kind, at in moments.items()}
+    if "confirmed" in times:
+        times["paid"] = times["confirmed"]  # one event says both
+    if not order.has_ended:
+        times.pop("completed", None)  # by a mistake that was taken back
+    here = "stuck" if order.held or order.state == State.CANCELLED else "now"
+    way: list[Step] = []
+    for slug in STEPS:
+        if slug == "paid" and order.payment_method == PaymentMethod.COD:
+            continue
+        look = "done" if slug in times else here if not way or way[-1].look == "done" else ""
+        way.append(Step(slug, look, times.get(slug)))
+    return way

@@ -1,0 +1,315 @@
+"""The staff pages: who may open them, how an order is found, what its page says, what is done."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client as HttpClient
+from django.utils.translation import override
+
+from celery_ledger import Job
+from celery_ledger.testing import work_off
+from notifications.models import Delivery, Event
+from ops.models import StaffAction
+from orders.models import Client, Order, Stock
+from tests.celery_ledger import past
+from tests.plans import plans_of
+from tests.shop import Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Body = Callable[..., dict[str, Any]]
+PAGE_BUFFERS_MAX = 1000
+
+
+def log_in(user_model: Any, name: str, *permissions: str) -> HttpClient:
+    user = user_model.objects.create_user(name, password="a long password")
+    for permission in permissions:
+        user.user_permissions.add(Permission.objects.get(codename=permission))
+    client = HttpClient()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def hana(django_user_model: Any) -> HttpClient:
+    return log_in(django_user_model, "hana", "look", "operate")
+
+
+@pytest.fixture
+def ken(django_user_model: Any) -> HttpClient:
+    return log_in(django_user_model, "ken", "look", "operate")
+
+
+@pytest.fixture
+def placed(api: Api, stock: Any, order_body: Body) -> Order:
+    """A confirmed and paid order of two pieces for ¥660."""
+    stock()
+    api.place(order_body(customer={"name": "佐藤 花", "phone": "03-1234-5678"}))
+    work_off()
+    return Order.objects.get()
+
+
+def page_of(order: Order, verb: str = "") -> str:
+    return f"/ops/orders/{order.pk}/{verb + '/' if verb else ''}"
+
+
+def text(client: HttpClient, path: str, status: int = 200) -> str:
+    response = client.get(path)
+    assert response.status_code == status, response.content
+    return response.content.decode()
+
+
+# --- who may --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["", "orders/", "orders/{order}/", "orders/{order}/hold/"])
+def test_a_stranger_is_led_to_the_login_and_back(placed: Order, path: str) -> None:
+    where = f"/ops/{path.format(order=placed.pk)}"
+    response = HttpClient().get(where)
+    assert (response.status_code, response["Location"]) == (302, f"/admin/login/?next={where}")
+
+
+def test_who_has_no_permission_sees_nothing_and_who_may_look_changes_nothing(
+    placed: Order, django_user_model: Any
+) -> None:
+    nobody = log_in(django_user_model, "nobody")
+    assert nobody.get(page_of(placed)).status_code == 403
+    looker = log_in(django_user_model, "looker", "look")
+    assert page_of(placed, "cancel") not in text(looker, page_of(placed))
+    said = {"version": placed.version, "reason": "staff"}
+    assert looker.get(page_of(placed, "cancel")).status_code == 403
+    assert looker.post(page_of(placed, "cancel"), said).status_code == 403
+    assert Order.objects.get().version == placed.version
+
+
+def test_no_page_is_kept_by_a_browser(placed: Order, hana: HttpClient) -> None:
+    for path in ("/ops/", "/ops/orders/", page_of(placed), page_of(placed, "hold")):
+        assert "no-store" in hana.get(path)["Cache-Control"], path
+
+
+# --- finding --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        "{number}",
+        "{number:dashless}",
+        "{id}",
+        "shop-1042",
+        "HANA@example.com",
+        "佐藤花",
+        "+81 3 1234 5678",
+        "SAKE-NIGIRI",
+    ],
+)
+def test_one_box_finds_it_by_whatever_one_has(placed: Order, hana: HttpClient, term: str) -> None:
+    term = term.replace("{number:dashless}", placed.number.replace("-", "").lower())
+    response = hana.get("/ops/orders/", {"q": term.format(number=placed.number, id=placed.pk)})
+    assert (response.status_code, response["Location"]) == (302, page_of(placed))
+
+
+def test_what_is_not_found_says_what_could_be_looked_for(placed: Order, hana: HttpClient) -> None:
+    page = hana.get("/ops/orders/", {"q": "<b>nobody</b>" + "x" * 5000}).content.decode()
+    assert "Look for a number with or without its dash" in page
+    assert "<b>nobody" not in page
+    assert placed.number in text(hana, "/ops/orders/")
+    assert placed.number not in text(hana, "/ops/orders/?held")
+
+
+def test_a_jobs_id_leads_to_its_story(placed: Order, hana: HttpClient) -> None:
+    job = Job.objects.filter(task="orders.tasks.reserve").get()
+    response = hana.get("/ops/orders/", {"q": str(job.pk)})
+    assert response["Location"] == f"/ops/jobs/{job.pk}/"
+    assert "orders.tasks.reserve" in text(hana, response["Location"])
+    assert "It was promised at" in text(hana, response["Location"])
+
+
+# --- one order ------------------------------------------------------------------------------------
+
+
+def test_everything_that_happened_stands_in_its_order(placed: Order, hana: HttpClient) -> None:
+    page = text(hana, page_of(placed))
+    happened = [
+        "order.received",
+        "order.reserved",
+        "reserve, done in",
+        "order.confirmed",
+        "charge, done",
+    ]
+    places = [page.index(word) for word in happened]
+    assert places == sorted(places), places
+    assert "charge ¥660: succeeded" in page
+    assert "order.confirmed → hana@example.com" in page
+    assert "hana@example.com" in page
+    assert "It waits to be sent: 2 pieces." in page
+
+
+@pytest.mark.parametrize(
+    ("token", "sentence"),
+    [
+        ("tok_declined", "It has ended; nothing more happens by itself."),
+        ("tok_confirm", "It waits for its customer, whose bank asks to confirm"),
+        ("tok_timeout", "It waits for the provider since"),
+    ],
+)
+def test_it_says_why_it_is_not_further(
+    api: Api, stock: Any, order_body: Body, hana: HttpClient, token: str, sentence: str
+) -> None:
+    stock()
+    api.place(order_body(payment={"token": token}))
+    assert "It waits until its goods are set aside. Tried 0 times; it is due" in text(
+        hana, page_of(Order.objects.get())
+    )
+    work_off()
+    assert sentence in text(hana, page_of(Order.objects.get())), Order.objects.get().payment_state
+
+
+def test_a_dead_job_is_named_and_tried_again_once(
+    api: Api, stock: Any, order_body: Body, hana: HttpClient
+) -> None:
+    stock()
+    api.place(order_body())
+    Job.objects.filter(task="orders.tasks.reserve").update(
+        state="dead", finished_at="2026-01-01T00:00Z", error={"type": "E", "message": "boom"}
+    )
+    order, job = Order.objects.get(), Job.objects.get(task="orders.tasks.reserve")
+    assert "Its job reserve died." in text(hana, page_of(order))
+    assert f"/ops/jobs/{job.pk}/" in text(hana, "/ops/")
+    for said in ("It is tried again.", "is waiting already"):
+        answer = hana.post(f"/ops/jobs/{job.pk}/retry/", follow=True).content.decode()
+        assert said in answer
+    work_off()
+    assert Order.objects.get().state == "confirmed"
+
+
+# --- what is done ---------------------------------------------------------------------------------
+
+
+def test_what_it_comes_to_is_said_before_and_nothing_is_written(
+    placed: Order, hana: HttpClient
+) -> None:
+    rows = [model.objects.count() for model in (Event, Job, Delivery, StaffAction)]
+    page = text(hana, page_of(placed, "cancel"))
+    assert "confirmed → cancelled" in page
+    assert "¥660" in page
+    assert "2 → 0" in page
+    assert "order.cancelled → hana@example.com" in page
+    assert [model.objects.count() for model in (Event, Job, Delivery, StaffAction)] == rows
+    assert (Order.objects.get().version, Stock.objects.get().reserved) == (placed.version, 2)
+
+
+def test_a_verb_is_done_once_and_leaves_who_did_it(placed: Order, hana: HttpClient) -> None:
+    said = {"version": placed.version, "reason": "requested"}
+    response = hana.post(page_of(placed, "hold"), said)
+    assert (response.status_code, response["Location"]) == (302, page_of(placed))
+    again = hana.post(page_of(placed, "hold"), said)
+    assert again.status_code == 409
+    [action] = StaffAction.objects.all()
+    assert (action.who, action.verb, action.said) == ("hana", "hold", {"reason": "requested"})
+    assert (action.before["held"], action.after["held"]) == (False, True)
+    page = text(hana, page_of(placed))
+    assert "It is on hold: requested. Release it, and it goes on." in page
+    assert "hana: Put on hold (requested)" in page
+
+
+def test_of_two_who_press_at_once_one_is_told_who_was_faster(
+    placed: Order, hana: HttpClient, ken: HttpClient
+) -> None:
+    seen = str(placed.version)
+    assert (
+        hana.post(page_of(placed, "refund"), {"version": seen, "amount": "60"}).status_code == 302
+    )
+    late = ken.post(page_of(placed, "cancel"), {"version": seen, "reason": "staff"})
+    assert late.status_code == 409
+    page = late.content.decode()
+    assert (
+        "Nothing was done: meanwhile the order has changed. The last person here was hana" in page
+    )
+    assert "¥600" in page, "what it would come to now"
+    assert Order.objects.get().state == "confirmed"
+    assert StaffAction.objects.count() == 1
+
+
+def test_a_held_order_is_released_and_goes_on(
+    api: Api, stock: Any, order_body: Body, hana: HttpClient
+) -> None:
+    stock()
+    api.place(order_body())
+    order = Order.objects.get()
+    hana.post(page_of(order, "hold"), {"version": order.version, "reason": "delayed"})
+    work_off()
+    order.refresh_from_db()
+    assert order.state == "received"
+    assert order.number in text(hana, "/ops/")
+    hana.post(page_of(order, "release"), {"version": order.version})
+    work_off()
+    order.refresh_from_db()
+    assert (order.state, order.held) == ("confirmed", False)
+    assert "Nothing needs a person." in text(hana, "/ops/")
+
+
+@pytest.mark.parametrize(
+    ("amount", "says"),
+    [
+        ("661", "660"),
+        ("1.5", "could be read in two ways"),
+        ("ten", "must be written like 1234.50"),
+        ("-1", ""),
+        ("0", ""),
+    ],
+)
+def test_an_amount_that_cannot_be_is_refused_in_a_sentence(
+    placed: Order, hana: HttpClient, amount: str, says: str
+) -> None:
+    answer = hana.post(page_of(placed, "refund"), {"version": placed.version, "amount": amount})
+    assert answer.status_code == 422
+    assert says in answer.content.decode()
+    order = Order.objects.get()
+    assert (order.refund_pending, order.version) == (0, placed.version)
+    assert not StaffAction.objects.exists()
+
+
+def test_what_an_order_is_beyond_is_not_offered_and_not_done(
+    placed: Order, hana: HttpClient
+) -> None:
+    hana.post(page_of(placed, "cancel"), {"version": placed.version, "reason": "staff"})
+    order = Order.objects.get()
+    page = text(hana, page_of(order))
+    assert page_of(order, "cancel") not in page
+    assert "This order is beyond that." in text(hana, page_of(order, "cancel"))
+    late = hana.post(page_of(order, "cancel"), {"version": order.version, "reason": "staff"})
+    assert late.status_code == 409
+    assert hana.get(page_of(order, "sing")).status_code == 404
+
+
+# --- in both languages, and cheap -----------------------------------------------------------------
+
+
+def test_japanese_staff_read_japanese(placed: Order, hana: HttpClient) -> None:
+    hana.cookies["django_language"] = "ja"
+    for path in ("/ops/", "/ops/orders/", page_of(placed), page_of(placed, "cancel")):
+        page = text(hana, path)
+        assert 'lang="ja"' in page
+        for english in (
+            "Belt",
+            "Orders",
+            "What happened",
+            "It waits",
+            "What it comes to",
+            "You are",
+        ):
+            assert english not in page, (path, english)
+
+
+def test_no_page_looks_at_more_than_its_share_of_a_long_past(
+    placed: Order, hana: HttpClient, shop: Client
+) -> None:
+    past.finish(20_000)
+    past.promise(5_000, due="-1 h", rings="100 s")
+    Job.objects.filter(pk__in=Job.objects.all()[:5000].values("pk")).update(owner=str(shop.pk))
+    for path in ("/ops/", "/ops/orders/", page_of(placed)):
+        with override("en"):
+            plans = plans_of(lambda path=path: hana.get(path))  # type: ignore[misc]
+        assert sum(plan.buffers for plan in plans) < PAGE_BUFFERS_MAX, path

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Prefetch, Q
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -44,6 +45,11 @@ class Entry:
     trouble: str = ""
     job: str = ""  # its id, where a job is spoken of
     details: list[str] = field(default_factory=list)
+
+    @property
+    def clock(self) -> str:
+        """12:04:07.118, in the reader's zone."""
+        return timezone.localtime(self.at).isoformat(timespec="milliseconds")[11:23]
 
     @property
     def word(self) -> Promise:

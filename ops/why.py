@@ -4,32 +4,22 @@ from collections.abc import Iterable
 
 from django.utils import timezone
 from django.utils.formats import time_format
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from celery_ledger import Job, State
+from ops.templatetags.words import word
 from orders.models import Order
 from orders.payments.models import PaymentOperation
-from orders.states import FulfilmentState, HeldFor, PaymentMethod, PaymentState
+from orders.states import FulfilmentState, PaymentMethod, PaymentState
 from orders.states import State as OrderState
-
-HOLDS: dict[str, Promise] = {
-    HeldFor.RESERVATION_FAILED: gettext_lazy("its goods could not be set aside"),
-    HeldFor.PAYMENT_UNKNOWN: gettext_lazy("nobody knows yet whether it was paid"),
-    HeldFor.REFUND_UNKNOWN: gettext_lazy("nobody knows whether its refund was made"),
-    HeldFor.PAID_TWICE: gettext_lazy("it was paid twice"),
-    HeldFor.DISPUTED: gettext_lazy("its customer disputes the payment at the bank"),
-    HeldFor.REFUND_FAILED: gettext_lazy("the bank sent a refund back"),
-    HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
-}
 
 
 def why(order: Order, jobs: Iterable[Job]) -> str:
     """For a person who looks at an order that does not move; of one that has ended, that it has."""
     if order.held:
-        reason = HOLDS.get(order.hold_reason, order.hold_reason)
-        return _("It is on hold: %(reason)s. Release it, and it goes on.") % {"reason": reason}
+        reason = {"reason": word(order.hold_reason)}
+        return _("It is on hold: %(reason)s. Release it, and it goes on.") % reason
     if order.has_ended:
         return _("It has ended; nothing more happens by itself.")
     if order.state == OrderState.CONFIRMED:

@@ -1,6 +1,7 @@
 """The Procfile's processes on a database of their own, and a browser that watches for errors."""
 
 import http.client
+import json
 import os
 import re
 import shlex
@@ -27,16 +28,21 @@ READY_LIMIT_S = 60
 STOP_LIMIT_S = 30
 ACTION_LIMIT_MS = 20_000
 REFUSED_PAGE = re.compile(
-    r"Failed to load resource: the server responded with a status of (404|422) "
+    r"Failed to load resource: the server responded with a status of (404|409|422) "
 )
 
 Visit = Callable[..., BrowserContext]
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the stack keeps its logs, and what was seeded."""
+    return tmp_path_factory.mktemp("stack")
+
+
+@pytest.fixture(scope="session")
+def site(folder: Path) -> Iterator[str]:
     """The address of a running, seeded shop: release, web and worker as the Procfile has them."""
-    folder = tmp_path_factory.mktemp("stack")
     environment = stack_environment()
     run(environment, "python manage.py release")
     run(environment, f"python manage.py seed --secrets {folder}/demo.json")
@@ -45,6 +51,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             processes.enter_context(running(environment, procfile()[name], folder / f"{name}.log"))
         wait_until_ready(int(environment["PORT"]), folder)
         yield f"http://127.0.0.1:{environment['PORT']}"
+
+
+@pytest.fixture(scope="session")
+def password(site: str, folder: Path) -> str:
+    """Of the seeded staff member."""
+    return str(json.loads((folder / "demo.json").read_text())["password"])
 
 
 def stack_environment() -> dict[str, str]:

@@ -1,11 +1,16 @@
 """The staff pages: who may open them, how an order is found, what its page says, what is done."""
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import transaction
 from django.test import Client as HttpClient
+from django.utils import timezone
 from django.utils.translation import override
 
 from celery_ledger import Job
@@ -13,6 +18,7 @@ from celery_ledger.testing import work_off
 from notifications.models import Delivery, Event
 from ops.models import StaffAction
 from orders.models import Client, Order, Stock
+from orders.tasks import reserve
 from tests.celery_ledger import past
 from tests.plans import plans_of
 from tests.shop import Api
@@ -151,7 +157,6 @@ def test_everything_that_happened_stands_in_its_order(placed: Order, hana: HttpC
     [
         ("tok_declined", "It has ended; nothing more happens by itself."),
         ("tok_confirm", "It waits for its customer, whose bank asks to confirm"),
-        ("tok_timeout", "It waits for the provider since"),
     ],
 )
 def test_it_says_why_it_is_not_further(
@@ -164,6 +169,24 @@ def test_it_says_why_it_is_not_further(
     )
     work_off()
     assert sentence in text(hana, page_of(Order.objects.get())), Order.objects.get().payment_state
+
+
+def test_it_says_how_often_the_provider_was_asked_and_when_it_is_again(
+    api: Api, stock: Any, order_body: Body, hana: HttpClient
+) -> None:
+    stock()
+    api.place(order_body())
+    order = Order.objects.get()
+    with transaction.atomic():
+        reserve.run(str(order.pk))
+    charge = Job.objects.filter(task="orders.tasks.charge")
+    assert charge.update(attempts=3, due_at=timezone.now() + timedelta(seconds=90)) == 1
+    page = text(hana, page_of(order))
+    assert re.search(
+        r"It waits for the provider since \d\d:\d\d\. Tried 3 times; again in 8\d s", page
+    )
+    charge.update(state="running", token=uuid4(), lease_until=timezone.now())
+    assert "A worker is at it." in text(hana, page_of(order))
 
 
 def test_a_dead_job_is_named_and_tried_again_once(
@@ -210,7 +233,7 @@ def test_a_verb_is_done_once_and_leaves_who_did_it(placed: Order, hana: HttpClie
     assert (action.who, action.verb, action.said) == ("hana", "hold", {"reason": "requested"})
     assert (action.before["held"], action.after["held"]) == (False, True)
     page = text(hana, page_of(placed))
-    assert "It is on hold: requested. Release it, and it goes on." in page
+    assert "It is on hold: somebody asked for it. Release it, and it goes on." in page
     assert "hana: Put on hold (requested)" in page
 
 

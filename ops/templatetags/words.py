@@ -1,0 +1,41 @@
+"""States and reasons in words that people read; a word of a client's own stays as it is."""
+
+from django import template
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
+
+from orders.states import HeldFor
+
+register = template.Library()
+
+WORDS: dict[str, Promise] = {
+    "received": gettext_lazy("received"),
+    "reserved": gettext_lazy("set aside"),
+    "confirmed": gettext_lazy("confirmed"),
+    "completed": gettext_lazy("completed"),
+    "cancelled": gettext_lazy("cancelled"),
+    "none": gettext_lazy("no payment"),
+    "pending": gettext_lazy("payment pending"),
+    "action_required": gettext_lazy("customer must confirm"),
+    "authorized": gettext_lazy("authorized"),
+    "paid": gettext_lazy("paid"),
+    "partially_refunded": gettext_lazy("partly paid back"),
+    "refunded": gettext_lazy("paid back"),
+    "failed": gettext_lazy("payment declined"),
+    "requested": gettext_lazy("somebody asked for it"),
+    "address_unclear": gettext_lazy("the address is unclear"),
+    "delayed": gettext_lazy("it takes longer"),
+    HeldFor.RESERVATION_FAILED: gettext_lazy("its goods could not be set aside"),
+    HeldFor.PAYMENT_UNKNOWN: gettext_lazy("nobody knows yet whether it was paid"),
+    HeldFor.REFUND_UNKNOWN: gettext_lazy("nobody knows whether its refund was made"),
+    HeldFor.PAID_TWICE: gettext_lazy("it was paid twice"),
+    HeldFor.DISPUTED: gettext_lazy("its customer disputes the payment at the bank"),
+    HeldFor.REFUND_FAILED: gettext_lazy("the bank sent a refund back"),
+    HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
+}
+
+
+@register.filter
+def word(slug: str) -> Promise | str:
+    """{{ order.state|word }}"""
+    return WORDS.get(slug, slug)

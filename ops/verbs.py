@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils.functional import Promise
@@ -15,8 +14,11 @@ from django.utils.translation import gettext_lazy
 
 from notifications import events
 from notifications.models import Delivery
+from ops.forms import CancelForm, FulfilForm, HoldForm, PaidForm, RefundForm, VerbForm, units_of
 from ops.models import StaffAction
-from orders.models import Asked, Order, Refund
+from orders.models import Asked, Fulfilment, Order, Refund
+from orders.payments.paying import mark_paid
+from orders.states import PaymentMethod, State
 from orders.tasks import give_back, go_on
 from values import money
 from values.refused import invalid
@@ -29,43 +31,12 @@ class Overtaken(Exception):
     """The order is not any more as the page showed it."""
 
 
-class Nothing(forms.Form):
-    """A verb that needs no more than a yes."""
-
-
-class HoldForm(forms.Form):
-    reason = forms.ChoiceField(
-        label=gettext_lazy("Why"),
-        choices=[
-            ("requested", gettext_lazy("Somebody asked for it")),
-            ("address_unclear", gettext_lazy("The address is unclear (the customer is told)")),
-            ("delayed", gettext_lazy("It takes longer (the customer is told)")),
-        ],
-    )
-
-
-class CancelForm(forms.Form):
-    reason = forms.ChoiceField(
-        label=gettext_lazy("Why"),
-        choices=[
-            ("requested_by_customer", gettext_lazy("The customer asked for it")),
-            ("staff", gettext_lazy("The shop's own decision")),
-        ],
-    )
-
-
-class RefundForm(forms.Form):
-    amount = forms.CharField(
-        label=gettext_lazy("Amount, or nothing for all that is left"), required=False, max_length=20
-    )
-
-
 @dataclass(frozen=True)
 class Verb:
     word: Promise
     may: Callable[[Order], bool]
     do: Callable[[Order, Said], None]
-    form: type[forms.Form] = Nothing
+    form: type[VerbForm] = VerbForm
     is_dangerous: bool = False
 
 
@@ -78,20 +49,45 @@ def _release(order: Order, said: Said) -> None:
     go_on(order)
 
 
+def _fulfil(order: Order, said: Said) -> None:
+    units = units_of(order, said)
+    if not units:
+        raise invalid(("/lines", "name a piece to send"))
+    Fulfilment.objects.ship(order, units, carrier=said["carrier"], tracking=said["tracking"])
+
+
+def _mark_paid(order: Order, said: Said) -> None:
+    mark_paid(order, reference=said["reference"], amount=None)
+
+
 def _refund(order: Order, said: Said) -> None:
-    amount = None
-    if said["amount"]:
-        try:
-            amount = money.read(said["amount"], order.currency)
-        except ValueError as exc:
-            raise invalid(("/amount", str(exc))) from None
-        if amount <= 0:
-            raise invalid(("/amount", "must be more than 0"))
-    give_back(Refund.objects.promise(order, Asked(amount), reason="staff"))
+    amount = _read(said["amount"], order.currency) if said["amount"] else None
+    asked = Asked(amount, units_of(order, said) or None, restock=said["restock"])
+    give_back(Refund.objects.promise(order, asked, reason="staff"))
+
+
+def _read(text: str, currency: str) -> int:
+    try:
+        amount = money.read(text, currency)
+    except ValueError as exc:
+        raise invalid(("/amount", str(exc))) from None
+    if amount <= 0:
+        raise invalid(("/amount", "must be more than 0"))
+    return amount
 
 
 def _cancel(order: Order, said: Said) -> None:
     give_back(order.cancel(said["reason"]))
+
+
+def _is_sendable(order: Order) -> bool:
+    return order.state == State.CONFIRMED and not order.held and bool(order.open_units)
+
+
+def _is_unpaid(order: Order) -> bool:
+    """By a method that is noted here, and in a state in which it can be."""
+    elsewhere = order.payment_method != PaymentMethod.CARD
+    return elsewhere and not order.captured and order.state in (State.RESERVED, State.CONFIRMED)
 
 
 VERBS: dict[str, Verb] = {
@@ -102,6 +98,8 @@ VERBS: dict[str, Verb] = {
         _hold,
         HoldForm,
     ),
+    "fulfil": Verb(gettext_lazy("Send"), _is_sendable, _fulfil, FulfilForm),
+    "mark_paid": Verb(gettext_lazy("Mark as paid"), _is_unpaid, _mark_paid, PaidForm),
     "refund": Verb(
         gettext_lazy("Give money back"), lambda order: order.refundable > 0, _refund, RefundForm
     ),

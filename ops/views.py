@@ -79,23 +79,27 @@ def order(request: HttpRequest, order_id: UUID) -> HttpResponse:
 
 @staff_page(OPERATE)
 def act(request: HttpRequest, order_id: UUID, slug: str) -> HttpResponse:
-    """GET says what it comes to, POST does it."""
+    """GET says what it comes to, POST does it; with `look` it says what it comes to as the form
+    stands.
+    """
     order = get_object_or_404(Order, pk=order_id)
     if slug not in VERBS:
         return render(request, "404.html", status=404)
-    form = VERBS[slug].form(request.POST if request.method == "POST" else request.GET or None)
-    if request.method == "POST" and form.is_valid() and "version" in request.POST:
-        try:
-            version = request.POST["version"]
+    posts = request.method == "POST"
+    form = VERBS[slug].form(order, request.POST if posts else None)
+    if not posts or "look" in request.POST:
+        return _asked(request, order, slug, form)
+    version = request.POST.get("version", "")
+    try:
+        if version == str(order.version) and form.is_valid():
             perform(order.pk, slug, form.cleaned_data, version=version, by=_user(request))
-        except Overtaken:
-            return _asked(request, order, slug, form, overtaken=True)
-        except Refused as problem:
-            form.add_error(None, _said(problem))
-        else:
             messages.success(request, _("Done: %(verb)s.") % {"verb": VERBS[slug].word})
             return redirect("ops:order", order.pk)
-    return _asked(request, order, slug, form)
+    except Overtaken:
+        version = ""
+    except Refused as problem:
+        form.add_error(None, _said(problem))
+    return _asked(request, order, slug, form, overtaken=version != str(order.version))
 
 
 @require_safe
@@ -129,9 +133,11 @@ def _asked(
     request: HttpRequest, order: Order, slug: str, form: Any, *, overtaken: bool = False
 ) -> HttpResponse:
     """The page that asks once, with what it would come to now."""
-    order.refresh_from_db()
+    if overtaken:  # by whatever the order is now
+        order.refresh_from_db()
+        form = VERBS[slug].form(order)
     seen: dict[str, Any] = {"order": order, "verb": VERBS[slug], "form": form, "here": "orders"}
-    said = form.cleaned_data if form.is_valid() else _first_choices(form)
+    said = form.cleaned_data if form.is_valid() else form.first_answers()
     try:
         seen["outcome"] = rehearse(order.pk, VERBS[slug], said)
     except Overtaken:
@@ -143,12 +149,6 @@ def _asked(
         seen["overtaken"] = True
     status = 409 if overtaken else 422 if form.errors else 200
     return render(request, "ops/act.html", seen, status=status)
-
-
-def _first_choices(form: Any) -> dict[str, Any]:
-    """What the form says as long as nobody has changed it."""
-    choices = {name: getattr(field, "choices", None) for name, field in form.fields.items()}
-    return {name: some[0][0] if some else "" for name, some in choices.items()}
 
 
 def _said(problem: Refused) -> str:

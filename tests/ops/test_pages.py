@@ -307,6 +307,57 @@ def test_what_an_order_is_beyond_is_not_offered_and_not_done(
     assert hana.get(page_of(order, "sing")).status_code == 404
 
 
+def test_a_part_is_sent_and_a_piece_of_it_paid_back_by_its_line(
+    placed: Order, hana: HttpClient
+) -> None:
+    said = {"version": placed.version, "line_0": 1, "carrier": "yamato", "tracking": "4711"}
+    assert hana.post(page_of(placed, "fulfil"), said).status_code == 302
+    order = Order.objects.get()
+    assert (order.units_fulfilled, order.state) == (1, "confirmed")
+    said = {"version": order.version, "line_0": 1, "amount": "", "restock": "on"}
+    assert hana.post(page_of(order, "refund"), said).status_code == 302
+    order, line = Order.objects.get(), order.lines.get()
+    assert (order.refund_pending, line.returned + line.withdrawn) == (330, 1)
+    assert [action.verb for action in StaffAction.of(order.pk)] == ["fulfil", "refund"]
+
+
+def test_a_look_at_other_answers_is_rehearsed_and_done_by_nobody(
+    placed: Order, hana: HttpClient
+) -> None:
+    said = {"version": placed.version, "line_0": 0, "amount": "60", "look": "1"}
+    answer = hana.post(page_of(placed, "refund"), said)
+    assert answer.status_code == 200
+    assert "¥60<" in answer.content.decode()
+    assert (Order.objects.get().refund_pending, StaffAction.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"line_0": 3}, {"line_0": -1}, {"line_0": "x"}, {"line_0": 1, "carrier": "a\nb"}]
+)
+def test_pieces_that_are_not_there_are_refused_at_their_field(
+    placed: Order, hana: HttpClient, said: dict[str, Any]
+) -> None:
+    said = {"version": placed.version, "carrier": "", "tracking": "", **said}
+    answer = hana.post(page_of(placed, "fulfil"), said)
+    assert answer.status_code == 422
+    assert "errorlist" in answer.content.decode()
+    assert Order.objects.get().units_fulfilled == 0
+
+
+def test_what_was_paid_elsewhere_is_noted(
+    api: Api, stock: Any, order_body: Body, hana: HttpClient
+) -> None:
+    stock()
+    api.place(order_body(payment={"method": "bank_transfer"}))
+    work_off()
+    order = Order.objects.get()
+    assert "It waits to be marked as paid, until" in text(hana, page_of(order))
+    said = {"version": order.version, "reference": "statement 12"}
+    assert hana.post(page_of(order, "mark_paid"), said).status_code == 302
+    order.refresh_from_db()
+    assert (order.state, order.payment_state) == ("confirmed", "paid")
+
+
 # --- in both languages, and cheap -----------------------------------------------------------------
 
 

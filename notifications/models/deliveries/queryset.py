@@ -153,8 +153,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         Attempt.objects.filter(delivery__event__subject=subject).update(body=None)
 
     def forget_old(self, limit: int) -> int:
-        """Delete up to `limit` that ended longer than DELIVERY_KEEP ago, with their attempts. What
-        somebody is at just now stays.
+        """Delete up to `limit` that ended longer than DELIVERY_KEEP ago, with their attempts; what
+        was given up, so long after it was made or asked for again. What somebody is at just now
+        stays.
         """
         made = self.filter(pk__lt=first_id(timezone.now() - settings.DELIVERY_KEEP))
         ended = made.exclude(state=self.model.State.WAITING).filter(resend=False)

@@ -87,6 +87,8 @@ DELIVERY_ANSWER_MAX_CHARS = 500
 DELIVERY_ATTEMPTS_SHOWN = 20  # the newest ones; sent again, a delivery has all its tries again
 DELIVERY_MAX_TRIES = 14  # with the back-off below, tries go on for about a day
 DELIVERY_MAX_AGE = timedelta(days=2)
+# once it has ended; or as long as jobs are remembered (JOBS_KEEP_DAYS), if that is longer
+DELIVERY_KEEP = timedelta(days=90)
 ENDPOINT_FAILURES_MAX = 5  # in a row; then an endpoint is left alone
 ENDPOINT_REST_S = 5.0  # for so long, twice as long after each probe that fails
 ENDPOINT_REST_CAP_S = 300.0

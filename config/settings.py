@@ -13,7 +13,7 @@ from typing import Any
 
 from celery.schedules import crontab
 
-from config import framework, logs
+from config import framework, limits, logs
 from config.framework import *  # noqa: F403
 from config.limits import *  # noqa: F403
 from config.limits import MAIL_TIMEOUT_S
@@ -225,6 +225,8 @@ OTEL_EXPORTER_OTLP_ENDPOINT: str = from_environment(
 JOBS_KEEP_DAYS: int = from_environment(
     read.days, "JOBS_KEEP_DAYS", 14, f"a whole number of days from 1 to {read.DAYS_MAX}"
 )
+# a job that may be retried finds what it has told, and tells nobody twice
+DELIVERY_KEEP = max(limits.DELIVERY_KEEP, timedelta(days=JOBS_KEEP_DAYS))
 PAYMENTS_QUEUE, MAILS_QUEUE = "payments", "mails"
 CELERY_TASK_DEFAULT_QUEUE = "kaiten"
 LEDGER = {  # the other numbers, with their defaults, stand in celery_ledger/conf.py
@@ -274,6 +276,10 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, without a beat process
     "forget-old-imports": {
         "task": "orders.imports.tasks.forget_old_imports",
         "schedule": crontab(hour="4", minute="20"),
+    },
+    "forget-old-deliveries": {
+        "task": "notifications.tasks.forget_old_deliveries",
+        "schedule": crontab(hour="4", minute="40"),
     },
 }
 

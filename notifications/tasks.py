@@ -227,6 +227,15 @@ def give_up(delivery_id: str) -> None:
     Delivery.objects.locked(delivery_id).give_up()
 
 
+@shared_task
+def forget_old_deliveries() -> int:
+    """Ended deliveries are kept for DELIVERY_KEEP; what one run leaves, its follow-up deletes."""
+    forgotten = Delivery.objects.forget_old(settings.BATCH_ROWS)
+    if forgotten == settings.BATCH_ROWS:
+        forget_old_deliveries.delay()
+    return forgotten
+
+
 def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], Answer]) -> None:
     """One try, with its outcome written down whichever way it went."""
     delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)

@@ -1,12 +1,15 @@
 """Whether everybody is told who should be. Every row that comes back is wrong."""
 
+from django.conf import settings
+
 from celery_ledger import Job
-from notifications.oversight.trouble import statement
+from notifications.oversight.trouble import interval, statement
 
 _DELIVERIES = {
     "event %s (%s): not everybody was told of it, and no job is on its way": """
         SELECT e.id, e.kind FROM notifications_event e
-         WHERE NOT EXISTS (SELECT 1 FROM {jobs} j WHERE j.task = 'notifications.tasks.announce'
+         WHERE coalesce(e.recorded_at, e.at) > now() - {kept}
+           AND NOT EXISTS (SELECT 1 FROM {jobs} j WHERE j.task = 'notifications.tasks.announce'
                               AND j.state IN ('waiting', 'running', 'dead')
                               AND j.args -> 0 ->> 0 = e.id::text)
            AND (e.mails > (SELECT count(*) FROM notifications_delivery d
@@ -46,9 +49,12 @@ _DELIVERIES = {
 # For so long a transaction may be open (ARCHITECTURE.md, I13). Until it has ended, no event knows
 # of an endpoint that begins to listen in it.
 LONGEST = "interval '60 seconds'"
+# Of an older event nobody can say: its deliveries may be forgotten, a moment ago as well.
+KEPT = interval(settings.DELIVERY_KEEP - settings.CHANGES_SETTLE)
 DELIVERIES = {
     sentence: sql.replace("{jobs}", Job._meta.db_table)
     .replace("{longest}", LONGEST)
+    .replace("{kept}", KEPT)
     .replace("{trouble}", statement())
     for sentence, sql in _DELIVERIES.items()
 }

@@ -89,12 +89,12 @@ def troubles() -> list[Trouble]:
 
 def statement() -> str:
     return STATEMENT.format(
-        overdue=_interval(settings.DELIVERY_OVERDUE),
-        told=_interval(settings.DELIVERY_TOLD_FOR),
+        overdue=interval(settings.DELIVERY_OVERDUE),
+        told=interval(settings.DELIVERY_TOLD_FOR),
         rows=settings.METRICS_ROWS_MAX,
         jobs=Job._meta.db_table,
     )
 
 
-def _interval(length: timedelta) -> str:
+def interval(length: timedelta) -> str:
     return f"interval '{length.total_seconds():.0f} seconds'"

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,12 @@ def test_a_value_of_a_database_option_that_libpq_refuses_is_refused_in_its_words
         database_from("postgres://a/b?sslmode=bogus")
     kept = database_from("postgres://a/b?sslmode=verify-full")["OPTIONS"]
     assert kept["sslmode"] == "verify-full"
+
+
+@pytest.mark.parametrize(("jobs", "deliveries"), [("14", 90), ("400", 400)])
+def test_a_delivery_is_kept_for_as_long_as_its_job_may_be_retried(
+    monkeypatch: pytest.MonkeyPatch, jobs: str, deliveries: int
+) -> None:
+    monkeypatch.setenv("JOBS_KEEP_DAYS", jobs)
+    settings = runpy.run_path(str(REPOSITORY / "config" / "settings.py"))
+    assert settings["DELIVERY_KEEP"].days == deliveries

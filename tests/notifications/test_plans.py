@@ -25,6 +25,8 @@ PAST = 20_000  # deliveries, a second apart: one in 200 to our endpoint, one in 
 # pages of Postgres that a page of deliveries takes, with their events, attempts and jobs
 A_PAGE = 220
 PER_ROW = 40  # pages to write a row and its place in each index
+PER_FORGOTTEN = 3  # pages to find a row, or to delete it
+A_LOOK = 20  # pages to see that there is nothing to do
 FILL = """
 WITH past AS (
     SELECT n, now() - (%(past)s - n) * interval '1 s' AS at,
@@ -132,3 +134,23 @@ def test_a_page_of_events_is_read_in_its_order_wherever_it_begins(
         ask = partial(Event.objects.told, endpoint.owner, kinds, beyond=beyond, limit=101)
         *_, plan = plans_of(ask)
         assert (plan.buffers <= A_PAGE, "event_told" in str(plan.nodes)) == (True, True), plan
+
+
+def test_a_batch_of_old_deliveries_is_forgotten_without_a_walk(
+    endpoint: Endpoint, settings: Any
+) -> None:
+    """Over the young ones, and over those that were forgotten before and are not vacuumed yet."""
+    limit = settings.BATCH_ROWS
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO notifications_attempt (delivery_id, ok, answer) "
+            "SELECT id, true, 'answered 200' FROM notifications_delivery"
+        )
+        cursor.execute("VACUUM ANALYZE notifications_attempt")
+    forgotten: list[int] = []
+    forget = transaction.atomic(lambda: forgotten.append(Delivery.objects.forget_old(limit)))
+    ways(forget, within=A_LOOK)
+    settings.DELIVERY_KEEP = timedelta(0)
+    for _ in range(5):
+        ways(forget, within=limit * PER_FORGOTTEN)
+    assert forgotten == [0, *[limit] * 5]

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.db.models import Count, Q
@@ -69,7 +70,10 @@ class Command(BaseCommand):
         found = Delivery.objects.select_related("event", "endpoint").filter(pk=_id(options["id"]))
         one = found.first()
         if one is None:
-            raise CommandError(f"There is no delivery {options['id']}.")
+            days = f"{settings.DELIVERY_KEEP.days} days"
+            raise CommandError(
+                f"There is no delivery {options['id']}; ended ones are forgotten after {days}."
+            )
         for sentence in _story(one):
             self.stdout.write(sentence)
 

@@ -8,7 +8,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
+from django.utils import timezone
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
@@ -145,10 +146,24 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """The addresses of the mails about this subject, one that is being sent arrives and is
         noted so; and what webhooks about it were answered with, which may say it again.
         """
-        Attempt.objects.filter(delivery__event__subject=subject).update(body=None)
         mails = self.mails_about(subject)
         mails.filter(state=self.model.State.WAITING).update(state=self.model.State.FAILED)
         mails.update(target="")
+        # last, as whoever forgets deliveries comes to their attempts
+        Attempt.objects.filter(delivery__event__subject=subject).update(body=None)
+
+    def forget_old(self, limit: int) -> int:
+        """Delete up to `limit` that ended longer than DELIVERY_KEEP ago, with their attempts; what
+        was given up, so long after it was made or asked for again. What somebody is at just now
+        stays.
+        """
+        made = self.filter(pk__lt=first_id(timezone.now() - settings.DELIVERY_KEEP))
+        ended = made.exclude(state=self.model.State.WAITING).filter(resend=False)
+        last = Greatest("created_at", "resent_at", "delivered_at")
+        old = ended.alias(last=last).filter(last__lt=Now() - settings.DELIVERY_KEEP).order_by("pk")
+        ids = list(old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+        self.filter(pk__in=ids).delete()
+        return len(ids)
 
     def locked(self, pk: Any) -> "Delivery":
         return self.select_for_update(no_key=True).get(pk=pk)

@@ -1,6 +1,7 @@
 """The staff pages: who may open them, how an order is found, what its page says, what is done."""
 
 import re
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from ops.models import StaffAction
 from orders.models import Client, Order, Stock
 from orders.tasks import reserve
 from tests.celery_ledger import past
+from tests.hands import in_threads
 from tests.plans import plans_of
 from tests.shop import Api
 
@@ -255,6 +257,21 @@ def test_of_two_who_press_at_once_one_is_told_who_was_faster(
     assert StaffAction.objects.count() == 1
 
 
+def test_of_six_hands_in_one_moment_one_gives_money_back(
+    placed: Order, django_user_model: Any
+) -> None:
+    hands = [log_in(django_user_model, f"hand-{n}", "look", "operate") for n in range(6)]
+    together, said = threading.Barrier(len(hands)), {"version": placed.version, "amount": "60"}
+
+    def press(hand: HttpClient) -> int:
+        together.wait(timeout=10)
+        return hand.post(page_of(placed, "refund"), said).status_code
+
+    answers = in_threads(press, hands, hands=len(hands))
+    assert sorted(answers) == [302, *[409] * 5]
+    assert (Order.objects.get().refund_pending, StaffAction.objects.count()) == (60, 1)
+
+
 def test_a_held_order_is_released_and_goes_on(
     api: Api, stock: Any, order_body: Body, hana: HttpClient
 ) -> None:
@@ -382,7 +399,7 @@ def test_no_page_looks_at_more_than_its_share_of_a_long_past(
 ) -> None:
     past.finish(20_000)
     past.promise(5_000, due="-1 h", rings="100 s")
-    Job.objects.filter(pk__in=Job.objects.all()[:5000].values("pk")).update(owner=str(shop.pk))
+    Job.objects.update(owner=str(shop.pk))
     for path in ("/ops/", "/ops/orders/", page_of(placed)):
         with override("en"):
             plans = plans_of(lambda path=path: hana.get(path))  # type: ignore[misc]

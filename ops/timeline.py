@@ -5,9 +5,8 @@ on it, what was asked of the provider, who was told, and what staff did.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -73,12 +72,12 @@ def jobs_of(order: Order, events: list[Event]) -> list[Job]:
     near its events: whatever promises one of them records what happened.
     """
     named = [str(order.pk), *map(str, order.operations.values_list("pk", flat=True))]
-    found: dict[Any, Job] = {}
-    for begin, end in _stretches(event.recorded_at or event.at for event in events):
-        about = Q(created_at__range=(begin, end)) & owned.called_with(named)
-        some = owned.newest(str(order.client_id), about, state=None, limit=JOBS_MAX)
-        found |= {job.pk: job for job in some}
-    return sorted(found.values(), key=lambda job: job.created_at)
+    its_own = Job.objects.filter(owned.called_with(named), owner=str(order.client_id))
+    return [
+        job
+        for stretch in _stretches(event.recorded_at or event.at for event in events)
+        for job in its_own.filter(created_at__range=stretch).order_by("created_at", "id")[:JOBS_MAX]
+    ]
 
 
 def deliveries_of(events: list[Event]) -> list[Delivery]:

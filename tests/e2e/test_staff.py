@@ -1,6 +1,8 @@
 """A shop's day on the staff pages, in a real browser: how many clicks each question takes."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -107,3 +109,20 @@ def test_no_page_is_wider_than_a_phone_and_none_complains(
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
         expect(page.locator("html")).to_have_attribute("lang", language[:2])
+
+
+def test_the_pictures_of_the_readme(visit: Visit, password: str, tmp_path: Path) -> None:
+    """`PICTURES_TO=docs/pictures bin/e2e -k pictures` takes them anew."""
+    folder = Path(os.environ.get("PICTURES_TO") or tmp_path)
+    window = visit(viewport={"width": 1000, "height": 640})
+    number = placed(window, until="Confirmed and paid")
+    window.pages[-1].screenshot(path=folder / "customer.png")
+    page = at_the_belt(window, password)
+    page.screenshot(path=folder / "belt.png")
+    look_for(page, number)
+    page.screenshot(path=folder / "timeline.png", full_page=True)
+    assert {path.name for path in folder.glob("*.png")} >= {
+        "customer.png",
+        "belt.png",
+        "timeline.png",
+    }

@@ -43,6 +43,7 @@ class Entry:
     aside: str = ""
     trouble: str = ""
     job: str = ""  # its id, where a job is spoken of
+    again: str = ""  # the id of a delivery that may be sent again
     details: list[str] = field(default_factory=list)
 
     @property
@@ -126,24 +127,33 @@ def _of_operation(operation: PaymentOperation) -> Entry:
     text = f"{operation.kind} {amount}: {operation.state}"
     trouble = operation.reason if operation.state == PaymentOperation.State.DECLINED else ""
     details = [f"{operation.provider} {operation.reference}".strip(), f"key {operation.key}"]
-    return Entry(operation.created_at, "payment", text, operation.provider, trouble, "", details)
+    return Entry(
+        operation.created_at, "payment", text, operation.provider, trouble, details=details
+    )
 
 
 def _of_delivery(delivery: Delivery) -> Iterator[Entry]:
     whom = delivery.endpoint.url if delivery.endpoint else delivery.target
     about = f"{delivery.event.kind} → {whom}"
     job = str(delivery.job or "")
-    for attempt in delivery.attempts.all():
+    attempts = list(delivery.attempts.all())
+    for attempt in attempts:
         took = "" if attempt.duration_ms is None else f"{attempt.duration_ms} ms"
         trouble = "" if attempt.ok else attempt.answer
         text = f"{about}, {attempt.answer}" if attempt.ok else about
-        yield Entry(attempt.at, delivery.channel, text, took, trouble, job)
+        again = str(delivery.pk) if attempt == attempts[-1] and _may_be_sent_again(delivery) else ""
+        yield Entry(attempt.at, delivery.channel, text, took, trouble, job, again)
     if delivery.state == Delivery.State.WAITING:
         yield Entry(delivery.created_at, delivery.channel, f"{about}, {_('waits')}", job=job)
 
 
+def _may_be_sent_again(delivery: Delivery) -> bool:
+    is_over = delivery.state != Delivery.State.WAITING and not delivery.resend
+    return is_over and not (delivery.endpoint and delivery.endpoint.disabled_at)
+
+
 def _of_staff(order: Order, action: StaffAction) -> Entry:
-    word = str(VERBS[action.verb].word) if action.verb in VERBS else action.verb
+    word = VERBS[action.verb].word if action.verb in VERBS else _("Send again")
     said = ", ".join(str(value) for value in action.said.values() if value)
     changed = [
         f"{name}: {was} → {action.after.get(name)}"

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-from notifications import events
+from notifications import events, tasks
 from notifications.models import Delivery
 from ops.forms import CancelForm, FulfilForm, HoldForm, PaidForm, RefundForm, VerbForm, units_of
 from ops.models import StaffAction
@@ -162,6 +162,27 @@ def perform(order_id: UUID, slug: str, said: Said, *, version: str, by: Abstract
             before=outcome.before,
             after=outcome.after,
         )
+
+
+def send_again(delivery_id: UUID, *, by: AbstractBaseUser) -> bool:
+    """A mail or webhook of an order that has ended, under the same id as before. False when it is on
+    its way already, was asked for a moment ago, or has nowhere to go.
+    """
+    with transaction.atomic():
+        one = Delivery.objects.select_related("event").get(pk=delivery_id)
+        chosen = Delivery.objects.retryable(since=one.created_at, everything=True).filter(pk=one.pk)
+        count, _more = tasks.send_again(chosen, one.endpoint_id, everything=True)
+        if count:
+            StaffAction.objects.create(
+                user=by.pk,
+                who=by.get_username(),
+                verb="send_again",
+                subject=one.event.subject,
+                said={"what": f"{one.event.kind}, {one.channel}"},
+                before={"delivery": one.state},
+                after={"delivery": Delivery.State.WAITING},
+            )
+    return bool(count)
 
 
 def _done(order: Order, verb: Verb, said: Said) -> Outcome:

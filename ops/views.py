@@ -14,7 +14,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from celery_ledger import Job, interventions, story_of
 from notifications import events
+from notifications.models import Delivery
 from ops import belt as belts
+from ops import verbs
 from ops.access import LOOK, OPERATE, staff_page
 from ops.finding import found
 from ops.models import StaffAction
@@ -100,6 +102,18 @@ def act(request: HttpRequest, order_id: UUID, slug: str) -> HttpResponse:
     except Refused as problem:
         form.add_error(None, _said(problem))
     return _asked(request, order, slug, form, overtaken=version != str(order.version))
+
+
+@require_POST
+@staff_page(OPERATE)
+def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
+    """Twice comes to once: what is on its way already is left alone, and that is said."""
+    delivery = get_object_or_404(Delivery.objects.select_related("event"), pk=delivery_id)
+    if verbs.send_again(delivery_id, by=_user(request)):
+        messages.success(request, _("It is sent again."))
+    else:
+        messages.warning(request, _("It is on its way already, or has nowhere to go."))
+    return redirect("ops:order", delivery.event.subject)
 
 
 @require_safe

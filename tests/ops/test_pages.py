@@ -375,6 +375,20 @@ def test_what_was_paid_elsewhere_is_noted(
     assert (order.state, order.payment_state) == ("confirmed", "paid")
 
 
+def test_a_mail_is_sent_again_once_and_stands_on_the_line_of_time(
+    placed: Order, hana: HttpClient
+) -> None:
+    mail = Delivery.objects.get(event__kind="order.confirmed")
+    where = f"/ops/deliveries/{mail.pk}/again/"
+    assert where in text(hana, page_of(placed))
+    for says in ("It is sent again.", "It is on its way already"):
+        assert says in hana.post(where, follow=True).content.decode()
+    work_off()
+    mail.refresh_from_db()
+    assert (mail.state, mail.attempts.count()) == ("delivered", 2)
+    assert "hana: Send again (order.confirmed, mail)" in text(hana, page_of(placed))
+
+
 # --- in both languages, and cheap -----------------------------------------------------------------
 
 

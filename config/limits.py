@@ -91,6 +91,7 @@ ENDPOINT_FAILURES_MAX = 5  # in a row; then an endpoint is left alone
 ENDPOINT_REST_S = 5.0  # for so long, twice as long after each probe that fails
 ENDPOINT_REST_CAP_S = 300.0
 ENDPOINT_PATIENCE = timedelta(days=5)  # one that does nothing but fail for so long is disabled
+ENDPOINT_WARNED_AT = (50, 75)  # per cent of it that are over: its owner is told, and when it is
 RETRY_AFTER_MAX_S = 3600.0  # that an endpoint's 429 or 503 may ask for
 # once it answers again, between one batch (BATCH_ROWS) of its line and the next
 ENDPOINT_CALL_UP_PACE_S = 1.0

@@ -1,4 +1,6 @@
-"""Saying what does not arrive: in the log once an hour for each target, by mail once a day."""
+"""Saying what does not arrive: in the log once an hour for each target, by mail once a day; and to
+the owner of an endpoint, before it is disabled.
+"""
 
 import logging
 
@@ -7,8 +9,9 @@ from django.conf import settings
 from uuid_utils.compat import uuid7
 
 from notifications import events
-from notifications.models import Alert
+from notifications.models import Alert, Endpoint
 from notifications.oversight.trouble import Trouble, troubles
+from notifications.oversight.warning import warn
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,13 @@ def tell_of_trouble() -> None:
     others = [trouble.target for trouble in found if trouble.channel != "mail"]
     if to_tell & {*others} and settings.REPORT_EMAILS and Alert.objects.take_for_mail(others):
         _mail(found)
+
+
+@shared_task
+def warn_owners() -> None:
+    """Once for each of ENDPOINT_WARNED_AT, and once when it is disabled."""
+    for endpoint in Endpoint.objects.take_unwarned(limit=settings.TELL_AT_ONCE):
+        warn(endpoint)
 
 
 def _mail(found: list[Trouble]) -> None:

@@ -96,12 +96,15 @@ class Delivery(models.Model):
 
     def stumble(self, exc: NotDelivered, *, after_s: float) -> bool:
         """This try did not arrive. True when its endpoint is disabled for it."""
-        self.attempts.create(ok=False, **exc.answer.kept(after_s=after_s))
+        kept = exc.answer.kept(after_s=after_s)
+        self.attempts.create(ok=False, **kept)
         Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
         self.refresh_from_db(fields=["tries"])
         if self.endpoint is None:
             return False
-        given_up = Endpoint.objects.stumbled(self.endpoint, after_s=after_s, pause_s=exc.pause_s)
+        given_up = Endpoint.objects.stumbled(
+            self.endpoint, said=kept["answer"], after_s=after_s, pause_s=exc.pause_s
+        )
         if not (given_up or exc.is_gone):
             return False
         because = Endpoint.Because.GONE if exc.is_gone else Endpoint.Because.FAILING

@@ -70,6 +70,16 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         )
         return list((waiting.filter(pk__gt=after) if after else waiting).order_by("pk")[:limit])
 
+    def undelivered(self, endpoint_id: Any, *, since: datetime) -> tuple[int, int]:
+        """How many wait for this endpoint, and how many since then were given up; each up to
+        METRICS_ROWS_MAX.
+        """
+        state, limit = self.model.State, settings.METRICS_ROWS_MAX
+        of_endpoint = self.filter(endpoint=endpoint_id).exclude(event__kind=TEST)
+        waiting = of_endpoint.filter(state=state.WAITING)
+        given_up = of_endpoint.filter(state=state.FAILED, pk__gte=first_id(since))
+        return waiting[:limit].count(), given_up[:limit].count()
+
     def shown(self, endpoint_id: Any) -> "DeliveryQuerySet":
         """Those of an endpoint, newest first, each with its event, its last attempt and when it is
         tried next.

@@ -80,6 +80,7 @@ LISTENER_READ_LIMIT_S = 10.0  # for each read of a call
 LISTENER_HANG_MAX_S = 60.0  # which --delay and --hang last at most
 LISTENER_REMEMBERS = 1000  # ids, to tell a repeat
 LISTENER_SHOWN_CHARS = 4000  # of a body
+CHAT_TEXT_MAX_CHARS = 4000  # which chats show as one message
 WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
 # for which one that was sent again is not sent once more
 WEBHOOK_REPLAY_REST = timedelta(minutes=5)

@@ -216,6 +216,10 @@ REPORT_EMAILS: list[str] = from_environment(
     [],
     "mail addresses separated by commas, like ann@example.com,hana@example.com",
 )
+# where the staff chats, which is told what does not arrive
+STAFF_CHAT_URL: str = from_environment(
+    read.hook_url, "STAFF_CHAT_URL", "", "an incoming webhook of your chat, https://HOST/PATH"
+)
 # --- the ledger and Celery ------------------------------------------------------------------------
 # its further OTEL_… variables are read by its own package
 OTEL_EXPORTER_OTLP_ENDPOINT: str = from_environment(

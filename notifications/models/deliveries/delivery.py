@@ -22,6 +22,7 @@ class Delivery(models.Model):
     class Channel(models.TextChoices):
         MAIL = "mail"
         WEBHOOK = "webhook"
+        CHAT = "chat"
 
     class State(models.TextChoices):
         WAITING = "waiting"
@@ -32,7 +33,7 @@ class Delivery(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7)
     event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.TextField(choices=Channel)
-    target = models.TextField()  # an address, or an endpoint's id
+    target = models.TextField()  # an address, an endpoint's id, or who reads a chat
     endpoint = models.ForeignKey(  # found by the indexes below
         Endpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
     )

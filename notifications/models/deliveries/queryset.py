@@ -34,9 +34,11 @@ UPDATE notifications_delivery
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    def tell(self, event: Event, addresses: list[str], *, is_new: bool = True) -> list[Told]:
-        """Write the event, unless it stands there already, and one delivery to each address and to
-        each endpoint that listens: those that did not exist yet.
+    def tell(
+        self, event: Event, named: list[tuple[str, str]], *, is_new: bool = True
+    ) -> list[Told]:
+        """Write the event, unless it stands there already, and one delivery to each that is named
+        (its channel and target) and to each endpoint that listens: those that did not exist yet.
         """
         values: dict[str, Any] = {
             "event": event.pk,
@@ -46,7 +48,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             "owner": event.owner,
             "data": json.dumps(event.data),
             "at": event.at if isinstance(event.at, datetime) else None,
-            "addresses": addresses,
+            "channels": [channel for channel, _ in named],
+            "names": [name for _, name in named],
             "run": settings.ENDPOINT_FAILURES_MAX,
         }
         whose = "true" if event.kind in EVERYBODYS else "owner = %(owner)s"

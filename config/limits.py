@@ -80,6 +80,7 @@ LISTENER_READ_LIMIT_S = 10.0  # for each read of a call
 LISTENER_HANG_MAX_S = 60.0  # which --delay and --hang last at most
 LISTENER_REMEMBERS = 1000  # ids, to tell a repeat
 LISTENER_SHOWN_CHARS = 4000  # of a body
+CHAT_TEXT_MAX_CHARS = 4000  # which chats show as one message
 WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
 # for which one that was sent again is not sent once more
 WEBHOOK_REPLAY_REST = timedelta(minutes=5)
@@ -93,6 +94,7 @@ ENDPOINT_FAILURES_MAX = 5  # in a row; then an endpoint is left alone
 ENDPOINT_REST_S = 5.0  # for so long, twice as long after each probe that fails
 ENDPOINT_REST_CAP_S = 300.0
 ENDPOINT_PATIENCE = timedelta(days=5)  # one that does nothing but fail for so long is disabled
+ENDPOINT_WARNED_AT = (50, 75)  # per cent of it that are over: its owner is told, and when it is
 RETRY_AFTER_MAX_S = 3600.0  # that an endpoint's 429 or 503 may ask for
 # once it answers again, between one batch (BATCH_ROWS) of its line and the next
 ENDPOINT_CALL_UP_PACE_S = 1.0

@@ -217,6 +217,10 @@ REPORT_EMAILS: list[str] = from_environment(
     [],
     "mail addresses separated by commas, like ann@example.com,hana@example.com",
 )
+# where the staff chats, which is told what does not arrive
+STAFF_CHAT_URL: str = from_environment(
+    read.hook_url, "STAFF_CHAT_URL", "", "an incoming webhook of your chat, https://HOST/PATH"
+)
 # --- the ledger and Celery ------------------------------------------------------------------------
 # its further OTEL_… variables are read by its own package
 OTEL_EXPORTER_OTLP_ENDPOINT: str = from_environment(
@@ -268,6 +272,7 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, without a beat process
         "schedule": crontab(hour="4", minute="10"),
     },
     "tell-of-trouble": {"task": "notifications.oversight.tasks.tell_of_trouble", "schedule": 300.0},
+    "warn-owners": {"task": "notifications.oversight.tasks.warn_owners", "schedule": 300.0},
     "see-to-imports": {"task": "orders.imports.tasks.see_to_imports", "schedule": 60.0},
     "forget-old-exports": {
         "task": "orders.exports.tasks.forget_old_exports",

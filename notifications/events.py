@@ -42,7 +42,8 @@ KINDS = {
     "order.updated": "whom it is for, where it goes or what is noted of it was changed",
     "order.erased": "nothing of it says any more who it was for",
 }
-HOUSE_KINDS = ("report.daily", "deliveries.failing")  # told to people by mail, and to no endpoint
+# told to people by mail, and to no endpoint
+HOUSE_KINDS = ("report.daily", "deliveries.failing", "endpoint.failing", "endpoint.disabled")
 _then: ContextVar[datetime | None] = ContextVar("events_then", default=None)
 
 

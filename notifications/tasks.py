@@ -14,7 +14,7 @@ from django.db.models import Q
 from uuid_utils.compat import uuid7
 
 from celery_ledger import Job, bulk, context, ledger_settings, settle, together
-from notifications import webhooks
+from notifications import chat, webhooks
 from notifications.mail.recipients import recipients
 from notifications.mail.send import send
 from notifications.models import Answer, Delivery, Endpoint, Event, NotDelivered
@@ -31,7 +31,7 @@ def tell(event: Event, *, is_new: bool = True) -> None:
     in the transaction of an event, which may be long.
     """
     with together():
-        for told in Delivery.objects.tell(event, recipients(event), is_new=is_new):
+        for told in Delivery.objects.tell(event, _named(event), is_new=is_new):
             # whoever brought it about
             with context.bound(client=str(told.owner) if told.owner else None):
                 _promise(told)
@@ -65,9 +65,17 @@ def note_all_untold(event_ids: list[str]) -> None:
         note_untold(event_id)
 
 
+def _named(event: Event) -> list[tuple[str, str]]:
+    """Whom it is for, beside the endpoints that listen: channels and targets."""
+    mails = [(Delivery.Channel.MAIL.value, address) for address in recipients(event)]
+    return mails + [(Delivery.Channel.CHAT.value, whom) for whom in chat.recipients(event)]
+
+
 def _promise(told: Told) -> None:
     if told.channel == Delivery.Channel.MAIL:
         _start(send_mail, told.id, job=told.job)
+    elif told.channel == Delivery.Channel.CHAT:
+        _start(send_chat, told.id, job=told.job)
     elif told.in_trouble:
         _start(line_up, told.id)
     else:
@@ -94,7 +102,7 @@ def note_untold(event_id: str) -> None:
     again.
     """
     event = Event.objects.get(pk=event_id)
-    for told in Delivery.objects.tell(event, recipients(event), is_new=False):
+    for told in Delivery.objects.tell(event, _named(event), is_new=False):
         Delivery.objects.locked(told.id).give_up()
 
 
@@ -111,6 +119,11 @@ def bring(delivery: Delivery) -> None:
 )  # the delivery counts its tries
 def send_mail(self: Task, delivery_id: str) -> None:
     _deliver(self, delivery_id, send)
+
+
+@shared_task(bind=True, atomic=False, threaded=True, max_retries=None)
+def send_chat(self: Task, delivery_id: str) -> None:
+    _deliver(self, delivery_id, chat.send)
 
 
 @shared_task(bind=True, atomic=False, threaded=True, max_retries=None, cancellable=True)

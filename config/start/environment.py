@@ -22,6 +22,7 @@ from psycopg.pq import PGconn
 from config.logs import FORMS
 from values.addresses import mailable
 from values.shop import checked
+from values.urls import objection
 
 MAILER = "notifications.mail.smtp.EmailBackend"
 OURS = {  # in the place of Django's
@@ -147,6 +148,14 @@ def http_url(name: str, default: str) -> str:
         parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and " " not in url
     ):
         raise ValueError(url)
+    return url
+
+
+def hook_url(name: str, default: str) -> str:
+    """As an endpoint may have it: https, and with DEBUG http on this machine."""
+    url: str = env.str(name, default="") or default
+    if url and objection(url, local=yes_or_no("DEBUG", default=False)):
+        raise ValueError(name)
     return url
 
 

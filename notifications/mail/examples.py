@@ -58,6 +58,20 @@ TROUBLE = {
     "host": "shop.example.com",
     "said": "answered 503",
 }
+ENDPOINT = {
+    "id": str(UUID(int=2)),
+    "host": "shop.example.com",
+    "failing_since": AT,
+    "said": "answered 503",
+    "waiting": "3",
+    "given_up": "12",
+    "lost_since": "2026-11-28T08:30:05Z",
+    "share": 75,
+    "ends_at": "2026-12-05T08:30:05+00:00",
+    "disabled_at": None,
+    "because": "",
+}
+DISABLED = ENDPOINT | {"disabled_at": "2026-12-05T09:10:00Z", "because": "failing", "share": 100}
 # What is special about the order when this happens, and what the event tells beside it.
 HAPPENING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "order.received": ({"state": "received", "captured": 0, "payment_state": "none"}, {}),
@@ -81,6 +95,8 @@ HAPPENING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "order.withdrawn": ({"withdrawal": {"at": AT, "name": "佐藤 花"}, "refund_pending": 1300}, {}),
     "report.daily": ({}, {"report": REPORT}),
     "deliveries.failing": ({}, {"troubles": [TROUBLE], "more": 2}),
+    "endpoint.failing": ({}, {"endpoint": ENDPOINT}),
+    "endpoint.disabled": ({}, {"endpoint": DISABLED}),
 }
 
 

@@ -45,9 +45,9 @@ class AlertQuerySet(models.QuerySet["Alert"]):
 
 
 class Alert(models.Model):
-    target = models.TextField(primary_key=True)  # "mail", or an endpoint's id
+    target = models.TextField(primary_key=True)  # as a Trouble's
     told_at = models.DateTimeField(db_default=Now())  # in the log
-    mailed_at = models.DateTimeField(null=True)  # to the staff
+    mailed_at = models.DateTimeField(null=True)  # to the staff, or said to it otherwise
 
     objects = AlertQuerySet.as_manager()
 

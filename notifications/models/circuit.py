@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection, models
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
 from django.db.models.functions import Now
 
 from celery_ledger import delay_s
@@ -43,6 +43,8 @@ STUMBLED = """
 UPDATE notifications_endpoint
    SET failures = greatest(failures + 1, %(at_least)s),
        failing_since = coalesce(failing_since, now()),
+       failed_with = %(said)s,
+       warned = CASE WHEN failing_since IS NULL THEN 0 ELSE warned END,
        quick = greatest(failures + 1, %(at_least)s) < %(run)s AND quick,
        busy_until = NULL,
        resting_until = CASE WHEN greatest(failures + 1, %(at_least)s) >= %(run)s
@@ -62,6 +64,7 @@ UPDATE notifications_endpoint AS endpoint
 RETURNING NOT before.quick
 """
 SOON_S = 0.5
+DISABLED = 100  # per cent of ENDPOINT_PATIENCE
 
 
 class CircuitQuerySet(models.QuerySet["Endpoint"]):
@@ -97,14 +100,15 @@ class CircuitQuerySet(models.QuerySet["Endpoint"]):
             place = cursor.fetchone()
         return float(place[0]) if place else 0.0
 
-    def stumbled(self, endpoint: "Endpoint", *, after_s: float, pause_s: float) -> bool:
-        """A call of it has failed, and it asked for that pause. True when nothing else has come of
-        its calls for ENDPOINT_PATIENCE.
+    def stumbled(self, endpoint: "Endpoint", *, said: str, after_s: float, pause_s: float) -> bool:
+        """A call of it has failed with that answer, which asked for that pause. True when nothing
+        else has come of its calls for ENDPOINT_PATIENCE.
         """
         at_once = pause_s > 0 or after_s > settings.WEBHOOK_QUICK_S
         values: dict[str, Any] = {
             "id": endpoint.pk,
             "quick": endpoint.quick,
+            "said": said,
             "run": settings.ENDPOINT_FAILURES_MAX,
             "at_least": settings.ENDPOINT_FAILURES_MAX if at_once else 0,
             "rest": timedelta(seconds=max(_rest_s(endpoint.failures + 1), pause_s)),
@@ -156,6 +160,24 @@ class CircuitQuerySet(models.QuerySet["Endpoint"]):
         """It hears of nothing until its owner says so. True when it did until now."""
         able = self.filter(Q(disabled_at__isnull=True), pk=pk, active=True)
         return bool(able.update(disabled_at=Now(), disabled_because=because))
+
+    def take_unwarned(self, *, limit: int) -> list["Endpoint"]:
+        """Up to so many of which the owner is to be told that nothing but failures comes of them,
+        locked; `warned` says how much of ENDPOINT_PATIENCE is over, and is taken as told.
+        """
+        patience, shares = settings.ENDPOINT_PATIENCE, settings.ENDPOINT_WARNED_AT
+        passed = [
+            When(failing_since__lte=Now() - patience * share / DISABLED, then=share)
+            for share in sorted(shares, reverse=True)
+        ]
+        over = Case(When(disabled_at__isnull=False, then=DISABLED), *passed, default=0)
+        told_of_late = Q(disabled_at__lte=Now() - settings.DELIVERY_TOLD_FOR)
+        failing = self.filter(active=True, failing_since__isnull=False)
+        failing = failing.exclude(told_of_late).exclude(disabled_because="asked")
+        due = failing.annotate(over=over).filter(warned__lt=F("over")).order_by("pk")
+        taken = self.filter(pk__in=[one.pk for one in due.select_for_update(no_key=True)[:limit]])
+        taken.update(warned=over)
+        return list(taken.order_by("pk"))
 
 
 def _rest_s(failures: int) -> float:

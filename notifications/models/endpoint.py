@@ -63,6 +63,9 @@ class Endpoint(models.Model):
     # the circuit
     failures = models.IntegerField(default=0)  # in a row
     failing_since = models.DateTimeField(null=True)  # the first of them
+    failed_with = models.TextField(blank=True, default="", db_default="")  # the last of them
+    # per cent of ENDPOINT_PATIENCE, at which its owner was last told of these failures
+    warned = models.SmallIntegerField(default=0, db_default=0)
     # as far as we know it answers quickly: the circuit is closed
     quick = models.BooleanField(default=False, db_default=False)
     busy_until = models.DateTimeField(null=True)  # while it is called that is not quick

@@ -25,10 +25,10 @@ _DELIVERIES = {
         SELECT d.id, d.channel, d.target FROM notifications_delivery d
          WHERE d.state = 'waiting'
            AND NOT EXISTS (SELECT 1 FROM {jobs} j
-                            WHERE j.task IN ('notifications.tasks.send_mail',
-                                             'notifications.tasks.post_webhook',
-                                             'notifications.tasks.line_up',
-                                             'notifications.tasks.give_up')
+                            WHERE (starts_with(j.task, 'notifications.tasks.send_')
+                                   OR j.task IN ('notifications.tasks.post_webhook',
+                                                 'notifications.tasks.line_up',
+                                                 'notifications.tasks.give_up'))
                               AND j.state IN ('waiting', 'running')
                               AND j.args -> 0 ->> 0 = d.id::text)
          ORDER BY d.created_at""",

@@ -1,4 +1,6 @@
-"""Saying what does not arrive: in the log once an hour for each target, by mail once a day."""
+"""Saying what does not arrive: in the log once an hour for each target, by mail once a day; and to
+the owner of an endpoint, before it is disabled.
+"""
 
 import logging
 
@@ -7,32 +9,53 @@ from django.conf import settings
 from uuid_utils.compat import uuid7
 
 from notifications import events
-from notifications.models import Alert
+from notifications.models import Alert, Endpoint
 from notifications.oversight.trouble import Trouble, troubles
+from notifications.oversight.warning import warn
 
 log = logging.getLogger(__name__)
 
 
 @shared_task
 def tell_of_trouble() -> None:
-    """An ERROR for each target that fails, and when another than mail does a mail to the staff."""
+    """An ERROR for each target that fails, and word to the staff by each channel that does not."""
     found = troubles()
     Alert.objects.forget([trouble.target for trouble in found])
     to_tell = Alert.objects.take({trouble.target: trouble.news_at for trouble in found})
     for trouble in found:
         if trouble.target in to_tell:
             log.error("Not delivered: %s", trouble, extra={"fields": _fields(trouble)})
-    others = [trouble.target for trouble in found if trouble.channel != "mail"]
-    if to_tell & {*others} and settings.REPORT_EMAILS and Alert.objects.take_for_mail(others):
-        _mail(found)
+    heard = [trouble.target for trouble in found if by_mail(trouble) or by_chat(trouble)]
+    if to_tell & {*heard} and Alert.objects.take_for_mail(heard):
+        _tell_staff(found)
 
 
-def _mail(found: list[Trouble]) -> None:
+def by_mail(trouble: Trouble) -> bool:
+    """Whether the staff can hear of it so."""
+    return bool(settings.REPORT_EMAILS) and trouble.channel != "mail"
+
+
+def by_chat(trouble: Trouble) -> bool:
+    return bool(settings.STAFF_CHAT_URL) and trouble.channel != "chat"
+
+
+@shared_task
+def warn_owners() -> None:
+    """Once for each of ENDPOINT_WARNED_AT, and once when it is disabled."""
+    for endpoint in Endpoint.objects.take_unwarned(limit=settings.TELL_AT_ONCE):
+        warn(endpoint)
+
+
+def _tell_staff(found: list[Trouble]) -> None:
     shown = [_facts(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
     data = {
         "troubles": shown,
         "more": len(found) - len(shown),
-        "mail": {"to": settings.REPORT_EMAILS, "language": settings.LANGUAGE_CODE},
+        "mail": {
+            "to": settings.REPORT_EMAILS if any(map(by_mail, found)) else [],
+            "language": settings.LANGUAGE_CODE,
+        },
+        "chat": any(map(by_chat, found)),
     }
     events.record("deliveries.failing", subject=uuid7(), seq=1, owner=None, data=data)
 

@@ -27,7 +27,7 @@ WITH found AS (
       JOIN notifications_event AS event ON event.id = event_id AND event.kind <> 'webhook.test'
       LEFT JOIN notifications_endpoint AS endpoint ON endpoint.id = endpoint_id
      WHERE (state = 'failed' OR overdue) AND target <> ''
-       AND coalesce(endpoint.active, channel = 'mail')
+       AND coalesce(endpoint.active, channel <> 'webhook')
        AND endpoint.disabled_because IS DISTINCT FROM 'asked'
        AND NOT EXISTS (SELECT FROM {jobs} WHERE id = found.job AND state = 'cancelled')
 ), counted AS (
@@ -60,7 +60,7 @@ SELECT coalesce(counted.target, endpoint.id::text) AS target,
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    target: str  # "mail", or an endpoint's id
+    target: str  # another channel than "webhook", or an endpoint's id
     channel: str
     host: str  # of the endpoint
     given_up: int
@@ -72,7 +72,8 @@ class Trouble:
 
     def __str__(self) -> str:
         """Names nobody: an endpoint by its host and id."""
-        name = "mail" if self.channel == "mail" else f"webhooks to {self.host} ({self.target})"
+        is_webhook = self.channel == "webhook"
+        name = f"webhooks to {self.host} ({self.target})" if is_webhook else self.channel
         counts = [f"{self.given_up} given up"] * bool(self.given_up)
         counts += [f"{self.overdue} overdue"] * bool(self.overdue)
         disabled = [f"disabled: {self.disabled_because}"] * bool(self.disabled_because)

@@ -2,21 +2,13 @@
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from notifications.models import NotDelivered
 from notifications.webhooks.deadline import Deadline
+from values import urls
 
-LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-NAME = rf"(?:{LABEL}\.)+[A-Za-z](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?\.?"
-HERE = r"localhost|127\.0\.0\.1|\[::1\]"  # in development
-PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-REST = r"(?:[/?][!-\"$-~]*)?"  # printable ASCII without #
-PUBLIC_URL = re.compile(f"https://{NAME}(?::{PORT})?{REST}")
-LOCAL_URL = re.compile(f"https?://(?:{NAME}|{HERE})(?::{PORT})?{REST}")
-HOST_MAX_CHARS = 253
 NOT_PUBLIC = "its host has no public address"
 OF_THE_PLATFORM = [  # public by their number, and yet of the network that a machine stands in
     ipaddress.ip_network(block)
@@ -33,28 +25,12 @@ IPV6_EMBEDS_IPV4 = [
 
 def url_pattern() -> re.Pattern[str]:
     """What the URL of an endpoint looks like."""
-    return LOCAL_URL if settings.WEBHOOK_ALLOW_LOCAL else PUBLIC_URL
+    return urls.pattern(local=settings.WEBHOOK_ALLOW_LOCAL)
 
 
 def objection(url: str) -> str | None:
     """Why this URL cannot be an endpoint, without looking its name up; None when it can."""
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return (
-            "must be printable ASCII without spaces; "
-            "write an international host name as punycode (xn--…)"
-        )
-    if url_pattern().fullmatch(url):
-        return None if len(urlsplit(url).hostname or "") <= HOST_MAX_CHARS else "must name a host"
-    if not url.startswith("https://") and not (
-        settings.WEBHOOK_ALLOW_LOCAL and url.startswith("http://")
-    ):
-        return "must be a full https URL, like https://shop.example.com/hooks"
-    if "@" in url.partition("://")[2].partition("/")[0] or "#" in url:
-        return "must not hold a user name, a password or a fragment"
-    return (
-        "must name a public host, and if a port one from 1 to 65535, "
-        "like https://shop.example.com:8443/hooks"
-    )
+    return urls.objection(url, local=settings.WEBHOOK_ALLOW_LOCAL)
 
 
 def may_connect_to(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

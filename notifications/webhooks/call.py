@@ -43,19 +43,26 @@ def post(delivery: Delivery) -> Answer:
     """POST it and return what was answered. Opens a socket; raises NotDelivered."""
     if delivery.endpoint is None:
         raise NotDelivered("the endpoint is gone")
-    url, text, now = delivery.endpoint.url, body(delivery), datetime.now(UTC)
+    text, now = body(delivery), datetime.now(UTC)
+    headers = {
+        "webhook-id": str(delivery.pk),
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signatures(delivery.endpoint.keys, str(delivery.pk), now, text),
+        **_trace(),
+    }
+    return post_json(delivery.endpoint.url, text, headers, own=delivery.endpoint.headers)
+
+
+def post_json(url: str, text: str, headers: dict[str, str], *, own: dict[str, str]) -> Answer:
+    """POST this JSON and return what was answered. Opens a socket; raises NotDelivered."""
     headers = {
         "host": urlsplit(url).netloc,
         "content-type": "application/json",
         "content-length": str(len(text.encode())),
         "accept-encoding": "identity",
         "user-agent": "Kaiten-Webhooks/1",
-        "webhook-id": str(delivery.pk),
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": signatures(delivery.endpoint.keys, str(delivery.pk), now, text),
-        **_trace(),
+        **headers,
     }
-    own = delivery.endpoint.headers
     with Deadline(settings.WEBHOOK_TIMEOUT_S) as deadline:
         try:
             with outside():

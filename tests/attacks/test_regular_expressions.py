@@ -164,7 +164,7 @@ def test_all_patterns_over_text_from_outside_are_among_them() -> None:
         "config.web.middleware",
         "api.shapes.requests.texts",
         "api.shapes.requests.webhooks",
-        "notifications.webhooks.address",
+        "values.urls",
         "orders.imports.inputs",
         "orders.payments.stripe_events",
         "orders.reports.days",

@@ -121,7 +121,7 @@ def test_calls_that_were_under_way_when_it_opened_do_not_lengthen_its_rest(
     endpoint: Endpoint,
 ) -> None:
     for _ in range(20):
-        Endpoint.objects.stumbled(endpoint, after_s=0.0, pause_s=0.0)
+        Endpoint.objects.stumbled(endpoint, said="", after_s=0.0, pause_s=0.0)
     as_it_is = Endpoint.objects.get()
     assert as_it_is.failures == limits.ENDPOINT_FAILURES_MAX
     assert as_it_is.resting_until is not None

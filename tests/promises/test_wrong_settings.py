@@ -141,6 +141,11 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ),
     ({"EMAIL_URL": "pigeon://x"}, "Kaiten cannot start: EMAIL_URL is set to something"),
     (
+        {"STAFF_CHAT_URL": "http://chat.example.com/x"},
+        "Kaiten cannot start: STAFF_CHAT_URL is set to something that cannot be read. Set it to an",
+    ),
+    ({"STAFF_CHAT_URL": "https://10.0.0.1/x"}, "Kaiten cannot start: STAFF_CHAT_URL is set to"),
+    (
         {"SITE_URL": "https://a/?b"},
         "Kaiten cannot start: SITE_URL is set to something that cannot be read. Set it",
     ),

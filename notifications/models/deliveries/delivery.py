@@ -22,6 +22,7 @@ class Delivery(models.Model):
     class Channel(models.TextChoices):
         MAIL = "mail"
         WEBHOOK = "webhook"
+        CHAT = "chat"
 
     class State(models.TextChoices):
         WAITING = "waiting"
@@ -32,7 +33,7 @@ class Delivery(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7)
     event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.TextField(choices=Channel)
-    target = models.TextField()  # an address, or an endpoint's id
+    target = models.TextField()  # an address, an endpoint's id, or who reads a chat
     endpoint = models.ForeignKey(  # found by the indexes below
         Endpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
     )
@@ -96,12 +97,15 @@ class Delivery(models.Model):
 
     def stumble(self, exc: NotDelivered, *, after_s: float) -> bool:
         """This try did not arrive. True when its endpoint is disabled for it."""
-        self.attempts.create(ok=False, **exc.answer.kept(after_s=after_s))
+        kept = exc.answer.kept(after_s=after_s)
+        self.attempts.create(ok=False, **kept)
         Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
         self.refresh_from_db(fields=["tries"])
         if self.endpoint is None:
             return False
-        given_up = Endpoint.objects.stumbled(self.endpoint, after_s=after_s, pause_s=exc.pause_s)
+        given_up = Endpoint.objects.stumbled(
+            self.endpoint, said=kept["answer"], after_s=after_s, pause_s=exc.pause_s
+        )
         if not (given_up or exc.is_gone):
             return False
         because = Endpoint.Because.GONE if exc.is_gone else Endpoint.Because.FAILING

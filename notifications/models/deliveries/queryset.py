@@ -35,9 +35,11 @@ UPDATE notifications_delivery
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    def tell(self, event: Event, addresses: list[str], *, is_new: bool = True) -> list[Told]:
-        """Write the event, unless it stands there already, and one delivery to each address and to
-        each endpoint that listens: those that did not exist yet.
+    def tell(
+        self, event: Event, named: list[tuple[str, str]], *, is_new: bool = True
+    ) -> list[Told]:
+        """Write the event, unless it stands there already, and one delivery to each that is named
+        (its channel and target) and to each endpoint that listens: those that did not exist yet.
         """
         values: dict[str, Any] = {
             "event": event.pk,
@@ -47,7 +49,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             "owner": event.owner,
             "data": json.dumps(event.data),
             "at": event.at if isinstance(event.at, datetime) else None,
-            "addresses": addresses,
+            "channels": [channel for channel, _ in named],
+            "names": [name for _, name in named],
             "run": settings.ENDPOINT_FAILURES_MAX,
         }
         whose = "true" if event.kind in EVERYBODYS else "owner = %(owner)s"
@@ -70,6 +73,16 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             endpoint=endpoint_id, state=self.model.State.WAITING, job__isnull=False
         )
         return list((waiting.filter(pk__gt=after) if after else waiting).order_by("pk")[:limit])
+
+    def undelivered(self, endpoint_id: Any, *, since: datetime) -> tuple[int, int]:
+        """How many wait for this endpoint, and how many since then were given up; each up to
+        METRICS_ROWS_MAX.
+        """
+        state, limit = self.model.State, settings.METRICS_ROWS_MAX
+        of_endpoint = self.filter(endpoint=endpoint_id).exclude(event__kind=TEST)
+        waiting = of_endpoint.filter(state=state.WAITING)
+        given_up = of_endpoint.filter(state=state.FAILED, pk__gte=first_id(since))
+        return waiting[:limit].count(), given_up[:limit].count()
 
     def shown(self, endpoint_id: Any) -> "DeliveryQuerySet":
         """Those of an endpoint, newest first, each with its event, its last attempt and when it is

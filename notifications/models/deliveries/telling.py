@@ -9,14 +9,14 @@ EVENT = """
 event AS (
     INSERT INTO notifications_event (id, kind, subject, seq, owner, data, at, mails)
     SELECT %(event)s, %(kind)s, %(subject)s, %(seq)s, %(owner)s, %(data)s,
-           coalesce(%(at)s::timestamptz, statement_timestamp()), count(DISTINCT address)
-      FROM unnest(%(addresses)s::text[]) AS address
+           coalesce(%(at)s::timestamptz, statement_timestamp()),
+           count(DISTINCT name) FILTER (WHERE channel = 'mail')
+      FROM unnest(%(channels)s::text[], %(names)s::text[]) AS named (channel, name)
 ), """
 DELIVERIES = """
 target AS (
-    SELECT 'mail' AS channel, address AS name, NULL::uuid AS endpoint, %(owner)s::uuid AS owner,
-           false AS in_trouble
-      FROM unnest(%(addresses)s::text[]) AS address
+    SELECT channel, name, NULL::uuid AS endpoint, %(owner)s::uuid AS owner, false AS in_trouble
+      FROM unnest(%(channels)s::text[], %(names)s::text[]) AS named (channel, name)
     UNION ALL
     SELECT 'webhook', id::text, id, owner, failures >= %(run)s FROM notifications_endpoint
      WHERE {whose} AND active AND disabled_at IS NULL AND events && ARRAY[%(kind)s, '*']

@@ -165,8 +165,8 @@ def perform(order_id: UUID, slug: str, said: Said, *, version: str, by: Abstract
 
 
 def send_again(delivery_id: UUID, *, by: AbstractBaseUser) -> bool:
-    """A mail or webhook of an order that has ended, under the same id as before. False when it is on
-    its way already, was asked for a moment ago, or has nowhere to go.
+    """A mail or webhook that has ended, under the same id as before. False when it is on its way
+    already, was asked for a moment ago, or has nowhere to go.
     """
     with transaction.atomic():
         one = Delivery.objects.select_related("event").get(pk=delivery_id)

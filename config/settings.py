@@ -267,10 +267,7 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, without a beat process
         "schedule": crontab(hour="0", minute="5"),  # later than REPORT_SETTLES after midnight
         "catch_up": "all",
     },
-    "forget-old-keys": {
-        "task": "orders.tasks.forget_old_keys",
-        "schedule": crontab(hour="4", minute="10"),
-    },
+    "forget-old-keys": {"task": "orders.tasks.forget_old_keys", "schedule": crontab("10", "4")},
     "tell-of-trouble": {"task": "notifications.oversight.tasks.tell_of_trouble", "schedule": 300.0},
     "warn-owners": {"task": "notifications.oversight.tasks.warn_owners", "schedule": 300.0},
     "see-to-imports": {"task": "orders.imports.tasks.see_to_imports", "schedule": 60.0},

@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def word(self) -> Promise:
-        return KINDS[self.kind]
+        return KINDS.get(self.kind, gettext_lazy("event"))
 
 
 def timeline(order: Order, events: list[Event], jobs: Iterable[Job]) -> list[Entry]:

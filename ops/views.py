@@ -170,7 +170,7 @@ def _said(problem: Refused) -> str:
 
 
 def _may_operate(request: HttpRequest) -> bool:
-    return _user(request).has_perm(OPERATE)
+    return bool(_user(request).has_perm(OPERATE))
 
 
 def _user(request: HttpRequest) -> Any:

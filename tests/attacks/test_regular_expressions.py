@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ROOMS = ("api", "config", "celery_ledger", "demo", "notifications", "orders", "values")
+ROOMS = ("api", "config", "celery_ledger", "demo", "notifications", "ops", "orders", "values")
 LENGTH = 1_000  # of what is pumped, and twice and four times as much
 GROWTH_MAX = 3.0  # from one length to the next; 2 is linear, 4 quadratic
 SHORT = (16, 20, 24)  # repetitions from which an exponential one would never come back

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-OURS = ("celery_ledger", "notifications", "orders")
+OURS = ("celery_ledger", "notifications", "ops", "orders")
 CONTRACT = "_contract_"  # in the name of a migration that takes away what no release uses any more
 
 

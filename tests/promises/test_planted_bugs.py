@@ -25,6 +25,7 @@ COPIED = (
     "config",
     "celery_ledger",
     "demo",
+    "ops",
     "notifications",
     "orders",
     "values",

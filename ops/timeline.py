@@ -63,7 +63,7 @@ def timeline(order: Order, events: list[Event], jobs: Iterable[Job]) -> list[Ent
         *(entry for job in jobs for entry in _of_job(job)),
         *(_of_operation(each) for each in order.operations.order_by("created_at")),
         *(entry for each in deliveries_of(events) for entry in _of_delivery(each)),
-        *(_of_staff(order, action) for action in StaffAction.of(order.pk)),
+        *(_of_staff(action) for action in StaffAction.of(order.pk)),
     ]
     return sorted(found, key=lambda entry: entry.at)
 
@@ -152,7 +152,7 @@ def _may_be_sent_again(delivery: Delivery) -> bool:
     return is_over and not (delivery.endpoint and delivery.endpoint.disabled_at)
 
 
-def _of_staff(order: Order, action: StaffAction) -> Entry:
+def _of_staff(action: StaffAction) -> Entry:
     word = VERBS[action.verb].word if action.verb in VERBS else _("Send again")
     said = ", ".join(str(value) for value in action.said.values() if value)
     changed = [

@@ -109,11 +109,12 @@ def act(request: HttpRequest, order_id: UUID, slug: str) -> HttpResponse:
 def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
     """Twice comes to once: what is on its way already is left alone, and that is said."""
     delivery = get_object_or_404(Delivery.objects.select_related("event"), pk=delivery_id)
+    order = get_object_or_404(Order, pk=delivery.event.subject)  # what else is told has no page
     if verbs.send_again(delivery_id, by=_user(request)):
         messages.success(request, _("It is sent again."))
     else:
         messages.warning(request, _("It is on its way already, or has nowhere to go."))
-    return redirect("ops:order", delivery.event.subject)
+    return redirect("ops:order", order.pk)
 
 
 @require_safe

@@ -1,6 +1,7 @@
 """One sentence that says why an order is not further."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.utils import timezone
 from django.utils.formats import time_format
@@ -74,5 +75,5 @@ def _of_jobs(open_jobs: list[Job]) -> str:
     return _("%(tried)s; it is due and waits for a worker.") % {"tried": tried}
 
 
-def _clock(moment: object) -> str:
-    return time_format(timezone.localtime(moment), "H:i") if moment else "–"  # type: ignore[arg-type]
+def _clock(moment: datetime | None) -> str:
+    return time_format(timezone.localtime(moment), "H:i") if moment else "–"

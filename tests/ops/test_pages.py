@@ -14,7 +14,7 @@ from django.test import Client as HttpClient
 from django.utils import timezone
 from django.utils.translation import override
 
-from celery_ledger import Job
+from celery_ledger import Job, Worker
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Event
 from ops.models import StaffAction
@@ -387,6 +387,30 @@ def test_a_mail_is_sent_again_once_and_stands_on_the_line_of_time(
     mail.refresh_from_db()
     assert (mail.state, mail.attempts.count()) == ("delivered", 2)
     assert "hana: Send again (order.confirmed, mail)" in text(hana, page_of(placed))
+
+
+def test_what_needs_a_person_is_on_the_belt_and_a_belt_without_workers_stands_still(
+    placed: Order, hana: HttpClient
+) -> None:
+    Stock.objects.update(low_at=98, on_hand=100)
+    mail = Delivery.objects.filter(event__kind="order.confirmed")
+    mail.update(state="failed", delivered_at=None)
+    page = text(hana, "/ops/")
+    assert "The belt stands still" in page
+    assert ("SAKE-NIGIRI" in page, "98 free" in page) == (True, True)
+    assert "mail: 1 given up" in page
+    Worker.objects.beat(uuid4(), name="me", pid=1)
+    assert "The belt is moving, and something needs you" in text(hana, "/ops/")
+
+
+def test_what_is_told_of_no_order_is_not_sent_again_here(hana: HttpClient) -> None:
+    event = Event.objects.create(kind="report.daily", subject=uuid4(), seq=1, data={})
+    report = Delivery.objects.create(
+        event=event, channel="mail", target="ann@example.com", state="failed"
+    )
+    assert hana.post(f"/ops/deliveries/{report.pk}/again/").status_code == 404
+    report.refresh_from_db()
+    assert report.resend is False
 
 
 # --- in both languages, and cheap -----------------------------------------------------------------

@@ -155,3 +155,24 @@ def test_the_mark_is_found_anew_from_the_oldest_job_now_and_then(settings: Any) 
 def found(column: str, *, since: datetime) -> list[UUID]:
     waiting = Job.objects.filter(state="waiting", **{f"{column}__gte": since})
     return list(waiting.values_list("pk", flat=True))
+
+
+@pytest.mark.usefixtures("_no_lag")
+def test_a_vacuum_that_is_under_way_holds_no_mark_down() -> None:
+    """Postgres starts one when it likes: here a session of ours is called by its name."""
+    water = LowWater("due_at", "kaiten")
+    with Hand() as vacuum, connection.cursor() as cursor:
+        vacuum.open_transaction()
+        vacuum.do(lambda: past.promise(1, rings="1 h", due="1 h"))
+        began_at = timezone.now()
+        assert water.mark < began_at, "whoever writes holds it down"
+        cursor.execute(
+            "CREATE TEMPORARY VIEW pg_stat_activity AS"
+            " SELECT datname, backend_xid, xact_start, CASE WHEN pid = pg_backend_pid()"
+            " THEN backend_type ELSE 'autovacuum worker' END AS backend_type"
+            " FROM pg_catalog.pg_stat_activity"
+        )
+        try:
+            assert water.mark > began_at
+        finally:
+            cursor.execute("DROP VIEW pg_temp.pg_stat_activity")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -24,19 +25,27 @@ def found(term: str, *, held: bool = False) -> Hits:
     """The newest orders that a term names, in the order of how surely it does; without a term the
     newest of all. A job's id leads to the job.
     """
-    # every index but the newest ones' begins with the client
-    of_clients = {"client__in": list(Client.objects.values_list("pk", flat=True))} if term else {}
-    kept = {"held": True} if held else {}
     if id_ := _uuid(term):
         if order := Order.objects.filter(pk=id_).first():
             return Hits([order])
         return Hits([], job=Job.objects.filter(pk=id_).values_list("pk", flat=True).first())
     for way in _ways(term):
-        rows = Order.objects.narrowed(**way).filter(**of_clients, **kept).order_by("-pk")
-        some = list(rows.select_related("client")[: settings.OPS_ROWS_MAX + 1])
-        if some:
+        if some := _newest({**way, "held": held or None}):
             return Hits(some[: settings.OPS_ROWS_MAX], more=len(some) > settings.OPS_ROWS_MAX)
     return Hits([])
+
+
+def _newest(wanted: dict[str, Any]) -> list[Order]:
+    """One more than a page of them, found client by client as each client's own list is: every
+    index begins with the client.
+    """
+    most = settings.OPS_ROWS_MAX + 1
+    pieces = [
+        Order.objects.of(client).narrowed(**wanted).order_by("-pk").values_list("pk")[:most]
+        for client in Client.objects.all()
+    ]
+    ids = [id_ for piece in pieces for (id_,) in piece]
+    return list(Order.objects.filter(pk__in=ids).order_by("-pk").select_related("client")[:most])
 
 
 def _ways(term: str) -> Iterator[dict[str, str]]:

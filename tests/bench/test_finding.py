@@ -5,11 +5,13 @@ their lines apart, for values that many orders have, some, few and none. A page 
 more than LIMIT, but for DEAR.
 """
 
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection
 
+from ops.finding import found as found_by_staff
 from orders.models import Client
 from tests.plans import plans_of
 from tests.shop import Api
@@ -18,6 +20,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1800)
 
 MILLION = 1_000_000
 LIMIT = 100
+STAFF_LIMIT = 1000  # of one search, which tries one meaning after the other
+STAFF_TERMS = ["", "AAKA-AAAB", "shop-90000", "often@example.com", "佐藤花", "nobody here"]
+STAFF_TERMS += ["090-0001-7000", "HOT", "SKU-17", "RARE", "gift", "vip"]
 DEAR = {
     "tag=vip": 110,  # a buffer for each of the hundred that have it
     "updated_after={month}&sku=HOT": 450,  # four for each that changed, until twenty have it
@@ -109,6 +114,11 @@ def test_finding_among_a_million_orders(api: Api, shop: Client, stock: Any) -> N
         for query in queries:
             buffers = show(api, name, query.format(month=month, now=now))
             assert buffers <= DEAR.get(query, LIMIT), query
+    for term in STAFF_TERMS:
+        plans = plans_of(partial(found_by_staff, term))
+        buffers = sum(plan.buffers for plan in plans)
+        print(f"{buffers:6}   staff look for {term!r}")
+        assert buffers <= STAFF_LIMIT, term
 
 
 def show(api: Api, name: str, query: str) -> int:

@@ -167,6 +167,7 @@ IMPORT_TRIAL_FAULTS_MAX = 10_000  # that it tells; the others it counts
 STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 
 # --- staff pages (ops/) ---------------------------------------------------------------------------
+ENVIRONMENT_COLORS = ("grey", "green", "yellow", "red")  # as config/static/kaiten.css has them
 OPS_TERM_MAX = 200  # letters of what is searched for
 OPS_ROWS_MAX = 50  # orders of a page
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones

@@ -4,6 +4,7 @@ from django import template
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
+from ops.orders.verbs import VERBS
 from orders.states import HeldFor
 
 register = template.Library()
@@ -34,8 +35,17 @@ WORDS: dict[str, Promise] = {
     HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
 }
 
+# what staff did to anything but an order, whose verbs have their words in ops.orders.verbs
+DONE: dict[str, Promise] = {"send_again": gettext_lazy("Send again")}
+
 
 @register.filter
 def word(slug: str) -> Promise | str:
     """{{ order.state|word }}"""
     return WORDS.get(slug, slug)
+
+
+@register.filter
+def verb(slug: str) -> Promise | str:
+    """{{ action.verb|verb }}"""
+    return VERBS[slug].word if slug in VERBS else DONE.get(slug, slug)

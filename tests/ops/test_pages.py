@@ -438,6 +438,7 @@ def test_no_page_looks_at_more_than_its_share_of_a_long_past(
     past.finish(20_000)
     past.promise(5_000, due="-1 h", rings="100 s")
     Job.objects.update(owner=str(shop.pk))
+    Job.objects.filter(state="waiting").update(created_at=timezone.now() - timedelta(hours=1))
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE celery_ledger_job")
     for path in ("/ops/", "/ops/orders/", page_of(placed)):

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -41,13 +42,12 @@ def jobs(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         chosen = form.chosen
         met = newest(chosen, Place.read(request.GET.get("after", "")))
-        fitting = {
-            slug: verb for slug, verb in batches.VERBS.items() if chosen.state in verb.states
-        }
+        fitting = batches.fitting(chosen.state) if met.jobs else {}
         asked = urlencode({"state": "", **chosen.said})
-        seen |= {"met": met, "asked": asked, "verbs": fitting if met.jobs else {}}
+        seen |= {"met": met, "asked": asked, "verbs": fitting}
         seen |= {"next": met.place and met.place.written(), "may_operate": may_operate(request)}
-    seen["batches"] = JobBatch.objects.order_by("-at")[:BATCHES_SHOWN]
+    asked_for = JobBatch.objects.order_by("-at")[:BATCHES_SHOWN]
+    seen["batches"] = [(batches.VERBS[row.verb].word, row) for row in asked_for]
     return render(request, "ops/jobs/jobs.html", seen, status=200 if form.is_valid() else 422)
 
 
@@ -94,7 +94,7 @@ def act_on_all(request: HttpRequest, verb: str) -> HttpResponse:
     if posts and (id_ := _id_of(request.POST.get("batch", ""))):
         batch = tasks.begin(id_, verb, form.chosen, by=request.user)
         return redirect("ops:batch", batch.pk)
-    count, more = batches.counted(form.chosen, until=Now())
+    count, more = batches.counted(form.chosen, until=timezone.now())
     seen = {"verb": batches.VERBS[verb], "chosen": form.chosen.said, "count": count, "more": more}
     seen |= {"batch": uuid4(), "asked": urlencode(form.chosen.said), "here": "jobs"}
     return render(request, "ops/jobs/all.html", seen)
@@ -124,11 +124,9 @@ def stop_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
 
 def _verbs_of(row: Job) -> dict[str, batches.Verb]:
     """Those that can be done to it as it is now."""
-    fitting = {slug: verb for slug, verb in batches.VERBS.items() if row.state in verb.states}
-    if row.unreachable:
-        return {}
+    fitting = {} if row.unreachable else batches.fitting(row.state)
     if row.state == State.WAITING and row.due_at <= row.now:  # type: ignore[attr-defined]
-        fitting.pop("run_now")
+        fitting.pop("run_now", None)
     return fitting
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +16,6 @@ from django.utils import timezone
 from redis import Redis
 
 from celery_ledger import context, ledger_settings, metric_families, pausing, story_of, unheard
-from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job, PauseKind, Schedule, Worker
 from celery_ledger.models.jobs import due
 from celery_ledger.testing import attempt, work_off
@@ -90,18 +90,28 @@ def test_the_threads_pass_it_over(kind: PauseKind, name: str) -> None:
     assert found() == [tasks.call.name] * 2 + [ADD]
 
 
-@pytest.mark.parametrize("priority", [0, 9])
-def test_a_paused_task_takes_nobody_s_turn(priority: int) -> None:
+def test_a_paused_task_takes_nobody_s_turn() -> None:
     """Else each bell would be answered with a job that cannot begin."""
-    for owner in ("a", "b", "c"):
+    ids = {}
+    for owner, task, priority in (("a", tasks.note, 9), ("b", tasks.note, 0), ("c", tasks.add, 0)):
         with context.bound(**{ledger_settings.OWNER: owner}):
-            tasks.note.apply_async(("paused",), priority=priority)
-    with context.bound(**{ledger_settings.OWNER: "d"}):
-        id_ = tasks.add.apply_async((1, 1)).id
+            arguments = (1, 1) if task is tasks.add else ("paused",)
+            ids[owner] = UUID(task.apply_async(arguments, priority=priority).id)
+    limits = Job.objects.get(pk=ids["c"]).envelope["headers"]["timelimit"]
+    asked: dict[str, Any] = {
+        "queue": "kaiten",
+        "tasks": [ADD, tasks.note.name],
+        "timelimit": limits,
+    }
+
+    def turns() -> list[UUID]:
+        next_ones = due.of_the_next_owners(after="", number=9, **asked)
+        preferred = due.preferred_to(ids["c"], **asked)
+        return [*(turn.id for turn in next_ones), *(preferred[:1] if preferred else ())]
+
+    assert turns() == [ids["a"], ids["b"], ids["c"], ids["a"]]
     pausing.pause(TASK, tasks.note.name, by="ann")
-    forget_looks()
-    attempt(Job.objects.get(pk=id_))
-    assert done() == [ADD]
+    assert turns() == [ids["c"]]
 
 
 @pytest.mark.parametrize(("kind", "name"), [(QUEUE, "kaiten"), (TASK, ADD)])

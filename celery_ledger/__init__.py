@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from celery_ledger.operations import interventions as interventions
     from celery_ledger.operations import owned as owned
     from celery_ledger.operations import pausing as pausing
+    from celery_ledger.operations import scheduled as scheduled
     from celery_ledger.operations.listing import local_time as local_time
     from celery_ledger.operations.unheard import unheard as unheard
     from celery_ledger.operations.why import story_of as story_of
@@ -73,6 +74,7 @@ MODULES = {
     "interventions": "operations.interventions",
     "owned": "operations.owned",
     "pausing": "operations.pausing",
+    "scheduled": "operations.scheduled",
 }
 __all__ = [*PUBLIC, *MODULES]  # noqa: PLE0604 - names all the same
 

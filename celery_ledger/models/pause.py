@@ -2,8 +2,13 @@
 they are, and what runs goes on.
 """
 
+from typing import TYPE_CHECKING
+
 from django.db import models
 from django.db.models.functions import Now
+
+if TYPE_CHECKING:
+    from celery_ledger.models.jobs.job import Job
 
 # Of a claim, and of the looks for what is due; whoever writes a statement about jobs fills it in.
 QUEUE_RUNS = "queue <> ALL(ARRAY(SELECT name FROM {pauses} WHERE kind = 'queue'))"
@@ -17,6 +22,11 @@ class Kind(models.TextChoices):
 
 
 class PauseQuerySet(models.QuerySet["Pause"]):
+    def of(self, job: "Job") -> "PauseQuerySet":
+        """Those that keep this job from beginning."""
+        of_task = models.Q(kind=Kind.TASK, name=job.task)
+        return self.filter(of_task | models.Q(kind=Kind.QUEUE, name=job.queue))
+
     def names(self, kind: Kind) -> set[str]:
         return set(self.filter(kind=kind).values_list("name", flat=True))
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from uuid import UUID
 
 from celery import Celery, current_app
-from django.db.models import Q, TextField
+from django.db.models import TextField
 from django.db.models.functions import Cast, Now
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Job, Pause, PauseKind, State, Worker
+from celery_ledger.models import Job, Pause, State, Worker
 from celery_ledger.models.jobs.history import End
 from celery_ledger.operations.listing import local_time
 from celery_ledger.operations.unheard import unheard
@@ -188,12 +188,10 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
 
 
 def _pauses(job: Job) -> list[str]:
-    of_queue = Q(kind=PauseKind.QUEUE, name=job.queue)
-    pauses = Pause.objects.filter(of_queue | Q(kind=PauseKind.TASK, name=job.task))
     return [
         f"the {pause} is paused by {pause.by} since {local_time(pause.at)}"
         + (f": {quoted(pause.note)}." if pause.note else ".")
-        for pause in pauses
+        for pause in Pause.objects.of(job)
     ]
 
 

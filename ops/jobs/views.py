@@ -16,10 +16,12 @@ from celery_ledger import Job, State, interventions, story_of
 from ops import tasks
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.jobs import batches
+from ops.jobs import queues as standing
 from ops.jobs.choosing import Place, newest
-from ops.jobs.forms import ChosenForm, known_tasks
+from ops.jobs.forms import ChosenForm, PauseForm, known_tasks
 from ops.jobs.life import life_of
 from ops.models import JobBatch
+from ops.templatetags.words import verb as word_of
 
 POLL_S = 2  # of a batch, by a browser
 BATCHES_SHOWN = 5
@@ -120,6 +122,37 @@ def stop_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     else:
         messages.warning(request, _("It had ended already."))
     return redirect("ops:batch", batch_id)
+
+
+@require_safe
+@staff_page(LOOK)
+def queues(request: HttpRequest) -> HttpResponse:
+    """What waits where, what is paused, what comes by the clock."""
+    seen = {
+        "queues": standing.queues(),
+        "paused_tasks": standing.paused_tasks(),
+        "entries": standing.entries(),
+        "tasks": known_tasks(),
+        "may_operate": may_operate(request),
+        "here": "queues",
+    }
+    return render(request, "ops/jobs/queues.html", seen)
+
+
+@require_POST
+@staff_page(OPERATE)
+def act_on_queues(request: HttpRequest, verb: str) -> HttpResponse:
+    """Pause, resume, or run an entry of the schedule now."""
+    form = PauseForm(request.POST)
+    if verb not in tasks.ON_QUEUES:
+        return render(request, "404.html", status=404)
+    if not form.is_valid():
+        messages.warning(request, " ".join(form.sentences))
+    elif tasks.act_on_queue(verb, form.cleaned_data, by=request.user):
+        messages.success(request, _("Done: %(verb)s.") % {"verb": word_of(f"queue_{verb}")})
+    else:
+        messages.warning(request, _("Somebody was faster: it is so already."))
+    return redirect("ops:queues")
 
 
 def _verbs_of(row: Job) -> dict[str, batches.Verb]:

@@ -10,8 +10,8 @@ from django.db import connection
 from django.test import Client as HttpClient
 from django.utils import timezone
 
-from celery_ledger import Job
-from celery_ledger.testing import work_off
+from celery_ledger import Job, Pause
+from celery_ledger.testing import attempt, work_off
 from ops import tasks
 from ops.jobs import batches
 from ops.jobs.choosing import Chosen, Place, newest
@@ -20,6 +20,7 @@ from orders.models import Client, Order
 from tests.celery_ledger import past
 from tests.ops.browsing import log_in, text
 from tests.plans import plans_of
+from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RESERVE, CHARGE = "orders.tasks.reserve", "orders.tasks.charge"
@@ -316,7 +317,80 @@ def test_japanese_staff_read_japanese(hana: HttpClient) -> None:
     jobs(1)
     hana.cookies["django_language"] = "ja"
     where = hana.post("/ops/jobs/all/retry/", asked())["Location"]
-    for path in ("/ops/jobs/", f"/ops/jobs/{Job.objects.first().pk}/", where):  # type: ignore[union-attr]
+    for path in ("/ops/jobs/", f"/ops/jobs/{Job.objects.first().pk}/", where, "/ops/queues/"):  # type: ignore[union-attr]
         page = text(hana, path)
-        for english in ("Jobs", "Try again", "State", "Promised", "at work", "Stop it"):
+        for english in (
+            "Jobs",
+            "Try again",
+            "State",
+            "Promised",
+            "at work",
+            "Stop it",
+            "Queues",
+            "each day",
+        ):
             assert english not in page, (path, english)
+
+
+# --- what is paused, and what comes by the clock --------------------------------------------------
+
+
+def press(client: HttpClient, verb: str, **said: str) -> str:
+    return client.post(f"/ops/queues/{verb}/", said, follow=True).content.decode()
+
+
+def test_charges_are_paused_by_one_press_and_everybody_sees_by_whom(
+    api: Api, stock: Any, order_body: Any, hana: HttpClient, ken: HttpClient
+) -> None:
+    stock()
+    payments = {"kind": "queue", "name": "payments"}
+    assert "Done: Pause." in press(hana, "pause", **payments, note="provider is down")
+    assert "Somebody was faster" in press(ken, "pause", **payments)
+    api.place(order_body())
+    for job in Job.objects.order_by("created_at"):
+        attempt(job)
+    for job in Job.objects.filter(state="waiting"):
+        attempt(job)
+    order = Order.objects.get()
+    assert order.state == "reserved"
+    assert "payments is paused by hana since" in text(hana, f"/ops/orders/{order.pk}/")
+    for path in ("/ops/", "/ops/queues/"):
+        page = text(ken, path)
+        assert "paused by hana since" in page
+        assert "provider is down" in page
+    assert "Done: Resume." in press(ken, "resume", **payments)
+    work_off()
+    order.refresh_from_db()
+    assert order.payment_state == "paid"
+    assert [(row.who, row.verb) for row in StaffAction.of("queue payments")] == [
+        ("hana", "queue_pause"),
+        ("ken", "queue_resume"),
+    ]
+
+
+def test_an_entry_of_the_schedule_runs_out_of_turn_and_says_when_in_words(hana: HttpClient) -> None:
+    page = text(hana, "/ops/queues/")
+    assert "each day at 04:30" in page
+    assert "every 5 min" in page
+    entry = {"kind": "schedule", "name": "forget-old-exports"}
+    assert "Done: Run now." in press(hana, "run", **entry)
+    assert Job.objects.get().task == "orders.exports.tasks.forget_old_exports"
+    assert "Done: Pause." in press(hana, "pause", **entry)
+    assert "paused by hana" in text(hana, "/ops/queues/")
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"kind": "queue", "name": "kitchen"}, "Nothing is called so."),
+        ({"kind": "task", "name": "orders.tasks.reserv"}, "Nothing is called so."),
+        ({"kind": "planet", "name": "payments"}, "Select a valid choice."),
+        ({"kind": "queue", "name": "payments", "note": "x" * 5000}, "at most 200 characters"),
+    ],
+)
+def test_what_is_nothing_is_not_paused(
+    hana: HttpClient, said: dict[str, str], sentence: str
+) -> None:
+    assert sentence in press(hana, "pause", **said)
+    assert not Pause.objects.exists()
+    assert hana.post("/ops/queues/explode/", said).status_code == 404

@@ -7,13 +7,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 Card = tuple[str, Promise]
+LOST_ANSWER = "tok_timeout"
 
 SANDBOX: tuple[Card, ...] = (
     ("tok_ok", gettext_lazy("The card works")),
     ("tok_declined", gettext_lazy("The bank declines the card")),
     ("tok_slow", gettext_lazy("The bank takes five seconds")),
     ("tok_flaky", gettext_lazy("The bank fails twice, then works")),
-    ("tok_timeout", gettext_lazy("The bank takes the money and never answers")),
+    (LOST_ANSWER, gettext_lazy("The bank takes the money and never answers")),
     ("tok_webhook_first", gettext_lazy("The bank sends its notice before its answer")),
     ("tok_webhook_twice", gettext_lazy("The bank sends the same notice twice")),
     ("tok_webhook_never", gettext_lazy("The bank promises a notice and never sends it")),

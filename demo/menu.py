@@ -21,6 +21,7 @@ from values.addresses import in_ascii, mailable
 CLIENT = "demo"
 CURRENCY = "JPY"
 QUANTITY_MAX = 20
+EMAIL = "hana@example.com"
 FEW = 5  # so many left, or fewer, and the menu says so
 
 
@@ -89,7 +90,7 @@ class OrderForm(forms.Form):
     email = forms.CharField(
         max_length=EMAIL_MAX_CHARS,
         validators=[_mailable],
-        initial="hana@example.com",
+        initial=EMAIL,
         label=gettext_lazy("E-mail"),
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
         error_messages=dict.fromkeys(
@@ -197,6 +198,12 @@ class OrderForm(forms.Form):
     def renew(self) -> None:
         """Let the same choice be sent again as another order."""
         self.data = {name: self.data.get(name) for name in self.data} | {"form_id": str(uuid4())}
+
+
+def suggested(form_id: str) -> dict[str, str]:
+    """What a visitor would send who only presses the button."""
+    quantities = {sku: str(quantity) for sku, quantity in SUGGESTED.items()}
+    return {"form_id": form_id, "email": EMAIL, **quantities}
 
 
 def mailbox(address: str) -> str:

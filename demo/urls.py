@@ -1,9 +1,11 @@
 from django.urls import path
 
 from demo import bank, views, withdrawal
+from demo.breaking.views import break_things
 
 urlpatterns = [
     path("", views.shop, name="shop"),
+    path("break/", break_things, name="break_things"),
     path("bank/<slug:charge_id>/", bank.confirm, name="bank"),
     path("o/<slug:token>/", views.status_page, name="status_page"),
     path("o/<slug:token>/withdraw/", withdrawal.withdrawal_page, name="withdrawal_page"),

@@ -1,10 +1,8 @@
 """The demo shop, and the page on which a customer watches an order. HTTP, and the words for it."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -13,23 +11,20 @@ from django.utils.cache import patch_vary_headers
 from django.utils.csp import CSP
 from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext_lazy, override
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_http_methods, require_safe
-from pydantic import ValidationError
 
+from demo.breaking.panel import panel
 from demo.cards import cards
 from demo.menu import CLIENT, CURRENCY, OrderForm
+from demo.ordering import ordered
 from notifications.models import Shop
-from orders.inputs.faults import pointed
-from orders.models import Client, Order, State, may_be_withdrawn
+from orders.models import Order, State, may_be_withdrawn
 from orders.payments.paying import action_of
 from orders.states import UNMET, PaymentMethod, PaymentState
-from orders.tasks import place
 from orders.way import way_of
 from values.money import Payback, payback, written
-from values.refused import Refused
 
 # after that nothing happens any more
 POLL_S = {State.RECEIVED: 1, State.RESERVED: 1, State.CONFIRMED: 10}
@@ -115,14 +110,24 @@ PAYBACKS: Mapping[Payback, Promise] = {
 def shop(request: HttpRequest) -> HttpResponse:
     """The menu. Takes an order just as the API does; a form sent twice leads to its one order."""
     if not cards():
-        return render(request, "demo/closed.html", status=403 if request.method == "POST" else 200)
+        return closed(request)
     if request.headers.get("HX-Request") and request.method != "POST":
         return _running_total(OrderForm(request.GET))
     form = OrderForm(request.POST if request.method == "POST" else None)
-    if form.is_valid() and (order := _ordered(form)):
+    if form.is_valid() and (order := ordered(form)):
         return HttpResponseRedirect(reverse("status_page", args=[order.public_token]), status=303)
+    return menu_page(request, form)
+
+
+def closed(request: HttpRequest) -> HttpResponse:
+    return render(request, "demo/closed.html", status=403 if request.method == "POST" else 200)
+
+
+def menu_page(request: HttpRequest, form: OrderForm) -> HttpResponse:
+    """The menu, with what is wrong with the form if it was sent."""
     status = 429 if form.is_flood else 422 if form.is_bound else 200
-    return render(request, "demo/shop.html", {"form": form, "currency": CURRENCY}, status=status)
+    seen = {"form": form, "currency": CURRENCY, **panel(request)}
+    return render(request, "demo/shop.html", seen, status=status)
 
 
 @never_cache
@@ -165,51 +170,6 @@ def _running_total(form: OrderForm) -> HttpResponse:
     form.refuse_shortage()
     is_certain = not any(offer.field.errors for offer in form.offers)
     return HttpResponse(written(form.total, CURRENCY) if is_certain else "")
-
-
-def _ordered(form: OrderForm) -> Order | None:
-    """The order of this form, now or already placed; None when it was refused and the form says
-    why.
-    """
-    client, _created = Client.objects.get_or_create(name=CLIENT)
-    if first := Order.objects.filter(client=client, external_id=form.external_id).first():
-        return _same_order(first, form)
-    if form.refuse_shortage():
-        return None
-    try:
-        with transaction.atomic():
-            Client.objects.locked(client.pk)
-            lately = Order.objects.of(client).narrowed(
-                created_after=timezone.now() - timedelta(hours=1)
-            )
-            form.refuse_flood(
-                list(lately.values_list("email", flat=True)[: settings.DEMO_ORDERS_PER_HOUR])
-            )
-            return None if form.is_flood else place(client, form.order_input())
-    except ValidationError as exc:
-        form.refuse(pointed(dict(error), skip=0) for error in exc.errors())
-    except Refused as problem:
-        if problem.slug == "external-id-taken":  # the other click was faster
-            return _same_order(Order.objects.get(client=client, external_id=form.external_id), form)
-        form.refuse(problem.errors or [("", problem.detail)])
-    return None
-
-
-def _same_order(first: Order, form: OrderForm) -> Order | None:
-    """What this form has ordered. None when the visitor went back and chose anew: then the form
-    asks.
-    """
-    was = {line.sku: line.quantity for line in first.lines.all()}
-    now = {dish.sku: quantity for dish, quantity in form.chosen}
-    if (was, first.email, first.payment_token) == (now, form.cleaned_data["email"], form.card):
-        return first
-    form.renew()
-    form.add_error(
-        None,
-        _("You have already placed order %(number)s from here. To order this as well, order again.")
-        % {"number": first.number},
-    )
-    return None
 
 
 def _language(request: HttpRequest, order: Order, shop: Shop) -> str:

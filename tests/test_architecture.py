@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 ARROWS = {  # a room and those that it may import
     "config": {"api", "demo", "ops", "orders", "notifications", "celery_ledger", "values"},
     "api": {"orders", "notifications", "celery_ledger", "values"},
-    "demo": {"orders", "notifications", "values"},
+    "demo": {"orders", "notifications", "celery_ledger", "values"},
     "ops": {"orders", "notifications", "celery_ledger", "values"},
     "orders": {"notifications", "celery_ledger", "values"},
     "notifications": {"celery_ledger", "values"},

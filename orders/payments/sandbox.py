@@ -119,9 +119,12 @@ class Sandbox:
 
     def taken(self, since: datetime) -> Iterator[Taken]:
         made = SandboxCharge.objects.filter(created_at__gte=since, status=ChargeStatus.SUCCEEDED)
-        for one in made.order_by("-created_at").iterator():
-            operation = uuid_in(one.metadata.get("operation"))
-            yield Taken(one.id, one.amount, one.currency, one.created_at, operation)
+        yield from map(_taken, made.order_by("-created_at").iterator())
+
+    def newest(self, limit: int) -> list[Taken]:
+        """Of its newest charges, up to so many, those that took money."""
+        made = SandboxCharge.objects.order_by("-created_at")[:limit]
+        return [_taken(one) for one in made if one.status == ChargeStatus.SUCCEEDED]
 
     def _book(self, intent: Intent) -> SandboxCharge:
         """Write the charge into the book, or find the one that this key has made."""
@@ -162,3 +165,8 @@ class Sandbox:
     def _send_webhook(self, made: SandboxCharge) -> None:
         """In the box there is no wire: knock at the door that the HTTP view knocks at."""
         record_provider_event(self.name, EventNotice(event_id=f"evt_{made.id}", key=made.key))
+
+
+def _taken(one: SandboxCharge) -> Taken:
+    operation = uuid_in(one.metadata.get("operation"))
+    return Taken(one.id, one.amount, one.currency, one.created_at, operation)

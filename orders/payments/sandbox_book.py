@@ -41,6 +41,9 @@ class Movement(models.Model):
 class SandboxCharge(Movement):
     metadata = models.JSONField(default=dict)
 
+    class Meta:
+        indexes = [models.Index(name="sandbox_charge_at", fields=["created_at"])]
+
     @property
     def waits(self) -> bool:
         """For its customer, on the bank's page."""

@@ -216,7 +216,7 @@ def test_what_the_api_refuses_is_said_at_the_dish(
     def refuse(client: object, draft: OrderInput) -> Order:
         raise Refused("invalid", "", errors=[("/lines/1/sku", "is off the menu")])
 
-    monkeypatch.setattr("demo.views.place", refuse)
+    monkeypatch.setattr("demo.ordering.place", refuse)
     answer = visitor.post("/", filled_in(**{"TAMAGO-NIGIRI": 1}))
     assert answer.status_code == 422
     assert "Egg omelette nigiri : is off the menu" in text(answer)

@@ -1,0 +1,1 @@
+"""The panel that breaks things on purpose, and the counter of orders lost and doubled."""

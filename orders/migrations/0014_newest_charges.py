@@ -1,0 +1,17 @@
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False  # the table is written to meanwhile
+
+    dependencies = [
+        ("orders", "0013_contract_no_prefix_of_a_token"),
+    ]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name="sandboxcharge",
+            index=models.Index(fields=["created_at"], name="sandbox_charge_at"),
+        ),
+    ]

@@ -128,7 +128,6 @@ RESERVATION_KEEP_OF = {"manual": timedelta(days=7), "bank_transfer": timedelta(d
 PROCESSING_KEEP = timedelta(days=14)
 VOUCHER_GRACE = timedelta(hours=1)  # money that was paid at the last moment is told of by then
 SANDBOX_SLOW_S = 5.0
-DEMO_BREAK_REST_S = 5.0  # between two of a kind at the demo shop's panel, in a web process
 STRIPE_SIGNATURE_MAX_AGE_S = 300
 STRIPE_CLOCK_SKEW_S = 300  # a payment may be this much older for Stripe's clock than for Postgres'
 STRIPE_FIND_MAX_PAGES = 40  # of 100 payments; more do not fit into a task's time limit

@@ -222,6 +222,8 @@ STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", default="") or "https://api.st
 DEMO_SHOP: bool = from_environment(read.yes_or_no, "DEMO_SHOP", DEBUG, "1 or 0")
 DEMO_ORDERS_PER_HOUR = 10_000 if DEBUG else 120
 DEMO_ORDERS_PER_ADDRESS = 10_000 if DEBUG else 5  # of these; each is two mails to whoever is named
+# between two of a kind at its panel that breaks things, in a web process
+DEMO_BREAK_REST_S = 0.0 if DEBUG else 5.0
 REPORT_EMAILS: list[str] = from_environment(
     read.addresses,
     "REPORT_EMAILS",

@@ -46,7 +46,7 @@ WHERE: dict[str, Promise] = {
     State.CANCELLED: gettext_lazy("Cancelled"),
 }
 WAITING: dict[str, Promise] = {
-    PaymentState.ACTION_REQUIRED: gettext_lazy("Waits for its customer"),
+    PaymentState.ACTION_REQUIRED: gettext_lazy("Asks its customer"),
     PaymentState.FAILED: gettext_lazy("Payment declined"),
 }
 
@@ -81,7 +81,8 @@ class Standing:
     lost: list[Order]
     doubled: set[UUID]
     late_minutes: int = int(LATE_AFTER.total_seconds() / 60)
-    looked_at: int = NEWEST
+    newest_max: int = NEWEST
+    told_max: int = TOLD_OF
 
     @property
     def is_well(self) -> bool:

@@ -47,13 +47,13 @@ VERBS = (
     ),
     Verb(
         "answer",
-        gettext_lazy("Lose the bank’s answer"),
-        gettext_lazy("You order; the bank takes the money, and its answer never arrives."),
+        gettext_lazy("Lose the answer"),
+        gettext_lazy("You order, the bank takes the money, and its answer never arrives."),
         orders=True,
     ),
     Verb(
         "bell",
-        gettext_lazy("Deliver a bell twice"),
+        gettext_lazy("Ring a bell twice"),
         gettext_lazy("The newest job is rung for two more times."),
     ),
     Verb(

@@ -216,7 +216,7 @@ def test_what_is_no_verb_and_a_closed_shop(visitor: HttpClient, settings: Any) -
     assert visitor.post("/break/", {"verb": "bell"}).status_code == 403
     settings.DEMO_SHOP, settings.PAYMENT_PROVIDER = True, "stripe"
     settings.STRIPE_SECRET_KEY = "sk_test_1"
-    assert "Lose the bank" not in text(visitor.get("/"))
+    assert "Lose the answer" not in text(visitor.get("/"))
     assert visitor.post("/break/", filled_in(verb="answer")).status_code == 403
 
 

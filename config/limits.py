@@ -39,6 +39,7 @@ PREFER_WAIT_MAX_S = 10
 # requests of one web process that wait at a time; the other WEB_THREADS are for the others
 PREFER_WAIT_PLACES = 2
 PREFER_POLL_S = 0.1
+KEY_USED_EVERY = timedelta(minutes=10)  # it is noted that a key is used
 IDEMPOTENCY_WAIT_MS = 2000
 IDEMPOTENCY_KEEP = timedelta(days=30)
 

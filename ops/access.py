@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 
-LOOK, OPERATE = "ops.look", "ops.operate"
+LOOK, OPERATE, ADMINISTER = "ops.look", "ops.operate", "ops.administer"
 View = Callable[..., HttpResponse]
 
 

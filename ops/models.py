@@ -25,6 +25,7 @@ class StaffAction(models.Model):
         permissions = [
             ("look", "May look at the staff pages"),
             ("operate", "May act on orders and jobs there"),
+            ("administer", "May change keys and settings there"),
         ]
         indexes = [
             models.Index(name="staff_action_of", fields=["subject", "at"]),

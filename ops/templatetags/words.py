@@ -1,10 +1,14 @@
 """States and reasons in words that people read; a word of a client's own stays as it is."""
 
+from typing import Any
+
 from django import template
 from django.utils.functional import Promise
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ops.orders.verbs import VERBS
+from ops.stock import verbs as stock_verbs
 from orders.states import HeldFor
 
 register = template.Library()
@@ -35,14 +39,49 @@ WORDS: dict[str, Promise] = {
     HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
 }
 
+WORDS |= {  # what moves stock
+    "counted": gettext_lazy("counted"),
+    "adjusted": gettext_lazy("added or removed"),
+    "released": gettext_lazy("free again"),
+    "shipped": gettext_lazy("sent"),
+    "unshipped": gettext_lazy("not sent after all"),
+    "returned": gettext_lazy("came back"),
+}
+FIELDS: dict[str, Promise] = {
+    "on_hand": gettext_lazy("On hand"),
+    "available": gettext_lazy("Can be ordered"),
+    "backorder_limit": gettext_lazy("May be owed"),
+    "low_at": gettext_lazy("Low at"),
+    "name": gettext_lazy("Name"),
+    "counted": gettext_lazy("Is counted"),
+}
+
 # what staff did to anything but an order, whose verbs have their words in ops.orders.verbs
-DONE: dict[str, Promise] = {"send_again": gettext_lazy("Send again")}
+DONE: dict[str, Promise] = {
+    "send_again": gettext_lazy("Send again"),
+    "add_stock": gettext_lazy("New goods"),
+    **{slug: verb.word for slug, verb in stock_verbs.VERBS.items()},
+}
 
 
 @register.filter
 def word(slug: str) -> Promise | str:
     """{{ order.state|word }}"""
     return WORDS.get(slug, slug)
+
+
+@register.filter
+def field(name: str) -> Promise | str:
+    """{{ name|field }}: of what an action changes."""
+    return FIELDS.get(name, name)
+
+
+@register.filter
+def plain(value: Any) -> Any:
+    """{{ change|plain }}: a value of JSON as people read it."""
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    return "–" if value in (None, "") else value
 
 
 @register.filter

@@ -171,6 +171,8 @@ STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 ENVIRONMENT_COLORS = ("grey", "green", "yellow", "red")  # as config/static/kaiten.css has them
 OPS_TERM_MAX = 200  # letters of what is searched for
 OPS_ROWS_MAX = 50  # orders of a page
+OPS_REPORT_EVENTS = 100  # of today that a page reads itself; of more, jobs do
+OPS_CLIENTS_MAX = 200  # of a list to choose from
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
 
 # --- exports (orders/exports/) --------------------------------------------------------------------

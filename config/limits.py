@@ -25,7 +25,10 @@ AXES_COOLOFF_TIME = timedelta(minutes=10)  # after which they are forgotten
 # --- a request and its answer ---------------------------------------------------------------------
 BODY_MAX_BYTES = 1024 * 1024
 IMPORT_MAX_BYTES = 20 * 1024 * 1024
-BODY_MAX_BYTES_OF = {"/v1/imports": IMPORT_MAX_BYTES}  # whose own limit is another
+BODY_MAX_BYTES_OF = {  # whose own limit is another
+    "/v1/imports": IMPORT_MAX_BYTES,
+    "/ops/files/imports/new/": IMPORT_MAX_BYTES,
+}
 JSON_MAX_DEPTH = 32
 JSON_INTEGER_MAX_DIGITS = 18
 JSON_VALUES_MAX = 10_000  # of one document; the largest order has some 1,500
@@ -172,6 +175,9 @@ ENVIRONMENT_COLORS = ("grey", "green", "yellow", "red")  # as config/static/kait
 OPS_TERM_MAX = 200  # letters of what is searched for
 OPS_ROWS_MAX = 50  # orders of a page
 OPS_REPORT_EVENTS = 100  # of today that a page reads itself; of more, jobs do
+OPS_BECAME_ORDERS = 100  # of an import, that are counted without being asked to
+OPS_TRIAL_FAULTS = 200  # of a dry run that are shown
+OPS_POLL_S = 3  # of a page that shows work, by a browser
 OPS_CLIENTS_MAX = 200  # of a list to choose from
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
 

@@ -8,6 +8,7 @@ urlpatterns = [
     path("", include("ops.orders.urls")),
     path("", include("ops.jobs.urls")),
     path("", include("ops.stock.urls")),
+    path("", include("ops.files.urls")),
     path("", include("ops.report.urls")),
     path("", include("ops.staff.urls")),
 ]

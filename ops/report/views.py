@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from ops.access import LOOK, staff_page
+from ops.clients import first_clients
 from ops.report.charts import bars
 from orders.models import Client
 from orders.reports import days, spreadsheet
@@ -50,7 +51,7 @@ def report(request: HttpRequest) -> HttpResponse:
     """A day or a month: `when`, else this month; of a client, or of all. While it is computed the
     page asks again.
     """
-    seen: dict[str, Any] = {"here": "report", "clients": _clients(), "status": 200}
+    seen: dict[str, Any] = {"here": "report", "clients": first_clients(), "status": 200}
     seen["said"] = {name: request.GET.get(name, "")[:50] for name in ("when", "client")}
     try:
         asked = _asked(request)
@@ -133,7 +134,3 @@ def _drawn(figures: Report) -> dict[str, Any]:
             }
         )
     return {"drawn": drawn, "as_of": datetime.fromisoformat(figures["as_of"])}
-
-
-def _clients() -> list[Client]:
-    return list(Client.objects.order_by("name")[: settings.OPS_CLIENTS_MAX])

@@ -47,6 +47,16 @@ WORDS |= {  # what moves stock
     "unshipped": gettext_lazy("not sent after all"),
     "returned": gettext_lazy("came back"),
 }
+WORDS |= {  # files, and what becomes of an import's orders
+    "running": gettext_lazy("running"),
+    "done": gettext_lazy("done"),
+    "under_way": gettext_lazy("under way"),
+    "held": gettext_lazy("on hold"),
+    "refused": gettext_lazy("refused"),
+    "sold_out": gettext_lazy("sold out"),
+    "declined": gettext_lazy("declined"),
+    "expired": gettext_lazy("not paid in time"),
+}
 FIELDS: dict[str, Promise] = {
     "on_hand": gettext_lazy("On hand"),
     "available": gettext_lazy("Can be ordered"),
@@ -60,6 +70,9 @@ FIELDS: dict[str, Promise] = {
 DONE: dict[str, Promise] = {
     "send_again": gettext_lazy("Send again"),
     "add_stock": gettext_lazy("New goods"),
+    "import": gettext_lazy("Import a file"),
+    "export": gettext_lazy("Export orders"),
+    "download": gettext_lazy("Download"),
     **{slug: verb.word for slug, verb in stock_verbs.VERBS.items()},
 }
 

@@ -178,6 +178,7 @@ OPS_REPORT_EVENTS = 100  # of today that a page reads itself; of more, jobs do
 OPS_BECAME_ORDERS = 100  # of an import, that are counted without being asked to
 OPS_TRIAL_FAULTS = 200  # of a dry run that are shown
 OPS_POLL_S = 3  # of a page that shows work, by a browser
+OPS_PEOPLE_MAX = 200  # of their list
 OPS_CLIENTS_MAX = 200  # of a list to choose from
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
 

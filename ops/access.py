@@ -16,6 +16,10 @@ def may_operate(request: HttpRequest) -> bool:
     return bool(request.user.has_perm(OPERATE))
 
 
+def may_administer(request: HttpRequest) -> bool:
+    return bool(request.user.has_perm(ADMINISTER))
+
+
 def staff_page(permission: str) -> Callable[[View], Any]:
     """Who is not logged in is led there and comes back; who may not gets 403."""
 

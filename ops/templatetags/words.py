@@ -73,6 +73,11 @@ DONE: dict[str, Promise] = {
     "import": gettext_lazy("Import a file"),
     "export": gettext_lazy("Export orders"),
     "download": gettext_lazy("Download"),
+    "new_client": gettext_lazy("New client"),
+    "make_key": gettext_lazy("Make a key"),
+    "rotate_key": gettext_lazy("Make its successor"),
+    "revoke_key": gettext_lazy("Revoke"),
+    "shop_settings": gettext_lazy("Shop settings"),
     **{slug: verb.word for slug, verb in stock_verbs.VERBS.items()},
 }
 
@@ -81,6 +86,18 @@ DONE: dict[str, Promise] = {
 def word(slug: str) -> Promise | str:
     """{{ order.state|word }}"""
     return WORDS.get(slug, slug)
+
+
+PERMISSIONS: dict[str, Promise] = {
+    "look": gettext_lazy("look"),
+    "operate": gettext_lazy("act"),
+    "administer": gettext_lazy("change keys and settings"),
+}
+
+
+@register.filter
+def permission(codename: str) -> Promise | str:
+    return PERMISSIONS.get(codename, codename)
 
 
 @register.filter

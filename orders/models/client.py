@@ -16,7 +16,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from values.refused import Refused
+from values import identity
+from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
     from orders.models.placed.order import Order
@@ -38,6 +39,7 @@ SCOPES = (
     "shop:read",
     "shop:write",
 )
+CLIENT_NAME_MAX_CHARS = 200
 LOCK_NOT_AVAILABLE = "55P03"
 # Whoever is first inserts. Whoever comes meanwhile waits for how that ends, and no longer than
 # `wait`; for what is locked from here on the limit is again what it was.
@@ -62,6 +64,18 @@ class ClientQuerySet(models.QuerySet["Client"]):
         it.
         """
         return self.select_for_update(no_key=True).get(pk=pk)
+
+    def know(self, name: str) -> "tuple[Client, bool]":
+        """The client of this name, and whether it is new. One from before a name had to be plain is
+        found too; raises a 422 problem for a new name that cannot be.
+        """
+        if client := self.filter(name=name).first():
+            return client, False
+        if not 0 < len(name) <= CLIENT_NAME_MAX_CHARS:
+            raise invalid(("/name", f"must have 1 to {CLIENT_NAME_MAX_CHARS} letters"))
+        if said := identity.objection(name):
+            raise invalid(("/name", said))
+        return self.get_or_create(name=name)
 
 
 class Client(models.Model):

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 
 LOOK, OPERATE, ADMINISTER = "ops.look", "ops.operate", "ops.administer"
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def may_operate(request: HttpRequest) -> bool:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
@@ -24,11 +25,11 @@ def files(request: HttpRequest) -> HttpResponse:
     newest = settings.OPS_ROWS_MAX
     imports = list(Import.objects.select_related("client").order_by("-pk")[:newest])
     exports = list(Export.objects.select_related("client").order_by("-pk")[:newest])
-    runs = any(one.finished_at is None for one in [*imports, *exports])
+    ends = [one.finished_at for one in imports] + [one.finished_at for one in exports]
     seen = {
         "imports": imports,
         "exports": exports,
-        "poll_s": settings.OPS_POLL_S if runs else None,
+        "poll_s": settings.OPS_POLL_S if None in ends else None,
         "may_operate": may_operate(request),
         "here": "files",
     }
@@ -59,7 +60,7 @@ def one(request: HttpRequest, import_id: UUID) -> HttpResponse:
 
 @require_safe
 @staff_page(LOOK)
-def errors(request: HttpRequest, import_id: UUID) -> StreamingHttpResponse:
+def errors(request: HttpRequest, import_id: UUID) -> HttpResponseBase:
     """The file that the API gives."""
     batch = get_object_or_404(Import, pk=import_id)
     return StreamingHttpResponse(

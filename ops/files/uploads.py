@@ -12,7 +12,6 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -106,6 +105,7 @@ def new_import(request: HttpRequest) -> HttpResponse:
     posts = request.method == "POST"
     form = ImportForm(request.POST if posts else None, request.FILES if posts else None)
     seen: dict[str, Any] = {"form": form, "form_id": fresh(), "here": "files"}
+    seen["by_htmx"] = "HX-Request" in request.headers  # which shows the outcome only
     seen["max_mb"] = settings.IMPORT_MAX_BYTES // 1024**2
     if form.is_valid():
         try:
@@ -145,7 +145,7 @@ def _begun(by: Any, form: ImportForm, rows: Stage) -> str:
     return reverse("ops:import", args=[batch.pk])
 
 
-def _sha256(file: UploadedFile) -> str:
+def _sha256(file: Any) -> str:
     digest = hashlib.sha256()
     for piece in file.chunks():
         digest.update(piece)

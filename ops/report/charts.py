@@ -18,10 +18,10 @@ class Bar:
     name: str
 
 
-def bars(values: Sequence[tuple[str, int]]) -> list[Bar]:
-    """Of pairs of a name and a value. What is below 0 has no height."""
+def bars(values: Sequence[tuple[str, int]], *, places: int) -> list[Bar]:
+    """Of pairs of a name and a value, with room for so many. What is below 0 has no height."""
     most = max((value for _name, value in values), default=0)
-    width = WIDTH // max(len(values), 1)
+    width = WIDTH // max(len(values), places)
     return [
         Bar(place * width, HEIGHT - height, width - GAP, height, value, name)
         for place, (name, value) in enumerate(values)

@@ -22,6 +22,7 @@ from orders.reports.asked import Patience, daily, monthly
 from values.refused import Refused
 
 Report = Mapping[str, Any]
+PLACES = 24  # of a picture: a month that has just begun is not one broad bar
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,9 @@ def _drawn(figures: Report) -> dict[str, Any]:
             {
                 "sums": of_currency,
                 "rows": rows,
-                "bars": bars([(row["name"], row["gross"]) for row in rows]),
+                "bars": bars([(row["name"], row["gross"]) for row in rows], places=PLACES),
+                "last": rows[-1]["name"] if rows else "",
+                "highest": max((row["gross"] for row in rows), default=0),
                 "today": next((row for row in rows if row["name"] == today), None),
             }
         )

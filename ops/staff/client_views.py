@@ -21,6 +21,7 @@ from ops.staff import keys, shops
 from ops.staff.keys import ClientForm, KeyForm
 from ops.staff.shops import ShopForm
 from orders.models import ApiKey, Client, Order
+from orders.models.client import SCOPES
 from values.refused import Refused
 
 ACTIONS_SHOWN = 10
@@ -55,6 +56,7 @@ def client(request: HttpRequest, client_id: UUID) -> HttpResponse:
     seen = {
         "client": row,
         "keys": keys.keys_of(row.pk, limit=settings.OPS_ROWS_MAX),
+        "every": len(SCOPES),
         "shop": Shop.objects.of(row.pk),
         "said": [(label, own[name]) for name, label in shops.LABELS.items() if own[name] != ""],
         "newest": newest,

@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.db import transaction
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -17,7 +16,7 @@ from orders.models import Client
 from values.refused import Refused
 from values.shop import LANGUAGES
 
-LABELS: dict[str, Promise] = {
+LABELS: dict[str, Any] = {
     "name": gettext_lazy("Name of the shop"),
     "logo_url": gettext_lazy("Address of its logo (https)"),
     "contact": gettext_lazy("How customers reach it"),

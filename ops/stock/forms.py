@@ -25,7 +25,7 @@ class StockForm(forms.Form):
     """About goods as they stand: they are its first answers."""
 
     def __init__(self, stock: Stock, data: Any = None) -> None:
-        super().__init__(data, initial=stock.snapshot())
+        super().__init__(data, initial=dict(stock.snapshot()))
 
     def so_far(self) -> dict[str, Any] | None:
         """What can be rehearsed; None as long as it says too little, or something wrong."""

@@ -115,7 +115,7 @@ def add(said: Said, *, by: Any) -> Stock:
         if there is not None and seen_of(there) != seen_of(Stock()):
             raise invalid(("/sku", "is there already"))
         stock = Stock.objects.set_on_hand(sku, said["on_hand"], name=said["name"] or None)
-        _note(by, "add_stock", sku, said, Outcome(Stock().snapshot(), stock.snapshot()))
+        _note(by, "add_stock", sku, said, Outcome(dict(Stock().snapshot()), dict(stock.snapshot())))
     return stock
 
 

@@ -7,6 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ops.models import StaffAction
 from ops.orders.verbs import VERBS
 from ops.stock import verbs as stock_verbs
 from orders.states import HeldFor
@@ -75,7 +76,7 @@ DONE: dict[str, Promise] = {
     "download": gettext_lazy("Download"),
     "new_client": gettext_lazy("New client"),
     "make_key": gettext_lazy("Make a key"),
-    "rotate_key": gettext_lazy("Make its successor"),
+    "rotate_key": gettext_lazy("Rotate"),
     "revoke_key": gettext_lazy("Revoke"),
     "shop_settings": gettext_lazy("Shop settings"),
     **{slug: verb.word for slug, verb in stock_verbs.VERBS.items()},
@@ -112,6 +113,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     return "–" if value in (None, "") else value
+
+
+@register.filter
+def changes(action: StaffAction) -> list[tuple[str, Any, Any]]:
+    """{% for name, was, is in action|changes %}: what stood otherwise before."""
+    pairs = ((name, action.before.get(name), value) for name, value in action.after.items())
+    return [(name, was, value) for name, was, value in pairs if was != value]
 
 
 @register.filter

@@ -132,7 +132,7 @@ def test_japanese_staff_read_japanese(placed: Order, hana: HttpClient) -> None:
         at(sake, "describe"),
     ):
         page = text(hana, path)
-        for english in ("On hand", "Stock", "Promised", ">low<", "Back to", "All goods", "moved"):
+        for english in ("On hand", "Stock", "Reserved", ">low<", "Back to", "All goods", "moved"):
             assert english not in page.split("<main")[1], (path, english)
 
 

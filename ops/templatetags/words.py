@@ -56,8 +56,6 @@ WORDS |= {  # what moves stock
     "returned": gettext_lazy("came back"),
 }
 WORDS |= {  # files, and what becomes of an import's orders
-    "running": gettext_lazy("running"),
-    "done": gettext_lazy("done"),
     "under_way": gettext_lazy("under way"),
     "held": gettext_lazy("on hold"),
     "refused": gettext_lazy("refused"),

@@ -41,18 +41,3 @@ def test_a_file_is_looked_at_taken_and_followed_to_its_end(
     expect(progress).to_contain_text("All of it is worked off.", timeout=SLOW_MS)
     expect(page.locator("#progress[hx-get]")).to_have_count(0, timeout=SLOW_MS)  # it is final
     expect(progress).to_contain_text("confirmed")
-
-
-def test_no_page_of_theirs_is_wider_than_a_phone(visit: Visit, password: str) -> None:
-    for language in ("en-GB", "ja-JP"):
-        page = at_the_belt(visit(locale=language, viewport={"width": 390, "height": 844}), password)
-        page.goto("/ops/settings/")
-        client = page.locator("tbody a").first.get_attribute("href") or ""
-        page.goto("/ops/stock/")
-        sku = page.locator("tbody a").first.get_attribute("href") or ""
-        files = ["/ops/files/", "/ops/files/imports/new/", "/ops/files/exports/new/"]
-        goods = ["/ops/stock/", sku, f"{sku}describe/", "/ops/report/"]
-        own = ["/ops/settings/", client, f"{client}key/", f"{client}shop/", "/ops/people/"]
-        for path in (*goods, *files, *own):
-            page.goto(path)
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, (language, path)

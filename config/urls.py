@@ -1,10 +1,15 @@
 from django.contrib import admin
 from django.urls import include, path
+from django.utils.translation import gettext_lazy as _
 
 from api import docs, well_known
 from api.app import api
 from api.problems import pages
 from config.web import login, metrics
+
+admin.site.site_header = admin.site.site_title = "Kaiten"
+admin.site.index_title = _("All tables, to look at")
+admin.site.site_url = "/ops/"
 
 urlpatterns = [
     path("metrics", metrics.metrics),

@@ -1,8 +1,9 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from api import docs, well_known
+from api import well_known
 from api.app import api
+from api.docs import views as docs
 from api.problems import pages
 from config.web import login, metrics
 
@@ -10,6 +11,7 @@ urlpatterns = [
     path("metrics", metrics.metrics),
     path(".well-known/webhooks/<uuid:endpoint_id>/jwks.json", well_known.webhook_keys),
     path("v1/docs", docs.page, name="docs"),
+    path("v1/openapi.json", docs.document, name="openapi"),
     path("v1/", api.urls),
     path("problems/", pages.every, name="problems"),
     path("problems/<slug:slug>", pages.one, name="problem"),

@@ -1,4 +1,4 @@
-"""What a value may be, in the signs of a schema: `string, 1–200`, `integer, ≥ 0`, `OrderLine[]`."""
+"""What a value may be, in the signs of a schema: `string, ≤ 200`, `OrderLine[]`."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def kind_of(schema: Any) -> Document:
         return {"words": " | ".join(kind["words"] for kind in kinds), "shape": shape}
     if schema.get("type") == "array":
         of = kind_of(schema.get("items", {}))
-        words = f"({of['words']})[]" if " | " in of["words"] else f"{of['words']}[]"
+        words = f"({of['words']})[]" if " " in of["words"] else f"{of['words']}[]"
         return {"words": _limited(words, schema, "minItems", "maxItems"), "shape": of["shape"]}
     if "enum" in schema or "const" in schema:
         return {"words": _one_of(schema.get("enum", [schema.get("const")])), "shape": None}

@@ -33,7 +33,6 @@ def seen() -> Document:
         "site": settings.SITE_URL,
         "languages": settings.LANGUAGES,
         "tags": [_tag(tag, operations) for tag in document["tags"]],
-        "count": len(operations),
         "refusals": [_refusal(status) for status in sorted(REFUSALS)],
         "webhooks": [_webhook(kind, item) for kind, item in document["webhooks"].items()],
         "webhook": _webhooks(document["webhooks"]),

@@ -29,7 +29,7 @@ def seen() -> Document:
     ]
     inline = {operation["shape"] for operation in operations}
     return {
-        "about": _marked(document["info"]["description"]),
+        "about": _told(document["info"]["description"]),
         "site": settings.SITE_URL,
         "languages": settings.LANGUAGES,
         "tags": [_tag(tag, operations) for tag in document["tags"]],
@@ -59,22 +59,23 @@ def _operation(method: str, path: str, operation: Document, schemas: Document) -
     shape = _body_shape(operation)
     answers = [_answer(*one) for one in operation["responses"].items()]
     own = [one for one in answers if one["is_own"]]
-    keyed = bool(operation["security"])
+    scopes = [scope for one in operation["security"] for scope in one["Key"]]
+    about = operation.get("description", "")
     return {
         "id": operation["operationId"],
         "tag": operation["tags"][0],
         "verb": verb,
         "path": path,
         "summary": _told(operation["summary"]),
-        "description": _marked(operation.get("description", "")),
-        "keyed": keyed,
+        "description": _marked(about.rpartition("Needs the scope")[0] if scopes else about),
+        "scopes": scopes,
         "parameters": [_parameter(one) for one in operation["parameters"]],
         "files": [media for media in _media(operation) if media != "application/json"],
         "shape": shape,
         "fields": _fields(schemas[shape]) if shape else [],
         "answers": own,
         "refusals": [one["status"] for one in answers if one not in own],
-        "curl": curl.line(verb, path, operation, example["request"]) if keyed else "",
+        "curl": curl.line(verb, path, operation, example["request"]) if scopes else "",
         "status": example.get("status", ""),
         "answer": _cut(example.get("answer", "")),
     }

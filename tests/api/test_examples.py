@@ -86,12 +86,12 @@ class Walk:
 
 def sent(line: str, known: dict[str, str]) -> Any:
     """What a shell and curl make of it."""
-    for words, value in (
+    for said, value in (
         (curl.FRESH_KEY, uuid4().hex),
         (curl.TODAY["day"], f"{timezone.localdate()}"),
         (curl.TODAY["month"], f"{timezone.localdate():%Y-%m}"),
     ):
-        line = line.replace(words, value)
+        line = line.replace(said, value)
     line = re.sub(r"\$([A-Z_]+)", lambda found: known[found[1]], line)
     method, headers, body, address = "GET", {}, None, ""
     words = iter(shlex.split(line.replace("\\\n", ""))[1:])

@@ -1,5 +1,9 @@
 """The rules of linters and the limits of client generators that our description has met with:
 Redocly's and Spectral's recommended ones, openapi-python-client and openapi-typescript.
+
+Those of Node are asked by hand: `npx @redocly/cli lint openapi.json --extends recommended`,
+`npx @stoplight/spectral-cli lint openapi.json` with `extends: spectral:oas`, and
+`npx openapi-typescript openapi.json -o client.ts`. They found no error on 2026-12-01.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,5 @@
 """Client generators take all of the description: one is made of it here, as docs/api.md has it, and
 its calls reach a real web process.
-
-openapi-typescript, Redocly's and Spectral's rules come from another registry; what they found
-once is held by tests/api/test_description.py.
 """
 
 import contextlib

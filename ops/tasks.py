@@ -1,5 +1,6 @@
 """What staff have done to many jobs at once, as jobs."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from celery import shared_task
 from django.db import connection, transaction
 from django.utils import timezone
 
-from celery_ledger import Job
+from celery_ledger import Job, PauseKind, pausing, scheduled
 from ops.jobs import batches
 from ops.jobs.choosing import Chosen
 from ops.models import JobBatch, StaffAction
@@ -60,6 +61,29 @@ def act_on_one(job: Job, verb: str, *, by: Any) -> bool:
                 by, f"job_{verb}", f"job {job.pk}", said=said, before={"state": job.state}
             )
     return done
+
+
+def act_on_queue(verb: str, said: dict[str, str], *, by: Any) -> bool:
+    """False when it was so already."""
+    kind, name, note = PauseKind(said["kind"]), said["name"], said["note"]
+    with transaction.atomic():
+        done = ON_QUEUES[verb](kind, name, by.get_username(), note)
+        if done:
+            StaffAction.note(by, f"queue_{verb}", f"{kind} {name}", said={"note": note})
+    return done
+
+
+def _run_now(kind: PauseKind, name: str, _by: str, _note: str) -> bool:
+    if kind == PauseKind.SCHEDULE:
+        scheduled.run_out_of_turn(name)
+    return kind == PauseKind.SCHEDULE
+
+
+ON_QUEUES: dict[str, Callable[[PauseKind, str, str, str], bool]] = {
+    "pause": lambda kind, name, by, note: pausing.pause(kind, name, by=by, note=note),
+    "resume": lambda kind, name, by, _note: pausing.resume(kind, name, by=by),
+    "run": _run_now,
+}
 
 
 def _now() -> Any:

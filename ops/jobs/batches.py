@@ -50,6 +50,11 @@ VERBS: dict[str, Verb] = {
 }
 
 
+def fitting(state: str) -> dict[str, Verb]:
+    """Those that can be done to jobs in that state."""
+    return {slug: verb for slug, verb in VERBS.items() if state in verb.states}
+
+
 def counted(chosen: Chosen, *, until: datetime) -> tuple[int, bool]:
     """How many are meant, of the first OPS_COUNTED_MAX that have to be looked at; and whether
     there are more.

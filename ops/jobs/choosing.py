@@ -13,10 +13,11 @@ from django.conf import settings
 from django.db.models import Q, TextField
 from django.db.models.functions import Cast
 
-from celery_ledger import Job, JobQuerySet, State
+from celery_ledger import FINISHED, Job, JobQuerySet, State
 from orders.about import ids_about
 
 RETRYABLE = (State.DEAD, State.CANCELLED)
+MOMENTS: dict[str, str] = {State.WAITING: "ring_at", State.DONE: "finished_at"}
 LARGE = ("args", "envelope", "result", "context", "history")
 
 
@@ -86,10 +87,12 @@ def newest(chosen: Chosen, place: Place | None) -> Met:
     elif chosen.state == State.RUNNING:  # few, in an index of their own
         rows = list(_all(chosen).order_by("lease_until")[: settings.OPS_JOBS_LOOKED_AT])
     else:
-        jobs = _all(chosen).order_by("-created_at", "-id")
+        moment = _moment_of(chosen.state)
+        jobs = _all(chosen).order_by(f"-{moment}", "-id")
         if place:
-            before = Q(created_at__lt=place.moment) | Q(created_at=place.moment, id__lt=place.id)
-            jobs = jobs.filter(before, created_at__lte=place.moment)
+            same = Q(**{moment: place.moment}, id__lt=place.id)
+            before = same | Q(**{f"{moment}__lt": place.moment})
+            jobs = jobs.filter(before, **{f"{moment}__lte": place.moment})
         rows = list(jobs[: settings.OPS_JOBS_LOOKED_AT + 1])
     return _met(chosen, rows, settings.OPS_JOBS_LOOKED_AT, page=settings.OPS_ROWS_MAX)
 
@@ -112,6 +115,8 @@ def _all(chosen: Chosen) -> JobQuerySet:
     jobs = Job.objects.defer(*LARGE)
     if chosen.about:
         jobs = jobs.annotate(said=Cast("args", TextField()))
+    if chosen.state == State.DONE:
+        jobs = jobs.filter(state__in=FINISHED)
     if chosen.state:
         jobs = jobs.filter(state=chosen.state)
     if chosen.since and chosen.state != State.WAITING:
@@ -153,12 +158,17 @@ def _met(
         if len(found) == page:
             break
     more = looked < len(rows)
-    return Met(found, looked, _place_of(rows[looked - 1]) if more else None)
+    return Met(found, looked, _place_of(rows[looked - 1], chosen.state) if more else None)
 
 
-def _place_of(job: Job) -> Place:
-    waits = job.state == State.WAITING
-    return Place(job.queue if waits else "", job.ring_at if waits else job.created_at, job.pk)
+def _moment_of(state: str) -> str:
+    """The column by which an index has those of that state in their order."""
+    return MOMENTS.get(state, "created_at")
+
+
+def _place_of(job: Job, state: str) -> Place:
+    queue = job.queue if state == State.WAITING else ""
+    return Place(queue, getattr(job, _moment_of(state)), job.pk)
 
 
 def _says(job: Job, names: Collection[str]) -> bool:

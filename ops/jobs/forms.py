@@ -9,7 +9,7 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy
 
-from celery_ledger import State, asked
+from celery_ledger import PauseKind, State, asked
 from ops.jobs.choosing import Chosen
 from orders.models import Client
 
@@ -79,6 +79,29 @@ class ChosenForm(forms.Form):
 
     def clean_since(self) -> str:
         return _understood(lambda text: asked.since(text).isoformat(), self.cleaned_data["since"])
+
+
+class PauseForm(forms.Form):
+    """What is paused, resumed or run now."""
+
+    kind = forms.ChoiceField(choices=PauseKind.choices)
+    name = forms.CharField(max_length=200)
+    note = forms.CharField(required=False, max_length=200)
+
+    def clean(self) -> dict[str, Any]:
+        said = self.cleaned_data
+        known = {
+            PauseKind.QUEUE: settings.LEDGER["QUEUES"],
+            PauseKind.TASK: known_tasks(),
+            PauseKind.SCHEDULE: current_app.conf.beat_schedule,
+        }
+        if "name" in said and said["name"] not in known.get(said.get("kind", ""), ()):
+            raise forms.ValidationError(gettext_lazy("Nothing is called so."))
+        return said
+
+    @property
+    def sentences(self) -> list[str]:
+        return [str(said) for errors in self.errors.values() for said in errors]
 
 
 def known_tasks() -> list[str]:

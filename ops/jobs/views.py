@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -15,10 +16,12 @@ from celery_ledger import Job, State, interventions, story_of
 from ops import tasks
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.jobs import batches
+from ops.jobs import queues as standing
 from ops.jobs.choosing import Place, newest
-from ops.jobs.forms import ChosenForm, known_tasks
+from ops.jobs.forms import ChosenForm, PauseForm, known_tasks
 from ops.jobs.life import life_of
 from ops.models import JobBatch
+from ops.templatetags.words import verb as word_of
 
 POLL_S = 2  # of a batch, by a browser
 BATCHES_SHOWN = 5
@@ -41,13 +44,12 @@ def jobs(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         chosen = form.chosen
         met = newest(chosen, Place.read(request.GET.get("after", "")))
-        fitting = {
-            slug: verb for slug, verb in batches.VERBS.items() if chosen.state in verb.states
-        }
+        fitting = batches.fitting(chosen.state) if met.jobs else {}
         asked = urlencode({"state": "", **chosen.said})
-        seen |= {"met": met, "asked": asked, "verbs": fitting if met.jobs else {}}
+        seen |= {"met": met, "asked": asked, "verbs": fitting}
         seen |= {"next": met.place and met.place.written(), "may_operate": may_operate(request)}
-    seen["batches"] = JobBatch.objects.order_by("-at")[:BATCHES_SHOWN]
+    asked_for = JobBatch.objects.order_by("-at")[:BATCHES_SHOWN]
+    seen["batches"] = [(batches.VERBS[row.verb].word, row) for row in asked_for]
     return render(request, "ops/jobs/jobs.html", seen, status=200 if form.is_valid() else 422)
 
 
@@ -94,7 +96,7 @@ def act_on_all(request: HttpRequest, verb: str) -> HttpResponse:
     if posts and (id_ := _id_of(request.POST.get("batch", ""))):
         batch = tasks.begin(id_, verb, form.chosen, by=request.user)
         return redirect("ops:batch", batch.pk)
-    count, more = batches.counted(form.chosen, until=Now())
+    count, more = batches.counted(form.chosen, until=timezone.now())
     seen = {"verb": batches.VERBS[verb], "chosen": form.chosen.said, "count": count, "more": more}
     seen |= {"batch": uuid4(), "asked": urlencode(form.chosen.said), "here": "jobs"}
     return render(request, "ops/jobs/all.html", seen)
@@ -122,13 +124,42 @@ def stop_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     return redirect("ops:batch", batch_id)
 
 
+@require_safe
+@staff_page(LOOK)
+def queues(request: HttpRequest) -> HttpResponse:
+    """What waits where, what is paused, what comes by the clock."""
+    seen = {
+        "queues": standing.queues(),
+        "paused_tasks": standing.paused_tasks(),
+        "entries": standing.entries(),
+        "tasks": known_tasks(),
+        "may_operate": may_operate(request),
+        "here": "queues",
+    }
+    return render(request, "ops/jobs/queues.html", seen)
+
+
+@require_POST
+@staff_page(OPERATE)
+def act_on_queues(request: HttpRequest, verb: str) -> HttpResponse:
+    """Pause, resume, or run an entry of the schedule now."""
+    form = PauseForm(request.POST)
+    if verb not in tasks.ON_QUEUES:
+        return render(request, "404.html", status=404)
+    if not form.is_valid():
+        messages.warning(request, " ".join(form.sentences))
+    elif tasks.act_on_queue(verb, form.cleaned_data, by=request.user):
+        messages.success(request, _("Done: %(verb)s.") % {"verb": word_of(f"queue_{verb}")})
+    else:
+        messages.warning(request, _("Somebody was faster: it is so already."))
+    return redirect("ops:queues")
+
+
 def _verbs_of(row: Job) -> dict[str, batches.Verb]:
     """Those that can be done to it as it is now."""
-    fitting = {slug: verb for slug, verb in batches.VERBS.items() if row.state in verb.states}
-    if row.unreachable:
-        return {}
+    fitting = {} if row.unreachable else batches.fitting(row.state)
     if row.state == State.WAITING and row.due_at <= row.now:  # type: ignore[attr-defined]
-        fitting.pop("run_now")
+        fitting.pop("run_now", None)
     return fitting
 
 

@@ -52,6 +52,9 @@ DONE: dict[str, Promise] = {
     "job_cancel": gettext_lazy("Cancel"),
     "job_discard": gettext_lazy("Put aside"),
     "job_stop": gettext_lazy("Stop"),
+    "queue_pause": gettext_lazy("Pause"),
+    "queue_resume": gettext_lazy("Resume"),
+    "queue_run": gettext_lazy("Run now"),
 }
 
 

@@ -30,7 +30,6 @@ def seen() -> Document:
     inline = {operation["shape"] for operation in operations}
     return {
         "about": _told(document["info"]["description"]),
-        "site": settings.SITE_URL,
         "languages": settings.LANGUAGES,
         "tags": [_tag(tag, operations) for tag in document["tags"]],
         "refusals": [_refusal(status) for status in sorted(REFUSALS)],

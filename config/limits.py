@@ -110,7 +110,9 @@ DELIVERY_TOLD_FOR = timedelta(days=4)  # a long weekend
 TROUBLES_MAX = 1000  # targets that are told of; TROUBLES_SHOWN of them in one line or mail
 TROUBLES_SHOWN = 20
 ALERT_REST = timedelta(hours=1)  # between two ERRORs about one target in the log
-ALERT_MAIL_REST = timedelta(days=1)  # ... and two mails to the staff
+ALERT_MAIL_REST = timedelta(days=1)  # ... and two digests for the staff
+DIGEST_SHOWN = 10  # of each kind that a digest for the staff names; it counts up to so many
+DIGEST_COUNTED_MAX = 200
 DELIVERY_SECOND_TRY_S = 0.1  # what fails once mostly fails for a moment
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600

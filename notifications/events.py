@@ -123,7 +123,7 @@ def told(
 def last(kind: str) -> datetime | None:
     """When one of this kind, which is everybody's, was last recorded."""
     newest = Event.objects.newest(kind)
-    return newest and newest.place[0]
+    return newest.place[0] if newest else None
 
 
 def timeline(subject: UUID, *, after: int = 0) -> QuerySet[Event]:

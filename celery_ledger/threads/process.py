@@ -60,8 +60,8 @@ class Call:
     def tell(self) -> None:
         """Raise the soft time limit in its thread, as Celery does in a process."""
         with self._lock:
-            self.was_told = self.thread is not None and not self.is_over
-            if self.was_told:
+            if self.thread is not None and not self.is_over:
+                self.was_told = True
                 _raise_in(self.thread, SoftTimeLimitExceeded)
 
     def end(self) -> None:
@@ -199,7 +199,7 @@ class Threads:
         for call in self.calls:
             if call.is_late and not call.was_told:
                 call.tell()
-                self._hands.discard(call.thread)
+                self._hands -= {call.thread}
             if call.is_stuck and not self.leaving:
                 id_ = call.attempt.claim.id
                 log.error("Call %s does not heed its time limit of %g s", id_, call.hard_s)

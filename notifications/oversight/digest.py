@@ -1,8 +1,9 @@
 """What needs a person, beside what does not arrive: the parts of the staff's digest."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -12,7 +13,8 @@ from celery_ledger import Job, State
 LONG_AGO = datetime.min.replace(tzinfo=UTC)  # what is no news
 
 
-class Matter(NamedTuple):
+@dataclass(frozen=True)
+class Matter:
     """Things of one kind that wait for a person; each of `rows` as JSON, the newest of them."""
 
     news_at: datetime  # when the last of them came

@@ -49,7 +49,7 @@ def warn_owners() -> None:
 def _tell_staff(found: list[Trouble], others: dict[str, Matter]) -> None:
     """As it stands, when anything of it is news that can be heard."""
     heard = [trouble for trouble in found if by_mail(trouble) or by_chat(trouble)]
-    news = [one.news_at for one in (*heard, *others.values())]
+    news = [one.news_at for one in heard] + [one.news_at for one in others.values()]
     if not (news and Alert.objects.take_digest(max(news))):
         return
     shown = [_facts(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]

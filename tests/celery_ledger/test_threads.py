@@ -168,7 +168,7 @@ def test_few_calls_begin_together_and_room_is_kept_for_the_queues_before(setting
     settings.LEDGER = {**settings.LEDGER, "THREADS_MAX": 9, "THREADS_KEPT": 2, "THREADS_BEGIN": 5}
     threads = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1))
     assert [*threads._rooms().values()][:3] == [5, 5, 5]
-    threads.calls = [*range(6)]  # type: ignore[list-item]
+    threads.calls = [*range(6)]
     assert [*threads._rooms().values()][:3] == [3, 1, 0]
 
 

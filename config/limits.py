@@ -175,8 +175,13 @@ IMPORT_TRIAL_FAULTS_MAX = 10_000  # that it tells; the others it counts
 STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 
 # --- staff pages (ops/) ---------------------------------------------------------------------------
+ENVIRONMENT_COLORS = ("grey", "green", "yellow", "red")  # as config/static/kaiten.css has them
 OPS_TERM_MAX = 200  # letters of what is searched for
 OPS_ROWS_MAX = 50  # orders of a page
+OPS_JOBS_LOOKED_AT = 500  # of a page of jobs, for those that are meant
+OPS_COUNTED_MAX = 10_000  # jobs that a person is told the number of, before all of them are meant
+OPS_QUEUE_COUNTED = 100  # jobs that wait in a queue, on the page of queues
+OPS_BATCH_PORTION = 200  # jobs that one job of a batch meets
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
 
 # --- exports (orders/exports/) --------------------------------------------------------------------

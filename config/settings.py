@@ -16,7 +16,7 @@ from celery.schedules import crontab
 from config import framework, limits, logs
 from config.framework import *  # noqa: F403
 from config.limits import *  # noqa: F403
-from config.limits import MAIL_TIMEOUT_S
+from config.limits import ENVIRONMENT_COLORS, MAIL_TIMEOUT_S
 from config.start import broker_url
 from config.start import environment as read
 from config.start.environment import env, from_environment
@@ -104,6 +104,17 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- which installation this is, on each staff page -----------------------------------------------
+ENVIRONMENT_NAME: str = env.str(
+    "ENVIRONMENT_NAME", default="development" if DEBUG else HEROKU_DOMAIN or "production"
+)
+ENVIRONMENT_COLOR: str = from_environment(
+    read.one_of(*ENVIRONMENT_COLORS),
+    "ENVIRONMENT_COLOR",
+    "yellow" if DEBUG else "grey",
+    f"one of {', '.join(ENVIRONMENT_COLORS)}",
+)
 
 # --- at the door ----------------------------------------------------------------------------------
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -4,11 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 
 LOOK, OPERATE = "ops.look", "ops.operate"
 View = Callable[..., HttpResponse]
+
+
+def may_operate(request: HttpRequest) -> bool:
+    """Whether its buttons are shown."""
+    return bool(request.user.has_perm(OPERATE))
 
 
 def staff_page(permission: str) -> Callable[[View], Any]:

@@ -169,6 +169,18 @@ def of_shop(field: str) -> Callable[[str, Any], Any]:
     return read
 
 
+def one_of(*words: str) -> Callable[[str, str], str]:
+    """Reads one of these words."""
+
+    def read(name: str, default: str) -> str:
+        word = env.str(name, default="") or default
+        if word not in words:
+            raise ValueError(word)
+        return str(word)
+
+    return read
+
+
 def secret(name: str, default: str) -> str:
     """What can stand in a header, and in a file a shell reads: printable ASCII without spaces."""
     text: str = env.str(name, default="") or default

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from ops.finding import found as found_by_staff
+from ops.orders.finding import found as found_by_staff
 from orders.models import Client
 from tests.plans import plans_of
 from tests.shop import Api

@@ -1,4 +1,4 @@
-"""The staff pages over HTTP: the belt, the orders, one order and what is done to it, one job."""
+"""Orders over HTTP: the search, one order, and what is done to it."""
 
 from typing import Any
 from uuid import UUID
@@ -12,17 +12,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from celery_ledger import Job, interventions, story_of
 from notifications import events
 from notifications.models import Delivery
-from ops import belt as belts
-from ops import verbs
-from ops.access import LOOK, OPERATE, staff_page
-from ops.finding import found
+from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
-from ops.timeline import jobs_of, timeline
-from ops.verbs import VERBS, Overtaken, perform, rehearse
-from ops.why import why
+from ops.orders import verbs
+from ops.orders.finding import found
+from ops.orders.timeline import jobs_of, timeline
+from ops.orders.verbs import VERBS, Overtaken, perform, rehearse
+from ops.orders.why import why
 from orders.models import Order
 from orders.way import steps
 from values.refused import Refused
@@ -34,15 +32,6 @@ WORDS = {
     "confirmed": gettext_lazy("Confirmed"),
     "completed": gettext_lazy("Delivery"),
 }
-POLL_S = 5  # of the belt, by a browser
-
-
-@require_safe
-@staff_page(LOOK)
-def belt(request: HttpRequest) -> HttpResponse:
-    """What needs a person, and whether the belt moves. htmx asks for the changing part."""
-    page = "ops/belt_now.html" if request.headers.get("HX-Request") else "ops/belt.html"
-    return render(request, page, {"belt": belts.now(), "poll_s": POLL_S, "here": "belt"})
 
 
 @require_safe
@@ -55,7 +44,7 @@ def orders(request: HttpRequest) -> HttpResponse:
         return redirect("ops:job", hits.job)
     if term and len(hits.orders) == 1:
         return redirect("ops:order", hits.orders[0].pk)
-    return render(request, "ops/orders.html", {"term": term, "hits": hits, "here": "orders"})
+    return render(request, "ops/orders/orders.html", {"term": term, "hits": hits, "here": "orders"})
 
 
 @require_safe
@@ -72,11 +61,11 @@ def order(request: HttpRequest, order_id: UUID) -> HttpResponse:
         "belt": [(WORDS[step.slug], step) for step in steps(order, moments)],
         "timeline": timeline(order, news, jobs),
         "verbs": {slug: verb for slug, verb in VERBS.items() if verb.may(order)},
-        "may_operate": _may_operate(request),
+        "may_operate": may_operate(request),
         "here": "orders",
         "zone": timezone.get_current_timezone_name(),
     }
-    return render(request, "ops/order.html", seen)
+    return render(request, "ops/orders/order.html", seen)
 
 
 @staff_page(OPERATE)
@@ -94,7 +83,7 @@ def act(request: HttpRequest, order_id: UUID, slug: str) -> HttpResponse:
     version = request.POST.get("version", "")
     try:
         if form.is_valid():
-            perform(order.pk, slug, form.cleaned_data, version=version, by=_user(request))
+            perform(order.pk, slug, form.cleaned_data, version=version, by=request.user)
             messages.success(request, _("Done: %(verb)s.") % {"verb": VERBS[slug].word})
             return redirect("ops:order", order.pk)
     except Overtaken:
@@ -110,38 +99,11 @@ def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
     """Twice comes to once: what is on its way already is left alone, and that is said."""
     delivery = get_object_or_404(Delivery.objects.select_related("event"), pk=delivery_id)
     order = get_object_or_404(Order, pk=delivery.event.subject)  # what else is told has no page
-    if verbs.send_again(delivery_id, by=_user(request)):
+    if verbs.send_again(delivery_id, by=request.user):
         messages.success(request, _("It is sent again."))
     else:
         messages.warning(request, _("It is on its way already, or has nowhere to go."))
     return redirect("ops:order", order.pk)
-
-
-@require_safe
-@staff_page(LOOK)
-def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """The story of one job, as `manage.py jobs why` tells it."""
-    row = get_object_or_404(Job, pk=job_id)
-    seen = {
-        "job": row,
-        "story": (story_of(job_id) or "").splitlines(),
-        "may_retry": _may_operate(request) and row.state in ("dead", "cancelled"),
-        "here": "jobs",
-    }
-    return render(request, "ops/job.html", seen)
-
-
-@require_POST
-@staff_page(OPERATE)
-def retry_job(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Twice comes to once: a job that waits again is left alone, and that is said."""
-    row = get_object_or_404(Job, pk=job_id)
-    by = _user(request).get_username()
-    if interventions.retry(Job.objects.filter(pk=job_id), by=by):
-        messages.success(request, _("It is tried again."))
-    else:
-        messages.warning(request, interventions.refusal(row, interventions.WHY_NOT_RETRIED))
-    return redirect("ops:job", job_id)
 
 
 def _asked(
@@ -163,16 +125,8 @@ def _asked(
         seen["last"] = StaffAction.of(order.pk).last()
         seen["overtaken"] = True
     status = 409 if overtaken else 422 if form.errors else 200
-    return render(request, "ops/act.html", seen, status=status)
+    return render(request, "ops/orders/act.html", seen, status=status)
 
 
 def _said(problem: Refused) -> str:
     return "; ".join(message for _pointer, message in problem.errors) or problem.detail
-
-
-def _may_operate(request: HttpRequest) -> bool:
-    return bool(_user(request).has_perm(OPERATE))
-
-
-def _user(request: HttpRequest) -> Any:
-    return request.user

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from celery_ledger import FINISHED, Job, State, owned
 from notifications.models import Attempt, Delivery, Event
 from ops.models import StaffAction
-from ops.verbs import VERBS
+from ops.templatetags.words import verb
 from orders.models import Order
 from orders.payments.models import PaymentOperation
 from values import money
@@ -153,7 +153,7 @@ def _may_be_sent_again(delivery: Delivery) -> bool:
 
 
 def _of_staff(action: StaffAction) -> Entry:
-    word = VERBS[action.verb].word if action.verb in VERBS else _("Send again")
+    word = verb(action.verb)
     said = ", ".join(str(value) for value in action.said.values() if value)
     changed = [
         f"{name}: {was} → {action.after.get(name)}"

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.db import connection, transaction
 from django.test import Client as HttpClient
 from django.utils import timezone
@@ -22,50 +21,13 @@ from orders.models import Client, Order, Stock
 from orders.tasks import reserve
 from tests.celery_ledger import past
 from tests.hands import in_threads
+from tests.ops.browsing import log_in, page_of, text
 from tests.plans import plans_of
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Body = Callable[..., dict[str, Any]]
 PAGE_BUFFERS_MAX = 1000
-
-
-def log_in(user_model: Any, name: str, *permissions: str) -> HttpClient:
-    user = user_model.objects.create_user(name, password="a long password")
-    for permission in permissions:
-        user.user_permissions.add(Permission.objects.get(codename=permission))
-    client = HttpClient()
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def hana(django_user_model: Any) -> HttpClient:
-    return log_in(django_user_model, "hana", "look", "operate")
-
-
-@pytest.fixture
-def ken(django_user_model: Any) -> HttpClient:
-    return log_in(django_user_model, "ken", "look", "operate")
-
-
-@pytest.fixture
-def placed(api: Api, stock: Any, order_body: Body) -> Order:
-    """A confirmed and paid order of two pieces for ¥660."""
-    stock()
-    api.place(order_body(customer={"name": "佐藤 花", "phone": "03-1234-5678"}))
-    work_off()
-    return Order.objects.get()
-
-
-def page_of(order: Order, verb: str = "") -> str:
-    return f"/ops/orders/{order.pk}/{verb + '/' if verb else ''}"
-
-
-def text(client: HttpClient, path: str, status: int = 200) -> str:
-    response = client.get(path)
-    assert response.status_code == status, response.content
-    return response.content.decode()
 
 
 # --- who may --------------------------------------------------------------------------------------
@@ -202,7 +164,7 @@ def test_a_dead_job_is_named_and_tried_again_once(
     order, job = Order.objects.get(), Job.objects.get(task="orders.tasks.reserve")
     assert "Its job reserve died." in text(hana, page_of(order))
     assert f"/ops/jobs/{job.pk}/" in text(hana, "/ops/")
-    for said in ("It is tried again.", "is waiting already"):
+    for said in ("Done: Try again.", "is waiting already"):
         answer = hana.post(f"/ops/jobs/{job.pk}/retry/", follow=True).content.decode()
         assert said in answer
     work_off()
@@ -438,6 +400,7 @@ def test_no_page_looks_at_more_than_its_share_of_a_long_past(
     past.finish(20_000)
     past.promise(5_000, due="-1 h", rings="100 s")
     Job.objects.update(owner=str(shop.pk))
+    Job.objects.filter(state="waiting").update(created_at=timezone.now() - timedelta(hours=1))
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE celery_ledger_job")
     for path in ("/ops/", "/ops/orders/", page_of(placed)):

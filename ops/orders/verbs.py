@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 from notifications import events, tasks
 from notifications.models import Delivery
-from ops.forms import CancelForm, FulfilForm, HoldForm, PaidForm, RefundForm, VerbForm, units_of
 from ops.models import StaffAction
+from ops.orders.forms import (
+    CancelForm,
+    FulfilForm,
+    HoldForm,
+    PaidForm,
+    RefundForm,
+    VerbForm,
+    units_of,
+)
 from orders.models import Asked, Fulfilment, Order, Refund
 from orders.payments.paying import mark_paid
 from orders.states import PaymentMethod, State
@@ -144,7 +151,7 @@ def rehearse(order_id: UUID, verb: Verb, said: Said) -> Outcome:
     return outcome
 
 
-def perform(order_id: UUID, slug: str, said: Said, *, version: str, by: AbstractBaseUser) -> None:
+def perform(order_id: UUID, slug: str, said: Said, *, version: str, by: Any) -> None:
     """Do it to the order of that version. Raises Overtaken when somebody or something was faster,
     and Refused.
     """
@@ -153,18 +160,11 @@ def perform(order_id: UUID, slug: str, said: Said, *, version: str, by: Abstract
         if version != str(order.version):
             raise Overtaken
         outcome = _done(order, VERBS[slug], said)
-        StaffAction.objects.create(
-            user=by.pk,
-            who=by.get_username(),
-            verb=slug,
-            subject=order_id,
-            said=dict(said),
-            before=outcome.before,
-            after=outcome.after,
-        )
+        seen = {"said": dict(said), "before": outcome.before, "after": outcome.after}
+        StaffAction.note(by, slug, order_id, **seen)
 
 
-def send_again(delivery_id: UUID, *, by: AbstractBaseUser) -> bool:
+def send_again(delivery_id: UUID, *, by: Any) -> bool:
     """A mail or webhook that has ended, under the same id as before. False when it is on its way
     already, was asked for a moment ago, or has nowhere to go.
     """
@@ -173,11 +173,10 @@ def send_again(delivery_id: UUID, *, by: AbstractBaseUser) -> bool:
         chosen = Delivery.objects.retryable(since=one.created_at, everything=True).filter(pk=one.pk)
         count, _more = tasks.send_again(chosen, one.endpoint_id, everything=True)
         if count:
-            StaffAction.objects.create(
-                user=by.pk,
-                who=by.get_username(),
-                verb="send_again",
-                subject=one.event.subject,
+            StaffAction.note(
+                by,
+                "send_again",
+                one.event.subject,
                 said={"what": f"{one.event.kind}, {one.channel}"},
                 before={"delivery": one.state},
                 after={"delivery": Delivery.State.WAITING},

@@ -1,0 +1,10 @@
+from django.urls import path
+
+from ops.orders import views
+
+urlpatterns = [
+    path("orders/", views.orders, name="orders"),
+    path("orders/<uuid:order_id>/", views.order, name="order"),
+    path("orders/<uuid:order_id>/<slug:slug>/", views.act, name="act"),
+    path("deliveries/<uuid:delivery_id>/again/", views.send_again, name="send_again"),
+]

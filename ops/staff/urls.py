@@ -1,0 +1,5 @@
+from django.urls import path
+
+from ops.staff import views
+
+urlpatterns = [path("actions/", views.actions, name="actions")]

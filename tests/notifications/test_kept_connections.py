@@ -255,9 +255,7 @@ def test_one_that_nobody_uses_is_closed(settings: Any) -> None:
     settings.WEBHOOK_CONNECTION_IDLE_MAX_S = 0.1
     with Receiver(OK) as receiver:
         call(receiver.port)
-        [kept] = idle._kept or [None]
         until(lambda: idle._kept == [], "it is closed", within_s=10)
-        assert kept is None or kept.sock is None
         call(receiver.port)
     assert receiver.calls == [1, 2]
 

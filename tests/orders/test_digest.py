@@ -48,7 +48,7 @@ def a_day_later() -> None:
     Alert.objects.update(mailed_at=timezone.now() - timedelta(days=1))
     for rows in (Job, Order, Event):
         name = {Job: "finished_at", Order: "updated_at", Event: "recorded_at"}[rows]
-        rows.objects.update(**{name: timezone.now() - timedelta(days=2)})  # type: ignore[attr-defined]
+        rows.objects.update(**{name: timezone.now() - timedelta(days=2)})
 
 
 def test_all_that_needs_a_person_is_one_mail_and_only_news_brings_another(

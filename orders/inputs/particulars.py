@@ -41,10 +41,10 @@ def _mailable(address: str) -> str:
     return address
 
 
-def _names_and_values(schema: dict[str, Any]) -> None:
+def names_and_values(schema: dict[str, Any]) -> None:
     """pydantic describes names that match a pattern; here it is all names that have to."""
     [(pattern, values)] = schema.pop("patternProperties").items()
-    schema["propertyNames"]["pattern"] = pattern
+    schema.setdefault("propertyNames", {})["pattern"] = pattern
     schema["additionalProperties"] = values
 
 
@@ -61,7 +61,7 @@ Metadata = Annotated[
         Annotated[Line, Field(min_length=1, max_length=40)],
         Annotated[AnyText, Field(max_length=500)],
     ],
-    Field(max_length=50, json_schema_extra=_names_and_values),
+    Field(max_length=50, json_schema_extra=names_and_values),
 ]
 Note = Annotated[AnyText, Field(max_length=NOTE_MAX_CHARS)]
 Phone = Annotated[Line, Field(max_length=PHONE_MAX_CHARS)]

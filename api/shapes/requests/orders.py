@@ -1,9 +1,9 @@
 """What is asked of orders, and what is said of them."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from api.shapes.requests.texts import QueryMoment, Reason
@@ -50,11 +50,17 @@ class OrderFilter(BaseModel):
         return self.updated_after is not None or self.updated_before is not None
 
 
+def _no_default_email(schema: dict[str, Any]) -> None:
+    """It is none that could be sent."""
+    del schema["properties"]["email"]["default"]
+
+
 class OrderChange(ParticularsInput):
     """The body of PATCH /v1/orders/{id}: what is named takes the place of what was there, wholly;
     null empties it.
     """
 
+    model_config = ConfigDict(json_schema_extra=_no_default_email)
     email: Email = ""
 
 

@@ -155,7 +155,11 @@ class Threads:
         call = Call(Attempt(task, claim), soft_s or task.soft_time_limit, hard_s or task.time_limit)
         self.calls.append(call)
         self._begun.put((call, bell))
-        if len(self.calls) > len(self._hands):
+        self._hire()
+
+    def _hire(self) -> None:
+        """As many hands as there are calls: none waits behind another."""
+        while len(self._hands) < len(self.calls):
             hand = threading.Thread(target=self._work, name="ledger-call", daemon=True)
             self._hands.add(hand)
             hand.start()
@@ -191,6 +195,7 @@ class Threads:
             self.leaving = self.leaving or LEAVE in heard
         self.calls = [call for call in self.calls if not call.has_left]
         self._hands = {hand for hand in self._hands if hand.is_alive()}
+        self._hire()  # in the place of one that an error has ended
 
     def _look_at_the_time(self) -> None:
         """Past its hard time limit a call is left alone, and takes the process with it when no

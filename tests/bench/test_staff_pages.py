@@ -30,7 +30,7 @@ PAGES = (
     "/ops/orders/?held",
     "/ops/orders/?q=shop-900",
     "/ops/orders/{order}/",
-    "/ops/orders/{order}/refund/",
+    "/ops/orders/{order}/hold/",
     "/ops/jobs/",
     "/ops/jobs/?state=",
     "/ops/jobs/?state=done&task=orders.tasks.charge",

@@ -1,7 +1,6 @@
 """What of the shop needs a person, for the staff's digest: orders on hold, goods that run low."""
 
 from django.conf import settings
-from django.db.models import F
 
 from notifications import events
 from notifications.oversight.digest import LONG_AGO, Matter, matter
@@ -26,7 +25,7 @@ def _held() -> Matter | None:
 
 def _low() -> Matter | None:
     """As long as one is low, each that falls is news."""
-    low = Stock.objects.filter(low_at__gte=F("on_hand") - F("reserved")).order_by("sku")
+    low = Stock.objects.low()
     rows = [
         {"sku": stock.sku, "name": stock.name, "free": stock.free, "low_at": stock.low_at}
         for stock in low[: settings.DIGEST_COUNTED_MAX + 1]

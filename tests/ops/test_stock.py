@@ -52,8 +52,13 @@ def test_what_is_low_stands_by_what_lacks_most(stock: Any, hana: HttpClient) -> 
         Stock.objects.filter(sku=sku).update(low_at=low_at)
     stock("UNCOUNTED", 0)
     Stock.objects.filter(sku="UNCOUNTED").update(low_at=1, counted=False)
+    stock("GONE", 0)
+    Stock.objects.filter(sku="GONE").update(low_at=1)
+    Stock.objects.remove("GONE")
     rows = hana.get("/ops/stock/?low=on").context["goods"]
     assert [row.sku for row in rows] == ["B", "A"]
+    belt = hana.get("/ops/").context["belt"]
+    assert [row.sku for row in belt.low] == ["B", "A"]
 
 
 def test_a_count_is_shown_before_it_is_made_and_leaves_its_rows(

@@ -6,5 +6,4 @@ urlpatterns = [
     path("orders/", views.orders, name="orders"),
     path("orders/<uuid:order_id>/", views.order, name="order"),
     path("orders/<uuid:order_id>/<slug:slug>/", views.act, name="act"),
-    path("deliveries/<uuid:delivery_id>/again/", views.send_again, name="send_again"),
 ]

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-from notifications import events, tasks
+from notifications import events
 from notifications.models import Delivery
 from ops.models import StaffAction
 from ops.orders.forms import (
@@ -162,26 +162,6 @@ def perform(order_id: UUID, slug: str, said: Said, *, version: str, by: Any) -> 
         outcome = _done(order, VERBS[slug], said)
         seen = {"said": dict(said), "before": outcome.before, "after": outcome.after}
         StaffAction.note(by, slug, order_id, **seen)
-
-
-def send_again(delivery_id: UUID, *, by: Any) -> bool:
-    """A mail or webhook that has ended, under the same id as before. False when it is on its way
-    already, was asked for a moment ago, or has nowhere to go.
-    """
-    with transaction.atomic():
-        one = Delivery.objects.select_related("event").get(pk=delivery_id)
-        chosen = Delivery.objects.retryable(since=one.created_at, everything=True).filter(pk=one.pk)
-        count, _more = tasks.send_again(chosen, one.endpoint_id, everything=True)
-        if count:
-            StaffAction.note(
-                by,
-                "send_again",
-                one.event.subject,
-                said={"what": f"{one.event.kind}, {one.channel}"},
-                before={"delivery": one.state},
-                after={"delivery": Delivery.State.WAITING},
-            )
-    return bool(count)
 
 
 def _done(order: Order, verb: Verb, said: Said) -> Outcome:

@@ -10,13 +10,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from notifications import events
-from notifications.models import Delivery
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
-from ops.orders import verbs
 from ops.orders.finding import found
 from ops.orders.timeline import jobs_of, timeline
 from ops.orders.verbs import VERBS, Overtaken, perform, rehearse
@@ -91,19 +89,6 @@ def act(request: HttpRequest, order_id: UUID, slug: str) -> HttpResponse:
     except Refused as problem:
         form.add_error(None, _said(problem))
     return _asked(request, order, slug, form, overtaken=version != str(order.version))
-
-
-@require_POST
-@staff_page(OPERATE)
-def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
-    """Twice comes to once: what is on its way already is left alone, and that is said."""
-    delivery = get_object_or_404(Delivery.objects.select_related("event"), pk=delivery_id)
-    order = get_object_or_404(Order, pk=delivery.event.subject)  # what else is told has no page
-    if verbs.send_again(delivery_id, by=request.user):
-        messages.success(request, _("It is sent again."))
-    else:
-        messages.warning(request, _("It is on its way already, or has nowhere to go."))
-    return redirect("ops:order", order.pk)
 
 
 def _asked(

@@ -47,6 +47,15 @@ WORDS: dict[str, Promise] = {
     HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
 }
 
+# deliveries: how they go, and how they stand
+TOLD: dict[str, Promise] = {
+    "mail": gettext_lazy("mail"),
+    "webhook": gettext_lazy("webhook"),
+    "chat": gettext_lazy("chat of the staff"),
+    "waiting": gettext_lazy("on its way"),
+    "delivered": gettext_lazy("arrived"),
+    "failed": gettext_lazy("given up"),
+}
 WORDS |= {  # what moves stock
     "counted": gettext_lazy("counted"),
     "adjusted": gettext_lazy("added or removed"),
@@ -83,6 +92,9 @@ DONE: dict[str, Promise] = {
     "queue_pause": gettext_lazy("Pause"),
     "queue_resume": gettext_lazy("Resume"),
     "queue_run": gettext_lazy("Run now"),
+    "replay": gettext_lazy("Send a range again"),
+    "enable_endpoint": gettext_lazy("Call the endpoint again"),
+    "test_endpoint": gettext_lazy("Test the endpoint"),
     "add_stock": gettext_lazy("New goods"),
     "import": gettext_lazy("Import a file"),
     "export": gettext_lazy("Export orders"),
@@ -148,6 +160,12 @@ def span(length: timedelta) -> str:
 def json(value: Any) -> str:
     """{{ job.args|json }}, as text"""
     return dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
+
+
+@register.filter
+def told(slug: str) -> Promise | str:
+    """{{ delivery.state|told }}, {{ delivery.channel|told }}"""
+    return TOLD.get(slug, slug)
 
 
 @register.filter

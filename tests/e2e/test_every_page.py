@@ -30,6 +30,13 @@ STAFF_PAGES = (
     "/ops/jobs/?state=done",
     "/ops/jobs/?state=half",
     "/ops/queues/",
+    "/ops/told/",
+    "/ops/told/deliveries/",
+    "/ops/told/deliveries/?client=nobody&since=soon",
+    "/ops/told/deliveries/?channel=chat",
+    "/ops/told/replay/?whom=mail&since=1d&what=everything",
+    "/ops/told/mails/",
+    "/ops/told/mails/order.fulfilled/ja/",
     "/ops/actions/",
     "/ops/stock/",
     "/ops/stock/?sku=nothing",
@@ -83,12 +90,20 @@ def test_every_page(visit: Visit, password: str, width: int, color: Any, languag
     page = at_the_belt(window, password)
     page.goto(f"/ops/orders/?q={number}")
     order = page.url
+    page.goto("/ops/jobs/?state=done")
+    job = page.locator("main tbody a").first.get_attribute("href")
+    assert job
+    page.goto("/ops/told/deliveries/?channel=mail")
+    mail = page.locator("main tbody a").first.get_attribute("href")
+    assert mail
     job = first_of(page, "/ops/jobs/?state=done")
     behind = [f"{first_of(page, path)}{verb}" for path, verbs in BEHIND.items() for verb in verbs]
     looked = Looked(page, width)
     wrong = []
     for path in API_PAGES:
         wrong += looked.at(path)
+    of_order = (order, f"{order}cancel/", f"{order}refund/", f"{order}nothing/", job, mail)
+    for path in ("/", customer, *STAFF_PAGES, *of_order):
     of_order = (order, f"{order}cancel/", f"{order}refund/", f"{order}nothing/", job)
     for path in ("/", customer, *STAFF_PAGES, *behind, *of_order):
         wrong += looked.at(path)

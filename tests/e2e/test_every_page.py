@@ -103,8 +103,6 @@ def test_every_page(visit: Visit, password: str, width: int, color: Any, languag
     for path in API_PAGES:
         wrong += looked.at(path)
     of_order = (order, f"{order}cancel/", f"{order}refund/", f"{order}nothing/", job, mail)
-    for path in ("/", customer, *STAFF_PAGES, *of_order):
-    of_order = (order, f"{order}cancel/", f"{order}refund/", f"{order}nothing/", job)
     for path in ("/", customer, *STAFF_PAGES, *behind, *of_order):
         wrong += looked.at(path)
         expect(page.locator("html")).to_have_attribute("lang", language[:2])

@@ -122,6 +122,7 @@ PAYMENT_MOOT_AFTER = timedelta(hours=1)
 CHANGES_SETTLE = timedelta(minutes=2)
 ERASE_ORDERS = 50  # of a person that one transaction erases
 RETURNS_PER_ORDER = 100  # announced, received and cancelled ones
+REMARKS_PER_ORDER = 200  # of the staff
 # goods are set aside for so long for money that is brought or sent to the shop
 RESERVATION_KEEP_OF = {"manual": timedelta(days=7), "bank_transfer": timedelta(days=7)}
 # a bank may be at a payment for so long; until it has decided nobody says that it was not paid
@@ -170,6 +171,8 @@ STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 ENVIRONMENT_COLORS = ("grey", "green", "yellow", "red")  # as config/static/kaiten.css has them
 OPS_TERM_MAX = 200  # letters of what is searched for
 OPS_ROWS_MAX = 50  # orders of a page
+OPS_LOOKED_AT_MAX = 500  # newest orders among which a filter looks at a time, and that it adds up
+OPS_REHEARSAL_LOCK_MS = 500  # for which a page that asks waits for an order that is locked
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
 
 # --- exports (orders/exports/) --------------------------------------------------------------------

@@ -9,6 +9,7 @@ from orders.models import Order
 from orders.states import PaymentMethod, State
 
 STEPS = ("received", "reserved", "paid", "confirmed", "completed")
+KINDS = tuple(f"order.{step}" for step in STEPS)  # of the events that say when
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,14 @@ WORDS: dict[str, Promise] = {
     "partially_refunded": gettext_lazy("partly paid back"),
     "refunded": gettext_lazy("paid back"),
     "failed": gettext_lazy("payment declined"),
+    "partial": gettext_lazy("sent in part"),
+    "full": gettext_lazy("sent"),
+    "announced": gettext_lazy("announced"),
+    "succeeded": gettext_lazy("paid back"),
+    "card": gettext_lazy("card"),
+    "manual": gettext_lazy("paid elsewhere"),
+    "cod": gettext_lazy("paid on delivery"),
+    "bank_transfer": gettext_lazy("bank transfer"),
     "requested": gettext_lazy("somebody asked for it"),
     "address_unclear": gettext_lazy("the address is unclear"),
     "delayed": gettext_lazy("it takes longer"),
@@ -35,8 +43,19 @@ WORDS: dict[str, Promise] = {
     HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
 }
 
+STEPS: dict[str, Promise] = {  # of an order's way
+    "received": gettext_lazy("Received"),
+    "reserved": gettext_lazy("Set aside"),
+    "paid": gettext_lazy("Payment"),
+    "confirmed": gettext_lazy("Confirmed"),
+    "completed": gettext_lazy("Delivery"),
+}
+
 # what staff did to anything but an order, whose verbs have their words in ops.orders.verbs
-DONE: dict[str, Promise] = {"send_again": gettext_lazy("Send again")}
+DONE: dict[str, Promise] = {
+    "send_again": gettext_lazy("Send again"),
+    "export": gettext_lazy("Export orders"),
+}
 
 
 @register.filter
@@ -49,3 +68,9 @@ def word(slug: str) -> Promise | str:
 def verb(slug: str) -> Promise | str:
     """{{ action.verb|verb }}"""
     return VERBS[slug].word if slug in VERBS else DONE.get(slug, slug)
+
+
+@register.filter
+def step(slug: str) -> Promise | str:
+    """{{ step.slug|step }}"""
+    return STEPS.get(slug, slug)

@@ -110,3 +110,11 @@ class ParticularsInput(Shape):
     metadata: Metadata = Field(default_factory=dict)
     note: Note | None = None
     tags: Tags = Field(default_factory=list)
+
+
+class OrderChange(ParticularsInput):
+    """The body of PATCH /v1/orders/{id}: what is named takes the place of what was there, wholly;
+    null empties it.
+    """
+
+    email: Email = ""

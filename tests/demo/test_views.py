@@ -628,3 +628,22 @@ def test_where_real_money_moves_the_demo_shop_takes_no_order_and_says_so(
     assert (menu.status_code, order.status_code, Order.objects.count()) == (200, 403, 0)
     assert "The demo shop is closed" in text(menu)
     assert "<form" not in menu.content.decode().split("<main")[1]
+
+
+def test_the_page_says_how_it_is_paid_and_masks_where_it_goes(
+    visitor: HttpClient, placed: Placed
+) -> None:
+    order = placed()
+    assert visitor.get(f"/o/{order.public_token}/receipt/").status_code == 404, "nothing is paid"
+    address = {"name": "佐藤 花", "line1": "神南1-2-3", "city": "渋谷区", "country": "JP"}
+    order.reserve()
+    order.assign(captured=order.total, shipping_address=address)
+    order.confirm()
+    page = text(status_page(visitor, order))
+    assert "Paid with card" in page
+    assert "Goes to 佐•••, 渋谷区, JP." in page
+    assert ("神南" in page, "藤" in page) == (False, False)
+    receipt = visitor.get(f"/o/{order.public_token}/receipt/")
+    assert "Salmon nigiri (SAKE-NIGIRI) 2 × ¥300 ¥600" in text(receipt)
+    assert "Paid (card) ¥600" in text(receipt)
+    assert (receipt["X-Robots-Tag"], "no-store" in receipt["Cache-Control"]) == ("noindex", True)

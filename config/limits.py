@@ -171,7 +171,7 @@ STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 ENVIRONMENT_COLORS = ("grey", "green", "yellow", "red")  # as config/static/kaiten.css has them
 OPS_TERM_MAX = 200  # letters of what is searched for
 OPS_ROWS_MAX = 50  # orders of a page
-OPS_LOOKED_AT_MAX = 500  # newest orders among which a filter looks at a time, and that it adds up
+OPS_LOOKED_AT_MAX = 800  # newest orders among which a filter looks at a time, and that it adds up
 OPS_REHEARSAL_LOCK_MS = 500  # for which a page that asks waits for an order that is locked
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
 

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from demo.cards import cards
 from demo.menu import CLIENT, CURRENCY, OrderForm
+from demo.paying import card_form
 from notifications.models import Shop
 from orders.inputs.faults import pointed
 from orders.models import Client, Order, State, may_be_withdrawn
@@ -36,13 +37,6 @@ POLL_S = {State.RECEIVED: 1, State.RESERVED: 1, State.CONFIRMED: 10}
 HELD_POLL_S = 10
 RELOAD_MIN_S = 3  # without JavaScript
 
-STEPS: Mapping[str, Promise] = {
-    "received": gettext_lazy("Received"),
-    "reserved": gettext_lazy("Set aside"),
-    "paid": gettext_lazy("Payment"),
-    "confirmed": gettext_lazy("Confirmed"),
-    "completed": gettext_lazy("Delivery"),
-}
 WORDS: Mapping[str, tuple[Promise, Promise]] = {
     "received": (gettext_lazy("We have your order"), gettext_lazy("Now we set your goods aside.")),
     "reserved": (
@@ -260,7 +254,8 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         "explanation": explanation,
         "payback": _payback(order) if order.was_cancelled else "",
         "action": action_of(order),
-        "belt": [(STEPS[step.slug], step) for step in way_of(order)],
+        "card_form": card_form(order),
+        "belt": way_of(order),
         "parcels": order.fulfilments.filter(cancelled_at=None).order_by("pk"),
         "may_be_withdrawn": may_be_withdrawn(order),
         "email": masked(order.email),

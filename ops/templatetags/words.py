@@ -43,14 +43,6 @@ WORDS: dict[str, Promise] = {
     HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
 }
 
-STEPS: dict[str, Promise] = {  # of an order's way
-    "received": gettext_lazy("Received"),
-    "reserved": gettext_lazy("Set aside"),
-    "paid": gettext_lazy("Payment"),
-    "confirmed": gettext_lazy("Confirmed"),
-    "completed": gettext_lazy("Delivery"),
-}
-
 # what staff did to anything but an order, whose verbs have their words in ops.orders.verbs
 DONE: dict[str, Promise] = {
     "send_again": gettext_lazy("Send again"),
@@ -68,9 +60,3 @@ def word(slug: str) -> Promise | str:
 def verb(slug: str) -> Promise | str:
     """{{ action.verb|verb }}"""
     return VERBS[slug].word if slug in VERBS else DONE.get(slug, slug)
-
-
-@register.filter
-def step(slug: str) -> Promise | str:
-    """{{ step.slug|step }}"""
-    return STEPS.get(slug, slug)

@@ -41,7 +41,7 @@ def shown(page: HttpClient, query: str) -> str:
     assert answer.status_code == 200, answer.content.decode()
     ids = [order.pk for order in answer.context["hits"].orders]
     names = dict(Order.objects.values_list("pk", "external_id"))
-    return "".join(names[id_] for id_ in ids)
+    return "".join(names[id_] or "" for id_ in ids)
 
 
 @pytest.mark.parametrize(

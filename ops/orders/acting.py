@@ -33,7 +33,7 @@ class Busy(Exception):
     """A worker or somebody else is at the order for longer than a page waits."""
 
 
-def _all(said: Said) -> Said:
+def _all(target: Any, said: Said) -> Said:
     return said
 
 
@@ -50,7 +50,7 @@ class Verb:
     do: Callable[[Any, Said, str], list[str] | None]
     form: type[VerbForm] = VerbForm
     parts: Callable[[Order], QuerySet[Any]] | None = None
-    noted: Callable[[Said], Said] = _all
+    noted: Callable[[Any, Said], Said] = _all
     is_dangerous: bool = False
     is_about_person: bool = False  # of all orders of its client, which is locked before them
     at_any_version: bool = False  # whatever has become of the order meanwhile
@@ -124,9 +124,10 @@ def perform(order: Order, deed: Deed, *, version: str, by: Any) -> None:
         locked = _locked(order, deed.verb)
         if version != str(locked.version) and not deed.verb.at_any_version:
             raise Overtaken
-        noted = dict(deed.verb.noted(deed.said))
+        target = deed.target(locked)
+        noted = dict(deed.verb.noted(target, deed.said))
         if deed.part:
-            noted["of"] = str(deed.target(locked))
+            noted["of"] = str(target)
         outcome = _done(locked, deed, by=by.get_username())
         seen = {"before": outcome.before, "after": outcome.after}
         StaffAction.note(by, deed.slug, order.pk, said=noted, **seen)

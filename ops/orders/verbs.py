@@ -88,22 +88,35 @@ def _withdraw(order: Order, said: Said, by: str) -> None:
     give_back(Refund.objects.promise(order, Asked(units=units, restock=True), reason=REASON))
 
 
-def _announce(order: Order, said: Said, by: str) -> None:
+def _announce(order: Order, said: Said, by: str) -> list[str]:
     units = _some(units_of(order, said), _("Name a piece that comes back."))
     Return.objects.announce(order, units, reason=said["reason"] or REASON)
+    number = sum(number for _line, number in units)
+    announced = ngettext("%(n)d piece is to come back.", "%(n)d pieces are to come back.", number)
+    return [announced % {"n": number}, _("Its money goes back when it has arrived.")]
 
 
-def _receive(come: Return, said: Said, by: str) -> None:
+def _receive(come: Return, said: Said, by: str) -> list[str]:
     order = come.order
     came = [Came(line, number, said["restock"]) for line, number in units_of(order, said)]
     amount = _amount(order, said, "amount", most=order.refundable, least=0)
     shipping = _amount(order, said, "shipping", most=order.shipping_refundable) or 0
     come.receive(came, amount=amount, shipping=shipping)
     give_back(come.refund)
+    here = sum(each.quantity for each in came)
+    figures = {"n": here, "m": here if said["restock"] else 0}
+    return [_("%(n)d here, %(m)d to be sold again.") % figures]
 
 
 def _cancel_return(come: Return, said: Said, by: str) -> None:
     come.cancel()
+
+
+def _pieces(target: Order | Return, said: Said) -> Said:
+    """With the pieces in words."""
+    order = target if isinstance(target, Order) else target.order
+    pieces = ", ".join(f"{line.sku} × {number}" for line, number in units_of(order, said))
+    return {"pieces": pieces} | {name: said[name] for name in said if not name.startswith("line_")}
 
 
 def _some(units: Any, otherwise: str) -> Any:
@@ -139,7 +152,7 @@ def _edit(order: Order, said: Said, by: str) -> list[str]:
     return [f"{label}: {was or '–'} → {now or '–'}" for label, was, now in said["changes"]]
 
 
-def _fields(said: Said) -> Said:
+def _fields(order: Order, said: Said) -> Said:
     """Their names: what they say of a person is kept in the order alone, and erased there."""
     return {"fields": ", ".join(sorted(said["change"].model_fields_set))}
 
@@ -212,13 +225,21 @@ VERBS: dict[str, Verb] = {
         _hold,
         HoldForm,
     ),
-    "fulfil": Verb(gettext_lazy("Send"), _is_sendable, _fulfil, FulfilForm),
+    "fulfil": Verb(gettext_lazy("Send"), _is_sendable, _fulfil, FulfilForm, noted=_pieces),
     "mark_paid": Verb(gettext_lazy("Mark as paid"), _is_unpaid, _mark_paid, PaidForm),
     "refund": Verb(
-        gettext_lazy("Give money back"), lambda order: order.refundable > 0, _refund, RefundForm
+        gettext_lazy("Give money back"),
+        lambda order: order.refundable > 0,
+        _refund,
+        RefundForm,
+        noted=_pieces,
     ),
-    "withdraw": Verb(gettext_lazy("Take pieces off"), _is_withdrawable, _withdraw, WithdrawForm),
-    "announce": Verb(gettext_lazy("Announce a return"), _can_come_back, _announce, AnnounceForm),
+    "withdraw": Verb(
+        gettext_lazy("Take pieces off"), _is_withdrawable, _withdraw, WithdrawForm, noted=_pieces
+    ),
+    "announce": Verb(
+        gettext_lazy("Announce a return"), _can_come_back, _announce, AnnounceForm, noted=_pieces
+    ),
     "edit": Verb(
         gettext_lazy("Edit"), lambda order: not order.was_erased, _edit, EditForm, noted=_fields
     ),
@@ -227,7 +248,7 @@ VERBS: dict[str, Verb] = {
         lambda order: not order.was_erased,
         _note,
         NoteForm,
-        noted=lambda said: {},
+        noted=lambda order, said: {},
         at_any_version=True,
     ),
     "cancel": Verb(
@@ -256,6 +277,7 @@ VERBS: dict[str, Verb] = {
         lambda come: come.state == ReturnState.ANNOUNCED,
         _receive,
         ReceiveForm,
+        noted=_pieces,
         parts=lambda order: order.returns.all(),
     ),
     "cancel_return": Verb(

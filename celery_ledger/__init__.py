@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from celery_ledger.models import FINISHED as FINISHED
     from celery_ledger.models import Job as Job
     from celery_ledger.models import JobQuerySet as JobQuerySet
+    from celery_ledger.models import Pause as Pause
+    from celery_ledger.models import PauseKind as PauseKind
     from celery_ledger.models import State as State
     from celery_ledger.models import Worker as Worker
     from celery_ledger.operations import asked as asked
     from celery_ledger.operations import interventions as interventions
     from celery_ledger.operations import owned as owned
+    from celery_ledger.operations import pausing as pausing
+    from celery_ledger.operations import scheduled as scheduled
     from celery_ledger.operations.listing import local_time as local_time
     from celery_ledger.operations.unheard import unheard as unheard
     from celery_ledger.operations.why import story_of as story_of
@@ -42,6 +46,8 @@ PUBLIC = {  # the module that each name is in
     "Job": "models",
     "JobQuerySet": "models",
     "LookOnlyAdmin": "admin",
+    "Pause": "models",
+    "PauseKind": "models",
     "State": "models",
     "Worker": "models",
     "bulk": "queues",
@@ -67,6 +73,8 @@ MODULES = {
     "context": "context",
     "interventions": "operations.interventions",
     "owned": "operations.owned",
+    "pausing": "operations.pausing",
+    "scheduled": "operations.scheduled",
 }
 __all__ = [*PUBLIC, *MODULES]  # noqa: PLE0604 - names all the same
 

@@ -173,6 +173,10 @@ OPS_TERM_MAX = 200  # letters of what is searched for
 OPS_ROWS_MAX = 50  # orders of a page
 OPS_LOOKED_AT_MAX = 800  # newest orders among which a filter looks at a time, and that it adds up
 OPS_REHEARSAL_LOCK_MS = 500  # for which a page that asks waits for an order that is locked
+OPS_JOBS_LOOKED_AT = 500  # of a page of jobs, for those that are meant
+OPS_COUNTED_MAX = 10_000  # jobs that a person is told the number of, before all of them are meant
+OPS_QUEUE_COUNTED = 100  # jobs that wait in a queue, on the page of queues
+OPS_BATCH_PORTION = 200  # jobs that one job of a batch meets
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
 
 # --- exports (orders/exports/) --------------------------------------------------------------------

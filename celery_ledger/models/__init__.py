@@ -6,6 +6,8 @@ from celery_ledger.models.jobs.claim import Claim, Settled
 from celery_ledger.models.jobs.job import Job
 from celery_ledger.models.jobs.queryset import JobQuerySet
 from celery_ledger.models.jobs.states import FINISHED, RETRYABLE, RUNS, WAITS, State
+from celery_ledger.models.pause import Kind as PauseKind
+from celery_ledger.models.pause import Pause
 from celery_ledger.models.rate_limit import Rate
 from celery_ledger.models.schedule import Schedule
 from celery_ledger.models.worker import Worker
@@ -21,6 +23,8 @@ __all__ = [
     "Group",
     "Job",
     "JobQuerySet",
+    "Pause",
+    "PauseKind",
     "Rate",
     "Schedule",
     "Settled",

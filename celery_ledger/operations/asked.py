@@ -67,6 +67,14 @@ def queue(text: str) -> str:
     return text
 
 
+def schedule(text: str) -> str:
+    """An entry of `beat_schedule`."""
+    known = current_app.conf.beat_schedule
+    if text not in known:
+        raise Misunderstood(_no_such("schedule", text, known))
+    return text
+
+
 def since(text: str) -> datetime:
     """A length of time before now (90s, 30m, 2h, 7d), a date, or a date and a time."""
     if ago := re.fullmatch(r"(\d{1,6})\s?(s|m|min|h|d)", text):

@@ -22,6 +22,13 @@ WHY_NOT_RETRIED = {
     State.RUNNING: "is running; see first how it ends",
     State.DONE: "is done, and what it did is not done again",
 }
+WHY_NOT_HURRIED = {
+    State.WAITING: "is due already",
+    State.RUNNING: "is running",
+    State.DONE: "is done already",
+    State.DEAD: "is dead; retry it",
+    State.CANCELLED: "is cancelled; retry it",
+}
 WHY_NOT_CANCELLED = {
     State.RUNNING: "is running and ends by itself",
     State.DONE: "is done already",
@@ -62,6 +69,17 @@ def cancel(jobs: JobQuerySet, *, by: str, note: str = "") -> list[Job]:
         cancelled += verdict.cancel(current_app, waiting, error=error, call_errbacks=True)
     _audit("cancelled", cancelled, by)
     return cancelled
+
+
+def run_now(jobs: JobQuerySet, *, by: str) -> list[Job]:
+    """Those among these that wait for a later time are due now; the clock rings for them. Returns
+    them.
+    """
+    hurried: list[Job] = []
+    for ids in batched(_ids(jobs.filter(state=State.WAITING)), ledger_settings.BATCH):
+        hurried += Job.objects.filter(pk__in=Job.objects.run_now(ids)).defer("args", "result")
+    _audit("hurried", hurried, by)
+    return hurried
 
 
 def discard(jobs: JobQuerySet, *, by: str, note: str = "") -> list[Job]:

@@ -16,7 +16,7 @@ from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce, Now
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Job, State, Worker
+from celery_ledger.models import Job, Pause, State, Worker
 from celery_ledger.operations.listing import lasting, local_time, table
 from celery_ledger.operations.unheard import unheard
 
@@ -46,7 +46,8 @@ Counts = dict[str, dict[str, Count]]  # by task, by state
 
 def stats() -> str:
     """For a person."""
-    parts = [_table(_counts()), _oldest_due(), *_unheard(), f"Losses in the last hour: {_lost()}"]
+    parts = [_table(_counts()), _oldest_due(), *_unheard(), *_paused()]
+    parts.append(f"Losses in the last hour: {_lost()}")
     return "\n\n".join([*parts, _workers()])
 
 
@@ -63,6 +64,7 @@ def stats_as_json() -> str:
         },
         "estimated": not all(count.is_exact for count in every),
         "unheard_seconds": {queue: age.total_seconds() for queue, age in unheard().items()},
+        "paused": list(Pause.objects.order_by("kind", "name").values("kind", "name", "by", "at")),
         "oldest_due": due.values("id", "task", "due_at").first(),
         "losses_last_hour": _lost(),
         "workers": list(workers.values("name", "pid", "started_at", "seen_at")),
@@ -127,6 +129,11 @@ def _lost() -> int:
     was_lost = Q(losses__gt=0) | Q(shared_losses__gt=0)
     lost = Job.objects.filter(lately & was_lost)
     return int(lost.aggregate(n=Coalesce(Sum(F("losses") + F("shared_losses")), 0))["n"])
+
+
+def _paused() -> Iterator[str]:
+    for pause in Pause.objects.order_by("kind", "name"):
+        yield f"Paused: {pause}, by {pause.by} since {local_time(pause.at)}"
 
 
 def _oldest_due() -> str:

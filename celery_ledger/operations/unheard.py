@@ -7,7 +7,7 @@ from django.db.models import Min
 from django.db.models.functions import Now
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Job, Worker
+from celery_ledger.models import Job, Pause, PauseKind, Worker
 from celery_ledger.threads.waking import threaded_tasks
 
 
@@ -18,8 +18,10 @@ def unheard() -> dict[str, timedelta]:
     """
     quiet = Worker.objects.quiet().values_list("queues", flat=True)
     served = {name for names in quiet for name in names or ()}
+    served -= Pause.objects.names(PauseKind.QUEUE)
     current_app.loader.import_default_modules()
     tasks = {*current_app.tasks} - {*threaded_tasks(current_app)}  # whose threads may all be busy
+    tasks -= Pause.objects.names(PauseKind.TASK)
     due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=tasks)
     found = {}
     for queue in sorted(served):

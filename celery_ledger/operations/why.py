@@ -11,7 +11,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast, Now
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Job, State, Worker
+from celery_ledger.models import Job, Pause, State, Worker
 from celery_ledger.models.jobs.history import End
 from celery_ledger.operations.listing import local_time
 from celery_ledger.operations.unheard import unheard
@@ -168,6 +168,9 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
     if job.due_at > now:
         yield f"it is not due until {local_time(job.due_at)}."
         return
+    paused = _pauses(job)
+    stuck = stuck or bool(paused)
+    yield from paused
     if not Worker.objects.living().exists():
         stuck = True
         yield f"no worker has beaten in the last {ledger_settings.WORKER_SILENCE_S} s: start one."
@@ -182,6 +185,14 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
         )
     elif not stuck:
         yield _threads(job) if in_threads else _bell(job, now)
+
+
+def _pauses(job: Job) -> list[str]:
+    return [
+        f"the {pause} is paused by {pause.by} since {local_time(pause.at)}"
+        + (f": {quoted(pause.note)}." if pause.note else ".")
+        for pause in Pause.objects.of(job)
+    ]
 
 
 def _threads(job: Job) -> str:

@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Job, Worker
+from celery_ledger.models import Job, Pause, Worker
 from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.operations.unheard import unheard
 
@@ -73,6 +73,7 @@ def metric_families() -> Iterator[Metric]:
     workers = Worker.objects.living().count()
     yield GaugeMetricFamily(named("workers"), "Workers that have beaten lately", workers)
     yield _unheard()
+    yield _paused()
     [[rows]] = _rows(ROWS)
     text = "Rows of the ledger, finished ones included, as estimated"
     yield GaugeMetricFamily(named("jobs_rows"), text, rows)
@@ -125,6 +126,13 @@ def _unheard() -> Metric:
     family = GaugeMetricFamily(named("jobs_unheard_seconds"), text, labels=["queue"])
     for queue, age in ages.items():
         family.add_metric([queue], age.total_seconds())
+    return family
+
+
+def _paused() -> Metric:
+    family = GaugeMetricFamily(named("jobs_paused"), "What is paused", labels=["kind", "name"])
+    for pause in Pause.objects.order_by("kind", "name")[:QUEUES_MAX]:
+        family.add_metric([pause.kind, pause.name], 1)
     return family
 
 

@@ -29,7 +29,7 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Job
+from celery_ledger.models import Job, Pause, PauseKind
 from celery_ledger.worker import shutdown
 
 log = logging.getLogger(__name__)
@@ -127,9 +127,11 @@ class Hearing:
 
     def _due(self, *, limit: int) -> list[Job]:
         """Jobs that its pool could have begun long ago, of each of its queues so many."""
-        tasks = {*self.parent.app.tasks} - {*self.parent.clock.ringer.unrung}
+        ringer = self.parent.clock.ringer
+        tasks = {*self.parent.app.tasks} - {*ringer.unrung} - Pause.objects.names(PauseKind.TASK)
         due = Job.objects.due_for(ledger_settings.DEAF_S).filter(task__in=tasks)
-        some = (due.filter(queue=queue).by_bell()[:limit] for queue in self.queues)
+        queues = [queue for queue in self.queues if queue not in ringer.paused]
+        some = (due.filter(queue=queue).by_bell()[:limit] for queue in queues)
         return [job for jobs in some for job in jobs.defer("args", "result")]
 
     # --- cures, each when the one before it has not helped ----------------------------------------

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.failpoints import At, reach
-from celery_ledger.models import Job, JobQuerySet
+from celery_ledger.models import Job, JobQuerySet, Pause, PauseKind
 from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.worker.lead import we_lead
 
@@ -19,6 +19,7 @@ class Ringer:
     def __init__(self, app: Celery) -> None:
         self.app = app
         self.queued: dict[str, int | None] = {}  # bells in each queue, at the newest look
+        self.paused: set[str] = set()  # queues, at the newest look
         self.unrung: list[str] = []
         self._low_waters: dict[str, LowWater] = {}
 
@@ -37,7 +38,8 @@ class Ringer:
         from ever being empty, and the others would wait for their back-off.
         """
         rung = 0
-        for queue in sorted(self.app.amqp.queues.consume_from):
+        self.paused = Pause.objects.names(PauseKind.QUEUE)
+        for queue in sorted({*self.app.amqp.queues.consume_from} - self.paused):
             queued = self.queued[queue] = self.app.amqp.bell.queued(queue)
             if queued is not None and queued < ledger_settings.RING_BUDGET:
                 room = ledger_settings.RING_BUDGET - queued

@@ -8,6 +8,7 @@ from celery import Celery
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
+from celery_ledger.models import Pause, PauseKind
 from celery_ledger.models.schedule import Schedule, schedule_of
 from celery_ledger.models.slots import next_slot
 from celery_ledger.worker.lead import we_lead
@@ -15,6 +16,7 @@ from celery_ledger.worker.lead import we_lead
 log = logging.getLogger(__name__)
 
 PAUSE_AFTER_NONSENSE = timedelta(minutes=1)
+LOOK_AT_PAUSED = timedelta(seconds=5)
 
 
 class Scheduler:
@@ -45,6 +47,9 @@ class Scheduler:
     def _promise_due_slots_of(self, name: str, entry: dict[str, Any]) -> int:
         with transaction.atomic():
             if not we_lead(f"promise {name}"):
+                return 0
+            if Pause.objects.filter(kind=PauseKind.SCHEDULE, name=name).exists():
+                self._next_slots[name] = timezone.now() + LOOK_AT_PAUSED
                 return 0
             schedule = Schedule.objects.locked(name)
             promised = schedule.promise_due_slots(self.app, entry)

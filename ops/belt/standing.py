@@ -8,7 +8,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.timezone import now as _now
 
-from celery_ledger import FINISHED, Job, State, Worker
+from celery_ledger import FINISHED, Job, Pause, State, Worker
 from notifications.oversight.trouble import Trouble, troubles
 from orders.models import Order, Stock
 
@@ -36,6 +36,7 @@ class Belt:
     dead: list[Job]
     troubles: list[Trouble]
     low: list[Stock]
+    paused: list[Pause]
     waiting: str
     running: str
     oldest_due_s: float | None
@@ -47,7 +48,7 @@ class Belt:
 
     @property
     def needs_a_person(self) -> bool:
-        return bool(self.held or self.dead or self.troubles or self.low)
+        return bool(self.held or self.dead or self.troubles or self.low or self.paused)
 
     @property
     def is_still(self) -> bool:
@@ -65,6 +66,7 @@ def now() -> Belt:
         dead=list(Job.objects.filter(state=State.DEAD).order_by("-created_at")[:SHOWN_MAX]),
         troubles=troubles()[:SHOWN_MAX],
         low=list(Stock.objects.filter(low_at__gte=free).order_by("sku")[:SHOWN_MAX]),
+        paused=list(Pause.objects.order_by("at")[:SHOWN_MAX]),
         waiting=_counted(State.WAITING),
         running=_counted(State.RUNNING),
         oldest_due_s=(_now() - oldest).total_seconds() if oldest else None,

@@ -8,7 +8,7 @@ from django.utils.formats import time_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from celery_ledger import Job, State
+from celery_ledger import Job, Pause, State
 from ops.templatetags.words import word
 from orders.models import Order
 from orders.payments.models import PaymentOperation
@@ -68,6 +68,9 @@ def _of_jobs(open_jobs: list[Job]) -> str:
     job = open_jobs[-1]
     if job.state == State.RUNNING:
         return _("A worker is at it.")
+    if pause := Pause.objects.of(job).first():
+        said = {"what": pause.name, "who": pause.by, "since": _clock(pause.at)}
+        return _("%(what)s is paused by %(who)s since %(since)s.") % said
     tried = ngettext("Tried %(n)d time", "Tried %(n)d times", job.attempts) % {"n": job.attempts}
     seconds = int((job.due_at - timezone.now()).total_seconds())
     if seconds > 0:

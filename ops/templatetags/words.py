@@ -1,6 +1,11 @@
 """States and reasons in words that people read; a word of a client's own stays as it is."""
 
+from datetime import timedelta
+from json import dumps
+from typing import Any
+
 from django import template
+from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
@@ -23,6 +28,10 @@ WORDS: dict[str, Promise] = {
     "partially_refunded": gettext_lazy("partly paid back"),
     "refunded": gettext_lazy("paid back"),
     "failed": gettext_lazy("payment declined"),
+    "waiting": gettext_lazy("waiting"),
+    "running": gettext_lazy("running"),
+    "done": gettext_lazy("done"),
+    "dead": gettext_lazy("dead"),
     "partial": gettext_lazy("sent in part"),
     "full": gettext_lazy("sent"),
     "announced": gettext_lazy("announced"),
@@ -46,6 +55,14 @@ WORDS: dict[str, Promise] = {
 # what staff did to anything but an order, whose verbs have their words in ops.orders.verbs
 DONE: dict[str, Promise] = {
     "send_again": gettext_lazy("Send again"),
+    "job_retry": gettext_lazy("Try again"),
+    "job_run_now": gettext_lazy("Run now"),
+    "job_cancel": gettext_lazy("Cancel"),
+    "job_discard": gettext_lazy("Put aside"),
+    "job_stop": gettext_lazy("Stop"),
+    "queue_pause": gettext_lazy("Pause"),
+    "queue_resume": gettext_lazy("Resume"),
+    "queue_run": gettext_lazy("Run now"),
     "export": gettext_lazy("Export orders"),
 }
 
@@ -54,6 +71,21 @@ DONE: dict[str, Promise] = {
 def word(slug: str) -> Promise | str:
     """{{ order.state|word }}"""
     return WORDS.get(slug, slug)
+
+
+@register.filter
+def span(length: timedelta) -> str:
+    """{{ step.after|span }}: 12 ms, 3.4 s, 2:05:00"""
+    seconds = length.total_seconds()
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=int(seconds)))
+
+
+@register.filter
+def json(value: Any) -> str:
+    """{{ job.args|json }}, as text"""
+    return dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
 
 
 @register.filter

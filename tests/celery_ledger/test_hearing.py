@@ -18,7 +18,7 @@ from celery.worker import state
 from django.utils import timezone
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Job
+from celery_ledger.models import Job, Pause, PauseKind
 from celery_ledger.worker import hearing as module
 from celery_ledger.worker import shutdown
 from celery_ledger.worker.hearing import Deaf, Hearing
@@ -54,7 +54,7 @@ class Watched:
             app=celery_app,
             hostname="celery@nowhere",
             clock=SimpleNamespace(
-                ringer=SimpleNamespace(unrung=[]), rescuer=Rescuer(celery_app, worker)
+                ringer=SimpleNamespace(unrung=[], paused=set()), rescuer=Rescuer(celery_app, worker)
             ),
             pool_cls=prefork.TaskPool,
             pool=SimpleNamespace(num_processes=2, info={"processes": PIDS}),
@@ -115,6 +115,14 @@ def test_one_that_begins_nothing_is_cured_in_steps_and_at_last_ends(watched: Wat
         watched.asked[0]()
     assert (watched.passes(11)[2:], watched.killed) == ([REPLACED], [12]), "11 is at work"
     assert (watched.passes(11)[3:], state.should_stop) == ([ENDS], 1)
+
+
+@pytest.mark.parametrize("kind", ["queue", "task"])
+def test_one_beside_what_is_paused_is_left_alone(watched: Watched, kind: str) -> None:
+    job = due()
+    Pause.objects.create(kind=kind, name=getattr(job, kind), by="ann")
+    watched.parent.clock.ringer.paused = Pause.objects.names(PauseKind.QUEUE)
+    assert watched.passes(60) == []
 
 
 def test_one_process_at_many_jobs_is_one_busy_process(watched: Watched) -> None:

@@ -178,7 +178,7 @@ def test_a_dead_job_is_named_and_tried_again_once(
     order, job = Order.objects.get(), Job.objects.get(task="orders.tasks.reserve")
     assert "Its job reserve died." in text(hana, page_of(order))
     assert f"/ops/jobs/{job.pk}/" in text(hana, "/ops/")
-    for said in ("It is tried again.", "is waiting already"):
+    for said in ("Done: Try again.", "is waiting already"):
         answer = hana.post(f"/ops/jobs/{job.pk}/retry/", follow=True).content.decode()
         assert said in answer
     work_off()

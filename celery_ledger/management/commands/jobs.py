@@ -1,4 +1,4 @@
-"""`manage.py jobs stats|list|show|why|retry|cancel`"""
+"""`manage.py jobs stats|list|show|why|retry|cancel|pause|resume`"""
 
 import argparse
 import getpass
@@ -9,8 +9,8 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from celery_ledger.models import RETRYABLE, Job, JobQuerySet, State
-from celery_ledger.operations import asked, interventions, listing, stats, why
+from celery_ledger.models import RETRYABLE, Job, JobQuerySet, PauseKind, State
+from celery_ledger.operations import asked, interventions, listing, pausing, stats, why
 
 LIST_MAX = 1000
 ENDABLE = (State.WAITING, State.DEAD)
@@ -38,6 +38,14 @@ class Command(BaseCommand):
         )
         cancel.set_defaults(do=self.cancel)
         cancel.add_argument("--note", default="", help="why, for whoever asks later")
+        pause = actions.add_parser("pause", help="none of its jobs begins until it is resumed")
+        pause.set_defaults(do=self.pause)
+        pause.add_argument("--note", default="", help="why, for whoever asks later")
+        resume = actions.add_parser("resume", help="its jobs begin again")
+        resume.set_defaults(do=self.resume)
+        for action in (pause, resume):
+            action.add_argument("kind", choices=PauseKind.values)
+            action.add_argument("name", help="of a queue, a task, or an entry of beat_schedule")
         _add_filters(listed)
         for action in (stats, listed, show):
             action.add_argument("--json", action="store_true", help="for programs, not for people")
@@ -103,6 +111,18 @@ class Command(BaseCommand):
             ended, outcome = interventions.cancel(jobs, **signed), "are cancelled"
         self.stdout.write(f"Jobs of {options['task']} that {outcome}: {len(ended)}.")
 
+    def pause(self, options: dict[str, Any]) -> None:
+        kind, name = PauseKind(options["kind"]), _known(options)
+        if not pausing.pause(kind, name, by=_me(), note=options["note"]):
+            raise CommandError(f"The {kind} {name} is paused already.")
+        self.stdout.write(f"The {kind} {name} is paused. What runs goes on.")
+
+    def resume(self, options: dict[str, Any]) -> None:
+        kind, name = PauseKind(options["kind"]), options["name"]
+        if not pausing.resume(kind, name, by=_me()):
+            raise CommandError(f"The {kind} {name} is not paused.")
+        self.stdout.write(f"The {kind} {name} is resumed.")
+
     def _report(
         self, ids: list[UUID], changed: list[Job], outcome: str, why_not: dict[State, str]
     ) -> None:
@@ -137,6 +157,11 @@ def _narrowed(options: dict[str, Any]) -> JobQuerySet:
     if options["since"]:
         jobs = jobs.filter(created_at__gte=asked.since(options["since"]))
     return jobs
+
+
+def _known(options: dict[str, Any]) -> str:
+    check = {"queue": asked.queue, "task": asked.task, "schedule": asked.schedule}
+    return check[options["kind"]](options["name"])
 
 
 def _one_way(options: dict[str, Any], sentence: str) -> None:

@@ -58,15 +58,19 @@ class AskedQuerySet(models.QuerySet["Job"]):
         return jobs
 
     @transaction.atomic
-    def run_now(self, ids: Sequence[UUID], *, queue: str) -> None:
-        """Those of these that wait for a later time are due now, in that queue; the clock rings."""
+    def run_now(self, ids: Sequence[UUID], *, queue: str | None = None) -> list[UUID]:
+        """Those of these that wait for a later time are due now, in that queue if one is named; the
+        clock rings. Returns which.
+        """
         early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), slot_at=None)
         held = list(
             early.select_for_update(skip_locked=True, no_key=True)
             .order_by("pk")
             .values_list("pk", flat=True)
         )
-        self.filter(pk__in=held).update(**waiting(Now()), queue=queue)
+        moved = {} if queue is None else {"queue": queue}
+        self.filter(pk__in=held).update(**waiting(Now()), **moved)
+        return held
 
     def _take_in(self, *states: State) -> list["Job"]:
         locked = self.filter(state__in=states).select_for_update(no_key=True)

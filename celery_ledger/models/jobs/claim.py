@@ -3,10 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from kombu.utils import json as celery_json
+
+from celery_ledger.models.pause import QUEUE_RUNS, TASK_RUNS, Pause
 
 # Those of a row; one that keeps none is rung for with two nulls.
 LIMITS = "coalesce(nullif((envelope #> '{headers,timelimit}')::jsonb, 'null'), '[null, null]')"
@@ -26,6 +29,7 @@ UPDATE {jobs}
           AND due_at <= clock_timestamp()
           AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb = {limits})
           AND (attempts = 0 OR NOT %(first)s)
+          AND {queue_runs} AND {task_runs}
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id, priority,
           set_config('synchronous_commit', 'off', true)
@@ -39,6 +43,15 @@ UPDATE {jobs} AS job
        AS settled (id, token, result, effects)
  WHERE job.id = settled.id AND job.token = settled.token AND job.lease_until IS NOT NULL
 """
+
+
+@cache
+def of_jobs(statement: str, jobs: str) -> str:
+    """The statement about that table."""
+    pauses = Pause._meta.db_table
+    runs = {"queue_runs": QUEUE_RUNS, "task_runs": TASK_RUNS}
+    paused = {name: text.format(pauses=pauses) for name, text in runs.items()}
+    return statement.format(jobs=jobs, limits=LIMITS, **paused)
 
 
 @dataclass(frozen=True, slots=True)

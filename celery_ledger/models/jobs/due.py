@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.jobs.claim import LIMITS
+from celery_ledger.models.jobs.claim import of_jobs
 from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.models.jobs.job import Job
 
@@ -26,14 +26,16 @@ candidate AS (
     (SELECT job.id, job.task, job.priority, job.due_at FROM {jobs} AS job, bell
       WHERE job.queue = %(queue)s AND job.state = 'waiting' AND job.priority <> 0
         AND job.priority > bell.priority AND job.due_at <= clock_timestamp()
-        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND %(timelimit)s::jsonb = {limits}
+        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND job.{task_runs}
+        AND %(timelimit)s::jsonb = {limits}
       ORDER BY job.priority DESC, job.due_at LIMIT 1)
     UNION ALL
     (SELECT job.id, job.task, job.priority, job.due_at FROM {jobs} AS job, bell
       WHERE bell.priority < 0 AND bell.waits
         AND job.queue = %(queue)s AND job.state = 'waiting' AND job.priority = 0
         AND job.due_at <= clock_timestamp()
-        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND %(timelimit)s::jsonb = {limits}
+        AND job.slot_at IS NULL AND job.task = ANY(%(tasks)s) AND job.{task_runs}
+        AND %(timelimit)s::jsonb = {limits}
         AND job.ring_at >= %(beginning)s
       ORDER BY job.ring_at LIMIT 1))
 SELECT candidate.id, candidate.task, bell.waits FROM candidate, bell
@@ -68,7 +70,7 @@ SELECT job.id, job.task, owners.owner, job.attempts FROM owners CROSS JOIN LATER
        SELECT id, task, attempts FROM {jobs}
         WHERE queue = %(queue)s AND state = 'waiting' AND owner = owners.owner
           AND due_at >= %(since)s AND due_at <= now() AND slot_at IS NULL AND task = ANY(%(tasks)s)
-          AND %(timelimit)s::jsonb = {limits}
+          AND {task_runs} AND %(timelimit)s::jsonb = {limits}
         ORDER BY due_at LIMIT coalesce((%(weights)s::jsonb ->> owners.owner)::int, 1)) AS job
  WHERE hop > 0 LIMIT %(number)s
 """
@@ -80,7 +82,8 @@ SELECT job.id, job.task, owners.owner, job.attempts FROM owners CROSS JOIN LATER
 DUE = """
 WITH RECURSIVE asked AS (
     SELECT * FROM unnest(%(queues)s::text[], %(rooms)s::int[], %(marks)s::timestamptz[])
-               WITH ORDINALITY AS asked (queue, room, since, place) WHERE room > 0),
+               WITH ORDINALITY AS asked (queue, room, since, place)
+     WHERE room > 0 AND {queue_runs}),
 owners AS (
     SELECT asked.*, (SELECT job.owner FROM {jobs} AS job
                       WHERE job.queue = asked.queue AND job.state = 'waiting'
@@ -98,7 +101,7 @@ first AS (
            SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = owners.queue AND state = 'waiting' AND owner = owners.owner
               AND due_at >= owners.since AND due_at <= now() AND slot_at IS NULL
-              AND task = ANY(%(tasks)s) AND shared_losses < %(shared)s
+              AND task = ANY(%(tasks)s) AND shared_losses < %(shared)s AND {task_runs}
             ORDER BY due_at LIMIT owners.room) AS job
      WHERE owners.owner IS NOT NULL
      UNION
@@ -106,7 +109,7 @@ first AS (
            SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = asked.queue AND state = 'waiting' AND priority > 0 AND priority <> 0
               AND due_at >= asked.since AND due_at <= now() AND slot_at IS NULL
-              AND task = ANY(%(tasks)s) AND shared_losses < %(shared)s
+              AND task = ANY(%(tasks)s) AND shared_losses < %(shared)s AND {task_runs}
             ORDER BY priority DESC, due_at LIMIT asked.room) AS job),
 turns AS (
     SELECT *, (row_number() OVER (PARTITION BY place, owner ORDER BY due_at) - 1)
@@ -214,4 +217,4 @@ def of_each_owner(
 
 
 def _of_jobs(statement: str) -> str:
-    return statement.format(jobs=Job._meta.db_table, limits=LIMITS)
+    return of_jobs(statement, Job._meta.db_table)

@@ -18,7 +18,7 @@ from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.encoding import CeleryEncoder
 from celery_ledger.models.jobs.asked import AskedQuerySet
-from celery_ledger.models.jobs.claim import CLAIM, LIMITS, SETTLE, Claim, Settled
+from celery_ledger.models.jobs.claim import CLAIM, SETTLE, Claim, Settled, of_jobs
 from celery_ledger.models.jobs.columns import ended, noted, waiting
 from celery_ledger.models.jobs.history import End
 from celery_ledger.models.jobs.lost import LostQuerySet
@@ -76,7 +76,7 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, UnheardQuerySet):  # type: ignore
             "first": first,
         }
         with connection.cursor() as cursor:
-            cursor.execute(CLAIM.format(jobs=self.model._meta.db_table, limits=LIMITS), values)
+            cursor.execute(of_jobs(CLAIM, self.model._meta.db_table), values)
             rows = cursor.fetchall()
         return [Claim.of(token, *row) for row in rows]
 

@@ -1,0 +1,44 @@
+"""The entries of `beat_schedule` as they stand, and one of them run out of turn."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from celery import current_app
+from celery.result import AsyncResult
+from celery.schedules import BaseSchedule
+
+from celery_ledger.models import Schedule
+from celery_ledger.models.schedule import ON_TIME, now, schedule_of
+from celery_ledger.models.slots import next_slot
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    name: str
+    task: str
+    schedule: BaseSchedule
+    last: datetime | None  # slot that was promised or passed over; none before a clock has seen it
+    next: datetime
+    is_late: bool  # its slot is over for a minute, and no clock has promised it
+
+
+def scheduled() -> Iterator[Scheduled]:
+    """Each entry, by its name."""
+    until = dict(Schedule.objects.values_list("name", "promised_until"))
+    moment = now()
+    for name, entry in sorted(current_app.conf.beat_schedule.items()):
+        schedule = schedule_of(current_app, entry)
+        coming = next_slot(schedule, until.get(name, moment))
+        is_late = moment - coming > ON_TIME
+        yield Scheduled(name, entry["task"], schedule, until.get(name), coming, is_late)
+
+
+def run_out_of_turn(name: str) -> AsyncResult:
+    """Promise a job of it in the caller's transaction; its slots are as they were. KeyError when
+    there is no such entry.
+    """
+    entry: dict[str, Any] = current_app.conf.beat_schedule[name]
+    options = entry.get("options") or {}
+    return current_app.send_task(entry["task"], entry.get("args"), entry.get("kwargs"), **options)

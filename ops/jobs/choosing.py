@@ -1,0 +1,175 @@
+"""Which jobs staff mean, and how they are met: page by page for a person, portion by portion for a
+batch, always along an index and never more rows at a time than a number says.
+"""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
+
+from celery_ledger import FINISHED, Job, JobQuerySet, State
+from orders.about import ids_about
+
+RETRYABLE = (State.DEAD, State.CANCELLED)
+MOMENTS: dict[str, str] = {State.WAITING: "ring_at", State.DONE: "finished_at"}
+LARGE = ("args", "envelope", "result", "context", "history")
+
+
+class Place(NamedTuple):
+    """Behind which row a walk goes on: of a queue, when it is walked by queues."""
+
+    queue: str
+    moment: datetime
+    id: UUID
+
+    def written(self) -> str:
+        return f"{self.queue},{self.moment.isoformat()},{self.id}"
+
+    @classmethod
+    def read(cls, text: str) -> "Place | None":
+        queue, _, rest = text.partition(",")
+        moment, _, id_ = rest.partition(",")
+        try:
+            return cls(queue, datetime.fromisoformat(moment), UUID(id_))
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is set narrows; all of it is text, as a form and a row hold it."""
+
+    state: str = ""
+    task: str = ""
+    queue: str = ""
+    owner: str = ""
+    about: str = ""
+    since: str = ""  # ISO 8601
+
+    @property
+    def said(self) -> dict[str, str]:
+        return {name: text for name, text in asdict(self).items() if text}
+
+    @cached_property
+    def names(self) -> Collection[str]:
+        """What one of a job's arguments has to contain."""
+        return [self.about, *ids_about(self.about)] if self.about else ()
+
+    def means(self, job: Job) -> bool:
+        return (
+            job.task == (self.task or job.task)
+            and job.queue == (self.queue or job.queue)
+            and job.owner == (self.owner or job.owner)
+            and (not self.since or job.created_at >= datetime.fromisoformat(self.since))
+            and (not self.about or _says(job, self.names))
+        )
+
+
+@dataclass(frozen=True)
+class Met:
+    """Of so many that were looked at, those that are meant; and behind which there are more."""
+
+    jobs: list[Job]
+    looked: int
+    place: Place | None
+
+
+def newest(chosen: Chosen, place: Place | None) -> Met:
+    """A page for a person: the newest first; of those that wait, whose bell is next."""
+    if chosen.state == State.WAITING:
+        rows = _waiting(chosen, place, settings.OPS_JOBS_LOOKED_AT)
+    elif chosen.state == State.RUNNING:  # few, in an index of their own
+        rows = list(_all(chosen).order_by("lease_until")[: settings.OPS_JOBS_LOOKED_AT])
+    else:
+        moment = _moment_of(chosen.state)
+        jobs = _all(chosen).order_by(f"-{moment}", "-id")
+        if place:
+            same = Q(**{moment: place.moment}, id__lt=place.id)
+            before = same | Q(**{f"{moment}__lt": place.moment})
+            jobs = jobs.filter(before, **{f"{moment}__lte": place.moment})
+        rows = list(jobs[: settings.OPS_JOBS_LOOKED_AT + 1])
+    return _met(chosen, rows, settings.OPS_JOBS_LOOKED_AT, page=settings.OPS_ROWS_MAX)
+
+
+def portion(chosen: Chosen, place: Place | None, *, until: datetime, most: int) -> Met:
+    """A piece for a batch, of those that were promised until then: the oldest first; of those that
+    wait, whose bell is next. Asked only of states that are in an index.
+    """
+    if chosen.state == State.WAITING:
+        return _met(chosen, _waiting(chosen, place, most), most, until=until)
+    jobs = _all(chosen).filter(state__in=RETRYABLE).order_by("created_at", "id")
+    if place:
+        after = Q(created_at__gt=place.moment) | Q(created_at=place.moment, id__gt=place.id)
+        jobs = jobs.filter(after, created_at__gte=place.moment)
+    return _met(chosen, list(jobs.filter(created_at__lte=until)[: most + 1]), most)
+
+
+def _all(chosen: Chosen) -> JobQuerySet:
+    """What an index narrows, without the large columns."""
+    jobs = Job.objects.defer(*LARGE)
+    if chosen.about:
+        jobs = jobs.annotate(said=Cast("args", TextField()))
+    if chosen.state == State.DONE:
+        jobs = jobs.filter(state__in=FINISHED)
+    if chosen.state:
+        jobs = jobs.filter(state=chosen.state)
+    if chosen.since and chosen.state != State.WAITING:
+        jobs = jobs.filter(created_at__gte=datetime.fromisoformat(chosen.since))
+    return jobs
+
+
+def _waiting(chosen: Chosen, place: Place | None, most: int) -> list[Job]:
+    """Queue by queue, from that place on: one more than so many."""
+    rows: list[Job] = []
+    for queue in [chosen.queue] if chosen.queue else sorted(settings.LEDGER["QUEUES"]):
+        if place and queue < place.queue:
+            continue
+        jobs = _all(chosen).filter(queue=queue).by_bell().order_by("ring_at", "id")
+        if place and queue == place.queue:
+            after = Q(ring_at__gt=place.moment) | Q(ring_at=place.moment, id__gt=place.id)
+            jobs = jobs.filter(after, ring_at__gte=place.moment)
+        rows += jobs[: most + 1 - len(rows)]
+        if len(rows) > most:
+            break
+    return rows
+
+
+def _met(
+    chosen: Chosen,
+    rows: list[Job],
+    most: int,
+    *,
+    page: int | None = None,
+    until: datetime | None = None,
+) -> Met:
+    """Those that are meant among the first `most` rows, a page of them at most."""
+    found: list[Job] = []
+    looked = 0
+    for job in rows[:most]:
+        looked += 1
+        if chosen.means(job) and (until is None or job.created_at <= until):
+            found.append(job)
+        if len(found) == page:
+            break
+    more = looked < len(rows)
+    return Met(found, looked, _place_of(rows[looked - 1], chosen.state) if more else None)
+
+
+def _moment_of(state: str) -> str:
+    """The column by which an index has those of that state in their order."""
+    return MOMENTS.get(state, "created_at")
+
+
+def _place_of(job: Job, state: str) -> Place:
+    queue = job.queue if state == State.WAITING else ""
+    return Place(queue, getattr(job, _moment_of(state)), job.pk)
+
+
+def _says(job: Job, names: Collection[str]) -> bool:
+    return any(name in job.said for name in names)  # type: ignore[attr-defined]  # annotated

@@ -1,0 +1,74 @@
+"""Every page, narrow and wide, by day and by night, in both languages: nothing complains, nothing
+is wider than the screen, and axe finds nothing against WCAG 2.2 AA.
+
+At each push two of the eight ways, which have each width, colour and language once;
+`EVERY_WAY=1 bin/e2e -k every_page` takes all of them.
+"""
+
+import os
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Visit
+from tests.e2e.test_staff import at_the_belt, placed
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+WIDTHS, COLORS, LANGUAGES = (390, 1280), ("light", "dark"), ("en-GB", "ja-JP")
+EVERY = list(product(WIDTHS, COLORS, LANGUAGES))
+WAYS = EVERY if os.environ.get("EVERY_WAY") else [EVERY[1], EVERY[6]]
+
+STAFF_PAGES = (
+    "/ops/",
+    "/ops/orders/",
+    "/ops/orders/?q=nobody",
+    "/ops/jobs/",
+    "/ops/jobs/?state=done",
+    "/ops/jobs/?state=half",
+    "/ops/queues/",
+    "/ops/actions/",
+)
+API_PAGES = ("/v1/docs", "/problems/", "/problems/out-of-stock")  # whose words are English
+
+
+@dataclass
+class Looked:
+    page: Page
+    width: int
+
+    def at(self, path: str) -> list[str]:
+        """What is wrong there."""
+        self.page.goto(path)
+        found = [
+            f"{path}: {one['id']}: {node['html'][:160]}"
+            for one in Axe().run(self.page, options=RULES).response["violations"]
+            for node in one["nodes"][:3]
+        ]
+        wide = self.page.evaluate("document.documentElement.scrollWidth")
+        return [*found, *([f"{path}: {wide} px wide"] if wide > self.width else [])]
+
+
+@pytest.mark.parametrize(("width", "color", "language"), WAYS)
+def test_every_page(visit: Visit, password: str, width: int, color: Any, language: str) -> None:
+    window = visit(locale=language, color_scheme=color, viewport={"width": width, "height": 844})
+    number = placed(window)
+    customer = window.pages[-1].url
+    page = at_the_belt(window, password)
+    page.goto(f"/ops/orders/?q={number}")
+    order = page.url
+    page.goto("/ops/jobs/?state=done")
+    job = page.locator("main tbody a").first.get_attribute("href")
+    assert job
+    looked = Looked(page, width)
+    wrong = []
+    for path in API_PAGES:
+        wrong += looked.at(path)
+    of_order = (order, f"{order}cancel/", f"{order}refund/", f"{order}nothing/", job)
+    for path in ("/", customer, *STAFF_PAGES, *of_order):
+        wrong += looked.at(path)
+        expect(page.locator("html")).to_have_attribute("lang", language[:2])
+    assert wrong == []

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from celery import current_app
 from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
@@ -10,13 +11,16 @@ from django.utils.timezone import now as _now
 
 from celery_ledger import FINISHED, Job, Pause, State, Worker
 from notifications.oversight.trouble import Trouble, troubles
+from ops.belt.plates import Lane, lanes
 from orders.models import Order, Stock
 
 SHOWN_MAX = 20  # of each list
 COUNTED_MAX = 200  # of what is many; beyond it says "200+"
 DONE_LOOKED_AT = 300  # newest finished jobs, of the last hour: waits and the picture are theirs
 BARS = 30
+STILL_AFTER_S = 60  # for which a job has been due
 BAR_MAX = 100  # height of the picture
+Moments = tuple[datetime, datetime | None, datetime]  # due, begun, ended
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,17 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """Of the newest jobs that ended: how long they waited and ran, in ms, and how many a minute."""
+
+    wait_p50: int
+    wait_p95: int
+    run_p50: int
+    run_p95: int
+    a_minute: int
+
+
+@dataclass(frozen=True)
 class Belt:
     held: list[Order]
     dead: list[Job]
@@ -41,7 +56,9 @@ class Belt:
     running: str
     oldest_due_s: float | None
     workers: int
-    p95_wait_ms: int | None
+    pace: Pace | None
+    lanes: list[Lane]
+    has_broker: bool
     bars: list[Bar]
     since: datetime | None  # the picture's left edge
     shown: int  # jobs in the picture
@@ -53,13 +70,14 @@ class Belt:
     @property
     def is_still(self) -> bool:
         """Work is due for long, or nobody is there to do it."""
-        return not self.workers or (self.oldest_due_s or 0) > 60
+        return not self.workers or (self.oldest_due_s or 0) > STILL_AFTER_S
 
 
 def now() -> Belt:
     """As it stands; every list and count is bounded."""
     free = F("on_hand") - F("reserved")
-    waits, ended = _lately()
+    lately = _lately()
+    ended = [end for _due, _began, end in lately]
     oldest = _oldest_due()
     return Belt(
         held=list(Order.objects.filter(held=True).order_by("-pk")[:SHOWN_MAX]),
@@ -71,7 +89,9 @@ def now() -> Belt:
         running=_counted(State.RUNNING),
         oldest_due_s=(_now() - oldest).total_seconds() if oldest else None,
         workers=Worker.objects.living().count(),
-        p95_wait_ms=waits[int(len(waits) * 0.95)] if waits else None,
+        pace=_pace(lately),
+        lanes=lanes(),
+        has_broker=current_app.amqp.bell.answers(),
         bars=_bars(ended),
         since=ended[-1] if ended else None,
         shown=len(ended),
@@ -94,16 +114,27 @@ def _counted(state: State) -> str:
     return f"{COUNTED_MAX}+" if number > COUNTED_MAX else str(number)
 
 
-def _lately() -> tuple[list[int], list[datetime]]:
-    """For how long the newest jobs waited, in ms, the shortest first; and when they ended."""
+def _lately() -> list[Moments]:
+    """When the newest jobs of the last hour were due, began and ended; the newest first."""
     rows = Job.objects.filter(
         state__in=FINISHED, finished_at__gt=Now() - timedelta(hours=1)
     ).order_by("-finished_at")[:DONE_LOOKED_AT]
-    moments = list(rows.values_list("due_at", "started_at", "finished_at"))
-    waits = [
-        max(0, int((began - due).total_seconds() * 1000)) for due, began, _end in moments if began
-    ]
-    return sorted(waits), [end for _due, _began, end in moments]
+    return list(rows.values_list("due_at", "started_at", "finished_at"))
+
+
+def _pace(lately: list[Moments]) -> Pace | None:
+    ran = [(due, began, end) for due, began, end in lately if began]
+    if not ran:
+        return None
+    waits = sorted(_ms(began - due) for due, began, _end in ran)
+    runs = sorted(_ms(end - began) for _due, began, end in ran)
+    minutes = max((_now() - ran[-1][2]).total_seconds() / 60, 1)
+    middle, late = len(ran) // 2, int(len(ran) * 0.95)
+    return Pace(waits[middle], waits[late], runs[middle], runs[late], round(len(ran) / minutes))
+
+
+def _ms(span: timedelta) -> int:
+    return max(0, int(span.total_seconds() * 1000))
 
 
 def _bars(ended: list[datetime]) -> list[Bar]:

@@ -65,6 +65,12 @@ WEBHOOK_QUICK_S = 1.0
 # for the beginning of an answer's body, which is kept; the status has decided by then
 WEBHOOK_BODY_WAIT_S = 0.25
 WEBHOOK_BODY_MAX_BYTES = 4096
+# connections to endpoints that wait for the next call: of a process, and of those to one endpoint;
+# for less time than most servers keep one (5 s), and none for longer than names are looked up for
+WEBHOOK_CONNECTIONS_IDLE_MAX = 100
+WEBHOOK_CONNECTIONS_IDLE_PER_ENDPOINT = 20
+WEBHOOK_CONNECTION_IDLE_MAX_S = 4.0
+WEBHOOK_CONNECTION_AGE_MAX_S = 60.0
 TELL_AT_ONCE = 50  # events, in the transaction that records them; of more, jobs of so many tell
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
 WEBHOOK_HEADERS_MAX = 10  # of an endpoint's own; each with so long a name and value at most
@@ -104,7 +110,9 @@ DELIVERY_TOLD_FOR = timedelta(days=4)  # a long weekend
 TROUBLES_MAX = 1000  # targets that are told of; TROUBLES_SHOWN of them in one line or mail
 TROUBLES_SHOWN = 20
 ALERT_REST = timedelta(hours=1)  # between two ERRORs about one target in the log
-ALERT_MAIL_REST = timedelta(days=1)  # ... and two mails to the staff
+ALERT_MAIL_REST = timedelta(days=1)  # ... and two digests for the staff
+DIGEST_SHOWN = 10  # of each kind that a digest for the staff names; it counts up to so many
+DIGEST_COUNTED_MAX = 200
 DELIVERY_SECOND_TRY_S = 0.1  # what fails once mostly fails for a moment
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600

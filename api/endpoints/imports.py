@@ -73,7 +73,7 @@ FILE = {
         "required": True,
         "content": {
             media_type: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in MEDIA_TYPES
+            for media_type in reversed(MEDIA_TYPES)  # generated clients send the last: CSV
         },
     }
 }

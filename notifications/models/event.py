@@ -47,6 +47,10 @@ class EventQuerySet(models.QuerySet["Event"]):
         text = OF_ALL_KINDS.format(" UNION ALL ".join(some))
         return list(self.raw(text, [*values, limit]))
 
+    def newest(self, kind: str) -> "Event | None":
+        """Of nobody's own."""
+        return self.filter(owner=None, kind=kind).order_by(RECORDED.desc(), "-id").first()
+
     def timeline(self, subject: UUID) -> "EventQuerySet":
         return self.filter(subject=subject).order_by("seq")
 

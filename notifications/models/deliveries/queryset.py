@@ -22,15 +22,19 @@ from values.ids import CLOCK_SKEW, first_id
 if TYPE_CHECKING:
     from notifications.models.deliveries.delivery import Delivery
 
+# Not while there is something to set back in its endpoint's row, which is locked before it is.
 ARRIVED = """
-WITH attempt AS (
-    INSERT INTO notifications_attempt
-           (delivery_id, ok, answer, duration_ms, body, request_headers)
-    VALUES (%(delivery)s, true, %(answer)s, %(duration_ms)s, %(body)s, %(request_headers)s)
+WITH arrived AS (
+    UPDATE notifications_delivery AS delivery
+       SET state = 'delivered', delivered_at = statement_timestamp(), tries = tries + 1
+     WHERE id = %(delivery)s
+       AND (%(anyway)s OR NOT EXISTS (
+            SELECT FROM notifications_endpoint AS endpoint
+             WHERE endpoint.id = delivery.endpoint_id AND (failures > 0 OR NOT quick)))
+    RETURNING id
 )
-UPDATE notifications_delivery
-   SET state = 'delivered', delivered_at = statement_timestamp(), tries = tries + 1
- WHERE id = %(delivery)s
+INSERT INTO notifications_attempt (delivery_id, ok, answer, duration_ms, body, request_headers)
+SELECT id, true, %(answer)s, %(duration_ms)s, %(body)s, %(request_headers)s::jsonb FROM arrived
 """
 
 
@@ -60,12 +64,17 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             )
             return [Told(*row) for row in cursor.fetchall()]
 
-    def arrived(self, delivery: "Delivery", answer: Answer, *, after_s: float) -> None:
-        """This try of it arrived, with that answer."""
+    def arrived(
+        self, delivery: "Delivery", answer: Answer, *, after_s: float, anyway: bool
+    ) -> bool:
+        """This try of it arrived, with that answer: written `anyway`, or else unless its endpoint
+        was in trouble until now, and then False.
+        """
         values = answer.kept(after_s=after_s)
         values["request_headers"] = answer.request_headers and Jsonb(answer.request_headers)
         with connection.cursor() as cursor:
-            cursor.execute(ARRIVED, {"delivery": delivery.pk, **values})
+            cursor.execute(ARRIVED, {"delivery": delivery.pk, "anyway": anyway, **values})
+            return bool(cursor.rowcount)
 
     def in_line(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
         """Up to `limit` that wait for this endpoint, the oldest first."""

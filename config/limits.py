@@ -185,6 +185,18 @@ OPS_JOBS_LOOKED_AT = 500  # of a page of jobs, for those that are meant
 OPS_COUNTED_MAX = 10_000  # jobs that a person is told the number of, before all of them are meant
 OPS_QUEUE_COUNTED = 100  # jobs that wait in a queue, on the page of queues
 OPS_BATCH_PORTION = 200  # jobs that one job of a batch meets
+OPS_LOOKED_AT = 2000  # deliveries in a row, where no index has what is looked for
+OPS_LOOKED_AT_APART = 200  # ... that lie apart from each other
+OPS_LOOKED_AT_WITH_EVENTS = 150  # ... with the event of each
+OPS_EVENTS_LOOKED_AT = 80  # of one kind or client, of which the deliveries are looked for
+OPS_CLIENTS_LOOKED_AT = 50  # the newest ones, for events of one kind
+OPS_ORDERS_LOOKED_AT = 10  # the newest ones of a mail address, for what was sent there
+OPS_ENDPOINTS_MAX = 10  # of a page, and as many in trouble, each with what waits for it
+OPS_UNDELIVERED_MAX = 200  # counted of one endpoint; beyond it says "200+"
+OPS_UNDELIVERED_OF_ALL = 200  # ... of those in trouble together, in equal shares
+OPS_UNDELIVERED_OF_WELL = 10  # ... of each that is well
+OPS_REPLAY_COUNTED_MAX = 2000  # of what would be sent again; beyond it says "2,000+"
+OPS_PAYLOAD_SHOWN_CHARS = 20_000  # of what an event tells
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
 
 # --- exports (orders/exports/) --------------------------------------------------------------------

@@ -122,7 +122,7 @@ def told(
 
 def last(kind: str) -> datetime | None:
     """When one of this kind, which is everybody's, was last recorded."""
-    newest = Event.objects.newest(kind)
+    newest = Event.objects.newest_of_nobody(kind)
     return newest.place[0] if newest else None
 
 

@@ -7,5 +7,6 @@ urlpatterns = [
     path("", belt.belt, name="belt"),
     path("", include("ops.orders.urls")),
     path("", include("ops.jobs.urls")),
+    path("", include("ops.told.urls")),
     path("", include("ops.staff.urls")),
 ]

@@ -46,7 +46,8 @@ class Entry:
     aside: str = ""
     trouble: str = ""
     job: str = ""  # its id, where a job is spoken of
-    again: str = ""  # the id of a delivery that may be sent again
+    delivery: str = ""  # its id, where a delivery is spoken of
+    again: bool = False  # whether that may be sent again
     details: list[str] = field(default_factory=list)
 
     @property
@@ -126,6 +127,15 @@ def _deliveries_of(news: list[Event]) -> list[Delivery]:
     return list(told.order_by("created_at", "pk")[: DELIVERIES_MAX + 1])
 
 
+def may_be_sent_again(delivery: Delivery) -> bool:
+    """Whether its button is shown: it has ended, and there is where it could go."""
+    is_over = delivery.state != Delivery.State.WAITING and not delivery.resend
+    if delivery.channel == Delivery.Channel.MAIL:
+        return is_over and bool(delivery.target)
+    endpoint = delivery.endpoint
+    return is_over and bool(endpoint and endpoint.active and not endpoint.disabled_at)
+
+
 def _stretches(moments: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
     """Around these moments; those that touch are one."""
     found: list[tuple[datetime, datetime]] = []
@@ -173,21 +183,16 @@ def _of_operation(operation: PaymentOperation) -> Entry:
 def _of_delivery(delivery: Delivery) -> Iterator[Entry]:
     whom = delivery.endpoint.url if delivery.endpoint else delivery.target
     about = f"{delivery.event.kind} → {whom}"
-    job = str(delivery.job or "")
+    id_ = str(delivery.pk)
     attempts = list(delivery.attempts.all())
     for attempt in attempts:
         took = "" if attempt.duration_ms is None else f"{attempt.duration_ms} ms"
         trouble = "" if attempt.ok else attempt.answer
         text = f"{about}, {attempt.answer}" if attempt.ok else about
-        again = str(delivery.pk) if attempt == attempts[-1] and _may_be_sent_again(delivery) else ""
-        yield Entry(attempt.at, delivery.channel, text, took, trouble, job, again)
+        again = attempt == attempts[-1] and may_be_sent_again(delivery)
+        yield Entry(attempt.at, delivery.channel, text, took, trouble, delivery=id_, again=again)
     if delivery.state == Delivery.State.WAITING:
-        yield Entry(delivery.created_at, delivery.channel, f"{about}, {_('waits')}", job=job)
-
-
-def _may_be_sent_again(delivery: Delivery) -> bool:
-    is_over = delivery.state != Delivery.State.WAITING and not delivery.resend
-    return is_over and not (delivery.endpoint and delivery.endpoint.disabled_at)
+        yield Entry(delivery.created_at, delivery.channel, f"{about}, {_('waits')}", delivery=id_)
 
 
 def _of_staff(action: StaffAction) -> Entry:

@@ -8,5 +8,4 @@ urlpatterns = [
     path("orders/<uuid:order_id>/", views.order, name="order"),
     path("orders/<uuid:order_id>/<slug:slug>/", views.act, name="act"),
     path("orders/<uuid:order_id>/<slug:slug>/<uuid:part>/", views.act, name="act_part"),
-    path("deliveries/<uuid:delivery_id>/again/", views.send_again, name="send_again"),
 ]

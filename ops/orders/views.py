@@ -13,10 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from celery_ledger import State as JobState
 from notifications import events
-from notifications.models import Delivery
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
-from ops.orders import again
 from ops.orders.acting import Busy, Deed, Overtaken, perform, rehearse
 from ops.orders.exporting import begin_export
 from ops.orders.filters import Filter
@@ -138,19 +136,6 @@ def _pressed(request: HttpRequest, order: Order, deed: Deed, form: Any) -> HttpR
     except Refused as problem:
         form.refuse(problem)
     return _asked(request, order, deed, form, trouble)
-
-
-@require_POST
-@staff_page(OPERATE)
-def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
-    """Twice comes to once: what is on its way already is left alone, and that is said."""
-    delivery = get_object_or_404(Delivery.objects.select_related("event"), pk=delivery_id)
-    order = get_object_or_404(Order, pk=delivery.event.subject)  # what else is told has no page
-    if again.send_again(delivery_id, by=request.user):
-        messages.success(request, _("It is sent again."))
-    else:
-        messages.warning(request, _("It is on its way already, or has nowhere to go."))
-    return redirect("ops:order", order.pk)
 
 
 def _asked(

@@ -52,6 +52,16 @@ WORDS: dict[str, Promise] = {
     HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
 }
 
+# deliveries: how they go, and how they stand
+TOLD: dict[str, Promise] = {
+    "mail": gettext_lazy("mail"),
+    "webhook": gettext_lazy("webhook"),
+    "chat": gettext_lazy("chat of the staff"),
+    "waiting": gettext_lazy("on its way"),
+    "delivered": gettext_lazy("arrived"),
+    "failed": gettext_lazy("given up"),
+}
+
 # what staff did to anything but an order, whose verbs have their words in ops.orders.verbs
 DONE: dict[str, Promise] = {
     "send_again": gettext_lazy("Send again"),
@@ -63,6 +73,9 @@ DONE: dict[str, Promise] = {
     "queue_pause": gettext_lazy("Pause"),
     "queue_resume": gettext_lazy("Resume"),
     "queue_run": gettext_lazy("Run now"),
+    "replay": gettext_lazy("Send a range again"),
+    "enable_endpoint": gettext_lazy("Call the endpoint again"),
+    "test_endpoint": gettext_lazy("Test the endpoint"),
     "export": gettext_lazy("Export orders"),
 }
 
@@ -86,6 +99,12 @@ def span(length: timedelta) -> str:
 def json(value: Any) -> str:
     """{{ job.args|json }}, as text"""
     return dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
+
+
+@register.filter
+def told(slug: str) -> Promise | str:
+    """{{ delivery.state|told }}, {{ delivery.channel|told }}"""
+    return TOLD.get(slug, slug)
 
 
 @register.filter

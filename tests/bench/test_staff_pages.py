@@ -37,6 +37,8 @@ PAGES = (
     "/ops/jobs/?state=waiting",
     "/ops/jobs/{job}/",
     "/ops/queues/",
+    "/ops/told/",
+    "/ops/told/deliveries/",
     "/ops/actions/",
 )
 

@@ -32,6 +32,13 @@ STAFF_PAGES = (
     "/ops/jobs/?state=done",
     "/ops/jobs/?state=half",
     "/ops/queues/",
+    "/ops/told/",
+    "/ops/told/deliveries/",
+    "/ops/told/deliveries/?client=nobody&since=soon",
+    "/ops/told/deliveries/?channel=chat",
+    "/ops/told/replay/?whom=mail&since=1d&what=everything",
+    "/ops/told/mails/",
+    "/ops/told/mails/order.fulfilled/ja/",
     "/ops/actions/",
 )
 API_PAGES = ("/v1/docs", "/problems/", "/problems/out-of-stock")  # whose words are English
@@ -65,12 +72,15 @@ def test_every_page(visit: Visit, password: str, width: int, color: Any, languag
     page.goto("/ops/jobs/?state=done")
     job = page.locator("main tbody a").first.get_attribute("href")
     assert job
+    page.goto("/ops/told/deliveries/?channel=mail")
+    mail = page.locator("main tbody a").first.get_attribute("href")
+    assert mail
     looked = Looked(page, width)
     wrong = []
     for path in API_PAGES:
         wrong += looked.at(path)
     verbs = ("cancel", "refund", "edit", "note", "withdraw", "nothing")
-    of_order = (order, *(f"{order}{verb}/" for verb in verbs), job)
+    of_order = (order, *(f"{order}{verb}/" for verb in verbs), job, mail)
     for path in ("/", customer, *STAFF_PAGES, *of_order, f"{customer}receipt/"):
         wrong += looked.at(path)
         expect(page.locator("html")).to_have_attribute("lang", language[:2])

@@ -210,3 +210,18 @@ def test_the_pictures_of_the_readme(visit: Visit, password: str, tmp_path: Path)
         "belt.png",
         "timeline.png",
     }
+
+
+def test_what_a_customer_read_is_two_clicks_from_their_order_and_goes_out_again(
+    visit: Visit, password: str
+) -> None:
+    window = visit()
+    number = placed(window, until="Confirmed and paid")
+    page = at_the_belt(window, password)
+    look_for(page, number)
+    page.get_by_role("link", name="order.confirmed → hana@example.com").first.click()
+    frame = page.frame_locator("iframe.mail")
+    expect(frame.locator("h1")).to_contain_text(number)
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("status")).to_have_text("It is sent again.")
+    expect(page.locator("#delivery .timeline > li")).to_have_count(2, timeout=SLOW_MS)

@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from celery_ledger import Job
 from notifications.models.deliveries.attempt import Answer, Attempt
 from notifications.models.deliveries.telling import DELIVERIES, EVENT, Told
+from notifications.models.endpoint import Endpoint
 from notifications.models.event import EVERYBODYS, TEST, Event
 from values.ids import CLOCK_SKEW, first_id
 
@@ -112,13 +113,32 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         What is on its way already, or was asked for a moment ago, is not: asking twice does no
         harm. Nor what has nowhere to go: to an endpoint that is disabled, or an address forgotten.
         """
-        made = self.filter(created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW))
-        made = made.filter(created_at__lt=until) if until else made
         able = Q(channel=self.model.Channel.MAIL) | Q(
             endpoint__active=True, endpoint__disabled_at=None
         )
-        over = made.filter(self._is_over(everything), able)
-        return over.exclude(event__kind=TEST).exclude(target="")
+        over = self._over(since, until, everything).filter(able)
+        return over.exclude(event__kind=TEST)
+
+    def count_retryable(
+        self,
+        endpoint: Endpoint | None,
+        *,
+        since: datetime,
+        until: datetime,
+        everything: bool,
+        limit: int,
+    ) -> tuple[int, bool]:
+        """How many `retryable` ones go to this endpoint, or None: to people, by mail. It looks at
+        so many that have ended; True: there are more.
+        """
+        if endpoint and not (endpoint.active and endpoint.disabled_at is None):
+            return 0, False
+        channel = self.model.Channel.WEBHOOK if endpoint else self.model.Channel.MAIL
+        over = self._over(since, until, everything).filter(endpoint=endpoint, channel=channel)
+        # the events of all of them at once: one by one they would be four times as dear
+        events = list(over.values_list("event", flat=True)[: limit + 1])
+        tests = Event.objects.filter(pk__in=events[:limit], kind=TEST).count() if endpoint else 0
+        return len(events[:limit]) - tests, len(events) > limit
 
     def ask_again(
         self, chosen: "DeliveryQuerySet", *, everything: bool = False
@@ -131,6 +151,13 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         still = self.filter(self._is_over(everything), pk__in=next_ones)
         count = still.update(resend=True, resent_at=Now())
         return count, count == settings.WEBHOOK_REPLAY_MAX and chosen.exists()
+
+    def _over(
+        self, since: datetime, until: datetime | None, everything: bool
+    ) -> "DeliveryQuerySet":
+        made = self.filter(created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW))
+        made = made.filter(created_at__lt=until) if until else made
+        return made.filter(self._is_over(everything)).exclude(target="")
 
     def _is_over(self, everything: bool) -> Q:
         state = self.model.State

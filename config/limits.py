@@ -134,6 +134,7 @@ PAYMENT_MOOT_AFTER = timedelta(hours=1)
 CHANGES_SETTLE = timedelta(minutes=2)
 ERASE_ORDERS = 50  # of a person that one transaction erases
 RETURNS_PER_ORDER = 100  # announced, received and cancelled ones
+REMARKS_PER_ORDER = 200  # of the staff
 # goods are set aside for so long for money that is brought or sent to the shop
 RESERVATION_KEEP_OF = {"manual": timedelta(days=7), "bank_transfer": timedelta(days=7)}
 # a bank may be at a payment for so long; until it has decided nobody says that it was not paid
@@ -182,6 +183,8 @@ STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 ENVIRONMENT_COLORS = ("grey", "green", "yellow", "red")  # as config/static/kaiten.css has them
 OPS_TERM_MAX = 200  # letters of what is searched for
 OPS_ROWS_MAX = 50  # orders of a page
+OPS_LOOKED_AT_MAX = 800  # newest orders among which a filter looks at a time, and that it adds up
+OPS_REHEARSAL_LOCK_MS = 500  # for which a page that asks waits for an order that is locked
 OPS_JOBS_LOOKED_AT = 500  # of a page of jobs, for those that are meant
 OPS_COUNTED_MAX = 10_000  # jobs that a person is told the number of, before all of them are meant
 OPS_QUEUE_COUNTED = 100  # jobs that wait in a queue, on the page of queues

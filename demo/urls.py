@@ -1,10 +1,12 @@
 from django.urls import path
 
-from demo import bank, views, withdrawal
+from demo import bank, paying, views, withdrawal
 
 urlpatterns = [
     path("", views.shop, name="shop"),
     path("bank/<slug:charge_id>/", bank.confirm, name="bank"),
     path("o/<slug:token>/", views.status_page, name="status_page"),
+    path("o/<slug:token>/receipt/", views.receipt_page, name="receipt_page"),
+    path("o/<slug:token>/pay/", paying.pay_page, name="pay_page"),
     path("o/<slug:token>/withdraw/", withdrawal.withdrawal_page, name="withdrawal_page"),
 ]

@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ops.orders.forms import LineField
+from ops.orders.forms.verb import LineField
 from orders.inputs.shape import AMOUNT_MAX, SKU_MAX_CHARS
 from orders.models import Stock
 from values import identity

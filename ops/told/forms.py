@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from celery_ledger import asked
 from notifications.models import Delivery, Endpoint
-from ops.orders.forms import LineField
+from ops.orders.forms.verb import LineField
 from ops.templatetags.words import TOLD
 from ops.told.finding import ALL_KINDS, Wanted
 from orders.models import Client

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from orders.inputs.shape import Shape
@@ -110,3 +110,17 @@ class ParticularsInput(Shape):
     metadata: Metadata = Field(default_factory=dict)
     note: Note | None = None
     tags: Tags = Field(default_factory=list)
+
+
+def _no_default_email(schema: dict[str, Any]) -> None:
+    """It is none that could be sent."""
+    del schema["properties"]["email"]["default"]
+
+
+class OrderChange(ParticularsInput):
+    """The body of PATCH /v1/orders/{id}: what is named takes the place of what was there, wholly;
+    null empties it.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_no_default_email)
+    email: Email = ""

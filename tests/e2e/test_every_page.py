@@ -26,6 +26,8 @@ STAFF_PAGES = (
     "/ops/",
     "/ops/orders/",
     "/ops/orders/?q=nobody",
+    "/ops/orders/?state=confirmed&held",
+    "/ops/orders/?placed_to=1999-01-01",
     "/ops/jobs/",
     "/ops/jobs/?state=done",
     "/ops/jobs/?state=half",
@@ -97,8 +99,9 @@ def test_every_page(visit: Visit, password: str, width: int, color: Any, languag
     wrong = []
     for path in API_PAGES:
         wrong += looked.at(path)
-    of_order = (order, f"{order}cancel/", f"{order}refund/", f"{order}nothing/", job, mail)
-    for path in ("/", customer, *STAFF_PAGES, *behind, *of_order):
+    verbs = ("cancel", "refund", "edit", "note", "withdraw", "nothing")
+    of_order = (order, *(f"{order}{verb}/" for verb in verbs), job, mail)
+    for path in ("/", customer, *STAFF_PAGES, *behind, *of_order, f"{customer}receipt/"):
         wrong += looked.at(path)
         expect(page.locator("html")).to_have_attribute("lang", language[:2])
     assert not wrong, "\n".join(wrong)

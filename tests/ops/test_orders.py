@@ -17,6 +17,7 @@ from celery_ledger import Job, Worker
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Event
 from ops.models import StaffAction
+from ops.orders import timeline
 from orders.models import Client, Order, Stock
 from orders.tasks import reserve
 from tests.celery_ledger import past
@@ -114,6 +115,19 @@ def test_everything_that_happened_stands_in_its_order(placed: Order, hana: HttpC
     assert "order.confirmed → hana@example.com" in page
     assert "hana@example.com" in page
     assert "It waits to be sent: 2 pieces." in page
+
+
+def test_what_the_line_of_time_leaves_out_is_said(
+    placed: Order, hana: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Not shown here:" not in text(hana, page_of(placed))
+    for limit, number in (("EVENTS_MAX", 2), ("STRETCHES_MAX", 0), ("DELIVERIES_MAX", 0)):
+        monkeypatch.setattr(timeline, limit, number)
+    page = text(hana, page_of(placed))
+    assert "order.received" not in page.partition("timeline")[2]
+    for sentence in ("Events before the newest 2.", "Jobs of longer ago", "after the first 0."):
+        assert sentence in page, sentence
+    assert page.count('<li class="done">') == 4, "its way is known all the same"
 
 
 @pytest.mark.parametrize(

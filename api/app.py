@@ -58,6 +58,7 @@ api = DescribedAPI(
     parser=StrictParser(),
     auth=Key(""),
     docs_url=None,
+    openapi_url=None,
 )
 api.add_router("/orders", orders.router)
 api.add_router("/orders", fulfilments.router)

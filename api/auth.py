@@ -42,6 +42,7 @@ class Key(HttpBearer):
             detail = f"A key may make {standing.quota} requests in {standing.window_s} s."
             raise Refused("rate-limited", detail, retry_after_s=standing.retry_after_s)
         key.require(self.scope)
+        key.note_use()
         return key
 
 

@@ -25,7 +25,10 @@ AXES_COOLOFF_TIME = timedelta(minutes=10)  # after which they are forgotten
 # --- a request and its answer ---------------------------------------------------------------------
 BODY_MAX_BYTES = 1024 * 1024
 IMPORT_MAX_BYTES = 20 * 1024 * 1024
-BODY_MAX_BYTES_OF = {"/v1/imports": IMPORT_MAX_BYTES}  # whose own limit is another
+BODY_MAX_BYTES_OF = {  # whose own limit is another
+    "/v1/imports": IMPORT_MAX_BYTES,
+    "/ops/files/imports/new/": IMPORT_MAX_BYTES,
+}
 JSON_MAX_DEPTH = 32
 JSON_INTEGER_MAX_DIGITS = 18
 JSON_VALUES_MAX = 10_000  # of one document; the largest order has some 1,500
@@ -39,6 +42,7 @@ PREFER_WAIT_MAX_S = 10
 # requests of one web process that wait at a time; the other WEB_THREADS are for the others
 PREFER_WAIT_PLACES = 2
 PREFER_POLL_S = 0.1
+KEY_USED_EVERY = timedelta(minutes=10)  # it is noted that a key is used
 IDEMPOTENCY_WAIT_MS = 2000
 IDEMPOTENCY_KEEP = timedelta(days=30)
 
@@ -65,6 +69,12 @@ WEBHOOK_QUICK_S = 1.0
 # for the beginning of an answer's body, which is kept; the status has decided by then
 WEBHOOK_BODY_WAIT_S = 0.25
 WEBHOOK_BODY_MAX_BYTES = 4096
+# connections to endpoints that wait for the next call: of a process, and of those to one endpoint;
+# for less time than most servers keep one (5 s), and none for longer than names are looked up for
+WEBHOOK_CONNECTIONS_IDLE_MAX = 100
+WEBHOOK_CONNECTIONS_IDLE_PER_ENDPOINT = 20
+WEBHOOK_CONNECTION_IDLE_MAX_S = 4.0
+WEBHOOK_CONNECTION_AGE_MAX_S = 60.0
 TELL_AT_ONCE = 50  # events, in the transaction that records them; of more, jobs of so many tell
 WEBHOOK_ENDPOINTS_PER_CLIENT = 20
 WEBHOOK_HEADERS_MAX = 10  # of an endpoint's own; each with so long a name and value at most
@@ -104,7 +114,9 @@ DELIVERY_TOLD_FOR = timedelta(days=4)  # a long weekend
 TROUBLES_MAX = 1000  # targets that are told of; TROUBLES_SHOWN of them in one line or mail
 TROUBLES_SHOWN = 20
 ALERT_REST = timedelta(hours=1)  # between two ERRORs about one target in the log
-ALERT_MAIL_REST = timedelta(days=1)  # ... and two mails to the staff
+ALERT_MAIL_REST = timedelta(days=1)  # ... and two digests for the staff
+DIGEST_SHOWN = 10  # of each kind that a digest for the staff names; it counts up to so many
+DIGEST_COUNTED_MAX = 200
 DELIVERY_SECOND_TRY_S = 0.1  # what fails once mostly fails for a moment
 DELIVERY_BACKOFF_S = 5
 DELIVERY_BACKOFF_CAP_S = 4 * 3600
@@ -122,6 +134,7 @@ PAYMENT_MOOT_AFTER = timedelta(hours=1)
 CHANGES_SETTLE = timedelta(minutes=2)
 ERASE_ORDERS = 50  # of a person that one transaction erases
 RETURNS_PER_ORDER = 100  # announced, received and cancelled ones
+REMARKS_PER_ORDER = 200  # of the staff
 # goods are set aside for so long for money that is brought or sent to the shop
 RESERVATION_KEEP_OF = {"manual": timedelta(days=7), "bank_transfer": timedelta(days=7)}
 # a bank may be at a payment for so long; until it has decided nobody says that it was not paid
@@ -170,10 +183,30 @@ STOCK_FILE_MAX_ROWS = 2000  # which are locked together
 ENVIRONMENT_COLORS = ("grey", "green", "yellow", "red")  # as config/static/kaiten.css has them
 OPS_TERM_MAX = 200  # letters of what is searched for
 OPS_ROWS_MAX = 50  # orders of a page
+OPS_LOOKED_AT_MAX = 800  # newest orders among which a filter looks at a time, and that it adds up
+OPS_REHEARSAL_LOCK_MS = 500  # for which a page that asks waits for an order that is locked
 OPS_JOBS_LOOKED_AT = 500  # of a page of jobs, for those that are meant
 OPS_COUNTED_MAX = 10_000  # jobs that a person is told the number of, before all of them are meant
 OPS_QUEUE_COUNTED = 100  # jobs that wait in a queue, on the page of queues
 OPS_BATCH_PORTION = 200  # jobs that one job of a batch meets
+OPS_LOOKED_AT = 2000  # deliveries in a row, where no index has what is looked for
+OPS_LOOKED_AT_APART = 200  # ... that lie apart from each other
+OPS_LOOKED_AT_WITH_EVENTS = 150  # ... with the event of each
+OPS_EVENTS_LOOKED_AT = 80  # of one kind or client, of which the deliveries are looked for
+OPS_CLIENTS_LOOKED_AT = 50  # the newest ones, for events of one kind
+OPS_ORDERS_LOOKED_AT = 10  # the newest ones of a mail address, for what was sent there
+OPS_ENDPOINTS_MAX = 10  # of a page, and as many in trouble, each with what waits for it
+OPS_UNDELIVERED_MAX = 200  # counted of one endpoint; beyond it says "200+"
+OPS_UNDELIVERED_OF_ALL = 200  # ... of those in trouble together, in equal shares
+OPS_UNDELIVERED_OF_WELL = 10  # ... of each that is well
+OPS_REPLAY_COUNTED_MAX = 2000  # of what would be sent again; beyond it says "2,000+"
+OPS_PAYLOAD_SHOWN_CHARS = 20_000  # of what an event tells
+OPS_REPORT_EVENTS = 100  # of today that a page reads itself; of more, jobs do
+OPS_BECAME_ORDERS = 100  # of an import, that are counted without being asked to
+OPS_TRIAL_FAULTS = 200  # of a dry run that are shown
+OPS_POLL_S = 3  # of a page that shows work, by a browser
+OPS_PEOPLE_MAX = 200  # of their list
+OPS_CLIENTS_MAX = 200  # of a list to choose from
 OPS_PHONE_DIGITS_MIN = 6  # below that no number is looked for among phones
 
 # --- exports (orders/exports/) --------------------------------------------------------------------

@@ -200,6 +200,7 @@ WEBHOOK_MASTER_KEY: str = from_environment(
 # at a time, to endpoints that are not quick
 WEBHOOK_SLOW_CALLS_PER_CLIENT = max(1, CELERY_CONCURRENCY // 2)
 WEBHOOK_ALLOW_LOCAL = DEBUG
+DIGEST_OF_THE_SHOP = "orders.digest.matters"
 
 # --- orders and payments --------------------------------------------------------------------------
 PAYMENT_PROVIDERS = ["sandbox", "stripe"]

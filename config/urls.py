@@ -1,15 +1,22 @@
 from django.contrib import admin
 from django.urls import include, path
+from django.utils.translation import gettext_lazy as _
 
-from api import docs, well_known
+from api import well_known
 from api.app import api
+from api.docs import views as docs
 from api.problems import pages
 from config.web import login, metrics
+
+admin.site.site_header = admin.site.site_title = "Kaiten"
+admin.site.index_title = _("All tables, to look at")
+admin.site.site_url = "/ops/"
 
 urlpatterns = [
     path("metrics", metrics.metrics),
     path(".well-known/webhooks/<uuid:endpoint_id>/jwks.json", well_known.webhook_keys),
     path("v1/docs", docs.page, name="docs"),
+    path("v1/openapi.json", docs.document, name="openapi"),
     path("v1/", api.urls),
     path("problems/", pages.every, name="problems"),
     path("problems/<slug:slug>", pages.one, name="problem"),

@@ -19,6 +19,7 @@ from demo.breaking.panel import panel
 from demo.cards import cards
 from demo.menu import CLIENT, CURRENCY, OrderForm
 from demo.ordering import ordered
+from demo.paying import card_form
 from notifications.models import Shop
 from orders.models import Order, State, may_be_withdrawn
 from orders.payments.paying import action_of
@@ -31,13 +32,6 @@ POLL_S = {State.RECEIVED: 1, State.RESERVED: 1, State.CONFIRMED: 10}
 HELD_POLL_S = 10
 RELOAD_MIN_S = 3  # without JavaScript
 
-STEPS: Mapping[str, Promise] = {
-    "received": gettext_lazy("Received"),
-    "reserved": gettext_lazy("Set aside"),
-    "paid": gettext_lazy("Payment"),
-    "confirmed": gettext_lazy("Confirmed"),
-    "completed": gettext_lazy("Delivery"),
-}
 WORDS: Mapping[str, tuple[Promise, Promise]] = {
     "received": (gettext_lazy("We have your order"), gettext_lazy("Now we set your goods aside.")),
     "reserved": (
@@ -93,6 +87,12 @@ AT_THE_COUNTER: Mapping[str, Promise] = {  # the demo shop's own explanations
     "confirmed": gettext_lazy("Thank you! The kitchen is at work."),
     "confirmed_unpaid": gettext_lazy("Thank you! The kitchen is at work."),
     "completed": gettext_lazy("Enjoy your meal!"),
+}
+PAID_WITH: Mapping[str, Promise] = {
+    PaymentMethod.CARD: gettext_lazy("card"),
+    PaymentMethod.MANUAL: gettext_lazy("as agreed with the shop"),
+    PaymentMethod.COD: gettext_lazy("cash on delivery"),
+    PaymentMethod.BANK_TRANSFER: gettext_lazy("bank transfer"),
 }
 PAYBACKS: Mapping[Payback, Promise] = {
     Payback.UNCHARGED: gettext_lazy("You have not been charged."),
@@ -150,6 +150,19 @@ def status_page(request: HttpRequest, token: str) -> HttpResponse:
     return page_of(request, order, page, _seen_by_customer(order) | {"polls": polls})
 
 
+@never_cache
+@require_safe
+def receipt_page(request: HttpRequest, token: str) -> HttpResponse:
+    """What was paid, to print. For whom stands in the receipt that was mailed: whoever is shown
+    this page need not know.
+    """
+    order = Order.objects.filter(public_token=token).first()
+    if order is None or not order.captured:
+        return render(request, "404.html", status=404)
+    seen = {"order": order, "paid_with": PAID_WITH[order.payment_method]}
+    return page_of(request, order, "demo/receipt.html", seen)
+
+
 def page_of(
     request: HttpRequest, order: Order, page: str, seen: dict[str, object], *, status: int = 200
 ) -> HttpResponse:
@@ -201,10 +214,13 @@ def _seen_by_customer(order: Order) -> dict[str, object]:
         "explanation": explanation,
         "payback": _payback(order) if order.was_cancelled else "",
         "action": action_of(order),
-        "belt": [(STEPS[step.slug], step) for step in way_of(order)],
+        "card_form": card_form(order),
+        "belt": way_of(order),
         "parcels": order.fulfilments.filter(cancelled_at=None).order_by("pk"),
         "may_be_withdrawn": may_be_withdrawn(order),
         "email": masked(order.email),
+        "paid_with": PAID_WITH[order.payment_method],
+        "goes_to": _goes_to(order.shipping_address),
         "poll_s": poll_s,
         "reload_s": poll_s and max(poll_s, RELOAD_MIN_S),
     }
@@ -238,6 +254,13 @@ def _payback(order: Order) -> str:
     word = payback(captured=order.captured, back=back, payment_state=order.payment_state)
     paid, back_ = (written(amount, order.currency) for amount in (order.captured, back))
     return str(PAYBACKS[word]) % {"paid": paid, "back": back_}
+
+
+def _goes_to(address: Mapping[str, str | None]) -> str:
+    """佐•••, 渋谷区, JP: enough to see that it is the right one."""
+    name = address.get("name") or ""
+    place = (address.get(member) for member in ("city", "region", "country"))
+    return ", ".join(filter(None, [f"{name[:1]}•••" if name else "", *place]))
 
 
 def masked(email: str) -> str:

@@ -120,6 +120,12 @@ def told(
     return Event.objects.told(owner, kinds, beyond=beyond, limit=limit)
 
 
+def last(kind: str) -> datetime | None:
+    """When one of this kind, which is everybody's, was last recorded."""
+    newest = Event.objects.newest_of_nobody(kind)
+    return newest.place[0] if newest else None
+
+
 def timeline(subject: UUID, *, after: int = 0) -> QuerySet[Event]:
     """What has happened to it after that place in its life, in order."""
     return Event.objects.timeline(subject).filter(seq__gt=after)

@@ -4,16 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 
-LOOK, OPERATE = "ops.look", "ops.operate"
-View = Callable[..., HttpResponse]
+LOOK, OPERATE, ADMINISTER = "ops.look", "ops.operate", "ops.administer"
+View = Callable[..., HttpResponseBase]
 
 
 def may_operate(request: HttpRequest) -> bool:
     """Whether its buttons are shown."""
     return bool(request.user.has_perm(OPERATE))
+
+
+def may_administer(request: HttpRequest) -> bool:
+    return bool(request.user.has_perm(ADMINISTER))
 
 
 def staff_page(permission: str) -> Callable[[View], Any]:

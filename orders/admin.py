@@ -18,6 +18,7 @@ from orders.models import (
     Stock,
     StockMovement,
 )
+from values import money
 from values.refused import Refused
 
 
@@ -38,14 +39,13 @@ class OperationInline(admin.TabularInline):
 class OrderAdmin(LookOnlyAdmin):
     list_display = (
         "number",
-        "client",
-        "state",
+        "standing",
         "payment_state",
-        "held",
-        "hold_reason",
-        "reason",
-        "total",
-        "currency",
+        "amount",
+        "customer_name",
+        "email",
+        "client",
+        "external_id",
         "created_at",
     )
     list_filter = ("state", "payment_state", "held")
@@ -54,6 +54,18 @@ class OrderAdmin(LookOnlyAdmin):
     ordering = ("-created_at",)
     exclude = ("public_token", "payment_token")
     inlines = (LineInline, OperationInline)
+
+    @admin.display(description="state", ordering="state")
+    def standing(self, order: Order) -> str:
+        return f"{order.state}, on hold: {order.hold_reason}" if order.held else order.state
+
+    @admin.display(description="total", ordering="total")
+    def amount(self, order: Order) -> str:
+        return money.written(order.total, order.currency)
+
+    def view_on_site(self, order: Order) -> str:
+        """Its staff page: there it is acted on."""
+        return f"/ops/orders/{order.pk}/"
 
 
 @admin.register(Stock)
@@ -72,8 +84,12 @@ class StockMovementAdmin(LookOnlyAdmin):
 
 @admin.register(SandboxCharge)
 class SandboxChargeAdmin(LookOnlyAdmin):
-    list_display = ("id", "key", "amount", "currency", "status", "reason", "created_at")
+    list_display = ("id", "money", "status", "reason", "key", "created_at")
     ordering = ("-created_at",)
+
+    @admin.display(description="amount", ordering="amount")
+    def money(self, charge: SandboxCharge) -> str:
+        return money.written(charge.amount, charge.currency)
 
 
 @admin.register(Client)

@@ -3,6 +3,7 @@ changes nothing.
 """
 
 from contextlib import AbstractContextManager
+from uuid import UUID
 
 from celery import Signature, Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
@@ -11,7 +12,7 @@ from django.db import transaction
 
 from celery_ledger import bulk, context, settle, together
 from orders.inputs.order import OrderInput
-from orders.models import ApiKey, Client, Erasure, IdempotencyKey, Order, Refund, State
+from orders.models import Client, Erasure, IdempotencyKey, Order, Refund, State
 from orders.payments import paying
 from orders.payments.models import PaymentOperation, ProviderEvent
 from orders.payments.outcome import UNKNOWN, apply_answer, forget, is_news, is_stuck
@@ -229,9 +230,9 @@ def hold_order(order_id: str, reason: str) -> None:
 # --- a person who wants to be forgotten -----------------------------------------------------------
 
 
-def forget_person(key: ApiKey, email: str) -> Erasure:
+def forget_person(client_id: UUID, email: str, *, by: str) -> Erasure:
     """An erasure and its job, in the caller's transaction; asking twice does no harm."""
-    erasure = Erasure.objects.begin(key, email)
+    erasure = Erasure.objects.begin(client_id, email, by=by)
     with bulk():
         erase.delay(str(erasure.pk))
     return erasure

@@ -4,11 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
+
 from notifications import events
 from orders.models import Order
 from orders.states import PaymentMethod, State
 
-STEPS = ("received", "reserved", "paid", "confirmed", "completed")
+STEPS: dict[str, Promise] = {
+    "received": gettext_lazy("Received"),
+    "reserved": gettext_lazy("Set aside"),
+    "paid": gettext_lazy("Payment"),
+    "confirmed": gettext_lazy("Confirmed"),
+    "completed": gettext_lazy("Delivery"),
+}
+KINDS = tuple(f"order.{step}" for step in STEPS)  # of the events that say when
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +26,10 @@ class Step:
     slug: str  # of STEPS
     look: str  # done, now, stuck, or nothing yet
     at: datetime | None
+
+    @property
+    def word(self) -> Promise:
+        return STEPS[self.slug]
 
 
 def way_of(order: Order) -> list[Step]:

@@ -56,7 +56,8 @@ def erase_customer(request: AuthenticatedRequest, body: Body[Person]) -> HttpRes
     A repeat finds the erasure that runs, or what came since.
     """
     with transaction.atomic():
-        erasure = forget_person(request.auth, body.email)
+        key = request.auth
+        erasure = forget_person(key.client_id, body.email, by=key.prefix)
     location = f"/v1/customers/erasures/{erasure.pk}"
     return answer(_erasure(erasure), status=202, headers={"Location": location})
 
@@ -86,6 +87,10 @@ def _kept(order: Order) -> dict[str, Any]:
         "order": order.snapshot(),
         "events": [shown_event(event) for event in events.timeline(order.pk)],
         "mails": [_mail(mail) for mail in Delivery.objects.mails_about(order.pk)],
+        "remarks": [
+            {"who": remark.who, "text": remark.text, "at": remark.at.isoformat()}
+            for remark in order.remarks.order_by("pk")
+        ],
     }
 
 

@@ -14,15 +14,12 @@ from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from api.shapes.requests.orders import OrderFilter
 from orders.exports import tasks
+from orders.exports.files import MEDIA_TYPES
 from orders.exports.models import Export, ExportPart
 from orders.imports.files.reading import Format
 from values.refused import invalid
 
 router = Router(tags=["exports"])
-MEDIA_TYPES = {
-    Format.CSV: "text/csv; charset=utf-8; header=present",
-    Format.NDJSON: "application/x-ndjson",
-}
 
 
 @router.post(

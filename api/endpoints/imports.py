@@ -1,22 +1,14 @@
 """/v1/imports: a file of orders comes in at once, and is worked off while its sender looks on."""
 
-import csv
 import hashlib
-import io
-import logging
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from heapq import merge
-from itertools import batched
-from operator import itemgetter
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, Literal
 from uuid import UUID
 
-from django.conf import settings
-from django.http import Http404, HttpResponse, StreamingHttpResponse, UnreadablePostError
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from ninja import Router
 
 from api.auth import AuthenticatedRequest
@@ -25,31 +17,22 @@ from api.conventions.idempotency import Done, idempotency_key, once
 from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from orders.imports import tasks
+from orders.imports.errors import errors_csv
 from orders.imports.files.columns import COLUMNS, PAYMENT, REQUIRED
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.files.encoding import UTF_8, named
 from orders.imports.files.lines import ONE_OF_THEM, Row
 from orders.imports.files.reading import Format, Manner, staged
-from orders.imports.models import Import, ImportFault
+from orders.imports.models import Import
+from orders.imports.taking import place_for, room_on_the_disk
 from orders.imports.trial import Trial, tried
-from values.csv_cells import harmless
 from values.refused import Refused, invalid
 
-log = logging.getLogger(__name__)
 router = Router(tags=["imports"])
 
 MEDIA_TYPES = {"text/csv": Format.CSV, "application/x-ndjson": Format.NDJSON}
 PIECE_BYTES = 64 * 1024
-YOURS_IS_READ = "A file of yours is being read. Send the next one when it has been answered."
-MANY_ARE_READ = "As many files as can be are being read. Nothing was written; try again."
-PAGE = 1000
 Encoding = Literal["utf-8", "utf-16", "shift_jis", "windows-1252"]  # of ENCODINGS
-AGAIN = "may be imported again"
-BECAME = {
-    "sold_out": f"was accepted, and cancelled because it was sold out; {AGAIN}",
-    "declined": f"was accepted, and cancelled because its payment was declined; {AGAIN}",
-    "expired": f"was accepted, and cancelled because nobody paid in time; {AGAIN}",
-}
 ABOUT = f"""NDJSON, an order body per line; or CSV, a row per order line, whose columns are named by
 its first row, in any order: {", ".join(REQUIRED)}; one or more of {", ".join(PAYMENT)}; and if
 you like {", ".join(COLUMNS[len(REQUIRED) :])}. Rows with one `external_id` are the lines of one
@@ -73,7 +56,7 @@ FILE = {
         "required": True,
         "content": {
             media_type: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in MEDIA_TYPES
+            for media_type in reversed(MEDIA_TYPES)  # generated clients send the last: CSV
         },
     }
 }
@@ -108,7 +91,7 @@ def begin_import(
         return 202, f"/v1/imports/{batch.pk}", shown(batch)
 
     with (
-        _reading.place_for(client.pk),
+        place_for(client.pk),
         room_on_the_disk(),
         spooled(request) as (file, digest),
         staged(file, manner) as rows,
@@ -173,71 +156,6 @@ def shown_trial(trial: Trial) -> dict[str, Any]:
     }
 
 
-def errors_csv(batch: Import) -> Iterator[str]:
-    """What was refused and what was unmet, by lines; any number of them costs no more memory than a
-    page of each.
-    """
-    yield _csv_text([("line", "external_id", "field", "reason")])
-    unmet = ((line, name, "", BECAME[way]) for line, name, way in batch.orders.unmet_by_line(PAGE))
-    for page in batched(merge(_refused(batch), unmet, key=itemgetter(0)), PAGE):
-        yield _csv_text([(str(line), name, field, reason) for line, name, field, reason in page])
-
-
-def _refused(batch: Import) -> Iterator[tuple[int, str, str, str]]:
-    line_number, pk = 0, 0
-    while page := ImportFault.after(batch.pk, line_number, pk, PAGE):
-        yield from ((one.line, one.external_id, one.field, one.reason) for one in page)
-        line_number, pk = page[-1].line, page[-1].pk
-
-
-class Places:
-    """Of this process, for files that are read: each keeps a thread and a core busy that others
-    wait for.
-    """
-
-    def __init__(self, number: int) -> None:
-        self._free = number
-        self._taken: set[UUID] = set()  # by clients
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def place_for(self, client: UUID) -> Iterator[None]:
-        """One for each client. Raises a 409 problem when it has one, and a 503 problem when all are
-        taken.
-        """
-        again = settings.IMPORT_RETRY_AFTER_S
-        with self._lock:
-            if client in self._taken:
-                raise Refused("too-many-imports", YOURS_IS_READ, retry_after_s=again)
-            if len(self._taken) >= self._free:
-                raise Refused("unavailable", MANY_ARE_READ, retry_after_s=again)
-            self._taken.add(client)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._taken.remove(client)
-
-
-_reading = Places(settings.IMPORT_PLACES)
-
-
-@contextmanager
-def room_on_the_disk() -> Iterator[None]:
-    """Raises a 503 problem when there is none for the file."""
-    try:
-        yield
-    except UnreadablePostError:
-        raise
-    except OSError as exc:
-        log.error("There is no room for the file of an import: %s", exc)
-        detail = (
-            "There is no room for the file just now. Nothing was written; "
-            "try again with the same key."
-        )
-        raise Refused("unavailable", detail, retry_after_s=settings.DATABASE_RETRY_AFTER_S) from exc
-
-
 @contextmanager
 def spooled(request: AuthenticatedRequest) -> Iterator[tuple[BinaryIO, str]]:
     """The whole body in a file of this dyno, at its start, and its SHA-256: no transaction waits
@@ -296,9 +214,3 @@ def _own_import(request: AuthenticatedRequest, import_id: UUID) -> Import:
     if batch is None:
         raise Http404
     return batch
-
-
-def _csv_text(rows: list[tuple[str, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows([[harmless(cell) for cell in row] for row in rows])
-    return text.getvalue()

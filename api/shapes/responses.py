@@ -70,10 +70,17 @@ class MailOfOrder(Exactly):
     delivered_at: datetime | None
 
 
+class Remark(Exactly):
+    who: Annotated[str, Field(description="the login name of a member of staff")]
+    text: str
+    at: datetime
+
+
 class KeptOrder(Exactly):
     order: snapshots.Order
     events: list[OrderEvent]
     mails: list[MailOfOrder]
+    remarks: Annotated[list[Remark], Field(description="of the staff, on its page")]
 
 
 class KeptOfPerson(Exactly):

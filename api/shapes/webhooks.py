@@ -7,6 +7,7 @@ from typing import Any, Final, TypedDict
 from django.conf import settings
 from pydantic import TypeAdapter
 
+from api.shapes.examples import EXAMPLES
 from notifications.events import KINDS
 from notifications.models.event import TEST
 from orders.snapshots import About, Id, Order, Stock, exactly
@@ -14,6 +15,7 @@ from orders.snapshots import About, Id, Order, Stock, exactly
 Described = dict[str, Any]
 
 SENT: Final = "serialization"
+EXAMPLE: Described = EXAMPLES["webhook"].get("answer", {"type": ""})
 REF = "#/components/schemas/{model}"
 TEST_ASKED = "a test was asked for; any endpoint is sent it, whatever it listens to"
 HEADERS = {
@@ -87,8 +89,12 @@ def _webhook(kind: str, why: str, data: Described) -> Described:
         "required": list(properties),
         "additionalProperties": False,
     }
+    content: Described = {"schema": body}
+    if kind == EXAMPLE["type"]:
+        content["example"] = EXAMPLE
     operation = {
         "tags": ["webhooks"],
+        "operationId": kind.replace(".", "_"),
         "summary": f"{why[0].upper()}{why[1:]}",
         "parameters": [
             {
@@ -100,7 +106,7 @@ def _webhook(kind: str, why: str, data: Described) -> Described:
             }
             for name, description in HEADERS.items()
         ],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "requestBody": {"required": True, "content": {"application/json": content}},
         "responses": ANSWERS,
         "security": [],
     }

@@ -19,6 +19,7 @@ from celery_ledger.execution.errors import ConnectionClosed, LeaseLost, OneByOne
 from celery_ledger.execution.follow_ups import promise_follow_ups
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job, Settled
+from celery_ledger.threads.calling import lend
 
 
 @dataclass
@@ -60,6 +61,7 @@ def settle(result: Any = None) -> Iterator[Settlement]:
                 left_by = exc  # raised by replace(), whose replacement this transaction commits
             if not current.replaced:
                 _settle(current, settlement.result)
+        lend()  # what is logged and told of the end needs none
         if left_by:
             raise left_by
         if not current.replaced:

@@ -26,6 +26,11 @@ def outside() -> Iterator[None]:
     """
     if is_settling():
         raise RuntimeError("No call to the outside world while a job is being settled.")
+    lend()
+    yield
+
+
+def lend() -> None:
+    """In a thread, the connection goes to others until the next statement."""
     if _in_threads:
         connections.close_all()
-    yield

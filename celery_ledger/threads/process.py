@@ -1,14 +1,17 @@
 """What runs in the process of the threads: it takes due jobs out of Postgres, as many as it has
-room for, and gives each a thread of its own.
+room for, and gives each a thread. A thread that has made one makes the next: what a thread begins
+with (its own objects of Django and Celery) costs as much as a quick call.
 
 It hears no broker. A bell in the worker's main process wakes it, and without one it looks every
 THREADS_LOOK_S, so a bell that is lost costs no more than that. A thread holds a connection to
 Postgres for its statements and not for its call: THREADS_CONNECTIONS serve all of them.
 """
 
+import contextvars
 import ctypes
 import logging
 import os
+import queue
 import select
 import threading
 from dataclasses import dataclass, field
@@ -44,7 +47,27 @@ class Call:
     soft_s: float | None
     hard_s: float
     began: float = field(default_factory=monotonic)
+    thread: threading.Thread | None = None  # that makes it
     was_told: bool = False
+    is_over: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def has_left(self) -> bool:
+        """It is over, or its thread is."""
+        return self.is_over or (self.thread is not None and not self.thread.is_alive())
+
+    def tell(self) -> None:
+        """Raise the soft time limit in its thread, as Celery does in a process."""
+        with self._lock:
+            if self.thread is not None and not self.is_over:
+                self.was_told = True
+                _raise_in(self.thread, SoftTimeLimitExceeded)
+
+    def end(self) -> None:
+        """From now on nothing is raised in its thread for it."""
+        with self._lock:
+            self.is_over = True
 
     @property
     def is_late(self) -> bool:
@@ -66,7 +89,9 @@ class Threads:
         self.hostname = hostname
         self.tasks = threaded_tasks(app)
         self.queues = list(app.amqp.queues.consume_from)
-        self.calls: dict[threading.Thread, Call] = {}
+        self.calls: list[Call] = []
+        self._hands: set[threading.Thread] = set()  # which make them, one each
+        self._begun: queue.SimpleQueue[tuple[Call, dict[str, Any]]] = queue.SimpleQueue()
         self._low_waters = {queue: LowWater("due_at", queue) for queue in self.queues}
         self.leaving = False
         self._ears, self._pulse = ears, pulse
@@ -80,7 +105,7 @@ class Threads:
                 self._take_what_is_due()
             self._listen()
             self._look_at_the_time()
-            if self.calls and all(call.is_stuck for call in self.calls.values()):
+            if self.calls and all(call.is_stuck for call in self.calls):
                 log.error(
                     "%d calls do not heed their time limits; this process ends", len(self.calls)
                 )
@@ -119,29 +144,46 @@ class Threads:
 
     def _begin(self, task: Task, claim: Claim, job: Due) -> None:
         hard_s, soft_s = job.limits
-        id_, attempt = str(claim.id), Attempt(task, claim)
         bell = {
-            "id": id_,
+            "id": str(claim.id),
             "task": task.name,
             "lang": "py",
             "timelimit": job.limits,
             "hostname": self.hostname,
             "delivery_info": {"exchange": "", "routing_key": job.queue, "redelivered": False},
         }
-        thread = threading.Thread(
-            target=self._work, args=(attempt, bell), name=f"call-{id_}", daemon=True
-        )
-        self.calls[thread] = Call(
-            attempt, soft_s or task.soft_time_limit, hard_s or task.time_limit
-        )
-        thread.start()
+        call = Call(Attempt(task, claim), soft_s or task.soft_time_limit, hard_s or task.time_limit)
+        self.calls.append(call)
+        self._begun.put((call, bell))
+        self._hire()
 
-    def _work(self, attempt: Attempt, bell: dict[str, Any]) -> None:
+    def _hire(self) -> None:
+        """As many hands as there are calls: none waits behind another."""
+        while len(self._hands) < len(self.calls):
+            hand = threading.Thread(target=self._work, name="ledger-call", daemon=True)
+            self._hands.add(hand)
+            hand.start()
+
+    def _work(self) -> None:
+        """One call after another, in a thread. One that was told of a time limit leaves: what is
+        raised in a thread may come late.
+        """
+        while True:
+            call, bell = self._begun.get()
+            call.thread = threading.current_thread()
+            try:
+                contextvars.Context().run(self._make, call.attempt, bell)
+                call.end()
+            finally:
+                say(WAKE)
+            if call.was_told:
+                return
+
+    def _make(self, attempt: Attempt, bell: dict[str, Any]) -> None:
         try:
             claiming.trace_claimed(attempt, attempt.task.tracer, bell)
         finally:
             connections.close_all()
-            say(WAKE)
 
     def _listen(self) -> None:
         """For a bell, for a call that ends, and for the word to leave; those that come together are
@@ -151,19 +193,21 @@ class Threads:
         if select.select([self._ears], [], [], ledger_settings.THREADS_LOOK_S)[0]:
             heard = os.read(self._ears, 4096)
             self.leaving = self.leaving or LEAVE in heard
-        for thread in [thread for thread in self.calls if not thread.is_alive()]:
-            del self.calls[thread]
+        self.calls = [call for call in self.calls if not call.has_left]
+        self._hands = {hand for hand in self._hands if hand.is_alive()}
+        self._hire()  # in the place of one that an error has ended
 
     def _look_at_the_time(self) -> None:
-        """A soft time limit is raised in the thread, as Celery does in a process; past its hard one
-        a call is left alone, and takes the process with it when no other is left in it.
+        """Past its hard time limit a call is left alone, and takes the process with it when no
+        other is left in it.
         """
-        for thread, call in self.calls.items():
+        for call in self.calls:
             if call.is_late and not call.was_told:
-                call.was_told = True
-                _raise_in(thread, SoftTimeLimitExceeded)
+                call.tell()
+                self._hands -= {call.thread}
             if call.is_stuck and not self.leaving:
-                log.error("%s does not heed its time limit of %g s", thread.name, call.hard_s)
+                id_ = call.attempt.claim.id
+                log.error("Call %s does not heed its time limit of %g s", id_, call.hard_s)
                 self.leaving = True
 
 

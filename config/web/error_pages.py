@@ -49,12 +49,12 @@ def database_trouble(exc: BaseException | None) -> HttpResponse:
 
 
 class NoFiles(FileUploadHandler):
-    """No page takes a file, so none reaches the memory or the disk. Raises what Django answers with
-    400.
+    """No page takes a file but that of an import (`ops.files.uploads`), so none reaches the memory
+    or the disk. Raises what Django answers with 400.
     """
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
-        raise SuspiciousMultipartForm("No page takes a file.")
+        raise SuspiciousMultipartForm("This page takes no file.")
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
         raise NotImplementedError

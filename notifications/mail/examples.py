@@ -58,6 +58,20 @@ TROUBLE = {
     "host": "shop.example.com",
     "said": "answered 503",
 }
+MATTERS = {
+    "held": {
+        "count": "2",
+        "rows": [
+            {"id": str(UUID(int=1)), "number": "K7QM-3XH9", "reason": "disputed"},
+            {"id": str(UUID(int=4)), "number": "P2TN-8WB4", "reason": "refund_failed"},
+        ],
+    },
+    "jobs": {
+        "count": "200+",
+        "rows": [{"id": str(UUID(int=3)), "task": "charge", "error": "ValueError"}],
+    },
+    "stock": {"count": "1", "rows": [{"sku": "SAKE-NIGIRI", "name": "鮭", "free": 4, "low_at": 5}]},
+}
 ENDPOINT = {
     "id": str(UUID(int=2)),
     "host": "shop.example.com",
@@ -94,7 +108,7 @@ HAPPENING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "order.return_cancelled": ({}, {"return": RETURN}),
     "order.withdrawn": ({"withdrawal": {"at": AT, "name": "佐藤 花"}, "refund_pending": 1300}, {}),
     "report.daily": ({}, {"report": REPORT}),
-    "deliveries.failing": ({}, {"troubles": [TROUBLE], "more": 2}),
+    "deliveries.failing": ({}, {"troubles": [TROUBLE], "more": 2, **MATTERS}),
     "endpoint.failing": ({}, {"endpoint": ENDPOINT}),
     "endpoint.disabled": ({}, {"endpoint": DISABLED}),
 }

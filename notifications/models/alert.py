@@ -5,7 +5,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, models
-from django.db.models import Q
 from django.db.models.functions import Now
 
 # Of these targets those that are new, or of which there is news since they were last told, so long
@@ -19,6 +18,13 @@ SELECT target, now() FROM unnest(%(targets)s::text[], %(news)s::timestamptz[]) A
    AND alert.told_at < (%(news)s::timestamptz[])[array_position(%(targets)s::text[], alert.target)]
 RETURNING target
 """
+TAKE_DIGEST = """
+INSERT INTO notifications_alert AS alert (target, told_at, mailed_at)
+VALUES (%(digest)s, now(), now())
+    ON CONFLICT (target) DO UPDATE SET mailed_at = now()
+ WHERE alert.mailed_at <= now() - %(rest)s AND alert.mailed_at < %(news)s
+"""
+DIGEST = "digest"
 
 
 class AlertQuerySet(models.QuerySet["Alert"]):
@@ -33,21 +39,33 @@ class AlertQuerySet(models.QuerySet["Alert"]):
             cursor.execute(TAKE, values)
             return {row[0] for row in cursor.fetchall()}
 
-    def take_for_mail(self, targets: list[str]) -> bool:
-        """Whether one of these was not mailed for ALERT_MAIL_REST: then all of them are, now."""
-        told = self.filter(target__in=targets)
-        due = told.filter(Q(mailed_at=None) | Q(mailed_at__lte=Now() - settings.ALERT_MAIL_REST))
-        return due.exists() and bool(told.update(mailed_at=Now()))
+    def is_digest_due(self) -> bool:
+        """Whether the last one was sent ALERT_MAIL_REST ago."""
+        since = Now() - settings.ALERT_MAIL_REST
+        return not self.filter(target=DIGEST, mailed_at__gt=since).exists()
+
+    def take_digest(self, news_at: datetime) -> bool:
+        """Whether there is news since the last one, which was sent so long ago: then it is sent
+        now, by one, whoever else looks at the same moment.
+        """
+        values: dict[str, Any] = {
+            "digest": DIGEST,
+            "news": news_at,
+            "rest": settings.ALERT_MAIL_REST,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(TAKE_DIGEST, values)
+            return bool(cursor.rowcount)
 
     def forget(self, but: list[str]) -> None:
         """All but these are well again."""
-        self.exclude(target__in=but).delete()
+        self.exclude(target__in=[*but, DIGEST]).delete()
 
 
 class Alert(models.Model):
-    target = models.TextField(primary_key=True)  # as a Trouble's
+    target = models.TextField(primary_key=True)  # as a Trouble's, or DIGEST
     told_at = models.DateTimeField(db_default=Now())  # in the log
-    mailed_at = models.DateTimeField(null=True)  # to the staff, or said to it otherwise
+    mailed_at = models.DateTimeField(null=True)  # the digest, to the staff
 
     objects = AlertQuerySet.as_manager()
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import F
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
@@ -21,6 +21,7 @@ TEST = "webhook.test"  # the kind of event that a client asks for, to hear wheth
 
 RECORDED = Coalesce("recorded_at", "at")  # of releases before, when it happened
 BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+END = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 # the first ones of a kind, as they lie in the index `event_told`
 OF_A_KIND = """
 (SELECT *, coalesce(recorded_at, at) AS recorded FROM notifications_event
@@ -29,6 +30,14 @@ OF_A_KIND = """
   ORDER BY recorded, id LIMIT %s)
 """
 OF_ALL_KINDS = "SELECT * FROM ({}) AS told ORDER BY recorded, id LIMIT %s"
+# those of one owner and kind, to be merged as they lie in the index `event_told`
+ONES = """
+(SELECT id, coalesce(recorded_at, at) AS recorded FROM notifications_event
+  WHERE {whose} AND kind = %s
+    AND (coalesce(recorded_at, at), id) < (%s, %s) AND coalesce(recorded_at, at) >= %s
+  ORDER BY recorded DESC, id DESC LIMIT %s)
+"""
+NEWEST = "SELECT id, recorded FROM ({}) AS ones ORDER BY recorded DESC, id DESC LIMIT %s"
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -46,6 +55,31 @@ class EventQuerySet(models.QuerySet["Event"]):
             values += [*of_owner, kind, *beyond, until, limit]
         text = OF_ALL_KINDS.format(" UNION ALL ".join(some))
         return list(self.raw(text, [*values, limit]))
+
+    def newest_of_nobody(self, kind: str) -> "Event | None":
+        """Of nobody's own."""
+        return self.filter(owner=None, kind=kind).order_by(RECORDED.desc(), "-id").first()
+
+    def newest(
+        self,
+        owners: Sequence[UUID | None],
+        kinds: Sequence[str],
+        *,
+        before: tuple[datetime, UUID],
+        since: datetime,
+        limit: int,
+    ) -> list[tuple[UUID, datetime]]:
+        """Up to so many ids of these owners' events of these kinds, each with when it was recorded:
+        the newest first, from before that place on and not older than that moment.
+        """
+        ones, values = list[str](), list[Any]()
+        for owner in owners:
+            for kind in kinds:
+                ones.append(ONES.format(whose="owner = %s" if owner else "owner IS NULL"))
+                values += [*([owner] if owner else []), kind, *before, since, limit]
+        with connection.cursor() as cursor:
+            cursor.execute(NEWEST.format(" UNION ALL ".join(ones)), [*values, limit])
+            return [(id_, recorded) for id_, recorded in cursor.fetchall()]
 
     def timeline(self, subject: UUID) -> "EventQuerySet":
         return self.filter(subject=subject).order_by("seq")

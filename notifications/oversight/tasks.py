@@ -1,5 +1,5 @@
-"""Saying what does not arrive: in the log once an hour for each target, by mail once a day; and to
-the owner of an endpoint, before it is disabled.
+"""Saying what does not arrive, in the log once an hour for each target; what needs a person, in a
+digest once a day; and to the owner of an endpoint that it fails, before it is disabled.
 """
 
 import logging
@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from notifications import events
 from notifications.models import Alert, Endpoint
+from notifications.oversight.digest import Matter, matters
 from notifications.oversight.trouble import Trouble, troubles
 from notifications.oversight.warning import warn
 
@@ -18,16 +19,15 @@ log = logging.getLogger(__name__)
 
 @shared_task
 def tell_of_trouble() -> None:
-    """An ERROR for each target that fails, and word to the staff by each channel that does not."""
+    """An ERROR for each target that fails, and a digest to the staff by each channel that works."""
     found = troubles()
     Alert.objects.forget([trouble.target for trouble in found])
     to_tell = Alert.objects.take({trouble.target: trouble.news_at for trouble in found})
     for trouble in found:
         if trouble.target in to_tell:
             log.error("Not delivered: %s", trouble, extra={"fields": _fields(trouble)})
-    heard = [trouble.target for trouble in found if by_mail(trouble) or by_chat(trouble)]
-    if to_tell & {*heard} and Alert.objects.take_for_mail(heard):
-        _tell_staff(found)
+    if (settings.REPORT_EMAILS or settings.STAFF_CHAT_URL) and Alert.objects.is_digest_due():
+        _tell_staff(found, matters())
 
 
 def by_mail(trouble: Trouble) -> bool:
@@ -46,16 +46,22 @@ def warn_owners() -> None:
         warn(endpoint)
 
 
-def _tell_staff(found: list[Trouble]) -> None:
+def _tell_staff(found: list[Trouble], others: dict[str, Matter]) -> None:
+    """As it stands, when anything of it is news that can be heard."""
+    heard = [trouble for trouble in found if by_mail(trouble) or by_chat(trouble)]
+    news = [one.news_at for one in heard] + [one.news_at for one in others.values()]
+    if not (news and Alert.objects.take_digest(max(news))):
+        return
     shown = [_facts(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
     data = {
         "troubles": shown,
         "more": len(found) - len(shown),
+        **{name: {"count": one.count, "rows": one.rows} for name, one in others.items()},
         "mail": {
-            "to": settings.REPORT_EMAILS if any(map(by_mail, found)) else [],
+            "to": settings.REPORT_EMAILS if others or any(map(by_mail, found)) else [],
             "language": settings.LANGUAGE_CODE,
         },
-        "chat": any(map(by_chat, found)),
+        "chat": bool(settings.STAFF_CHAT_URL) and bool(others or any(map(by_chat, found))),
     }
     events.record("deliveries.failing", subject=uuid7(), seq=1, owner=None, data=data)
 

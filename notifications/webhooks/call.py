@@ -1,9 +1,10 @@
 """The edge to a client's server: one signed POST per try (Standard Webhooks), to a public address
 only.
 
-The name is resolved once, the address is judged and then connected to, with the name kept for TLS:
-a second lookup cannot answer differently. No redirects; one deadline for all of it. The status says
-it all: of the body a little is read, for people who ask what was answered, if it comes at once.
+The name is looked up once, the address is judged and then connected to, with the name kept for TLS:
+a second lookup cannot answer differently. A connection is kept for the next call when its answer
+came to its end. No redirects; one deadline for all of it. The status says it all: of the body a
+little is read, for people who ask what was answered, if it comes at once.
 """
 
 import codecs
@@ -11,21 +12,22 @@ import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import urlsplit
+from http.client import HTTPException, HTTPResponse
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
 
-import urllib3
 from django.conf import settings
-from urllib3.exceptions import ProtocolError
+from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from celery_ledger import context, outside
 from notifications.models import Answer, Delivery, Event, NotDelivered
 from notifications.signing import signatures
-from notifications.webhooks.address import public_address
-from notifications.webhooks.deadline import Deadline, EndingPool, EndingTlsPool
+from notifications.webhooks.connection import Connection, Place, idle, open_connection
+from notifications.webhooks.deadline import Deadline
 
 TOO_LONG = "took longer than %g s"
+IN_A_TARGET = "/?:@!$&'()*+,;=%-._~"  # of a request; other characters are percent-encoded
 
 
 def content(event: Event) -> dict[str, Any]:
@@ -41,20 +43,27 @@ def body(delivery: Delivery) -> str:
 
 def post(delivery: Delivery) -> Answer:
     """POST it and return what was answered. Opens a socket; raises NotDelivered."""
-    if delivery.endpoint is None:
+    endpoint = delivery.endpoint
+    if endpoint is None:
         raise NotDelivered("the endpoint is gone")
-    text, now = body(delivery), datetime.now(UTC)
-    headers = {
-        "webhook-id": str(delivery.pk),
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": signatures(delivery.endpoint.keys, str(delivery.pk), now, text),
-        **_trace(),
-    }
-    return post_json(delivery.endpoint.url, text, headers, own=delivery.endpoint.headers)
+    with outside():
+        text, now = body(delivery), datetime.now(UTC)
+        headers = {
+            "webhook-id": str(delivery.pk),
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": signatures(endpoint.keys, str(delivery.pk), now, text),
+            **_trace(),
+        }
+        own, id_ = endpoint.headers, str(endpoint.pk)
+        return post_json(endpoint.url, text, headers, own=own, endpoint=id_)
 
 
-def post_json(url: str, text: str, headers: dict[str, str], *, own: dict[str, str]) -> Answer:
-    """POST this JSON and return what was answered. Opens a socket; raises NotDelivered."""
+def post_json(
+    url: str, text: str, headers: dict[str, str], *, own: dict[str, str], endpoint: str = ""
+) -> Answer:
+    """POST this JSON and return what was answered. Opens a socket, or takes one that this endpoint
+    was called by before; raises NotDelivered.
+    """
     headers = {
         "host": urlsplit(url).netloc,
         "content-type": "application/json",
@@ -66,8 +75,10 @@ def post_json(url: str, text: str, headers: dict[str, str], *, own: dict[str, st
     with Deadline(settings.WEBHOOK_TIMEOUT_S) as deadline:
         try:
             with outside():
-                status, pause_s, beginning = _post(url, text.encode(), {**own, **headers}, deadline)
-        except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as exc:
+                place = _place(endpoint, url)
+                request = _Request(_target(url), text.encode(), {**own, **headers})
+                status, pause_s, beginning = _post(place, request, deadline)
+        except (OSError, HTTPException, UnicodeError) as exc:
             raise NotDelivered(
                 TOO_LONG % deadline.limit_s if deadline.is_over else _what_broke(exc),
                 request_headers=_shown(headers, own),
@@ -89,52 +100,83 @@ def _trace() -> dict[str, str]:
     return {"traceparent": traceparent} if traceparent else {}
 
 
-def _post(
-    url: str, payload: bytes, headers: dict[str, str], deadline: Deadline
-) -> tuple[int, float, str]:
-    """The status of the answer, the pause that it asks for, and the beginning of its body."""
+class _Request(NamedTuple):
+    target: str
+    payload: bytes
+    headers: dict[str, str]
+
+
+class _Heard(NamedTuple):
+    status: int
+    pause_s: float  # that the answer asks for
+    beginning: str  # of its body
+
+
+def _place(endpoint: str, url: str) -> Place:
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    address = public_address(host, port, deadline)
-    options: dict[str, Any] = {
-        "timeout": urllib3.Timeout(total=deadline.left_s),
-        "deadline": deadline,
-    }
-    pool: urllib3.HTTPConnectionPool
-    if parts.scheme == "https":
-        pool = EndingTlsPool(address, port, server_hostname=host, assert_hostname=host, **options)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Place(endpoint, parts.scheme, parts.hostname or "", port)
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=IN_A_TARGET)
+
+
+def _post(place: Place, request: _Request, deadline: Deadline) -> _Heard:
+    """By a connection that is kept, or a new one; and by a new one when a kept one turns out to be
+    closed before anything was answered. Then the other side may have heard it: it is another try,
+    like any that comes after one that failed, under the same webhook-id.
+    """
+    kept = idle.take(place, deadline)
+    if kept:
+        try:
+            return _asked(kept, request, deadline)
+        except ConnectionError:
+            if deadline.is_over:
+                raise
+    return _asked(open_connection(place, deadline), request, deadline)
+
+
+def _asked(connection: Connection, request: _Request, deadline: Deadline) -> _Heard:
+    """Raises ConnectionError only if nothing of an answer was read."""
+    try:
+        connection.request("POST", *request)
+        with connection.getresponse() as answer:
+            if deadline.is_over:  # what looks like the end of its headers is where it was cut
+                raise TimeoutError
+            heard = _Heard(answer.status, _pause_s(answer), _beginning(answer, deadline))
+            can_go_on = answer.isclosed() and not answer.will_close
+    except BaseException:
+        connection.close()
+        raise
+    if can_go_on and deadline.spares():
+        idle.keep(connection)
     else:
-        pool = EndingPool(address, port, **options)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    once = {"retries": False, "redirect": False}
-    unread = {"preload_content": False, "decode_content": False}
-    with pool, pool.urlopen("POST", target, payload, headers, **once, **unread) as answer:
-        if deadline.is_over:  # what looks like the end of its headers is where it was cut
-            raise TimeoutError
-        return answer.status, _pause_s(answer), _beginning(answer, deadline)
+        connection.close()
+    return heard
 
 
-def _beginning(answer: urllib3.BaseHTTPResponse, deadline: Deadline) -> str:
+def _beginning(answer: HTTPResponse, deadline: Deadline) -> str:
     """Of its body, as far as it comes at once: one that drips, or never ends, is cut."""
     read, limit = b"", settings.WEBHOOK_BODY_MAX_BYTES
-    if answer.headers.get("content-length") != "0":
-        deadline.shorten(settings.WEBHOOK_BODY_WAIT_S)
-        with suppress(OSError, urllib3.exceptions.HTTPError):
-            while len(read) < limit and (piece := answer.read1(limit - len(read))):
-                read += piece
+    deadline.shorten(settings.WEBHOOK_BODY_WAIT_S)
+    with suppress(OSError, HTTPException):
+        while len(read) < limit and (piece := answer.read1(limit - len(read))):
+            read += piece
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(read)  # may end within a letter
     return text.replace("\0", "\ufffd")  # which Postgres does not keep
 
 
-def _pause_s(answer: urllib3.BaseHTTPResponse) -> float:
+def _pause_s(answer: HTTPResponse) -> float:
     """`Retry-After` of a server that is too busy, in seconds or as a date; 0.0 without one that
     can be read.
     """
     if answer.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         return 0.0
     try:
-        asked_s = Retry().get_retry_after(answer) or 0.0
-    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+        asked_s = Retry().parse_retry_after(answer.headers.get("retry-after", "0"))
+    except (InvalidHeader, ValueError, OverflowError):
         return 0.0
     return min(max(asked_s, 0.0), settings.RETRY_AFTER_MAX_S)
 
@@ -142,9 +184,7 @@ def _pause_s(answer: urllib3.BaseHTTPResponse) -> float:
 def _what_broke(exc: Exception) -> str:
     """In the words of whatever was at the bottom of it, which name no address."""
     cause: BaseException = exc
-    while following := cause.__cause__ or (
-        cause.args[1] if isinstance(cause, ProtocolError) and cause.args[1:] else None
-    ):
-        cause = following
+    while cause.__cause__:
+        cause = cause.__cause__
     message = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
     return f"{type(cause).__name__}: {message}"

@@ -11,10 +11,9 @@ import socket
 import threading
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+LOOK_S = 0.05  # by so much later than its time a connection may be cut
 
 
 class Deadline:
@@ -24,6 +23,7 @@ class Deadline:
         self.limit_s = limit_s
         self._ends_at = time.monotonic() + limit_s
         self._wire: socket.socket | None = None
+        self._was_cut = False
         self._lock = threading.Lock()
 
     @property
@@ -36,9 +36,7 @@ class Deadline:
 
     def shorten(self, to_s: float) -> None:
         """From now on there is no more time than this."""
-        self._timer.cancel()
         self._ends_at = min(self._ends_at, time.monotonic() + to_s)
-        self._start()
 
     def cuts(self, wire: socket.socket) -> None:
         """This connection is the one, and not one before it. It is known by a second name, since
@@ -49,7 +47,21 @@ class Deadline:
                 self._wire.close()
             self._wire = socket.socket(fileno=os.dup(wire.fileno()))
         if self.is_over:
-            self._cut()
+            self.cut()
+
+    def cut(self) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            self._was_cut = True
+            if self._wire is not None:
+                self._wire.shutdown(socket.SHUT_RDWR)
+
+    def spares(self) -> bool:
+        """Whether nothing was cut; from now on nothing is."""
+        with self._lock:
+            if self._wire is not None:
+                self._wire.close()
+                self._wire = None
+            return not self._was_cut
 
     def addresses_of(self, host: str, port: int) -> list[str]:
         """The addresses of a name. Raises OSError and UnicodeError as `getaddrinfo`, and
@@ -77,18 +89,8 @@ class Deadline:
             raise answer
         return answer
 
-    def _cut(self) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            if self._wire is not None:
-                self._wire.shutdown(socket.SHUT_RDWR)
-
-    def _start(self) -> None:
-        self._timer = threading.Timer(self.left_s, self._cut)
-        self._timer.daemon = True
-        self._timer.start()
-
     def __enter__(self) -> Self:
-        self._start()
+        _watch.add(self)
         return self
 
     def __exit__(
@@ -97,33 +99,46 @@ class Deadline:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._timer.cancel()
+        _watch.remove(self)
+        self.spares()
+
+
+class _Watch:
+    """One thread of a process cuts what is over, of all its calls: one for each call would cost as
+    much as a quick call. It ends when there are none.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """The calls of the process from which this one was forked are none of ours."""
+        self._lock = threading.Lock()
+        self._deadlines: set[Deadline] = set()
+        self._is_on = False
+
+    def add(self, deadline: Deadline) -> None:
         with self._lock:
-            if self._wire is not None:
-                self._wire.close()
-                self._wire = None
+            self._deadlines.add(deadline)
+            if not self._is_on:
+                self._is_on = True
+                threading.Thread(target=self._look, name="kaiten-deadlines", daemon=True).start()
+
+    def remove(self, deadline: Deadline) -> None:
+        with self._lock:
+            self._deadlines.discard(deadline)
+
+    def _look(self) -> None:
+        is_needed = True
+        while is_needed:
+            time.sleep(LOOK_S)
+            with self._lock:
+                over = {deadline for deadline in self._deadlines if deadline.is_over}
+                self._deadlines -= over
+                is_needed = self._is_on = bool(self._deadlines)
+            for deadline in over:
+                deadline.cut()
 
 
-class _Ending(HTTPConnection):
-    def __init__(self, *args: Any, deadline: Deadline, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self._deadline = deadline
-
-    def _new_conn(self) -> socket.socket:
-        wire = super()._new_conn()
-        self._deadline.cuts(wire)
-        return wire
-
-
-class _EndingTls(_Ending, HTTPSConnection):
-    pass
-
-
-class EndingPool(urllib3.HTTPConnectionPool):
-    """urllib3's, whose connections end with the `deadline` that it is given."""
-
-    ConnectionCls = _Ending
-
-
-class EndingTlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _EndingTls
+_watch = _Watch()
+os.register_at_fork(after_in_child=_watch.forget)

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from celery import current_app
 from django.conf import settings
-from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.timezone import now as _now
 
@@ -75,7 +74,6 @@ class Belt:
 
 def now() -> Belt:
     """As it stands; every list and count is bounded."""
-    free = F("on_hand") - F("reserved")
     lately = _lately()
     ended = [end for _due, _began, end in lately]
     oldest = _oldest_due()
@@ -83,7 +81,7 @@ def now() -> Belt:
         held=list(Order.objects.filter(held=True).order_by("-pk")[:SHOWN_MAX]),
         dead=list(Job.objects.filter(state=State.DEAD).order_by("-created_at")[:SHOWN_MAX]),
         troubles=troubles()[:SHOWN_MAX],
-        low=list(Stock.objects.filter(low_at__gte=free).order_by("sku")[:SHOWN_MAX]),
+        low=list(Stock.objects.low()[:SHOWN_MAX]),
         paused=list(Pause.objects.order_by("at")[:SHOWN_MAX]),
         waiting=_counted(State.WAITING),
         running=_counted(State.RUNNING),

@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('after', models.JSONField(default=dict)),
             ],
             options={
-                'permissions': [('look', 'May look at the staff pages'), ('operate', 'May act on orders and jobs there')],
+                'permissions': [('look', 'May look at the staff pages'), ('operate', 'May act on orders and jobs there'), ('administer', 'May change keys and settings there')],
                 'default_permissions': ('view',),
                 'indexes': [models.Index(fields=['subject', 'at'], name='staff_action_of'), models.Index(fields=['who', '-id'], name='staff_action_by')],
             },

@@ -17,7 +17,7 @@ class StaffAction(models.Model):
     verb = models.TextField()  # a slug: of an order that of ops.orders.verbs
     subject = models.TextField()  # an order's id; anything else by its kind: "queue payments"
     said = models.JSONField(default=dict)  # what the form said
-    before = models.JSONField(default=dict)  # of an order ops.orders.verbs.standing
+    before = models.JSONField(default=dict)  # of an order ops.orders.acting.standing
     after = models.JSONField(default=dict)
 
     class Meta:
@@ -25,6 +25,7 @@ class StaffAction(models.Model):
         permissions = [
             ("look", "May look at the staff pages"),
             ("operate", "May act on orders and jobs there"),
+            ("administer", "May change keys and settings there"),
         ]
         indexes = [
             models.Index(name="staff_action_of", fields=["subject", "at"]),

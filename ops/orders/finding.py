@@ -1,51 +1,135 @@
-"""How staff find an order: one box for whatever they hold in their hands."""
+"""How staff find an order: one box for whatever they hold in their hands, and filters beside it."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import BooleanField, ExpressionWrapper, Q, Value
 
 from celery_ledger import Job
 from orders.models import Client, Order
+from orders.models.placed.finding import those
+from values import money
 
 NUMBER = re.compile(r"[0-9A-Za-z]{4}[-‐‑–—ー−\s]?[0-9A-Za-z]{4}")
+COLUMNS = (
+    *("number", "client__name", "state", "held", "payment_state", "fulfilment_state"),
+    *("customer_name", "email", "created_at", "currency", "total"),
+)
+LINES_LOOKED_AT_MAX = 100  # of a sku: each leads to its order by another way
+# what most orders are: found by anything else that is asked for, and then looked at for this
+COMMON = {
+    "payment_state": ("paid",),
+    "fulfilment_state": ("full", "none"),
+    "state": ("completed", "confirmed"),
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`filters` as `Order.objects.narrowed` takes them; `before` is where a page begins."""
+
+    filters: dict[str, Any] = field(default_factory=dict)
+    clients: Sequence[Client] = ()
+    before: UUID | None = None
 
 
 @dataclass(frozen=True)
 class Hits:
     orders: list[Order]
-    more: bool = False
+    older: UUID | None = None  # before it others may be
+    looked_at: int = 0  # of those that were added up; 0: of all
+    totals: dict[str, int] = field(default_factory=dict)  # by currency
+    number: int = 0  # of orders that were added up
+    way: dict[str, str] = field(default_factory=dict)  # what the term was taken for
     job: UUID | None = None
 
+    @property
+    def sums(self) -> list[str]:
+        return [money.written(amount, currency) for currency, amount in self.totals.items()]
 
-def found(term: str, *, held: bool = False) -> Hits:
-    """The newest orders that a term names, in the order of how surely it does; without a term the
-    newest of all. A job's id leads to the job.
+
+def found(term: str, wanted: Wanted | None = None) -> Hits:
+    """The newest orders that a term names and that are as wanted, by what it most surely is;
+    without a term the newest of all. A job's id leads to the job.
     """
+    wanted = wanted or Wanted(clients=list(Client.objects.all()))
     if id_ := _uuid(term):
         if order := Order.objects.filter(pk=id_).first():
             return Hits([order])
         return Hits([], job=Job.objects.filter(pk=id_).values_list("pk", flat=True).first())
     for way in _ways(term):
-        if some := _newest({**way, "held": held or None}):
-            return Hits(some[: settings.OPS_ROWS_MAX], more=len(some) > settings.OPS_ROWS_MAX)
+        looked, is_cut = _looked_at(way, wanted)
+        if looked:
+            return _hits(way, looked, is_cut=is_cut)
     return Hits([])
 
 
-def _newest(wanted: dict[str, Any]) -> list[Order]:
-    """One more than a page of them, found client by client as each client's own list is: every
-    index begins with the client.
+def _hits(way: dict[str, str], looked: list[Any], *, is_cut: bool) -> Hits:
+    most, totals = settings.OPS_ROWS_MAX, defaultdict[str, int](int)
+    fitting = [order for order in looked if order.fits]
+    for order in fitting:
+        totals[order.currency] += order.total
+    older = fitting[most - 1].pk if len(fitting) > most else looked[-1].pk if is_cut else None
+    return Hits(
+        fitting[:most],
+        older=older,
+        looked_at=len(looked) if is_cut else 0,
+        totals=dict(sorted(totals.items())),
+        number=len(fitting),
+        way=way,
+    )
+
+
+def _looked_at(way: dict[str, str], wanted: Wanted) -> tuple[list[Any], bool]:
+    """The newest orders that one index holds together, each with whether it `fits` the rest; and
+    whether there are more. So a page costs no more for what few or none are: they are looked for
+    among so many at a time. Found client by client: every index begins with the client.
     """
-    most = settings.OPS_ROWS_MAX + 1
-    pieces = [
-        Order.objects.of(client).narrowed(**wanted).order_by("-pk").values_list("pk")[:most]
-        for client in Client.objects.all()
-    ]
-    ids = [id_ for piece in pieces for (id_,) in piece]
-    return list(Order.objects.filter(pk__in=ids).order_by("-pk").select_related("client")[:most])
+    driver, rest = _split(way, wanted.filters)
+    each = _most(way, wanted) // max(1, len(wanted.clients))
+    each = max(each, settings.OPS_ROWS_MAX + 1)
+    looked, floor = list[Any](), UUID(int=0)
+    for client in wanted.clients:
+        fits = ExpressionWrapper(those(**rest), BooleanField()) if rest else Value(True)
+        orders = Order.objects.of(client).narrowed(**driver).annotate(fits=fits)
+        if wanted.before:
+            orders = orders.filter(Q(pk__lt=wanted.before))
+        piece = list(orders.order_by("-pk").select_related("client").only(*COLUMNS)[: each + 1])
+        if len(piece) > each:
+            piece.pop()
+            floor = max(floor, piece[-1].pk)
+        looked += piece
+    newest = sorted((order for order in looked if order.pk >= floor), key=_id, reverse=True)
+    return newest, floor.int > 0
+
+
+def _most(way: dict[str, str], wanted: Wanted) -> int:
+    if "sku" in way:
+        return LINES_LOOKED_AT_MAX
+    return settings.OPS_LOOKED_AT_MAX if way or wanted.filters else 0
+
+
+def _split(way: dict[str, str], filters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What an index is asked for, and what the orders are then looked at for. Moments go by the
+    id, which each index holds.
+    """
+    moments = {name: value for name, value in filters.items() if name.startswith("created_")}
+    rest = {name: value for name, value in filters.items() if name not in moments}
+    if way or not rest:
+        return {**way, **moments}, rest
+    best = min(rest, key=lambda name: _rank(name, rest[name]))
+    return {best: rest.pop(best), **moments}, rest
+
+
+def _rank(name: str, value: Any) -> int:
+    """The rarer, the lower."""
+    by_index = {"tag": 0, "held": 1}
+    return by_index.get(name, 3 if value in COMMON.get(name, ()) else 2)
 
 
 def _ways(term: str) -> Iterator[dict[str, str]]:
@@ -64,6 +148,11 @@ def _ways(term: str) -> Iterator[dict[str, str]]:
     yield {"customer_name": term}
     yield {"sku": term}
     yield {"tag": term}
+
+
+def _id(order: Order) -> UUID:
+    id_: UUID = order.pk
+    return id_
 
 
 def _uuid(term: str) -> UUID | None:

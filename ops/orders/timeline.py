@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from celery_ledger import FINISHED, Job, State, owned
+from notifications import events
 from notifications.models import Attempt, Delivery, Event
 from ops.models import StaffAction
 from ops.templatetags.words import verb
@@ -20,7 +21,8 @@ from orders.models import Order
 from orders.payments.models import PaymentOperation
 from values import money
 
-JOBS_NEAR = timedelta(seconds=2)  # of an event, a job that wrote it or that it promised
+EVENTS_MAX = 500  # newest ones of an order that are shown
+JOBS_NEAR = timedelta(seconds=2)  # of a moment, a job that wrote it or that it promised
 JOBS_MAX = 60  # of each such moment
 STRETCHES_MAX = 20
 DELIVERIES_MAX = 200
@@ -32,6 +34,7 @@ KINDS: dict[str, Promise] = {
     "mail": gettext_lazy("mail"),
     "webhook": gettext_lazy("webhook"),
     "staff": gettext_lazy("staff"),
+    "note": gettext_lazy("note"),
 }
 
 
@@ -43,7 +46,8 @@ class Entry:
     aside: str = ""
     trouble: str = ""
     job: str = ""  # its id, where a job is spoken of
-    again: str = ""  # the id of a delivery that may be sent again
+    delivery: str = ""  # its id, where a delivery is spoken of
+    again: bool = False  # whether that may be sent again
     details: list[str] = field(default_factory=list)
 
     @property
@@ -56,36 +60,80 @@ class Entry:
         return KINDS.get(self.kind, gettext_lazy("event"))
 
 
-def timeline(order: Order, events: list[Event], jobs: Iterable[Job]) -> list[Entry]:
-    """The oldest first."""
-    found = [
-        *(Entry(event.at, "event", event.kind, f"{event.seq}") for event in events),
+@dataclass(frozen=True)
+class Past:
+    """What an order's page tells, the oldest first, and in sentences what it leaves out."""
+
+    entries: list[Entry]
+    jobs: list[Job]
+    left_out: list[str]
+
+
+def news_of(order: Order) -> list[Event]:
+    """Its newest events, the oldest first."""
+    return list(events.timeline(order.pk, after=order.version - EVENTS_MAX))
+
+
+def past_of(order: Order, news: list[Event]) -> Past:
+    operations = list(order.operations.order_by("created_at"))
+    actions = list(StaffAction.of(order.pk))
+    jobs, jobs_cut = _jobs_of(order, news, operations, actions)
+    told = _deliveries_of(news)
+    entries = [
+        *(Entry(event.at, "event", event.kind, f"{event.seq}") for event in news),
         *(entry for job in jobs for entry in _of_job(job)),
-        *(_of_operation(each) for each in order.operations.order_by("created_at")),
-        *(entry for each in deliveries_of(events) for entry in _of_delivery(each)),
-        *(_of_staff(action) for action in StaffAction.of(order.pk)),
+        *(_of_operation(each) for each in operations),
+        *(entry for each in told[:DELIVERIES_MAX] for entry in _of_delivery(each)),
+        *(_of_staff(action) for action in actions if action.verb != "note"),
+        *(Entry(each.at, "note", f"{each.who}: {each.text}") for each in order.remarks.all()),
     ]
-    return sorted(found, key=lambda entry: entry.at)
+    left_out = []
+    if news and news[0].seq > 1:
+        left_out.append(_("Events before the newest %(n)d.") % {"n": EVENTS_MAX})
+    if jobs_cut:
+        left_out.append(_("Jobs of longer ago, and some of moments at which much was done."))
+    if len(told) > DELIVERIES_MAX:
+        left_out.append(_("Mails and webhooks after the first %(n)d.") % {"n": DELIVERIES_MAX})
+    return Past(sorted(entries, key=lambda entry: entry.at), jobs, left_out)
 
 
-def jobs_of(order: Order, events: list[Event]) -> list[Job]:
-    """The jobs that name it or its payments, as far as they are still kept. They are looked for
-    near its events: whatever promises one of them records what happened.
+def _jobs_of(
+    order: Order, news: list[Event], operations: list[PaymentOperation], actions: list[StaffAction]
+) -> tuple[list[Job], bool]:
+    """The jobs that name it or its payments, as far as they are still kept, and whether some may
+    be left out. They are looked for near its events, whatever promises one of them records what
+    happened; and near each time that a provider was asked or staff did something.
     """
-    named = [str(order.pk), *map(str, order.operations.values_list("pk", flat=True))]
+    named = [str(order.pk), *(str(operation.pk) for operation in operations)]
     its_own = Job.objects.filter(owned.called_with(named), owner=str(order.client_id))
-    return [
-        job
-        for stretch in _stretches(event.recorded_at or event.at for event in events)
-        for job in its_own.filter(created_at__range=stretch).order_by("created_at", "id")[:JOBS_MAX]
-    ]
+    moments = [event.recorded_at or event.at for event in news]
+    moments += [operation.asked_at for operation in operations]
+    moments += [action.at for action in actions]
+    stretches = _stretches(moments)
+    found, is_cut = list[Job](), len(stretches) > STRETCHES_MAX
+    for stretch in stretches[-STRETCHES_MAX:]:
+        near = its_own.filter(created_at__range=stretch).order_by("created_at", "id")
+        jobs = list(near[: JOBS_MAX + 1])
+        is_cut = is_cut or len(jobs) > JOBS_MAX
+        found += jobs[:JOBS_MAX]
+    return found, is_cut
 
 
-def deliveries_of(events: list[Event]) -> list[Delivery]:
+def _deliveries_of(news: list[Event]) -> list[Delivery]:
+    """One more than are shown."""
     attempts = Prefetch("attempts", Attempt.objects.order_by("pk"))
-    told = Delivery.objects.filter(event__in=[event.pk for event in events])
+    told = Delivery.objects.filter(event__in=[event.pk for event in news])
     told = told.select_related("endpoint", "event").prefetch_related(attempts)
-    return list(told.order_by("created_at", "pk")[:DELIVERIES_MAX])
+    return list(told.order_by("created_at", "pk")[: DELIVERIES_MAX + 1])
+
+
+def may_be_sent_again(delivery: Delivery) -> bool:
+    """Whether its button is shown: it has ended, and there is where it could go."""
+    is_over = delivery.state != Delivery.State.WAITING and not delivery.resend
+    if delivery.channel == Delivery.Channel.MAIL:
+        return is_over and bool(delivery.target)
+    endpoint = delivery.endpoint
+    return is_over and bool(endpoint and endpoint.active and not endpoint.disabled_at)
 
 
 def _stretches(moments: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
@@ -97,7 +145,7 @@ def _stretches(moments: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
             found[-1] = (found[-1][0], end)
         else:
             found.append((begin, end))
-    return found[-STRETCHES_MAX:]
+    return found
 
 
 def _of_job(job: Job) -> Iterator[Entry]:
@@ -135,21 +183,16 @@ def _of_operation(operation: PaymentOperation) -> Entry:
 def _of_delivery(delivery: Delivery) -> Iterator[Entry]:
     whom = delivery.endpoint.url if delivery.endpoint else delivery.target
     about = f"{delivery.event.kind} → {whom}"
-    job = str(delivery.job or "")
+    id_ = str(delivery.pk)
     attempts = list(delivery.attempts.all())
     for attempt in attempts:
         took = "" if attempt.duration_ms is None else f"{attempt.duration_ms} ms"
         trouble = "" if attempt.ok else attempt.answer
         text = f"{about}, {attempt.answer}" if attempt.ok else about
-        again = str(delivery.pk) if attempt == attempts[-1] and _may_be_sent_again(delivery) else ""
-        yield Entry(attempt.at, delivery.channel, text, took, trouble, job, again)
+        again = attempt == attempts[-1] and may_be_sent_again(delivery)
+        yield Entry(attempt.at, delivery.channel, text, took, trouble, delivery=id_, again=again)
     if delivery.state == Delivery.State.WAITING:
-        yield Entry(delivery.created_at, delivery.channel, f"{about}, {_('waits')}", job=job)
-
-
-def _may_be_sent_again(delivery: Delivery) -> bool:
-    is_over = delivery.state != Delivery.State.WAITING and not delivery.resend
-    return is_over and not (delivery.endpoint and delivery.endpoint.disabled_at)
+        yield Entry(delivery.created_at, delivery.channel, f"{about}, {_('waits')}", delivery=id_)
 
 
 def _of_staff(action: StaffAction) -> Entry:

@@ -1,100 +1,220 @@
-"""What staff can do to an order: each verb is rehearsed before it is done, so that its page says in
-figures what it comes to, and leaves a row of who did it.
-"""
+"""What staff can do to an order, and to a part of it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
-from django.db import transaction
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
-from notifications import events, tasks
-from notifications.models import Delivery
-from ops.models import StaffAction
-from ops.orders.forms import (
-    CancelForm,
+from celery_ledger import Job, State, interventions, owned
+from ops.orders.acting import NOBODY, Said, Verb
+from ops.orders.forms.goods import (
+    AnnounceForm,
     FulfilForm,
-    HoldForm,
-    PaidForm,
+    ReceiveForm,
     RefundForm,
-    VerbForm,
+    WithdrawForm,
     units_of,
 )
-from orders.models import Asked, Fulfilment, Order, Refund
+from ops.orders.forms.particulars import EditForm
+from ops.orders.forms.verb import CancelForm, HoldForm, NoteForm, PaidForm
+from orders.models import Asked, Came, Fulfilment, Order, Refund, Remark, Return
 from orders.payments.paying import mark_paid
-from orders.states import PaymentMethod, State
-from orders.tasks import give_back, go_on
+from orders.states import PaymentMethod, PaymentState, ReturnState
+from orders.states import State as OrderState
+from orders.tasks import forget_person, give_back, go_on, serving
 from values import money
-from values.refused import invalid
+from values.refused import Refused, invalid
 
-Said = Mapping[str, Any]
-STANDING = ("version", "state", "payment_state", "captured", "refunded", "refund_pending", "held")
-
-
-class Overtaken(Exception):
-    """The order is not any more as the page showed it."""
+REASON = "staff"
+ERASED_COUNTED_MAX = 200
 
 
-@dataclass(frozen=True)
-class Verb:
-    word: Promise
-    may: Callable[[Order], bool]
-    do: Callable[[Order, Said], None]
-    form: type[VerbForm] = VerbForm
-    is_dangerous: bool = False
+# --- its way --------------------------------------------------------------------------------------
 
 
-def _hold(order: Order, said: Said) -> None:
+def _hold(order: Order, said: Said, by: str) -> None:
     order.hold(said["reason"])
 
 
-def _release(order: Order, said: Said) -> None:
+def _release(order: Order, said: Said, by: str) -> None:
     order.release()
     go_on(order)
 
 
-def _fulfil(order: Order, said: Said) -> None:
-    units = units_of(order, said)
-    if not units:
-        raise invalid(("/lines", "name a piece to send"))
-    Fulfilment.objects.ship(order, units, carrier=said["carrier"], tracking=said["tracking"])
-
-
-def _mark_paid(order: Order, said: Said) -> None:
-    mark_paid(order, reference=said["reference"], amount=None)
-
-
-def _refund(order: Order, said: Said) -> None:
-    amount = _read(said["amount"], order.currency) if said["amount"] else None
-    asked = Asked(amount, units_of(order, said) or None, restock=said["restock"])
-    give_back(Refund.objects.promise(order, asked, reason="staff"))
-
-
-def _read(text: str, currency: str) -> int:
-    try:
-        amount = money.read(text, currency)
-    except ValueError as exc:
-        raise invalid(("/amount", str(exc))) from None
-    if amount <= 0:
-        raise invalid(("/amount", "must be more than 0"))
-    return amount
-
-
-def _cancel(order: Order, said: Said) -> None:
+def _cancel(order: Order, said: Said, by: str) -> None:
     give_back(order.cancel(said["reason"]))
 
 
+def _dead_jobs(order: Order) -> QuerySet[Job]:
+    named = [str(order.pk), *map(str, order.operations.values_list("pk", flat=True))]
+    dead = Job.objects.filter(state=State.DEAD, owner=str(order.client_id))
+    return dead.filter(owned.called_with(named))
+
+
+def _retry(job: Job, said: Said, by: str) -> list[str]:
+    if by != NOBODY:  # which a log line is about
+        interventions.retry(Job.objects.filter(pk=job.pk), by=by)
+    return [_("The job %(task)s waits again and is due now.") % {"task": job.task}]
+
+
+# --- goods and money ------------------------------------------------------------------------------
+
+
+def _fulfil(order: Order, said: Said, by: str) -> None:
+    units = _some(units_of(order, said), _("Name a piece to send."))
+    Fulfilment.objects.ship(order, units, carrier=said["carrier"], tracking=said["tracking"])
+
+
+def _unship(parcel: Fulfilment, said: Said, by: str) -> None:
+    parcel.cancel()
+
+
+def _mark_paid(order: Order, said: Said, by: str) -> None:
+    mark_paid(order, reference=said["reference"], amount=None)
+
+
+def _refund(order: Order, said: Said, by: str) -> None:
+    amount = _amount(order, said, "amount", most=order.refundable)
+    shipping = _amount(order, said, "shipping", most=order.shipping_refundable) or 0
+    if amount and shipping:
+        raise invalid(("/shipping", _("It goes with pieces or alone, without an amount.")))
+    asked = Asked(amount, units_of(order, said) or None, said["restock"], shipping)
+    give_back(Refund.objects.promise(order, asked, reason=REASON))
+
+
+def _withdraw(order: Order, said: Said, by: str) -> None:
+    units = _some(units_of(order, said), _("Name a piece that is not to be sent."))
+    give_back(Refund.objects.promise(order, Asked(units=units, restock=True), reason=REASON))
+
+
+def _announce(order: Order, said: Said, by: str) -> list[str]:
+    units = _some(units_of(order, said), _("Name a piece that comes back."))
+    Return.objects.announce(order, units, reason=said["reason"] or REASON)
+    number = sum(number for _line, number in units)
+    announced = ngettext("%(n)d piece is to come back.", "%(n)d pieces are to come back.", number)
+    return [announced % {"n": number}, _("Its money goes back when it has arrived.")]
+
+
+def _receive(come: Return, said: Said, by: str) -> list[str]:
+    order = come.order
+    came = [Came(line, number, said["restock"]) for line, number in units_of(order, said)]
+    amount = _amount(order, said, "amount", most=order.refundable, least=0)
+    shipping = _amount(order, said, "shipping", most=order.shipping_refundable) or 0
+    come.receive(came, amount=amount, shipping=shipping)
+    give_back(come.refund)
+    here = sum(each.quantity for each in came)
+    figures = {"n": here, "m": here if said["restock"] else 0}
+    return [_("%(n)d here, %(m)d to be sold again.") % figures]
+
+
+def _cancel_return(come: Return, said: Said, by: str) -> None:
+    come.cancel()
+
+
+def _pieces(target: Order | Return, said: Said) -> Said:
+    """With the pieces in words."""
+    order = target if isinstance(target, Order) else target.order
+    pieces = ", ".join(f"{line.sku} × {number}" for line, number in units_of(order, said))
+    return {"pieces": pieces} | {name: said[name] for name in said if not name.startswith("line_")}
+
+
+def _some(units: Any, otherwise: str) -> Any:
+    if not units:
+        raise invalid(("/lines", otherwise))
+    return units
+
+
+def _amount(order: Order, said: Said, name: str, *, most: int, least: int = 1) -> int | None:
+    """Minor units of what was typed there, if anything was."""
+    if not said.get(name):
+        return None
+    try:
+        amount = money.read(said[name], order.currency)
+    except ValueError as exc:
+        raise invalid((f"/{name}", str(exc))) from None
+    if not least <= amount <= most:
+        limits = [money.written(each, order.currency) for each in (least, most)]
+        text = _("It must be from %(least)s to %(most)s.") % dict(
+            zip(("least", "most"), limits, strict=True)
+        )
+        raise invalid((f"/{name}", text))
+    return amount
+
+
+# --- whom it is for, and what is noted of it ------------------------------------------------------
+
+
+def _edit(order: Order, said: Said, by: str) -> list[str]:
+    if not order.news_in(said["change"]):
+        raise Refused("nothing-changed", _("Nothing is changed yet."))
+    order.change(said["change"])
+    return [f"{label}: {was or '–'} → {now or '–'}" for label, was, now in said["changes"]]
+
+
+def _fields(order: Order, said: Said) -> Said:
+    """Their names: what they say of a person is kept in the order alone, and erased there."""
+    return {"fields": ", ".join(sorted(said["change"].model_fields_set))}
+
+
+def _note(order: Order, said: Said, by: str) -> list[str]:
+    if by != NOBODY:
+        Remark.objects.write(order, said["text"], who=by)
+    return [_("It stands on the order's line of time, for the staff alone.")]
+
+
+def _erase(order: Order, said: Said, by: str) -> list[str]:
+    theirs = Order.objects.of(order.client).narrowed(email=order.email)
+    number = theirs.order_by("-pk")[: ERASED_COUNTED_MAX + 1].count()
+    with serving(order):
+        forget_person(order.client_id, order.email, by=by)
+    who = {"n": min(number, ERASED_COUNTED_MAX), "email": order.email, "shop": order.client}
+    at_least = _("There are more than these.") if number > ERASED_COUNTED_MAX else ""
+    orders = ngettext(
+        "%(n)d order of %(email)s at %(shop)s is touched.",
+        "%(n)d orders of %(email)s at %(shop)s are touched.",
+        number,
+    )
+    return [
+        f"{orders % who} {at_least}".strip(),
+        _(
+            "E-mail, names, addresses, notes, tags, metadata and remarks go, also from events, "
+            "mails and kept answers. Goods, amounts and what happened stay."
+        ),
+        _("Export files of %(shop)s are deleted: they may name the person.") % who,
+        _("It cannot be taken back."),
+    ]
+
+
+# --- when each may be -----------------------------------------------------------------------------
+
+
 def _is_sendable(order: Order) -> bool:
-    return order.state == State.CONFIRMED and not order.held and bool(order.open_units)
+    return order.is_confirmed and not order.held and bool(order.open_units)
 
 
 def _is_unpaid(order: Order) -> bool:
-    """By a method that is noted here, and in a state in which it can be."""
+    """By a method that is noted here, or a card that was declined, in a state in which it can
+    be.
+    """
     elsewhere = order.payment_method != PaymentMethod.CARD
-    return elsewhere and not order.captured and order.state in (State.RESERVED, State.CONFIRMED)
+    other = elsewhere or order.charge_state == PaymentState.FAILED
+    return (
+        other and not order.captured and order.state in (OrderState.RESERVED, OrderState.CONFIRMED)
+    )
+
+
+def _is_withdrawable(order: Order) -> bool:
+    """What is paid and not sent."""
+    return order.is_confirmed and order.refundable > 0 and bool(order.open_units)
+
+
+def _can_come_back(order: Order) -> bool:
+    return any(line.returnable for line in order.own_lines)
+
+
+def _can_be_forgotten(order: Order) -> bool:
+    return bool(order.email) and order.has_ended
 
 
 VERBS: dict[str, Verb] = {
@@ -105,10 +225,31 @@ VERBS: dict[str, Verb] = {
         _hold,
         HoldForm,
     ),
-    "fulfil": Verb(gettext_lazy("Send"), _is_sendable, _fulfil, FulfilForm),
+    "fulfil": Verb(gettext_lazy("Send"), _is_sendable, _fulfil, FulfilForm, noted=_pieces),
     "mark_paid": Verb(gettext_lazy("Mark as paid"), _is_unpaid, _mark_paid, PaidForm),
     "refund": Verb(
-        gettext_lazy("Give money back"), lambda order: order.refundable > 0, _refund, RefundForm
+        gettext_lazy("Give money back"),
+        lambda order: order.refundable > 0,
+        _refund,
+        RefundForm,
+        noted=_pieces,
+    ),
+    "withdraw": Verb(
+        gettext_lazy("Take pieces off"), _is_withdrawable, _withdraw, WithdrawForm, noted=_pieces
+    ),
+    "announce": Verb(
+        gettext_lazy("Announce a return"), _can_come_back, _announce, AnnounceForm, noted=_pieces
+    ),
+    "edit": Verb(
+        gettext_lazy("Edit"), lambda order: not order.was_erased, _edit, EditForm, noted=_fields
+    ),
+    "note": Verb(
+        gettext_lazy("Write a note"),
+        lambda order: not order.was_erased,
+        _note,
+        NoteForm,
+        noted=lambda order, said: {},
+        at_any_version=True,
     ),
     "cancel": Verb(
         gettext_lazy("Cancel the order"),
@@ -117,79 +258,34 @@ VERBS: dict[str, Verb] = {
         CancelForm,
         is_dangerous=True,
     ),
+    "erase": Verb(
+        gettext_lazy("Erase the customer"),
+        _can_be_forgotten,
+        _erase,
+        is_dangerous=True,
+        is_about_person=True,
+    ),
+    "unship": Verb(
+        gettext_lazy("It was not sent"),
+        lambda parcel: parcel.cancelled_at is None,
+        _unship,
+        parts=lambda order: order.fulfilments.all(),
+        is_dangerous=True,
+    ),
+    "receive": Verb(
+        gettext_lazy("It has arrived"),
+        lambda come: come.state == ReturnState.ANNOUNCED,
+        _receive,
+        ReceiveForm,
+        noted=_pieces,
+        parts=lambda order: order.returns.all(),
+    ),
+    "cancel_return": Verb(
+        gettext_lazy("It does not come back"),
+        lambda come: come.state == ReturnState.ANNOUNCED,
+        _cancel_return,
+        parts=lambda order: order.returns.all(),
+        is_dangerous=True,
+    ),
+    "retry": Verb(gettext_lazy("Try it again"), lambda job: True, _retry, parts=_dead_jobs),
 }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an order stood and how it stands then, and who is told of it."""
-
-    before: dict[str, Any]
-    after: dict[str, Any]
-    told: list[Delivery]
-
-    @property
-    def paid_back(self) -> int:
-        """Minor units that are promised back by it."""
-        back = "refunded", "refund_pending"
-        return sum(self.after[name] - self.before[name] for name in back)
-
-
-def standing(order: Order) -> dict[str, Any]:
-    """What a verb may change: JSON, amounts in minor units."""
-    shown = {name: getattr(order, name) for name in STANDING}
-    return shown | {"to_send": sum(units for _line, units in order.open_units)}
-
-
-def rehearse(order_id: UUID, verb: Verb, said: Said) -> Outcome:
-    """What it would come to now: it is done, looked at and rolled back. Raises Overtaken when the
-    order is beyond it, and Refused.
-    """
-    with transaction.atomic():
-        outcome = _done(Order.objects.locked(order_id), verb, said)
-        transaction.set_rollback(True)
-    return outcome
-
-
-def perform(order_id: UUID, slug: str, said: Said, *, version: str, by: Any) -> None:
-    """Do it to the order of that version. Raises Overtaken when somebody or something was faster,
-    and Refused.
-    """
-    with transaction.atomic():
-        order = Order.objects.locked(order_id)
-        if version != str(order.version):
-            raise Overtaken
-        outcome = _done(order, VERBS[slug], said)
-        seen = {"said": dict(said), "before": outcome.before, "after": outcome.after}
-        StaffAction.note(by, slug, order_id, **seen)
-
-
-def send_again(delivery_id: UUID, *, by: Any) -> bool:
-    """A mail or webhook that has ended, under the same id as before. False when it is on its way
-    already, was asked for a moment ago, or has nowhere to go.
-    """
-    with transaction.atomic():
-        one = Delivery.objects.select_related("event").get(pk=delivery_id)
-        chosen = Delivery.objects.retryable(since=one.created_at, everything=True).filter(pk=one.pk)
-        count, _more = tasks.send_again(chosen, one.endpoint_id, everything=True)
-        if count:
-            StaffAction.note(
-                by,
-                "send_again",
-                one.event.subject,
-                said={"what": f"{one.event.kind}, {one.channel}"},
-                before={"delivery": one.state},
-                after={"delivery": Delivery.State.WAITING},
-            )
-    return bool(count)
-
-
-def _done(order: Order, verb: Verb, said: Said) -> Outcome:
-    before = standing(order)
-    if not verb.may(order):
-        raise Overtaken
-    verb.do(order, said)
-    order.refresh_from_db()
-    news = events.timeline(order.pk, after=before["version"])
-    told = Delivery.objects.filter(event__in=news).select_related("endpoint", "event")
-    return Outcome(before, standing(order), list(told.order_by("channel", "pk")))

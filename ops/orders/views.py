@@ -1,50 +1,77 @@
-"""Orders over HTTP: the search, one order, and what is done to it."""
+"""Orders over HTTP: the list, one order, and what is done to it."""
 
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
+from celery_ledger import State as JobState
 from notifications import events
-from notifications.models import Delivery
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
-from ops.orders import verbs
-from ops.orders.finding import found
-from ops.orders.timeline import jobs_of, timeline
-from ops.orders.verbs import VERBS, Overtaken, perform, rehearse
+from ops.orders.acting import Busy, Deed, Overtaken, perform, rehearse
+from ops.orders.exporting import begin_export
+from ops.orders.filters import Filter
+from ops.orders.finding import Wanted, found
+from ops.orders.timeline import news_of, past_of
+from ops.orders.verbs import VERBS
 from ops.orders.why import why
 from orders.models import Order
-from orders.way import steps
+from orders.way import KINDS, steps
 from values.refused import Refused
 
-WORDS = {
-    "received": gettext_lazy("Received"),
-    "reserved": gettext_lazy("Set aside"),
-    "paid": gettext_lazy("Payment"),
-    "confirmed": gettext_lazy("Confirmed"),
-    "completed": gettext_lazy("Delivery"),
-}
+OVERTAKEN, BUSY = "overtaken", "busy"
+STATUS = {OVERTAKEN: 409, BUSY: 503}
 
 
 @require_safe
 @staff_page(LOOK)
 def orders(request: HttpRequest) -> HttpResponse:
-    """One search box: whatever stands on a parcel, in a mail or in a log line."""
-    term = request.GET.get("q", "").strip()[: settings.OPS_TERM_MAX]
-    hits = found(term, held="held" in request.GET)
+    """One search box, for whatever stands on a parcel, in a mail or in a log line; and filters."""
+    form = Filter(request.GET)
+    seen: dict[str, Any] = {"filter": form, "here": "orders", "may_operate": may_operate(request)}
+    if not form.is_valid():
+        return render(request, "ops/orders/orders.html", seen, status=422)
+    before = form.cleaned_data["before"]
+    hits = found(form.term, Wanted(form.wanted, form.clients, before))
     if hits.job:
         return redirect("ops:job", hits.job)
-    if term and len(hits.orders) == 1:
+    if form.term and len(hits.orders) == 1 and not (form.narrows or before or hits.older):
         return redirect("ops:order", hits.orders[0].pk)
-    return render(request, "ops/orders/orders.html", {"term": term, "hits": hits, "here": "orders"})
+    seen |= {"term": form.term, "hits": hits, "narrows": form.narrows, "before": before}
+    seen |= {"query": form.link(), "older": hits.older and form.link(before=hits.older)}
+    return render(request, "ops/orders/orders.html", seen)
+
+
+@require_POST
+@staff_page(OPERATE)
+def export(request: HttpRequest) -> HttpResponse:
+    """The orders of the list with this query, as files."""
+    form = Filter(request.GET)
+    if not form.is_valid():
+        raise Http404
+    back = redirect("ops:orders")
+    back["Location"] += f"?{form.link()}"
+    if len(form.clients) != 1:
+        messages.warning(request, _("Choose a shop first: an export is of one."))
+        return back
+    way = found(form.term, Wanted(form.wanted, form.clients)).way
+    if form.term and not way:
+        messages.warning(request, _("There is nothing to export."))
+        return back
+    try:
+        begun = begin_export(form.clients[0], {**form.wanted, **way}, by=request.user)
+    except Refused as problem:
+        messages.warning(request, problem.detail)
+        return back
+    messages.success(request, _("The export %(id)s has begun.") % {"id": begun.pk})
+    return back
 
 
 @require_safe
@@ -52,15 +79,19 @@ def orders(request: HttpRequest) -> HttpResponse:
 def order(request: HttpRequest, order_id: UUID) -> HttpResponse:
     """One order on one line of time, and why it is not further."""
     order = get_object_or_404(Order.objects.select_related("client"), pk=order_id)
-    news = list(events.timeline(order.pk))
-    jobs = jobs_of(order, news)
-    moments = {event.kind: event.at for event in news}
+    news = news_of(order)
+    past = past_of(order, news)
+    way = events.timeline(order.pk).filter(kind__in=KINDS).order_by("-seq")[: settings.OPS_ROWS_MAX]
     seen = {
         "order": order,
-        "why": why(order, jobs),
-        "belt": [(WORDS[step.slug], step) for step in steps(order, moments)],
-        "timeline": timeline(order, news, jobs),
-        "verbs": {slug: verb for slug, verb in VERBS.items() if verb.may(order)},
+        "why": why(order, past.jobs),
+        "dead": [job for job in past.jobs if job.state == JobState.DEAD],
+        "belt": steps(order, {event.kind: event.at for event in reversed(way)}),
+        "timeline": past.entries,
+        "left_out": past.left_out,
+        "parcels": order.fulfilments.order_by("pk"),
+        "returns": order.returns.select_related("refund__operation").order_by("pk"),
+        "verbs": {slug: verb for slug, verb in VERBS.items() if not verb.parts and verb.may(order)},
         "may_operate": may_operate(request),
         "here": "orders",
         "zone": timezone.get_current_timezone_name(),
@@ -69,64 +100,63 @@ def order(request: HttpRequest, order_id: UUID) -> HttpResponse:
 
 
 @staff_page(OPERATE)
-def act(request: HttpRequest, order_id: UUID, slug: str) -> HttpResponse:
+def act(request: HttpRequest, order_id: UUID, slug: str, part: UUID | None = None) -> HttpResponse:
     """GET says what it comes to, POST does it; with `look` it says what it comes to as the form
     stands.
     """
-    order = get_object_or_404(Order, pk=order_id)
-    if slug not in VERBS:
+    order = get_object_or_404(Order.objects.select_related("client"), pk=order_id)
+    verb = VERBS.get(slug)
+    if verb is None or bool(verb.parts) != bool(part):
+        return render(request, "404.html", status=404)
+    try:
+        target = Deed(slug, verb, {}, part).target(order)
+    except Overtaken:
         return render(request, "404.html", status=404)
     posts = request.method == "POST"
-    form = VERBS[slug].form(order, request.POST if posts else None)
+    form = verb.form(target, request.POST if posts else None)
     if not posts or "look" in request.POST:
-        return _asked(request, order, slug, form)
-    version = request.POST.get("version", "")
+        return _asked(request, order, Deed(slug, verb, {}, part), form)
+    return _pressed(request, order, Deed(slug, verb, {}, part), form)
+
+
+def _pressed(request: HttpRequest, order: Order, deed: Deed, form: Any) -> HttpResponse:
+    trouble, version = "", request.POST.get("version", "")
     try:
         if form.is_valid():
-            perform(order.pk, slug, form.cleaned_data, version=version, by=request.user)
-            messages.success(request, _("Done: %(verb)s.") % {"verb": VERBS[slug].word})
+            done = Deed(deed.slug, deed.verb, form.cleaned_data, deed.part)
+            perform(order, done, version=version, by=request.user)
+            messages.success(request, _("Done: %(verb)s.") % {"verb": deed.verb.word})
             return redirect("ops:order", order.pk)
+        if version != str(order.version) and not deed.verb.at_any_version:
+            trouble = OVERTAKEN
     except Overtaken:
-        version = ""
+        trouble = OVERTAKEN
+    except Busy:
+        trouble = BUSY
     except Refused as problem:
-        form.add_error(None, _said(problem))
-    return _asked(request, order, slug, form, overtaken=version != str(order.version))
-
-
-@require_POST
-@staff_page(OPERATE)
-def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
-    """Twice comes to once: what is on its way already is left alone, and that is said."""
-    delivery = get_object_or_404(Delivery.objects.select_related("event"), pk=delivery_id)
-    order = get_object_or_404(Order, pk=delivery.event.subject)  # what else is told has no page
-    if verbs.send_again(delivery_id, by=request.user):
-        messages.success(request, _("It is sent again."))
-    else:
-        messages.warning(request, _("It is on its way already, or has nowhere to go."))
-    return redirect("ops:order", order.pk)
+        form.refuse(problem)
+    return _asked(request, order, deed, form, trouble)
 
 
 def _asked(
-    request: HttpRequest, order: Order, slug: str, form: Any, *, overtaken: bool = False
+    request: HttpRequest, order: Order, deed: Deed, form: Any, trouble: str = ""
 ) -> HttpResponse:
     """The page that asks once, with what it would come to now."""
-    if overtaken:  # by whatever the order is now
+    seen: dict[str, Any] = {"order": order, "verb": deed.verb, "here": "orders"}
+    if trouble == OVERTAKEN:  # by whatever the order is now, and as it was filled in
         order.refresh_from_db()
-        form = VERBS[slug].form(order)
-    seen: dict[str, Any] = {"order": order, "verb": VERBS[slug], "form": form, "here": "orders"}
-    said = form.cleaned_data if form.is_valid() else form.first_answers()
+        seen |= {"overtaken": True, "last": StaffAction.of(order.pk).last()}
     try:
-        seen["outcome"] = rehearse(order.pk, VERBS[slug], said)
+        target = deed.target(order)
+        form = deed.verb.form(target, request.POST) if trouble == OVERTAKEN else form
+        said = form.cleaned_data if form.is_valid() else form.first_answers()
+        seen["outcome"] = rehearse(order, Deed(deed.slug, deed.verb, said, deed.part))
     except Overtaken:
         seen["beyond"] = True
+    except Busy:
+        trouble = trouble or BUSY
     except Refused as problem:
-        seen["refusal"] = _said(problem)
-    if overtaken:
-        seen["last"] = StaffAction.of(order.pk).last()
-        seen["overtaken"] = True
-    status = 409 if overtaken else 422 if form.errors else 200
+        seen["refusal"] = "; ".join(text for _pointer, text in problem.errors) or problem.detail
+    seen |= {"form": form, "busy": trouble == BUSY}
+    status = STATUS.get(trouble, 422 if form.errors else 200)
     return render(request, "ops/orders/act.html", seen, status=status)
-
-
-def _said(problem: Refused) -> str:
-    return "; ".join(message for _pointer, message in problem.errors) or problem.detail

@@ -1,8 +1,11 @@
-"""What staff did, over HTTP."""
+"""Who works here and what they did, over HTTP."""
 
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -26,3 +29,27 @@ def actions(request: HttpRequest) -> HttpResponse:
     shown = rows[: settings.OPS_ROWS_MAX]
     seen = {"actions": shown, "older": shown[-1].pk if more else None, "who": who}
     return render(request, "ops/staff/actions.html", {**seen, "here": "actions"})
+
+
+@require_safe
+@staff_page(LOOK)
+def people(request: HttpRequest) -> HttpResponse:
+    """Who may what; it is changed at /admin/."""
+    own = Permission.objects.filter(content_type__app_label="ops")
+    users = (
+        get_user_model()
+        ._default_manager.order_by("-is_active", "username")
+        .prefetch_related(Prefetch("user_permissions", own), Prefetch("groups__permissions", own))
+    )
+    rows = list(users[: settings.OPS_PEOPLE_MAX])
+    seen = {"people": [(row, _may(row)) for row in rows], "here": "settings"}
+    return render(request, "ops/staff/people.html", seen)
+
+
+def _may(user: Any) -> list[str]:
+    """The codenames of what they may on these pages, by themselves or by a group."""
+    by_groups = {one.codename for group in user.groups.all() for one in group.permissions.all()}
+    found = by_groups | {one.codename for one in user.user_permissions.all()}
+    return [
+        name for name in ("look", "operate", "administer") if user.is_superuser or name in found
+    ]

@@ -7,9 +7,12 @@ from typing import Any
 from django import template
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ops.models import StaffAction
 from ops.orders.verbs import VERBS
+from ops.stock import verbs as stock_verbs
 from orders.states import HeldFor
 
 register = template.Library()
@@ -32,6 +35,14 @@ WORDS: dict[str, Promise] = {
     "running": gettext_lazy("running"),
     "done": gettext_lazy("done"),
     "dead": gettext_lazy("dead"),
+    "partial": gettext_lazy("sent in part"),
+    "full": gettext_lazy("sent"),
+    "announced": gettext_lazy("announced"),
+    "succeeded": gettext_lazy("paid back"),
+    "card": gettext_lazy("card"),
+    "manual": gettext_lazy("paid elsewhere"),
+    "cod": gettext_lazy("paid on delivery"),
+    "bank_transfer": gettext_lazy("bank transfer"),
     "requested": gettext_lazy("somebody asked for it"),
     "address_unclear": gettext_lazy("the address is unclear"),
     "delayed": gettext_lazy("it takes longer"),
@@ -42,6 +53,40 @@ WORDS: dict[str, Promise] = {
     HeldFor.DISPUTED: gettext_lazy("its customer disputes the payment at the bank"),
     HeldFor.REFUND_FAILED: gettext_lazy("the bank sent a refund back"),
     HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
+}
+
+# deliveries: how they go, and how they stand
+TOLD: dict[str, Promise] = {
+    "mail": gettext_lazy("mail"),
+    "webhook": gettext_lazy("webhook"),
+    "chat": gettext_lazy("chat of the staff"),
+    "waiting": gettext_lazy("on its way"),
+    "delivered": gettext_lazy("arrived"),
+    "failed": gettext_lazy("given up"),
+}
+WORDS |= {  # what moves stock
+    "counted": gettext_lazy("counted"),
+    "adjusted": gettext_lazy("added or removed"),
+    "released": gettext_lazy("free again"),
+    "shipped": gettext_lazy("sent"),
+    "unshipped": gettext_lazy("not sent after all"),
+    "returned": gettext_lazy("came back"),
+}
+WORDS |= {  # files, and what becomes of an import's orders
+    "under_way": gettext_lazy("under way"),
+    "held": gettext_lazy("on hold"),
+    "refused": gettext_lazy("refused"),
+    "sold_out": gettext_lazy("sold out"),
+    "declined": gettext_lazy("declined"),
+    "expired": gettext_lazy("not paid in time"),
+}
+FIELDS: dict[str, Promise] = {
+    "on_hand": gettext_lazy("On hand"),
+    "available": gettext_lazy("Can be ordered"),
+    "backorder_limit": gettext_lazy("May be owed"),
+    "low_at": gettext_lazy("Low at"),
+    "name": gettext_lazy("Name"),
+    "counted": gettext_lazy("Is counted"),
 }
 
 # what staff did to anything but an order, whose verbs have their words in ops.orders.verbs
@@ -55,6 +100,19 @@ DONE: dict[str, Promise] = {
     "queue_pause": gettext_lazy("Pause"),
     "queue_resume": gettext_lazy("Resume"),
     "queue_run": gettext_lazy("Run now"),
+    "replay": gettext_lazy("Send a range again"),
+    "enable_endpoint": gettext_lazy("Call the endpoint again"),
+    "test_endpoint": gettext_lazy("Test the endpoint"),
+    "add_stock": gettext_lazy("New goods"),
+    "import": gettext_lazy("Import a file"),
+    "export": gettext_lazy("Export orders"),
+    "download": gettext_lazy("Download"),
+    "new_client": gettext_lazy("New client"),
+    "make_key": gettext_lazy("Make a key"),
+    "rotate_key": gettext_lazy("Rotate"),
+    "revoke_key": gettext_lazy("Revoke"),
+    "shop_settings": gettext_lazy("Shop settings"),
+    **{slug: verb.word for slug, verb in stock_verbs.VERBS.items()},
 }
 
 
@@ -62,6 +120,39 @@ DONE: dict[str, Promise] = {
 def word(slug: str) -> Promise | str:
     """{{ order.state|word }}"""
     return WORDS.get(slug, slug)
+
+
+PERMISSIONS: dict[str, Promise] = {
+    "look": gettext_lazy("look"),
+    "operate": gettext_lazy("act"),
+    "administer": gettext_lazy("change keys and settings"),
+}
+
+
+@register.filter
+def permission(codename: str) -> Promise | str:
+    return PERMISSIONS.get(codename, codename)
+
+
+@register.filter
+def field(name: str) -> Promise | str:
+    """{{ name|field }}: of what an action changes."""
+    return FIELDS.get(name, name)
+
+
+@register.filter
+def plain(value: Any) -> Any:
+    """{{ change|plain }}: a value of JSON as people read it."""
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    return "–" if value in (None, "") else value
+
+
+@register.filter
+def changes(action: StaffAction) -> list[tuple[str, Any, Any]]:
+    """{% for name, was, is in action|changes %}: what stood otherwise before."""
+    pairs = ((name, action.before.get(name), value) for name, value in action.after.items())
+    return [(name, was, value) for name, was, value in pairs if was != value]
 
 
 @register.filter
@@ -77,6 +168,12 @@ def span(length: timedelta) -> str:
 def json(value: Any) -> str:
     """{{ job.args|json }}, as text"""
     return dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
+
+
+@register.filter
+def told(slug: str) -> Promise | str:
+    """{{ delivery.state|told }}, {{ delivery.channel|told }}"""
+    return TOLD.get(slug, slug)
 
 
 @register.filter

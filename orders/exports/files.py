@@ -15,6 +15,11 @@ from orders.imports.files.lines import BOM
 from orders.imports.files.reading import Format
 from values.csv_cells import harmless
 
+MEDIA_TYPES = {
+    Format.CSV: "text/csv; charset=utf-8; header=present",
+    Format.NDJSON: "application/x-ndjson",
+}
+
 
 def head(form: Format, *, bom: bool) -> str:
     """What a file begins with, before its first order."""

@@ -90,10 +90,8 @@ class UnitsInput(Shape):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"required": [name], "properties": {name: {"type": kind}}}
-                for name, kind in (("position", "integer"), ("sku", "string"))
-            ]
+            "if": {"required": ["position"], "properties": {"position": {"type": "integer"}}},
+            "else": {"required": ["sku"], "properties": {"sku": {"type": "string"}}},
         }
     )
     position: (
@@ -114,7 +112,8 @@ class UnitsInput(Shape):
 
 def _needs_payment_if_it_costs(schema: dict[str, Any]) -> None:
     schema["required"].remove("payment")
-    schema["anyOf"] = [{"required": ["payment"]}, {"properties": {"total": {"const": 0}}}]
+    schema["if"] = {"properties": {"total": {"const": 0}}}
+    schema["else"] = {"required": ["payment"]}
     schema["examples"] = [EXAMPLE]
 
 

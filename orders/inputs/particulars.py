@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from orders.inputs.shape import Shape
@@ -41,10 +41,10 @@ def _mailable(address: str) -> str:
     return address
 
 
-def _names_and_values(schema: dict[str, Any]) -> None:
+def names_and_values(schema: dict[str, Any]) -> None:
     """pydantic describes names that match a pattern; here it is all names that have to."""
     [(pattern, values)] = schema.pop("patternProperties").items()
-    schema["propertyNames"]["pattern"] = pattern
+    schema.setdefault("propertyNames", {})["pattern"] = pattern
     schema["additionalProperties"] = values
 
 
@@ -61,7 +61,7 @@ Metadata = Annotated[
         Annotated[Line, Field(min_length=1, max_length=40)],
         Annotated[AnyText, Field(max_length=500)],
     ],
-    Field(max_length=50, json_schema_extra=_names_and_values),
+    Field(max_length=50, json_schema_extra=names_and_values),
 ]
 Note = Annotated[AnyText, Field(max_length=NOTE_MAX_CHARS)]
 Phone = Annotated[Line, Field(max_length=PHONE_MAX_CHARS)]
@@ -110,3 +110,17 @@ class ParticularsInput(Shape):
     metadata: Metadata = Field(default_factory=dict)
     note: Note | None = None
     tags: Tags = Field(default_factory=list)
+
+
+def _no_default_email(schema: dict[str, Any]) -> None:
+    """It is none that could be sent."""
+    del schema["properties"]["email"]["default"]
+
+
+class OrderChange(ParticularsInput):
+    """The body of PATCH /v1/orders/{id}: what is named takes the place of what was there, wholly;
+    null empties it.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_no_default_email)
+    email: Email = ""

@@ -23,20 +23,9 @@ class PaymentInput(Shape):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {
-                    "properties": {"method": {"const": "card"}, "token": {"type": "string"}},
-                    "required": ["token"],
-                },
-                {
-                    "properties": {
-                        "method": {"enum": ["manual", "cod", "bank_transfer"]},
-                        "token": {"type": "null"},
-                        "attempts": {"const": 1},
-                    },
-                    "required": ["method"],
-                },
-            ]
+            "if": {"properties": {"method": {"const": "card"}}},
+            "then": {"required": ["token"], "properties": {"token": {"type": "string"}}},
+            "else": {"properties": {"token": {"type": "null"}, "attempts": {"const": 1}}},
         }
     )
     method: Literal["card", "manual", "cod", "bank_transfer"] = "card"

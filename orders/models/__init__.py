@@ -12,6 +12,7 @@ from orders.models.order_return import Came, Return
 from orders.models.placed.line import OrderLine, named
 from orders.models.placed.order import Order
 from orders.models.refund import Asked, Refund
+from orders.models.remark import Remark
 from orders.models.stocked.movement import StockMovement
 from orders.models.stocked.stock import Stock
 from orders.models.withdrawal import may_be_withdrawn, withdraw
@@ -43,6 +44,7 @@ __all__ = [
     "PaymentOperation",
     "ProviderEvent",
     "Refund",
+    "Remark",
     "Return",
     "SandboxCharge",
     "SandboxFailure",

@@ -1,5 +1,6 @@
 """Who calls the API: clients, their keys, and the keys under which they repeat a request."""
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.db import OperationalError, connection, models
+from django.db import DatabaseError, OperationalError, connection, models
+from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from values.refused import Refused
+from values import identity
+from values.refused import Refused, invalid
 
 if TYPE_CHECKING:
     from orders.models.placed.order import Order
@@ -35,6 +39,7 @@ SCOPES = (
     "shop:read",
     "shop:write",
 )
+CLIENT_NAME_MAX_CHARS = 200
 LOCK_NOT_AVAILABLE = "55P03"
 # Whoever is first inserts. Whoever comes meanwhile waits for how that ends, and no longer than
 # `wait`; for what is locked from here on the limit is again what it was.
@@ -60,6 +65,18 @@ class ClientQuerySet(models.QuerySet["Client"]):
         """
         return self.select_for_update(no_key=True).get(pk=pk)
 
+    def know(self, name: str) -> "tuple[Client, bool]":
+        """The client of this name, and whether it is new. One from before a name had to be plain is
+        found too; raises a 422 problem for a new name that cannot be.
+        """
+        if client := self.filter(name=name).first():
+            return client, False
+        if not 0 < len(name) <= CLIENT_NAME_MAX_CHARS:
+            raise invalid(("/name", f"must have 1 to {CLIENT_NAME_MAX_CHARS} letters"))
+        if said := identity.objection(name):
+            raise invalid(("/name", said))
+        return self.get_or_create(name=name)
+
 
 class Client(models.Model):
     """A system that places orders; it sees its own orders only."""
@@ -83,6 +100,17 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         )
         return key
 
+    def rotate(self, pk: int) -> str | None:
+        """Make a key of the same client and scopes beside it, which works on until it is revoked;
+        None when it is.
+        """
+        old = self.select_related("client").filter(pk=pk, revoked_at=None).first()
+        return self.issue(old.client, old.scopes) if old else None
+
+    def revoke(self, pk: int) -> bool:
+        """It opens nothing from the commit on. False when it was revoked before."""
+        return bool(self.filter(pk=pk, revoked_at=None).update(revoked_at=Now()))
+
     def find(self, key: str) -> "ApiKey | None":
         return self.select_related("client").filter(digest=digest_of(key), revoked_at=None).first()
 
@@ -94,11 +122,23 @@ class ApiKey(models.Model):
     scopes = ArrayField(models.TextField(choices=[(scope, scope) for scope in SCOPES]))
     created_at = models.DateTimeField(db_default=Now())
     revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)  # or up to KEY_USED_EVERY later
 
     objects = ApiKeyQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.prefix}… of {self.client}"
+
+    def note_use(self) -> None:
+        """Once in KEY_USED_EVERY, outside a transaction. A Postgres that may not write just now
+        keeps nobody from reading.
+        """
+        until = timezone.now() - settings.KEY_USED_EVERY
+        if self.last_used_at and self.last_used_at > until:
+            return
+        stale = ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lte=until), pk=self.pk)
+        with contextlib.suppress(DatabaseError):
+            stale.update(last_used_at=Now())
 
     def require(self, scope: str) -> None:
         """Raise a 403 problem when this key may not do that."""

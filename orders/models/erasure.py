@@ -4,6 +4,7 @@ too; goods, amounts and what happened stay.
 
 import json
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
@@ -14,7 +15,7 @@ from uuid_utils.compat import uuid7
 from notifications import events
 from orders.exports.models import Export
 from orders.imports.models import ImportRow
-from orders.models.client import ApiKey, Client, IdempotencyKey
+from orders.models.client import Client, IdempotencyKey
 from orders.models.placed.order import Order
 from orders.models.placed.particulars import Particulars
 from orders.states import ENDED
@@ -24,15 +25,15 @@ NAMED_MAX = 5  # orders that a refusal names
 
 
 class ErasureQuerySet(models.QuerySet["Erasure"]):
-    def begin(self, key: ApiKey, email: str) -> "Erasure":
-        """An erasure of this person among the orders of the key's client, or the one under way, in
-        the caller's transaction. Raises a 409 problem while an order of theirs is under way, or
-        rows of an import that name them.
+    def begin(self, client_id: UUID, email: str, *, by: str) -> "Erasure":
+        """An erasure of this person among the orders of the client, or the one under way, in the
+        caller's transaction. Raises a 409 problem while an order of theirs is under way, or rows
+        of an import that name them.
         """
-        client = Client.objects.locked(key.client_id)
+        client = Client.objects.locked(client_id)
         self._refuse_under_way(client, email)
         erasure, _ = self.get_or_create(
-            client=client, email=email.lower(), finished_at=None, defaults={"by": key.prefix}
+            client=client, email=email.lower(), finished_at=None, defaults={"by": by}
         )
         return erasure
 
@@ -55,7 +56,7 @@ class Erasure(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="erasures")
     email = models.TextField()  # until it is done
-    by = models.TextField()  # the prefix of the key that asked for it
+    by = models.TextField()  # who asked for it: a key by its prefix, or a member of staff
     orders = models.IntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
@@ -100,6 +101,7 @@ class Erasure(models.Model):
 def _erase(order: Order) -> None:
     """Its events and its answer under an Idempotency-Key say what it says from now on."""
     order.record("order.erased", **Particulars.nothing(), withdrawn_by="")
+    order.remarks.all().delete()
     said = {"order": dict(order.particulars())}
     events.forget(order.pk, says=said, unsays=[["order", "withdrawal", "name"]])
     shown = json.dumps(order.snapshot(), ensure_ascii=False, separators=(",", ":"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.utils import timezone
@@ -17,10 +17,22 @@ from values.refused import Refused
 SUMS = ("orders", "gross", "refunds", "net")
 
 
-def daily(day: date, client: Client | None) -> snapshots.Report | None:
+class Patience(NamedTuple):
+    """Of whoever asks: for how many events to be read at once, and whether figures that are kept
+    from a while ago do until they are computed anew.
+    """
+
+    events: int
+    old_ones_do: bool = False
+
+
+def daily(
+    day: date, client: Client | None, patience: Patience | None = None
+) -> snapshots.Report | None:
     """About one client or all; None when it is being computed. Raises a 404 problem for a day that
     has not begun.
     """
+    patience = patience or Patience(settings.REPORT_AT_ONCE_EVENTS)
     now, first = timezone.now(), figures.first_moment()
     _require_begun(day, now)
     if first is None or day < days.day_of(first):
@@ -31,21 +43,23 @@ def daily(day: date, client: Client | None) -> snapshots.Report | None:
     is_fresh = kept and kept.as_of >= asked.as_of(now) - settings.REPORT_FRESH
     if kept and (kept.final or (is_fresh and not is_over)):
         return kept.snapshot()
-    if not is_over and figures.is_small(asked):
+    if not is_over and figures.is_small(asked, patience.events):
         own = client.pk if client else None
         return shown(day, figures.at_once(own, asked, until=now), as_of=now, final=False)
     promise(day)
-    return None
+    return kept.snapshot() if kept and patience.old_ones_do else None
 
 
-def monthly(first: date, client: Client | None) -> snapshots.MonthlyReport | None:
+def monthly(
+    first: date, client: Client | None, patience: Patience | None = None
+) -> snapshots.MonthlyReport | None:
     """Of the month that begins then, as far as it has come; None when a day of it is being
     computed. Raises as `daily` does.
     """
     now = timezone.now()
     _require_begun(first, now)
     month, today = list(_month(first)), days.day_of(now)
-    asked = [daily(day, client) for day in month if day <= today]
+    asked = [daily(day, client, patience) for day in month if day <= today]
     reports = [report for report in asked if report is not None]
     if len(reports) < len(asked):
         return None

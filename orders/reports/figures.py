@@ -145,11 +145,10 @@ def at_once(client: UUID | None, day: Day, *, until: datetime) -> Figures:
     return _figures(MOVED, SOLD, day, stretch).get(client, [])
 
 
-def is_small(day: Day) -> bool:
-    """True when no more than REPORT_AT_ONCE_EVENTS events have to be read."""
-    limit = settings.REPORT_AT_ONCE_EVENTS
-    [(count,)] = _asked(COUNT, {"begin": day.begin, "end": day.end, "n": limit + 1})
-    return int(count) <= limit
+def is_small(day: Day, most: int) -> bool:
+    """True when no more than so many events have to be read."""
+    [(count,)] = _asked(COUNT, {"begin": day.begin, "end": day.end, "n": most + 1})
+    return int(count) <= most
 
 
 def first_moment() -> datetime | None:

@@ -115,7 +115,7 @@ def a_day(api: Api, stock: Any, order_body: Body) -> None:
 def test_no_export_begins_while_the_last_of_a_person_is_erased(shop: Client, api: Api) -> None:
     """It would read an order as it was, and be none of those that the erasure deletes."""
     with transaction.atomic():
-        erasure = Erasure.objects.begin(ApiKey.objects.get(client=shop), "taro@example.com")
+        erasure = Erasure.objects.begin(shop.pk, "taro@example.com", by="a key")
     with Hand() as erasing, Hand() as exporting:
         erasing.open_transaction()
         assert erasing.do(lambda: Erasure.objects.locked(erasure.pk).go_on()) is False

@@ -17,7 +17,6 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from api.endpoints.imports import Places
 from celery_ledger.models import Job
 from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
@@ -31,6 +30,7 @@ from orders.imports.files.csv_rows import Amounts
 from orders.imports.files.lines import Row
 from orders.imports.files.reading import Format, Manner, staged
 from orders.imports.models import Import, ImportFault, ImportRow
+from orders.imports.taking import Places
 from orders.inputs.order import EXAMPLE, OrderInput
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
 from orders.tasks import place
@@ -585,7 +585,7 @@ def test_a_client_has_one_file_read_at_a_time_and_all_together_a_few(
     send: Send, shop: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = Places(1)
-    monkeypatch.setattr("api.endpoints.imports._reading", places)
+    monkeypatch.setattr("orders.imports.taking._reading", places)
     for whose, status, kind in ((shop.pk, 409, "too-many-imports"), (uuid4(), 503, "unavailable")):
         with places.place_for(whose):
             refused = send(as_csv([cells()]))

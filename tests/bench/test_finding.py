@@ -5,12 +5,14 @@ their lines apart, for values that many orders have, some, few and none. A page 
 more than LIMIT, but for DEAR.
 """
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection
 
+from ops.orders.finding import Wanted
 from ops.orders.finding import found as found_by_staff
 from orders.models import Client
 from tests.plans import plans_of
@@ -23,6 +25,21 @@ LIMIT = 100
 STAFF_LIMIT = 1000  # of one search, which tries one meaning after the other
 STAFF_TERMS = ["", "AAKA-AAAB", "shop-90000", "often@example.com", "佐藤花", "nobody here"]
 STAFF_TERMS += ["090-0001-7000", "HOT", "SKU-17", "RARE", "gift", "vip"]
+STAFF_FILTERS: list[dict[str, Any]] = [
+    {"state": "completed"},
+    {"state": "cancelled"},
+    {"state": "received"},
+    {"payment_state": "failed"},
+    {"payment_state": "refunded"},
+    {"fulfilment_state": "partial"},
+    {"held": True},
+    {"tag": "gift"},
+    {"tag": "vip"},
+    {"tag": "none"},
+    {"state": "completed", "payment_state": "failed"},
+    {"state": "confirmed", "fulfilment_state": "partial", "held": True},
+    {"payment_state": "refunded", "tag": "vip"},
+]
 DEAR = {
     "tag=vip": 110,  # a buffer for each of the hundred that have it
     "updated_after={month}&sku=HOT": 450,  # four for each that changed, until twenty have it
@@ -114,11 +131,23 @@ def test_finding_among_a_million_orders(api: Api, shop: Client, stock: Any) -> N
         for query in queries:
             buffers = show(api, name, query.format(month=month, now=now))
             assert buffers <= DEAR.get(query, LIMIT), query
+    by_staff(shop, month)
+
+
+def by_staff(shop: Client, month: str) -> None:
+    """What a search costs, and a filter's page with its sums."""
     for term in STAFF_TERMS:
         plans = plans_of(partial(found_by_staff, term))
         buffers = sum(plan.buffers for plan in plans)
         print(f"{buffers:6}   staff look for {term!r}")
         assert buffers <= STAFF_LIMIT, term
+    for filters in STAFF_FILTERS:
+        month_ago = {"created_before": datetime.fromisoformat(month)}
+        for wanted in (filters, filters | month_ago):
+            look = partial(found_by_staff, "", Wanted(wanted, [shop]))
+            buffers = sum(plan.buffers for plan in plans_of(look))
+            print(f"{buffers:6}   staff filter by {wanted}")
+            assert buffers <= STAFF_LIMIT, wanted
 
 
 def show(api: Api, name: str, query: str) -> int:

@@ -6,7 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from mmap import mmap
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -23,9 +25,10 @@ from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job
 from celery_ledger.models.jobs import due
 from celery_ledger.testing import attempt
-from celery_ledger.threads import calling, waking
+from celery_ledger.threads import calling, process, waking
 from celery_ledger.threads.process import Call, Threads
 from tests.celery_ledger import tasks
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 QUEUE = "outside"
@@ -135,10 +138,11 @@ def interruptible(heard: list[str]) -> threading.Thread:
 def test_a_time_limit_is_for_the_body_and_not_for_the_verdict() -> None:
     """Whoever is told while the verdict is written leaves nothing written, and loses the lease."""
     threads, heard = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1)), list[str]()
-    current = Attempt(celery_app.tasks[tasks.call.name], None)  # type: ignore[arg-type]
+    claim: Any = SimpleNamespace(id="a job")
+    current = Attempt(celery_app.tasks[tasks.call.name], claim)
     late = Call(current, soft_s=1, hard_s=2, began=time.monotonic() - 100)
-    thread = interruptible(heard)
-    threads.calls[thread] = late
+    late.thread = thread = interruptible(heard)
+    threads.calls.append(late)
     threads._look_at_the_time()
     assert (late.was_told, late.is_stuck, threads.leaving) == (False, False, False)
     current.in_body = True
@@ -148,11 +152,23 @@ def test_a_time_limit_is_for_the_body_and_not_for_the_verdict() -> None:
     assert (late.was_told, late.is_stuck, threads.leaving) == (True, True, True)
 
 
+def test_a_time_limit_of_a_call_that_is_over_is_not_raised_in_the_next_one() -> None:
+    heard = list[str]()
+    call = Call(Attempt(celery_app.tasks[tasks.call.name], None), soft_s=1, hard_s=2)  # type: ignore[arg-type]
+    call.thread = thread = interruptible(heard)
+    call.end()
+    call.tell()
+    assert (call.was_told, call.has_left) == (False, True)
+    heard.append("nothing")
+    thread.join(timeout=30)
+    assert heard == ["nothing"]
+
+
 def test_few_calls_begin_together_and_room_is_kept_for_the_queues_before(settings: Any) -> None:
     settings.LEDGER = {**settings.LEDGER, "THREADS_MAX": 9, "THREADS_KEPT": 2, "THREADS_BEGIN": 5}
     threads = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1))
     assert [*threads._rooms().values()][:3] == [5, 5, 5]
-    threads.calls = dict.fromkeys(range(6))  # type: ignore[assignment, arg-type]
+    threads.calls = [*range(6)]
     assert [*threads._rooms().values()][:3] == [3, 1, 0]
 
 
@@ -166,6 +182,30 @@ def near() -> Iterator[int]:
     waking.speak_into(None)
     os.close(ears)
     os.close(mouth)
+
+
+def test_a_thread_makes_one_call_after_another_and_leaves_when_it_was_told_of_a_time_limit(
+    near: int, monkeypatch: Any
+) -> None:
+    threads = Threads(celery_app, "here", ears=near, pulse=mmap(-1, 1))
+    hands = set[threading.Thread]()
+    for number in range(4):
+        job = Job.objects.filter(pk=promised("a", number))
+        threads._take_what_is_due()
+        hands |= threads._hands
+        [call] = threads.calls
+        until(lambda: call.has_left, "it is over", within_s=30)  # noqa: B023 - at once
+        assert job.get().state == "done"
+        threads._listen()
+        assert threads.calls == []
+    assert len(hands) == 1
+    (hand,) = hands
+    monkeypatch.setattr(process, "Call", partial(Call, was_told=True))
+    promised("a", 4)
+    threads._take_what_is_due()
+    until(lambda: not hand.is_alive(), "it has left", within_s=30)
+    threads._listen()
+    assert (threads.calls, threads._hands) == ([], set())
 
 
 def test_who_promises_a_call_wakes_the_threads_of_its_own_worker(near: int) -> None:

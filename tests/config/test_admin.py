@@ -76,6 +76,24 @@ def test_staff_say_what_a_shop_says_by_the_rule_of_the_command(
     assert (own.withdrawal_days, staff.get(f"{SHOPS}{shop.pk}/delete/").status_code) == (None, 403)
 
 
+def test_the_tables_bear_our_name_and_amounts_their_currency(
+    staff: HttpClient, api: Api, stock: Any, order_body: Any
+) -> None:
+    stock()
+    api.place(order_body())
+    order = Order.objects.get()
+    order.hold("requested")
+    page = staff.get("/admin/orders/order/").text
+    assert "¥660" in page
+    assert "received, on hold: requested" in page
+    assert "icon-no" not in page
+    page = staff.get(f"/admin/orders/order/{order.pk}/change/").text
+    assert f'href="/ops/orders/{order.pk}/"' in page
+    assert '<a href="/ops/">' in page
+    assert "<title>" in page
+    assert "Kaiten" in page
+
+
 def test_whoever_may_only_look_at_shops_changes_none(shop: Client, django_user_model: Any) -> None:
     looker = django_user_model.objects.create_user("l", password="b", is_staff=True)
     looker.user_permissions.add(Permission.objects.get(codename="view_shop"))

@@ -16,6 +16,7 @@ from django.test import Client as HttpClient
 from django.utils import translation
 
 from celery_ledger.models import Job
+from celery_ledger.testing import work_off
 from demo.menu import MENU
 from orders.inputs.order import OrderInput
 from orders.models import Fulfilment, Order, State, Stock
@@ -272,7 +273,7 @@ def test_the_page_shows_the_order_and_who_is_told(visitor: HttpClient, placed: P
     order = placed()
     page = text(status_page(visitor, order))
     assert f"Order {order.number} We have your order" in page
-    assert "Salmon nigiri × 2 ¥600 Total ¥600 We keep h•••@example.com informed" in page
+    assert "Salmon nigiri × 2 ¥600 Total ¥600 Paid with card We keep h•••@example.com" in page
     assert "hana@" not in page
 
 
@@ -628,3 +629,43 @@ def test_where_real_money_moves_the_demo_shop_takes_no_order_and_says_so(
     assert (menu.status_code, order.status_code, Order.objects.count()) == (200, 403, 0)
     assert "The demo shop is closed" in text(menu)
     assert "<form" not in menu.content.decode().split("<main")[1]
+
+
+def test_the_page_says_how_it_is_paid_and_masks_where_it_goes(
+    visitor: HttpClient, placed: Placed
+) -> None:
+    order = placed()
+    assert visitor.get(f"/o/{order.public_token}/receipt/").status_code == 404, "nothing is paid"
+    address = {"name": "佐藤 花", "line1": "神南1-2-3", "city": "渋谷区", "country": "JP"}
+    order.reserve()
+    order.assign(captured=order.total, shipping_address=address)
+    order.confirm()
+    page = text(status_page(visitor, order))
+    assert "Paid with card" in page
+    assert "Goes to 佐•••, 渋谷区, JP." in page
+    assert ("神南" in page, "藤" in page) == (False, False)
+    receipt = visitor.get(f"/o/{order.public_token}/receipt/")
+    assert "Salmon nigiri (SAKE-NIGIRI) 2 × ¥300 ¥600" in text(receipt)
+    assert "Paid (card) ¥600" in text(receipt)
+    assert (receipt["X-Robots-Tag"], "no-store" in receipt["Cache-Control"]) == ("noindex", True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_card_is_taken_once_while_an_attempt_is_left(
+    visitor: HttpClient, placed: Placed, settings: Any
+) -> None:
+    order = placed(token="tok_declined")
+    where = f"/o/{order.public_token}/pay/"
+    Order.objects.update(payment_attempts=2)
+    work_off()
+    assert f'action="{where}"' in status_page(visitor, order).content.decode()
+    assert visitor.post(where, {"token": "tok_of_mine"}).status_code == 404
+    for _press in range(2):
+        answer = visitor.post(where, {"token": "tok_ok"})
+        assert (answer.status_code, answer["Location"]) == (303, f"/o/{order.public_token}/")
+    work_off()
+    order.refresh_from_db()
+    assert (order.payment_state, order.operations.count()) == ("paid", 2)
+    assert where not in status_page(visitor, order).content.decode()
+    settings.DEMO_SHOP = False
+    assert visitor.post(where, {"token": "tok_ok"}).status_code == 404

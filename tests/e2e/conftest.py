@@ -59,6 +59,12 @@ def password(site: str, folder: Path) -> str:
     return str(json.loads((folder / "demo.json").read_text())["password"])
 
 
+@pytest.fixture(scope="session")
+def api_key(site: str, folder: Path) -> str:
+    """Of the demo shop's client."""
+    return str(json.loads((folder / "demo.json").read_text())["api_key"])
+
+
 def stack_environment() -> dict[str, str]:
     """Ours, with a fresh database, another database of the broker and a free port."""
     database = urlsplit(settings.DATABASE_URL)

@@ -26,12 +26,37 @@ STAFF_PAGES = (
     "/ops/",
     "/ops/orders/",
     "/ops/orders/?q=nobody",
+    "/ops/orders/?state=confirmed&held",
+    "/ops/orders/?placed_to=1999-01-01",
     "/ops/jobs/",
     "/ops/jobs/?state=done",
     "/ops/jobs/?state=half",
     "/ops/queues/",
+    "/ops/told/",
+    "/ops/told/deliveries/",
+    "/ops/told/deliveries/?client=nobody&since=soon",
+    "/ops/told/deliveries/?channel=chat",
+    "/ops/told/replay/?whom=mail&since=1d&what=everything",
+    "/ops/told/mails/",
+    "/ops/told/mails/order.fulfilled/ja/",
     "/ops/actions/",
+    "/ops/stock/",
+    "/ops/stock/?sku=nothing",
+    "/ops/stock/?low=on",
+    "/ops/stock/new/",
+    "/ops/files/",
+    "/ops/files/imports/new/",
+    "/ops/files/exports/new/",
+    "/ops/report/",
+    "/ops/report/?when=yesterday",
+    "/ops/settings/",
+    "/ops/settings/new/",
+    "/ops/people/",
 )
+BEHIND = {  # the first row of a list, and what is done there
+    "/ops/stock/": ("", "count/", "describe/"),
+    "/ops/settings/": ("", "key/", "shop/"),
+}
 API_PAGES = ("/v1/docs", "/problems/", "/problems/out-of-stock")  # whose words are English
 
 
@@ -52,6 +77,13 @@ class Looked:
         return [*found, *([f"{path}: {wide} px wide"] if wide > self.width else [])]
 
 
+def first_of(page: Page, path: str) -> str:
+    page.goto(path)
+    found = page.locator("main tbody a").first.get_attribute("href")
+    assert found, path
+    return found
+
+
 @pytest.mark.parametrize(("width", "color", "language"), WAYS)
 def test_every_page(visit: Visit, password: str, width: int, color: Any, language: str) -> None:
     window = visit(locale=language, color_scheme=color, viewport={"width": width, "height": 844})
@@ -60,15 +92,16 @@ def test_every_page(visit: Visit, password: str, width: int, color: Any, languag
     page = at_the_belt(window, password)
     page.goto(f"/ops/orders/?q={number}")
     order = page.url
-    page.goto("/ops/jobs/?state=done")
-    job = page.locator("main tbody a").first.get_attribute("href")
-    assert job
+    mail = first_of(page, "/ops/told/deliveries/?channel=mail")
+    job = first_of(page, "/ops/jobs/?state=done")
+    behind = [f"{first_of(page, path)}{verb}" for path, verbs in BEHIND.items() for verb in verbs]
     looked = Looked(page, width)
     wrong = []
     for path in API_PAGES:
         wrong += looked.at(path)
-    of_order = (order, f"{order}cancel/", f"{order}refund/", f"{order}nothing/", job)
-    for path in ("/", customer, *STAFF_PAGES, *of_order):
+    verbs = ("cancel", "refund", "edit", "note", "withdraw", "nothing")
+    of_order = (order, *(f"{order}{verb}/" for verb in verbs), job, mail)
+    for path in ("/", customer, *STAFF_PAGES, *behind, *of_order, f"{customer}receipt/"):
         wrong += looked.at(path)
         expect(page.locator("html")).to_have_attribute("lang", language[:2])
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)

@@ -120,6 +120,7 @@ def test_a_chat_that_does_not_answer_is_tried_again_and_told_by_mail(
     chat.answers = []
     Endpoint.objects.update(active=False)
     heard, mails = len(chat.heard), len(postbox.mails)
+    Alert.objects.update(mailed_at=timezone.now() - DAY)
     look()
     assert (len(chat.heard), len(postbox.mails)) == (heard, mails + 1)
     assert "To your chat: 1 given up" in read(postbox.mails[-1])[1]

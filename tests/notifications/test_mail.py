@@ -43,7 +43,11 @@ FACTS: dict[str, tuple[str, ...]] = {  # what a mail of the example says in eith
     "order.return_cancelled": ("× 2",),
     "order.withdrawn": ("2026-11-30 17:30:05 JST", "佐藤 花", "hana@example.com", "¥1,300"),
     "report.daily": ("2026-11-30", "¥2,600", "¥440", "¥2,160", "SAKE-NIGIRI 鮭"),
-    "deliveries.failing": ("shop.example.com", "12", "3", "answered 503", "deliveries retry"),
+    "deliveries.failing": (
+        *("shop.example.com", "12", "3", "answered 503", "deliveries retry"),
+        *("K7QM-3XH9", f"{settings.SITE_URL}/ops/orders/{UUID(int=1)}/"),
+        *("200+", f"{settings.SITE_URL}/ops/jobs/{UUID(int=3)}/", "SAKE-NIGIRI 鮭"),
+    ),
     "endpoint.failing": (
         "shop.example.com",
         "2026-11-30 17:30:05 JST",

@@ -9,7 +9,7 @@ from orders.models import Order
 
 
 def log_in(user_model: Any, name: str, *permissions: str) -> HttpClient:
-    user = user_model.objects.create_user(name, password="a long password")
+    user = user_model.objects.create_user(name)
     for permission in permissions:
         user.user_permissions.add(Permission.objects.get(codename=permission))
     client = HttpClient()

@@ -17,6 +17,7 @@ from celery_ledger import Job, Worker
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Event
 from ops.models import StaffAction
+from ops.orders import timeline
 from orders.models import Client, Order, Stock
 from orders.tasks import reserve
 from tests.celery_ledger import past
@@ -114,6 +115,19 @@ def test_everything_that_happened_stands_in_its_order(placed: Order, hana: HttpC
     assert "order.confirmed → hana@example.com" in page
     assert "hana@example.com" in page
     assert "It waits to be sent: 2 pieces." in page
+
+
+def test_what_the_line_of_time_leaves_out_is_said(
+    placed: Order, hana: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Not shown here:" not in text(hana, page_of(placed))
+    for limit, number in (("EVENTS_MAX", 2), ("STRETCHES_MAX", 0), ("DELIVERIES_MAX", 0)):
+        monkeypatch.setattr(timeline, limit, number)
+    page = text(hana, page_of(placed))
+    assert "order.received" not in page.partition("timeline")[2]
+    for sentence in ("Events before the newest 2.", "Jobs of longer ago", "after the first 0."):
+        assert sentence in page, sentence
+    assert page.count('<li class="done">') == 4, "its way is known all the same"
 
 
 @pytest.mark.parametrize(
@@ -341,10 +355,14 @@ def test_a_mail_is_sent_again_once_and_stands_on_the_line_of_time(
     placed: Order, hana: HttpClient
 ) -> None:
     mail = Delivery.objects.get(event__kind="order.confirmed")
-    where = f"/ops/deliveries/{mail.pk}/again/"
+    where = f"/ops/told/deliveries/{mail.pk}/again/"
     assert where in text(hana, page_of(placed))
     for says in ("It is sent again.", "It is on its way already"):
-        assert says in hana.post(where, follow=True).content.decode()
+        page = hana.post(where, {"back": "order"}, follow=True)
+        assert (page.redirect_chain, says in page.content.decode()) == (
+            [(page_of(placed), 302)],
+            True,
+        )
     work_off()
     mail.refresh_from_db()
     assert (mail.state, mail.attempts.count()) == ("delivered", 2)
@@ -363,16 +381,6 @@ def test_what_needs_a_person_is_on_the_belt_and_a_belt_without_workers_stands_st
     assert "mail: 1 given up" in page
     Worker.objects.beat(uuid4(), name="me", pid=1)
     assert "The belt is moving, and something needs you" in text(hana, "/ops/")
-
-
-def test_what_is_told_of_no_order_is_not_sent_again_here(hana: HttpClient) -> None:
-    event = Event.objects.create(kind="report.daily", subject=uuid4(), seq=1, data={})
-    report = Delivery.objects.create(
-        event=event, channel="mail", target="ann@example.com", state="failed"
-    )
-    assert hana.post(f"/ops/deliveries/{report.pk}/again/").status_code == 404
-    report.refresh_from_db()
-    assert report.resend is False
 
 
 # --- in both languages, and cheap -----------------------------------------------------------------

@@ -319,7 +319,7 @@ PLANTED = [
         "NO_SOFT_LIMIT_IN_A_THREAD",
         f"{THREADS}::test_time_limits_reach_a_thread",
         "celery_ledger/threads/process.py",
-        "                _raise_in(thread, SoftTimeLimitExceeded)\n",
+        "                _raise_in(self.thread, SoftTimeLimitExceeded)\n",
         "                pass\n",
     ),
     Planted(

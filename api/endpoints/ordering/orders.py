@@ -36,11 +36,12 @@ from api.shapes.headers import (
     REPLAYED,
     described,
 )
-from api.shapes.requests.orders import CancelRequest, OrderChange, OrderFilter
+from api.shapes.requests.orders import CancelRequest, OrderFilter
 from notifications import events
 from notifications.models import Event
 from orders import snapshots
 from orders.inputs.order import OrderInput
+from orders.inputs.particulars import OrderChange
 from orders.models import Order
 from orders.tasks import give_back, place
 from values.refused import invalid

@@ -43,6 +43,7 @@ class FulfilmentRequest(Shape):
 
 
 NULL: dict[str, Any] = {"type": "null"}
+WITHOUT_GOODS: dict[str, Any] = {"properties": {"restock": {"const": False}}}
 ShippingBack = Annotated[
     int, Field(ge=1, le=AMOUNT_MAX, description="so much of the shipping, its tax included")
 ]
@@ -56,28 +57,26 @@ class RefundRequest(Shape):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"properties": {"amount": NULL, "shipping": NULL}},
-                {"properties": {"amount": NULL, "restock": {"const": False}}},
-                {"properties": {"amount": NULL, "lines": {"type": "array"}}, "required": ["lines"]},
-                {
-                    "properties": {
-                        "amount": {"minimum": 1},
-                        "shipping": NULL,
-                        "lines": NULL,
-                        "restock": {"const": False},
-                    }
+            "if": {"properties": {"amount": NULL}},
+            "then": {
+                "if": {
+                    "required": ["shipping"],
+                    "properties": {"shipping": {"type": "integer"}, "lines": NULL},
                 },
-                {
+                "then": WITHOUT_GOODS,
+            },
+            "else": {
+                "properties": {"shipping": NULL},
+                "if": {"properties": {"amount": {"const": 0}}},
+                "then": {
+                    "required": ["lines", "restock"],
                     "properties": {
-                        "amount": {"const": 0},
-                        "shipping": NULL,
-                        "lines": {"type": "array"},
+                        "lines": {"type": "array", "items": {}},
                         "restock": {"const": True},
                     },
-                    "required": ["lines", "restock"],
                 },
-            ]
+                "else": {"properties": {"lines": NULL, **WITHOUT_GOODS["properties"]}},
+            },
         }
     )
     amount: (

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from api.shapes.requests.texts import QueryMoment, Reason
 from orders.inputs.order import EXTERNAL_ID_MAX_CHARS
-from orders.inputs.particulars import EMAIL_MAX_CHARS, PHONE_MAX_CHARS, Email, ParticularsInput
+from orders.inputs.particulars import EMAIL_MAX_CHARS, PHONE_MAX_CHARS, Email
 from orders.inputs.payment import Token
 from orders.inputs.shape import AMOUNT_MAX, SKU_MAX_CHARS, Shape
 from orders.states import FulfilmentState, HeldFor, PaymentState, State
@@ -48,14 +48,6 @@ class OrderFilter(BaseModel):
     @property
     def is_by_change(self) -> bool:
         return self.updated_after is not None or self.updated_before is not None
-
-
-class OrderChange(ParticularsInput):
-    """The body of PATCH /v1/orders/{id}: what is named takes the place of what was there, wholly;
-    null empties it.
-    """
-
-    email: Email = ""
 
 
 class Person(Shape):

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from api.shapes.requests.texts import Moment, QueryMoment
 from notifications import webhooks
 from notifications.events import KINDS
+from orders.inputs.particulars import names_and_values
 from orders.inputs.shape import Shape
 from values.texts import Matching
 
@@ -95,7 +96,7 @@ Headers = Annotated[
     Field(
         max_length=settings.WEBHOOK_HEADERS_MAX,
         description="that each call bears besides",
-        json_schema_extra={"additionalProperties": False},
+        json_schema_extra=names_and_values,
     ),
 ]
 

@@ -51,6 +51,12 @@ def button(context: Context, content: str, url: str | None) -> str:
     return _rendered(context, "button", {"words": content.strip(), "url": url}) if url else ""
 
 
+@register.simple_block_tag(takes_context=True)
+def row(context: Context, content: str, url: str) -> str:
+    """{% row url %}K7QM-3XH9: on hold{% endrow %}: one of a list, which leads there."""
+    return _rendered(context, "row", {"words": content.strip(), "url": url})
+
+
 @register.filter
 def paragraphs(html: SafeString) -> SafeString:
     """Of words with an empty line between paragraphs. What begins with a `<` is markup that a tag

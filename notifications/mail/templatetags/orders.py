@@ -4,6 +4,8 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 
 register = template.Library()
 
@@ -36,3 +38,23 @@ def withdrawn(order: Mapping[str, Any]) -> int:
 def announced(order: Mapping[str, Any]) -> int:
     """{{ order|announced }}: units that are to be sent back."""
     return sum(line["announced"] for line in order["lines"])
+
+
+# of a hold that the machine made; the staff's own words stay as they are
+HELD_FOR: dict[str, Promise] = {
+    "reservation_failed": gettext_lazy("its goods could not be set aside"),
+    "payment_unknown": gettext_lazy("nobody knows yet whether it was paid"),
+    "refund_unknown": gettext_lazy("nobody knows whether its refund was made"),
+    "paid_twice": gettext_lazy("it was paid twice"),
+    "disputed": gettext_lazy("its customer disputes the payment at the bank"),
+    "refund_failed": gettext_lazy("the bank sent a refund back"),
+    "refunded_by_hand": gettext_lazy("somebody gave money back at the provider's own pages"),
+    "address_unclear": gettext_lazy("the address is unclear"),
+    "delayed": gettext_lazy("it takes longer"),
+}
+
+
+@register.filter
+def held_for(reason: str) -> Promise | str:
+    """{{ order.reason|held_for }}"""
+    return HELD_FOR.get(reason, reason)

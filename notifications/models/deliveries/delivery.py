@@ -89,10 +89,13 @@ class Delivery(models.Model):
         """It arrived. In the settling transaction of its job. True when its endpoint was in trouble
         until now.
         """
+        arrived, is_quick = Delivery.objects.arrived, after_s <= settings.WEBHOOK_QUICK_S
+        if is_quick and arrived(self, answer, after_s=after_s, anyway=False):
+            return False
         recovered = self.endpoint_id is not None and Endpoint.objects.answered(
             self.endpoint_id, after_s=after_s
         )
-        Delivery.objects.arrived(self, answer, after_s=after_s)
+        arrived(self, answer, after_s=after_s, anyway=True)
         return recovered
 
     def stumble(self, exc: NotDelivered, *, after_s: float) -> bool:

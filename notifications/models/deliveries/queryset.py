@@ -16,21 +16,26 @@ from uuid_utils.compat import uuid7
 from celery_ledger import Job
 from notifications.models.deliveries.attempt import Answer, Attempt
 from notifications.models.deliveries.telling import DELIVERIES, EVENT, Told
+from notifications.models.endpoint import Endpoint
 from notifications.models.event import EVERYBODYS, TEST, Event
 from values.ids import CLOCK_SKEW, first_id
 
 if TYPE_CHECKING:
     from notifications.models.deliveries.delivery import Delivery
 
+# Not while there is something to set back in its endpoint's row, which is locked before it is.
 ARRIVED = """
-WITH attempt AS (
-    INSERT INTO notifications_attempt
-           (delivery_id, ok, answer, duration_ms, body, request_headers)
-    VALUES (%(delivery)s, true, %(answer)s, %(duration_ms)s, %(body)s, %(request_headers)s)
+WITH arrived AS (
+    UPDATE notifications_delivery AS delivery
+       SET state = 'delivered', delivered_at = statement_timestamp(), tries = tries + 1
+     WHERE id = %(delivery)s
+       AND (%(anyway)s OR NOT EXISTS (
+            SELECT FROM notifications_endpoint AS endpoint
+             WHERE endpoint.id = delivery.endpoint_id AND (failures > 0 OR NOT quick)))
+    RETURNING id
 )
-UPDATE notifications_delivery
-   SET state = 'delivered', delivered_at = statement_timestamp(), tries = tries + 1
- WHERE id = %(delivery)s
+INSERT INTO notifications_attempt (delivery_id, ok, answer, duration_ms, body, request_headers)
+SELECT id, true, %(answer)s, %(duration_ms)s, %(body)s, %(request_headers)s::jsonb FROM arrived
 """
 
 
@@ -60,12 +65,17 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             )
             return [Told(*row) for row in cursor.fetchall()]
 
-    def arrived(self, delivery: "Delivery", answer: Answer, *, after_s: float) -> None:
-        """This try of it arrived, with that answer."""
+    def arrived(
+        self, delivery: "Delivery", answer: Answer, *, after_s: float, anyway: bool
+    ) -> bool:
+        """This try of it arrived, with that answer: written `anyway`, or else unless its endpoint
+        was in trouble until now, and then False.
+        """
         values = answer.kept(after_s=after_s)
         values["request_headers"] = answer.request_headers and Jsonb(answer.request_headers)
         with connection.cursor() as cursor:
-            cursor.execute(ARRIVED, {"delivery": delivery.pk, **values})
+            cursor.execute(ARRIVED, {"delivery": delivery.pk, "anyway": anyway, **values})
+            return bool(cursor.rowcount)
 
     def in_line(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
         """Up to `limit` that wait for this endpoint, the oldest first."""
@@ -103,13 +113,32 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         What is on its way already, or was asked for a moment ago, is not: asking twice does no
         harm. Nor what has nowhere to go: to an endpoint that is disabled, or an address forgotten.
         """
-        made = self.filter(created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW))
-        made = made.filter(created_at__lt=until) if until else made
         able = Q(channel=self.model.Channel.MAIL) | Q(
             endpoint__active=True, endpoint__disabled_at=None
         )
-        over = made.filter(self._is_over(everything), able)
-        return over.exclude(event__kind=TEST).exclude(target="")
+        over = self._over(since, until, everything).filter(able)
+        return over.exclude(event__kind=TEST)
+
+    def count_retryable(
+        self,
+        endpoint: Endpoint | None,
+        *,
+        since: datetime,
+        until: datetime,
+        everything: bool,
+        limit: int,
+    ) -> tuple[int, bool]:
+        """How many `retryable` ones go to this endpoint, or None: to people, by mail. It looks at
+        so many that have ended; True: there are more.
+        """
+        if endpoint and not (endpoint.active and endpoint.disabled_at is None):
+            return 0, False
+        channel = self.model.Channel.WEBHOOK if endpoint else self.model.Channel.MAIL
+        over = self._over(since, until, everything).filter(endpoint=endpoint, channel=channel)
+        # the events of all of them at once: one by one they would be four times as dear
+        events = list(over.values_list("event", flat=True)[: limit + 1])
+        tests = Event.objects.filter(pk__in=events[:limit], kind=TEST).count() if endpoint else 0
+        return len(events[:limit]) - tests, len(events) > limit
 
     def ask_again(
         self, chosen: "DeliveryQuerySet", *, everything: bool = False
@@ -122,6 +151,13 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         still = self.filter(self._is_over(everything), pk__in=next_ones)
         count = still.update(resend=True, resent_at=Now())
         return count, count == settings.WEBHOOK_REPLAY_MAX and chosen.exists()
+
+    def _over(
+        self, since: datetime, until: datetime | None, everything: bool
+    ) -> "DeliveryQuerySet":
+        made = self.filter(created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW))
+        made = made.filter(created_at__lt=until) if until else made
+        return made.filter(self._is_over(everything)).exclude(target="")
 
     def _is_over(self, everything: bool) -> Q:
         state = self.model.State

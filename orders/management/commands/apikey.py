@@ -7,10 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from orders.models import ApiKey, Client
-from orders.models.client import SCOPES
-from values import identity
-
-NAME_MAX_CHARS = 200
+from orders.models.client import CLIENT_NAME_MAX_CHARS, SCOPES
+from values.refused import Refused
 
 
 class Command(BaseCommand):
@@ -35,7 +33,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with transaction.atomic():
-            client, new = _client(options["name"])
+            try:
+                client, new = Client.objects.know(options["name"])
+            except Refused as exc:
+                raise CommandError(f"A client's name {exc.errors[0][1]}.") from exc
             key = ApiKey.objects.issue(client, options["scope"])
         self.stderr.write(
             f"{'New client' if new else 'Client'} {client.name}. The key is shown only now:"
@@ -43,18 +44,9 @@ class Command(BaseCommand):
         self.stdout.write(key)
 
 
-def _client(name: str) -> tuple[Client, bool]:
-    """The client of this name, and whether it is new. One from before a name had to be plain is
-    found too.
-    """
-    if client := Client.objects.filter(name=name).first():
-        return client, False
-    if said := identity.objection(name):
-        raise CommandError(f"A client's name {said}.")
-    return Client.objects.get_or_create(name=name)
-
-
 def _name(text: str) -> str:
-    if not 0 < len(text) <= NAME_MAX_CHARS or "\x00" in text:
-        raise argparse.ArgumentTypeError(f"a client needs a name of 1 to {NAME_MAX_CHARS} letters")
+    if not 0 < len(text) <= CLIENT_NAME_MAX_CHARS or "\x00" in text:
+        raise argparse.ArgumentTypeError(
+            f"a client needs a name of 1 to {CLIENT_NAME_MAX_CHARS} letters"
+        )
     return text

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Now
@@ -139,8 +139,13 @@ class OrderQuerySet(models.QuerySet["Order"]):
         locked = self.select_for_update(no_key=True).order_by("pk")
         return list(locked.prefetch_related("lines")[:limit])
 
-    def locked(self, pk: Any) -> "Order":
-        """The order, locked until the transaction ends: before its stock rows, always."""
+    def locked(self, pk: Any, *, wait_ms: int | None = None) -> "Order":
+        """The order, locked until the transaction ends: before its stock rows, always. With
+        `wait_ms` no lock of the transaction is waited for longer than that from here on.
+        """
+        if wait_ms is not None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{wait_ms}ms"])
         return self.select_for_update(no_key=True).get(pk=pk)
 
 

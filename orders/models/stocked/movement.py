@@ -21,7 +21,9 @@ class StockMovement(models.Model):
         UNSHIPPED = "unshipped"  # it had been booked by mistake
         RETURNED = "returned"
 
-    stock = models.ForeignKey("orders.Stock", on_delete=models.PROTECT, related_name="movements")
+    stock = models.ForeignKey(
+        "orders.Stock", on_delete=models.PROTECT, related_name="movements", db_index=False
+    )
     order = models.ForeignKey(
         "orders.Order", on_delete=models.PROTECT, null=True, related_name="movements"
     )
@@ -32,6 +34,7 @@ class StockMovement(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        indexes = [models.Index(name="stock_movement_of", fields=["stock", "-id"])]
         constraints = [
             models.UniqueConstraint(
                 name="stock_reserved_once", fields=["order", "stock"], condition=Q(kind="reserved")

@@ -11,6 +11,7 @@ from django.utils import timezone
 from celery_ledger import together
 from notifications import events
 from orders.inputs.stock import StockSaid
+from orders.models.stocked import finding
 from orders.models.stocked.movement import SIGNS, StockMovement
 from values.refused import Refused, invalid
 
@@ -79,6 +80,28 @@ class StockQuerySet(models.QuerySet["Stock"]):
     def there(self) -> "StockQuerySet":
         """What has not been taken out: an order may name it."""
         return self.filter(removed_at=None)
+
+    def low(self) -> "StockQuerySet":
+        """What should be ordered: no more is left than its `low_at`; what lacks most is first."""
+        left = F("on_hand") - F("reserved")
+        low = self.there().filter(counted=True, low_at__gte=left)
+        return low.order_by(left - F("low_at"), "pk")
+
+    def called(self, term: str) -> "StockQuerySet":
+        """Goods whose sku or name begins with the term."""
+        ways = finding.beginning(finding.SKU, term), finding.beginning(finding.NAME, term)
+        return self.there().filter(ways[0] | ways[1])
+
+    def first_called(self, term: str, *, limit: int) -> "list[Stock]":
+        """So many of these, by their skus and then by their names: read in the order of an index,
+        however many there are.
+        """
+        found: dict[int, Stock] = {}
+        for key in (finding.SKU, finding.NAME):
+            rows = self.there().filter(finding.beginning(key, term)).order_by(key, "pk")[:limit]
+            for row in rows:
+                found.setdefault(row.pk, row)
+        return list(found.values())[:limit]
 
     def by_sku(self, skus: Collection[str]) -> "dict[str, Stock]":
         return self.there().ever(skus)

@@ -5,6 +5,7 @@ from django.db.models import F, Q
 
 from orders import snapshots
 from orders.inputs.stock import StockSaid
+from orders.models.stocked.finding import INDEXES
 from orders.models.stocked.queryset import SAID, StockQuerySet
 
 
@@ -28,6 +29,7 @@ class Stock(models.Model):
 
     class Meta:
         verbose_name_plural = "stock"
+        indexes = INDEXES
         constraints = [
             models.CheckConstraint(
                 name="stock_never_oversold",
@@ -54,6 +56,10 @@ class Stock(models.Model):
     def available(self) -> int | None:
         """How many can be ordered; None: any number."""
         return self.free + self.backorder_limit if self.counted else None
+
+    @property
+    def is_low(self) -> bool:
+        return self.counted and self.low_at is not None and self.free <= self.low_at
 
     @property
     def is_oversold(self) -> bool:

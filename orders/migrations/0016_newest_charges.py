@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     atomic = False  # the table is written to meanwhile
 
     dependencies = [
-        ("orders", "0013_contract_no_prefix_of_a_token"),
+        ("orders", "0015_staffs_remarks"),
     ]
 
     operations = [

@@ -1,0 +1,82 @@
+"""Imports over HTTP: the list, and one while it is worked off."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from ops.access import LOOK, may_operate, staff_page
+from orders.exports.models import Export
+from orders.imports.errors import errors_csv
+from orders.imports.models import Import, ImportFault
+
+PLACE = re.compile("([0-9]{1,9})-([0-9]{1,18})")  # of a fault: its line and id
+
+
+@require_safe
+@staff_page(LOOK)
+def files(request: HttpRequest) -> HttpResponse:
+    """The newest imports and exports of all clients. While one is worked on the page asks again."""
+    newest = settings.OPS_ROWS_MAX
+    imports = list(Import.objects.select_related("client").order_by("-pk")[:newest])
+    exports = list(Export.objects.select_related("client").order_by("-pk")[:newest])
+    ends = [one.finished_at for one in imports] + [one.finished_at for one in exports]
+    seen = {
+        "imports": imports,
+        "exports": exports,
+        "poll_s": settings.OPS_POLL_S if None in ends else None,
+        "may_operate": may_operate(request),
+        "here": "files",
+    }
+    return render(request, "ops/files/files.html", seen)
+
+
+@require_safe
+@staff_page(LOOK)
+def one(request: HttpRequest, import_id: UUID) -> HttpResponse:
+    """How far it is, what became of its orders, and what was refused, by lines. It asks again until
+    that is final.
+    """
+    batch = get_object_or_404(Import.objects.select_related("client"), pk=import_id)
+    is_counted = batch.total <= settings.OPS_BECAME_ORDERS or "became" in request.GET
+    line, pk = _place(request.GET.get("after", ""))
+    faults = ImportFault.after(batch.pk, line, pk, settings.OPS_ROWS_MAX + 1)
+    shown = faults[: settings.OPS_ROWS_MAX]
+    seen: dict[str, Any] = {
+        "batch": batch,
+        "counts": batch.counts() if is_counted else None,
+        "faults": shown,
+        "more": f"{shown[-1].line}-{shown[-1].pk}" if len(faults) > len(shown) else "",
+        "poll_s": settings.OPS_POLL_S if _moves(batch) else None,
+        "here": "files",
+    }
+    return render(request, "ops/files/import.html", seen)
+
+
+@require_safe
+@staff_page(LOOK)
+def errors(request: HttpRequest, import_id: UUID) -> HttpResponseBase:
+    """The file that the API gives."""
+    batch = get_object_or_404(Import, pk=import_id)
+    return StreamingHttpResponse(
+        errors_csv(batch),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="import-{batch.pk}-errors.csv"'},
+    )
+
+
+def _place(text: str) -> tuple[int, int]:
+    found = PLACE.fullmatch(text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _moves(batch: Import) -> bool:
+    """Until it is done, and of a small one until its orders have gone their ways."""
+    if batch.finished_at is None:
+        return True
+    return batch.total <= settings.OPS_BECAME_ORDERS and not batch.orders.are_decided()

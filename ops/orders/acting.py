@@ -1,0 +1,160 @@
+"""A verb is rehearsed before it is done, so that its page says in figures what it comes to, and
+leaves a row of who did it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import OperationalError, transaction
+from django.db.models import QuerySet
+from django.utils.functional import Promise
+
+from notifications import events
+from notifications.models import Delivery
+from ops.models import StaffAction
+from ops.orders.forms.verb import VerbForm
+from orders.models import Client, Order
+
+Said = Mapping[str, Any]
+STANDING = ("version", "state", "payment_state", "captured", "refunded", "refund_pending", "held")
+NOBODY = ""
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+class Overtaken(Exception):
+    """The order is not any more as the page showed it."""
+
+
+class Busy(Exception):
+    """A worker or somebody else is at the order for longer than a page waits."""
+
+
+def _all(target: Any, said: Said) -> Said:
+    return said
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What can be done to an order, or to a part of it: `may`, `do` and the form are given the
+    order, or the part. `do` is told what was said and by whom, NOBODY in a rehearsal, and returns
+    what else there is to say of it, in sentences. `noted` is what of the said is kept beside the
+    name of who said it.
+    """
+
+    word: Promise
+    may: Callable[[Any], bool]
+    do: Callable[[Any, Said, str], list[str] | None]
+    form: type[VerbForm] = VerbForm
+    parts: Callable[[Order], QuerySet[Any]] | None = None
+    noted: Callable[[Any, Said], Said] = _all
+    is_dangerous: bool = False
+    is_about_person: bool = False  # of all orders of its client, which is locked before them
+    at_any_version: bool = False  # whatever has become of the order meanwhile
+
+
+@dataclass(frozen=True)
+class Deed:
+    """A verb with what was said, and of which part."""
+
+    slug: str
+    verb: Verb
+    said: Said
+    part: UUID | None = None
+
+    def target(self, order: Order) -> Any:
+        """Raises Overtaken for a part that is not there any more."""
+        if self.verb.parts is None:
+            return order
+        found = self.verb.parts(order).filter(pk=self.part).first()
+        if found is None:
+            raise Overtaken
+        return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an order stood and how it stands then, who is told of it, and what else there is to
+    say.
+    """
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    told: list[Delivery]
+    says: list[str] = field(default_factory=list)
+
+    @property
+    def is_seen(self) -> bool:
+        """Something of the order's standing changes, its version apart."""
+        return self.before | {"version": 0} != self.after | {"version": 0}
+
+    @property
+    def paid_back(self) -> int:
+        """Minor units that are promised back by it."""
+        back = "refunded", "refund_pending"
+        return sum(self.after[name] - self.before[name] for name in back)
+
+
+def standing(order: Order) -> dict[str, Any]:
+    """What a verb may change: JSON, amounts in minor units."""
+    shown = {name: getattr(order, name) for name in STANDING}
+    return shown | {"to_send": sum(units for _line, units in order.open_units)}
+
+
+def rehearse(order: Order, deed: Deed) -> Outcome:
+    """What it would come to now: it is done, looked at and rolled back. Waits a moment for the
+    order and no longer: nobody has to have it. Raises Overtaken when the order is beyond it, Busy
+    and Refused.
+    """
+    with _no_longer_than_a_page_waits(), transaction.atomic():
+        locked = _locked(order, deed.verb, wait_ms=settings.OPS_REHEARSAL_LOCK_MS)
+        outcome = _done(locked, deed, by=NOBODY)
+        transaction.set_rollback(True)
+    return outcome
+
+
+def perform(order: Order, deed: Deed, *, version: str, by: Any) -> None:
+    """Do it to the order of that version. Raises Overtaken when somebody or something was faster,
+    Busy and Refused.
+    """
+    with _no_longer_than_a_page_waits(), transaction.atomic():
+        locked = _locked(order, deed.verb)
+        if version != str(locked.version) and not deed.verb.at_any_version:
+            raise Overtaken
+        target = deed.target(locked)
+        noted = dict(deed.verb.noted(target, deed.said))
+        if deed.part:
+            noted["of"] = str(target)
+        outcome = _done(locked, deed, by=by.get_username())
+        seen = {"before": outcome.before, "after": outcome.after}
+        StaffAction.note(by, deed.slug, order.pk, said=noted, **seen)
+
+
+def _locked(order: Order, verb: Verb, *, wait_ms: int | None = None) -> Order:
+    if verb.is_about_person:
+        Client.objects.locked(order.client_id)
+    return Order.objects.locked(order.pk, wait_ms=wait_ms)
+
+
+def _done(order: Order, deed: Deed, *, by: str) -> Outcome:
+    before, target = standing(order), deed.target(order)
+    if not deed.verb.may(target):
+        raise Overtaken
+    says = deed.verb.do(target, deed.said, by) or []
+    order.refresh_from_db()
+    news = events.timeline(order.pk, after=before["version"])
+    told = Delivery.objects.filter(event__in=news).select_related("endpoint", "event")
+    return Outcome(before, standing(order), list(told.order_by("channel", "pk")), says)
+
+
+@contextmanager
+def _no_longer_than_a_page_waits() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as exc:
+        if getattr(exc.__cause__, "sqlstate", "") == LOCK_NOT_AVAILABLE:
+            raise Busy from None
+        raise

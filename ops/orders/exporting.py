@@ -1,0 +1,33 @@
+"""The orders of a list as files: the same export that the API begins."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from ops.models import StaffAction
+from orders.exports import tasks
+from orders.imports.files.reading import Format
+from orders.models import Client, Export
+
+
+def begin_export(client: Client, filters: dict[str, Any], *, by: Any) -> Export:
+    """Of the client's orders that these filters leave; one that is running already is not begun
+    again. Raises Refused when too many run.
+    """
+    said = {name: _json(value) for name, value in filters.items()}
+    with transaction.atomic():
+        Client.objects.locked(client.pk)
+        running = Export.objects.of(client).filter(finished_at=None, filters=said)
+        if export := running.first():
+            return export
+        export = Export.objects.begin(client, said, form=Format.CSV, bom=True)
+        tasks.begin(export)
+        # what was looked for may name a person, which is kept in the export alone
+        noted = {"shop": client.name, "filters": ", ".join(sorted(said))}
+        StaffAction.note(by, "export", f"export {export.pk}", said=noted)
+    return export
+
+
+def _json(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

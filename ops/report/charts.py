@@ -1,0 +1,29 @@
+"""Figures as bars."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT, GAP = 600, 100, 2  # of the picture, and between two bars
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Whole numbers in the picture's own unit; the tallest value fills its height."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    value: int
+    name: str
+
+
+def bars(values: Sequence[tuple[str, int]], *, places: int) -> list[Bar]:
+    """Of pairs of a name and a value, with room for so many. What is below 0 has no height."""
+    most = max((value for _name, value in values), default=0)
+    width = WIDTH // max(len(values), places)
+    return [
+        Bar(place * width, HEIGHT - height, width - GAP, height, value, name)
+        for place, (name, value) in enumerate(values)
+        for height in [HEIGHT * max(value, 0) // most if most > 0 else 0]
+    ]

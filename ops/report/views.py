@@ -1,0 +1,139 @@
+"""The report over HTTP. What its figures mean is in `orders.reports`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from ops.access import LOOK, staff_page
+from ops.clients import first_clients
+from ops.report.charts import bars
+from orders.models import Client
+from orders.reports import days, spreadsheet
+from orders.reports.asked import Patience, daily, monthly
+from values.refused import Refused
+
+Report = Mapping[str, Any]
+PLACES = 24  # of a picture: a month that has just begun is not one broad bar
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A day, or the month that begins on one, of one client or all."""
+
+    day: date
+    is_month: bool
+    client: Client | None
+
+    @property
+    def when(self) -> str:
+        return f"{self.day:%Y-%m}" if self.is_month else f"{self.day}"
+
+    def answer(self) -> Report | None:
+        """None while it is computed. Raises a 404 problem for what has not begun."""
+        patience = Patience(settings.OPS_REPORT_EVENTS, old_ones_do=True)
+        about = monthly if self.is_month else daily
+        if self.day > days.day_of(timezone.now()):
+            raise Refused("not-found", _("%(when)s has not begun yet.") % {"when": self.when})
+        return about(self.day, self.client, patience)
+
+
+@require_safe
+@staff_page(LOOK)
+def report(request: HttpRequest) -> HttpResponse:
+    """A day or a month: `when`, else this month; of a client, or of all. While it is computed the
+    page asks again.
+    """
+    seen: dict[str, Any] = {"here": "report", "clients": first_clients(), "status": 200}
+    seen["said"] = {name: request.GET.get(name, "")[:50] for name in ("when", "client")}
+    try:
+        asked = _asked(request)
+        seen |= {"asked": asked, "around": _around(asked), "report": asked.answer()}
+    except Refused as problem:
+        seen |= {"refusal": problem.detail, "status": 404 if problem.slug == "not-found" else 422}
+    if figures := seen.get("report"):
+        seen |= _drawn(figures)
+    seen["poll_s"] = settings.REPORT_RETRY_AFTER_S
+    return render(request, "ops/report/report.html", seen, status=seen["status"])
+
+
+@require_safe
+@staff_page(LOOK)
+def as_csv(request: HttpRequest) -> HttpResponse:
+    """The same columns as the API's; the page instead while there is nothing to be downloaded."""
+    try:
+        asked = _asked(request)
+        figures = asked.answer()
+    except Refused:
+        figures = None
+    if figures is None:
+        return report(request)  # type: ignore[no-any-return]
+    name = f'attachment; filename="report-{asked.when}.csv"'
+    return HttpResponse(
+        spreadsheet.written(figures),
+        content_type="text/csv; charset=utf-8; header=present",
+        headers={"Content-Disposition": name},
+    )
+
+
+def _asked(request: HttpRequest) -> Asked:
+    """Raises a 422 problem that says what cannot be read."""
+    when, client_id = request.GET.get("when", "").strip(), request.GET.get("client", "")
+    client = None
+    if client_id:
+        try:
+            client = Client.objects.get(pk=UUID(client_id))
+        except (ValueError, Client.DoesNotExist):
+            raise Refused("invalid", _("There is no such client.")) from None
+    if not when:
+        return Asked(days.day_of(timezone.now()).replace(day=1), True, client)
+    try:
+        if days.WRITTEN_MONTH.fullmatch(when):
+            return Asked(days.read_month(when), True, client)
+        return Asked(days.read(when), False, client)
+    except ValueError:
+        said = _("Name a day like 2026-11-24 or a month like 2026-11.")
+        raise Refused("invalid", said) from None
+
+
+def _around(asked: Asked) -> dict[str, str]:
+    """The stretches before and after it, as `when` takes them; none after today."""
+    if asked.is_month:
+        before, after = asked.day - timedelta(days=1), asked.day + timedelta(days=31)
+        found = {"before": f"{before:%Y-%m}", "after": f"{after:%Y-%m}"}
+    else:
+        before, after = asked.day - timedelta(days=1), asked.day + timedelta(days=1)
+        found = {"before": f"{before}", "after": f"{after}", "month": f"{asked.day:%Y-%m}"}
+    now = days.day_of(timezone.now())
+    return found if after.replace(day=1) <= now and after <= now else {**found, "after": ""}
+
+
+def _drawn(figures: Report) -> dict[str, Any]:
+    """Its rows, their bars, and what of it is today's, for each currency."""
+    today = days.day_of(timezone.now()).isoformat()
+    drawn = []
+    for of_currency in figures["currencies"]:
+        rows = [{**row, "name": row["date"]} for row in of_currency.get("by_day", ())]
+        rows += [
+            {**row, "name": f"{datetime.fromisoformat(row['hour']):%H:%M}"}
+            for row in of_currency.get("by_hour", ())
+        ]
+        drawn.append(
+            {
+                "sums": of_currency,
+                "rows": rows,
+                "bars": bars([(row["name"], row["gross"]) for row in rows], places=PLACES),
+                "last": rows[-1]["name"] if rows else "",
+                "highest": max((row["gross"] for row in rows), default=0),
+                "today": next((row for row in rows if row["name"] == today), None),
+            }
+        )
+    return {"drawn": drawn, "as_of": datetime.fromisoformat(figures["as_of"])}

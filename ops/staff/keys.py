@@ -1,0 +1,78 @@
+"""What staff do to a client's keys, each with its row; no row and no page but one holds a key."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.db import transaction
+from django.utils.translation import gettext_lazy
+
+from ops.models import StaffAction
+from orders.models import ApiKey, Client
+from orders.models.client import CLIENT_NAME_MAX_CHARS, SCOPES
+
+
+class KeyForm(forms.Form):
+    scopes = forms.MultipleChoiceField(
+        label=gettext_lazy("What it may do"),
+        choices=[(scope, scope) for scope in SCOPES],
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+
+class ClientForm(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Name of the client"), max_length=CLIENT_NAME_MAX_CHARS, strip=False
+    )
+
+
+def subject_of(client: Client) -> str:
+    """Of its StaffActions."""
+    return f"client {client.name}"
+
+
+def introduce(name: str, *, by: Any) -> Client:
+    """A client of that name; one that is there is left as it is. Raises a 422 problem."""
+    with transaction.atomic():
+        client, is_new = Client.objects.know(name)
+        if is_new:
+            StaffAction.note(by, "new_client", subject_of(client))
+    return client
+
+
+def make(client: Client, scopes: list[str], *, by: Any) -> str:
+    """The key, which nobody can read again. In the caller's transaction."""
+    key = ApiKey.objects.issue(client, scopes)
+    said = {"key": _shown(key), "scopes": ", ".join(scopes)}
+    StaffAction.note(by, "make_key", subject_of(client), said=said)
+    return key
+
+
+def rotate(old: ApiKey, *, by: Any) -> str | None:
+    """A key like it, beside it; None when it was revoked meanwhile. In the caller's transaction."""
+    key = ApiKey.objects.rotate(old.pk)
+    if key is not None:
+        said = {"key": _shown(key), "like": old.prefix}
+        StaffAction.note(by, "rotate_key", subject_of(old.client), said=said)
+    return key
+
+
+def revoke(key: ApiKey, *, by: Any) -> bool:
+    """False when somebody was faster."""
+    with transaction.atomic():
+        is_mine = ApiKey.objects.revoke(key.pk)
+        if is_mine:
+            StaffAction.note(by, "revoke_key", subject_of(key.client), said={"key": key.prefix})
+    return is_mine
+
+
+def keys_of(client_id: UUID, *, limit: int) -> list[ApiKey]:
+    """Those that open something first, the newest first of each."""
+    keys = ApiKey.objects.filter(client=client_id)
+    live = keys.filter(revoked_at=None).order_by("-pk")[:limit]
+    gone = keys.exclude(revoked_at=None).order_by("-pk")[:limit]
+    return [*live, *gone][:limit]
+
+
+def _shown(key: str) -> str:
+    return key[:12]

@@ -1,0 +1,1 @@
+"""Goods as staff see them: found, with what moved them, counted and described."""

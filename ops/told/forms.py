@@ -1,0 +1,110 @@
+"""What staff say when they look for deliveries, or have a range of them sent again."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from celery_ledger import asked
+from notifications.models import Delivery, Endpoint
+from ops.orders.forms.verb import LineField
+from ops.templatetags.words import TOLD
+from ops.told.finding import ALL_KINDS, Wanted
+from orders.models import Client
+from values.ids import uuid_in
+
+FIRST = datetime(1970, 1, 1, tzinfo=UTC)  # no id is older
+FAILED, EVERYTHING = "failed", "everything"
+
+
+def _words(names: list[str]) -> list[tuple[str, Any]]:
+    return [("", gettext_lazy("all")), *((name, TOLD[name]) for name in names)]
+
+
+class MomentField(forms.CharField):
+    """A length of time before now, a date, or a date and a time; or nothing, which is None."""
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__(max_length=40, **said)
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        try:
+            return max(asked.since(text), FIRST) if text else None
+        except asked.Misunderstood:
+            said = _("Write how long ago (30m, 2h, 7d), a date like 2026-11-30, or date and time.")
+            raise forms.ValidationError(said) from None
+
+
+class FindForm(forms.Form):
+    """Each field is a name in the address of the page."""
+
+    channel = forms.ChoiceField(
+        label=gettext_lazy("Channel"), required=False, choices=_words(Delivery.Channel.values)
+    )
+    state = forms.ChoiceField(
+        label=gettext_lazy("State"), required=False, choices=_words(Delivery.State.values)
+    )
+    kind = forms.ChoiceField(
+        label=gettext_lazy("Event"),
+        required=False,
+        choices=[("", gettext_lazy("all")), *((kind, kind) for kind in ALL_KINDS)],
+    )
+    target = LineField(
+        label=gettext_lazy("To: a mail address, or an endpoint's address or id"),
+        required=False,
+        max_length=2000,
+    )
+    client = LineField(
+        label=gettext_lazy("Client"),
+        required=False,
+        max_length=settings.OPS_TERM_MAX,
+        widget=forms.TextInput({"list": "clients"}),
+    )
+    since = MomentField(label=gettext_lazy("Since (2h, 7d, 2026-11-30)"), required=False)
+
+    def clean_target(self) -> dict[str, Any]:
+        """`endpoint` or `address` of what is wanted."""
+        text = self.cleaned_data["target"]
+        if not text:
+            return {}
+        if id_ := uuid_in(text):
+            return {"endpoint": id_}
+        if "://" not in text and "@" in text:
+            return {"address": text}
+        ids = list(Endpoint.objects.filter(url=text).values_list("pk", flat=True)[:2])
+        if not ids:
+            raise forms.ValidationError(_("No endpoint is there, and it is no mail address."))
+        if len(ids) > 1:
+            said = _("Several endpoints are there; name one by its id.")
+            raise forms.ValidationError(said)
+        return {"endpoint": ids[0]}
+
+    def clean_client(self) -> Any:
+        name = self.cleaned_data["client"]
+        client = Client.objects.filter(name=name).first() if name else None
+        if name and not client:
+            raise forms.ValidationError(_("No client is called so."))
+        return client and client.pk
+
+    @property
+    def wanted(self) -> Wanted:
+        said = dict(self.cleaned_data)
+        return Wanted(**said.pop("target"), **said)
+
+
+class RangeForm(forms.Form):
+    """What is sent again: of that time, what was given up or everything that has ended."""
+
+    since = MomentField(label=gettext_lazy("Since (2h, 7d, 2026-11-30)"), initial="1d")
+    until = MomentField(label=gettext_lazy("Until (nothing: now)"), required=False)
+    what = forms.ChoiceField(
+        label=gettext_lazy("Which"),
+        choices=[
+            (FAILED, gettext_lazy("what was given up")),
+            (EVERYTHING, gettext_lazy("everything, also what has arrived")),
+        ],
+    )

@@ -1,0 +1,210 @@
+"""Who is told, over HTTP: how endpoints and mails are, deliveries by what is known of them, one of
+them with each try, and sending again.
+"""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import OuterRef, Prefetch, Subquery, prefetch_related_objects
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware, localtime, now
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST, require_safe
+
+from celery_ledger import Job
+from notifications import webhooks
+from notifications.models import Attempt, Delivery, Endpoint, Event
+from ops.access import LOOK, OPERATE, may_operate, staff_page
+from ops.orders.timeline import may_be_sent_again
+from ops.told import verbs
+from ops.told.finding import Page, Wanted, found
+from ops.told.forms import EVERYTHING, FAILED, FindForm, RangeForm
+from ops.told.health import in_trouble, well
+from ops.told.mails import letter
+from ops.told.verbs import Span, order_of
+from orders.models import Client
+from values.ids import uuid_in
+
+MAILS_SHOWN = 10
+POLL_S = 3  # of a delivery that is on its way, by a browser
+MAIL = "mail"  # `whom` of a range, beside an endpoint's id
+
+
+@require_safe
+@staff_page(LOOK)
+def told(request: HttpRequest) -> HttpResponse:
+    """How endpoints are, those in trouble first, and which mails failed."""
+    troubled, more_troubled = in_trouble(_place(request, "troubled"))
+    others, older = well(_place(request, "before"))
+    mails = Wanted(channel=Delivery.Channel.MAIL, state=Delivery.State.FAILED)
+    failed = found(mails, limit=MAILS_SHOWN)
+    last = Attempt.objects.order_by("delivery_id", "-pk").distinct("delivery_id")
+    prefetch_related_objects(failed.deliveries, Prefetch("attempts", last, to_attr="last_attempts"))
+    seen = {
+        "troubled": troubled,
+        "more_troubled": more_troubled,
+        "well": others,
+        "older": older,
+        "failed": failed,
+        "form": FindForm(),
+        "clients": _clients(),
+        "may_operate": may_operate(request),
+    }
+    return render(request, "ops/told/told.html", {**seen, "here": "told"})
+
+
+@require_safe
+@staff_page(LOOK)
+def deliveries(request: HttpRequest) -> HttpResponse:
+    """By what is known of them, the newest first; older ones with `before`."""
+    form = FindForm(request.GET)
+    before = request.GET.get("before", "")
+    page, is_good = Page([]), form.is_valid()
+    if before and uuid_in(before) is None:
+        form.add_error(None, _("before: this is no place in the list."))
+        is_good = False
+    if is_good:
+        page = found(form.wanted, uuid_in(before))
+    asked = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
+    seen = {
+        "form": form,
+        "page": page,
+        "rows": _with_clients(page.deliveries),
+        "asked": urlencode(asked),
+        "keep_days": settings.DELIVERY_KEEP.days,
+        "clients": _clients(),
+        "here": "told",
+    }
+    return render(request, "ops/told/deliveries.html", seen, status=200 if is_good else 422)
+
+
+@require_safe
+@staff_page(LOOK)
+def delivery(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
+    """What was sent, each try with what was answered, and of a mail how it was read."""
+    due_at = Job.objects.filter(pk=OuterRef("job"), finished_at=None).values("due_at")
+    rows = Delivery.objects.select_related("event", "endpoint")
+    one = get_object_or_404(rows.annotate(next_try_at=Subquery(due_at)), pk=delivery_id)
+    attempts = list(one.attempts.order_by("-pk")[: settings.DELIVERY_ATTEMPTS_SHOWN])
+    is_webhook = one.channel == Delivery.Channel.WEBHOOK
+    owner = one.event.owner
+    seen = {
+        "delivery": one,
+        "attempts": attempts,
+        "has_job": one.job and Job.objects.filter(pk=one.job).exists(),
+        "order": order_of(one.event),
+        "client": Client.objects.filter(pk=owner).first() if owner else None,
+        "payload": _payload(one.event),
+        "may_send_again": may_operate(request) and may_be_sent_again(one),
+        "poll_s": POLL_S if one.resend or one.state == Delivery.State.WAITING else None,
+        **({} if is_webhook else letter(one.event, owner)),
+        "here": "told",
+    }
+    return render(request, "ops/told/delivery.html", seen)
+
+
+@require_POST
+@staff_page(OPERATE)
+def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
+    """Twice comes to once: what is on its way already is left alone, and that is said. `back`
+    leads to its order.
+    """
+    one = get_object_or_404(Delivery.objects.select_related("event"), pk=delivery_id)
+    if verbs.send_again(delivery_id, by=request.user):
+        messages.success(request, _("It is sent again."))
+    else:
+        messages.warning(request, _("It is on its way already, or has nowhere to go."))
+    order = order_of(one.event) if request.POST.get("back") == "order" else None
+    return redirect("ops:order", order.pk) if order else redirect("ops:delivery", delivery_id)
+
+
+@staff_page(OPERATE)
+def replay(request: HttpRequest) -> HttpResponse:
+    """GET says how many of a range would be sent again, POST sends them."""
+    said = request.POST if request.method == "POST" else request.GET
+    whom = said.get("whom", "")
+    endpoint = get_object_or_404(Endpoint, pk=uuid_in(whom)) if whom != MAIL else None
+    form = RangeForm(said if "since" in said else None)
+    seen: dict[str, Any] = {"form": form, "whom": whom, "endpoint": endpoint, "here": "told"}
+    if not form.is_valid():
+        return render(request, "ops/told/replay.html", seen, status=422 if form.errors else 200)
+    span = Span(
+        endpoint,
+        form.cleaned_data["since"],
+        form.cleaned_data["until"] or now(),
+        form.cleaned_data["what"] == EVERYTHING,
+    )
+    exactly = {
+        "whom": whom,
+        "since": span.since.isoformat(),
+        "until": span.until.isoformat(),
+        "what": EVERYTHING if span.everything else FAILED,
+    }
+    if request.method == "POST":
+        _say(request, *span.replay(by=request.user))
+        return redirect(f"{request.path}?{urlencode(exactly)}")
+    seen |= {"exactly": exactly, "span": span, **_counted(span)}
+    seen["form"] = RangeForm(initial={name: _short(said.get(name, "")) for name in form.fields})
+    return render(request, "ops/told/replay.html", seen)
+
+
+def _short(text: str) -> str:
+    """A moment as people write it, when it is one of ours."""
+    moment = parse_datetime(text) if "T" in text else None
+    return f"{localtime(moment):%Y-%m-%d %H:%M:%S}" if moment and is_aware(moment) else text
+
+
+def _counted(span: Span) -> dict[str, Any]:
+    """How many it would be, and what may be said of that."""
+    number, more = span.counted()
+    return {
+        "is_any": number or more,
+        "counted": f"{number:,}+" if more else f"{number:,}",
+        "portion": f"{settings.WEBHOOK_REPLAY_MAX:,}",
+        "rest_minutes": settings.WEBHOOK_REPLAY_REST.seconds // 60,
+    }
+
+
+def _place(request: HttpRequest, name: str) -> UUID | None:
+    """An endpoint's id, from which a list goes on."""
+    said = request.GET.get(name)
+    place = uuid_in(said) if said else None
+    if said and not place:
+        raise Http404
+    return place
+
+
+def _say(request: HttpRequest, count: int, more: bool) -> None:
+    if not count:
+        messages.warning(request, _("Nothing was sent again: nothing is left, or it was just now."))
+        return
+    said = ngettext("%(n)s delivery is sent again.", "%(n)s deliveries are sent again.", count)
+    rest = _(" More are left: send them, too.") if more else ""
+    messages.success(request, said % {"n": f"{count:,}"} + rest)
+
+
+def _payload(event: Event) -> dict[str, Any]:
+    """As it is told, indented; the beginning of what is long."""
+    text = json.dumps(webhooks.content(event), ensure_ascii=False, indent=2)
+    most = settings.OPS_PAYLOAD_SHOWN_CHARS
+    return {"text": text[:most], "more": max(0, len(text) - most)}
+
+
+def _with_clients(rows: list[Delivery]) -> list[tuple[Delivery, str]]:
+    owners = {row.event.owner for row in rows if row.event.owner}
+    names = Client.objects.in_bulk(list(owners))
+    clients = [names.get(row.event.owner) if row.event.owner else None for row in rows]
+    return [(row, client.name if client else "") for row, client in zip(rows, clients, strict=True)]
+
+
+def _clients() -> list[str]:
+    """Names to choose from; any other may be typed."""
+    names = Client.objects.order_by("name").values_list("name", flat=True)
+    return list(names[: settings.OPS_ROWS_MAX])

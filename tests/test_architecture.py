@@ -105,6 +105,14 @@ def test_no_function_is_longer_than_a_screen() -> None:
     assert places("fmt: " + "skip", *ROOMS, "tests") == set()
 
 
+def test_the_demo_shop_can_be_deleted() -> None:
+    """With its app and its addresses: two lines name it, and no other room imports it."""
+    others = [room for room in ROOMS if room != "demo"]
+    knows = [path for path in sources(*others) for name in imports(path) if name[:4] == "demo"]
+    assert knows == []
+    assert places('"demo', *others) == {"config/settings.py", "config/urls.py"}
+
+
 def test_no_room_below_the_api_knows_ninja() -> None:
     below = sources("demo", "ops", "orders", "notifications", "celery_ledger", "values")
     assert [path for path in below for name in imports(path) if name.startswith("ninja")] == []

@@ -10,12 +10,16 @@ from django.conf import settings as shop_settings
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.db.models import F
+from django.template.loader import render_to_string
 from django.test import Client as HttpClient
+from django.test import RequestFactory
 from redis import Redis
 
 from celery_ledger.models import Job
 from celery_ledger.operations.owned import called_with
 from celery_ledger.testing import attempt, work_off
+from config import urls
+from demo import urls as demo_urls
 from demo.breaking import counter, verbs
 from demo.breaking.counter import standing
 from demo.menu import OrderForm
@@ -175,6 +179,21 @@ def test_a_mail_that_is_written_or_arrives_twice_is_counted(placed: Placed) -> N
     assert standing().doubled == {order.pk, other.pk}
 
 
+# --- without the demo shop ------------------------------------------------------------------------
+
+
+def test_no_other_page_needs_the_demo_shop(client: HttpClient, settings: Any) -> None:
+    """As if the room were deleted. Its customers' pages go with it."""
+    others = [one for one in urls.urlpatterns if getattr(one, "urlconf_name", None) != demo_urls]
+    assert len(others) == len(urls.urlpatterns) - 1
+    settings.ROOT_URLCONF = tuple(others)
+    assert client.get("/admin/login/").status_code == 200
+    assert client.get("/problems/").status_code == 200
+    assert "menu" not in render_to_string("404.html", request=RequestFactory().get("/"))
+    for page in ("400.html", "403.html", "403_csrf.html", "500.html"):
+        assert render_to_string(page)
+
+
 # --- who may press what ---------------------------------------------------------------------------
 
 
@@ -278,7 +297,7 @@ def test_the_broker_is_flushed_and_the_jobs_still_wait(placed: Placed, broker: R
 
 
 def bells(broker: Redis) -> int:
-    return sum(int(broker.llen(queue)) for queue in shop_settings.LEDGER["QUEUES"])  # type: ignore[arg-type]
+    return sum(int(broker.llen(queue)) for queue in shop_settings.LEDGER["QUEUES"])
 
 
 @real_transactions

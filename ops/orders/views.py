@@ -70,8 +70,7 @@ def export(request: HttpRequest) -> HttpResponse:
     except Refused as problem:
         messages.warning(request, problem.detail)
         return back
-    messages.success(request, _("The export %(id)s has begun.") % {"id": begun.pk})
-    return back
+    return redirect("ops:export", begun.pk)
 
 
 @require_safe

@@ -24,7 +24,7 @@ from orders.states import PaymentMethod, PaymentState, ReturnState
 from orders.states import State as OrderState
 from orders.tasks import forget_person, give_back, go_on, serving
 from values import money
-from values.refused import Refused, invalid
+from values.refused import invalid
 
 REASON = "staff"
 ERASED_COUNTED_MAX = 200
@@ -147,7 +147,7 @@ def _amount(order: Order, said: Said, name: str, *, most: int, least: int = 1) -
 
 def _edit(order: Order, said: Said, by: str) -> list[str]:
     if not order.news_in(said["change"]):
-        raise Refused("nothing-changed", _("Nothing is changed yet."))
+        raise invalid(("", _("Nothing is changed yet.")))
     order.change(said["change"])
     return [f"{label}: {was or '–'} → {now or '–'}" for label, was, now in said["changes"]]
 

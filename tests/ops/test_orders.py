@@ -378,7 +378,7 @@ def test_what_needs_a_person_is_on_the_belt_and_a_belt_without_workers_stands_st
     page = text(hana, "/ops/")
     assert "The belt stands still" in page
     assert ("SAKE-NIGIRI" in page, "98 free" in page) == (True, True)
-    assert "mail: 1 given up" in page
+    assert "mail</a>: 1 given up" in page
     Worker.objects.beat(uuid4(), name="me", pid=1)
     assert "The belt is moving, and something needs you" in text(hana, "/ops/")
 

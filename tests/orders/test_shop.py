@@ -189,7 +189,7 @@ def test_a_customers_page_is_the_shops_and_the_counters_words_stay_at_the_counte
     policy = browser.get(f"/o/{order.public_token}/")["Content-Security-Policy"]
     assert "img-src 'self' https:" in policy
     assert "default-src 'self'" in policy
-    at_home = order.created_at.astimezone(Shop.objects.get().zone).strftime("%H:%M:%S")
+    at_home = order.created_at.astimezone(Shop.objects.get().zone).strftime("%Y-%m-%d %H:%M")
     assert f">{at_home}</time>" in pages[0]
 
 

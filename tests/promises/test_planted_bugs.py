@@ -453,6 +453,27 @@ PLANTED = [
         "greatest(%s, statement_timestamp() + %s)",
         "coalesce(%s, statement_timestamp() + %s)",
     ),
+    Planted(
+        "A_CLAIM_OF_WHAT_IS_PAUSED",
+        "tests/celery_ledger/test_pausing.py::test_none_of_its_jobs_is_claimed_until_it_is_resumed",
+        "celery_ledger/models/jobs/claim.py",
+        "AND {queue_runs} AND {task_runs}",
+        "",
+    ),
+    Planted(
+        "A_TURN_FOR_WHAT_IS_PAUSED",
+        "tests/celery_ledger/test_pausing.py::test_a_paused_task_takes_nobody_s_turn",
+        "celery_ledger/models/jobs/due.py",
+        "          AND {task_runs} AND %(timelimit)s",
+        "          AND %(timelimit)s",
+    ),
+    Planted(
+        "A_BATCH_FOR_EACH_CLICK",
+        "tests/ops/test_jobs.py::test_all_of_a_filter_are_counted_then_retried_once_each",
+        "ops/tasks.py",
+        "        if is_new:",
+        "        if batch:",
+    ),
 ]
 
 

@@ -55,6 +55,7 @@ def broker_url() -> Iterator[str]:
 
 
 MANY = 500
+LARGE = 20 * 8192  # bytes
 KEPT = {"auth_permission", "django_content_type"}  # what `migrate` writes, the same for every test
 
 
@@ -71,15 +72,18 @@ def _empty_only_what_is_full() -> Iterator[None]:
 
 def _sql_flush(style: Any, tables: list[str], **_: Any) -> list[str]:
     """Deletes what is there, in one transaction, at the end of which foreign keys are checked. Of
-    many rows nothing may be left, not even where they were.
+    many rows nothing may be left, not even where they were: the next test's plans would see it.
     """
     some = " UNION ALL ".join(
-        f"SELECT '{table}', (SELECT count(*) FROM (SELECT FROM \"{table}\" LIMIT {MANY}) AS first)"
+        f"SELECT '{table}', pg_relation_size('\"{table}\"') > {LARGE},"
+        f' (SELECT count(*) FROM (SELECT FROM "{table}" LIMIT {MANY}) AS first)'
         for table in sorted({*tables} - KEPT)
     )
     with connection.cursor() as cursor:
         cursor.execute(some)
-        rows = dict(cursor.fetchall())
-    many = [f'TRUNCATE "{table}" CASCADE' for table, number in rows.items() if number == MANY]
-    few = [f'DELETE FROM "{table}"' for table, number in rows.items() if 0 < number < MANY]
-    return many + few
+        rows = cursor.fetchall()
+    many = {table for table, is_large, number in rows if is_large or number == MANY}
+    few = [table for table, _, number in rows if number and table not in many]
+    return [f'TRUNCATE "{table}" CASCADE' for table in sorted(many)] + [
+        f'DELETE FROM "{table}"' for table in few
+    ]

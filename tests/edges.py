@@ -2,7 +2,6 @@
 server.
 """
 
-import socket
 import ssl
 import threading
 import time
@@ -16,6 +15,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from notifications.mail.idle import idle
+from tests.ports import free_port
 
 
 class WebhookSink:
@@ -143,17 +143,3 @@ def read(raw: bytes) -> tuple[EmailMessage, str, str]:
     forms = [mail.get_body((form,)) for form in ("plain", "html")]
     text, html = (str(form.get_content()) if form else "" for form in forms)
     return mail, text.replace("\r\n", "\n"), html
-
-
-def listens(port: int) -> bool:
-    """Whether somebody takes connections there."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -20,7 +20,7 @@ from celery_ledger.models import Job
 from config.embedded.broker import Broker
 from orders.models import ApiKey, Client, Order
 from tests.celery_ledger import tasks
-from tests.edges import free_port
+from tests.ports import free_port
 from tests.promises.processes import Stack, Web
 from tests.waiting import until
 

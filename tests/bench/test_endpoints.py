@@ -25,7 +25,8 @@ from notifications.models import Endpoint
 from orders.inputs.order import OrderInput
 from orders.models import Client, Order
 from orders.tasks import place
-from tests.edges import WebhookSink, free_port
+from tests.edges import WebhookSink
+from tests.ports import free_port
 from tests.promises.processes import Stack
 from tests.waiting import until
 

@@ -27,7 +27,7 @@ from redis import Redis
 
 from config import settings
 from tests.debian import program
-from tests.edges import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 QUEUES = list(settings.LEDGER["QUEUES"])

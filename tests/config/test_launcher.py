@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edges import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -17,7 +17,8 @@ from config import doctor
 from config.start.environment import MAILER
 from notifications.mail.smtp import mail_server_trouble
 from tests.brokers.servers import self_signed
-from tests.edges import Postbox, Reception, free_port
+from tests.edges import Postbox, Reception
+from tests.ports import free_port
 
 LIMIT_S = 0.4
 DROPS = 40  # each in time, all together ten times the limit

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from notifications.models import Delivery, Endpoint, Event, NotDelivered
 from notifications.webhooks import may_connect_to, objection, post
-from tests.edges import free_port
+from tests.ports import free_port
 
 PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34"]
 NOT_PUBLIC = [

@@ -39,10 +39,10 @@ from orders.tasks import on_provider_event, pay_again
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
-from tests.edges import free_port
 from tests.errors import error_of
 from tests.orders.at_stripe import HOURS, intent_of
 from tests.orders.conftest import Pay
+from tests.ports import free_port
 from tests.promises.processes import CHECKOUT
 from tests.shop import Api, post
 from tests.waiting import until

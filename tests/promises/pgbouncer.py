@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.debian import program
-from tests.edges import free_port, listens
+from tests.ports import free_port, listens
 from tests.waiting import until
 
 SERVER_SESSIONS = 6

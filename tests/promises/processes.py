@@ -12,7 +12,7 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
-from tests.edges import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from redis import Redis
 from celery_ledger.models import Job, Worker
 from config.embedded import server as embedded
 from orders.models import ApiKey, Client, Order
-from tests.edges import free_port
+from tests.ports import free_port
 from tests.promises.processes import Stack, Tree, Web
 from tests.promises.tasks import nap
 from tests.waiting import until

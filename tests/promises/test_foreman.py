@@ -12,7 +12,7 @@ from django.db import connection
 
 from orders.models import ApiKey, Client, Order
 from tests.debian import program
-from tests.edges import free_port
+from tests.ports import free_port
 from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, Tree, Web
 from tests.waiting import until
 

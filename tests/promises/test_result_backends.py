@@ -8,7 +8,7 @@ from celery.backends.redis import RedisBackend
 
 from celery_ledger.models import Job
 from tests.debian import program
-from tests.edges import free_port, listens
+from tests.ports import free_port, listens
 from tests.promises import result_backends
 from tests.promises.processes import Stack, Tree
 from tests.waiting import until

@@ -17,7 +17,7 @@ from orders.payments.models import PaymentOperation, ProviderEvent
 from tests.doubles.stripe import WEBHOOK_SECRET, tell
 from tests.doubles.stripe_book import Object, objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
-from tests.edges import free_port
+from tests.ports import free_port
 from tests.promises.processes import CHECKOUT, Stack, Tree, Web
 from tests.waiting import until
 

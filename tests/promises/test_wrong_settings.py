@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edges import free_port
+from tests.ports import free_port
 from tests.promises.processes import CHECKOUT, PROGRAMS, Stack, procfile
 from tests.promises.starts import start_each
 from tests.waiting import until

@@ -16,7 +16,7 @@ from tests.promises.processes import CHECKOUT
 
 SECONDS, FAULTS, ORDERS = 60, 150, 30
 LIMIT_S = 780  # a slow machine goes on until it has injected the faults, then rests
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(LIMIT_S + 60)]
+pytestmark = pytest.mark.timeout(LIMIT_S + 60)
 
 
 def chaos(*words: str) -> tuple[int, str]:
@@ -36,6 +36,12 @@ def chaos(*words: str) -> tuple[int, str]:
     return process.returncode, output
 
 
+def test_its_help_needs_no_django_and_no_server() -> None:
+    status, output = chaos("--help")
+    assert (status, "--seconds" in output) == (0, True), output
+
+
+@pytest.mark.soak
 def test_after_chaos_the_books_balance(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     status, output = chaos(

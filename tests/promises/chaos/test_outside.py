@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from tests.edges import free_port
+from tests.ports import free_port
 from tests.promises.chaos.outside.journal import entries
 from tests.promises.processes import Tree
 from tests.waiting import until

@@ -200,7 +200,10 @@ TELLING = {
                                AND e.data #>> '{order,reason}' IS NOT NULL))) want
           LEFT JOIN notifications_delivery d
             ON d.event_id = e.id AND d.channel = want.channel AND d.target = want.target
-         WHERE d.id IS NULL""",
+         WHERE d.id IS NULL
+           AND NOT (want.channel = 'mail' AND want.target = '' AND EXISTS (
+                SELECT FROM notifications_event erased WHERE erased.subject = e.subject
+                   AND erased.kind = 'order.erased' AND erased.seq < e.seq))""",
     "I11 every delivery has arrived": """
         SELECT d.id, d.channel, d.state, d.tries FROM notifications_delivery d
          WHERE d.state <> 'delivered' AND d.target <> ''

@@ -1,6 +1,5 @@
 """What staff have done to many jobs at once, as jobs."""
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +7,6 @@ from celery import shared_task
 from django.db import connection, transaction
 from django.utils import timezone
 
-from celery_ledger import Job, PauseKind, pausing, scheduled
 from ops.jobs import batches
 from ops.jobs.choosing import Chosen
 from ops.models import JobBatch, StaffAction
@@ -33,12 +31,14 @@ def begin(id_: UUID, verb: str, chosen: Chosen, *, by: Any) -> JobBatch:
     """One batch for one id, however often it is asked for."""
     with transaction.atomic():
         until = _now()
+        counted, more = batches.counted(chosen, until=until)
         asked = {
             "who": by.get_username(),
             "verb": verb,
             "chosen": chosen.said,
             "until": until,
-            "counted": batches.counted(chosen, until=until)[0],
+            "counted": counted,
+            "more": more,
         }
         batch, is_new = JobBatch.objects.get_or_create(pk=id_, defaults=asked)
         if is_new:
@@ -48,42 +48,6 @@ def begin(id_: UUID, verb: str, chosen: Chosen, *, by: Any) -> JobBatch:
             batch.job = do_portion.delay(str(id_)).id
             batch.save(update_fields=["job"])
     return batch
-
-
-def act_on_one(job: Job, verb: str, *, by: Any) -> bool:
-    """False when it was beyond that by then."""
-    with transaction.atomic():
-        one = Job.objects.filter(pk=job.pk)
-        done = bool(batches.VERBS[verb].do(one, by.get_username(), _now()))
-        if done:
-            said = {"task": job.task}
-            StaffAction.note(
-                by, f"job_{verb}", f"job {job.pk}", said=said, before={"state": job.state}
-            )
-    return done
-
-
-def act_on_queue(verb: str, said: dict[str, str], *, by: Any) -> bool:
-    """False when it was so already."""
-    kind, name, note = PauseKind(said["kind"]), said["name"], said["note"]
-    with transaction.atomic():
-        done = ON_QUEUES[verb](kind, name, by.get_username(), note)
-        if done:
-            StaffAction.note(by, f"queue_{verb}", f"{kind} {name}", said={"note": note})
-    return done
-
-
-def _run_now(kind: PauseKind, name: str, _by: str, _note: str) -> bool:
-    if kind == PauseKind.SCHEDULE:
-        scheduled.run_out_of_turn(name)
-    return kind == PauseKind.SCHEDULE
-
-
-ON_QUEUES: dict[str, Callable[[PauseKind, str, str, str], bool]] = {
-    "pause": lambda kind, name, by, note: pausing.pause(kind, name, by=by, note=note),
-    "resume": lambda kind, name, by, _note: pausing.resume(kind, name, by=by),
-    "run": _run_now,
-}
 
 
 def _now() -> Any:

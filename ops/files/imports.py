@@ -1,6 +1,5 @@
 """Imports over HTTP: the list, and one while it is worked off."""
 
-import re
 from typing import Any
 from uuid import UUID
 
@@ -11,11 +10,10 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from ops.access import LOOK, may_operate, staff_page
+from ops.places import place, serial
 from orders.exports.models import Export
 from orders.imports.errors import errors_csv
 from orders.imports.models import Import, ImportFault
-
-PLACE = re.compile("([0-9]{1,9})-([0-9]{1,18})")  # of a fault: its line and id
 
 
 @require_safe
@@ -44,7 +42,7 @@ def one(request: HttpRequest, import_id: UUID) -> HttpResponse:
     """
     batch = get_object_or_404(Import.objects.select_related("client"), pk=import_id)
     is_counted = batch.total <= settings.OPS_BECAME_ORDERS or "became" in request.GET
-    line, pk = _place(request.GET.get("after", ""))
+    line, pk = place(request, "after", _line_and_row) or (0, 0)
     faults = ImportFault.after(batch.pk, line, pk, settings.OPS_ROWS_MAX + 1)
     shown = faults[: settings.OPS_ROWS_MAX]
     seen: dict[str, Any] = {
@@ -70,9 +68,9 @@ def errors(request: HttpRequest, import_id: UUID) -> HttpResponseBase:
     )
 
 
-def _place(text: str) -> tuple[int, int]:
-    found = PLACE.fullmatch(text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+def _line_and_row(text: str) -> tuple[int, int]:
+    line, _, row = text.partition("-")
+    return serial(line), serial(row)
 
 
 def _moves(batch: Import) -> bool:

@@ -1,7 +1,5 @@
 """All jobs of a filter, by one press: counted first, then done in portions by a job of its own."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,50 +7,11 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy
 
-from celery_ledger import Job, JobQuerySet, State, interventions
+from celery_ledger import Job
 from ops.jobs.choosing import Chosen, Place, portion
+from ops.jobs.verbs import VERBS
 from ops.models import JobBatch, StaffAction
-
-
-@dataclass(frozen=True)
-class Verb:
-    word: Promise
-    states: tuple[str, ...]
-    do: Callable[[JobQuerySet, str, datetime], int]  # by whom, asked for when; how many it changed
-    is_dangerous: bool = False
-
-
-def _retry(jobs: JobQuerySet, by: str, _asked: datetime) -> int:
-    return len(interventions.retry(jobs, by=by))
-
-
-def _discard(jobs: JobQuerySet, by: str, _asked: datetime) -> int:
-    return len(interventions.discard(jobs, by=by))
-
-
-def _cancel(jobs: JobQuerySet, by: str, _asked: datetime) -> int:
-    return len(interventions.cancel(jobs, by=by))
-
-
-def _run_now(jobs: JobQuerySet, by: str, asked: datetime) -> int:
-    """Not those that have begun since: one that waits anew is not hurried twice."""
-    return len(interventions.run_now(jobs.exclude(started_at__gt=asked), by=by))
-
-
-VERBS: dict[str, Verb] = {
-    "retry": Verb(gettext_lazy("Try again"), (State.DEAD, State.CANCELLED), _retry),
-    "run_now": Verb(gettext_lazy("Run now"), (State.WAITING,), _run_now),
-    "cancel": Verb(gettext_lazy("Cancel"), (State.WAITING,), _cancel, is_dangerous=True),
-    "discard": Verb(gettext_lazy("Put aside"), (State.DEAD,), _discard, is_dangerous=True),
-}
-
-
-def fitting(state: str) -> dict[str, Verb]:
-    """Those that can be done to jobs in that state."""
-    return {slug: verb for slug, verb in VERBS.items() if state in verb.states}
 
 
 def counted(chosen: Chosen, *, until: datetime) -> tuple[int, bool]:
@@ -70,9 +29,10 @@ def advance(batch: JobBatch) -> bool:
     place = Place.read(batch.place) if batch.place else None
     most = settings.OPS_BATCH_PORTION
     met = portion(Chosen(**batch.chosen), place, until=batch.until, most=most)
-    if met.jobs:
-        jobs = Job.objects.filter(pk__in=[job.pk for job in met.jobs])
-        batch.done += VERBS[batch.verb].do(jobs, batch.who, batch.until)
+    verb, jobs = VERBS[batch.verb], Job.objects.filter(pk__in=[job.pk for job in met.jobs])
+    if verb.leaves_begun:
+        jobs = jobs.exclude(started_at__gt=batch.until)
+    batch.done += len(verb.do(jobs, by=batch.who)) if met.jobs else 0
     batch.looked += met.looked
     batch.place = met.place and met.place.written()
     return met.place is not None

@@ -32,13 +32,14 @@ class Place(NamedTuple):
         return f"{self.queue},{self.moment.isoformat()},{self.id}"
 
     @classmethod
-    def read(cls, text: str) -> "Place | None":
+    def read(cls, text: str) -> "Place":
+        """Raises ValueError when it was not written so."""
         queue, _, rest = text.partition(",")
         moment, _, id_ = rest.partition(",")
-        try:
-            return cls(queue, datetime.fromisoformat(moment), UUID(id_))
-        except ValueError:
-            return None
+        place = cls(queue, datetime.fromisoformat(moment), UUID(id_))
+        if place.moment.tzinfo is None:
+            raise ValueError(moment)
+        return place
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy
 
-from celery_ledger import PauseKind, State, asked
+from celery_ledger import Pause, PauseKind, State, asked
 from ops.jobs.choosing import Chosen
 from orders.models import Client
 
@@ -95,7 +95,9 @@ class PauseForm(forms.Form):
             PauseKind.TASK: known_tasks(),
             PauseKind.SCHEDULE: current_app.conf.beat_schedule,
         }
-        if "name" in said and said["name"] not in known.get(said.get("kind", ""), ()):
+        kind, name = said.get("kind", ""), said.get("name")
+        is_paused = Pause.objects.filter(kind=kind, name=name).exists()  # of a release before
+        if name and name not in known.get(kind, ()) and not is_paused:
             raise forms.ValidationError(gettext_lazy("Nothing is called so."))
         return said
 

@@ -33,7 +33,8 @@ class Entry:
 def queues() -> list[Queue]:
     """Of each at most OPS_QUEUE_COUNTED waiting jobs are counted, those whose bell is next."""
     pauses = _pauses(PauseKind.QUEUE)
-    return [_queue(name, pauses.get(name)) for name in settings.LEDGER["QUEUES"]]
+    names = dict.fromkeys([*settings.LEDGER["QUEUES"], *pauses])  # some of a release before
+    return [_queue(name, pauses.get(name)) for name in names]
 
 
 def paused_tasks() -> list[Pause]:

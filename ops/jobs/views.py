@@ -20,17 +20,13 @@ from ops.jobs import queues as standing
 from ops.jobs.choosing import Place, newest
 from ops.jobs.forms import ChosenForm, PauseForm, known_tasks
 from ops.jobs.life import life_of
+from ops.jobs.verbs import ON_QUEUES, VERBS, Verb, fitting, perform, perform_on_queue
 from ops.models import JobBatch
+from ops.places import place
 from ops.templatetags.words import verb as word_of
 
 POLL_S = 2  # of a batch, by a browser
 BATCHES_SHOWN = 5
-REFUSALS = {
-    "retry": interventions.WHY_NOT_RETRIED,
-    "run_now": interventions.WHY_NOT_HURRIED,
-    "cancel": interventions.WHY_NOT_CANCELLED,
-    "discard": interventions.WHY_NOT_ENDED,
-}
 
 
 @require_safe
@@ -43,13 +39,12 @@ def jobs(request: HttpRequest) -> HttpResponse:
     seen: dict[str, Any] = {"form": form, "tasks": known_tasks(), "here": "jobs"}
     if form.is_valid():
         chosen = form.chosen
-        met = newest(chosen, Place.read(request.GET.get("after", "")))
-        fitting = batches.fitting(chosen.state) if met.jobs else {}
+        met = newest(chosen, place(request, "after", Place.read))
         asked = urlencode({"state": "", **chosen.said})
-        seen |= {"met": met, "asked": asked, "verbs": fitting}
+        seen |= {"met": met, "asked": asked, "verbs": fitting(chosen.state) if met.jobs else {}}
         seen |= {"next": met.place and met.place.written(), "may_operate": may_operate(request)}
     asked_for = JobBatch.objects.order_by("-at")[:BATCHES_SHOWN]
-    seen["batches"] = [(batches.VERBS[row.verb].word, row) for row in asked_for]
+    seen["batches"] = [(VERBS[row.verb].word, row) for row in asked_for]
     return render(request, "ops/jobs/jobs.html", seen, status=200 if form.is_valid() else 422)
 
 
@@ -73,13 +68,13 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def act_on_job(request: HttpRequest, job_id: UUID, verb: str) -> HttpResponse:
     """Twice comes to once: a job that is beyond it is left alone, and that is said."""
     row = get_object_or_404(Job, pk=job_id)
-    if verb not in batches.VERBS:
+    if verb not in VERBS:
         return render(request, "404.html", status=404)
-    if tasks.act_on_one(row, verb, by=request.user):
-        messages.success(request, _("Done: %(verb)s.") % {"verb": batches.VERBS[verb].word})
+    if perform(row, verb, by=request.user):
+        messages.success(request, _("Done: %(verb)s.") % {"verb": VERBS[verb].word})
     else:
         row.refresh_from_db()
-        messages.warning(request, interventions.refusal(row, REFUSALS[verb]))
+        messages.warning(request, interventions.refusal(row, VERBS[verb].why_not))
     return redirect("ops:job", job_id)
 
 
@@ -88,16 +83,16 @@ def act_on_all(request: HttpRequest, verb: str) -> HttpResponse:
     """GET counts the jobs of a filter, POST has the verb done to all of them."""
     posts = request.method == "POST"
     form = ChosenForm(request.POST if posts else request.GET)
-    if verb not in batches.VERBS:
+    if verb not in VERBS:
         return render(request, "404.html", status=404)
-    if not form.is_valid() or form.chosen.state not in batches.VERBS[verb].states:
+    if not form.is_valid() or form.chosen.state not in VERBS[verb].states:
         messages.warning(request, _("Choose the jobs first, in a state that this can be done to."))
         return redirect("ops:jobs")
     if posts and (id_ := _id_of(request.POST.get("batch", ""))):
         batch = tasks.begin(id_, verb, form.chosen, by=request.user)
         return redirect("ops:batch", batch.pk)
     count, more = batches.counted(form.chosen, until=timezone.now())
-    seen = {"verb": batches.VERBS[verb], "chosen": form.chosen.said, "count": count, "more": more}
+    seen = {"verb": VERBS[verb], "chosen": form.chosen.said, "count": count, "more": more}
     seen |= {"batch": uuid4(), "asked": urlencode(form.chosen.said), "here": "jobs"}
     return render(request, "ops/jobs/all.html", seen)
 
@@ -108,7 +103,7 @@ def batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
     """How far a batch has come. htmx asks for the changing part until it has ended."""
     row = get_object_or_404(JobBatch, pk=batch_id)
     page = "progress" if request.headers.get("HX-Request") else "batch"
-    seen = {"batch": row, "verb": batches.VERBS[row.verb], "poll_s": POLL_S, "here": "jobs"}
+    seen = {"batch": row, "verb": VERBS[row.verb], "poll_s": POLL_S, "here": "jobs"}
     seen["may_stop"] = may_operate(request) and row.ended_at is None
     return render(request, f"ops/jobs/{page}.html", seen)
 
@@ -144,23 +139,23 @@ def queues(request: HttpRequest) -> HttpResponse:
 def act_on_queues(request: HttpRequest, verb: str) -> HttpResponse:
     """Pause, resume, or run an entry of the schedule now."""
     form = PauseForm(request.POST)
-    if verb not in tasks.ON_QUEUES:
+    if verb not in ON_QUEUES:
         return render(request, "404.html", status=404)
     if not form.is_valid():
         messages.warning(request, " ".join(form.sentences))
-    elif tasks.act_on_queue(verb, form.cleaned_data, by=request.user):
+    elif perform_on_queue(verb, form.cleaned_data, by=request.user):
         messages.success(request, _("Done: %(verb)s.") % {"verb": word_of(f"queue_{verb}")})
     else:
         messages.warning(request, _("Somebody was faster: it is so already."))
     return redirect("ops:queues")
 
 
-def _verbs_of(row: Job) -> dict[str, batches.Verb]:
+def _verbs_of(row: Job) -> dict[str, Verb]:
     """Those that can be done to it as it is now."""
-    fitting = {} if row.unreachable else batches.fitting(row.state)
+    verbs = {} if row.unreachable else fitting(row.state)
     if row.state == State.WAITING and row.due_at <= row.now:  # type: ignore[attr-defined]
-        fitting.pop("run_now", None)
-    return fitting
+        verbs.pop("run_now", None)
+    return verbs
 
 
 def _id_of(text: str) -> UUID | None:

@@ -17,10 +17,11 @@ class JobBatch(models.Model):
     id = models.UUIDField(primary_key=True)  # of the page that asked: who presses twice asks once
     at = models.DateTimeField(db_default=Now())
     who = models.TextField()
-    verb = models.TextField()  # of ops.jobs.batches.VERBS
+    verb = models.TextField()  # of ops.jobs.verbs.VERBS
     chosen = models.JSONField()  # ops.jobs.choosing.Chosen
     until = models.DateTimeField()  # what was promised later is left alone
-    counted = models.IntegerField()  # when it was asked; at most OPS_COUNTED_MAX
+    counted = models.IntegerField()  # when it was asked for, among the first OPS_COUNTED_MAX
+    more = models.BooleanField(default=False)  # were not counted
     looked = models.IntegerField(default=0)  # jobs that it has met
     done = models.IntegerField(default=0)  # jobs that it has changed
     place = models.JSONField(null=True)  # how far it has come: ops.jobs.choosing.Place

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from ops.access import LOOK, staff_page
 from ops.models import StaffAction
+from ops.places import place, serial
 
 
 @require_safe
@@ -21,9 +22,8 @@ def actions(request: HttpRequest) -> HttpResponse:
     chosen: dict[str, Any] = {}
     if who := request.GET.get("who", "")[: settings.OPS_TERM_MAX]:
         chosen["who"] = who
-    before = request.GET.get("before", "")
-    if before.isascii() and before.isdigit() and len(before) < 19:
-        chosen["pk__lt"] = int(before)
+    if before := place(request, "before", serial):
+        chosen["pk__lt"] = before
     rows = list(StaffAction.objects.filter(**chosen).order_by("-pk")[: settings.OPS_ROWS_MAX + 1])
     more = len(rows) > settings.OPS_ROWS_MAX
     shown = rows[: settings.OPS_ROWS_MAX]

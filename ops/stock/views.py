@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
+from ops.places import place, serial
 from ops.stock.forms import NewForm
 from ops.stock.verbs import VERBS, Overtaken, add, perform, rehearse, seen_of, subject_of
 from orders.models import Stock
@@ -46,9 +47,8 @@ def stock(request: HttpRequest, stock_id: int) -> HttpResponse:
     """One sku: what there is of it, every movement that made it so, and who counted."""
     row = _row(stock_id)
     movements = row.movements.select_related("order").order_by("-pk")
-    before = request.GET.get("before", "")
-    if before.isascii() and before.isdigit() and len(before) < 19:
-        movements = movements.filter(pk__lt=int(before))
+    if before := place(request, "before", serial):
+        movements = movements.filter(pk__lt=before)
     moved = list(movements[: settings.OPS_ROWS_MAX + 1])
     shown = moved[: settings.OPS_ROWS_MAX]
     seen = {

@@ -10,10 +10,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from notifications.mail.templatetags.orders import HELD_FOR
 from ops.models import StaffAction
 from ops.orders.verbs import VERBS
 from ops.stock import verbs as stock_verbs
-from orders.states import HeldFor
 
 register = template.Library()
 
@@ -44,15 +44,7 @@ WORDS: dict[str, Promise] = {
     "cod": gettext_lazy("paid on delivery"),
     "bank_transfer": gettext_lazy("bank transfer"),
     "requested": gettext_lazy("somebody asked for it"),
-    "address_unclear": gettext_lazy("the address is unclear"),
-    "delayed": gettext_lazy("it takes longer"),
-    HeldFor.RESERVATION_FAILED: gettext_lazy("its goods could not be set aside"),
-    HeldFor.PAYMENT_UNKNOWN: gettext_lazy("nobody knows yet whether it was paid"),
-    HeldFor.REFUND_UNKNOWN: gettext_lazy("nobody knows whether its refund was made"),
-    HeldFor.PAID_TWICE: gettext_lazy("it was paid twice"),
-    HeldFor.DISPUTED: gettext_lazy("its customer disputes the payment at the bank"),
-    HeldFor.REFUND_FAILED: gettext_lazy("the bank sent a refund back"),
-    HeldFor.REFUNDED_BY_HAND: gettext_lazy("somebody gave money back at the provider's own pages"),
+    **HELD_FOR,
 }
 
 # deliveries: how they go, and how they stand

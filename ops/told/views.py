@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import OuterRef, Prefetch, Subquery, prefetch_related_objects
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware, localtime, now
@@ -23,6 +23,7 @@ from notifications import webhooks
 from notifications.models import Attempt, Delivery, Endpoint, Event
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.orders.timeline import may_be_sent_again
+from ops.places import place
 from ops.told import verbs
 from ops.told.finding import Page, Wanted, found
 from ops.told.forms import EVERYTHING, FAILED, FindForm, RangeForm
@@ -41,8 +42,8 @@ MAIL = "mail"  # `whom` of a range, beside an endpoint's id
 @staff_page(LOOK)
 def told(request: HttpRequest) -> HttpResponse:
     """How endpoints are, those in trouble first, and which mails failed."""
-    troubled, more_troubled = in_trouble(_place(request, "troubled"))
-    others, older = well(_place(request, "before"))
+    troubled, more_troubled = in_trouble(place(request, "troubled", UUID))
+    others, older = well(place(request, "before", UUID))
     mails = Wanted(channel=Delivery.Channel.MAIL, state=Delivery.State.FAILED)
     failed = found(mails, limit=MAILS_SHOWN)
     last = Attempt.objects.order_by("delivery_id", "-pk").distinct("delivery_id")
@@ -170,15 +171,6 @@ def _counted(span: Span) -> dict[str, Any]:
         "portion": f"{settings.WEBHOOK_REPLAY_MAX:,}",
         "rest_minutes": settings.WEBHOOK_REPLAY_REST.seconds // 60,
     }
-
-
-def _place(request: HttpRequest, name: str) -> UUID | None:
-    """An endpoint's id, from which a list goes on."""
-    said = request.GET.get(name)
-    place = uuid_in(said) if said else None
-    if said and not place:
-        raise Http404
-    return place
 
 
 def _say(request: HttpRequest, count: int, more: bool) -> None:

@@ -229,16 +229,22 @@ def outline(said: Any) -> Any:
 
 def test_each_example_is_of_the_shape_that_is_described() -> None:
     document = described_api.get_openapi_schema()
+    wrong, looked = list[str](), 0
     for name, (_, _, operation) in OPERATIONS.items():
         example = EXAMPLES[name]
         if "body" in example["request"]:
             [content] = operation["requestBody"]["content"].values()
-            conforms(example["request"]["body"], content["schema"], document)
+            wrong += objections(example["request"]["body"], content["schema"], document)
+            looked += 1
         if isinstance(answer := example.get("answer"), dict):
             content = operation["responses"][str(example["status"])]["content"]
-            conforms(answer, content["application/json"]["schema"], document)
+            wrong += objections(answer, content["application/json"]["schema"], document)
+            looked += 1
+    assert wrong == []
+    assert looked > len(OPERATIONS)
 
 
-def conforms(value: Any, schema: Any, document: Any) -> None:
+def objections(value: Any, schema: Any, document: Any) -> list[str]:
     whole = {**schema, "components": document["components"]}
-    jsonschema_rs.validator_for(whole, validate_formats=True).validate(value)
+    validator = jsonschema_rs.validator_for(whole, validate_formats=True)
+    return [error.message for error in validator.iter_errors(value)]

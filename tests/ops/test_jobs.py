@@ -13,7 +13,6 @@ from django.utils import timezone
 from celery_ledger import Job, Pause
 from celery_ledger.testing import attempt, work_off
 from ops import tasks
-from ops.jobs import batches
 from ops.jobs.choosing import Chosen, Place, newest
 from ops.models import JobBatch, StaffAction
 from orders.models import Client, Order
@@ -269,15 +268,31 @@ def test_waiting_jobs_of_all_queues_are_cancelled(hana: HttpClient, settings: An
     assert Job.objects.get(pk=other).state == "waiting"
 
 
-def test_what_is_run_now_and_waits_anew_is_not_hurried_twice(settings: Any) -> None:
-    settings.OPS_BATCH_PORTION = 1
+def test_what_is_run_now_and_waits_anew_is_not_hurried_twice(hana: HttpClient) -> None:
     tomorrow = timezone.now() + timedelta(days=1)
-    [id_] = jobs(1, state="waiting", due_at=tomorrow, ring_at=tomorrow)
-    began = timezone.now()
-    Job.objects.filter(pk=id_).update(started_at=began + timedelta(seconds=1))
-    one = Job.objects.filter(pk=id_)
-    assert batches.VERBS["run_now"].do(one, "hana", began) == 0
-    assert batches.VERBS["run_now"].do(one, "hana", began + timedelta(seconds=2)) == 1
+    begun, fresh = jobs(2, state="waiting", task=CHARGE, due_at=tomorrow, ring_at=tomorrow)
+    hana.post("/ops/jobs/all/run_now/", asked(state="waiting", task=CHARGE))
+    later = timezone.now() + timedelta(seconds=1)
+    Job.objects.filter(pk=begun).update(started_at=later)  # by a press on its own page
+    portion = Job.objects.get(task="ops.tasks.do_portion")
+    attempt(portion)
+    assert Job.objects.get(pk=begun).due_at == tomorrow
+    assert Job.objects.get(pk=fresh).due_at < later
+    assert (JobBatch.objects.get().done, JobBatch.objects.get().looked) == (1, 2)
+
+
+def test_more_than_are_counted_are_done_and_said_to_be_more(
+    hana: HttpClient, settings: Any
+) -> None:
+    settings.OPS_COUNTED_MAX, settings.OPS_BATCH_PORTION = 3, 2
+    jobs(5)
+    page = text(hana, "/ops/jobs/all/discard/?state=dead")
+    assert "Put aside: 3 jobs or more" in " ".join(page.split())
+    where = hana.post("/ops/jobs/all/discard/", asked())["Location"]
+    work_off()
+    assert "5 / 3+" in text(hana, where)
+    assert "5 / 3+" in text(hana, "/ops/jobs/")
+    assert not Job.objects.filter(state="dead").exists()
 
 
 def test_a_batch_is_stopped_and_what_is_done_stays_done(hana: HttpClient, settings: Any) -> None:
@@ -394,3 +409,11 @@ def test_what_is_nothing_is_not_paused(
     assert sentence in press(hana, "pause", **said)
     assert not Pause.objects.exists()
     assert hana.post("/ops/queues/explode/", said).status_code == 404
+
+
+def test_what_a_release_before_knew_can_still_be_resumed(hana: HttpClient) -> None:
+    Pause.objects.create(kind="queue", name="kitchen", by="ken")
+    assert "kitchen" in text(hana, "/ops/")
+    assert "kitchen" in text(hana, "/ops/queues/")
+    assert "Done: Resume." in press(hana, "resume", kind="queue", name="kitchen")
+    assert not Pause.objects.exists()

@@ -55,23 +55,29 @@ class WithdrawForm(OfLines):
         return line.open
 
 
-class RefundForm(OfLines):
-    amount = LineField(
-        label=gettext_lazy("Amount, or nothing for all that is left of what is named below"),
-        required=False,
-        max_length=AMOUNT_MAX_CHARS,
-    )
+class WithMoney(OfLines):
+    """And with what goes back of the shipping, where any is left."""
+
     shipping = LineField(
         label=gettext_lazy("Of the shipping"), required=False, max_length=AMOUNT_MAX_CHARS
     )
-    restock = forms.BooleanField(
-        label=gettext_lazy("These pieces come back into stock"), required=False
-    )
+    field_order = ("amount", "shipping", "restock")
 
     def __init__(self, target: Any, data: Any = None) -> None:
         super().__init__(target, data)
         if not self.order.shipping_refundable:
             del self.fields["shipping"]
+
+
+class RefundForm(WithMoney):
+    amount = LineField(
+        label=gettext_lazy("Amount, or nothing for all that is left of what is named below"),
+        required=False,
+        max_length=AMOUNT_MAX_CHARS,
+    )
+    restock = forms.BooleanField(
+        label=gettext_lazy("These pieces come back into stock"), required=False
+    )
 
     def most(self, line: OrderLine) -> int:
         return line.quantity
@@ -88,23 +94,15 @@ class AnnounceForm(OfLines):
     at_first = most
 
 
-class ReceiveForm(OfLines):
+class ReceiveForm(WithMoney):
     amount = LineField(
         label=gettext_lazy("Amount that goes back, or nothing for what the pieces come to"),
         required=False,
         max_length=AMOUNT_MAX_CHARS,
     )
-    shipping = LineField(
-        label=gettext_lazy("Of the shipping"), required=False, max_length=AMOUNT_MAX_CHARS
-    )
     restock = forms.BooleanField(
         label=gettext_lazy("They can be sold again"), required=False, initial=True
     )
-
-    def __init__(self, target: Any, data: Any = None) -> None:
-        super().__init__(target, data)
-        if not self.order.shipping_refundable:
-            del self.fields["shipping"]
 
     @property
     def order(self) -> Order:

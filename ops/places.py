@@ -1,0 +1,27 @@
+"""From where a list goes on, as its address says it. A place that cannot be read is a 404: it is
+not quietly the beginning.
+"""
+
+from collections.abc import Callable
+
+from django.http import Http404, HttpRequest
+
+SERIAL_MAX = 2**63 - 1  # of Postgres' bigint
+
+
+def place[Place](request: HttpRequest, name: str, read: Callable[[str], Place]) -> Place | None:
+    """None where the address says nothing. `read` raises ValueError."""
+    said = request.GET.get(name, "")
+    if not said:
+        return None
+    try:
+        return read(said)
+    except ValueError:
+        raise Http404 from None
+
+
+def serial(text: str) -> int:
+    """The number of a row."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= SERIAL_MAX):
+        raise ValueError(text)
+    return int(text)

@@ -18,6 +18,7 @@ from config.start.environment import (
     hosts,
     http_url,
     of_shop,
+    one_of,
     positive,
     sender,
     site_url,
@@ -104,6 +105,8 @@ def test_a_blank_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         (of_shop("reservation_minutes"), "0", None),
         (of_shop("withdrawal_days"), "0", 0),
         (of_shop("withdrawal_days"), "14.5", None),
+        (one_of("grey", "red"), "red", "red"),
+        (one_of("grey", "red"), "crimson", None),
     ],
 )
 def test_what_would_match_nothing_or_reach_nobody_is_refused_at_the_start(

@@ -268,6 +268,25 @@ def test_waiting_jobs_of_all_queues_are_cancelled(hana: HttpClient, settings: An
     assert Job.objects.get(pk=other).state == "waiting"
 
 
+def test_a_batch_that_cancels_all_that_waits_does_not_cancel_itself(
+    hana: HttpClient, settings: Any
+) -> None:
+    """What was promised later is left alone, its own next portion among it."""
+    settings.OPS_BATCH_PORTION = 1
+    tomorrow = timezone.now() + timedelta(days=1)
+    old = jobs(3, state="waiting", due_at=tomorrow, ring_at=tomorrow)
+    hana.post("/ops/jobs/all/cancel/", asked(state="waiting"))
+    [new] = jobs(1, state="waiting", due_at=tomorrow, ring_at=tomorrow)
+    Job.objects.filter(pk=new).update(created_at=timezone.now() + timedelta(seconds=1))
+    work_off()
+    assert set(Job.objects.filter(pk__in=old).values_list("state", flat=True)) == {"cancelled"}
+    assert Job.objects.get(pk=new).state == "waiting"
+    assert JobBatch.objects.get().ended_at is not None
+    assert set(Job.objects.filter(task="ops.tasks.do_portion").values_list("state", flat=True)) == {
+        "done"
+    }
+
+
 def test_what_is_run_now_and_waits_anew_is_not_hurried_twice(hana: HttpClient) -> None:
     tomorrow = timezone.now() + timedelta(days=1)
     begun, fresh = jobs(2, state="waiting", task=CHARGE, due_at=tomorrow, ring_at=tomorrow)

@@ -14,7 +14,7 @@ from api.auth import AuthenticatedRequest
 from api.conventions.paging import AfterId, Limit, id_of, page
 from api.endpoints.webhook_endpoints import READS, WRITES
 from api.own import own_endpoint
-from api.shapes import responses
+from api.shapes import deliveries as shapes
 from api.shapes.requests.webhooks import ReplayRequest
 from notifications import tasks
 from notifications.models import Attempt, Delivery
@@ -31,7 +31,7 @@ LOCATION = {
 @router.post(
     "/{uuid:endpoint_id}/test",
     summary="Send an endpoint a test",
-    response={202: responses.Delivery},
+    response={202: shapes.Delivery},
     openapi_extra={**WRITES, "responses": LOCATION},
 )
 def test_endpoint(
@@ -50,7 +50,7 @@ def test_endpoint(
 @router.post(
     "/{uuid:endpoint_id}/replay",
     summary="Send again what failed",
-    response={202: responses.Replay},
+    response={202: shapes.Replay},
     openapi_extra=WRITES,
 )
 def replay_deliveries(
@@ -68,7 +68,7 @@ def replay_deliveries(
 @router.get(
     "/{uuid:endpoint_id}/deliveries",
     summary="List the deliveries to an endpoint, newest first",
-    response=responses.DeliveryPage,
+    response=shapes.DeliveryPage,
     openapi_extra=READS,
 )
 def list_deliveries(
@@ -91,7 +91,7 @@ def list_deliveries(
 @router.get(
     "/{uuid:endpoint_id}/deliveries/{uuid:delivery_id}",
     summary="Read a delivery, with each try of it",
-    response=responses.DeliveryAndAttempts,
+    response=shapes.DeliveryAndAttempts,
     openapi_extra=READS,
 )
 def read_delivery(

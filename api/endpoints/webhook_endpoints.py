@@ -11,7 +11,7 @@ from ninja import Body, Router, Status
 
 from api.auth import AuthenticatedRequest
 from api.own import own_endpoint
-from api.shapes import responses
+from api.shapes import deliveries as shapes
 from api.shapes.requests.webhooks import EndpointChange, EndpointRequest, RotationRequest
 from notifications.models import Endpoint
 from notifications.tasks import call_up
@@ -31,7 +31,7 @@ TOO_MANY_SECRETS = {
 @router.post(
     "",
     summary="Register an endpoint",
-    response={201: responses.NewEndpoint},
+    response={201: shapes.NewEndpoint},
     openapi_extra=WRITES | TOO_MANY,
 )
 def create_endpoint(
@@ -45,7 +45,7 @@ def create_endpoint(
     return Status(201, {**shown(endpoint), "secret": endpoint.secret})
 
 
-@router.get("", summary="List the endpoints", response=responses.EndpointList, openapi_extra=READS)
+@router.get("", summary="List the endpoints", response=shapes.EndpointList, openapi_extra=READS)
 def list_endpoints(request: AuthenticatedRequest) -> dict[str, Any]:
     owner = request.auth.client_id
     rows = Endpoint.objects.filter(owner=owner, active=True).order_by("pk")[
@@ -55,10 +55,7 @@ def list_endpoints(request: AuthenticatedRequest) -> dict[str, Any]:
 
 
 @router.get(
-    "/{uuid:endpoint_id}",
-    summary="Read an endpoint",
-    response=responses.Endpoint,
-    openapi_extra=READS,
+    "/{uuid:endpoint_id}", summary="Read an endpoint", response=shapes.Endpoint, openapi_extra=READS
 )
 def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> dict[str, Any]:
     return shown(own_endpoint(request, endpoint_id))
@@ -67,7 +64,7 @@ def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> dict[str,
 @router.patch(
     "/{uuid:endpoint_id}",
     summary="Change an endpoint",
-    response=responses.Endpoint,
+    response=shapes.Endpoint,
     openapi_extra=WRITES,
 )
 def change_endpoint(
@@ -121,7 +118,7 @@ def shown(endpoint: Endpoint) -> dict[str, Any]:
 @router.post(
     "/{uuid:endpoint_id}/rotate-secret",
     summary="Give an endpoint a new secret",
-    response=responses.NewEndpoint,
+    response=shapes.NewEndpoint,
     openapi_extra={**WRITES, "responses": TOO_MANY_SECRETS},
 )
 def rotate_secret(

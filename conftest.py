@@ -30,9 +30,14 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """The tests themselves live with the limits."""
+    """The tests themselves live with the limits. What the planner knows of a table is what the test
+    told it by ANALYZE: nobody comes by at moments of his own, and nothing is left of other tests.
+    """
     unlimited = connection.settings_dict["OPTIONS"].pop("options")
     with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            for table in connection.introspection.table_names(cursor):
+                cursor.execute(f'ALTER TABLE "{table}" SET (autovacuum_enabled = false)')
         connection.close()
     yield
     connection.settings_dict["OPTIONS"]["options"] = unlimited
@@ -56,6 +61,9 @@ def broker_url() -> Iterator[str]:
 
 MANY = 500
 LARGE = 20 * 8192  # bytes
+FORGET_STATISTICS = """  -- Postgres 18 and later, as the embedded one
+    SELECT pg_clear_attribute_stats(schemaname, tablename, attname, inherited) FROM pg_stats
+     WHERE schemaname = current_schema()"""
 KEPT = {"auth_permission", "django_content_type"}  # what `migrate` writes, the same for every test
 
 
@@ -72,7 +80,8 @@ def _empty_only_what_is_full() -> Iterator[None]:
 
 def _sql_flush(style: Any, tables: list[str], **_: Any) -> list[str]:
     """Deletes what is there, in one transaction, at the end of which foreign keys are checked. Of
-    many rows nothing may be left, not even where they were: the next test's plans would see it.
+    many rows nothing may be left, not even where they were, nor what ANALYZE knew of them: the next
+    test's plans would see it.
     """
     some = " UNION ALL ".join(
         f"SELECT '{table}', pg_relation_size('\"{table}\"') > {LARGE},"
@@ -82,8 +91,11 @@ def _sql_flush(style: Any, tables: list[str], **_: Any) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(some)
         rows = cursor.fetchall()
+        forgets = cursor.connection.info.server_version >= 18_00_00
     many = {table for table, is_large, number in rows if is_large or number == MANY}
     few = [table for table, _, number in rows if number and table not in many]
-    return [f'TRUNCATE "{table}" CASCADE' for table in sorted(many)] + [
-        f'DELETE FROM "{table}"' for table in few
-    ]
+    return (
+        [f'TRUNCATE "{table}" CASCADE' for table in sorted(many)]
+        + [f'DELETE FROM "{table}"' for table in few]
+        + [FORGET_STATISTICS] * forgets
+    )

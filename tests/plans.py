@@ -27,6 +27,11 @@ class Plan:
         """In the plan's order, e.g. ["LockRows", "Index Scan of job_created"]."""
         return [_named(node) for node in _walk(self.root)]
 
+    def found_by(self, index: str) -> list[str]:
+        """What each scan of that index looks up in it, e.g. "(sku = 'TAMAGO'::text)"."""
+        scans = (node for node in _walk(self.root) if node.get("Index Name") == index)
+        return [node.get("Index Cond", "") for node in scans]
+
 
 def plans_of(do: Callable[[], Any]) -> list[Plan]:
     """Do it, and return the plan of each of its statements, as they ran with their own parameters.

@@ -12,6 +12,7 @@ from celery import current_app
 from django.conf import settings
 from django.core.management.commands import flush
 from django.db import connection
+from django.test import override_settings
 
 from tests.own_broker import OwnBroker
 
@@ -65,6 +66,13 @@ FORGET_STATISTICS = """  -- Postgres 18 and later, as the embedded one
     SELECT pg_clear_attribute_stats(schemaname, tablename, attname, inherited) FROM pg_stats
      WHERE schemaname = current_schema()"""
 KEPT = {"auth_permission", "django_content_type"}  # what `migrate` writes, the same for every test
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """One that is meant to be slow to guess is slow to make."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -51,7 +51,9 @@ def report(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_a_month_is_computed_by_its_days_and_adds_them_up(api: Api, month: Client) -> None:
+def test_a_month_is_computed_by_its_days_adds_them_up_and_is_read_as_csv_too(
+    api: Api, month: Client
+) -> None:
     answer = api.get(PATH)
     assert (answer.status_code, answer["Location"], "Retry-After" in answer) == (202, PATH, True)
     jobs = Job.objects.filter(task="orders.reports.tasks.divide").count()
@@ -65,11 +67,6 @@ def test_a_month_is_computed_by_its_days_and_adds_them_up(api: Api, month: Clien
     assert [day["date"] for day in yen["by_day"]] == [f"2025-11-{day:02}" for day in range(1, 31)]
     moved = {day["date"][8:]: day["net"] for day in yen["by_day"] if day["orders"]}
     assert moved == {"01": 660, "18": 660, "30": 560}
-
-
-def test_a_month_is_read_as_csv(api: Api, month: Client) -> None:
-    api.get(f"{PATH}.csv")
-    work_off()
     answer = api.get(f"{PATH}.csv")
     assert answer["Content-Disposition"] == 'attachment; filename="monthly-2025-11.csv"'
     rows = list(csv.DictReader(StringIO(answer.content.decode())))

@@ -116,7 +116,6 @@ def test_addresses_of_one_mailbox_are_one(address: str, same: str) -> None:
 
 @pytest.fixture
 def staff(django_user_model: Any, settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.AXES_FAILURE_LIMIT = 4
     for name in ("ann", "ben"):
         django_user_model.objects.create_superuser(name, password=PASSWORD)

@@ -76,9 +76,11 @@ def test_whatever_is_asked_for_is_answered(page: str, staff: HttpClient, batch: 
     assert failed == []
 
 
-@pytest.mark.parametrize(("page", "name"), PLACES.items())
-@pytest.mark.parametrize("word", ["nowhere", "9" * 400, "²"])
-def test_a_place_that_cannot_be_read_is_not_the_beginning(
-    page: str, name: str, word: str, staff: HttpClient, batch: str
-) -> None:
-    assert staff.get(at(page, batch), {name: word}).status_code in (404, 422)
+def test_a_place_that_cannot_be_read_is_not_the_beginning(staff: HttpClient, batch: str) -> None:
+    answered = [
+        (page, word)
+        for page, name in PLACES.items()
+        for word in ("nowhere", "9" * 400, "²")
+        if staff.get(at(page, batch), {name: word}).status_code not in (404, 422)
+    ]
+    assert answered == []

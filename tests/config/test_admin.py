@@ -26,7 +26,7 @@ OURS = ("orders", "celery_ledger", "notifications")
 @pytest.fixture
 def staff(django_user_model: Any) -> HttpClient:
     client = HttpClient()
-    client.force_login(django_user_model.objects.create_superuser("a", password="b"))
+    client.force_login(django_user_model.objects.create_superuser("a"))
     return client
 
 
@@ -95,7 +95,7 @@ def test_the_tables_bear_our_name_and_amounts_their_currency(
 
 
 def test_whoever_may_only_look_at_shops_changes_none(shop: Client, django_user_model: Any) -> None:
-    looker = django_user_model.objects.create_user("l", password="b", is_staff=True)
+    looker = django_user_model.objects.create_user("l", is_staff=True)
     looker.user_permissions.add(Permission.objects.get(codename="view_shop"))
     client = HttpClient()
     client.force_login(looker)

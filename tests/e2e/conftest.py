@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Respons
 from psycopg import sql
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-DATABASE = "kaiten_e2e"
+DATABASE = "kaiten_e2e" + os.environ.get("PYTEST_XDIST_WORKER", "")  # each has its own stack
 BROKER_DATABASE = 8
 READY_LIMIT_S = 60
 STOP_LIMIT_S = 30
@@ -41,9 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def site(folder: Path) -> Iterator[str]:
+def site(folder: Path, broker_url: str) -> Iterator[str]:
     """The address of a running, seeded shop: release, web and worker as the Procfile has them."""
-    environment = stack_environment()
+    environment = stack_environment(broker_url)
     run(environment, "python manage.py release")
     run(environment, f"python manage.py seed --secrets {folder}/demo.json")
     with ExitStack() as processes:
@@ -65,10 +65,10 @@ def api_key(site: str, folder: Path) -> str:
     return str(json.loads((folder / "demo.json").read_text())["api_key"])
 
 
-def stack_environment() -> dict[str, str]:
+def stack_environment(broker_url: str) -> dict[str, str]:
     """Ours, with a fresh database, another database of the broker and a free port."""
     database = urlsplit(settings.DATABASE_URL)
-    broker = urlsplit(settings.BROKER_URL)
+    broker = urlsplit(broker_url)
     if broker.scheme.startswith("redis"):
         broker = broker._replace(path=f"/{BROKER_DATABASE}")
     with psycopg.connect(database.geturl(), autocommit=True) as connection:

@@ -69,6 +69,8 @@ def _status(arguments: list[str], environment: dict[str, str]) -> int:
     """As the interpreter does it for a program's end."""
     os.environ.clear()
     os.environ.update(environment)
+    if hidden := environment.get("PYTHONPATH"):
+        runpy.run_path(f"{hidden}/sitecustomize.py")
     sys.argv = ["manage.py", *arguments]
     try:
         runpy.run_path("manage.py", run_name="__main__")

@@ -30,7 +30,7 @@ from tests.promises.processes import Stack, Tree, children_of
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ORDERS, SEED = int(os.environ.get("KILLED_AMONG", "80")), 20261122
+ORDERS, SEED = int(os.environ.get("KILLED_AMONG", "40")), 20261122
 QUEUES = ("tally", *settings.LEDGER["QUEUES"])
 TOKENS = ["tok_ok"] * 6 + ["tok_flaky", "tok_declined", "tok_webhook_twice", "tok_webhook_never"]
 

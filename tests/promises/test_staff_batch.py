@@ -15,7 +15,7 @@ from tests.promises.processes import Stack
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-JOBS = 2000
+JOBS = 1000
 TASK = "orders.tasks.reserve"  # which dies at once without an order
 
 

@@ -16,7 +16,7 @@ from tests.celery_ledger.plain_celery import PlainCelery, plain_celery
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SEED = int(os.environ.get("CANVAS_SEED", "1"))
-CANVASES = int(os.environ.get("CANVASES", "40"))
+CANVASES = int(os.environ.get("CANVASES", "20"))
 
 
 @pytest.fixture

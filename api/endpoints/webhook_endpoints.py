@@ -72,9 +72,11 @@ def change_endpoint(
 ) -> dict[str, Any]:
     """What waits for a server in trouble goes to the new `url` at once. An endpoint that is
     disabled hears again with a new `url`, or `active` true; with `active` false it is disabled.
+    What was held back for an order comes when `ordered` becomes false.
     """
     endpoint = own_endpoint(request, endpoint_id)
     moved = change.url not in (None, endpoint.url)
+    sets_free = endpoint.ordered and change.ordered is False
     named = change.model_dump(exclude_none=True, exclude={"active"})
     named |= {"listens_since": Now()} if change.events else {}
     for name, value in named.items():
@@ -85,6 +87,8 @@ def change_endpoint(
         if is_well and (moved or change.active) and Endpoint.objects.forgive(endpoint.pk):
             call_up(endpoint.pk)
         if not is_well and Endpoint.objects.disable(endpoint.pk, because=Endpoint.Because.ASKED):
+            call_up(endpoint.pk)
+        if sets_free:
             call_up(endpoint.pk)
     return shown(own_endpoint(request, endpoint_id))
 
@@ -106,6 +110,8 @@ def shown(endpoint: Endpoint) -> dict[str, Any]:
         "url": endpoint.url,
         "events": endpoint.events,
         "headers": endpoint.headers,
+        "payload": endpoint.payload,
+        "ordered": endpoint.ordered,
         "active": endpoint.disabled_at is None,
         "disabled_because": endpoint.disabled_because or None,
         "disabled_at": endpoint.disabled_at and endpoint.disabled_at.isoformat(),

@@ -6,15 +6,17 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from celery_ledger.models import Job
+from celery_ledger.models import Job, JobQuerySet
 from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from notifications import events
@@ -78,8 +80,13 @@ def delivery(subject: UUID, seq: int) -> Delivery:
     return rows.get(event__subject=subject, event__seq=seq, channel="webhook")
 
 
+def jobs_of(one: Delivery) -> JobQuerySet:
+    """The one that brings it now."""
+    return Job.objects.filter(pk__in=Delivery.objects.filter(pk=one.pk).values("job"))
+
+
 def job_of(one: Delivery) -> Job:
-    return Job.objects.get(pk=Delivery.objects.get(pk=one.pk).job)
+    return jobs_of(one).get()
 
 
 def claimed(subject: UUID, seq: int) -> None:
@@ -133,10 +140,12 @@ def test_one_that_is_held_back_is_looked_at_soon_after_the_one_before_it_is_due(
     happen(A, A)
     for minutes, longest_s in ((10, 660.0), (1000, settings.DELIVERY_HELD_BACK_MAX_S)):
         later = timezone.now() + timedelta(minutes=minutes)
-        Job.objects.filter(pk=delivery(A, 1).job).update(due_at=later)
+        jobs_of(delivery(A, 1)).update(due_at=later)
         claimed(A, 2)
         due_in_s = (job_of(delivery(A, 2)).due_at - timezone.now()).total_seconds()
         assert longest_s - 30 < due_in_s <= longest_s
+    call_command("deliveries", "why", str(delivery(A, 2).pk), stdout=(told := StringIO()))
+    assert f"It comes after {delivery(A, 1).pk}: " in told.getvalue()
     assert sink.heard == []
 
 
@@ -152,7 +161,7 @@ def test_one_that_was_given_up_blocks_nobody(
         case "given up":
             sink.answers = [500]
         case "cancelled":
-            interventions.cancel(Job.objects.filter(pk=first.job), by="hana")
+            interventions.cancel(jobs_of(first), by="hana")
         case "too old":
             Delivery.objects.filter(pk=first.pk).update(created_at=timezone.now() - 3 * DAY)
     work_off()
@@ -165,10 +174,10 @@ def test_one_that_is_given_up_behind_another_hurries_nobody(
 ) -> None:
     happen(A, A, A)
     later = timezone.now() + DAY
-    Job.objects.filter(pk=delivery(A, 1).job).update(due_at=later)
+    jobs_of(delivery(A, 1)).update(due_at=later)
     for seq in (2, 3):
         claimed(A, seq)
-    interventions.cancel(Job.objects.filter(pk=delivery(A, 2).job), by="hana")
+    interventions.cancel(jobs_of(delivery(A, 2)), by="hana")
     work_off()
     assert delivery(A, 2).state == "failed"
     assert (sink.heard, job_of(delivery(A, 1)).due_at) == ([], later)
@@ -197,7 +206,7 @@ def test_an_endpoint_that_wants_no_order_any_more_gets_at_once_what_was_held_bac
     said = {"ordered": False, "payload": "thin"}
     assert api.patch(path, said, content_type="application/json").json().items() >= said.items()
     Endpoint.objects.update(payload="full")
-    Job.objects.filter(pk=delivery(A, 1).job).delete()  # it brings nobody
+    jobs_of(delivery(A, 1)).delete()  # it brings nobody
     work_off()
     assert heard(sink) == [(A, 2)]
 

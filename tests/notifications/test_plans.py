@@ -133,7 +133,7 @@ def test_whom_a_delivery_comes_after_and_whom_it_brings_are_found_without_a_walk
 ) -> None:
     url = "https://example.com/hook"
     endpoint = Endpoint.objects.create(owner=shop.pk, url=url, events=["*"], ordered=True)
-    values = {
+    values: dict[str, Any] = {
         "endpoint": endpoint.pk,
         "half": waiting // 2,
         "zero": str(UUID(int=0)),

@@ -196,6 +196,24 @@ def test_whoever_is_held_back_ends_with_its_endpoint(
     assert not Job.objects.filter(state="waiting").exists()
 
 
+def test_the_order_holds_while_its_circuit_opens_and_when_the_line_is_called_up(
+    endpoint: Endpoint, sink: WebhookSink, happen: Happen, settings: Any
+) -> None:
+    settings.ENDPOINT_REST_S = 600.0
+    sink.answers = [500] * settings.ENDPOINT_FAILURES_MAX
+    happen(*[A, B] * 5)
+    work_off(ahead=timedelta(seconds=2 * settings.DELIVERY_BACKOFF_S))
+    assert Endpoint.objects.get().is_open
+    happen(A, B)  # these take a place in line by a job
+    Endpoint.objects.update(resting_until=timezone.now())
+    work_off(ahead=DAY)
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+    for subject in (A, B):
+        tried = [seq for one, seq in heard(sink) if one == subject]
+        assert tried == sorted(tried)
+        assert set(tried) == {1, 2, 3, 4, 5, 6}
+
+
 def test_an_endpoint_that_wants_no_order_any_more_gets_at_once_what_was_held_back(
     endpoint: Endpoint, sink: WebhookSink, happen: Happen, api: Api, settings: Any
 ) -> None:

@@ -171,7 +171,7 @@ def send_again(
         chosen.filter(endpoint=endpoint_id, channel=_channel(endpoint_id)), everything=everything
     )
     if count and endpoint and endpoint.ordered:
-        Delivery.objects.put_in_order(endpoint)
+        Delivery.objects.filter(endpoint=endpoint, resend=True).put_in_order()
     if count:
         with bulk():
             _go_on_resending(str(endpoint_id or ""), FIRST_ID)
@@ -233,6 +233,23 @@ def call_up_line(endpoint_id: str, after: str | None = None) -> None:
         if len(waiting) == settings.BATCH_ROWS:
             pace = {"countdown": settings.ENDPOINT_CALL_UP_PACE_S}
             call_up_line.apply_async((endpoint_id, str(waiting[-1].pk)), **pace)
+
+
+def put_in_order(endpoint_id: Any) -> None:
+    """An endpoint wants an order from now on: what waits for it gets one, in the room that other
+    work leaves.
+    """
+    with bulk():
+        put_line_in_order.delay(str(endpoint_id))
+
+
+@shared_task
+def put_line_in_order(endpoint_id: str, after: str | None = None) -> None:
+    """Some of the line, then the rest."""
+    waiting = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.BATCH_ROWS)
+    Delivery.objects.filter(pk__in=[one.pk for one in waiting]).put_in_order()
+    if len(waiting) == settings.BATCH_ROWS:
+        put_line_in_order.delay(endpoint_id, str(waiting[-1].pk))
 
 
 @shared_task

@@ -214,6 +214,26 @@ def test_the_order_holds_while_its_circuit_opens_and_when_the_line_is_called_up(
         assert set(tried) == {1, 2, 3, 4, 5, 6}
 
 
+def test_an_endpoint_that_wants_an_order_from_now_on_gets_what_waits_in_it_too(
+    endpoint: Endpoint, sink: WebhookSink, happen: Happen, api: Api, settings: Any
+) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL, settings.BATCH_ROWS = True, 2
+    Endpoint.objects.update(ordered=False)
+    happen(A, B, A, A)
+    path, said = f"/v1/webhook-endpoints/{endpoint.pk}", {"ordered": True}
+    for _ in range(2):
+        api.patch(path, said, content_type="application/json")
+    ordering = Job.objects.filter(task="notifications.tasks.put_line_in_order", state="waiting")
+    assert ordering.count() == 1
+    while job := ordering.first():
+        attempt(job)
+    claimed(A, 3)
+    claimed(A, 2)
+    assert sink.heard == []
+    work_off()
+    assert [seq for subject, seq in heard(sink) if subject == A] == [1, 2, 3]
+
+
 def test_an_endpoint_that_wants_no_order_any_more_gets_at_once_what_was_held_back(
     endpoint: Endpoint, sink: WebhookSink, happen: Happen, api: Api, settings: Any
 ) -> None:

@@ -1,8 +1,8 @@
 """Deliveries about one subject reach an endpoint that wants it so one after another, in the order
 of their events (docs/adr/0049).
 
-A delivery knows its subject and its `seq` there only if its endpoint was `ordered` when it was made
-or asked for again. Any other waits for nobody, and pays for nothing of this.
+A delivery knows its subject and its `seq` there only if its endpoint was `ordered` while it waited
+or when it was asked for again. Any other waits for nobody, and pays for nothing of this.
 """
 
 from typing import TYPE_CHECKING
@@ -14,7 +14,6 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from celery_ledger import Job
-from notifications.models.endpoint import Endpoint
 from notifications.models.event import Event
 
 if TYPE_CHECKING:
@@ -53,13 +52,10 @@ class InOrderQuerySet(models.QuerySet["Delivery"]):
         if first and first.job and (first.seq or 0) > (ended.seq or 0):
             Job.objects.run_now([first.job])
 
-    def put_in_order(self, endpoint: Endpoint) -> None:
-        """Those that were asked for again of this endpoint, which is locked, and were made before
-        it wanted an order.
-        """
-        asked = self.filter(endpoint=endpoint, resend=True, subject=None)
+    def put_in_order(self) -> None:
+        """Those of these that were made before their endpoint wanted an order learn their place."""
         event = Event.objects.filter(pk=OuterRef("event"))
-        asked.update(
+        self.filter(subject=None).update(
             subject=Subquery(event.values("subject")[:1]), seq=Subquery(event.values("seq")[:1])
         )
 

@@ -39,4 +39,13 @@ class DeliveryAdmin(LookOnlyAdmin):
 
 @admin.register(Endpoint)
 class EndpointAdmin(LookOnlyAdmin):
-    list_display = ("url", "owner", "events", "active", "disabled_because", "failing_since")
+    list_display = (
+        "url",
+        "owner",
+        "events",
+        "payload",
+        "ordered",
+        "active",
+        "disabled_because",
+        "failing_since",
+    )

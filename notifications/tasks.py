@@ -166,11 +166,12 @@ def send_again(
     """Those of `retryable` ones that go to this endpoint, or None: to people, by mail. In a
     transaction.
     """
-    if endpoint_id:
-        Endpoint.objects.locked(endpoint_id)
+    endpoint = Endpoint.objects.locked(endpoint_id) if endpoint_id else None
     count, more = Delivery.objects.ask_again(
         chosen.filter(endpoint=endpoint_id, channel=_channel(endpoint_id)), everything=everything
     )
+    if count and endpoint and endpoint.ordered:
+        Delivery.objects.filter(endpoint=endpoint, resend=True).put_in_order()
     if count:
         with bulk():
             _go_on_resending(str(endpoint_id or ""), FIRST_ID)
@@ -234,6 +235,23 @@ def call_up_line(endpoint_id: str, after: str | None = None) -> None:
             call_up_line.apply_async((endpoint_id, str(waiting[-1].pk)), **pace)
 
 
+def put_in_order(endpoint_id: Any) -> None:
+    """An endpoint wants an order from now on: what waits for it gets one, in the room that other
+    work leaves.
+    """
+    with bulk():
+        put_line_in_order.delay(str(endpoint_id))
+
+
+@shared_task
+def put_line_in_order(endpoint_id: str, after: str | None = None) -> None:
+    """Some of the line, then the rest."""
+    waiting = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.BATCH_ROWS)
+    Delivery.objects.filter(pk__in=[one.pk for one in waiting]).put_in_order()
+    if len(waiting) == settings.BATCH_ROWS:
+        put_line_in_order.delay(endpoint_id, str(waiting[-1].pk))
+
+
 @shared_task
 def give_up(delivery_id: str) -> None:
     """Its job died: say so on the delivery."""
@@ -257,9 +275,7 @@ def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], Answer]) -
         UUID(task.request.id),
     ):
         return
-    if delivery.is_hopeless or delivery.is_unwanted:
-        with settle():
-            delivery.give_up()
+    if _is_settled_untried(delivery):
         return
     if delivery.endpoint and (
         place_s := Endpoint.objects.take_turn(delivery.endpoint, at_once=delivery.is_test)
@@ -282,6 +298,26 @@ def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], Answer]) -
     with settle():
         if delivery.succeed(answer, after_s=monotonic() - began):
             call_up(delivery.endpoint_id)
+
+
+def _is_settled_untried(delivery: Delivery) -> bool:
+    """Nobody is to hear it any more, or an older one about its subject comes first."""
+    if delivery.is_hopeless or delivery.is_unwanted:
+        with settle():
+            delivery.give_up()
+        return True
+    if Delivery.objects.ahead_of(delivery):
+        with settle():
+            _hold_back(delivery)
+        return True
+    return False
+
+
+def _hold_back(delivery: Delivery) -> None:
+    """Another job brings it, when the older one has ended or some time after that was due."""
+    pause_s = Delivery.objects.hold_back(delivery)
+    if pause_s is not None:
+        _start(post_webhook, delivery.pk, job=delivery.job, countdown=pause_s)
 
 
 def _start(task: Any, delivery_id: UUID, *, job: UUID | None = None, countdown: float = 0) -> None:

@@ -139,12 +139,12 @@ def _refusal(status: int) -> Document:
 
 
 def _webhook(kind: str, item: Document) -> Document:
-    schema = _media(item["post"])["application/json"]["schema"]
+    bodies = _media(item["post"])["application/json"]["schema"]["oneOf"]
     return {
         "event": kind,
         "id": item["post"]["operationId"],
         "summary": _told(item["post"]["summary"]),
-        "kind": kind_of(schema["properties"]["data"]),
+        "kinds": [kind_of(body["properties"]["data"]) for body in bodies],
     }
 
 

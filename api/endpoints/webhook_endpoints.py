@@ -14,7 +14,7 @@ from api.own import own_endpoint
 from api.shapes import deliveries as shapes
 from api.shapes.requests.webhooks import EndpointChange, EndpointRequest, RotationRequest
 from notifications.models import Endpoint
-from notifications.tasks import call_up
+from notifications.tasks import call_up, put_in_order
 from values.refused import Refused
 
 router = Router(tags=["webhooks"])
@@ -72,9 +72,12 @@ def change_endpoint(
 ) -> dict[str, Any]:
     """What waits for a server in trouble goes to the new `url` at once. An endpoint that is
     disabled hears again with a new `url`, or `active` true; with `active` false it is disabled.
+    What waits already soon comes in order when `ordered` becomes true, and what was held back for
+    that comes when it becomes false.
     """
     endpoint = own_endpoint(request, endpoint_id)
     moved = change.url not in (None, endpoint.url)
+    was_ordered = endpoint.ordered
     named = change.model_dump(exclude_none=True, exclude={"active"})
     named |= {"listens_since": Now()} if change.events else {}
     for name, value in named.items():
@@ -86,6 +89,8 @@ def change_endpoint(
             call_up(endpoint.pk)
         if not is_well and Endpoint.objects.disable(endpoint.pk, because=Endpoint.Because.ASKED):
             call_up(endpoint.pk)
+        if was_ordered != endpoint.ordered:
+            (put_in_order if endpoint.ordered else call_up)(endpoint.pk)
     return shown(own_endpoint(request, endpoint_id))
 
 
@@ -106,6 +111,8 @@ def shown(endpoint: Endpoint) -> dict[str, Any]:
         "url": endpoint.url,
         "events": endpoint.events,
         "headers": endpoint.headers,
+        "payload": endpoint.payload,
+        "ordered": endpoint.ordered,
         "active": endpoint.disabled_at is None,
         "disabled_because": endpoint.disabled_because or None,
         "disabled_at": endpoint.disabled_at and endpoint.disabled_at.isoformat(),

@@ -13,6 +13,17 @@ class Endpoint(BaseModel):
     url: str
     events: list[str]
     headers: Annotated[dict[str, str], Field(description="of its owner's own")]
+    payload: Annotated[
+        Literal["full", "thin"],
+        Field(description="thin: which order it is about, its version, and where it is read"),
+    ]
+    ordered: Annotated[
+        bool,
+        Field(
+            description="true: of deliveries about one order, or one sku, none is tried while an "
+            "older one waits"
+        ),
+    ]
     active: Annotated[bool, Field(description="false: it hears of nothing until a PATCH says true")]
     disabled_because: Annotated[
         Literal["gone", "failing", "asked"] | None,
@@ -54,7 +65,7 @@ class EventOfDelivery(BaseModel):
     id: UUID
     type: Annotated[str, Field(examples=["order.confirmed"])]
     subject: Annotated[UUID, Field(description="whose life it belongs to: the order's id")]
-    seq: int
+    seq: Annotated[int, Field(description="in that life; an order's `version`")]
     at: datetime
 
 

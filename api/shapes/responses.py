@@ -26,7 +26,7 @@ class OrderPage(Exactly):
 
 
 class OrderEvent(Exactly):
-    seq: int
+    seq: Annotated[int, Field(description="the order's `version` as the event left it")]
     type: Annotated[str, Field(examples=["order.confirmed"])]
     at: datetime
     data: dict[str, Any]

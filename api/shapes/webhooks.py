@@ -2,10 +2,10 @@
 with the snapshot that it carries.
 """
 
-from typing import Any, Final, TypedDict
+from typing import Annotated, Any, Final, TypedDict
 
 from django.conf import settings
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from api.shapes.examples import EXAMPLES
 from notifications.events import KINDS
@@ -27,6 +27,7 @@ HEADERS = {
         "`v1a,` and an ed25519 signature of the same by each of the endpoint's `public_keys`."
     ),
 }
+EVENT_ID: Described = {"type": "string", "format": "uuid", "description": "in GET /v1/events"}
 ANSWERS: Described = {
     "2XX": {"description": "Taken: it is not sent again."},
     "default": {
@@ -63,33 +64,81 @@ class AboutEndpoint(TypedDict):
     endpoint: EndpointAsItWas
 
 
-SUBJECTS: dict[str, Any] = {"order": AboutOrder, "stock": AboutStock, "webhook": AboutEndpoint}
+@exactly
+class Whereabouts(TypedDict):
+    self: Annotated[str, Field(description="where it is read as it is now")]
+
+
+@exactly
+class OrderInShort(TypedDict):
+    id: Id
+    number: Annotated[str, Field(description="for people")]
+    version: Annotated[int, Field(description="as the event left it")]
+    links: Whereabouts
+
+
+@exactly
+class StockInShort(TypedDict):
+    sku: str
+    links: Whereabouts
+
+
+@exactly
+class EndpointInShort(TypedDict):
+    id: Id
+    links: Whereabouts
+
+
+@exactly
+class OrderThinly(TypedDict):
+    """Which order the event is about, for an endpoint whose `payload` is thin."""
+
+    order: OrderInShort
+
+
+@exactly
+class StockThinly(TypedDict):
+    stock: StockInShort
+
+
+@exactly
+class EndpointThinly(TypedDict):
+    endpoint: EndpointInShort
+
+
+# the data of a full payload, and of a thin one
+SUBJECTS: dict[str, tuple[Any, Any]] = {
+    "order": (AboutOrder, OrderThinly),
+    "stock": (AboutStock, StockThinly),
+    "webhook": (AboutEndpoint, EndpointThinly),
+}
 
 
 def described() -> tuple[Described, Described]:
     """The document's `webhooks`, and the schemas that they refer to."""
     references, schemas = TypeAdapter.json_schemas(
-        [(name, SENT, TypeAdapter(about)) for name, about in SUBJECTS.items()], ref_template=REF
+        [
+            (f"{name} {number}", SENT, TypeAdapter(about))
+            for name, both in SUBJECTS.items()
+            for number, about in enumerate(both)
+        ],
+        ref_template=REF,
     )
-    about = {name: references[name, SENT] for name in SUBJECTS}
+    about = {
+        name: [references[f"{name} {number}", SENT] for number in range(len(both))]
+        for name, both in SUBJECTS.items()
+    }
     kinds = {**KINDS, TEST: TEST_ASKED}
-    webhooks = {kind: _webhook(kind, why, about[kind.split(".")[0]]) for kind, why in kinds.items()}
+    webhooks = {
+        kind: _webhook(kind, why, *about[kind.split(".")[0]]) for kind, why in kinds.items()
+    }
     return webhooks, schemas["$defs"]
 
 
-def _webhook(kind: str, why: str, data: Described) -> Described:
-    properties = {
-        "type": {"const": kind},
-        "timestamp": {"type": "string", "format": "date-time", "description": "of the event"},
-        "data": data,
-    }
-    body = {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-    content: Described = {"schema": body}
+def _webhook(kind: str, why: str, full: Described, thin: Described) -> Described:
+    """By what its endpoint's `payload` is."""
+    bodies = [_body(kind, "full", full), _body(kind, "thin", thin, id=EVENT_ID)]
+    content: Described = {"schema": {"oneOf": bodies}}
     if kind == EXAMPLE["type"]:
         content["example"] = EXAMPLE
     operation = {
@@ -111,3 +160,19 @@ def _webhook(kind: str, why: str, data: Described) -> Described:
         "security": [],
     }
     return {"post": operation}
+
+
+def _body(kind: str, title: str, data: Described, **more: Described) -> Described:
+    properties = {
+        **more,
+        "type": {"const": kind},
+        "timestamp": {"type": "string", "format": "date-time", "description": "of the event"},
+        "data": data,
+    }
+    return {
+        "title": title,
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -20,11 +20,9 @@ REGISTRATION = 0x656E6470  # the advisory locks of owners who register an endpoi
 
 class EndpointQuerySet(CircuitQuerySet):
     @transaction.atomic
-    def register(
-        self, owner: UUID, *, url: str, events: list[str], headers: dict[str, str]
-    ) -> "Endpoint | None":
-        """A new endpoint; None when its owner has WEBHOOK_ENDPOINTS_PER_CLIENT. Owners count one
-        after another.
+    def register(self, owner: UUID, **said: Any) -> "Endpoint | None":
+        """A new endpoint with what is said of it; None when its owner has
+        WEBHOOK_ENDPOINTS_PER_CLIENT. Owners count one after another.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -32,7 +30,7 @@ class EndpointQuerySet(CircuitQuerySet):
             )
         if self.filter(owner=owner, active=True).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
             return None
-        return self.create(owner=owner, url=url, events=events, headers=headers)
+        return self.create(owner=owner, **said)
 
     def locked(self, pk: Any) -> "Endpoint":
         """The endpoint, locked until the transaction ends: before its deliveries, always."""
@@ -47,12 +45,19 @@ class Endpoint(models.Model):
         FAILING = "failing"  # it did nothing else for ENDPOINT_PATIENCE
         ASKED = "asked"  # its owner wants it so
 
+    class Payload(models.TextChoices):
+        FULL = "full"  # all that the event tells
+        THIN = "thin"  # which order it is, and where to read it
+
     id = models.UUIDField(primary_key=True, default=uuid7)
     owner = models.UUIDField()
     url = models.TextField()
     events = ArrayField(models.TextField())
     # of its owner's own, that each call bears: name in lower case and value
     headers = models.JSONField(default=dict, db_default={})
+    payload = models.TextField(choices=Payload, default=Payload.FULL, db_default=Payload.FULL)
+    # of deliveries about one subject none is tried while an older one waits
+    ordered = models.BooleanField(default=False, db_default=False)
     active = models.BooleanField(default=True)
     secret_version = models.IntegerField(default=1)
     # of the versions before, newest first

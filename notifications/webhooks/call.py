@@ -8,12 +8,11 @@ little is read, for people who ask what was answered, if it comes at once.
 """
 
 import codecs
-import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from django.conf import settings
@@ -21,24 +20,14 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from celery_ledger import context, outside
-from notifications.models import Answer, Delivery, Event, NotDelivered
+from notifications.models import Answer, Delivery, NotDelivered
 from notifications.signing import signatures
 from notifications.webhooks.connection import Connection, Place, idle, open_connection
 from notifications.webhooks.deadline import Deadline
+from notifications.webhooks.payload import body
 
 TOO_LONG = "took longer than %g s"
 IN_A_TARGET = "/?:@!$&'()*+,;=%-._~"  # of a request; other characters are percent-encoded
-
-
-def content(event: Event) -> dict[str, Any]:
-    """What is told of it."""
-    happened_at = event.at.astimezone(UTC).isoformat()
-    return {"type": event.kind, "timestamp": happened_at, "data": event.data}
-
-
-def body(delivery: Delivery) -> str:
-    """The same bytes on every try."""
-    return json.dumps(content(delivery.event), ensure_ascii=False, separators=(",", ":"))
 
 
 def post(delivery: Delivery) -> Answer:

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from celery_ledger import Job
 from notifications import webhooks
-from notifications.models import Attempt, Delivery, Endpoint, Event
+from notifications.models import Attempt, Delivery, Endpoint
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.orders.timeline import may_be_sent_again
 from ops.places import place
@@ -95,6 +95,7 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
     one = get_object_or_404(rows.annotate(next_try_at=Subquery(due_at)), pk=delivery_id)
     attempts = list(one.attempts.order_by("-pk")[: settings.DELIVERY_ATTEMPTS_SHOWN])
     is_webhook = one.channel == Delivery.Channel.WEBHOOK
+    waits = one.state == Delivery.State.WAITING
     owner = one.event.owner
     seen = {
         "delivery": one,
@@ -102,9 +103,10 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
         "has_job": one.job and Job.objects.filter(pk=one.job).exists(),
         "order": order_of(one.event),
         "client": Client.objects.filter(pk=owner).first() if owner else None,
-        "payload": _payload(one.event),
+        "payload": _payload(one),
+        "ahead": waits and Delivery.objects.ahead_of(one),
         "may_send_again": may_operate(request) and may_be_sent_again(one),
-        "poll_s": POLL_S if one.resend or one.state == Delivery.State.WAITING else None,
+        "poll_s": POLL_S if one.resend or waits else None,
         **({} if is_webhook else letter(one.event, owner)),
         "here": "told",
     }
@@ -182,9 +184,9 @@ def _say(request: HttpRequest, count: int, more: bool) -> None:
     messages.success(request, said % {"n": f"{count:,}"} + rest)
 
 
-def _payload(event: Event) -> dict[str, Any]:
-    """As it is told, indented; the beginning of what is long."""
-    text = json.dumps(webhooks.content(event), ensure_ascii=False, indent=2)
+def _payload(delivery: Delivery) -> dict[str, Any]:
+    """As it is told there, indented; the beginning of what is long."""
+    text = json.dumps(json.loads(webhooks.body(delivery)), ensure_ascii=False, indent=2)
     most = settings.OPS_PAYLOAD_SHOWN_CHARS
     return {"text": text[:most], "more": max(0, len(text) - most)}
 

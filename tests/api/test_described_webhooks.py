@@ -12,6 +12,7 @@ import pytest
 from django.db import transaction
 from django.test import Client as HttpClient
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+from standardwebhooks import Webhook
 
 from api.app import api as described_api
 from celery_ledger.testing import work_off
@@ -141,10 +142,16 @@ def body_of(kind: str, document: Any) -> jsonschema_rs.Validator:
 def test_each_webhook_is_as_it_is_described(
     api: Api, endpoint: str, placed: Placed, sink: WebhookSink, order_body: Callable[..., Any]
 ) -> None:
+    """Full at one endpoint and thin at another, of the same events."""
+    thin = {"url": sink.url, "events": ["*"], "payload": "thin", "ordered": True}
+    made = post(api, "/v1/webhook-endpoints", thin).json()
     everything_happens(api, endpoint, placed, order_body)
+    do(api, f"/v1/webhook-endpoints/{made['id']}/test")
     document = json.loads(api.get("/v1/openapi.json").content)
     heard = [(headers, json.loads(body)) for headers, body in sink.heard]
-    assert {said["type"] for _, said in heard} == {*KINDS, TEST} == set(document["webhooks"])
+    for is_thin in (False, True):
+        kinds = {said["type"] for _, said in heard if ("id" in said) == is_thin}
+        assert kinds == {*KINDS, TEST} == set(document["webhooks"])
     for kind in document["webhooks"]:
         described = document["webhooks"][kind]["post"]
         names = {parameter["name"] for parameter in described["parameters"]}
@@ -173,3 +180,52 @@ def test_what_is_sent_again_after_an_erasure_is_as_it_is_described(
 
 def test_the_document_is_openapi_3_1() -> None:
     assert list(OPENAPI_31_VALIDATOR.iter_errors(described_api.get_openapi_schema())) == []
+
+
+def test_a_thin_one_names_nobody_and_leads_to_what_it_is_about(
+    api: Api, endpoint: str, placed: Placed, sink: WebhookSink
+) -> None:
+    """Signed as any other. What is sent again is as its endpoint wants it now."""
+    path = placed(email=HANA, customer={"name": "Hana Sato"}, note="rings twice")
+    named = (HANA, "Hana Sato", "rings twice", "/o/")
+    assert all(any(word in body.decode() for _, body in sink.heard) for word in named)
+    sink.heard.clear()
+    Endpoint.objects.update(listens_since="2026-01-01T00:00:00Z")
+    api.patch(endpoint, {"payload": "thin"}, content_type="application/json")
+    do(api, f"{endpoint}/replay", {"since": "2026-01-01T00:00:00Z", "state": "all"})
+    texts = [body.decode() for _, body in sink.heard]
+    assert [word for word in named for text in texts if word in text] == []
+    told = {one["id"]: one for one in api.get("/v1/events").json()["data"]}
+    for headers, body in sink.heard:
+        said = Webhook(Endpoint.objects.get().secret).verify(body, headers)
+        [about] = said["data"].values()
+        assert api.get(about["links"]["self"]).status_code == 200
+        full = told[said["id"]]
+        assert (said["type"], said["timestamp"]) == (full["type"], full["timestamp"])
+        [of] = [full["data"][name] for name in said["data"]]
+        assert {name: of[name] for name in about if name != "links"}.items() <= about.items()
+    assert {"order.confirmed", "stock.low"} <= {json.loads(text)["type"] for text in texts}
+    assert api.get(path).headers["ETag"].strip('W/"') == str(versions(texts)[-1])
+
+
+def test_an_order_s_version_is_the_same_number_wherever_an_event_is_told(
+    api: Api, endpoint: str, placed: Placed, sink: WebhookSink
+) -> None:
+    path = placed()
+    do(api, f"{path}/hold")
+    timeline = api.get(f"{path}/events").json()["data"]
+    numbers = [event["seq"] for event in timeline]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert [event["data"]["order"]["version"] for event in timeline] == numbers
+    assert versions([body.decode() for _, body in sink.heard]) == numbers
+    told = api.get("/v1/events").json()["data"]
+    assert versions([json.dumps(event) for event in told]) == numbers
+    deliveries = api.get(f"{endpoint}/deliveries").json()["data"]
+    of_order = [one for one in deliveries if one["event"]["type"].startswith("order.")]
+    assert sorted(one["event"]["seq"] for one in of_order) == numbers
+    assert api.get(path).headers["ETag"].strip('W/"') == str(numbers[-1])
+
+
+def versions(texts: list[str]) -> list[int]:
+    data = [json.loads(text)["data"] for text in texts]
+    return sorted(one["order"]["version"] for one in data if "order" in one)

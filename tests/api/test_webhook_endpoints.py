@@ -44,6 +44,18 @@ def test_an_endpoint_is_changed_and_removed(api: Api) -> None:
     assert (api.get(path).status_code, api.get(PATH).json()["data"]) == (404, [])
 
 
+def test_payload_and_order_are_chosen_and_changed(api: Api) -> None:
+    made = post(api, DRAFT).json()
+    path = f"{PATH}/{made['id']}"
+    assert (made["payload"], made["ordered"]) == ("full", False)
+    for said in ({"payload": "thin"}, {"ordered": True}, {"events": ["*"]}):
+        api.patch(path, said, content_type="application/json")
+    for endpoint in (api.get(path).json(), api.get(PATH).json()["data"][0]):
+        assert (endpoint["payload"], endpoint["ordered"]) == ("thin", True)
+    chosen = post(api, DRAFT | {"payload": "thin", "ordered": True}).json()
+    assert (chosen["payload"], chosen["ordered"]) == ("thin", True)
+
+
 def test_a_change_leaves_alone_what_it_does_not_name(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +83,10 @@ def test_a_change_leaves_alone_what_it_does_not_name(
         ({"events": ["order.eaten"]}, "/events"),
         ({"events": "*"}, "/events"),
         ({"more": 1}, "/more"),
+        ({"payload": "slim"}, "/payload"),
+        ({"payload": None}, "/payload"),
+        ({"ordered": "yes"}, "/ordered"),
+        ({"ordered": 1}, "/ordered"),
         ({"headers": []}, "/headers"),
         ({"headers": {f"x-{n}": "1" for n in range(11)}}, "/headers"),
         ({"headers": {"x-shop": "鮭"}}, "/headers/x-shop"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
@@ -46,6 +47,18 @@ SELECT id, id, 'webhook', target::text, target,
        SELECT CASE mod(n, 200) WHEN 0 THEN %(ours)s::uuid ELSE %(another)s::uuid END AS target
        ) AS told
 """
+
+# ten of each order, and as many again of one sku: all wait, and nobody vacuums or counts
+FILL_IN_ORDER = """
+INSERT INTO notifications_delivery
+       (id, event_id, channel, target, endpoint_id, state, tries, job, subject, seq)
+SELECT gen_random_uuid(), gen_random_uuid(), 'webhook', '', %(endpoint)s, 'waiting', 0,
+       gen_random_uuid(), subject::uuid, seq
+  FROM generate_series(0, %(half)s - 1) AS n, LATERAL (
+       SELECT overlay(%(zero)s PLACING lpad(to_hex(n / 10), 8, '0') FROM 29), mod(n, 10) + 1
+       UNION ALL SELECT %(sku)s, n + 1) AS of (subject, seq)
+"""
+SKU = UUID(int=2**128 - 1)
 
 
 @pytest.fixture
@@ -104,11 +117,45 @@ def test_sending_again_looks_at_what_is_to_be_sent_and_at_nothing_else(endpoint:
     of_failed = {"delivery_undelivered", "delivery_in_trouble"}
     assert ways(lambda: asked.append(ask()), within=failed * PER_ROW) <= of_failed
     begin = partial(Delivery.objects.begin_again, endpoint.pk, after=first_id(since), limit=failed)
+    marked = Delivery.objects.filter(endpoint=endpoint, resend=True)
+    assert ways(marked.put_in_order, within=failed * PER_ROW) == {"delivery_asked_for"}
     with transaction.atomic():
         assert ways(lambda: again.extend(begin()), within=failed * PER_ROW) == {
             "delivery_asked_for"
         }
     assert (asked, len(again)) == ([(failed, False)], failed)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("waiting", [PAST, pytest.param(1_000_000, marks=pytest.mark.soak)])
+def test_whom_a_delivery_comes_after_and_whom_it_brings_are_found_without_a_walk(
+    shop: Client, waiting: int
+) -> None:
+    url = "https://example.com/hook"
+    endpoint = Endpoint.objects.create(owner=shop.pk, url=url, events=["*"], ordered=True)
+    values: dict[str, Any] = {
+        "endpoint": endpoint.pk,
+        "half": waiting // 2,
+        "zero": str(UUID(int=0)),
+        "sku": str(SKU),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE notifications_delivery DISABLE TRIGGER ALL")
+        cursor.execute(FILL_IN_ORDER, values)
+        cursor.execute("ALTER TABLE notifications_delivery ENABLE TRIGGER ALL")
+    rows = Delivery.objects.select_related("endpoint")
+    for last in (rows.get(subject=UUID(int=7), seq=10), rows.get(subject=SKU, seq=waiting // 2)):
+        first = rows.get(subject=last.subject, seq=1)
+        ahead: list[Any] = []
+        look = partial(lambda one, seen: seen.append(Delivery.objects.ahead_of(one)), last, ahead)
+        assert ways(look, within=A_LOOK) == {"delivery_in_order"}
+        assert ahead == [first]
+        with transaction.atomic():
+            hold = partial(Delivery.objects.hold_back, last)  # its page may have no room for it
+            assert "delivery_in_order" in ways(hold, within=2 * PER_ROW)
+            Delivery.objects.filter(pk=first.pk).update(state="failed")
+            bring = partial(Delivery.objects.bring_next, first)
+            assert ways(bring, within=A_LOOK) == {"delivery_in_order"}
 
 
 def test_what_does_not_arrive_is_found_without_a_walk_and_what_arrives_is_in_no_way_of_it(

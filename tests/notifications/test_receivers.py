@@ -12,10 +12,11 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings as shop
+from django.db import connection
 from django.utils import timezone
 
 from notifications.models import Delivery, Endpoint, Event
-from notifications.webhooks import post
+from notifications.webhooks import content, post
 from tests.debian import program
 from tests.edges import WebhookSink
 
@@ -70,7 +71,34 @@ LONG_AGO = "1700000000"
 
 
 def test_there_is_a_snippet_in_five_languages() -> None:
-    assert set(re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)) == {*RUN}
+    assert set(re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)) == {*RUN, "json", "sql"}
+
+
+def snippet_in(language: str) -> str:
+    [snippet] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    return str(snippet)
+
+
+@pytest.mark.django_db
+def test_the_statement_takes_what_is_new_of_an_order_and_passes_over_the_rest() -> None:
+    statement = re.sub(r":(\w+)", r"%(\1)s", snippet_in("sql"))
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE known_orders (id text PRIMARY KEY, version int)")
+
+        def is_new(id_: str, version: int) -> bool:
+            cursor.execute(statement, {"id": id_, "version": version})
+            return bool(cursor.rowcount)
+
+        heard = [("a", 2), ("a", 1), ("b", 1), ("a", 2), ("a", 4), ("a", 3)]
+        assert [one for one in heard if is_new(*one)] == [("a", 2), ("b", 1), ("a", 4)]
+
+
+def test_the_thin_payload_is_as_it_is_sent() -> None:
+    shown = json.loads(snippet_in("json"))
+    order = shown["data"]["order"]
+    event = Event(pk=shown["id"], kind=shown["type"], data={"order": {**order, "email": "x"}})
+    event.at = datetime.fromisoformat(shown["timestamp"])
+    assert content(event, "thin") == shown
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -131,7 +159,7 @@ def signed(key: Any, headers: dict[str, str], body: bytes) -> dict[str, str]:
 
 def command_of(language: str, folder: Path) -> list[str]:
     """The snippet with what calls it."""
-    [snippet] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    snippet = snippet_in(language)
     if language == "python":
         return [sys.executable, "-c", snippet + RUN[language]]
     name, package, option = PROGRAMS[language]

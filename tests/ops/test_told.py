@@ -123,6 +123,25 @@ def test_a_delivery_tells_what_was_sent_and_answered_and_keeps_every_secret(
     assert "x-key" in text(hana, page_of_endpoint(heard))
 
 
+def test_an_endpoint_says_what_it_wants_and_a_delivery_is_shown_so(
+    heard: Endpoint, placed: Order, hana: HttpClient
+) -> None:
+    page = text(hana, page_of_endpoint(heard))
+    assert ("full: all that the event tells" in page, "as they come" in page) == (True, True)
+    Endpoint.objects.update(payload="thin", ordered=True)
+    page = text(hana, page_of_endpoint(heard))
+    assert "thin: which order it is, and where to read it" in page
+    assert "one after another of each order and sku" in page
+    first, last = told_of("order.received"), told_of("order.confirmed")
+    for one in (first, last):
+        in_order = {"subject": placed.pk, "seq": one.event.seq}
+        Delivery.objects.filter(pk=one.pk).update(state="waiting", delivered_at=None, **in_order)
+    page = unescape(text(hana, page_of_delivery(last)))
+    assert f'Comes after</dt><dd><a href="{page_of_delivery(first)}">' in page
+    assert ('"links": {' in page, placed.email in page) == (True, False)
+    assert "Comes after" not in text(hana, page_of_delivery(first))
+
+
 def test_deliveries_are_found_by_each_of_what_is_known_of_them(
     heard: Endpoint, placed: Order, hana: HttpClient
 ) -> None:

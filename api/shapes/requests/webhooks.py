@@ -101,16 +101,32 @@ Headers = Annotated[
 ]
 
 
+Payload = Annotated[
+    Literal["full", "thin"],
+    Field(
+        description="thin: which order it is about, its version, and where it is read; it names "
+        "nobody"
+    ),
+]
+Ordered = Annotated[
+    bool, Field(description="one after another what is about one order, or one sku, from now on")
+]
+
+
 class EndpointRequest(Shape):
     url: Url
     events: Kinds
     headers: Headers = {}
+    payload: Payload = "full"
+    ordered: Ordered = False
 
 
 class EndpointChange(Shape):
     url: Url | None = None
     events: Kinds | None = None
     headers: Headers | None = None
+    payload: Payload | None = None
+    ordered: Ordered | None = None
     active: bool | None = None
 
 

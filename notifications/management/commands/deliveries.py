@@ -131,6 +131,8 @@ def _story(one: Delivery) -> Iterator[str]:
         if attempt.body:
             yield f"    < {_on_a_line(attempt.body)}"
     if one.state == Delivery.State.WAITING:
+        if ahead := Delivery.objects.ahead_of(one):
+            yield f"It comes after {ahead.pk}: `manage.py deliveries why {ahead.pk}`."
         yield f"See when it is tried next: `manage.py jobs why {one.job}`."
     if one.state == Delivery.State.FAILED:
         yield "Send it again: `manage.py deliveries retry --since … --target …`."

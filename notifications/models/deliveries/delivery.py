@@ -46,6 +46,9 @@ class Delivery(models.Model):
     # asked for again, and not on its way yet
     resend = models.BooleanField(default=False, db_default=False)
     resent_at = models.DateTimeField(null=True)  # when it was last asked for again
+    # of its event, if its endpoint wants those of a subject in order
+    subject = models.UUIDField(null=True)
+    seq = models.IntegerField(null=True)
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -70,6 +73,11 @@ class Delivery(models.Model):
             models.Index(
                 name="delivery_asked_for", fields=["endpoint", "id"], condition=Q(resend=True)
             ),
+            models.Index(
+                name="delivery_in_order",
+                fields=["endpoint", "subject", "seq"],
+                condition=Q(subject__isnull=False) & (Q(state="waiting") | Q(resend=True)),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(name="delivery_once", fields=["event", "channel", "target"]),
@@ -89,6 +97,11 @@ class Delivery(models.Model):
         """It arrived. In the settling transaction of its job. True when its endpoint was in trouble
         until now.
         """
+        recovered = self._arrive(answer, after_s=after_s)
+        Delivery.objects.bring_next(self)
+        return recovered
+
+    def _arrive(self, answer: Answer, *, after_s: float) -> bool:
         arrived, is_quick = Delivery.objects.arrived, after_s <= settings.WEBHOOK_QUICK_S
         if is_quick and arrived(self, answer, after_s=after_s, anyway=False):
             return False
@@ -151,6 +164,6 @@ class Delivery(models.Model):
         )
 
     def give_up(self) -> None:
-        Delivery.objects.filter(pk=self.pk, state=self.State.WAITING).update(
-            state=self.State.FAILED
-        )
+        waiting = Delivery.objects.filter(pk=self.pk, state=self.State.WAITING)
+        if waiting.update(state=self.State.FAILED):
+            Delivery.objects.bring_next(self)

@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from celery_ledger import Job
 from notifications.models.deliveries.attempt import Answer, Attempt
+from notifications.models.deliveries.in_order import InOrderQuerySet
 from notifications.models.deliveries.telling import DELIVERIES, EVENT, Told
 from notifications.models.endpoint import Endpoint
 from notifications.models.event import EVERYBODYS, TEST, Event
@@ -39,7 +40,7 @@ SELECT id, true, %(answer)s, %(duration_ms)s, %(body)s, %(request_headers)s::jso
 """
 
 
-class DeliveryQuerySet(models.QuerySet["Delivery"]):
+class DeliveryQuerySet(InOrderQuerySet):
     def tell(
         self, event: Event, named: list[tuple[str, str]], *, is_new: bool = True
     ) -> list[Told]:
@@ -101,9 +102,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         last = Attempt.objects.order_by("delivery_id", "-pk").distinct("delivery_id")
         due_at = Job.objects.filter(pk=models.OuterRef("job"), finished_at=None).values("due_at")
         of_endpoint = self.filter(endpoint=endpoint_id).select_related("event").order_by("-pk")
-        return of_endpoint.annotate(next_try_at=models.Subquery(due_at)).prefetch_related(
-            models.Prefetch("attempts", queryset=last, to_attr="last_attempts")
-        )
+        shown: DeliveryQuerySet = of_endpoint.annotate(
+            next_try_at=models.Subquery(due_at)
+        ).prefetch_related(models.Prefetch("attempts", queryset=last, to_attr="last_attempts"))
+        return shown
 
     def retryable(
         self, *, since: datetime, until: datetime | None = None, everything: bool = False

@@ -15,16 +15,19 @@ event AS (
 ), """
 DELIVERIES = """
 target AS (
-    SELECT channel, name, NULL::uuid AS endpoint, %(owner)s::uuid AS owner, false AS in_trouble
+    SELECT channel, name, NULL::uuid AS endpoint, %(owner)s::uuid AS owner, false AS in_trouble,
+           false AS ordered
       FROM unnest(%(channels)s::text[], %(names)s::text[]) AS named (channel, name)
     UNION ALL
-    SELECT 'webhook', id::text, id, owner, failures >= %(run)s FROM notifications_endpoint
+    SELECT 'webhook', id::text, id, owner, failures >= %(run)s, ordered
+      FROM notifications_endpoint
      WHERE {whose} AND active AND disabled_at IS NULL AND events && ARRAY[%(kind)s, '*']
 ), delivery AS (
     INSERT INTO notifications_delivery
-           (id, event_id, channel, target, endpoint_id, state, tries, job)
+           (id, event_id, channel, target, endpoint_id, state, tries, job, subject, seq)
     SELECT overlay(gen_random_uuid()::text PLACING left(%(event)s::text, 23) FROM 1)::uuid,
-           %(event)s, channel, name, endpoint, 'waiting', 0, gen_random_uuid()
+           %(event)s, channel, name, endpoint, 'waiting', 0, gen_random_uuid(),
+           CASE WHEN ordered THEN %(subject)s::uuid END, CASE WHEN ordered THEN %(seq)s::integer END
       FROM target
         ON CONFLICT DO NOTHING RETURNING id, channel, endpoint_id, job
 )

@@ -1,0 +1,79 @@
+"""Deliveries about one subject reach an endpoint that wants it so one after another, in the order
+of their events (docs/adr/0049).
+
+A delivery knows its subject and its `seq` there only if its endpoint was `ordered` while it waited
+or when it was asked for again. Any other waits for nobody, and pays for nothing of this.
+"""
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import OuterRef, Q, Subquery
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from celery_ledger import Job
+from notifications.models.event import Event
+
+if TYPE_CHECKING:
+    from notifications.models.deliveries.delivery import Delivery
+
+SUBJECT = 0x7375626A  # the advisory locks of an endpoint's subjects: "subj"
+
+
+class InOrderQuerySet(models.QuerySet["Delivery"]):
+    def ahead_of(self, delivery: "Delivery") -> "Delivery | None":
+        """The oldest one about its subject that waits for the same endpoint, if it is older."""
+        if delivery.subject is None or not (delivery.endpoint and delivery.endpoint.ordered):
+            return None
+        return self._waiting(delivery).filter(seq__lt=delivery.seq).first()
+
+    def hold_back(self, delivery: "Delivery") -> float | None:
+        """Let another job bring it, its `job` from now on: in so many seconds, 0.0 when nobody is
+        ahead of it any more. None when it is not the old job's to bring. The caller settles that.
+        """
+        self._lock_subject(delivery)
+        ahead, job = self.ahead_of(delivery), uuid7()
+        still = self.filter(pk=delivery.pk, job=delivery.job, state=self.model.State.WAITING)
+        if not still.update(job=job):
+            return None
+        delivery.job = job
+        return min(_pause_s(ahead), max(delivery.time_left_s, 0.0)) if ahead else 0.0
+
+    def bring_next(self, ended: "Delivery") -> None:
+        """Whichever was held back behind this one is due now. In the transaction that ends it:
+        either that of `hold_back` comes after it, or this sees the job that it has promised.
+        """
+        if ended.subject is None:
+            return
+        self._lock_subject(ended)
+        first = self._waiting(ended).first()
+        if first and first.job and (first.seq or 0) > (ended.seq or 0):
+            Job.objects.run_now([first.job])
+
+    def put_in_order(self) -> None:
+        """Those of these that were made before their endpoint wanted an order learn their place."""
+        event = Event.objects.filter(pk=OuterRef("event"))
+        self.filter(subject=None).update(
+            subject=Subquery(event.values("subject")[:1]), seq=Subquery(event.values("seq")[:1])
+        )
+
+    def _waiting(self, delivery: "Delivery") -> "InOrderQuerySet":
+        waits = Q(state=self.model.State.WAITING) | Q(resend=True)
+        line = self.filter(waits, endpoint=delivery.endpoint_id, subject=delivery.subject)
+        return line.order_by("seq")
+
+    def _lock_subject(self, delivery: "Delivery") -> None:
+        """Until the transaction ends; after the rows of endpoint and delivery, if these are."""
+        of_endpoint = f"{delivery.endpoint_id} {delivery.subject}"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [SUBJECT, of_endpoint])
+
+
+def _pause_s(ahead: "Delivery") -> float:
+    """Soon after the next try of whoever is ahead: it calls, unless it was killed."""
+    job = Job.objects.filter(pk__in=[ahead.job], finished_at=None).first()
+    due_in_s = (job.due_at - timezone.now()).total_seconds() if job else 0.0
+    pause_s: float = max(due_in_s, 0.0) + settings.DELIVERY_HELD_BACK_S
+    return min(pause_s, settings.DELIVERY_HELD_BACK_MAX_S)

@@ -1,7 +1,7 @@
 from django.contrib import admin
 
 from celery_ledger import LookOnlyAdmin
-from notifications.models import Attempt, Delivery, Endpoint, Event
+from notifications.models import Attempt, Delivery, Endpoint, Event, Suppression
 
 
 class AttemptInline(admin.TabularInline):
@@ -40,3 +40,11 @@ class DeliveryAdmin(LookOnlyAdmin):
 @admin.register(Endpoint)
 class EndpointAdmin(LookOnlyAdmin):
     list_display = ("url", "owner", "events", "active", "disabled_because", "failing_since")
+
+
+@admin.register(Suppression)
+class SuppressionAdmin(LookOnlyAdmin):
+    list_display = ("address", "why", "since", "said", "who", "erased_at")
+    list_filter = ("why",)
+    search_fields = ("=address",)
+    ordering = ("-id",)

@@ -25,6 +25,13 @@ def mailable(address: str) -> str:
     return f"{local if DOT_ATOM.fullmatch(local) else f'"{local}"'}@{in_ascii(domain)}"
 
 
+def mailbox(address: str) -> str:
+    """Whose address it is: one text for all ways to write it that reach the same person. Raises as
+    `mailable`.
+    """
+    return mailable(address).lower()
+
+
 def in_ascii(domain: str) -> str:
     """The name that a mail goes to. Raises ValueError for what is none."""
     try:

@@ -132,6 +132,9 @@ def _story(one: Delivery) -> Iterator[str]:
             yield f"    < {_on_a_line(attempt.body)}"
     if one.state == Delivery.State.WAITING:
         yield f"See when it is tried next: `manage.py jobs why {one.job}`."
+    if one.suppressed:
+        yield "Nothing is mailed to its address: `manage.py mails suppressed ADDRESS` says why."
+        yield "If it is to be mailed again: `manage.py mails unsuppress ADDRESS`."
     if one.state == Delivery.State.FAILED:
         yield "Send it again: `manage.py deliveries retry --since … --target …`."
 

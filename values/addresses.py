@@ -26,10 +26,12 @@ def mailable(address: str) -> str:
 
 
 def mailbox(address: str) -> str:
-    """Whose address it is: one text for all ways to write it that reach the same person. Raises as
-    `mailable`.
+    """Whose address it is: one text, itself an address, for all ways to write it that reach the same
+    person. Raises as `mailable`.
     """
-    return mailable(address).lower()
+    mailable(address)
+    local, _, domain = address.rpartition("@")
+    return f"{local}@{in_ascii(domain)}".lower()
 
 
 def in_ascii(domain: str) -> str:

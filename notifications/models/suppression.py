@@ -4,9 +4,10 @@ complained, or staff say so.
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
@@ -18,11 +19,9 @@ SALT = "notifications.models.suppression"
 
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
     def of(self, address: str) -> "Suppression | None":
-        """Why nothing is mailed there; None where it is. Raises ValueError for what is no
-        address.
-        """
-        plain = mailbox(address)
-        return self.filter(address__in=[plain, _keyed(plain)]).first()
+        """Why nothing is mailed there; None where it is, and for what is no address."""
+        plain = _if_mailable(address)
+        return self.filter(address__in=[plain, _keyed(plain)]).first() if plain else None
 
     def add(
         self, address: str, *, why: str, said: str = "", who: str = "", is_erased: bool = False
@@ -31,9 +30,10 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         than whatever else put it on the list. `is_erased`: nobody may read whose it is. Raises
         ValueError for what is no address.
         """
-        new = {"why": why, "said": said[: settings.DELIVERY_ANSWER_MAX_CHARS], "who": who}
-        if (listed := self.of(address)) is None:
-            plain = mailbox(address)
+        plain = mailbox(address)
+        new: dict[str, Any] = {"why": why, "who": who}
+        new["said"] = said[: settings.DELIVERY_ANSWER_MAX_CHARS]
+        if (listed := self.of(plain)) is None:
             if is_erased:
                 new |= {"said": "", "erased_at": Now()}
             name = _keyed(plain) if is_erased else plain
@@ -50,6 +50,7 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
             self.filter(pk=pk).delete()
         return listed
 
+    @transaction.atomic
     def forget(self, addresses: Iterable[str]) -> None:
         """Nobody can read any more that these are on the list, and still nothing is mailed there:
         of each a hash stays, which only SECRET_KEY leads to.

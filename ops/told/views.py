@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from celery_ledger import Job
 from notifications import webhooks
-from notifications.models import Attempt, Delivery, Endpoint, Event
+from notifications.models import Attempt, Delivery, Endpoint, Event, Suppression
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.orders.timeline import may_be_sent_again
 from ops.places import place
@@ -96,14 +96,17 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
     attempts = list(one.attempts.order_by("-pk")[: settings.DELIVERY_ATTEMPTS_SHOWN])
     is_webhook = one.channel == Delivery.Channel.WEBHOOK
     owner = one.event.owner
+    is_mail = one.channel == Delivery.Channel.MAIL
+    listed = Suppression.objects.of(one.target) if is_mail else None
     seen = {
         "delivery": one,
+        "listed": listed,
         "attempts": attempts,
         "has_job": one.job and Job.objects.filter(pk=one.job).exists(),
         "order": order_of(one.event),
         "client": Client.objects.filter(pk=owner).first() if owner else None,
         "payload": _payload(one.event),
-        "may_send_again": may_operate(request) and may_be_sent_again(one),
+        "may_send_again": may_operate(request) and may_be_sent_again(one) and not listed,
         "poll_s": POLL_S if one.resend or one.state == Delivery.State.WAITING else None,
         **({} if is_webhook else letter(one.event, owner)),
         "here": "told",

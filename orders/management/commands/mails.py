@@ -13,6 +13,7 @@ from notifications.mail.message import render
 from notifications.mail.refusal import in_a_line
 from notifications.models import Event, Shop, Suppression
 from orders.models import Order
+from values.addresses import mailbox
 from values.shop import LANGUAGES
 
 LIST_MAX = 1000
@@ -104,7 +105,7 @@ def _newest(kind: str, number: str) -> Event:
 
 def _listed(address: str) -> Suppression | None:
     try:
-        return Suppression.objects.of(address)
+        return Suppression.objects.of(mailbox(address))
     except ValueError as exc:
         raise _no_address(exc) from None
 

@@ -26,7 +26,7 @@ def mailable(address: str) -> str:
 
 
 def mailbox(address: str) -> str:
-    """Whose address it is: one text, itself an address, for all ways to write it that reach the same
+    """Whose address it is: one text, itself an address, for all ways to write it that reach one
     person. Raises as `mailable`.
     """
     mailable(address)

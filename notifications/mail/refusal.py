@@ -3,6 +3,7 @@
 import re
 
 REFUSED_FOR_GOOD = range(500, 600)
+CODE = re.compile(r"(?<![\d.])[45]\d\d(?![\d.])")
 ENHANCED = re.compile(r"(?<![\d.])5\.\d{1,3}\.\d{1,3}(?![\d.])")  # RFC 3463
 # Its mailbox is unknown, its domain is, it is no address, it has moved, its domain takes no mail.
 # What else begins so is about the sender's address (5.1.7, 5.1.8) or does not say whose (5.1.0).
@@ -29,6 +30,13 @@ def knows_no_mailbox(code: int, text: bytes | str) -> bool:
     return code in PLAIN and bool(WORDS.search(said)) and not OF_OURS.search(said)
 
 
+def reports_no_mailbox(report: str) -> bool:
+    """The same of such an answer with words around it: "smtp;550 5.1.1 …"."""
+    code = CODE.search(report)
+    return knows_no_mailbox(int(code[0]) if code else REFUSED_FOR_GOOD[0], report)
+
+
 def in_a_line(text: bytes | str) -> str:
+    """Harmless to a terminal and to Postgres."""
     said = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return " ".join(said.split())
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(said.split()))

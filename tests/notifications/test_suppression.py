@@ -93,10 +93,13 @@ def test_a_mailbox_that_is_unknown_twice_while_others_are_served_is_mailed_no_mo
     assert (listed(), of(first).state, of(first).tries) == ([], "waiting", 1), "once is not enough"
     assert Job.objects.get(state="waiting").due_at > timezone.now() + timedelta(minutes=15)
     mail(ANN)
+    Job.objects.filter(state="waiting").update(due_at=timezone.now())
+    work_off()
+    assert (listed(), of(first).tries) == ([], 2), "nor twice at once, as somebody hurries it"
     later()
     assert listed() == [(GONE, "bounced")]
     one = of(first)
-    assert (one.state, one.tries, one.suppressed) == ("failed", 2, True)
+    assert (one.state, one.tries, one.suppressed) == ("failed", 3, True)
     assert said(one)[0].startswith("no such mailbox: 550 5.1.1 <[hidden]>: Recipient")
     asked = len(postbox.recipients)
 
@@ -214,6 +217,14 @@ def test_an_address_is_told_once_and_its_mails_are_no_trouble(
     assert doctor.suppressed().sentence == "Addresses that nothing is mailed to: 1."
     assert of(first).state == "failed"
 
+    Suppression.objects.add(ANN, why="complained")
+    Suppression.objects.filter(address=ANN).update(since=timezone.now() - HOUR)
+    tell_of_trouble.delay()
+    work_off()
+    assert digests.count() == 2
+    newest = Event.objects.filter(kind="deliveries.failing").order_by("pk").last()
+    assert newest
+    assert newest.data["unmailed"]["count"] == "1", "of those only what is new"
     Suppression.objects.add("Staff@example.com", why="complained")
     assert doctor.suppressed().is_wrong, "the staff itself would hear of nothing"
 

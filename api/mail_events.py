@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from notifications.mail import provider
+from notifications.mail.answers import provider
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 
 from celery_ledger import outside, scrubbed
+from notifications.mail.answers.refusal import in_a_line, knows_no_mailbox
 from notifications.mail.message import render
-from notifications.mail.refusal import in_a_line, knows_no_mailbox
 from notifications.models import (
     Answer,
     Delivery,

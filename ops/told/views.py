@@ -44,7 +44,8 @@ def told(request: HttpRequest) -> HttpResponse:
     """How endpoints are, those in trouble first, and which mails failed."""
     troubled, more_troubled = in_trouble(place(request, "troubled", UUID))
     others, older = well(place(request, "before", UUID))
-    mails = Wanted(channel=Delivery.Channel.MAIL, state=Delivery.State.FAILED)
+    given_up = Delivery.State.FAILED
+    mails = Wanted(channel=Delivery.Channel.MAIL, state=given_up, may_be_mailed=True)
     failed = found(mails, limit=MAILS_SHOWN)
     last = Attempt.objects.order_by("delivery_id", "-pk").distinct("delivery_id")
     prefetch_related_objects(failed.deliveries, Prefetch("attempts", last, to_attr="last_attempts"))

@@ -1,9 +1,12 @@
 """Addresses that nothing is mailed to, on the staff pages: found, put on, taken off, in words."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client as HttpClient
+from django.utils import timezone
 
 from celery_ledger.testing import work_off
 from notifications.models import Delivery, Suppression
@@ -11,6 +14,7 @@ from ops.models import StaffAction
 from orders.models import Order
 from tests.edges import Postbox
 from tests.ops.browsing import log_in, page_of, text
+from tests.plans import plans_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/ops/told/suppressed/"
@@ -54,7 +58,11 @@ def test_an_address_is_put_on_found_with_why_and_taken_off_and_then_its_mail_goe
     assert "not mailed</span>" in page
     assert "Nothing is mailed to this address since" in page
     assert (page_of_address() in page, again in page) == (True, False)
-    assert "not sent, nothing is mailed to this address" in text(hana, page_of(placed))
+    page = text(hana, page_of(placed))
+    assert "not sent, nothing is mailed to this address" in page
+    assert f'<a href="{page_of_address()}">not mailed</a>' in page, "beside the address"
+    given_up = text(hana, "/ops/told/").partition("Mails that were given up")[2]
+    assert f"/ops/told/deliveries/{mail.pk}/" not in given_up, "it needs nobody"
     assert "not mailed</span>" in text(hana, "/ops/told/deliveries/?channel=mail&state=failed")
 
     path = page_of_address()
@@ -124,3 +132,25 @@ def page_of_address_of(address: str) -> str:
     one = Suppression.objects.of(address)
     assert one
     return f"{LIST}{one.pk}/"
+
+
+def test_a_long_list_costs_no_more_than_a_short_one(hana: HttpClient) -> None:
+    rows = (
+        Suppression(address=f"x{number}@example.com", why="bounced", since="2026-11-01T00:00Z")
+        for number in range(30_000)
+    )
+    Suppression.objects.bulk_create(rows, batch_size=5000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE notifications_suppression")
+    middle = Suppression.objects.newest()[15_000].pk
+    paths = (LIST, f"{LIST}?before={middle}", f"{LIST}?address=x77@example.com", f"{LIST}{middle}/")
+    for path in paths:
+        cost = sum(plan.buffers for plan in plans_of(lambda path=path: hana.get(path)))  # type: ignore[misc]
+        assert cost < 200, (path, cost)
+    now = timezone.now()
+    asked = {
+        "of": lambda: Suppression.objects.of("x77@example.com"),
+        "came": lambda: list(Suppression.objects.came(now - timedelta(days=4), now)[:201]),
+    }
+    for name, ask in asked.items():
+        assert sum(plan.buffers for plan in plans_of(ask)) < 10, name

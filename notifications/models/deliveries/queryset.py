@@ -40,6 +40,9 @@ SELECT id, true, %(answer)s, %(duration_ms)s, %(body)s, %(request_headers)s::jso
 """
 
 
+ERASED = "(erased)"  # what a mail server has said
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def tell(
         self, event: Event, named: list[tuple[str, str]], *, is_new: bool = True
@@ -215,7 +218,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def forget_person(self, subject: UUID) -> None:
         """The addresses of the mails about this subject, also on the list of those that are not
         mailed; one that is being sent arrives and is noted so. And what webhooks about it were
-        answered with, which may say it again.
+        answered with and mail servers have objected, which may say it again.
         """
         mails = self.mails_about(subject)
         mails.filter(state=self.model.State.WAITING).update(state=self.model.State.FAILED)
@@ -223,7 +226,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         mails.update(target="")
         Suppression.objects.forget(addresses)
         # last, as whoever forgets deliveries comes to their attempts
-        Attempt.objects.filter(delivery__event__subject=subject).update(body=None)
+        about = Attempt.objects.filter(delivery__event__subject=subject)
+        about.update(body=None)
+        about.filter(delivery__channel=self.model.Channel.MAIL, ok=False).update(answer=ERASED)
 
     def forget_old(self, limit: int) -> int:
         """Delete up to `limit` that ended longer than DELIVERY_KEEP ago, with their attempts; what

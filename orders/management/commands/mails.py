@@ -8,9 +8,9 @@ from django.db import transaction
 
 from celery_ledger import local_time
 from notifications.events import timeline
+from notifications.mail.answers.refusal import in_a_line
 from notifications.mail.examples import HAPPENING, example
 from notifications.mail.message import render
-from notifications.mail.refusal import in_a_line
 from notifications.models import Event, Shop, Suppression
 from orders.models import Order
 from values.addresses import mailbox

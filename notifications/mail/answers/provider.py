@@ -6,7 +6,7 @@ from typing import Protocol
 from django.db import transaction
 
 from celery_ledger import scrubbed
-from notifications.mail.refusal import in_a_line, reports_no_mailbox
+from notifications.mail.answers.refusal import in_a_line, reports_no_mailbox
 from notifications.models import Suppression
 from values.addresses import mailbox
 

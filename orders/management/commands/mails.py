@@ -64,7 +64,7 @@ class Command(BaseCommand):
             is_new = Suppression.objects.add(address, why=Suppression.Why.STAFF, said=said)
         except ValueError as exc:
             raise _no_address(exc) from None
-        self.stdout.write("Nothing is mailed there." if is_new else "Nothing was mailed there.")
+        self.stdout.write("Nothing is mailed there." if is_new else "It is on the list already.")
 
     @transaction.atomic
     def unsuppress(self, options: dict[str, Any]) -> None:

@@ -106,6 +106,16 @@ def test_whoever_does_not_know_the_secret_or_names_another_provider_changes_noth
 ) -> None:
     assert report(COMPLAINT, secret="shop:guess").status_code == 401
     assert HttpClient().post("/anymail/postmark/tracking/", {}).status_code == 401
+    for shown in (
+        "Basic",
+        "Basic !",
+        "Basic /w==",
+        "Bearer x",
+        "Basic \u00e9",
+        "Basic c2hvcDpndWVzc8Op",
+    ):
+        client = HttpClient(raise_request_exception=False, headers={"authorization": shown})
+        assert client.post("/anymail/postmark/tracking/", {}).status_code == 401, shown
     assert report(COMPLAINT, provider="mailtrap").status_code == 404
     assert [one for one in caplog.records if one.levelname == "ERROR"] == [], "nobody is woken"
     settings.MAIL_EVENTS_SECRET, settings.ANYMAIL = "", {"WEBHOOK_SECRET": ""}

@@ -19,6 +19,7 @@ from config import celery_app
 from config.start.boot import CannotStart, database_trouble, require_settings
 from config.web.health import NO_WRITES, database_state
 from notifications.mail.smtp import has_mail_server, mail_server_trouble
+from notifications.models import Suppression
 from notifications.oversight.trouble import troubles
 from orders.models import Order
 
@@ -239,6 +240,23 @@ def deliveries() -> Finding:
     )
 
 
+def suppressed() -> Finding:
+    """That customers are not mailed is no fault of the installation; that its own people are not
+    is.
+    """
+    own = [address for address in settings.REPORT_EMAILS if Suppression.objects.of(address)]
+    if own:
+        return Finding(
+            "unmailed",
+            f"Nothing is mailed to {len(own)} of REPORT_EMAILS, on the list of such addresses.",
+            "See why: `python manage.py mails suppressed`; then `mails unsuppress ADDRESS`.",
+        )
+    number = Suppression.objects.newest()[: settings.METRICS_ROWS_MAX].count()
+    if not number:
+        return Finding("unmailed", "No address is on the list of those that nothing is mailed to.")
+    return Finding("unmailed", f"Addresses that nothing is mailed to: {number}.")
+
+
 def held_orders() -> Finding:
     held = (
         Order.objects.filter(held=True)
@@ -265,6 +283,7 @@ OF_THE_DATABASE: tuple[tuple[str, Callable[[], Finding]], ...] = (
     ("running", running_jobs),
     ("dead", dead_jobs),
     ("deliveries", deliveries),
+    ("unmailed", suppressed),
     ("held", held_orders),
 )
 

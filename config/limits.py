@@ -5,7 +5,12 @@
 
 from datetime import timedelta
 
-SECRETS_MIN_CHARS = {"SECRET_KEY": 32, "WEBHOOK_MASTER_KEY": 16, "METRICS_TOKEN": 8}  # or guessed
+SECRETS_MIN_CHARS = {
+    "SECRET_KEY": 32,
+    "WEBHOOK_MASTER_KEY": 16,
+    "METRICS_TOKEN": 8,
+    "MAIL_EVENTS_SECRET": 16,
+}  # or guessed
 
 # --- a web process --------------------------------------------------------------------------------
 WEB_THREADS = 5  # each keeps a connection to Postgres; with two dynos of each kind they fit into 20
@@ -96,6 +101,12 @@ WEBHOOK_REPLAY_MAX = 10_000  # deliveries that one call sends again
 WEBHOOK_REPLAY_REST = timedelta(minutes=5)
 DELIVERY_ANSWER_MAX_CHARS = 500
 DELIVERY_ATTEMPTS_SHOWN = 20  # the newest ones; sent again, a delivery has all its tries again
+# a mailbox that the server does not know is asked for again after so long: less than until it is
+# overdue, and long enough for a server that had lost sight of its users
+MAILBOX_ASKED_AGAIN = timedelta(minutes=20)
+MAIL_EVENTS_MAX = 2000  # reports of a provider in one call
+# for so long after a person was erased, an address of theirs that is on the list is not mailed
+SUPPRESSION_ERASED_KEEP = timedelta(days=730)
 DELIVERY_MAX_TRIES = 14  # with the back-off below, tries go on for about a day
 DELIVERY_MAX_AGE = timedelta(days=2)
 # once it has ended; or as long as jobs are remembered (JOBS_KEEP_DAYS), if that is longer

@@ -143,6 +143,23 @@ MAILERS = {
         timeout_s=MAIL_TIMEOUT_S,
     )
 }
+# those whose reports anymail reads, asks for a password and finds the far server's answer in
+MAIL_PROVIDERS = {
+    "brevo": "Brevo",
+    "mailtrap": "Mailtrap",
+    "postmark": "Postmark",
+    "sparkpost": "SparkPost",
+}
+MAIL_EVENTS: str = from_environment(
+    read.one_of("", *MAIL_PROVIDERS), "MAIL_EVENTS", "", f"one of {', '.join(MAIL_PROVIDERS)}"
+)
+MAIL_EVENTS_SECRET: str = from_environment(
+    read.name_and_password,
+    "MAIL_EVENTS_SECRET",
+    "",
+    "a name and a long random password, NAME:PASSWORD",
+)
+ANYMAIL = {"WEBHOOK_SECRET": MAIL_EVENTS_SECRET}
 MAIL_TEMPLATES: str = from_environment(
     read.folder, "MAIL_TEMPLATES", "", "a folder with a folder mail/ in it"
 )

@@ -5,6 +5,7 @@ from django.utils.translation import gettext_lazy as _
 from api import well_known
 from api.app import api
 from api.docs import views as docs
+from api.mail_events import mail_events
 from api.problems import pages
 from config.web import login, metrics
 
@@ -15,6 +16,7 @@ admin.site.site_url = "/ops/"
 urlpatterns = [
     path("metrics", metrics.metrics),
     path(".well-known/webhooks/<uuid:endpoint_id>/jwks.json", well_known.webhook_keys),
+    path("anymail/<slug:name>/tracking/", mail_events),
     path("v1/docs", docs.page, name="docs"),
     path("v1/openapi.json", docs.document, name="openapi"),
     path("v1/", api.urls),

@@ -1,7 +1,7 @@
 from django.contrib import admin
 
 from celery_ledger import LookOnlyAdmin
-from notifications.models import Attempt, Delivery, Endpoint, Event
+from notifications.models import Attempt, Delivery, Endpoint, Event, Suppression
 
 
 class AttemptInline(admin.TabularInline):
@@ -49,3 +49,11 @@ class EndpointAdmin(LookOnlyAdmin):
         "disabled_because",
         "failing_since",
     )
+
+
+@admin.register(Suppression)
+class SuppressionAdmin(LookOnlyAdmin):
+    list_display = ("address", "why", "since", "said", "who", "erased_at")
+    list_filter = ("why",)
+    search_fields = ("=address",)
+    ordering = ("-id",)

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from celery_ledger import context, note_effect
-from notifications.models import Delivery, Event
+from notifications.models import Delivery, Event, Suppression
 from notifications.models.event import BEGINNING, EVERYBODYS
 from notifications.tasks import FIRST_ID, tell_all
 
@@ -105,6 +105,11 @@ def forget(
     """
     Event.objects.rewrite(subject, says, unsays)
     Delivery.objects.forget_person(subject)
+
+
+def forget_address(address: str) -> None:
+    """Nobody can read any more whether nothing is mailed there, and nothing is that was not."""
+    Suppression.objects.forget([address])
 
 
 def told(

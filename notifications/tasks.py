@@ -17,7 +17,7 @@ from celery_ledger import Job, bulk, context, ledger_settings, settle, together
 from notifications import chat, webhooks
 from notifications.mail.recipients import recipients
 from notifications.mail.send import send
-from notifications.models import Answer, Delivery, Endpoint, Event, NotDelivered
+from notifications.models import Answer, Delivery, Endpoint, Event, NotDelivered, Suppression
 from notifications.models.deliveries.queryset import DeliveryQuerySet
 from notifications.models.deliveries.telling import Told
 
@@ -260,7 +260,10 @@ def give_up(delivery_id: str) -> None:
 
 @shared_task
 def forget_old_deliveries() -> int:
-    """Ended deliveries are kept for DELIVERY_KEEP; what one run leaves, its follow-up deletes."""
+    """Ended deliveries are kept for DELIVERY_KEEP; what one run leaves, its follow-up deletes. So
+    are hashes of addresses of those who were erased, for SUPPRESSION_ERASED_KEEP.
+    """
+    Suppression.objects.forget_old(settings.BATCH_ROWS)
     forgotten = Delivery.objects.forget_old(settings.BATCH_ROWS)
     if forgotten == settings.BATCH_ROWS:
         forget_old_deliveries.delay()
@@ -292,7 +295,7 @@ def _deliver(task: Task, delivery_id: str, send: Callable[[Delivery], Answer]) -
             raise task.retry(exc=exc, countdown=pause_s) from exc
         with settle():
             delivery.give_up()
-            if is_over:
+            if is_over and delivery.endpoint_id:
                 call_up(delivery.endpoint_id)
         return
     with settle():

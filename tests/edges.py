@@ -117,6 +117,15 @@ class Postbox:
         self.mails: list[bytes] = []
         self.recipients: list[str] = []
         self.refusals = 0
+        self.refused: dict[str, str] = {}  # addresses, and the answer to each
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         if self.refusals:

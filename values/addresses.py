@@ -25,6 +25,15 @@ def mailable(address: str) -> str:
     return f"{local if DOT_ATOM.fullmatch(local) else f'"{local}"'}@{in_ascii(domain)}"
 
 
+def mailbox(address: str) -> str:
+    """Whose address it is: one text, itself an address, for all ways to write it that reach one
+    person. Raises as `mailable`.
+    """
+    mailable(address)
+    local, _, domain = address.rpartition("@")
+    return f"{local}@{in_ascii(domain)}".lower()
+
+
 def in_ascii(domain: str) -> str:
     """The name that a mail goes to. Raises ValueError for what is none."""
     try:

@@ -19,6 +19,7 @@ GAVE_UP = ("57014", "55P03", "25P03", "53100")
 UNDEFINED_TABLE = "42P01"
 # variables that need a package beyond requirements.txt, and the extra that brings it
 EXTRAS = {
+    "MAIL_EVENTS": ("anymail", "anymail"),
     "SENTRY_DSN": ("sentry_sdk", "sentry"),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("opentelemetry", "opentelemetry"),
 }
@@ -75,6 +76,11 @@ def _require_long_secrets() -> None:
 
 
 def _require_extras() -> None:
+    if settings.MAIL_EVENTS and not settings.MAIL_EVENTS_SECRET:
+        raise CannotStart(
+            "MAIL_EVENTS is set, and MAIL_EVENTS_SECRET is not. "
+            "Set it to NAME:PASSWORD, and the same in the provider's webhook."
+        )
     for name, (module, extra) in EXTRAS.items():
         if getattr(settings, name) and find_spec(module) is None:
             advice = f"Run `bin/lock --extra {extra}` and deploy, or unset it."

@@ -189,6 +189,15 @@ def secret(name: str, default: str) -> str:
     return text
 
 
+def name_and_password(name: str, default: str) -> str:
+    """As HTTP basic auth has them."""
+    text = secret(name, default)
+    who, _, password = text.partition(":")
+    if text and not (who and password):
+        raise ValueError(name)
+    return text
+
+
 def folder(name: str, default: str) -> str:
     """One that is there and has a folder mail/ in it."""
     path: str = env.str(name, default="") or default

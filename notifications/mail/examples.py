@@ -71,6 +71,10 @@ MATTERS = {
         "rows": [{"id": str(UUID(int=3)), "task": "charge", "error": "ValueError"}],
     },
     "stock": {"count": "1", "rows": [{"sku": "SAKE-NIGIRI", "name": "鮭", "free": 4, "low_at": 5}]},
+    "unmailed": {
+        "count": "2",
+        "rows": [{"id": "17", "why": "bounced"}, {"id": "16", "why": "complained"}],
+    },
 }
 ENDPOINT = {
     "id": str(UUID(int=2)),

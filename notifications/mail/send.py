@@ -9,8 +9,17 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 
 from celery_ledger import outside, scrubbed
+from notifications.mail.answers.refusal import in_a_line, knows_no_mailbox
 from notifications.mail.message import render
-from notifications.models import Answer, Delivery, NotDelivered, Shop
+from notifications.models import (
+    Answer,
+    Delivery,
+    NoMailbox,
+    NotDelivered,
+    Shop,
+    Suppressed,
+    Suppression,
+)
 from values.addresses import mailable
 
 
@@ -40,9 +49,13 @@ def send(delivery: Delivery) -> Answer:
     """
     shop = Shop.objects.of(delivery.event.owner)
     try:
+        if listed := Suppression.objects.of(delivery.target):
+            raise Suppressed(f"not sent, nothing is mailed to this address: {listed}")
         message = composed(delivery, shop)
         with outside():
             message.send()
+    except smtplib.SMTPRecipientsRefused as exc:
+        raise _refused(exc) from exc
     except (
         OSError,
         smtplib.SMTPException,
@@ -52,6 +65,14 @@ def send(delivery: Delivery) -> Answer:
             scrubbed(f"{type(exc).__name__}: {exc}")
         ) from exc  # it names the address
     return Answer("accepted by the mail server")
+
+
+def _refused(exc: smtplib.SMTPRecipientsRefused) -> NotDelivered:
+    """A mail has one recipient."""
+    code, text = next(iter(exc.recipients.values()))
+    if knows_no_mailbox(code, text):
+        return NoMailbox(scrubbed(f"{code} {in_a_line(text)}"))
+    return NotDelivered(scrubbed(f"{type(exc).__name__}: {exc}"))
 
 
 def composed(delivery: Delivery, shop: Shop) -> Mail:

@@ -44,6 +44,10 @@ class AlertQuerySet(models.QuerySet["Alert"]):
         since = Now() - settings.ALERT_MAIL_REST
         return not self.filter(target=DIGEST, mailed_at__gt=since).exists()
 
+    def digest_at(self) -> datetime | None:
+        """When the last one was sent."""
+        return self.filter(target=DIGEST).values_list("mailed_at", flat=True).first()
+
     def take_digest(self, news_at: datetime) -> bool:
         """Whether there is news since the last one, which was sent so long ago: then it is sent
         now, by one, whoever else looks at the same moment.

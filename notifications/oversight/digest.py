@@ -7,8 +7,10 @@ from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
+from django.utils.timezone import now
 
 from celery_ledger import Job, State
+from notifications.models import Alert, Suppression
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)  # what is no news
 
@@ -23,9 +25,11 @@ class Matter:
 
 
 def matters() -> dict[str, Matter]:
-    """What is open now: `jobs` that died, and what the shop itself names (DIGEST_OF_THE_SHOP)."""
+    """What is open now: `jobs` that died, and what the shop itself names (DIGEST_OF_THE_SHOP). And
+    what is told once: addresses that are `unmailed` since the last digest.
+    """
     of_the_shop = import_string(settings.DIGEST_OF_THE_SHOP)()
-    found = {"jobs": _dead_jobs(), **of_the_shop}
+    found = {"jobs": _dead_jobs(), "unmailed": _newly_unmailed(), **of_the_shop}
     return {name: matter for name, matter in found.items() if matter}
 
 
@@ -51,3 +55,13 @@ def _dead_jobs() -> Matter | None:
     ]
     ended = [job.finished_at for job in jobs if job.finished_at]
     return matter(rows, news_at=max(ended, default=LONG_AGO))
+
+
+def _newly_unmailed() -> Matter | None:
+    """Each in one digest, when whoever put it on the list has committed for sure."""
+    settles = settings.CHANGES_SETTLE
+    last_at = Alert.objects.digest_at() or now() - settings.DELIVERY_TOLD_FOR
+    came = Suppression.objects.came(last_at - settles, now() - settles)
+    newest = list(came[: settings.DIGEST_COUNTED_MAX + 1])
+    rows = [{"id": str(one.pk), "why": one.why} for one in newest]
+    return matter(rows, news_at=newest[0].since + settles if newest else LONG_AGO)

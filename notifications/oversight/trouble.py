@@ -12,10 +12,11 @@ from celery_ledger import Job
 
 # Those of the last days, the newest METRICS_ROWS_MAX. Nobody waits for a test, for what a removed
 # endpoint has not heard, for a mail to somebody who wants to be forgotten, or for what its owner
-# has cancelled.
+# has cancelled. That nothing is mailed to an address was told when it came on the list of those.
 STATEMENT = """
 WITH found AS (
     SELECT id, event_id, channel, endpoint_id, target, state, created_at, job,
+           state = 'failed' AND suppressed AS unmailed,
            state = 'waiting' AND coalesce(resent_at, created_at) < now() - {overdue} AS overdue
       FROM notifications_delivery
      WHERE (state = 'failed' OR state = 'waiting' AND tries > 0)
@@ -26,7 +27,7 @@ WITH found AS (
     SELECT found.* FROM found
       JOIN notifications_event AS event ON event.id = event_id AND event.kind <> 'webhook.test'
       LEFT JOIN notifications_endpoint AS endpoint ON endpoint.id = endpoint_id
-     WHERE (state = 'failed' OR overdue) AND target <> ''
+     WHERE (state = 'failed' OR overdue) AND target <> '' AND NOT unmailed
        AND coalesce(endpoint.active, channel <> 'webhook')
        AND endpoint.disabled_because IS DISTINCT FROM 'asked'
        AND NOT EXISTS (SELECT FROM {jobs} WHERE id = found.job AND state = 'cancelled')

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from celery_ledger import State as JobState
 from notifications import events
+from notifications.models import Suppression
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
 from ops.orders.acting import Busy, Deed, Overtaken, perform, rehearse
@@ -83,6 +84,7 @@ def order(request: HttpRequest, order_id: UUID) -> HttpResponse:
     way = events.timeline(order.pk).filter(kind__in=KINDS).order_by("-seq")[: settings.OPS_ROWS_MAX]
     seen = {
         "order": order,
+        "unmailed": Suppression.objects.of(order.email),
         "why": why(order, past.jobs),
         "dead": [job for job in past.jobs if job.state == JobState.DEAD],
         "belt": steps(order, {event.kind: event.at for event in reversed(way)}),

@@ -55,6 +55,11 @@ TOLD: dict[str, Promise] = {
     "waiting": gettext_lazy("on its way"),
     "delivered": gettext_lazy("arrived"),
     "failed": gettext_lazy("given up"),
+    "suppressed": gettext_lazy("not mailed"),
+    # why nothing is mailed to an address
+    "bounced": gettext_lazy("no mailbox is there"),
+    "complained": gettext_lazy("its reader has complained"),
+    "staff": gettext_lazy("staff say so"),
 }
 WORDS |= {  # what moves stock
     "counted": gettext_lazy("counted"),
@@ -95,6 +100,8 @@ DONE: dict[str, Promise] = {
     "replay": gettext_lazy("Send a range again"),
     "enable_endpoint": gettext_lazy("Call the endpoint again"),
     "test_endpoint": gettext_lazy("Test the endpoint"),
+    "suppress_address": gettext_lazy("Mail nothing to an address"),
+    "unsuppress_address": gettext_lazy("Mail to an address again"),
     "add_stock": gettext_lazy("New goods"),
     "import": gettext_lazy("Import a file"),
     "export": gettext_lazy("Export orders"),

@@ -36,6 +36,7 @@ class Wanted:
     endpoint: UUID | None = None
     address: str = ""  # of a mail
     since: datetime | None = None
+    may_be_mailed: bool = False  # without what was given up since its address is on the list
 
     @property
     def of_event(self) -> dict[str, Any]:
@@ -46,7 +47,8 @@ class Wanted:
     def of_delivery(self) -> dict[str, Any]:
         said = {"channel": self.channel, "state": self.state, "target": self.address}
         said["endpoint"] = str(self.endpoint or "")
-        return {name: value for name, value in said.items() if value}
+        wanted: dict[str, Any] = {name: value for name, value in said.items() if value}
+        return wanted | ({"suppressed": False} if self.may_be_mailed else {})
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,11 @@ from ops.orders.forms.verb import LineField
 from ops.templatetags.words import TOLD
 from ops.told.finding import ALL_KINDS, Wanted
 from orders.models import Client
+from values.addresses import mailbox
 from values.ids import uuid_in
+from values.shop import EMAIL_MAX_CHARS
 
+REASON_MAX_CHARS = 200
 FIRST = datetime(1970, 1, 1, tzinfo=UTC)  # no id is older
 FAILED, EVERYTHING = "failed", "everything"
 
@@ -94,6 +97,29 @@ class FindForm(forms.Form):
     def wanted(self) -> Wanted:
         said = dict(self.cleaned_data)
         return Wanted(**said.pop("target"), **said)
+
+
+class AddressForm(forms.Form):
+    """An address that nothing is mailed to from now on, and why."""
+
+    address = LineField(label=gettext_lazy("Mail address"), max_length=EMAIL_MAX_CHARS)
+    reason = LineField(
+        label=gettext_lazy("Why (no names: it is kept)"), max_length=REASON_MAX_CHARS
+    )
+
+    def clean_address(self) -> str:
+        try:
+            return mailbox(self.cleaned_data["address"])
+        except ValueError:
+            raise forms.ValidationError(_("No mail can go to this address.")) from None
+
+
+class ReasonForm(forms.Form):
+    """Why it is mailed again."""
+
+    reason = LineField(
+        label=gettext_lazy("Why (no names: it is kept)"), max_length=REASON_MAX_CHARS
+    )
 
 
 class RangeForm(forms.Form):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from ops.told import endpoints, mails, views
+from ops.told import endpoints, mails, suppressed, views
 
 DELIVERY = "told/deliveries/<uuid:delivery_id>/"
 ENDPOINT = "told/endpoints/<uuid:endpoint_id>/"
@@ -15,6 +15,9 @@ urlpatterns = [
     path(ENDPOINT, endpoints.endpoint, name="endpoint"),
     path(f"{ENDPOINT}enable/", endpoints.enable, name="enable_endpoint"),
     path(f"{ENDPOINT}test/", endpoints.test, name="test_endpoint"),
+    path("told/suppressed/", suppressed.suppressed, name="suppressed"),
+    path("told/suppressed/new/", suppressed.put_on, name="suppress"),
+    path("told/suppressed/<int:pk>/", suppressed.one, name="suppressed_one"),
     path("told/mails/", mails.mails, name="mails"),
     path(MAIL, mails.example, name="mail_example"),
     path(f"{MAIL}html/", mails.html_of_example, name="mail_example_html"),

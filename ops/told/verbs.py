@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 
 from notifications import tasks
-from notifications.models import Delivery, Endpoint, Event
+from notifications.models import Delivery, Endpoint, Event, Suppression
 from ops.models import StaffAction
 from orders.models import Order
 
@@ -112,3 +112,29 @@ def test(endpoint_id: UUID, *, by: Any) -> Delivery | None:
             after = {"delivery": str(delivery.pk)}
             StaffAction.note(by, "test_endpoint", f"endpoint {endpoint_id}", after=after)
     return delivery
+
+
+def suppress(address: str, reason: str, *, by: Any) -> bool:
+    """Nothing is mailed there from now on; False when nothing was. No action names the address, or
+    it would stand there when its person was erased.
+    """
+    why = Suppression.Why.STAFF
+    with transaction.atomic():
+        who = by.get_username()
+        is_new = Suppression.objects.add(address, why=why, said=reason, who=who)
+        listed = Suppression.objects.of(address)
+        if is_new and listed:
+            said = {"reason": reason}
+            StaffAction.note(by, "suppress_address", f"address {listed.pk}", said=said)
+    return is_new
+
+
+def unsuppress(pk: int, reason: str, *, by: Any) -> bool:
+    """It is mailed again. False when it was taken off already."""
+    with transaction.atomic():
+        if not (listed := Suppression.objects.take_off(pk)):
+            return False
+        before, after = {"why": listed.why}, {"why": ""}
+        seen = {"said": {"reason": reason}, "before": before, "after": after}
+        StaffAction.note(by, "unsuppress_address", f"address {pk}", **seen)
+    return True

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from celery_ledger import Job
 from notifications import webhooks
-from notifications.models import Attempt, Delivery, Endpoint
+from notifications.models import Attempt, Delivery, Endpoint, Suppression
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.orders.timeline import may_be_sent_again
 from ops.places import place
@@ -44,7 +44,8 @@ def told(request: HttpRequest) -> HttpResponse:
     """How endpoints are, those in trouble first, and which mails failed."""
     troubled, more_troubled = in_trouble(place(request, "troubled", UUID))
     others, older = well(place(request, "before", UUID))
-    mails = Wanted(channel=Delivery.Channel.MAIL, state=Delivery.State.FAILED)
+    given_up = Delivery.State.FAILED
+    mails = Wanted(channel=Delivery.Channel.MAIL, state=given_up, may_be_mailed=True)
     failed = found(mails, limit=MAILS_SHOWN)
     last = Attempt.objects.order_by("delivery_id", "-pk").distinct("delivery_id")
     prefetch_related_objects(failed.deliveries, Prefetch("attempts", last, to_attr="last_attempts"))
@@ -97,15 +98,18 @@ def delivery(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
     is_webhook = one.channel == Delivery.Channel.WEBHOOK
     waits = one.state == Delivery.State.WAITING
     owner = one.event.owner
+    is_mail = one.channel == Delivery.Channel.MAIL
+    listed = Suppression.objects.of(one.target) if is_mail else None
     seen = {
         "delivery": one,
+        "listed": listed,
         "attempts": attempts,
         "has_job": one.job and Job.objects.filter(pk=one.job).exists(),
         "order": order_of(one.event),
         "client": Client.objects.filter(pk=owner).first() if owner else None,
         "payload": _payload(one),
         "ahead": waits and Delivery.objects.ahead_of(one),
-        "may_send_again": may_operate(request) and may_be_sent_again(one),
+        "may_send_again": may_operate(request) and may_be_sent_again(one) and not listed,
         "poll_s": POLL_S if one.resend or waits else None,
         **({} if is_webhook else letter(one.event, owner)),
         "here": "told",

@@ -92,6 +92,7 @@ class Erasure(models.Model):
         self.orders += len(found)
         more = len(found) == settings.ERASE_ORDERS
         if not more:
+            events.forget_address(self.email)
             self.email, self.finished_at = "", Now()
             Export.objects.of(self.client).forget()  # whose files may say it
         self.save(update_fields=["orders", "email", "finished_at"])

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.test import Client as HttpClient
 
 from celery_ledger.testing import work_off
-from notifications.models import Delivery, Endpoint, Event
+from notifications.models import Delivery, Endpoint, Event, Suppression
 from orders.audit import MONEY, STOCK, broken
 from orders.models import (
     ApiKey,
@@ -102,6 +102,7 @@ def test_nothing_that_is_kept_says_who_it_was_and_the_books_are_as_they_were(
 ) -> None:
     before = [ended("one"), ended("two", email=HANA.upper())]
     other = ended("three", **STRANGER)
+    Suppression.objects.add(HANA, why="bounced", said="there is no Hana Sato")
     assert {secret for _, secret in told()} == set(SECRETS)
     answer = forget(api)
     assert (answer.status_code, answer.json()["state"]) == (202, "running")

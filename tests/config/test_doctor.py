@@ -42,6 +42,7 @@ CHECKS = [
     "running",
     "dead",
     "deliveries",
+    "unmailed",
     "held",
 ]
 
@@ -107,6 +108,7 @@ def test_all_is_well(worker: Worker) -> None:
         "running": "ok running No running job is past its lease.",
         "dead": "ok dead No job is dead.",
         "deliveries": "ok deliveries None was given up in 4 days, and none is overdue.",
+        "unmailed": "ok unmailed No address is on the list of those that nothing is mailed to.",
         "held": "ok held No order is held.",
     }
     assert list(doctor()) == CHECKS

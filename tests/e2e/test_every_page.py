@@ -39,6 +39,9 @@ STAFF_PAGES = (
     "/ops/told/replay/?whom=mail&since=1d&what=everything",
     "/ops/told/mails/",
     "/ops/told/mails/order.fulfilled/ja/",
+    "/ops/told/suppressed/",
+    "/ops/told/suppressed/?address=nobody@example.com",
+    "/ops/told/suppressed/new/",
     "/ops/actions/",
     "/ops/stock/",
     "/ops/stock/?sku=nothing",
@@ -56,6 +59,7 @@ STAFF_PAGES = (
 BEHIND = {  # the first row of a list, and what is done there
     "/ops/stock/": ("", "count/", "describe/"),
     "/ops/settings/": ("", "key/", "shop/"),
+    "/ops/told/suppressed/": ("",),
 }
 API_PAGES = ("/v1/docs", "/problems/", "/problems/out-of-stock")  # whose words are English
 
@@ -77,6 +81,14 @@ class Looked:
         return [*found, *([f"{path}: {wide} px wide"] if wide > self.width else [])]
 
 
+def put_on_the_list(page: Page) -> None:
+    """An address that nothing is mailed to."""
+    page.goto("/ops/told/suppressed/new/")
+    page.locator("main [name=address]").fill(f"{'long' * 15}@example.com")
+    page.locator("main [name=reason]").fill("asked by phone")
+    page.locator("main button.danger").click()
+
+
 def first_of(page: Page, path: str) -> str:
     page.goto(path)
     found = page.locator("main tbody a").first.get_attribute("href")
@@ -94,6 +106,7 @@ def test_every_page(visit: Visit, password: str, width: int, color: Any, languag
     order = page.url
     mail = first_of(page, "/ops/told/deliveries/?channel=mail")
     job = first_of(page, "/ops/jobs/?state=done")
+    put_on_the_list(page)
     behind = [f"{first_of(page, path)}{verb}" for path, verbs in BEHIND.items() for verb in verbs]
     looked = Looked(page, width)
     wrong = []

@@ -14,7 +14,7 @@ from django.utils import timezone
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from config import limits
-from notifications.models import Attempt, Delivery, Endpoint, Event
+from notifications.models import Attempt, Delivery, Endpoint, Event, Suppression
 from notifications.oversight.audit import DELIVERIES
 from notifications.tasks import forget_old_deliveries, replay
 from orders.audit import broken
@@ -210,6 +210,8 @@ def test_what_is_forgotten_is_in_no_answer_and_in_nobodys_way(
     person = {"email": order["email"]}
     [kept] = post(api, "/v1/customers/export", person).json()["data"]
     assert (len(kept["events"]) > 0, kept["mails"]) == (True, [])
+    Suppression.objects.add(order["email"], why="complained")
     assert post(api, "/v1/customers/erase", person).status_code == 202
     work_off()
+    assert Suppression.objects.get().erased_at, "though no mail says that it is theirs"
     assert (len(postbox.mails), len(sink.heard)) == (mails, heard + 1), "only that it is erased"

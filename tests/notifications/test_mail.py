@@ -47,6 +47,7 @@ FACTS: dict[str, tuple[str, ...]] = {  # what a mail of the example says in eith
         *("shop.example.com", "12", "3", "answered 503", "deliveries retry"),
         *("K7QM-3XH9", f"{settings.SITE_URL}/ops/orders/{UUID(int=1)}/"),
         *("200+", f"{settings.SITE_URL}/ops/jobs/{UUID(int=3)}/", "SAKE-NIGIRI 鮭"),
+        f"{settings.SITE_URL}/ops/told/suppressed/17/",
     ),
     "endpoint.failing": (
         "shop.example.com",

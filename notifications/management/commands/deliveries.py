@@ -122,6 +122,19 @@ def _story(one: Delivery) -> Iterator[str]:
     if one.endpoint and one.endpoint.disabled_at:
         since = local_time(one.endpoint.disabled_at)
         yield f"Its endpoint is disabled since {since}: {one.endpoint.disabled_because}."
+    yield from _tries(one)
+    if one.state == Delivery.State.WAITING:
+        if ahead := Delivery.objects.ahead_of(one):
+            yield f"It comes after {ahead.pk}: `manage.py deliveries why {ahead.pk}`."
+        yield f"See when it is tried next: `manage.py jobs why {one.job}`."
+    if one.suppressed:
+        yield "Nothing is mailed to its address: `manage.py mails suppressed ADDRESS` says why."
+        yield "If it is to be mailed again: `manage.py mails unsuppress ADDRESS`."
+    if one.state == Delivery.State.FAILED:
+        yield "Send it again: `manage.py deliveries retry --since … --target …`."
+
+
+def _tries(one: Delivery) -> Iterator[str]:
     for attempt in one.attempts.order_by("pk"):
         outcome = "arrived" if attempt.ok else "did not arrive"
         took = "" if attempt.duration_ms is None else f" after {attempt.duration_ms} ms"
@@ -130,12 +143,6 @@ def _story(one: Delivery) -> Iterator[str]:
             yield f"    > {name}: {value}"
         if attempt.body:
             yield f"    < {_on_a_line(attempt.body)}"
-    if one.state == Delivery.State.WAITING:
-        if ahead := Delivery.objects.ahead_of(one):
-            yield f"It comes after {ahead.pk}: `manage.py deliveries why {ahead.pk}`."
-        yield f"See when it is tried next: `manage.py jobs why {one.job}`."
-    if one.state == Delivery.State.FAILED:
-        yield "Send it again: `manage.py deliveries retry --since … --target …`."
 
 
 def _on_a_line(text: str) -> str:

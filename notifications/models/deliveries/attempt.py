@@ -38,6 +38,21 @@ class NotDelivered(Exception):
         self.pause_s = pause_s  # that it asked for
 
 
+NO_MAILBOX = "no such mailbox"  # how the answers begin that say so
+
+
+class NoMailbox(NotDelivered):
+    """The mail server says that there is none."""
+
+    def __init__(self, said: str) -> None:
+        pause_s = settings.MAILBOX_ASKED_AGAIN.total_seconds()
+        super().__init__(f"{NO_MAILBOX}: {said}", pause_s=pause_s)
+
+
+class Suppressed(NotDelivered):
+    """Nothing is mailed to its address."""
+
+
 class Attempt(models.Model):
     """One try of a delivery and what the other side said, for the people who ask why."""
 

@@ -4,6 +4,8 @@ It exists once, however often we try. An event is a fact in the life of its subj
 transaction that made it true and never edited.
 """
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
@@ -12,7 +14,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from celery_ledger import delay_s
-from notifications.models.deliveries.attempt import Answer, NotDelivered
+from notifications.models.deliveries.attempt import Answer, NoMailbox, NotDelivered, Suppressed
 from notifications.models.deliveries.queryset import DeliveryQuerySet
 from notifications.models.endpoint import Endpoint
 from notifications.models.event import TEST, Event
@@ -49,6 +51,8 @@ class Delivery(models.Model):
     # of its event, if its endpoint wants those of a subject in order
     subject = models.UUIDField(null=True)
     seq = models.IntegerField(null=True)
+    # given up because nothing is mailed to its address
+    suppressed = models.BooleanField(default=False, db_default=False)
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -112,13 +116,16 @@ class Delivery(models.Model):
         return recovered
 
     def stumble(self, exc: NotDelivered, *, after_s: float) -> bool:
-        """This try did not arrive. True when its endpoint is disabled for it."""
+        """This try did not arrive. True when it was the last: its endpoint is disabled for it, or
+        nothing is mailed to its address any more.
+        """
         kept = exc.answer.kept(after_s=after_s)
         self.attempts.create(ok=False, **kept)
         Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
         self.refresh_from_db(fields=["tries"])
         if self.endpoint is None:
-            return False
+            self.suppressed = self._is_suppressed(exc, said=kept["answer"])
+            return self.suppressed
         given_up = Endpoint.objects.stumbled(
             self.endpoint, said=kept["answer"], after_s=after_s, pause_s=exc.pause_s
         )
@@ -126,6 +133,12 @@ class Delivery(models.Model):
             return False
         because = Endpoint.Because.GONE if exc.is_gone else Endpoint.Because.FAILING
         return Endpoint.objects.disable(self.endpoint_id, because=because)
+
+    def _is_suppressed(self, exc: NotDelivered, *, said: str) -> bool:
+        """Whether its address is on the list, also by what was said now."""
+        if not isinstance(exc, NoMailbox):
+            return isinstance(exc, Suppressed)
+        return Delivery.objects.shows_no_mailbox(self) and Delivery.objects.suppress(self, said)
 
     @property
     def is_hopeless(self) -> bool:
@@ -136,8 +149,11 @@ class Delivery(models.Model):
     @property
     def time_left_s(self) -> float:
         """Until it is given up."""
-        begun_at = self.resent_at or self.created_at
-        return (begun_at + settings.DELIVERY_MAX_AGE - timezone.now()).total_seconds()
+        return (self.begun_at + settings.DELIVERY_MAX_AGE - timezone.now()).total_seconds()
+
+    @property
+    def begun_at(self) -> datetime:
+        return self.resent_at or self.created_at
 
     @property
     def is_test(self) -> bool:
@@ -165,5 +181,5 @@ class Delivery(models.Model):
 
     def give_up(self) -> None:
         waiting = Delivery.objects.filter(pk=self.pk, state=self.State.WAITING)
-        if waiting.update(state=self.State.FAILED):
+        if waiting.update(state=self.State.FAILED, suppressed=self.suppressed):
             Delivery.objects.bring_next(self)

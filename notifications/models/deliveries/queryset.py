@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
@@ -14,11 +14,12 @@ from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from celery_ledger import Job
-from notifications.models.deliveries.attempt import Answer, Attempt
+from notifications.models.deliveries.attempt import NO_MAILBOX, Answer, Attempt
 from notifications.models.deliveries.in_order import InOrderQuerySet
 from notifications.models.deliveries.telling import DELIVERIES, EVENT, Told
 from notifications.models.endpoint import Endpoint
 from notifications.models.event import EVERYBODYS, TEST, Event
+from notifications.models.suppression import Suppression
 from values.ids import CLOCK_SKEW, first_id
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ WITH arrived AS (
 INSERT INTO notifications_attempt (delivery_id, ok, answer, duration_ms, body, request_headers)
 SELECT id, true, %(answer)s, %(duration_ms)s, %(body)s, %(request_headers)s::jsonb FROM arrived
 """
+
+
+ERASED = "(erased)"  # what a mail server has said
 
 
 class DeliveryQuerySet(InOrderQuerySet):
@@ -181,8 +185,8 @@ class DeliveryQuerySet(InOrderQuerySet):
                 0,
                 None,
             )
-            delivery.resend, delivery.job = False, uuid7()
-        self.bulk_update(again, ["state", "tries", "delivered_at", "resend", "job"])
+            delivery.resend, delivery.suppressed, delivery.job = False, False, uuid7()
+        self.bulk_update(again, ["state", "tries", "delivered_at", "resend", "suppressed", "job"])
         return again
 
     def forget_asked(self, endpoint_id: Any) -> None:
@@ -193,15 +197,40 @@ class DeliveryQuerySet(InOrderQuerySet):
         mails = self.filter(event__subject=subject, channel=self.model.Channel.MAIL)
         return mails.select_related("event").order_by("pk")
 
+    def shows_no_mailbox(self, delivery: "Delivery") -> bool:
+        """Whether the mail server has known no mailbox there for MAILBOX_ASKED_AGAIN and has taken
+        mails to others meanwhile: else it may be the server that is wrong, or how we reach it.
+        """
+        tries = delivery.attempts.filter(answer__startswith=NO_MAILBOX, at__gte=delivery.begun_at)
+        first_at = tries.aggregate(at=models.Min("at"))["at"]
+        if not first_at or first_at > timezone.now() - settings.MAILBOX_ASKED_AGAIN:
+            return False
+        newest = self.order_by("-pk").values("pk")[: settings.METRICS_ROWS_MAX]
+        mails = self.filter(pk__in=newest, channel=self.model.Channel.MAIL)
+        return mails.filter(delivered_at__gt=first_at).exclude(target=delivery.target).exists()
+
+    @transaction.atomic
+    def suppress(self, delivery: "Delivery", said: str) -> bool:
+        """Put its address on the list; nobody can read it there who was erased meanwhile. True."""
+        is_erased = not self.locked(delivery.pk).target
+        why = Suppression.Why.BOUNCED
+        Suppression.objects.add(delivery.target, why=why, said=said, is_erased=is_erased)
+        return True
+
     def forget_person(self, subject: UUID) -> None:
-        """The addresses of the mails about this subject, one that is being sent arrives and is
-        noted so; and what webhooks about it were answered with, which may say it again.
+        """The addresses of the mails about this subject, also on the list of those that are not
+        mailed; one that is being sent arrives and is noted so. And what webhooks about it were
+        answered with and mail servers have objected, which may say it again.
         """
         mails = self.mails_about(subject)
         mails.filter(state=self.model.State.WAITING).update(state=self.model.State.FAILED)
+        addresses = list(mails.values_list("target", flat=True))
         mails.update(target="")
+        Suppression.objects.forget(addresses)
         # last, as whoever forgets deliveries comes to their attempts
-        Attempt.objects.filter(delivery__event__subject=subject).update(body=None)
+        about = Attempt.objects.filter(delivery__event__subject=subject)
+        about.update(body=None)
+        about.filter(delivery__channel=self.model.Channel.MAIL, ok=False).update(answer=ERASED)
 
     def forget_old(self, limit: int) -> int:
         """Delete up to `limit` that ended longer than DELIVERY_KEEP ago, with their attempts; what

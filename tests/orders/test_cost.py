@@ -27,7 +27,7 @@ POST = 10
 WORK = {
     "orders.tasks.reserve": 12,  # one asks for how long the shop sets goods aside
     "orders.tasks.charge": 16,  # two of them are the sandbox's own book
-    "notifications.tasks.send_mail": 8,  # one asks what the shop calls itself, one whether it is listed
+    "notifications.tasks.send_mail": 8,  # one asks how the shop is called, one who is listed
     "notifications.tasks.post_webhook": 7,
 }
 

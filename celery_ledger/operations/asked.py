@@ -32,6 +32,7 @@ CELERY_STATES = {
     "revoked": State.CANCELLED,
 }
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
+EVER = datetime(1970, 1, 1, tzinfo=UTC)  # when ids that are places in time begin
 SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
 SHOWN = 5  # of several jobs that are meant by one short id
 NAMES_MAX = 200  # that one thing may have
@@ -76,12 +77,14 @@ def schedule(text: str) -> str:
 
 
 def since(text: str) -> datetime:
-    """A length of time before now (90s, 30m, 2h, 7d), a date, or a date and a time."""
+    """A length of time before now (90s, 30m, 2h, 7d), a date, or a date and a time; not before
+    EVER, from which one may reckon backwards.
+    """
     if ago := re.fullmatch(r"(\d{1,6})\s?(s|m|min|h|d)", text):
         try:
-            return timezone.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])})
-        except OverflowError:  # before the year 1: since ever
-            return datetime.min.replace(tzinfo=UTC)
+            return max(EVER, timezone.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])}))
+        except OverflowError:  # before the year 1
+            return EVER
     try:
         day, moment = parse_date(text), parse_datetime(text)
     except ValueError:  # a month 13
@@ -93,7 +96,7 @@ def since(text: str) -> datetime:
             f"{text!r} is no time. Write how long ago (30m, 2h, 7d), a date like 2026-11-30, "
             "or a date and a time."
         )
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return max(EVER, timezone.make_aware(moment) if timezone.is_naive(moment) else moment)
 
 
 def job_id(text: str) -> UUID:

@@ -1,5 +1,6 @@
 """Connections to the mail server that serve many mails."""
 
+import os
 import smtplib
 from threading import Lock
 from time import monotonic
@@ -55,6 +56,12 @@ class Idle:
         if oldest:
             oldest.connection.close()
 
+    def forget(self) -> None:
+        """They belong to the process from which this one was forked, and go on there."""
+        kept, self._kept, self._lock = self._kept, [], Lock()
+        for each in kept:
+            each.connection.close()
+
     def close(self, server: Server | None = None) -> None:
         """Those to this server, or all."""
         with self._lock:
@@ -79,3 +86,4 @@ def _is_answered(connection: smtplib.SMTP) -> bool:
 
 
 idle = Idle()
+os.register_at_fork(after_in_child=idle.forget)

@@ -2,6 +2,7 @@
 to a developer's eyes.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
@@ -83,6 +84,17 @@ def test_after_a_refusal_and_after_a_restart_the_next_mail_has_a_new_connection(
         kept.connection.sock.shutdown(SHUT_RDWR)  # as a server does that has had enough
         mailer(postbox.port).send_messages([a_mail()])
         assert (len(postbox.mails), postbox.connections) == (3, 3)
+
+
+def test_a_process_that_is_forked_has_none_of_them_and_ends_none() -> None:
+    with Postbox() as postbox:
+        mailer(postbox.port).send_messages([a_mail()])
+        child = os.fork()
+        if child == 0:
+            os._exit(len(idle._kept))
+        assert os.waitpid(child, 0)[1] == 0
+        mailer(postbox.port).send_messages([a_mail()])
+        assert (len(postbox.mails), postbox.connections) == (2, 1)
 
 
 def test_at_most_so_many_connections_wait_for_mails(settings: Any) -> None:

@@ -218,6 +218,10 @@ def test_what_is_sent_again_is_chosen_by_time_kind_target_and_channel(
         counted("--kind", "order.eaten")
     with pytest.raises(CommandError, match="is no time"):
         deliveries("retry", "--since", "yesterday")
+    for ever in ("999999d", "0001-01-01", "0001-01-01T00:00:00+14:00"):
+        assert counted("--since", ever) == 2, ever
+    assert counted("--until", "9999-12-31T23:59:59-14:00") == 2
+    assert counted("--since", "9999-12-31T23:59:59-14:00") == 0
 
 
 def test_any_number_is_sent_again_in_batches_each_once(

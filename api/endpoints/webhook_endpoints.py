@@ -75,14 +75,14 @@ def change_endpoint(
     What waits already soon comes in order when `ordered` becomes true, and what was held back for
     that comes when it becomes false.
     """
-    endpoint = own_endpoint(request, endpoint_id)
-    moved = change.url not in (None, endpoint.url)
-    was_ordered = endpoint.ordered
+    own_endpoint(request, endpoint_id)
     named = change.model_dump(exclude_none=True, exclude={"active"})
     named |= {"listens_since": Now()} if change.events else {}
-    for name, value in named.items():
-        setattr(endpoint, name, value)
     with transaction.atomic():
+        endpoint = Endpoint.objects.locked(endpoint_id)
+        moved, was_ordered = change.url not in (None, endpoint.url), endpoint.ordered
+        for name, value in named.items():
+            setattr(endpoint, name, value)
         endpoint.save(update_fields=list(named))
         is_well = change.active is not False
         if is_well and (moved or change.active) and Endpoint.objects.forgive(endpoint.pk):

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from notifications import events
 from notifications.models import Answer, Delivery, Endpoint
-from notifications.tasks import replay
+from notifications.tasks import put_line_in_order, replay
 from orders.models import Client
 from tests.edges import WebhookSink
 from tests.hands import Hand
@@ -163,7 +164,8 @@ def test_one_that_was_given_up_blocks_nobody(
         case "cancelled":
             interventions.cancel(jobs_of(first), by="hana")
         case "too old":
-            Delivery.objects.filter(pk=first.pk).update(created_at=timezone.now() - 3 * DAY)
+            too_old = {"created_at": timezone.now() - 3 * DAY, "tries": 1}
+            Delivery.objects.filter(pk=first.pk).update(**too_old)
     work_off()
     assert heard(sink)[-1] == (A, 2)
     assert [delivery(A, seq).state for seq in (1, 2)] == ["failed", "delivered"]
@@ -361,3 +363,111 @@ def test_an_endpoint_without_order_pays_for_none_of_it(
     assert not re.search(r'pg_advisory|"notifications_delivery"."subject" = |"seq" [<A]', said)
     assert [seq for _, seq in heard(sink)] == [2, 1]
     assert not Delivery.objects.exclude(subject=None).exists()
+
+
+# --- attacked -------------------------------------------------------------------------------------
+
+
+def test_one_that_ends_just_when_it_is_held_back_waits_for_nobody_for_ever(
+    endpoint: Endpoint, happen: Happen, other: Hand
+) -> None:
+    """Both lock its row first, and then its subject."""
+    happen(A, A)
+    second = delivery(A, 2)
+    other.open_transaction()
+    other.do(lambda: Delivery.objects.filter(pk=second.pk).update(state="failed"))
+    with Hand() as hand:
+        hand.open_transaction()
+        held = hand.begin(lambda: Delivery.objects.hold_back(second))
+        hand.wait_until_blocked()
+        other.do(lambda: Delivery.objects.bring_next(second))
+        other.commit()
+        assert held.result(timeout=10) is None
+        hand.commit()
+
+
+def test_whoever_came_first_for_two_days_leaves_each_other_one_a_try(
+    endpoint: Endpoint, sink: WebhookSink, happen: Happen, settings: Any
+) -> None:
+    """The first two were refused for a day each; the third could not be tried meanwhile."""
+    happen(A, A, A)
+    Delivery.objects.update(created_at=timezone.now() - settings.DELIVERY_MAX_AGE)
+    Delivery.objects.filter(event__seq=1).update(tries=1)
+    claimed(A, 3)
+    assert (delivery(A, 3).state, sink.heard) == ("waiting", [])
+    assert job_of(delivery(A, 3)).due_at > timezone.now() + SOON, "it does not look all the time"
+    sink.answers = [500]
+    work_off()
+    assert heard(sink) == [(A, 2), (A, 3)]
+    assert [delivery(A, seq).state for seq in (1, 2, 3)] == ["failed", "failed", "delivered"]
+
+
+def test_one_whose_endpoint_is_not_well_is_given_up_when_its_time_is_over(
+    endpoint: Endpoint, sink: WebhookSink, happen: Happen, settings: Any
+) -> None:
+    Endpoint.objects.update(quick=False, failures=settings.ENDPOINT_FAILURES_MAX)
+    happen(A)
+    Delivery.objects.update(created_at=timezone.now() - settings.DELIVERY_MAX_AGE)
+    work_off()
+    assert (sink.heard, delivery(A, 1).state) == ([], "failed")
+
+
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_one_that_nobody_brings_any_more_blocks_nobody(
+    endpoint: Endpoint, sink: WebhookSink, happen: Happen, settings: Any, is_pruned: bool
+) -> None:
+    """As when staff cancel its job, and then the job that would have given it up."""
+    happen(A, A)
+    interventions.cancel(jobs_of(delivery(A, 1)), by="hana")
+    interventions.cancel(Job.objects.filter(task="notifications.tasks.give_up"), by="hana")
+    if is_pruned:
+        jobs_of(delivery(A, 1)).delete()
+        Delivery.objects.filter(event__seq=1).update(created_at=timezone.now() - 5 * DAY)
+    work_off()
+    assert heard(sink) == [(A, 2)]
+
+
+def test_of_very_many_that_wait_few_are_looked_at_in_a_minute(
+    endpoint: Endpoint, happen: Happen, settings: Any
+) -> None:
+    happen(*[A] * 10)
+    jobs_of(delivery(A, 1)).update(due_at=timezone.now())
+    for seq in range(2, 11):
+        claimed(A, seq)
+    due_in_s = (job_of(delivery(A, 10)).due_at - timezone.now()).total_seconds()
+    assert due_in_s > 8 * settings.DELIVERY_HELD_BACK_S
+
+
+def test_an_endpoint_changed_twice_at_the_same_moment_is_put_in_order(
+    endpoint: Endpoint, happen: Happen, api: Api, other: Hand, settings: Any
+) -> None:
+    settings.WEBHOOK_ALLOW_LOCAL = True
+    path, said = f"/v1/webhook-endpoints/{endpoint.pk}", {"ordered": True}
+    other.open_transaction()
+    other.do(lambda: Endpoint.objects.update(ordered=False))  # as the other request does
+    with Hand() as hand:
+        change = partial(api.patch, path, said, content_type="application/json")
+        changed = hand.begin(change)
+        hand.wait_until_blocked()
+        other.commit()
+        assert changed.result(timeout=10).json()["ordered"] is True
+    assert Job.objects.filter(task="notifications.tasks.put_line_in_order").exists()
+
+
+def test_what_was_asked_for_again_before_its_endpoint_wanted_an_order_comes_in_it(
+    endpoint: Endpoint, sink: WebhookSink, happen: Happen
+) -> None:
+    Endpoint.objects.update(ordered=False)
+    happen(A, A)
+    work_off()
+    sink.heard.clear()
+    with transaction.atomic():
+        replay(endpoint.pk, since=timezone.now() - DAY, everything=True)
+    Endpoint.objects.update(ordered=True)
+    put_line_in_order.delay(str(endpoint.pk))
+    for task in ("put_line_in_order", "resend"):
+        attempt(Job.objects.get(task=f"notifications.tasks.{task}"))
+    claimed(A, 2)
+    assert sink.heard == []
+    work_off()
+    assert heard(sink) == [(A, 1), (A, 2)]

@@ -142,9 +142,14 @@ class Delivery(models.Model):
 
     @property
     def is_hopeless(self) -> bool:
-        return self.time_left_s <= 0 or self.tries >= (
-            1 if self.is_test else settings.DELIVERY_MAX_TRIES
-        )
+        most = 1 if self.is_test else settings.DELIVERY_MAX_TRIES
+        return self.tries >= most or (self.time_left_s <= 0 and not self._is_owed_a_try)
+
+    @property
+    def _is_owed_a_try(self) -> bool:
+        """Others of its subject may have come first all its time, and its endpoint is well."""
+        is_well = self.endpoint is not None and self.endpoint.ordered and self.endpoint.quick
+        return is_well and self.subject is not None and self.tries == 0
 
     @property
     def time_left_s(self) -> float:

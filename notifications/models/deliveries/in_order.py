@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import connection, models
 from django.db.models import OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -25,21 +26,20 @@ SUBJECT = 0x7375626A  # the advisory locks of an endpoint's subjects: "subj"
 class InOrderQuerySet(models.QuerySet["Delivery"]):
     def ahead_of(self, delivery: "Delivery") -> "Delivery | None":
         """The oldest one about its subject that waits for the same endpoint, if it is older."""
-        if delivery.subject is None or not (delivery.endpoint and delivery.endpoint.ordered):
-            return None
-        return self._waiting(delivery).filter(seq__lt=delivery.seq).first()
+        return self._older(delivery).first()
 
     def hold_back(self, delivery: "Delivery") -> float | None:
         """Let another job bring it, its `job` from now on: in so many seconds, 0.0 when nobody is
         ahead of it any more. None when it is not the old job's to bring. The caller settles that.
         """
-        self._lock_subject(delivery)
-        ahead, job = self.ahead_of(delivery), uuid7()
+        job = uuid7()
         still = self.filter(pk=delivery.pk, job=delivery.job, state=self.model.State.WAITING)
         if not still.update(job=job):
             return None
         delivery.job = job
-        return min(_pause_s(ahead), max(delivery.time_left_s, 0.0)) if ahead else 0.0
+        self._lock_subject(delivery)
+        before = self._older(delivery).last()  # of very many each is looked at after that one
+        return _pause_s(before) if before else 0.0
 
     def bring_next(self, ended: "Delivery") -> None:
         """Whichever was held back behind this one is due now. In the transaction that ends it:
@@ -59,10 +59,19 @@ class InOrderQuerySet(models.QuerySet["Delivery"]):
             subject=Subquery(event.values("subject")[:1]), seq=Subquery(event.values("seq")[:1])
         )
 
+    def _older(self, delivery: "Delivery") -> "InOrderQuerySet":
+        if delivery.subject is None or not (delivery.endpoint and delivery.endpoint.ordered):
+            return self.none()
+        return self._waiting(delivery).filter(seq__lt=delivery.seq)
+
     def _waiting(self, delivery: "Delivery") -> "InOrderQuerySet":
-        waits = Q(state=self.model.State.WAITING) | Q(resend=True)
-        line = self.filter(waits, endpoint=delivery.endpoint_id, subject=delivery.subject)
-        return line.order_by("seq")
+        """Nobody brings one whose job has ended without it, nor when that was pruned since."""
+        ended_at = Job.objects.filter(pk=OuterRef("job")).values("finished_at")
+        line = self.alias(begun=Coalesce("resent_at", "created_at"), ended_at=Subquery(ended_at))
+        recent = Q(begun__gt=Now() - 2 * settings.DELIVERY_MAX_AGE, ended_at=None)
+        waits = Q(recent, state=self.model.State.WAITING) | Q(resend=True)
+        of_subject = line.filter(waits, endpoint=delivery.endpoint_id, subject=delivery.subject)
+        return of_subject.order_by("seq")
 
     def _lock_subject(self, delivery: "Delivery") -> None:
         """Until the transaction ends; after the rows of endpoint and delivery, if these are."""
@@ -71,9 +80,9 @@ class InOrderQuerySet(models.QuerySet["Delivery"]):
             cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [SUBJECT, of_endpoint])
 
 
-def _pause_s(ahead: "Delivery") -> float:
-    """Soon after the next try of whoever is ahead: it calls, unless it was killed."""
-    job = Job.objects.filter(pk__in=[ahead.job], finished_at=None).first()
+def _pause_s(before: "Delivery") -> float:
+    """Soon after the next try of the one before: it calls, unless it was killed."""
+    job = Job.objects.filter(pk__in=[before.job], finished_at=None).first()
     due_in_s = (job.due_at - timezone.now()).total_seconds() if job else 0.0
     pause_s: float = max(due_in_s, 0.0) + settings.DELIVERY_HELD_BACK_S
     return min(pause_s, settings.DELIVERY_HELD_BACK_MAX_S)

@@ -26,6 +26,7 @@ PARAMETERS = {  # that each page reads
     "/ops/told/deliveries/": "channel state kind client since target before",
     "/ops/told/replay/?whom=mail": "whom since until everything",
     "/ops/told/mails/": "client",
+    "/ops/told/suppressed/": "address before",
     "/ops/stock/": "sku low after",
     "/ops/stock/{stock}/": "before",
     "/ops/files/imports/{batch}/": "after became",
@@ -38,6 +39,7 @@ PLACES = {
     "/ops/actions/": "before",
     "/ops/told/deliveries/": "before",
     "/ops/told/": "troubled",
+    "/ops/told/suppressed/": "before",
     "/ops/stock/{stock}/": "before",
     "/ops/files/imports/{batch}/": "after",
 }

@@ -155,6 +155,21 @@ def test_a_server_that_knows_no_mailbox_at_all_puts_nobody_on_the_list(
     assert listed() == [(GONE, "bounced")]
 
 
+def test_a_relay_that_knows_nobody_but_the_staff_puts_no_customer_on_the_list(
+    mail: Mail, postbox: Postbox
+) -> None:
+    customers = [f"x{number}@example.com" for number in range(3)]
+    postbox.refused = dict.fromkeys(customers, UNKNOWN)
+    for address in (*customers, "staff@example.net"):
+        mail(address)
+    later()
+    assert listed() == []
+    for number in range(2):
+        mail(f"y{number}@example.com")
+    later(waited=HOUR)
+    assert [address for address, _ in listed()] == customers, "as many others are served by now"
+
+
 def test_what_a_refusal_means_is_read_from_its_code_and_else_from_its_words() -> None:
     gone: list[tuple[int, bytes | str]] = [
         (550, b"5.1.1 The email account that you tried to reach does not exist.\n5.1.1 see there"),
@@ -165,9 +180,12 @@ def test_what_a_refusal_means_is_read_from_its_code_and_else_from_its_words() ->
         (550, "Unknown user"),
         (553, b"sorry, mailbox does not exist"),
         (551, "Recipient not found"),
+        (550, "5.1.1 <a@example.com>: User unknown in relay recipient table"),
     ]
     other: list[tuple[int, bytes | str]] = [
         (550, "5.1.0 Address rejected"),
+        (550, "5.1.1 rejected by policy: your server is on a blocklist"),
+        (550, "5.1.1 <shop@example.com>: Sender address rejected: User unknown"),
         (550, "5.1.7 bad sender address"),
         (550, "5.4.1 Recipient address rejected: Access denied"),
         (550, "Requested action not taken: mailbox unavailable"),

@@ -15,7 +15,8 @@ WORDS = re.compile(
     r"|(user|recipient|mailbox|address|account) (does not|doesn't) exist",
     re.IGNORECASE,
 )
-OF_OURS = re.compile("relay|sender|authenticat|policy|spam|block", re.IGNORECASE)
+# Who says so is displeased with us, whatever code they give; but "unknown in relay recipient table"
+OF_OURS = re.compile("relay(?! recipient)|sender|authenticat|policy|spam|block", re.IGNORECASE)
 
 
 def knows_no_mailbox(code: int, text: bytes | str) -> bool:
@@ -23,11 +24,11 @@ def knows_no_mailbox(code: int, text: bytes | str) -> bool:
     not know us, a policy and a full mailbox say other things, and so does whoever says nothing.
     """
     said = in_a_line(text)
-    if code not in REFUSED_FOR_GOOD:
+    if code not in REFUSED_FOR_GOOD or OF_OURS.search(said):
         return False
     if enhanced := ENHANCED.search(said):
         return enhanced[0] in NO_MAILBOX
-    return code in PLAIN and bool(WORDS.search(said)) and not OF_OURS.search(said)
+    return code in PLAIN and bool(WORDS.search(said))
 
 
 def reports_no_mailbox(report: str) -> bool:

@@ -198,8 +198,9 @@ class DeliveryQuerySet(InOrderQuerySet):
         return mails.select_related("event").order_by("pk")
 
     def shows_no_mailbox(self, delivery: "Delivery") -> bool:
-        """Whether the mail server has known no mailbox there for MAILBOX_ASKED_AGAIN and has taken
-        mails to others meanwhile: else it may be the server that is wrong, or how we reach it.
+        """Whether the mail server has known no mailbox there for MAILBOX_ASKED_AGAIN and meanwhile
+        has taken mails to as many others as it has known none of: else it may be the server that is
+        wrong, or how we reach it.
         """
         tries = delivery.attempts.filter(answer__startswith=NO_MAILBOX, at__gte=delivery.begun_at)
         first_at = tries.aggregate(at=models.Min("at"))["at"]
@@ -207,7 +208,11 @@ class DeliveryQuerySet(InOrderQuerySet):
             return False
         newest = self.order_by("-pk").values("pk")[: settings.METRICS_ROWS_MAX]
         mails = self.filter(pk__in=newest, channel=self.model.Channel.MAIL)
-        return mails.filter(delivered_at__gt=first_at).exclude(target=delivery.target).exists()
+        served = mails.filter(delivered_at__gt=first_at).exclude(target=delivery.target)
+        refused = mails.filter(
+            delivered_at=None, attempts__answer__startswith=NO_MAILBOX, attempts__at__gte=first_at
+        )
+        return _targets(served) >= _targets(refused)
 
     @transaction.atomic
     def suppress(self, delivery: "Delivery", said: str) -> bool:
@@ -247,3 +252,7 @@ class DeliveryQuerySet(InOrderQuerySet):
 
     def locked(self, pk: Any) -> "Delivery":
         return self.select_for_update(no_key=True).get(pk=pk)
+
+
+def _targets(deliveries: DeliveryQuerySet) -> int:
+    return deliveries.values("target").distinct().count()

@@ -3,6 +3,8 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.text import capfirst
+from django.utils.translation import pgettext_lazy
 
 from celery_ledger import LookOnlyAdmin
 from notifications.models import Shop
@@ -55,11 +57,11 @@ class OrderAdmin(LookOnlyAdmin):
     exclude = ("public_token", "payment_token")
     inlines = (LineInline, OperationInline)
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description=pgettext_lazy("column", "state"), ordering="state")
     def standing(self, order: Order) -> str:
         return f"{order.state}, on hold: {order.hold_reason}" if order.held else order.state
 
-    @admin.display(description="total", ordering="total")
+    @admin.display(description=pgettext_lazy("column", "total"), ordering="total")
     def amount(self, order: Order) -> str:
         return money.written(order.total, order.currency)
 
@@ -87,7 +89,7 @@ class SandboxChargeAdmin(LookOnlyAdmin):
     list_display = ("id", "money", "status", "reason", "key", "created_at")
     ordering = ("-created_at",)
 
-    @admin.display(description="amount", ordering="amount")
+    @admin.display(description=pgettext_lazy("column", "amount"), ordering="amount")
     def money(self, charge: SandboxCharge) -> str:
         return money.written(charge.amount, charge.currency)
 
@@ -109,6 +111,12 @@ class ShopForm(forms.ModelForm):
     reservation_minutes = forms.CharField(required=False)
     withdrawal_days = forms.CharField(required=False)
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for column in Shop._meta.fields:
+            if column.name in FIELDS:
+                self.fields[column.name].label = capfirst(column.verbose_name)
+
     def clean(self) -> None:
         texts = {name: self.cleaned_data[name].replace("\r\n", "\n") for name in FIELDS}
         try:
@@ -119,7 +127,9 @@ class ShopForm(forms.ModelForm):
 
 
 class NewShopForm(ShopForm):
-    owner = forms.ModelChoiceField(Client.objects.order_by("name"), label="client")
+    owner = forms.ModelChoiceField(
+        Client.objects.order_by("name"), label=pgettext_lazy("column", "client")
+    )
 
     def clean_owner(self) -> Any:
         owner = self.cleaned_data["owner"].pk
@@ -134,6 +144,7 @@ class ShopAdmin(LookOnlyAdmin):
 
     list_display = ("name", "client", "language", "time_zone")
 
+    @admin.display(description=pgettext_lazy("column", "client"))
     def client(self, shop: Shop) -> str:
         return Client.objects.get(pk=shop.owner).name
 

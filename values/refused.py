@@ -3,7 +3,22 @@ api/problems/types.py.
 """
 
 from collections.abc import Sequence
+from typing import Any, Self
 from uuid import UUID
+
+
+class Sentence(str):
+    """English, as the API says it. A page may say the same in another language: it has the `text`
+    and the `values` in it, of which some may be sentences too.
+    """
+
+    text: str
+    values: dict[str, Any]
+
+    def __new__(cls, text: str, /, **values: Any) -> Self:
+        sentence = super().__new__(cls, text % values if values else text)
+        sentence.text, sentence.values = text, values
+        return sentence
 
 
 class Refused(Exception):

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.clients import ClientField, fresh, once
 from ops.models import StaffAction
+from ops.refusals import said_of
 from ops.templatetags.words import WORDS
 from orders.exports import tasks
 from orders.exports.files import MEDIA_TYPES
@@ -92,7 +93,7 @@ def new(request: HttpRequest) -> HttpResponse:
             act = lambda: _begun(request.user, form)  # noqa: E731
             return redirect(once(form.cleaned_data["client"], form_id, sent, act))
         except Refused as problem:
-            form.add_error(None, problem.detail)
+            form.add_error(None, said_of(problem))
     seen = {"form": form, "form_id": fresh(), "most": settings.EXPORT_MAX_ORDERS, "here": "files"}
     status = 422 if form.errors else 200
     return render(request, "ops/files/new_export.html", seen, status=status)

@@ -23,6 +23,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from ops.access import OPERATE, staff_page
 from ops.clients import ClientField, fresh, once
 from ops.models import StaffAction
+from ops.refusals import errors_of, said_of
 from orders.imports import tasks
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.files.encoding import ENCODINGS, UTF_8
@@ -89,7 +90,7 @@ def taking_a_file(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
             with room_on_the_disk():
                 request.POST  # noqa: B018 - reads the body
         except Refused as problem:
-            seen = {"refusals": [problem.detail], "here": "files"}
+            seen = {"refusals": [said_of(problem)], "here": "files"}
             return render(request, "ops/files/new_import.html", seen, status=503)
         return view(request)
 
@@ -112,8 +113,7 @@ def new_import(request: HttpRequest) -> HttpResponse:
             if location := _taken(request, form, seen):
                 return redirect(location)
         except Refused as problem:
-            seen["refusals"] = [_of_the_file(*error) for error in problem.errors]
-            seen["refusals"] = seen["refusals"] or [problem.detail]
+            seen["refusals"] = [_of_the_file(*error) for error in errors_of(problem)]
     status = 422 if form.errors or "refusals" in seen else 200
     return render(request, "ops/files/new_import.html", seen, status=status)
 

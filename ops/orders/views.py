@@ -23,6 +23,7 @@ from ops.orders.finding import Wanted, found
 from ops.orders.timeline import news_of, past_of
 from ops.orders.verbs import VERBS
 from ops.orders.why import why
+from ops.refusals import said_of
 from orders.models import Order
 from orders.way import KINDS, steps
 from values.refused import Refused
@@ -69,7 +70,7 @@ def export(request: HttpRequest) -> HttpResponse:
     try:
         begun = begin_export(form.clients[0], {**form.wanted, **way}, by=request.user)
     except Refused as problem:
-        messages.warning(request, problem.detail)
+        messages.warning(request, said_of(problem))
         return back
     return redirect("ops:export", begun.pk)
 
@@ -157,7 +158,7 @@ def _asked(
     except Busy:
         trouble = trouble or BUSY
     except Refused as problem:
-        seen["refusal"] = "; ".join(text for _pointer, text in problem.errors) or problem.detail
+        seen["refusal"] = said_of(problem)
     seen |= {"form": form, "busy": trouble == BUSY}
     status = STATUS.get(trouble, 422 if form.errors else 200)
     return render(request, "ops/orders/act.html", seen, status=status)

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from ops.access import LOOK, staff_page
 from ops.clients import first_clients
+from ops.refusals import said_of
 from ops.report.charts import bars
 from orders.models import Client
 from orders.reports import days, spreadsheet
@@ -58,7 +59,7 @@ def report(request: HttpRequest) -> HttpResponse:
         asked = _asked(request)
         seen |= {"asked": asked, "around": _around(asked), "report": asked.answer()}
     except Refused as problem:
-        seen |= {"refusal": problem.detail, "status": 404 if problem.slug == "not-found" else 422}
+        seen |= {"refusal": said_of(problem), "status": 404 if problem.slug == "not-found" else 422}
     if figures := seen.get("report"):
         seen |= _drawn(figures)
     seen["poll_s"] = settings.REPORT_RETRY_AFTER_S

@@ -17,6 +17,7 @@ from notifications.models import Shop
 from ops.access import ADMINISTER, LOOK, may_administer, staff_page
 from ops.clients import first_clients, fresh, once
 from ops.models import StaffAction
+from ops.refusals import said_of
 from ops.staff import keys, shops
 from ops.staff.keys import ClientForm, KeyForm
 from ops.staff.shops import ShopForm
@@ -75,7 +76,7 @@ def new_client(request: HttpRequest) -> HttpResponse:
             row = keys.introduce(form.cleaned_data["name"], by=request.user)
             return redirect("ops:client", row.pk)
     except Refused as problem:
-        form.add_error("name", problem.errors[0][1])
+        form.add_error("name", said_of(problem))
     seen = {"form": form, "here": "settings"}
     return render(request, "ops/staff/new_client.html", seen, status=422 if form.errors else 200)
 
@@ -161,7 +162,7 @@ def _shown_once(
     try:
         where = once(client, request.POST.get("form_id", ""), {"key": sent}, act)
     except Refused as problem:
-        messages.warning(request, problem.detail)
+        messages.warning(request, said_of(problem))
         return redirect("ops:client", client.pk)
     if not made:
         messages.warning(

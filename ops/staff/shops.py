@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from notifications.models import Shop
 from ops.models import StaffAction
+from ops.refusals import errors_of
 from ops.staff.keys import subject_of
 from orders.inputs.shop import FIELDS, typed
 from orders.models import Client
@@ -62,7 +63,7 @@ class ShopForm(forms.Form):
         try:
             return typed(texts)
         except Refused as problem:
-            for pointer, message in problem.errors:
+            for pointer, message in errors_of(problem):
                 self.add_error(pointer[1:], message)
         return {}
 

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
 from ops.places import place, serial
+from ops.refusals import errors_of, said_of
 from ops.stock.forms import NewForm
 from ops.stock.verbs import VERBS, Overtaken, add, perform, rehearse, seen_of, subject_of
 from orders.models import Stock
@@ -132,7 +133,7 @@ def _asked(
     except Overtaken:
         seen["beyond"] = True
     except Refused as problem:
-        seen["refusal"] = "; ".join(_(text) for _place, text in problem.errors) or problem.detail
+        seen["refusal"] = said_of(problem)
     if overtaken:
         seen["overtaken"] = True
         seen["last"] = StaffAction.of(subject_of(row.sku)).last()
@@ -143,6 +144,6 @@ def _asked(
 
 def _blame(form: Any, problem: Refused) -> None:
     """Each error at its field, if the form has it."""
-    for pointer, message in problem.errors or [("", problem.detail)]:
+    for pointer, message in errors_of(problem):
         name = pointer[1:]
-        form.add_error(name if name in form.fields else None, _(message))
+        form.add_error(name if name in form.fields else None, message)

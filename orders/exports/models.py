@@ -20,7 +20,7 @@ from orders.exports.files import head, text_of
 from orders.imports.files.reading import Format
 from orders.models.client import Client
 from orders.models.placed.order import Order
-from values.refused import Refused
+from values.refused import Refused, Sentence
 
 BEFORE_ALL = UUID(int=0)  # as a place
 MOMENTS = ("_after", "_before")  # how the names of filters end whose values are moments
@@ -35,8 +35,8 @@ class ExportQuerySet(models.QuerySet["Export"]):
         Client.objects.locked(client.pk)
         most = settings.EXPORTS_RUNNING_PER_CLIENT
         if self.of(client).filter(finished_at=None).count() >= most:
-            detail = f"{most} exports of yours are running. Wait until one is done."
-            raise Refused("too-many-exports", detail)
+            text = "%(most)s exports of yours are running. Wait until one is done."
+            raise Refused("too-many-exports", Sentence(text, most=most))
         return self.create(client=client, filters=filters, **wanted)
 
     def locked(self, pk: str) -> "Export | None":

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from values.refused import Sentence
 from values.strict_json import escaped
 
 # pydantic's kinds of errors in words of the sender, who may be a shopkeeper with a spreadsheet
@@ -19,13 +20,13 @@ SENTENCES = {
     "model_type": "must be an object with named fields",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
-    "string_too_long": "must be no longer than {max_length}",
-    "too_long": "must be no longer than {max_length}",
-    "greater_than_equal": "must be {ge} or more",
-    "less_than_equal": "must be {le} or less",
-    "less_than": "must be less than {lt}",
-    "enum": "must be {expected}",
-    "literal_error": "must be {expected}",
+    "string_too_long": "must be no longer than %(max_length)s",
+    "too_long": "must be no longer than %(max_length)s",
+    "greater_than_equal": "must be %(ge)s or more",
+    "less_than_equal": "must be %(le)s or less",
+    "less_than": "must be less than %(lt)s",
+    "enum": "must be %(expected)s",
+    "literal_error": "must be %(expected)s",
 }
 
 
@@ -38,5 +39,5 @@ def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
         path.append(error["type"])
     message = error["msg"].removeprefix(f"/{error['type']} ")
     if sentence := SENTENCES.get(error["type"]):
-        message = sentence.format(**error.get("ctx", {}))
+        message = Sentence(sentence, **error.get("ctx", {}))
     return "".join(f"/{step}" for step in path), message

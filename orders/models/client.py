@@ -17,7 +17,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from values import identity
-from values.refused import Refused, invalid
+from values.refused import Refused, Sentence, invalid
 
 if TYPE_CHECKING:
     from orders.models.placed.order import Order
@@ -72,7 +72,8 @@ class ClientQuerySet(models.QuerySet["Client"]):
         if client := self.filter(name=name).first():
             return client, False
         if not 0 < len(name) <= CLIENT_NAME_MAX_CHARS:
-            raise invalid(("/name", f"must have 1 to {CLIENT_NAME_MAX_CHARS} letters"))
+            most = Sentence("must have 1 to %(most)s letters", most=CLIENT_NAME_MAX_CHARS)
+            raise invalid(("/name", most))
         if said := identity.objection(name):
             raise invalid(("/name", said))
         return self.get_or_create(name=name)

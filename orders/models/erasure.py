@@ -19,7 +19,7 @@ from orders.models.client import Client, IdempotencyKey
 from orders.models.placed.order import Order
 from orders.models.placed.particulars import Particulars
 from orders.states import ENDED
-from values.refused import Refused
+from values.refused import Refused, Sentence
 
 NAMED_MAX = 5  # orders that a refusal names
 
@@ -42,9 +42,10 @@ class ErasureQuerySet(models.QuerySet["Erasure"]):
         named = ", ".join(orders.order_by("pk").values_list("number", flat=True)[:NAMED_MAX])
         rows = ImportRow.objects.filter(batch__client=client, said__icontains=email)
         if not named and rows.exists():
-            named = "an import"
+            named = Sentence("an import")
         if named:
-            raise Refused("orders-under-way", f"Under way for this address: {named}.")
+            detail = Sentence("Under way for this address: %(named)s.", named=named)
+            raise Refused("orders-under-way", detail)
 
     def locked(self, pk: Any) -> "Erasure":
         return self.select_for_update(no_key=True).get(pk=pk)

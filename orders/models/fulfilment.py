@@ -14,7 +14,7 @@ from orders.models.stocked.stock import Stock
 from orders.payments.paying import collect
 from orders.states import PaymentMethod
 from values.carriers import tracking_url
-from values.refused import Refused
+from values.refused import Refused, Sentence
 
 if TYPE_CHECKING:
     from orders.models.placed.order import Order
@@ -35,11 +35,12 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
         open.
         """
         if order.held or not order.is_confirmed:
-            standing = "held" if order.held else order.state
-            raise Refused(
-                "not-fulfillable",
-                f"Order {order.number} is {standing}; only a confirmed one is sent.",
+            detail = Sentence(
+                "Order %(number)s is %(state)s; only a confirmed one is sent.",
+                number=order.number,
+                state=Sentence("held" if order.held else order.state),
             )
+            raise Refused("not-fulfillable", detail)
         collect(order)
         units = order.open_units if requested is None else within(requested, of="open", verb="sent")
         for line, number in units:
@@ -90,14 +91,20 @@ class Fulfilment(models.Model):
         if self.order.payment_method == PaymentMethod.COD and self.order.captured:
             raise Refused(
                 "fulfilment-not-cancellable",
-                f"What order {self.order.number} costs is noted as collected with it.",
+                Sentence(
+                    "What order %(number)s costs is noted as collected with it.",
+                    number=self.order.number,
+                ),
             )
         at = {line.position: line for line in self.order.own_lines}
         units = [(at[part["position"]], part["quantity"]) for part in self.lines]
         if gone := [line for line, number in units if number > line.unsendable]:
             raise Refused(
                 "fulfilment-not-cancellable",
-                f"Of {gone[0].sku}, something has come back, is announced to, or was paid back.",
+                Sentence(
+                    "Of %(sku)s, something has come back, is announced to, or was paid back.",
+                    sku=gone[0].sku,
+                ),
             )
         for line, number in units:
             line.change(fulfilled=-number)

@@ -22,7 +22,7 @@ from orders.models.refund import Asked, Refund
 from orders.models.stocked.movement import StockMovement
 from orders.models.stocked.stock import Stock
 from orders.states import ReturnState
-from values.refused import Refused, invalid
+from values.refused import Refused, Sentence, invalid
 
 if TYPE_CHECKING:
     from orders.models.placed.order import Order
@@ -46,9 +46,14 @@ class ReturnQuerySet(models.QuerySet["Return"]):
         """
         has = [(line, line.returnable) for line in order.own_lines if line.returnable]
         if not has:
-            raise Refused("nothing-to-return", f"Of order {order.number} nothing can come back.")
+            detail = Sentence("Of order %(number)s nothing can come back.", number=order.number)
+            raise Refused("nothing-to-return", detail)
         if self.filter(order=order).count() >= settings.RETURNS_PER_ORDER:
-            detail = f"Order {order.number} has {settings.RETURNS_PER_ORDER} returns."
+            detail = Sentence(
+                "Order %(number)s has %(most)s returns.",
+                number=order.number,
+                most=settings.RETURNS_PER_ORDER,
+            )
             raise Refused("too-many-returns", detail)
         units = has if units is None else within(units, of="returnable", verb="returned")
         for line, number in units:
@@ -125,12 +130,16 @@ class Return(models.Model):
 
     def _must_be_open(self) -> None:
         if self.state != ReturnState.ANNOUNCED:
-            raise Refused("return-has-ended", f"This return is {self.state}.")
+            detail = Sentence("This return is %(state)s.", state=Sentence(self.state))
+            raise Refused("return-has-ended", detail)
 
     def _refuse_more_than_announced(self, came: Sequence[Came]) -> None:
         announced = {line.position: number for line, number in self._units}
         wrong = [
-            (f"/lines/{index}/quantity", f"{number} of {each.line.sku} are announced")
+            (
+                f"/lines/{index}/quantity",
+                Sentence("%(number)s of %(sku)s are announced", number=number, sku=each.line.sku),
+            )
             for index, each in enumerate(came)
             if each.quantity > (number := announced.get(each.line.position, 0))
         ]

@@ -16,7 +16,7 @@ from orders.models.goods import take_back
 from orders.models.placed.line import Units, within
 from orders.payments.models import PaymentOperation
 from values.apportion import split
-from values.refused import Refused, invalid
+from values.refused import Refused, Sentence, invalid
 
 if TYPE_CHECKING:
     from orders.models.placed.order import Order
@@ -55,7 +55,8 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         """As `promise`, but the caller records the event."""
         goods = _goods(order, asked)
         if not (order.refundable or goods):
-            raise Refused("nothing-to-refund", f"Order {order.number} has {_nothing(asked)}.")
+            detail = Sentence(f"Order %(number)s has {_nothing(asked)}.", number=order.number)
+            raise Refused("nothing-to-refund", detail)
         units, shares, shipping = _divided(order, asked)
         given = sum(shares) + shipping
         if not (given or goods):
@@ -173,13 +174,16 @@ def _nothing(asked: Asked) -> str:
 def _divided(order: "Order", asked: Asked) -> tuple[OfLines, list[int], int]:
     """Units whose money goes back, money by line, and money for the shipping."""
     if asked.shipping > order.shipping_refundable:
-        left = f"is more than what is left of it to refund, {order.shipping_refundable}"
+        left = Sentence(
+            "is more than what is left of it to refund, %(left)s", left=order.shipping_refundable
+        )
         raise invalid(("/shipping", left))
     if asked.units is not None or asked.shipping:
         return *_of_units(order, asked.units or [], asked), asked.shipping
     given = order.refundable if asked.amount is None else asked.amount
     if given > order.refundable:
-        raise invalid(("/amount", f"is more than what is left to refund, {order.refundable}"))
+        left = Sentence("is more than what is left to refund, %(left)s", left=order.refundable)
+        raise invalid(("/amount", left))
     lines = order.own_lines
     *shares, shipping = split(
         given, [*(line.refundable for line in lines), order.shipping_refundable]
@@ -199,10 +203,12 @@ def _of_units(order: "Order", units: Units, asked: Asked) -> tuple[OfLines, list
     }
     shares = [line.worth(refunded.get(line.position, 0)) for line in order.own_lines]
     if sum(shares) > order.refundable:
-        raise invalid(("/lines", f"come to more than what is left to refund, {order.refundable}"))
+        left = Sentence("come to more than what is left to refund, %(left)s", left=order.refundable)
+        raise invalid(("/lines", left))
     if asked.amount:
         if asked.amount > sum(shares):
-            raise invalid(("/amount", f"is more than the lines come to, {sum(shares)}"))
+            most = Sentence("is more than the lines come to, %(most)s", most=sum(shares))
+            raise invalid(("/amount", most))
         shares = split(asked.amount, shares)
     return refunded, shares
 

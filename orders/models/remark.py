@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from values.refused import invalid
+from values.refused import Sentence, invalid
 
 if TYPE_CHECKING:
     from orders.models.placed.order import Order
@@ -27,8 +27,9 @@ class RemarkQuerySet(models.QuerySet["Remark"]):
         if last and (last.who, last.text) == (who, text):
             raise invalid(("/text", "stands there already"))
         if its_own.count() >= settings.REMARKS_PER_ORDER:
+            most = settings.REMARKS_PER_ORDER
             raise invalid(
-                ("/text", f"there are {settings.REMARKS_PER_ORDER} of this order already")
+                ("/text", Sentence("there are %(most)s of this order already", most=most))
             )
         return self.create(order=order, who=who, text=text)
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from orders import snapshots
 from orders.payments.models import PaymentOperation
 from orders.states import PaymentMethod, PaymentState, State
-from values.refused import Refused, invalid
+from values.refused import Refused, Sentence, invalid
 
 if TYPE_CHECKING:
     from orders.models.placed.order import Order
@@ -21,9 +21,9 @@ def try_again(order: "Order", token: str) -> PaymentOperation:
     one that still waits for its customer. That is called off, and leads to the other by its end.
     """
     if order.payment_method != PaymentMethod.CARD:
-        _refuse(order, f"is paid by {order.payment_method}: mark it as paid once it is")
+        _refuse(order, "is paid by %(state)s: mark it as paid once it is", order.payment_method)
     if order.state != State.RESERVED or order.held or order.is_expired:
-        _refuse(order, f"is {'held' if order.held else _standing(order)}")
+        _refuse(order, "is %(state)s", "held" if order.held else _standing(order))
     if order.charge_state == "pending":
         _refuse(order, "has a payment under way")
     if order.operations.charges().count() >= order.payment_attempts:
@@ -42,9 +42,10 @@ def charge_anew(order: "Order") -> PaymentOperation:
 def mark_paid(order: "Order", *, reference: str, amount: int | None) -> None:
     """The whole of it was paid elsewhere. Raises a 422 problem for any other amount."""
     if amount not in (None, order.total):
-        raise invalid(("/amount", f"must be what the order comes to, {order.total}"))
+        total = Sentence("must be what the order comes to, %(total)s", total=order.total)
+        raise invalid(("/amount", total))
     if order.captured == order.total or not (order.state == State.RESERVED or order.is_confirmed):
-        _refuse(order, f"is {_standing(order)}")
+        _refuse(order, "is %(state)s", _standing(order))
     if order.payment_method == PaymentMethod.CARD and order.charge_state != "failed":
         _refuse(order, "has a payment under way")
     _take(order, reference)
@@ -117,5 +118,6 @@ def _standing(order: "Order") -> str:
     return "paid" if order.captured and not order.has_ended else order.state
 
 
-def _refuse(order: "Order", why: str) -> NoReturn:
-    raise Refused("not-payable", f"Order {order.number} {why}.")
+def _refuse(order: "Order", why: str, state: str = "") -> NoReturn:
+    said = {"number": order.number, "state": Sentence(state)}
+    raise Refused("not-payable", Sentence(f"Order %(number)s {why}.", **said))

@@ -9,6 +9,7 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission
 from django.test import Client as HttpClient
 from django.urls import reverse
+from django.utils import translation
 
 from celery_ledger.testing import work_off
 from demo.management.commands.seed import Command as Seed
@@ -92,6 +93,29 @@ def test_the_tables_bear_our_name_and_amounts_their_currency(
     assert '<a href="/ops/">' in page
     assert "<title>" in page
     assert "Kaiten" in page
+
+
+def test_each_table_and_column_has_its_name_in_japanese(
+    staff: HttpClient, api: Api, stock: Any, order_body: Any
+) -> None:
+    shown = [model for model in admin.site._registry if model._meta.app_label in OURS]
+    inlines = [each.model for model in shown for each in admin.site._registry[model].inlines]
+    with translation.override("ja"):
+        names = {
+            str(name)
+            for model in (*shown, *inlines)
+            for it in (model._meta, *model._meta.fields)
+            for name in (it.verbose_name, getattr(it, "verbose_name_plural", it.verbose_name))
+        }
+    assert len(names) > 100
+    assert {name for name in names if name.isascii()} == {"ID", "SKU", "URL"}
+    stock()
+    api.place(order_body())
+    staff.cookies["django_language"] = "ja"
+    page = staff.get("/admin/orders/order/").text
+    for word in ("注文", "支払いの状態", "お客様の名前", "合計", "作成日時"):
+        assert word in page
+    assert "出来事" in staff.get("/admin/").text
 
 
 def test_whoever_may_only_look_at_shops_changes_none(shop: Client, django_user_model: Any) -> None:

@@ -7,6 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 from pydantic import TypeAdapter, ValidationError
 
+from ops.refusals import errors_of, in_words
 from orders.models.remark import REMARK_MAX_CHARS
 from values.refused import Refused
 from values.texts import Line
@@ -22,7 +23,9 @@ class LineField(forms.CharField):
         try:
             return LINE.validate_python(text) if text else ""
         except ValidationError as exc:
-            raise forms.ValidationError([error["msg"] for error in exc.errors()]) from None
+            raise forms.ValidationError(
+                [in_words(error["msg"]) for error in exc.errors()]
+            ) from None
 
 
 class VerbForm(forms.Form):
@@ -47,7 +50,7 @@ class VerbForm(forms.Form):
 
     def refuse(self, problem: Refused) -> None:
         """At the field that it is about, where there is one."""
-        for pointer, message in problem.errors or [("", problem.detail)]:
+        for pointer, message in errors_of(problem):
             steps = pointer.split("/")[1:]
             named = [name for name in ("_".join(steps), *steps[:1]) if name in self.fields]
             self.add_error(named[0] if named else None, message)

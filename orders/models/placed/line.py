@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from orders import snapshots
 from orders.models.stocked.stock import Stock
 from values.apportion import portion
-from values.refused import invalid
+from values.refused import Sentence, invalid
 
 if TYPE_CHECKING:
     from orders.inputs.order import UnitsInput
@@ -165,16 +165,25 @@ def _meant(lines: Sequence[OrderLine], units: "UnitsInput") -> OrderLine | tuple
     if units.position is not None:
         at = [line for line in lines if line.position == units.position]
         if not at:
-            return "position", f"the lines of the order are 0 to {len(lines) - 1}"
+            return "position", Sentence(
+                "the lines of the order are 0 to %(last)s", last=len(lines) - 1
+            )
         if units.sku not in (None, at[0].sku):
-            return "sku", f"line {units.position} is of another sku: {at[0].sku}"
+            return "sku", Sentence(
+                "line %(position)s is of another sku: %(sku)s",
+                position=units.position,
+                sku=at[0].sku,
+            )
         return at[0]
     of_sku = [line for line in lines if line.sku == units.sku]
     if not of_sku:
-        return "sku", f"no line of the order is of this sku: {units.sku}"
+        return "sku", Sentence("no line of the order is of this sku: %(sku)s", sku=units.sku)
     if len(of_sku) > 1:
         positions = ", ".join(str(line.position) for line in of_sku)
-        return "sku", f"lines {positions} are of this sku: name the line by its position"
+        return "sku", Sentence(
+            "lines %(positions)s are of this sku: name the line by its position",
+            positions=positions,
+        )
     return of_sku[0]
 
 
@@ -183,7 +192,12 @@ def within(units: Units, *, of: str, verb: str) -> Units:
     names those that do not.
     """
     short = [
-        (f"/lines/{index}/quantity", f"{getattr(line, of)} of {line.sku} can be {verb}")
+        (
+            f"/lines/{index}/quantity",
+            Sentence(
+                f"%(number)s of %(sku)s can be {verb}", number=getattr(line, of), sku=line.sku
+            ),
+        )
         for index, (line, number) in enumerate(units)
         if number > getattr(line, of)
     ]

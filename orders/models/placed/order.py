@@ -30,7 +30,7 @@ from orders.models.refund import Asked, Refund
 from orders.models.stocked.stock import Stock
 from orders.payments.models import PaymentOperation
 from orders.states import PASSING, TRANSITIONS, FulfilmentState, PaymentMethod, PaymentState, State
-from values.refused import Refused
+from values.refused import Refused, Sentence
 
 if TYPE_CHECKING:
     from orders.inputs.order import OrderInput
@@ -119,7 +119,11 @@ class Order(Columns):
         if self.has_ended:
             raise Refused(
                 "not-cancellable",
-                f"Order {self.number} is {self.state}; refund what should come back.",
+                Sentence(
+                    "Order %(number)s is %(state)s; refund what should come back.",
+                    number=self.number,
+                    state=Sentence(self.state),
+                ),
             )
         refund = self._withdraw(reason)
         to = State.COMPLETED if self.units_fulfilled else State.CANCELLED
@@ -172,16 +176,18 @@ class Order(Columns):
         if news:
             self.refuse_erased()
         if "shipping_address" in news and self.units_fulfilled:
-            raise Refused("already-sent", f"Of order {self.number} something is sent already.")
+            detail = Sentence("Of order %(number)s something is sent already.", number=self.number)
+            raise Refused("already-sent", detail)
         if news:
             self.record("order.updated", **news)
 
     def refuse_erased(self) -> None:
         """Raises a 409 problem for one of which nobody knows any more for whom it was."""
         if self.was_erased:
-            raise Refused(
-                "order-erased", f"The customer of order {self.number} was erased from it."
+            detail = Sentence(
+                "The customer of order %(number)s was erased from it.", number=self.number
             )
+            raise Refused("order-erased", detail)
 
     def make_way(self) -> None:
         """Leave its external_id to the order that takes the place of this unmet one."""

@@ -13,7 +13,7 @@ from notifications import events
 from orders.inputs.stock import StockSaid
 from orders.models.stocked import finding
 from orders.models.stocked.movement import SIGNS, StockMovement
-from values.refused import Refused, invalid
+from values.refused import Refused, Sentence, invalid
 
 if TYPE_CHECKING:
     from orders.models.placed.line import Units
@@ -202,7 +202,10 @@ class StockQuerySet(models.QuerySet["Stock"]):
         if stock is None:
             return False
         if stock.reserved:
-            raise Refused("stock-reserved", f"{stock.reserved} of {sku} are reserved for orders.")
+            detail = Sentence(
+                "%(number)s of %(sku)s are reserved for orders.", number=stock.reserved, sku=sku
+            )
+            raise Refused("stock-reserved", detail)
         self._note_counts({stock: -stock.on_hand}, reason="removed")
         stock.on_hand, stock.removed_at = 0, timezone.now()
         stock.save(update_fields=["on_hand", "removed_at"])

@@ -1,0 +1,91 @@
+"""What the shop refuses is said on a staff page in its reader's language."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client as HttpClient
+from django.utils import translation
+
+from ops.refusals import in_words, said_of
+from orders.inputs.faults import SENTENCES
+from orders.models import Order
+from orders.models.placed.line import within
+from orders.payments.paying import mark_paid
+from tests.ops.browsing import page_of, text
+from values.refused import Refused, Sentence
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROOMS = ("orders/models", "orders/payments", "orders/exports", "orders/inputs", "values")
+NOT_OF_STAFF = {"orders/inputs/order.py", "orders/inputs/payment.py", "orders/inputs/stock.py"}
+TEXT_AT = {"Sentence": 0, "PydanticCustomError": 1, "Matching": 1}  # which argument it is
+
+
+def sentences() -> Iterator[str]:
+    """Those that stand in the code in one piece."""
+    for room in ROOMS:
+        for path in (CHECKOUT / room).rglob("*.py"):
+            if str(path.relative_to(CHECKOUT)) not in NOT_OF_STAFF:
+                yield from _of_a_file(ast.parse(path.read_text()))
+
+
+def _of_a_file(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            place = TEXT_AT.get(node.func.id)
+            said = [node.args[place]] if place is not None else []
+            if node.func.id == "invalid":
+                said = [pair.elts[1] for pair in node.args if isinstance(pair, ast.Tuple)]
+            for text in said:
+                words = text.value if isinstance(text, ast.Constant) else None
+                if isinstance(words, str) and "{" not in words:
+                    yield words
+
+
+def test_each_has_its_japanese() -> None:
+    found = {*sentences(), *SENTENCES.values()}
+    assert len(found) > 40
+    with translation.override("ja"):
+        assert [text for text in sorted(found) if in_words(text) == text] == []
+
+
+def test_values_stand_in_it_and_words_among_them_are_translated() -> None:
+    said = Sentence("Order %(number)s is %(state)s.", number="K7Q2-90XD", state=Sentence("held"))
+    assert said == "Order K7Q2-90XD is held."
+    with translation.override("ja"):
+        assert in_words(said) == "注文 K7Q2-90XD は保留中です。"
+        assert in_words("100 % of it") == "100 % of it"
+    with translation.override("en"):
+        assert in_words(said) == said
+
+
+@pytest.mark.django_db(transaction=True)
+def test_those_that_are_put_together_are_said_too(placed: Order) -> None:
+    [line] = placed.own_lines
+    refusals = []
+    for of, verb in (("open", "sent"), ("returnable", "returned"), ("restockable", "taken back")):
+        with pytest.raises(Refused) as refused:
+            within([(line, 99)], of=of, verb=verb)
+        refusals.append(refused.value)
+    with pytest.raises(Refused) as refused:
+        mark_paid(placed, reference="", amount=None)
+    refusals.append(refused.value)
+    with translation.override("ja"):
+        assert [problem for problem in refusals if said_of(problem).isascii()] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_staff_read_why_a_change_cannot_be_in_japanese(placed: Order, hana: HttpClient) -> None:
+    where = page_of(placed, "edit")
+    form = hana.get(where).context["form"]
+    said: dict[str, Any] = {name: form[name].value() or "" for name in form.fields}
+    said |= {"version": form.target.version, "billing_address_country": "XX", "email": "nobody"}
+    hana.cookies["django_language"] = "ja"
+    answer = hana.post(where, said)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "JP のような二文字の国コード" in page
+    assert "メールアドレスを入力してください" in page
+    assert "must be" not in text(hana, where)

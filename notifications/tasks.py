@@ -246,8 +246,8 @@ def put_in_order(endpoint_id: Any) -> None:
 @shared_task
 def put_line_in_order(endpoint_id: str, after: str | None = None) -> None:
     """What was asked for again and some of the line, then the rest."""
-    Endpoint.objects.locked(endpoint_id)
-    Delivery.objects.filter(endpoint=endpoint_id, resend=True).put_in_order()
+    endpoint = Endpoint.objects.locked(endpoint_id)
+    Delivery.objects.filter(endpoint=endpoint, resend=True).put_in_order()
     waiting = Delivery.objects.in_line(endpoint_id, after=after, limit=settings.BATCH_ROWS)
     Delivery.objects.filter(pk__in=[one.pk for one in waiting]).put_in_order()
     if len(waiting) == settings.BATCH_ROWS:

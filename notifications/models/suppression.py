@@ -83,7 +83,7 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
     def came(self, after: datetime, until: datetime) -> "SuppressionQuerySet":
         """Those that nobody of the staff has put there, in this time; the newest first."""
         of_itself = self.exclude(why=self.model.Why.STAFF)
-        return of_itself.filter(Q(since__gt=after), since__lte=until).order_by("-since", "-pk")
+        return of_itself.filter(since__gt=after, since__lte=until).order_by("-since", "-pk")
 
 
 class Suppression(models.Model):

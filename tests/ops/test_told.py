@@ -134,7 +134,7 @@ def test_an_endpoint_says_what_it_wants_and_a_delivery_is_shown_so(
     assert "one after another of each order and sku" in page
     first, last = told_of("order.received"), told_of("order.confirmed")
     for one in (first, last):
-        in_order = {"subject": placed.pk, "seq": one.event.seq}
+        in_order = {"subject": placed.pk, "seq": one.event.seq, "job": None}
         Delivery.objects.filter(pk=one.pk).update(state="waiting", delivered_at=None, **in_order)
     page = unescape(text(hana, page_of_delivery(last)))
     assert f'Comes after</dt><dd><a href="{page_of_delivery(first)}">' in page

@@ -128,8 +128,8 @@ ALERT_REST = timedelta(hours=1)  # between two ERRORs about one target in the lo
 ALERT_MAIL_REST = timedelta(days=1)  # ... and two digests for the staff
 DIGEST_SHOWN = 10  # of each kind that a digest for the staff names; it counts up to so many
 DIGEST_COUNTED_MAX = 200
-# behind an older one of its subject a delivery is looked at again so long after that is due, and
-# after an hour at the latest; as a rule it is brought when the older one ends
+# behind an older one of its subject a delivery is looked at again so long after that is due, for
+# each event between them, and after an hour at the latest; as a rule it is brought when that ends
 DELIVERY_HELD_BACK_S = 60.0
 DELIVERY_HELD_BACK_MAX_S = 3600.0
 DELIVERY_SECOND_TRY_S = 0.1  # what fails once mostly fails for a moment

@@ -26,7 +26,9 @@ SUBJECT = 0x7375626A  # the advisory locks of an endpoint's subjects: "subj"
 class InOrderQuerySet(models.QuerySet["Delivery"]):
     def ahead_of(self, delivery: "Delivery") -> "Delivery | None":
         """The oldest one about its subject that waits for the same endpoint, if it is older."""
-        return self._older(delivery).first()
+        if delivery.subject is None or not (delivery.endpoint and delivery.endpoint.ordered):
+            return None
+        return self._waiting(delivery).filter(seq__lt=delivery.seq).first()
 
     def hold_back(self, delivery: "Delivery") -> float | None:
         """Let another job bring it, its `job` from now on: in so many seconds, 0.0 when nobody is
@@ -38,8 +40,8 @@ class InOrderQuerySet(models.QuerySet["Delivery"]):
             return None
         delivery.job = job
         self._lock_subject(delivery)
-        before = self._older(delivery).last()  # of very many each is looked at after that one
-        return _pause_s(before) if before else 0.0
+        ahead = self.ahead_of(delivery)
+        return _pause_s(delivery, ahead) if ahead else 0.0
 
     def bring_next(self, ended: "Delivery") -> None:
         """Whichever was held back behind this one is due now. In the transaction that ends it:
@@ -59,11 +61,6 @@ class InOrderQuerySet(models.QuerySet["Delivery"]):
             subject=Subquery(event.values("subject")[:1]), seq=Subquery(event.values("seq")[:1])
         )
 
-    def _older(self, delivery: "Delivery") -> "InOrderQuerySet":
-        if delivery.subject is None or not (delivery.endpoint and delivery.endpoint.ordered):
-            return self.none()
-        return self._waiting(delivery).filter(seq__lt=delivery.seq)
-
     def _waiting(self, delivery: "Delivery") -> "InOrderQuerySet":
         """Nobody brings one whose job has ended without it, nor when that was pruned since."""
         ended_at = Job.objects.filter(pk=OuterRef("job")).values("finished_at")
@@ -80,9 +77,12 @@ class InOrderQuerySet(models.QuerySet["Delivery"]):
             cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [SUBJECT, of_endpoint])
 
 
-def _pause_s(before: "Delivery") -> float:
-    """Soon after the next try of the one before: it calls, unless it was killed."""
-    job = Job.objects.filter(pk__in=[before.job], finished_at=None).first()
+def _pause_s(delivery: "Delivery", ahead: "Delivery") -> float:
+    """Soon after the next try of whoever is ahead: it calls, unless it was killed. Later, the more
+    events lie between the two: of very many that wait, few are looked at.
+    """
+    job = Job.objects.filter(pk__in=[ahead.job], finished_at=None).first()
     due_in_s = (job.due_at - timezone.now()).total_seconds() if job else 0.0
-    pause_s: float = max(due_in_s, 0.0) + settings.DELIVERY_HELD_BACK_S
+    places = (delivery.seq or 0) - (ahead.seq or 0)
+    pause_s: float = max(due_in_s, 0.0) + places * settings.DELIVERY_HELD_BACK_S
     return min(pause_s, settings.DELIVERY_HELD_BACK_MAX_S)

@@ -55,6 +55,7 @@ class LedgerSettings:
     QUEUES: tuple[str, ...] = ()  # task_default_queue, OUTSIDE_QUEUE and BULK_QUEUE, unless told
     OUTSIDE_QUEUE: str = "outside"
     BULK_QUEUE: str = "bulk"
+    QUEUE_PATIENCE_S: float = 60  # one that nothing was taken from for so long comes first, once
 
     # Calls to the outside world, in threads of one process
     THREADS_MAX: int = 100  # calls at a time

@@ -5,7 +5,8 @@ A job is promised in the queue of whoever promises it, so all that follows from 
 work. Otherwise the project's `task_routes` may name its queue, and a task that talks to the outside
 world (`atomic=False`) and is not named there goes to OUTSIDE_QUEUE: a server that takes seconds to
 answer holds up others' servers, and not the work that needs only Postgres. A worker that listens to
-all of them hears a bell in one only when those before it are empty.
+all of them hears a bell in one when those before it are empty; or, so that nothing waits for ever,
+when it has heard none there for QUEUE_PATIENCE_S.
 """
 
 from collections.abc import Iterator

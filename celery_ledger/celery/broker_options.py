@@ -33,7 +33,7 @@ def for_a_worker(url: str) -> Options:
             "health_check_interval": 25,
             # a taken bell is in nobody's books but the worker's own (ADR 21)
             "ack_emulation": False,
-            "queue_order_strategy": "priority",  # each queue when those before it are empty
+            "queue_order_strategy": "celery_ledger.celery.transport:QueueOrder",
             "priority_steps": [0],
         }
     if parts.scheme in SQS:

@@ -6,15 +6,54 @@ nothing, so what is no bell can be dropped; a job that it may have meant is rung
 
 import contextlib
 import logging
+from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
 from kombu.transport import redis
 from kombu.transport.virtual import Empty
 from kombu.utils.objects import cached_property
+from kombu.utils.scheduling import priority_cycle
+
+from celery_ledger.conf import ledger_settings
 
 log = logging.getLogger(__name__)
 
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+class Patience:
+    """In which order a process looks for work in its queues: in each when those before it are
+    empty; but one that it took nothing from for QUEUE_PATIENCE_S comes first, once.
+    """
+
+    def __init__(self) -> None:
+        self._taken_at: dict[str, float] = {}
+
+    def late(self, queues: Sequence[str]) -> list[str]:
+        """Those of the later queues that come first now."""
+        now, patience_s = monotonic(), ledger_settings.QUEUE_PATIENCE_S
+        return [q for q in queues[1:] if now - self._taken_at.setdefault(q, now) > patience_s]
+
+    def took_from(self, queue: str) -> None:
+        self._taken_at[queue] = monotonic()
+
+
+class QueueOrder(priority_cycle):
+    """kombu's `queue_order_strategy`."""
+
+    def __init__(self, it: list[str] | None = None) -> None:
+        super().__init__(it)  # type: ignore[no-untyped-call]
+        self._patience = Patience()
+
+    def consume(self, n: int) -> list[str]:
+        late = self._patience.late(self.items)
+        return [*late, *(queue for queue in self.items if queue not in late)][:n]
+
+    def rotate(self, last_used: str) -> str:
+        """A message came from there."""
+        self._patience.took_from(last_used)
+        return last_used
 
 
 class SturdyChannel(redis.Channel):

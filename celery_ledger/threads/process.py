@@ -24,6 +24,7 @@ from celery import Celery, Task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import Error, connection, connections
 
+from celery_ledger.celery.transport import Patience
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import claiming
 from celery_ledger.execution.current import Attempt
@@ -94,6 +95,7 @@ class Threads:
         self._begun: queue.SimpleQueue[tuple[Call, dict[str, Any]]] = queue.SimpleQueue()
         self._low_waters = {queue: LowWater("due_at", queue) for queue in self.queues}
         self.leaving = False
+        self._patience = Patience()
         self._ears, self._pulse = ears, pulse
         self._in_trouble = False
 
@@ -116,6 +118,8 @@ class Threads:
             marks = {queue: low_water.mark for queue, low_water in self._low_waters.items()}
             found = due.of_each_owner(self._rooms(), tasks=sorted(self.tasks), marks=marks)
             self._take(found)
+            for job in found:
+                self._patience.took_from(job.queue)
             self._in_trouble = False
         except Error as exc:
             if not self._in_trouble:
@@ -125,15 +129,17 @@ class Threads:
             connections.close_all()
 
     def _rooms(self) -> dict[str, int]:
-        """How many calls of each queue may begin: some room is kept for the queues before it, and
-        few begin together, so that whoever comes next does not stand behind them for Postgres.
+        """How many calls may begin up to each queue: some room is kept for the queues before it,
+        and few begin together, so that whoever comes next does not stand behind them for Postgres.
         """
         free = ledger_settings.THREADS_MAX - len(self.calls)
         at_once = ledger_settings.THREADS_BEGIN
-        return {
-            queue: max(0, min(at_once, free - place * ledger_settings.THREADS_KEPT))
-            for place, queue in enumerate(self.queues)
-        }
+        late = self._patience.late(self.queues)
+        rooms = {name: max(0, min(free, number)) for number, name in enumerate(late, 1)}
+        for place, name in enumerate(self.queues):
+            room = max(0, min(at_once, free - place * ledger_settings.THREADS_KEPT))
+            rooms.setdefault(name, room)
+        return rooms
 
     def _take(self, jobs_due: list[Due]) -> None:
         for _, alike in groupby(sorted(jobs_due, key=_kind), key=_kind):

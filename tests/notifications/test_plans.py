@@ -140,9 +140,11 @@ def test_whom_a_delivery_comes_after_and_whom_it_brings_are_found_without_a_walk
         "sku": str(SKU),
     }
     with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0; SET transaction_timeout = 0")  # a slow disk
         cursor.execute("ALTER TABLE notifications_delivery DISABLE TRIGGER ALL")
         cursor.execute(FILL_IN_ORDER, values)
         cursor.execute("ALTER TABLE notifications_delivery ENABLE TRIGGER ALL")
+        cursor.execute("RESET statement_timeout; RESET transaction_timeout")
     rows = Delivery.objects.select_related("endpoint")
     for last in (rows.get(subject=UUID(int=7), seq=10), rows.get(subject=SKU, seq=waiting // 2)):
         first = rows.get(subject=last.subject, seq=1)

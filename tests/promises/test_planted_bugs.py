@@ -432,6 +432,13 @@ PLANTED = [
         "return self.in_company is not None or",
     ),
     Planted(
+        "A_QUEUE_THAT_WAITS_FOR_EVER",
+        "tests/celery_ledger/test_patience.py::test_one_that_nothing_came_from_for_long_comes_first_once",
+        "celery_ledger/celery/transport.py",
+        "return [*late, *(queue",
+        "return [*(queue",
+    ),
+    Planted(
         "THE_FLOOD_COMES_FIRST",
         "tests/celery_ledger/test_threads.py"
         "::test_the_first_of_each_owner_comes_before_the_second_of_any",

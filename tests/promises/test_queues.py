@@ -1,5 +1,6 @@
-"""One small worker: a provider that is slow holds up nobody."""
+"""One small worker: a provider that is slow holds up nobody, and nothing waits for ever."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,13 @@ from celery_ledger.models import Job
 from orders.inputs.order import OrderInput
 from orders.models import Client, Order
 from orders.tasks import place
+from tests.promises import tasks
 from tests.promises.processes import Stack
 from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SLOW, QUICK = 30, 6
+FLOOD = 300  # jobs of a tenth of a second
 
 
 @pytest.mark.soak
@@ -45,3 +48,19 @@ def test_orders_are_confirmed_while_a_slow_provider_has_thirty_others_wait(
         within_s=60,
     )
     assert charges.count() >= SLOW, "they were not confirmed meanwhile"
+
+
+def test_a_later_queue_is_served_while_the_first_one_is_never_empty(
+    stack: Stack, tally: Callable[[], Counter[int]]
+) -> None:
+    for number in range(FLOOD):
+        tasks.tally.delay(number)
+    for queue in ("outside", "bulk"):
+        tasks.tally.apply_async((-1,), queue=queue)
+    impatient = {"DJANGO_SETTINGS_MODULE": "tests.promises.impatient_settings"}
+    stack.start("worker", "--include", "tests.promises.tasks", "--concurrency", "1", **impatient)
+    done = Job.objects.filter(queue__in=("outside", "bulk"), state="done")
+    until(lambda: done.count() == 2, "both are served", within_s=90)
+    waiting = Job.objects.filter(queue="kaiten", state="waiting").count()
+    assert waiting > FLOOD / 3, "the first queue was not empty meanwhile"
+    assert tally()[-1] == 2

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django import forms
 from django.db import transaction
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy
 
 from ops.models import StaffAction
@@ -18,6 +19,13 @@ class KeyForm(forms.Form):
         choices=[(scope, scope) for scope in SCOPES],
         widget=forms.CheckboxSelectMultiple,
     )
+
+    def __init__(self, data: QueryDict | None = None) -> None:
+        """`everything` in it stands for all scopes."""
+        if data is not None and "everything" in data:
+            data = data.copy()
+            data.setlist("scopes", list(SCOPES))
+        super().__init__(data)
 
 
 class ClientForm(forms.Form):

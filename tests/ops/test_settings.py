@@ -12,6 +12,7 @@ from django.utils import timezone
 from notifications.models import Shop
 from ops.models import StaffAction
 from orders.models import ApiKey, Client, Order
+from orders.models.client import SCOPES
 from tests.hands import in_threads
 from tests.ops.browsing import log_in, text
 from tests.plans import plans_of
@@ -90,10 +91,16 @@ def test_use_of_a_key_is_noted_now_and_then_and_not_each_time(api: Api, stock: A
     assert ApiKey.objects.filter(last_used_at__gt=long_ago).exists()
 
 
+def test_one_press_makes_a_key_that_may_do_everything(shop: Client, mio: HttpClient) -> None:
+    said = {"everything": "1", "form_id": mio.get(of(shop, "key/")).context["form_id"]}
+    made(mio.post(of(shop, "key/"), said).content.decode())
+    assert set(ApiKey.objects.get().scopes) == set(SCOPES)
+
+
 def test_a_key_without_a_scope_and_a_client_without_a_name_are_refused(
     shop: Client, mio: HttpClient
 ) -> None:
-    for scopes in ([], ["everything"]):
+    for scopes in ([], ["all"]):
         answer = mio.post(of(shop, "key/"), {"scopes": scopes})
         assert (answer.status_code, list(answer.context["form"].errors)) == (422, ["scopes"])
     for name in ("", " x", "a\u200bb", "x" * 201):

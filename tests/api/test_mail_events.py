@@ -18,7 +18,6 @@ GONE, ANGRY = "nobody@example.com", "angry@example.com"
 
 @pytest.fixture(autouse=True)
 def of_postmark(settings: Any) -> None:
-    pytest.importorskip("anymail")
     use(settings, "postmark")
 
 

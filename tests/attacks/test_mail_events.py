@@ -18,11 +18,6 @@ SEED = 20261201
 PROVIDERS = ["brevo", "mailtrap", "postmark", "sparkpost"]
 
 
-@pytest.fixture(autouse=True)
-def anymail() -> None:
-    pytest.importorskip("anymail")
-
-
 @pytest.fixture(params=PROVIDERS)
 def provider(request: Any, settings: Any) -> str:
     settings.MAIL_EVENTS, settings.MAIL_EVENTS_SECRET = request.param, SECRET

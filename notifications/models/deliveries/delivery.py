@@ -138,7 +138,10 @@ class Delivery(models.Model):
         """Whether its address is on the list, also by what was said now."""
         if not isinstance(exc, NoMailbox):
             return isinstance(exc, Suppressed)
-        return Delivery.objects.shows_no_mailbox(self) and Delivery.objects.suppress(self, said)
+        if not Delivery.objects.shows_no_mailbox(self):
+            return False
+        Delivery.objects.suppress(self, said)
+        return True
 
     @property
     def is_hopeless(self) -> bool:

@@ -215,12 +215,11 @@ class DeliveryQuerySet(InOrderQuerySet):
         return _targets(served) >= _targets(refused)
 
     @transaction.atomic
-    def suppress(self, delivery: "Delivery", said: str) -> bool:
-        """Put its address on the list; nobody can read it there who was erased meanwhile. True."""
+    def suppress(self, delivery: "Delivery", said: str) -> None:
+        """Put its address on the list; nobody can read it there who was erased meanwhile."""
         is_erased = not self.locked(delivery.pk).target
         why = Suppression.Why.BOUNCED
         Suppression.objects.add(delivery.target, why=why, said=said, is_erased=is_erased)
-        return True
 
     def forget_person(self, subject: UUID) -> None:
         """The addresses of the mails about this subject, also on the list of those that are not

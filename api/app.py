@@ -17,11 +17,10 @@ from api.endpoints import (
     payment_events,
     reports,
     shop,
-    stock,
-    stock_movements,
     webhook_endpoints,
 )
 from api.endpoints.ordering import fulfilments, holds, orders, payments, refunds, returns
+from api.endpoints.stock import levels, movements
 from api.openapi import DESCRIPTION, DescribedAPI
 from api.problems import handlers
 from values import strict_json
@@ -68,8 +67,8 @@ api.add_router("/orders", returns.router)
 api.add_router("/orders", holds.router)
 api.add_router("/customers", customers.router)
 api.add_router("/shop", shop.router)
-api.add_router("/stock", stock.router)
-api.add_router("/stock-movements", stock_movements.router)
+api.add_router("/stock", levels.router)
+api.add_router("/stock-movements", movements.router)
 api.add_router("/imports", imports.router)
 api.add_router("/exports", exports.router)
 api.add_router("/payments", payment_events.router)

@@ -13,8 +13,8 @@ from django.core.checks import CheckMessage, Error
 from django.db import connection
 
 from celery_ledger.backoff import pause_s
+from celery_ledger.celery.installation import celery_options
 from celery_ledger.conf import ledger_settings
-from celery_ledger.installation import celery_options
 
 SIGN_OFF_S = 5  # of the time that a stop leaves, for giving back what did not finish
 RETRY_OPTIONS = (

@@ -1,6 +1,7 @@
 """Every setting of Kaiten, and the only place that names variables of the environment.
 
-What no variable sets stands in `config/framework.py`, of Django itself, and in `config/limits.py`.
+What no variable sets stands in `config/framework.py`, of Django and Celery themselves, and in
+`config/limits.py`.
 Importing this opens no connection and works with an empty environment, so that a build can run
 `collectstatic`. What a start needs beyond that is checked by `config.start.boot`.
 """
@@ -10,8 +11,6 @@ from email.utils import parseaddr
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from celery.schedules import crontab
 
 from config import framework, limits, logs
 from config.framework import *  # noqa: F403
@@ -84,16 +83,11 @@ DATABASES: dict[str, dict[str, Any]] = {"default": read.database_from(DATABASE_U
 LANGUAGE_CODE: str = from_environment(
     read.of_shop("language"), "SHOP_LANGUAGE", "en", f"one of {', '.join(LANGUAGES_OF_TEXTS)}"
 )
-LANGUAGES = [("en", "English"), ("ja", "日本語")]
-LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
-LANGUAGE_COOKIE_SAMESITE = "Lax"
 LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
 TIME_ZONE: str = from_environment(
     read.of_shop("time_zone"), "TIME_ZONE", "Asia/Tokyo", "a time zone like Europe/Berlin"
 )
-USE_TZ = True
 
-STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -117,12 +111,9 @@ ENVIRONMENT_COLOR: str = from_environment(
 )
 
 # --- at the door ----------------------------------------------------------------------------------
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-SECURE_SSL_REDIRECT = False  # config.web.middleware.HttpsOnly says why, and does it
 HTTPS_ONLY: bool = from_environment(read.yes_or_no, "HTTPS_ONLY", not DEBUG, "1 or 0")
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS_ONLY else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS_ONLY
-SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 RATE_LIMIT_PER_MINUTE: int = (
     from_environment(  # of one key at one web process, see api.conventions.rate_limit
         read.positive,
@@ -262,11 +253,9 @@ JOBS_KEEP_DAYS: int = from_environment(
 )
 # a job that may be retried finds what it has told, and tells nobody twice
 DELIVERY_KEEP = max(limits.DELIVERY_KEEP, timedelta(days=JOBS_KEEP_DAYS))
-PAYMENTS_QUEUE, MAILS_QUEUE = "payments", "mails"
-CELERY_TASK_DEFAULT_QUEUE = "kaiten"
 LEDGER = {  # the other numbers, with their defaults, stand in celery_ledger/conf.py
     "OWNER": "client",
-    "QUEUES": (CELERY_TASK_DEFAULT_QUEUE, PAYMENTS_QUEUE, MAILS_QUEUE, "outside", "bulk"),
+    "QUEUES": framework.QUEUES,
     "KEEP": timedelta(days=JOBS_KEEP_DAYS),
     "SCRUB": "config.logs.without_addresses",
     "ABOUT": "orders.about.ids_about",
@@ -279,42 +268,8 @@ CELERY_BROKER_URL = BROKER_URL or None
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"region": AWS_DEFAULT_REGION} if BROKER_URL.startswith("sqs") else {}
 )
-CELERY_TASK_ROUTES = {
-    "orders.tasks.charge": {"queue": PAYMENTS_QUEUE},
-    "orders.tasks.refund": {"queue": PAYMENTS_QUEUE},
-    "orders.tasks.poll_payment": {"queue": PAYMENTS_QUEUE},
-    "orders.tasks.on_provider_event": {"queue": PAYMENTS_QUEUE},
-    "notifications.tasks.send_mail": {"queue": MAILS_QUEUE},
-}
 CELERY_WORKER_CONCURRENCY = CELERY_CONCURRENCY
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULE = {  # promised by the clocks, without a beat process
-    "expire-orders": {"task": "orders.tasks.expire_orders", "schedule": 60.0},
-    "reconcile-payments": {"task": "orders.tasks.reconcile_payments", "schedule": 300.0},
-    "daily-report": {
-        "task": "orders.reports.tasks.compute_missing_days",
-        "schedule": crontab(hour="0", minute="5"),  # later than REPORT_SETTLES after midnight
-        "catch_up": "all",
-    },
-    "forget-old-keys": {"task": "orders.tasks.forget_old_keys", "schedule": crontab("10", "4")},
-    "tell-of-trouble": {"task": "notifications.oversight.tasks.tell_of_trouble", "schedule": 300.0},
-    "warn-owners": {"task": "notifications.oversight.tasks.warn_owners", "schedule": 300.0},
-    "see-to-imports": {"task": "orders.imports.tasks.see_to_imports", "schedule": 60.0},
-    "forget-old-exports": {
-        "task": "orders.exports.tasks.forget_old_exports",
-        "schedule": crontab(hour="4", minute="30"),
-    },
-    "forget-old-imports": {
-        "task": "orders.imports.tasks.forget_old_imports",
-        "schedule": crontab(hour="4", minute="20"),
-    },
-    "forget-old-deliveries": {
-        "task": "notifications.tasks.forget_old_deliveries",
-        "schedule": crontab(hour="4", minute="40"),
-    },
-}
 
 # --- numbers, errors and logs: config.web.metrics, config.sentry, config.logs ---------------------
 METRICS_TOKEN: str = from_environment(read.secret, "METRICS_TOKEN", "", RANDOM_TEXT)

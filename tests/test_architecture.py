@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ ARROWS = {  # a room and those that it may import
 ROOMS = tuple(ARROWS)
 EVERYTHING = frozenset({*ROOMS, "tests"})
 LINES_OF_A_FUNCTION = 40
+ENTRIES_OF_A_FOLDER = 12
+OF_THE_FRAMEWORKS = frozenset(  # where Django, Celery, pytest, those who pack, or their users look
+    """__init__.py admin.py apps.py checks.py conf.py locale management migrations models
+    pytest_plugin.py settings.py static tasks.py templates templatetags urls.py wsgi.py README.md
+    pyproject.toml py.typed""".split()
+)
 NAMELESS = {"utils", "helpers", "common", "misc", "services", "managers", "core", "base"}
 
 
@@ -43,6 +50,22 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module or ""
 
 
+def imports_at_the_top(path: Path) -> Iterator[tuple[str, str]]:
+    """What is imported when the module is: `from x import y` is ("x", "x.y"), and either may be a
+    module.
+    """
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            whole = node.module or ""
+            yield from ((whole, f"{whole}.{alias.name}") for alias in node.names)
+
+
+def entries(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(("__pyc", "."))}
+
+
 def places(text: str, *rooms: str) -> set[str]:
     return {str(path.relative_to(CHECKOUT)) for path in sources(*rooms) if text in path.read_text()}
 
@@ -57,6 +80,18 @@ def test_a_room_imports_only_along_the_arrows(room: str) -> None:
         if (name.split(".")[0] in EVERYTHING - allowed)
     }
     assert found == set()
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    named = {
+        ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sources(*ROOMS)
+    }
+    arrows = {
+        name: {part if part in named else whole for whole, part in imports_at_the_top(path)}
+        for name, path in named.items()
+    }
+    TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
 
 
 def test_of_the_ledger_only_its_public_names_are_used() -> None:
@@ -91,6 +126,16 @@ def test_each_folder_says_in_a_sentence_what_lives_there() -> None:
         if not (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0].endswith(".")
     ]
     assert silent == []
+
+
+def test_each_folder_is_seen_at_a_glance() -> None:
+    """Its entries are few, beside those that it has because a framework looks there."""
+    crowded = {
+        str(folder.relative_to(CHECKOUT)): own
+        for folder in {path.parent for path in sources(*ROOMS)}
+        if len(own := entries(folder) - OF_THE_FRAMEWORKS) > ENTRIES_OF_A_FOLDER
+    }
+    assert crowded == {}
 
 
 def test_no_function_is_longer_than_a_screen() -> None:

@@ -25,10 +25,10 @@ from django.db import transaction
 from kombu.utils import json as celery_json
 
 from celery_ledger.execution.verdict import describe, is_passing
-from celery_ledger.ids import row_id
 from celery_ledger.models import FINISHED, Job, State
 from celery_ledger.models.chord import Chord, part_returned
 from celery_ledger.models.group import Group
+from celery_ledger.models.ids import row_id
 from celery_ledger.tasks import call_errback
 
 log = logging.getLogger(__name__)

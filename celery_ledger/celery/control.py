@@ -14,8 +14,8 @@ from click import ClickException
 from kombu.exceptions import OperationalError
 
 from celery_ledger.execution import verdict
-from celery_ledger.ids import row_id
 from celery_ledger.models import Job, State
+from celery_ledger.models.ids import row_id
 
 log = logging.getLogger(__name__)
 

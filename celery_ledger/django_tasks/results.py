@@ -8,8 +8,8 @@ from django.tasks import Task, TaskResult, TaskResultStatus
 from django.tasks.base import DEFAULT_TASK_PRIORITY, DEFAULT_TASK_QUEUE_NAME, TaskError
 from django.utils.module_loading import import_string
 
-from celery_ledger.ids import is_named, row_id
 from celery_ledger.models import Job, State
+from celery_ledger.models.ids import is_named, row_id
 
 if TYPE_CHECKING:
     from celery_ledger.django_tasks import AnyResult, AnyTask

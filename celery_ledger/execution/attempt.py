@@ -27,7 +27,7 @@ from celery_ledger.execution.log_entry import AttemptLine
 from celery_ledger.execution.settling import settle
 from celery_ledger.execution.verdict import give_verdict
 from celery_ledger.failpoints import At, reach
-from celery_ledger.ids import row_id
+from celery_ledger.models.ids import row_id
 from celery_ledger.telemetry import tracing
 
 log = logging.getLogger(__name__)

@@ -30,8 +30,8 @@ from celery_ledger.execution.current import Attempt, claimed, outside_any_attemp
 from celery_ledger.execution.errors import Expired, OneByOne
 from celery_ledger.execution.turns import instead, next_batch, others_wait, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
-from celery_ledger.ids import row_id
 from celery_ledger.models import Claim, Job
+from celery_ledger.models.ids import row_id
 from celery_ledger.publishing.bell import Ring
 from celery_ledger.telemetry import events
 

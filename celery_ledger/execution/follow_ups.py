@@ -10,9 +10,9 @@ from celery import Task
 from celery.canvas import Signature, group, maybe_signature
 
 from celery_ledger import context
-from celery_ledger.ids import row_id
 from celery_ledger.models import Job
 from celery_ledger.models.chord import Chord
+from celery_ledger.models.ids import row_id
 
 
 def promise_follow_ups(task: Task, result: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from django.db import Error, connection
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.trouble import in_trouble
+from celery_ledger.execution.trouble import in_trouble
 
 
 def owe(give_back: Callable[[], object]) -> None:

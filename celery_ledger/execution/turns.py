@@ -13,7 +13,7 @@ from uuid import UUID
 from celery import Celery
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.ids import row_id
+from celery_ledger.models.ids import row_id
 from celery_ledger.models.jobs import due
 from celery_ledger.models.jobs.due import Next
 from celery_ledger.models.jobs.low_water import LowWater

@@ -30,9 +30,9 @@ from celery_ledger.backoff import delay_s
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.errors import ConnectionClosed
 from celery_ledger.execution.owed import owe
+from celery_ledger.execution.trouble import in_trouble
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Claim, Job, JobQuerySet, State
-from celery_ledger.trouble import in_trouble
 
 log = logging.getLogger(__name__)
 

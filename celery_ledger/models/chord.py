@@ -17,8 +17,8 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 from celery_ledger import context
-from celery_ledger.ids import row_id
 from celery_ledger.models.encoding import WrittenJSONField
+from celery_ledger.models.ids import row_id
 
 
 class ChordQuerySet(models.QuerySet["Chord"]):

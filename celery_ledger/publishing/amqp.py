@@ -31,8 +31,8 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.current import being_replaced, retry_as
 from celery_ledger.execution.errors import CannotBeStored
 from celery_ledger.failpoints import At, reach
-from celery_ledger.ids import is_named, row_id
 from celery_ledger.models import Job
+from celery_ledger.models.ids import is_named, row_id
 from celery_ledger.publishing.bell import Bell, Ring
 from celery_ledger.publishing.refusals import leaves, refuse_nonsense, storable, text_of
 from celery_ledger.publishing.together import Producers, Promise, waits_for_its_block

@@ -8,12 +8,12 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from orders import snapshots
+from orders.models.carriers import tracking_url
 from orders.models.placed.line import Units, within
 from orders.models.stocked.movement import StockMovement
 from orders.models.stocked.stock import Stock
 from orders.payments.paying import collect
 from orders.states import PaymentMethod
-from values.carriers import tracking_url
 from values.refused import Refused, Sentence
 
 if TYPE_CHECKING:

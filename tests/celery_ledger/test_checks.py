@@ -5,8 +5,8 @@ from celery import Celery
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
+from celery_ledger.celery.installation import celery_options
 from celery_ledger.checks import check_installation, check_settings, check_tasks, objections
-from celery_ledger.installation import celery_options
 from celery_ledger.tasks import call_errback
 from tests.celery_ledger import tasks
 

@@ -16,7 +16,7 @@ from celery_ledger import context
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Chord, Group, Job, Worker
 from celery_ledger.operations import interventions
-from celery_ledger.queues import bulk
+from celery_ledger.publishing.queues import bulk
 from celery_ledger.testing import work_off
 from celery_ledger.worker.clock import Clock, ClockThread
 from tests.celery_ledger import tasks

@@ -12,12 +12,12 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
+from orders.imports.elsewhere import moments
 from orders.imports.files.columns import COUNTED
 from orders.inputs.order import LINES_MAX, QUANTITY_MAX, LineInput, OrderInput
 from orders.inputs.particulars import Email
 from orders.inputs.shape import AMOUNT_MAX, EPOCH, Amount, Shape
 from orders.reports.days import day_of
-from values import moments
 from values.apportion import split
 from values.identity import Plain
 from values.texts import Name

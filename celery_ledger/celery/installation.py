@@ -30,6 +30,7 @@ DEFAULTS = {
     "worker_max_tasks_per_child": 10_000,
     "worker_prefetch_multiplier": 1,  # what is fetched stands before what comes later (ADR 13)
 }
+QUEUES = "celery_ledger.publishing.queues"  # by name: its models need Django's apps
 
 
 def celery_options() -> dict[str, Any]:
@@ -64,13 +65,17 @@ def fit_to_the_broker(sender: Celery, source: Any, **_: Any) -> None:
         ledger_settings.BULK_QUEUE,
     )
     arguments = broker_options.queue_arguments(url)
-    queues = [Queue(name, routing_key=name, queue_arguments=arguments) for name in names]
+    served = [Queue(name, routing_key=name, queue_arguments=arguments) for name in names]
     own = source.task_routes or ()
     between = own if isinstance(own, (list, tuple)) else (own,)
-    routes = ["celery_ledger.queues.inherited", *between, "celery_ledger.queues.outside"]
+    routes = [
+        "celery_ledger.publishing.queues.inherited",
+        *between,
+        "celery_ledger.publishing.queues.outside",
+    ]
     options = {**broker_options.for_a_worker(url), **source.broker_transport_options}
     source.update(
-        task_queues=source.task_queues or queues,
+        task_queues=source.task_queues or served,
         task_routes=routes,
         broker_transport=source.broker_transport or broker_options.transport_of_a_worker(url),
         broker_transport_options=options,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from values.carriers import PAGE_OF, tracking_url
+from orders.models.carriers import PAGE_OF, tracking_url
 
 YAMATO = "https://member.kms.kuronekoyamato.co.jp/parcel/detail?pno=472575516733"
 

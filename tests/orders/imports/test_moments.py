@@ -2,7 +2,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from values.moments import read
+from orders.imports.elsewhere.moments import read
 
 TOKYO = timezone(timedelta(hours=9))
 

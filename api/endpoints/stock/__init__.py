@@ -1,0 +1,1 @@
+"""What the shop has of each sku, and how that changed."""

@@ -20,7 +20,7 @@ from celery_ledger.conf import ledger_settings
 class At(StrEnum):
     """In the order in which a job passes them."""
 
-    AFTER_PROMISE = "after_promise"  # its row is written, not committed
+    AFTER_PROMISE = "after_promise"  # its row is written; within a transaction, not committed
     BEFORE_RING = "before_ring"  # committed, nobody has heard
     AFTER_RING = "after_ring"
     AFTER_CLAIM = "after_claim"

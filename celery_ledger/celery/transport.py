@@ -6,7 +6,7 @@ nothing, so what is no bell can be dropped; a job that it may have meant is rung
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any
 
@@ -101,11 +101,17 @@ class SturdyTransport(redis.Transport):
 
 
 class RingingChannel(redis.Channel):
-    """Hears nothing, so it needs no second connection to listen: every process has one of these."""
+    """Hears nothing, so it needs no second connection to listen: every process has one of these,
+    and of it one client, which costs as much to make as to ring.
+    """
 
     @cached_property
     def client(self) -> Any:
         return self._create_client()  # type: ignore[no-untyped-call]
+
+    @contextlib.contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        yield client or self.client
 
 
 class RingingTransport(redis.Transport):

@@ -9,6 +9,7 @@ import celery_ledger.celery.ready  # noqa: F401
 
 # isort: split
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from itertools import chain, groupby
@@ -198,7 +199,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
     def _write(self, promises: list[Promise]) -> None:
         """The rows, in the caller's transaction; after its commit those ring that are due."""
         due = [promise.job for promise in promises if isinstance(promise.job.due_at, Now)]
-        with transaction.atomic(savepoint=False):
+        with _transaction_for(promises):
             for once, some in groupby(promises, attrgetter("once")):
                 self._insert([*some], once=once)
             reach(At.AFTER_PROMISE)
@@ -243,6 +244,12 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             last[1].rings.append(self.ring_for(job))
         else:
             transaction.on_commit(Peal(self.bell, [self.ring_for(job)]), robust=True)
+
+
+def _transaction_for(promises: list[Promise]) -> AbstractContextManager[Any]:
+    """The caller's, or one of their own; one row is a transaction by itself."""
+    alone = len(promises) == 1 and connection.get_autocommit()
+    return nullcontext() if alone else transaction.atomic(savepoint=False)
 
 
 class Peal:

@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from celery_ledger import context, ledger_settings
 from celery_ledger.models import Job
 from tests.bench import cpu
 from tests.bench.peers.tasks import count_durably
-from tests.bench.peers.work import CREATE, DROP, Work
+from tests.bench.peers.work import Work
 from tests.promises.processes import PROGRAMS, Stack, Tree
 from tests.waiting import until
 
@@ -34,15 +34,6 @@ class Round(NamedTuple):
     postgres_ms: float
     wal: float  # bytes a job
     commits: float  # a job
-
-
-@pytest.fixture
-def work() -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute(CREATE)
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute(DROP)
 
 
 def test_a_backlog(stack: Stack, tally: Tally, work: None) -> None:

@@ -37,6 +37,15 @@ def test_delay_writes_a_row_and_rings_with_nothing_but_its_id(broker: Redis) -> 
     assert message["body"] == "W1tdLCB7fSwge31d"  # base64 of [[], {}, {}]
 
 
+def test_one_that_is_promised_outside_a_transaction_is_one_statement(broker: Redis) -> None:
+    tasks.add.delay(1, 1)
+    with CaptureQueriesContext(connection) as captured:
+        result = tasks.add.delay(2, 2)
+    [only] = captured.captured_queries  # no BEGIN and no COMMIT
+    assert only["sql"].lstrip().startswith("INSERT")
+    assert result.id in bells(broker)
+
+
 def test_nothing_rings_before_the_commit_and_all_ring_after_it(broker: Redis) -> None:
     with transaction.atomic():
         first = tasks.add.delay(1, 1)

@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from celery import Celery, current_app
@@ -47,7 +48,7 @@ def a_row_and_then_a_message() -> None:
     for number in range(NUMBER):
         with transaction.atomic():
             Work.objects.create(number=number)
-            transaction.on_commit(lambda number=number: count_plainly.delay(number))
+            transaction.on_commit(partial(count_plainly.delay, number))
 
 
 def a_job() -> None:

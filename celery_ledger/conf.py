@@ -61,6 +61,7 @@ class LedgerSettings:
     THREADS_MAX: int = 100  # calls at a time
     THREADS_KEPT: int = 5  # of them, kept for each queue that comes before
     THREADS_BEGIN: int = 20  # calls that begin together
+    THREADS_BEGIN_BULK: int = 2  # ... of bulk work: others stand behind their statements
     THREADS_CONNECTIONS: int = 1  # to Postgres, for the statements of all calls
     THREADS_IN_LINE: int = 5  # calls that wait for one of them; behind more, no other begins
     THREADS_PATIENCE_S: float = 15  # how long a call may wait for one

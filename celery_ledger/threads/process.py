@@ -95,6 +95,7 @@ class Threads:
         self._begun: queue.SimpleQueue[tuple[Call, dict[str, Any]]] = queue.SimpleQueue()
         self._low_waters = {queue: LowWater("due_at", queue) for queue in self.queues}
         self.leaving = False
+        self._found = False  # by the last look, so there may be more
         self._patience = Patience()
         self._ears, self._pulse = ears, pulse
         self._in_trouble = False
@@ -114,10 +115,12 @@ class Threads:
                 os._exit(os.EX_SOFTWARE)
 
     def _take_what_is_due(self) -> None:
+        self._found = False
         try:
             marks = {queue: low_water.mark for queue, low_water in self._low_waters.items()}
             found = due.of_each_owner(self._rooms(), tasks=sorted(self.tasks), marks=marks)
             self._take(found)
+            self._found = bool(found)
             for job in found:
                 self._patience.took_from(job.queue)
             self._in_trouble = False
@@ -130,15 +133,15 @@ class Threads:
 
     def _rooms(self) -> dict[str, int]:
         """How many calls may begin up to each queue: some room is kept for the queues before it,
-        and few begin together, so that whoever comes next does not stand behind them for Postgres.
+        and few begin together, of bulk work even fewer, so that whoever comes next does not stand
+        behind them for Postgres.
         """
         free = ledger_settings.THREADS_MAX - len(self.calls)
-        at_once = ledger_settings.THREADS_BEGIN
         late = self._patience.late(self.queues)
         rooms = {name: max(0, min(free, number)) for number, name in enumerate(late, 1)}
         for place, name in enumerate(self.queues):
-            room = max(0, min(at_once, free - place * ledger_settings.THREADS_KEPT))
-            rooms.setdefault(name, room)
+            kept = place * ledger_settings.THREADS_KEPT
+            rooms.setdefault(name, max(0, min(_begin_together(name), free - kept)))
         return rooms
 
     def _take(self, jobs_due: list[Due]) -> None:
@@ -193,10 +196,11 @@ class Threads:
 
     def _listen(self) -> None:
         """For a bell, for a call that ends, and for the word to leave; those that come together are
-        heard together.
+        heard together. Only as long as it takes to hear them, when there may be more to begin.
         """
         sleep(ledger_settings.THREADS_PACE_S)
-        if select.select([self._ears], [], [], ledger_settings.THREADS_LOOK_S)[0]:
+        patience_s = 0 if self._found else ledger_settings.THREADS_LOOK_S
+        if select.select([self._ears], [], [], patience_s)[0]:
             heard = os.read(self._ears, 4096)
             self.leaving = self.leaving or LEAVE in heard
         self.calls = [call for call in self.calls if not call.has_left]
@@ -239,6 +243,11 @@ def _share_few_connections() -> None:
     }
     default["CONN_MAX_AGE"], default["CONN_HEALTH_CHECKS"] = 0, False
     del connections["default"]  # made anew, with these settings
+
+
+def _begin_together(name: str) -> int:
+    is_bulk = name == ledger_settings.BULK_QUEUE
+    return ledger_settings.THREADS_BEGIN_BULK if is_bulk else ledger_settings.THREADS_BEGIN
 
 
 def _waiting_for_postgres() -> int:

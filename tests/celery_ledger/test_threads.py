@@ -164,10 +164,13 @@ def test_a_time_limit_of_a_call_that_is_over_is_not_raised_in_the_next_one() -> 
     assert heard == ["nothing"]
 
 
-def test_few_calls_begin_together_and_room_is_kept_for_the_queues_before(settings: Any) -> None:
-    settings.LEDGER = {**settings.LEDGER, "THREADS_MAX": 9, "THREADS_KEPT": 2, "THREADS_BEGIN": 5}
+def test_few_calls_begin_together_and_of_bulk_work_fewer_and_room_is_kept_for_the_queues_before(
+    settings: Any,
+) -> None:
+    few = {"THREADS_MAX": 9, "THREADS_KEPT": 2, "THREADS_BEGIN": 5, "THREADS_BEGIN_BULK": 2}
+    settings.LEDGER = {**settings.LEDGER, **few}
     threads = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1))
-    assert [*threads._rooms().values()][:3] == [5, 5, 5]
+    assert [*threads._rooms().values()][:3] == [5, 5, 2]
     threads.calls = [*range(6)]
     assert [*threads._rooms().values()][:3] == [3, 1, 0]
 
@@ -182,6 +185,24 @@ def near() -> Iterator[int]:
     waking.speak_into(None)
     os.close(ears)
     os.close(mouth)
+
+
+def test_while_there_is_something_to_begin_it_looks_without_waiting(
+    near: int, monkeypatch: Any
+) -> None:
+    waited = list[float]()
+
+    def listen(reads: list[int], writes: list[int], errors: list[int], limit_s: float) -> Any:
+        waited.append(limit_s)
+        return [], [], []
+
+    monkeypatch.setattr(process, "select", SimpleNamespace(select=listen))
+    threads = Threads(celery_app, "here", ears=near, pulse=mmap(-1, 1))
+    promised("a", 1)
+    for _ in range(2):
+        threads._take_what_is_due()
+        threads._listen()
+    assert waited == [0, ledger_settings.THREADS_LOOK_S]
 
 
 def test_a_thread_makes_one_call_after_another_and_leaves_when_it_was_told_of_a_time_limit(

@@ -188,6 +188,7 @@ IMPORT_TURN_S = 1.0  # of one transaction of a chunk; then others may go before 
 IMPORT_PACE_S = 1.0  # between looks whether it is a chunk's turn
 IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk queue above which no chunk begins
 IMPORT_FAULTS_PER_ORDER = 10
+IMPORT_VALUE_MAX_CHARS = 200  # of each value that is kept of what is said of a row
 IMPORT_KEEP = timedelta(days=30)
 IMPORT_TRIAL_BATCH = 500  # orders of a dry run that are compared with the book at a time
 IMPORT_TRIAL_FAULTS_MAX = 10_000  # that it tells; the others it counts

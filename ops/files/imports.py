@@ -1,5 +1,7 @@
 """Imports over HTTP: the list, and one while it is worked off."""
 
+from functools import partial
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -7,12 +9,15 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
 from ops.access import LOOK, may_operate, staff_page
 from ops.places import place, serial
+from ops.refusals import in_words
 from orders.exports.models import Export
 from orders.imports.errors import errors_csv
+from orders.imports.files.lines import BOM
 from orders.imports.models import Import, ImportFault
 
 
@@ -59,10 +64,11 @@ def one(request: HttpRequest, import_id: UUID) -> HttpResponse:
 @require_safe
 @staff_page(LOOK)
 def errors(request: HttpRequest, import_id: UUID) -> HttpResponseBase:
-    """The file that the API gives."""
+    """The file that the API gives, in the language of whoever asks for it."""
     batch = get_object_or_404(Import, pk=import_id)
+    say = partial(in_words, language=get_language())
     return StreamingHttpResponse(
-        errors_csv(batch),
+        chain([BOM], errors_csv(batch, say)),  # with which a spreadsheet reads it as UTF-8
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="import-{batch.pk}-errors.csv"'},
     )

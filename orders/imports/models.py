@@ -4,6 +4,7 @@ The file waits in Postgres as rows nobody has judged. Working one off deletes it
 that places its order or notes its fault and counts it, so a row is worked off once, whoever dies.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import batched
 from typing import Any
@@ -13,6 +14,7 @@ from django.conf import settings
 from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from celery_ledger import waiting_in_bulk
@@ -22,11 +24,11 @@ from orders.imports.files.reading import Format, Manner
 from orders.imports.inputs import Fault
 from orders.models.client import Client
 from orders.states import UNMET
-from values.refused import Refused
+from values.refused import Refused, Sentence, kept_of, said_again
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
 
-COPY = "COPY orders_importrow (batch_id, at, line, key, said, fault) FROM STDIN"
+COPY = "COPY orders_importrow (batch_id, at, line, key, said, fault, fault_kept) FROM STDIN"
 COUNT = """
 SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL)
   FROM orders_importrow WHERE batch_id = %s
@@ -45,7 +47,7 @@ WITH next AS (
 DELETE FROM orders_importrow
  WHERE batch_id = %(batch)s
    AND (at = ANY(ARRAY(SELECT at FROM next)) OR key = ANY(ARRAY(SELECT key FROM next)))
-RETURNING at, line, key, said, fault
+RETURNING at, line, key, said, fault, fault_kept
 """
 
 
@@ -61,7 +63,7 @@ class ImportQuerySet(models.QuerySet["Import"]):
             for stretch in batched(enumerate(rows), settings.IMPORT_STAGE_BATCH):
                 with cursor.copy(COPY) as copy:
                     for position, row in stretch:
-                        copy.write_row((batch.pk, position, row.line, row.key, row.said, row.fault))
+                        copy.write_row(_copied(batch, position, row))
             cursor.execute(COUNT, [batch.pk])
             batch.rows, batch.total = cursor.fetchone()
             if batch.rows > settings.IMPORT_STAGE_BATCH:
@@ -72,10 +74,8 @@ class ImportQuerySet(models.QuerySet["Import"]):
             self.filter(client=client, finished_at=None).count()
             > settings.IMPORTS_RUNNING_PER_CLIENT
         ):
-            detail = (
-                f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. "
-                "Wait until one is done."
-            )
+            said = "%(most)s imports of yours are running. Wait until one is done."
+            detail = Sentence(said, most=settings.IMPORTS_RUNNING_PER_CLIENT)
             raise Refused("too-many-imports", detail)
         return batch
 
@@ -114,6 +114,11 @@ class ImportQuerySet(models.QuerySet["Import"]):
             empty = old.filter(faults=None, orders=None).values_list("pk", flat=True)
             forgotten += self.filter(pk__in=list(empty[: limit - forgotten])).delete()[0]
         return forgotten
+
+
+def _copied(batch: "Import", position: int, row: Row) -> tuple[Any, ...]:
+    kept = row.fault_kept and Jsonb(row.fault_kept)
+    return (batch.pk, position, row.line, row.key, row.said, row.fault, kept)
 
 
 class Import(models.Model):
@@ -191,8 +196,8 @@ class Import(models.Model):
             cursor.execute(TAKE, {"batch": self.pk, "first": first, "end": end, "limit": limit})
             taken = sorted(cursor.fetchall())
         return [
-            ImportRow(batch=self, at=position, line=line_number, key=key, said=text, fault=fault)
-            for position, line_number, key, text, fault in taken
+            ImportRow(batch=self, at=at, line=line, key=key, said=said, fault=_again(fault, kept))
+            for at, line, key, said, fault, kept in taken
         ]
 
     def count(self, *, ok: int, failed: int) -> None:
@@ -210,6 +215,7 @@ class Import(models.Model):
                 line=fault.line,
                 field=fault.field,
                 reason=fault.reason,
+                kept=kept_of(fault.reason, settings.IMPORT_VALUE_MAX_CHARS),
             )
             for key, fault in faults
         )
@@ -221,6 +227,10 @@ class Import(models.Model):
         return complete.exists()
 
 
+def _again(fault: str, kept: str | None) -> str:
+    return said_again(fault, kept and json.loads(kept))
+
+
 class ImportRow(models.Model):
     """A row of the file until it is worked off; `orders.imports.inputs` reads it."""
 
@@ -229,7 +239,8 @@ class ImportRow(models.Model):
     line = models.IntegerField()  # of the file, where it begins
     key = models.TextField(null=True)  # rows with the same key are one order
     said = models.TextField()  # JSON, not parsed yet
-    fault = models.TextField()  # why it cannot be read
+    fault = models.TextField()  # why it cannot be read, in English
+    fault_kept = models.JSONField(null=True)  # of that sentence, as `Sentence.kept` has it
 
     class Meta:
         constraints = [models.UniqueConstraint(name="import_row_once", fields=["batch", "at"])]
@@ -250,7 +261,8 @@ class ImportFault(models.Model):
     line = models.IntegerField()
     external_id = models.TextField()
     field = models.TextField()
-    reason = models.TextField()
+    reason = models.TextField()  # in English
+    kept = models.JSONField(null=True)  # of that sentence, as `Sentence.kept` has it
 
     class Meta:
         ordering = ["line", "pk"]
@@ -258,6 +270,11 @@ class ImportFault(models.Model):
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.reason}"
+
+    @property
+    def said(self) -> str:
+        """Why, to be said in the language of whoever reads it."""
+        return said_again(self.reason, self.kept)
 
     @classmethod
     def after(cls, batch: UUID, line_number: int, pk: int, limit: int) -> list["ImportFault"]:

@@ -8,6 +8,7 @@ from django.conf import settings
 from celery_ledger import FINISHED, Job, State, bulk, context
 from orders.imports import placing
 from orders.imports.models import Import
+from values.refused import Sentence
 
 CHUNKS = UUID("6b616974-656e-5000-8000-6368756e6b73")  # the namespace of the ids of chunks' jobs
 
@@ -83,14 +84,13 @@ def _give_up_front_if_dead(batch: Import) -> None:
         return
     job = Job.objects.filter(pk=_job_of(batch, front)).first()
     if job is None or job.state in FINISHED:
-        placing.give_up(
-            batch, front, reason=f"its part of the file could not be worked off: {_why_not(job)}"
-        )
+        said = "its part of the file could not be worked off: %(why)s"
+        placing.give_up(batch, front, reason=Sentence(said, why=_why_not(job)))
 
 
 def _why_not(job: Job | None) -> str:
     if job is None or job.state != State.DEAD:
-        return "its job was cancelled"
+        return Sentence("its job was cancelled")
     return str((job.error or {}).get("message", ""))
 
 

@@ -215,7 +215,8 @@ OPS_ENDPOINTS_MAX = 10  # of a page, and as many in trouble, each with what wait
 OPS_UNDELIVERED_MAX = 200  # counted of one endpoint; beyond it says "200+"
 OPS_UNDELIVERED_OF_ALL = 200  # ... of those in trouble together, in equal shares
 OPS_UNDELIVERED_OF_WELL = 10  # ... of each that is well
-OPS_REPLAY_COUNTED_MAX = 2000  # of what would be sent again; beyond it says "2,000+"
+# deliveries that are looked at to count what would be sent again; beyond it says "500 or more"
+OPS_REPLAY_COUNTED_MAX = 500
 OPS_PAYLOAD_SHOWN_CHARS = 20_000  # of what an event tells
 OPS_REPORT_EVENTS = 100  # of today that a page reads itself; of more, jobs do
 OPS_BECAME_ORDERS = 100  # of an import, that are counted without being asked to

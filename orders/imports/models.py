@@ -18,7 +18,8 @@ from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from celery_ledger import waiting_in_bulk
-from orders.imports.became import CANCELLED, ImportOrder
+from notifications.models.changes import settled_until
+from orders.imports.became import CANCELLED, WAYS, ImportOrder
 from orders.imports.files.lines import Row
 from orders.imports.files.reading import Format, Manner
 from orders.imports.inputs import Fault
@@ -86,6 +87,14 @@ class ImportQuerySet(models.QuerySet["Import"]):
         """Up to `limit` that are not done, the oldest first."""
         return list(self.filter(finished_at=None).order_by("pk")[:limit])
 
+    def to_be_counted(self, limit: int) -> list["Import"]:
+        """Up to `limit` that are done and too large to be counted at each look, those first whose
+        count is the oldest.
+        """
+        done = self.filter(finished_at__isnull=False, total__gt=settings.IMPORT_COUNTED_ORDERS)
+        oldest_first = F("ways_until").asc(nulls_first=True)
+        return list(done.select_related("client").order_by(oldest_first, "pk")[:limit])
+
     def take_turn(self) -> bool:
         """Whether the caller may work off a chunk, alone until its transaction ends, without others
         waiting long.
@@ -136,6 +145,9 @@ class Import(models.Model):
     failed = models.IntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
+    # how many of its orders had gone which way, with all changes before that moment
+    ways = models.JSONField(null=True)
+    ways_until = models.DateTimeField(null=True)
 
     objects = ImportQuerySet.as_manager()
 
@@ -163,12 +175,41 @@ class Import(models.Model):
     def percent(self) -> int:
         return 100 * (self.ok + self.failed) // self.total
 
-    def counts(self) -> dict[str, Any]:
-        """`ok`: there or on their way; `failed`: the others; and what `became` of all of them."""
-        became = {**self.orders.ways(), "refused": self.failed}
+    def counts(self, ways: dict[str, int] | None = None) -> dict[str, Any]:
+        """`ok`: there or on their way; `failed`: the others; and what `became` of all of them: as
+        they are now, or as these ways say.
+        """
+        ways = ways or self.known_ways() or self.orders.ways()
+        became = {**ways, "refused": self.failed}
         became[CANCELLED] += self.ok + self.failed - sum(became.values())  # elsewhere, unpaid
         unmet = sum(became[way] for way in UNMET.values())
         return {"ok": self.ok - unmet, "failed": self.failed + unmet, "became": became}
+
+    def kept_ways(self) -> dict[str, int] | None:
+        """As they were at `ways_until`; None where nobody has counted these ways."""
+        kept = self.ways or {}
+        return {way: kept[way] for way in WAYS} if kept.keys() == set(WAYS) else None
+
+    def known_ways(self) -> dict[str, int] | None:
+        """Those that are kept, if none of its orders has changed since. None if one has, or if more
+        of its client's have than are looked at.
+        """
+        if (kept := self.kept_ways()) is None or self.ways_until is None:
+            return None
+        theirs, most = Client(pk=self.client_id).orders, settings.IMPORT_CHANGES_LOOKED_AT
+        changed = theirs.filter(updated_at__gte=self.ways_until).order_by("updated_at")
+        ids = list(changed.values_list("pk", flat=True)[: most + 1])
+        return None if len(ids) > most or self.orders.filter(order__in=ids).exists() else kept
+
+    def keep_ways(self) -> int:
+        """Keep how they are now. It returns how many orders were counted for that: none of those
+        that are known.
+        """
+        until = settled_until()
+        known = self.known_ways()
+        ways = known or self.orders.ways()
+        Import.objects.filter(pk=self.pk).update(ways=ways, ways_until=until)
+        return 0 if known else self.ok
 
     @property
     def chunks(self) -> range:

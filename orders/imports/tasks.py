@@ -70,6 +70,19 @@ def see_to_imports() -> int:
 
 
 @shared_task
+def count_imports() -> int:
+    """Keep what the orders of finished imports have come to, so that nobody who looks has to count
+    them; as many orders at a time as a file may have.
+    """
+    counted = 0
+    for batch in Import.objects.to_be_counted(settings.BATCH_ROWS):
+        counted += batch.keep_ways()
+        if counted >= settings.IMPORT_MAX_ROWS:
+            break
+    return counted
+
+
+@shared_task
 def forget_old_imports() -> int:
     """Finished imports are kept for IMPORT_KEEP; what one run leaves, its follow-up deletes."""
     forgotten = Import.objects.forget_old(settings.BATCH_ROWS)

@@ -197,7 +197,7 @@ class Import(models.Model):
         if (kept := self.kept_ways()) is None or self.ways_until is None:
             return None
         theirs, most = Client(pk=self.client_id).orders, settings.IMPORT_CHANGES_LOOKED_AT
-        changed = theirs.filter(updated_at__gte=self.ways_until).order_by("updated_at")
+        changed = theirs.filter(updated_at__gte=self.ways_until).order_by("-updated_at")
         ids = list(changed.values_list("pk", flat=True)[: most + 1])
         return None if len(ids) > most or self.orders.filter(order__in=ids).exists() else kept
 

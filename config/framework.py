@@ -105,6 +105,7 @@ CELERY_BEAT_SCHEDULE = {  # promised by the clocks, without a beat process
     "tell-of-trouble": {"task": "notifications.oversight.tasks.tell_of_trouble", "schedule": 300.0},
     "warn-owners": {"task": "notifications.oversight.tasks.warn_owners", "schedule": 300.0},
     "see-to-imports": {"task": "orders.imports.tasks.see_to_imports", "schedule": 60.0},
+    "count-imports": {"task": "orders.imports.tasks.count_imports", "schedule": 300.0},
     "forget-old-exports": {
         "task": "orders.exports.tasks.forget_old_exports",
         "schedule": crontab(hour="4", minute="30"),

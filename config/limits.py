@@ -188,7 +188,11 @@ IMPORT_TURN_S = 1.0  # of one transaction of a chunk; then others may go before 
 IMPORT_PACE_S = 1.0  # between looks whether it is a chunk's turn
 IMPORT_BACKLOG_MAX = 1000  # due jobs in the bulk queue above which no chunk begins
 IMPORT_FAULTS_PER_ORDER = 10
+IMPORT_VALUE_MAX_CHARS = 200  # of each value that is kept of what is said of a row
 IMPORT_KEEP = timedelta(days=30)
+IMPORT_COUNTED_ORDERS = 100  # of an import; what became of more is counted by jobs, and kept
+# changes of its client's orders that are looked at, before it is counted anew
+IMPORT_CHANGES_LOOKED_AT = 100
 IMPORT_TRIAL_BATCH = 500  # orders of a dry run that are compared with the book at a time
 IMPORT_TRIAL_FAULTS_MAX = 10_000  # that it tells; the others it counts
 
@@ -214,10 +218,10 @@ OPS_ENDPOINTS_MAX = 10  # of a page, and as many in trouble, each with what wait
 OPS_UNDELIVERED_MAX = 200  # counted of one endpoint; beyond it says "200+"
 OPS_UNDELIVERED_OF_ALL = 200  # ... of those in trouble together, in equal shares
 OPS_UNDELIVERED_OF_WELL = 10  # ... of each that is well
-OPS_REPLAY_COUNTED_MAX = 2000  # of what would be sent again; beyond it says "2,000+"
+# deliveries that are looked at to count what would be sent again; beyond it says "500 or more"
+OPS_REPLAY_COUNTED_MAX = 500
 OPS_PAYLOAD_SHOWN_CHARS = 20_000  # of what an event tells
 OPS_REPORT_EVENTS = 100  # of today that a page reads itself; of more, jobs do
-OPS_BECAME_ORDERS = 100  # of an import, that are counted without being asked to
 OPS_TRIAL_FAULTS = 200  # of a dry run that are shown
 OPS_POLL_S = 3  # of a page that shows work, by a browser
 OPS_PEOPLE_MAX = 200  # of their list

@@ -2,16 +2,24 @@
 
 from typing import Any
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, override
 
 from values.refused import Refused, Sentence
 
 
-def in_words(message: str) -> str:
-    """English where the catalogue does not have it, as the API says it."""
-    if isinstance(message, Sentence) and message.values:
-        return gettext(message.text) % {name: _word(it) for name, it in message.values.items()}
-    return gettext(message) if message else ""
+def in_words(message: str, language: str | None = None) -> str:
+    """In the language that is turned on, or in this one; English where the catalogue does not have
+    it, as the API says it.
+    """
+    if language:
+        with override(language):
+            return in_words(message)
+    if not (isinstance(message, Sentence) and message.values):
+        return gettext(message) if message else ""
+    text = gettext(message.text)
+    if text == message.text:
+        return str(message)
+    return text % {name: _word(it) for name, it in message.values.items()}
 
 
 def errors_of(problem: Refused) -> list[tuple[str, str]]:

@@ -192,7 +192,7 @@ class ImportAdmin(LookOnlyAdmin):
     )
     list_select_related = ("client",)
     ordering = ("-created_at",)
-    exclude = ("ok", "failed")
+    exclude = ("ok", "failed", "ways", "ways_until")
     readonly_fields = ("accepted", "refused", "became")
 
     @admin.display(ordering="ok")

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from values.refused import Sentence
 from values.texts import BLANKS, CONTROL, CONTROLS, NO_CONTROLS
 
 # Hyphens that look like the one of ASCII; what each machine draws as it likes, or as a box.
@@ -31,17 +32,19 @@ def objection(text: str) -> str | None:
     if CONTROL.search(text):
         return NO_CONTROLS
     if SPACED.search(text):
-        return "must not begin or end with a space, nor hold two in a row"
+        return Sentence("must not begin or end with a space, nor hold two in a row")
     if guarded := GUARDED.fullmatch(text):
-        return f'must not be guarded as for a spreadsheet; send {guarded[1]} without =""'
+        said = 'must not be guarded as for a spreadsheet; send %(name)s without =""'
+        return Sentence(said, name=guarded[1])
     return None if text.isascii() else _objection_beyond_ascii(text)
 
 
 def _objection_beyond_ascii(text: str) -> str | None:
     if found := UNSEEN.search(text):
-        return f"must not hold {_called(found[0])}, which nobody sees or tells from another"
+        said = "must not hold %(character)s, which nobody sees or tells from another"
+        return Sentence(said, character=_called(found[0]))
     if not unicodedata.is_normalized("NFC", text):
-        return "must be in Unicode's composed form (NFC), with no accents of their own"
+        return Sentence("must be in Unicode's composed form (NFC), with no accents of their own")
     return None
 
 

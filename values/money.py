@@ -5,6 +5,8 @@ what is said of it when an order ends early.
 import re
 from enum import StrEnum
 
+from values.refused import Sentence
+
 CURRENCIES = frozenset(
     """
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD
@@ -30,20 +32,29 @@ def exponent(currency: str) -> int:
 
 def read(text: str, currency: str) -> int:
     """Minor units of an amount as people write it, by the currency's own digits: 12.5 EUR is 1250,
-    1200 JPY is 1200, 5.000 KWD is 5000. Raises ValueError, in a sentence, for what could mean two
+    1200 JPY is 1200, 5.000 KWD is 5000. Raises ValueError of a Sentence for what could mean two
     things.
     """
     found = AMOUNT.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text} must be written like 1234.50, with no sign and no separator else")
+        said = "%(amount)s must be written like 1234.50, with no sign and no separator else"
+        raise ValueError(Sentence(said, amount=text))
     places, decimals = exponent(currency), found[3] or ""
     if len(decimals) > places or (found[2] == "," and len(decimals) > COMMA_DECIMALS_MAX):
-        few = f"at most {places} digits" if places else "no digits"
-        raise ValueError(
-            f"{text} could be read in two ways: {currency} has {few} behind a decimal point, "
-            "and thousands are written without a separator"
-        )
+        raise ValueError(_in_two_ways(text, currency))
     return int(found[1] + decimals.ljust(places, "0"))
+
+
+def _in_two_ways(text: str, currency: str) -> Sentence:
+    places = exponent(currency)
+    few = Sentence("at most %(places)s digits", places=places) if places else Sentence("no digits")
+    return Sentence(
+        "%(amount)s could be read in two ways: %(currency)s has %(few)s behind a decimal point, "
+        "and thousands are written without a separator",
+        amount=text,
+        currency=currency,
+        few=few,
+    )
 
 
 def written(amount: int, currency: str) -> str:

@@ -20,6 +20,41 @@ class Sentence(str):
         sentence.text, sentence.values = text, values
         return sentence
 
+    @classmethod
+    def again(cls, said: str, kept: Sequence[Any]) -> Self:
+        """As it was said, from what was `kept` of it."""
+        sentence = super().__new__(cls, said)
+        sentence.text = kept[0]
+        sentence.values = {name: _value_again(it) for name, it in kept[1].items()}
+        return sentence
+
+    def kept(self, most: int) -> list[Any]:
+        """JSON of its text and its values; of a value that is a text, so many letters at most."""
+        return [self.text, {name: _value_kept(it, most) for name, it in self.values.items()}]
+
+
+def kept_of(message: str, most: int) -> list[Any] | None:
+    """What a page needs beside the English to say it in another language; None for nothing."""
+    has_values = isinstance(message, Sentence) and message.values
+    return message.kept(most) if isinstance(message, Sentence) and has_values else None
+
+
+def said_again(said: str, kept: Sequence[Any] | None) -> str:
+    return Sentence.again(said, kept) if kept else said
+
+
+def _value_kept(value: Any, most: int) -> Any:
+    if isinstance(value, Sentence):
+        return value.kept(most)
+    return value if isinstance(value, int) else str(value)[:most]
+
+
+def _value_again(kept: Any) -> Any:
+    if not isinstance(kept, list):
+        return kept
+    text, values = kept
+    return Sentence(text, **{name: _value_again(it) for name, it in values.items()})
+
 
 class Refused(Exception):
     """Nothing of what was asked for is written.

@@ -11,16 +11,20 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
+from values.refused import Sentence
+
 WHOLE_MAX = 2**53  # up to here a float says which whole number it is
 # NUL, which Postgres cannot hold, and halves of surrogate pairs
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class NotJson(Exception):
-    """The body is not acceptable JSON; `pointer` says where, `message` what."""
+    """The body is not acceptable JSON; `pointer` says where, `message` what, `said` both."""
 
     def __init__(self, pointer: str, message: str) -> None:
-        super().__init__(f"{pointer or 'the body'} {message}")
+        place = pointer or Sentence("the body")
+        self.said = Sentence("%(place)s %(message)s", place=place, message=message)
+        super().__init__(self.said)
         self.pointer = pointer
         self.message = message
 
@@ -59,7 +63,7 @@ def parse(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise NotJson("", f"is not UTF-8 at byte {exc.start}") from exc
+        raise NotJson("", Sentence("is not UTF-8 at byte %(byte)s", byte=exc.start)) from exc
     try:
         document = json.loads(
             text,
@@ -69,18 +73,26 @@ def parse(body: bytes) -> Any:
             object_pairs_hook=_object,
         )
     except json.JSONDecodeError as exc:
-        raise NotJson(
-            "", f"is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}"
-        ) from exc
+        raise NotJson("", _no_json(exc)) from exc
     except RecursionError as exc:
-        raise NotJson("", f"is nested more than {settings.JSON_MAX_DEPTH} deep") from exc
+        raise NotJson("", _too_deep()) from exc
     _walk(document)
     return document
 
 
+def _no_json(exc: json.JSONDecodeError) -> Sentence:
+    text = "is not JSON: %(why)s at line %(line)s column %(column)s"
+    return Sentence(text, why=exc.msg, line=exc.lineno, column=exc.colno)
+
+
+def _too_deep() -> Sentence:
+    return Sentence("is nested more than %(most)s deep", most=settings.JSON_MAX_DEPTH)
+
+
 def _integer(digits: str) -> int | _Refused:
     if len(digits.lstrip("-")) > settings.JSON_INTEGER_MAX_DIGITS:
-        return _Refused(f"has more than {settings.JSON_INTEGER_MAX_DIGITS} digits")
+        most = settings.JSON_INTEGER_MAX_DIGITS
+        return _Refused(Sentence("has more than %(most)s digits", most=most))
     return int(digits)
 
 
@@ -88,18 +100,18 @@ def _float(text: str) -> float | int | _Refused:
     """`1.0` and `1e2` are whole numbers too, as JSON Schema counts them."""
     number = float(text)
     if not math.isfinite(number):
-        return _Refused("is too large a number")
+        return _Refused(Sentence("is too large a number"))
     return int(number) if number.is_integer() and abs(number) <= WHOLE_MAX else number
 
 
 def _constant(name: str) -> _Refused:
-    return _Refused(f"is {name}, which is not JSON")
+    return _Refused(Sentence("is %(name)s, which is not JSON", name=name))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
-        fields[name] = _Refused("stands there twice") if name in fields else value
+        fields[name] = _Refused(Sentence("stands there twice")) if name in fields else value
     return fields
 
 
@@ -109,14 +121,15 @@ def _walk(document: Any) -> None:
     while places:
         place = places.pop()
         if place.depth > settings.JSON_MAX_DEPTH:
-            raise NotJson(place.pointer, f"is nested more than {settings.JSON_MAX_DEPTH} deep")
+            raise NotJson(place.pointer, _too_deep())
         if objection := _objection(place.value):
             raise NotJson(place.pointer, objection)
         if not isinstance(place.value, list | dict):
             continue
         seen += len(place.value)
         if seen > settings.JSON_VALUES_MAX:
-            raise NotJson("", f"holds more than {settings.JSON_VALUES_MAX} values")
+            text = "holds more than %(most)s values"
+            raise NotJson("", Sentence(text, most=settings.JSON_VALUES_MAX))
         steps = place.value.items() if isinstance(place.value, dict) else enumerate(place.value)
         places += [_Place(value, place.depth + 1, step, place) for step, value in steps]
 
@@ -129,7 +142,8 @@ def _objection(value: Any) -> str | None:
             return _text_objection(value)
         case dict():
             names = (_text_objection(name) for name in value)
-            return next((f"has a name that {objection}" for objection in names if objection), None)
+            found = next(filter(None, names), None)
+            return found and Sentence("has a name that %(objection)s", objection=found)
         case _:
             return None
 
@@ -138,7 +152,9 @@ def _text_objection(text: str) -> str | None:
     found = UNSTORABLE.search(text)
     if found is None:
         return None
-    return "holds a NUL character" if found[0] == "\x00" else "holds half of a surrogate pair"
+    if found[0] == "\x00":
+        return Sentence("holds a NUL character")
+    return Sentence("holds half of a surrogate pair")
 
 
 def escaped(name: str) -> str:

@@ -1,5 +1,7 @@
 """Imports over HTTP: the list, and one while it is worked off."""
 
+from functools import partial
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -7,12 +9,16 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
 from ops.access import LOOK, may_operate, staff_page
 from ops.places import place, serial
+from ops.refusals import in_words
 from orders.exports.models import Export
+from orders.imports.became import UNDER_WAY
 from orders.imports.errors import errors_csv
+from orders.imports.files.lines import BOM
 from orders.imports.models import Import, ImportFault
 
 
@@ -41,16 +47,15 @@ def one(request: HttpRequest, import_id: UUID) -> HttpResponse:
     that is final.
     """
     batch = get_object_or_404(Import.objects.select_related("client"), pk=import_id)
-    is_counted = batch.total <= settings.OPS_BECAME_ORDERS or "became" in request.GET
     line, pk = place(request, "after", _line_and_row) or (0, 0)
     faults = ImportFault.after(batch.pk, line, pk, settings.OPS_ROWS_MAX + 1)
-    shown = faults[: settings.OPS_ROWS_MAX]
+    shown, became = faults[: settings.OPS_ROWS_MAX], _became(batch)
     seen: dict[str, Any] = {
         "batch": batch,
-        "counts": batch.counts() if is_counted else None,
+        **became,
         "faults": shown,
         "more": f"{shown[-1].line}-{shown[-1].pk}" if len(faults) > len(shown) else "",
-        "poll_s": settings.OPS_POLL_S if _moves(batch) else None,
+        "poll_s": settings.OPS_POLL_S if _moves(batch, became) else None,
         "here": "files",
     }
     return render(request, "ops/files/import.html", seen)
@@ -59,13 +64,26 @@ def one(request: HttpRequest, import_id: UUID) -> HttpResponse:
 @require_safe
 @staff_page(LOOK)
 def errors(request: HttpRequest, import_id: UUID) -> HttpResponseBase:
-    """The file that the API gives."""
+    """The file that the API gives, in the language of whoever asks for it."""
     batch = get_object_or_404(Import, pk=import_id)
+    say = partial(in_words, language=get_language())
     return StreamingHttpResponse(
-        errors_csv(batch),
+        chain([BOM], errors_csv(batch, say)),  # with which a spreadsheet reads it as UTF-8
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="import-{batch.pk}-errors.csv"'},
     )
+
+
+def _became(batch: Import) -> dict[str, Any]:
+    """What became of all of its orders: as it is, or was at a moment. Of a large one that nobody
+    has counted yet, what became of the first of them.
+    """
+    number, known = settings.IMPORT_COUNTED_ORDERS, batch.known_ways()
+    if known or batch.total <= number:
+        return {"became": batch.counts(known)["became"]}
+    if kept := batch.kept_ways():
+        return {"became": batch.counts(kept)["became"], "became_at": batch.ways_until}
+    return {"became": batch.orders.beginning(number).ways(), "became_of": number}
 
 
 def _line_and_row(text: str) -> tuple[int, int]:
@@ -73,8 +91,10 @@ def _line_and_row(text: str) -> tuple[int, int]:
     return serial(line), serial(row)
 
 
-def _moves(batch: Import) -> bool:
+def _moves(batch: Import, became: dict[str, Any]) -> bool:
     """Until it is done, and of a small one until its orders have gone their ways."""
     if batch.finished_at is None:
         return True
-    return batch.total <= settings.OPS_BECAME_ORDERS and not batch.orders.are_decided()
+    if batch.total > settings.IMPORT_COUNTED_ORDERS or not became["became"][UNDER_WAY]:
+        return False
+    return not batch.orders.are_decided()

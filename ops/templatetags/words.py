@@ -13,9 +13,11 @@ from django.utils.translation import gettext_lazy
 from notifications.mail.templatetags.orders import HELD_FOR
 from ops.models import StaffAction
 from ops.orders.verbs import VERBS
+from ops.refusals import in_words
 from ops.stock import verbs as stock_verbs
 
 register = template.Library()
+register.filter("in_words", in_words)
 
 WORDS: dict[str, Promise] = {
     "received": gettext_lazy("received"),

@@ -30,14 +30,20 @@ class Span:
         return f"endpoint {self.endpoint.pk}" if self.endpoint else "channel mail"
 
     def counted(self) -> tuple[int, bool]:
-        """How many would be sent again, and whether there are more than were counted."""
+        """How many would be sent again, and whether there are more to be counted."""
         return Delivery.objects.count_retryable(
             self.endpoint,
             since=self.since,
             until=self.until,
             everything=self.everything,
-            limit=settings.OPS_REPLAY_COUNTED_MAX,
+            limit=self.looked_at,
         )
+
+    @property
+    def looked_at(self) -> int:
+        """So many deliveries are, to count them: all that are made lie in a row, others apart."""
+        in_a_row = self.everything and self.endpoint is None
+        return settings.OPS_LOOKED_AT if in_a_row else settings.OPS_REPLAY_COUNTED_MAX
 
     def replay(self, *, by: Any) -> tuple[int, bool]:
         """Send up to WEBHOOK_REPLAY_MAX of them again: how many, and whether more are left."""

@@ -173,7 +173,8 @@ def _counted(span: Span) -> dict[str, Any]:
     number, more = span.counted()
     return {
         "is_any": number or more,
-        "counted": f"{number:,}+" if more else f"{number:,}",
+        "counted": f"{number:,}",
+        "looked_at": more and f"{span.looked_at:,}",
         "portion": f"{settings.WEBHOOK_REPLAY_MAX:,}",
         "rest_minutes": settings.WEBHOOK_REPLAY_REST.seconds // 60,
     }

@@ -30,6 +30,11 @@ class ImportOrderQuerySet(models.QuerySet["ImportOrder"]):
         counted = self.values_list(WAY).annotate(number=Count("pk")).order_by()
         return dict.fromkeys(WAYS, 0) | dict(counted)
 
+    def beginning(self, number: int) -> "ImportOrderQuerySet":
+        """The first so many of an import, by their lines."""
+        last = self.order_by("line").values_list("line", flat=True)[number - 1 : number]
+        return self.filter(line__lte=last[0]) if last else self
+
     def unmet(self) -> "ImportOrderQuerySet":
         """Those that a row may be imported again for."""
         return self.filter(order__state=State.CANCELLED, order__reason__in=UNMET)
@@ -66,6 +71,7 @@ class ImportOrder(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(name="import_order_once", fields=["batch", "line"])]
+        indexes = [models.Index(name="import_order_of", fields=["order"])]
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.external_id}"

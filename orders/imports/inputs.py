@@ -26,12 +26,13 @@ from orders.imports.files.reading import Format
 from orders.inputs.faults import pointed
 from orders.inputs.order import LINES_MAX
 from values import money, strict_json
-from values.refused import Refused
+from values.refused import Refused, Sentence, kept_of, said_again
 from values.strict_json import NotJson
 
 LINE_POINTER = re.compile(r"/lines/([0-9]+)(?:/(.+))?")
 FIELD_MAX_CHARS = 200
 REASON_MAX_CHARS = 500
+NEEDS_A_NAME = Sentence("an imported order needs one, so that it comes once")
 
 
 class Keyed(Protocol):
@@ -101,9 +102,9 @@ def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
 def input_of(rows: Sequence[StagedRow], form: Format, *, quiet: bool = False) -> OrderOfFile:
     """Raises NotAnOrder with what is wrong, on the line where it stands."""
     if len(rows) > LINES_MAX:  # whose parsing alone may take more memory than a dyno has
-        raise NotAnOrder(
-            Fault(rows[0].line, "", f"has {len(rows)} lines; an order may have {LINES_MAX}")
-        )
+        said = "has %(lines)s lines; an order may have %(most)s"
+        too_many = Sentence(said, lines=len(rows), most=LINES_MAX)
+        raise NotAnOrder(Fault(rows[0].line, "", too_many))
     unreadable = [Fault(row.line, "", row.fault) for row in rows if row.fault]
     if unreadable:
         raise NotAnOrder(*unreadable)
@@ -115,11 +116,7 @@ def input_of(rows: Sequence[StagedRow], form: Format, *, quiet: bool = False) ->
             *located(rows, form, [pointed(dict(error), skip=0) for error in exc.errors()])
         ) from exc
     if not order_input.external_id:
-        raise NotAnOrder(
-            *located(
-                rows, form, [("/external_id", "an imported order needs one, so that it comes once")]
-            )
-        )
+        raise NotAnOrder(*located(rows, form, [("/external_id", NEEDS_A_NAME)]))
     if wrong := list(order_input.objections(quiet=quiet)):
         raise NotAnOrder(*located(rows, form, wrong))
     return order_input
@@ -127,7 +124,7 @@ def input_of(rows: Sequence[StagedRow], form: Format, *, quiet: bool = False) ->
 
 def problem_of(rows: Sequence[StagedRow], form: Format, problem: Refused) -> NotAnOrder:
     """What the shop said to the order_input of these rows."""
-    return NotAnOrder(*located(rows, form, problem.errors or [("", str(problem))]))
+    return NotAnOrder(*located(rows, form, problem.errors or [("", problem.detail)]))
 
 
 def located(
@@ -137,17 +134,22 @@ def located(
     faults = []
     for pointer, message in errors:
         line_number, field = _cell(rows, pointer) if form == Format.CSV else (rows[0].line, pointer)
-        faults.append(Fault(line_number, field[:FIELD_MAX_CHARS], message[:REASON_MAX_CHARS]))
+        faults.append(Fault(line_number, field[:FIELD_MAX_CHARS], bounded(message)))
     return faults
+
+
+def bounded(message: str) -> str:
+    """As much of it, and of its values, as is kept."""
+    kept = kept_of(message, settings.IMPORT_VALUE_MAX_CHARS)
+    return said_again(message[:REASON_MAX_CHARS], kept)
 
 
 def _parsed(row: StagedRow) -> Any:
     try:
         return strict_json.parse(row.said.encode())
     except NotJson as exc:
-        raise NotAnOrder(
-            Fault(row.line, exc.pointer[:FIELD_MAX_CHARS], str(exc)[:REASON_MAX_CHARS])
-        ) from exc
+        field = exc.pointer[:FIELD_MAX_CHARS]
+        raise NotAnOrder(Fault(row.line, field, bounded(exc.said))) from exc
 
 
 # --- CSV: a row is a line, and the order stands in each of its rows -------------------------------
@@ -192,9 +194,8 @@ def _disagreements(rows: Sequence[StagedRow], cells: Sequence[dict[str, str]]) -
     for row, row_cells in zip(rows[1:], cells[1:], strict=True):
         for column in OF_THE_ORDER:
             if row_cells.get(column) and row_cells[column] != head.get(column):
-                yield Fault(
-                    row.line, column, f"is not what line {rows[0].line} says of the same order"
-                )
+                said = "is not what line %(line)s says of the same order"
+                yield Fault(row.line, column, Sentence(said, line=rows[0].line))
 
 
 class Values:
@@ -213,10 +214,10 @@ class Values:
                 return strict_json.parse(cell.encode())
             return [tag.strip() for tag in cell.split(",")] if column in LISTS else cell
         except NotJson:
-            said = "must be JSON"
+            said = Sentence("must be JSON")
         except ValueError as exc:
-            said = str(exc)
-        self._faults.append(Fault(row.line, column, said[:REASON_MAX_CHARS]))
+            said = exc.args[0]
+        self._faults.append(Fault(row.line, column, bounded(said)))
         return None
 
     def _number(self, cell: str) -> int:
@@ -224,7 +225,7 @@ class Values:
             return money.read(cell.removesuffix(IN_MAJOR), self._currency)
         if WHOLE_NUMBER.fullmatch(cell):
             return int(cell)
-        raise ValueError("must be a whole number")
+        raise ValueError(Sentence("must be a whole number"))
 
 
 def _cell(rows: Sequence[StagedRow], pointer: str) -> tuple[int, str]:

@@ -4,6 +4,7 @@ The file waits in Postgres as rows nobody has judged. Working one off deletes it
 that places its order or notes its fault and counts it, so a row is worked off once, whoever dies.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import batched
 from typing import Any
@@ -13,20 +14,22 @@ from django.conf import settings
 from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from celery_ledger import waiting_in_bulk
-from orders.imports.became import CANCELLED, ImportOrder
+from notifications.models.changes import settled_until
+from orders.imports.became import CANCELLED, WAYS, ImportOrder
 from orders.imports.files.lines import Row
 from orders.imports.files.reading import Format, Manner
 from orders.imports.inputs import Fault
 from orders.models.client import Client
 from orders.states import UNMET
-from values.refused import Refused
+from values.refused import Refused, Sentence, kept_of, said_again
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
 
-COPY = "COPY orders_importrow (batch_id, at, line, key, said, fault) FROM STDIN"
+COPY = "COPY orders_importrow (batch_id, at, line, key, said, fault, fault_kept) FROM STDIN"
 COUNT = """
 SELECT count(*), count(DISTINCT key) + count(*) FILTER (WHERE key IS NULL)
   FROM orders_importrow WHERE batch_id = %s
@@ -45,7 +48,7 @@ WITH next AS (
 DELETE FROM orders_importrow
  WHERE batch_id = %(batch)s
    AND (at = ANY(ARRAY(SELECT at FROM next)) OR key = ANY(ARRAY(SELECT key FROM next)))
-RETURNING at, line, key, said, fault
+RETURNING at, line, key, said, fault, fault_kept
 """
 
 
@@ -61,7 +64,7 @@ class ImportQuerySet(models.QuerySet["Import"]):
             for stretch in batched(enumerate(rows), settings.IMPORT_STAGE_BATCH):
                 with cursor.copy(COPY) as copy:
                     for position, row in stretch:
-                        copy.write_row((batch.pk, position, row.line, row.key, row.said, row.fault))
+                        copy.write_row(_copied(batch, position, row))
             cursor.execute(COUNT, [batch.pk])
             batch.rows, batch.total = cursor.fetchone()
             if batch.rows > settings.IMPORT_STAGE_BATCH:
@@ -72,10 +75,8 @@ class ImportQuerySet(models.QuerySet["Import"]):
             self.filter(client=client, finished_at=None).count()
             > settings.IMPORTS_RUNNING_PER_CLIENT
         ):
-            detail = (
-                f"{settings.IMPORTS_RUNNING_PER_CLIENT} imports of yours are running. "
-                "Wait until one is done."
-            )
+            said = "%(most)s imports of yours are running. Wait until one is done."
+            detail = Sentence(said, most=settings.IMPORTS_RUNNING_PER_CLIENT)
             raise Refused("too-many-imports", detail)
         return batch
 
@@ -85,6 +86,14 @@ class ImportQuerySet(models.QuerySet["Import"]):
     def running(self, limit: int) -> list["Import"]:
         """Up to `limit` that are not done, the oldest first."""
         return list(self.filter(finished_at=None).order_by("pk")[:limit])
+
+    def to_be_counted(self, limit: int) -> list["Import"]:
+        """Up to `limit` that are done and too large to be counted at each look, those first whose
+        count is the oldest.
+        """
+        done = self.filter(finished_at__isnull=False, total__gt=settings.IMPORT_COUNTED_ORDERS)
+        oldest_first = F("ways_until").asc(nulls_first=True)
+        return list(done.select_related("client").order_by(oldest_first, "pk")[:limit])
 
     def take_turn(self) -> bool:
         """Whether the caller may work off a chunk, alone until its transaction ends, without others
@@ -116,6 +125,11 @@ class ImportQuerySet(models.QuerySet["Import"]):
         return forgotten
 
 
+def _copied(batch: "Import", position: int, row: Row) -> tuple[Any, ...]:
+    kept = row.fault_kept and Jsonb(row.fault_kept)
+    return (batch.pk, position, row.line, row.key, row.said, row.fault, kept)
+
+
 class Import(models.Model):
     """`total`, `ok` and `failed` count orders; in a CSV several rows may be one. `ok` were
     accepted; what became of them is said by `counts`.
@@ -131,6 +145,9 @@ class Import(models.Model):
     failed = models.IntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
+    # how many of its orders had gone which way, with all changes before that moment
+    ways = models.JSONField(null=True)
+    ways_until = models.DateTimeField(null=True)
 
     objects = ImportQuerySet.as_manager()
 
@@ -158,12 +175,41 @@ class Import(models.Model):
     def percent(self) -> int:
         return 100 * (self.ok + self.failed) // self.total
 
-    def counts(self) -> dict[str, Any]:
-        """`ok`: there or on their way; `failed`: the others; and what `became` of all of them."""
-        became = {**self.orders.ways(), "refused": self.failed}
+    def counts(self, ways: dict[str, int] | None = None) -> dict[str, Any]:
+        """`ok`: there or on their way; `failed`: the others; and what `became` of all of them: as
+        they are now, or as these ways say.
+        """
+        ways = ways or self.known_ways() or self.orders.ways()
+        became = {**ways, "refused": self.failed}
         became[CANCELLED] += self.ok + self.failed - sum(became.values())  # elsewhere, unpaid
         unmet = sum(became[way] for way in UNMET.values())
         return {"ok": self.ok - unmet, "failed": self.failed + unmet, "became": became}
+
+    def kept_ways(self) -> dict[str, int] | None:
+        """As they were at `ways_until`; None where nobody has counted these ways."""
+        kept = self.ways or {}
+        return {way: kept[way] for way in WAYS} if kept.keys() == set(WAYS) else None
+
+    def known_ways(self) -> dict[str, int] | None:
+        """Those that are kept, if none of its orders has changed since. None if one has, or if more
+        of its client's have than are looked at.
+        """
+        if (kept := self.kept_ways()) is None or self.ways_until is None:
+            return None
+        theirs, most = Client(pk=self.client_id).orders, settings.IMPORT_CHANGES_LOOKED_AT
+        changed = theirs.filter(updated_at__gte=self.ways_until).order_by("-updated_at")
+        ids = list(changed.values_list("pk", flat=True)[: most + 1])
+        return None if len(ids) > most or self.orders.filter(order__in=ids).exists() else kept
+
+    def keep_ways(self) -> int:
+        """Keep how they are now. It returns how many orders were counted for that: none of those
+        that are known.
+        """
+        until = settled_until()
+        known = self.known_ways()
+        ways = known or self.orders.ways()
+        Import.objects.filter(pk=self.pk).update(ways=ways, ways_until=until)
+        return 0 if known else self.ok
 
     @property
     def chunks(self) -> range:
@@ -191,8 +237,8 @@ class Import(models.Model):
             cursor.execute(TAKE, {"batch": self.pk, "first": first, "end": end, "limit": limit})
             taken = sorted(cursor.fetchall())
         return [
-            ImportRow(batch=self, at=position, line=line_number, key=key, said=text, fault=fault)
-            for position, line_number, key, text, fault in taken
+            ImportRow(batch=self, at=at, line=line, key=key, said=said, fault=_again(fault, kept))
+            for at, line, key, said, fault, kept in taken
         ]
 
     def count(self, *, ok: int, failed: int) -> None:
@@ -210,6 +256,7 @@ class Import(models.Model):
                 line=fault.line,
                 field=fault.field,
                 reason=fault.reason,
+                kept=kept_of(fault.reason, settings.IMPORT_VALUE_MAX_CHARS),
             )
             for key, fault in faults
         )
@@ -221,6 +268,10 @@ class Import(models.Model):
         return complete.exists()
 
 
+def _again(fault: str, kept: str | None) -> str:
+    return said_again(fault, kept and json.loads(kept))
+
+
 class ImportRow(models.Model):
     """A row of the file until it is worked off; `orders.imports.inputs` reads it."""
 
@@ -229,7 +280,8 @@ class ImportRow(models.Model):
     line = models.IntegerField()  # of the file, where it begins
     key = models.TextField(null=True)  # rows with the same key are one order
     said = models.TextField()  # JSON, not parsed yet
-    fault = models.TextField()  # why it cannot be read
+    fault = models.TextField()  # why it cannot be read, in English
+    fault_kept = models.JSONField(null=True)  # of that sentence, as `Sentence.kept` has it
 
     class Meta:
         constraints = [models.UniqueConstraint(name="import_row_once", fields=["batch", "at"])]
@@ -250,7 +302,8 @@ class ImportFault(models.Model):
     line = models.IntegerField()
     external_id = models.TextField()
     field = models.TextField()
-    reason = models.TextField()
+    reason = models.TextField()  # in English
+    kept = models.JSONField(null=True)  # of that sentence, as `Sentence.kept` has it
 
     class Meta:
         ordering = ["line", "pk"]
@@ -258,6 +311,11 @@ class ImportFault(models.Model):
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.reason}"
+
+    @property
+    def said(self) -> str:
+        """Why, to be said in the language of whoever reads it."""
+        return said_again(self.reason, self.kept)
 
     @classmethod
     def after(cls, batch: UUID, line_number: int, pk: int, limit: int) -> list["ImportFault"]:

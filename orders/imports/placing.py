@@ -27,11 +27,12 @@ from orders.imports.inputs import (
 from orders.imports.models import Import
 from orders.inputs.payment import PaymentInput
 from orders.models import Client, Order, Stock
-from values.refused import Refused
+from values.refused import Refused, Sentence
 
 Rows = Sequence[StagedRow]
 Faults = list[tuple[str | None, Fault]]  # with the external_id of whose they are
-BELONGS_TO_ANOTHER = ("/external_id", "belongs to an earlier, other order")
+NOT_TAKEN = Sentence("the database does not take this order")
+BELONGS_TO_ANOTHER = ("/external_id", Sentence("belongs to an earlier, other order"))
 
 
 def work_off(batch: Import, first: int) -> bool:
@@ -105,7 +106,7 @@ def _accept(
     except Refused as exc:
         return problem_of(rows, Format(batch.form), exc)
     except (DataError, IntegrityError):
-        return NotAnOrder(Fault(rows[0].line, "", "the database does not take this order"))
+        return NotAnOrder(Fault(rows[0].line, "", NOT_TAKEN))
 
 
 def _place(client: Client, said: OrderOfFile, goods: Mapping[str, Stock]) -> Order:

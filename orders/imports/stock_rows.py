@@ -9,14 +9,14 @@ from typing import Any, BinaryIO
 from django.conf import settings
 from pydantic import ValidationError
 
-from orders.imports.files.csv_rows import WHOLE_NUMBER, Columns, rows_under
+from orders.imports.files.csv_rows import WHOLE_NUMBER, Columns, other_width, rows_under
 from orders.imports.files.encoding import in_utf8
 from orders.imports.files.lines import Lines, Row
-from orders.imports.files.reading import Format, ndjson_rows
+from orders.imports.files.reading import NO_ROWS, Format, ndjson_rows, too_many_rows
 from orders.inputs.faults import pointed
 from orders.inputs.stock import StockInput
 from values import strict_json
-from values.refused import invalid
+from values.refused import Sentence, invalid
 from values.strict_json import NotJson
 
 REQUIRED = ("sku",)
@@ -38,16 +38,16 @@ def stock_in(
     wrong: Wrong = []
     for number, row in enumerate(_rows(file, form, encoding), start=1):
         if number > settings.STOCK_FILE_MAX_ROWS:
-            message = f"the file has more than {settings.STOCK_FILE_MAX_ROWS} rows"
-            raise invalid(("", f"{message}; send it in parts"))
+            raise too_many_rows(settings.STOCK_FILE_MAX_ROWS)
         place = f"/line {row.line}"
         if (read := _read(row, place, wrong)) is None:
             continue
         if read.sku in said:
-            wrong.append((f"{place}/sku", f"stands on {places[read.sku][1:]} too"))
+            other = places[read.sku].removeprefix("/line ")
+            wrong.append((f"{place}/sku", Sentence("stands on line %(line)s too", line=other)))
         said[read.sku], places[read.sku] = read, place
     if not said and not wrong:
-        raise invalid(("", "the file has no rows"))
+        raise invalid(("", NO_ROWS))
     if wrong:
         raise invalid(*wrong)
     return said, places
@@ -70,8 +70,7 @@ class Table:
     def row(self, number: int, cells: Sequence[str]) -> Row:
         width = len(self._columns)
         if any(cells[width:]):
-            fault = f"has {len(cells)} cells, but the header names {width} columns"
-            return self.unreadable(number, cells, fault)
+            return self.unreadable(number, cells, other_width(len(cells), width))
         named = zip(self._columns, cells, strict=False)
         return Row(
             number, said=json.dumps({name: _value(name, cell) for name, cell in named if cell})

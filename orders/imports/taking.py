@@ -9,11 +9,16 @@ from uuid import UUID
 from django.conf import settings
 from django.http import UnreadablePostError
 
-from values.refused import Refused
+from values.refused import Refused, Sentence
 
 log = logging.getLogger(__name__)
-YOURS_IS_READ = "A file of yours is being read. Send the next one when it has been answered."
-MANY_ARE_READ = "As many files as can be are being read. Nothing was written; try again."
+YOURS_IS_READ = Sentence(
+    "A file of yours is being read. Send the next one when it has been answered."
+)
+MANY_ARE_READ = Sentence("As many files as can be are being read. Nothing was written; try again.")
+NO_ROOM = Sentence(
+    "There is no room for the file just now. Nothing was written; try again with the same key."
+)
 
 
 def place_for(client: UUID) -> AbstractContextManager[None]:
@@ -62,8 +67,5 @@ def room_on_the_disk() -> Iterator[None]:
         raise
     except OSError as exc:
         log.error("There is no room for the file of an import: %s", exc)
-        detail = (
-            "There is no room for the file just now. Nothing was written; "
-            "try again with the same key."
-        )
-        raise Refused("unavailable", detail, retry_after_s=settings.DATABASE_RETRY_AFTER_S) from exc
+        again = settings.DATABASE_RETRY_AFTER_S
+        raise Refused("unavailable", NO_ROOM, retry_after_s=again) from exc

@@ -8,6 +8,7 @@ from django.conf import settings
 from celery_ledger import FINISHED, Job, State, bulk, context
 from orders.imports import placing
 from orders.imports.models import Import
+from values.refused import Sentence
 
 CHUNKS = UUID("6b616974-656e-5000-8000-6368756e6b73")  # the namespace of the ids of chunks' jobs
 
@@ -69,6 +70,19 @@ def see_to_imports() -> int:
 
 
 @shared_task
+def count_imports() -> int:
+    """Keep what the orders of finished imports have come to, so that nobody who looks has to count
+    them; as many orders at a time as a file may have.
+    """
+    counted = 0
+    for batch in Import.objects.to_be_counted(settings.BATCH_ROWS):
+        counted += batch.keep_ways()
+        if counted >= settings.IMPORT_MAX_ROWS:
+            break
+    return counted
+
+
+@shared_task
 def forget_old_imports() -> int:
     """Finished imports are kept for IMPORT_KEEP; what one run leaves, its follow-up deletes."""
     forgotten = Import.objects.forget_old(settings.BATCH_ROWS)
@@ -83,14 +97,13 @@ def _give_up_front_if_dead(batch: Import) -> None:
         return
     job = Job.objects.filter(pk=_job_of(batch, front)).first()
     if job is None or job.state in FINISHED:
-        placing.give_up(
-            batch, front, reason=f"its part of the file could not be worked off: {_why_not(job)}"
-        )
+        said = "its part of the file could not be worked off: %(why)s"
+        placing.give_up(batch, front, reason=Sentence(said, why=_why_not(job)))
 
 
 def _why_not(job: Job | None) -> str:
     if job is None or job.state != State.DEAD:
-        return "its job was cancelled"
+        return Sentence("its job was cancelled")
     return str((job.error or {}).get("message", ""))
 
 

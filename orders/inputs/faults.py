@@ -27,6 +27,7 @@ SENTENCES = {
     "less_than": "must be less than %(lt)s",
     "enum": "must be %(expected)s",
     "literal_error": "must be %(expected)s",
+    "total": "is %(total)s, but the lines and the shipping add up to %(due)s",
 }
 
 
@@ -37,7 +38,18 @@ def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     path = [escaped(str(step)) for step in error["loc"][skip:] if step != "[key]"]
     if error["type"] in ("total", "discount", "amount", "restock", "shipping", "token", "attempts"):
         path.append(error["type"])
-    message = error["msg"].removeprefix(f"/{error['type']} ")
+    return "".join(f"/{step}" for step in path), _said(error)
+
+
+def _said(error: dict[str, Any]) -> str:
+    values = error.get("ctx", {})
     if sentence := SENTENCES.get(error["type"]):
-        message = Sentence(sentence, **error.get("ctx", {}))
-    return "".join(f"/{step}" for step in path), message
+        return Sentence(sentence, **{name: _listed(value) for name, value in values.items()})
+    said = values.get("said")
+    return said if isinstance(said, Sentence) else str(error["msg"])
+
+
+def _listed(value: Any) -> Any:
+    """pydantic's `'a', 'b' or 'c'` in a sentence of ours, which has a word for its "or"."""
+    first, found, last = value.rpartition(" or ") if isinstance(value, str) else ("", "", "")
+    return Sentence("%(first)s or %(last)s", first=first, last=last) if found else value

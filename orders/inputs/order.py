@@ -12,6 +12,7 @@ from orders.inputs.payment import PaymentInput
 from orders.inputs.shape import Amount, Shape, Sku
 from values.identity import Plain
 from values.money import CURRENCIES
+from values.refused import Sentence
 from values.texts import Name
 
 LINES_MAX = 200  # of an order
@@ -147,7 +148,7 @@ class OrderInput(ParticularsInput):
     def unknown_skus(self, known: Container[str]) -> list[tuple[str, str]]:
         """A pair of JSON pointer and message for each line of a sku that is not known."""
         return [
-            (f"/lines/{position}/sku", f"no such sku: {line.sku}")
+            (f"/lines/{position}/sku", Sentence("no such sku: %(sku)s", sku=line.sku))
             for position, line in enumerate(self.lines)
             if line.sku not in known
         ]
@@ -165,7 +166,7 @@ class OrderInput(ParticularsInput):
         if self.total != due:
             raise PydanticCustomError(
                 "total",
-                "/total is {total}, but the lines and the shipping add up to {due}",
+                "is {total}, but the lines and the shipping add up to {due}",
                 {"total": self.total, "due": due},
             )
         return self

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from orders.payments.provider import ProviderRefused
 from values.money import exponent
+from values.refused import Sentence
 
 PLACES = {"ISK": 2, "UGX": 2, "MGA": 0}  # where Stripe counts otherwise
 THREE_PLACES_STEP = 10  # of a currency of three decimals Stripe takes amounts that end in 0
@@ -14,9 +15,13 @@ THREE_PLACES_STEP = 10  # of a currency of three decimals Stripe takes amounts t
 def objection(amount: int, currency: str) -> str | None:
     """Why Stripe will never move this amount; None when it can."""
     if (amount * _factor(currency)).denominator != 1:
-        return f"Stripe takes {currency} without decimals only, and this is {amount} minor units"
+        said = "Stripe takes %(currency)s without decimals only, and this is %(amount)s minor units"
+        return Sentence(said, currency=currency, amount=amount)
     if exponent(currency) == 3 and amount % THREE_PLACES_STEP:
-        return f"Stripe takes {currency} with two decimals only: {amount} minor units must end in 0"
+        said = (
+            "Stripe takes %(currency)s with two decimals only: %(amount)s minor units must end in 0"
+        )
+        return Sentence(said, currency=currency, amount=amount)
     return None
 
 

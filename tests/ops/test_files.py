@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client as HttpClient
 from django.utils.translation import override
 
 from celery_ledger.testing import work_off
 from ops.models import StaffAction
+from orders.imports import tasks
 from orders.models import Client, Export, Import, Order
 from tests.ops.browsing import log_in, text
 from tests.plans import plans_of
@@ -190,5 +191,31 @@ def test_no_page_of_a_large_import_looks_at_more_than_its_share(
         with override("en"):
             plans = plans_of(lambda path=path: hana.get(path))  # type: ignore[misc]
         assert sum(plan.buffers for plan in plans) < BUFFERS_MAX, path
-    assert "Count what became of its 60000 orders" in text(hana, where)
-    assert "<dd>30000</dd>" in text(hana, f"{where}?became").split("What became")[1]
+    assert "<dd>100 or more</dd>" in became(hana, where)
+    assert "Of the first 100 by their lines. All 60000 are counted" in became(hana, where)
+
+
+def became(hana: HttpClient, where: str) -> str:
+    return text(hana, where).split("What became")[1].split("Refused, by lines")[0]
+
+
+def test_what_became_of_a_large_import_is_what_was_counted_or_as_of_when(
+    shop: Client, stock: Any, hana: HttpClient, settings: Any
+) -> None:
+    settings.IMPORT_COUNTED_ORDERS = 1
+    stock()
+    content = HEAD + row("o-1") + row("o-2") + row("o-3")
+    sealed = hidden(hana.post(NEW, said(shop, content, look="1")).content.decode())
+    where = hana.post(NEW, said(shop, content, **sealed))["Location"]
+    work_off(ahead=A_DAY)
+    assert "<dd>1 or more</dd>" in became(hana, where)
+    tasks.count_imports.delay()
+    work_off()
+    assert ("<dd>3</dd>" in became(hana, where), "As of" in became(hana, where)) == (True, False)
+    with transaction.atomic():
+        Order.objects.locked(Order.objects.earliest("pk").pk).hold("why")
+    assert ("<dd>3</dd>" in became(hana, where), "As of 2" in became(hana, where)) == (True, True)
+    hana.cookies["django_language"] = "ja"
+    assert "現在の数です。" in text(hana, where)
+    Import.objects.update(ways=None)
+    assert "<dd>1 以上</dd>" in text(hana, where)

@@ -18,20 +18,20 @@ from tests.ops.browsing import page_of, text
 from values.refused import Refused, Sentence
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ROOMS = ("orders/models", "orders/payments", "orders/exports", "orders/inputs", "values")
-NOT_OF_STAFF = {"orders/inputs/order.py", "orders/inputs/payment.py", "orders/inputs/stock.py"}
+ROOMS = ("models", "payments", "exports", "imports", "inputs")
+FOLDERS = (*(f"orders/{room}" for room in ROOMS), "values")
 TEXT_AT = {"Sentence": 0, "PydanticCustomError": 1, "Matching": 1}  # which argument it is
 
 
 def sentences() -> Iterator[str]:
-    """Those that stand in the code in one piece."""
-    for room in ROOMS:
-        for path in (CHECKOUT / room).rglob("*.py"):
-            if str(path.relative_to(CHECKOUT)) not in NOT_OF_STAFF:
-                yield from _of_a_file(ast.parse(path.read_text()))
+    """Those that stand in the code in one piece, also under a name."""
+    for folder in FOLDERS:
+        for path in (CHECKOUT / folder).rglob("*.py"):
+            yield from _of_a_file(ast.parse(path.read_text()))
 
 
 def _of_a_file(tree: ast.Module) -> Iterator[str]:
+    named = list(_named(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             place = TEXT_AT.get(node.func.id)
@@ -39,14 +39,48 @@ def _of_a_file(tree: ast.Module) -> Iterator[str]:
             if node.func.id == "invalid":
                 said = [pair.elts[1] for pair in node.args if isinstance(pair, ast.Tuple)]
             for text in said:
-                words = text.value if isinstance(text, ast.Constant) else None
-                if isinstance(words, str) and "{" not in words:
-                    yield words
+                names = {text.id} if isinstance(text, ast.Name) else set()
+                texts = [text, *(value for name, value in named if name in names)]
+                yield from (words for words in map(_words, texts) if words and "{" not in words)
+
+
+def _named(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id, node.value
+
+
+def _words(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def said_of_rows(tree: ast.Module) -> Iterator[ast.expr]:
+    """What the code of imports says of a row or of its file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):
+            yield node.value.elts[-1]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in ("Fault", "Refused"):
+                yield from node.args[1:]
+            pairs = [pair for pair in node.args if isinstance(pair, ast.Tuple)]
+            yield from (pair.elts[-1] for pair in pairs if node.func.id == "invalid")
+            yield from (word.value for word in node.keywords if word.arg in ("fault", "reason"))
+
+
+def test_nothing_is_said_of_a_row_but_in_a_sentence() -> None:
+    """In whose place a text that is put together could be said in English only."""
+    bare = [
+        f"{path.name}:{said.lineno}"
+        for path in (CHECKOUT / "orders/imports").rglob("*.py")
+        for said in said_of_rows(ast.parse(path.read_text()))
+        if isinstance(said, ast.JoinedStr) or _words(said)
+    ]
+    assert bare == []
 
 
 def test_each_has_its_japanese() -> None:
     found = {*sentences(), *SENTENCES.values()}
-    assert len(found) > 40
+    assert len(found) > 140
     with translation.override("ja"):
         assert [text for text in sorted(found) if in_words(text) == text] == []
 

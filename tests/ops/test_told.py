@@ -355,10 +355,13 @@ def test_of_many_it_says_more_than_so_many_and_sends_a_portion_at_a_press(
     Delivery.objects.filter(channel="mail").update(state="failed", delivered_at=None)
     number = Delivery.objects.filter(channel="mail").count()
     assert number == 2
-    for name in ("OPS_REPLAY_COUNTED_MAX", "WEBHOOK_REPLAY_MAX"):
+    for name in ("OPS_LOOKED_AT", "OPS_REPLAY_COUNTED_MAX", "WEBHOOK_REPLAY_MAX"):
         monkeypatch.setattr(settings, name, 1)
     said = {"whom": "mail", "since": "1h", "until": "", "what": "everything"}
-    assert "<dd>1+</dd>" in hana.get("/ops/told/replay/", said).content.decode()
+    asked = hana.get("/ops/told/replay/", said).content.decode()
+    assert "<dd>1 or more</dd>" in asked
+    assert "1 deliveries of that time were looked at" in asked
+    monkeypatch.setattr(settings, "OPS_LOOKED_AT", 2)
     page = hana.post("/ops/told/replay/", said, follow=True).content.decode()
     assert "1 delivery is sent again. More are left: send them, too." in page
     assert "<dd>1</dd>" in page
@@ -521,6 +524,7 @@ def past(shop: Client) -> list[Endpoint]:
 
 
 PAST = 100_000
+SPANS = ("999999d", "11d", "1d")
 
 
 def test_no_page_looks_at_more_than_its_share_of_a_long_past(
@@ -540,6 +544,9 @@ def test_no_page_looks_at_more_than_its_share_of_a_long_past(
     asked += [f"{each}&before={middle}" for each in ("", "channel=chat", "client=shop")]
     paths = [f"/ops/told/deliveries/?{each}" for each in asked]
     paths += ["/ops/told/", page_of_endpoint(one), page_of_delivery(failed)]
+    ranges = [f"since={since}&what={what}" for since in SPANS for what in ("failed", "everything")]
+    whom = ["mail", one.pk, failed.endpoint_id]
+    paths += [f"/ops/told/replay/?whom={each}&{range_}" for each in whom for range_ in ranges]
     costs = {}
     for path in paths:
         answers: list[Any] = []

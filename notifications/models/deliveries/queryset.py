@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import Q
+from django.db.models import Case, Q, When
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 from psycopg.types.json import Jsonb
@@ -134,17 +134,37 @@ class DeliveryQuerySet(InOrderQuerySet):
         everything: bool,
         limit: int,
     ) -> tuple[int, bool]:
-        """How many `retryable` ones go to this endpoint, or None: to people, by mail. It looks at
-        so many that have ended; True: there are more.
+        """How many `retryable` ones go to this endpoint, or None: to people, by mail, among the
+        first `limit` of that time that an index has; True: there are more to be looked at.
         """
         if endpoint and not (endpoint.active and endpoint.disabled_at is None):
             return 0, False
         channel = self.model.Channel.WEBHOOK if endpoint else self.model.Channel.MAIL
-        over = self._over(since, until, everything).filter(endpoint=endpoint, channel=channel)
+        is_over = self._made(since, until) & self._is_over(everything)
+        is_meant = is_over & Q(channel=channel) & ~Q(target="")
+        way = self._way(endpoint, since, until, everything)
+        columns = way.annotate(is_meant=Case(When(is_meant, then=True), default=False))
+        looked_at = list(columns.values_list("event", "is_meant")[: limit + 1])
         # the events of all of them at once: one by one they would be four times as dear
-        events = list(over.values_list("event", flat=True)[: limit + 1])
-        tests = Event.objects.filter(pk__in=events[:limit], kind=TEST).count() if endpoint else 0
-        return len(events[:limit]) - tests, len(events) > limit
+        events = [event for event, is_meant in looked_at[:limit] if is_meant]
+        tests = Event.objects.filter(pk__in=events, kind=TEST).count() if endpoint else 0
+        return len(events) - tests, len(looked_at) > limit
+
+    def _way(
+        self, endpoint: Endpoint | None, since: datetime, until: datetime, everything: bool
+    ) -> "DeliveryQuerySet":
+        """Those of about that time in which these stand, as the index has them that has the fewest
+        others: the newest first, since what is sent again begins with the oldest.
+        """
+        state, end = self.model.State, min(until, timezone.now()) + CLOCK_SKEW
+        way = self.filter(pk__gte=first_id(since - CLOCK_SKEW), pk__lt=first_id(end))
+        if endpoint and not everything:  # in any order, or Postgres may sort all that there are
+            return way.filter(endpoint=endpoint, state=state.FAILED)
+        if endpoint:
+            way = way.filter(endpoint=endpoint)
+        elif not everything:
+            way = way.filter(Q(state=state.FAILED) | Q(state=state.WAITING, tries__gt=0))
+        return way.order_by("-pk")
 
     def ask_again(
         self, chosen: "DeliveryQuerySet", *, everything: bool = False
@@ -161,9 +181,12 @@ class DeliveryQuerySet(InOrderQuerySet):
     def _over(
         self, since: datetime, until: datetime | None, everything: bool
     ) -> "DeliveryQuerySet":
-        made = self.filter(created_at__gte=since, pk__gte=first_id(since - CLOCK_SKEW))
-        made = made.filter(created_at__lt=until) if until else made
+        made = self.filter(self._made(since, until), pk__gte=first_id(since - CLOCK_SKEW))
         return made.filter(self._is_over(everything)).exclude(target="")
+
+    def _made(self, since: datetime, until: datetime | None) -> Q:
+        made = Q(created_at__gte=since)
+        return made & Q(created_at__lt=until) if until else made
 
     def _is_over(self, everything: bool) -> Q:
         state = self.model.State

@@ -20,10 +20,14 @@ from orders.inputs.shape import AMOUNT_MAX, EPOCH, Amount, Shape
 from orders.reports.days import day_of
 from values.apportion import split
 from values.identity import Plain
+from values.refused import Sentence
 from values.texts import Name
 
 NUMBER_MAX_CHARS = 40
 REFUNDS_MAX = 100  # of an order
+NO_MOMENT = Sentence("must be a moment like 2026-01-31T09:00:00+09:00, or a day like 2026-01-31")
+BLANK_IF_PAST = Sentence("must be blank: paid_at says that no card is to be charged")
+BLANK_IF_QUIET = Sentence("must be blank: with quiet=true no card is charged; say paid_at")
 
 
 def _past(said: Any) -> datetime:
@@ -31,8 +35,7 @@ def _past(said: Any) -> datetime:
     try:
         moment = moments.read(said, timezone.get_current_timezone())
     except (TypeError, ValueError, OverflowError):
-        message = "must be a moment like 2026-01-31T09:00:00+09:00, or a day like 2026-01-31"
-        raise PydanticCustomError("moment", message) from None
+        raise PydanticCustomError("moment", "{said}", {"said": NO_MOMENT}) from None
     if not EPOCH <= moment <= timezone.now():
         raise PydanticCustomError("moment", "must lie between the year 2000 and now")
     return moment
@@ -72,13 +75,14 @@ class LineOfFile(LineInput):
     def objections(self) -> Iterator[tuple[str, str]]:
         """Pairs of field and message."""
         if self.open < 0:
-            yield "fulfilled", "and withdrawn come to more than the quantity"
+            yield "fulfilled", Sentence("and withdrawn come to more than the quantity")
         if self.returned > (self.fulfilled or 0):
-            yield "returned", "is more than what was fulfilled"
+            yield "returned", Sentence("is more than what was fulfilled")
         if (self.units_refunded or 0) > self.quantity:
-            yield "units_refunded", "is more than the quantity"
+            yield "units_refunded", Sentence("is more than the quantity")
         if (self.refunded or 0) > self.amount:
-            yield "refunded", f"is more than the line comes to, {self.amount}"
+            said = "is more than the line comes to, %(amount)s"
+            yield "refunded", Sentence(said, amount=self.amount)
 
 
 class GivenBack(Shape):
@@ -177,11 +181,11 @@ class OrderOfFile(OrderInput, History):
     def objections(self, *, quiet: bool) -> Iterator[tuple[str, str]]:
         """Pairs of JSON pointer and message: what does not go together."""
         if self.is_past and self.payment.token:
-            yield "/payment/token", "must be blank: paid_at says that no card is to be charged"
+            yield "/payment/token", BLANK_IF_PAST
         elif quiet and self.payment.token:
-            yield "/payment/token", "must be blank: with quiet=true no card is charged; say paid_at"
+            yield "/payment/token", BLANK_IF_QUIET
         if not (self.email or self.is_past):
-            yield "/email", "is missing"
+            yield "/email", Sentence("is missing")
         yield from self._out_of_order()
         yield from self._out_of_balance()
         for position, line in enumerate(self.lines):
@@ -192,28 +196,29 @@ class OrderOfFile(OrderInput, History):
         for name in ("paid_at", "cancelled_at"):
             moment = getattr(self, name)
             if self.placed_at and moment and moment < self.placed_at:
-                yield f"/{name}", "is before placed_at"
+                yield f"/{name}", Sentence("is before placed_at")
         if self.fulfilled_at and not (self.paid_at and self.paid_at <= self.fulfilled_at):
-            yield "/fulfilled_at", "needs a paid_at that is not after it"
+            yield "/fulfilled_at", Sentence("needs a paid_at that is not after it")
         sent = any(line.fulfilled for line in self.lines)
         if sent != bool(self.fulfilled_at):
-            yield "/fulfilled_at", "goes with units that were fulfilled"
+            yield "/fulfilled_at", Sentence("goes with units that were fulfilled")
         if self.cancelled_at and self.paid_at and any(line.open for line in self.lines):
-            yield "/cancelled_at", "leaves units that are neither fulfilled nor withdrawn"
+            yield "/cancelled_at", Sentence("leaves units that are neither fulfilled nor withdrawn")
         if self.paid_at and not (sent or self.cancelled_at or any(x.open for x in self.lines)):
-            yield "/cancelled_at", "is missing, since all of its units are withdrawn"
+            yield "/cancelled_at", Sentence("is missing, since all of its units are withdrawn")
         if "reason" in self.model_fields_set and not self.cancelled_at:
-            yield "/reason", "goes with cancelled_at"
+            yield "/reason", Sentence("goes with cancelled_at")
 
     def _out_of_balance(self) -> Iterator[tuple[str, str]]:
         if any(not self.paid_at or refund.at < self.paid_at for refund in self.refunds):
-            yield "/refunds", "need a paid_at that is not after them"
+            yield "/refunds", Sentence("need a paid_at that is not after them")
         if (self.shipping_refunded or 0) > self.shipping.amount + self.shipping.tax:
-            yield "/shipping_refunded", "is more than the shipping"
+            yield "/shipping_refunded", Sentence("is more than the shipping")
         sums = accumulate(refund.amount for refund in self.refunds)
         parts = (self.shipping_refunded or 0) + sum(line.refunded or 0 for line in self.lines)
         if any(not 0 <= amount <= self.total for amount in sums):
-            yield "/refunds", f"come to less than 0, or to more than the total, {self.total}"
+            said = "come to less than 0, or to more than the total, %(total)s"
+            yield "/refunds", Sentence(said, total=self.total)
         elif parts != self.given_back:
-            said = f"come to {self.given_back}, but lines and shipping were refunded {parts}"
-            yield "/refunds", said
+            said = "come to %(back)s, but lines and shipping were refunded %(parts)s"
+            yield "/refunds", Sentence(said, back=self.given_back, parts=parts)

@@ -17,19 +17,21 @@ from orders.imports.files.lines import Lines, Row, TooLong
 from orders.inputs.order import EXTERNAL_ID_MAX_CHARS
 from values.csv_cells import as_meant
 from values.identity import GUARDED
-from values.refused import Refused, invalid
+from values.refused import Refused, Sentence, invalid
 from values.strict_json import escaped
 from values.texts import BLANKS
 
 COLUMNS_MAX = 100
 SEPARATORS = ",;\t|"
-SEPARATED = "cells are separated by a comma, a semicolon, a tab or |"
+SEPARATED = Sentence("cells are separated by a comma, a semicolon, a tab or |")
 # Excel's own first line, and what is left of it when the file was saved again
 SEPARATOR_LINE = re.compile(f'"?sep=(.)"?[{SEPARATORS} ]*', re.IGNORECASE)
 BETWEEN_WORDS = re.compile(f"[{BLANKS}\\s-]+")
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 DIGIT = re.compile("[0-9]")
-SAY_MAJOR = "Say amounts=major if 12 means 12.00 here, or write whole numbers without separators."
+SAY_MAJOR = Sentence(
+    "Say amounts=major if 12 means 12.00 here, or write whole numbers without separators."
+)
 AMOUNT_SHOWN_CHARS = 40
 IN_MAJOR = " major"  # behind an amount that counts in units of the currency, as `12.50 major`
 
@@ -76,8 +78,8 @@ def rows_under(
         except (csv.Error, TooLong) as exc:
             spoilt = file_lines.go_back()
             if table is None:
-                message = f"the header on line {number} cannot be read: {_why(exc)}"
-                raise invalid(("", message)) from exc
+                said = "the header on line %(line)s cannot be read: %(why)s"
+                raise invalid(("", Sentence(said, line=number, why=_why(exc)))) from exc
             yield table.unreadable(number, _cells_before_the_end(spoilt, separator), _why(exc))
             continue
         if cells is None:
@@ -88,7 +90,7 @@ def rows_under(
         elif any(cells):
             yield table.row(number, cells)
     if table is None:
-        raise invalid(("", "the file is empty; its first row names the columns"))
+        raise invalid(("", Sentence("the file is empty; its first row names the columns")))
 
 
 class TableLike(Protocol):
@@ -113,8 +115,7 @@ class Table:
         """Raises a 422 problem for an amount that leaves the unit of all of them in doubt."""
         width = len(self._columns)
         if len(cells) < width or any(cells[width:]):
-            fault = f"has {len(cells)} cells, but the header names {width} columns"
-            return self.unreadable(number, cells, fault)
+            return self.unreadable(number, cells, other_width(len(cells), width))
         cell_of = dict(zip(self._columns, cells, strict=False))
         if not cell_of["external_id"] and not any(cell_of[name] for name in self._of_the_order):
             cell_of["external_id"] = self._above
@@ -130,6 +131,11 @@ class Table:
         """Whose it is, it still tells: that order is refused with it, not placed without it."""
         self._above = cells[self._name_at] if self._name_at < len(cells) else ""
         return Row(number, key=key_of(self._above), fault=fault)
+
+
+def other_width(cells: int, columns: int) -> Sentence:
+    said = "has %(cells)s cells, but the header names %(columns)s columns"
+    return Sentence(said, cells=cells, columns=columns)
 
 
 def _separator(file_lines: Lines, columns: Columns) -> str:
@@ -149,9 +155,13 @@ def _separator(file_lines: Lines, columns: Columns) -> str:
         file_lines.look_again()
         return max(SEPARATORS, key=lambda separator: _known_columns(text, separator, columns))
     if said[1] not in SEPARATORS:
-        message = f"line {first} says that {said[1]} separates the cells; {SEPARATED}"
-        raise invalid(("", message))
+        raise invalid(("", _other_separator(first, said[1])))
     return said[1]
+
+
+def _other_separator(number: int, separator: str) -> Sentence:
+    said = "line %(line)s says that %(separator)s separates the cells; %(separated)s"
+    return Sentence(said, line=number, separator=separator, separated=SEPARATED)
 
 
 def _known_columns(header: str, separator: str, columns: Columns) -> int:
@@ -184,12 +194,8 @@ def _header(number: int, cells: Sequence[str], expected: Columns) -> list[str]:
     while cells and not cells[-1]:
         cells = cells[:-1]
     columns = [_column(cell) for cell in cells]
-    there_are = f"the columns are {', '.join(expected.known)}"
-    if len(cells) > COLUMNS_MAX:
-        raise invalid(("", f"the header names {len(cells)} columns; {there_are}"))
-    if not set(columns) & set(expected.known):
-        message = f"line {number} is no header that we know: {there_are}; {SEPARATED}"
-        raise invalid(("", message))
+    if no_header := _no_header(number, columns, expected):
+        raise invalid(("", no_header))
     offered = set(expected.one_of) & set(columns)
     needed = expected.required if offered else (*expected.required, *expected.one_of[:1])
     known = expected.known
@@ -197,23 +203,40 @@ def _header(number: int, cells: Sequence[str], expected: Columns) -> list[str]:
     unknown = [cells[index] for index, name in enumerate(columns) if name not in known]
     twice = [name for index, name in enumerate(columns) if name in columns[:index]]
     wrong = [
-        *((name, "this column is missing") for name in missing),
-        *((name, "there is no such column") for name in unknown),
-        *((name, "this column stands there twice") for name in twice if name in known),
+        *((name, Sentence("this column is missing")) for name in missing),
+        *((name, Sentence("there is no such column")) for name in unknown),
+        *((name, Sentence("this column stands there twice")) for name in twice if name in known),
     ]
     if wrong:
-        raise _wrong_header(wrong, there_are)
+        raise _wrong_header(wrong, _there_are(expected))
     return columns
 
 
-def _wrong_header(wrong: Sequence[tuple[str, str]], there_are: str) -> Refused:
+def _no_header(number: int, columns: Sequence[str], expected: Columns) -> Sentence | None:
+    """Why this row is none, whichever columns it should have."""
+    there_are = _there_are(expected)
+    if len(columns) > COLUMNS_MAX:
+        said = "the header names %(number)s columns; %(there_are)s"
+        return Sentence(said, number=len(columns), there_are=there_are)
+    if not set(columns) & set(expected.known):
+        said = "line %(line)s is no header that we know: %(there_are)s; %(separated)s"
+        return Sentence(said, line=number, there_are=there_are, separated=SEPARATED)
+    return None
+
+
+def _there_are(expected: Columns) -> Sentence:
+    return Sentence("the columns are %(columns)s", columns=", ".join(expected.known))
+
+
+def _wrong_header(wrong: Sequence[tuple[str, str]], there_are: Sentence) -> Refused:
     """Each column by its pointer for machines, and one sentence of all of them for people."""
     said = "; ".join(
         f"{message}: {', '.join(name for name, _ in named)}"
         for message, named in groupby(wrong, key=lambda one: one[1])
     )
     named = [(f"/{escaped(name)}", message) for name, message in wrong]
-    return Refused("invalid", f"{said}; {there_are}", errors=[*named, ("", there_are)])
+    detail = Sentence("%(wrong)s; %(there_are)s", wrong=said, there_are=there_are)
+    return Refused("invalid", detail, errors=[*named, ("", there_are)])
 
 
 def _is_doubtful(amount: str) -> bool:
@@ -223,12 +246,16 @@ def _is_doubtful(amount: str) -> bool:
     return not WHOLE_NUMBER.fullmatch(amount) and DIGIT.search(amount) is not None
 
 
-def doubt(number: int, column: str, amount: str, *, remedy: str) -> Refused:
+def doubt(number: int, column: str, amount: str, *, remedy: Sentence) -> Refused:
     """One amount like 12.50 says what the 12 beside it would mean: nothing of the file is taken."""
-    message = (
-        f"line {number}, {column}: {amount[:AMOUNT_SHOWN_CHARS]} is no whole number of the "
+    message = Sentence(
+        "line %(line)s, %(column)s: %(amount)s is no whole number of the "
         "currency's smallest unit (cents, yen). So it is in doubt what the amounts of this file "
-        f"count, and nothing of it was taken. {remedy}"
+        "count, and nothing of it was taken. %(remedy)s",
+        line=number,
+        column=column,
+        amount=amount[:AMOUNT_SHOWN_CHARS],
+        remedy=remedy,
     )
     return invalid(("", message))
 
@@ -242,16 +269,14 @@ def _cells_before_the_end(spoilt: str, separator: str) -> list[str]:
     return _plain(cells)
 
 
-def _why(exc: Exception) -> str:
+def _why(exc: Exception) -> Sentence:
     """In words of the file, not of Python."""
     said = str(exc)
     if isinstance(exc, TooLong) or "limit" in said:
-        return (
-            f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes, "
-            "or a quote in it is never closed"
-        )
+        text = "is longer than %(most)s bytes, or a quote in it is never closed"
+        return Sentence(text, most=settings.IMPORT_ROW_MAX_BYTES)
     if "new-line" in said:
-        return "ends with a bare carriage return; save the file as CSV anew"
+        return Sentence("ends with a bare carriage return; save the file as CSV anew")
     if "expected after" in said:
-        return 'has a quote inside a quoted cell; write it twice there: ""'
-    return "has a quote that is never closed"
+        return Sentence('has a quote inside a quoted cell; write it twice there: ""')
+    return Sentence("has a quote that is never closed")

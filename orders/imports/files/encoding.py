@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
-from values.refused import Refused
+from values.refused import Refused, Sentence
 
 UTF_8 = "utf-8"
 # by the names that a sender may give, and the codec of each
@@ -36,7 +36,8 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 # what is no text at all, by its first bytes
-NO_TEXT = {b"PK\x03\x04": "a workbook", b"\xd0\xcf\x11\xe0": "a workbook", b"%PDF": "a PDF"}
+A_WORKBOOK, A_PDF = Sentence("a workbook"), Sentence("a PDF")
+NO_TEXT = {b"PK\x03\x04": A_WORKBOOK, b"\xd0\xcf\x11\xe0": A_WORKBOOK, b"%PDF": A_PDF}
 PIECE_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 1024 * 1024
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"
@@ -60,12 +61,14 @@ def in_utf8(file: BinaryIO, encoding: str) -> Iterator[BinaryIO]:
     start = file.read(4)
     file.seek(0)
     if kind := NO_TEXT.get(start):
-        raise _malformed(f"This is {kind} and no text. Open it and save it as CSV (UTF-8).")
+        said = "This is %(kind)s and no text. Open it and save it as CSV (UTF-8)."
+        raise _malformed(Sentence(said, kind=kind))
     codec = ENCODINGS[encoding]
     codec = next((named for mark, named in MARKS.items() if start.startswith(mark)), codec)
     if codec == UTF_8:
         if b"\x00" in start:
-            raise _malformed("It begins with a NUL. If this is UTF-16, say so: encoding=utf-16.")
+            said = "It begins with a NUL. If this is UTF-16, say so: encoding=utf-16."
+            raise _malformed(Sentence(said))
         yield file
         return
     with SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as text:
@@ -86,9 +89,8 @@ def _written(text: str, to: "SpooledTemporaryFile[bytes]", codec: str, line: int
     """The number of the line in which this piece ends."""
     if (position := text.find(UNREADABLE)) >= 0:
         line += text.count("\n", 0, position)
-        raise _malformed(
-            f"Line {line} is not {codec}. Save the file as UTF-8, or say how it is written."
-        )
+        said = "Line %(line)s is not %(codec)s. Save the file as UTF-8, or say how it is written."
+        raise _malformed(Sentence(said, line=line, codec=codec))
     to.write(text.encode())
     return line + text.count("\n")
 

@@ -1,12 +1,12 @@
 """The lines of a file that is imported, and the rows that they make."""
 
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from django.conf import settings
 
 from orders.imports.files.encoding import ENCODINGS
-from values.refused import Refused, invalid
+from values.refused import Refused, Sentence, invalid, kept_of
 
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 ONE_OF_THEM = " or ".join(ENCODINGS)
@@ -21,6 +21,11 @@ class Row:
     said: str = ""
     key: str | None = None  # rows with the same key are the lines of one order
     fault: str = ""  # why it cannot be read
+
+    @property
+    def fault_kept(self) -> list[Any] | None:
+        """Of that sentence, what is stored beside its English."""
+        return kept_of(self.fault, settings.IMPORT_VALUE_MAX_CHARS)
 
 
 class TooLong(Exception):
@@ -65,11 +70,10 @@ class Lines:
         self._returned += reversed(spoilt)
         self._returned_bytes += sum(max(size, LINE_COSTS_BYTES) for _, size in spoilt)
         if self._returned_bytes > settings.IMPORT_AGAIN_MAX_BYTES:
-            message = (
-                "too many quotes are never closed; "
-                f"the one on line {self._number} is the last we follow"
+            said = (
+                "too many quotes are never closed; the one on line %(line)s is the last we follow"
             )
-            raise invalid(("", message))
+            raise invalid(("", Sentence(said, line=self._number)))
         return self._row[0][0]
 
     def __iter__(self) -> "Lines":
@@ -93,23 +97,26 @@ class Lines:
         if not raw:
             raise StopIteration
         if self._number >= settings.IMPORT_MAX_LINES:
-            message = (
-                f"the file has more than {settings.IMPORT_MAX_LINES} lines, empty ones included; "
-                "send it in parts"
-            )
-            raise invalid(("", message))
+            said = "the file has more than %(most)s lines, empty ones included; send it in parts"
+            raise invalid(("", Sentence(said, most=settings.IMPORT_MAX_LINES)))
         if len(raw) > limit:
             self._skip_rest_of_line(raw)
             return "", len(raw)
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as exc:
-            detail = (
-                f"Line {self._number + 1} is not UTF-8 at byte {exc.start}. "
-                f"Save the file as UTF-8, or say how it is written: encoding={ONE_OF_THEM}."
-            )
+            detail = self._no_utf_8(exc.start)
             raise Refused("malformed-import", detail, errors=[("", detail)]) from exc
         return (text.removeprefix(BOM) if self._number == 0 else text), len(raw)
+
+    def _no_utf_8(self, byte: int) -> Sentence:
+        return Sentence(
+            "Line %(line)s is not UTF-8 at byte %(byte)s. "
+            "Save the file as UTF-8, or say how it is written: encoding=%(encodings)s.",
+            line=self._number + 1,
+            byte=byte,
+            encodings=ONE_OF_THEM,
+        )
 
     def _skip_rest_of_line(self, raw: bytes) -> None:
         while raw and not raw.endswith(b"\n"):

@@ -18,9 +18,10 @@ from django.db import models
 from orders.imports.files.csv_rows import Amounts, csv_rows, doubt
 from orders.imports.files.encoding import UTF_8, in_utf8
 from orders.imports.files.lines import Lines, Row, TooLong
-from values.refused import invalid
+from values.refused import Refused, Sentence, invalid, said_again
 
 STAGED_IN_MEMORY_BYTES = 1024 * 1024
+NO_ROWS = Sentence("the file has no rows")
 # as a number, which no text of a body is: there a quote has a backslash before it
 DECIMAL_AMOUNT = re.compile(
     r'"(unit_price|discount|tax|total|amount)"[ \t]*:[ \t]*(-?[0-9]{1,18}\.[0-9]{1,18})'
@@ -55,12 +56,21 @@ class Stage:
         self._file.seek(0)
         place = 0
         for written in self._file:
-            yield place, Row(*json.loads(written))
+            yield place, _row_of(written)
             place += len(written)
 
     def at(self, place: int) -> Row:
         self._file.seek(place)
-        return Row(*json.loads(self._file.readline()))
+        return _row_of(self._file.readline())
+
+
+def _written(row: Row) -> bytes:
+    return json.dumps((row.line, row.said, row.key, row.fault, row.fault_kept)).encode() + b"\n"
+
+
+def _row_of(written: bytes) -> Row:
+    line, said, key, fault, kept = json.loads(written)
+    return Row(line, said, key, said_again(fault, kept))
 
 
 def rows_of(file: BinaryIO, form: Format, amounts: Amounts = Amounts.MINOR) -> Iterator[Row]:
@@ -89,12 +99,16 @@ def staged(file: BinaryIO, manner: Manner) -> Iterator[Stage]:
         number = 0
         for number, row in enumerate(rows_of(text, manner.form, manner.amounts), start=1):
             if number > settings.IMPORT_MAX_ROWS:
-                message = f"the file has more than {settings.IMPORT_MAX_ROWS} rows"
-                raise invalid(("", f"{message}; send it in parts"))
-            stage.write(json.dumps((row.line, row.said, row.key, row.fault)).encode() + b"\n")
+                raise too_many_rows(settings.IMPORT_MAX_ROWS)
+            stage.write(_written(row))
         if not number:
-            raise invalid(("", "the file has no rows"))
+            raise invalid(("", NO_ROWS))
         yield Stage(stage)
+
+
+def too_many_rows(most: int) -> Refused:
+    said = "the file has more than %(most)s rows; send it in parts"
+    return invalid(("", Sentence(said, most=most)))
 
 
 def ndjson_rows(file_lines: Lines) -> Iterator[Row]:
@@ -103,13 +117,14 @@ def ndjson_rows(file_lines: Lines) -> Iterator[Row]:
         try:
             text = next(file_lines, None)
         except TooLong:
-            yield Row(number, fault=f"is longer than {settings.IMPORT_ROW_MAX_BYTES} bytes")
+            most = settings.IMPORT_ROW_MAX_BYTES
+            yield Row(number, fault=Sentence("is longer than %(most)s bytes", most=most))
             continue
         if text is None:
             return
         if found := DECIMAL_AMOUNT.search(text):
-            raise doubt(number, found[1], found[2], remedy="Write whole numbers.")
+            raise doubt(number, found[1], found[2], remedy=Sentence("Write whole numbers."))
         if "\x00" in text:
-            yield Row(number, fault="holds a NUL character")
+            yield Row(number, fault=Sentence("holds a NUL character"))
         elif body := text.strip():
             yield Row(number, said=body)

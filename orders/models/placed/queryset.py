@@ -19,7 +19,7 @@ from orders.models.placed.finding import those
 from orders.models.placed.line import OrderLine
 from orders.models.stocked.stock import Stock
 from orders.payments.provider import ELSEWHERE, amount_objection
-from values.refused import Refused, invalid
+from values.refused import Refused, Sentence, invalid
 
 if TYPE_CHECKING:
     from orders.inputs.order import OrderInput
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no 0/O, 1/I/L, U: read aloud without doubt
 NUMBER_TRIES = 5
-NUMBER_TAKEN = ("/number", "belongs to another order")
+NUMBER_TAKEN = ("/number", Sentence("belongs to another order"))
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -121,7 +121,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
             raise Refused(
                 "external-id-taken",
                 f"external_id {order.external_id!r} belongs to an earlier order.",
-                errors=[("/external_id", "belongs to an earlier order")],
+                errors=[("/external_id", Sentence("belongs to an earlier order"))],
                 order=first.pk,
             )
 

@@ -5,8 +5,9 @@ that rings for nobody.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from time import monotonic
@@ -18,7 +19,7 @@ from celery import Task, signals, states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, build_tracer, trace_ok_t
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
-from django.db import Error, close_old_connections, connection
+from django.db import Error, close_old_connections, connection, transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -27,12 +28,20 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
 from celery_ledger.execution.current import Attempt, claimed, outside_any_attempt
-from celery_ledger.execution.errors import Expired, OneByOne
+from celery_ledger.execution.errors import CannotBeStored, Expired, OneByOne
 from celery_ledger.execution.turns import instead, next_batch, others_wait, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
 from celery_ledger.models import Claim, Job
+from celery_ledger.models.concurrency import Standing
 from celery_ledger.models.ids import row_id
 from celery_ledger.publishing.bell import Ring
+from celery_ledger.publishing.limits import (
+    has_rate_by_key,
+    keys_of,
+    keys_of_the_task,
+    places_of,
+    rate_of,
+)
 from celery_ledger.telemetry import events
 
 log = logging.getLogger(__name__)
@@ -126,13 +135,24 @@ def trace_claimed(current: Attempt, tracer: Tracer, bell: dict[str, Any]) -> tra
         shown = current.task.app.amqp.shown(claim.args, claim.kwargs)
         request = {**shown, **own_headers, **of_the_bell, **_full(claim, bell)}
         events.received(current, request)
-        if _expired(claim):
-            return _nothing_to_do(OneByOne()) if current.batch else _call_off(current, request)
-        with claimed(current):
-            outcome = tracer(bell["id"], claim.args, claim.kwargs, request)
-        if current.body is None:
-            attempt.end_before_the_body(current, outcome.info.retval)
-        return outcome
+        with _giving_its_place_back(current):
+            if _expired(claim):
+                return _nothing_to_do(OneByOne()) if current.batch else _call_off(current, request)
+            with claimed(current):
+                outcome = tracer(bell["id"], claim.args, claim.kwargs, request)
+            if current.body is None:
+                attempt.end_before_the_body(current, outcome.info.retval)
+            return outcome
+
+
+@contextmanager
+def _giving_its_place_back(current: Attempt) -> Iterator[None]:
+    """However the attempt ends, after its commit the next in line for its place is brought."""
+    try:
+        yield
+    finally:
+        if (key := current.claim.concurrency_key) is not None:
+            current.task.app.amqp.bring([key])
 
 
 def _claim_first_attempts(task: Task, bell: dict[str, Any], ids: list[UUID]) -> list[Claim]:
@@ -210,25 +230,79 @@ def _claim_that(
 
 def _claim(task: Task, bell: Context) -> Claim:
     """The job of this bell. Raises Ignore when it is not ours."""
-    id_ = row_id(bell.id)
-    if task.rate_limit and not Job.objects.take_slot(
-        id_, task=task.name, rate_limit=task.rate_limit
-    ):
-        raise Ignore("its slot has not come")
-    claims = claim([id_], task, bell.timelimit or (None, None))
+    id_, limits = row_id(bell.id), bell.timelimit or (None, None)
+    claims = claim_within(id_, task, limits) if task.is_limited else claim([id_], task, limits)
     if not claims:
         raise Ignore(
             "not ours: unknown, not due, finished, with another worker, "
-            "or rung under other time limits"
+            "rung under other time limits, or it waits for its slot or place"
         )
     return claims[0]
 
 
+def claim_within(id_: UUID, task: Task, limits: Sequence[float | None]) -> list[Claim]:
+    """As `claim`, of one job of a task that is limited. One that may not begin waits for its slot,
+    or stands in line for a place.
+    """
+    if not task.concurrency:
+        return claim([id_], task, limits) if _has_its_slot(id_, task) else []
+    places = places_of(task)
+    with transaction.atomic():
+        standing = _locked(id_, task)
+        if standing is None:
+            return []
+        place = (standing.key, places)
+        stands = bool(task.rate_limit) and Job.objects.stand_in_line(id_, *place)
+        may_begin = not stands and (not task.rate_limit or _has_its_slot(id_, task))
+        claims = claim([id_], task, limits, place=place) if may_begin else []
+        if may_begin and not claims:
+            stands = Job.objects.stand_in_line(id_, *place)
+    # A place that was given back meanwhile was offered to nobody, and behind one that was in line
+    # there may be others and places for them.
+    if stands or (claims and standing.was_in_line):
+        task.app.amqp.bring([standing.key], places=places)
+    return [replace(claim, concurrency_key=standing.key) for claim in claims]
+
+
+def _locked(id_: UUID, task: Task) -> Standing | None:
+    """With its key, which the row has not if whoever promised it knew of no limit."""
+    standing = Job.objects.lock_key(id_, task=task.name)
+    if standing is not None and standing.key is None:
+        _note_keys(id_, task)
+        standing = Job.objects.lock_key(id_, task=task.name)
+    return standing
+
+
+def _has_its_slot(id_: UUID, task: Task) -> bool:
+    slot = {"task": task.name, "rate_limit": rate_of(task), "keyed": has_rate_by_key(task)}
+    begins = Job.objects.take_slot(id_, **slot)
+    if begins is None:
+        _note_keys(id_, task)
+        begins = Job.objects.take_slot(id_, **slot)
+    return bool(begins)
+
+
+def _note_keys(id_: UUID, task: Task) -> None:
+    """Of a job whose row has none."""
+    positional, named = Job.objects.values_list("args", flat=True).get(pk=id_)
+    try:
+        keys = keys_of(task, positional, named)
+    except CannotBeStored:
+        keys = keys_of_the_task(task)
+    Job.objects.filter(pk=id_).update(concurrency_key=keys.concurrency, rate_key=keys.rate)
+
+
 def claim(
-    ids: Sequence[UUID], task: Task, limits: Sequence[float | None], *, first: bool = False
+    ids: Sequence[UUID],
+    task: Task,
+    limits: Sequence[float | None],
+    *,
+    first: bool = False,
+    place: tuple[str, int] | None = None,
 ) -> list[Claim]:
     """Those of these jobs of one task that are due and free, for this process; `limits` are the
-    time limits, hard and soft, that their rows name; `first`: that have had no attempt.
+    time limits, hard and soft, that their rows name; `first`: that have had no attempt; `place`: a
+    key, and how many jobs of it may run.
     """
     hard_s = max(limits[0] or 0, task.time_limit)
     return Job.objects.claim(
@@ -240,6 +314,7 @@ def claim(
         lease=timedelta(seconds=hard_s + ledger_settings.LEASE_GRACE_S),
         timelimit=limits,
         first=first,
+        place=place,
     )
 
 

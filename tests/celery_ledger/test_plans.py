@@ -79,7 +79,7 @@ def test_a_claim_a_slot_and_a_verdict_find_their_job_by_its_id(ledger: None) -> 
     [slotted] = some_due(1)
     assert ways(
         lambda: Job.objects.take_slot(slotted, task=TASK, rate_limit="1/s"), within=ONE_ROW
-    ) == [BY_ID]
+    ) == [BY_ID, BY_ID]
 
 
 def test_the_clock_looks_at_no_job_that_it_does_not_ring(ledger: None) -> None:

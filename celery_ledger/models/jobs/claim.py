@@ -14,6 +14,13 @@ from celery_ledger.models.pause import QUEUE_RUNS, TASK_RUNS, Pause
 # Those of a row; one that keeps none is rung for with two nulls.
 LIMITS = "coalesce(nullif((envelope #> '{headers,timelimit}')::jsonb, 'null'), '[null, null]')"
 
+# Of a key, when its lock was had before this statement.
+PLACE_IS_FREE = """(
+       SELECT count(*) < %(places)s FROM (
+              SELECT FROM {jobs} AS other
+               WHERE other.concurrency_key = %(key)s AND other.state = 'running'
+               LIMIT %(places)s) AS taken)"""
+
 # The row is found by its id alone. With `state = 'waiting'` Postgres may rather walk the index of
 # all waiting rows, which its statistics call empty when they are older than a backlog; the table's
 # CHECKs make these two say the same. The worker's main process ends the attempt after the limits
@@ -22,7 +29,8 @@ CLAIM = """
 UPDATE {jobs}
    SET state = 'running', attempts = attempts + 1,
        token = %(token)s, worker = %(worker)s, pid = %(pid)s,
-       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s, slot_at = NULL
+       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s, slot_at = NULL,
+       in_line_since = NULL
  WHERE id IN (
        SELECT id FROM {jobs}
         WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
@@ -34,6 +42,8 @@ UPDATE {jobs}
 RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id, priority,
           set_config('synchronous_commit', 'off', true)
 """
+
+CLAIM_A_PLACE = CLAIM.replace("{task_runs}", "{task_runs} AND {place_is_free}")
 
 SETTLE = """
 UPDATE {jobs} AS job
@@ -51,7 +61,8 @@ def of_jobs(statement: str, jobs: str) -> str:
     pauses = Pause._meta.db_table
     runs = {"queue_runs": QUEUE_RUNS, "task_runs": TASK_RUNS}
     paused = {name: text.format(pauses=pauses) for name, text in runs.items()}
-    return statement.format(jobs=jobs, limits=LIMITS, **paused)
+    place_is_free = PLACE_IS_FREE.format(jobs=jobs)
+    return statement.format(jobs=jobs, limits=LIMITS, place_is_free=place_is_free, **paused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,7 @@ class Claim:
     root_id: UUID | None
     parent_id: UUID | None
     priority: int
+    concurrency_key: str | None = None  # whose place it has
 
     @classmethod
     def of(

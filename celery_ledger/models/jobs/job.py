@@ -46,6 +46,10 @@ class Job(models.Model):
     slot_at = models.DateTimeField(null=True)
     ring_at = models.DateTimeField()  # when the clock rings, unless the job is claimed before
     rings = models.IntegerField(default=0)  # bells rung by the clock since the job became due
+    # of its task's limits; whose place it waits for since when: models.concurrency
+    concurrency_key = models.TextField(null=True)
+    rate_key = models.TextField(null=True)
+    in_line_since = models.DateTimeField(null=True)
     attempts = models.IntegerField(default=0)  # claims
     # attempts that ended in "try again": Celery's request.retries
     retries = models.IntegerField(default=0)
@@ -108,6 +112,16 @@ class Job(models.Model):
                 name="job_lost",
                 fields=["started_at"],
                 condition=Q(losses__gt=0) | Q(shared_losses__gt=0),
+            ),
+            models.Index(
+                name="job_of_key",
+                fields=["concurrency_key"],
+                condition=Q(state=State.RUNNING, concurrency_key__isnull=False),
+            ),
+            models.Index(
+                name="job_in_line",
+                fields=["concurrency_key", "created_at"],
+                condition=Q(state=State.WAITING, in_line_since__isnull=False),
             ),
             models.Index(name="job_created", fields=["created_at", "id"]),
             models.Index(

@@ -53,7 +53,8 @@ class LedgerSettings:
 
     # Limits by key
     LIMIT_KEY_MAX_CHARS: int = 200
-    LIMIT_PLACES_MAX: int = 1000  # of one `concurrency`; each claim counts those that are taken
+    LIMIT_PLACES_MAX: int = 1000  # of one `concurrency`; each claim looks at those that are taken
+    LIMIT_SOON_S: float = 1.0  # in line, when a place is just being given back
     LIMIT_LOOK_S: float = 300  # in line, half of it random: if whoever should bring it has died
     LIMIT_LOOK_CAP_S: float = 3600  # it looks again after as long as it has waited, or after this
 

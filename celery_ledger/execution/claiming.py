@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from time import monotonic
@@ -19,7 +18,8 @@ from celery import Task, signals, states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, build_tracer, trace_ok_t
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
-from django.db import Error, close_old_connections, connection, transaction
+from django.db import Error, IntegrityError, close_old_connections, connection
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -31,8 +31,7 @@ from celery_ledger.execution.current import Attempt, claimed, outside_any_attemp
 from celery_ledger.execution.errors import CannotBeStored, Expired, OneByOne
 from celery_ledger.execution.turns import instead, next_batch, others_wait, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
-from celery_ledger.models import Claim, Job
-from celery_ledger.models.concurrency import Standing
+from celery_ledger.models import WAITS, Claim, Job
 from celery_ledger.models.ids import row_id
 from celery_ledger.publishing.bell import Ring
 from celery_ledger.publishing.limits import (
@@ -51,6 +50,8 @@ OF_A_BELL = (
     *("hostname", "id", "is_eager", "lang", "logfile", "loglevel"),
     *("properties", "task", "timelimit"),
 )
+
+PLACE_TRIES = 20  # each time that somebody else was quicker, there is one place less to try
 
 Tracer = Callable[[str, Any, Any, dict[str, Any]], trace_ok_t]
 _worker: UUID | None = None
@@ -151,7 +152,7 @@ def _giving_its_place_back(current: Attempt) -> Iterator[None]:
     try:
         yield
     finally:
-        if (key := current.claim.concurrency_key) is not None:
+        if (key := current.claim.concurrency_key) is not None and current.leaves_place:
             current.task.app.amqp.bring([key])
 
 
@@ -244,52 +245,76 @@ def claim_within(id_: UUID, task: Task, limits: Sequence[float | None]) -> list[
     """As `claim`, of one job of a task that is limited. One that may not begin waits for its slot,
     or stands in line for a place.
     """
-    if not task.concurrency:
-        return claim([id_], task, limits) if _has_its_slot(id_, task) else []
+    if task.concurrency:
+        return _claim_a_place(id_, task, limits)
+    claims = claim([id_], task, limits, slots=_slots(task))
+    if not claims and _has_its_slot(id_, task):
+        claims = claim([id_], task, limits)
+    return claims
+
+
+def _claim_a_place(id_: UUID, task: Task, limits: Sequence[float | None]) -> list[Claim]:
+    """A slot that has come while every place was taken is lost: the next one is taken when there
+    is a place, so that no more begin in a while than may.
+    """
     places = places_of(task)
-    with transaction.atomic():
-        standing = _locked(id_, task)
-        if standing is None:
+    for _ in range(PLACE_TRIES):
+        if task.rate_limit and (_stands(id_, task, places) or not _has_its_slot(id_, task)):
             return []
-        place = (standing.key, places)
-        stands = bool(task.rate_limit) and Job.objects.stand_in_line(id_, *place)
-        may_begin = not stands and (not task.rate_limit or _has_its_slot(id_, task))
-        claims = claim([id_], task, limits, place=place) if may_begin else []
-        if may_begin and not claims:
-            stands = Job.objects.stand_in_line(id_, *place)
-    # A place that was given back meanwhile was offered to nobody, and behind one that was in line
-    # there may be others and places for them.
-    if stands or (claims and standing.was_in_line):
-        task.app.amqp.bring([standing.key], places=places)
-    return [replace(claim, concurrency_key=standing.key) for claim in claims]
+        try:
+            claims = claim([id_], task, limits, places=places)
+        except IntegrityError:  # somebody has taken that very place
+            continue
+        if claims:
+            _bring_those_behind(claims[0], task, places)
+            return claims
+        if _stands(id_, task, places) or not _note_keys(id_, task):
+            return []
+    return []  # the clock rings for it
 
 
-def _locked(id_: UUID, task: Task) -> Standing | None:
-    """With its key, which the row has not if whoever promised it knew of no limit."""
-    standing = Job.objects.lock_key(id_, task=task.name)
-    if standing is not None and standing.key is None:
-        _note_keys(id_, task)
-        standing = Job.objects.lock_key(id_, task=task.name)
-    return standing
+def _bring_those_behind(taken: Claim, task: Task, places: int) -> None:
+    """One that was in line may have others behind it, and places for them."""
+    key = taken.concurrency_key
+    if taken.is_wanted and key and Job.objects.has_place(key, places=places):
+        task.app.amqp.bring([key])
+
+
+def _stands(id_: UUID, task: Task, places: int) -> bool:
+    """Whether the job had to stand in line. A place that was given back meanwhile was offered to
+    nobody: then it is offered now.
+    """
+    key = Job.objects.stand_in_line(id_, places=places)
+    if key is not None and not Job.objects.leave_word(id_, key, places=places):
+        task.app.amqp.bring([key])
+    return key is not None
 
 
 def _has_its_slot(id_: UUID, task: Task) -> bool:
-    slot = {"task": task.name, "rate_limit": rate_of(task), "keyed": has_rate_by_key(task)}
-    begins = Job.objects.take_slot(id_, **slot)
-    if begins is None:
-        _note_keys(id_, task)
-        begins = Job.objects.take_slot(id_, **slot)
+    begins = Job.objects.take_slot(id_, task=task.name, **_slots(task))
+    if begins is None and _note_keys(id_, task):
+        begins = Job.objects.take_slot(id_, task=task.name, **_slots(task))
     return bool(begins)
 
 
-def _note_keys(id_: UUID, task: Task) -> None:
-    """Of a job whose row has none."""
-    positional, named = Job.objects.values_list("args", flat=True).get(pk=id_)
+def _slots(task: Task) -> dict[str, Any]:
+    return {"rate_limit": rate_of(task), "keyed": has_rate_by_key(task)}
+
+
+def _note_keys(id_: UUID, task: Task) -> bool:
+    """Of a job whose row lacks one, since whoever promised it knew of no such limit."""
+    lacks = Q(concurrency_key=None) if task.concurrency else Q()
+    lacks |= Q(rate_key=None) if has_rate_by_key(task) else Q()
+    row = Job.objects.filter(lacks, pk=id_, task=task.name, **WAITS)
+    call = row.values_list("args", flat=True).first() if lacks else None
+    if call is None:
+        return False
+    positional, named = call
     try:
         keys = keys_of(task, positional, named)
     except CannotBeStored:
         keys = keys_of_the_task(task)
-    Job.objects.filter(pk=id_).update(concurrency_key=keys.concurrency, rate_key=keys.rate)
+    return bool(row.update(concurrency_key=keys.concurrency, rate_key=keys.rate))
 
 
 def claim(
@@ -298,11 +323,11 @@ def claim(
     limits: Sequence[float | None],
     *,
     first: bool = False,
-    place: tuple[str, int] | None = None,
+    **within: Any,
 ) -> list[Claim]:
     """Those of these jobs of one task that are due and free, for this process; `limits` are the
-    time limits, hard and soft, that their rows name; `first`: that have had no attempt; `place`: a
-    key, and how many jobs of it may run.
+    time limits, hard and soft, that their rows name; `first`: that have had no attempt;
+    `within`: which `places` or `slots`.
     """
     hard_s = max(limits[0] or 0, task.time_limit)
     return Job.objects.claim(
@@ -314,7 +339,7 @@ def claim(
         lease=timedelta(seconds=hard_s + ledger_settings.LEASE_GRACE_S),
         timelimit=limits,
         first=first,
-        place=place,
+        **within,
     )
 
 

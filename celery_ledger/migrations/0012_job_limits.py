@@ -20,6 +20,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='job',
+            name='place',
+            field=models.SmallIntegerField(null=True),
+        ),
+        migrations.AddField(
+            model_name='job',
+            name='is_wanted',
+            field=models.BooleanField(null=True),
+        ),
+        migrations.AddField(
+            model_name='job',
             name='in_line_since',
             field=models.DateTimeField(null=True),
         ),

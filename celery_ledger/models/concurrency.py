@@ -1,12 +1,14 @@
 """Limits of how many jobs run at once (`concurrency="endpoint:{endpoint_id}=2"`), kept by Postgres
 for all workers together: a job of a key takes one of its places, or stands in line for one.
 
-A place is no row: the jobs of the key that run are counted, so whatever ends one gives its place
-back. Whoever counts has the key's advisory lock, and has it before the statement that counts.
+A place is a number, unique among the jobs of the key that run, so whatever ends one gives its place
+back. Whoever stands in line leaves word with those that run; one that has word brings the next when
+it has ended. Each writes first and looks then, so of two that come at the same moment one sees the
+other, and nobody waits for a lock.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -21,16 +23,6 @@ from celery_ledger.models.jobs.states import State
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
-SEED = 0x6C696D69  # of the advisory locks of keys: "limi"
-
-LOCK = """
-SELECT concurrency_key, in_line_since IS NOT NULL,
-       pg_advisory_xact_lock(hashtextextended(concurrency_key, %(seed)s))
-  FROM {jobs}
- WHERE id = %(id)s AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
-   AND due_at <= clock_timestamp()
-"""
-
 # Until somebody brings it. It looks by itself after LIMIT_LOOK_S, or after as long as it has waited
 # already: the more there are in a line, the less each of them has to look.
 STAND = """
@@ -42,17 +34,38 @@ UPDATE {jobs}
         WHERE id = %(id)s AND lease_until IS NULL AND finished_at IS NULL
           AND due_at <= clock_timestamp() AND {queue_runs} AND {task_runs}
           FOR NO KEY UPDATE SKIP LOCKED)
-   AND NOT {place_is_free}
-RETURNING set_config('synchronous_commit', 'off', true)
+   AND (SELECT count(*) FROM {jobs} AS other
+         WHERE other.concurrency_key = {jobs}.concurrency_key AND other.state = 'running')
+       >= %(places)s
+RETURNING concurrency_key, set_config('synchronous_commit', 'off', true)
 """
 LOOK = """statement_timestamp() + %(share)s * greatest(
            %(look)s, least(%(cap)s, statement_timestamp() - created_at))"""
 
-ANYBODY = """
-SELECT EXISTS (
-       SELECT FROM {jobs}
-        WHERE concurrency_key = ANY(%(keys)s) AND state = 'waiting' AND in_line_since IS NOT NULL
-          AND due_at > clock_timestamp())
+# A row that is locked is being settled, or somebody else leaves word there.
+LEAVE_WORD = """
+UPDATE {jobs} SET is_wanted = true
+ WHERE id IN (
+       SELECT id FROM {jobs}
+        WHERE concurrency_key = %(key)s AND state = 'running' AND is_wanted IS NOT TRUE
+          FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING set_config('synchronous_commit', 'off', true)
+"""
+
+HAVE_WORD = """
+SELECT count(*), coalesce(bool_and(is_wanted), true) FROM {jobs}
+ WHERE concurrency_key = %(key)s AND state = 'running'
+"""
+
+LOOK_SOON = """
+UPDATE {jobs}
+   SET due_at = statement_timestamp() + %(soon)s, ring_at = statement_timestamp() + %(soon)s
+ WHERE id IN (
+       SELECT id FROM {jobs}
+        WHERE id = %(id)s AND state = 'waiting' AND in_line_since IS NOT NULL
+          AND due_at > clock_timestamp() + %(soon)s
+          FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING set_config('synchronous_commit', 'off', true)
 """
 
 # The oldest of each key that nobody has brought yet.
@@ -66,60 +79,49 @@ UPDATE {jobs}
                  AND in_line_since IS NOT NULL AND due_at > clock_timestamp()
                  AND {queue_runs} AND {task_runs}
                ORDER BY created_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) AS first)
-   AND (%(places)s::int IS NULL OR {place_is_free})
 RETURNING id, set_config('synchronous_commit', 'off', true)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Of a due job whose key this transaction has locked; None for a row without one."""
-
-    key: Any  # a text
-    was_in_line: bool
-
-
 class PlacesQuerySet(models.QuerySet["Job"]):
-    def lock_key(self, id_: UUID, *, task: str) -> Standing | None:
-        """Of this job, until the end of the transaction; None when it is not due, or not of this
-        task.
-        """
-        row = self._run(LOCK, {"id": id_, "task": task, "seed": SEED})
-        return Standing(*row[0][:2]) if row else None
-
-    def stand_in_line(self, id_: UUID, key: str, places: int) -> bool:
-        """False when there is a place, or when the job is none that would take it. The transaction
-        has locked the key.
+    def stand_in_line(self, id_: UUID, *, places: int) -> str | None:
+        """The key for whose places this due job waits from now on; None when it has a free one, or
+        is none that would take it.
         """
         numbers = ledger_settings
-        values = {
+        values: dict[str, Any] = {
             "id": id_,
-            "key": key,
             "places": places,
             "share": share(),
-            "look": f"{numbers.LIMIT_LOOK_S} s",
-            "cap": f"{numbers.LIMIT_LOOK_CAP_S} s",
+            "look": timedelta(seconds=numbers.LIMIT_LOOK_S),
+            "cap": timedelta(seconds=numbers.LIMIT_LOOK_CAP_S),
         }
-        return bool(self._run(STAND.replace("{look}", LOOK), values))
+        stood = self._run(STAND.replace("{look}", LOOK), values)
+        return stood[0][0] if stood else None
 
-    def bring(self, keys: Sequence[str], *, places: int | None = None) -> list["Job"]:
-        """The oldest in line of each of these keys is due now; with `places`, of one key that has a
-        place. Returns them. Nothing is locked that somebody else has locked.
-
-        It follows a commit: of an end, or of whoever stood in line. So one of two that come at the
-        same moment sees the other.
+    def leave_word(self, id_: UUID, key: str, *, places: int) -> bool:
+        """Those that run shall bring the next in line, among whom this one is by now. False when a
+        place has become free meanwhile. If somebody is just being settled, it looks again soon.
         """
-        wanted = sorted(set(keys))
-        if not self._run(ANYBODY, {"keys": wanted})[0][0]:
-            return []
-        values = {
-            "keys": wanted,
-            "key": wanted[0],
-            "places": places,
-            "grace": f"{ledger_settings.RING_GRACE_S} s",
-        }
-        ids = [id_ for id_, _ in self._run(BRING, values)]
-        return list(self.filter(pk__in=ids).defer("args", "result"))
+        self._run(LEAVE_WORD, {"key": key})
+        number, all_have_word = self._run(HAVE_WORD, {"key": key})[0]
+        if number >= places and not all_have_word:
+            self._run(
+                LOOK_SOON, {"id": id_, "soon": timedelta(seconds=ledger_settings.LIMIT_SOON_S)}
+            )
+        return bool(number >= places)
+
+    def has_place(self, key: str, *, places: int) -> bool:
+        return self.filter(concurrency_key=key, state=State.RUNNING).count() < places
+
+    def bring(self, keys: Sequence[str]) -> list["Job"]:
+        """The oldest in line of each of these keys is due now. Returns them. It follows a commit:
+        of an end, or of whoever stood in line.
+        """
+        grace = timedelta(seconds=ledger_settings.RING_GRACE_S)
+        rows = self._run(BRING, {"keys": sorted(set(keys)), "grace": grace})
+        ids = [id_ for id_, _ in rows]
+        return list(self.filter(pk__in=ids).defer("args", "result")) if ids else []
 
     def in_line(self) -> Self:
         """Those that wait for a place and were not brought yet."""

@@ -30,7 +30,8 @@ later AS (
        SET due_at = slot.at, ring_at = slot.at, slot_at = slot.at, rings = 0
       FROM due, slot WHERE job.id = due.id AND slot.is_later
     RETURNING job.id)
-SELECT EXISTS (SELECT FROM later), EXISTS (SELECT FROM due WHERE key IS NULL)
+SELECT EXISTS (SELECT FROM later), EXISTS (SELECT FROM due WHERE key IS NULL),
+       set_config('synchronous_commit', 'off', true)
 """
 
 

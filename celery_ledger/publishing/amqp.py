@@ -214,16 +214,15 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         for promise in promises:
             promise.say_after()
 
-    def bring(self, keys: Sequence[str], *, places: int | None = None) -> None:
+    def bring(self, keys: Sequence[str]) -> None:
         """Places of these keys may be free: the oldest that stands in line for each is due now, and
-        is rung for. With `places`, of one key that has so many, and only if one is free.
+        is rung for.
 
         Never raises for Postgres in trouble, or for a time limit: whoever stands in line looks by
         itself.
         """
         try:
-            brought = Job.objects.bring(keys, places=places) if keys else []
-            if brought:
+            if keys and (brought := Job.objects.bring(keys)):
                 Peal(self.bell, [self.ring_for(job) for job in brought])()
         except (Error, SoftTimeLimitExceeded) as exc:
             log.warning("What stands in line for %s has to look by itself: %s", keys, exc)

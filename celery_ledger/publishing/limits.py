@@ -122,9 +122,9 @@ def _names_in(template: str) -> set[str]:
 
 def _key(template: str | None, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     if template is None:
-        return OF_A_TASK + task.name
+        return f"{OF_A_TASK}{task.name}"
     try:
-        key = template.format_map(_values(template, task, args, kwargs))
+        key: str = template.format_map(_values(template, task, args, kwargs))
         key.encode()
     except ValueError as exc:
         raise CannotBeStored(f"A key of {task.name}, {template!r}, cannot be made: {exc}.") from exc

@@ -20,7 +20,16 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models.concurrency import PlacesQuerySet
 from celery_ledger.models.encoding import CeleryEncoder
 from celery_ledger.models.jobs.asked import AskedQuerySet
-from celery_ledger.models.jobs.claim import CLAIM, CLAIM_A_PLACE, SETTLE, Claim, Settled, of_jobs
+from celery_ledger.models.jobs.claim import (
+    CLAIM,
+    CLAIM_A_PLACE,
+    CLAIM_A_SLOT,
+    SETTLE,
+    SETTLE_IN_PLACE,
+    Claim,
+    Settled,
+    of_jobs,
+)
 from celery_ledger.models.jobs.columns import ended, noted, waiting
 from celery_ledger.models.jobs.history import End
 from celery_ledger.models.jobs.lost import LostQuerySet
@@ -54,11 +63,13 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet):
         lease: timedelta,
         timelimit: Sequence[float | None] | None = None,
         first: bool = False,
-        place: tuple[str, int] | None = None,
+        places: int | None = None,
+        slots: dict[str, Any] | None = None,
     ) -> list[Claim]:
         """Take the waiting and due ones of these jobs of one task for one attempt; the others
-        belong to somebody else. `first`: those that have had none. `place`: only if fewer jobs of
-        this key run than that number; the transaction has locked the key.
+        belong to somebody else. `first`: those that have had none. `places`: of one job, if fewer
+        of its key run; raises IntegrityError when somebody takes the same place. `slots`, as
+        `take_slot` wants them: of one job, if its slot is now.
 
         Commits by itself, before any transaction, so that an attempt that kills its worker is
         counted. The commit is asynchronous: a claim that a Postgres crash forgets only lets the job
@@ -75,8 +86,11 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet):
             "first": first,
         }
         statement = CLAIM
-        if place:
-            statement, values["key"], values["places"] = CLAIM_A_PLACE, *place
+        if places:
+            statement, values["places"] = CLAIM_A_PLACE, places
+        elif slots:
+            statement, values["keyed"] = CLAIM_A_SLOT, slots["keyed"]
+            values["pause_s"] = pause_s(slots["rate_limit"])
         with connection.cursor() as cursor:
             cursor.execute(of_jobs(statement, self.model._meta.db_table), values)
             rows = cursor.fetchall()
@@ -99,20 +113,24 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet):
         values["pause_s"] = pause_s(rate_limit)
         with connection.cursor() as cursor:
             cursor.execute(TAKE.format(**tables), values)
-            is_later, has_no_key = cursor.fetchone()
+            is_later, has_no_key, _ = cursor.fetchone()
         return None if has_no_key else not is_later
 
     def settle(self, settled: Sequence[Settled]) -> bool:
         """Done. False when one of their claims was lost meanwhile: the caller must roll back."""
-        values: dict[str, Any] = {
-            "ids": [one.claim.id for one in settled],
-            "tokens": [one.claim.token for one in settled],
-            "results": [_text(one.result) for one in settled],
-            "effects": [_text(one.effects or None) for one in settled],
-        }
         with connection.cursor() as cursor:
-            cursor.execute(SETTLE.format(jobs=self.model._meta.db_table), values)
+            cursor.execute(SETTLE.format(jobs=self.model._meta.db_table), _values_of(settled))
             return bool(cursor.rowcount == len(settled))
+
+    def settle_in_place(self, settled: Settled) -> bool | None:
+        """As `settle`, of one job that has a place: whether anybody waits for it; None when the
+        claim was lost.
+        """
+        with connection.cursor() as cursor:
+            statement = SETTLE_IN_PLACE.format(jobs=self.model._meta.db_table)
+            cursor.execute(statement, _values_of([settled]))
+            row = cursor.fetchone()
+        return row and bool(row[0])
 
     def put_back(
         self,
@@ -190,3 +208,12 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet):
 
 def _text(value: Any) -> str | None:
     return None if value is None else json.dumps(value, cls=CeleryEncoder)
+
+
+def _values_of(settled: Sequence[Settled]) -> dict[str, Any]:
+    return {
+        "ids": [one.claim.id for one in settled],
+        "tokens": [one.claim.token for one in settled],
+        "results": [_text(one.result) for one in settled],
+        "effects": [_text(one.effects or None) for one in settled],
+    }

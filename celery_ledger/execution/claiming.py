@@ -24,6 +24,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from celery_ledger import context
+from celery_ledger.backoff import pause_s
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
@@ -298,7 +299,7 @@ def _has_its_slot(id_: UUID, task: Task) -> bool:
 
 
 def _slots(task: Task) -> dict[str, Any]:
-    return {"rate_limit": rate_of(task), "keyed": has_rate_by_key(task)}
+    return {"pause_s": pause_s(rate_of(task)), "keyed": has_rate_by_key(task)}
 
 
 def _note_keys(id_: UUID, task: Task) -> bool:

@@ -26,6 +26,6 @@ class Migration(migrations.Migration):
         ),
         AddIndexConcurrently(
             model_name='job',
-            index=models.Index(condition=models.Q(('in_line_since__isnull', False), ('state', 'waiting')), fields=['concurrency_key', 'created_at'], name='job_in_line'),
+            index=models.Index(condition=models.Q(('in_line_since__isnull', False)), fields=['concurrency_key', 'created_at'], name='job_in_line'),
         ),
     ]

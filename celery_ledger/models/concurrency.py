@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from celery_ledger.backoff import share
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.jobs.claim import of_jobs
-from celery_ledger.models.jobs.states import State
+from celery_ledger.models.jobs.states import WAITS, State
 
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
@@ -62,21 +62,22 @@ UPDATE {jobs}
    SET due_at = statement_timestamp() + %(soon)s, ring_at = statement_timestamp() + %(soon)s
  WHERE id IN (
        SELECT id FROM {jobs}
-        WHERE id = %(id)s AND state = 'waiting' AND in_line_since IS NOT NULL
+        WHERE id = %(id)s AND lease_until IS NULL AND in_line_since IS NOT NULL
           AND due_at > clock_timestamp() + %(soon)s
           FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING set_config('synchronous_commit', 'off', true)
 """
 
-# The oldest of each key that nobody has brought yet.
+# The oldest of each key that nobody has brought yet. With `state = 'waiting'` other indexes would
+# do as well, to statistics older than a backlog.
 BRING = """
 UPDATE {jobs}
    SET due_at = statement_timestamp(), ring_at = statement_timestamp() + %(grace)s, rings = 0
  WHERE id IN (
        SELECT first.id FROM unnest(%(keys)s::text[]) AS asked (key) CROSS JOIN LATERAL (
               SELECT id FROM {jobs}
-               WHERE concurrency_key = asked.key AND state = 'waiting'
-                 AND in_line_since IS NOT NULL AND due_at > clock_timestamp()
+               WHERE concurrency_key = asked.key AND in_line_since IS NOT NULL
+                 AND lease_until IS NULL AND finished_at IS NULL AND due_at > clock_timestamp()
                  AND {queue_runs} AND {task_runs}
                ORDER BY created_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) AS first)
 RETURNING id, set_config('synchronous_commit', 'off', true)
@@ -125,7 +126,7 @@ class PlacesQuerySet(models.QuerySet["Job"]):
 
     def in_line(self) -> Self:
         """Those that wait for a place and were not brought yet."""
-        return self.filter(state=State.WAITING, in_line_since__isnull=False, due_at__gt=Now())
+        return self.filter(in_line_since__isnull=False, due_at__gt=Now(), **WAITS)
 
     def _run(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:

@@ -336,6 +336,7 @@ def test_however_it_ends_the_next_is_brought(
     barrier.open()
     ended.result(timeout=20)
     assert (Job.objects.filter(state="running").count(), in_line()) == (0, [])
+    assert not Job.objects.filter(state="waiting", place__isnull=False).exists()
     assert len(begun(second)) == 1
 
 

@@ -124,7 +124,7 @@ class Job(models.Model):
             models.Index(
                 name="job_in_line",
                 fields=["concurrency_key", "created_at"],
-                condition=Q(state=State.WAITING, in_line_since__isnull=False),
+                condition=Q(in_line_since__isnull=False),
             ),
             models.Index(name="job_created", fields=["created_at", "id"]),
             models.Index(

@@ -15,7 +15,6 @@ from django.db.models import F
 from django.db.models.functions import Greatest, Now
 
 from celery_ledger import context
-from celery_ledger.backoff import pause_s
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models.concurrency import PlacesQuerySet
 from celery_ledger.models.encoding import CeleryEncoder
@@ -68,8 +67,8 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet):
     ) -> list[Claim]:
         """Take the waiting and due ones of these jobs of one task for one attempt; the others
         belong to somebody else. `first`: those that have had none. `places`: of one job, if fewer
-        of its key run; raises IntegrityError when somebody takes the same place. `slots`, as
-        `take_slot` wants them: of one job, if its slot is now.
+        of its key run; raises IntegrityError when somebody takes the same place. `slots`, as TAKE
+        wants them: of one job, if its slot is now.
 
         Commits by itself, before any transaction, so that an attempt that kills its worker is
         counted. The commit is asynchronous: a claim that a Postgres crash forgets only lets the job
@@ -84,13 +83,10 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet):
             "lease": lease,
             "timelimit": timelimit and json.dumps(timelimit),
             "first": first,
+            "places": places,
+            **(slots or {}),
         }
-        statement = CLAIM
-        if places:
-            statement, values["places"] = CLAIM_A_PLACE, places
-        elif slots:
-            statement, values["keyed"] = CLAIM_A_SLOT, slots["keyed"]
-            values["pause_s"] = pause_s(slots["rate_limit"])
+        statement = CLAIM_A_PLACE if places else CLAIM_A_SLOT if slots else CLAIM
         with connection.cursor() as cursor:
             cursor.execute(of_jobs(statement, self.model._meta.db_table), values)
             rows = cursor.fetchall()
@@ -101,16 +97,16 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet):
         return self.filter(pk=claim.id, token=claim.token, **RUNS)
 
     def take_slot(
-        self, id_: UUID, *, task: str, rate_limit: str | float, keyed: bool = False
+        self, id_: UUID, *, task: str, pause_s: float, keyed: bool = False
     ) -> bool | None:
         """Whether this job of a rate-limited task may begin now; if not, it is due in the slot that
-        it has taken. `keyed`: the slot is one of its key; None when its row has none.
+        it has taken, so many seconds after the one before. `keyed`: the slot is one of its key;
+        None when its row has none.
 
         True also when its slot has come, or when the claim will see that it is not ours.
         """
         tables = {"jobs": self.model._meta.db_table, "rates": Rate._meta.db_table}
-        values: dict[str, Any] = {"id": id_, "task": task, "keyed": keyed}
-        values["pause_s"] = pause_s(rate_limit)
+        values: dict[str, Any] = {"id": id_, "task": task, "pause_s": pause_s, "keyed": keyed}
         with connection.cursor() as cursor:
             cursor.execute(TAKE.format(**tables), values)
             is_later, has_no_key, _ = cursor.fetchone()

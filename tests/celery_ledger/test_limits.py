@@ -16,8 +16,6 @@ from celery.exceptions import Ignore, Retry
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models.functions import Now
-from django.tasks import task as django_task
-from django.tasks.exceptions import InvalidTask
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from redis import Redis
@@ -34,7 +32,7 @@ from celery_ledger.testing import attempt, work_off, worker
 from celery_ledger.threads.process import Threads
 from celery_ledger.worker.clock import Clock
 from celery_ledger.worker.pruner import Pruner
-from tests.celery_ledger import functions_of_limits, tasks
+from tests.celery_ledger import tasks
 from tests.hands import Barrier, Hand, in_threads
 from tests.waiting import until
 
@@ -569,16 +567,6 @@ def test_a_limit_that_is_none_is_said_where_it_stands(
     monkeypatch.setattr(tasks.note, option, value)
     [found] = objections(tasks.note)
     assert sentence in found
-    with pytest.raises(InvalidTask) as refused:
-        django_task(**{option: value})(functions_of_limits.greet)
-    assert sentence in str(refused.value)
-
-
-def test_djangos_tasks_have_them_too() -> None:
-    first, second = (functions_of_limits.limited.enqueue("a").id for _ in range(2))
-    jobs = [Job.objects.get(pk=id_) for id_ in (first, second)]
-    assert {job.concurrency_key for job in jobs} == {"key greet a"}
-    assert [len(begun(job)) for job in jobs] == [1, 0]
 
 
 @pytest.mark.parametrize(

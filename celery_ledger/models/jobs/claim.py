@@ -28,7 +28,8 @@ DUE = """
 TAKEN = """
        state = 'running', attempts = attempts + 1,
        token = %(token)s, worker = %(worker)s, pid = %(pid)s,
-       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s,"""
+       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s,
+       slot_at = NULL, in_line_since = NULL"""
 RETURNED = """
 RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id, priority,
           concurrency_key, is_wanted, set_config('synchronous_commit', 'off', true)
@@ -36,8 +37,7 @@ RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, p
 
 CLAIM = """
 UPDATE {jobs}
-   SET {taken}
-       slot_at = NULL, in_line_since = NULL, place = NULL
+   SET {taken}, place = NULL
  WHERE id IN (
        SELECT id FROM {jobs}{due}
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
@@ -54,8 +54,7 @@ free AS MATERIALIZED (
                            WHERE other.concurrency_key = due.key AND other.state = 'running')
             AS places FROM due)
 UPDATE {jobs}
-   SET {taken}
-       slot_at = NULL, in_line_since = NULL, is_wanted = in_line_since IS NOT NULL,
+   SET {taken}, is_wanted = in_line_since IS NOT NULL,
        place = (SELECT min(number) FROM generate_series(1, %(places)s) AS number
                  WHERE number <> ALL(free.places))
   FROM free WHERE id = due_id AND cardinality(free.places) < %(places)s
@@ -76,8 +75,7 @@ free AS (
             WHERE rate.next_at <= clock_timestamp()
      RETURNING next_at)
 UPDATE {jobs}
-   SET {taken}
-       slot_at = NULL, in_line_since = NULL, place = NULL
+   SET {taken}, place = NULL
   FROM due WHERE id = due_id AND (slot IS NOT NULL OR EXISTS (SELECT FROM free))
 {returned}"""
 

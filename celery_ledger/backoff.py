@@ -10,7 +10,12 @@ def delay_s(tries: int, *, base_s: float, cap_s: float) -> float:
     random.
     """
     full = min(cap_s, base_s * 2.0 ** min(tries - 1, 30))
-    return full / 2 + random.uniform(0, full / 2)  # noqa: S311 - spreads load, guards nothing
+    return full * share()
+
+
+def share() -> float:
+    """Of a pause, from half of it to all."""
+    return random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
 
 
 def ring_delay_s(rings: int, *, base_s: float, cap_s: float) -> float:

@@ -12,9 +12,9 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.db import connection
 
-from celery_ledger.backoff import pause_s
 from celery_ledger.celery.installation import celery_options
 from celery_ledger.conf import ledger_settings
+from celery_ledger.publishing.limits import wrong_limits
 
 SIGN_OFF_S = 5  # of the time that a stop leaves, for giving back what did not finish
 RETRY_OPTIONS = (
@@ -147,11 +147,8 @@ def _objections_to_options(task: Task) -> Iterator[str]:
             f"Its queue is {queue}, to which no worker listens; "
             f"there are {', '.join(sorted(queues))}."
         )
-    if task.rate_limit:
-        try:
-            pause_s(task.rate_limit)
-        except ValueError as exc:
-            yield f"Its rate_limit cannot be kept: {exc}."
+    for sentence in wrong_limits(task, inspect.signature(task.run)):
+        yield f"Its {sentence}"
 
 
 def _unknown_options(task: Task) -> set[str]:

@@ -51,6 +51,13 @@ class LedgerSettings:
     WEIGHTS: Mapping[str, int] = {}  # owners of whom so many jobs begin for one of another's
     WEIGHT_MAX: int = 100  # one select finds the jobs of a turn
 
+    # Limits by key
+    LIMIT_KEY_MAX_CHARS: int = 200
+    LIMIT_PLACES_MAX: int = 1000  # of one `concurrency`; each claim looks at those that are taken
+    LIMIT_SOON_S: float = 1.0  # in line, when a place is just being given back
+    LIMIT_LOOK_S: float = 300  # in line, half of it random: if whoever should bring it has died
+    LIMIT_LOOK_CAP_S: float = 3600  # it looks again after as long as it has waited, or after this
+
     # Queues, each heard when those before it are empty
     QUEUES: tuple[str, ...] = ()  # task_default_queue, OUTSIDE_QUEUE and BULK_QUEUE, unless told
     OUTSIDE_QUEUE: str = "outside"

@@ -1,10 +1,11 @@
 """Celery's consumer without what RabbitMQ would keep for jobs of later: 28 queues and as many
 exchanges.
 
-No job of later is in the broker; its time stands in its row.
+No job of later is in the broker; its time stands in its row. Nor has it limits of rates: the
+ledger keeps them, and reads more in them than Celery does.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from celery.worker.consumer import Consumer
 
@@ -16,3 +17,6 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
         default_steps: ClassVar = [
             step for step in Consumer.Blueprint.default_steps if step != DELAYED_DELIVERY
         ]
+
+    def bucket_for_task(self, type: Any) -> None:  # noqa: A002 - Celery's name
+        """None of Celery's, which cannot be made of a rate by key."""

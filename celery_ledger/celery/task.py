@@ -20,6 +20,10 @@ one after another in one transaction. Say False where a body sets something for 
 where nothing is lost by it: where the job's `link_error` sees to what it leaves. An operator may
 cancel any.
 
+`concurrency`: how many of its jobs run at once, over all workers; of the task as a whole (`2`), or
+of each key (`"endpoint:{endpoint_id}=2"`, with the names of the task's arguments), which several
+tasks may share. `rate_limit` may be of a key in the same way: `"endpoint:{endpoint_id}=10/m"`.
+
 `key`: what makes a job the same job, e.g. `key="order:{order_id}:charge"` with the names of the
 task's arguments. A second call returns the first job, as long as the ledger remembers it (JOBS_KEEP
 after its end).
@@ -92,6 +96,12 @@ class LedgerTask(Task):  # type: ignore[misc]
     cancellable = False
     threaded = False
     batched = True
+    concurrency: str | int | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether its jobs begin within limits, and so each by itself."""
+        return bool(self.rate_limit or self.concurrency)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's own; the first call in an attempt is the body, with the attempt's request."""

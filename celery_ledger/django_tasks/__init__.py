@@ -7,13 +7,15 @@ own, the decorator takes what a task of the ledger may have:
 
 `atomic` (default True): its effects commit together with "done". `key`: what makes a job the same
 job, e.g. `key="invoice:{order_id}"`. `max_attempts`: how often its body is tried when it raises,
-after pauses that grow; once unless told. `rate_limit`: for all workers together, e.g. "10/m".
+after pauses that grow; once unless told. `rate_limit`: for all workers together, e.g. "10/m", or of
+each key, "shop:{shop_id}=10/m". `concurrency`: how many run at once, e.g. 2, or "shop:{shop_id}=2".
 `time_limit`: seconds until it is stopped. `queue`: the queue of the ledger, if it is not the one
 named by `queue_name` ("default" is the app's own).
 
 Workers know the functions of `tasks.py` modules, and of those that CELERY_IMPORTS names.
 """
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,7 +31,7 @@ from django.tasks.signals import task_enqueued
 from django.utils import timezone
 from django.utils.json import normalize_json
 
-from celery_ledger.backoff import pause_s
+from celery_ledger.publishing.limits import wrong_limits
 
 if TYPE_CHECKING:
     type AnyTask = Task[..., Any]
@@ -45,6 +47,7 @@ class DurableTask(Task):  # type: ignore[type-arg]  # not generic at run time
     atomic: bool = True
     max_attempts: int | None = None
     rate_limit: str | None = None
+    concurrency: str | int | None = None
     time_limit: float | None = None
     queue: str | None = None
 
@@ -145,11 +148,14 @@ def _objections(task: "AnyTask") -> Iterator[str]:
         yield f"max_attempts must be a whole number from 1 on, not {attempts!r}."
     if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
         yield f"time_limit must be a number of seconds, not {limit!r}."
-    if rate := getattr(task, "rate_limit", None):
-        try:
-            pause_s(rate)
-        except ValueError as exc:
-            yield f"rate_limit cannot be kept: {exc}."
+    yield from wrong_limits(task, signature_of(task))
+
+
+def signature_of(task: "AnyTask") -> inspect.Signature:
+    """Of the arguments that a caller gives."""
+    signature = inspect.signature(task.func)
+    parameters = list(signature.parameters.values())[1 if task.takes_context else 0 :]
+    return signature.replace(parameters=parameters)
 
 
 def _queue(task: "AnyTask") -> dict[str, str]:

@@ -2,7 +2,6 @@
 signals.
 """
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
@@ -13,7 +12,7 @@ from django.utils import timezone
 from django.utils.json import normalize_json
 
 from celery_ledger.celery.task import LedgerTask
-from celery_ledger.django_tasks import LedgerBackend, unregistered
+from celery_ledger.django_tasks import LedgerBackend, signature_of, unregistered
 from celery_ledger.django_tasks.results import as_called
 from celery_ledger.execution.current import current_claim
 
@@ -90,7 +89,7 @@ def _celery_task(task: "AnyTask") -> Any:
         return normalize_json(task.call(*own, *args, **kwargs))
 
     run.__name__, run.__module__, run.__doc__ = task.name, task.func.__module__, task.func.__doc__
-    run.__signature__ = _signature(task)  # type: ignore[attr-defined]
+    run.__signature__ = signature_of(task)  # type: ignore[attr-defined]
     run.django_task = task  # type: ignore[attr-defined]
     celery_task = shared_task(name=task.module_path, base=OfDjango, **_options(task))(run)
     return celery_task
@@ -100,13 +99,6 @@ def _context(celery_task: Any) -> "TaskContext[..., Any]":
     return TaskContext(task_result=celery_task.result_of(TaskResultStatus.RUNNING))
 
 
-def _signature(task: "AnyTask") -> inspect.Signature:
-    """Of the arguments that a caller gives."""
-    signature = inspect.signature(task.func)
-    parameters = list(signature.parameters.values())[1 if task.takes_context else 0 :]
-    return signature.replace(parameters=parameters)
-
-
 def _options(task: "AnyTask") -> dict[str, Any]:
     """As a Celery task has them."""
     limit, attempts = getattr(task, "time_limit", None), getattr(task, "max_attempts", None)
@@ -114,6 +106,7 @@ def _options(task: "AnyTask") -> dict[str, Any]:
         "key": getattr(task, "key", None),
         "atomic": getattr(task, "atomic", True),
         "rate_limit": getattr(task, "rate_limit", None),
+        "concurrency": getattr(task, "concurrency", None),
     }
     if limit:
         options |= {"time_limit": limit, "soft_time_limit": limit * SOFT_SHARE}

@@ -36,8 +36,8 @@ _rests: dict[str, "Rest"] = {}  # of tasks whose newest batch came to nothing
 
 
 def may_be_in_one(task: Task) -> bool:
-    """Whether its jobs may share a transaction. A rate-limited one takes its slot by itself."""
-    return bool(task.atomic and task.batched and not task.rate_limit)
+    """Whether its jobs may share a transaction. A limited one takes its slot or place by itself."""
+    return bool(task.atomic and task.batched and not task.is_limited)
 
 
 def heard_together(task: Task, also: Any) -> list[str]:

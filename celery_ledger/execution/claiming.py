@@ -5,8 +5,8 @@ that rings for nobody.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from time import monotonic
@@ -18,21 +18,30 @@ from celery import Task, signals, states
 from celery.app.task import Context
 from celery.app.trace import TraceInfo, build_tracer, trace_ok_t
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
-from django.db import Error, close_old_connections, connection
+from django.db import Error, IntegrityError, close_old_connections, connection
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from celery_ledger import context
+from celery_ledger.backoff import pause_s
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution import attempt, batch
 from celery_ledger.execution.batch import Batch
 from celery_ledger.execution.current import Attempt, claimed, outside_any_attempt
-from celery_ledger.execution.errors import Expired, OneByOne
+from celery_ledger.execution.errors import CannotBeStored, Expired, OneByOne
 from celery_ledger.execution.turns import instead, next_batch, others_wait, whose_turn
 from celery_ledger.execution.verdict import call_off, is_passing, moment
-from celery_ledger.models import Claim, Job
+from celery_ledger.models import WAITS, Claim, Job
 from celery_ledger.models.ids import row_id
 from celery_ledger.publishing.bell import Ring
+from celery_ledger.publishing.limits import (
+    has_rate_by_key,
+    keys_of,
+    keys_of_the_task,
+    places_of,
+    rate_of,
+)
 from celery_ledger.telemetry import events
 
 log = logging.getLogger(__name__)
@@ -42,6 +51,8 @@ OF_A_BELL = (
     *("hostname", "id", "is_eager", "lang", "logfile", "loglevel"),
     *("properties", "task", "timelimit"),
 )
+
+PLACE_TRIES = 20  # each time that somebody else was quicker, there is one place less to try
 
 Tracer = Callable[[str, Any, Any, dict[str, Any]], trace_ok_t]
 _worker: UUID | None = None
@@ -126,13 +137,24 @@ def trace_claimed(current: Attempt, tracer: Tracer, bell: dict[str, Any]) -> tra
         shown = current.task.app.amqp.shown(claim.args, claim.kwargs)
         request = {**shown, **own_headers, **of_the_bell, **_full(claim, bell)}
         events.received(current, request)
-        if _expired(claim):
-            return _nothing_to_do(OneByOne()) if current.batch else _call_off(current, request)
-        with claimed(current):
-            outcome = tracer(bell["id"], claim.args, claim.kwargs, request)
-        if current.body is None:
-            attempt.end_before_the_body(current, outcome.info.retval)
-        return outcome
+        with _giving_its_place_back(current):
+            if _expired(claim):
+                return _nothing_to_do(OneByOne()) if current.batch else _call_off(current, request)
+            with claimed(current):
+                outcome = tracer(bell["id"], claim.args, claim.kwargs, request)
+            if current.body is None:
+                attempt.end_before_the_body(current, outcome.info.retval)
+            return outcome
+
+
+@contextmanager
+def _giving_its_place_back(current: Attempt) -> Iterator[None]:
+    """However the attempt ends, after its commit the next in line for its place is brought."""
+    try:
+        yield
+    finally:
+        if (key := current.claim.concurrency_key) is not None and current.leaves_place:
+            current.task.app.amqp.bring([key])
 
 
 def _claim_first_attempts(task: Task, bell: dict[str, Any], ids: list[UUID]) -> list[Claim]:
@@ -210,25 +232,103 @@ def _claim_that(
 
 def _claim(task: Task, bell: Context) -> Claim:
     """The job of this bell. Raises Ignore when it is not ours."""
-    id_ = row_id(bell.id)
-    if task.rate_limit and not Job.objects.take_slot(
-        id_, task=task.name, rate_limit=task.rate_limit
-    ):
-        raise Ignore("its slot has not come")
-    claims = claim([id_], task, bell.timelimit or (None, None))
+    id_, limits = row_id(bell.id), bell.timelimit or (None, None)
+    claims = claim_within(id_, task, limits) if task.is_limited else claim([id_], task, limits)
     if not claims:
         raise Ignore(
             "not ours: unknown, not due, finished, with another worker, "
-            "or rung under other time limits"
+            "rung under other time limits, or it waits for its slot or place"
         )
     return claims[0]
 
 
+def claim_within(id_: UUID, task: Task, limits: Sequence[float | None]) -> list[Claim]:
+    """As `claim`, of one job of a task that is limited. One that may not begin waits for its slot,
+    or stands in line for a place.
+    """
+    if task.concurrency:
+        return _claim_a_place(id_, task, limits)
+    claims = claim([id_], task, limits, slots=_slots(task))
+    if not claims and _has_its_slot(id_, task):
+        claims = claim([id_], task, limits)
+    return claims
+
+
+def _claim_a_place(id_: UUID, task: Task, limits: Sequence[float | None]) -> list[Claim]:
+    """A slot that has come while every place was taken is lost: the next one is taken when there
+    is a place, so that no more begin in a while than may.
+    """
+    places = places_of(task)
+    for _ in range(PLACE_TRIES):
+        if task.rate_limit and (_stands(id_, task, places) or not _has_its_slot(id_, task)):
+            return []
+        try:
+            claims = claim([id_], task, limits, places=places)
+        except IntegrityError:  # somebody has taken that very place
+            continue
+        if claims:
+            _bring_those_behind(claims[0], task, places)
+            return claims
+        if _stands(id_, task, places) or not _note_keys(id_, task):
+            return []
+    return []  # the clock rings for it
+
+
+def _bring_those_behind(taken: Claim, task: Task, places: int) -> None:
+    """One that was in line may have others behind it, and places for them."""
+    key = taken.concurrency_key
+    if taken.is_wanted and key and Job.objects.has_place(key, places=places):
+        task.app.amqp.bring([key])
+
+
+def _stands(id_: UUID, task: Task, places: int) -> bool:
+    """Whether the job had to stand in line. A place that was given back meanwhile was offered to
+    nobody: then it is offered now.
+    """
+    key = Job.objects.stand_in_line(id_, places=places)
+    if key is not None and not Job.objects.leave_word(id_, key, places=places):
+        task.app.amqp.bring([key])
+    return key is not None
+
+
+def _has_its_slot(id_: UUID, task: Task) -> bool:
+    begins = Job.objects.take_slot(id_, task=task.name, **_slots(task))
+    if begins is None and _note_keys(id_, task):
+        begins = Job.objects.take_slot(id_, task=task.name, **_slots(task))
+    return bool(begins)
+
+
+def _slots(task: Task) -> dict[str, Any]:
+    return {"pause_s": pause_s(rate_of(task)), "keyed": has_rate_by_key(task)}
+
+
+def _note_keys(id_: UUID, task: Task) -> bool:
+    """Of a job whose row lacks one, since whoever promised it knew of no such limit."""
+    lacks = Q(concurrency_key=None) if task.concurrency else Q()
+    lacks |= Q(rate_key=None) if has_rate_by_key(task) else Q()
+    row = Job.objects.filter(lacks, pk=id_, task=task.name, **WAITS)
+    call = row.values_list("args", flat=True).first() if lacks else None
+    if call is None:
+        return False
+    positional, named = call
+    try:
+        keys = keys_of(task, positional, named)
+    except CannotBeStored:
+        keys = keys_of_the_task(task)
+    return bool(row.update(concurrency_key=keys.concurrency, rate_key=keys.rate))
+
+
 def claim(
-    ids: Sequence[UUID], task: Task, limits: Sequence[float | None], *, first: bool = False
+    ids: Sequence[UUID],
+    task: Task,
+    limits: Sequence[float | None],
+    *,
+    first: bool = False,
+    **within: Any,
 ) -> list[Claim]:
     """Those of these jobs of one task that are due and free, for this process; `limits` are the
-    time limits, hard and soft, that their rows name; `first`: that have had no attempt.
+    time limits, hard and soft, that their rows name; `first`: that have had no attempt;
+    `within`: which `places` or `slots`.
     """
     hard_s = max(limits[0] or 0, task.time_limit)
     return Job.objects.claim(
@@ -240,6 +340,7 @@ def claim(
         lease=timedelta(seconds=hard_s + ledger_settings.LEASE_GRACE_S),
         timelimit=limits,
         first=first,
+        **within,
     )
 
 

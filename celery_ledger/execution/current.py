@@ -31,6 +31,7 @@ class Attempt:
         self.replaced = False
         self.retried_as: dict[str, Any] = {}  # columns of its row that `retry()` changes
         self.say_retried: Callable[[], Any] | None = None  # what Celery says when it has
+        self.leaves_place = True  # unless it is settled, and nobody waits for that
         self.effects: list[str] = []
         self.result: Any = None
         self.events: list[tuple[str, dict[str, Any]]] = []  # Celery's, not told yet
@@ -44,6 +45,11 @@ class Attempt:
         """Write that it is done: of one in a batch with the others, unless a chord counts it."""
         if self.batch and not self.claim.envelope["chord"]:
             self.batch.settled.append(settled)
+        elif self.task.concurrency and self.claim.concurrency_key:
+            is_wanted = Job.objects.settle_in_place(settled)
+            if is_wanted is None:
+                raise LeaseLost
+            self.leaves_place = is_wanted
         elif not Job.objects.settle([settled]):
             raise LeaseLost
 

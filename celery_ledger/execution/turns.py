@@ -151,10 +151,10 @@ def _limits_of(bell: dict[str, Any]) -> Any:
 
 
 def _tasks(app: Celery) -> list[str]:
-    """Those whose jobs may have the turn: not those that wait for a slot, or run in threads."""
+    """Those whose jobs may have the turn: not those that begin within limits, or run in threads."""
     in_threads = threaded_tasks(app) if are_near() else {}
     return [
-        name for name, task in app.tasks.items() if not task.rate_limit and name not in in_threads
+        name for name, task in app.tasks.items() if not task.is_limited and name not in in_threads
     ]
 
 

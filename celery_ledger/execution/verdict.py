@@ -68,7 +68,7 @@ def give_verdict(
         if not in_trouble(away):
             raise
         log.warning("Postgres takes no verdict now; the job is given back when it does: %s", away)
-        owe(partial(_ask_the_row, app, claim, exc))
+        owe(partial(_ask_and_bring, app, claim, exc))
         return False
 
 
@@ -159,6 +159,9 @@ def cancel(
             with context.replaced(job.context):
                 failure = TaskRevokedError(error["message"])
                 app.backend.call_off(request_of(job), failure, call_errbacks=call_errbacks)
+        brought = [job.concurrency_key for job in cancelled if job.in_line_since]
+        if brought:  # a place may have been offered to one of them
+            transaction.on_commit(partial(app.amqp.bring, brought), robust=True)
     return cancelled
 
 
@@ -197,6 +200,12 @@ def _ask_the_row(app: Celery, claim: Claim, exc: BaseException) -> bool:
     elif job.state == State.DONE:
         log.warning("The database connection broke after the commit, the job is done: %s", exc)
     return False
+
+
+def _ask_and_bring(app: Celery, claim: Claim, exc: BaseException) -> None:
+    _ask_the_row(app, claim, exc)
+    if claim.concurrency_key is not None:
+        app.amqp.bring([claim.concurrency_key])
 
 
 def moment(when: datetime | float | None) -> datetime:

@@ -1,41 +1,48 @@
-"""Rate limits (`rate_limit="10/m"`), kept by Postgres for all workers together: each job takes its
-task's next slot.
+"""Rate limits (`rate_limit="10/m"`, `rate_limit="endpoint:{endpoint_id}=10/m"`), kept by Postgres
+for all workers together: each job takes the next slot of its task, or of its key.
 
 Celery's own limit is one per worker, and would hold bells in the worker's memory while the clock
 rings them again.
 """
 
-from datetime import datetime
+from django.db import models
+from django.db.models.functions import Now
 
-from django.db import connection, models
-
-from celery_ledger.backoff import pause_s
-
+# The job, if it is due and has no slot yet; the slot it takes; and, when that is later, the job
+# that waits for it. One that should have a key and has none takes none.
 TAKE = """
-INSERT INTO {rates} (task, next_at)
-VALUES (%(task)s, clock_timestamp() + make_interval(secs => %(pause_s)s))
-    ON CONFLICT (task)
-    DO UPDATE SET next_at = greatest({rates}.next_at, clock_timestamp())
-                            + make_interval(secs => %(pause_s)s)
-RETURNING next_at - make_interval(secs => %(pause_s)s) AS slot,
-          next_at - make_interval(secs => %(pause_s)s) > clock_timestamp() AS is_later
+WITH due AS (
+    SELECT id, CASE WHEN %(keyed)s THEN rate_key ELSE task END AS key FROM {jobs}
+     WHERE id = %(id)s AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
+       AND due_at <= clock_timestamp() AND slot_at IS NULL
+       FOR NO KEY UPDATE SKIP LOCKED),
+slot AS (
+    INSERT INTO {rates} AS rate (task, next_at)
+    SELECT key, clock_timestamp() + make_interval(secs => %(pause_s)s) FROM due
+     WHERE key IS NOT NULL
+        ON CONFLICT (task)
+        DO UPDATE SET next_at = greatest(rate.next_at, clock_timestamp())
+                                + make_interval(secs => %(pause_s)s)
+    RETURNING next_at - make_interval(secs => %(pause_s)s) AS at,
+              next_at - make_interval(secs => %(pause_s)s) > clock_timestamp() AS is_later),
+later AS (
+    UPDATE {jobs} AS job
+       SET due_at = slot.at, ring_at = slot.at, slot_at = slot.at, rings = 0
+      FROM due, slot WHERE job.id = due.id AND slot.is_later
+    RETURNING job.id)
+SELECT EXISTS (SELECT FROM later), EXISTS (SELECT FROM due WHERE key IS NULL),
+       set_config('synchronous_commit', 'off', true)
 """
 
 
 class RateQuerySet(models.QuerySet["Rate"]):
-    def take(self, task: str, rate_limit: str | float) -> datetime | None:
-        """Take this task's next slot: the time it begins, or None when that is now. Locked until
-        the commit.
-        """
-        with connection.cursor() as cursor:
-            statement = TAKE.format(rates=self.model._meta.db_table)
-            cursor.execute(statement, {"task": task, "pause_s": pause_s(rate_limit)})
-            slot, is_later = cursor.fetchone()
-        return slot if is_later else None
+    def over(self) -> "RateQuerySet":
+        """Those that say no more than none would."""
+        return self.filter(next_at__lt=Now())
 
 
 class Rate(models.Model):
-    """When the next job of this task may begin."""
+    """When the next job of this task, or of this key, may begin."""
 
     task = models.TextField(primary_key=True)
     next_at = models.DateTimeField()

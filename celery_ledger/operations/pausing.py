@@ -9,9 +9,11 @@ paused task are rung for and passed over again and again: it is for thousands, n
 import logging
 from functools import partial
 
+from celery import current_app
 from django.db import transaction
 
-from celery_ledger.models import Pause, PauseKind, Schedule
+from celery_ledger.conf import ledger_settings
+from celery_ledger.models import Job, Pause, PauseKind, Schedule
 from celery_ledger.models.schedule import now
 
 log = logging.getLogger(__name__)
@@ -37,9 +39,18 @@ def resume(kind: PauseKind, name: str, *, by: str) -> bool:
             schedule = Schedule.objects.locked(name)
             schedule.promised_until = now()
             schedule.save(update_fields=["promised_until"])
+        if was_paused and kind != PauseKind.SCHEDULE:
+            transaction.on_commit(partial(_bring, kind, name), robust=True)
         if was_paused:
             _say("%s %s is resumed by %s", kind, name, by)
     return was_paused
+
+
+def _bring(kind: PauseKind, name: str) -> None:
+    """While it was paused, the places of its jobs were offered to others or to nobody."""
+    in_line = Job.objects.in_line().filter(**{str(kind): name})
+    keys = in_line.order_by().values_list("concurrency_key", flat=True).distinct()
+    current_app.amqp.bring(list(keys[: ledger_settings.RING_BUDGET]))
 
 
 def _say(*said: str) -> None:

@@ -15,6 +15,7 @@ from celery_ledger.models import Job, Pause, State, Worker
 from celery_ledger.models.jobs.history import End
 from celery_ledger.operations.listing import local_time
 from celery_ledger.operations.unheard import unheard
+from celery_ledger.publishing.limits import places_of, shown
 from celery_ledger.threads.waking import threaded_tasks
 
 CHILDREN_SHOWN = 20
@@ -75,7 +76,13 @@ class Story:
 
     def history(self) -> Iterator[str]:
         job = self.job
-        yield f"It {'is' if job.due_at > self.now else 'was'} due at {local_time(job.due_at)}."
+        if job.in_line_since and job.due_at > self.now:
+            yield (
+                f"It has stood in line for a place since {local_time(job.in_line_since)}, "
+                f"and looks by itself at {local_time(job.due_at)}."
+            )
+        else:
+            yield f"It {'is' if job.due_at > self.now else 'was'} due at {local_time(job.due_at)}."
         if expires := job.envelope.get("headers", {}).get("expires"):
             yield f"It expires at {expires}."
         yield (
@@ -166,11 +173,11 @@ def reasons(job: Job, now: datetime, app: Celery) -> Iterator[str]:
         stuck = True
         yield f"no worker of this release listens to the queue {job.queue}."
     if job.due_at > now:
-        yield f"it is not due until {local_time(job.due_at)}."
+        yield from _later(job, app)
         return
-    paused = _pauses(job)
-    stuck = stuck or bool(paused)
-    yield from paused
+    in_the_way = [*_pauses(job), *_no_place(job, app)]
+    stuck = stuck or bool(in_the_way)
+    yield from in_the_way
     if not Worker.objects.living().exists():
         stuck = True
         yield f"no worker has beaten in the last {ledger_settings.WORKER_SILENCE_S} s: start one."
@@ -193,6 +200,24 @@ def _pauses(job: Job) -> list[str]:
         + (f": {quoted(pause.note)}." if pause.note else ".")
         for pause in Pause.objects.of(job)
     ]
+
+
+def _later(job: Job, app: Celery) -> list[str]:
+    if not job.in_line_since:
+        return [f"it is not due until {local_time(job.due_at)}."]
+    has_place = f"it has not seen yet that {shown(job.concurrency_key or '')} has a place."
+    return [*_pauses(job), *(_no_place(job, app) or [has_place])]
+
+
+def _no_place(job: Job, app: Celery) -> list[str]:
+    """A sentence, if as many jobs of its key are running as may."""
+    task, key = app.tasks.get(job.task), job.concurrency_key
+    if key is None or task is None or not task.concurrency:
+        return []
+    number = Job.objects.filter(state=State.RUNNING, concurrency_key=key).count()
+    if number < places_of(task):
+        return []
+    return [f"{number} of {shown(key)} {'is' if number == 1 else 'are'} running, as many as may."]
 
 
 def _threads(job: Job) -> str:

@@ -8,6 +8,7 @@ the commit the bell rings.
 import celery_ledger.celery.ready  # noqa: F401
 
 # isort: split
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -18,8 +19,9 @@ from typing import Any
 
 from celery import signals
 from celery.app.amqp import AMQP
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.saferepr import saferepr
-from django.db import IntegrityError, connection, transaction
+from django.db import Error, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -35,9 +37,12 @@ from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job
 from celery_ledger.models.ids import is_named, row_id
 from celery_ledger.publishing.bell import Bell, Ring
+from celery_ledger.publishing.limits import keys_of
 from celery_ledger.publishing.refusals import leaves, refuse_nonsense, storable, text_of
 from celery_ledger.publishing.together import Producers, Promise, waits_for_its_block
 from celery_ledger.threads.waking import WAKE, say
+
+log = logging.getLogger(__name__)
 
 # What the row keeps of the message headers, besides its own columns. `stamps` and friends are
 # Celery's.
@@ -117,6 +122,8 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             return
         if is_named(kept["id"]) and Job.objects.filter(pk=job.pk).exists():
             raise ValueError(TAKEN.format(kept["id"]))
+        if (task := self.app.tasks.get(name)) is not None and task.is_limited:
+            job.concurrency_key, job.rate_key = keys_of(task, *args)
         promise = Promise(job, kept["id"], bool(kept.get("once")), say_after)
         if not waits_for_its_block(self._write, promise):
             self._write([promise])
@@ -207,6 +214,19 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
                 self._ring_after_commit(job)
         for promise in promises:
             promise.say_after()
+
+    def bring(self, keys: Sequence[str]) -> None:
+        """Places of these keys may be free: the oldest that stands in line for each is due now, and
+        is rung for.
+
+        Never raises for Postgres in trouble, or for a time limit: whoever stands in line looks by
+        itself.
+        """
+        try:
+            if keys and (brought := Job.objects.bring(keys)):
+                Peal(self.bell, [self.ring_for(job) for job in brought])()
+        except (Error, SoftTimeLimitExceeded) as exc:
+            log.warning("What stands in line for %s has to look by itself: %s", keys, exc)
 
     def _insert(self, promises: list[Promise], *, once: bool) -> None:
         try:

@@ -14,11 +14,13 @@ import os
 import queue
 import select
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from mmap import mmap
 from time import monotonic, sleep
 from typing import Any
+from uuid import UUID
 
 from celery import Celery, Task
 from celery.exceptions import SoftTimeLimitExceeded
@@ -148,7 +150,7 @@ class Threads:
         for _, alike in groupby(sorted(jobs_due, key=_kind), key=_kind):
             jobs = list(alike)
             task = self.tasks[jobs[0].task]
-            for claim in claiming.claim([job.id for job in jobs], task, jobs[0].limits):
+            for claim in _claimed([job.id for job in jobs], task, jobs[0].limits):
                 self._begin(task, claim, jobs[0])
 
     def _begin(self, task: Task, claim: Claim, job: Due) -> None:
@@ -268,6 +270,15 @@ def _let_go_of_what_is_the_parents(keep: set[int]) -> None:
                 os.dup2(nowhere, number)
             except OSError:  # the one that listed the folder
                 continue
+
+
+def _claimed(ids: list[UUID], task: Task, limits: Sequence[float | None]) -> Iterator[Claim]:
+    """Within limits one by one: what comes first takes the place."""
+    if not task.is_limited:
+        yield from claiming.claim(ids, task, limits)
+        return
+    for id_ in ids:
+        yield from claiming.claim_within(id_, task, limits)
 
 
 def _kind(job: Due) -> tuple[str, str]:

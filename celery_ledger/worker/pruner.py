@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models import Chord, Group, Job, Worker
+from celery_ledger.models import Chord, Group, Job, Rate, Worker
 from celery_ledger.worker.lead import we_lead
 
 
@@ -28,8 +28,8 @@ class Pruner:
         )
 
     def prune(self) -> int:
-        """Delete a batch each of the jobs, workers, chords and groups that ended long ago; the size
-        of the largest.
+        """Delete a batch each of the jobs, workers, chords and groups that ended long ago, and of
+        the rates whose time has passed; the size of the largest.
         """
         with transaction.atomic():
             if not we_lead("prune"):
@@ -40,6 +40,7 @@ class Pruner:
                 _delete_some(Worker.objects.filter(seen_at__lt=before)),
                 _delete_some(Chord.objects.filter(fired=True, created_at__lt=before)),
                 _delete_some(Group.objects.filter(created_at__lt=before)),
+                _delete_some(Rate.objects.over()),
             )
 
 

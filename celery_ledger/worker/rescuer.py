@@ -69,13 +69,11 @@ class Rescuer:
         loss.
         """
         with transaction.atomic():
-            mine = Job.objects.running_at(self.worker)
-            Job.objects.release(
-                mine.take_for_rescue(ledger_settings.BATCH),
-                error={"type": "Stopped", "message": "its worker stopped"},
-                counts=False,
-            )
+            mine = Job.objects.running_at(self.worker).take_for_rescue(ledger_settings.BATCH)
+            error = {"type": "Stopped", "message": "its worker stopped"}
+            Job.objects.release(mine, error=error, counts=False)
             Worker.objects.filter(pk=self.worker).delete()
+        self._give_their_places_back(mine)
 
     def _give_back(
         self, lost: JobQuerySet, reason: str, *, has_died: bool = False, counts: bool = True
@@ -91,6 +89,7 @@ class Rescuer:
                 self._note_losses(lost_by_it, poison, error, counts=counts)
             if jobs:
                 reach(At.BEFORE_RESCUE)
+        self._give_their_places_back(jobs)
         for job in jobs:
             loss = job.losses + job.shared_losses + int(counts)
             log.warning("Rescued %s: %s (loss %d)", job, reason, loss)
@@ -98,6 +97,9 @@ class Rescuer:
             self.app, [(job, error, job in poison) for error, those in by_error for job in those]
         )
         return len(jobs)
+
+    def _give_their_places_back(self, jobs: list[Job]) -> None:
+        self.app.amqp.bring([job.concurrency_key for job in jobs if job.concurrency_key])
 
     def _by_error(
         self, jobs: list[Job], reason: str, *, has_died: bool

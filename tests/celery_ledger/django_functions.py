@@ -62,3 +62,8 @@ def note_once(order: int) -> int:
 @task
 def give(value: Any) -> Any:
     return {"value": value}
+
+
+@task(concurrency="greet {name}=1")  # type: ignore[call-overload, untyped-decorator]
+def greet(name: str) -> str:
+    return f"Hello, {name}"

@@ -241,6 +241,9 @@ def test_a_listener_that_fails_is_not_the_jobs_fault() -> None:
         ({"max_attempts": 0}, "max_attempts must be a whole number from 1 on, not 0"),
         ({"time_limit": -1}, "time_limit must be a number of seconds, not -1"),
         ({"rate_limit": "often"}, "rate_limit cannot be kept"),
+        ({"rate_limit": "n:{nobody}=1/m"}, "rate_limit cannot be kept: its key names nobody"),
+        ({"concurrency": 0}, "concurrency cannot be kept: '0' is no number of jobs"),
+        ({"concurrency": "n:{name!r}=1"}, "may stand the name of an argument alone"),
         ({"queue_name": "nowhere"}, "Queue 'nowhere' is not valid"),
         ({"priority": 101}, "priority must be a whole number between"),
     ],
@@ -250,6 +253,16 @@ def test_options_that_cannot_be_are_refused_where_they_stand(
 ) -> None:
     with pytest.raises(InvalidTask, match=sentence):
         task(**options)(functions.note.func)
+
+
+def test_the_jobs_of_a_key_run_so_many_at_once() -> None:
+    jobs = [Job.objects.get(pk=functions.greet.enqueue(name).id) for name in "aab"]
+    assert [job.concurrency_key for job in jobs] == ["key greet a", "key greet a", "key greet b"]
+    Job.objects.filter(pk=jobs[0].pk).update(
+        state="running", token=uuid4(), lease_until=timezone.now() + timedelta(hours=1), place=1
+    )
+    work_off()
+    assert [Job.objects.get(pk=job.pk).state for job in jobs] == ["running", "waiting", "done"]
 
 
 def test_a_misspelt_option_is_refused_where_it_stands() -> None:

@@ -77,9 +77,29 @@ def test_a_claim_a_slot_and_a_verdict_find_their_job_by_its_id(ledger: None) -> 
     claims = claim(ids[1])
     assert ways(lambda: Job.objects.settle([Settled(claims[0], 1, [])]), within=ONE_ROW) == [BY_ID]
     [slotted] = some_due(1)
-    assert ways(
-        lambda: Job.objects.take_slot(slotted, task=TASK, rate_limit="1/s"), within=ONE_ROW
-    ) == [BY_ID]
+    assert ways(lambda: Job.objects.take_slot(slotted, task=TASK, pause_s=1), within=ONE_ROW) == [
+        BY_ID,
+        BY_ID,
+    ]
+
+
+def test_a_place_is_found_by_its_key_and_so_is_whoever_is_next(ledger: None) -> None:
+    """Among 1,000 of one key that wait, and others that run."""
+    ids = some_due(BACKLOG)
+    Job.objects.filter(pk__in=ids).update(concurrency_key="key a")
+    Job.objects.filter(pk__in=ids[1000:]).update(concurrency_key="key b")
+    claim(*some_due(100))
+    lined = {"in_line_since": timezone.now(), "due_at": timezone.now() + timedelta(hours=1)}
+    Job.objects.filter(pk__in=ids[:1000], state="waiting").update(**lined)
+    limited = partial(Job.objects.claim, task=TASK, token=uuid4(), worker=None, pid=1)
+    last = ids[-1:]
+    taken = ways(lambda: limited(last, lease=timedelta(seconds=40), places=2), within=ONE_ROW)
+    assert "Index Only Scan of job_place" in taken
+    assert Job.objects.get(pk=last[0]).place == 1
+    stood = ways(lambda: Job.objects.stand_in_line(ids[-2], places=1), within=ONE_ROW)
+    assert set(stood) <= {BY_ID, "Index Scan of job_place", "Index Only Scan of job_place"}
+    brought = ways(lambda: Job.objects.bring(["key a"]), within=ONE_ROW)
+    assert "Index Scan of job_in_line" in brought
 
 
 def test_the_clock_looks_at_no_job_that_it_does_not_ring(ledger: None) -> None:

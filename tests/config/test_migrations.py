@@ -11,6 +11,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 OURS = ("celery_ledger", "notifications", "ops", "orders")
+UNIQUE = "0013_job_place"  # of a column that the release before it neither knows nor writes
 CONTRACT = "_contract_"  # in the name of a migration that takes away what no release uses any more
 
 
@@ -41,7 +42,8 @@ def linted(*arguments: str) -> dict[str, str]:
 
 @pytest.mark.django_db
 def test_every_migration_leaves_the_release_before_it_alive() -> None:
-    verdicts = linted("--include-apps", *OURS, "--ignore-name-contains", CONTRACT)
+    ignored = ("--ignore-name-contains", CONTRACT, "--ignore-name", UNIQUE)
+    verdicts = linted("--include-apps", *OURS, *ignored)
     assert set(verdicts.values()) <= {"OK", "IGNORE"}
 
 

@@ -65,6 +65,7 @@ def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Plante
 RESCUE = "in_company=models.Exists(beside))  # type: ignore[no-redef]\n            "
 THREADS = "tests/promises/test_threads.py"
 BATCH = "tests/celery_ledger/test_batch.py"
+LIMITS = "tests/celery_ledger/test_limits.py"
 PLANTED = [
     in_order(
         Bug.NO_FENCE,
@@ -183,8 +184,8 @@ PLANTED = [
         "a claim that waits for the row",
         "test_a_job_is_either_cancelled_or_claimed",
         "celery_ledger/models/jobs/claim.py",
-        " SKIP LOCKED",
-        "",
+        "ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        "ORDER BY id FOR NO KEY UPDATE",
     ),
     Planted(
         "a bell before the commit",
@@ -197,22 +198,43 @@ PLANTED = [
         "slots for everybody",
         "tests/celery_ledger/test_rates.py::test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell",
         "celery_ledger/execution/claiming.py",
-        "    if task.rate_limit and not",
-        "    if not task.name and not",
+        "limits, slots=_slots(task))",
+        "limits)",
     ),
     Planted(
         "a retry that keeps its slot",
         "tests/celery_ledger/test_rates.py::test_a_job_whose_slot_has_come_begins_and_a_retry_takes_a_new_one",
         "celery_ledger/models/jobs/claim.py",
-        ", slot_at = NULL",
+        "slot_at = NULL, ",
         "",
     ),
     Planted(
         "a slot for each bell",
         "tests/celery_ledger/test_rates.py::test_doubled_and_early_bells_take_no_further_slot",
-        "celery_ledger/models/jobs/queryset.py",
-        ", due_at__lte=Now(), slot_at=None)",
-        ")",
+        "celery_ledger/models/rate_limit.py",
+        "AND due_at <= clock_timestamp() AND slot_at IS NULL",
+        "",
+    ),
+    Planted(
+        "A_PLACE_TOO_MANY",
+        f"{LIMITS}::test_hands_that_claim_at_once_never_run_more_than_may",
+        "celery_ledger/models/jobs/claim.py",
+        "AND cardinality(free.places) < %(places)s",
+        "",
+    ),
+    Planted(
+        "AN_END_THAT_BRINGS_NOBODY",
+        f"{LIMITS}::test_whoever_has_waited_longest_is_brought_when_one_ends_and_is_rung_for",
+        "celery_ledger/execution/claiming.py",
+        "is not None and current.leaves_place:",
+        "is None:",
+    ),
+    Planted(
+        "WORD_THAT_IS_LEFT_TOO_LATE",
+        f"{LIMITS}::test_an_end_that_comes_while_somebody_gets_in_line_is_seen",
+        "celery_ledger/models/concurrency.py",
+        "return bool(number >= places)",
+        "return True",
     ),
     in_order(
         "a frozen clock keeps the lead",

@@ -44,6 +44,7 @@ class AskedQuerySet(models.QuerySet["Job"]):
         """The waiting ones will not run. Returns them as they were."""
         jobs = self._take_in(State.WAITING)
         called_off = {**ended(State.CANCELLED), **noted(End.CANCELLED, error)}
+        called_off["in_line_since"] = None
         ids = [job.pk for job in jobs]
         self.model.objects.filter(pk__in=ids, state=State.WAITING).update(**called_off)
         return jobs
@@ -59,10 +60,11 @@ class AskedQuerySet(models.QuerySet["Job"]):
 
     @transaction.atomic
     def run_now(self, ids: Sequence[UUID], *, queue: str | None = None) -> list[UUID]:
-        """Those of these that wait for a later time are due now, in that queue if one is named; the
-        clock rings. Returns which.
+        """Those of these that wait for a later time, and for no limit, are due now, in that queue
+        if one is named; the clock rings. Returns which.
         """
-        early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), slot_at=None)
+        free = {"slot_at": None, "in_line_since": None}
+        early = self.filter(pk__in=ids, **WAITS, due_at__gt=Now(), **free)
         held = list(
             early.select_for_update(skip_locked=True, no_key=True)
             .order_by("pk")

@@ -10,6 +10,7 @@ from uuid import UUID
 from kombu.utils import json as celery_json
 
 from celery_ledger.models.pause import QUEUE_RUNS, TASK_RUNS, Pause
+from celery_ledger.models.rate_limit import Rate
 
 # Those of a row; one that keeps none is rung for with two nulls.
 LIMITS = "coalesce(nullif((envelope #> '{headers,timelimit}')::jsonb, 'null'), '[null, null]')"
@@ -18,22 +19,65 @@ LIMITS = "coalesce(nullif((envelope #> '{headers,timelimit}')::jsonb, 'null'), '
 # all waiting rows, which its statistics call empty when they are older than a backlog; the table's
 # CHECKs make these two say the same. The worker's main process ends the attempt after the limits
 # that it heard with the bell: they must be the row's.
-CLAIM = """
-UPDATE {jobs}
-   SET state = 'running', attempts = attempts + 1,
-       token = %(token)s, worker = %(worker)s, pid = %(pid)s,
-       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s, slot_at = NULL
- WHERE id IN (
-       SELECT id FROM {jobs}
+DUE = """
         WHERE id = ANY(%(ids)s) AND task = %(task)s AND lease_until IS NULL AND finished_at IS NULL
           AND due_at <= clock_timestamp()
           AND (%(timelimit)s::jsonb IS NULL OR %(timelimit)s::jsonb = {limits})
           AND (attempts = 0 OR NOT %(first)s)
-          AND {queue_runs} AND {task_runs}
-        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+          AND {queue_runs} AND {task_runs}"""
+TAKEN = """
+       state = 'running', attempts = attempts + 1,
+       token = %(token)s, worker = %(worker)s, pid = %(pid)s,
+       started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s,
+       slot_at = NULL, in_line_since = NULL"""
+RETURNED = """
 RETURNING id, args::text, envelope::text, context, attempts, retries, root_id, parent_id, priority,
-          set_config('synchronous_commit', 'off', true)
+          concurrency_key, is_wanted, set_config('synchronous_commit', 'off', true)
 """
+
+CLAIM = """
+UPDATE {jobs}
+   SET {taken}, place = NULL
+ WHERE id IN (
+       SELECT id FROM {jobs}{due}
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+{returned}"""
+
+# In a place of its key that is free: of two that take the same one, the unique index refuses the
+# second. Whoever came out of the line may have others behind it.
+CLAIM_A_PLACE = """
+WITH due AS MATERIALIZED (
+     SELECT id AS due_id, concurrency_key AS key FROM {jobs}{due} AND concurrency_key IS NOT NULL
+        FOR NO KEY UPDATE SKIP LOCKED),
+free AS MATERIALIZED (
+     SELECT due_id, ARRAY(SELECT coalesce(other.place, 0) FROM {jobs} AS other
+                           WHERE other.concurrency_key = due.key AND other.state = 'running')
+            AS places FROM due)
+UPDATE {jobs}
+   SET {taken}, is_wanted = in_line_since IS NOT NULL,
+       place = (SELECT min(number) FROM generate_series(1, %(places)s) AS number
+                 WHERE number <> ALL(free.places))
+  FROM free WHERE id = due_id AND cardinality(free.places) < %(places)s
+{returned}"""
+
+# In a slot that is now: the one that it has waited for, or a free one of its task or key.
+CLAIM_A_SLOT = """
+WITH due AS MATERIALIZED (
+     SELECT id AS due_id, slot_at AS slot, CASE WHEN %(keyed)s THEN rate_key ELSE task END AS key
+       FROM {jobs}{due}
+        FOR NO KEY UPDATE SKIP LOCKED),
+free AS (
+     INSERT INTO {rates} AS rate (task, next_at)
+     SELECT key, clock_timestamp() + make_interval(secs => %(pause_s)s) FROM due
+      WHERE key IS NOT NULL AND slot IS NULL
+         ON CONFLICT (task)
+         DO UPDATE SET next_at = clock_timestamp() + make_interval(secs => %(pause_s)s)
+            WHERE rate.next_at <= clock_timestamp()
+     RETURNING next_at)
+UPDATE {jobs}
+   SET {taken}, place = NULL
+  FROM due WHERE id = due_id AND (slot IS NOT NULL OR EXISTS (SELECT FROM free))
+{returned}"""
 
 SETTLE = """
 UPDATE {jobs} AS job
@@ -43,6 +87,7 @@ UPDATE {jobs} AS job
        AS settled (id, token, result, effects)
  WHERE job.id = settled.id AND job.token = settled.token AND job.lease_until IS NOT NULL
 """
+SETTLE_IN_PLACE = SETTLE + "RETURNING job.is_wanted IS TRUE"
 
 
 @cache
@@ -51,7 +96,9 @@ def of_jobs(statement: str, jobs: str) -> str:
     pauses = Pause._meta.db_table
     runs = {"queue_runs": QUEUE_RUNS, "task_runs": TASK_RUNS}
     paused = {name: text.format(pauses=pauses) for name, text in runs.items()}
-    return statement.format(jobs=jobs, limits=LIMITS, **paused)
+    due = DUE.format(limits=LIMITS, **paused)
+    rates, of_claims = Rate._meta.db_table, {"due": due, "taken": TAKEN, "returned": RETURNED}
+    return statement.format(jobs=jobs, rates=rates, limits=LIMITS, **paused, **of_claims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +125,8 @@ class Claim:
     root_id: UUID | None
     parent_id: UUID | None
     priority: int
+    concurrency_key: str | None = None
+    is_wanted: bool = False  # whether others may wait for its place
 
     @classmethod
     def of(
@@ -85,7 +134,7 @@ class Claim:
     ) -> "Claim":
         """From a row that CLAIM returns."""
         positional, named = celery_json.loads(args)
-        attempts, retries, root_id, parent_id, priority, _ = rest
+        attempts, retries, root_id, parent_id, priority, concurrency_key, is_wanted, _ = rest
         return cls(
             id_,
             token,
@@ -98,4 +147,6 @@ class Claim:
             root_id,
             parent_id,
             priority,
+            concurrency_key,
+            bool(is_wanted),
         )

@@ -20,6 +20,7 @@ def waiting(due_at: datetime | Now) -> dict[str, Any]:
         "due_at": (from_now_on := Greatest(due_at, Now())),
         "ring_at": from_now_on,
         "rings": 0,
+        "place": None,
     }
 
 

@@ -46,6 +46,13 @@ class Job(models.Model):
     slot_at = models.DateTimeField(null=True)
     ring_at = models.DateTimeField()  # when the clock rings, unless the job is claimed before
     rings = models.IntegerField(default=0)  # bells rung by the clock since the job became due
+    # of its task's limits
+    concurrency_key = models.TextField(null=True)
+    rate_key = models.TextField(null=True)
+    # the place that it has or had last; whether others wait for it; since when it waits for one
+    place = models.SmallIntegerField(null=True)
+    is_wanted = models.BooleanField(null=True)
+    in_line_since = models.DateTimeField(null=True)
     attempts = models.IntegerField(default=0)  # claims
     # attempts that ended in "try again": Celery's request.retries
     retries = models.IntegerField(default=0)
@@ -84,6 +91,11 @@ class Job(models.Model):
                 condition=Q(state__in=FINISHED, finished_at__isnull=False)
                 | ~Q(state__in=FINISHED) & Q(finished_at__isnull=True),
             ),
+            models.UniqueConstraint(
+                name="job_place",
+                fields=["concurrency_key", "place"],
+                condition=Q(state=State.RUNNING, concurrency_key__isnull=False),
+            ),
         ]
         indexes = [
             models.Index(
@@ -108,6 +120,11 @@ class Job(models.Model):
                 name="job_lost",
                 fields=["started_at"],
                 condition=Q(losses__gt=0) | Q(shared_losses__gt=0),
+            ),
+            models.Index(
+                name="job_in_line",
+                fields=["concurrency_key", "created_at"],
+                condition=Q(in_line_since__isnull=False),
             ),
             models.Index(name="job_created", fields=["created_at", "id"]),
             models.Index(

@@ -3,6 +3,7 @@ statement names what a call decides, and nothing else.
 """
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,30 @@ if TYPE_CHECKING:
 # one statement stand a microsecond apart, in their order.
 PROMISE = """
 INSERT INTO {jobs} (id, task, queue, args, envelope, owner, context, root_id, parent_id, priority,
-                    created_at, due_at, ring_at, state, rings, attempts, retries, losses)
+                    created_at, due_at, ring_at, state, rings, attempts, retries, losses{of_limits})
 VALUES {rows} {on_conflict}
 """
 ROW = """(%s, %s, %s, %s::json, %s::json, %s, %s::jsonb, %s, %s, %s,
  statement_timestamp() + %s, greatest(%s, statement_timestamp() + %s),
  greatest(coalesce(%s, statement_timestamp() + %s), statement_timestamp()),
- 'waiting', 0, 0, 0, 0)"""
+ 'waiting', 0, 0, 0, 0{of_limits})"""
+
+
+def statement_of(jobs: Sequence["Job"], *, table: str, once: bool) -> tuple[str, list[Any]]:
+    """What writes these, and its values. The keys of limits are named if one of them has any."""
+    have_keys = any(job.concurrency_key or job.rate_key for job in jobs)
+    row = ROW.format(of_limits=", %s, %s" if have_keys else "")
+    statement = PROMISE.format(
+        jobs=table,
+        rows=", ".join([row] * len(jobs)),
+        on_conflict="ON CONFLICT DO NOTHING" if once else "",
+        of_limits=", concurrency_key, rate_key" if have_keys else "",
+    )
+    values: list[Any] = []
+    for place, job in enumerate(jobs):
+        values += values_of(job, place)
+        values += [job.concurrency_key, job.rate_key] if have_keys else []
+    return statement, values
 
 
 def values_of(job: "Job", place: int) -> tuple[Any, ...]:

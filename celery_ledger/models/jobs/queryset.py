@@ -6,7 +6,7 @@ What a person, the rescue and the ringing do stands beside it: `asked`, `lost`, 
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import batched, chain
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,35 +16,40 @@ from django.db.models.functions import Greatest, Now
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
+from celery_ledger.models.concurrency import PlacesQuerySet
 from celery_ledger.models.encoding import CeleryEncoder
 from celery_ledger.models.jobs.asked import AskedQuerySet
-from celery_ledger.models.jobs.claim import CLAIM, SETTLE, Claim, Settled, of_jobs
+from celery_ledger.models.jobs.claim import (
+    CLAIM,
+    CLAIM_A_PLACE,
+    CLAIM_A_SLOT,
+    SETTLE,
+    SETTLE_IN_PLACE,
+    Claim,
+    Settled,
+    of_jobs,
+)
 from celery_ledger.models.jobs.columns import ended, noted, waiting
 from celery_ledger.models.jobs.history import End
 from celery_ledger.models.jobs.lost import LostQuerySet
-from celery_ledger.models.jobs.promise import PROMISE, ROW, values_of
-from celery_ledger.models.jobs.states import FINISHED, RUNS, WAITS, State
+from celery_ledger.models.jobs.promise import statement_of
+from celery_ledger.models.jobs.states import FINISHED, RUNS, State
 from celery_ledger.models.jobs.unheard import UnheardQuerySet
-from celery_ledger.models.rate_limit import Rate
+from celery_ledger.models.rate_limit import TAKE, Rate
 
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
 
-class JobQuerySet(AskedQuerySet, LostQuerySet, UnheardQuerySet):  # type: ignore[override]
+class JobQuerySet(AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet):  # type: ignore[override]
     def promise(self, jobs: Sequence["Job"], *, once: bool) -> None:
         """Write the rows of these, which wait from now on, in their order; `once`: not of those
         that are there already. In the caller's transaction: PROMISE_BATCH rows are one statement.
         """
-        on_conflict = "ON CONFLICT DO NOTHING" if once else ""
+        table = self.model._meta.db_table
         with connection.cursor() as cursor:
             for some in batched(jobs, ledger_settings.PROMISE_BATCH):
-                rows = ", ".join([ROW] * len(some))
-                statement = PROMISE.format(
-                    jobs=self.model._meta.db_table, rows=rows, on_conflict=on_conflict
-                )
-                values = (values_of(job, place) for place, job in enumerate(some))
-                cursor.execute(statement, [*chain.from_iterable(values)])
+                cursor.execute(*statement_of(some, table=table, once=once))
 
     def claim(  # noqa: PLR0913 - one for each thing that a claim writes
         self,
@@ -57,9 +62,13 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, UnheardQuerySet):  # type: ignore
         lease: timedelta,
         timelimit: Sequence[float | None] | None = None,
         first: bool = False,
+        places: int | None = None,
+        slots: dict[str, Any] | None = None,
     ) -> list[Claim]:
         """Take the waiting and due ones of these jobs of one task for one attempt; the others
-        belong to somebody else. `first`: those that have had none.
+        belong to somebody else. `first`: those that have had none. `places`: of one job, if fewer
+        of its key run; raises IntegrityError when somebody takes the same place. `slots`, as TAKE
+        wants them: of one job, if its slot is now.
 
         Commits by itself, before any transaction, so that an attempt that kills its worker is
         counted. The commit is asynchronous: a claim that a Postgres crash forgets only lets the job
@@ -74,9 +83,12 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, UnheardQuerySet):  # type: ignore
             "lease": lease,
             "timelimit": timelimit and json.dumps(timelimit),
             "first": first,
+            "places": places,
+            **(slots or {}),
         }
+        statement = CLAIM_A_PLACE if places else CLAIM_A_SLOT if slots else CLAIM
         with connection.cursor() as cursor:
-            cursor.execute(of_jobs(CLAIM, self.model._meta.db_table), values)
+            cursor.execute(of_jobs(statement, self.model._meta.db_table), values)
             rows = cursor.fetchall()
         return [Claim.of(token, *row) for row in rows]
 
@@ -84,30 +96,37 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, UnheardQuerySet):  # type: ignore
         """The job, if this claim still holds it: the fence in front of every verdict."""
         return self.filter(pk=claim.id, token=claim.token, **RUNS)
 
-    @transaction.atomic
-    def take_slot(self, id_: UUID, *, task: str, rate_limit: str | float) -> bool:
+    def take_slot(
+        self, id_: UUID, *, task: str, pause_s: float, keyed: bool = False
+    ) -> bool | None:
         """Whether this job of a rate-limited task may begin now; if not, it is due in the slot that
-        it has taken.
+        it has taken, so many seconds after the one before. `keyed`: the slot is one of its key;
+        None when its row has none.
+
+        True also when its slot has come, or when the claim will see that it is not ours.
         """
-        due = self.filter(pk=id_, task=task, **WAITS, due_at__lte=Now(), slot_at=None)
-        if not due.select_for_update(skip_locked=True, no_key=True).values("pk"):
-            return True  # its slot has come, or the claim will see that it is not ours
-        slot = Rate.objects.take(task, rate_limit)
-        if slot:
-            self.filter(pk=id_).update(**waiting(slot), slot_at=slot)
-        return slot is None
+        tables = {"jobs": self.model._meta.db_table, "rates": Rate._meta.db_table}
+        values: dict[str, Any] = {"id": id_, "task": task, "pause_s": pause_s, "keyed": keyed}
+        with connection.cursor() as cursor:
+            cursor.execute(TAKE.format(**tables), values)
+            is_later, has_no_key, _ = cursor.fetchone()
+        return None if has_no_key else not is_later
 
     def settle(self, settled: Sequence[Settled]) -> bool:
         """Done. False when one of their claims was lost meanwhile: the caller must roll back."""
-        values: dict[str, Any] = {
-            "ids": [one.claim.id for one in settled],
-            "tokens": [one.claim.token for one in settled],
-            "results": [_text(one.result) for one in settled],
-            "effects": [_text(one.effects or None) for one in settled],
-        }
         with connection.cursor() as cursor:
-            cursor.execute(SETTLE.format(jobs=self.model._meta.db_table), values)
+            cursor.execute(SETTLE.format(jobs=self.model._meta.db_table), _values_of(settled))
             return bool(cursor.rowcount == len(settled))
+
+    def settle_in_place(self, settled: Settled) -> bool | None:
+        """As `settle`, of one job that has a place: whether anybody waits for it; None when the
+        claim was lost.
+        """
+        with connection.cursor() as cursor:
+            statement = SETTLE_IN_PLACE.format(jobs=self.model._meta.db_table)
+            cursor.execute(statement, _values_of([settled]))
+            row = cursor.fetchone()
+        return row and bool(row[0])
 
     def put_back(
         self,
@@ -185,3 +204,12 @@ class JobQuerySet(AskedQuerySet, LostQuerySet, UnheardQuerySet):  # type: ignore
 
 def _text(value: Any) -> str | None:
     return None if value is None else json.dumps(value, cls=CeleryEncoder)
+
+
+def _values_of(settled: Sequence[Settled]) -> dict[str, Any]:
+    return {
+        "ids": [one.claim.id for one in settled],
+        "tokens": [one.claim.token for one in settled],
+        "results": [_text(one.result) for one in settled],
+        "effects": [_text(one.effects or None) for one in settled],
+    }

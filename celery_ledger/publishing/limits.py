@@ -1,0 +1,167 @@
+"""What a task's `concurrency` and `rate_limit` say, and which key a call of it has.
+
+A limit is text `TEMPLATE=AMOUNT`, e.g. `endpoint:{endpoint_id}=2`. In braces stands the name of an
+argument of the task; jobs with the same key share the limit, whatever their tasks. Without a
+template it is the task's as a whole.
+"""
+
+import inspect
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
+from string import Formatter
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from celery import Task
+
+from celery_ledger.backoff import pause_s
+from celery_ledger.conf import ledger_settings
+from celery_ledger.execution.errors import CannotBeStored
+
+OF_A_KEY, OF_A_TASK = "key ", "task "  # what a key begins with, so that none is a task's name
+SEVERAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Limit(NamedTuple):
+    template: str | None  # of its key
+    amount: str
+
+
+class Keys(NamedTuple):
+    """Of a job; None where its task has no such limit, or a rate as a whole."""
+
+    concurrency: str | None = None
+    rate: str | None = None
+
+
+@cache
+def limit_of(text: str) -> Limit:
+    template, equals, amount = text.rpartition("=")
+    return Limit(template if equals else None, amount)
+
+
+def rate_of(task: Task) -> str:
+    """How often its jobs of one key may begin."""
+    return limit_of(str(task.rate_limit)).amount
+
+
+def has_rate_by_key(task: Task) -> bool:
+    return limit_of(str(task.rate_limit)).template is not None
+
+
+def places_of(task: Task) -> int:
+    """How many of its jobs of one key may run at once."""
+    return _places(limit_of(str(task.concurrency)).amount)
+
+
+def wrong_limits(task: Any, signature: inspect.Signature) -> Iterator[str]:
+    """A sentence for each option of a limit that is none, of a task that is called so."""
+    takes = {name for name, of in signature.parameters.items() if of.kind not in SEVERAL}
+    for option, read in (("rate_limit", pause_s), ("concurrency", _places)):
+        said = getattr(task, option, None)
+        if said is None or (option == "rate_limit" and not said):  # as Celery writes that it is off
+            continue
+        limit = limit_of(str(said))
+        try:
+            read(limit.amount)
+            _refuse_template(limit.template, takes)
+        except ValueError as exc:
+            yield f"{option} cannot be kept: {exc}."
+
+
+def keys_of(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Keys:
+    """Of a call with these arguments. Raises CannotBeStored where one would be no key."""
+    concurrency = limit_of(str(task.concurrency)) if task.concurrency else None
+    rate = limit_of(str(task.rate_limit)).template if task.rate_limit else None
+    return Keys(
+        concurrency and _key(concurrency.template, task, args, kwargs),
+        rate and _key(rate, task, args, kwargs),
+    )
+
+
+def keys_of_the_task(task: Task) -> Keys:
+    """Of a job whose arguments make no key: it shares one with all such jobs."""
+    own = OF_A_TASK + task.name
+    return Keys(own if task.concurrency else None, own if task.rate_limit else None)
+
+
+def shown(key: str) -> str:
+    """As its task has written it."""
+    return key.removeprefix(OF_A_KEY).removeprefix(OF_A_TASK)
+
+
+def _places(amount: str) -> int:
+    most = ledger_settings.LIMIT_PLACES_MAX
+    number = int(amount) if amount.isascii() and amount.isdigit() else 0
+    if not 1 <= number <= most:
+        raise ValueError(f"{amount!r} is no number of jobs from 1 to {most}")
+    return number
+
+
+def _refuse_template(template: str | None, takes: Collection[str]) -> None:
+    if template is None:
+        return
+    if not template:
+        raise ValueError("its key is empty")
+    names = _names_in(template)
+    if unknown := sorted(names - set(takes)):
+        raise ValueError(f"its key names {', '.join(unknown)}, which the task does not take")
+
+
+@cache
+def _names_in(template: str) -> set[str]:
+    names = set()
+    for _, name, spec, conversion in Formatter().parse(template):
+        if name is None:
+            continue
+        if not name.isidentifier() or spec or conversion:
+            raise ValueError(f"in braces of {template!r} may stand the name of an argument alone")
+        names.add(name)
+    return names
+
+
+def _key(template: str | None, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    if template is None:
+        return f"{OF_A_TASK}{task.name}"
+    try:
+        key: str = template.format_map(_values(template, task, args, kwargs))
+        key.encode()
+    except ValueError as exc:
+        raise CannotBeStored(f"A key of {task.name}, {template!r}, cannot be made: {exc}.") from exc
+    most = ledger_settings.LIMIT_KEY_MAX_CHARS
+    if len(key) > most:
+        raise CannotBeStored(
+            f"A key of {task.name}, {template!r}, has {len(key)} characters; {most} are allowed."
+        )
+    return OF_A_KEY + key
+
+
+def _values(
+    template: str, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, str]:
+    """What stands in its braces in this call. Raises ValueError."""
+    signature = _signature(task)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as exc:
+        raise ValueError(exc) from exc
+    bound.apply_defaults()
+    return {name: _text(name, bound.arguments) for name in _names_in(template)}
+
+
+def _text(name: str, arguments: Mapping[str, Any]) -> str:
+    if name not in arguments:
+        raise ValueError(f"{name} is no argument of it")
+    value = arguments[name]
+    if not isinstance(value, (str, int, UUID)):  # a bool is an int
+        raise ValueError(f"{name} is a {type(value).__name__}, and no text, number or UUID")
+    return str(value)
+
+
+def _signature(task: Task) -> inspect.Signature:
+    """Remembered at the task: it takes longer to find than the rest of a key."""
+    known = vars(task).get("ledger_signature")
+    if known is None or known[0] is not task.run:
+        known = task.ledger_signature = (task.run, inspect.signature(task.run))
+    signature: inspect.Signature = known[1]
+    return signature

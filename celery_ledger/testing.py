@@ -62,6 +62,8 @@ class _Worker(TestWorkController):  # type: ignore[misc]
             super().start()
         finally:
             signals.worker_shutdown.send(sender=self)
+            for fixup in filter(None, current_app._fixups):
+                fixup.worker_fixup.uninstall()
             connections.close_all()
 
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.fixups.django import DjangoFixup, DjangoWorkerFixup
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
@@ -36,6 +36,13 @@ class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
         for connection in connections.all(initialized_only=True):
             # the next claim finds out by itself, and makes it anew
             connection.health_check_done = True  # type: ignore[attr-defined]
+
+    def uninstall(self) -> None:
+        """A process that was a worker for a while, as in tests, goes on without it: whoever works
+        off jobs in a transaction of his own keeps that.
+        """
+        signals.task_prerun.disconnect(self.on_task_prerun)
+        signals.task_postrun.disconnect(self.on_task_postrun)
 
     def close_cache(self) -> None:
         """The local-memory cache has nothing to close."""

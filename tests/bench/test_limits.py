@@ -11,15 +11,7 @@ from django.db import transaction
 
 from celery_ledger.models import Job
 from tests.bench.peers import tasks
-from tests.bench.test_drain import (
-    JOBS,
-    ROUNDS,
-    Round,
-    Tally,
-    empty_the_tables,
-    measured,
-    work,  # noqa: F401 - a fixture
-)
+from tests.bench.test_drain import JOBS, ROUNDS, Round, Tally, empty_the_tables, measured
 from tests.promises.processes import Stack
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1500)]

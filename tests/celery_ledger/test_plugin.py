@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import transaction
 
+from celery_ledger import testing
 from celery_ledger.models import Job
+from celery_ledger.testing import worker
 from tests.celery_ledger import django_functions, tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,6 +27,19 @@ def test_a_worker_does_a_task_of_djangos_too(ledger_worker: Any) -> None:
     tasks.add.delay(1, 1).get(timeout=20, interval=0.05)  # which comes after it
     result.refresh()
     assert result.return_value == "a"
+
+
+def test_after_a_worker_jobs_are_worked_off_in_a_transaction_that_stays() -> None:
+    with worker():
+        pass
+    with transaction.atomic():
+        tasks.note.delay("a")
+        assert testing.work_off() == 1
+        tasks.note.delay("b")
+    assert list(Job.objects.order_by("created_at").values_list("state", flat=True)) == [
+        "done",
+        "waiting",
+    ]
 
 
 def test_what_is_due_is_worked_off_without_a_worker(work_off: Callable[..., int]) -> None:

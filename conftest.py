@@ -70,7 +70,7 @@ KEPT = {"auth_permission", "django_content_type"}  # what `migrate` writes, the 
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_passwords() -> Iterator[None]:
-    """One that is meant to be slow to guess is slow to make."""
+    """Passwords are hashed quickly in tests: a good hash takes a quarter of a second."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
 

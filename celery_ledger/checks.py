@@ -12,7 +12,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.db import connection
 
-from celery_ledger.celery.installation import celery_options
+from celery_ledger.celery.installation import STEPS, celery_options
 from celery_ledger.conf import ledger_settings
 from celery_ledger.publishing.limits import wrong_limits
 
@@ -79,7 +79,7 @@ def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
 def check_installation(app_configs: Any, **options: Any) -> list[CheckMessage]:
     """That the Celery app is one of the ledger: what is missing, and what to write."""
     missing = [_not_ours(part, option) for part, option in celery_options().items()]
-    if "celery_ledger.worker.clock:ClockStep" not in map(str, current_app.steps["worker"]):
+    if not current_app.steps["worker"] >= set(STEPS):
         missing.append("Its workers have no clock: call install(app) after config_from_object().")
     if connection.vendor != "postgresql":
         missing.append(f"The ledger needs Postgres, and the database is {connection.vendor}.")

@@ -1,4 +1,4 @@
-"""Every number of the ledger with its default. A project changes them in one setting, `LEDGER =
+"""Every number of the ledger that a project may change, with its default: in one setting, `LEDGER =
 {"BATCH": 500}`.
 """
 

@@ -197,15 +197,17 @@ def _language(request: HttpRequest, order: Order, shop: Shop) -> str:
     return chosen if "Accept-Language" in request.headers else shop.language
 
 
+def _poll_s(order: Order) -> int | None:
+    """Until its page looks again, if that may show anything new."""
+    if order.state not in POLL_S:
+        return None
+    if order.held or order.payment_method != PaymentMethod.CARD:
+        return HELD_POLL_S
+    return POLL_S[State(order.state)]
+
+
 def _seen_by_customer(order: Order) -> dict[str, object]:
-    poll_s = (
-        None
-        if order.state not in POLL_S
-        else HELD_POLL_S
-        if order.held or order.payment_method != PaymentMethod.CARD
-        else POLL_S[State(order.state)]
-    )
-    at_the_counter = order.client.name == CLIENT
+    poll_s, at_the_counter = _poll_s(order), order.client.name == CLIENT
     headline, explanation = _words(order, at_the_counter=at_the_counter)
     return {
         "order": order,

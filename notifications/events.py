@@ -43,7 +43,7 @@ KINDS = {
     "order.erased": "nothing of it says any more who it was for",
 }
 # told to people by mail, and to no endpoint
-HOUSE_KINDS = ("report.daily", "deliveries.failing", "endpoint.failing", "endpoint.disabled")
+SHOP_KINDS = ("report.daily", "deliveries.failing", "endpoint.failing", "endpoint.disabled")
 _then: ContextVar[datetime | None] = ContextVar("events_then", default=None)
 
 
@@ -70,7 +70,7 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     lock), `owner` whose endpoints hear of it (None: nobody's, or of EVERYBODYS all clients'),
     `data` the snapshot that is sent: JSON, and with `order` in it the customer's `email` and
     `locale` say whom to mail, with `mail` in it its `to` (addresses) and `language`. Raises
-    ValueError for a kind that neither KINDS nor HOUSE_KINDS knows.
+    ValueError for a kind that neither KINDS nor SHOP_KINDS knows.
     """
     record_all(kind, [News(subject, seq, data)], owner=owner)
 
@@ -87,7 +87,7 @@ def record_all(kind: str, news: Iterable[News], *, owner: UUID | None) -> None:
     """Like `record`, of several. Of many, jobs find who is told: nobody waits for that who waits
     for what the caller has locked.
     """
-    if kind not in KINDS and kind not in HOUSE_KINDS:
+    if kind not in KINDS and kind not in SHOP_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
     then = {} if (moment := _then.get()) is None else {"at": moment}
     told = [Event(kind=kind, owner=owner, **one._asdict(), **then) for one in news]

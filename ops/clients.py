@@ -15,7 +15,7 @@ from values.refused import Refused, invalid
 
 
 def first_clients() -> list[Client]:
-    """By name."""
+    """OPS_CLIENTS_MAX at most, by name."""
     return list(Client.objects.order_by("name")[: settings.OPS_CLIENTS_MAX])
 
 

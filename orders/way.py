@@ -51,6 +51,7 @@ def steps(order: Order, moments: Mapping[str, datetime]) -> list[Step]:
     for slug in STEPS:
         if slug == "paid" and order.payment_method == PaymentMethod.COD:
             continue
-        look = "done" if slug in times else here if not way or way[-1].look == "done" else ""
+        is_next = not way or way[-1].look == "done"
+        look = "done" if slug in times else (here if is_next else "")
         way.append(Step(slug, look, times.get(slug)))
     return way

@@ -1,4 +1,4 @@
-"""The arrows between the rooms and the house's banned names, read from the source."""
+"""The arrows between the rooms and the banned names, read from the source."""
 
 import ast
 import re

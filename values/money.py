@@ -80,4 +80,6 @@ def payback(*, captured: int, back: int, payment_state: str) -> Payback:
     if not captured:
         settled = payment_state in ("none", "failed")
         return Payback.UNCHARGED if settled else Payback.UNSETTLED
-    return Payback.NOTHING if not back else Payback.PART if back < captured else Payback.WHOLE
+    if not back:
+        return Payback.NOTHING
+    return Payback.PART if back < captured else Payback.WHOLE

@@ -103,7 +103,7 @@ def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
 
 
 def shown(job: Job) -> dict[str, Any]:
-    """A job as the API shows it; its arguments stay inside, and of the house's own also what they
+    """A job as the API shows it; its arguments stay inside, and of the shop's own also what they
     came to.
     """
     tells = not owned.is_nobodys(job)

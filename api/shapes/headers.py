@@ -94,8 +94,6 @@ def described(
     }
     if conflict:
         responses[409] = {"description": conflict}
-    if IF_MATCH in parameters:
-        responses[412] = {"description": "The order has changed meanwhile."}
     if media_type:
         text = {"content": {media_type: {"schema": {"type": "string"}}}}
         responses[200] = {"description": "OK", **responses.get(200, {}), **text}

@@ -159,8 +159,9 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         """The job of this request is dead: so is the rest of its chain and its chord, and its
         errbacks are promised.
 
-        In the burying transaction. The job is dead also when something that hangs on it can never
-        be told; what may be told later, because Postgres is in trouble or the time is over, raises.
+        In the transaction that kills it. The job is dead also when something that hangs on it can
+        never be told; what may be told later, because Postgres is in trouble or the time is over,
+        raises.
         """
         try:
             with transaction.atomic():

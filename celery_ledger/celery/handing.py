@@ -59,12 +59,14 @@ _accepted: dict[int, Accepted] = {}  # by pid
 
 
 def several(task: Task, by_pool: Any, consumer: Any) -> Any:
-    """What a worker does when a bell rings for this task."""
+    """Celery's handler of this task's messages, which hands those that wait behind one to the same
+    process; `by_pool`, Celery's own, for a task whose jobs share nothing.
+    """
     if not _may_stand_together(task, consumer):
         return by_pool
     pace = Pace()
 
-    def hand_over(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
+    def hand_to_one(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
         headers, also = message.headers, []
         if pace.at_once > 1 and headers.get("batch") is True and _others_are_busy(consumer):
             also = _bells_behind(message, pace.at_once - 1)
@@ -76,7 +78,7 @@ def several(task: Task, by_pool: Any, consumer: Any) -> Any:
 
         by_pool(message, body, acknowledge, *rest, **named)
 
-    return hand_over
+    return hand_to_one
 
 
 def _note_acceptance(id_: str | None, pace: Pace, number: int) -> None:

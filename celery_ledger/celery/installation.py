@@ -30,6 +30,11 @@ DEFAULTS = {
     "worker_max_tasks_per_child": 10_000,
     "worker_prefetch_multiplier": 1,  # what is fetched stands before what comes later (ADR 13)
 }
+STEPS = (
+    "celery_ledger.worker.clock:ClockStep",
+    "celery_ledger.worker.shutdown:DrainStep",
+    "celery_ledger.threads.step:ThreadsStep",
+)
 QUEUES = "celery_ledger.publishing.queues"  # by name: its models need Django's apps
 
 
@@ -49,9 +54,7 @@ def install(app: Celery) -> None:
     """Add what a worker does beside its pool, and the settings the ledger and its broker need."""
     app.add_defaults(DEFAULTS)
     app.on_after_configure.connect(fit_to_the_broker, sender=app, weak=False)
-    app.steps["worker"].add("celery_ledger.worker.clock:ClockStep")
-    app.steps["worker"].add("celery_ledger.worker.shutdown:DrainStep")
-    app.steps["worker"].add("celery_ledger.threads.step:ThreadsStep")
+    app.steps["worker"].update(STEPS)
 
 
 def fit_to_the_broker(sender: Celery, source: Any, **_: Any) -> None:

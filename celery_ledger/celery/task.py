@@ -25,7 +25,7 @@ of each key (`"endpoint:{endpoint_id}=2"`, with the names of the task's argument
 tasks may share. `rate_limit` may be of a key in the same way: `"endpoint:{endpoint_id}=10/m"`.
 
 `key`: what makes a job the same job, e.g. `key="order:{order_id}:charge"` with the names of the
-task's arguments. A second call returns the first job, as long as the ledger remembers it (JOBS_KEEP
+task's arguments. A second call returns the first job, as long as the ledger remembers it (KEEP
 after its end).
 """
 

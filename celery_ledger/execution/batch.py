@@ -95,7 +95,9 @@ class Batch:
         return monotonic() - self._began > ledger_settings.BATCH_REDO_S
 
     def run(self) -> Any:
-        """Returns what Celery's tracer says of the first."""
+        """Make all attempts of the batch. Returns what Celery's tracer says of the first; raises
+        what would have ended the process.
+        """
         try:
             outcome = self._begin_next()
         finally:

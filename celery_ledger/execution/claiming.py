@@ -158,7 +158,7 @@ def _giving_its_place_back(current: Attempt) -> Iterator[None]:
 
 
 def _claim_first_attempts(task: Task, bell: dict[str, Any], ids: list[UUID]) -> list[Claim]:
-    """In this order; `bell` says under which time limits."""
+    """Those of these jobs that have had no attempt, in this order, under the bell's time limits."""
     claims = claim(ids, task, bell.get("timelimit") or (None, None), first=True)
     return sorted(claims, key=lambda claim: ids.index(claim.id))
 

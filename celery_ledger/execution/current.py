@@ -38,7 +38,7 @@ class Attempt:
         self.ended: float | None = None  # of one in a batch, when the next began
 
     def transaction(self) -> AbstractContextManager[None]:
-        """What settles it."""
+        """The one that settles this attempt: that of its batch, or its own."""
         return self.batch.transaction(self) if self.batch else transaction.atomic()
 
     def settle(self, settled: Settled) -> None:

@@ -61,6 +61,14 @@ class AttemptLine:
         log.log(level, "attempt", extra={"fields": fields}, exc_info=error if is_dead else None)
         events.ended(self.attempt, outcome, error, duration_s)
 
+    def _ignored(self, cause: BaseException | None) -> str:
+        """How it ended whose bell Celery was told to forget, because of this."""
+        if self.attempt.replaced and isinstance(cause, Ignore):
+            return "replaced"
+        if cause is None:
+            return "cancelled"
+        return "dead" if isinstance(cause, MemoryError) else "interrupted"
+
     def _outcome(self, exc: BaseException | None) -> str:
         if exc is None or self.attempt.settled:
             return "replaced" if self.attempt.replaced else "done"
@@ -68,16 +76,7 @@ class AttemptLine:
             case Retry():
                 return "retry"
             case Ignore():
-                cause = exc.__cause__
-                if self.attempt.replaced and isinstance(cause, Ignore):
-                    return "replaced"
-                return (
-                    "cancelled"
-                    if cause is None
-                    else "dead"
-                    if isinstance(cause, MemoryError)
-                    else "interrupted"
-                )
+                return self._ignored(exc.__cause__)
             case Exception():
                 return "dead"
         return "stopped"

@@ -54,8 +54,8 @@ def give_verdict(
     """Write down how an attempt ended whose effects are rolled back. `retried_as` are the columns
     that a retry changes.
 
-    True when Celery should hear of the exception: it is the verdict. False when there was none to
-    give, or none could be written yet.
+    Returns True if the row now says that this exception ended the attempt; False if the claim was
+    lost meanwhile, or nothing could be written yet.
     """
     reach(At.BEFORE_VERDICT)
     try:
@@ -143,10 +143,10 @@ def _kill(app: Celery, claim: Claim, exc: BaseException) -> bool:
 def call_off(app: Celery, claim: Claim, exc: Exception) -> bool:
     """Cancelled: by its own body, or because it came too late. What waits for it is told."""
     with transaction.atomic():
-        dropped = Job.objects.call_off(claim, error=describe(exc))
-        if dropped:
+        cancelled = Job.objects.call_off(claim, error=describe(exc))
+        if cancelled:
             app.backend.call_off(request_of(claim), exc)
-    return dropped
+    return cancelled
 
 
 def cancel(

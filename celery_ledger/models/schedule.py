@@ -19,7 +19,6 @@ from celery_ledger.models.slots import slots
 
 SLOTS = UUID("6b616974-656e-5000-8000-736c6f747321")  # the namespace of the ids of scheduled jobs
 ON_TIME = timedelta(minutes=1)
-CATCH_UP = ("all", "latest", "none")
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):

@@ -39,13 +39,13 @@ def table(rows: Sequence[Row], *, numbers_from: int | None = None) -> str:
     """Aligned columns; those from `numbers_from` on are flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     first_number = len(widths) if numbers_from is None else numbers_from
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place >= first_number else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+
+    def aligned(place: int, cell: str) -> str:
+        width = widths[place]
+        return cell.rjust(width) if place >= first_number else cell.ljust(width)
+
+    lines = ("  ".join(aligned(place, cell) for place, cell in enumerate(row)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def listing(jobs: JobQuerySet, *, limit: int) -> str:

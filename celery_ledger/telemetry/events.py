@@ -76,7 +76,7 @@ def lost(app: Any, losses: Iterable[tuple[Job, dict[str, Any], bool]]) -> None:
 
 
 def _of(error: dict[str, Any]) -> dict[str, Any]:
-    """As a row keeps it."""
+    """What an event says of an error that a row keeps, in Celery's names."""
     exception = f"{error['type']}({error['message']!r})"
     return {"exception": exception, "traceback": error.get("traceback")}
 

@@ -23,7 +23,9 @@ def are_near() -> bool:
 
 
 def say(word: bytes) -> None:
-    """Nothing where no such process is: a web dyno, a pool of another kind."""
+    """Write this word into the pipe to the process of threads; nothing where there is none: in a
+    web process, or beside a pool of another kind.
+    """
     if _mouth is not None:
         with contextlib.suppress(BlockingIOError):  # then it has enough to hear
             os.write(_mouth, word)

@@ -40,7 +40,9 @@ class Deaf(ConnectionError):
 
 
 class Hearing:
-    """Of one worker. Its clock looks; Celery's books are its main thread's, and only read here."""
+    """Finds that this worker begins nothing though work is due, and cures it step by step. It runs
+    in the clock; what Celery keeps belongs to the main thread, and is only read here.
+    """
 
     def __init__(self, parent: Any, worker: UUID) -> None:
         self.parent = parent

@@ -9,7 +9,7 @@ from celery_ledger.models import Worker
 
 
 class Heartbeat:
-    """Of one worker."""
+    """Writes the beat of one worker, and finds where it left a gap."""
 
     def __init__(self, worker: UUID, name: str) -> None:
         self.worker = worker

@@ -107,7 +107,7 @@ rests = Rests()
 
 def click_twice(form: OrderForm) -> list[Order]:
     """Send this valid form from two threads at once: the orders that came of it, which should be
-    one. None when it was refused and the form says why.
+    one. None of them when it was refused: the form says why.
     """
     with ThreadPoolExecutor(1) as other:
         second = other.submit(_click, form.data, get_language() or "en")

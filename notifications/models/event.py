@@ -57,7 +57,7 @@ class EventQuerySet(models.QuerySet["Event"]):
         return list(self.raw(text, [*values, limit]))
 
     def newest_of_nobody(self, kind: str) -> "Event | None":
-        """Of nobody's own."""
+        """The newest event of this kind that belongs to no client."""
         return self.filter(owner=None, kind=kind).order_by(RECORDED.desc(), "-id").first()
 
     def newest(
@@ -109,7 +109,7 @@ class Event(models.Model):
     kind = models.TextField()  # order.confirmed
     subject = models.UUIDField()  # whose life it belongs to
     seq = models.IntegerField()  # 1, 2, 3 … within the subject
-    # whose endpoints hear of it, unless it is the house's own matter, or everybody's; no foreign
+    # whose endpoints hear of it, unless it is the shop's own matter, or everybody's; no foreign
     # key, since clients live in a higher room
     owner = models.UUIDField(null=True)
     data = models.JSONField()  # a snapshot: every retry says the same

@@ -22,7 +22,7 @@ def warn(endpoint: Endpoint) -> None:
 
 
 def owners(shop: Shop) -> list[str]:
-    """The address that this client itself gave its shop, or else the staff's, or the house's."""
+    """The address that this client itself gave its shop, or else the staff's, or the shop's."""
     is_own = "reply_to" not in shop.lent
     reply_to = [shop.reply_to] if shop.reply_to else []
     return reply_to if is_own else settings.REPORT_EMAILS or reply_to

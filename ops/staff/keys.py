@@ -35,7 +35,7 @@ class ClientForm(forms.Form):
 
 
 def subject_of(client: Client) -> str:
-    """Of its StaffActions."""
+    """The subject under which actions on this client are kept."""
     return f"client {client.name}"
 
 

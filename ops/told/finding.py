@@ -13,14 +13,14 @@ from django.conf import settings
 from django.db.models import Prefetch
 from django.utils import timezone
 
-from notifications.events import HOUSE_KINDS, KINDS
+from notifications.events import KINDS, SHOP_KINDS
 from notifications.models import Delivery, Event
 from notifications.models.event import BEGINNING, END, TEST
 from ops.orders import finding
 from orders.models import Client
 from values.ids import first_id
 
-ALL_KINDS = (*KINDS, *HOUSE_KINDS, TEST)
+ALL_KINDS = (*KINDS, *SHOP_KINDS, TEST)
 LATEST_MS = 253_000_000_000_000  # in the year 9987, of which every zone has a clock
 FAILED, WAITING = Delivery.State.FAILED, Delivery.State.WAITING
 
@@ -163,7 +163,7 @@ def _shown(way: Any) -> Any:
 
 
 def _page(rows: list[Delivery], most: int) -> Page:
-    """Of one more than a page has."""
+    """A page of these rows; one more than it has says that there is another."""
     shown = rows[:most]
     return Page(shown, shown[-1].pk if len(rows) > len(shown) else None)
 

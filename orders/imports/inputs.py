@@ -43,7 +43,7 @@ class Keyed(Protocol):
 
 
 class StagedRow(Keyed, Protocol):
-    """What a order_input is made of; `orders.imports.models.ImportRow` is one."""
+    """What an OrderInput is made of; `orders.imports.models.ImportRow` is one."""
 
     @property
     def line(self) -> int: ...

@@ -131,13 +131,14 @@ class Sandbox:
         is_listed, declined = intent.token in TOKENS, intent.token not in TAKEN
         waits = intent.token == NEEDS_CONFIRMATION
         outcome = ChargeStatus.DECLINED if declined else ChargeStatus.SUCCEEDED
+        reason = "card_declined" if is_listed else "unknown_token"
         new = SandboxCharge(
             id=f"ch_{uuid4().hex[:16]}",
             key=intent.key,
             amount=intent.amount,
             currency=intent.currency,
             status=WAITING if waits else outcome,
-            reason="" if not declined else "card_declined" if is_listed else "unknown_token",
+            reason=reason if declined else "",
             metadata=intent.metadata,
         )
         SandboxCharge.objects.bulk_create([new], ignore_conflicts=True)

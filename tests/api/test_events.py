@@ -109,7 +109,7 @@ def test_kinds_of_events_are_chosen_and_the_stock_is_for_those_who_may_see_it(
     api: Api, shop: Client, happen: Happen
 ) -> None:
     held, low, paid = happen(), happen("stock.low", owner=None), happen("order.paid")
-    happen("report.daily", owner=None)  # the house's own
+    happen("report.daily", owner=None)  # the shop's own
     reader = Api(ApiKey.objects.issue(shop, ["orders:read"]))
     assert (ids(api), ids(reader)) == ([held, low, paid], [held, paid])
     assert ids(api, type="order.paid,stock.low,order.paid") == [low, paid]

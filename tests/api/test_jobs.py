@@ -25,7 +25,7 @@ def stranger(db: None) -> Client:
 
 
 def promised(client: Client | None, state: State = State.WAITING) -> Job:
-    """A job that a request of this client led to; the house's own without one."""
+    """A job that a request of this client led to; the shop's own without one."""
     with context.bound(client=str(client.pk) if client else None):
         id_ = UUID(tasks.add.delay(1, 1).id)
     if state != State.WAITING:

@@ -150,7 +150,7 @@ def test_every_mail_is_written_in_both_languages_and_has_its_example_and_facts()
     for language in LANGUAGES:
         written = {path.stem for path in (folder / language).glob("*.*.txt")}
         assert written == set(HAPPENING) == set(FACTS)
-    assert set(HAPPENING) <= {*events.KINDS, *events.HOUSE_KINDS}
+    assert set(HAPPENING) <= {*events.KINDS, *events.SHOP_KINDS}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

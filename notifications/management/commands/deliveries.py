@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 
 from celery_ledger import asked, local_time
-from notifications.events import HOUSE_KINDS, KINDS
+from notifications.events import KINDS, SHOP_KINDS
 from notifications.models import Delivery, Endpoint
 from notifications.models.deliveries.queryset import DeliveryQuerySet
 from notifications.tasks import send_again
@@ -107,7 +107,7 @@ def _narrowed(found: DeliveryQuerySet, options: dict[str, Any]) -> DeliveryQuery
     if options["channel"]:
         found = found.filter(channel=options["channel"])
     if kind := options["kind"]:
-        if kind not in (*KINDS, *HOUSE_KINDS):
+        if kind not in (*KINDS, *SHOP_KINDS):
             raise CommandError(f"There is no event {kind}; there are {', '.join(KINDS)}.")
         found = found.filter(event__kind=kind)
     if options["target"]:

@@ -47,7 +47,10 @@ def test_a_quiet_clients_orders_beside_ten_thousand_jobs_of_another(
     }
     for kind, promise in floods.items():
         began = time.monotonic()
-        with context.bound(client="flood"):
+        with (
+            context.bound(client="flood"),
+            transaction.atomic(),
+        ):  # or it is half worked off by then
             for start in range(0, FLOOD, AT_ONCE):
                 with together():
                     for number in range(start, start + AT_ONCE):

@@ -187,7 +187,7 @@ class PaymentOperation(models.Model):
     def _may_come_back(self, answer: Charge) -> bool:
         """It failed, and the customer was told how to pay for it."""
         told = type(self).objects.filter(pk=self.pk, action__isnull=False)
-        return answer.revivable and told.exists()
+        return answer.still_payable and told.exists()
 
     def note(self, charge: Charge) -> None:
         """Take over what the provider says."""

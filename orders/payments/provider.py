@@ -61,7 +61,7 @@ class Charge:
     action: dict[str, str | None] | None = field(default=None, repr=False)
     # while it is pending: until when the money may still come, where that is long
     may_take_until: datetime | None = None
-    revivable: bool = False  # declined, and whoever has its client_secret could still pay it
+    still_payable: bool = False  # declined, and whoever has its client_secret could still pay it
     # ids, the newest first: how often the customer has asked the bank to take the money back
     disputes: tuple[str, ...] = ()
     refunded: int | None = None  # of a charge, by whatever way; None where the book does not say

@@ -66,7 +66,7 @@ def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
         action_required=status == "requires_action",
         action=action_of(made),
         may_take_until=may_take_until(made),
-        revivable=status == "requires_payment_method" and bool(failure),
+        still_payable=status == "requires_payment_method" and bool(failure),
         refunded=refunded_of(made.get("latest_charge"), intent.currency),
         refunds=refunds_by_hand(made.get("latest_charge"), intent),
     )

@@ -94,7 +94,7 @@ def test_a_list_is_narrowed_by_state_and_task(api: Api, shop: Client) -> None:
     assert api.get("/v1/jobs?task=none").json() == {"data": [], "next": None}
 
 
-def test_a_list_shows_own_jobs_and_the_houses_but_no_strangers(
+def test_a_list_shows_own_jobs_and_the_shops_but_no_strangers(
     api: Api, shop: Client, stranger: Client
 ) -> None:
     own, _, house = promised(shop), promised(stranger), promised(None)
@@ -164,7 +164,7 @@ def test_a_client_does_not_cancel_what_something_would_be_lost_without(
     )
 
 
-def test_what_the_houses_own_job_came_to_is_nobodys_to_read(api: Api, shop: Client) -> None:
+def test_what_the_shops_own_job_came_to_is_nobodys_to_read(api: Api, shop: Client) -> None:
     """Its error may name another client's customer, its result anything."""
     house, own = promised(None, State.DEAD), promised(shop, State.DEAD)
     Job.objects.update(error={"type": "E", "message": "m"}, result="r")
@@ -217,7 +217,7 @@ def test_a_state_that_does_not_allow_it_is_a_conflict(
 
 
 @pytest.mark.parametrize(("verb", "state"), [("retry", State.DEAD), ("cancel", State.WAITING)])
-def test_nobody_touches_the_jobs_of_the_house_or_of_strangers(
+def test_nobody_touches_the_jobs_of_the_shop_or_of_strangers(
     api: Api, stranger: Client, verb: str, state: State
 ) -> None:
     for job in (promised(stranger, state), promised(None, state)):

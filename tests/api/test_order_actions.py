@@ -211,9 +211,7 @@ def test_a_charge_that_was_noted_and_never_made_is_forgotten_in_the_end(
     assert seen(api, path) == ("cancelled", "none", "none")
 
 
-def test_a_charge_that_is_forgotten_takes_its_order_off_the_desk(
-    api: Api, ordered: Ordered
-) -> None:
+def test_a_charge_that_is_forgotten_takes_its_order_off_hold(api: Api, ordered: Ordered) -> None:
     """The provider was gone for so long that the order expired and the charge's job gave up."""
     path = ordered(worked_off=False)
     step("reserve")
@@ -543,7 +541,7 @@ def test_an_order_of_which_nothing_remains_is_not_held_any_more(api: Api, ordere
     ("task", "reason"),
     [("orders.tasks.reserve", "reservation_failed"), ("orders.tasks.refund", "refund_unknown")],
 )
-def test_an_order_whose_step_an_operator_cancels_comes_on_the_desk_and_goes_on_from_there(
+def test_an_order_whose_step_an_operator_cancels_comes_on_hold_and_goes_on_from_there(
     api: Api, ordered: Ordered, task: str, reason: str
 ) -> None:
     path = ordered(worked_off=task == "orders.tasks.refund")

@@ -623,7 +623,7 @@ def test_a_sku_from_before_names_had_to_be_plain_is_read_and_counted(api: Api, s
 # --- jobs -----------------------------------------------------------------------------------------
 
 
-def test_a_client_reads_its_own_jobs_and_the_houses_but_no_strangers(
+def test_a_client_reads_its_own_jobs_and_the_shops_but_no_strangers(
     api: Api, stock: Any, order_body: Body
 ) -> None:
     stock()

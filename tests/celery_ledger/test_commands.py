@@ -539,8 +539,8 @@ def test_a_chain_goes_on_after_the_retry_of_the_step_that_broke_it() -> None:
     trouble = Note.objects.create(name="trouble")
     (tasks.fail_for_a_while.s(0) | tasks.add.s("!") | tasks.add.s("?")).delay()
     work_off(ahead=timedelta(days=1))
-    broken, *stillborn = Job.objects.order_by("queue").reverse()
-    assert [(job.state, job.queue) for job in (broken, *stillborn)] == [
+    broken, *unreachable = Job.objects.order_by("queue").reverse()
+    assert [(job.state, job.queue) for job in (broken, *unreachable)] == [
         ("dead", "kaiten"),
         ("dead", ""),
         ("dead", ""),
@@ -559,16 +559,16 @@ def test_a_chain_goes_on_after_the_retry_of_the_step_that_broke_it() -> None:
 def test_a_job_that_was_never_promised_is_not_retried() -> None:
     (tasks.note_then_fail.si("never") | tasks.add.si(1, 1)).delay()
     work_off()
-    stillborn = Job.objects.get(task=ADD)
+    unreachable = Job.objects.get(task=ADD)
     with pytest.raises(CommandError) as refused:
-        jobs("retry", stillborn.pk)
+        jobs("retry", unreachable.pk)
     assert (
         str(refused.value)
-        == f"Job {stillborn.pk} ({ADD}) was never promised, because a job before it died."
+        == f"Job {unreachable.pk} ({ADD}) was never promised, because a job before it died."
     )
     assert jobs("retry", "--task", ADD) == f"Jobs of {ADD} that wait again, due now: 0."
-    assert jobs("why", stillborn.pk).splitlines() == [
-        f"{ADD} {stillborn.pk} is dead.",
+    assert jobs("why", unreachable.pk).splitlines() == [
+        f"{ADD} {unreachable.pk} is dead.",
         "It was never promised, because a job before it in its chain or chord died.",
         'Its newest error was ValueError: "no such luck".',
     ]

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from mmap import mmap
 from types import SimpleNamespace
@@ -74,11 +75,20 @@ def test_a_higher_priority_comes_first() -> None:
 def test_what_is_not_due_or_of_another_queue_or_task_or_under_way_is_left() -> None:
     promised("a", 0, countdown=60)
     tasks.add.apply_async((1, 1), queue=QUEUE)
-    slotted, running, here = (promised("a", number) for number in range(3))
-    Job.objects.filter(pk=slotted).update(slot_at=Now())
+    running, here = (promised("a", number) for number in range(2))
     attempt(Job.objects.get(pk=running))
     assert taken() == [here]
     assert taken(queue="bulk") == []
+
+
+def test_a_job_that_has_a_slot_of_a_limit_that_is_no_more_is_found_when_that_has_come() -> None:
+    """No clock rings for it: its task runs in threads since the limit is gone."""
+    come, later = promised("a", 0), promised("a", 1)
+    Job.objects.filter(pk=come).update(slot_at=Now())
+    hour = Now() + timedelta(hours=1)
+    Job.objects.filter(pk=later).update(slot_at=hour, due_at=hour)
+    assert taken() == [come]
+    assert [job.pk for job in Job.objects.but_in_threads([tasks.call.name])] == []
 
 
 def test_a_job_that_was_lost_beside_others_twice_is_left_to_the_pool_and_its_clock_rings() -> None:

@@ -247,7 +247,7 @@ def test_a_removed_endpoint_is_no_longer_called(recorded: Recorded, sink: Webhoo
     assert Delivery.objects.get(channel="webhook").state == "failed"
 
 
-def test_an_address_inside_the_house_is_not_called_even_through_a_name(
+def test_an_address_inside_the_network_is_not_called_even_through_a_name(
     recorded: Recorded, sink: WebhookSink, settings: Any
 ) -> None:
     settings.WEBHOOK_ALLOW_LOCAL = False

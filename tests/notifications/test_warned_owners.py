@@ -299,7 +299,7 @@ def test_the_requests_that_it_names_bring_everything_back(
         (None, [], "", []),
     ],
 )
-def test_it_goes_to_the_clients_own_address_or_the_staffs_or_the_houses(
+def test_it_goes_to_the_clients_own_address_or_the_staffs_or_the_shops(
     endpoint: Endpoint, own: str | None, staff: list[str], house: str, to: list[str], settings: Any
 ) -> None:
     settings.REPORT_EMAILS, settings.SHOP = staff, {**limits.SHOP, "reply_to": house}

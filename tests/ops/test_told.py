@@ -90,7 +90,7 @@ def heard_at(endpoint: Endpoint) -> Any:
     return lambda verb: page_of_endpoint(endpoint, verb)
 
 
-def test_an_empty_house_says_what_would_stand_there(hana: HttpClient) -> None:
+def test_an_empty_shop_says_what_would_stand_there(hana: HttpClient) -> None:
     page = text(hana, "/ops/told/")
     assert "No client has registered an endpoint." in page
     assert "A mail is tried for a day" in page

@@ -255,7 +255,7 @@ def test_whatever_step_dies_the_order_is_on_hold(
     assert (order.held, order.hold_reason) == (True, reason)
 
 
-def test_a_late_success_takes_the_order_off_the_desk(placed: Place, stock: Any) -> None:
+def test_a_late_success_takes_the_order_off_hold(placed: Place, stock: Any) -> None:
     stock()
     order = placed("tok_webhook_never")
     work_off()

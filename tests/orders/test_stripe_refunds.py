@@ -192,7 +192,7 @@ def test_a_refund_that_fails_after_it_had_succeeded_is_owed_again(
     assert (order.refunded, order.payment_state) == (660, "refunded")
 
 
-def test_a_refund_that_nobody_knows_of_keeps_the_order_on_the_desk_when_another_one_is_made(
+def test_a_refund_that_nobody_knows_of_keeps_the_order_on_hold_when_another_one_is_made(
     stripe: StripeDouble, paid: Callable[..., Order], api: Api
 ) -> None:
     order = paid()
@@ -336,7 +336,7 @@ def test_a_dispute_that_the_release_before_this_told_is_told_no_more(
     assert told(disputed) == ["held", "released", "held"]
 
 
-def test_a_disputed_order_that_is_cancelled_ends_on_nobodys_desk(
+def test_a_disputed_order_that_is_cancelled_is_on_hold_no_more(
     ringing: StripeDouble, disputed: Order, api: Api
 ) -> None:
     post(api, f"/v1/orders/{disputed.pk}/cancel")

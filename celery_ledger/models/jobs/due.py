@@ -100,7 +100,7 @@ first AS (
     SELECT job.*, place, room FROM owners CROSS JOIN LATERAL (
            SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = owners.queue AND state = 'waiting' AND owner = owners.owner
-              AND due_at >= owners.since AND due_at <= now() AND slot_at IS NULL
+              AND due_at >= owners.since AND due_at <= now()
               AND task = ANY(%(tasks)s) AND shared_losses < %(shared)s AND {task_runs}
             ORDER BY due_at LIMIT owners.room) AS job
      WHERE owners.owner IS NOT NULL
@@ -108,7 +108,7 @@ first AS (
     SELECT job.*, place, room FROM asked CROSS JOIN LATERAL (
            SELECT id, task, queue, {limits} AS limits, owner, priority, due_at FROM {jobs}
             WHERE queue = asked.queue AND state = 'waiting' AND priority > 0 AND priority <> 0
-              AND due_at >= asked.since AND due_at <= now() AND slot_at IS NULL
+              AND due_at >= asked.since AND due_at <= now()
               AND task = ANY(%(tasks)s) AND shared_losses < %(shared)s AND {task_runs}
             ORDER BY priority DESC, due_at LIMIT asked.room) AS job),
 turns AS (

@@ -149,7 +149,7 @@ def test_a_day_without_orders_is_told_too_if_anybody_wants_to_hear(
     assert Event.objects.count() == mails
 
 
-def test_no_clients_endpoint_hears_of_the_houses_figures(
+def test_no_clients_endpoint_hears_of_the_shops_figures(
     sell: Sell, settings: Any, postbox: Postbox, sink: WebhookSink, shop: Client
 ) -> None:
     settings.REPORT_EMAILS = ["ann@example.com"]

@@ -215,3 +215,22 @@ def test_what_is_forgotten_is_in_no_answer_and_in_nobodys_way(
     work_off()
     assert Suppression.objects.get().erased_at, "though no mail says that it is theirs"
     assert (len(postbox.mails), len(sink.heard)) == (mails, heard + 1), "only that it is erased"
+
+
+def test_a_mail_that_arrives_while_its_person_is_forgotten_has_arrived(shop: Client) -> None:
+    subject = uuid4()
+    with transaction.atomic():
+        event = Event.objects.create(
+            kind="order.held", subject=subject, seq=1, owner=shop.pk, data={}
+        )
+        mail = Delivery.objects.create(event=event, channel="mail", target="hana@example.com")
+    with Hand() as sender, Hand() as eraser:
+        sender.open_transaction()
+        arrived = {"state": "delivered", "delivered_at": timezone.now()}
+        sender.do(lambda: Delivery.objects.filter(pk=mail.pk).update(**arrived))
+        forgotten = eraser.begin(lambda: Delivery.objects.forget_person(subject))
+        eraser.wait_until_blocked()
+        sender.commit()
+        forgotten.result(timeout=20)
+    mail.refresh_from_db()
+    assert (mail.state, mail.target) == ("delivered", "")

@@ -250,7 +250,9 @@ class DeliveryQuerySet(InOrderQuerySet):
         answered with and mail servers have objected, which may say it again.
         """
         mails = self.mails_about(subject)
-        mails.filter(state=self.model.State.WAITING).update(state=self.model.State.FAILED)
+        # the state beside the select, or what arrives meanwhile would have failed as well
+        waiting = self.filter(pk__in=mails.values("pk"), state=self.model.State.WAITING)
+        waiting.update(state=self.model.State.FAILED)
         addresses = list(mails.values_list("target", flat=True))
         mails.update(target="")
         Suppression.objects.forget(addresses)

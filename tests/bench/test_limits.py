@@ -2,8 +2,7 @@
 themselves, with and without, in turn. `DRAIN_ROUNDS` says how often (5).
 """
 
-import statistics
-from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from django.db import transaction
 
 from celery_ledger.models import Job
 from tests.bench.peers import tasks
-from tests.bench.test_drain import JOBS, ROUNDS, Round, Tally, empty_the_tables, measured
+from tests.bench.test_drain import JOBS, Round, Tally, compare, measured
 from tests.promises.processes import Stack
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1500)]
@@ -26,24 +25,7 @@ KINDS = {
 @pytest.mark.usefixtures("work")
 def test_limits_that_hold_nobody_up(stack: Stack, tally: Tally) -> None:
     Job.objects.all().delete()
-    rounds: dict[str, list[Round]] = {name: [] for name in KINDS}
-    for number in range(ROUNDS):
-        in_turn = [*KINDS.items()][:: 1 if number % 2 else -1]
-        for name, task in in_turn:
-            rounds[name].append(drained(stack, task))
-            assert tally() == Counter(range(JOBS)), name
-            empty_the_tables()
-    print(f"\n{JOBS} jobs of {KEYS} keys, worked off by two processes; medians of {ROUNDS} rounds")
-    print(f"  {'':16} jobs/s  × none  workers  Postgres ms a job  WAL B  commits a job")
-    middle = {
-        name: Round(*map(statistics.median, zip(*of, strict=True))) for name, of in rounds.items()
-    }
-    for name, of in middle.items():
-        ratio = of.per_s / middle["no limit"].per_s
-        print(
-            f"  {name:16} {of.per_s:6.0f} {ratio:7.2f} {of.workers_ms:8.2f} {of.postgres_ms:9.2f}"
-            f" {of.wal:15.0f} {of.commits:9.2f}"
-        )
+    compare({name: partial(drained, stack, task) for name, task in KINDS.items()}, tally)
 
 
 def drained(stack: Stack, task: Any) -> Round:

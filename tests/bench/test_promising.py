@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from celery import Celery, current_app
@@ -69,19 +70,22 @@ def jobs_together() -> None:
             count_durably.delay(number)
 
 
+WAYS: dict[str, tuple[Callable[[], None], set[str]]] = {  # and what each of them writes
+    "a row (ORM)": (a_row, {"rows"}),
+    "a message of plain Celery": (a_message, {"messages"}),
+    "a row, and a message after its commit": (a_row_and_then_a_message, {"rows", "messages"}),
+    "a job of the ledger": (a_job, {"jobs", "bells"}),
+    "a row and a job": (a_row_and_a_job, {"rows", "jobs", "bells"}),
+    "jobs, together()": (jobs_together, {"jobs", "bells"}),
+}
+
+
 def test_promising() -> None:
-    ways: dict[str, Callable[[], None]] = {
-        "a row (ORM)": a_row,
-        "a message of plain Celery": a_message,
-        "a row, and a message after its commit": a_row_and_then_a_message,
-        "a job of the ledger": a_job,
-        "a row and a job": a_row_and_a_job,
-        "jobs, together()": jobs_together,
-    }
-    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
     for _ in range(ROUNDS + 1):
-        for name, promise in ways.items():
+        for name, (promise, each) in WAYS.items():
             rounds[name].append(measured(promise))
+            assert written() == dict.fromkeys(each, NUMBER), name
             empty_the_tables()
     print(f"\nby one process, medians of {ROUNDS} rounds of {NUMBER}")
     print(f"  {'':38} a second  CPU ms each")
@@ -97,9 +101,22 @@ def measured(promise: Callable[[], None]) -> tuple[float, float]:
     return NUMBER / took_s, 1000 * used_s / NUMBER
 
 
+def queues() -> dict[str, Any]:
+    """Where each kind of message is, on the broker of its app."""
+    return {"messages": (plain, "plain"), "bells": (current_app, "kaiten")}
+
+
+def written() -> dict[str, int]:
+    counts = {"rows": Work.objects.count(), "jobs": Job.objects.count()}
+    for kind, (app, queue) in queues().items():
+        with app.connection_for_write() as broker:
+            counts[kind] = broker.default_channel._size(queue)
+    return {kind: number for kind, number in counts.items() if number}
+
+
 def empty_the_tables() -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE bench_work, {Job._meta.db_table}")
-    with plain.connection_for_write() as broker:
-        for queue in ("plain", current_app.conf.task_default_queue):
+    for app, queue in queues().values():
+        with app.connection_for_write() as broker:
             broker.default_channel.queue_purge(queue)

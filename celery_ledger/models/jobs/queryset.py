@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
 
-class JobQuerySet(AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet):  # type: ignore[override]
+class JobQuerySet(  # type: ignore[override]
+    AskedQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet
+):
     def promise(self, jobs: Sequence["Job"], *, once: bool) -> None:
         """Write the rows of these, which wait from now on, in their order; `once`: not of those
         that are there already. In the caller's transaction: PROMISE_BATCH rows are one statement.

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -253,6 +253,9 @@ def megabytes(tree: Tree) -> int:
 
 def unix_sockets(tree: Tree) -> list[str]:
     """The paths of the sockets in the file system that the tree holds."""
-    held = {os.readlink(link) for pid in pids(tree) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    held = set()
+    for link in [link for pid in pids(tree) for link in Path(f"/proc/{pid}/fd").iterdir()]:
+        with suppress(FileNotFoundError):  # closed since it was listed, so not held
+            held.add(os.readlink(link))
     rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()[1:]]
     return [row[7] for row in rows if len(row) > 7 and f"socket:[{row[6]}]" in held]

@@ -16,10 +16,10 @@ from celery import Task
 from celery.worker import state
 from redis import RedisError
 
+from celery_ledger.celery.consumer import has_processes
 from celery_ledger.celery.transport import SturdyChannel
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.batch import may_be_in_one
-from celery_ledger.worker.shutdown import has_processes
 
 ALIKE = ("task", "timelimit", "batch")
 FIRST_GUESS_S, QUICKEST_S, REMEMBERED = 1.0, 0.0001, 5

@@ -19,9 +19,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import Error, connection, transaction
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.errors import OneByOne
-from celery_ledger.execution.owed import owe
-from celery_ledger.execution.verdict import is_passing
+from celery_ledger.errors import OneByOne, is_passing
+from celery_ledger.execution.verdict import owe
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Claim, Job, Settled
 

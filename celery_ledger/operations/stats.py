@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce, Now
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Pause, State, Worker
 from celery_ledger.operations.listing import lasting, local_time, table
-from celery_ledger.operations.unheard import unheard
+from celery_ledger.telemetry.unheard import unheard
 
 PAGES = "SELECT pg_relation_size('{jobs}') / current_setting('block_size')::int"
 ALL = "SELECT task, state, count(*) FROM {jobs} GROUP BY 1, 2"

@@ -14,9 +14,9 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Pause, State, Worker
 from celery_ledger.models.jobs.history import End
 from celery_ledger.operations.listing import local_time
-from celery_ledger.operations.unheard import unheard
 from celery_ledger.publishing.limits import places_of, shown
-from celery_ledger.threads.waking import threaded_tasks
+from celery_ledger.publishing.waking import threaded_tasks
+from celery_ledger.telemetry.unheard import unheard
 
 CHILDREN_SHOWN = 20
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines

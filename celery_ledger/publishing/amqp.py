@@ -5,7 +5,7 @@ Celery hands it the finished message; the row keeps what the message would have 
 the commit the bell rings.
 """
 
-import celery_ledger.celery.ready  # noqa: F401
+import celery_ledger.publishing.ready  # noqa: F401
 
 # isort: split
 import logging
@@ -31,16 +31,16 @@ from kombu.utils import json as celery_json
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.current import being_replaced, retry_as
-from celery_ledger.execution.errors import CannotBeStored
+from celery_ledger.errors import CannotBeStored
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job
 from celery_ledger.models.ids import is_named, row_id
 from celery_ledger.publishing.bell import Bell, Ring
 from celery_ledger.publishing.limits import keys_of
+from celery_ledger.publishing.own_id import being_replaced, retry_as
 from celery_ledger.publishing.refusals import leaves, refuse_nonsense, storable, text_of
 from celery_ledger.publishing.together import Producers, Promise, waits_for_its_block
-from celery_ledger.threads.waking import WAKE, say
+from celery_ledger.publishing.waking import WAKE, say
 
 log = logging.getLogger(__name__)
 

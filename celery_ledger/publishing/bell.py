@@ -18,8 +18,8 @@ from celery import Celery
 from kombu import Connection, Producer, Queue
 from kombu.transport import redis
 
-from celery_ledger.celery import broker_options
 from celery_ledger.conf import ledger_settings
+from celery_ledger.publishing import broker_options
 
 log = logging.getLogger(__name__)
 

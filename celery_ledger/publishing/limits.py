@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from celery import Task
+from celery.utils.time import rate
 
-from celery_ledger.backoff import pause_s
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.errors import CannotBeStored
+from celery_ledger.errors import CannotBeStored
 
 OF_A_KEY, OF_A_TASK = "key ", "task "  # what a key begins with, so that none is a task's name
 SEVERAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -165,3 +165,16 @@ def _signature(task: Task) -> inspect.Signature:
         known = task.ledger_signature = (task.run, inspect.signature(task.run))
     signature: inspect.Signature = known[1]
     return signature
+
+
+def pause_s(rate_limit: str | float) -> float:
+    """Seconds between two jobs under Celery's "10/s", "10/m", "10/h" or a number a second. Raises
+    ValueError.
+    """
+    try:
+        per_second = float(rate(rate_limit))
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ValueError(f"{rate_limit!r} is no rate like 10/s, 10/m or 10/h") from exc
+    if per_second <= 0:
+        raise ValueError(f"{rate_limit!r} lets no job begin, ever")
+    return 1 / per_second

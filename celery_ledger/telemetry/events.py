@@ -11,9 +11,9 @@ from typing import Any
 from celery.utils.saferepr import saferepr
 from django.db import connection
 
-from celery_ledger.execution.errors import LeaseLost
-from celery_ledger.execution.verdict import describe
+from celery_ledger.errors import LeaseLost
 from celery_ledger.models import Job
+from celery_ledger.models.error import describe
 
 KINDS = {  # of the end of an attempt, by what the log calls it
     "done": "task-succeeded",

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Pause, Worker
 from celery_ledger.models.jobs.columns import BEGINNING
-from celery_ledger.operations.unheard import unheard
+from celery_ledger.telemetry.unheard import unheard
 
 # Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from
 # one to the next: a queue that no worker listens to is seen too.

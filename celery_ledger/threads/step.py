@@ -12,10 +12,10 @@ from typing import Any
 import billiard
 from celery import bootsteps, signals
 
+from celery_ledger.celery.consumer import has_processes
 from celery_ledger.conf import ledger_settings
+from celery_ledger.publishing.waking import LEAVE, say, speak_into, threaded_tasks
 from celery_ledger.threads.process import serve_in_threads
-from celery_ledger.threads.waking import LEAVE, WAKE, are_near, say, speak_into, threaded_tasks
-from celery_ledger.worker.shutdown import has_processes
 
 log = logging.getLogger(__name__)
 
@@ -103,21 +103,3 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
             while self._process.is_alive() and monotonic() < until:
                 sleep(JOIN_STEP_S)
             self.kill()
-
-
-def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:
-    """What a worker does when a bell of a threaded task rings: it wakes the process of the threads,
-    which looks for itself. A job that was lost beside others SHARED_LOSSES times runs in a process
-    of the pool: who of many took the process of the threads down is never known, and there it is.
-    """
-    if not are_near() or task.name not in threaded_tasks(consumer.app):
-        return by_pool
-
-    def wake(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
-        if message.headers.get("alone"):
-            by_pool(message, body, ack, *rest, **named)
-        else:
-            ack(log, consumer.connection_errors)
-            say(WAKE)
-
-    return wake

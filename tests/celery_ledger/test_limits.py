@@ -22,9 +22,9 @@ from redis import Redis
 
 from celery_ledger import context, ledger_settings, pausing, story_of, together
 from celery_ledger.checks import objections
+from celery_ledger.errors import CannotBeStored
 from celery_ledger.execution.batch import may_be_in_one
-from celery_ledger.execution.claiming import claim_within
-from celery_ledger.execution.errors import CannotBeStored
+from celery_ledger.execution.limited import claim_within
 from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Claim, Job, JobQuerySet, PauseKind, Rate, Settled
 from celery_ledger.operations import interventions

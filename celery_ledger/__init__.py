@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from celery_ledger.operations import pausing as pausing
     from celery_ledger.operations import scheduled as scheduled
     from celery_ledger.operations.listing import local_time as local_time
-    from celery_ledger.operations.why import story_of as story_of
+    from celery_ledger.operations.why import explain as explain
     from celery_ledger.publishing.queues import bulk as bulk
     from celery_ledger.publishing.queues import waiting_in_bulk as waiting_in_bulk
     from celery_ledger.publishing.together import together as together
@@ -63,7 +63,7 @@ PUBLIC = {  # the module that each name is in
     "scrubbed": "models.error",
     "settle": "execution.settling",
     "span": "telemetry.tracing",
-    "story_of": "operations.why",
+    "explain": "operations.why",
     "together": "publishing.together",
     "unheard": "telemetry.unheard",
     "waiting_in_bulk": "publishing.queues",

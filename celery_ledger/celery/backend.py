@@ -147,8 +147,8 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         except ValueError:  # e.g. a dictionary with Celery's own marks in it
             args = error["args"]
         name, module = error["type"], error.get("module", "builtins")
-        described = {"exc_type": name, "exc_message": args, "exc_module": module}
-        exc: BaseException = self.exception_to_python(described)
+        message = {"exc_type": name, "exc_message": args, "exc_module": module}
+        exc: BaseException = self.exception_to_python(message)
         if type(exc) is Exception and name != "Exception":  # it cannot be made of its arguments
             text = f"{name}({', '.join(map(repr, args))})"
             exc = UnpickleableExceptionWrapper(module, name, tuple(args), text)

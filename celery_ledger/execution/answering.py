@@ -112,8 +112,8 @@ def trace_claimed(current: Attempt, tracer: Tracer, bell: dict[str, Any]) -> tra
     with context.replaced({**claim.context, "job": str(claim.id)}):
         of_the_bell = {name: bell[name] for name in OF_A_BELL if name in bell}
         own_headers = claim.envelope.get("own_headers", {})
-        shown = current.task.app.amqp.shown(claim.args, claim.kwargs)
-        request = {**shown, **own_headers, **of_the_bell, **_full(claim, bell)}
+        texts = current.task.app.amqp.represent(claim.args, claim.kwargs)
+        request = {**texts, **own_headers, **of_the_bell, **_full(claim, bell)}
         events.received(current, request)
         with _giving_its_place_back(current):
             if _expired(claim):

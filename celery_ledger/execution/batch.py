@@ -26,7 +26,6 @@ from celery_ledger.models import Claim, Job, Settled
 
 log = logging.getLogger(__name__)
 
-FIRST_REST_S = 1.0
 
 # Makes the attempt of a claim, by way of Celery's tracer, in a batch or by itself.
 Begin = Callable[[Claim, "Batch | None"], Any]
@@ -64,7 +63,7 @@ class Rest(NamedTuple):
 
     @classmethod
     def after(cls, before: "Rest | None") -> "Rest":
-        length_s = before.length_s * 2 if before else FIRST_REST_S
+        length_s = before.length_s * 2 if before else ledger_settings.BATCH_FIRST_REST_S
         length_s = min(length_s, ledger_settings.BATCH_REST_S)
         return cls(monotonic() + length_s, length_s)
 

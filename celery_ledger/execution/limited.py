@@ -10,6 +10,7 @@ from celery import Task
 from django.db import IntegrityError
 from django.db.models import Q
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.errors import CannotBeStored
 from celery_ledger.execution.claiming import claim
 from celery_ledger.models import WAITS, Claim, Job
@@ -21,8 +22,6 @@ from celery_ledger.publishing.limits import (
     places_of,
     rate_of,
 )
-
-PLACE_TRIES = 20  # each time that somebody else was quicker, there is one place less to try
 
 
 def claim_within(id_: UUID, task: Task, limits: Sequence[float | None]) -> list[Claim]:
@@ -42,7 +41,7 @@ def _claim_a_place(id_: UUID, task: Task, limits: Sequence[float | None]) -> lis
     is a place, so that no more begin in a while than may.
     """
     places = places_of(task)
-    for _ in range(PLACE_TRIES):
+    for _ in range(ledger_settings.LIMIT_TRIES):
         if task.rate_limit and (_stands(id_, task, places) or not _has_its_slot(id_, task)):
             return []
         try:

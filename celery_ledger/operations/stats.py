@@ -116,8 +116,8 @@ def _table(counts: Counts) -> str:
         Count(sum(one.number for one in column), all(one.is_exact for one in column))
         for column in zip(*(numbers for _, *numbers in rows), strict=True)
     ]
-    lines = [("all tasks", *(sums or [none] * len(State))), *rows]
-    texts = [[str(cell) for cell in line] for line in lines]
+    counted = [("all tasks", *(sums or [none] * len(State))), *rows]
+    texts = [[str(cell) for cell in row] for row in counted]
     return table([["TASK", *(state.upper() for state in State.values)], *texts], numbers_from=1)
 
 

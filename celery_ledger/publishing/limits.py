@@ -58,10 +58,11 @@ def wrong_limits(task: Any, signature: inspect.Signature) -> Iterator[str]:
     """A sentence for each option of a limit that is none, of a task that is called so."""
     takes = {name for name, of in signature.parameters.items() if of.kind not in SEVERAL}
     for option, read in (("rate_limit", pause_s), ("concurrency", _places)):
-        said = getattr(task, option, None)
-        if said is None or (option == "rate_limit" and not said):  # as Celery writes that it is off
+        written = getattr(task, option, None)
+        is_off = option == "rate_limit" and not written  # as Celery writes it
+        if written is None or is_off:
             continue
-        limit = limit_of(str(said))
+        limit = limit_of(str(written))
         try:
             read(limit.amount)
             _refuse_template(limit.template, takes)
@@ -85,7 +86,7 @@ def keys_of_the_task(task: Task) -> Keys:
     return Keys(own if task.concurrency else None, own if task.rate_limit else None)
 
 
-def shown(key: str) -> str:
+def name_of(key: str) -> str:
     """As its task has written it."""
     return key.removeprefix(OF_A_KEY).removeprefix(OF_A_TASK)
 
@@ -160,10 +161,10 @@ def _text(name: str, arguments: Mapping[str, Any]) -> str:
 
 def _signature(task: Task) -> inspect.Signature:
     """Remembered at the task: it takes longer to find than the rest of a key."""
-    known = vars(task).get("ledger_signature")
-    if known is None or known[0] is not task.run:
-        known = task.ledger_signature = (task.run, inspect.signature(task.run))
-    signature: inspect.Signature = known[1]
+    kept = vars(task).get("ledger_signature")
+    if kept is None or kept[0] is not task.run:
+        kept = task.ledger_signature = (task.run, inspect.signature(task.run))
+    signature: inspect.Signature = kept[1]
     return signature
 
 

@@ -51,7 +51,6 @@ SELECT state, task, count(*), sum(retries), sum(losses + shared_losses),
  GROUP BY 1, 2
 """
 ROWS = "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = '{jobs}'::regclass"
-QUEUES_MAX = 20
 OTHER = "(other)"
 
 
@@ -62,7 +61,7 @@ def named(number: str) -> str:
 
 def metric_families() -> Iterator[Metric]:
     """What waits, runs, has died and has ended; and who works."""
-    waiting = _rows(WAITING, queues=QUEUES_MAX, beginning=BEGINNING)
+    waiting = _rows(WAITING, queues=ledger_settings.METRICS_QUEUES_MAX, beginning=BEGINNING)
     by_id = {"running": "lease_until", "dead": "created_at", "cancelled": "created_at"}
     standing = [
         row for state, index in by_id.items() for row in _rows(STANDING, state=state, index=index)
@@ -131,7 +130,7 @@ def _unheard() -> Metric:
 
 def _paused() -> Metric:
     family = GaugeMetricFamily(named("jobs_paused"), "What is paused", labels=["kind", "name"])
-    for pause in Pause.objects.order_by("kind", "name")[:QUEUES_MAX]:
+    for pause in Pause.objects.order_by("kind", "name")[: ledger_settings.METRICS_QUEUES_MAX]:
         family.add_metric([pause.kind, pause.name], 1)
     return family
 

@@ -19,9 +19,6 @@ from celery_ledger.threads.process import serve_in_threads
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 1.0
-JOIN_STEP_S = 0.05
-
 
 class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Beside a pool of processes. With any other pool, and without a threaded task, there is none,
@@ -48,7 +45,7 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         parent.clock.ringer.leave_to_threads(sorted(threaded_tasks(parent.app)))
         self._start()
-        parent.timer.call_repeatedly(LOOK_EVERY_S, self._look)
+        parent.timer.call_repeatedly(ledger_settings.THREADS_WATCH_S, self._look)
 
     def stop(self, parent: Any) -> None:
         """Its calls end while the pool's jobs do."""
@@ -81,7 +78,7 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
         beat = self._pulse[0]
         self._silent = 0 if beat != self._felt else self._silent + 1
         self._felt = beat
-        if self._silent * LOOK_EVERY_S > ledger_settings.THREADS_SILENCE_S:
+        if self._silent * ledger_settings.THREADS_WATCH_S > ledger_settings.THREADS_SILENCE_S:
             log.error("The process of the threads is frozen: it is killed")
             self.kill()
         if not self._process.is_alive():
@@ -101,5 +98,5 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._process is not None:
             until = self._leaving_at + ledger_settings.DRAIN_S
             while self._process.is_alive() and monotonic() < until:
-                sleep(JOIN_STEP_S)
+                sleep(ledger_settings.THREADS_JOIN_S)
             self.kill()

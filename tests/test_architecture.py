@@ -9,19 +9,8 @@ from pathlib import Path
 import pytest
 
 from config import celery_app
+from tests.rooms import ARROWS, CHECKOUT, ROOMS, sources
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-ARROWS = {  # a room and those that it may import
-    "config": {"api", "demo", "ops", "orders", "notifications", "celery_ledger", "values"},
-    "api": {"orders", "notifications", "celery_ledger", "values"},
-    "demo": {"orders", "notifications", "celery_ledger", "values"},
-    "ops": {"orders", "notifications", "celery_ledger", "values"},
-    "orders": {"notifications", "celery_ledger", "values"},
-    "notifications": {"celery_ledger", "values"},
-    "celery_ledger": set[str](),
-    "values": set[str](),
-}
-ROOMS = tuple(ARROWS)
 EVERYTHING = frozenset({*ROOMS, "tests"})
 LINES_OF_A_FUNCTION = 40
 ENTRIES_OF_A_FOLDER = 12
@@ -33,15 +22,6 @@ OF_THE_FRAMEWORKS = frozenset(  # where Django, Celery, pytest, those who pack, 
 NAMELESS = {"utils", "helpers", "common", "misc", "services", "managers", "core", "base"}
 
 
-def sources(*rooms: str) -> list[Path]:
-    return [
-        path
-        for room in rooms
-        for path in sorted((CHECKOUT / room).rglob("*.py"))
-        if "migrations" not in path.parts
-    ]
-
-
 def imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -50,16 +30,20 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module or ""
 
 
+def named_by(statement: ast.AST) -> list[tuple[str, str]]:
+    """What an import names: `from x import y` is ("x", "x.y"), and either may be a module."""
+    if isinstance(statement, ast.Import):
+        return [(alias.name, alias.name) for alias in statement.names]
+    if isinstance(statement, ast.ImportFrom):
+        whole = statement.module or ""
+        return [(whole, f"{whole}.{alias.name}") for alias in statement.names]
+    return []
+
+
 def imports_at_the_top(path: Path) -> Iterator[tuple[str, str]]:
-    """What is imported when the module is: `from x import y` is ("x", "x.y"), and either may be a
-    module.
-    """
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            whole = node.module or ""
-            yield from ((whole, f"{whole}.{alias.name}") for alias in node.names)
+    """What is imported when the module is, as `named_by` has it."""
+    for statement in ast.parse(path.read_text()).body:
+        yield from named_by(statement)
 
 
 def entries(folder: Path) -> set[str]:
@@ -78,6 +62,18 @@ def test_a_room_imports_only_along_the_arrows(room: str) -> None:
         for path in sources(room)
         for name in imports(path)
         if (name.split(".")[0] in EVERYTHING - allowed)
+    }
+    assert found == set()
+
+
+def test_no_test_imports_from_another() -> None:
+    """What tests share is in a module that says what it holds, or in a conftest."""
+    found = {
+        (str(path.relative_to(CHECKOUT)), part)
+        for path in sources("tests")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for _, part in named_by(node)
+        if part.startswith("tests.") and ".test_" in part
     }
     assert found == set()
 

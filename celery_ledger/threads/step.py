@@ -14,7 +14,7 @@ from celery import bootsteps, signals
 
 from celery_ledger.celery.consumer import has_processes
 from celery_ledger.conf import ledger_settings
-from celery_ledger.publishing.waking import LEAVE, say, speak_into, threaded_tasks
+from celery_ledger.publishing.waking import LEAVE, say, threaded_tasks, use_pipe
 from celery_ledger.threads.process import serve_in_threads
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._process: Any = None
         self._leaving_at = 0.0
         if self.include_if(parent):
-            speak_into(self._mouth)
+            use_pipe(self._mouth)
         signals.worker_shutting_down.connect(self._leave, sender=parent.hostname)
         signals.worker_shutdown.connect(self._join, sender=parent)
 

@@ -46,7 +46,7 @@ class Worker:
         monkeypatch.setattr(handing, "monotonic", lambda: self.now)
         monkeypatch.setattr(state, "reserved_requests", self.reserved)
         monkeypatch.setattr(handing, "_accepted", {})
-        self.hand_over = handing.several(tasks.note, self.by_pool, self.consumer)
+        self.hand_over = handing.handler_of_several(tasks.note, self.by_pool, self.consumer)
 
     def by_pool(self, message: Any, body: Any, ack: Any, *rest: Any) -> None:
         self.handed.append([message.headers.get("id"), *message.headers.get("also", [])])
@@ -220,20 +220,20 @@ def test_which_jobs_ring_for_company() -> None:
 
 @pytest.mark.parametrize("task", [tasks.note_outside, tasks.call])
 def test_a_task_that_is_not_atomic_has_no_batches(worker: Worker, task: Any) -> None:
-    assert handing.several(task, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(task, worker.by_pool, worker.consumer) == worker.by_pool
 
 
 def test_nor_has_one_with_a_rate_limit_or_that_says_so_or_a_pool_without_processes(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks.note, "rate_limit", "5/s")
-    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
     monkeypatch.setattr(tasks.note, "rate_limit", None)
     worker.consumer.controller.pool_cls = solo.TaskPool
-    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
     worker.consumer.controller.pool_cls = prefork.TaskPool
     monkeypatch.setattr(tasks.note, "batched", False, raising=False)
-    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
     monkeypatch.setattr(tasks.note, "batched", True)
     monkeypatch.setattr(ledger_settings, "BATCH_ATTEMPTS", 1)
-    assert handing.several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool
+    assert handing.handler_of_several(tasks.note, worker.by_pool, worker.consumer) == worker.by_pool

@@ -43,7 +43,7 @@ class Ringer:
             queued = self.queued[queue] = self.app.amqp.bell.queued(queue)
             if queued is not None and queued < ledger_settings.RING_BUDGET:
                 room = ledger_settings.RING_BUDGET - queued
-                jobs = self._waiting_in(queue).but_in_threads(self.unrung)
+                jobs = self._waiting_in(queue).without_threaded(self.unrung)
                 rung += self._ring(queue, partial(jobs.take_for_ring, lost=not queued), room)
                 missing = queued and jobs.believed_rung()[: queued + room].count() - queued
                 if missing > 0:

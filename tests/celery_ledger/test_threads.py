@@ -90,14 +90,14 @@ def test_a_job_that_has_a_slot_of_a_limit_that_is_no_more_is_found_when_that_has
     hour = Now() + timedelta(hours=1)
     Job.objects.filter(pk=later).update(slot_at=hour, due_at=hour)
     assert taken() == [come]
-    assert [job.pk for job in Job.objects.but_in_threads([tasks.call.name])] == []
+    assert [job.pk for job in Job.objects.without_threaded([tasks.call.name])] == []
 
 
 def test_a_job_that_was_lost_beside_others_twice_is_left_to_the_pool_and_its_clock_rings() -> None:
     lost, fresh = promised("a", 0), promised("a", 1)
     Job.objects.filter(pk=lost).update(shared_losses=2)
     assert taken() == [fresh]
-    assert [job.pk for job in Job.objects.but_in_threads([tasks.call.name])] == [lost]
+    assert [job.pk for job in Job.objects.without_threaded([tasks.call.name])] == [lost]
     rings = {job.pk: celery_app.amqp.ring_for(job).alone for job in Job.objects.all()}
     assert rings == {lost: True, fresh: False}
 
@@ -192,9 +192,9 @@ def near() -> Iterator[int]:
     """This process belongs to a worker with threads; what they would hear."""
     ears, mouth = os.pipe()
     os.set_blocking(ears, False)
-    waking.speak_into(mouth)
+    waking.use_pipe(mouth)
     yield ears
-    waking.speak_into(None)
+    waking.use_pipe(None)
     os.close(ears)
     os.close(mouth)
 

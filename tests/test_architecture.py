@@ -91,6 +91,19 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert named.keys() <= set(order)
 
 
+def test_the_folders_of_the_ledger_lie_above_each_other() -> None:
+    """None imports of one that imports of it, be it by way of others or inside a function."""
+    above: dict[str, set[str]] = {}
+    for path in sources("celery_ledger"):
+        inside = path.relative_to(CHECKOUT / "celery_ledger")
+        own = [name.split(".") for name in imports(path) if name.startswith("celery_ledger.")]
+        folder = inside.parts[0].removesuffix(".py")
+        if folder != "__init__":  # which only hands names on
+            above.setdefault(folder, set()).update(name[1] for name in own if name[1] != folder)
+    floors = [*TopologicalSorter(above).static_order()]  # raises CycleError, which names the circle
+    assert floors.index("models") < floors.index("execution") < floors.index("worker")
+
+
 def test_of_the_ledger_only_its_public_names_are_used() -> None:
     others = sources(*(room for room in ROOMS if room != "celery_ledger"))
     inner = [
@@ -181,6 +194,7 @@ def test_one_place_for_each_power() -> None:
         "celery_ledger/worker/scheduler.py",
         "celery_ledger/execution/settling.py",
         "celery_ledger/execution/verdict.py",
+        "celery_ledger/models/error.py",
     }
     assert places("except BaseException", "celery_ledger") == {
         "celery_ledger/execution/attempt.py",

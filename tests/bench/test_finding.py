@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from ops.orders.finding import Wanted
+from ops.orders.finding import Search
 from ops.orders.finding import found as found_by_staff
 from orders.models import Client
 from tests.bench.million_orders import fill
@@ -104,7 +104,7 @@ def by_staff(shop: Client, month: str) -> None:
     for filters in STAFF_FILTERS:
         month_ago = {"created_before": datetime.fromisoformat(month)}
         for wanted in (filters, filters | month_ago):
-            look = partial(found_by_staff, "", Wanted(wanted, [shop]))
+            look = partial(found_by_staff, "", Search(wanted, [shop]))
             buffers = sum(plan.buffers for plan in plans_of(look))
             print(f"{buffers:6}   staff filter by {wanted}")
             assert buffers <= STAFF_LIMIT, wanted

@@ -18,7 +18,7 @@ from django.test import Client as HttpClient
 
 from celery_ledger.testing import work_off
 from orders.inputs.order import EXAMPLE
-from tests.everything import Known
+from tests.shop.everything import Known
 
 PLAIN = json.dumps([EXAMPLE] * 200).encode()  # what a byte is worth, is measured on this
 REQUEST_S = 0.15  # for being a request at all, with its statements

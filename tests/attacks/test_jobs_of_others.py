@@ -25,8 +25,8 @@ from orders.models import ApiKey, Client, Order
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import place
-from tests.edges import WebhookSink
-from tests.orders.files import as_csv, cells
+from tests.doubles.edges import WebhookSink
+from tests.orders.imports.files import as_csv, cells
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -52,7 +52,11 @@ class Planted:
 
 
 def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Planted:
-    of = "orders/test_charge" if file.startswith("orders/") else "celery_ledger/test"
+    of = (
+        "orders/payments/test_charge"
+        if file.startswith("orders/")
+        else "celery_ledger/execution/test"
+    )
     return Planted(
         bug.name if isinstance(bug, Bug) else bug,
         f"tests/{of}_interleavings.py::{test}",

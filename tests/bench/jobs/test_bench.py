@@ -51,19 +51,28 @@ def test_taking_an_order_while_the_broker_is_in_trouble(
             "full": full.url,
         }
         webs = {name: stack.start_web(REDIS_URL=url) for name, url in brokers.items()}
-        for name, web in webs.items():
-            # while those two are well
-            seconds_to_place(web, key, order_body(external_id=f"{name}-first"))
+        place_in_turn(webs, key, order_body, 1, "first")  # while those two are well
         os.kill(frozen.pid or 0, signal.SIGSTOP)
         with Redis.from_url(full.url) as client:
             client.config_set("maxmemory", "1")
-        times: dict[str, list[float]] = {name: [] for name in webs}
-        for number in range(POSTS):
-            for name, web in webs.items():
-                times[name].append(
-                    seconds_to_place(web, key, order_body(external_id=f"{name}-{number}"))
-                )
+        times = place_in_turn(webs, key, order_body, POSTS, "later")
     assert Order.objects.count() == len(webs) * (POSTS + 1)
+    print_ratios(times)
+
+
+def place_in_turn(
+    webs: dict[str, Web], key: str, order_body: Callable[..., Any], number: int, called: str
+) -> dict[str, list[float]]:
+    """So many orders by each. In seconds."""
+    times: dict[str, list[float]] = {name: [] for name in webs}
+    for index in range(number):
+        for name, web in webs.items():
+            body = order_body(external_id=f"{name}-{called}-{index}")
+            times[name].append(seconds_to_place(web, key, body))
+    return times
+
+
+def print_ratios(times: dict[str, list[float]]) -> None:
     healthy = statistics.median(times["healthy"])
     print(
         f"\nPOST /v1/orders, {POSTS} each in turn; "

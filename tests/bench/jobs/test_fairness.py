@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,49 +29,51 @@ def test_a_quiet_clients_orders_beside_ten_thousand_jobs_of_another(
     stock(on_hand=10**6)
     worker = stack.start("worker", "--concurrency", "2", "--include", "tests.promises.tasks")
     until(lambda: "ready." in worker.output(), "the worker is ready", within_s=60)
-
-    def seconds_to_confirm(name: str) -> float:
-        began = time.monotonic()
-        with transaction.atomic():
-            place(shop, OrderInput.model_validate(order_body(external_id=name)))
-        until(
-            Order.objects.filter(external_id=name, state="confirmed").exists,
-            "it is confirmed",
-            within_s=60,
-        )
-        return time.monotonic() - began
-
-    idle = [seconds_to_confirm(f"idle-{number}") for number in range(QUIET)]
+    confirm = partial(seconds_to_confirm, shop, order_body)
+    idle = [confirm(f"idle-{number}") for number in range(QUIET)]
     floods: dict[str, Callable[[int], Any]] = {
         "jobs": tasks.count_quickly.delay,
         "calls": lambda number: tasks.call.delay(number, 0.1),
     }
     for kind, promise in floods.items():
-        began = time.monotonic()
-        with (
-            context.bound(client="flood"),
-            transaction.atomic(),
-        ):  # or it is half worked off by then
-            for start in range(0, FLOOD, AT_ONCE):
-                with together():
-                    for number in range(start, start + AT_ONCE):
-                        promise(number)
-        promised_s = time.monotonic() - began
+        promised_s = flood(promise)
         flooded = Job.objects.filter(owner="flood", state="waiting")
         assert flooded.count() > FLOOD // 2
         beside = []
         for number in range(QUIET):
-            beside.append(seconds_to_confirm(f"{kind}-{number}"))
+            beside.append(confirm(f"{kind}-{number}"))
             if not flooded.exists():
                 break
-        left = flooded.count()
         print(
-            f"\n{FLOOD} {kind} of another ({FLOOD / promised_s:.0f}/s promised, {left} left): "
-            f"p50 {statistics.median(beside) * 1000:.0f} ms, p95 {p95(beside) * 1000:.0f} ms "
-            f"({len(beside)} orders); idle {statistics.median(idle) * 1000:.0f}, "
-            f"{p95(idle) * 1000:.0f} ms: p95 × {p95(beside) / p95(idle):.1f}"
+            f"\n{FLOOD} {kind} of another ({FLOOD / promised_s:.0f}/s promised, "
+            f"{flooded.count()} left): {figures(beside)} ({len(beside)} orders); "
+            f"idle {figures(idle)}: p95 × {p95(beside) / p95(idle):.1f}"
         )
         flooded.delete()
+
+
+def seconds_to_confirm(shop: Client, order_body: Callable[..., dict[str, Any]], name: str) -> float:
+    began = time.monotonic()
+    with transaction.atomic():
+        place(shop, OrderInput.model_validate(order_body(external_id=name)))
+    confirmed = Order.objects.filter(external_id=name, state="confirmed")
+    until(confirmed.exists, "it is confirmed", within_s=60)
+    return time.monotonic() - began
+
+
+def flood(promise: Callable[[int], Any]) -> float:
+    """Seconds that promising took. In one transaction, or it is half worked off by then."""
+    began = time.monotonic()
+    with context.bound(client="flood"), transaction.atomic():
+        for start in range(0, FLOOD, AT_ONCE):
+            with together():
+                for number in range(start, start + AT_ONCE):
+                    promise(number)
+    return time.monotonic() - began
+
+
+def figures(times: list[float]) -> str:
+    return f"p50 {statistics.median(times) * 1000:.0f} ms, p95 {p95(times) * 1000:.0f} ms"
 
 
 def p95(times: list[float]) -> float:

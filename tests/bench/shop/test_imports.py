@@ -5,6 +5,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -30,48 +31,54 @@ def test_an_interactive_order_beside_an_import(
     key = ApiKey.objects.issue(shop, [])
     web = stack.start_web()
     worker = stack.start("worker").process.pid
-    seconds_to_confirm(web, key, order_body(external_id="warm"))
-    idle = [
-        seconds_to_confirm(web, key, order_body(external_id=f"idle-{index}"))
-        for index in range(ORDERS)
-    ]
+    confirm = partial(times_to_confirm, web, key, order_body)
+    confirm("warm", 1)
+    idle = confirm("idle", ORDERS)
+    begin_import(web, key)
+    imported = Order.objects.filter(external_id__startswith="imported-", state="confirmed")
+    until(lambda: imported.count() > 20, "the import is in full swing", within_s=240)
+    start, before = time.perf_counter(), imported.count()
+    cpu_before = of_tree_and_its_dead(worker)
+    beside = confirm("beside", ORDERS)
+    taken_s = time.perf_counter() - start
+    cpu = of_tree_and_its_dead(worker) - cpu_before
+    print(f"{(imported.count() - before) / taken_s:.0f} confirmed/s beside")
+    print_what_is_left_of_the_import()
+    print(f"worker: {100 * cpu / taken_s:.0f} % of a processor, {memory_mib(worker):.0f} MiB (PSS)")
+    print_times({"idle": idle, "beside": beside})
+    print(f"  ratio of medians {statistics.median(beside) / statistics.median(idle):.2f}")
+
+
+def times_to_confirm(
+    web: Web, key: str, order_body: Callable[..., Any], name: str, number: int
+) -> list[float]:
+    """In seconds, of so many orders, one after another."""
+    bodies = [order_body(external_id=f"{name}-{index}") for index in range(number)]
+    return [seconds_to_confirm(web, key, body) for body in bodies]
+
+
+def begin_import(web: Web, key: str) -> None:
     file = as_csv([cells(external_id=f"imported-{index}") for index in range(ROWS)])
     start = time.perf_counter()
     post_file(web, key, file)
     accepted_s = time.perf_counter() - start
-    imported = Order.objects.filter(external_id__startswith="imported-")
-    until(
-        lambda: imported.filter(state="confirmed").count() > 20,
-        "the import is in full swing",
-        within_s=240,
-    )
-    start, before = time.perf_counter(), imported.filter(state="confirmed").count()
-    cpu_before = of_tree_and_its_dead(worker)
-    beside = [
-        seconds_to_confirm(web, key, order_body(external_id=f"beside-{index}"))
-        for index in range(ORDERS)
-    ]
-    taken_s = time.perf_counter() - start
-    rate = (imported.filter(state="confirmed").count() - before) / taken_s
-    cpu = of_tree_and_its_dead(worker) - cpu_before
+    print(f"\n{ROWS} rows ({len(file) / 2**20:.1f} MiB) accepted in {accepted_s:.1f} s")
+
+
+def print_what_is_left_of_the_import() -> None:
     batch = Import.objects.get()
     assert batch.state == "running", "the import was over before it could disturb anybody"
-    print(
-        f"\n{ROWS} rows ({len(file) / 2**20:.1f} MiB) accepted in {accepted_s:.1f} s; "
-        f"{rate:.0f} confirmed/s beside"
-    )
-    print(
-        f"bulk jobs waiting: {Job.objects.filter(queue='bulk', state='waiting').count()}, "
-        f"{batch.percent} % placed"
-    )
-    print(f"worker: {100 * cpu / taken_s:.0f} % of a processor, {memory_mib(worker):.0f} MiB (PSS)")
-    for name, times in (("idle", idle), ("beside", beside)):
+    waiting = Job.objects.filter(queue="bulk", state="waiting").count()
+    print(f"bulk jobs waiting: {waiting}, {batch.percent} % placed")
+
+
+def print_times(of: dict[str, list[float]]) -> None:
+    for name, times in of.items():
         print(
             f"  {name:6} median {statistics.median(times) * 1000:.0f} ms, "
             f"p95 {statistics.quantiles(times, n=20)[-1] * 1000:.0f} ms, "
             f"slowest {max(times) * 1000:.0f} ms"
         )
-    print(f"  ratio of medians {statistics.median(beside) / statistics.median(idle):.2f}")
 
 
 def memory_mib(pid: int) -> float:

@@ -67,6 +67,25 @@ def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> Non
     until(lambda: jobs("pack")["done"] > 3, "the old worker works", within_s=60)
 
     new.run("release")  # the migration, beside a worker that does not know the column
+    leave_a_new_task_to_others(before, old, new)
+    after = new.worker()
+    until(
+        lambda: jobs("label")["done"] == LABELLED, "the new worker does the new task", within_s=60
+    )
+    until(lambda: jobs("pack")["done"] == PACKED, "both do what both know", within_s=60)
+    assert (before.process.poll(), after.process.poll()) == (None, None)
+    before.kill()
+
+    keep_a_removed_task_in_sight(after, old, new)
+    assert Job.objects.exclude(state="done").count() == jobs("weigh")["cancelled"] == 2
+    expected = [("pack", PACKED), ("label", LABELLED), ("weigh", WEIGHED)]
+    assert parcels() == Counter(
+        (by, number) for by, numbers in expected for number in range(numbers)
+    )
+
+
+def leave_a_new_task_to_others(before: Tree, old: Release, new: Release) -> None:
+    """A worker of the old release hears of it, does not do it, and goes on with its own."""
     new.promise("label", range(LABELLED))
     until(
         lambda: "packing.label" in before.output(),
@@ -81,32 +100,21 @@ def test_a_rolling_release_drops_no_job_and_does_none_twice(stack: Stack) -> Non
         within_s=60,
     )
 
-    after = new.worker()
-    until(
-        lambda: jobs("label")["done"] == LABELLED, "the new worker does the new task", within_s=60
-    )
-    until(lambda: jobs("pack")["done"] == PACKED, "both do what both know", within_s=60)
-    assert (before.process.poll(), after.process.poll()) == (None, None)
-    before.kill()
 
+def keep_a_removed_task_in_sight(after: Tree, old: Release, new: Release) -> None:
+    """Its jobs wait untried, every command names them, and they can be cancelled."""
     old.promise("weigh", range(WEIGHED, WEIGHED + 2))
     until(
         lambda: "packing.weigh" in after.output(),
         "the new worker has heard of the removed task",
         within_s=60,
     )
-    assert "this release knows no task packing.weigh" in new.run("jobs", "why", str(waiting().pk))
-    assert "This release has no task for due jobs: 2 of packing.weigh." in new.run(
-        "doctor", status=1
-    )
+    why = new.run("jobs", "why", str(waiting().pk))
+    assert "this release knows no task packing.weigh" in why
+    findings = new.run("doctor", status=1)
+    assert "This release has no task for due jobs: 2 of packing.weigh." in findings
     assert (waiting().attempts, waiting().losses) == (0, 0)
     assert "cancelled: 2." in new.run("jobs", "cancel", "--task", "packing.weigh")
-
-    assert Job.objects.exclude(state="done").count() == jobs("weigh")["cancelled"] == 2
-    expected = [("pack", PACKED), ("label", LABELLED), ("weigh", WEIGHED)]
-    assert parcels() == Counter(
-        (by, number) for by, numbers in expected for number in range(numbers)
-    )
 
 
 def waiting() -> Job:

@@ -155,28 +155,9 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
     """It listened to nobody then, so it was not told. What it could not hand back must not fill its
     hands for ever.
     """
-    # a port that is not given to others meanwhile
-    port, server = (embedded.free_port(), urlsplit(broker_url))
-    arguments = [
-        sys.executable,
-        "-m",
-        "tests.promises.chaos.outside.line",
-        str(port),
-        str(server.port),
-    ]
-
-    def begin_line() -> Tree:
-        return Tree(arguments, {}, tmp_path / "line.log")
-
-    line = begin_line()
+    line = Line(broker_url, tmp_path)
     try:
-        way_there = server._replace(
-            netloc=f"{server.netloc.rpartition('@')[0]}@127.0.0.1:{port}"
-        ).geturl()
-        tasks = "tests.promises.tasks,tests.promises.included.received"
-        worker = stack.start(
-            "worker", "--include", tasks, "--concurrency", "1", REDIS_URL=way_there
-        )
+        worker = start_worker_of_one(stack, line.url)
         nap.delay(1, 8)
         until(
             lambda: Job.objects.filter(state="running").exists(), "the first job runs", within_s=60
@@ -187,10 +168,10 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
             "the worker holds the second bell",
             within_s=20,
         )
-        line.kill()
+        line.cut()
         assert tally() == {}, "the line broke while the first job ran"
         until(lambda: tally() == {1: 1, 2: 1}, "both jobs are done without a broker", within_s=30)
-        line = begin_line()
+        line.mend()
         nap.delay(3, 0)
         until(
             lambda: tally() == {1: 1, 2: 1, 3: 1}, "the worker hears of the third job", within_s=30
@@ -198,4 +179,29 @@ def test_a_worker_whose_line_broke_while_it_held_all_it_may_hears_again(
         assert "Connection to broker lost" in worker.output()
         assert "Deprecation" not in worker.output()
     finally:
-        line.kill()
+        line.cut()
+
+
+class Line:
+    """A process through which a worker reaches the broker."""
+
+    def __init__(self, broker_url: str, folder: Path) -> None:
+        port = embedded.free_port()  # which is not given to others while the line is cut
+        server = urlsplit(broker_url)
+        login = server.netloc.rpartition("@")[0]
+        self.url = server._replace(netloc=f"{login}@127.0.0.1:{port}").geturl()
+        module = "tests.promises.chaos.outside.line"
+        self._command = [sys.executable, "-m", module, str(port), str(server.port)]
+        self._log = folder / "line.log"
+        self.mend()
+
+    def mend(self) -> None:
+        self._tree = Tree(self._command, {}, self._log)
+
+    def cut(self) -> None:
+        self._tree.kill()
+
+
+def start_worker_of_one(stack: Stack, broker_url: str) -> Tree:
+    included = "tests.promises.tasks,tests.promises.included.received"
+    return stack.start("worker", "--include", included, "--concurrency", "1", REDIS_URL=broker_url)

@@ -100,13 +100,28 @@ def test_a_report_counts_every_order_once_whatever_dies(
         "EMAIL_URL": f"smtp://127.0.0.1:{postbox.port}",
     }
     settings.REPORT_PART_EVENTS = 1  # for the cuts, which are made here
+    parts = divide()
+    assert parts == 3 * ORDERS
+    kill_two_workers(stack, parts, broker)
+    stack.start("worker")
+    until(lambda: not Job.objects.exclude(state="done").exists(), "everything is done", within_s=60)
+    assert (done(PART), done(ADD_UP)) == (parts, 1)
+    assert [kept.objects.count() for kept in (Computation, HourFigure, SkuFigure)] == [0, 0, 0]
+    assert_each_client_has_its_figures(by_client, by_hour)
+    assert len(postbox.mails) == Event.objects.filter(kind="report.daily").count() == 1
+
+
+def divide() -> int:
+    """How many parts of the day wait."""
     with transaction.atomic():
         computation = Computation.objects.begin(DAY, DAY.settled_at)
         assert computation is not None
         tasks.divide(str(computation.pk))
-    parts = Job.objects.filter(task=PART).count()
-    assert parts == 3 * ORDERS
+    return Job.objects.filter(task=PART).count()
 
+
+def kill_two_workers(stack: Stack, parts: int, broker: Redis) -> None:
+    """One in a part, one while the parts are added up."""
     with Hand() as hand:
         first = stack.start("worker")
         until(lambda: done(PART) > parts // 10, "some parts are done", within_s=60)
@@ -120,20 +135,14 @@ def test_a_report_counts_every_order_once_whatever_dies(
         kill_at_work(stack.start("worker"), ADD_UP, broker)
         hand.roll_back()
 
-    stack.start("worker")
-    until(lambda: not Job.objects.exclude(state="done").exists(), "everything is done", within_s=60)
-    assert (done(PART), done(ADD_UP)) == (parts, 1)
-    assert (Computation.objects.count(), HourFigure.objects.count(), SkuFigure.objects.count()) == (
-        0,
-        0,
-        0,
-    )
+
+def assert_each_client_has_its_figures(
+    by_client: Counter[UUID | None], by_hour: Counter[int]
+) -> None:
     reports = {report.client_id: report for report in DailyReport.objects.all()}
     assert {client: report.figures[0]["gross"] for client, report in reports.items()} == by_client
     [everybodys] = reports[None].figures
     assert (everybodys["orders"], everybodys["refunds"]) == (ORDERS, ORDERS)
-    assert {
-        number: hour["gross"] for number, hour in enumerate(everybodys["by_hour"]) if hour["gross"]
-    } == by_hour
+    gross = {number: hour["gross"] for number, hour in enumerate(everybodys["by_hour"])}
+    assert {number: sum_ for number, sum_ in gross.items() if sum_} == by_hour
     assert sum(sold["amount"] for sold in everybodys["top_skus"]) == by_client[None]
-    assert len(postbox.mails) == Event.objects.filter(kind="report.daily").count() == 1

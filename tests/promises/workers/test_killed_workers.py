@@ -97,32 +97,15 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
     """
     stock(on_hand=1000)
     place_orders(shop, order_body)
-
-    def worker(*queues: str) -> Tree:
-        options = (
-            "--include",
-            "tests.promises.tasks",
-            "--concurrency",
-            "4",
-            "--queues",
-            ",".join(queues),
-        )
-        return stack.start("worker", *options)
-
-    victim = worker("tally", *QUEUES)
+    victim = start_worker(stack, "tally", *QUEUES)
     # it freezes in the middle of a transaction, and should hold no lock that others need
-    ghost = worker("tally")
+    ghost = start_worker(stack, "tally")
     until(lambda: finished() > ORDERS // 4, "some jobs are done", within_s=60)
     catch_at_work(victim, signal.SIGKILL, at_least=1)
     haunted = catch_at_work(ghost, signal.SIGSTOP, at_least=2)
     broker.flushdb()
-    worker("tally", *QUEUES)
-    done_by_others = Job.objects.filter(pk__in=haunted, state="done", losses=1)
-    until(
-        lambda: done_by_others.count() == len(haunted),
-        "the ghost's jobs are done by others",
-        within_s=60,
-    )
+    start_worker(stack, "tally", *QUEUES)
+    until(lambda: done_by_others(haunted), "the ghost's jobs are done by others", within_s=60)
     ghost.signal(signal.SIGCONT)
     until(all_finished, "every job is done", within_s=120)
     time.sleep(1)  # the ghost has had its chance
@@ -132,6 +115,16 @@ def test_a_worker_killed_again_and_again_loses_nothing_and_doubles_nothing(
     )
     assert tally() == Counter(range(ORDERS))
     assert_every_order_ended_once()
+
+
+def start_worker(stack: Stack, *queues: str) -> Tree:
+    heard = ("--concurrency", "4", "--queues", ",".join(queues))
+    return stack.start("worker", "--include", "tests.promises.tasks", *heard)
+
+
+def done_by_others(haunted: list[UUID]) -> bool:
+    done = Job.objects.filter(pk__in=haunted, state="done", losses=1)
+    return done.count() == len(haunted)
 
 
 def assert_every_order_ended_once() -> None:

@@ -105,12 +105,31 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
 ) -> None:
     stock()
     stack.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = origin(collector)
-    web, worker = stack.start_web(), stack.start("worker")
     key = ApiKey.objects.issue(shop, [])
+    take_and_work_off_an_order(stack, key, order_body())
+    jobs = {str(job.pk): job.task for job in Job.objects.all()}
+    until(lambda: len(spans_of_jobs(collector)) >= len(jobs), "all is told", within_s=15)
+    [request] = [span for span in spans(collector) if span["name"] == "POST /v1/orders"]
+    made = spans_of_jobs(collector)
+    assert_it_goes_on_the_callers_trace(request)
+    assert {job: span["name"] for job, span in made.items()} == jobs
+    assert {span["trace"] for span in made.values()} == {request["trace"]}
+    assert {span["ledger.request_id"] for span in made.values()} == {request["kaiten.request_id"]}
+    above = {request["id"], *(span["id"] for span in made.values())}
+    assert [span for span in made.values() if span["parent"] not in above] == []
+    order = Order.objects.get()
+    everything = b"".join(body_of(heard) for heard in collector.heard)
+    secrets = (order.email, order.public_token, key, "tok_ok")
+    assert [secret for secret in secrets if secret.encode() in everything] == []
+
+
+def take_and_work_off_an_order(stack: Stack, key: str, body: dict[str, Any]) -> None:
+    """With a web and a worker process; the worker has ended, so it has told all."""
+    web, worker = stack.start_web(), stack.start("worker")
     web.ask(
         "POST",
         "/v1/orders",
-        order_body(),
+        body,
         Authorization=f"Bearer {key}",
         Idempotency_Key="k",
         traceparent=TRACEPARENT,
@@ -123,35 +142,17 @@ def test_a_request_and_its_jobs_are_one_trace_and_tell_nobodys_data(
     )
     worker.signal(signal.SIGTERM)
     worker.process.wait(timeout=30)
-    jobs = {str(job.pk): job for job in Job.objects.all()}
-    until(
-        lambda: len([span for span in spans(collector) if "ledger.job" in span]) >= len(jobs),
-        "told",
-        within_s=15,
-    )
-    found = spans(collector)
-    [asked] = [span for span in found if span["name"] == "POST /v1/orders"]
-    assert (asked["trace"], asked["parent"]) == (
-        TRACEPARENT.split("-")[1],
-        TRACEPARENT.split("-")[2],
-    )
-    assert (asked["http.route"], asked["http.response.status_code"], asked["status"]) == (
-        "/v1/orders",
-        202,
-        0,
-    )
-    made = {span["ledger.job"]: span for span in found if "ledger.job" in span}
-    assert {job: span["name"] for job, span in made.items()} == {
-        job: row.task for job, row in jobs.items()
-    }
-    assert {span["trace"] for span in made.values()} == {asked["trace"]}
-    assert {span["ledger.request_id"] for span in made.values()} == {asked["kaiten.request_id"]}
-    above = {asked["id"], *(span["id"] for span in made.values())}
-    assert [span for span in made.values() if span["parent"] not in above] == []
-    everything = b"".join(body_of(heard) for heard in collector.heard)
-    order = Order.objects.get()
-    for secret in (order.email, order.public_token, key, "tok_ok"):
-        assert secret.encode() not in everything
+
+
+def spans_of_jobs(collector: WebhookSink) -> dict[str, dict[str, Any]]:
+    return {span["ledger.job"]: span for span in spans(collector) if "ledger.job" in span}
+
+
+def assert_it_goes_on_the_callers_trace(request: dict[str, Any]) -> None:
+    _, trace, parent, _ = TRACEPARENT.split("-")
+    assert (request["trace"], request["parent"]) == (trace, parent)
+    assert request["http.route"] == "/v1/orders"
+    assert (request["http.response.status_code"], request["status"]) == (202, 0)
 
 
 @pytest.mark.soak

@@ -50,6 +50,24 @@ def honest(
         for index, token in enumerate(TOKENS)
     }
     orders = {key: place(shop, OrderInput.model_validate(body)) for key, body in bodies.items()}
+    work_off_with_regrets(orders)
+    return {
+        "heard_webhook": [webhook(headers, body) for headers, body in sink.heard],
+        "heard_mail": [(*heard(mail).values(), True) for mail in postbox.mails],
+        "provider_charge": sandbox_book(),
+        "provider_refund": sandbox_refunds(),
+        "asked": [asked(key, body) for key, body in bodies.items()],
+        "told": [(key, 202, str(order.pk), key) for key, order in orders.items()],
+        "forgotten": [("taro@example.com",)],
+        "exported": [("e", "done", 5, 5, 0)],
+        "told_of_regret": [(REGRETTED, 202), (SENT_IN_PART, 202)],
+        "promised": [(0, 0, True), (1, 0, True), (2, 2, False)],
+        "seen_job": rows("SELECT id::text, md5(job::text) FROM celery_ledger_job job"),
+    }
+
+
+def work_off_with_regrets(orders: dict[str, Order]) -> None:
+    """And three tallies. One is cancelled whole, one when a part of it is sent."""
     for number in range(3):
         tally.delay(number)
     work_off(ahead=timedelta(days=1))
@@ -59,24 +77,15 @@ def honest(
         for order in (Order.objects.locked(orders[REGRETTED].pk), part):
             give_back(order.cancel("regretted"))
     work_off(ahead=timedelta(days=1))
-    return {
-        "heard_webhook": [webhook(headers, body) for headers, body in sink.heard],
-        "heard_mail": [(*heard(mail).values(), True) for mail in postbox.mails],
-        "provider_charge": sandbox_book(),
-        "provider_refund": list(
-            SandboxRefund.objects.values_list("key", "amount", "currency", "status")
-        ),
-        "asked": [
-            (key, body["total"], body["payment"]["token"], key in (REGRETTED, SENT_IN_PART))
-            for key, body in bodies.items()
-        ],
-        "told": [(key, 202, str(order.pk), key) for key, order in orders.items()],
-        "forgotten": [("taro@example.com",)],
-        "exported": [("e", "done", 5, 5, 0)],
-        "told_of_regret": [(REGRETTED, 202), (SENT_IN_PART, 202)],
-        "promised": [(0, 0, True), (1, 0, True), (2, 2, False)],
-        "seen_job": rows("SELECT id::text, md5(job::text) FROM celery_ledger_job job"),
-    }
+
+
+def asked(key: str, body: dict[str, Any]) -> tuple[Any, ...]:
+    is_regretted = key in (REGRETTED, SENT_IN_PART)
+    return key, body["total"], body["payment"]["token"], is_regretted
+
+
+def sandbox_refunds() -> list[tuple[Any, ...]]:
+    return list(SandboxRefund.objects.values_list("key", "amount", "currency", "status"))
 
 
 def sandbox_book() -> list[tuple[Any, ...]]:

@@ -10,8 +10,8 @@ from django.apps import apps
 from orders.inputs.order import EXAMPLE
 from orders.models import ApiKey, Client
 from orders.models.client import SCOPES
-from tests.everything import Known, known, operations
 from tests.shop import Api
+from tests.shop.everything import Known, known, operations
 
 __all__ = ["known"]
 pytestmark = pytest.mark.django_db(transaction=True)

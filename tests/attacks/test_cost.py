@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.cost import Request, objections, requests
-from tests.everything import Known, known, operations
+from tests.shop.everything import Known, known, operations
 
 __all__ = ["known"]
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -24,8 +24,8 @@ from notifications import events
 from notifications.models import Answer, Delivery, Endpoint
 from notifications.tasks import put_line_in_order, replay
 from orders.models import Client
-from tests.edges import WebhookSink
-from tests.hands import Hand
+from tests.doubles.edges import WebhookSink
+from tests.postgres.hands import Hand
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,8 +18,8 @@ from orders.payments.sandbox_book import SandboxCharge
 from orders.reports.days import Day
 from orders.reports.models import Computation, DailyReport
 from orders.reports.tasks import add_up, compute_missing_days, outdate
-from tests.edges import WebhookSink
-from tests.orders.files import as_csv, as_ndjson, cells, faults
+from tests.doubles.edges import WebhookSink
+from tests.orders.imports.files import as_csv, as_ndjson, cells, faults
 from tests.shop import Api, post
 
 pytestmark = pytest.mark.django_db(transaction=True)

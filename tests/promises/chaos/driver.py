@@ -24,21 +24,21 @@ from celery_ledger.models import Job
 from notifications.models import Endpoint
 from orders.models import ApiKey, Client, Order, Return, Stock
 from orders.payments.models import PaymentOperation
-from tests.promises.chaos.auditor import violations
-from tests.promises.chaos.crowd import Crowd
-from tests.promises.chaos.customers import Customer
-from tests.promises.chaos.evidence import (
+from tests.promises.chaos.faults.faults import Faults
+from tests.promises.chaos.outside.journal import entries
+from tests.promises.chaos.people.crowd import Crowd
+from tests.promises.chaos.people.customers import Customer
+from tests.promises.chaos.people.exports import exports_read
+from tests.promises.chaos.proof.auditor import violations
+from tests.promises.chaos.proof.evidence import (
     Evidence,
     mails_heard,
     provider_book,
     provider_refunds,
     webhooks_heard,
 )
-from tests.promises.chaos.exports import exports_read
-from tests.promises.chaos.faults import Faults
-from tests.promises.chaos.outside.journal import entries
+from tests.promises.chaos.proof.witness import Witness
 from tests.promises.chaos.tasks import PLACES, TABLE, tally, tally_in_line
-from tests.promises.chaos.witness import Witness
 from tests.promises.chaos.world import World
 from tests.waiting import until
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.promises.chaos.faults import DECK
+from tests.promises.chaos.faults.faults import DECK
 from tests.promises.processes import CHECKOUT
 
 SECONDS, FAULTS, ORDERS = 60, 150, 30

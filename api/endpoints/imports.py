@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, Literal
 from uuid import UUID
@@ -151,7 +150,15 @@ def shown_trial(trial: Trial) -> dict[str, Any]:
         "total": trial.total,
         "ok": trial.ok,
         "failed": trial.failed,
-        "errors": [{"external_id": name, **asdict(fault)} for name, fault in trial.faults],
+        "errors": [
+            {
+                "external_id": name,
+                "line": fault.line_number,
+                "field": fault.field,
+                "reason": fault.reason,
+            }
+            for name, fault in trial.faults
+        ],
         "errors_left_out": trial.faults_left_out,
     }
 

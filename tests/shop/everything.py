@@ -79,7 +79,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
 def imported(shop: Client) -> Import:
     with transaction.atomic():
         return Import.objects.accept(
-            shop, [Row(1, said=json.dumps(EXAMPLE))], Manner(Format.NDJSON)
+            shop, [Row(1, text=json.dumps(EXAMPLE))], Manner(Format.NDJSON)
         )
 
 

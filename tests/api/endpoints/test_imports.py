@@ -29,7 +29,8 @@ from orders.imports.files import reading
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.files.lines import Row
 from orders.imports.files.reading import Format, Manner, staged
-from orders.imports.models import Import, ImportFault, ImportRow
+from orders.imports.models import Import, ImportFault
+from orders.imports.rows import ImportRow
 from orders.imports.taking import Places
 from orders.inputs.order import EXAMPLE, OrderInput
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
@@ -386,7 +387,7 @@ def test_a_worker_of_the_release_before_takes_no_major_units_for_minor_ones(shop
     file = io.BytesIO(as_csv([cells()]))
     with staged(file, Manner(Format.CSV, Amounts.MAJOR)) as rows:
         [row] = rows
-    cell_of = json.loads(row.said)
+    cell_of = json.loads(row.text)
     assert (cell_of["unit_price"], cell_of["total"]) == ("300 major", "660 major")
 
 
@@ -598,7 +599,7 @@ def test_two_that_come_at_once_are_not_both_the_last_that_may(shop: Client, sett
     settings.IMPORTS_RUNNING_PER_CLIENT = 1
 
     def accept() -> Import:
-        return Import.objects.accept(shop, [Row(1, said="{}")], Manner(Format.NDJSON))
+        return Import.objects.accept(shop, [Row(1, text="{}")], Manner(Format.NDJSON))
 
     with Hand() as first, Hand() as second:
         first.open_transaction()
@@ -1053,7 +1054,7 @@ def test_to_find_and_take_the_next_rows_costs_the_same_however_many_wait(
     """At once, also when Postgres knows the rows of an earlier file only."""
     manner, settings.IMPORT_STAGE_BATCH = Manner(Format.CSV), 5_000
     for rows in (5_000, 20_000):
-        file = [Row(at, said="{" * 300, key=f"o-{at % 15_000}") for at in range(rows)]
+        file = [Row(at, text="{" * 300, key=f"o-{at % 15_000}") for at in range(rows)]
         with transaction.atomic():
             batch = Import.objects.accept(shop, file, manner)
         if rows == 5_000:

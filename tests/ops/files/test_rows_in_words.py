@@ -17,7 +17,8 @@ from celery_ledger.testing import work_off
 from ops.refusals import errors_of
 from orders.imports.files.reading import Format
 from orders.imports.inputs import REASON_MAX_CHARS, Fault, bounded
-from orders.imports.models import Import, ImportFault, ImportRow
+from orders.imports.models import Import, ImportFault
+from orders.imports.rows import ImportRow
 from orders.imports.stock_rows import stock_in
 from orders.inputs.order import EXAMPLE
 from orders.models import Client
@@ -114,7 +115,7 @@ def test_what_the_release_before_wrote_is_shown_as_it_is(shop: Client, hana: Htt
     ImportFault.objects.create(batch=batch, line=2, reason=old)
     ImportRow.objects.create(batch=batch, at=0, line=3, said="", fault=old)
     [row] = batch.take(0, limit=1)
-    batch.note([(None, Fault(row.line, "", row.fault))])
+    batch.note([(None, Fault(row.line_number, "", row.fault))])
     hana.cookies["django_language"] = "ja"
     assert whys(text(hana, f"/ops/files/imports/{batch.pk}/")) == [old, old]
 

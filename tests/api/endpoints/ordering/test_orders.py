@@ -16,7 +16,7 @@ from notifications.mail.message import render
 from notifications.mail.recipients import recipients
 from notifications.models import Event, Shop
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
-from orders.models.client import fingerprint_of
+from orders.models.idempotency_key import fingerprint_of
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,7 +16,7 @@ from api.endpoints.webhook_endpoints import READS, WRITES
 from api.own import own_endpoint
 from api.shapes import deliveries as shapes
 from api.shapes.requests.webhooks import ReplayRequest
-from notifications import tasks
+from notifications import interventions
 from notifications.models import Attempt, Delivery
 
 router = Router(tags=["webhooks"])
@@ -42,9 +42,10 @@ def test_endpoint(
     """
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
-        delivery = tasks.test(endpoint_id)
+        delivery = interventions.test(endpoint_id)
+    sent = Delivery.objects.of_endpoint(endpoint_id).get(pk=delivery.pk)
     response["Location"] = f"/v1/webhook-endpoints/{endpoint_id}/deliveries/{delivery.pk}"
-    return Status(202, _shown_delivery(Delivery.objects.shown(endpoint_id).get(pk=delivery.pk)))
+    return Status(202, _shown_delivery(sent))
 
 
 @router.post(
@@ -60,8 +61,9 @@ def replay_deliveries(
     nothing twice.
     """
     own_endpoint(request, endpoint_id)
+    everything = body.state == "all"
     with transaction.atomic():
-        count, more = tasks.replay(endpoint_id, since=body.since, everything=body.state == "all")
+        count, more = interventions.replay(endpoint_id, since=body.since, everything=everything)
     return Status(202, {"deliveries": count, "more": more})
 
 
@@ -80,7 +82,7 @@ def list_deliveries(
 ) -> dict[str, Any]:
     """`next` of a page is the `after` of the following one; null on the last."""
     own_endpoint(request, endpoint_id)
-    deliveries = Delivery.objects.shown(endpoint_id)
+    deliveries = Delivery.objects.of_endpoint(endpoint_id)
     if state is not None:
         deliveries = deliveries.filter(state=state)
     if after is not None:
@@ -98,7 +100,7 @@ def read_delivery(
     request: AuthenticatedRequest, endpoint_id: UUID, delivery_id: UUID
 ) -> dict[str, Any]:
     own_endpoint(request, endpoint_id)
-    delivery = Delivery.objects.shown(endpoint_id).filter(pk=delivery_id).first()
+    delivery = Delivery.objects.of_endpoint(endpoint_id).filter(pk=delivery_id).first()
     if delivery is None:
         raise Http404
     newest = delivery.attempts.order_by("-pk")[: settings.DELIVERY_ATTEMPTS_SHOWN]
@@ -106,7 +108,7 @@ def read_delivery(
 
 
 def _shown_delivery(delivery: Any) -> dict[str, Any]:
-    """As `DeliveryQuerySet.shown` reads it."""
+    """As `DeliveryQuerySet.of_endpoint` reads it."""
     event, last = delivery.event, next(iter(delivery.last_attempts), None)
     return {
         "id": delivery.pk,

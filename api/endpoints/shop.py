@@ -41,7 +41,7 @@ def change_shop(request: AuthenticatedRequest, said: Body[ShopSaid]) -> HttpResp
     with transaction.atomic():
         own = Shop.objects.locked(request.auth.client_id)
         require_match(request, _tagged(request)["ETag"])
-        own.say(said.model_dump(exclude_unset=True))
+        own.change(said.model_dump(exclude_unset=True))
     return _tagged(request)
 
 

@@ -43,7 +43,7 @@ STUMBLED = """
 UPDATE notifications_endpoint
    SET failures = greatest(failures + 1, %(at_least)s),
        failing_since = coalesce(failing_since, now()),
-       failed_with = %(said)s,
+       failed_with = %(answer)s,
        warned = CASE WHEN failing_since IS NULL THEN 0 ELSE warned END,
        quick = greatest(failures + 1, %(at_least)s) < %(run)s AND quick,
        busy_until = NULL,
@@ -100,15 +100,17 @@ class CircuitQuerySet(models.QuerySet["Endpoint"]):
             place = cursor.fetchone()
         return float(place[0]) if place else 0.0
 
-    def stumbled(self, endpoint: "Endpoint", *, said: str, after_s: float, pause_s: float) -> bool:
-        """A call of it has failed with that answer, which asked for that pause. True when nothing
-        else has come of its calls for ENDPOINT_PATIENCE.
+    def stumbled(
+        self, endpoint: "Endpoint", *, answer: str, after_s: float, pause_s: float
+    ) -> bool:
+        """Note that a call of it has failed with that answer, which took `after_s` and asked for a
+        pause of `pause_s`. True when its calls have done nothing but fail for ENDPOINT_PATIENCE.
         """
         at_once = pause_s > 0 or after_s > settings.WEBHOOK_QUICK_S
         values: dict[str, Any] = {
             "id": endpoint.pk,
             "quick": endpoint.quick,
-            "said": said,
+            "answer": answer,
             "run": settings.ENDPOINT_FAILURES_MAX,
             "at_least": settings.ENDPOINT_FAILURES_MAX if at_once else 0,
             "rest": timedelta(seconds=max(_rest_s(endpoint.failures + 1), pause_s)),

@@ -20,9 +20,9 @@ REGISTRATION = 0x656E6470  # the advisory locks of owners who register an endpoi
 
 class EndpointQuerySet(CircuitQuerySet):
     @transaction.atomic
-    def register(self, owner: UUID, **said: Any) -> "Endpoint | None":
-        """A new endpoint with what is said of it; None when its owner has
-        WEBHOOK_ENDPOINTS_PER_CLIENT. Owners count one after another.
+    def register(self, owner: UUID, **fields: Any) -> "Endpoint | None":
+        """A new endpoint of this owner with these fields of it; None when the owner has
+        WEBHOOK_ENDPOINTS_PER_CLIENT. Two calls of one owner count one after the other.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -30,7 +30,7 @@ class EndpointQuerySet(CircuitQuerySet):
             )
         if self.filter(owner=owner, active=True).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
             return None
-        return self.create(owner=owner, **said)
+        return self.create(owner=owner, **fields)
 
     def locked(self, pk: Any) -> "Endpoint":
         """The endpoint, locked until the transaction ends: before its deliveries, always."""

@@ -20,7 +20,8 @@ TEST = "webhook.test"  # the kind of event that a client asks for, to hear wheth
 
 
 RECORDED = Coalesce("recorded_at", "at")  # of releases before, when it happened
-BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+FIRST_ID = UUID(int=0)  # before all others
+BEGINNING = (datetime.min.replace(tzinfo=UTC), FIRST_ID)
 END = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 # the first ones of a kind, as they lie in the index `event_told`
 OF_A_KIND = """
@@ -29,7 +30,7 @@ OF_A_KIND = """
     AND (coalesce(recorded_at, at), id) > (%s, %s) AND coalesce(recorded_at, at) < %s
   ORDER BY recorded, id LIMIT %s)
 """
-OF_ALL_KINDS = "SELECT * FROM ({}) AS told ORDER BY recorded, id LIMIT %s"
+OF_ALL_KINDS = "SELECT * FROM ({}) AS event ORDER BY recorded, id LIMIT %s"
 # those of one owner and kind, to be merged as they lie in the index `event_told`
 ONES = """
 (SELECT id, coalesce(recorded_at, at) AS recorded FROM notifications_event
@@ -41,10 +42,10 @@ NEWEST = "SELECT id, recorded FROM ({}) AS ones ORDER BY recorded DESC, id DESC 
 
 
 class EventQuerySet(models.QuerySet["Event"]):
-    def told(
+    def feed(
         self, owner: UUID, kinds: Sequence[str], *, beyond: tuple[datetime, UUID], limit: int
     ) -> "list[Event]":
-        """Up to so many events of these kinds that are told to this owner, from beyond that place
+        """Up to `limit` events of these kinds that this owner may hear of, from beyond that place
         on; those first that were recorded first, as far as nobody can record one before them.
         """
         until = settled_until()
@@ -85,15 +86,18 @@ class EventQuerySet(models.QuerySet["Event"]):
         return self.filter(subject=subject).order_by("seq")
 
     def rewrite(
-        self, subject: UUID, says: dict[str, dict[str, Any]], unsays: Sequence[list[str]]
+        self, subject: UUID, members: dict[str, dict[str, Any]], nulls: Sequence[list[str]]
     ) -> None:
-        """Facts are never edited, but for what they say of a person who wants to be forgotten."""
-        for path in unsays:
-            unsaid = RawSQL("jsonb_set(data, %s, 'null', false)", (path,))
-            self.filter(subject=subject).update(data=unsaid)
-        for name, members in says.items():
-            said = RawSQL("jsonb_set(data, %s, data -> %s || %s)", ([name], name, Jsonb(members)))
-            self.filter(subject=subject, data__has_key=name).update(data=said)
+        """Replace these members in the `data` of each event of the subject, and write null at these
+        paths, wherever it has them. Facts are never edited, but for a person who wants to be
+        forgotten.
+        """
+        for path in nulls:
+            without = RawSQL("jsonb_set(data, %s, 'null', false)", (path,))
+            self.filter(subject=subject).update(data=without)
+        for name, new in members.items():
+            merged = RawSQL("jsonb_set(data, %s, data -> %s || %s)", ([name], name, Jsonb(new)))
+            self.filter(subject=subject, data__has_key=name).update(data=merged)
 
     def test(self, endpoint: Endpoint, *, after: "Event | None") -> "Event":
         """One more test in the life of this locked endpoint."""

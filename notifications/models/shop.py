@@ -32,9 +32,9 @@ class ShopQuerySet(models.QuerySet["Shop"]):
         return self.select_for_update(no_key=True).get(pk=owner)
 
     @transaction.atomic
-    def say(self, owner: UUID, said: dict[str, Any]) -> None:
-        """Set these for this client; None: as the installation has it."""
-        self.locked(owner).say(said)
+    def change(self, owner: UUID, fields: dict[str, Any]) -> None:
+        """Set these fields of this client's shop; None: as the installation has it."""
+        self.locked(owner).change(fields)
 
 
 class Shop(models.Model):
@@ -81,11 +81,11 @@ class Shop(models.Model):
     @property
     def signature(self) -> str:
         """What stands under its mails."""
-        return "\n".join(said for said in (self.name, self.contact, self.imprint) if said)
+        return "\n".join(part for part in (self.name, self.contact, self.imprint) if part)
 
-    def say(self, said: dict[str, Any]) -> None:
-        """Set these; None: as the installation has it. The caller holds the lock."""
-        for name, value in said.items():
+    def change(self, fields: dict[str, Any]) -> None:
+        """Set these fields; None: as the installation has it. The caller holds the lock."""
+        for name, value in fields.items():
             field = self._meta.get_field(name)
             setattr(self, name, "" if value is None and not field.null else value)
-        self.save(update_fields=list(said))
+        self.save(update_fields=list(fields))

@@ -24,15 +24,16 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         return self.filter(address__in=[plain, _keyed(plain)]).first() if plain else None
 
     def add(
-        self, address: str, *, why: str, said: str = "", who: str = "", is_erased: bool = False
+        self, address: str, *, why: str, details: str = "", who: str = "", is_erased: bool = False
     ) -> bool:
-        """Nothing is mailed there from now on; True when it was until now. A complaint counts more
-        than whatever else put it on the list. `is_erased`: nobody may read whose it is. Raises
+        """Put an address on the list, for a reason of Why, with `details` in the words of the mail
+        server or the staff: nothing is mailed there from now on. True when it is new there. A
+        complaint replaces any other reason. `is_erased`: only a hash of it is kept. Raises
         ValueError for what is no address.
         """
         plain = mailbox(address)
         new: dict[str, Any] = {"why": why, "who": who}
-        new["said"] = said[: settings.DELIVERY_ANSWER_MAX_CHARS]
+        new["said"] = details[: settings.DELIVERY_ANSWER_MAX_CHARS]
         if (listed := self.of(plain)) is None:
             if is_erased:
                 new |= {"said": "", "erased_at": Now()}
@@ -115,8 +116,8 @@ class Suppression(models.Model):
 
     def __str__(self) -> str:
         """Names nobody."""
-        said = f": {self.said}" if self.said else ""
-        return f"{self.why} since {self.since:%Y-%m-%d %H:%M} UTC{said}"
+        details = f": {self.said}" if self.said else ""
+        return f"{self.why} since {self.since:%Y-%m-%d %H:%M} UTC{details}"
 
 
 def _keyed(plain: str) -> str:

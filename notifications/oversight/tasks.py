@@ -52,10 +52,10 @@ def _tell_staff(found: list[Trouble], others: dict[str, Matter]) -> None:
     news = [one.news_at for one in heard] + [one.news_at for one in others.values()]
     if not (news and Alert.objects.take_digest(max(news))):
         return
-    shown = [_facts(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
+    rows = [_facts(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
     data = {
-        "troubles": shown,
-        "more": len(found) - len(shown),
+        "troubles": rows,
+        "more": len(found) - len(rows),
         **{name: {"count": one.count, "rows": one.rows} for name, one in others.items()},
         "mail": {
             "to": settings.REPORT_EMAILS if others or any(map(by_mail, found)) else [],
@@ -67,7 +67,7 @@ def _tell_staff(found: list[Trouble], others: dict[str, Matter]) -> None:
 
 
 def _facts(trouble: Trouble) -> dict[str, object]:
-    return {**_fields(trouble), "host": trouble.host, "said": trouble.said}
+    return {**_fields(trouble), "host": trouble.host, "said": trouble.last_answer}
 
 
 def _fields(trouble: Trouble) -> dict[str, object]:

@@ -59,7 +59,7 @@ class Listener(ThreadingHTTPServer):
             self._tell(_line(number, headers, times, verdict, _answer(status, after_s)))
             for fault in verdict.faults:
                 self._tell(f"    {_printable(fault)}")
-            self._tell(f"    {_shown(body)}")
+            self._tell(f"    {_beginning(body)}")
         return status, after_s
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -97,13 +97,13 @@ class Call(BaseHTTPRequestHandler):
     timeout = settings.LISTENER_READ_LIMIT_S
 
     def do_POST(self) -> None:
-        said = self.headers.get("content-length", "")
-        if not WHOLE_NUMBER.fullmatch(said):
+        length = self.headers.get("content-length", "")
+        if not WHOLE_NUMBER.fullmatch(length):
             self.send_error(HTTPStatus.LENGTH_REQUIRED)
-        elif int(said) > settings.BODY_MAX_BYTES:
+        elif int(length) > settings.BODY_MAX_BYTES:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
-            self._answer(self.rfile.read(int(said)))
+            self._answer(self.rfile.read(int(length)))
 
     def _answer(self, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -132,11 +132,12 @@ def _answer(status: int, after_s: float | None) -> str:
     return f"{int(status)}" + (f" after {after_s:g} s" if after_s else "")
 
 
-def _shown(body: bytes) -> str:
+def _beginning(body: bytes) -> str:
+    """The first LISTENER_SHOWN_CHARS of it, and how many bytes follow."""
     text = body[: 4 * settings.LISTENER_SHOWN_CHARS].decode(errors="replace")
-    shown = text[: settings.LISTENER_SHOWN_CHARS]
-    more = len(body) - len(shown.encode())
-    return _printable(shown) + (f" … {more} bytes more" if more > 0 else "")
+    beginning = text[: settings.LISTENER_SHOWN_CHARS]
+    more = len(body) - len(beginning.encode())
+    return _printable(beginning) + (f" … {more} bytes more" if more > 0 else "")
 
 
 def _printable(text: str) -> str:

@@ -65,8 +65,10 @@ class Verifier:
 
 @dataclass(frozen=True)
 class Keyring:
+    """What signatures are verified with."""
+
     trusted: Sequence[Verifier]
-    known: Sequence[Verifier] = ()  # not trusted: they only explain
+    untrusted: Sequence[Verifier] = ()  # a signature by one is not good: it explains why
 
     def __str__(self) -> str:
         return " and ".join(one.name for one in self.trusted)
@@ -120,11 +122,12 @@ def _signatures(header: str) -> tuple[Signatures, list[str]]:
 
 def _why_none(signatures: Signatures, before: bytes, body: bytes, ring: Keyring) -> str:
     """The first cause that would make a signature good."""
-    for one in ring.known:
+    for one in ring.untrusted:
         if one.made_one_of(signatures, before + body):
             return f"The wrong secret or version: it is signed by {one.name}, and not by {ring}."
+    verifiers = [*ring.trusted, *ring.untrusted]
     for how, other in _as_it_may_have_been(body):
-        if any(one.made_one_of(signatures, before + other) for one in (*ring.trusted, *ring.known)):
+        if any(one.made_one_of(signatures, before + other) for one in verifiers):
             return (
                 f"The body was written anew: {how}. Verify the bytes as they came, before "
                 "anything parses them."
@@ -143,10 +146,10 @@ def _why_none(signatures: Signatures, before: bytes, body: bytes, ring: Keyring)
 
 
 def _cut(headers: Mapping[str, str], body: bytes) -> str | None:
-    said = headers.get("content-length", "")
-    if not WHOLE_NUMBER.fullmatch(said) or int(said) == len(body):
+    length = headers.get("content-length", "")
+    if not WHOLE_NUMBER.fullmatch(length) or int(length) == len(body):
         return None
-    return f"The body has {len(body)} bytes, and content-length says {int(said)}."
+    return f"The body has {len(body)} bytes, and content-length says {int(length)}."
 
 
 def _as_it_may_have_been(body: bytes) -> Iterator[tuple[str, bytes]]:

@@ -86,7 +86,7 @@ def say(client: Client, said: dict[str, Any], *, seen: str, by: Any) -> None:
         before = _said_by(row)
         if seen_of(before) != seen:
             raise Overtaken
-        row.say(said)
+        row.change(said)
         after = _said_by(row)
         changed = [name for name in FIELDS if before[name] != after[name]]
         if changed:

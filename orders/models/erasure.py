@@ -105,7 +105,7 @@ def _erase(order: Order) -> None:
     order.record("order.erased", **Particulars.nothing(), withdrawn_by="")
     order.remarks.all().delete()
     said = {"order": dict(order.particulars())}
-    events.forget(order.pk, says=said, unsays=[["order", "withdrawal", "name"]])
+    events.forget(order.pk, members=said, nulls=[["order", "withdrawal", "name"]])
     shown = json.dumps(order.snapshot(), ensure_ascii=False, separators=(",", ":"))
     times = events.timeline(order.pk).values_list("at", flat=True)
     IdempotencyKey.objects.answer_anew(order, shown, times=times)

@@ -36,11 +36,11 @@ def goods(context: Context, lines: Lines, counter: str, total: bool = False) -> 
         for line in lines
         if line.get(counter)
     ]
-    shown = len(rows) if context["form"] == TEXT else settings.MAIL_HTML_LINES_MAX
-    said = {"rows": rows[:shown], "more": len(rows[shown:]), "total": total}
+    limit = len(rows) if context["form"] == TEXT else settings.MAIL_HTML_LINES_MAX
+    variables = {"rows": rows[:limit], "more": len(rows[limit:]), "total": total}
     if total:
-        said["shipping"] = sum((order.get("shipping") or {}).values())
-    return _rendered(context, "goods", said)
+        variables["shipping"] = sum((order.get("shipping") or {}).values())
+    return _rendered(context, "goods", variables)
 
 
 @register.simple_block_tag(takes_context=True)
@@ -83,10 +83,12 @@ KEPT = (
 )
 
 
-def _rendered(context: Context, name: str, said: dict[str, Any]) -> str:
-    """A paragraph of its own; HTML in one line, whatever it says."""
+def _rendered(context: Context, name: str, variables: dict[str, Any]) -> str:
+    """The partial `name` of the layout: a paragraph of its own, and HTML on one line, since
+    `paragraphs` would cut it at an empty one.
+    """
     form = context["form"]
     partial = template.Engine.get_default().get_template(f"mail/layout/{name}.{form}")
-    with context.push(**said):
+    with context.push(**variables):
         rendered = partial.render(context)
     return rendered if form == TEXT else SafeString(f"\n\n{' '.join(rendered.split())}\n\n")

@@ -13,9 +13,9 @@ from django.db.models import Count, Q
 
 from celery_ledger import asked, local_time
 from notifications.events import KINDS, SHOP_KINDS
+from notifications.interventions import send_again
 from notifications.models import Delivery, Endpoint
 from notifications.models.deliveries.queryset import DeliveryQuerySet
-from notifications.tasks import send_again
 
 LIST_MAX = 1000
 

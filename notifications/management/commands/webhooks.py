@@ -67,8 +67,8 @@ class Command(BaseCommand):
         if verdict.faults:
             sys.exit(1)
 
-    def _tell(self, line: str) -> None:
-        self.stdout.write(line)
+    def _tell(self, text: str) -> None:
+        self.stdout.write(text)
         self.stdout.flush()
 
 

@@ -5,6 +5,7 @@ transaction that made it true and never edited.
 """
 
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
@@ -124,27 +125,32 @@ class Delivery(models.Model):
         Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
         self.refresh_from_db(fields=["tries"])
         if self.endpoint is None:
-            self.suppressed = self._is_suppressed(exc, said=kept["answer"])
+            self.suppressed = self._is_suppressed(exc, answer=kept["answer"])
             return self.suppressed
         given_up = Endpoint.objects.stumbled(
-            self.endpoint, said=kept["answer"], after_s=after_s, pause_s=exc.pause_s
+            self.endpoint, answer=kept["answer"], after_s=after_s, pause_s=exc.pause_s
         )
         if not (given_up or exc.is_gone):
             return False
         because = Endpoint.Because.GONE if exc.is_gone else Endpoint.Because.FAILING
         return Endpoint.objects.disable(self.endpoint_id, because=because)
 
-    def _is_suppressed(self, exc: NotDelivered, *, said: str) -> bool:
-        """Whether its address is on the list, also by what was said now."""
+    def _is_suppressed(self, exc: NotDelivered, *, answer: str) -> bool:
+        """Whether nothing is mailed to its address, maybe only from this answer on."""
         if not isinstance(exc, NoMailbox):
             return isinstance(exc, Suppressed)
         if not Delivery.objects.shows_no_mailbox(self):
             return False
-        Delivery.objects.suppress(self, said)
+        Delivery.objects.suppress(self, answer)
         return True
+
+    def is_brought_by(self, job: UUID) -> bool:
+        """Whether it waits, and this is the job that brings it."""
+        return self.state == self.State.WAITING and self.job in (None, job)
 
     @property
     def is_hopeless(self) -> bool:
+        """Tried as often as may be, or its time is over."""
         most = 1 if self.is_test else settings.DELIVERY_MAX_TRIES
         return self.tries >= most or (self.time_left_s <= 0 and not self._is_owed_a_try)
 

@@ -62,12 +62,15 @@ class InOrderQuerySet(models.QuerySet["Delivery"]):
         )
 
     def _waiting(self, delivery: "Delivery") -> "InOrderQuerySet":
-        """Nobody brings one whose job has ended without it, nor when that was pruned since."""
+        """Those about the same subject that still are to reach the same endpoint, in the order of
+        their events. Not one whose job has ended, or so old that its job may have been pruned:
+        nobody brings it.
+        """
         ended_at = Job.objects.filter(pk=OuterRef("job")).values("finished_at")
-        line = self.alias(begun=Coalesce("resent_at", "created_at"), ended_at=Subquery(ended_at))
+        queue = self.alias(begun=Coalesce("resent_at", "created_at"), ended_at=Subquery(ended_at))
         recent = Q(begun__gt=Now() - 2 * settings.DELIVERY_MAX_AGE, ended_at=None)
         waits = Q(recent, state=self.model.State.WAITING) | Q(resend=True)
-        of_subject = line.filter(waits, endpoint=delivery.endpoint_id, subject=delivery.subject)
+        of_subject = queue.filter(waits, endpoint=delivery.endpoint_id, subject=delivery.subject)
         return of_subject.order_by("seq")
 
     def _lock_subject(self, delivery: "Delivery") -> None:

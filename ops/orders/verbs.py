@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from celery_ledger import Job, State, interventions, owned
-from ops.orders.acting import NOBODY, Said, Verb
+from ops.orders.acting import NOBODY, Entered, Verb
 from ops.orders.forms.goods import (
     AnnounceForm,
     FulfilForm,
@@ -33,17 +33,17 @@ ERASED_COUNTED_MAX = 200
 # --- its way --------------------------------------------------------------------------------------
 
 
-def _hold(order: Order, said: Said, by: str) -> None:
-    order.hold(said["reason"])
+def _hold(order: Order, entered: Entered, by: str) -> None:
+    order.hold(entered["reason"])
 
 
-def _release(order: Order, said: Said, by: str) -> None:
+def _release(order: Order, entered: Entered, by: str) -> None:
     order.release()
     go_on(order)
 
 
-def _cancel(order: Order, said: Said, by: str) -> None:
-    give_back(order.cancel(said["reason"]))
+def _cancel(order: Order, entered: Entered, by: str) -> None:
+    give_back(order.cancel(entered["reason"]))
 
 
 def _dead_jobs(order: Order) -> QuerySet[Job]:
@@ -52,8 +52,8 @@ def _dead_jobs(order: Order) -> QuerySet[Job]:
     return dead.filter(owned.called_with(named))
 
 
-def _retry(job: Job, said: Said, by: str) -> list[str]:
-    if by != NOBODY:  # which a log line is about
+def _retry(job: Job, entered: Entered, by: str) -> list[str]:
+    if by != NOBODY:  # a rehearsal would leave its line in the log
         interventions.retry(Job.objects.filter(pk=job.pk), by=by)
     return [_("The job %(task)s waits again and is due now.") % {"task": job.task}]
 
@@ -61,62 +61,63 @@ def _retry(job: Job, said: Said, by: str) -> list[str]:
 # --- goods and money ------------------------------------------------------------------------------
 
 
-def _fulfil(order: Order, said: Said, by: str) -> None:
-    units = _some(units_of(order, said), _("Name a piece to send."))
-    Fulfilment.objects.ship(order, units, carrier=said["carrier"], tracking=said["tracking"])
+def _fulfil(order: Order, entered: Entered, by: str) -> None:
+    units = _some(units_of(order, entered), _("Name a piece to send."))
+    Fulfilment.objects.ship(order, units, carrier=entered["carrier"], tracking=entered["tracking"])
 
 
-def _unship(parcel: Fulfilment, said: Said, by: str) -> None:
+def _unship(parcel: Fulfilment, entered: Entered, by: str) -> None:
     parcel.cancel()
 
 
-def _mark_paid(order: Order, said: Said, by: str) -> None:
-    mark_paid(order, reference=said["reference"], amount=None)
+def _mark_paid(order: Order, entered: Entered, by: str) -> None:
+    mark_paid(order, reference=entered["reference"], amount=None)
 
 
-def _refund(order: Order, said: Said, by: str) -> None:
-    amount = _amount(order, said, "amount", most=order.refundable)
-    shipping = _amount(order, said, "shipping", most=order.shipping_refundable) or 0
+def _refund(order: Order, entered: Entered, by: str) -> None:
+    amount = _amount(order, entered, "amount", most=order.refundable)
+    shipping = _amount(order, entered, "shipping", most=order.shipping_refundable) or 0
     if amount and shipping:
         raise invalid(("/shipping", _("It goes with pieces or alone, without an amount.")))
-    asked = Asked(amount, units_of(order, said) or None, said["restock"], shipping)
+    asked = Asked(amount, units_of(order, entered) or None, entered["restock"], shipping)
     give_back(Refund.objects.promise(order, asked, reason=REASON))
 
 
-def _withdraw(order: Order, said: Said, by: str) -> None:
-    units = _some(units_of(order, said), _("Name a piece that is not to be sent."))
+def _withdraw(order: Order, entered: Entered, by: str) -> None:
+    units = _some(units_of(order, entered), _("Name a piece that is not to be sent."))
     give_back(Refund.objects.promise(order, Asked(units=units, restock=True), reason=REASON))
 
 
-def _announce(order: Order, said: Said, by: str) -> list[str]:
-    units = _some(units_of(order, said), _("Name a piece that comes back."))
-    Return.objects.announce(order, units, reason=said["reason"] or REASON)
+def _announce(order: Order, entered: Entered, by: str) -> list[str]:
+    units = _some(units_of(order, entered), _("Name a piece that comes back."))
+    Return.objects.announce(order, units, reason=entered["reason"] or REASON)
     number = sum(number for _line, number in units)
     announced = ngettext("%(n)d piece is to come back.", "%(n)d pieces are to come back.", number)
     return [announced % {"n": number}, _("Its money goes back when it has arrived.")]
 
 
-def _receive(come: Return, said: Said, by: str) -> list[str]:
+def _receive(come: Return, entered: Entered, by: str) -> list[str]:
     order = come.order
-    came = [Came(line, number, said["restock"]) for line, number in units_of(order, said)]
-    amount = _amount(order, said, "amount", most=order.refundable, least=0)
-    shipping = _amount(order, said, "shipping", most=order.shipping_refundable) or 0
+    came = [Came(line, number, entered["restock"]) for line, number in units_of(order, entered)]
+    amount = _amount(order, entered, "amount", most=order.refundable, least=0)
+    shipping = _amount(order, entered, "shipping", most=order.shipping_refundable) or 0
     come.receive(came, amount=amount, shipping=shipping)
     give_back(come.refund)
     here = sum(each.quantity for each in came)
-    figures = {"n": here, "m": here if said["restock"] else 0}
+    figures = {"n": here, "m": here if entered["restock"] else 0}
     return [_("%(n)d here, %(m)d to be sold again.") % figures]
 
 
-def _cancel_return(come: Return, said: Said, by: str) -> None:
+def _cancel_return(come: Return, entered: Entered, by: str) -> None:
     come.cancel()
 
 
-def _pieces(target: Order | Return, said: Said) -> Said:
-    """With the pieces in words."""
+def _pieces(target: Order | Return, entered: Entered) -> Entered:
+    """What the form holds, its numbers of pieces in words under one name."""
     order = target if isinstance(target, Order) else target.order
-    pieces = ", ".join(f"{line.sku} × {number}" for line, number in units_of(order, said))
-    return {"pieces": pieces} | {name: said[name] for name in said if not name.startswith("line_")}
+    pieces = ", ".join(f"{line.sku} × {number}" for line, number in units_of(order, entered))
+    others = {name: value for name, value in entered.items() if not name.startswith("line_")}
+    return {"pieces": pieces} | others
 
 
 def _some(units: Any, otherwise: str) -> Any:
@@ -125,45 +126,47 @@ def _some(units: Any, otherwise: str) -> Any:
     return units
 
 
-def _amount(order: Order, said: Said, name: str, *, most: int, least: int = 1) -> int | None:
-    """Minor units of what was typed there, if anything was."""
-    if not said.get(name):
+def _amount(order: Order, entered: Entered, name: str, *, most: int, least: int = 1) -> int | None:
+    """Minor units of the amount in that field; None of an empty one. Raises a 422 problem."""
+    if not entered.get(name):
         return None
     try:
-        amount = money.read(said[name], order.currency)
+        amount = money.read(entered[name], order.currency)
     except ValueError as exc:
         raise invalid((f"/{name}", str(exc))) from None
     if not least <= amount <= most:
-        limits = [money.written(each, order.currency) for each in (least, most)]
-        text = _("It must be from %(least)s to %(most)s.") % dict(
-            zip(("least", "most"), limits, strict=True)
-        )
-        raise invalid((f"/{name}", text))
+        limits = {
+            "least": money.written(least, order.currency),
+            "most": money.written(most, order.currency),
+        }
+        raise invalid((f"/{name}", _("It must be from %(least)s to %(most)s.") % limits))
     return amount
 
 
 # --- whom it is for, and what is noted of it ------------------------------------------------------
 
 
-def _edit(order: Order, said: Said, by: str) -> list[str]:
-    if not order.news_in(said["change"]):
+def _edit(order: Order, entered: Entered, by: str) -> list[str]:
+    if not order.news_in(entered["change"]):
         raise invalid(("", _("Nothing is changed yet.")))
-    order.change(said["change"])
-    return [f"{label}: {was or '–'} → {now or '–'}" for label, was, now in said["changes"]]
+    order.change(entered["change"])
+    return [f"{label}: {was or '–'} → {now or '–'}" for label, was, now in entered["changes"]]
 
 
-def _fields(order: Order, said: Said) -> Said:
-    """Their names: what they say of a person is kept in the order alone, and erased there."""
-    return {"fields": ", ".join(sorted(said["change"].model_fields_set))}
+def _fields(order: Order, entered: Entered) -> Entered:
+    """The names of the changed fields: what was typed is kept in the order alone, where it can be
+    erased.
+    """
+    return {"fields": ", ".join(sorted(entered["change"].model_fields_set))}
 
 
-def _note(order: Order, said: Said, by: str) -> list[str]:
+def _note(order: Order, entered: Entered, by: str) -> list[str]:
     if by != NOBODY:
-        Remark.objects.write(order, said["text"], who=by)
+        Remark.objects.write(order, entered["text"], who=by)
     return [_("It stands on the order's line of time, for the staff alone.")]
 
 
-def _erase(order: Order, said: Said, by: str) -> list[str]:
+def _erase(order: Order, entered: Entered, by: str) -> list[str]:
     theirs = Order.objects.of(order.client).narrowed(email=order.email)
     number = theirs.order_by("-pk")[: ERASED_COUNTED_MAX + 1].count()
     with serving(order):
@@ -194,18 +197,15 @@ def _is_sendable(order: Order) -> bool:
 
 
 def _is_unpaid(order: Order) -> bool:
-    """By a method that is noted here, or a card that was declined, in a state in which it can
-    be.
-    """
-    elsewhere = order.payment_method != PaymentMethod.CARD
-    other = elsewhere or order.charge_state == PaymentState.FAILED
-    return (
-        other and not order.captured and order.state in (OrderState.RESERVED, OrderState.CONFIRMED)
-    )
+    """It can still be marked as paid: no money has come, and no card is being charged."""
+    if order.captured or order.state not in (OrderState.RESERVED, OrderState.CONFIRMED):
+        return False
+    is_paid_elsewhere = order.payment_method != PaymentMethod.CARD
+    return is_paid_elsewhere or order.charge_state == PaymentState.FAILED
 
 
 def _is_withdrawable(order: Order) -> bool:
-    """What is paid and not sent."""
+    """Something of it is paid and not sent."""
     return order.is_confirmed and order.refundable > 0 and bool(order.open_units)
 
 
@@ -248,7 +248,7 @@ VERBS: dict[str, Verb] = {
         lambda order: not order.was_erased,
         _note,
         NoteForm,
-        noted=lambda order, said: {},
+        noted=lambda order, entered: {},
         at_any_version=True,
     ),
     "cancel": Verb(

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from ops.access import LOOK, staff_page
 from ops.clients import first_clients
-from ops.refusals import said_of
+from ops.refusals import sentence_of
 from ops.report.charts import bars
 from orders.models import Client
 from orders.reports import days, spreadsheet
@@ -54,12 +54,15 @@ def report(request: HttpRequest) -> HttpResponse:
     page asks again.
     """
     seen: dict[str, Any] = {"here": "report", "clients": first_clients(), "status": 200}
-    seen["said"] = {name: request.GET.get(name, "")[:50] for name in ("when", "client")}
+    seen["typed"] = {name: request.GET.get(name, "")[:50] for name in ("when", "client")}
     try:
         asked = _asked(request)
         seen |= {"asked": asked, "around": _around(asked), "report": asked.answer()}
     except Refused as problem:
-        seen |= {"refusal": said_of(problem), "status": 404 if problem.slug == "not-found" else 422}
+        seen |= {
+            "refusal": sentence_of(problem),
+            "status": 404 if problem.slug == "not-found" else 422,
+        }
     if figures := seen.get("report"):
         seen |= _drawn(figures)
     seen["poll_s"] = settings.REPORT_RETRY_AFTER_S
@@ -101,8 +104,8 @@ def _asked(request: HttpRequest) -> Asked:
             return Asked(days.read_month(when), True, client)
         return Asked(days.read(when), False, client)
     except ValueError:
-        said = _("Name a day like 2026-11-24 or a month like 2026-11.")
-        raise Refused("invalid", said) from None
+        detail = _("Name a day like 2026-11-24 or a month like 2026-11.")
+        raise Refused("invalid", detail) from None
 
 
 def _around(asked: Asked) -> dict[str, str]:

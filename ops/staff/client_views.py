@@ -17,7 +17,7 @@ from notifications.models import Shop
 from ops.access import ADMINISTER, LOOK, may_administer, staff_page
 from ops.clients import first_clients, fresh, once
 from ops.models import StaffAction
-from ops.refusals import said_of
+from ops.refusals import sentence_of
 from ops.staff import keys, shops
 from ops.staff.keys import ClientForm, KeyForm
 from ops.staff.shops import ShopForm
@@ -42,8 +42,8 @@ def clients(request: HttpRequest) -> HttpResponse:
     live = ApiKey.objects.filter(client__in=ids, revoked_at=None).values("client")
     counted = live.annotate(number=Count("pk"), used=Max("last_used_at"))
     keys_of = {one["client"]: one for one in counted}
-    shown = [(row, names.get(row.pk), keys_of.get(row.pk)) for row in rows]
-    seen = {"clients": shown, "may_administer": may_administer(request), "here": "settings"}
+    listed = [(row, names.get(row.pk), keys_of.get(row.pk)) for row in rows]
+    seen = {"clients": listed, "may_administer": may_administer(request), "here": "settings"}
     return render(request, "ops/staff/clients.html", seen)
 
 
@@ -59,7 +59,7 @@ def client(request: HttpRequest, client_id: UUID) -> HttpResponse:
         "keys": keys.keys_of(row.pk, limit=settings.OPS_ROWS_MAX),
         "every": len(SCOPES),
         "shop": Shop.objects.of(row.pk),
-        "said": [(label, own[name]) for name, label in shops.LABELS.items() if own[name] != ""],
+        "own": [(label, own[name]) for name, label in shops.LABELS.items() if own[name] != ""],
         "newest": newest,
         "actions": StaffAction.of(keys.subject_of(row)).reverse()[:ACTIONS_SHOWN],
         "may_administer": may_administer(request),
@@ -76,7 +76,7 @@ def new_client(request: HttpRequest) -> HttpResponse:
             row = keys.introduce(form.cleaned_data["name"], by=request.user)
             return redirect("ops:client", row.pk)
     except Refused as problem:
-        form.add_error("name", said_of(problem))
+        form.add_error("name", sentence_of(problem))
     seen = {"form": form, "here": "settings"}
     return render(request, "ops/staff/new_client.html", seen, status=422 if form.errors else 200)
 
@@ -129,7 +129,7 @@ def shop(request: HttpRequest, client_id: UUID) -> HttpResponse:
     if form.is_valid():
         try:
             seen_then = request.POST.get("seen", "")
-            shops.say(row, form.cleaned_data, seen=seen_then, by=request.user)
+            shops.set_all(row, form.cleaned_data, seen=seen_then, by=request.user)
         except shops.Overtaken:
             overtaken = True
         else:
@@ -162,7 +162,7 @@ def _shown_once(
     try:
         where = once(client, request.POST.get("form_id", ""), {"key": sent}, act)
     except Refused as problem:
-        messages.warning(request, said_of(problem))
+        messages.warning(request, sentence_of(problem))
         return redirect("ops:client", client.pk)
     if not made:
         messages.warning(

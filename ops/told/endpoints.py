@@ -13,7 +13,7 @@ from notifications.models import Endpoint
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
 from ops.told import verbs
-from ops.told.finding import Wanted, found
+from ops.told.finding import Search, found
 from ops.told.health import health_of
 
 SHOWN = 10  # newest deliveries
@@ -29,7 +29,7 @@ def endpoint(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
         "health": health_of([one], most=settings.OPS_UNDELIVERED_MAX)[0],
         "endpoint": one,
         "header_names": list(one.headers),  # a value may be a key to their server
-        "deliveries": found(Wanted(endpoint=one.pk), limit=SHOWN).deliveries,
+        "deliveries": found(Search(endpoint=one.pk), limit=SHOWN).deliveries,
         "actions": StaffAction.of(f"endpoint {one.pk}").reverse()[:ACTIONS_SHOWN],
         "is_kept_from": bool(one.disabled_at or one.is_open),
         "may_operate": may_operate(request),

@@ -121,8 +121,8 @@ def test(endpoint_id: UUID, *, by: Any) -> Delivery | None:
 
 
 def suppress(address: str, reason: str, *, by: Any) -> bool:
-    """Nothing is mailed there from now on; False when nothing was. No action names the address, or
-    it would stand there when its person was erased.
+    """Nothing is mailed there from now on; False when nothing was before. The action names the row
+    and not the address, which would outlast the erasure of its person.
     """
     why = Suppression.Why.STAFF
     with transaction.atomic():
@@ -130,8 +130,8 @@ def suppress(address: str, reason: str, *, by: Any) -> bool:
         is_new = Suppression.objects.add(address, why=why, details=reason, who=who)
         listed = Suppression.objects.of(address)
         if is_new and listed:
-            said = {"reason": reason}
-            StaffAction.note(by, "suppress_address", f"address {listed.pk}", said=said)
+            seen = {"said": {"reason": reason}}
+            StaffAction.note(by, "suppress_address", f"address {listed.pk}", **seen)
     return is_new
 
 

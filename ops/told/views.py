@@ -25,7 +25,7 @@ from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.orders.timeline import may_be_sent_again
 from ops.places import place
 from ops.told import verbs
-from ops.told.finding import Page, Wanted, found
+from ops.told.finding import Page, Search, found
 from ops.told.forms import EVERYTHING, FAILED, FindForm, RangeForm
 from ops.told.health import in_trouble, well
 from ops.told.mails import letter
@@ -40,12 +40,12 @@ MAIL = "mail"  # `whom` of a range, beside an endpoint's id
 
 @require_safe
 @staff_page(LOOK)
-def told(request: HttpRequest) -> HttpResponse:
+def overview(request: HttpRequest) -> HttpResponse:
     """How endpoints are, those in trouble first, and which mails failed."""
     troubled, more_troubled = in_trouble(place(request, "troubled", UUID))
     others, older = well(place(request, "before", UUID))
     given_up = Delivery.State.FAILED
-    mails = Wanted(channel=Delivery.Channel.MAIL, state=given_up, may_be_mailed=True)
+    mails = Search(channel=Delivery.Channel.MAIL, state=given_up, may_be_mailed=True)
     failed = found(mails, limit=MAILS_SHOWN)
     last = Attempt.objects.order_by("delivery_id", "-pk").distinct("delivery_id")
     prefetch_related_objects(failed.deliveries, Prefetch("attempts", last, to_attr="last_attempts"))
@@ -73,7 +73,7 @@ def deliveries(request: HttpRequest) -> HttpResponse:
         form.add_error(None, _("before: this is no place in the list."))
         is_good = False
     if is_good:
-        page = found(form.wanted, uuid_in(before))
+        page = found(form.search, uuid_in(before))
     asked = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
     seen = {
         "form": form,
@@ -135,10 +135,10 @@ def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
 @staff_page(OPERATE)
 def replay(request: HttpRequest) -> HttpResponse:
     """GET says how many of a range would be sent again, POST sends them."""
-    said = request.POST if request.method == "POST" else request.GET
-    whom = said.get("whom", "")
+    query = request.POST if request.method == "POST" else request.GET
+    whom = query.get("whom", "")
     endpoint = get_object_or_404(Endpoint, pk=uuid_in(whom)) if whom != MAIL else None
-    form = RangeForm(said if "since" in said else None)
+    form = RangeForm(query if "since" in query else None)
     seen: dict[str, Any] = {"form": form, "whom": whom, "endpoint": endpoint, "here": "told"}
     if not form.is_valid():
         return render(request, "ops/told/replay.html", seen, status=422 if form.errors else 200)
@@ -158,7 +158,7 @@ def replay(request: HttpRequest) -> HttpResponse:
         _say(request, *span.replay(by=request.user))
         return redirect(f"{request.path}?{urlencode(exactly)}")
     seen |= {"exactly": exactly, "span": span, **_counted(span)}
-    seen["form"] = RangeForm(initial={name: _short(said.get(name, "")) for name in form.fields})
+    seen["form"] = RangeForm(initial={name: _short(query.get(name, "")) for name in form.fields})
     return render(request, "ops/told/replay.html", seen)
 
 
@@ -184,9 +184,9 @@ def _say(request: HttpRequest, count: int, more: bool) -> None:
     if not count:
         messages.warning(request, _("Nothing was sent again: nothing is left, or it was just now."))
         return
-    said = ngettext("%(n)s delivery is sent again.", "%(n)s deliveries are sent again.", count)
+    sentence = ngettext("%(n)s delivery is sent again.", "%(n)s deliveries are sent again.", count)
     rest = _(" More are left: send them, too.") if more else ""
-    messages.success(request, said % {"n": f"{count:,}"} + rest)
+    messages.success(request, sentence % {"n": f"{count:,}"} + rest)
 
 
 def _payload(delivery: Delivery) -> dict[str, Any]:

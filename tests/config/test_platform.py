@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.promises.processes import CHECKOUT
-from tests.test_architecture import ROOMS, sources
+from tests.rooms import ROOMS, sources
 
 APP: dict[str, Any] = json.loads((CHECKOUT / "app.json").read_text())
 KNOWN = {

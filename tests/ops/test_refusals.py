@@ -9,7 +9,7 @@ import pytest
 from django.test import Client as HttpClient
 from django.utils import translation
 
-from ops.refusals import in_words, said_of
+from ops.refusals import in_words, sentence_of
 from orders.inputs.faults import SENTENCES
 from orders.models import Order
 from orders.models.placed.line import within
@@ -107,7 +107,7 @@ def test_those_that_are_put_together_are_said_too(placed: Order) -> None:
         mark_paid(placed, reference="", amount=None)
     refusals.append(refused.value)
     with translation.override("ja"):
-        assert [problem for problem in refusals if said_of(problem).isascii()] == []
+        assert [problem for problem in refusals if sentence_of(problem).isascii()] == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -64,7 +64,7 @@ def as_of(moment: datetime | None) -> Iterator[None]:
 
 
 def quiet() -> AbstractContextManager[None]:
-    """Of what is done in this block, and by the jobs that it promises, no customer is mailed."""
+    """No customer is mailed of what is done in this block, or by the jobs that it promises."""
     return context.bound(quiet="true")
 
 

@@ -109,9 +109,7 @@ def _deliver(task: Task, delivery_id: str, send: trying.Send) -> None:
     delivery = Delivery.objects.select_related("event", "endpoint").get(pk=delivery_id)
     if not delivery.is_brought_by(UUID(task.request.id)) or _is_settled_untried(delivery):
         return
-    if delivery.endpoint and (
-        place_s := Endpoint.objects.take_turn(delivery.endpoint, at_once=delivery.is_test)
-    ):
+    if place_s := trying.place_s(delivery):
         raise task.retry(countdown=min(place_s, delivery.time_left_s))
     tried = trying.try_once(delivery, send)
     if tried.next_in_s is not None:
@@ -122,8 +120,8 @@ def _deliver(task: Task, delivery_id: str, send: trying.Send) -> None:
 
 
 def _is_settled_untried(delivery: Delivery) -> bool:
-    """True when nobody is to hear of it any more, or an older one about its subject comes first:
-    then that is settled.
+    """True when nobody is to hear of it any more, and it is given up; or when an older one about
+    its subject comes first, and another job brings it after that.
     """
     if delivery.is_hopeless or delivery.is_unwanted:
         with settle():
@@ -131,16 +129,11 @@ def _is_settled_untried(delivery: Delivery) -> bool:
         return True
     if Delivery.objects.ahead_of(delivery):
         with settle():
-            _hold_back(delivery)
+            pause_s = Delivery.objects.hold_back(delivery)
+            if pause_s is not None:
+                start(post_webhook, delivery.pk, job=delivery.job, countdown=pause_s)
         return True
     return False
-
-
-def _hold_back(delivery: Delivery) -> None:
-    """Another job brings it, when the older one has ended or some time after that was due."""
-    pause_s = Delivery.objects.hold_back(delivery)
-    if pause_s is not None:
-        start(post_webhook, delivery.pk, job=delivery.job, countdown=pause_s)
 
 
 def start(task: Any, delivery_id: UUID, *, job: UUID | None = None, countdown: float = 0) -> None:

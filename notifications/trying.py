@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from notifications.models import Answer, Delivery, NotDelivered
+from notifications.models import Answer, Delivery, Endpoint, NotDelivered
 
 Send = Callable[[Delivery], Answer]  # the edge of a channel; opens a socket, raises NotDelivered
 
@@ -19,6 +19,13 @@ class Try(NamedTuple):
     error: Exception | None = None  # why it did not
     next_in_s: float | None = None  # until the next try; None: none follows
     is_over: bool = False  # for this failure its endpoint was disabled, or its address suppressed
+
+
+def place_s(delivery: Delivery) -> float:
+    """In how many seconds the other side may be called; 0.0: now, and by the caller."""
+    if delivery.endpoint is None:
+        return 0.0
+    return Endpoint.objects.take_turn(delivery.endpoint, at_once=delivery.is_test)
 
 
 def try_once(delivery: Delivery, send: Send) -> Try:

@@ -15,11 +15,10 @@ from uuid_utils.compat import uuid7
 from notifications.models.changes import Written, settled_until
 from notifications.models.endpoint import Endpoint
 
-EVERYBODYS = ("stock.low",)  # the stock is one for all clients
-TEST = "webhook.test"  # the kind of event that a client asks for, to hear whether it is heard
+EVERYBODYS = ("stock.low",)  # kinds that each client hears of: the stock is one for all
+TEST = "webhook.test"  # the kind that a client asks for, to see whether an endpoint is reached
 
-
-RECORDED = Coalesce("recorded_at", "at")  # of releases before, when it happened
+RECORDED = Coalesce("recorded_at", "at")  # releases before wrote only when it happened
 FIRST_ID = UUID(int=0)  # before all others
 BEGINNING = (datetime.min.replace(tzinfo=UTC), FIRST_ID)
 END = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
@@ -70,8 +69,8 @@ class EventQuerySet(models.QuerySet["Event"]):
         since: datetime,
         limit: int,
     ) -> list[tuple[UUID, datetime]]:
-        """Up to so many ids of these owners' events of these kinds, each with when it was recorded:
-        the newest first, from before that place on and not older than that moment.
+        """Up to `limit` ids of events of these owners and kinds, each with when it was recorded:
+        the newest first, of those before that place and recorded since that moment.
         """
         ones, values = list[str](), list[Any]()
         for owner in owners:
@@ -83,6 +82,7 @@ class EventQuerySet(models.QuerySet["Event"]):
             return [(id_, recorded) for id_, recorded in cursor.fetchall()]
 
     def timeline(self, subject: UUID) -> "EventQuerySet":
+        """What has happened to the subject, in order."""
         return self.filter(subject=subject).order_by("seq")
 
     def rewrite(
@@ -100,7 +100,7 @@ class EventQuerySet(models.QuerySet["Event"]):
             self.filter(subject=subject, data__has_key=name).update(data=merged)
 
     def test(self, endpoint: Endpoint, *, after: "Event | None") -> "Event":
-        """One more test in the life of this locked endpoint."""
+        """A new test of this endpoint, which the caller has locked; `after`: the newest before."""
         data = {
             "endpoint": {"id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events}
         }
@@ -116,11 +116,10 @@ class Event(models.Model):
     # whose endpoints hear of it, unless it is the shop's own matter, or everybody's; no foreign
     # key, since clients live in a higher room
     owner = models.UUIDField(null=True)
-    data = models.JSONField()  # a snapshot: every retry says the same
+    data = models.JSONField()  # a snapshot: each try sends the same
     at = models.DateTimeField(db_default=Now())  # when it happened, maybe elsewhere and long ago
-    mails = models.SmallIntegerField(
-        null=True
-    )  # that it has brought about; of releases before NULL
+    # how many mails it has brought about; NULL of releases before
+    mails = models.SmallIntegerField(null=True)
     recorded_at = models.DateTimeField(null=True, db_default=Written())
 
     objects = EventQuerySet.as_manager()
@@ -137,5 +136,7 @@ class Event(models.Model):
 
     @property
     def place(self) -> tuple[datetime, UUID]:
-        """In the order in which events are told."""
+        """Where it stands in the order in which events are read: when it was recorded, and its
+        id.
+        """
         return self.recorded_at or self.at, self.pk

@@ -17,8 +17,8 @@ from values.shop import RESERVATION_MAX_MINUTES, WITHDRAWAL_MAX_DAYS
 
 class ShopQuerySet(models.QuerySet["Shop"]):
     def of(self, owner: UUID | None) -> "Shop":
-        """This client's, and where it says nothing what the installation says. To read: nobody
-        saves it.
+        """This client's shop, with the installation's value of each field that it leaves empty
+        (named in `lent`). Only to read: it is never saved.
         """
         shop = (self.filter(pk=owner).first() if owner else None) or Shop()
         shop.lent = [name for name in settings.SHOP if getattr(shop, name) in (None, "")]
@@ -38,7 +38,7 @@ class ShopQuerySet(models.QuerySet["Shop"]):
 
 
 class Shop(models.Model):
-    """What is empty is as the installation has it (settings.SHOP)."""
+    """A client's shop. An empty field is as the installation has it (settings.SHOP)."""
 
     owner = models.UUIDField(primary_key=True)  # the client
     name = models.TextField(blank=True, default="")
@@ -75,7 +75,7 @@ class Shop(models.Model):
 
     @property
     def reservation(self) -> timedelta:
-        """For so long goods are set aside for whoever has not paid."""
+        """How long goods are set aside for whoever has not paid."""
         return timedelta(minutes=self.reservation_minutes or 0)
 
     @property

@@ -10,9 +10,9 @@ from django.db import connection
 
 from celery_ledger import Job
 
-# Those of the last days, the newest METRICS_ROWS_MAX. Nobody waits for a test, for what a removed
-# endpoint has not heard, for a mail to somebody who wants to be forgotten, or for what its owner
-# has cancelled. That nothing is mailed to an address was told when it came on the list of those.
+# Deliveries of the last days, the newest METRICS_ROWS_MAX. Nobody misses a test, what a removed
+# endpoint has not heard, a mail to somebody who wants to be forgotten, or what its owner has
+# cancelled; nor a mail to an address on the list: people were told when it came there.
 STATEMENT = """
 WITH found AS (
     SELECT id, event_id, channel, endpoint_id, target, state, created_at, job,
@@ -61,6 +61,8 @@ SELECT coalesce(counted.target, endpoint.id::text) AS target,
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
+    """One target, and what does not arrive there."""
+
     target: str  # another channel than "webhook", or an endpoint's id
     channel: str
     host: str  # of the endpoint
@@ -72,24 +74,30 @@ class Trouble:
     news_at: datetime
 
     def __str__(self) -> str:
-        """Names nobody: an endpoint by its host and id."""
+        """It in a line, naming nobody: an endpoint by its host and id."""
         is_webhook = self.channel == "webhook"
         name = f"webhooks to {self.host} ({self.target})" if is_webhook else self.channel
-        counts = [f"{self.given_up} given up"] * bool(self.given_up)
-        counts += [f"{self.overdue} overdue"] * bool(self.overdue)
-        disabled = [f"disabled: {self.disabled_because}"] * bool(self.disabled_because)
-        answers = [f"the last answer: {self.last_answer}"] * bool(self.last_answer)
-        return f"{name}: {', '.join([*counts, *disabled, *answers]) or 'nothing arrives'}"
+        facts = []
+        if self.given_up:
+            facts.append(f"{self.given_up} given up")
+        if self.overdue:
+            facts.append(f"{self.overdue} overdue")
+        if self.disabled_because:
+            facts.append(f"disabled: {self.disabled_because}")
+        if self.last_answer:
+            facts.append(f"the last answer: {self.last_answer}")
+        return f"{name}: {', '.join(facts) or 'nothing arrives'}"
 
 
 def troubles() -> list[Trouble]:
-    """The largest TROUBLES_MAX."""
+    """The TROUBLES_MAX largest, the largest first."""
     with connection.cursor() as cursor:
         cursor.execute(f"{statement()} LIMIT {settings.TROUBLES_MAX}")
         return [Trouble(*row) for row in cursor.fetchall()]
 
 
 def statement() -> str:
+    """The SQL of it, with its limits filled in."""
     return STATEMENT.format(
         overdue=interval(settings.DELIVERY_OVERDUE),
         days=interval(settings.DELIVERY_TOLD_FOR),
@@ -99,4 +107,5 @@ def statement() -> str:
 
 
 def interval(length: timedelta) -> str:
+    """It in SQL."""
     return f"interval '{length.total_seconds():.0f} seconds'"

@@ -1,5 +1,5 @@
-"""What an endpoint is told of an event: all of it, or, where its owner wants it thin, which order
-it is about and where that is read.
+"""What an endpoint is sent of an event: all of it, or, where its owner wants a thin payload, which
+order it is about and where that is read.
 """
 
 import json

@@ -21,7 +21,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 @register.simple_tag(takes_context=True)
 def goods(context: Context, lines: Lines, counter: str, total: bool = False) -> str:
-    """{% goods order.lines "withdrawn" %}: each line with so many units of it, if there are any;
+    """{% goods order.lines "withdrawn" %}: each line of which units are `withdrawn`, with how many;
     with `total=True` also what it costs, the shipping and the total. The lines may be those of a
     fulfilment or a return.
     """
@@ -59,9 +59,9 @@ def row(context: Context, content: str, url: str) -> str:
 
 @register.filter
 def paragraphs(html: SafeString) -> SafeString:
-    """Of words with an empty line between paragraphs. What begins with a `<` is markup that a tag
-    has written: everybody's words are escaped by now. An indented paragraph keeps its lines and
-    spaces.
+    """HTML paragraphs of escaped words, with an empty line between two of them. One that begins
+    with a `<` is markup that a tag has written, and stays as it is. An indented one keeps its lines
+    and spaces.
     """
     parts = (SafeString(part) for part in re.split(r"\n\s*\n", html) if part.strip())
     return format_html_join("\n", "{}", ((_paragraph(part),) for part in parts))

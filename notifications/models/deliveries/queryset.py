@@ -79,14 +79,17 @@ class DeliveryQuerySet(AgainQuerySet):
             return bool(cursor.rowcount)
 
     def in_line(self, endpoint_id: Any, *, after: Any, limit: int) -> list["Delivery"]:
-        """Up to `limit` that wait for this endpoint, the oldest first."""
+        """Up to `limit` that wait for this endpoint, with ids beyond `after` if that is given; the
+        oldest first.
+        """
         waiting = self.filter(
             endpoint=endpoint_id, state=self.model.State.WAITING, job__isnull=False
         )
-        return list((waiting.filter(pk__gt=after) if after else waiting).order_by("pk")[:limit])
+        beyond = waiting.filter(pk__gt=after) if after else waiting
+        return list(beyond.order_by("pk")[:limit])
 
     def undelivered(self, endpoint_id: Any, *, since: datetime) -> tuple[int, int]:
-        """How many wait for this endpoint, and how many since then were given up; each up to
+        """How many wait for this endpoint, and how many made since then were given up; each up to
         METRICS_ROWS_MAX.
         """
         state, limit = self.model.State, settings.METRICS_ROWS_MAX
@@ -107,13 +110,14 @@ class DeliveryQuerySet(AgainQuerySet):
         return with_next.prefetch_related(last_attempts)
 
     def mails_about(self, subject: UUID) -> "DeliveryQuerySet":
+        """The mails of the subject's events, with these, the oldest first."""
         mails = self.filter(event__subject=subject, channel=self.model.Channel.MAIL)
         return mails.select_related("event").order_by("pk")
 
     def shows_no_mailbox(self, delivery: "Delivery") -> bool:
-        """Whether the mail server has known no mailbox there for MAILBOX_ASKED_AGAIN and meanwhile
-        has taken mails to as many others as it has known none of: else it may be the server that is
-        wrong, or how we reach it.
+        """Whether the mail server has known no mailbox at this address for MAILBOX_ASKED_AGAIN, and
+        has meanwhile taken mails to at least as many other addresses as it has refused so: else
+        the fault may be the server's, or in how we reach it.
         """
         tries = delivery.attempts.filter(answer__startswith=NO_MAILBOX, at__gte=delivery.begun_at)
         first_at = tries.aggregate(at=models.Min("at"))["at"]
@@ -168,6 +172,7 @@ class DeliveryQuerySet(AgainQuerySet):
         return len(ids)
 
     def locked(self, pk: Any) -> "Delivery":
+        """The delivery, locked until the transaction ends."""
         return self.select_for_update(no_key=True).get(pk=pk)
 
 

@@ -1,4 +1,6 @@
-"""Whether everybody is told who should be. Every row that comes back is wrong."""
+"""Whether everybody is told who should be: statements, each under the sentence that a row of it
+fills in. Every row that comes back is wrong.
+"""
 
 from django.conf import settings
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from api.app import api as described_api
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
-from notifications import tasks
+from notifications import interventions
 from notifications.models import Endpoint
 from orders.exports.models import Export
 from orders.imports.files.lines import Row
@@ -52,7 +52,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
         )
     endpoint = Endpoint.objects.create(owner=shop.pk, url="https://example.com/hook", events=["*"])
     with transaction.atomic():
-        delivery = tasks.test(endpoint.pk)
+        delivery = interventions.test(endpoint.pk)
     job = Job.objects.get(task="orders.tasks.reserve")
     Job.objects.update(owner=str(shop.pk))
     return {

@@ -102,7 +102,7 @@ def test_nothing_that_is_kept_says_who_it_was_and_the_books_are_as_they_were(
 ) -> None:
     before = [ended("one"), ended("two", email=HANA.upper())]
     other = ended("three", **STRANGER)
-    Suppression.objects.add(HANA, why="bounced", said="there is no Hana Sato")
+    Suppression.objects.add(HANA, why="bounced", details="there is no Hana Sato")
     assert {secret for _, secret in told()} == set(SECRETS)
     answer = forget(api)
     assert (answer.status_code, answer.json()["state"]) == (202, "running")

@@ -90,7 +90,7 @@ def test_two_at_once_each_change_what_they_name(
     api: Api, shop: Client, one: Hand, two: Hand
 ) -> None:
     one.open_transaction()
-    one.do(lambda: Shop.objects.say(shop.pk, {"name": "One"}))
+    one.do(lambda: Shop.objects.change(shop.pk, {"name": "One"}))
     second = two.begin(lambda: patch(api, {"language": "ja"}))
     two.wait_until_blocked()
     one.commit()

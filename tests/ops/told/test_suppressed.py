@@ -85,7 +85,7 @@ def test_an_address_is_put_on_found_with_why_and_taken_off_and_then_its_mail_goe
 def test_who_may_look_sees_it_and_changes_nothing_and_bad_input_is_named(
     hana: HttpClient, django_user_model: Any
 ) -> None:
-    Suppression.objects.add(GONE, why="bounced", said="<b>550</b>")
+    Suppression.objects.add(GONE, why="bounced", details="<b>550</b>")
     looker, nobody = (
         log_in(django_user_model, "looker", "look"),
         log_in(django_user_model, "nobody"),

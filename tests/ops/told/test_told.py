@@ -272,7 +272,7 @@ def test_a_mail_is_shown_as_its_customer_read_it_in_a_frame_that_can_do_nothing(
 
 def test_of_a_forgotten_person_nothing_is_left_to_read(placed: Order, hana: HttpClient) -> None:
     mail = told_of("order.confirmed", "mail")
-    events.forget(placed.pk, says={"order": {"email": None, "customer": None}})
+    events.forget(placed.pk, members={"order": {"email": None, "customer": None}})
     page = text(hana, page_of_delivery(mail))
     assert "hana@example.com" not in page
     assert "(erased)" in page

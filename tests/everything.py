@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from django.db import transaction
 from django.utils import timezone
@@ -103,3 +104,11 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
         for path, methods in paths.items()
         for method, operation in methods.items()
     ]
+
+
+def objections(body: Any, schema: dict[str, Any]) -> list[str]:
+    """Why it is not of this schema of the description."""
+    document = described_api.get_openapi_schema()
+    whole = {**schema, "components": document["components"]}
+    validator = jsonschema_rs.validator_for(whole, validate_formats=True)
+    return [error.message for error in validator.iter_errors(body)]

@@ -86,8 +86,8 @@ not at all: what is wrong is named by its line and field.
 def count_file(request: AuthenticatedRequest, encoding: Encoding | None = None) -> HttpResponse:
     manner = manner_of(request, Amounts.MINOR, encoding)
     counts, places = stock_in(BytesIO(request.body), manner.form, manner.encoding)
-    described_rows = Stock.objects.describe(counts, places=places)
-    return answer(shapes.StockFile(rows=len(described_rows)))
+    counted = Stock.objects.describe(counts, places=places)
+    return answer(shapes.StockFile(rows=len(counted)))
 
 
 @router.get(

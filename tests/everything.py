@@ -26,11 +26,11 @@ from orders.models import ApiKey, Client, Erasure
 from orders.tasks import place
 from tests.shop import Api
 
-Known = dict[str, Any]
+Existing = dict[str, Any]
 
 
 @pytest.fixture
-def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: Any) -> Known:
+def existing(shop: Client, stock: Any, order_body: Callable[..., Any], settings: Any) -> Existing:
     """What exists: a key, and ids that lead somewhere."""
     settings.PREFER_WAIT_MAX_S = 0  # nobody works here, so nothing is decided
     stock()

@@ -22,12 +22,12 @@ from orders.exports.models import Export
 from orders.models import ApiKey, Client, Order, Stock
 from orders.states import State
 from tests.celery_ledger import tasks
-from tests.everything import Known, known, objections, operations
+from tests.everything import Existing, existing, objections, operations
 from tests.orders.files import as_csv, cells
 from tests.past_days import DAY, Sell, clock
 from tests.shop import Api, post
 
-__all__ = ["known"]
+__all__ = ["existing"]
 pytestmark = pytest.mark.django_db(transaction=True)
 A_DAY = timedelta(days=1)
 OPERATIONS = {operation["operationId"]: operation for _, _, operation in operations()}
@@ -40,12 +40,12 @@ MODELS = {
 }
 
 
-def test_every_operation_that_reads_answers_as_described(known: Known) -> None:
+def test_every_operation_that_reads_answers_as_described(existing: Existing) -> None:
     read = 0
     for method, path, operation in operations():
         if method != "get" or not operation["security"]:
             continue
-        answer = Api(known["key"]).get(path.format(**known))
+        answer = Api(existing["key"]).get(path.format(**existing))
         model = MODELS[method, operation["operationId"]].get(answer.status_code)
         if answer["Content-Type"].startswith("application/json") and model is not None:
             model.model_validate_json(b'{"response": ' + answer.content + b"}")
@@ -86,18 +86,18 @@ def test_an_order_is_shown_as_described_in_every_state(
         seen.append(api.get(sent).json())
         work_off(ahead=timedelta(hours=1))
         seen.append(api.get(sent).json())
-    order = TypeAdapter(snapshots.Order)
-    for shown in seen:
-        order.validate_python(shown)
-    assert {shown["state"] for shown in seen} == set(State.values) - {"reserved"}
-    assert {shown["payment_state"] for shown in seen} >= {"none", "paid", "partially_refunded"}
-    assert {shown["fulfilment_state"] for shown in seen} == {"none", "partial", "full"}
+    of_an_order = TypeAdapter(snapshots.Order)
+    for order in seen:
+        of_an_order.validate_python(order)
+    assert {order["state"] for order in seen} == set(State.values) - {"reserved"}
+    assert {order["payment_state"] for order in seen} >= {"none", "paid", "partially_refunded"}
+    assert {order["fulfilment_state"] for order in seen} == {"none", "partial", "full"}
     Order.objects.filter(external_id="held").update(state="reserved")
-    order.validate_python(api.get(held).json())
+    of_an_order.validate_python(api.get(held).json())
     for kind, verb in ((snapshots.Fulfilment, "fulfilments"), (snapshots.Refund, "refunds")):
-        shown = Api(ApiKey.objects.issue(shop, [])).get(f"{sent}/{verb}").json()["data"]
-        assert len(shown) == 2
-        for one in shown:
+        listed = Api(ApiKey.objects.issue(shop, [])).get(f"{sent}/{verb}").json()["data"]
+        assert len(listed) == 2
+        for one in listed:
             TypeAdapter(kind).validate_python(one)
     events = described("read_events", api.get(f"{sent}/events"))["data"]
     assert described("list_events", api.get("/v1/events"))["data"][0]["type"] == events[0]["type"]

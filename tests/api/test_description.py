@@ -61,14 +61,14 @@ def test_what_is_named_is_there_and_what_is_there_is_named() -> None:
 
 
 def test_each_default_and_each_example_is_of_its_shape() -> None:
-    said = [
+    examples = [
         (f"{path}/{name}", node.get("schema", node), node[name])
         for path, node in ALL
         for name in ("default", "example")
         if name in node and "type" in node.get("schema", node) | node
     ]
-    assert len(said) > 30
-    assert [path for path, schema, value in said if not is_of(schema, value)] == []
+    assert len(examples) > 30
+    assert [path for path, schema, value in examples if not is_of(schema, value)] == []
 
 
 def is_of(schema: dict[str, Any], value: Any) -> bool:

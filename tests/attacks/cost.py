@@ -18,7 +18,7 @@ from django.test import Client as HttpClient
 
 from celery_ledger.testing import work_off
 from orders.inputs.order import EXAMPLE
-from tests.everything import Known
+from tests.everything import Existing
 
 PLAIN = json.dumps([EXAMPLE] * 200).encode()  # what a byte is worth, is measured on this
 REQUEST_S = 0.15  # for being a request at all, with its statements
@@ -332,7 +332,7 @@ def ndjson_file(size: int, dice: random.Random) -> str:
 
 
 def requests(
-    known: Known, operations: list[tuple[str, str, dict[str, Any]]], seed: int, size: int
+    existing: Existing, operations: list[tuple[str, str, dict[str, Any]]], seed: int, size: int
 ) -> Iterator[Request]:
     """One after another without end: each operation of the API in turn, then a page."""
     dice = random.Random(seed)
@@ -349,7 +349,7 @@ def requests(
     )
     while True:
         for method, path, operation in operations:
-            where = path.format(**known)
+            where = path.format(**existing)
             if "text/csv" in operation.get("requestBody", {}).get("content", {}):
                 form = dice.choice(("text/csv", "application/x-ndjson"))
                 text = (csv_file if form == "text/csv" else ndjson_file)(size, dice)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from django.db import transaction
 from django.utils import timezone
@@ -25,11 +26,11 @@ from orders.models import ApiKey, Client, Erasure
 from orders.tasks import place
 from tests.shop import Api
 
-Known = dict[str, Any]
+Existing = dict[str, Any]
 
 
 @pytest.fixture
-def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: Any) -> Known:
+def existing(shop: Client, stock: Any, order_body: Callable[..., Any], settings: Any) -> Existing:
     """What exists: a key, and ids that lead somewhere."""
     settings.PREFER_WAIT_MAX_S = 0  # nobody works here, so nothing is decided
     stock()
@@ -103,3 +104,11 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
         for path, methods in paths.items()
         for method, operation in methods.items()
     ]
+
+
+def objections(body: Any, schema: dict[str, Any]) -> list[str]:
+    """Why it is not of this schema of the description."""
+    document = described_api.get_openapi_schema()
+    whole = {**schema, "components": document["components"]}
+    validator = jsonschema_rs.validator_for(whole, validate_formats=True)
+    return [error.message for error in validator.iter_errors(body)]

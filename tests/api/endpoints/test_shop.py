@@ -35,12 +35,17 @@ def test_a_client_says_some_and_leaves_the_rest_to_the_installation(
     first = api.get(PATH)
     assert first.json()["of_the_installation"] == NAMES
     assert (first.json()["contact"], first.json()["reservation_minutes"]) == (None, 30)
-    said = {"name": "寿司屋", "withdrawal_days": 0, "language": "ja", "time_zone": "Europe/Berlin"}
-    changed = patch(api, said)
+    changes = {
+        "name": "寿司屋",
+        "withdrawal_days": 0,
+        "language": "ja",
+        "time_zone": "Europe/Berlin",
+    }
+    changed = patch(api, changes)
     assert changed.status_code == 200
     assert changed.json() == {
         **first.json(),
-        **said,
+        **changes,
         "of_the_installation": [
             "logo_url",
             "contact",

@@ -45,12 +45,16 @@ class Hand:
         """By another session's lock, as Postgres says. A step that ends instead is a failure at
         once.
         """
-        until(
-            lambda: self._is_blocked() or self._step.done(),
-            "the hand waits for a lock",
-            within_s=LIMIT_S,
-        )
+        self.wait_until_blocked_or_done()
         assert not self._step.done(), "the hand did not wait for a lock"
+
+    def wait_until_blocked_or_done(self) -> None:
+        until(
+            lambda: self._step.done() or self._is_blocked(),
+            "the hand waits for a lock, or its step has ended",
+            within_s=LIMIT_S,
+            every_s=0.001,
+        )
 
     def __enter__(self) -> "Hand":
         return self

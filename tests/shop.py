@@ -133,8 +133,7 @@ def stack(
     stack.stop()
     for job in Job.objects.exclude(state="done").values()[:20]:
         print(job)
-    for tree in stack.trees:
-        print(f"--- {tree.log.name}\n{tree.output()[-3000:]}")
+    stack.print_last_words()
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ class ClockThread(threading.Thread):
 
     def stop(self) -> None:
         self._told_to_stop.set()
-        self.join(timeout=10)
+        self.join(timeout=ledger_settings.CLOCK_JOIN_S)
 
 
 class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -132,7 +132,7 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._thread = ClockThread(self.clock)
         self._thread.start()
         # a claim before the first beat would look like a silent worker's
-        self._thread.ticked.wait(timeout=5)
+        self._thread.ticked.wait(timeout=ledger_settings.CLOCK_FIRST_TICK_S)
         signals.worker_shutdown.connect(self._leave, sender=parent)
 
     def stop(self, parent: Any) -> None:

@@ -12,7 +12,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from celery_ledger import Job, State, interventions, story_of
+from celery_ledger import Job, State, explain, interventions
 from ops import tasks
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.jobs import batches
@@ -57,7 +57,7 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     seen = {
         "job": row,
         "life": life_of(row),
-        "story": (story_of(job_id) or "").splitlines(),
+        "story": (explain(job_id) or "").splitlines(),
         "verbs": _verbs_of(row) if may_operate(request) else {},
         "here": "jobs",
     }

@@ -2,78 +2,23 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError
 from django.db.models import F
 
 from celery_ledger.testing import work_off
-from notifications.models import Event
-from orders.audit import MONEY, STOCK, broken
-from orders.models import Order, OrderLine, Refund, Stock
+from orders.models import Order, OrderLine, Refund
 from orders.payments.models import PaymentOperation
+from tests.api.goods import FREE, TWO, Sold, held_back, names, refund, send, standing
 from tests.shop import Api, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Sold = Callable[..., str]
-
-
-@pytest.fixture
-def sold(api: Api, stock: Any, order_body: Callable[..., Any]) -> Sold:
-    """A confirmed order of these lines. Returns its path."""
-    for sku in ("A", "B", "GIFT"):
-        stock(sku, 10)
-
-    def order(*lines: dict[str, Any], total: int, **changes: Any) -> str:
-        body = order_body(
-            external_id=str(uuid4()),
-            lines=[{"quantity": 1, **line} for line in lines],
-            total=total,
-            **changes,
-        )
-        path: str = api.place(body, key=str(uuid4())).json()["links"]["self"]
-        work_off()
-        assert api.get(path).json()["state"] == "confirmed"
-        return path
-
-    return order
-
-
-def held_back(sku: str) -> tuple[int, int]:
-    """On hand and reserved, of books that add up."""
-    assert [*broken(STOCK, limit=9), *broken(MONEY, limit=9)] == []
-    row = Stock.objects.get(sku=sku)
-    return row.on_hand, row.reserved
-
-
-def standing(api: Api, path: str) -> tuple[str, str, int, int]:
-    order = api.get(path).json()
-    return order["state"], order["fulfilment_state"], order["refunded"], order["refund_pending"]
-
-
-def send(api: Api, path: str, *units: dict[str, Any]) -> None:
-    body = {"lines": [{"quantity": 1, **unit} for unit in units]}
-    answer = post(api, f"{path}/fulfilments", body)
-    assert answer.status_code == 201, answer.json()
-
-
-def refund(api: Api, path: str, **asked: Any) -> Any:
-    answer = post(api, f"{path}/refunds", {"reason": "sorry", **asked})
-    work_off()
-    return answer
-
-
-def names(path: str) -> list[str]:
-    timeline = Event.objects.filter(subject=path.removeprefix("/v1/orders/")).order_by("seq")
-    return [event.kind.removeprefix("order.") for event in timeline][3:]
 
 
 # --- goods whose money is gone, or that never cost any --------------------------------------------
 
-TWO = ({"sku": "A", "quantity": 2, "unit_price": 500},)
 WITH_GIFT = ({"sku": "A", "unit_price": 500}, {"sku": "GIFT", "unit_price": 0})
-FREE = ({"sku": "A", "quantity": 2, "unit_price": 500, "discount": 1000},)
 UNSENT = [  # an order, what is sent of it, and what is paid back before its rest is given up
     (TWO, 1000, {"sku": "A"}, [{}], "A"),
     (TWO, 1000, {"sku": "A"}, [{"lines": [{"sku": "A", "quantity": 2}]}], "A"),

@@ -14,14 +14,11 @@ from django.test import Client as HttpClient
 from celery_ledger.testing import work_off
 from orders.audit import MONEY, STOCK, broken
 from orders.models import Order, OrderLine, Refund, Return, Stock, StockMovement
-from tests.api.test_order_goods import sold
+from tests.api.goods import Sold
 from tests.hands import in_threads
 from tests.shop import Api, post
 
-__all__ = ["sold"]
-
 pytestmark = pytest.mark.django_db(transaction=True)
-Sold = Callable[..., str]
 Asked = Callable[[], Any]
 HANDS, ROUNDS = 6, 4
 UNIT = {"lines": [{"position": 0, "quantity": 1}]}

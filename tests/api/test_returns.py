@@ -2,7 +2,6 @@
 mistake.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,13 +11,10 @@ from django.db.models import F
 from celery_ledger.testing import work_off
 from notifications.models import Event
 from orders.models import Order, OrderLine, Refund, Return, StockMovement
-from tests.api.test_order_goods import FREE, TWO, held_back, names, refund, send, sold, standing
+from tests.api.goods import FREE, TWO, Sold, held_back, names, refund, send, standing
 from tests.shop import Api, post
 
-__all__ = ["sold"]
-
 pytestmark = pytest.mark.django_db(transaction=True)
-Sold = Callable[..., str]
 TWO_LINES = (
     {"sku": "A", "quantity": 2, "unit_price": 500},
     {"sku": "B", "quantity": 1, "unit_price": 300},

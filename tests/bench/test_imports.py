@@ -89,11 +89,8 @@ def seconds_to_confirm(web: Web, key: str, body: Any) -> float:
     status, _, answer = web.ask("POST", "/v1/orders", body, **headers)
     assert status == 202
     order = Order.objects.filter(pk=answer["id"])
-    for _ in range(6000):
-        if order.filter(state="confirmed").exists():
-            return time.perf_counter() - start
-        time.sleep(0.005)
-    raise AssertionError("never confirmed")
+    until(order.filter(state="confirmed").exists, "it is confirmed", within_s=30, every_s=0.005)
+    return time.perf_counter() - start
 
 
 def post_file(web: Web, key: str, file: bytes) -> None:

@@ -9,8 +9,8 @@ import pytest
 from django.db import transaction
 
 from celery_ledger.models import Job
+from tests.bench.backlog import JOBS, Round, Tally, compare, measured
 from tests.bench.peers import tasks
-from tests.bench.test_drain import JOBS, Round, Tally, compare, measured
 from tests.promises.processes import Stack
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1500)]

@@ -15,8 +15,7 @@ from django.test import Client as HttpClient
 
 from celery_ledger import Job
 from orders.models import Client, Order
-from tests.bench.test_finding import MILLION
-from tests.bench.test_finding import fill as fill_orders
+from tests.bench.million_orders import MILLION, fill
 from tests.celery_ledger import past
 from tests.plans import plans_of
 
@@ -44,7 +43,7 @@ PAGES = (
 
 
 def test_staff_pages_among_a_million(shop: Client, stock: Any, django_user_model: Any) -> None:
-    fill_orders(shop, stock("HOT"))
+    fill(shop, stock("HOT"))
     past.finish(MILLION)
     past.promise(BACKLOG, due="-1 h", rings="100 s")
     with connection.cursor() as cursor:

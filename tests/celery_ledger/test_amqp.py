@@ -11,7 +11,7 @@ from django.utils import timezone
 from redis import Redis
 
 from celery_ledger import context, together
-from celery_ledger.execution.errors import CannotBeStored
+from celery_ledger.errors import CannotBeStored
 from celery_ledger.models import Job
 from tests.celery_ledger import tasks
 

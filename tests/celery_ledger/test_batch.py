@@ -214,7 +214,7 @@ def test_a_batch_that_ends_well_ends_the_row(bodies: Bodies) -> None:
 def test_after_that_its_task_is_settled_one_by_one_for_a_while(
     bodies: Bodies, monkeypatch: pytest.MonkeyPatch, rest_s: float, settled_by: int
 ) -> None:
-    monkeypatch.setattr(batch, "FIRST_REST_S", rest_s)
+    monkeypatch.setattr(settings, "LEDGER", {**settings.LEDGER, "BATCH_FIRST_REST_S": rest_s})
     bodies["a"] = fails
     attempt_all(*NAMES)
     Job.objects.all().delete()

@@ -9,7 +9,8 @@ import pytest
 from celery import current_app as celery_app
 from redis import Redis
 
-from celery_ledger.publishing.bell import PROBE, PROBE_KEEP_S, Bell, Ring
+from celery_ledger.conf import ledger_settings
+from celery_ledger.publishing.bell import PROBE, Bell, Ring
 from tests.own_broker import OwnBroker
 
 RING = [Ring("0198c2de-0000-7000-8000-000000000000", "tests.celery_ledger.tasks.add", "kaiten")]
@@ -82,7 +83,7 @@ def test_an_idle_broker_that_is_full_does_not_answer_until_there_is_room(
         bell._resting_until = 0.0
     broker.config_set("maxmemory", "64mb")
     assert bell.answers()
-    assert 0 < broker.ttl(PROBE) <= PROBE_KEEP_S
+    assert 0 < broker.ttl(PROBE) <= ledger_settings.BELL_PROBE_KEEP_S
     assert broker.keys() == [PROBE.encode()]
 
 

@@ -15,10 +15,11 @@ from celery.worker import state
 from kombu import Queue
 from redis import Redis, ResponseError
 
-from celery_ledger.celery import broker_options, handing
+from celery_ledger.celery import handing
 from celery_ledger.celery.transport import SturdyChannel
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
+from celery_ledger.publishing import broker_options
 from celery_ledger.publishing.bell import Ring
 from tests.celery_ledger import tasks
 

@@ -20,11 +20,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from redis import Redis
 
-from celery_ledger import context, ledger_settings, pausing, story_of, together
+from celery_ledger import context, explain, ledger_settings, pausing, together
 from celery_ledger.checks import objections
+from celery_ledger.errors import CannotBeStored
 from celery_ledger.execution.batch import may_be_in_one
-from celery_ledger.execution.claiming import claim_within
-from celery_ledger.execution.errors import CannotBeStored
+from celery_ledger.execution.limited import claim_within
 from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Claim, Job, JobQuerySet, PauseKind, Rate, Settled
 from celery_ledger.operations import interventions
@@ -480,7 +480,7 @@ def test_whoever_asks_is_told() -> None:
     assert "not running because 1 of n:17 is running, as many as may." in story
     assert "not due" not in story
     Job.objects.filter(pk=running.pk).delete()
-    assert "it has not seen yet that n:17 has a place." in (story_of(waits.pk) or "")
+    assert "it has not seen yet that n:17 has a place." in (explain(waits.pk) or "")
 
 
 # --- so many in a while ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from redis import Redis
 
-from celery_ledger import context, ledger_settings, metric_families, pausing, story_of, unheard
+from celery_ledger import context, explain, ledger_settings, metric_families, pausing, unheard
 from celery_ledger.models import Job, PauseKind, Schedule, Worker
 from celery_ledger.models.jobs import due
 from celery_ledger.testing import attempt, work_off
@@ -154,9 +154,9 @@ def test_it_stands_wherever_somebody_asks() -> None:
     assert "Paused: queue kaiten, by " in jobs("stats")
     [paused] = json.loads(jobs("stats", "--json"))["paused"]
     assert (paused["kind"], paused["name"]) == ("queue", "kaiten")
-    story = story_of(id_) or ""
-    assert "It is not running because the queue kaiten is paused by " in story
-    assert '"the provider is down"' in story
+    explanation = explain(id_) or ""
+    assert "It is not running because the queue kaiten is paused by " in explanation
+    assert '"the provider is down"' in explanation
     [family] = [each for each in metric_families() if each.name.endswith("jobs_paused")]
     assert [sample.labels for sample in family.samples] == [{"kind": "queue", "name": "kaiten"}]
     assert jobs("resume", "queue", "kaiten") == "The queue kaiten is resumed.\n"

@@ -7,8 +7,8 @@ from celery import current_app as celery_app
 from django.utils import timezone
 from redis import Redis
 
-from celery_ledger.backoff import pause_s
 from celery_ledger.models import Job, Rate
+from celery_ledger.publishing.limits import pause_s
 from celery_ledger.testing import attempt, work_off
 from tests.celery_ledger import tasks
 from tests.hands import in_threads

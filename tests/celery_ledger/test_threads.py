@@ -21,12 +21,14 @@ from django.db.models.functions import Now
 
 from celery_ledger import context, ledger_settings, outside
 from celery_ledger.checks import objections
+from celery_ledger.execution import lending
 from celery_ledger.execution.current import Attempt
 from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job
 from celery_ledger.models.jobs import due
+from celery_ledger.publishing import waking
 from celery_ledger.testing import attempt
-from celery_ledger.threads import calling, process, waking
+from celery_ledger.threads import process
 from celery_ledger.threads.process import Call, Threads
 from tests.celery_ledger import tasks
 from tests.waiting import until
@@ -116,7 +118,7 @@ def test_no_call_is_made_while_a_job_is_settled() -> None:
 
 
 def test_a_call_that_fails_has_its_verdict_though_its_connection_was_lent(monkeypatch: Any) -> None:
-    monkeypatch.setattr(calling, "_in_threads", True)
+    monkeypatch.setattr(lending, "_in_threads", True)
     job = Job.objects.get(pk=tasks.call_in_vain.delay().id)
     attempt(job)
     job.refresh_from_db()
@@ -127,7 +129,7 @@ def test_the_connection_is_lent_in_threads_and_kept_elsewhere(monkeypatch: Any) 
     connection.ensure_connection()
     with outside():
         assert connection.connection is not None
-    monkeypatch.setattr(calling, "_in_threads", True)
+    monkeypatch.setattr(lending, "_in_threads", True)
     with outside():
         assert connection.connection is None
 

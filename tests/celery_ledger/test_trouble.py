@@ -3,7 +3,7 @@
 import pytest
 from django.db import Error, InterfaceError, OperationalError, connection
 
-from celery_ledger.execution.trouble import in_trouble
+from celery_ledger.errors import in_trouble
 
 pytestmark = pytest.mark.django_db
 

@@ -100,7 +100,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     shutil.copytree(REPOSITORY / "bin", folder / "bin")
     shutil.copytree(REPOSITORY / "config" / "embedded", folder / "config" / "embedded")
     (folder / "config" / "start").mkdir()
-    shutil.copy(REPOSITORY / "config" / "start" / "boot.py", folder / "config" / "start")
+    for name in ("boot.py", "procfile.py"):
+        shutil.copy(REPOSITORY / "config" / "start" / name, folder / "config" / "start")
     (folder / ".local").mkdir()
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -139,13 +140,6 @@ def ready(launcher: subprocess.Popen[str]) -> list[str]:
         if line.startswith("Ctrl-C"):
             return lines
     raise AssertionError(f"never ready: {lines} {launcher.stderr and launcher.stderr.read()}")
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    give_up = time.monotonic() + WAIT_S
-    while not condition() and time.monotonic() < give_up:
-        time.sleep(0.05)
-    return condition()
 
 
 def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack) -> None:
@@ -311,7 +305,7 @@ def test_two_starts_at_once_take_different_ports(stack: Stack) -> None:
 def test_of_two_starts_at_once_that_ask_for_one_port_one_says_so(stack: Stack) -> None:
     port = str(free_port())
     both = [stack.start(RELEASE_TAKES_S="3", PORT=port) for _ in range(2)]
-    assert eventually(lambda: any(one.poll() is not None for one in both))
+    until(lambda: any(one.poll() is not None for one in both), "one of both ends", within_s=WAIT_S)
     loser, winner = sorted(both, key=lambda one: one.poll() is None)
     assert loser.communicate() == (
         "",
@@ -325,7 +319,7 @@ def test_processes_do_not_outlive_a_killed_launcher(stack: Stack) -> None:
     launcher = stack.start()
     ready(launcher)
     launcher.kill()
-    assert eventually(lambda: stack.processes() == {})
+    until(lambda: stack.processes() == {}, "no process is left", within_s=WAIT_S)
 
 
 def test_the_next_start_stops_what_a_killed_launcher_left(stack: Stack) -> None:
@@ -369,5 +363,5 @@ def test_a_reader_that_does_not_read_holds_nothing_up(stack: Stack) -> None:
     (stack.folder / "nobody-reads").touch()
     time.sleep(1)
     launcher.send_signal(signal.SIGTERM)
-    assert eventually(lambda: launcher.poll() is not None)
+    until(lambda: launcher.poll() is not None, "the launcher ends", within_s=WAIT_S)
     assert launcher.returncode == 0

@@ -1,7 +1,6 @@
 """The pages. No broker is needed: the jobs wait in the ledger."""
 
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +9,6 @@ from uuid import uuid4
 import polib
 import pytest
 from django.conf import settings
-from django.core.management import call_command
 from django.db import connections
 from django.test import Client as HttpClient
 from django.utils import translation
@@ -21,53 +19,8 @@ from demo.menu import MENU
 from orders.inputs.order import OrderInput
 from orders.models import Fulfilment, Order, State, Stock
 from orders.payments.models import PaymentOperation
+from tests.demo.pages import Placed, filled_in, status_page, text
 from values.refused import Refused
-
-Placed = Callable[..., Order]
-
-
-@pytest.fixture
-def seeded(db: None) -> None:
-    call_command("seed")
-
-
-@pytest.fixture
-def visitor(seeded: None) -> HttpClient:
-    return HttpClient(headers={"Accept-Language": "en"})
-
-
-@pytest.fixture
-def placed(visitor: HttpClient) -> Placed:
-    """An order of two salmon nigiri, put into a state as a worker would."""
-
-    def place(**typed: Any) -> Order:
-        visitor.post("/", filled_in(**typed))
-        return Order.objects.latest("id")
-
-    return place
-
-
-def filled_in(**typed: Any) -> dict[str, Any]:
-    """What a browser sends for two salmon nigiri."""
-    quantities: dict[str, Any] = {dish.sku: 0 for dish in MENU} | {"SAKE-NIGIRI": 2}
-    fields = {
-        "form_id": str(uuid4()),
-        "email": "hana@example.com",
-        "token": "tok_ok",
-        **quantities,
-        **typed,
-    }
-    return {name: value for name, value in fields.items() if value is not ...}
-
-
-def text(answer: Any) -> str:
-    """The page as it reads: no tags, one space between words."""
-    return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
-
-
-def status_page(visitor: HttpClient, order: Order, **options: Any) -> Any:
-    return visitor.get(f"/o/{order.public_token}/", **options)
-
 
 # --- the shop -------------------------------------------------------------------------------------
 

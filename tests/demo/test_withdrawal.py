@@ -16,10 +16,8 @@ from notifications.mail.message import render
 from notifications.models import Delivery, Event, Shop
 from orders.audit import MONEY, STOCK, broken
 from orders.models import Fulfilment, Order, OrderLine, Return
-from tests.demo.test_views import Placed, placed, seeded, status_page, text, visitor
+from tests.demo.pages import Placed, status_page, text
 from tests.hands import in_threads
-
-__all__ = ["placed", "seeded", "visitor"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BUTTON = "Withdraw from contract here"

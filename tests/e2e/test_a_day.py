@@ -7,9 +7,9 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from tests.e2e.belt import at_the_belt, look_for
 from tests.e2e.conftest import Visit
-from tests.e2e.test_shop import SLOW_MS
-from tests.e2e.test_staff import at_the_belt, look_for
+from tests.e2e.counter import SLOW_MS
 
 CLIENT = "tamago-and-co"
 CUP, POT = "CUP", "POT"

@@ -15,10 +15,11 @@ from ops.models import StaffAction
 from orders.imports import tasks
 from orders.models import Client, Export, Import, Order
 from tests.ops.browsing import log_in, text
+from tests.ops.uploads import NEW, hidden
 from tests.plans import plans_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-NEW, BUFFERS_MAX, A_DAY = "/ops/files/imports/new/", 1000, timedelta(days=1)
+BUFFERS_MAX, A_DAY = 1000, timedelta(days=1)
 HEAD = "external_id,email,currency,sku,name,quantity,unit_price,token,total\n"
 
 
@@ -30,10 +31,6 @@ def upload(shop: Client, content: str, name: str = "orders.csv", **more: str) ->
     file = SimpleUploadedFile(name, content.encode())
     usual = {"client": str(shop.pk), "amounts": "minor", "encoding": "utf-8"}
     return {**usual, "file": file, **more}
-
-
-def hidden(page: str) -> dict[str, str]:
-    return dict(re.findall(r'name="(seal|form_id)" value="([^"]+)"', page))
 
 
 def test_a_file_is_looked_at_then_taken_once(shop: Client, stock: Any, hana: HttpClient) -> None:

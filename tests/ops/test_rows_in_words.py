@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
@@ -21,12 +22,13 @@ from orders.imports.stock_rows import stock_in
 from orders.inputs.order import EXAMPLE
 from orders.models import Client
 from tests.ops.browsing import text
-from tests.ops.test_files import A_DAY, NEW, hidden
+from tests.ops.uploads import NEW, hidden
 from tests.orders.files import as_csv, as_ndjson, cells
 from values import money
 from values.refused import Refused, Sentence, kept_of, said_again
 
 pytestmark = pytest.mark.django_db(transaction=True)
+A_DAY = timedelta(days=1)
 JAPANESE = re.compile("[ぁ-んァ-ヶ一-龠]")
 PAST = cells(token="") | {"number": "", "paid_at": "2025-11-01", "cancelled_at": ""}
 ROWS = [

@@ -12,7 +12,7 @@ from orders.payments.models import ProviderEvent
 from orders.payments.provider import Intent
 from tests.waiting import until
 
-HOURS = timedelta(hours=12)
+HALF_A_DAY = timedelta(hours=12)
 
 
 def intent_of(**changes: Any) -> Intent:
@@ -35,4 +35,4 @@ def work_off_and_listen(events: int = 3) -> None:
     """Also what rings while we work, and after it."""
     work_off()
     until(heard(events), f"{events} events are heard", within_s=10)
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)

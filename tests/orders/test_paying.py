@@ -29,7 +29,7 @@ from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.edges import Postbox, read
 from tests.hands import Hand
-from tests.orders.at_stripe import HOURS, work_off_and_listen
+from tests.orders.at_stripe import HALF_A_DAY, work_off_and_listen
 from tests.orders.conftest import Pay
 from values.refused import Refused
 
@@ -165,7 +165,7 @@ def test_a_customer_may_change_the_card_while_the_bank_waits(
     try_again(order, GOOD)
     left = paying.shown(Order.objects.get())
     assert (left["attempts_left"], left["action"]) == (1, None)
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660)
     assert attempts(order) == [("failed", "abandoned"), ("succeeded", None)]
     posts = [request.path for request in stripe.requests if request.method == "POST"]
@@ -193,7 +193,7 @@ def test_who_confirms_while_choosing_another_card_pays_once(stripe: StripeDouble
     work_off()
     try_again(order, GOOD)
     stripe.decide(PaymentOperation.objects.get().reference, "succeeded")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660)
     assert (attempts(order), len(objects_in(stripe.path))) == ([("succeeded", None)], 1)
     assert_books_agree()
@@ -207,7 +207,7 @@ def test_an_order_that_waits_for_another_card_expires_and_leaves_nothing_to_pay(
     try_again(order, GOOD)
     with transaction.atomic():
         give_back(Order.objects.locked(order.pk).cancel("expired"))
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("cancelled", "failed", "expired", 0)
     assert (live(stripe), Stock.objects.get().reserved) == ([], 0)
     assert_books_agree()
@@ -252,7 +252,7 @@ def test_a_card_that_is_chosen_just_before_the_time_is_over_is_not_charged_after
     two.wait_until_blocked()
     one.commit()
     ending.result(timeout=10)
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("cancelled", "none", "expired", 0)
     assert attempts(order) == [("failed", "generic_decline"), ("withdrawn", None)]
     assert (len(objects_in(stripe.path)), Stock.objects.get().reserved) == (1, 0)
@@ -475,7 +475,7 @@ def test_what_a_bank_is_still_at_does_not_expire_as_unpaid(stripe: StripeDouble,
     assert order.expires_at - order.created_at > 13 * DAY
     assert told(order)[2:] == ["payment_pending"]
     stripe.decide(PaymentOperation.objects.get().reference, "succeeded")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660)
 
 
@@ -492,7 +492,7 @@ def test_what_takes_long_is_asked_about_for_as_long_and_troubles_nobody(
 ) -> None:
     """Whoever asks gives up after hours, and then whoever reconciles asks again."""
     order = pay("pm_double_konbini")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("reserved", "action_required", "", 0)
     assert set(Job.objects.values_list("state", flat=True)) == {"done"}
     stripe.decide(PaymentOperation.objects.get().reference, "succeeded")
@@ -532,7 +532,7 @@ def test_a_voucher_is_shown_and_its_order_kept_while_it_can_be_paid(
     assert order.expires_at is not None
     assert order.expires_at - order.created_at > 3 * DAY
     stripe.decide(PaymentOperation.objects.get().reference, "requires_payment_method")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("cancelled", "failed", "payment_declined", 0)
 
 
@@ -573,7 +573,7 @@ def test_a_refund_on_stripes_own_pages_counts_and_stops_what_is_to_be_sent(
     with transaction.atomic():
         Order.objects.locked(order.pk).release()
     ringing.resend()
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert told(order)[6:] == ["released"]
     assert_books_agree()
     ringing.decide_refund(by_hand, "failed")

@@ -40,7 +40,7 @@ from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.errors import error_of
-from tests.orders.at_stripe import HOURS, intent_of
+from tests.orders.at_stripe import HALF_A_DAY, intent_of
 from tests.orders.conftest import Pay
 from tests.ports import free_port
 from tests.promises.processes import CHECKOUT
@@ -155,7 +155,7 @@ def test_what_is_open_is_shown_as_such_and_followed_to_its_end(
     work_off()
     assert standing(order) == ("reserved", payment_state, "", 0, False)
     stripe.decide(PaymentOperation.objects.get().reference, decision)
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == expected
     assert (len(objects_in(stripe.path)), posts(stripe)) == (1, 1)
 
@@ -228,7 +228,7 @@ def test_that_the_customer_has_to_act_is_found_by_asking_when_no_event_tells(
     attempt(asking)  # the same again is no event
     assert [event.kind for event in timeline(order.pk)][2:] == ["order.action_required"]
     stripe.decide(operation.reference, "succeeded")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
 
 
@@ -242,7 +242,7 @@ def test_an_answer_that_does_not_come_costs_one_charge(
     stripe_settings.PAYMENT_TIMEOUT_S = 0.5 if flaw == "hang" else 5.0
     stripe.flaw(flaw)
     order = pay()
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
     assert [made["amount_received"] for made in objects_in(stripe.path)] == [660]
     assert posts(stripe) == (2 if flaw in ("503", "429") else 1), (
@@ -258,7 +258,7 @@ def test_a_charge_that_takes_longer_than_we_wait_is_not_made_beside_itself(
     stripe_settings.PAYMENT_TIMEOUT_S = 0.3
     stripe.flaw("slow_till_repeated")
     order = pay()
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
     assert len(objects_in(stripe.path)) == 1
     assert posts(stripe) > 1
@@ -269,7 +269,7 @@ def test_a_decline_whose_answer_is_lost_is_found_as_a_decline(
 ) -> None:
     stripe.flaw("lose_answer")
     order = pay("pm_card_chargeDeclinedLostCard")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("cancelled", "failed", "payment_declined", 0, False)
     assert (PaymentOperation.objects.get().reason, posts(stripe)) == ("lost_card", 1)
 
@@ -280,7 +280,7 @@ def test_a_list_that_lags_does_not_charge_twice_since_the_key_replays(
     stripe.flaw("lose_answer", method="POST")
     stripe.flaw("list_lags", method="GET")
     order = pay()
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
     assert (len(objects_in(stripe.path)), posts(stripe)) == (1, 2)
 
@@ -293,7 +293,7 @@ def test_a_forgotten_key_does_not_charge_twice_since_we_ask_first(
     order = pay()
     work_off()
     stripe.forget_keys()
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
     assert (len(objects_in(stripe.path)), posts(stripe)) == (1, 1)
 
@@ -303,7 +303,7 @@ def test_a_500_that_stripe_goes_on_replaying_ends_on_hold_and_not_under_a_second
 ) -> None:
     stripe.flaw("500_before")
     order = pay()
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("reserved", "pending", "payment_unknown", 0, True)
     assert (charge_job().state, error_of(charge_job())["type"]) == ("dead", "ProviderUnavailable")
     assert {request.key for request in stripe.requests if request.method == "POST"} == {
@@ -312,7 +312,7 @@ def test_a_500_that_stripe_goes_on_replaying_ends_on_hold_and_not_under_a_second
     assert objects_in(stripe.path) == []
     stripe.forget_keys()
     interventions.retry(Job.objects.filter(pk=charge_job().pk), by="a test")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
     assert len(objects_in(stripe.path)) == 1
 
@@ -381,7 +381,7 @@ def test_a_token_that_stripe_does_not_take_is_a_decline_and_another_one_pays(
     assert standing(order) == ("confirmed", "paid", "", 660, False)
     attempts = [(one["state"], one["reason"]) for one in paying.shown(order)["attempts"]]
     assert attempts == [("failed", reason), ("succeeded", None)]
-    assert list(disputed_by_provider(since=HOURS)) == []
+    assert list(disputed_by_provider(since=HALF_A_DAY)) == []
 
 
 def test_a_key_that_was_used_for_something_else_is_refused(stripe: StripeDouble) -> None:
@@ -602,7 +602,7 @@ def test_a_stripe_that_is_killed_after_booking_is_asked_when_it_is_back(
     attempt(charge_job())  # nobody is there
     assert standing(order)[:2] == ("reserved", "pending")
     stripe_process.start()
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660, False)
     assert [made["metadata"]["order"] for made in objects_in(stripe_process.book)] == [
         str(order.pk)

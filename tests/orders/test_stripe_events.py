@@ -26,7 +26,7 @@ from orders.tasks import give_back
 from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble
 from tests.doubles.stripe_book import objects_in
 from tests.doubles.stripe_webhooks import signature
-from tests.orders.at_stripe import HOURS, heard, work_off_and_listen
+from tests.orders.at_stripe import HALF_A_DAY, heard, work_off_and_listen
 from tests.orders.conftest import Pay
 from tests.waiting import until
 
@@ -76,7 +76,7 @@ def test_an_event_that_comes_before_we_know_the_payment_is_enough(
     for bell in Job.objects.filter(task="orders.tasks.on_provider_event"):
         attempt(bell)
     assert standing(order) == PAID
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert standing(order) == PAID
     assert sum(request.method == "POST" for request in ringing.requests) == 1
 
@@ -90,7 +90,7 @@ def test_thin_events_are_bells_as_well(ringing: StripeDouble, pay: Pay) -> None:
     ringing.decide(PaymentOperation.objects.get().reference, "succeeded")
     ringing.ringer.url = url
     polls = Job.objects.filter(task="orders.tasks.poll_payment", state="waiting")
-    polls.update(due_at=timezone.now() + HOURS)
+    polls.update(due_at=timezone.now() + HALF_A_DAY)
     assert set(ringing.resend("payment_intent.succeeded")) == {200}
     for bell in Job.objects.filter(task="orders.tasks.on_provider_event", state="waiting"):
         attempt(bell)
@@ -136,7 +136,7 @@ def test_events_out_of_order_change_nothing(ringing: StripeDouble, pay: Pay) -> 
 
 def test_without_any_event_the_decision_is_found_by_asking(ringing: StripeDouble, pay: Pay) -> None:
     order = pay("pm_double_webhook_never")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     assert (standing(order), ProviderEvent.objects.count()) == (PAID, 0)
 
 

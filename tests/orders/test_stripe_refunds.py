@@ -22,7 +22,7 @@ from orders.reports import figures
 from orders.reports.days import Day
 from tests.doubles.stripe import StripeDouble
 from tests.doubles.stripe_book import objects_in
-from tests.orders.at_stripe import HOURS, heard, intent_of, work_off_and_listen
+from tests.orders.at_stripe import HALF_A_DAY, heard, intent_of, work_off_and_listen
 from tests.orders.conftest import Pay
 from tests.shop import Api, post
 from tests.waiting import until
@@ -72,7 +72,7 @@ def test_a_refund_whose_answer_is_lost_is_found_and_not_made_again(
     post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry"})
     attempt(Job.objects.get(task="orders.tasks.refund"))
     assert PaymentOperation.objects.get(kind="refund").state == "sent"
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     order.refresh_from_db()
     assert (refunds(stripe), order.refunded, order.payment_state) == ([660], 660, "refunded")
 
@@ -93,11 +93,11 @@ def test_an_audit_names_what_was_refunded_on_stripes_own_pages(
     order = paid()
     post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 60, "reason": "sorry"})
     work_off()
-    assert list(disputed_by_provider(since=HOURS)) == []
+    assert list(disputed_by_provider(since=HALF_A_DAY)) == []
     Stripe().refund(
         intent_of(amount=100, token=PaymentOperation.objects.get(kind="charge").reference)
     )
-    assert list(disputed_by_provider(since=HOURS)) == [
+    assert list(disputed_by_provider(since=HALF_A_DAY)) == [
         f"order {order.number}: we have given 60 JPY back, but stripe says 160"
     ]
 
@@ -136,16 +136,16 @@ def test_more_than_stripe_has_left_has_failed_and_waits_for_a_person(
     # somebody used Stripe's own page
     Stripe().refund(intent_of(amount=600, token=charge.reference))
     post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry"})
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     order.refresh_from_db()
     assert (order.hold_reason, order.refund_pending, order.refunded) == ("refund_failed", 0, 0)
     refund = PaymentOperation.objects.get(kind="refund")
     assert (refund.state, "greater than unrefunded amount" in refund.reason) == ("declined", True)
     post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "sorry", "amount": 60})
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     order.refresh_from_db()
     assert (order.refund_pending, order.refunded) == (0, 60)
-    assert list(disputed_by_provider(since=HOURS)) == [
+    assert list(disputed_by_provider(since=HALF_A_DAY)) == [
         f"order {order.number}: we have given 60 JPY back, but stripe says 660"
     ]
 
@@ -185,7 +185,7 @@ def test_a_refund_that_fails_after_it_had_succeeded_is_owed_again(
     order.refresh_from_db()
     assert (order.refunded, order.refund_pending, order.payment_state) == (0, 0, "paid")
     assert (order.hold_reason, order.refunds.get().state) == ("refund_failed", "failed")
-    assert [*broken(MONEY, limit=9), *disputed_by_provider(since=HOURS)] == []
+    assert [*broken(MONEY, limit=9), *disputed_by_provider(since=HALF_A_DAY)] == []
     post(api, f"/v1/orders/{order.pk}/refunds", {"reason": "to another account"})
     work_off()
     order.refresh_from_db()
@@ -198,14 +198,14 @@ def test_a_refund_that_nobody_knows_of_keeps_the_order_on_hold_when_another_one_
     order = paid()
     stripe.flaw("503", times=1000, method="POST", path="/v1/refunds")
     post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 100, "reason": "sorry"})
-    work_off(ahead=3 * HOURS)
+    work_off(ahead=3 * HALF_A_DAY)
     stripe.flaws.clear()
     post(api, f"/v1/orders/{order.pk}/refunds", {"amount": 50, "reason": "so sorry"})
     attempt(Job.objects.get(task="orders.tasks.refund", state="waiting"))
     order.refresh_from_db()
     assert (order.refunded, order.refund_pending, order.hold_reason) == (50, 100, "refund_unknown")
     post(api, f"/v1/orders/{order.pk}/release")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     order.refresh_from_db()
     assert (order.refunded, order.refund_pending, order.held) == (150, 0, False)
 
@@ -236,7 +236,7 @@ def test_each_refund_that_the_bank_sends_back_is_an_event_of_its_own(
     assert [answer.json()[name] for name in ("refunded", "payment_state")] == [0, "paid"]
     assert list(broken(MONEY, limit=9)) == []
     today = Day(timezone.localdate())
-    [yen] = figures.at_once(shop.pk, today, until=timezone.now() + HOURS)
+    [yen] = figures.at_once(shop.pk, today, until=timezone.now() + HALF_A_DAY)
     assert (yen["gross"], yen["refunds"], yen["net"]) == (660, 0, 660)
 
 
@@ -248,7 +248,7 @@ def test_a_charge_of_a_cancelled_order_that_is_declined_is_an_event(
     with transaction.atomic():
         Order.objects.locked(order.pk).cancel("requested")
     stripe.decide(PaymentOperation.objects.get().reference, "requires_payment_method")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     newest = timeline(order.pk).last()
     assert newest is not None
     shown = newest.data["order"]
@@ -264,7 +264,7 @@ def test_a_charge_that_comes_too_late_is_an_event_with_its_refund(
     with transaction.atomic():
         Order.objects.locked(order.pk).cancel("requested")
     stripe.decide(PaymentOperation.objects.get().reference, "succeeded")
-    work_off(ahead=HOURS)
+    work_off(ahead=HALF_A_DAY)
     events = timeline(order.pk, after=3)
     assert [
         (event.kind, *(event.data["order"][name] for name in ("captured", "refund_pending")))

@@ -17,8 +17,8 @@ from orders.models import Client, Order, Return
 from orders.reports import figures
 from orders.reports.days import Day, day_of
 from tests.orders.books import books_balance
+from tests.promises.documents import blocks
 from tests.promises.processes import CHECKOUT, Stack
-from tests.promises.test_docs import blocks
 from tests.waiting import until
 
 pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

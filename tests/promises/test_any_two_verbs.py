@@ -2,7 +2,6 @@
 to wait for its row, so whatever one of them has read before then is old.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -266,15 +265,8 @@ def at_its_row(hands: tuple[Hand, Hand], order: Order, *verbs: Callable[[], Any]
         begun = []
         for hand, verb in zip(hands, verbs, strict=True):
             begun.append(hand.begin(verb))
-            wait_until_it_waits(hand, begun[-1])
+            hand.wait_until_blocked_or_done()
     return [one.result(timeout=LIMIT_S) for one in begun]
-
-
-def wait_until_it_waits(hand: Hand, begun: Any) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not (begun.done() or hand._is_blocked()):
-        assert time.monotonic() < deadline, "it neither waits nor ends"
-        time.sleep(0.001)
 
 
 def outcome(order: Order) -> dict[str, Any]:

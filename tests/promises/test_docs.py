@@ -15,18 +15,11 @@ from standardwebhooks import WebhookVerificationError
 from orders.models import Order, Refund, Stock
 from tests.edges import WebhookSink
 from tests.orders.books import books_balance
+from tests.promises.documents import blocks
 from tests.promises.processes import CHECKOUT, Stack
 from tests.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
-
-
-def blocks(page: str, language: str) -> list[str]:
-    found = re.findall(
-        rf"^```{language}\n(.*?)^```$", (CHECKOUT / page).read_text(), re.DOTALL | re.MULTILINE
-    )
-    assert found, f"{page} has no block of {language}"
-    return found
 
 
 def walked(page: str, stack: Stack, **environment: str) -> str:

@@ -197,7 +197,7 @@ PLANTED = [
     Planted(
         "slots for everybody",
         "tests/celery_ledger/test_rates.py::test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell",
-        "celery_ledger/execution/claiming.py",
+        "celery_ledger/execution/limited.py",
         "limits, slots=_slots(task))",
         "limits)",
     ),
@@ -211,7 +211,7 @@ PLANTED = [
     Planted(
         "a slot for each bell",
         "tests/celery_ledger/test_rates.py::test_doubled_and_early_bells_take_no_further_slot",
-        "celery_ledger/models/rate_limit.py",
+        "celery_ledger/models/limits/rate_limit.py",
         "AND due_at <= clock_timestamp() AND slot_at IS NULL",
         "",
     ),
@@ -225,14 +225,14 @@ PLANTED = [
     Planted(
         "AN_END_THAT_BRINGS_NOBODY",
         f"{LIMITS}::test_whoever_has_waited_longest_is_brought_when_one_ends_and_is_rung_for",
-        "celery_ledger/execution/claiming.py",
+        "celery_ledger/execution/answering.py",
         "is not None and current.leaves_place:",
         "is None:",
     ),
     Planted(
         "WORD_THAT_IS_LEFT_TOO_LATE",
         f"{LIMITS}::test_an_end_that_comes_while_somebody_gets_in_line_is_seen",
-        "celery_ledger/models/concurrency.py",
+        "celery_ledger/models/limits/concurrency.py",
         "return bool(number >= places)",
         "return True",
     ),
@@ -319,7 +319,7 @@ PLANTED = [
     Planted(
         "CALLS_HOLD_THEIR_CONNECTION",
         f"{THREADS}::test_many_calls_wait_at_once_beside_one_process_and_hold_no_connection",
-        "celery_ledger/threads/calling.py",
+        "celery_ledger/execution/lending.py",
         "    if _in_threads:\n",
         "    if False:\n",
     ),
@@ -390,7 +390,7 @@ PLANTED = [
     Planted(
         "A_BELL_USED_UP_BY_ITS_COMPANY",
         f"{BATCH}::test_a_bell_of_what_was_tried_before_is_not_used_up_by_its_company",
-        "celery_ledger/execution/claiming.py",
+        "celery_ledger/execution/answering.py",
         'if row_id(bells[0]["id"]) not in {claim.id for claim in claims}:',
         "if not claims:",
     ),

@@ -11,9 +11,9 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
-from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from api.shapes.requests.goods import FulfilmentRequest
+from api.shapes.responses.orders import Fulfilments
 from orders import snapshots
 from orders.models import Fulfilment, named
 
@@ -52,12 +52,12 @@ def fulfil_order(
 @router.get(
     "/{uuid:order_id}/fulfilments",
     summary="Read what was sent of an order",
-    response=responses.Fulfilments,
+    response=Fulfilments,
     openapi_extra=described("orders:read"),
 )
 def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     sent = own_order(request, pk=order_id).fulfilments.order_by("pk")
-    return answer({"data": [fulfilment.snapshot() for fulfilment in sent]})
+    return answer(Fulfilments(data=[fulfilment.snapshot() for fulfilment in sent]))
 
 
 @router.post(

@@ -9,9 +9,9 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
-from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from api.shapes.requests.goods import RefundRequest
+from api.shapes.responses.orders import Refunds
 from orders import snapshots
 from orders.models import Asked, Refund, named
 from orders.tasks import give_back
@@ -51,9 +51,9 @@ def refund_order(
 @router.get(
     "/{uuid:order_id}/refunds",
     summary="Read what became of an order's refunds",
-    response=responses.Refunds,
+    response=Refunds,
     openapi_extra=described("orders:read"),
 )
 def read_refunds(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     refunds = own_order(request, pk=order_id).refunds.select_related("operation").order_by("pk")
-    return answer({"data": [refund.snapshot() for refund in refunds]})
+    return answer(Refunds(data=[refund.snapshot() for refund in refunds]))

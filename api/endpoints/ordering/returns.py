@@ -11,9 +11,9 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
-from api.shapes import responses
 from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
 from api.shapes.requests.goods import ReceiveRequest, ReturnRequest
+from api.shapes.responses.orders import Returns
 from orders import snapshots
 from orders.models import Came, Order, Return, named
 from orders.tasks import give_back
@@ -53,13 +53,13 @@ def announce_return(
 @router.get(
     "/{uuid:order_id}/returns",
     summary="Read what became of an order's returns",
-    response=responses.Returns,
+    response=Returns,
     openapi_extra=described("orders:read"),
 )
 def read_returns(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     order = own_order(request, pk=order_id)
     returns = order.returns.select_related("refund__operation").order_by("pk")
-    return answer({"data": [each.snapshot() for each in returns]})
+    return answer(Returns(data=[each.snapshot() for each in returns]))
 
 
 @router.post(

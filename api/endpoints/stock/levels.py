@@ -13,9 +13,8 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer, encoded
 from api.conventions.etag import require_match, tag_of_content
 from api.conventions.idempotency import Done, once
-from api.conventions.paging import NOT_OURS, page
+from api.conventions.paging import NOT_OURS
 from api.endpoints.imports import FILE, Encoding, manner_of
-from api.shapes import responses
 from api.shapes.headers import (
     CONTENT_TAG,
     IDEMPOTENCY_KEY,
@@ -25,6 +24,7 @@ from api.shapes.headers import (
     described,
 )
 from api.shapes.requests.goods import StockChange, StockCount
+from api.shapes.responses import stock as shapes
 from orders import snapshots
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.stock_rows import OPTIONAL, REQUIRED, stock_in
@@ -48,10 +48,7 @@ AfterSku = Annotated[str, Matching(SKU_IN_HEX, NOT_OURS, "cursor")]
 
 
 @router.get(
-    "",
-    summary="List the stock",
-    response=responses.StockList,
-    openapi_extra=described("stock:read"),
+    "", summary="List the stock", response=shapes.StockList, openapi_extra=described("stock:read")
 )
 def list_stock(
     request: AuthenticatedRequest,
@@ -64,9 +61,11 @@ def list_stock(
     rows = Stock.objects.there().order_by("sku")
     if after is not None:
         rows = rows.filter(sku__gt=bytes.fromhex(after).decode())
-    return answer(
-        page(rows, Stock.snapshot, limit=limit, cursor=lambda row: row.sku.encode().hex())
-    )
+    return answer(shapes.StockList.of(rows, Stock.snapshot, limit=limit, cursor=_sku_in_hex))
+
+
+def _sku_in_hex(row: Stock) -> str:
+    return row.sku.encode().hex()
 
 
 FILE_OF_STOCK = f"""NDJSON, or CSV whose first row names the columns:
@@ -81,13 +80,14 @@ not at all: what is wrong is named by its line and field.
     "",
     summary="Count many skus from a file",
     description=FILE_OF_STOCK,
-    response=responses.StockFile,
+    response=shapes.StockFile,
     openapi_extra=FILE | described("stock:write"),
 )
 def count_file(request: AuthenticatedRequest, encoding: Encoding | None = None) -> HttpResponse:
     manner = manner_of(request, Amounts.MINOR, encoding)
-    said, places = stock_in(BytesIO(request.body), manner.form, manner.encoding)
-    return answer({"rows": len(Stock.objects.describe(said, places=places))})
+    counts, places = stock_in(BytesIO(request.body), manner.form, manner.encoding)
+    described_rows = Stock.objects.describe(counts, places=places)
+    return answer(shapes.StockFile(rows=len(described_rows)))
 
 
 @router.get(

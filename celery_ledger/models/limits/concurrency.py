@@ -15,8 +15,8 @@ from uuid import UUID
 from django.db import connection, models
 from django.db.models.functions import Now
 
-from celery_ledger.backoff import share
 from celery_ledger.conf import ledger_settings
+from celery_ledger.models.backoff import share
 from celery_ledger.models.jobs.claim import of_jobs
 from celery_ledger.models.jobs.states import WAITS, State
 

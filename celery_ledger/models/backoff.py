@@ -2,8 +2,6 @@
 
 import random
 
-from celery.utils.time import rate
-
 
 def delay_s(tries: int, *, base_s: float, cap_s: float) -> float:
     """Seconds to wait after the `tries`-th failure (from 1): doubles up to the cap, half of it
@@ -23,16 +21,3 @@ def ring_delay_s(rings: int, *, base_s: float, cap_s: float) -> float:
     cap.
     """
     return min(cap_s, base_s * 2.0 ** min(rings, 30))
-
-
-def pause_s(rate_limit: str | float) -> float:
-    """Seconds between two jobs under Celery's "10/s", "10/m", "10/h" or a number a second. Raises
-    ValueError.
-    """
-    try:
-        per_second = float(rate(rate_limit))
-    except (ValueError, KeyError, TypeError) as exc:
-        raise ValueError(f"{rate_limit!r} is no rate like 10/s, 10/m or 10/h") from exc
-    if per_second <= 0:
-        raise ValueError(f"{rate_limit!r} lets no job begin, ever")
-    return 1 / per_second

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Pause, PauseKind, Worker
-from celery_ledger.threads.waking import threaded_tasks
+from celery_ledger.publishing.waking import threaded_tasks
 
 
 def unheard() -> dict[str, timedelta]:

@@ -1,14 +1,32 @@
-"""The shapes that the API answers with about endpoints, and what was delivered to them."""
+"""What is answered about events, endpoints that hear of them, and what was delivered to these."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from django.conf import settings
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from api.shapes.responses.answer import Answer, Exactly, Page
+from notifications import models, webhooks
 
 
-class Endpoint(BaseModel):
+class ToldEvent(Exactly):
+    id: Annotated[UUID, Field(description="`after` of whoever has it and asks for more")]
+    type: Annotated[str, Field(examples=["order.confirmed"])]
+    timestamp: Annotated[datetime, Field(description="when it happened")]
+    data: Annotated[dict[str, Any], Field(description="as a webhook of this event has it")]
+
+    @classmethod
+    def of(cls, event: models.Event) -> Self:
+        return cls(id=event.pk, **webhooks.content(event))
+
+
+class EventPage(Page[ToldEvent]):
+    pass
+
+
+class Endpoint(Answer):
     id: UUID
     url: str
     events: list[str]
@@ -45,39 +63,55 @@ class Endpoint(BaseModel):
         ),
     ]
 
+    @classmethod
+    def of(cls, endpoint: models.Endpoint) -> Self:
+        return cls.from_row(
+            endpoint,
+            active=endpoint.disabled_at is None,
+            disabled_because=endpoint.disabled_because or None,
+            public_keys=[key.public for key in endpoint.keys],
+        )
+
 
 class NewEndpoint(Endpoint):
     secret: Annotated[str, Field(description="whsec_…: shown here and never again")]
 
 
-class EndpointList(BaseModel):
+class EndpointList(Answer):
     data: list[Endpoint]
 
 
-class Replay(BaseModel):
+class Replay(Answer):
     deliveries: Annotated[int, Field(description="how many are sent again")]
     more: Annotated[
         bool, Field(description="whether the same call, made again, finds more than one call takes")
     ]
 
 
-class EventOfDelivery(BaseModel):
+class EventOfDelivery(Answer):
     id: UUID
     type: Annotated[str, Field(examples=["order.confirmed"])]
     subject: Annotated[UUID, Field(description="whose life it belongs to: the order's id")]
     seq: Annotated[int, Field(description="in that life; an order's `version`")]
     at: datetime
 
+    @classmethod
+    def of(cls, event: models.Event) -> Self:
+        return cls.from_row(event, type=event.kind)
 
-class LastAnswer(BaseModel):
+
+class LastAnswer(Answer):
     ok: bool
     status: Annotated[int | None, Field(description="of the HTTP answer, if there was one")]
     said: str
     at: datetime
 
+    @classmethod
+    def of(cls, attempt: models.Attempt) -> Self:
+        return cls.from_row(attempt, said=attempt.answer)
 
-class Delivery(BaseModel):
-    model_config = ConfigDict(extra="forbid", title="Delivery")
+
+class Delivery(Exactly):
     id: Annotated[UUID, Field(description="the `webhook-id`, the same on every try")]
     event: EventOfDelivery
     state: Literal["waiting", "delivered", "failed"]
@@ -87,6 +121,16 @@ class Delivery(BaseModel):
     created_at: datetime
     delivered_at: datetime | None
     resent_at: Annotated[datetime | None, Field(description="when it was last asked for again")]
+
+    @classmethod
+    def of(cls, delivery: Any) -> Self:
+        """As `DeliveryQuerySet.shown` reads it."""
+        last = next(iter(delivery.last_attempts), None)
+        return cls.from_row(
+            delivery,
+            event=EventOfDelivery.of(delivery.event),
+            last_answer=last and LastAnswer.of(last),
+        )
 
 
 class AttemptOfDelivery(LastAnswer):
@@ -102,16 +146,17 @@ class AttemptOfDelivery(LastAnswer):
 
 
 class DeliveryAndAttempts(Delivery):
-    model_config = ConfigDict(extra="forbid", title="DeliveryAndAttempts")
     attempts: Annotated[
         list[AttemptOfDelivery],
         Field(description=f"newest first, the last {settings.DELIVERY_ATTEMPTS_SHOWN}"),
     ]
 
+    @classmethod
+    def of(cls, delivery: Any) -> Self:
+        newest = delivery.attempts.order_by("-pk")[: settings.DELIVERY_ATTEMPTS_SHOWN]
+        attempts = [AttemptOfDelivery.of(attempt) for attempt in newest]
+        return cls(**dict(Delivery.of(delivery)), attempts=attempts)
 
-class DeliveryPage(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    data: list[Delivery]
-    next: Annotated[
-        str | None, Field(description="`after` of the following page; null on the last")
-    ]
+
+class DeliveryPage(Page[Delivery]):
+    pass

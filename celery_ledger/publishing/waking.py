@@ -3,9 +3,13 @@ them.
 """
 
 import contextlib
+import logging
 import os
+from typing import Any
 
 from celery import Celery, Task
+
+log = logging.getLogger(__name__)
 
 WAKE, LEAVE = b"w", b"q"
 _mouth: int | None = None
@@ -38,3 +42,21 @@ def threaded_tasks(app: Celery) -> dict[str, Task]:
         for name, task in app.tasks.items()
         if getattr(task, "threaded", False) and not task.rate_limit
     }
+
+
+def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:
+    """What a worker does when a bell of a threaded task rings: it wakes the process of the threads,
+    which looks for itself. A job that was lost beside others SHARED_LOSSES times runs in a process
+    of the pool: who of many took the process of the threads down is never known, and there it is.
+    """
+    if not are_near() or task.name not in threaded_tasks(consumer.app):
+        return by_pool
+
+    def wake(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
+        if message.headers.get("alone"):
+            by_pool(message, body, ack, *rest, **named)
+        else:
+            ack(log, consumer.connection_errors)
+            say(WAKE)
+
+    return wake

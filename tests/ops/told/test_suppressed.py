@@ -39,10 +39,10 @@ def test_an_address_is_put_on_found_with_why_and_taken_off_and_then_its_mail_goe
 ) -> None:
     page = text(hana, LIST)
     assert "Every address is mailed." in page
-    said = {"address": "Hana@EXAMPLE.com", "reason": "asked by phone"}
-    assert hana.post(f"{LIST}new/", said).status_code == 302
+    form = {"address": "Hana@EXAMPLE.com", "reason": "asked by phone"}
+    assert hana.post(f"{LIST}new/", form).status_code == 302
     assert (listed().address, listed().why, listed().who) == (GONE, "staff", "hana")
-    assert hana.post(f"{LIST}new/", said).status_code == 302
+    assert hana.post(f"{LIST}new/", form).status_code == 302
     page = text(hana, LIST)
     assert "it is on the list already" in page
     assert (GONE in page, "staff say so" in page, "asked by phone" in page) == (True, True, True)

@@ -8,12 +8,7 @@ def delay_s(tries: int, *, base_s: float, cap_s: float) -> float:
     them is random.
     """
     full = min(cap_s, base_s * 2.0 ** min(tries - 1, 30))
-    return full * jitter()
-
-
-def jitter() -> float:
-    """A random factor of a pause, from 0.5 to 1."""
-    return random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
+    return full * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
 
 
 def ring_delay_s(rings: int, *, base_s: float, cap_s: float) -> float:

@@ -2,8 +2,8 @@
 for all workers together: a job of a key takes one of its places, or stands in line for one.
 
 A place is a number, unique among the running jobs of its key, so a job gives its place back by
-ending, in whatever way. A job that gets in line marks the running ones as wanted (`is_wanted`); a
-job that is marked brings the next in line when it has ended. Both write first and look afterwards,
+ending, in whatever way. A job that gets in line leaves word with the running ones (`is_wanted`); a
+job that has word brings the next in line when it has ended. Both write first and look afterwards,
 so of a job that gets in line and one that ends at the same moment, one sees the other, and neither
 waits for a lock.
 """
@@ -17,20 +17,18 @@ from django.db import connection, models
 from django.db.models.functions import Now
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.backoff import jitter
 from celery_ledger.models.jobs.claim import of_jobs
 from celery_ledger.models.jobs.states import WAITS, State
 
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
-# Put a due job in line if every place is taken. It stays there until it is brought. In case nobody
-# brings it, it is due again after LIMIT_LOOK_S, or after as long as it has waited already if that
-# is longer: so the jobs of a long line, which wait long, look seldom.
+# Put a due job in line if every place is taken. It is due again when it is brought, or after
+# LIMIT_LOOK_S.
 STAND = """
 UPDATE {jobs}
    SET in_line_since = coalesce(in_line_since, statement_timestamp()), slot_at = NULL, rings = 0,
-       due_at = {look}, ring_at = {look}
+       due_at = statement_timestamp() + %(look)s, ring_at = statement_timestamp() + %(look)s
  WHERE id IN (
        SELECT id FROM {jobs}
         WHERE id = %(id)s AND lease_until IS NULL AND finished_at IS NULL
@@ -41,11 +39,9 @@ UPDATE {jobs}
        >= %(places)s
 RETURNING concurrency_key, set_config('synchronous_commit', 'off', true)
 """
-LOOK = """statement_timestamp() + %(share)s * greatest(
-           %(look)s, least(%(cap)s, statement_timestamp() - created_at))"""
 
-# Mark the running jobs of a key as wanted. A row that is locked is skipped: its job is being
-# settled, or somebody else marks it.
+# Leave word with the running jobs of a key. A row that is locked is skipped: its job is being
+# settled, or somebody else leaves word there.
 LEAVE_WORD = """
 UPDATE {jobs} SET is_wanted = true
  WHERE id IN (
@@ -55,7 +51,7 @@ UPDATE {jobs} SET is_wanted = true
 RETURNING set_config('synchronous_commit', 'off', true)
 """
 
-# How many jobs of a key run, and whether all of them are marked.
+# How many jobs of a key run, and whether all of them have word.
 HAVE_WORD = """
 SELECT count(*), coalesce(bool_and(is_wanted), true) FROM {jobs}
  WHERE concurrency_key = %(key)s AND state = 'running'
@@ -74,8 +70,8 @@ RETURNING set_config('synchronous_commit', 'off', true)
 """
 
 # Let the oldest job in line of each key, that nobody has brought yet, be due now. It does not ask
-# for `state = 'waiting'`: with old statistics Postgres might then take another index than
-# `job_in_line`, and walk it.
+# for `state = 'waiting'`: with old statistics Postgres might then walk another index than
+# `job_in_line`.
 BRING = """
 UPDATE {jobs}
    SET due_at = statement_timestamp(), ring_at = statement_timestamp() + %(grace)s, rings = 0
@@ -89,6 +85,24 @@ UPDATE {jobs}
 RETURNING id, set_config('synchronous_commit', 'off', true)
 """
 
+# The keys in whose lines jobs stand, found by going from one to the next in the index; and whether
+# a running job has word.
+LINES = """
+WITH RECURSIVE line (key) AS (
+     (SELECT concurrency_key FROM {jobs}
+       WHERE in_line_since IS NOT NULL AND concurrency_key > %(after)s
+       ORDER BY concurrency_key LIMIT 1)
+     UNION ALL
+     SELECT (SELECT concurrency_key FROM {jobs}
+              WHERE in_line_since IS NOT NULL AND concurrency_key > line.key
+              ORDER BY concurrency_key LIMIT 1)
+       FROM line WHERE line.key IS NOT NULL)
+SELECT key, EXISTS (
+       SELECT FROM {jobs} AS job
+        WHERE job.concurrency_key = key AND job.state = 'running' AND job.is_wanted)
+  FROM line WHERE key IS NOT NULL LIMIT %(number)s
+"""
+
 
 class PlacesQuerySet(models.QuerySet["Job"]):
     """What `concurrency` does to jobs."""
@@ -97,22 +111,15 @@ class PlacesQuerySet(models.QuerySet["Job"]):
         """Put this due job in line for a place of its key, of which there are so many; return the
         key. None if it is not put in line: a place is free, or the job is not due or not waiting.
         """
-        numbers = ledger_settings
-        values: dict[str, Any] = {
-            "id": id_,
-            "places": places,
-            "share": jitter(),
-            "look": timedelta(seconds=numbers.LIMIT_LOOK_S),
-            "cap": timedelta(seconds=numbers.LIMIT_LOOK_CAP_S),
-        }
-        stood = self._run(STAND.replace("{look}", LOOK), values)
+        look = timedelta(seconds=ledger_settings.LIMIT_LOOK_S)
+        stood = self._run(STAND, {"id": id_, "places": places, "look": look})
         return stood[0][0] if stood else None
 
     def leave_word(self, id_: UUID, key: str, *, places: int) -> bool:
         """Have the running jobs of the key bring the next in line when they end; the job of this id
         is in line already. Returns False when a place has become free meanwhile.
 
-        A running job that is being settled cannot be marked, and may bring nobody. Then this job is
+        A running job that is being settled cannot get word, and may bring nobody. Then this job is
         due again after LIMIT_SOON_S.
         """
         self._run(LEAVE_WORD, {"key": key})
@@ -136,6 +143,12 @@ class PlacesQuerySet(models.QuerySet["Job"]):
         rows = self._run(BRING, {"keys": sorted(set(keys)), "grace": grace})
         ids = [id_ for id_, _ in rows]
         return list(self.filter(pk__in=ids).defer("args", "result")) if ids else []
+
+    def lines(self, *, after: str, number: int) -> list[tuple[str, bool]]:
+        """Up to `number` keys in whose lines jobs stand, in order, those after the key `after`; and
+        for each whether a running job has word, so that its end brings the next.
+        """
+        return self._run(LINES, {"after": after, "number": number})
 
     def in_line(self) -> Self:
         """The jobs that wait for a place and have not been brought yet."""

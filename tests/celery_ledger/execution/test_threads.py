@@ -149,7 +149,7 @@ def interruptible(heard: list[str]) -> threading.Thread:
 
 def test_a_time_limit_is_for_the_body_and_not_for_the_verdict() -> None:
     """Whoever is told while the verdict is written leaves nothing written, and loses the lease."""
-    threads, heard = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1)), list[str]()
+    threads, heard = Threads(celery_app, "here", read_end=0, pulse=mmap(-1, 1)), list[str]()
     claim: Any = SimpleNamespace(id="a job")
     current = Attempt(celery_app.tasks[tasks.call.name], claim)
     late = Call(current, soft_s=1, hard_s=2, began=time.monotonic() - 100)
@@ -181,7 +181,7 @@ def test_few_calls_begin_together_and_of_bulk_work_fewer_and_room_is_kept_for_th
 ) -> None:
     few = {"THREADS_MAX": 9, "THREADS_KEPT": 2, "THREADS_BEGIN": 5, "THREADS_BEGIN_BULK": 2}
     settings.LEDGER = {**settings.LEDGER, **few}
-    threads = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1))
+    threads = Threads(celery_app, "here", read_end=0, pulse=mmap(-1, 1))
     assert [*threads._rooms().values()][:3] == [5, 5, 2]
     threads.calls = [*range(6)]
     assert [*threads._rooms().values()][:3] == [3, 1, 0]
@@ -190,13 +190,13 @@ def test_few_calls_begin_together_and_of_bulk_work_fewer_and_room_is_kept_for_th
 @pytest.fixture
 def near() -> Iterator[int]:
     """This process belongs to a worker with threads; what they would hear."""
-    ears, mouth = os.pipe()
-    os.set_blocking(ears, False)
-    waking.use_pipe(mouth)
-    yield ears
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    waking.use_pipe(write_end)
+    yield read_end
     waking.use_pipe(None)
-    os.close(ears)
-    os.close(mouth)
+    os.close(read_end)
+    os.close(write_end)
 
 
 def test_while_there_is_something_to_begin_it_looks_without_waiting(
@@ -209,7 +209,7 @@ def test_while_there_is_something_to_begin_it_looks_without_waiting(
         return [], [], []
 
     monkeypatch.setattr(process, "select", SimpleNamespace(select=listen))
-    threads = Threads(celery_app, "here", ears=near, pulse=mmap(-1, 1))
+    threads = Threads(celery_app, "here", read_end=near, pulse=mmap(-1, 1))
     promised("a", 1)
     for _ in range(2):
         threads._take_what_is_due()
@@ -220,7 +220,7 @@ def test_while_there_is_something_to_begin_it_looks_without_waiting(
 def test_a_thread_makes_one_call_after_another_and_leaves_when_it_was_told_of_a_time_limit(
     near: int, monkeypatch: Any
 ) -> None:
-    threads = Threads(celery_app, "here", ears=near, pulse=mmap(-1, 1))
+    threads = Threads(celery_app, "here", read_end=near, pulse=mmap(-1, 1))
     hands = set[threading.Thread]()
     for number in range(4):
         job = Job.objects.filter(pk=promised("a", number))

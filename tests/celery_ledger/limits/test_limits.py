@@ -425,7 +425,7 @@ def test_the_threads_begin_no_more_than_may(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tasks.call, "concurrency", "n:{number}=2")
     for number in (1, 1, 1, 1, 2):
         tasks.call.apply_async((number,), queue="outside")
-    threads, begins = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1)), Counter[int]()
+    threads, begins = Threads(celery_app, "here", read_end=0, pulse=mmap(-1, 1)), Counter[int]()
 
     def begin(task: Any, claim: Claim, job: Any) -> None:
         begins[claim.args[0]] += 1

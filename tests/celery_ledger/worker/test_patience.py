@@ -42,7 +42,7 @@ def test_in_threads_one_call_of_it_begins_before_the_others(
     clock: list[float], settings: Any
 ) -> None:
     settings.LEDGER = {**settings.LEDGER, "THREADS_MAX": 9, "THREADS_KEPT": 2, "THREADS_BEGIN": 5}
-    threads = Threads(celery_app, "here", ears=0, pulse=mmap(-1, 1))
+    threads = Threads(celery_app, "here", read_end=0, pulse=mmap(-1, 1))
     threads.queues = QUEUES
     usual = [("first", 5), ("mails", 5), ("bulk", 2)]
     assert [*threads._rooms().items()] == usual

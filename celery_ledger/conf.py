@@ -1,5 +1,5 @@
-"""Every number of the ledger that a project may change, with its default: in one setting, `LEDGER =
-{"BATCH": 500}`. A number that is a fact (of a broker, of a calendar) stands where it is used.
+"""The ledger's settings with their defaults. A project changes them in one setting of Django's,
+`LEDGER = {"BATCH": 500}`. A number that is a fact, of a broker or a calendar, is where it is used.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -14,7 +14,10 @@ def _itself(text: str) -> Collection[str]:
 
 
 class LedgerSettings:
-    """`ledger_settings.BATCH` is what `settings.LEDGER` says, or else the default written here."""
+    """`ledger_settings.BATCH` is the value in `settings.LEDGER`, or else the default written here.
+
+    The README's table of settings is made from the annotated lines and their comments.
+    """
 
     # What a row takes
     ARGS_MAX_BYTES: int = 16 * 1024  # of a call; more fails there, also a later step's own
@@ -144,12 +147,14 @@ class LedgerSettings:
     FAILPOINTS: str | None = None  # for tests alone: a folder of orders for the failpoints
 
     def __getattribute__(self, name: str) -> Any:
-        if name.isupper() and name in (overrides := getattr(settings, "LEDGER", {})):
-            return overrides[name]
+        if name.isupper():
+            overrides = getattr(settings, "LEDGER", {})
+            if name in overrides:
+                return overrides[name]
         return super().__getattribute__(name)
 
     def unknown(self) -> list[str]:
-        """What `settings.LEDGER` names that is no number of the ledger."""
+        """The names in `settings.LEDGER` that are no settings of the ledger."""
         return sorted(set(getattr(settings, "LEDGER", {})) - set(type(self).__annotations__))
 
 

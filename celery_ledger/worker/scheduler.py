@@ -22,9 +22,8 @@ class Scheduler:
 
     def __init__(self, app: Celery) -> None:
         self.app = app
-        self._next_slots: dict[
-            str, datetime
-        ] = {}  # by entry; when to ask Postgres next, by this machine's clock
+        # by entry: when to ask Postgres next, by this machine's clock
+        self._next_slots: dict[str, datetime] = {}
 
     def promise_due_slots(self) -> int:
         """Promise the jobs of slots that have come; return how many. Postgres is asked only when a

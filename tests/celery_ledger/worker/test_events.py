@@ -14,6 +14,7 @@ from django.db import connection
 from redis import Redis
 
 from celery_ledger.celery.registry import guarded
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job
 from celery_ledger.telemetry import events
 from celery_ledger.testing import attempt
@@ -78,6 +79,7 @@ def test_any_other_end_is_told(
 def test_each_job_that_shares_a_transaction_is_told_of_outside_it(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ledger_settings, "BATCH_S", 60)  # a slow machine is none of its cases
     bell, inside = celery_app.amqp.bell, list[bool]()
     send: Callable[..., bool] = bell.send_events
 

@@ -1,5 +1,5 @@
-"""What the process of the threads takes, and in which order. That it keeps every promise is proved
-on real processes, in `tests/promises/workers/test_threads.py`.
+"""What the process of threads claims, and in which order. That it keeps every promise is proved on
+real processes, in `tests/promises/workers/test_threads.py`.
 """
 
 import os
@@ -84,7 +84,7 @@ def test_what_is_not_due_or_of_another_queue_or_task_or_under_way_is_left() -> N
 
 
 def test_a_job_that_has_a_slot_of_a_limit_that_is_no_more_is_found_when_that_has_come() -> None:
-    """No clock rings for it: its task runs in threads since the limit is gone."""
+    """No clock rings for it, since its task runs in threads when the limit is gone."""
     come, later = promised("a", 0), promised("a", 1)
     Job.objects.filter(pk=come).update(slot_at=Now())
     hour = Now() + timedelta(hours=1)
@@ -148,7 +148,7 @@ def interruptible(heard: list[str]) -> threading.Thread:
 
 
 def test_a_time_limit_is_for_the_body_and_not_for_the_verdict() -> None:
-    """Whoever is told while the verdict is written leaves nothing written, and loses the lease."""
+    """What is raised while a verdict is written would keep it from being written."""
     threads, heard = Threads(celery_app, "here", read_end=0, pulse=mmap(-1, 1)), list[str]()
     claim: Any = SimpleNamespace(id="a job")
     current = Attempt(celery_app.tasks[tasks.call.name], claim)
@@ -189,7 +189,9 @@ def test_few_calls_begin_together_and_of_bulk_work_fewer_and_room_is_kept_for_th
 
 @pytest.fixture
 def near() -> Iterator[int]:
-    """This process belongs to a worker with threads; what they would hear."""
+    """Let this process belong to a worker with threads; the end of the pipe that they would
+    read.
+    """
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
     waking.use_pipe(write_end)
@@ -253,7 +255,7 @@ def test_who_promises_a_call_wakes_the_threads_of_its_own_worker(near: int) -> N
 
 
 def test_no_process_of_the_pool_takes_the_turn_of_a_call(near: int) -> None:
-    """It would wait for somebody's server."""
+    """Otherwise the process would wait for somebody's server."""
     forget_looks()
     job = Job.objects.get(pk=tasks.add.delay(1, 1).id)
     call = promised("b", 1)

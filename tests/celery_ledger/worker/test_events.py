@@ -70,8 +70,8 @@ def test_any_other_end_is_told(
     listener: Listener, call: Signature, options: dict[str, Any], end: str, says: dict[str, Any]
 ) -> None:
     job = made(call, **options)
-    [told] = listener.until(end, 1)
-    assert {name: told[name] for name in says} == says
+    [event] = listener.until(end, 1)
+    assert {name: event[name] for name in says} == says
     begun = ["task-started"] if end != "task-revoked" else []
     assert listener.of(job) == ["task-received", *begun, end]
 
@@ -83,9 +83,9 @@ def test_each_job_that_shares_a_transaction_is_told_of_outside_it(
     bell, inside = celery_app.amqp.bell, list[bool]()
     send: Callable[..., bool] = bell.send_events
 
-    def spied(*told: Any) -> bool:
+    def spied(*arguments: Any) -> bool:
         inside.append(connection.in_atomic_block)
-        return send(*told)
+        return send(*arguments)
 
     monkeypatch.setattr(bell, "send_events", spied)
     names = [str(number) for number in range(4)]

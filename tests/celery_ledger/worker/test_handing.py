@@ -28,7 +28,7 @@ NOTE = tasks.note.name
 
 
 class Worker:
-    """Its main process without a worker: what is handed to the pool, and accepted by a process."""
+    """A stand-in for a worker's main process: what it hands to the pool, and what is accepted."""
 
     def __init__(self, broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
         self.broker, self.now = broker, 1000.0
@@ -53,7 +53,7 @@ class Worker:
         self.accept.append((message.headers.get("id"), ack))
 
     def hear(self, pid: int = 7) -> list[str]:
-        """The next bell of the queue; a process accepts it at once."""
+        """Deliver the next bell of the queue, and let a process accept it at once."""
         message = Queue(QUEUE, channel=self.connection.default_channel).get(no_ack=True)
         self.hand_over(message, None, lambda *_: None)
         id_, ack = self.accept.pop()
@@ -66,7 +66,7 @@ class Worker:
         self.broker.delete(QUEUE)
 
     def knows_short_jobs(self) -> None:
-        """It has seen many, of 5 ms each."""
+        """Let the worker have seen many jobs of 5 ms each."""
         for _ in range(6):
             ring(NOTE, IDS[:1])
             self.hear()
@@ -157,7 +157,9 @@ def test_while_another_process_is_idle_it_leaves_them_to_that(
 
 
 def test_a_slow_job_is_remembered_for_as_long_as_five_others(worker: Worker) -> None:
-    """What a process did before shows when it accepts the next, so it counts from the one after."""
+    """The time of a job is known when its process accepts the next, so it counts from the one
+    after.
+    """
     sizes = []
     for took_s in (2, *[0.005] * 7):
         ring(NOTE, IDS[:2])
@@ -168,7 +170,7 @@ def test_a_slow_job_is_remembered_for_as_long_as_five_others(worker: Worker) -> 
 
 
 def test_a_message_without_an_id_is_acknowledged_too(worker: Worker) -> None:
-    """Of Celery's first protocol, say: else its place would be lost."""
+    """E.g. one of Celery's first protocol. Otherwise its place would be lost."""
     acknowledged = []
     message = SimpleNamespace(headers={}, channel=None, delivery_info={"routing_key": QUEUE})
     worker.hand_over(message, None, lambda *_: acknowledged.append("yes"))
@@ -178,7 +180,7 @@ def test_a_message_without_an_id_is_acknowledged_too(worker: Worker) -> None:
 
 
 def test_the_time_of_a_process_is_that_of_what_it_accepted_before(worker: Worker) -> None:
-    """Another process that accepts something says nothing of it."""
+    """That another process accepts a job says nothing about this one."""
     ring(NOTE, IDS[:1])
     worker.hear(pid=8)
     worker.now += 0.005

@@ -1,4 +1,4 @@
-"""In which order a worker looks into its queues."""
+"""The order in which a worker looks into its queues."""
 
 from mmap import mmap
 from typing import Any
@@ -15,7 +15,7 @@ QUEUES = ["first", "mails", "bulk"]
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What time it is: a list of one."""
+    """The time that the code reads: a list of one, for the test to change."""
     now = [1000.0]
     monkeypatch.setattr(transport, "monotonic", lambda: now[0])
     return now

@@ -13,6 +13,7 @@ from api.auth import AuthenticatedRequest
 from api.conventions.paging import AfterId, Limit, id_of
 from api.endpoints.webhook_endpoints import READS, WRITES
 from api.own import own_endpoint
+from api.shapes.headers import LOCATION, scoped
 from api.shapes.requests.webhooks import ReplayRequest
 from api.shapes.responses import webhooks as shapes
 from notifications import interventions
@@ -20,18 +21,12 @@ from notifications.models import Delivery
 
 router = Router(tags=["webhooks"])
 
-LOCATION = {
-    202: {
-        "headers": {"Location": {"description": "Where it is read.", "schema": {"type": "string"}}}
-    }
-}
-
 
 @router.post(
     "/{uuid:endpoint_id}/test",
     summary="Send an endpoint a test",
     response={202: shapes.Delivery},
-    openapi_extra={**WRITES, "responses": LOCATION},
+    openapi_extra=scoped(WRITES, headers={202: LOCATION}),
 )
 def test_endpoint(
     request: AuthenticatedRequest, endpoint_id: UUID, response: HttpResponse
@@ -51,7 +46,7 @@ def test_endpoint(
     "/{uuid:endpoint_id}/replay",
     summary="Send again what failed",
     response={202: shapes.Replay},
-    openapi_extra=WRITES,
+    openapi_extra=scoped(WRITES),
 )
 def replay_deliveries(
     request: AuthenticatedRequest, endpoint_id: UUID, body: Body[ReplayRequest]
@@ -70,7 +65,7 @@ def replay_deliveries(
     "/{uuid:endpoint_id}/deliveries",
     summary="List the deliveries to an endpoint, newest first",
     response=shapes.DeliveryPage,
-    openapi_extra=READS,
+    openapi_extra=scoped(READS),
 )
 def list_deliveries(
     request: AuthenticatedRequest,
@@ -93,7 +88,7 @@ def list_deliveries(
     "/{uuid:endpoint_id}/deliveries/{uuid:delivery_id}",
     summary="Read a delivery, with each try of it",
     response=shapes.DeliveryAndAttempts,
-    openapi_extra=READS,
+    openapi_extra=scoped(READS),
 )
 def read_delivery(
     request: AuthenticatedRequest, endpoint_id: UUID, delivery_id: UUID

@@ -48,7 +48,7 @@ _DELIVERIES = {
         SELECT subject, max(seq), count(*) FROM notifications_event GROUP BY subject
         HAVING max(seq) <> count(*) ORDER BY subject""",
 }
-# For so long a transaction may be open (ARCHITECTURE.md, I13). Until it has ended, no event knows
+# For so long a transaction may be open (docs/invariants.md, I13). Until it has ended, no event knows
 # of an endpoint that begins to listen in it.
 LONGEST = "interval '60 seconds'"
 # Of an older event nobody can say: its deliveries may be forgotten, a moment ago as well.

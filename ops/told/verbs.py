@@ -1,4 +1,4 @@
-"""What staff do about what does not arrive; each leaves its row, and twice comes to once."""
+"""What staff do about what does not arrive; each leaves a StaffAction, twice comes to once."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +16,8 @@ from orders.models import Order
 
 @dataclass(frozen=True)
 class Span:
-    """Deliveries of a time to one endpoint, or with None all mails: what was given up, or
-    everything that has ended.
+    """Deliveries of a time to one endpoint, or with None all mails: those that were given up, or
+    `everything` that has ended.
     """
 
     endpoint: Endpoint | None
@@ -30,7 +30,7 @@ class Span:
         return f"endpoint {self.endpoint.pk}" if self.endpoint else "channel mail"
 
     def counted(self) -> tuple[int, bool]:
-        """How many would be sent again, and whether there are more to be counted."""
+        """How many would be sent again, and whether more would that were not counted."""
         return Delivery.objects.count_retryable(
             self.endpoint,
             since=self.since,
@@ -41,7 +41,7 @@ class Span:
 
     @property
     def looked_at(self) -> int:
-        """So many deliveries are, to count them: all that are made lie in a row, others apart."""
+        """How many deliveries are read to count them: more where they lie side by side."""
         in_a_row = self.everything and self.endpoint is None
         return settings.OPS_LOOKED_AT if in_a_row else settings.OPS_REPLAY_COUNTED_MAX
 
@@ -84,13 +84,13 @@ def send_again(delivery_id: UUID, *, by: Any) -> bool:
 
 
 def order_of(event: Event) -> Order | None:
-    """In whose life it happened, if it was an order's."""
+    """The order that the event is of; None for an event of something else."""
     return Order.objects.filter(pk=event.subject).select_related("client").first()
 
 
 def enable(endpoint_id: UUID, *, by: Any) -> bool:
-    """It is called again, at once. False when nothing keeps it from that, or its owner has removed
-    it.
+    """Have it called again, at once. False when nothing keeps it from being called, or its owner
+    has removed it.
     """
     with transaction.atomic():
         endpoint = Endpoint.objects.locked(endpoint_id)
@@ -105,8 +105,8 @@ def enable(endpoint_id: UUID, *, by: Any) -> bool:
 
 
 def test(endpoint_id: UUID, *, by: Any) -> Delivery | None:
-    """A test on its way to it, a new one or that which is under way; None of one that its owner has
-    removed.
+    """The delivery of a test to it: a new one, or the one that is under way. None for an endpoint
+    that its owner has removed.
     """
     with transaction.atomic():
         endpoint = Endpoint.objects.locked(endpoint_id)

@@ -16,7 +16,7 @@ from celery_ledger.testing import work_off
 from notifications import events
 from notifications.models import Attempt, Delivery, Endpoint
 from orders.models import Client
-from tests.edges import WebhookSink
+from tests.doubles.edges import WebhookSink
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

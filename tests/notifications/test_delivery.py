@@ -27,9 +27,9 @@ from notifications.models import Attempt, Delivery, Endpoint, Event, Shop
 from notifications.tasks import announce, note_untold
 from orders.inputs.order import EXAMPLE, OrderInput
 from orders.models import Client
-from tests.edges import Postbox, WebhookSink, read
-from tests.hands import Hand
-from tests.ports import free_port
+from tests.doubles.edges import Postbox, WebhookSink, read
+from tests.machine.ports import free_port
+from tests.postgres.hands import Hand
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

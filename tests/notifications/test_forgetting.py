@@ -20,8 +20,8 @@ from notifications.oversight.audit import DELIVERIES
 from notifications.tasks import forget_old_deliveries
 from orders.audit import broken
 from orders.models import Client
-from tests.edges import Postbox, WebhookSink
-from tests.hands import Hand
+from tests.doubles.edges import Postbox, WebhookSink
+from tests.postgres.hands import Hand
 from tests.shop import Api, post
 from values.ids import first_id
 

@@ -25,8 +25,8 @@ from notifications.interventions import replay
 from notifications.models import Answer, Delivery, Endpoint
 from notifications.tasks import put_line_in_order
 from orders.models import Client
-from tests.edges import WebhookSink
-from tests.hands import Hand
+from tests.doubles.edges import WebhookSink
+from tests.postgres.hands import Hand
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

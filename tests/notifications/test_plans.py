@@ -17,7 +17,7 @@ from notifications.models import Delivery, Endpoint, Event
 from notifications.models.event import BEGINNING
 from notifications.oversight.trouble import troubles
 from orders.models import Client
-from tests.plans import plans_of
+from tests.postgres.plans import plans_of
 from values.ids import first_id
 
 pytestmark = pytest.mark.django_db(transaction=True)

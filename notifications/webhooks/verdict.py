@@ -137,7 +137,8 @@ def _why_none(signatures: Signatures, before: bytes, body: bytes, ring: Keyring)
         )
     kinds = {kind for kind, _ in signatures}
     if not kinds & {one.kind for one in ring.trusted}:
-        needed = " or ".join(WHAT_VERIFIES[kind] for kind in sorted(kinds & set(WHAT_VERIFIES)))
+        known_kinds = sorted(kinds & set(WHAT_VERIFIES))
+        needed = " or ".join(WHAT_VERIFIES[kind] for kind in known_kinds)
         return (
             f"Signatures of the other kind: there are {', '.join(sorted(kinds)) or 'none'}, which "
             f"need {needed or 'another kind of key'}; it was tried with {ring}."

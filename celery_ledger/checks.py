@@ -154,9 +154,7 @@ def _objections_to_options(task: Task) -> Iterator[str]:
 def _unknown_options(task: Task) -> set[str]:
     """The options that a decorator has set and that neither Celery nor the ledger knows."""
     own_class = getattr(task, "guarded_class", task.__class__)
-    if "_decorated" not in vars(
-        own_class
-    ):  # a class that somebody has written may have any attributes
+    if "_decorated" not in vars(own_class):  # a class of the project's may have any attributes
         return set()
     own = {name for name in vars(own_class) if not name.startswith("_")}
     return own - set(dir(current_app.Task)) - KNOWN_OPTIONS

@@ -253,7 +253,8 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         with transaction.atomic():
-            if chord := Chord.objects.locked(row_id(group_id)):
+            chord = Chord.objects.locked(row_id(group_id))
+            if chord is not None:
                 chord.expect(self.app, chord_size)
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:

@@ -8,7 +8,7 @@ task may set:
 and "done" are one commit. With `atomic=False` the body runs with no transaction open, may talk to
 the outside world, and puts its effects into `with settle(): …`.
 
-`threaded` (default False, with `atomic=False` only): the body waits for somebody else's server, has
+`threaded` (default False, with `atomic=False` only): the body waits for another server, has
 timeouts of its own for that, and bears other threads beside it. Beside a pool of processes it runs
 in a thread, so that no process of the pool waits with it. Around each call stands
 `with outside(): …`, which lends the connection to Postgres to others.
@@ -67,7 +67,9 @@ class Guard:
 
     @property
     def __trace__(self) -> Any:
-        """What Celery calls to run a message of this task: claims, then calls its own tracer."""
+        """The function that Celery calls for a message of this task; None until Celery has set its
+        own tracer, which is called when a job is claimed.
+        """
         return self.tracer and self._claim_and_trace
 
     @__trace__.setter

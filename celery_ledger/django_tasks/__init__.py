@@ -152,11 +152,12 @@ class LedgerBackend(BaseTaskBackend):
             for name in sorted(self.queues - {DEFAULT_TASK_QUEUE_NAME} - set(listened))
         ]
         current_app.loader.import_default_modules()
-        wrong += [
-            f"{task.module_path} is for the queue {name}, to which no worker listens."
-            for task in known_functions()
-            if (name := getattr(task, "queue", None)) and name not in listened
-        ]
+        for task in known_functions():
+            name = getattr(task, "queue", None)
+            if name and name not in listened:
+                wrong.append(
+                    f"{task.module_path} is for the queue {name}, to which no worker listens."
+                )
         return [Error(sentence, id="celery_ledger.E004") for sentence in wrong]
 
 

@@ -48,7 +48,7 @@ def _claim_a_place(id_: UUID, task: Task, timelimit: Sequence[float | None]) -> 
             return []
         try:
             claims = claim([id_], task, timelimit, places=places)
-        except IntegrityError:  # somebody has taken that very place
+        except IntegrityError:  # another process has taken the same place
             continue
         if claims:
             _bring_those_behind(claims[0], task, places)

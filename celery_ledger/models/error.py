@@ -44,9 +44,10 @@ def describe(exc: BaseException) -> dict[str, Any]:
     except Exception:  # its __str__ may raise
         message = "its text cannot be read"
     error: dict[str, Any] = {"type": type(exc).__qualname__, "message": message}
-    if (module := type(exc).__module__) != "builtins":
+    module, args = type(exc).__module__, _storable_args(exc)
+    if module != "builtins":
         error["module"] = module
-    if (args := _storable_args(exc)) not in (None, [message]):
+    if args not in (None, [message]):
         error["args"] = args
     if exc.__traceback__ is not None:
         lines = traceback.format_exception(type(exc), exc, _since_the_body(exc.__traceback__))

@@ -114,7 +114,8 @@ def _refuse_template(template: str | None, takes: Collection[str]) -> None:
     if not template:
         raise ValueError("its key is empty")
     names = _names_in(template)
-    if unknown := sorted(names - set(takes)):
+    unknown = sorted(names - set(takes))
+    if unknown:
         raise ValueError(f"its key names {', '.join(unknown)}, which the task does not take")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class InterventionsQuerySet(models.QuerySet["Job"]):
-    """What a person does to the jobs of this set."""
+    """How jobs are changed by a person."""
 
     @transaction.atomic
     def retry(self, *, by: str) -> list["Job"]:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 class JobQuerySet(  # type: ignore[override]
     InterventionsQuerySet, LostQuerySet, PlacesQuerySet, UnheardQuerySet
 ):
-    """What is done to jobs by whoever promises, claims and settles them."""
+    """How jobs are promised, claimed, settled, put back and pruned."""
 
     def promise(self, jobs: Sequence["Job"], *, once: bool) -> None:
         """Write the rows of these jobs in their order, PROMISE_BATCH by one statement, in the
@@ -54,8 +54,8 @@ class JobQuerySet(  # type: ignore[override]
         """
         table = self.model._meta.db_table
         with connection.cursor() as cursor:
-            for some in batched(jobs, ledger_settings.PROMISE_BATCH):
-                cursor.execute(*statement_of(some, table=table, once=once))
+            for batch in batched(jobs, ledger_settings.PROMISE_BATCH):
+                cursor.execute(*statement_of(batch, table=table, once=once))
 
     def claim(  # noqa: PLR0913 - one for each thing that a claim writes
         self,

@@ -105,7 +105,7 @@ SELECT key, EXISTS (
 
 
 class PlacesQuerySet(models.QuerySet["Job"]):
-    """What `concurrency` does to jobs."""
+    """How jobs stand in line for a place, and are brought."""
 
     def stand_in_line(self, id_: UUID, *, places: int) -> str | None:
         """Put this due job in line for a place of its key, of which there are so many; return the

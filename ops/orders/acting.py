@@ -66,7 +66,7 @@ class Deed:
     part: UUID | None = None
 
     def target(self, order: Order) -> Any:
-        """Raises Overtaken for a part that is not there any more."""
+        """The order, or its part. Raises Overtaken for a part that is not there any more."""
         if self.verb.parts is None:
             return order
         found = self.verb.parts(order).filter(pk=self.part).first()
@@ -88,18 +88,18 @@ class Outcome:
 
     @property
     def is_seen(self) -> bool:
-        """Something of the order's standing changes, its version apart."""
+        """Whether figures of the order change, its version apart."""
         return self.before | {"version": 0} != self.after | {"version": 0}
 
     @property
     def paid_back(self) -> int:
-        """Minor units that are promised back by it."""
+        """Minor units that it pays back or promises to."""
         back = "refunded", "refund_pending"
         return sum(self.after[name] - self.before[name] for name in back)
 
 
 def standing(order: Order) -> dict[str, Any]:
-    """What a verb may change: JSON, amounts in minor units."""
+    """Those figures of an order that a verb may change: JSON, amounts in minor units."""
     values = {name: getattr(order, name) for name in STANDING}
     return values | {"to_send": sum(units for _line, units in order.open_units)}
 

@@ -28,7 +28,7 @@ PLACES = 24  # of a picture: a month that has just begun is not one broad bar
 
 @dataclass(frozen=True)
 class Asked:
-    """A day, or the month that begins on one, of one client or all."""
+    """What a report is asked for: a day, or the month that begins on it; one client, or all."""
 
     day: date
     is_month: bool
@@ -39,7 +39,7 @@ class Asked:
         return f"{self.day:%Y-%m}" if self.is_month else f"{self.day}"
 
     def answer(self) -> Report | None:
-        """None while it is computed. Raises a 404 problem for what has not begun."""
+        """None while it is computed. Raises a 404 problem for a day that has not begun."""
         patience = Patience(settings.OPS_REPORT_EVENTS, old_ones_do=True)
         about = monthly if self.is_month else daily
         if self.day > days.day_of(timezone.now()):
@@ -50,8 +50,8 @@ class Asked:
 @require_safe
 @staff_page(LOOK)
 def report(request: HttpRequest) -> HttpResponse:
-    """A day or a month: `when`, else this month; of a client, or of all. While it is computed the
-    page asks again.
+    """The report of a day or a month, `when`, else of this month; of a client, or of all. The page
+    asks again while it is computed.
     """
     seen: dict[str, Any] = {"here": "report", "clients": first_clients(), "status": 200}
     seen["typed"] = {name: request.GET.get(name, "")[:50] for name in ("when", "client")}
@@ -72,7 +72,7 @@ def report(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_page(LOOK)
 def as_csv(request: HttpRequest) -> HttpResponse:
-    """The same columns as the API's; the page instead while there is nothing to be downloaded."""
+    """The report with the columns of the API's; the page instead while there is none."""
     try:
         asked = _asked(request)
         figures = asked.answer()
@@ -89,7 +89,7 @@ def as_csv(request: HttpRequest) -> HttpResponse:
 
 
 def _asked(request: HttpRequest) -> Asked:
-    """Raises a 422 problem that says what cannot be read."""
+    """What the address asks for. Raises a 422 problem that says what of it cannot be read."""
     when, client = request.GET.get("when", "").strip(), _client(request.GET.get("client", ""))
     if not when:
         return Asked(days.day_of(timezone.now()).replace(day=1), True, client)
@@ -103,7 +103,7 @@ def _asked(request: HttpRequest) -> Asked:
 
 
 def _client(id_: str) -> Client | None:
-    """None, which stands for all, for an empty id."""
+    """The client of that id; None, which stands for all, for an empty one. Raises a 422 problem."""
     if not id_:
         return None
     try:

@@ -38,6 +38,19 @@ class Asked:
     def when(self) -> str:
         return f"{self.day:%Y-%m}" if self.is_month else f"{self.day}"
 
+    def around(self, today: date) -> dict[str, str]:
+        """The days or months before and after it, as `when` takes them; `after` is empty when it
+        would be in the future.
+        """
+        before = self.day - timedelta(days=1)
+        if self.is_month:
+            after = (self.day + timedelta(days=31)).replace(day=1)
+            found = {"before": f"{before:%Y-%m}", "after": f"{after:%Y-%m}"}
+        else:
+            after = self.day + timedelta(days=1)
+            found = {"before": f"{before}", "after": f"{after}", "month": f"{self.day:%Y-%m}"}
+        return found if after <= today else found | {"after": ""}
+
     def answer(self) -> Report | None:
         """None while it is computed. Raises a 404 problem for a day that has not begun."""
         patience = Patience(settings.OPS_REPORT_EVENTS, old_ones_do=True)
@@ -57,7 +70,8 @@ def report(request: HttpRequest) -> HttpResponse:
     seen["typed"] = {name: request.GET.get(name, "")[:50] for name in ("when", "client")}
     try:
         asked = _asked(request)
-        seen |= {"asked": asked, "around": _around(asked), "report": asked.answer()}
+        around = asked.around(days.day_of(timezone.now()))
+        seen |= {"asked": asked, "around": around, "report": asked.answer()}
     except Refused as problem:
         seen |= {
             "refusal": sentence_of(problem),
@@ -110,21 +124,6 @@ def _client(id_: str) -> Client | None:
         return Client.objects.get(pk=UUID(id_))
     except (ValueError, Client.DoesNotExist):
         raise Refused("invalid", _("There is no such client.")) from None
-
-
-def _around(asked: Asked) -> dict[str, str]:
-    """The days or months before and after it, as `when` takes them; `after` is empty when it would
-    be in the future.
-    """
-    if asked.is_month:
-        before, after = asked.day - timedelta(days=1), asked.day + timedelta(days=31)
-        found = {"before": f"{before:%Y-%m}", "after": f"{after:%Y-%m}"}
-    else:
-        before, after = asked.day - timedelta(days=1), asked.day + timedelta(days=1)
-        found = {"before": f"{before}", "after": f"{after}", "month": f"{asked.day:%Y-%m}"}
-    if after > days.day_of(timezone.now()):
-        found["after"] = ""
-    return found
 
 
 def _drawn(figures: Report) -> dict[str, Any]:

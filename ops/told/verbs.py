@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from notifications import tasks
+from notifications import interventions, tasks
 from notifications.models import Delivery, Endpoint, Event, Suppression
 from ops.models import StaffAction
 from orders.models import Order
@@ -52,7 +52,7 @@ class Span:
         )
         endpoint_id = self.endpoint.pk if self.endpoint else None
         with transaction.atomic():
-            count, more = tasks.send_again(chosen, endpoint_id, everything=self.everything)
+            count, more = interventions.send_again(chosen, endpoint_id, everything=self.everything)
             if count:
                 what = "everything" if self.everything else "failed"
                 since, until = self.since.isoformat(), self.until.isoformat()
@@ -69,7 +69,7 @@ def send_again(delivery_id: UUID, *, by: Any) -> bool:
     with transaction.atomic():
         one = Delivery.objects.select_related("event").get(pk=delivery_id)
         chosen = Delivery.objects.retryable(since=one.created_at, everything=True).filter(pk=one.pk)
-        count, _more = tasks.send_again(chosen, one.endpoint_id, everything=True)
+        count, _more = interventions.send_again(chosen, one.endpoint_id, everything=True)
         if count:
             order = order_of(one.event)
             StaffAction.note(
@@ -113,7 +113,7 @@ def test(endpoint_id: UUID, *, by: Any) -> Delivery | None:
         if not endpoint.active:
             return None
         before = Event.objects.timeline(endpoint_id).last()
-        delivery = tasks.test(endpoint_id)
+        delivery = interventions.test(endpoint_id)
         if not before or delivery.event_id != before.pk:
             after = {"delivery": str(delivery.pk)}
             StaffAction.note(by, "test_endpoint", f"endpoint {endpoint_id}", after=after)
@@ -127,7 +127,7 @@ def suppress(address: str, reason: str, *, by: Any) -> bool:
     why = Suppression.Why.STAFF
     with transaction.atomic():
         who = by.get_username()
-        is_new = Suppression.objects.add(address, why=why, said=reason, who=who)
+        is_new = Suppression.objects.add(address, why=why, details=reason, who=who)
         listed = Suppression.objects.of(address)
         if is_new and listed:
             seen = {"said": {"reason": reason}}

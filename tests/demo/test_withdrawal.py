@@ -17,7 +17,7 @@ from notifications.models import Delivery, Event, Shop
 from orders.audit import MONEY, STOCK, broken
 from orders.models import Fulfilment, Order, OrderLine, Return
 from tests.demo.pages import Placed, status_page, text
-from tests.hands import in_threads
+from tests.postgres.hands import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BUTTON = "Withdraw from contract here"

@@ -18,7 +18,7 @@ from ops.models import JobBatch, StaffAction
 from orders.models import Client, Order
 from tests.celery_ledger import past
 from tests.ops.browsing import log_in, text
-from tests.plans import plans_of
+from tests.postgres.plans import plans_of
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,8 +14,8 @@ from ops.report.views import Asked
 from orders.models import Client, Order
 from orders.reports import days
 from tests.ops.browsing import log_in, text
-from tests.past_days import DAY, Sell, clock, give_back, sell  # noqa: F401 - a fixture
-from tests.plans import plans_of
+from tests.postgres.plans import plans_of
+from tests.shop.past_days import DAY, Sell, clock, give_back, sell  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BUFFERS_MAX = 1000

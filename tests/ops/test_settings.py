@@ -13,9 +13,9 @@ from notifications.models import Shop
 from ops.models import StaffAction
 from orders.models import ApiKey, Client, Order
 from orders.models.client import SCOPES
-from tests.hands import in_threads
 from tests.ops.browsing import log_in, text
-from tests.plans import plans_of
+from tests.postgres.hands import in_threads
+from tests.postgres.plans import plans_of
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,9 +9,9 @@ from django.utils.translation import override
 
 from ops.models import StaffAction
 from orders.models import Order, Stock, StockMovement
-from tests.hands import in_threads
 from tests.ops.browsing import log_in, text
-from tests.plans import plans_of
+from tests.postgres.hands import in_threads
+from tests.postgres.plans import plans_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BUFFERS_MAX = 1000

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from config.start.procfile import commands
-from tests.ports import free_port
+from tests.machine.ports import free_port
 from tests.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]

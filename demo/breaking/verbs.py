@@ -33,7 +33,7 @@ OPERATE = "ops.operate"  # of the staff pages, where there are any
 class Verb:
     slug: str
     word: Promise
-    says: Promise  # what it does, for whoever presses it
+    effect: Promise  # in a sentence
     orders: bool = False  # sends the order form
     for_staff: bool = False
 

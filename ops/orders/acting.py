@@ -84,7 +84,7 @@ class Outcome:
     before: dict[str, Any]
     after: dict[str, Any]
     deliveries: list[Delivery]
-    says: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
 
     @property
     def is_seen(self) -> bool:
@@ -143,11 +143,11 @@ def _done(order: Order, deed: Deed, *, by: str) -> Outcome:
     before, target = standing(order), deed.target(order)
     if not deed.verb.may(target):
         raise Overtaken
-    says = deed.verb.do(target, deed.entered, by) or []
+    sentences = deed.verb.do(target, deed.entered, by) or []
     order.refresh_from_db()
     news = events.timeline(order.pk, after=before["version"])
     deliveries = Delivery.objects.filter(event__in=news).select_related("endpoint", "event")
-    return Outcome(before, standing(order), list(deliveries.order_by("channel", "pk")), says)
+    return Outcome(before, standing(order), list(deliveries.order_by("channel", "pk")), sentences)
 
 
 @contextmanager

@@ -48,8 +48,8 @@ _DELIVERIES = {
         SELECT subject, max(seq), count(*) FROM notifications_event GROUP BY subject
         HAVING max(seq) <> count(*) ORDER BY subject""",
 }
-# For so long a transaction may be open (docs/invariants.md, I13). Until it has ended, no event knows
-# of an endpoint that begins to listen in it.
+# For so long a transaction may be open (docs/invariants.md, I13). Until it has ended, no event
+# knows of an endpoint that begins to listen in it.
 LONGEST = "interval '60 seconds'"
 # Of an older event nobody can say: its deliveries may be forgotten, a moment ago as well.
 KEPT = interval(settings.DELIVERY_KEEP - settings.CHANGES_SETTLE)

@@ -78,11 +78,13 @@ SELECT id, %(order)s, %(kind)s, on_hand_delta, reserved_delta, '' FROM moved
 
 class StockQuerySet(models.QuerySet["Stock"]):
     def there(self) -> "StockQuerySet":
-        """What has not been taken out: an order may name it."""
+        """The goods that an order may name: they have not been taken out."""
         return self.filter(removed_at=None)
 
     def low(self) -> "StockQuerySet":
-        """What should be ordered: no more is left than its `low_at`; what lacks most is first."""
+        """The goods that should be ordered, of which no more is left than their `low_at`; what
+        lacks most is first.
+        """
         left = F("on_hand") - F("reserved")
         low = self.there().filter(counted=True, low_at__gte=left)
         return low.order_by(left - F("low_at"), "pk")
@@ -108,7 +110,9 @@ class StockQuerySet(models.QuerySet["Stock"]):
         return self.there().ever(skus)
 
     def ever(self, skus: Collection[str]) -> "dict[str, Stock]":
-        """Also what was taken out: an order of the past may name it."""
+        """The goods of these skus, also those that were taken out: an order of the past may name
+        them.
+        """
         return {stock.sku: stock for stock in self.filter(sku__in=skus)}
 
     def know(self, names: dict[str, str]) -> None:
@@ -117,7 +121,7 @@ class StockQuerySet(models.QuerySet["Stock"]):
         self.bulk_create(unknown, ignore_conflicts=True)
 
     def locked(self, sku: str) -> "Stock | None":
-        """None for an unknown sku."""
+        """The goods of this sku, locked until the transaction ends; None for an unknown one."""
         return self.there().select_for_update(no_key=True).filter(sku=sku).first()
 
     def reserve(self, order: "Order") -> bool:

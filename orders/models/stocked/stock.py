@@ -10,8 +10,8 @@ from orders.models.stocked.queryset import SETTABLE, StockQuerySet
 
 
 class Stock(models.Model):
-    """One kind of goods. `on_hand` is in the house, `reserved` is promised to orders: never more
-    than what is on hand and may be ordered beyond it, unless nobody counts these goods.
+    """One kind of goods. `on_hand` units are in the house, and `reserved` ones promised to orders:
+    never more than are on hand and may be ordered beyond that, unless nobody counts these goods.
     """
 
     sku = models.TextField(unique=True)
@@ -49,12 +49,12 @@ class Stock(models.Model):
 
     @property
     def free(self) -> int:
-        """On hand and not promised; less than 0 when some are owed."""
+        """Units on hand and not promised; less than 0 when some are owed."""
         return self.on_hand - self.reserved
 
     @property
     def available(self) -> int | None:
-        """How many can be ordered; None: any number."""
+        """Units that can be ordered; None: any number."""
         return self.free + self.backorder_limit if self.counted else None
 
     @property

@@ -167,7 +167,7 @@ class ShopAdmin(LookOnlyAdmin):
         return super().get_form(request, obj, change, form=form, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Shop, form: Any, change: bool) -> None:
-        Shop.objects.say(obj.owner, form.cleaned_data["typed"])
+        Shop.objects.change(obj.owner, form.cleaned_data["typed"])
 
 
 @admin.register(ApiKey)

@@ -2,22 +2,21 @@
 first answer.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from pydantic import BaseModel
 
 from api.auth import AuthenticatedRequest
-from api.conventions.answers import encoded
+from api.conventions.answers import Body, encoded
 from orders.models import IdempotencyKey
 from values import identity
 from values.refused import Refused
 
 IDEMPOTENCY_KEY_MAX_CHARS = 255
 
-Done = tuple[int, str | None, Mapping[str, Any]]  # status, Location, body
+Done = tuple[int, str | None, Body]  # status, Location, body
 
 
 def once(
@@ -61,6 +60,6 @@ def idempotency_key(request: HttpRequest) -> str:
             "idempotency-key-invalid",
             "The Idempotency-Key must be up to 255 printable ASCII characters.",
         )
-    if said := identity.objection(key):
-        raise Refused("idempotency-key-invalid", f"The Idempotency-Key {said}.")
+    if objection := identity.objection(key):
+        raise Refused("idempotency-key-invalid", f"The Idempotency-Key {objection}.")
     return key

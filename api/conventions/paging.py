@@ -3,12 +3,11 @@ last.
 """
 
 import re
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from pydantic import Field
 
 from values.texts import UUID_PATTERN, Matching
@@ -31,19 +30,6 @@ class Dated(Protocol):
 
     pk: Any
     created_at: datetime
-
-
-def page[Row: Model](
-    rows: "QuerySet[Row] | list[Row]",
-    show: Callable[[Row], Mapping[str, Any]],
-    *,
-    limit: int,
-    cursor: Callable[[Row], str],
-) -> dict[str, Any]:
-    """One page of these ordered rows, in one query of one row more than it shows."""
-    found = list(rows[: limit + 1])
-    following = cursor(found[limit - 1]) if len(found) > limit else None
-    return {"data": [show(row) for row in found[:limit]], "next": following}
 
 
 def id_of(row: Model) -> str:

@@ -2,74 +2,70 @@
 again.
 """
 
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.http import Http404, HttpResponse
 from ninja import Body, Router, Status
 
 from api.auth import AuthenticatedRequest
-from api.conventions.paging import AfterId, Limit, id_of, page
+from api.conventions.paging import AfterId, Limit, id_of
 from api.endpoints.webhook_endpoints import READS, WRITES
 from api.own import own_endpoint
-from api.shapes import deliveries as shapes
+from api.shapes.headers import LOCATION, scoped
 from api.shapes.requests.webhooks import ReplayRequest
-from notifications import tasks
-from notifications.models import Attempt, Delivery
+from api.shapes.responses import webhooks as shapes
+from notifications import interventions
+from notifications.models import Delivery
 
 router = Router(tags=["webhooks"])
-
-LOCATION = {
-    202: {
-        "headers": {"Location": {"description": "Where it is read.", "schema": {"type": "string"}}}
-    }
-}
 
 
 @router.post(
     "/{uuid:endpoint_id}/test",
     summary="Send an endpoint a test",
     response={202: shapes.Delivery},
-    openapi_extra={**WRITES, "responses": LOCATION},
+    openapi_extra=scoped(WRITES, headers={202: LOCATION}),
 )
 def test_endpoint(
     request: AuthenticatedRequest, endpoint_id: UUID, response: HttpResponse
-) -> Status[dict[str, Any]]:
+) -> Status[shapes.Delivery]:
     """A signed `webhook.test`, tried once and at once. While one is under way, it is the answer to
     a further call.
     """
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
-        delivery = tasks.test(endpoint_id)
+        delivery = interventions.test(endpoint_id)
     response["Location"] = f"/v1/webhook-endpoints/{endpoint_id}/deliveries/{delivery.pk}"
-    return Status(202, _shown_delivery(Delivery.objects.shown(endpoint_id).get(pk=delivery.pk)))
+    delivery = Delivery.objects.of_endpoint(endpoint_id).get(pk=delivery.pk)
+    return Status(202, shapes.Delivery.of(delivery))
 
 
 @router.post(
     "/{uuid:endpoint_id}/replay",
     summary="Send again what failed",
     response={202: shapes.Replay},
-    openapi_extra=WRITES,
+    openapi_extra=scoped(WRITES),
 )
 def replay_deliveries(
     request: AuthenticatedRequest, endpoint_id: UUID, body: Body[ReplayRequest]
-) -> Status[dict[str, Any]]:
+) -> Status[shapes.Replay]:
     """Under the same `webhook-id` as before, in the room that other work leaves. Asking twice sends
     nothing twice.
     """
     own_endpoint(request, endpoint_id)
+    everything = body.state == "all"
     with transaction.atomic():
-        count, more = tasks.replay(endpoint_id, since=body.since, everything=body.state == "all")
-    return Status(202, {"deliveries": count, "more": more})
+        count, more = interventions.replay(endpoint_id, since=body.since, everything=everything)
+    return Status(202, shapes.Replay(deliveries=count, more=more))
 
 
 @router.get(
     "/{uuid:endpoint_id}/deliveries",
     summary="List the deliveries to an endpoint, newest first",
     response=shapes.DeliveryPage,
-    openapi_extra=READS,
+    openapi_extra=scoped(READS),
 )
 def list_deliveries(
     request: AuthenticatedRequest,
@@ -77,61 +73,28 @@ def list_deliveries(
     state: Literal["waiting", "delivered", "failed"] | None = None,
     limit: Limit = 20,
     after: AfterId | None = None,
-) -> dict[str, Any]:
+) -> shapes.DeliveryPage:
     """`next` of a page is the `after` of the following one; null on the last."""
     own_endpoint(request, endpoint_id)
-    deliveries = Delivery.objects.shown(endpoint_id)
+    deliveries = Delivery.objects.of_endpoint(endpoint_id)
     if state is not None:
         deliveries = deliveries.filter(state=state)
     if after is not None:
         deliveries = deliveries.filter(pk__lt=after)
-    return page(deliveries, _shown_delivery, limit=limit, cursor=id_of)
+    return shapes.DeliveryPage.of(deliveries, shapes.Delivery.of, limit=limit, cursor=id_of)
 
 
 @router.get(
     "/{uuid:endpoint_id}/deliveries/{uuid:delivery_id}",
     summary="Read a delivery, with each try of it",
     response=shapes.DeliveryAndAttempts,
-    openapi_extra=READS,
+    openapi_extra=scoped(READS),
 )
 def read_delivery(
     request: AuthenticatedRequest, endpoint_id: UUID, delivery_id: UUID
-) -> dict[str, Any]:
+) -> shapes.DeliveryAndAttempts:
     own_endpoint(request, endpoint_id)
-    delivery = Delivery.objects.shown(endpoint_id).filter(pk=delivery_id).first()
+    delivery = Delivery.objects.of_endpoint(endpoint_id).filter(pk=delivery_id).first()
     if delivery is None:
         raise Http404
-    newest = delivery.attempts.order_by("-pk")[: settings.DELIVERY_ATTEMPTS_SHOWN]
-    return {**_shown_delivery(delivery), "attempts": [_shown_attempt(one) for one in newest]}
-
-
-def _shown_delivery(delivery: Any) -> dict[str, Any]:
-    """As `DeliveryQuerySet.shown` reads it."""
-    event, last = delivery.event, next(iter(delivery.last_attempts), None)
-    return {
-        "id": delivery.pk,
-        "state": delivery.state,
-        "tries": delivery.tries,
-        "next_try_at": delivery.next_try_at,
-        "event": {
-            "id": event.pk,
-            "type": event.kind,
-            "subject": event.subject,
-            "seq": event.seq,
-            "at": event.at,
-        },
-        "last_answer": last and _shown_answer(last),
-        "created_at": delivery.created_at,
-        "delivered_at": delivery.delivered_at,
-        "resent_at": delivery.resent_at,
-    }
-
-
-def _shown_answer(attempt: Attempt) -> dict[str, Any]:
-    said = {"ok": attempt.ok, "status": attempt.status, "said": attempt.answer}
-    return {**said, "at": attempt.at}
-
-
-def _shown_attempt(attempt: Attempt) -> dict[str, Any]:
-    kept = {"duration_ms": attempt.duration_ms, "body": attempt.body}
-    return {**_shown_answer(attempt), **kept, "request_headers": attempt.request_headers}
+    return shapes.DeliveryAndAttempts.of(delivery)

@@ -1,6 +1,5 @@
 """/v1/events: what webhooks tell, for those who ask for it."""
 
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -8,11 +7,11 @@ from ninja import Query, Router
 
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
-from api.conventions.paging import NOT_OURS, AfterId, Limit, id_of, page
-from api.shapes import responses
-from api.shapes.headers import described
+from api.conventions.paging import NOT_OURS, AfterId, Limit, id_of
+from api.shapes.headers import scoped
 from api.shapes.requests.webhooks import EventFilter
-from notifications import events, webhooks
+from api.shapes.responses import webhooks as shapes
+from notifications import events
 from notifications.models import Event
 from notifications.models.event import EVERYBODYS
 from values.refused import invalid
@@ -25,8 +24,8 @@ OF_STOCK = "stock:read"  # without it a key sees nothing of the stock here eithe
 @router.get(
     "",
     summary="List what happened, as webhooks tell it",
-    response=responses.EventPage,
-    openapi_extra=described("orders:read"),
+    response=shapes.EventPage,
+    openapi_extra=scoped("orders:read"),
 )
 def list_events(
     request: AuthenticatedRequest,
@@ -41,7 +40,7 @@ def list_events(
     """
     kinds = _kinds(request, narrowed.kinds)
     try:
-        found = events.told(
+        found = events.feed(
             request.auth.client_id,
             kinds,
             after=UUID(after) if after else None,
@@ -50,7 +49,7 @@ def list_events(
         )
     except Event.DoesNotExist:
         raise invalid(("/query/after", NOT_OURS)) from None
-    return answer(page(found, _shown, limit=limit, cursor=id_of))
+    return answer(shapes.EventPage.of(found, shapes.ToldEvent.of, limit=limit, cursor=id_of))
 
 
 def _kinds(request: AuthenticatedRequest, asked: list[str]) -> list[str]:
@@ -61,7 +60,3 @@ def _kinds(request: AuthenticatedRequest, asked: list[str]) -> list[str]:
     if set(asked) & set(EVERYBODYS):
         request.auth.require(OF_STOCK)
     return asked
-
-
-def _shown(event: Event) -> dict[str, Any]:
-    return {"id": str(event.pk), **webhooks.content(event)}

@@ -1,6 +1,5 @@
 """/v1/exports: a client's orders as files, which an import reads back."""
 
-from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
@@ -10,9 +9,9 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.conventions.paging import AfterId
-from api.shapes import responses
-from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, scoped
 from api.shapes.requests.orders import OrderFilter
+from api.shapes.responses import exports as shapes
 from orders.exports import tasks
 from orders.exports.files import MEDIA_TYPES
 from orders.exports.models import Export, ExportPart
@@ -25,8 +24,8 @@ router = Router(tags=["exports"])
 @router.post(
     "/orders",
     summary="Export orders to files",
-    response={202: responses.Export},
-    openapi_extra=described(
+    response={202: shapes.Export},
+    openapi_extra=scoped(
         "orders:read",
         IDEMPOTENCY_KEY,
         headers={202: LOCATION | REPLAYED},
@@ -53,10 +52,10 @@ def begin_export(
 
     def begin() -> Done:
         place = {"place": UUID(after)} if after else {}
-        wanted = {"form": format, "bom": bom, **place}
-        export = Export.objects.begin(request.auth.client, filters, **wanted)
+        columns = {"form": format, "bom": bom, **place}
+        export = Export.objects.begin(request.auth.client, filters, **columns)
         tasks.begin(export)
-        return 202, f"/v1/exports/{export.pk}", shown(export)
+        return 202, f"/v1/exports/{export.pk}", shapes.Export.of(export)
 
     sent = {**filters, "format": format, "bom": str(bom), "after": after or ""}
     return once(request, sent, begin)
@@ -65,20 +64,20 @@ def begin_export(
 @router.get(
     "/{uuid:export_id}",
     summary="Read how far an export is",
-    response=responses.Export,
-    openapi_extra=described("orders:read"),
+    response=shapes.Export,
+    openapi_extra=scoped("orders:read"),
 )
 def read_export(request: AuthenticatedRequest, export_id: UUID) -> HttpResponse:
     export = Export.objects.of(request.auth.client).filter(pk=export_id).first()
     if export is None:
         raise Http404
-    return answer(shown(export))
+    return answer(shapes.Export.of(export))
 
 
 @router.get(
     "/{uuid:export_id}/files/{int:number}",
     summary="Read a file of an export",
-    openapi_extra=described("orders:read", media_type="text/csv"),
+    openapi_extra=scoped("orders:read", media_type="text/csv"),
 )
 def read_file(request: AuthenticatedRequest, export_id: UUID, number: int) -> HttpResponse:
     own = ExportPart.objects.filter(export=export_id, export__client=request.auth.client)
@@ -91,20 +90,3 @@ def read_file(request: AuthenticatedRequest, export_id: UUID, number: int) -> Ht
         content_type=MEDIA_TYPES[form],
         headers={"Content-Disposition": f'attachment; filename="orders-{number}.{form}"'},
     )
-
-
-def shown(export: Export) -> dict[str, Any]:
-    path = f"/v1/exports/{export.pk}"
-    done = export.state == "done"
-    numbers = export.parts.order_by("number").values_list("number", flat=True) if done else ()
-    return {
-        "id": str(export.pk),
-        "state": export.state,
-        "format": export.form,
-        "orders": export.orders,
-        "next": str(export.place) if done and export.goes_on else None,
-        "created_at": export.created_at.isoformat(),
-        "finished_at": export.finished_at.isoformat() if export.finished_at else None,
-        "forgotten_at": export.forgotten_at.isoformat(),
-        "links": {"self": path, "files": [f"{path}/files/{number}" for number in numbers]},
-    }

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 from uuid import UUID
 
 from django.http import Http404, HttpResponse, StreamingHttpResponse
@@ -13,8 +13,8 @@ from ninja import Router
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, idempotency_key, once
-from api.shapes import responses
-from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, scoped
+from api.shapes.responses import imports as shapes
 from orders.imports import tasks
 from orders.imports.errors import errors_csv
 from orders.imports.files.columns import COLUMNS, PAYMENT, REQUIRED
@@ -24,7 +24,7 @@ from orders.imports.files.lines import ONE_OF_THEM, Row
 from orders.imports.files.reading import Format, Manner, staged
 from orders.imports.models import Import
 from orders.imports.taking import place_for, room_on_the_disk
-from orders.imports.trial import Trial, tried
+from orders.imports.trial import tried
 from values.refused import Refused, invalid
 
 router = Router(tags=["imports"])
@@ -65,9 +65,9 @@ FILE = {
     "",
     summary="Import a file of orders",
     description=ABOUT,
-    response={202: responses.Import, 200: responses.Trial},
+    response={202: shapes.Import, 200: shapes.Trial},
     openapi_extra=FILE
-    | described(
+    | scoped(
         "imports:write",
         IDEMPOTENCY_KEY,
         headers={202: LOCATION | REPLAYED},
@@ -87,7 +87,7 @@ def begin_import(
     def accept(rows: Iterable[Row]) -> Done:
         batch = Import.objects.accept(client, rows, manner)
         tasks.begin(batch)
-        return 202, f"/v1/imports/{batch.pk}", shown(batch)
+        return 202, f"/v1/imports/{batch.pk}", shapes.Import.of(batch)
 
     with (
         place_for(client.pk),
@@ -97,7 +97,7 @@ def begin_import(
     ):
         if dry_run:
             idempotency_key(request)  # so that the same call without `dry_run` is taken
-            return answer(shown_trial(tried(client, rows, manner)))
+            return answer(shapes.Trial.of(tried(client, rows, manner)))
         sent = {"format": manner.form, "sha256": digest, **_otherwise(manner)}
         return once(request, sent, lambda: accept(rows))
 
@@ -105,17 +105,17 @@ def begin_import(
 @router.get(
     "/{uuid:import_id}",
     summary="Read how far an import is",
-    response=responses.Import,
-    openapi_extra=described("imports:write"),
+    response=shapes.Import,
+    openapi_extra=scoped("imports:write"),
 )
 def read_import(request: AuthenticatedRequest, import_id: UUID) -> HttpResponse:
-    return answer(shown(_own_import(request, import_id)))
+    return answer(shapes.Import.of(_own_import(request, import_id)))
 
 
 @router.get(
     "/{uuid:import_id}/errors.csv",
     summary="Read which orders of an import failed, and why",
-    openapi_extra=described("imports:write", media_type="text/csv"),
+    openapi_extra=scoped("imports:write", media_type="text/csv"),
 )
 def read_errors(request: AuthenticatedRequest, import_id: UUID) -> StreamingHttpResponse:
     batch = _own_import(request, import_id)
@@ -125,42 +125,6 @@ def read_errors(request: AuthenticatedRequest, import_id: UUID) -> StreamingHttp
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": name},
     )
-
-
-def shown(batch: Import) -> dict[str, Any]:
-    """An import as the API shows it; `total`, `ok`, `failed` and what `became` of them count
-    orders.
-    """
-    return {
-        "id": str(batch.pk),
-        "state": batch.state,
-        "total": batch.total,
-        **batch.counts(),
-        "percent": batch.percent,
-        "links": {
-            "self": f"/v1/imports/{batch.pk}",
-            "errors": f"/v1/imports/{batch.pk}/errors.csv",
-        },
-    }
-
-
-def shown_trial(trial: Trial) -> dict[str, Any]:
-    return {
-        "dry_run": True,
-        "total": trial.total,
-        "ok": trial.ok,
-        "failed": trial.failed,
-        "errors": [
-            {
-                "external_id": name,
-                "line": fault.line_number,
-                "field": fault.field,
-                "reason": fault.reason,
-            }
-            for name, fault in trial.faults
-        ],
-        "errors_left_out": trial.faults_left_out,
-    }
 
 
 @contextmanager

@@ -1,18 +1,18 @@
 """/v1/jobs: how far promised work is, and a client's say in its own."""
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from django.db.models import Q
 from django.http import Http404, HttpResponse
-from kombu.utils.json import dumps
 from ninja import Router
 from pydantic import Field
 
 from api.auth import AuthenticatedRequest
-from api.conventions.paging import AfterMoment, Limit, moment_and_id, moment_of, page
-from api.shapes import responses
+from api.conventions.answers import answer
+from api.conventions.paging import AfterMoment, Limit, moment_and_id, moment_of
+from api.shapes.headers import scoped
+from api.shapes.responses import jobs as shapes
 from celery_ledger import Job, JobQuerySet, State, interventions, owned
 from values.refused import Refused
 from values.texts import WITHOUT_NUL, Matching
@@ -24,26 +24,18 @@ TaskName = Annotated[
 ]
 
 
-def _error(job: Job) -> dict[str, str] | None:
-    return {part: job.error[part] for part in ("type", "message")} if job.error else None
-
-
 NOT_YOURS = "is not cancelled by a client: something would be left undone. Ask the shop's operator."
-
-
-def _described(conflict: str) -> dict[str, Any]:
-    return {"x-scope": "jobs:write", "responses": {409: {"description": conflict}}}
 
 
 @router.get(
     "",
     summary="List jobs, newest first",
-    response=responses.JobPage,
-    openapi_extra={"x-scope": "jobs:read"},
+    response=shapes.JobPage,
+    openapi_extra=scoped("jobs:read"),
 )
 def list_jobs(
     request: AuthenticatedRequest,
-    state: responses.JobStates | None = None,
+    state: shapes.JobState | None = None,
     task: TaskName | None = None,
     limit: Limit = 20,
     after: AfterMoment | None = None,
@@ -54,27 +46,24 @@ def list_jobs(
         created_at, id_ = moment_and_id(after)
         narrowed &= Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=id_)
     jobs = owned.newest(str(request.auth.client_id), narrowed, state=state, limit=limit + 1)
-    return _answer(page(jobs, shown, limit=limit, cursor=moment_of))
+    return answer(shapes.JobPage.of(jobs, shapes.Job.of, limit=limit, cursor=moment_of))
 
 
 @router.get(
-    "/{uuid:job_id}",
-    summary="Read a job",
-    response=responses.Job,
-    openapi_extra={"x-scope": "jobs:read"},
+    "/{uuid:job_id}", summary="Read a job", response=shapes.Job, openapi_extra=scoped("jobs:read")
 )
 def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     job = owned.visible_to(str(request.auth.client_id)).filter(pk=job_id).first()
     if job is None:
         raise Http404
-    return _answer(shown(job))
+    return answer(shapes.Job.of(job))
 
 
 @router.post(
     "/{uuid:job_id}/retry",
     summary="Retry a dead or cancelled job",
-    response=responses.Job,
-    openapi_extra=_described("The job is neither dead nor cancelled."),
+    response=shapes.Job,
+    openapi_extra=scoped("jobs:write", conflict="The job is neither dead nor cancelled."),
 )
 def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     jobs, me = _own(request, job_id)
@@ -85,9 +74,10 @@ def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
 @router.post(
     "/{uuid:job_id}/cancel",
     summary="Cancel a waiting job",
-    response=responses.Job,
-    openapi_extra=_described(
-        "The job does not wait any more, or something would be lost without it."
+    response=shapes.Job,
+    openapi_extra=scoped(
+        "jobs:write",
+        conflict="The job does not wait any more, or something would be lost without it.",
     ),
 )
 def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
@@ -102,25 +92,6 @@ def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     return _after(jobs, changed, interventions.WHY_NOT_CANCELLED)
 
 
-def shown(job: Job) -> dict[str, Any]:
-    """A job as the API shows it; its arguments stay inside, and of the shop's own also what they
-    came to.
-    """
-    tells = not owned.is_nobodys(job)
-    return {
-        "id": str(job.pk),
-        "task": job.task,
-        "queue": job.queue,
-        "state": job.state,
-        "attempts": job.attempts,
-        "due_at": job.due_at.isoformat(),
-        "created_at": job.created_at.isoformat(),
-        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
-        "result": json.loads(dumps(job.result)) if tells else None,
-        "error": _error(job) if tells else None,
-    }
-
-
 def _own(request: AuthenticatedRequest, job_id: UUID) -> tuple[JobQuerySet, str]:
     """The job, if this client's own request led to it, and the client's name for the log."""
     client_id = request.auth.client_id
@@ -133,8 +104,4 @@ def _after(jobs: JobQuerySet, changed: list[Job], why_not: dict[State, str]) -> 
         raise Http404
     if not changed:
         raise Refused("job-not-changeable", interventions.refusal(job, why_not))
-    return _answer(shown(job))
-
-
-def _answer(content: Any) -> HttpResponse:
-    return HttpResponse(dumps(content), content_type="application/json")
+    return answer(shapes.Job.of(job))

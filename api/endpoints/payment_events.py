@@ -5,7 +5,8 @@ decides nothing.
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Router
 
-from api.shapes.responses import Received
+from api.conventions.answers import answer
+from api.shapes.responses.payments import Received
 from orders.payments.provider import NoEvent, NotFromProvider, event_reader
 from orders.tasks import record_provider_event
 from values.refused import Refused
@@ -40,4 +41,4 @@ def receive_event(request: HttpRequest, provider: str) -> HttpResponse:
     except NoEvent as exc:
         raise Refused("no-event", f"{provider} has signed this, but {exc}.") from exc
     record_provider_event(provider, notice)
-    return HttpResponse('{"received":true}', content_type="application/json")
+    return answer(Received(received=True))

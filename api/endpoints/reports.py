@@ -2,7 +2,6 @@
 mean is in `orders.reports`.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
@@ -13,8 +12,9 @@ from ninja import Path, Router
 from pydantic import WithJsonSchema
 
 from api.auth import AuthenticatedRequest
-from api.shapes import responses
-from api.shapes.headers import LOCATION, described
+from api.conventions.answers import answer
+from api.shapes.headers import LOCATION, scoped
+from api.shapes.responses.reports import Computing
 from orders.reports import days, snapshots, spreadsheet
 from orders.reports.asked import daily, monthly
 from values.refused import invalid
@@ -31,8 +31,8 @@ AGAIN = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 @router.get(
     "/daily/{day}.csv",
     summary="Read a day's figures as CSV",
-    response={202: responses.Computing},
-    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
+    response={202: Computing},
+    openapi_extra=scoped("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
 )
 def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
     """The same as the JSON, for a spreadsheet: one table whose column `section` says total, hour or
@@ -44,8 +44,8 @@ def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> 
 @router.get(
     "/daily/{day}",
     summary="Read a day's figures",
-    response={200: snapshots.Report, 202: responses.Computing},
-    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
+    response={200: snapshots.Report, 202: Computing},
+    openapi_extra=scoped("reports:read", headers={202: LOCATION | AGAIN}),
 )
 def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
     """Per currency: orders, gross, refunds, net, by hour, top SKUs, of your own orders.
@@ -59,8 +59,8 @@ def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpRes
 @router.get(
     "/monthly/{month}.csv",
     summary="Read a month's figures as CSV",
-    response={202: responses.Computing},
-    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
+    response={202: Computing},
+    openapi_extra=scoped("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
 )
 def read_monthly_report_as_csv(request: AuthenticatedRequest, month: Path[Month]) -> HttpResponse:
     """One table whose column `section` says total or day."""
@@ -72,8 +72,8 @@ def read_monthly_report_as_csv(request: AuthenticatedRequest, month: Path[Month]
 @router.get(
     "/monthly/{month}",
     summary="Read a month's figures",
-    response={200: snapshots.MonthlyReport, 202: responses.Computing},
-    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
+    response={200: snapshots.MonthlyReport, 202: Computing},
+    openapi_extra=scoped("reports:read", headers={202: LOCATION | AGAIN}),
 )
 def read_monthly_report(request: AuthenticatedRequest, month: Path[Month]) -> HttpResponse:
     """The sum of its days, up to today: orders, gross, refunds and net per currency, and by day."""
@@ -98,16 +98,9 @@ def _as_csv(request: HttpRequest, report: Mapping[str, Any] | None, name: str) -
 
 
 def _as_json(request: HttpRequest, report: Mapping[str, Any] | None) -> HttpResponse:
-    return _computing(request) if report is None else _answer(report)
+    return _computing(request) if report is None else answer(report)
 
 
 def _computing(request: HttpRequest) -> HttpResponse:
     headers = {"Location": request.path, "Retry-After": str(settings.REPORT_RETRY_AFTER_S)}
-    return _answer({"state": "computing"}, status=202, headers=headers)
-
-
-def _answer(
-    content: Mapping[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
-) -> HttpResponse:
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return HttpResponse(text, status=status, content_type="application/json", headers=headers)
+    return answer(Computing(state="computing"), status=202, headers=headers)

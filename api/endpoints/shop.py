@@ -1,7 +1,5 @@
 """/v1/shop: how a client's shop is called where its customers read, and how it does business."""
 
-from typing import Any
-
 from django.db import transaction
 from django.http import HttpResponse
 from ninja import Body, Router
@@ -9,8 +7,8 @@ from ninja import Body, Router
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer, encoded
 from api.conventions.etag import require_match, tag_of_content
-from api.shapes import responses
-from api.shapes.headers import CONTENT_TAG, IF_MATCH, described
+from api.shapes.headers import CONTENT_TAG, IF_MATCH, scoped
+from api.shapes.responses import shop as shapes
 from notifications.models import Shop
 from values.shop import ShopSaid
 
@@ -20,8 +18,8 @@ router = Router(tags=["shop"])
 @router.get(
     "",
     summary="Read your shop's settings",
-    response=responses.Shop,
-    openapi_extra=described("shop:read", headers={200: CONTENT_TAG}),
+    response=shapes.Shop,
+    openapi_extra=scoped("shop:read", headers={200: CONTENT_TAG}),
 )
 def read_shop(request: AuthenticatedRequest) -> HttpResponse:
     """As they hold: `of_the_installation` names those that you have not set yourself."""
@@ -31,26 +29,20 @@ def read_shop(request: AuthenticatedRequest) -> HttpResponse:
 @router.patch(
     "",
     summary="Change your shop's settings",
-    response=responses.Shop,
-    openapi_extra=described("shop:write", IF_MATCH, headers={200: CONTENT_TAG}),
+    response=shapes.Shop,
+    openapi_extra=scoped("shop:write", IF_MATCH, headers={200: CONTENT_TAG}),
 )
-def change_shop(request: AuthenticatedRequest, said: Body[ShopSaid]) -> HttpResponse:
+def change_shop(request: AuthenticatedRequest, change: Body[ShopSaid]) -> HttpResponse:
     """What is named is set, null leaves it to the installation again, and what is not named stays.
     It holds for mails and pages from now on, and for orders that are reserved from now on.
     """
     with transaction.atomic():
         own = Shop.objects.locked(request.auth.client_id)
         require_match(request, _tagged(request)["ETag"])
-        own.say(said.model_dump(exclude_unset=True))
+        own.change(change.model_dump(exclude_unset=True))
     return _tagged(request)
 
 
 def _tagged(request: AuthenticatedRequest) -> HttpResponse:
-    shown = _shown(Shop.objects.of(request.auth.client_id))
-    return answer(shown, headers={"ETag": tag_of_content(encoded(shown))})
-
-
-def _shown(shop: Shop) -> dict[str, Any]:
-    said = {name: getattr(shop, name) for name in ShopSaid.model_fields}
-    empty = {name: None for name, value in said.items() if value == ""}
-    return {**said, **empty, "of_the_installation": shop.lent}
+    shop = shapes.Shop.of(Shop.objects.of(request.auth.client_id))
+    return answer(shop, headers={"ETag": tag_of_content(encoded(shop))})

@@ -1,7 +1,6 @@
 """/v1/webhook-endpoints: a client registers the URLs that hear of its events."""
 
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -11,65 +10,68 @@ from ninja import Body, Router, Status
 
 from api.auth import AuthenticatedRequest
 from api.own import own_endpoint
-from api.shapes import deliveries as shapes
+from api.shapes.headers import scoped
 from api.shapes.requests.webhooks import EndpointChange, EndpointRequest, RotationRequest
+from api.shapes.responses import webhooks as shapes
+from notifications.interventions import put_in_order
 from notifications.models import Endpoint
-from notifications.tasks import call_up, put_in_order
+from notifications.tasks import call_up
 from values.refused import Refused
 
 router = Router(tags=["webhooks"])
 
 
-READS, WRITES = {"x-scope": "webhooks:read"}, {"x-scope": "webhooks:write"}
+READS, WRITES = "webhooks:read", "webhooks:write"
 ROTATION = RotationRequest()  # what a request without a body says
-TOO_MANY = {"responses": {409: {"description": "The client has as many endpoints as it may have."}}}
-TOO_MANY_SECRETS = {
-    409: {"description": "As many secrets sign for this endpoint as may at a time."}
-}
 
 
 @router.post(
     "",
     summary="Register an endpoint",
     response={201: shapes.NewEndpoint},
-    openapi_extra=WRITES | TOO_MANY,
+    openapi_extra=scoped(WRITES, conflict="The client has as many endpoints as it may have."),
 )
 def create_endpoint(
     request: AuthenticatedRequest, body: Body[EndpointRequest]
-) -> Status[dict[str, Any]]:
+) -> Status[shapes.NewEndpoint]:
     """The secret is shown here and never again."""
     endpoint = Endpoint.objects.register(request.auth.client_id, **body.model_dump())
     if endpoint is None:
         detail = f"A client may have {settings.WEBHOOK_ENDPOINTS_PER_CLIENT} endpoints."
         raise Refused("too-many-endpoints", detail)
-    return Status(201, {**shown(endpoint), "secret": endpoint.secret})
+    return Status(201, shapes.NewEndpoint.of(endpoint))
 
 
-@router.get("", summary="List the endpoints", response=shapes.EndpointList, openapi_extra=READS)
-def list_endpoints(request: AuthenticatedRequest) -> dict[str, Any]:
+@router.get(
+    "", summary="List the endpoints", response=shapes.EndpointList, openapi_extra=scoped(READS)
+)
+def list_endpoints(request: AuthenticatedRequest) -> shapes.EndpointList:
     owner = request.auth.client_id
     rows = Endpoint.objects.filter(owner=owner, active=True).order_by("pk")[
         : settings.WEBHOOK_ENDPOINTS_PER_CLIENT
     ]
-    return {"data": [shown(endpoint) for endpoint in rows]}
+    return shapes.EndpointList(data=[shapes.Endpoint.of(endpoint) for endpoint in rows])
 
 
 @router.get(
-    "/{uuid:endpoint_id}", summary="Read an endpoint", response=shapes.Endpoint, openapi_extra=READS
+    "/{uuid:endpoint_id}",
+    summary="Read an endpoint",
+    response=shapes.Endpoint,
+    openapi_extra=scoped(READS),
 )
-def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> dict[str, Any]:
-    return shown(own_endpoint(request, endpoint_id))
+def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> shapes.Endpoint:
+    return shapes.Endpoint.of(own_endpoint(request, endpoint_id))
 
 
 @router.patch(
     "/{uuid:endpoint_id}",
     summary="Change an endpoint",
     response=shapes.Endpoint,
-    openapi_extra=WRITES,
+    openapi_extra=scoped(WRITES),
 )
 def change_endpoint(
     request: AuthenticatedRequest, endpoint_id: UUID, change: Body[EndpointChange]
-) -> dict[str, Any]:
+) -> shapes.Endpoint:
     """What waits for a server in trouble goes to the new `url` at once. An endpoint that is
     disabled hears again with a new `url`, or `active` true; with `active` false it is disabled.
     What waits already soon comes in order when `ordered` becomes true, and what was held back for
@@ -91,11 +93,14 @@ def change_endpoint(
             call_up(endpoint.pk)
         if was_ordered != endpoint.ordered:
             (put_in_order if endpoint.ordered else call_up)(endpoint.pk)
-    return shown(own_endpoint(request, endpoint_id))
+    return shapes.Endpoint.of(own_endpoint(request, endpoint_id))
 
 
 @router.delete(
-    "/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None}, openapi_extra=WRITES
+    "/{uuid:endpoint_id}",
+    summary="Remove an endpoint",
+    response={204: None},
+    openapi_extra=scoped(WRITES),
 )
 def delete_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> Status[None]:
     """It hears of nothing any more; what it has heard stays on record."""
@@ -105,32 +110,17 @@ def delete_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> Status[
     return Status(204, None)
 
 
-def shown(endpoint: Endpoint) -> dict[str, Any]:
-    return {
-        "id": str(endpoint.pk),
-        "url": endpoint.url,
-        "events": endpoint.events,
-        "headers": endpoint.headers,
-        "payload": endpoint.payload,
-        "ordered": endpoint.ordered,
-        "active": endpoint.disabled_at is None,
-        "disabled_because": endpoint.disabled_because or None,
-        "disabled_at": endpoint.disabled_at and endpoint.disabled_at.isoformat(),
-        "failing_since": endpoint.failing_since and endpoint.failing_since.isoformat(),
-        "created_at": endpoint.created_at.isoformat(),
-        "public_keys": [key.public for key in endpoint.keys],
-    }
-
-
 @router.post(
     "/{uuid:endpoint_id}/rotate-secret",
     summary="Give an endpoint a new secret",
     response=shapes.NewEndpoint,
-    openapi_extra={**WRITES, "responses": TOO_MANY_SECRETS},
+    openapi_extra=scoped(
+        WRITES, conflict="As many secrets sign for this endpoint as may at a time."
+    ),
 )
 def rotate_secret(
     request: AuthenticatedRequest, endpoint_id: UUID, body: Body[RotationRequest] = ROTATION
-) -> dict[str, Any]:
+) -> shapes.NewEndpoint:
     """The new secret is shown here and never again. Both sign, one signature each, until the old
     one's time is over.
     """
@@ -143,4 +133,4 @@ def rotate_secret(
                 "Wait, or end the old ones with overlap_s 0."
             )
             raise Refused("too-many-secrets", detail)
-    return {**shown(endpoint), "secret": endpoint.secret}
+    return shapes.NewEndpoint.of(endpoint)

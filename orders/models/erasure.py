@@ -106,7 +106,7 @@ def _erase(order: Order) -> None:
     order.record("order.erased", **Particulars.nothing(), withdrawn_by="")
     order.remarks.all().delete()
     nobody = {"order": dict(order.particulars())}
-    events.forget(order.pk, says=nobody, unsays=[["order", "withdrawal", "name"]])
+    events.forget(order.pk, members=nobody, nulls=[["order", "withdrawal", "name"]])
     body = json.dumps(order.snapshot(), ensure_ascii=False, separators=(",", ":"))
     times = events.timeline(order.pk).values_list("at", flat=True)
     IdempotencyKey.objects.answer_anew(order, body, times=times)

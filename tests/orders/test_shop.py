@@ -14,7 +14,7 @@ from django.test import Client as HttpClient
 from celery_ledger.testing import work_off
 from notifications.models import Shop
 from orders.models import ApiKey, Client, Order
-from tests.edges import Postbox, read
+from tests.doubles.edges import Postbox, read
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,9 +11,9 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
-from api.shapes import responses
-from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, scoped
 from api.shapes.requests.goods import FulfilmentRequest
+from api.shapes.responses.orders import Fulfilments
 from orders import snapshots
 from orders.models import Fulfilment, named
 
@@ -26,7 +26,7 @@ FULFIL = FulfilmentRequest()  # what a request without a body says
     "/{uuid:order_id}/fulfilments",
     summary="Send goods of an order",
     response={201: snapshots.Fulfilment},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "fulfil:write",
         IDEMPOTENCY_KEY,
         headers={201: LOCATION | REPLAYED},
@@ -52,19 +52,19 @@ def fulfil_order(
 @router.get(
     "/{uuid:order_id}/fulfilments",
     summary="Read what was sent of an order",
-    response=responses.Fulfilments,
-    openapi_extra=described("orders:read"),
+    response=Fulfilments,
+    openapi_extra=scoped("orders:read"),
 )
 def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     sent = own_order(request, pk=order_id).fulfilments.order_by("pk")
-    return answer({"data": [fulfilment.snapshot() for fulfilment in sent]})
+    return answer(Fulfilments(data=[fulfilment.snapshot() for fulfilment in sent]))
 
 
 @router.post(
     "/{uuid:order_id}/fulfilments/{uuid:fulfilment_id}/cancel",
     summary="Take back a fulfilment that was booked by mistake",
     response=snapshots.Fulfilment,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "fulfil:write",
         conflict=(
             "Something of it has come back, is announced to, or was paid back; "

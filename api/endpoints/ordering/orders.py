@@ -1,6 +1,6 @@
 """/v1/orders: placed, read, cancelled."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from django.db import transaction
@@ -12,18 +12,9 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.etag import require_match, tag_of, tagged, with_tag
 from api.conventions.idempotency import Done, once
-from api.conventions.paging import (
-    NOT_OURS,
-    AfterEither,
-    Limit,
-    id_of,
-    moment_and_id,
-    page,
-    place_of,
-)
+from api.conventions.paging import NOT_OURS, AfterEither, Limit, id_of, moment_and_id, place_of
 from api.conventions.prefer_wait import waited, watched
 from api.own import locked_order, own_order
-from api.shapes import responses
 from api.shapes.headers import (
     APPLIED,
     ETAG,
@@ -34,9 +25,10 @@ from api.shapes.headers import (
     LOCATION,
     PREFER,
     REPLAYED,
-    described,
+    scoped,
 )
 from api.shapes.requests.orders import CancelRequest, OrderFilter
+from api.shapes.responses import orders as shapes
 from notifications import events
 from notifications.models import Event
 from orders import snapshots
@@ -57,7 +49,7 @@ SEQ_MAX = 2**31 - 1
     "",
     summary="Place an order",
     response={202: snapshots.Order, 200: snapshots.Order},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:write",
         IDEMPOTENCY_KEY,
         PREFER,
@@ -82,8 +74,8 @@ def place_order(request: AuthenticatedRequest, body: Body[OrderInput]) -> HttpRe
 @router.get(
     "",
     summary="List orders, newest first",
-    response=responses.OrderPage,
-    openapi_extra=described("orders:read"),
+    response=shapes.OrderPage,
+    openapi_extra=scoped("orders:read"),
 )
 def list_orders(
     request: AuthenticatedRequest,
@@ -105,8 +97,8 @@ def list_orders(
     else:
         orders = orders.newest_first(after)
     cursor = _change_of if narrowed.is_by_change else id_of
-    shown = orders.prefetch_related("lines")
-    return answer(page(shown, Order.snapshot, limit=limit, cursor=cursor))
+    found = orders.prefetch_related("lines")
+    return answer(shapes.OrderPage.of(found, Order.snapshot, limit=limit, cursor=cursor))
 
 
 def _change_of(order: Order) -> str:
@@ -117,7 +109,7 @@ def _change_of(order: Order) -> str:
     "/{uuid:order_id}",
     summary="Read an order",
     response=snapshots.Order,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:read", IF_NONE_MATCH, PREFER, headers={200: ETAG | APPLIED}, unchanged=True
     ),
 )
@@ -132,7 +124,7 @@ def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     "/{uuid:order_id}",
     summary="Change whom an order is for, where it goes and what is noted of it",
     response=snapshots.Order,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:write",
         IF_MATCH,
         headers={200: ETAG},
@@ -157,7 +149,7 @@ def change_order(
     "/by-external/{rest:external_id}",
     summary="Read an order by the client's own id",
     response=snapshots.Order,
-    openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
+    openapi_extra=scoped("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
 )
 def read_order_by_external_id(
     request: AuthenticatedRequest, external_id: Path[AnyText]
@@ -169,8 +161,8 @@ def read_order_by_external_id(
 @router.get(
     "/{uuid:order_id}/events",
     summary="Read what happened to an order",
-    response=responses.Timeline,
-    openapi_extra=described("orders:read"),
+    response=shapes.Timeline,
+    openapi_extra=scoped("orders:read"),
 )
 def read_events(
     request: AuthenticatedRequest,
@@ -183,19 +175,18 @@ def read_events(
     """
     order = own_order(request, pk=order_id)
     timeline = events.timeline(order.pk, after=after)
-    return answer(page(timeline, shown_event, limit=limit, cursor=lambda event: str(event.seq)))
+    return answer(shapes.Timeline.of(timeline, shapes.OrderEvent.of, limit=limit, cursor=_seq_of))
 
 
-def shown_event(event: Event) -> dict[str, Any]:
-    happened_at = event.at.isoformat()
-    return {"seq": event.seq, "type": event.kind, "at": happened_at, "data": event.data}
+def _seq_of(event: Event) -> str:
+    return str(event.seq)
 
 
 @router.post(
     "/{uuid:order_id}/cancel",
     summary="Cancel an order",
     response={202: snapshots.Order},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:write",
         headers={202: ETAG},
         conflict="The order has been completed: everything is sent.",

@@ -9,9 +9,9 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
-from api.shapes import responses
-from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, scoped
 from api.shapes.requests.goods import RefundRequest
+from api.shapes.responses.orders import Refunds
 from orders import snapshots
 from orders.models import Asked, Refund, named
 from orders.tasks import give_back
@@ -23,7 +23,7 @@ router = Router(tags=["orders"])
     "/{uuid:order_id}/refunds",
     summary="Give money back",
     response={202: snapshots.Refund},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "refunds:write",
         IDEMPOTENCY_KEY,
         headers={202: LOCATION | REPLAYED},
@@ -51,9 +51,9 @@ def refund_order(
 @router.get(
     "/{uuid:order_id}/refunds",
     summary="Read what became of an order's refunds",
-    response=responses.Refunds,
-    openapi_extra=described("orders:read"),
+    response=Refunds,
+    openapi_extra=scoped("orders:read"),
 )
 def read_refunds(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     refunds = own_order(request, pk=order_id).refunds.select_related("operation").order_by("pk")
-    return answer({"data": [refund.snapshot() for refund in refunds]})
+    return answer(Refunds(data=[refund.snapshot() for refund in refunds]))

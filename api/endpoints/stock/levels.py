@@ -13,18 +13,11 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer, encoded
 from api.conventions.etag import require_match, tag_of_content
 from api.conventions.idempotency import Done, once
-from api.conventions.paging import NOT_OURS, page
+from api.conventions.paging import NOT_OURS
 from api.endpoints.imports import FILE, Encoding, manner_of
-from api.shapes import responses
-from api.shapes.headers import (
-    CONTENT_TAG,
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IN_PROGRESS,
-    REPLAYED,
-    described,
-)
+from api.shapes.headers import CONTENT_TAG, IDEMPOTENCY_KEY, IF_MATCH, IN_PROGRESS, REPLAYED, scoped
 from api.shapes.requests.goods import StockChange, StockCount
+from api.shapes.responses import stock as shapes
 from orders import snapshots
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.stock_rows import OPTIONAL, REQUIRED, stock_in
@@ -48,10 +41,7 @@ AfterSku = Annotated[str, Matching(SKU_IN_HEX, NOT_OURS, "cursor")]
 
 
 @router.get(
-    "",
-    summary="List the stock",
-    response=responses.StockList,
-    openapi_extra=described("stock:read"),
+    "", summary="List the stock", response=shapes.StockList, openapi_extra=scoped("stock:read")
 )
 def list_stock(
     request: AuthenticatedRequest,
@@ -64,9 +54,11 @@ def list_stock(
     rows = Stock.objects.there().order_by("sku")
     if after is not None:
         rows = rows.filter(sku__gt=bytes.fromhex(after).decode())
-    return answer(
-        page(rows, Stock.snapshot, limit=limit, cursor=lambda row: row.sku.encode().hex())
-    )
+    return answer(shapes.StockList.of(rows, Stock.snapshot, limit=limit, cursor=_sku_in_hex))
+
+
+def _sku_in_hex(row: Stock) -> str:
+    return row.sku.encode().hex()
 
 
 FILE_OF_STOCK = f"""NDJSON, or CSV whose first row names the columns:
@@ -81,20 +73,21 @@ not at all: what is wrong is named by its line and field.
     "",
     summary="Count many skus from a file",
     description=FILE_OF_STOCK,
-    response=responses.StockFile,
-    openapi_extra=FILE | described("stock:write"),
+    response=shapes.StockFile,
+    openapi_extra=FILE | scoped("stock:write"),
 )
 def count_file(request: AuthenticatedRequest, encoding: Encoding | None = None) -> HttpResponse:
     manner = manner_of(request, Amounts.MINOR, encoding)
-    said, places = stock_in(BytesIO(request.body), manner.form, manner.encoding)
-    return answer({"rows": len(Stock.objects.describe(said, places=places))})
+    counts, places = stock_in(BytesIO(request.body), manner.form, manner.encoding)
+    counted = Stock.objects.describe(counts, places=places)
+    return answer(shapes.StockFile(rows=len(counted)))
 
 
 @router.get(
     "/{rest:sku}",
     summary="Read one sku",
     response=snapshots.Stock,
-    openapi_extra=described("stock:read", headers={200: CONTENT_TAG}),
+    openapi_extra=scoped("stock:read", headers={200: CONTENT_TAG}),
 )
 def read_stock(request: AuthenticatedRequest, sku: Path[AnyText]) -> HttpResponse:
     row = Stock.objects.there().filter(sku=sku).first()
@@ -107,7 +100,7 @@ def read_stock(request: AuthenticatedRequest, sku: Path[AnyText]) -> HttpRespons
     "/{rest:sku}",
     summary="Count one sku up or down",
     response=snapshots.Stock,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "stock:write",
         IDEMPOTENCY_KEY,
         headers={200: REPLAYED},
@@ -132,7 +125,7 @@ def adjust_stock(
     "/{rest:sku}",
     summary="Count one sku, or say how it is sold; creates it",
     response=snapshots.Stock,
-    openapi_extra=described("stock:write", IF_MATCH, headers={200: CONTENT_TAG}),
+    openapi_extra=scoped("stock:write", IF_MATCH, headers={200: CONTENT_TAG}),
 )
 def count_stock(
     request: AuthenticatedRequest, sku: Path[Sku], count: Body[StockCount]
@@ -150,7 +143,7 @@ def count_stock(
     "/{rest:sku}",
     summary="Remove one sku",
     response={204: None},
-    openapi_extra=described("stock:write", conflict="It is reserved for orders."),
+    openapi_extra=scoped("stock:write", conflict="It is reserved for orders."),
 )
 def remove_stock(request: AuthenticatedRequest, sku: Path[AnyText]) -> Status[None]:
     """It is not listed any more and cannot be ordered; its movements stay. A PUT makes it anew."""

@@ -1,6 +1,7 @@
 """/v1/stock-movements: the stock's book, why there is what there is."""
 
 import re
+from functools import partial
 from typing import Annotated
 
 from django.http import HttpResponse
@@ -8,9 +9,9 @@ from ninja import Router
 
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
-from api.conventions.paging import NOT_OURS, Limit, id_of, page
-from api.shapes import responses
-from api.shapes.headers import described
+from api.conventions.paging import NOT_OURS, Limit, id_of
+from api.shapes.headers import scoped
+from api.shapes.responses import stock as shapes
 from orders.models import StockMovement
 from values.texts import AnyText, Matching
 
@@ -21,8 +22,8 @@ NUMBER = re.compile("[1-9][0-9]{0,17}")
 @router.get(
     "",
     summary="List what moved the stock",
-    response=responses.StockMovements,
-    openapi_extra=described("stock:read"),
+    response=shapes.StockMovements,
+    openapi_extra=scoped("stock:read"),
 )
 def list_stock_movements(
     request: AuthenticatedRequest,
@@ -38,5 +39,5 @@ def list_stock_movements(
         rows = rows.filter(stock__sku=sku)
     if after is not None:
         rows = rows.filter(pk__lt=int(after))
-    own = request.auth.client_id
-    return answer(page(rows, lambda row: row.snapshot(to=own), limit=limit, cursor=id_of))
+    snapshot = partial(StockMovement.snapshot, to=request.auth.client_id)
+    return answer(shapes.StockMovements.of(rows, snapshot, limit=limit, cursor=id_of))

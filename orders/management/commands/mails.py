@@ -61,7 +61,7 @@ class Command(BaseCommand):
     def suppress(self, options: dict[str, Any]) -> None:
         address, because = options["address"], in_a_line(options["because"])
         try:
-            is_new = Suppression.objects.add(address, why=Suppression.Why.STAFF, said=because)
+            is_new = Suppression.objects.add(address, why=Suppression.Why.STAFF, details=because)
         except ValueError as exc:
             raise _no_address(exc) from None
         self.stdout.write("Nothing is mailed there." if is_new else "It is on the list already.")

@@ -32,7 +32,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no client {options['client']}.")
         if options["action"] == "set":
             texts = {name: options[name] for name in FIELDS if options[name] is not None}
-            Shop.objects.say(client.pk, _typed(texts))
+            Shop.objects.change(client.pk, _typed(texts))
         self._show(Shop.objects.of(client.pk))
 
     def _show(self, shop: Shop) -> None:

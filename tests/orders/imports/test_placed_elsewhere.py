@@ -18,8 +18,8 @@ from orders.payments.sandbox_book import SandboxCharge
 from orders.reports.days import Day
 from orders.reports.models import Computation, DailyReport
 from orders.reports.tasks import add_up, compute_missing_days, outdate
-from tests.edges import WebhookSink
-from tests.orders.files import as_csv, as_ndjson, cells, faults
+from tests.doubles.edges import WebhookSink
+from tests.orders.imports.files import as_csv, as_ndjson, cells, faults
 from tests.shop import Api, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,7 +87,7 @@ def test_a_date_without_an_offset_is_of_the_clients_own_time(
     bring: Import_, api: Api, shop: Client
 ) -> None:
     """Also in a dry run: in Berlin that day began eight hours later than here."""
-    Shop.objects.say(shop.pk, {"time_zone": "Europe/Berlin"})
+    Shop.objects.change(shop.pk, {"time_zone": "Europe/Berlin"})
     row = past(placed_at="2025-11-24", paid_at="2025-11-24T07:30+09:00", fulfilled_at="2025-11-25")
     tried = dry_run(api, row)
     assert [error["reason"] for error in tried["errors"]] == ["is before placed_at"]

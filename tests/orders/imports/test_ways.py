@@ -14,9 +14,9 @@ from orders.imports import tasks
 from orders.imports.became import WAYS, ImportOrder
 from orders.imports.models import Import
 from orders.models import Order
-from tests.hands import Hand
-from tests.orders.files import as_csv, cells
-from tests.plans import plans_of
+from tests.orders.imports.files import as_csv, cells
+from tests.postgres.hands import Hand
+from tests.postgres.plans import plans_of
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

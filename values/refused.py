@@ -44,8 +44,8 @@ def kept_of(message: str, most: int) -> list[Any] | None:
     return None
 
 
-def said_again(english: str, kept: Sequence[Any] | None) -> str:
-    """The message of which `kept_of` kept this beside its English."""
+def restored(english: str, kept: Sequence[Any] | None) -> str:
+    """The message that was this in English, and of which `kept_of` kept the rest."""
     return Sentence.again(english, kept) if kept else english
 
 

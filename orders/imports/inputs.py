@@ -28,7 +28,7 @@ from orders.imports.files.reading import Format
 from orders.inputs.faults import pointed
 from orders.inputs.order import LINES_MAX
 from values import money, strict_json
-from values.refused import Refused, Sentence, kept_of, said_again
+from values.refused import Refused, Sentence, kept_of, restored
 from values.strict_json import NotJson
 
 LINE_POINTER = re.compile(r"/lines/([0-9]+)(?:/(.+))?")
@@ -134,7 +134,7 @@ def located(rows: Sequence[Row], form: Format, errors: Iterable[tuple[str, str]]
 def bounded(message: str) -> str:
     """As much of a message, and of its values, as is kept."""
     kept = kept_of(message, settings.IMPORT_VALUE_MAX_CHARS)
-    return said_again(message[:REASON_MAX_CHARS], kept)
+    return restored(message[:REASON_MAX_CHARS], kept)
 
 
 def _parsed(row: Row) -> Any:

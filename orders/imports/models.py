@@ -22,7 +22,7 @@ from orders.imports.files.reading import Format, Manner
 from orders.imports.inputs import Fault
 from orders.imports.rows import ImportRow
 from orders.models.client import Client
-from values.refused import Refused, Sentence, kept_of, said_again
+from values.refused import Refused, Sentence, kept_of, restored
 
 TURN = 0x696D706F  # the advisory lock of the chunk whose turn it is: "impo"
 
@@ -197,7 +197,7 @@ class ImportFault(models.Model):
     @property
     def sentence(self) -> str:
         """Its reason, which a page can put into the language of its reader."""
-        return said_again(self.reason, self.kept)
+        return restored(self.reason, self.kept)
 
     @classmethod
     def after(cls, batch: UUID, line_number: int, pk: int, limit: int) -> list["ImportFault"]:

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from orders import snapshots
-from orders.inputs.stock import StockSaid
+from orders.inputs.stock import StockSetting
 from orders.models.stocked.finding import INDEXES
 from orders.models.stocked.queryset import SETTABLE, StockQuerySet
 
@@ -69,7 +69,7 @@ class Stock(models.Model):
         """Whether it is low now and was not before, with so many that were free then."""
         return self.counted and self.low_at is not None and free > self.low_at >= self.free
 
-    def take(self, setting: StockSaid) -> None:
+    def take(self, setting: StockSetting) -> None:
         """Set the fields it names; once removed, it is a new one. The caller holds the lock."""
         if self.removed_at is not None:
             new = Stock()

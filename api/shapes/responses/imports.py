@@ -64,7 +64,10 @@ class Trial(Exactly):
 
     @classmethod
     def of(cls, tried: trial.Trial) -> Self:
-        errors = [TrialFault.from_row(fault, external_id=name) for name, fault in tried.faults]
+        errors = [
+            TrialFault.from_row(fault, line=fault.line_number, external_id=name)
+            for name, fault in tried.faults
+        ]
         return cls.from_row(
             tried, dry_run=True, errors=errors, errors_left_out=tried.faults_left_out
         )

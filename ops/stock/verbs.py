@@ -83,7 +83,7 @@ def seen_of(stock: Stock) -> str:
 
 
 def subject_of(sku: str) -> str:
-    """Of its StaffActions."""
+    """The subject of StaffActions on goods of this sku."""
     return f"stock {sku}"
 
 

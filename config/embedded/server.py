@@ -198,10 +198,10 @@ def command_line(pid: int) -> str:
         if Path("/proc/self").exists():
             return ""
     ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
-    told = subprocess.run(  # noqa: S603
+    listed = subprocess.run(  # noqa: S603
         ps, capture_output=True, text=True, check=False, timeout=10
     )
-    return told.stdout
+    return listed.stdout
 
 
 @contextlib.contextmanager

@@ -268,9 +268,9 @@ def _refuse_values_libpq_refuses(options: dict[str, Any]) -> None:
     ProgrammingError in its words.
     """
     nowhere = make_conninfo(**{**options, "host": NOWHERE})
-    said = PGconn.connect_start(nowhere.encode()).error_message.decode()
-    if said.startswith("invalid "):
-        raise ProgrammingError(said)
+    message = PGconn.connect_start(nowhere.encode()).error_message.decode()
+    if message.startswith("invalid "):
+        raise ProgrammingError(message)
 
 
 def mailer_from(config: dict[str, Any], *, timeout_s: int) -> dict[str, Any]:

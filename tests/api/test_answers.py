@@ -40,7 +40,7 @@ MODELS = {
 }
 
 
-def test_every_operation_that_reads_answers_as_described(existing: Existing) -> None:
+def test_every_operation_that_reads_answers_as_body_of(existing: Existing) -> None:
     read = 0
     for method, path, operation in operations():
         if method != "get" or not operation["security"]:
@@ -99,14 +99,14 @@ def test_an_order_is_shown_as_described_in_every_state(
         assert len(listed) == 2
         for one in listed:
             TypeAdapter(kind).validate_python(one)
-    events = described("read_events", api.get(f"{sent}/events"))["data"]
-    assert described("list_events", api.get("/v1/events"))["data"][0]["type"] == events[0]["type"]
+    events = body_of("read_events", api.get(f"{sent}/events"))["data"]
+    assert body_of("list_events", api.get("/v1/events"))["data"][0]["type"] == events[0]["type"]
 
 
 # --- beside the orders ----------------------------------------------------------------------------
 
 
-def described(operation: str, answer: Any) -> Any:
+def body_of(operation: str, answer: Any) -> Any:
     """The body of this answer to that operation, which is as the description has it."""
     response = OPERATIONS[operation]["responses"][str(answer.status_code)]
     schema = response["content"]["application/json"]["schema"]
@@ -136,10 +136,10 @@ def test_an_export_in_every_state(
     stock()
     api.place(order_body())
     begun = post(api, "/v1/exports/orders?format=ndjson")
-    described("begin_export", begun)
+    body_of("begin_export", begun)
     work_off()
     Export.objects.update(**changes)
-    export = described("read_export", api.get(begun["Location"]))
+    export = body_of("read_export", api.get(begun["Location"]))
     assert (export["state"], export["next"] is not None) == (state, goes_on)
     assert len(export["links"]["files"]) == (1 if state == "done" else 0)
 
@@ -158,11 +158,11 @@ def test_an_import_while_it_runs_and_with_all_that_may_become_of_its_orders(
     file = as_csv(rows)
     headers = {"Idempotency-Key": "import-1"}
     trial = api.post("/v1/imports?dry_run=true", file, "text/csv", headers=headers)
-    assert described("begin_import", trial)["failed"] == 1
+    assert body_of("begin_import", trial)["failed"] == 1
     begun = api.post("/v1/imports", file, "text/csv", headers=headers)
-    assert described("begin_import", begun)["state"] == "running"
+    assert body_of("begin_import", begun)["state"] == "running"
     work_off(ahead=A_DAY)
-    done = described("read_import", api.get(begun["Location"]))
+    done = body_of("read_import", api.get(begun["Location"]))
     assert (done["state"], done["ok"], done["failed"]) == ("done", 1, 3)
 
 
@@ -170,7 +170,7 @@ def test_a_trial_without_a_fault(api: Api, stock: Any) -> None:
     stock()
     headers = {"Idempotency-Key": "import-1"}
     answer = api.post("/v1/imports?dry_run=true", as_csv([cells()]), "text/csv", headers=headers)
-    assert described("begin_import", answer)["errors"] == []
+    assert body_of("begin_import", answer)["errors"] == []
 
 
 @pytest.mark.parametrize("state", JobState.values)
@@ -189,8 +189,8 @@ def test_a_job_in_every_state(api: Api, shop: Client, state: str, is_own: bool) 
         result={"at": now, "sum": 2},
         error={"type": "ValueError", "message": "no such luck", "traceback": "…"},
     )
-    job = described("read_job", api.get(f"/v1/jobs/{id_}"))
-    assert described("list_jobs", api.get("/v1/jobs"))["data"] == [job]
+    job = body_of("read_job", api.get(f"/v1/jobs/{id_}"))
+    assert body_of("list_jobs", api.get("/v1/jobs"))["data"] == [job]
     assert job["state"] == state
     error = {"type": "ValueError", "message": "no such luck"} if is_own else None
     assert (job["result"] is not None, job["error"]) == (is_own, error)
@@ -199,15 +199,15 @@ def test_a_job_in_every_state(api: Api, shop: Client, state: str, is_own: bool) 
 @pytest.mark.parametrize("because", ["", *Endpoint.Because.values])
 def test_an_endpoint_whether_or_not_it_is_called(api: Api, because: str) -> None:
     body = {"url": "https://example.com/hook", "events": ["*"], "headers": {"x-shop": "1"}}
-    made = described("create_endpoint", post(api, "/v1/webhook-endpoints", body))
+    made = body_of("create_endpoint", post(api, "/v1/webhook-endpoints", body))
     path = f"/v1/webhook-endpoints/{made['id']}"
     now = timezone.now()
     Endpoint.objects.update(
         disabled_because=because, disabled_at=now if because else None, failing_since=now
     )
-    described("rotate_secret", post(api, f"{path}/rotate-secret"))
-    endpoint = described("read_endpoint", api.get(path))
-    assert described("list_endpoints", api.get("/v1/webhook-endpoints"))["data"] == [endpoint]
+    body_of("rotate_secret", post(api, f"{path}/rotate-secret"))
+    endpoint = body_of("read_endpoint", api.get(path))
+    assert body_of("list_endpoints", api.get("/v1/webhook-endpoints"))["data"] == [endpoint]
     assert (endpoint["active"], endpoint["disabled_because"]) == (not because, because or None)
     assert len(endpoint["public_keys"]) == 2
 
@@ -221,7 +221,7 @@ def test_a_delivery_in_every_state(api: Api, shop: Client, state: str, answers: 
     endpoint = Endpoint.objects.create(owner=shop.pk, url="https://example.com/", events=["*"])
     path = f"/v1/webhook-endpoints/{endpoint.pk}"
     begun = post(api, f"{path}/test")
-    described("test_endpoint", begun)
+    body_of("test_endpoint", begun)
     [delivery] = Delivery.objects.all()
     for answer in answers:
         call = CALL if answer.startswith("answered") else {}
@@ -232,12 +232,12 @@ def test_a_delivery_in_every_state(api: Api, shop: Client, state: str, answers: 
         delivered_at=now if state == Delivery.State.DELIVERED else None,
         resent_at=now if answers else None,
     )
-    read = described("read_delivery", api.get(begun["Location"]))
+    read = body_of("read_delivery", api.get(begun["Location"]))
     assert [one["said"] for one in read.pop("attempts")] == answers[::-1]
-    assert described("list_deliveries", api.get(f"{path}/deliveries"))["data"] == [read]
+    assert body_of("list_deliveries", api.get(f"{path}/deliveries"))["data"] == [read]
     assert (read["state"], read["last_answer"] is not None) == (state, bool(answers))
     since = {"since": (now - A_DAY).isoformat(), "state": "all"}
-    described("replay_deliveries", post(api, f"{path}/replay", since))
+    body_of("replay_deliveries", post(api, f"{path}/replay", since))
 
 
 def test_a_person_before_and_after_they_are_erased(
@@ -250,19 +250,19 @@ def test_a_person_before_and_after_they_are_erased(
     [order] = Order.objects.all()
     with transaction.atomic():
         order.remarks.write(Order.objects.locked(order.pk), "called", who="staff")
-    [kept] = described("export_customer", post(api, "/v1/customers/export", person))["data"]
+    [kept] = body_of("export_customer", post(api, "/v1/customers/export", person))["data"]
     assert (bool(kept["events"]), bool(kept["mails"]), len(kept["remarks"])) == (True, True, 1)
     post(api, f"/v1/orders/{order.pk}/fulfilments")
     work_off(ahead=A_DAY)
     begun = post(api, "/v1/customers/erase", person)
-    assert described("erase_customer", begun)["state"] == "running"
+    assert body_of("erase_customer", begun)["state"] == "running"
     work_off(ahead=A_DAY)
-    erasure = described("read_erasure", api.get(begun["Location"]))
+    erasure = body_of("read_erasure", api.get(begun["Location"]))
     assert (erasure["state"], erasure["orders"]) == ("done", 1)
 
 
 def test_a_shop_of_which_nothing_is_set_and_one_of_which_all_is(api: Api) -> None:
-    nothing = described("read_shop", api.get("/v1/shop"))
+    nothing = body_of("read_shop", api.get("/v1/shop"))
     assert (nothing["logo_url"], "name" in nothing["of_the_installation"]) == (None, True)
     settings = {
         "name": "Kaiten",
@@ -276,7 +276,7 @@ def test_a_shop_of_which_nothing_is_set_and_one_of_which_all_is(api: Api) -> Non
         "withdrawal_days": 0,
     }
     answer = api.patch("/v1/shop", settings, content_type="application/json")
-    assert described("change_shop", answer) == {**settings, "of_the_installation": []}
+    assert body_of("change_shop", answer) == {**settings, "of_the_installation": []}
 
 
 def test_the_stock_and_its_book(api: Api, stock: Any) -> None:
@@ -285,14 +285,14 @@ def test_the_stock_and_its_book(api: Api, stock: Any) -> None:
     headers = {"Content-Type": "text/csv"}
     file = b"sku,on_hand\r\nEBI,3\r\n"
     counted = api.generic("PUT", "/v1/stock", file, "text/csv", headers=headers)
-    assert described("count_file", counted) == {"rows": 1}
-    assert len(described("list_stock", api.get("/v1/stock?limit=1"))["data"]) == 1
-    assert len(described("list_stock_movements", api.get("/v1/stock-movements"))["data"]) == 3
+    assert body_of("count_file", counted) == {"rows": 1}
+    assert len(body_of("list_stock", api.get("/v1/stock?limit=1"))["data"]) == 1
+    assert len(body_of("list_stock_movements", api.get("/v1/stock-movements"))["data"]) == 3
 
 
 def test_figures_that_are_still_computed(api: Api, sell: Sell) -> None:
     sell(clock("12:00"))
     path = f"/v1/reports/daily/{DAY}"
-    assert described("read_daily_report", api.get(path)) == {"state": "computing"}
+    assert body_of("read_daily_report", api.get(path)) == {"state": "computing"}
     work_off()
-    assert described("read_daily_report", api.get(path))["final"]
+    assert body_of("read_daily_report", api.get(path))["final"]

@@ -88,8 +88,7 @@ class Server(ABC):
             self.create()
         for tried in range(TRIES):
             # The port may be lost to another program at the last moment, and the orphans of a
-            # killed server
-            # may hold its memory for a moment longer.
+            # killed server may hold its memory for a moment longer.
             time.sleep(tried * PAUSE_S)
             if self.start():
                 return

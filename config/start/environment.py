@@ -70,10 +70,12 @@ def from_environment(read: Any, name: str, default: Any, form: str) -> Any:
 def yes_or_no(name: str, default: bool) -> bool:
     """1, true, yes, on or their opposites; anything else is a mistake and not a no."""
     word = env.str(name, default="").lower()
-    if word in ("", "0", "false", "no", "off"):
-        return default if not word else False
+    if not word:
+        return default
     if word in ("1", "true", "yes", "on"):
         return True
+    if word in ("0", "false", "no", "off"):
+        return False
     raise ValueError(word)
 
 

@@ -14,11 +14,11 @@ from django.core.management.commands import flush
 from django.db import connection
 from django.test import override_settings
 
-from tests.own_broker import OwnBroker
+from tests.machine.own_broker import OwnBroker
 
 pytest_plugins = ["celery_ledger.pytest_plugin"]
 if "orders" in settings.INSTALLED_APPS:
-    pytest_plugins += ["tests.shop", "tests.past_days"]
+    pytest_plugins += ["tests.shop", "tests.shop.past_days"]
 
 
 @pytest.fixture(scope="session")

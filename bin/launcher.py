@@ -5,7 +5,6 @@ again.
 import http.client
 import json
 import os
-import re
 import shlex
 import signal
 import socket
@@ -23,6 +22,7 @@ from processes import Processes, stop_leftovers  # noqa: E402
 from watcher import Watcher  # noqa: E402
 
 from config.embedded import adopt, leave  # noqa: E402
+from config.start import procfile  # noqa: E402
 from config.start.boot import CannotStart  # noqa: E402
 
 LOCAL = CHECKOUT / ".local"
@@ -80,7 +80,7 @@ class Launcher:
         return 1 if why else 0
 
     def start(self) -> None:
-        self.procfile = read_procfile(CHECKOUT / "Procfile")
+        self.procfile = procfile.commands(CHECKOUT / "Procfile")
         self.watcher = Watcher(CHECKOUT)
         if stop_leftovers(LOCAL, CHECKOUT):
             self.output.say("Stopped what a killed bin/dev had left running.")
@@ -161,11 +161,6 @@ class Launcher:
         if self.output.has_colour:
             prefix = f"\033[{COLOURS.get(name, 35)}m{prefix}\033[0m"
         self.output.write(prefix.encode() + text + b"\n")
-
-
-def read_procfile(path: Path) -> dict[str, str]:
-    """The command of each process type."""
-    return dict(re.findall(r"^(\w+):\s*(\S.*?)\s*$", path.read_text(), flags=re.MULTILINE))
 
 
 def choose_port(value: str) -> int:

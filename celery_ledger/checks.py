@@ -16,7 +16,6 @@ from celery_ledger.celery.installation import STEPS, celery_options
 from celery_ledger.conf import ledger_settings
 from celery_ledger.publishing.limits import wrong_limits
 
-SIGN_OFF_S = 5  # of the time that a stop leaves, for giving back what did not finish
 RETRY_OPTIONS = (
     "retry_backoff",
     "retry_backoff_max",
@@ -68,9 +67,9 @@ def check_settings(app_configs: Any, **options: Any) -> list[CheckMessage]:
     for owner, weight in numbers.WEIGHTS.items():
         if not (isinstance(weight, int) and 0 < weight <= numbers.WEIGHT_MAX):
             wrong.append(f"WEIGHTS[{owner!r}] must be a whole number, 1 to {numbers.WEIGHT_MAX}.")
-    if numbers.DRAIN_S > numbers.STOP_S - SIGN_OFF_S:
+    if numbers.DRAIN_S > numbers.STOP_S - numbers.STOP_SIGN_OFF_S:
         wrong.append(
-            f"DRAIN_S must not be over {numbers.STOP_S - SIGN_OFF_S}, "
+            f"DRAIN_S must not be over {numbers.STOP_S - numbers.STOP_SIGN_OFF_S}, "
             "or the platform kills a worker before it signs off."
         )
     return [Error(objection, id="celery_ledger.E002") for objection in wrong]

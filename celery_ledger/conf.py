@@ -1,5 +1,5 @@
 """Every number of the ledger that a project may change, with its default: in one setting, `LEDGER =
-{"BATCH": 500}`.
+{"BATCH": 500}`. A number that is a fact (of a broker, of a calendar) stands where it is used.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -45,6 +45,10 @@ class LedgerSettings:
     BATCH_S: float = 0.1  # for so long others are begun; half is aimed at
     BATCH_REDO_S: float = 1.0  # each is made again at once, unless it went wrong later than this
     BATCH_REST_S: float = 60  # at most each is made by itself after one went wrong: 1 s, 2 s, …
+    BATCH_FIRST_REST_S: float = 1.0  # ... and at first
+    BATCH_REMEMBERED: int = 5  # jobs of a task, by which it is guessed how many are short enough
+    BATCH_GUESS_S: float = 1.0  # how long one takes, before that many have run
+    BATCH_QUICKEST_S: float = 0.0001  # none is taken for shorter
 
     # Whose job is next
     TURN_LOOK_S: float = 0.05  # how often a process asks whether jobs of several owners wait
@@ -54,9 +58,11 @@ class LedgerSettings:
     # Limits by key
     LIMIT_KEY_MAX_CHARS: int = 200
     LIMIT_PLACES_MAX: int = 1000  # of one `concurrency`; each claim looks at those that are taken
+    LIMIT_TRIES: int = 20  # for a place; each that somebody else was quicker at is one less to try
     LIMIT_SOON_S: float = 1.0  # in line, when a place is just being given back
-    LIMIT_LOOK_S: float = 300  # in line, half of it random: if whoever should bring it has died
-    LIMIT_LOOK_CAP_S: float = 3600  # it looks again after as long as it has waited, or after this
+    LIMIT_SWEEP_S: float = 5  # between two looks for lines of which nobody will bring the next
+    LIMIT_SWEEP_KEYS: int = 200  # ... at so many of them
+    LIMIT_LOOK_S: float = 3600  # in line, if no clock looks either: one of the release before
 
     # Queues, each heard when those before it are empty
     QUEUES: tuple[str, ...] = ()  # task_default_queue, OUTSIDE_QUEUE and BULK_QUEUE, unless told
@@ -75,10 +81,17 @@ class LedgerSettings:
     THREADS_PACE_S: float = 0.02  # between two looks for what is due
     THREADS_LOOK_S: float = 0.5  # ... when no bell rings
     THREADS_SILENCE_S: float = 30  # a process that has not moved for so long is killed
+    THREADS_WATCH_S: float = 1.0  # how often the main process looks whether that one moves
+    THREADS_JOIN_S: float = 0.05  # ... and whether it has ended, while the worker stops
 
     # The clock
     CLOCK_INTERVAL_S: float = 1.0
     LEAD_S: int = 5  # after which a clock that froze in the lead loses it
+    CLOCK_FIRST_TICK_S: float = 5  # a worker that starts waits so long for its clock, at most
+    CLOCK_JOIN_S: float = 10  # and one that stops
+    SCHEDULE_ON_TIME: timedelta = timedelta(minutes=1)  # a slot promised later than this was missed
+    SCHEDULE_REST: timedelta = timedelta(minutes=1)  # for an entry that cannot be promised
+    SCHEDULE_LOOK: timedelta = timedelta(seconds=5)  # at one that is paused
     WORKER_SILENCE_S: float = 15  # a worker not heard from for this long has lost its jobs
     BATCH: int = 200  # rows that the clock touches in one statement
     RING_GRACE_S: float = 5  # how long a bell may be on its way before the clock rings again
@@ -100,22 +113,33 @@ class LedgerSettings:
     STOP_S: float = 30  # what the platform leaves between SIGTERM and SIGKILL
     DRAIN_S: float = 20  # ... of which its jobs may take so long to finish
     DRAIN_IDLE_S: float = 5  # ... and its pool without any job; an idle one ends in 3 s by itself
+    STOP_SIGN_OFF_S: float = 5  # ... and so long it gives back what did not finish
 
     # The bell
     BELL_TIMEOUT_S: float = 0.4  # connect, and read or write, each
     BELL_REST_S: float = 3.0  # after a failure nobody waits for the broker again for this long
+    BELL_PROBE_KEEP_S: int = 60  # what a probe of a full broker writes
 
     # What is told of it
     STATS_PAGES: int = 500  # of the table, that `jobs stats` counts; it samples as many of more
     STATS_ROWS: int = 100  # in a state other than done, that it counts one by one
+    JOBS_LIST_MAX: int = 1000  # that `jobs list` prints
+    WHY_CHILDREN_MAX: int = 20  # that `jobs why` names
+    ASKED_SHORT_MAX: int = 5  # jobs that are named when a short id means several
+    ASKED_NAMES_MAX: int = 200  # ids that one word may stand for (ABOUT)
     METRICS_PREFIX: str = "ledger"
     METRICS_ROWS_MAX: int = 10_000  # that one statement looks at
     METRICS_TASKS_MAX: int = 50  # names that become labels
+    METRICS_QUEUES_MAX: int = 20
     METRICS_WINDOW: timedelta = timedelta(minutes=5)
     OTLP_ENDPOINT: str = ""  # of a collector of OpenTelemetry; no span is made without one
     OTLP_SERVICE_NAME: str = "celery"
     OTLP_TIMEOUT_S: int = 3
     OTLP_PAUSE_S: int = 1
+
+    # Django's own tasks
+    DJANGO_BACKOFF_S: int = 1  # before the first retry; doubles
+    DJANGO_SOFT_SHARE: float = 0.8  # of a time limit, after which the body is told
 
     FAILPOINTS: str | None = None  # for tests alone: a folder of orders for the failpoints
 

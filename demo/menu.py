@@ -52,9 +52,7 @@ SUGGESTED = {"SAKE-NIGIRI": 2, "MAGURO-NIGIRI": 1}
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A dish as it stands on the menu right now. What is left may be gone once the order is on the
-    belt.
-    """
+    """A dish as it stands on the menu right now. `left` is not promised: others order too."""
 
     dish: Dish
     left: int
@@ -121,7 +119,8 @@ class OrderForm(forms.Form):
     @property
     def chosen(self) -> list[tuple[Dish, int]]:
         """The dishes with a valid quantity above zero."""
-        return [(dish, quantity) for dish in MENU if (quantity := self.cleaned_data.get(dish.sku))]
+        quantities = [(dish, self.cleaned_data.get(dish.sku)) for dish in MENU]
+        return [(dish, quantity) for dish, quantity in quantities if quantity]
 
     @property
     def total(self) -> int:
@@ -142,29 +141,27 @@ class OrderForm(forms.Form):
             self.add_error(None, _("Choose at least one dish."))
 
     def refuse_shortage(self) -> bool:
-        """True when there is too little of something.
+        """True when there is too little of something, which is then an error at its dish.
 
         Not part of `clean`: a form that took the last dish may be sent again, and leads to its
         order.
         """
         for dish, quantity in self.chosen:
             left = max(self.left[dish.sku], 0)
-            if quantity > left:
-                self.add_error(
-                    dish.sku, _("Only %(left)d left.") % {"left": left} if left else _("Sold out.")
-                )
+            if left and quantity > left:
+                self.add_error(dish.sku, _("Only %(left)d left.") % {"left": left})
+            elif quantity > left:
+                self.add_error(dish.sku, _("Sold out."))
         return bool(self.errors)
 
     def refuse_flood(self, recent: Sequence[str]) -> None:
-        """The form is open to everybody, and its mails go to whomever it names. `recent`: of the
-        last hour's orders.
+        """Refuse when too many orders came in the last hour, of all or of this address: the form is
+        open to everybody, and its mails go to whomever it names. `recent`: their addresses.
         """
         own = mailbox(self.cleaned_data["email"])
         of_address = sum(mailbox(address) == own for address in recent)
-        if (
-            len(recent) >= settings.DEMO_ORDERS_PER_HOUR
-            or of_address >= settings.DEMO_ORDERS_PER_ADDRESS
-        ):
+        is_full = len(recent) >= settings.DEMO_ORDERS_PER_HOUR
+        if is_full or of_address >= settings.DEMO_ORDERS_PER_ADDRESS:
             self.is_flood = True
             self.add_error(None, _("Many orders have come from this page. Try again in an hour."))
 
@@ -201,13 +198,15 @@ class OrderForm(forms.Form):
 
 
 def suggested(form_id: str) -> dict[str, str]:
-    """What a visitor would send who only presses the button."""
+    """The fields of a visitor who only presses the button."""
     quantities = {sku: str(quantity) for sku, quantity in SUGGESTED.items()}
     return {"form_id": form_id, "email": EMAIL, **quantities}
 
 
 def mailbox(address: str) -> str:
-    """The same for all addresses that surely lead to one reader. Takes what can be mailed."""
+    """One text for all addresses that surely lead to one reader. Takes an address that can be
+    mailed.
+    """
     name, _at, domain = address.lower().rpartition("@")
     return f"{name.partition('+')[0]}@{in_ascii(domain)}"
 
@@ -220,7 +219,9 @@ def stock_left() -> dict[str, int]:
 
 
 def quantity_field(dish: Dish, left: int) -> forms.IntegerField:
-    """Sold out is for the browser only: what a stale page sends has to be refused, not dropped."""
+    """The field of a dish. A sold out one is disabled in the browser alone: what a stale page still
+    sends is refused and not dropped.
+    """
     attributes: dict[str, Any] = {"inputmode": "numeric", "autocomplete": "off"}
     if left <= 0:
         attributes["disabled"] = True

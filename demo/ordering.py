@@ -16,8 +16,8 @@ from values.refused import Refused
 
 
 def ordered(form: OrderForm) -> Order | None:
-    """The order of this valid form, now or already placed; None when it was refused and the form
-    says why.
+    """The order of this valid form, placed now or when the form was first sent; None when it was
+    refused, and then the form's errors say why.
     """
     client, _created = Client.objects.get_or_create(name=CLIENT)
     if first := Order.objects.filter(client=client, external_id=form.external_id).first():
@@ -41,15 +41,14 @@ def _placed(form: OrderForm, client: Client) -> Order | None:
     mine = Order.objects.of(client)
     if not mine.filter(external_id=form.external_id).exists():  # by another click, meanwhile
         lately = mine.narrowed(created_after=timezone.now() - timedelta(hours=1))
-        form.refuse_flood(
-            list(lately.values_list("email", flat=True)[: settings.DEMO_ORDERS_PER_HOUR])
-        )
+        addresses = lately.values_list("email", flat=True)[: settings.DEMO_ORDERS_PER_HOUR]
+        form.refuse_flood(list(addresses))
     return None if form.is_flood else place(client, form.order_input())
 
 
 def _same_order(first: Order, form: OrderForm) -> Order | None:
-    """What this form has ordered. None when the visitor went back and chose anew: then the form
-    asks.
+    """The order that this form has placed before. None when the visitor went back and changed what
+    is chosen: the form then offers to order that as well.
     """
     was = {line.sku: line.quantity for line in first.lines.all()}
     now = {dish.sku: quantity for dish, quantity in form.chosen}

@@ -27,8 +27,8 @@ def order_and_fall(self: Task, form_id: str) -> str | None:
 
 @shared_task(atomic=False, soft_time_limit=20, time_limit=30)
 def flush_broker() -> int | None:
-    """Throw away every bell that waits in a queue of the broker, whichever it is; how many. None
-    when it did not answer.
+    """Throw away every bell that waits in a queue of the broker: how many there were; None when the
+    broker did not answer.
     """
     with outside(), current_app.connection_for_write() as connection:
         troubles = connection.recoverable_connection_errors + connection.recoverable_channel_errors

@@ -19,27 +19,31 @@ def first_clients() -> list[Client]:
     return list(Client.objects.order_by("name")[: settings.OPS_CLIENTS_MAX])
 
 
+def _choices() -> list[tuple[str, str]]:
+    return [(str(client.pk), client.name) for client in first_clients()]
+
+
 class ClientField(forms.ChoiceField):
-    """Comes to the Client."""
+    """A choice among the first clients; its cleaned value is the Client."""
 
     def __init__(self) -> None:
-        choices = lambda: [(str(one.pk), one.name) for one in first_clients()]  # noqa: E731
-        super().__init__(label=gettext_lazy("Client"), choices=choices)
+        super().__init__(label=gettext_lazy("Client"), choices=_choices)
 
     def clean(self, value: Any) -> Client:
         return Client.objects.get(pk=super().clean(value))
 
 
 def fresh() -> str:
-    """What a form carries so that it acts once."""
+    """The `form_id` of a new form, so that it acts once."""
     return str(uuid4())
 
 
 def once(client: Client, form_id: str, sent: Any, act: Callable[[], str]) -> str:
-    """Where the form leads to: what `act` returned, in the transaction of the first press.
+    """The address that the form leads to: what `act` returned when the form was first sent, in one
+    transaction with what it did.
 
-    Raises a 422 problem for a form of something else than `sent`, and a 409 problem while its first
-    press is still under way.
+    Raises a 422 problem when the form was first sent with something else than `sent`, and a 409
+    problem while that is still under way.
     """
     try:
         key = f"staff {UUID(form_id)}"

@@ -1,5 +1,5 @@
-"""From where a list goes on, as its address says it. A place that cannot be read is a 404: it is
-not quietly the beginning.
+"""From where a list goes on, as its address says. A place that cannot be read is a 404 and not
+quietly the beginning.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,12 @@ SERIAL_MAX = 2**63 - 1  # of Postgres' bigint
 
 
 def place[Place](request: HttpRequest, name: str, read: Callable[[str], Place]) -> Place | None:
-    """None where the address says nothing. `read` raises ValueError."""
-    said = request.GET.get(name, "")
-    if not said:
+    """The place in that parameter; None where there is none. `read` raises ValueError."""
+    text = request.GET.get(name, "")
+    if not text:
         return None
     try:
-        return read(said)
+        return read(text)
     except ValueError:
         raise Http404 from None
 

@@ -28,7 +28,8 @@ def errors_of(problem: Refused) -> list[tuple[str, str]]:
     return [(pointer, in_words(message)) for pointer, message in errors]
 
 
-def said_of(problem: Refused) -> str:
+def sentence_of(problem: Refused) -> str:
+    """What is wrong, in one line."""
     return "; ".join(message for _pointer, message in errors_of(problem))
 
 

@@ -14,8 +14,8 @@ from ops.models import JobBatch, StaffAction
 
 @shared_task
 def do_portion(batch_id: str) -> None:
-    """The next portion of a batch, the row that says how far it has come, and the job of the
-    portion after it are one transaction.
+    """Do the next portion of a batch. The portion, the batch's row with how far it has come, and
+    the promise of the job for the portion after it are one transaction.
     """
     batch = JobBatch.objects.locked(UUID(batch_id))
     if batch.ended_at:
@@ -28,23 +28,24 @@ def do_portion(batch_id: str) -> None:
 
 
 def begin(id_: UUID, verb: str, chosen: Chosen, *, by: Any) -> JobBatch:
-    """One batch for one id, however often it is asked for."""
+    """Begin a batch of the verb for all chosen jobs. One id begins one batch, however often it is
+    asked for.
+    """
     with transaction.atomic():
         until = _now()
         counted, more = batches.counted(chosen, until=until)
-        asked = {
+        columns = {
             "who": by.get_username(),
             "verb": verb,
-            "chosen": chosen.said,
+            "chosen": chosen.fields,
             "until": until,
             "counted": counted,
             "more": more,
         }
-        batch, is_new = JobBatch.objects.get_or_create(pk=id_, defaults=asked)
+        batch, is_new = JobBatch.objects.get_or_create(pk=id_, defaults=columns)
         if is_new:
-            StaffAction.note(
-                by, f"job_{verb}", f"batch {id_}", said={**chosen.said, "jobs": batch.counted}
-            )
+            noted = {**chosen.fields, "jobs": batch.counted}
+            StaffAction.note(by, f"job_{verb}", f"batch {id_}", said=noted)
             batch.job = do_portion.delay(str(id_)).id
             batch.save(update_fields=["job"])
     return batch

@@ -1,4 +1,4 @@
-"""What every test here may use; `tests/shop.py` has what those of the shop use."""
+"""What every test here may use; `tests/shop/__init__.py` has what those of the shop use."""
 
 import sys
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from redis import Redis
 
-from tests.hands import Hand
+from tests.postgres.hands import Hand
 
 _guarded = False
 

@@ -9,19 +9,8 @@ from pathlib import Path
 import pytest
 
 from config import celery_app
+from tests.rooms import ARROWS, CHECKOUT, ROOMS, sources
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-ARROWS = {  # a room and those that it may import
-    "config": {"api", "demo", "ops", "orders", "notifications", "celery_ledger", "values"},
-    "api": {"orders", "notifications", "celery_ledger", "values"},
-    "demo": {"orders", "notifications", "celery_ledger", "values"},
-    "ops": {"orders", "notifications", "celery_ledger", "values"},
-    "orders": {"notifications", "celery_ledger", "values"},
-    "notifications": {"celery_ledger", "values"},
-    "celery_ledger": set[str](),
-    "values": set[str](),
-}
-ROOMS = tuple(ARROWS)
 EVERYTHING = frozenset({*ROOMS, "tests"})
 LINES_OF_A_FUNCTION = 40
 ENTRIES_OF_A_FOLDER = 12
@@ -33,15 +22,6 @@ OF_THE_FRAMEWORKS = frozenset(  # where Django, Celery, pytest, those who pack, 
 NAMELESS = {"utils", "helpers", "common", "misc", "services", "managers", "core", "base"}
 
 
-def sources(*rooms: str) -> list[Path]:
-    return [
-        path
-        for room in rooms
-        for path in sorted((CHECKOUT / room).rglob("*.py"))
-        if "migrations" not in path.parts
-    ]
-
-
 def imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -50,16 +30,20 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module or ""
 
 
+def named_by(statement: ast.AST) -> list[tuple[str, str]]:
+    """What an import names: `from x import y` is ("x", "x.y"), and either may be a module."""
+    if isinstance(statement, ast.Import):
+        return [(alias.name, alias.name) for alias in statement.names]
+    if isinstance(statement, ast.ImportFrom):
+        whole = statement.module or ""
+        return [(whole, f"{whole}.{alias.name}") for alias in statement.names]
+    return []
+
+
 def imports_at_the_top(path: Path) -> Iterator[tuple[str, str]]:
-    """What is imported when the module is: `from x import y` is ("x", "x.y"), and either may be a
-    module.
-    """
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            whole = node.module or ""
-            yield from ((whole, f"{whole}.{alias.name}") for alias in node.names)
+    """What is imported when the module is, as `named_by` has it."""
+    for statement in ast.parse(path.read_text()).body:
+        yield from named_by(statement)
 
 
 def entries(folder: Path) -> set[str]:
@@ -82,6 +66,18 @@ def test_a_room_imports_only_along_the_arrows(room: str) -> None:
     assert found == set()
 
 
+def test_no_test_imports_from_another() -> None:
+    """What tests share is in a module that says what it holds, or in a conftest."""
+    found = {
+        (str(path.relative_to(CHECKOUT)), part)
+        for path in sources("tests")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for _, part in named_by(node)
+        if part.startswith("tests.") and ".test_" in part
+    }
+    assert found == set()
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     named = {
         ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -93,6 +89,19 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     }
     order = TopologicalSorter(arrows).static_order()  # raises CycleError, which names the circle
     assert named.keys() <= set(order)
+
+
+def test_the_folders_of_the_ledger_lie_above_each_other() -> None:
+    """None imports of one that imports of it, be it by way of others or inside a function."""
+    above: dict[str, set[str]] = {}
+    for path in sources("celery_ledger"):
+        inside = path.relative_to(CHECKOUT / "celery_ledger")
+        own = [name.split(".") for name in imports(path) if name.startswith("celery_ledger.")]
+        folder = inside.parts[0].removesuffix(".py")
+        if folder != "__init__":  # which only hands names on
+            above.setdefault(folder, set()).update(name[1] for name in own if name[1] != folder)
+    floors = [*TopologicalSorter(above).static_order()]  # raises CycleError, which names the circle
+    assert floors.index("models") < floors.index("execution") < floors.index("worker")
 
 
 def test_of_the_ledger_only_its_public_names_are_used() -> None:
@@ -185,6 +194,7 @@ def test_one_place_for_each_power() -> None:
         "celery_ledger/worker/scheduler.py",
         "celery_ledger/execution/settling.py",
         "celery_ledger/execution/verdict.py",
+        "celery_ledger/models/error.py",
     }
     assert places("except BaseException", "celery_ledger") == {
         "celery_ledger/execution/attempt.py",
@@ -211,9 +221,9 @@ def test_every_lock_is_in_a_queryset_method() -> None:
     assert outside == []
 
 
-def test_the_architecture_page_names_tests_that_exist() -> None:
+def test_the_page_of_invariants_names_tests_that_exist() -> None:
     """A document that is no longer true is a bug."""
-    page = (CHECKOUT / "ARCHITECTURE.md").read_text()
+    page = (CHECKOUT / "docs/invariants.md").read_text()
     tests = "".join(path.read_text() for path in sources("tests"))
     names = {word.strip("`|, ").split("::")[1] for word in page.split() if "::test_" in word}
     assert len(names) >= 8

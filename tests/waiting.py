@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 
 
-def until(holds: Callable[[], bool], what: str, *, within_s: float) -> None:
-    """Wait until it holds, or fail with its name."""
+def until(holds: Callable[[], bool], what: str, *, within_s: float, every_s: float = 0.05) -> None:
+    """Look until it holds, or fail with its name."""
     deadline = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s:g} s: {what}")
-        time.sleep(0.05)
+        time.sleep(every_s)

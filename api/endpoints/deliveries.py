@@ -16,7 +16,7 @@ from api.own import own_endpoint
 from api.shapes.headers import LOCATION, scoped
 from api.shapes.requests.webhooks import ReplayRequest
 from api.shapes.responses import webhooks as shapes
-from notifications import tasks
+from notifications import interventions
 from notifications.models import Delivery
 
 router = Router(tags=["webhooks"])
@@ -36,9 +36,9 @@ def test_endpoint(
     """
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
-        delivery = tasks.test(endpoint_id)
+        delivery = interventions.test(endpoint_id)
     response["Location"] = f"/v1/webhook-endpoints/{endpoint_id}/deliveries/{delivery.pk}"
-    delivery = Delivery.objects.shown(endpoint_id).get(pk=delivery.pk)
+    delivery = Delivery.objects.of_endpoint(endpoint_id).get(pk=delivery.pk)
     return Status(202, shapes.Delivery.of(delivery))
 
 
@@ -55,8 +55,9 @@ def replay_deliveries(
     nothing twice.
     """
     own_endpoint(request, endpoint_id)
+    everything = body.state == "all"
     with transaction.atomic():
-        count, more = tasks.replay(endpoint_id, since=body.since, everything=body.state == "all")
+        count, more = interventions.replay(endpoint_id, since=body.since, everything=everything)
     return Status(202, shapes.Replay(deliveries=count, more=more))
 
 
@@ -75,7 +76,7 @@ def list_deliveries(
 ) -> shapes.DeliveryPage:
     """`next` of a page is the `after` of the following one; null on the last."""
     own_endpoint(request, endpoint_id)
-    deliveries = Delivery.objects.shown(endpoint_id)
+    deliveries = Delivery.objects.of_endpoint(endpoint_id)
     if state is not None:
         deliveries = deliveries.filter(state=state)
     if after is not None:
@@ -93,7 +94,7 @@ def read_delivery(
     request: AuthenticatedRequest, endpoint_id: UUID, delivery_id: UUID
 ) -> shapes.DeliveryAndAttempts:
     own_endpoint(request, endpoint_id)
-    delivery = Delivery.objects.shown(endpoint_id).filter(pk=delivery_id).first()
+    delivery = Delivery.objects.of_endpoint(endpoint_id).filter(pk=delivery_id).first()
     if delivery is None:
         raise Http404
     return shapes.DeliveryAndAttempts.of(delivery)

@@ -40,7 +40,7 @@ def list_events(
     """
     kinds = _kinds(request, narrowed.kinds)
     try:
-        found = events.told(
+        found = events.feed(
             request.auth.client_id,
             kinds,
             after=UUID(after) if after else None,

@@ -39,7 +39,7 @@ def change_shop(request: AuthenticatedRequest, change: Body[ShopSaid]) -> HttpRe
     with transaction.atomic():
         own = Shop.objects.locked(request.auth.client_id)
         require_match(request, _tagged(request)["ETag"])
-        own.say(change.model_dump(exclude_unset=True))
+        own.change(change.model_dump(exclude_unset=True))
     return _tagged(request)
 
 

@@ -13,8 +13,9 @@ from api.own import own_endpoint
 from api.shapes.headers import scoped
 from api.shapes.requests.webhooks import EndpointChange, EndpointRequest, RotationRequest
 from api.shapes.responses import webhooks as shapes
+from notifications.interventions import put_in_order
 from notifications.models import Endpoint
-from notifications.tasks import call_up, put_in_order
+from notifications.tasks import call_up
 from values.refused import Refused
 
 router = Router(tags=["webhooks"])

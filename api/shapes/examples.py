@@ -1,8 +1,8 @@
 """A request of each operation and what was answered to it: `examples.json`, by operation.
 
 `request` is written by hand: `path`, `query`, `headers`, `body` or `file`, as far as it has any.
-`status` and `answer` are what a shop really said: tests/api/test_examples.py sends each of them,
-and writes them anew with RECORD_EXAMPLES=1.
+`status` and `answer` are what a shop really said: tests/api/description/test_examples.py sends each
+of them, and writes them anew with RECORD_EXAMPLES=1.
 """
 
 import json

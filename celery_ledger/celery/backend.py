@@ -2,7 +2,7 @@
 transaction did.
 """
 
-import celery_ledger.celery.ready  # noqa: F401
+import celery_ledger.publishing.ready  # noqa: F401
 
 # isort: split
 import json
@@ -24,9 +24,10 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from django.db import transaction
 from kombu.utils import json as celery_json
 
-from celery_ledger.execution.verdict import describe, is_passing
+from celery_ledger.errors import is_passing
 from celery_ledger.models import FINISHED, Job, State
 from celery_ledger.models.chord import Chord, part_returned
+from celery_ledger.models.error import describe
 from celery_ledger.models.group import Group
 from celery_ledger.models.ids import row_id
 from celery_ledger.tasks import call_errback
@@ -146,8 +147,8 @@ class LedgerBackend(BaseBackend):  # type: ignore[misc]
         except ValueError:  # e.g. a dictionary with Celery's own marks in it
             args = error["args"]
         name, module = error["type"], error.get("module", "builtins")
-        described = {"exc_type": name, "exc_message": args, "exc_module": module}
-        exc: BaseException = self.exception_to_python(described)
+        message = {"exc_type": name, "exc_message": args, "exc_module": module}
+        exc: BaseException = self.exception_to_python(message)
         if type(exc) is Exception and name != "Exception":  # it cannot be made of its arguments
             text = f"{name}({', '.join(map(repr, args))})"
             exc = UnpickleableExceptionWrapper(module, name, tuple(args), text)

@@ -20,3 +20,8 @@ class LedgerConsumer(Consumer):  # type: ignore[misc]
 
     def bucket_for_task(self, type: Any) -> None:  # noqa: A002 - Celery's name
         """None of Celery's, which cannot be made of a rate by key."""
+
+
+def has_processes(worker: Any) -> bool:
+    """Whether the pool of this worker is one of processes, which it waits for when it stops."""
+    return bool(worker.pool_cls.__module__ == "celery.concurrency.prefork")

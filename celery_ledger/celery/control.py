@@ -1,6 +1,6 @@
 """Celery's remote control, of which the ledger needs one thing: to take back what nobody began."""
 
-import celery_ledger.celery.ready  # noqa: F401
+import celery_ledger.publishing.ready  # noqa: F401
 
 # isort: split
 import logging

@@ -16,13 +16,12 @@ from celery import Task
 from celery.worker import state
 from redis import RedisError
 
+from celery_ledger.celery.consumer import has_processes
 from celery_ledger.celery.transport import SturdyChannel
 from celery_ledger.conf import ledger_settings
 from celery_ledger.execution.batch import may_be_in_one
-from celery_ledger.worker.shutdown import has_processes
 
 ALIKE = ("task", "timelimit", "batch")
-FIRST_GUESS_S, QUICKEST_S, REMEMBERED = 1.0, 0.0001, 5
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +32,17 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._lately = deque([FIRST_GUESS_S] * REMEMBERED, maxlen=REMEMBERED)
+        number = ledger_settings.BATCH_REMEMBERED
+        self._lately = deque([ledger_settings.BATCH_GUESS_S] * number, maxlen=number)
 
     @property
     def at_once(self) -> int:
         """So many take half of BATCH_S, if none lately took longer than that."""
         if max(self._lately) > ledger_settings.BATCH_S:
             return 1
-        job_s, within_s = max(median(self._lately), QUICKEST_S), ledger_settings.BATCH_S / 2
-        return int(min(ledger_settings.BATCH_ATTEMPTS, max(1, within_s / job_s)))
+        job_s = max(median(self._lately), ledger_settings.BATCH_QUICKEST_S)
+        number = ledger_settings.BATCH_S / 2 / job_s
+        return int(min(ledger_settings.BATCH_ATTEMPTS, max(1, number)))
 
     def note(self, job_s: float) -> None:
         self._lately.append(job_s)

@@ -9,9 +9,9 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
-from celery_ledger.celery import broker_options
 from celery_ledger.celery.registry import LedgerRegistry
 from celery_ledger.conf import ledger_settings
+from celery_ledger.publishing import broker_options
 
 DEFAULTS = {
     "beat_scheduler": "celery_ledger.celery.beat:NoBeat",

@@ -29,7 +29,7 @@ task's arguments. A second call returns the first job, as long as the ledger rem
 after its end).
 """
 
-import celery_ledger.celery.ready  # noqa: F401
+import celery_ledger.publishing.ready  # noqa: F401
 
 # isort: split
 import inspect
@@ -43,10 +43,10 @@ from celery.exceptions import Ignore
 from celery.result import AsyncResult, EagerResult
 
 from celery_ledger.celery.handing import several
-from celery_ledger.execution import attempt, claiming
+from celery_ledger.execution import answering, attempt
 from celery_ledger.execution.current import enters_the_body, in_body_of, outside_any_attempt
 from celery_ledger.execution.settling import replace_with
-from celery_ledger.threads.step import by_bell
+from celery_ledger.publishing.waking import by_bell
 
 KEYS = UUID("6b616974-656e-5000-8000-6b6579732e2e")  # the namespace of the ids of jobs with a key
 # no bell can say so, whoever forged it
@@ -77,7 +77,7 @@ class Guard:
         return by_bell(self, several(self, by_pool, consumer), consumer)
 
     def _claim_and_trace(self, uuid: str, args: Any, kwargs: Any, request: dict[str, Any]) -> Any:
-        return claiming.trace(self, self.tracer, {**request, "id": uuid, "task": self.name})
+        return answering.answer(self, self.tracer, {**request, "id": uuid, "task": self.name})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Make the attempt that has been claimed. Called as a plain function, it is one."""

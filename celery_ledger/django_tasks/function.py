@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.json import normalize_json
 
 from celery_ledger.celery.task import LedgerTask
+from celery_ledger.conf import ledger_settings
 from celery_ledger.django_tasks import LedgerBackend, signature_of, unregistered
 from celery_ledger.django_tasks.results import as_called
 from celery_ledger.execution.current import current_claim
@@ -19,8 +20,6 @@ from celery_ledger.execution.current import current_claim
 if TYPE_CHECKING:
     from celery_ledger.django_tasks import AnyResult, AnyTask
 
-BACKOFF_S = 1
-SOFT_SHARE = 0.8  # of a time_limit, after which the body is told
 _registered: dict[Any, Any] = {}
 
 
@@ -68,10 +67,10 @@ class OfDjango(LedgerTask):
 
 def register(task: "AnyTask") -> Any:
     """The Celery task of this function, made when it is first seen."""
-    known = _registered.get(task.func)
-    if known is None:
-        known = _registered[task.func] = _celery_task(task)
-    return known
+    registered = _registered.get(task.func)
+    if registered is None:
+        registered = _registered[task.func] = _celery_task(task)
+    return registered
 
 
 def known_functions() -> list["AnyTask"]:
@@ -109,10 +108,11 @@ def _options(task: "AnyTask") -> dict[str, Any]:
         "concurrency": getattr(task, "concurrency", None),
     }
     if limit:
-        options |= {"time_limit": limit, "soft_time_limit": limit * SOFT_SHARE}
+        soft = limit * ledger_settings.DJANGO_SOFT_SHARE
+        options |= {"time_limit": limit, "soft_time_limit": soft}
     if attempts and attempts > 1:
         retried = {"autoretry_for": (Exception,), "max_retries": attempts - 1}
-        options |= {**retried, "retry_backoff": BACKOFF_S}
+        options |= {**retried, "retry_backoff": ledger_settings.DJANGO_BACKOFF_S}
     return options
 
 

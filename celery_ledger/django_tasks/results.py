@@ -19,19 +19,19 @@ HEADER = "django_task"  # what a call says otherwise than the function: priority
 
 def header(task: "AnyTask", *, enqueued_at: datetime) -> dict[str, Any]:
     """What this call says otherwise than Django's defaults, for whoever asks for its result."""
-    said = {
+    options = {
         "priority": task.priority if task.priority != DEFAULT_TASK_PRIORITY else None,
         "queue_name": task.queue_name if task.queue_name != DEFAULT_TASK_QUEUE_NAME else None,
         "run_after": task.run_after and task.run_after.isoformat(),
         "backend": task.backend,
         "enqueued_at": enqueued_at.isoformat(),
     }
-    return {HEADER: {name: value for name, value in said.items() if value is not None}}
+    return {HEADER: {name: value for name, value in options.items() if value is not None}}
 
 
 def as_called(task: "AnyTask", headers: dict[str, Any] | None) -> tuple["AnyTask", datetime | None]:
-    """The task with what this call said otherwise, and when that was."""
-    said = {
+    """The task with the options of this call, and when it was enqueued."""
+    options = {
         "priority": DEFAULT_TASK_PRIORITY,
         "queue_name": DEFAULT_TASK_QUEUE_NAME,
         "enqueued_at": None,
@@ -39,9 +39,9 @@ def as_called(task: "AnyTask", headers: dict[str, Any] | None) -> tuple["AnyTask
         **((headers or {}).get(HEADER) or {}),
     }
     for name in ("run_after", "enqueued_at"):
-        said[name] = said[name] and datetime.fromisoformat(said[name])
-    enqueued_at = said.pop("enqueued_at")
-    return replace(task, **said), enqueued_at
+        options[name] = options[name] and datetime.fromisoformat(options[name])
+    enqueued_at = options.pop("enqueued_at")
+    return replace(task, **options), enqueued_at
 
 
 def find(id_: str) -> "AnyResult | None":
@@ -98,7 +98,8 @@ def _errors(job: Job) -> list[TaskError]:
 
 def _workers(job: Job) -> list[str]:
     """One for each attempt, the newest last; nobody knows those before its history."""
-    known = [str(entry["worker"]) for entry in job.history if entry["worker"]]
-    if len(known) < job.attempts:
-        known.append(str(job.worker))
-    return [*["?"] * (job.attempts - len(known)), *known][-job.attempts :] if job.attempts else []
+    workers = [str(entry["worker"]) for entry in job.history if entry["worker"]]
+    if len(workers) < job.attempts:
+        workers.append(str(job.worker))
+    nameless = ["?"] * (job.attempts - len(workers))
+    return [*nameless, *workers][-job.attempts :] if job.attempts else []

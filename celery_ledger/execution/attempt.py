@@ -21,8 +21,8 @@ from celery.exceptions import (
 from django.db import OperationalError
 
 from celery_ledger.conf import ledger_settings
+from celery_ledger.errors import LeaseLost, NotAnException, OneByOne
 from celery_ledger.execution.current import Attempt, Body, making, traced_attempt
-from celery_ledger.execution.errors import LeaseLost, NotAnException, OneByOne
 from celery_ledger.execution.log_entry import AttemptLine
 from celery_ledger.execution.settling import settle
 from celery_ledger.execution.verdict import give_verdict

@@ -19,15 +19,13 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import Error, connection, transaction
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.errors import OneByOne
-from celery_ledger.execution.owed import owe
-from celery_ledger.execution.verdict import is_passing
+from celery_ledger.errors import OneByOne, is_passing
+from celery_ledger.execution.verdict import owe
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Claim, Job, Settled
 
 log = logging.getLogger(__name__)
 
-FIRST_REST_S = 1.0
 
 # Makes the attempt of a claim, by way of Celery's tracer, in a batch or by itself.
 Begin = Callable[[Claim, "Batch | None"], Any]
@@ -65,7 +63,7 @@ class Rest(NamedTuple):
 
     @classmethod
     def after(cls, before: "Rest | None") -> "Rest":
-        length_s = before.length_s * 2 if before else FIRST_REST_S
+        length_s = before.length_s * 2 if before else ledger_settings.BATCH_FIRST_REST_S
         length_s = min(length_s, ledger_settings.BATCH_REST_S)
         return cls(monotonic() + length_s, length_s)
 

@@ -9,9 +9,10 @@ from celery import Task
 from django.db import transaction
 
 from celery_ledger.conf import ledger_settings
+from celery_ledger.errors import LeaseLost
 from celery_ledger.execution.batch import Batch
-from celery_ledger.execution.errors import LeaseLost
 from celery_ledger.models import Claim, Job, Settled
+from celery_ledger.publishing.own_id import publisher
 
 Body = Callable[..., Any]
 
@@ -62,7 +63,7 @@ class Attempt:
 
 
 _claimed: ContextVar[Attempt | None] = ContextVar("ledger_claimed", default=None)
-_attempt: ContextVar[Attempt | None] = ContextVar("ledger_attempt", default=None)
+_attempt: ContextVar[Attempt | None] = publisher
 _body_of: ContextVar[str | None] = ContextVar("ledger_body_of", default=None)
 
 
@@ -121,12 +122,6 @@ def is_settling() -> bool:
     return current is not None and current.settling and not current.settled
 
 
-def being_replaced() -> Claim | None:
-    """The job whose replacement is published right now: then an id that exists is no retry."""
-    current = _attempt.get()
-    return current.claim if current is not None and current.replaced else None
-
-
 def in_body_of(request: Any) -> bool:
     """True inside the body of this request's job: a task that calls itself as a function starts no
     attempt.
@@ -152,12 +147,3 @@ def note_effect(kind: str, id_: Any) -> None:
     current = _attempt.get()
     if current is not None and len(current.effects) < ledger_settings.EFFECTS_MAX:
         current.effects.append(f"{kind} {id_}")
-
-
-def retry_as(say_after: Callable[[], Any], **changes: Any) -> None:
-    """`Task.retry()` with options: the columns of this job's row that they change, written with the
-    verdict, and what Celery says then.
-    """
-    current = _attempt.get()
-    if current is not None:
-        current.retried_as, current.say_retried = changes, say_after

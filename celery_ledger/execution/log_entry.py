@@ -10,7 +10,7 @@ from typing import Any
 from celery.exceptions import Ignore, Retry
 
 from celery_ledger import context
-from celery_ledger.execution.errors import NotAnException, OneByOne
+from celery_ledger.errors import NotAnException, OneByOne
 from celery_ledger.telemetry import events
 
 log = logging.getLogger("celery_ledger.attempts")

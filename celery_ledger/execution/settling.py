@@ -14,12 +14,12 @@ from kombu.exceptions import EncodeError
 from kombu.utils import json as celery_json
 
 from celery_ledger.conf import ledger_settings
+from celery_ledger.errors import ConnectionClosed, LeaseLost, OneByOne
 from celery_ledger.execution.current import Attempt, running_attempt
-from celery_ledger.execution.errors import ConnectionClosed, LeaseLost, OneByOne
 from celery_ledger.execution.follow_ups import promise_follow_ups
+from celery_ledger.execution.lending import lend
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job, Settled
-from celery_ledger.threads.calling import lend
 
 
 @dataclass

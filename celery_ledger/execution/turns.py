@@ -3,6 +3,8 @@ is decided here. A job of a higher priority comes first, and of jobs that are al
 owner's in turn, so that one who has promised thousands keeps nobody else waiting.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 from secrets import token_hex
@@ -10,15 +12,23 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from celery import Celery
+from celery import Celery, Task
+from celery.app.task import Context
+from celery.app.trace import build_tracer, trace_ok_t
+from celery.exceptions import Ignore
 
 from celery_ledger.conf import ledger_settings
+from celery_ledger.execution.claiming import claim
+from celery_ledger.execution.limited import claim_within
+from celery_ledger.models import Claim
 from celery_ledger.models.ids import row_id
 from celery_ledger.models.jobs import due
 from celery_ledger.models.jobs.due import Next
 from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.publishing.bell import Ring
-from celery_ledger.threads.waking import are_near, threaded_tasks
+from celery_ledger.publishing.waking import are_near, threaded_tasks
+
+Tracer = Callable[[str, Any, Any, dict[str, Any]], trace_ok_t]
 
 
 @dataclass
@@ -28,7 +38,7 @@ class _Look:
     """
 
     low_water: LowWater
-    at: float = float("-inf")
+    looked_at: float = float("-inf")
     priorities: bool = False
     owners: bool = False  # more than one waits
     served: str = ""
@@ -38,6 +48,49 @@ class _Look:
 
 
 _looks: dict[str, _Look] = {}
+
+
+def claim_whose_turn_it_is(
+    task: Task, tracer: Tracer, bell: dict[str, Any]
+) -> tuple[Task, Tracer, dict[str, Any], Claim]:
+    """Of the job whose turn it is; of the bell's own, when somebody else was quicker; or, when that
+    is done, of one whose bell was used for it.
+    """
+    its_own, app = (bell["id"], bell["task"]), task.app
+    turn = whose_turn(app, bell)
+    if turn != its_own:
+        with suppress(Ignore):
+            return _claim_that(turn, task, tracer, bell)
+    try:
+        return task, tracer, bell, _claim(task, Context(bell))
+    except Ignore:
+        if (found := instead(app, bell)) is None:
+            raise
+    return _claim_that(found, task, tracer, bell)
+
+
+def _claim_that(
+    turn: tuple[str, str], task: Task, tracer: Tracer, bell: dict[str, Any]
+) -> tuple[Task, Tracer, dict[str, Any], Claim]:
+    """Another job than the bell's."""
+    id_, name = turn
+    its_task = task.app.tasks[name]
+    if its_task is not task:
+        tracer = its_task.tracer or build_tracer(name, its_task, app=task.app)
+    bell = {**bell, "id": id_, "task": name}
+    return its_task, tracer, bell, _claim(its_task, Context(bell))
+
+
+def _claim(task: Task, bell: Context) -> Claim:
+    """The job of this bell. Raises Ignore when it is not ours."""
+    id_, limits = row_id(bell.id), bell.timelimit or (None, None)
+    claims = claim_within(id_, task, limits) if task.is_limited else claim([id_], task, limits)
+    if not claims:
+        raise Ignore(
+            "not ours: unknown, not due, finished, with another worker, "
+            "rung under other time limits, or it waits for its slot or place"
+        )
+    return claims[0]
 
 
 def whose_turn(app: Celery, bell: dict[str, Any]) -> tuple[str, str]:
@@ -136,9 +189,9 @@ def _next_owners(app: Celery, bell: dict[str, Any], queue: str) -> tuple[str, st
 def _newest(queue: str) -> _Look:
     """At most TURN_LOOK_S old."""
     look = _looks.setdefault(queue, _Look(LowWater("due_at", queue)))
-    if monotonic() - look.at > ledger_settings.TURN_LOOK_S:
+    if monotonic() - look.looked_at > ledger_settings.TURN_LOOK_S:
         look.priorities, look.owners = due.who_waits(queue, since=look.low_water.mark)
-        look.at = monotonic()
+        look.looked_at = monotonic()
     return look
 
 

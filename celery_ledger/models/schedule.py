@@ -6,7 +6,7 @@ missed), `"latest"` (the default: only the newest) or `"none"` (only one that is
 late).
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -18,7 +18,6 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models.slots import slots
 
 SLOTS = UUID("6b616974-656e-5000-8000-736c6f747321")  # the namespace of the ids of scheduled jobs
-ON_TIME = timedelta(minutes=1)
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
@@ -80,4 +79,8 @@ def _worth_running(due: list[datetime], catch_up: str, until: datetime) -> list[
     if catch_up == "all":
         return due
     newest = due[-1]
-    return [newest] if catch_up == "latest" or until - newest < ON_TIME else []
+    return (
+        [newest]
+        if catch_up == "latest" or until - newest < ledger_settings.SCHEDULE_ON_TIME
+        else []
+    )

@@ -34,8 +34,6 @@ CELERY_STATES = {
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 EVER = datetime(1970, 1, 1, tzinfo=UTC)  # when ids that are places in time begin
 SHORT_ID = re.compile(r"[0-9a-f]{4,32}")
-SHOWN = 5  # of several jobs that are meant by one short id
-NAMES_MAX = 200  # that one thing may have
 
 
 class Misunderstood(ValueError):
@@ -44,35 +42,35 @@ class Misunderstood(ValueError):
 
 def state(text: str) -> State:
     """By the ledger's name or Celery's."""
-    known = {**{str(one): one for one in State}, **CELERY_STATES}
-    if text.lower() not in known:
-        raise Misunderstood(_no_such("state", text.lower(), known))
-    return known[text.lower()]
+    states = {**{str(one): one for one in State}, **CELERY_STATES}
+    if text.lower() not in states:
+        raise Misunderstood(_no_such("state", text.lower(), states))
+    return states[text.lower()]
 
 
 def task(text: str) -> str:
     """A task of this release, or of one before it whose jobs are still here."""
     current_app.loader.import_default_modules()
     if text not in current_app.tasks and not Job.objects.filter(task=text).exists():
-        known = {*current_app.tasks, *Job.objects.values_list("task", flat=True).distinct()}
-        by_last_word = [name for name in known if name.rpartition(".")[2] == text]
-        raise Misunderstood(_no_such("task", text, known, meant=sorted(by_last_word)))
+        tasks = {*current_app.tasks, *Job.objects.values_list("task", flat=True).distinct()}
+        by_last_word = [name for name in tasks if name.rpartition(".")[2] == text]
+        raise Misunderstood(_no_such("task", text, tasks, meant=sorted(by_last_word)))
     return text
 
 
 def queue(text: str) -> str:
     """A queue of this release, or one that a job here is in."""
-    known = set(current_app.amqp.queues.consume_from)
-    if text not in known and not Job.objects.filter(queue=text).exists():
-        raise Misunderstood(_no_such("queue", text, known))
+    heard = set(current_app.amqp.queues.consume_from)
+    if text not in heard and not Job.objects.filter(queue=text).exists():
+        raise Misunderstood(_no_such("queue", text, heard))
     return text
 
 
 def schedule(text: str) -> str:
     """An entry of `beat_schedule`."""
-    known = current_app.conf.beat_schedule
-    if text not in known:
-        raise Misunderstood(_no_such("schedule", text, known))
+    entries = current_app.conf.beat_schedule
+    if text not in entries:
+        raise Misunderstood(_no_such("schedule", text, entries))
     return text
 
 
@@ -108,12 +106,12 @@ def job_id(text: str) -> UUID:
     if first == last:
         return first
     found = Job.objects.filter(pk__range=(first, last)).order_by("pk").values_list("pk", flat=True)
-    several: list[UUID] = list(found[: SHOWN + 1])
+    several: list[UUID] = list(found[: ledger_settings.ASKED_SHORT_MAX + 1])
     if not several:
         raise Misunderstood(unknown(text))
     if len(several) > 1:
-        more = " and more" if len(several) > SHOWN else ""
-        listed = ", ".join(map(str, several[:SHOWN]))
+        more = " and more" if len(several) > ledger_settings.ASKED_SHORT_MAX else ""
+        listed = ", ".join(map(str, several[: ledger_settings.ASKED_SHORT_MAX]))
         raise Misunderstood(f"Several jobs begin with {text}: {listed}{more}.")
     return several[0]
 
@@ -129,20 +127,21 @@ def about(text: str) -> JobQuerySet:
     names = resolve(text)
     if not names:
         raise Misunderstood(f"Nothing is known by the name {text!r}.")
-    if len(names) > NAMES_MAX:
-        raise Misunderstood(f"{text!r} stands for {len(names)} ids; {NAMES_MAX} can be looked for.")
-    said = Job.objects.annotate(args_text=Cast("args", TextField()))
-    # as a row writes them
-    return said.filter(reduce(or_, (Q(args_text__contains=json.dumps(name)) for name in names)))
+    if len(names) > ledger_settings.ASKED_NAMES_MAX:
+        most = ledger_settings.ASKED_NAMES_MAX
+        raise Misunderstood(f"{text!r} stands for {len(names)} ids; {most} can be looked for.")
+    written = [Q(args_text__contains=json.dumps(name)) for name in names]  # as a row has it
+    jobs = Job.objects.annotate(args_text=Cast("args", TextField()))
+    return jobs.filter(reduce(or_, written))
 
 
 def unknown(id_: object) -> str:
     return f"There is no job {id_}; finished ones are pruned after a while."
 
 
-def _no_such(kind: str, text: str, known: Iterable[str], meant: list[str] | None = None) -> str:
-    close = meant or get_close_matches(text, list(known), n=3, cutoff=0.6)
+def _no_such(kind: str, text: str, names: Iterable[str], meant: list[str] | None = None) -> str:
+    close = meant or get_close_matches(text, list(names), n=3, cutoff=0.6)
     if close:
         return f"There is no {kind} {text!r}. Did you mean {' or '.join(close)}?"
-    short = sorted(known) if kind != "task" else []
+    short = sorted(names) if kind != "task" else []
     return f"There is no {kind} {text!r}" + (f"; there are {', '.join(short)}." if short else ".")

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def pause(kind: PauseKind, name: str, *, by: str, note: str = "") -> bool:
     """False when it is paused already."""
     with transaction.atomic():
-        said = {"by": by, "note": note}
-        _, is_new = Pause.objects.get_or_create(kind=kind, name=name, defaults=said)
+        words = {"by": by, "note": note}
+        _, is_new = Pause.objects.get_or_create(kind=kind, name=name, defaults=words)
         if is_new:
             _say("%s %s is paused by %s", kind, name, by)
     return is_new
@@ -53,5 +53,5 @@ def _bring(kind: PauseKind, name: str) -> None:
     current_app.amqp.bring(list(keys[: ledger_settings.RING_BUDGET]))
 
 
-def _say(*said: str) -> None:
-    transaction.on_commit(partial(log.info, *said), robust=True)
+def _say(*sentence: str) -> None:
+    transaction.on_commit(partial(log.info, *sentence), robust=True)

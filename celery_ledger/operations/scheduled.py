@@ -9,8 +9,9 @@ from celery import current_app
 from celery.result import AsyncResult
 from celery.schedules import BaseSchedule
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Schedule
-from celery_ledger.models.schedule import ON_TIME, now, schedule_of
+from celery_ledger.models.schedule import now, schedule_of
 from celery_ledger.models.slots import next_slot
 
 
@@ -31,7 +32,7 @@ def scheduled() -> Iterator[Scheduled]:
     for name, entry in sorted(current_app.conf.beat_schedule.items()):
         schedule = schedule_of(current_app, entry)
         coming = next_slot(schedule, until.get(name, moment))
-        is_late = moment - coming > ON_TIME
+        is_late = moment - coming > ledger_settings.SCHEDULE_ON_TIME
         yield Scheduled(name, entry["task"], schedule, until.get(name), coming, is_late)
 
 

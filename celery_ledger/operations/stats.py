@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce, Now
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Pause, State, Worker
 from celery_ledger.operations.listing import lasting, local_time, table
-from celery_ledger.operations.unheard import unheard
+from celery_ledger.telemetry.unheard import unheard
 
 PAGES = "SELECT pg_relation_size('{jobs}') / current_setting('block_size')::int"
 ALL = "SELECT task, state, count(*) FROM {jobs} GROUP BY 1, 2"
@@ -116,8 +116,8 @@ def _table(counts: Counts) -> str:
         Count(sum(one.number for one in column), all(one.is_exact for one in column))
         for column in zip(*(numbers for _, *numbers in rows), strict=True)
     ]
-    lines = [("all tasks", *(sums or [none] * len(State))), *rows]
-    texts = [[str(cell) for cell in line] for line in lines]
+    counted = [("all tasks", *(sums or [none] * len(State))), *rows]
+    texts = [[str(cell) for cell in row] for row in counted]
     return table([["TASK", *(state.upper() for state in State.values)], *texts], numbers_from=1)
 
 

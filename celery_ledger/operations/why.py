@@ -14,11 +14,10 @@ from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Pause, State, Worker
 from celery_ledger.models.jobs.history import End
 from celery_ledger.operations.listing import local_time
-from celery_ledger.operations.unheard import unheard
-from celery_ledger.publishing.limits import places_of, shown
-from celery_ledger.threads.waking import threaded_tasks
+from celery_ledger.publishing.limits import name_of, places_of
+from celery_ledger.publishing.waking import threaded_tasks
+from celery_ledger.telemetry.unheard import unheard
 
-CHILDREN_SHOWN = 20
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
 ENDS = {
     End.RETRY: "attempt {attempt} on {who} asked to be tried again",
@@ -37,7 +36,7 @@ class Story:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.now: datetime = job.now  # type: ignore[attr-defined]  # annotated by `story_of`
+        self.now: datetime = job.now  # type: ignore[attr-defined]  # annotated by `explain`
         self.result: str | None = job.result_text  # type: ignore[attr-defined]
 
     def sentences(self) -> Iterator[str]:
@@ -149,11 +148,13 @@ class Story:
         number = children.count()
         if number:
             yield f"It led to {'one job' if number == 1 else f'{number} jobs'}:"
-        for id_, task, state in children.values_list("pk", "task", "state")[:CHILDREN_SHOWN]:
+        for id_, task, state in children.values_list("pk", "task", "state")[
+            : ledger_settings.WHY_CHILDREN_MAX
+        ]:
             yield f"  {task} {id_}, {state}"
 
 
-def story_of(job_id: UUID) -> str | None:
+def explain(job_id: UUID) -> str | None:
     """Everything the row tells, one sentence a line; None when there is no such job."""
     rows = Job.objects.defer("args", "result").annotate(
         now=Now(), result_text=Cast("result", TextField())
@@ -205,7 +206,7 @@ def _pauses(job: Job) -> list[str]:
 def _later(job: Job, app: Celery) -> list[str]:
     if not job.in_line_since:
         return [f"it is not due until {local_time(job.due_at)}."]
-    has_place = f"it has not seen yet that {shown(job.concurrency_key or '')} has a place."
+    has_place = f"it has not seen yet that {name_of(job.concurrency_key or '')} has a place."
     return [*_pauses(job), *(_no_place(job, app) or [has_place])]
 
 
@@ -217,7 +218,7 @@ def _no_place(job: Job, app: Celery) -> list[str]:
     number = Job.objects.filter(state=State.RUNNING, concurrency_key=key).count()
     if number < places_of(task):
         return []
-    return [f"{number} of {shown(key)} {'is' if number == 1 else 'are'} running, as many as may."]
+    return [f"{number} of {name_of(key)} {'is' if number == 1 else 'are'} running, as many as may."]
 
 
 def _threads(job: Job) -> str:

@@ -5,7 +5,7 @@ Celery hands it the finished message; the row keeps what the message would have 
 the commit the bell rings.
 """
 
-import celery_ledger.celery.ready  # noqa: F401
+import celery_ledger.publishing.ready  # noqa: F401
 
 # isort: split
 import logging
@@ -31,16 +31,16 @@ from kombu.utils import json as celery_json
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.current import being_replaced, retry_as
-from celery_ledger.execution.errors import CannotBeStored
+from celery_ledger.errors import CannotBeStored
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job
 from celery_ledger.models.ids import is_named, row_id
 from celery_ledger.publishing.bell import Bell, Ring
 from celery_ledger.publishing.limits import keys_of
+from celery_ledger.publishing.own_id import being_replaced, retry_as
 from celery_ledger.publishing.refusals import leaves, refuse_nonsense, storable, text_of
 from celery_ledger.publishing.together import Producers, Promise, waits_for_its_block
-from celery_ledger.threads.waking import WAKE, say
+from celery_ledger.publishing.waking import WAKE, say
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ KEPT_HEADERS = (
     "stamped_headers",
     "stamps",
 )
-SHOWN = ("argsrepr", "kwargsrepr")
+REPRESENTED = ("argsrepr", "kwargsrepr")
 CELERY_HEADERS = {
     *KEPT_HEADERS,
     *("lang", "task", "id", "retries", "root_id", "parent_id", "group_id", "once"),
@@ -112,10 +112,10 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         refuse_nonsense(name, kept, priority := options.get("priority") or 0)
         job = self._job(name, kept, args, queue)
         job.priority = priority
-        job.envelope = _envelope(self._told(kept, message.properties, options), canvas)
-        said = {"sender": name, "body": message.body, "headers": kept}
+        job.envelope = _envelope(self._headers(kept, message.properties, options), canvas)
+        published = {"sender": name, "body": message.body, "headers": kept}
         say_after = partial(
-            signals.after_task_publish.send, exchange="", routing_key=job.queue, **said
+            signals.after_task_publish.send, exchange="", routing_key=job.queue, **published
         )
         if self._is_a_retry(kept):
             retry_as(say_after, args=args, envelope=job.envelope, **_other_queue(queue))
@@ -167,7 +167,7 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
         is_own = current is not None and current.request.id == kept["id"]
         return is_own and not being_replaced()
 
-    def shown(self, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, str]:
+    def represent(self, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, str]:
         """The arguments as Celery shows them in logs and events."""
         levels = self.app.conf.task_repr_maxlevels
         sizes = (self.argsrepr_maxsize, self.kwargsrepr_maxsize)
@@ -175,16 +175,16 @@ class LedgerAMQP(AMQP):  # type: ignore[misc]
             saferepr(value, size, maxlevels=levels)
             for value, size in zip((tuple(args), kwargs), sizes, strict=True)
         )
-        return dict(zip(SHOWN, texts, strict=True))
+        return dict(zip(REPRESENTED, texts, strict=True))
 
-    def _told(
+    def _headers(
         self, kept: dict[str, Any], properties: dict[str, Any], options: dict[str, Any]
     ) -> dict[str, Any]:
-        """The headers without what Celery says of every call, unless a caller said it himself."""
-        told = {name: kept[name] for name in kept if name not in SHOWN or options.get(name)}
+        """The headers without those that Celery gives every call, unless the caller gave them."""
+        own = {name: kept[name] for name in kept if name not in REPRESENTED or options.get(name)}
         if properties["reply_to"] != self.app.thread_oid:
-            told["reply_to"] = properties["reply_to"]
-        return told
+            own["reply_to"] = properties["reply_to"]
+        return own
 
     def _job(self, name: str, kept: dict[str, Any], args: list[Any], queue: Any) -> Job:
         """The row that says what the message would have."""

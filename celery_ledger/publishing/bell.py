@@ -18,13 +18,12 @@ from celery import Celery
 from kombu import Connection, Producer, Queue
 from kombu.transport import redis
 
-from celery_ledger.celery import broker_options
 from celery_ledger.conf import ledger_settings
+from celery_ledger.publishing import broker_options
 
 log = logging.getLogger(__name__)
 
 PROBE = "ledger.probe"
-PROBE_KEEP_S = 60
 WRONG_TYPE = "WRONGTYPE"  # as Redis says it
 
 
@@ -114,7 +113,7 @@ class Bell:
 
         def write(producer: Producer) -> bool:
             if isinstance(producer.channel, redis.Channel):
-                producer.channel.client.set(PROBE, "", ex=PROBE_KEEP_S)
+                producer.channel.client.set(PROBE, "", ex=ledger_settings.BELL_PROBE_KEEP_S)
             return True
 
         return (

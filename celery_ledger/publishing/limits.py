@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from celery import Task
+from celery.utils.time import rate
 
-from celery_ledger.backoff import pause_s
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.errors import CannotBeStored
+from celery_ledger.errors import CannotBeStored
 
 OF_A_KEY, OF_A_TASK = "key ", "task "  # what a key begins with, so that none is a task's name
 SEVERAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -58,10 +58,11 @@ def wrong_limits(task: Any, signature: inspect.Signature) -> Iterator[str]:
     """A sentence for each option of a limit that is none, of a task that is called so."""
     takes = {name for name, of in signature.parameters.items() if of.kind not in SEVERAL}
     for option, read in (("rate_limit", pause_s), ("concurrency", _places)):
-        said = getattr(task, option, None)
-        if said is None or (option == "rate_limit" and not said):  # as Celery writes that it is off
+        written = getattr(task, option, None)
+        is_off = option == "rate_limit" and not written  # as Celery writes it
+        if written is None or is_off:
             continue
-        limit = limit_of(str(said))
+        limit = limit_of(str(written))
         try:
             read(limit.amount)
             _refuse_template(limit.template, takes)
@@ -85,7 +86,7 @@ def keys_of_the_task(task: Task) -> Keys:
     return Keys(own if task.concurrency else None, own if task.rate_limit else None)
 
 
-def shown(key: str) -> str:
+def name_of(key: str) -> str:
     """As its task has written it."""
     return key.removeprefix(OF_A_KEY).removeprefix(OF_A_TASK)
 
@@ -160,8 +161,21 @@ def _text(name: str, arguments: Mapping[str, Any]) -> str:
 
 def _signature(task: Task) -> inspect.Signature:
     """Remembered at the task: it takes longer to find than the rest of a key."""
-    known = vars(task).get("ledger_signature")
-    if known is None or known[0] is not task.run:
-        known = task.ledger_signature = (task.run, inspect.signature(task.run))
-    signature: inspect.Signature = known[1]
+    kept = vars(task).get("ledger_signature")
+    if kept is None or kept[0] is not task.run:
+        kept = task.ledger_signature = (task.run, inspect.signature(task.run))
+    signature: inspect.Signature = kept[1]
     return signature
+
+
+def pause_s(rate_limit: str | float) -> float:
+    """Seconds between two jobs under Celery's "10/s", "10/m", "10/h" or a number a second. Raises
+    ValueError.
+    """
+    try:
+        per_second = float(rate(rate_limit))
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ValueError(f"{rate_limit!r} is no rate like 10/s, 10/m or 10/h") from exc
+    if per_second <= 0:
+        raise ValueError(f"{rate_limit!r} lets no job begin, ever")
+    return 1 / per_second

@@ -13,7 +13,7 @@ from kombu.utils import json as celery_json
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.errors import CannotBeStored
+from celery_ledger.errors import CannotBeStored
 
 PRIORITY_MAX = 255  # as far as any broker of Celery's goes
 

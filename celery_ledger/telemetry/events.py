@@ -11,9 +11,9 @@ from typing import Any
 from celery.utils.saferepr import saferepr
 from django.db import connection
 
-from celery_ledger.execution.errors import LeaseLost
-from celery_ledger.execution.verdict import describe
+from celery_ledger.errors import LeaseLost
 from celery_ledger.models import Job
+from celery_ledger.models.error import describe
 
 KINDS = {  # of the end of an attempt, by what the log calls it
     "done": "task-succeeded",
@@ -36,10 +36,10 @@ def tell_as(hostname: str | None) -> None:
 def received(current: Any, request: dict[str, Any]) -> None:
     """The job was claimed. It is told with what happens next."""
     about = {name: request.get(name) for name in ("root_id", "parent_id", "eta", "expires")}
-    shown = {"args": request["argsrepr"], "kwargs": request["kwargsrepr"]}
+    texts = {"args": request["argsrepr"], "kwargs": request["kwargsrepr"]}
     name = request.get("shadow") or current.task.name
     retries = current.claim.retries
-    _note(current, "task-received", **about, **shown, name=name, retries=retries)
+    _note(current, "task-received", **about, **texts, name=name, retries=retries)
 
 
 def started(current: Any) -> None:
@@ -66,13 +66,13 @@ def lost(app: Any, losses: Iterable[tuple[Job, dict[str, Any], bool]]) -> None:
     """Jobs that were taken from a process or a worker, why, and whether they are dead of it: told
     by whoever found that out.
     """
-    told = [
+    messages = [
         ("task-failed" if is_dead else "task-retried", {"uuid": str(job.pk), **_of(error)})
         for job, error, is_dead in losses
         if _wants_events(app.tasks.get(job.task))
     ]
-    if told and _hostname is not None:
-        app.amqp.bell.tell(_hostname, told)
+    if messages and _hostname is not None:
+        app.amqp.bell.tell(_hostname, messages)
 
 
 def _of(error: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Pause, Worker
 from celery_ledger.models.jobs.columns import BEGINNING
-from celery_ledger.operations.unheard import unheard
+from celery_ledger.telemetry.unheard import unheard
 
 # Each queue's backlog from its own stretch of the index, and the queues themselves by leaping from
 # one to the next: a queue that no worker listens to is seen too.
@@ -51,7 +51,6 @@ SELECT state, task, count(*), sum(retries), sum(losses + shared_losses),
  GROUP BY 1, 2
 """
 ROWS = "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = '{jobs}'::regclass"
-QUEUES_MAX = 20
 OTHER = "(other)"
 
 
@@ -62,7 +61,7 @@ def named(number: str) -> str:
 
 def metric_families() -> Iterator[Metric]:
     """What waits, runs, has died and has ended; and who works."""
-    waiting = _rows(WAITING, queues=QUEUES_MAX, beginning=BEGINNING)
+    waiting = _rows(WAITING, queues=ledger_settings.METRICS_QUEUES_MAX, beginning=BEGINNING)
     by_id = {"running": "lease_until", "dead": "created_at", "cancelled": "created_at"}
     standing = [
         row for state, index in by_id.items() for row in _rows(STANDING, state=state, index=index)
@@ -131,7 +130,7 @@ def _unheard() -> Metric:
 
 def _paused() -> Metric:
     family = GaugeMetricFamily(named("jobs_paused"), "What is paused", labels=["kind", "name"])
-    for pause in Pause.objects.order_by("kind", "name")[:QUEUES_MAX]:
+    for pause in Pause.objects.order_by("kind", "name")[: ledger_settings.METRICS_QUEUES_MAX]:
         family.add_metric([pause.kind, pause.name], 1)
     return family
 

@@ -28,14 +28,16 @@ from django.db import Error, connection, connections
 
 from celery_ledger.celery.transport import Patience
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution import claiming
+from celery_ledger.execution import answering
+from celery_ledger.execution.claiming import claim
 from celery_ledger.execution.current import Attempt
+from celery_ledger.execution.lending import run_in_threads
+from celery_ledger.execution.limited import claim_within
 from celery_ledger.models import Claim
 from celery_ledger.models.jobs import due
 from celery_ledger.models.jobs.due import Due
 from celery_ledger.models.jobs.low_water import LowWater
-from celery_ledger.threads.calling import run_in_threads
-from celery_ledger.threads.waking import LEAVE, WAKE, say, threaded_tasks
+from celery_ledger.publishing.waking import LEAVE, WAKE, say, threaded_tasks
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +152,8 @@ class Threads:
         for _, alike in groupby(sorted(jobs_due, key=_kind), key=_kind):
             jobs = list(alike)
             task = self.tasks[jobs[0].task]
-            for claim in _claimed([job.id for job in jobs], task, jobs[0].limits):
-                self._begin(task, claim, jobs[0])
+            for taken in _claimed([job.id for job in jobs], task, jobs[0].limits):
+                self._begin(task, taken, jobs[0])
 
     def _begin(self, task: Task, claim: Claim, job: Due) -> None:
         hard_s, soft_s = job.limits
@@ -192,7 +194,7 @@ class Threads:
 
     def _make(self, attempt: Attempt, bell: dict[str, Any]) -> None:
         try:
-            claiming.trace_claimed(attempt, attempt.task.tracer, bell)
+            answering.trace_claimed(attempt, attempt.task.tracer, bell)
         finally:
             connections.close_all()
 
@@ -275,10 +277,10 @@ def _let_go_of_what_is_the_parents(keep: set[int]) -> None:
 def _claimed(ids: list[UUID], task: Task, limits: Sequence[float | None]) -> Iterator[Claim]:
     """Within limits one by one: what comes first takes the place."""
     if not task.is_limited:
-        yield from claiming.claim(ids, task, limits)
+        yield from claim(ids, task, limits)
         return
     for id_ in ids:
-        yield from claiming.claim_within(id_, task, limits)
+        yield from claim_within(id_, task, limits)
 
 
 def _kind(job: Due) -> tuple[str, str]:

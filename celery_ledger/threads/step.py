@@ -12,15 +12,12 @@ from typing import Any
 import billiard
 from celery import bootsteps, signals
 
+from celery_ledger.celery.consumer import has_processes
 from celery_ledger.conf import ledger_settings
+from celery_ledger.publishing.waking import LEAVE, say, speak_into, threaded_tasks
 from celery_ledger.threads.process import serve_in_threads
-from celery_ledger.threads.waking import LEAVE, WAKE, are_near, say, speak_into, threaded_tasks
-from celery_ledger.worker.shutdown import has_processes
 
 log = logging.getLogger(__name__)
-
-LOOK_EVERY_S = 1.0
-JOIN_STEP_S = 0.05
 
 
 class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -48,7 +45,7 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         parent.clock.ringer.leave_to_threads(sorted(threaded_tasks(parent.app)))
         self._start()
-        parent.timer.call_repeatedly(LOOK_EVERY_S, self._look)
+        parent.timer.call_repeatedly(ledger_settings.THREADS_WATCH_S, self._look)
 
     def stop(self, parent: Any) -> None:
         """Its calls end while the pool's jobs do."""
@@ -81,7 +78,7 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
         beat = self._pulse[0]
         self._silent = 0 if beat != self._felt else self._silent + 1
         self._felt = beat
-        if self._silent * LOOK_EVERY_S > ledger_settings.THREADS_SILENCE_S:
+        if self._silent * ledger_settings.THREADS_WATCH_S > ledger_settings.THREADS_SILENCE_S:
             log.error("The process of the threads is frozen: it is killed")
             self.kill()
         if not self._process.is_alive():
@@ -101,23 +98,5 @@ class ThreadsStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._process is not None:
             until = self._leaving_at + ledger_settings.DRAIN_S
             while self._process.is_alive() and monotonic() < until:
-                sleep(JOIN_STEP_S)
+                sleep(ledger_settings.THREADS_JOIN_S)
             self.kill()
-
-
-def by_bell(task: Any, by_pool: Any, consumer: Any) -> Any:
-    """What a worker does when a bell of a threaded task rings: it wakes the process of the threads,
-    which looks for itself. A job that was lost beside others SHARED_LOSSES times runs in a process
-    of the pool: who of many took the process of the threads down is never known, and there it is.
-    """
-    if not are_near() or task.name not in threaded_tasks(consumer.app):
-        return by_pool
-
-    def wake(message: Any, body: Any, ack: Any, *rest: Any, **named: Any) -> None:
-        if message.headers.get("alone"):
-            by_pool(message, body, ack, *rest, **named)
-        else:
-            ack(log, consumer.connection_errors)
-            say(WAKE)
-
-    return wake

@@ -28,6 +28,7 @@ from celery.bootsteps import CLOSE, TERMINATE
 from celery.platforms import EX_FAILURE
 from celery.worker import state
 
+from celery_ledger.celery.consumer import has_processes
 from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Job, Pause, PauseKind
 from celery_ledger.worker import shutdown
@@ -90,7 +91,7 @@ class Hearing:
     def _starts_or_stops(self, now: float) -> bool:
         """One that Celery ends of itself, after an error, is given the time of a polite stop."""
         is_ending = self.parent.blueprint.state in (CLOSE, TERMINATE)
-        has_ended = is_ending and shutdown.has_processes(self.parent)
+        has_ended = is_ending and has_processes(self.parent)
         if has_ended and self._ends_at is None and not shutdown.has_begun():
             self._tell_to_stop(now)
         if self._ends_at is not None and now > self._ends_at:

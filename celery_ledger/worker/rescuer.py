@@ -16,9 +16,10 @@ from django.utils import timezone
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
-from celery_ledger.execution.verdict import describe, request_of
+from celery_ledger.execution.verdict import request_of
 from celery_ledger.failpoints import At, reach
 from celery_ledger.models import Job, JobQuerySet, Worker
+from celery_ledger.models.error import describe
 from celery_ledger.models.jobs.low_water import LowWater
 from celery_ledger.telemetry import events
 from celery_ledger.worker import shutdown

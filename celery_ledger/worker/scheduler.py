@@ -1,22 +1,20 @@
 """The scheduler: promises what `beat_schedule` has due, one job a slot."""
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from celery import Celery
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import Pause, PauseKind
 from celery_ledger.models.schedule import Schedule, schedule_of
 from celery_ledger.models.slots import next_slot
 from celery_ledger.worker.lead import we_lead
 
 log = logging.getLogger(__name__)
-
-PAUSE_AFTER_NONSENSE = timedelta(minutes=1)
-LOOK_AT_PAUSED = timedelta(seconds=5)
 
 
 class Scheduler:
@@ -41,7 +39,7 @@ class Scheduler:
                     "The entry %s of beat_schedule cannot be promised; the next try is in a minute"
                 )
                 log.exception(text, name)
-                self._next_slots[name] = timezone.now() + PAUSE_AFTER_NONSENSE
+                self._next_slots[name] = timezone.now() + ledger_settings.SCHEDULE_REST
         return promised
 
     def _promise_due_slots_of(self, name: str, entry: dict[str, Any]) -> int:
@@ -49,7 +47,7 @@ class Scheduler:
             if not we_lead(f"promise {name}"):
                 return 0
             if Pause.objects.filter(kind=PauseKind.SCHEDULE, name=name).exists():
-                self._next_slots[name] = timezone.now() + LOOK_AT_PAUSED
+                self._next_slots[name] = timezone.now() + ledger_settings.SCHEDULE_LOOK
                 return 0
             schedule = Schedule.objects.locked(name)
             promised = schedule.promise_due_slots(self.app, entry)

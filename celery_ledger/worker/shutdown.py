@@ -18,6 +18,7 @@ from typing import Any
 
 from celery import bootsteps, signals
 
+from celery_ledger.celery.consumer import has_processes
 from celery_ledger.conf import ledger_settings
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,6 @@ def has_begun() -> bool:
     its job.
     """
     return _begun.is_set()
-
-
-def has_processes(worker: Any) -> bool:
-    """Whether the pool of this worker is one of processes, which it waits for when it stops."""
-    return bool(worker.pool_cls.__module__ == "celery.concurrency.prefork")
 
 
 def wait_no_longer() -> None:

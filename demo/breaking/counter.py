@@ -31,7 +31,7 @@ from orders.states import PaymentMethod, PaymentState
 LATE_AFTER = timedelta(minutes=10)
 OPEN_MAX = 100  # orders of each state that may be lost
 NEWEST = 100  # orders that may be doubled
-TOLD_OF = 20  # ... and those of them whose mails and webhooks are compared
+COMPARED = 20  # ... and those of them whose mails and webhooks are compared
 DELIVERIES_MAX = 500
 JOBS_MAX = 1000  # that wait or run; of more nobody asks which order each is for
 CHARGES_MAX = 300  # the newest ones in the sandbox's book
@@ -53,7 +53,7 @@ WAITING: dict[str, Promise] = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One of the newest orders, for whoever looks on: nothing of whose it is."""
+    """One of the newest orders as any visitor may see it: nothing of whose it is."""
 
     order: Order
 
@@ -82,7 +82,7 @@ class Standing:
     doubled: set[UUID]
     late_minutes: int = int(LATE_AFTER.total_seconds() / 60)
     newest_max: int = NEWEST
-    told_max: int = TOLD_OF
+    compared_max: int = COMPARED
 
     @property
     def is_well(self) -> bool:
@@ -100,7 +100,7 @@ def standing() -> Standing:
 
 
 def is_under_way(order: Order) -> bool:
-    """A machine should be at it: it is not over, waits for no customer, and for no person."""
+    """A machine should be at it: it has not ended, and waits for no customer and no person."""
     is_charged = (
         order.state == State.RESERVED
         and order.payment_method == PaymentMethod.CARD
@@ -110,37 +110,41 @@ def is_under_way(order: Order) -> bool:
 
 
 def _under_way(client: Client) -> list[Order]:
-    return [
-        order
-        for state in (State.RECEIVED, State.RESERVED)
-        for order in Order.objects.filter(client=client, state=state).order_by("-pk")[:OPEN_MAX]
-        if is_under_way(order)
-    ]
+    found: list[Order] = []
+    for state in (State.RECEIVED, State.RESERVED):
+        newest = Order.objects.filter(client=client, state=state).order_by("-pk")[:OPEN_MAX]
+        found += [order for order in newest if is_under_way(order)]
+    return found
 
 
 # --- lost -----------------------------------------------------------------------------------------
 
 
 def _lost(client: Client, open_: list[Order]) -> list[Order]:
-    """A step and the promise of the next one are one transaction. So an order that had no job after
-    it was read, and has not moved since, has none.
+    """Those of them that have no job, or no news for LATE_AFTER. A step and the promise of the next
+    one are one transaction: an order that has none after it was read, and still is of the version
+    that was read, has none at all.
     """
     late = timezone.now() - LATE_AFTER
     served = _served(client, open_)
     lost = [order for order in open_ if order.pk not in served or order.updated_at < late]
-    now = dict(Order.objects.filter(pk__in=[one.pk for one in lost]).values_list("pk", "version"))
-    return [order for order in lost if now.get(order.pk) == order.version]
+    read_again = Order.objects.filter(pk__in=[order.pk for order in lost])
+    versions = dict(read_again.values_list("pk", "version"))
+    return [order for order in lost if versions.get(order.pk) == order.version]
 
 
 def _served(client: Client, orders: list[Order]) -> set[UUID]:
-    """Those of them for which a job waits or runs."""
+    """The ids of those for which a job waits or runs; of all when there are too many jobs."""
     if not orders:
         return set()
-    of = {str(order.pk): order.pk for order in orders}
-    operations = PaymentOperation.objects.filter(order__in=of.values())
-    of |= {str(operation): order for operation, order in operations.values_list("pk", "order_id")}
+    order_of = {str(order.pk): order.pk for order in orders}
+    operations = PaymentOperation.objects.filter(order__in=list(order_of.values()))
+    for operation, order in operations.values_list("pk", "order_id"):
+        order_of[str(operation)] = order
     named = list(_named_by_jobs(str(client.pk)))
-    return set(of.values()) if len(named) >= JOBS_MAX else {of[id_] for id_ in named if id_ in of}
+    if len(named) >= JOBS_MAX:  # there may be more, for any of them
+        return set(order_of.values())
+    return {order_of[id_] for id_ in named if id_ in order_of}
 
 
 def _named_by_jobs(owner: str) -> Iterator[str]:
@@ -155,27 +159,27 @@ def _named_by_jobs(owner: str) -> Iterator[str]:
 
 
 def _doubled(newest: list[Order]) -> set[UUID]:
-    return _of_one_key(newest) | _charged_twice(newest) | _told_twice(newest[:TOLD_OF])
+    return _of_one_key(newest) | _charged_twice(newest) | _delivered_twice(newest[:COMPARED])
 
 
 def _of_one_key(orders: list[Order]) -> set[UUID]:
-    """One key is one order: Postgres has it so (`order_external_id_once`), and here it is asked."""
+    """Orders that share an external id, which the constraint `order_external_id_once` forbids."""
     again = _twice(order.external_id for order in orders if order.external_id)
     return {order.pk for order in orders if order.external_id in again}
 
 
 def _charged_twice(orders: list[Order]) -> set[UUID]:
-    """In our book, or in that of the sandbox, which is a provider of its own."""
+    """Orders with two charges, in our book or in that of the sandbox."""
     operations = PaymentOperation.objects.filter(order__in=orders, kind__in=CHARGES)
     rows = list(operations.values_list("pk", "order_id", "state"))
-    ours = _twice(order for _pk, order, state in rows if state == "succeeded")
+    ours = _twice(order for _operation, order, state in rows if state == "succeeded")
     theirs = _twice(taken.operation for taken in Sandbox().newest(CHARGES_MAX) if taken.operation)
-    return ours | {order for pk, order, _state in rows if pk in theirs}
+    return ours | {order for operation, order, _state in rows if operation in theirs}
 
 
-def _told_twice(orders: list[Order]) -> set[UUID]:
-    """One event, one channel, one target: one delivery, and unless staff sent it again one that
-    arrived once.
+def _delivered_twice(orders: list[Order]) -> set[UUID]:
+    """Orders with two deliveries of one event to one target, or with one that arrived twice and was
+    not sent again by staff.
     """
     subjects = Event.objects.filter(subject__in=[one.pk for one in orders])
     events = dict(subjects.values_list("pk", "subject"))
@@ -183,10 +187,10 @@ def _told_twice(orders: list[Order]) -> set[UUID]:
     written = _twice((one.event_id, one.channel, one.target) for one in deliveries)
     tried = {one.pk: one.event_id for one in deliveries if one.tries > 1 and not one.resent_at}
     arrivals = Attempt.objects.filter(delivery__in=tried, ok=True).values("delivery")
-    again = arrivals.annotate(n=Count("pk")).filter(n__gt=1).values_list("delivery", flat=True)
-    return {events[event] for event, _channel, _target in written} | {
-        events[tried[delivery]] for delivery in again
-    }
+    arrived = arrivals.annotate(n=Count("pk")).filter(n__gt=1).values_list("delivery", flat=True)
+    twice = {event for event, _channel, _target in written}
+    twice |= {tried[delivery] for delivery in arrived}
+    return {events[event] for event in twice}
 
 
 def _twice[Thing](things: Iterable[Thing]) -> set[Thing]:

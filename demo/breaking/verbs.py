@@ -33,7 +33,7 @@ OPERATE = "ops.operate"  # of the staff pages, where there are any
 class Verb:
     slug: str
     word: Promise
-    says: Promise
+    says: Promise  # what it does, for whoever presses it
     orders: bool = False  # sends the order form
     for_staff: bool = False
 
@@ -72,7 +72,7 @@ VERBS = (
 
 
 def offered(request: HttpRequest) -> list[Verb]:
-    """Those that whoever asks may press here."""
+    """The verbs that this visitor may press here."""
     may_all = settings.DEBUG or request.user.has_perm(OPERATE)
     can_lose = any(token == LOST_ANSWER for token, _words in cards())
     return [

@@ -27,7 +27,7 @@ PANEL = "#break"
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def break_things(request: HttpRequest) -> HttpResponse:
-    """Break what is named, and lead back to the panel, which htmx asks for as it changes."""
+    """POST breaks what `verb` names, then leads to the panel; htmx asks for its changing part."""
     if not cards():
         return closed(request)
     if request.method == "POST":
@@ -66,13 +66,14 @@ def _with_the_card_of(verb: verbs.Verb, request: HttpRequest) -> dict[str, str]:
 
 def _ordered(request: HttpRequest, verb: verbs.Verb, form: OrderForm) -> HttpResponse:
     if verb.slug == "twice":
-        placed, said = verbs.click_twice(form), _("Sent twice. What came of it:")
+        placed, sentence = verbs.click_twice(form), _("Sent twice. What came of it:")
     else:
         placed = [order for order in [ordered(form)] if order]
-        said = _("The bank takes the money and does not answer:")
+        sentence = _("The bank takes the money and does not answer:")
     if form.errors:
         return menu_page(request, form)
-    messages.success(request, mark_safe(f"{said} {_links(placed)}"))  # noqa: S308 - our own words
+    message = mark_safe(f"{sentence} {_links(placed)}")  # noqa: S308 - our own words
+    messages.success(request, message)
     return _back()
 
 

@@ -36,9 +36,9 @@ class Lane:
 
 
 def lanes() -> list[Lane]:
-    """From left to right; those that ended without being sent are in none."""
+    """The lanes from left to right. A cancelled order is in none."""
     newest = list(Order.objects.order_by("-pk")[:SHOWN])
-    untold = _untold(newest)
+    untold = _with_deliveries_waiting(newest)
     found: dict[str, list[Plate]] = defaultdict(list)
     for order in newest:
         if order.state != State.CANCELLED:
@@ -56,7 +56,7 @@ def _lane_of(order: Order, *, is_told: bool) -> str:
 
 
 def _is_still(order: Order) -> bool:
-    """It is on hold, or nothing happened to it for long and it waits for no customer."""
+    """It is on hold; or nothing happened to it for STILL_AFTER, and it waits for no customer."""
     waits_for_customer = order.state == State.RESERVED and (
         order.payment_state in WAITS_FOR_CUSTOMER or order.payment_method != PaymentMethod.CARD
     )
@@ -64,8 +64,8 @@ def _is_still(order: Order) -> bool:
     return order.held or (is_old and not waits_for_customer)
 
 
-def _untold(orders: list[Order]) -> set[object]:
-    """Of these, those of which somebody is still to be told."""
+def _with_deliveries_waiting(orders: list[Order]) -> set[object]:
+    """The ids of those orders of which a mail or webhook has not arrived yet."""
     waiting = Delivery.objects.filter(
         event__subject__in=[order.pk for order in orders], state=Delivery.State.WAITING
     )

@@ -16,6 +16,7 @@ from orders.models import Order, Stock
 SHOWN_MAX = 20  # of each list
 COUNTED_MAX = 200  # of what is many; beyond it says "200+"
 DONE_LOOKED_AT = 300  # newest finished jobs, of the last hour: waits and the picture are theirs
+DUE_LOOKED_AT = 100  # due jobs of each queue
 BARS = 30
 STILL_AFTER_S = 60  # for which a job has been due
 BAR_MAX = 100  # height of the picture
@@ -60,7 +61,7 @@ class Belt:
     has_broker: bool
     bars: list[Bar]
     since: datetime | None  # the picture's left edge
-    shown: int  # jobs in the picture
+    pictured: int  # jobs in the picture
 
     @property
     def needs_a_person(self) -> bool:
@@ -68,7 +69,7 @@ class Belt:
 
     @property
     def is_still(self) -> bool:
-        """Work is due for long, or nobody is there to do it."""
+        """A job has been due for longer than STILL_AFTER_S, or no worker lives."""
         return not self.workers or (self.oldest_due_s or 0) > STILL_AFTER_S
 
 
@@ -92,19 +93,18 @@ def now() -> Belt:
         has_broker=current_app.amqp.bell.answers(),
         bars=_bars(ended),
         since=ended[-1] if ended else None,
-        shown=len(ended),
+        pictured=len(ended),
     )
 
 
 def _oldest_due() -> datetime | None:
-    """Of each queue's first ones by their bells."""
+    """Since when a job has been due, among the first ones of each queue by their bells."""
     due = Job.objects.filter(state=State.WAITING, due_at__lte=Now())
-    found = [
-        moment
-        for queue in settings.LEDGER["QUEUES"]
-        for moment in due.filter(queue=queue).by_bell().values_list("due_at", flat=True)[:100]
-    ]
-    return min(found, default=None)
+    moments: list[datetime] = []
+    for queue in settings.LEDGER["QUEUES"]:
+        first = due.filter(queue=queue).by_bell()[:DUE_LOOKED_AT]
+        moments += first.values_list("due_at", flat=True)
+    return min(moments, default=None)
 
 
 def _counted(state: State) -> str:
@@ -114,10 +114,10 @@ def _counted(state: State) -> str:
 
 def _lately() -> list[Moments]:
     """When the newest jobs of the last hour were due, began and ended; the newest first."""
-    rows = Job.objects.filter(
-        state__in=FINISHED, finished_at__gt=Now() - timedelta(hours=1)
-    ).order_by("-finished_at")[:DONE_LOOKED_AT]
-    return list(rows.values_list("due_at", "started_at", "finished_at"))
+    hour_ago = Now() - timedelta(hours=1)
+    ended = Job.objects.filter(state__in=FINISHED, finished_at__gt=hour_ago)
+    newest = ended.order_by("-finished_at")[:DONE_LOOKED_AT]
+    return list(newest.values_list("due_at", "started_at", "finished_at"))
 
 
 def _pace(lately: list[Moments]) -> Pace | None:
@@ -126,9 +126,10 @@ def _pace(lately: list[Moments]) -> Pace | None:
         return None
     waits = sorted(_ms(began - due) for due, began, _end in ran)
     runs = sorted(_ms(end - began) for _due, began, end in ran)
-    minutes = max((_now() - ran[-1][2]).total_seconds() / 60, 1)
-    middle, late = len(ran) // 2, int(len(ran) * 0.95)
-    return Pace(waits[middle], waits[late], runs[middle], runs[late], round(len(ran) / minutes))
+    _due, _began, first_end = ran[-1]
+    minutes = max((_now() - first_end).total_seconds() / 60, 1)
+    p50, p95 = len(ran) // 2, int(len(ran) * 0.95)
+    return Pace(waits[p50], waits[p95], runs[p50], runs[p95], round(len(ran) / minutes))
 
 
 def _ms(span: timedelta) -> int:
@@ -136,13 +137,14 @@ def _ms(span: timedelta) -> int:
 
 
 def _bars(ended: list[datetime]) -> list[Bar]:
-    """Jobs that ended in each slice of the time since the first of these did."""
+    """How many jobs ended in each of BARS slices of time since the oldest of these ended."""
     if not ended:
         return []
     begin, end = ended[-1], _now()
     slice_s = max((end - begin).total_seconds() / BARS, 0.001)
     counts = [0] * BARS
     for moment in ended:
-        counts[min(BARS - 1, int((moment - begin).total_seconds() / slice_s))] += 1
+        position = int((moment - begin).total_seconds() / slice_s)
+        counts[min(BARS - 1, position)] += 1
     most = max(counts)
     return [Bar(n * 20 + 1, BAR_MAX * jobs // most, jobs) for n, jobs in enumerate(counts)]

@@ -1,6 +1,7 @@
 """Exports over HTTP: a new one, how far one is, and its files."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from django.views.decorators.http import require_safe
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.clients import ClientField, fresh, once
 from ops.models import StaffAction
-from ops.refusals import said_of
+from ops.refusals import sentence_of
 from ops.templatetags.words import WORDS
 from orders.exports import tasks
 from orders.exports.files import MEDIA_TYPES
@@ -66,34 +67,36 @@ class ExportForm(forms.Form):
     @property
     def filters(self) -> dict[str, str]:
         """As GET /v1/orders takes them."""
-        said, found = self.cleaned_data, dict[str, str]()
-        if said["state"]:
-            found["state"] = said["state"]
-        if said["first"]:
-            before = days.midnight(said["first"]) - timedelta(microseconds=1)
-            found["created_after"] = before.isoformat()
-        if said["last"]:
-            found["created_before"] = days.midnight(said["last"] + timedelta(days=1)).isoformat()
-        return found
+        cleaned, filters = self.cleaned_data, dict[str, str]()
+        if cleaned["state"]:
+            filters["state"] = cleaned["state"]
+        if cleaned["first"]:
+            before = days.midnight(cleaned["first"]) - timedelta(microseconds=1)
+            filters["created_after"] = before.isoformat()
+        if cleaned["last"]:
+            end = days.midnight(cleaned["last"] + timedelta(days=1))
+            filters["created_before"] = end.isoformat()
+        return filters
 
     @property
-    def wanted(self) -> dict[str, Any]:
+    def manner(self) -> dict[str, Any]:
+        """As `Export.objects.begin` takes it."""
         form = self.cleaned_data["format"]
         return {"form": Format.NDJSON if form == "ndjson" else Format.CSV, "bom": form == "bom"}
 
 
 @staff_page(OPERATE)
 def new(request: HttpRequest) -> HttpResponse:
-    """Pressed twice, a form begins one export."""
+    """The form of an export, and its beginning: sent twice, a form begins one."""
     form = ExportForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
-        sent = {**form.filters, **{name: str(value) for name, value in form.wanted.items()}}
+        sent = form.filters | {name: str(value) for name, value in form.manner.items()}
         form_id = request.POST.get("form_id", "")
         try:
-            act = lambda: _begun(request.user, form)  # noqa: E731
-            return redirect(once(form.cleaned_data["client"], form_id, sent, act))
+            begin = partial(_begun, request.user, form)
+            return redirect(once(form.cleaned_data["client"], form_id, sent, begin))
         except Refused as problem:
-            form.add_error(None, said_of(problem))
+            form.add_error(None, sentence_of(problem))
     seen = {"form": form, "form_id": fresh(), "most": settings.EXPORT_MAX_ORDERS, "here": "files"}
     status = 422 if form.errors else 200
     return render(request, "ops/files/new_export.html", seen, status=status)
@@ -131,10 +134,10 @@ def file(request: HttpRequest, export_id: UUID, number: int) -> HttpResponse:
 
 
 def _begun(by: Any, form: ExportForm) -> str:
-    """In the caller's transaction."""
+    """Begin it in the caller's transaction; the address of its page."""
     client = form.cleaned_data["client"]
-    export = Export.objects.begin(client, form.filters, **form.wanted)
+    export = Export.objects.begin(client, form.filters, **form.manner)
     tasks.begin(export)
-    said = {"client": client.name, **form.filters}
-    StaffAction.note(by, "export", f"export {export.pk}", said=said)
+    chosen = {"client": client.name, **form.filters}
+    StaffAction.note(by, "export", f"export {export.pk}", said=chosen)
     return reverse("ops:export", args=[export.pk])

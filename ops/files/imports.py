@@ -43,18 +43,18 @@ def files(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_page(LOOK)
 def one(request: HttpRequest, import_id: UUID) -> HttpResponse:
-    """How far it is, what became of its orders, and what was refused, by lines. It asks again until
-    that is final.
+    """How far it is, what became of its orders, and what was refused, by lines of the file. The
+    page asks again until all of that is final.
     """
     batch = get_object_or_404(Import.objects.select_related("client"), pk=import_id)
-    line, pk = place(request, "after", _line_and_row) or (0, 0)
-    faults = ImportFault.after(batch.pk, line, pk, settings.OPS_ROWS_MAX + 1)
-    shown, became = faults[: settings.OPS_ROWS_MAX], _became(batch)
+    line_number, pk = place(request, "after", _line_and_row) or (0, 0)
+    faults = ImportFault.after(batch.pk, line_number, pk, settings.OPS_ROWS_MAX + 1)
+    page, became = faults[: settings.OPS_ROWS_MAX], _became(batch)
     seen: dict[str, Any] = {
         "batch": batch,
         **became,
-        "faults": shown,
-        "more": f"{shown[-1].line}-{shown[-1].pk}" if len(faults) > len(shown) else "",
+        "faults": page,
+        "more": f"{page[-1].line}-{page[-1].pk}" if len(faults) > len(page) else "",
         "poll_s": settings.OPS_POLL_S if _moves(batch, became) else None,
         "here": "files",
     }
@@ -75,24 +75,26 @@ def errors(request: HttpRequest, import_id: UUID) -> HttpResponseBase:
 
 
 def _became(batch: Import) -> dict[str, Any]:
-    """What became of all of its orders: as it is, or was at a moment. Of a large one that nobody
-    has counted yet, what became of the first of them.
+    """What became of its orders, by number: `became`; with `became_at` as it was at that moment;
+    with `became_of`, of a large import that nobody has counted yet, of so many first ones alone.
     """
-    number, known = settings.IMPORT_COUNTED_ORDERS, batch.known_ways()
-    if known or batch.total <= number:
-        return {"became": batch.counts(known)["became"]}
+    number, ways = settings.IMPORT_COUNTED_ORDERS, batch.known_ways()
+    if ways or batch.total <= number:
+        return {"became": batch.counts(ways)["became"]}
     if kept := batch.kept_ways():
         return {"became": batch.counts(kept)["became"], "became_at": batch.ways_until}
     return {"became": batch.orders.beginning(number).ways(), "became_of": number}
 
 
 def _line_and_row(text: str) -> tuple[int, int]:
-    line, _, row = text.partition("-")
-    return serial(line), serial(row)
+    line_number, _, row = text.partition("-")
+    return serial(line_number), serial(row)
 
 
 def _moves(batch: Import, became: dict[str, Any]) -> bool:
-    """Until it is done, and of a small one until its orders have gone their ways."""
+    """Whether its page can still change: until it is done, and of a small one until each of its
+    orders is decided.
+    """
     if batch.finished_at is None:
         return True
     if batch.total > settings.IMPORT_COUNTED_ORDERS or not became["became"][UNDER_WAY]:

@@ -7,6 +7,7 @@ body is read, and the form's own token after it.
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -23,7 +24,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from ops.access import OPERATE, staff_page
 from ops.clients import ClientField, fresh, once
 from ops.models import StaffAction
-from ops.refusals import errors_of, said_of
+from ops.refusals import errors_of, sentence_of
 from orders.imports import tasks
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.files.encoding import ENCODINGS, UTF_8
@@ -56,33 +57,35 @@ class ImportForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        said = self.cleaned_data
-        form = FORMS.get(PurePath(said["file"].name).suffix.lower()) if "file" in said else None
-        if "file" in said and form is None:
-            self.add_error("file", _("Its name must end in .csv, .ndjson or .jsonl."))
-        if form == Format.NDJSON and said.get("amounts") == Amounts.MAJOR:
+        cleaned, form = self.cleaned_data, None
+        if "file" in cleaned:
+            form = FORMS.get(PurePath(cleaned["file"].name).suffix.lower())
+            if form is None:
+                self.add_error("file", _("Its name must end in .csv, .ndjson or .jsonl."))
+        if form == Format.NDJSON and cleaned.get("amounts") == Amounts.MAJOR:
             self.add_error("amounts", _("NDJSON has whole numbers of the smallest unit."))
-        if form == Format.NDJSON and said.get("encoding") not in (None, UTF_8):
+        if form == Format.NDJSON and cleaned.get("encoding") not in (None, UTF_8):
             self.add_error("encoding", _("NDJSON is UTF-8."))
-        return {**said, "form": form}
+        return {**cleaned, "form": form}
 
     @property
     def manner(self) -> Manner:
-        said = self.cleaned_data
-        return Manner(said["form"], Amounts(said["amounts"]), said["encoding"], said["quiet"])
+        cleaned = self.cleaned_data
+        amounts = Amounts(cleaned["amounts"])
+        return Manner(cleaned["form"], amounts, cleaned["encoding"], cleaned["quiet"])
 
     @property
     def seal(self) -> str:
-        """Of all that is said: what was looked at is what is imported."""
-        said = [str(self.cleaned_data["client"].pk), *map(str, self.manner)]
-        digest = hashlib.sha256(json.dumps(said).encode())
+        """A digest of the whole form and its file: only what was looked at is imported."""
+        fields = [str(self.cleaned_data["client"].pk), *map(str, self.manner)]
+        digest = hashlib.sha256(json.dumps(fields).encode())
         for piece in self.cleaned_data["file"].chunks():
             digest.update(piece)
         return digest.hexdigest()
 
 
 def taking_a_file(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """It lies on the disk by its end. Whoever comes so far may act."""
+    """The view with the request's body read, its file on the disk. 503 when the disk is full."""
 
     def take(request: HttpRequest) -> HttpResponse:
         request.upload_handlers = [TemporaryFileUploadHandler(request)]
@@ -90,7 +93,7 @@ def taking_a_file(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
             with room_on_the_disk():
                 request.POST  # noqa: B018 - reads the body
         except Refused as problem:
-            seen = {"refusals": [said_of(problem)], "here": "files"}
+            seen = {"refusals": [sentence_of(problem)], "here": "files"}
             return render(request, "ops/files/new_import.html", seen, status=503)
         return view(request)
 
@@ -102,7 +105,9 @@ def taking_a_file(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
 @taking_a_file
 @csrf_protect
 def new_import(request: HttpRequest) -> HttpResponse:
-    """With `seal`, of what was looked at, it is imported; else it is said what that would do."""
+    """With the `seal` of what was looked at, the file is imported; else the page shows what an
+    import would do.
+    """
     posts = request.method == "POST"
     form = ImportForm(request.POST if posts else None, request.FILES if posts else None)
     seen: dict[str, Any] = {"form": form, "form_id": fresh(), "here": "files"}
@@ -119,16 +124,15 @@ def new_import(request: HttpRequest) -> HttpResponse:
 
 
 def _taken(request: HttpRequest, form: ImportForm, seen: dict[str, Any]) -> str | None:
-    """Where the import is, or None for a dry run, which is then among what is `seen`."""
-    said, manner = form.cleaned_data, form.manner
-    client, file = said["client"], said["file"]
+    """The address of the import's page; None for a dry run, whose outcome is added to `seen`."""
+    client, file, manner = form.cleaned_data["client"], form.cleaned_data["file"], form.manner
     with place_for(client.pk), room_on_the_disk(), staged(file.file, manner) as rows:
         seal = form.seal
         looks = "look" in request.POST
         if not looks and request.POST.get("seal") == seal:
             sent = {"seal": seal}
-            act = lambda: _begun(request.user, form, rows)  # noqa: E731
-            return once(client, request.POST.get("form_id", ""), sent, act)
+            begin = partial(_begun, request.user, form, rows)
+            return once(client, request.POST.get("form_id", ""), sent, begin)
         seen["is_another"] = "seal" in request.POST and not looks
         seen |= {"trial": tried(client, rows, manner), "seal": seal, "file": file.name}
         seen["faults"] = seen["trial"].faults[: settings.OPS_TRIAL_FAULTS]
@@ -136,11 +140,11 @@ def _taken(request: HttpRequest, form: ImportForm, seen: dict[str, Any]) -> str 
 
 
 def _begun(by: Any, form: ImportForm, rows: Stage) -> str:
-    """In the caller's transaction."""
-    said, file = form.cleaned_data, form.cleaned_data["file"]
-    batch = Import.objects.accept(said["client"], rows, form.manner)
+    """Begin it in the caller's transaction; the address of its page."""
+    client, file = form.cleaned_data["client"], form.cleaned_data["file"]
+    batch = Import.objects.accept(client, rows, form.manner)
     tasks.begin(batch)
-    what = {"client": said["client"].name, "file": file.name, "sha256": _sha256(file)}
+    what = {"client": client.name, "file": file.name, "sha256": _sha256(file)}
     StaffAction.note(by, "import", f"import {batch.pk}", said=what, after={"total": batch.total})
     return reverse("ops:import", args=[batch.pk])
 

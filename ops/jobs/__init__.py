@@ -1,1 +1,1 @@
-"""Jobs as staff see them: found by a filter, told one by one, acted on one or all."""
+"""Jobs as staff see them: found by a filter, each with its story, acted on one or all."""

@@ -15,21 +15,22 @@ from ops.models import JobBatch, StaffAction
 
 
 def counted(chosen: Chosen, *, until: datetime) -> tuple[int, bool]:
-    """How many are meant, of the first OPS_COUNTED_MAX that have to be looked at; and whether
-    there are more.
+    """How many jobs are meant among the first OPS_COUNTED_MAX that are looked at; and whether
+    there are more to be looked at.
     """
     met = portion(chosen, None, until=until, most=settings.OPS_COUNTED_MAX)
     return len(met.jobs), met.place is not None
 
 
 def advance(batch: JobBatch) -> bool:
-    """Do the next portion of a batch that the caller has locked, in the caller's transaction.
-    Returns whether there is more.
+    """Do the next portion of a batch that the caller has locked, in the caller's transaction, and
+    count it in the batch, which the caller saves. Returns whether there is more.
     """
     place = Place.read(batch.place) if batch.place else None
     most = settings.OPS_BATCH_PORTION
     met = portion(Chosen(**batch.chosen), place, until=batch.until, most=most)
-    verb, jobs = VERBS[batch.verb], Job.objects.filter(pk__in=[job.pk for job in met.jobs])
+    jobs = Job.objects.filter(pk__in=[job.pk for job in met.jobs])
+    verb = VERBS[batch.verb]
     if verb.leaves_begun:
         jobs = jobs.exclude(started_at__gt=batch.until)
     batch.done += len(verb.do(jobs, by=batch.who)) if met.jobs else 0
@@ -39,7 +40,7 @@ def advance(batch: JobBatch) -> bool:
 
 
 def stop(id_: UUID, *, by: Any) -> bool:
-    """What is done stays done; False when it has ended already."""
+    """End the batch; what it has done stays done. False when it has ended already."""
     with transaction.atomic():
         batch = JobBatch.objects.locked(id_)
         if batch.ended_at:

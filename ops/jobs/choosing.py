@@ -1,5 +1,5 @@
-"""Which jobs staff mean, and how they are met: page by page for a person, portion by portion for a
-batch, always along an index and never more rows at a time than a number says.
+"""Which jobs staff mean, and how they are read: page by page for a person, portion by portion for a
+batch, always along an index and never more rows at a time than a setting allows.
 """
 
 from collections.abc import Collection
@@ -22,7 +22,7 @@ LARGE = ("args", "envelope", "result", "context", "history")
 
 
 class Place(NamedTuple):
-    """Behind which row a walk goes on: of a queue, when it is walked by queues."""
+    """The row behind which the reading goes on; `queue` is empty unless it is read by queues."""
 
     queue: str
     moment: datetime
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "Place":
-        """Raises ValueError when it was not written so."""
+        """What `written` returned. Raises ValueError for any other text."""
         queue, _, rest = text.partition(",")
         moment, _, id_ = rest.partition(",")
         place = cls(queue, datetime.fromisoformat(moment), UUID(id_))
@@ -44,7 +44,9 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is set narrows; all of it is text, as a form and a row hold it."""
+    """A filter of jobs: each field that is set narrows it. All are text, as a form and a row hold
+    them.
+    """
 
     state: str = ""
     task: str = ""
@@ -54,12 +56,13 @@ class Chosen:
     since: str = ""  # ISO 8601
 
     @property
-    def said(self) -> dict[str, str]:
+    def fields(self) -> dict[str, str]:
+        """What is set, by name: for an address, a row or a page."""
         return {name: text for name, text in asdict(self).items() if text}
 
     @cached_property
     def names(self) -> Collection[str]:
-        """What one of a job's arguments has to contain."""
+        """Texts of which one has to stand in a job's arguments; none when any job will do."""
         return [self.about, *ids_about(self.about)] if self.about else ()
 
     def means(self, job: Job) -> bool:
@@ -68,13 +71,15 @@ class Chosen:
             and job.queue == (self.queue or job.queue)
             and job.owner == (self.owner or job.owner)
             and (not self.since or job.created_at >= datetime.fromisoformat(self.since))
-            and (not self.about or _says(job, self.names))
+            and (not self.about or _is_called_with(job, self.names))
         )
 
 
 @dataclass(frozen=True)
 class Met:
-    """Of so many that were looked at, those that are meant; and behind which there are more."""
+    """The jobs that are meant among so many that were looked at, and the place behind which there
+    are more to be looked at.
+    """
 
     jobs: list[Job]
     looked: int
@@ -82,7 +87,7 @@ class Met:
 
 
 def newest(chosen: Chosen, place: Place | None) -> Met:
-    """A page for a person: the newest first; of those that wait, whose bell is next."""
+    """A page for a person: the newest first; of waiting jobs, the one whose bell is next first."""
     if chosen.state == State.WAITING:
         rows = _waiting(chosen, place, settings.OPS_JOBS_LOOKED_AT)
     elif chosen.state == State.RUNNING:  # few, in an index of their own
@@ -99,8 +104,8 @@ def newest(chosen: Chosen, place: Place | None) -> Met:
 
 
 def portion(chosen: Chosen, place: Place | None, *, until: datetime, most: int) -> Met:
-    """A piece for a batch, of those that were promised until then: the oldest first; of those that
-    wait, whose bell is next. Asked only of states that are in an index.
+    """A portion for a batch, of jobs that were promised until then: the oldest first; of waiting
+    jobs, the one whose bell is next first. For states that an index holds: waiting and RETRYABLE.
     """
     if chosen.state == State.WAITING:
         return _met(chosen, _waiting(chosen, place, most), most, until=until)
@@ -112,10 +117,10 @@ def portion(chosen: Chosen, place: Place | None, *, until: datetime, most: int) 
 
 
 def _all(chosen: Chosen) -> JobQuerySet:
-    """What an index narrows, without the large columns."""
+    """The jobs as far as an index narrows them, without the large columns."""
     jobs = Job.objects.defer(*LARGE)
     if chosen.about:
-        jobs = jobs.annotate(said=Cast("args", TextField()))
+        jobs = jobs.annotate(args_text=Cast("args", TextField()))
     if chosen.state == State.DONE:
         jobs = jobs.filter(state__in=FINISHED)
     if chosen.state:
@@ -126,9 +131,10 @@ def _all(chosen: Chosen) -> JobQuerySet:
 
 
 def _waiting(chosen: Chosen, place: Place | None, most: int) -> list[Job]:
-    """Queue by queue, from that place on: one more than so many."""
+    """Waiting jobs from that place on, queue by queue: up to `most`, and one more."""
     rows: list[Job] = []
-    for queue in [chosen.queue] if chosen.queue else sorted(settings.LEDGER["QUEUES"]):
+    queues = [chosen.queue] if chosen.queue else sorted(settings.LEDGER["QUEUES"])
+    for queue in queues:
         if place and queue < place.queue:
             continue
         jobs = _all(chosen).filter(queue=queue).by_bell().order_by("ring_at", "id")
@@ -172,5 +178,6 @@ def _place_of(job: Job, state: str) -> Place:
     return Place(queue, getattr(job, _moment_of(state)), job.pk)
 
 
-def _says(job: Job, names: Collection[str]) -> bool:
-    return any(name in job.said for name in names)  # type: ignore[attr-defined]  # annotated
+def _is_called_with(job: Job, names: Collection[str]) -> bool:
+    """Whether one of these stands in its arguments."""
+    return any(name in job.args_text for name in names)  # type: ignore[attr-defined]  # annotated

@@ -24,7 +24,7 @@ STATES = {
 
 
 class ChosenForm(forms.Form):
-    """All of it may be empty; what is wrong is said by its field."""
+    """A filter of jobs; every field may be empty."""
 
     state = forms.ChoiceField(
         label=gettext_lazy("State"), required=False, choices=[ANY, *STATES.items()]
@@ -56,10 +56,10 @@ class ChosenForm(forms.Form):
 
     def clean_task(self) -> str:
         text = str(self.cleaned_data["task"])
-        known = known_tasks()
-        if text and text not in known:
-            ends = [name for name in known if name.rpartition(".")[2] == text]
-            close = ", ".join(ends or get_close_matches(text, known))
+        tasks = known_tasks()
+        if text and text not in tasks:
+            so_called = [name for name in tasks if name.rpartition(".")[2] == text]
+            close = ", ".join(so_called or get_close_matches(text, tasks))
             raise forms.ValidationError(
                 gettext_lazy("No task is called so. Is it one of these: %(close)s?"),
                 params={"close": close or "–"},
@@ -78,7 +78,11 @@ class ChosenForm(forms.Form):
             raise forms.ValidationError(gettext_lazy("No client is called so.")) from None
 
     def clean_since(self) -> str:
-        return _understood(lambda text: asked.since(text).isoformat(), self.cleaned_data["since"])
+        text = self.cleaned_data["since"]
+        try:
+            return asked.since(text).isoformat() if text else ""
+        except asked.Misunderstood as exc:
+            raise forms.ValidationError(str(exc)) from None
 
 
 class PauseForm(forms.Form):
@@ -89,32 +93,24 @@ class PauseForm(forms.Form):
     note = forms.CharField(required=False, max_length=200)
 
     def clean(self) -> dict[str, Any]:
-        said = self.cleaned_data
-        known = {
+        names = {
             PauseKind.QUEUE: settings.LEDGER["QUEUES"],
             PauseKind.TASK: known_tasks(),
             PauseKind.SCHEDULE: current_app.conf.beat_schedule,
         }
-        kind, name = said.get("kind", ""), said.get("name")
+        kind, name = self.cleaned_data.get("kind", ""), self.cleaned_data.get("name")
         is_paused = Pause.objects.filter(kind=kind, name=name).exists()  # of a release before
-        if name and name not in known.get(kind, ()) and not is_paused:
+        if name and name not in names.get(kind, ()) and not is_paused:
             raise forms.ValidationError(gettext_lazy("Nothing is called so."))
-        return said
+        return self.cleaned_data
 
     @property
     def sentences(self) -> list[str]:
-        return [str(said) for errors in self.errors.values() for said in errors]
+        """What is wrong with it."""
+        return [str(message) for errors in self.errors.values() for message in errors]
 
 
 def known_tasks() -> list[str]:
+    """The names of all tasks but Celery's own, also of those that nobody has imported yet."""
     current_app.loader.import_default_modules()
     return sorted(name for name in current_app.tasks if not name.startswith("celery."))
-
-
-def _understood(read: Any, text: str) -> str:
-    if not text:
-        return ""
-    try:
-        return str(read(text))
-    except asked.Misunderstood as exc:
-        raise forms.ValidationError(str(exc)) from None

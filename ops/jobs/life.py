@@ -24,7 +24,7 @@ class Step:
 
 
 def life_of(job: Job) -> list[Step]:
-    """Its newest attempt; those before it are in its story."""
+    """The steps of its newest attempt. Those before are in `story_of`."""
     has_ended = job.state in FINISHED
     began = job.started_at if job.attempts and job.state != State.WAITING else None
     is_due = job.due_at <= job.now  # type: ignore[attr-defined]  # annotated
@@ -43,8 +43,8 @@ def life_of(job: Job) -> list[Step]:
     ]
 
 
-def _look(at: datetime | None) -> str:
-    return "done" if at else ""
+def _look(moment: datetime | None) -> str:
+    return "done" if moment else ""
 
 
 def _between(begin: datetime | None, end: datetime | None) -> timedelta | None:

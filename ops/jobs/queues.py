@@ -31,9 +31,11 @@ class Entry:
 
 
 def queues() -> list[Queue]:
-    """Of each at most OPS_QUEUE_COUNTED waiting jobs are counted, those whose bell is next."""
+    """Every queue, paused ones of an older release too. In each at most OPS_QUEUE_COUNTED waiting
+    jobs are counted, those whose bell is next.
+    """
     pauses = _pauses(PauseKind.QUEUE)
-    names = dict.fromkeys([*settings.LEDGER["QUEUES"], *pauses])  # some of a release before
+    names = dict.fromkeys([*settings.LEDGER["QUEUES"], *pauses])
     return [_queue(name, pauses.get(name)) for name in names]
 
 
@@ -53,10 +55,8 @@ def in_words(when: BaseSchedule) -> Promise | str:
         if _is_daily(when):
             [hour], [minute] = when.hour, when.minute
             return format_lazy(gettext_lazy("each day at {time}"), time=f"{hour:02}:{minute:02}")
-        return " ".join(
-            str(getattr(when, f"_orig_{part}"))
-            for part in ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        )
+        parts = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+        return " ".join(str(getattr(when, f"_orig_{part}")) for part in parts)
     if isinstance(when, schedule):
         seconds = when.run_every.total_seconds()
         if seconds % 60 == 0:

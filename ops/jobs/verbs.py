@@ -1,4 +1,4 @@
-"""What staff do to jobs, queues, tasks and the schedule; each leaves a row of who did."""
+"""What staff do to jobs, queues, tasks and the schedule; each leaves a StaffAction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from ops.models import StaffAction
 class Verb:
     word: Promise
     states: tuple[str, ...]
-    do: Callable[..., list[Job]]  # to these, `by` whom; those that it changed
+    do: Callable[..., list[Job]]  # (jobs, by=login name): those that it changed
     why_not: dict[State, str]
     is_dangerous: bool = False
-    leaves_begun: bool = False  # of a batch: what has begun since it was asked for
+    leaves_begun: bool = False  # a batch of it leaves alone what has begun since it was asked for
 
 
 VERBS: dict[str, Verb] = {
@@ -59,7 +59,7 @@ def fitting(state: str) -> dict[str, Verb]:
 
 
 def perform(job: Job, slug: str, *, by: Any) -> bool:
-    """False when it was beyond that by then."""
+    """False when the job was no longer in a state for it."""
     with transaction.atomic():
         done = bool(VERBS[slug].do(Job.objects.filter(pk=job.pk), by=by.get_username()))
         if done:
@@ -85,9 +85,11 @@ def _run(kind: PauseKind, name: str, _by: str, _note: str) -> bool:
 ON_QUEUES = {"pause": _pause, "resume": _resume, "run": _run}
 
 
-def perform_on_queue(slug: str, said: dict[str, str], *, by: Any) -> bool:
-    """Of a queue, a task or an entry of the schedule. False when it was so already."""
-    kind, name, note = PauseKind(said["kind"]), said["name"], said["note"]
+def perform_on_queue(slug: str, cleaned: dict[str, str], *, by: Any) -> bool:
+    """Pause, resume or run what a PauseForm names: a queue, a task or an entry of the schedule.
+    False when it was so already.
+    """
+    kind, name, note = PauseKind(cleaned["kind"]), cleaned["name"], cleaned["note"]
     with transaction.atomic():
         done = ON_QUEUES[slug](kind, name, by.get_username(), note)
         if done:

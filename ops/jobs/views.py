@@ -12,7 +12,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from celery_ledger import Job, State, interventions, story_of
+from celery_ledger import Job, State, explain, interventions
 from ops import tasks
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.jobs import batches
@@ -32,17 +32,18 @@ BATCHES_SHOWN = 5
 @require_safe
 @staff_page(LOOK)
 def jobs(request: HttpRequest) -> HttpResponse:
-    """Those of a filter; `after` is where the page before ended. Without a filter the dead, since
-    they need a person.
+    """The list, by a filter; `after` is where the page before ended. Without a filter it holds the
+    dead jobs, since they need a person.
     """
     form = ChosenForm(request.GET if "state" in request.GET else {"state": State.DEAD})
     seen: dict[str, Any] = {"form": form, "tasks": known_tasks(), "here": "jobs"}
     if form.is_valid():
         chosen = form.chosen
         met = newest(chosen, place(request, "after", Place.read))
-        asked = urlencode({"state": "", **chosen.said})
-        seen |= {"met": met, "asked": asked, "verbs": fitting(chosen.state) if met.jobs else {}}
-        seen |= {"next": met.place and met.place.written(), "may_operate": may_operate(request)}
+        asked = urlencode({"state": "", **chosen.fields})
+        seen |= {"met": met, "asked": asked, "may_operate": may_operate(request)}
+        seen["verbs"] = fitting(chosen.state) if met.jobs else {}
+        seen["next"] = met.place and met.place.written()
     asked_for = JobBatch.objects.order_by("-at")[:BATCHES_SHOWN]
     seen["batches"] = [(VERBS[row.verb].word, row) for row in asked_for]
     return render(request, "ops/jobs/jobs.html", seen, status=200 if form.is_valid() else 422)
@@ -56,7 +57,7 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     seen = {
         "job": row,
         "life": life_of(row),
-        "story": (story_of(job_id) or "").splitlines(),
+        "story": (explain(job_id) or "").splitlines(),
         "verbs": _verbs_of(row) if may_operate(request) else {},
         "here": "jobs",
     }
@@ -66,7 +67,7 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @require_POST
 @staff_page(OPERATE)
 def act_on_job(request: HttpRequest, job_id: UUID, verb: str) -> HttpResponse:
-    """Twice comes to once: a job that is beyond it is left alone, and that is said."""
+    """A job that is no longer in a state for it is left alone, and a message says so."""
     row = get_object_or_404(Job, pk=job_id)
     if verb not in VERBS:
         return render(request, "404.html", status=404)
@@ -92,8 +93,8 @@ def act_on_all(request: HttpRequest, verb: str) -> HttpResponse:
         batch = tasks.begin(id_, verb, form.chosen, by=request.user)
         return redirect("ops:batch", batch.pk)
     count, more = batches.counted(form.chosen, until=timezone.now())
-    seen = {"verb": VERBS[verb], "chosen": form.chosen.said, "count": count, "more": more}
-    seen |= {"batch": uuid4(), "asked": urlencode(form.chosen.said), "here": "jobs"}
+    seen = {"verb": VERBS[verb], "chosen": form.chosen.fields, "count": count, "more": more}
+    seen |= {"batch": uuid4(), "asked": urlencode(form.chosen.fields), "here": "jobs"}
     return render(request, "ops/jobs/all.html", seen)
 
 
@@ -151,7 +152,7 @@ def act_on_queues(request: HttpRequest, verb: str) -> HttpResponse:
 
 
 def _verbs_of(row: Job) -> dict[str, Verb]:
-    """Those that can be done to it as it is now."""
+    """The verbs that can be done to it as it is now."""
     verbs = {} if row.unreachable else fitting(row.state)
     if row.state == State.WAITING and row.due_at <= row.now:  # type: ignore[attr-defined]
         verbs.pop("run_now", None)

@@ -46,6 +46,6 @@ class StaffAction(models.Model):
 
     @classmethod
     def note(cls, by: Any, verb: str, subject: Any, **seen: Any) -> "StaffAction":
-        """In the transaction of what they do. `seen` may say what was said, before and after."""
+        """Written in the transaction of what was done; `seen` are columns: said, before, after."""
         who = {"user": by.pk, "who": by.get_username()}
         return cls._default_manager.create(verb=verb, subject=str(subject), **who, **seen)

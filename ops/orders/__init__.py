@@ -1,1 +1,1 @@
-"""Orders as staff see them: found, told on one line of time, explained, acted on."""
+"""Orders as staff see them: found, laid out on one line of time, explained, acted on."""

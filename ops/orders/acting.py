@@ -19,7 +19,7 @@ from ops.models import StaffAction
 from ops.orders.forms.verb import VerbForm
 from orders.models import Client, Order
 
-Said = Mapping[str, Any]
+Entered = Mapping[str, Any]
 STANDING = ("version", "state", "payment_state", "captured", "refunded", "refund_pending", "held")
 NOBODY = ""
 LOCK_NOT_AVAILABLE = "55P03"
@@ -33,24 +33,24 @@ class Busy(Exception):
     """A worker or somebody else is at the order for longer than a page waits."""
 
 
-def _all(target: Any, said: Said) -> Said:
-    return said
+def _all(target: Any, entered: Entered) -> Entered:
+    return entered
 
 
 @dataclass(frozen=True)
 class Verb:
     """What can be done to an order, or to a part of it: `may`, `do` and the form are given the
-    order, or the part. `do` is told what was said and by whom, NOBODY in a rehearsal, and returns
-    what else there is to say of it, in sentences. `noted` is what of the said is kept beside the
-    name of who said it.
+    order, or the part. `do` is also given what the form holds and the login name of who sent it,
+    NOBODY in a rehearsal; it returns sentences for the page, where figures do not say all. `noted`
+    is what of the form is kept in the StaffAction.
     """
 
     word: Promise
     may: Callable[[Any], bool]
-    do: Callable[[Any, Said, str], list[str] | None]
+    do: Callable[[Any, Entered, str], list[str] | None]
     form: type[VerbForm] = VerbForm
     parts: Callable[[Order], QuerySet[Any]] | None = None
-    noted: Callable[[Any, Said], Said] = _all
+    noted: Callable[[Any, Entered], Entered] = _all
     is_dangerous: bool = False
     is_about_person: bool = False  # of all orders of its client, which is locked before them
     at_any_version: bool = False  # whatever has become of the order meanwhile
@@ -58,11 +58,11 @@ class Verb:
 
 @dataclass(frozen=True)
 class Deed:
-    """A verb with what was said, and of which part."""
+    """A verb with what its form holds, and the part of the order that it is done to."""
 
     slug: str
     verb: Verb
-    said: Said
+    entered: Entered
     part: UUID | None = None
 
     def target(self, order: Order) -> Any:
@@ -77,13 +77,13 @@ class Deed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an order stood and how it stands then, who is told of it, and what else there is to
-    say.
+    """How an order stood and how it stands then, the deliveries that come of it, and sentences
+    about what is in neither.
     """
 
     before: dict[str, Any]
     after: dict[str, Any]
-    told: list[Delivery]
+    deliveries: list[Delivery]
     says: list[str] = field(default_factory=list)
 
     @property
@@ -100,14 +100,14 @@ class Outcome:
 
 def standing(order: Order) -> dict[str, Any]:
     """What a verb may change: JSON, amounts in minor units."""
-    shown = {name: getattr(order, name) for name in STANDING}
-    return shown | {"to_send": sum(units for _line, units in order.open_units)}
+    values = {name: getattr(order, name) for name in STANDING}
+    return values | {"to_send": sum(units for _line, units in order.open_units)}
 
 
 def rehearse(order: Order, deed: Deed) -> Outcome:
-    """What it would come to now: it is done, looked at and rolled back. Waits a moment for the
-    order and no longer: nobody has to have it. Raises Overtaken when the order is beyond it, Busy
-    and Refused.
+    """What the deed would come to now: it is done, looked at and rolled back. Waits
+    OPS_REHEARSAL_LOCK_MS for the order and no longer: a page can do without a rehearsal. Raises
+    Overtaken when the order is beyond it, Busy and Refused.
     """
     with _no_longer_than_a_page_waits(), transaction.atomic():
         locked = _locked(order, deed.verb, wait_ms=settings.OPS_REHEARSAL_LOCK_MS)
@@ -117,15 +117,15 @@ def rehearse(order: Order, deed: Deed) -> Outcome:
 
 
 def perform(order: Order, deed: Deed, *, version: str, by: Any) -> None:
-    """Do it to the order of that version. Raises Overtaken when somebody or something was faster,
-    Busy and Refused.
+    """Do the deed to the order of that version, and write the StaffAction. Raises Overtaken when
+    somebody or something was faster, Busy and Refused.
     """
     with _no_longer_than_a_page_waits(), transaction.atomic():
         locked = _locked(order, deed.verb)
         if version != str(locked.version) and not deed.verb.at_any_version:
             raise Overtaken
         target = deed.target(locked)
-        noted = dict(deed.verb.noted(target, deed.said))
+        noted = dict(deed.verb.noted(target, deed.entered))
         if deed.part:
             noted["of"] = str(target)
         outcome = _done(locked, deed, by=by.get_username())
@@ -143,11 +143,11 @@ def _done(order: Order, deed: Deed, *, by: str) -> Outcome:
     before, target = standing(order), deed.target(order)
     if not deed.verb.may(target):
         raise Overtaken
-    says = deed.verb.do(target, deed.said, by) or []
+    says = deed.verb.do(target, deed.entered, by) or []
     order.refresh_from_db()
     news = events.timeline(order.pk, after=before["version"])
-    told = Delivery.objects.filter(event__in=news).select_related("endpoint", "event")
-    return Outcome(before, standing(order), list(told.order_by("channel", "pk")), says)
+    deliveries = Delivery.objects.filter(event__in=news).select_related("endpoint", "event")
+    return Outcome(before, standing(order), list(deliveries.order_by("channel", "pk")), says)
 
 
 @contextmanager

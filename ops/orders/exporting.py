@@ -15,16 +15,16 @@ def begin_export(client: Client, filters: dict[str, Any], *, by: Any) -> Export:
     """Of the client's orders that these filters leave; one that is running already is not begun
     again. Raises Refused when too many run.
     """
-    said = {name: _json(value) for name, value in filters.items()}
+    stored = {name: _json(value) for name, value in filters.items()}
     with transaction.atomic():
         Client.objects.locked(client.pk)
-        running = Export.objects.of(client).filter(finished_at=None, filters=said)
+        running = Export.objects.of(client).filter(finished_at=None, filters=stored)
         if export := running.first():
             return export
-        export = Export.objects.begin(client, said, form=Format.CSV, bom=True)
+        export = Export.objects.begin(client, stored, form=Format.CSV, bom=True)
         tasks.begin(export)
         # what was looked for may name a person, which is kept in the export alone
-        noted = {"shop": client.name, "filters": ", ".join(sorted(said))}
+        noted = {"shop": client.name, "filters": ", ".join(sorted(stored))}
         StaffAction.note(by, "export", f"export {export.pk}", said=noted)
     return export
 

@@ -21,6 +21,7 @@ SENT = {
     FulfilmentState.PARTIAL: gettext_lazy("sent in part"),
     FulfilmentState.FULL: gettext_lazy("all sent"),
 }
+NARROWING = ("state", "payment_state", "fulfilment_state", "held", "tag")  # as the model has them
 DAY = "%Y-%m-%d"
 EARLIEST, LATEST = date(2000, 1, 1), date(2199, 12, 31)
 
@@ -79,18 +80,15 @@ class Filter(forms.Form):
         return self.cleaned_data.get("q") or ""
 
     @property
-    def wanted(self) -> dict[str, Any]:
-        """As `Order.objects.narrowed` takes it."""
-        said = self.cleaned_data
-        begin, end = said["placed_from"], said["placed_to"]
-        wanted = {
-            **{name: said[name] or None for name in ("state", "payment_state", "fulfilment_state")},
-            "held": said["held"] or None,
-            "tag": said["tag"] or None,
-            "created_after": _midnight(begin) - timedelta(microseconds=1) if begin else None,
-            "created_before": _midnight(end + timedelta(days=1)) if end else None,
-        }
-        return {name: value for name, value in wanted.items() if value is not None}
+    def filters(self) -> dict[str, Any]:
+        """As `Order.objects.narrowed` takes them."""
+        cleaned = self.cleaned_data
+        filters = {name: cleaned[name] for name in NARROWING if cleaned[name]}
+        if begin := cleaned["placed_from"]:
+            filters["created_after"] = _midnight(begin) - timedelta(microseconds=1)
+        if end := cleaned["placed_to"]:
+            filters["created_before"] = _midnight(end + timedelta(days=1))
+        return filters
 
     @property
     def clients(self) -> list[Client]:
@@ -99,7 +97,7 @@ class Filter(forms.Form):
 
     @property
     def narrows(self) -> bool:
-        return bool(self.wanted or self.cleaned_data["client"])
+        return bool(self.filters or self.cleaned_data["client"])
 
     def link(self, **changes: Any) -> str:
         """Its own address, and with these values in their place. What says nothing is left out."""

@@ -30,8 +30,10 @@ COMMON = {
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """`filters` as `Order.objects.narrowed` takes them; `before` is where a page begins."""
+class Search:
+    """What staff ask for beside the term: `filters` as `Order.objects.narrowed` takes them, the
+    `clients` whose orders are meant, and with `before` only older orders than that one.
+    """
 
     filters: dict[str, Any] = field(default_factory=dict)
     clients: Sequence[Client] = ()
@@ -53,28 +55,36 @@ class Hits:
         return [money.written(amount, currency) for currency, amount in self.totals.items()]
 
 
-def found(term: str, wanted: Wanted | None = None) -> Hits:
-    """The newest orders that a term names and that are as wanted, by what it most surely is;
-    without a term the newest of all. A job's id leads to the job.
+def found(term: str, search: Search | None = None) -> Hits:
+    """The newest orders that the term names and that fit the search; without a term the newest of
+    all. The term is taken for the first thing that any order is found by: see `_ways`. A job's id
+    leads to the job.
     """
-    wanted = wanted or Wanted(clients=list(Client.objects.all()))
+    search = search or Search(clients=list(Client.objects.all()))
     if id_ := _uuid(term):
         if order := Order.objects.filter(pk=id_).first():
             return Hits([order])
         return Hits([], job=Job.objects.filter(pk=id_).values_list("pk", flat=True).first())
     for way in _ways(term):
-        looked, is_cut = _looked_at(way, wanted)
+        looked, is_cut = _looked_at(way, search)
         if looked:
             return _hits(way, looked, is_cut=is_cut)
     return Hits([])
 
 
 def _hits(way: dict[str, str], looked: list[Any], *, is_cut: bool) -> Hits:
+    """A page of those that fit, and the sums of all that fit. `is_cut`: there are orders beyond
+    those that were looked at.
+    """
     most, totals = settings.OPS_ROWS_MAX, defaultdict[str, int](int)
     fitting = [order for order in looked if order.fits]
     for order in fitting:
         totals[order.currency] += order.total
-    older = fitting[most - 1].pk if len(fitting) > most else looked[-1].pk if is_cut else None
+    older = None
+    if len(fitting) > most:
+        older = fitting[most - 1].pk
+    elif is_cut:
+        older = looked[-1].pk
     return Hits(
         fitting[:most],
         older=older,
@@ -85,38 +95,40 @@ def _hits(way: dict[str, str], looked: list[Any], *, is_cut: bool) -> Hits:
     )
 
 
-def _looked_at(way: dict[str, str], wanted: Wanted) -> tuple[list[Any], bool]:
-    """The newest orders that one index holds together, each with whether it `fits` the rest; and
-    whether there are more. So a page costs no more for what few or none are: they are looked for
-    among so many at a time. Found client by client: every index begins with the client.
+def _looked_at(way: dict[str, str], search: Search) -> tuple[list[Any], bool]:
+    """The newest orders that one index holds together, each with whether it `fits` the other
+    filters; and whether there are more. At most `_most` are read, so a page costs no more for a
+    filter that few orders fit, or none. Read client by client: every index begins with the client.
     """
-    driver, rest = _split(way, wanted.filters)
-    each = _most(way, wanted) // max(1, len(wanted.clients))
+    driver, rest = _split(way, search.filters)
+    each = _most(way, search) // max(1, len(search.clients))
     each = max(each, settings.OPS_ROWS_MAX + 1)
     looked, floor = list[Any](), UUID(int=0)
-    for client in wanted.clients:
+    for client in search.clients:
         fits = ExpressionWrapper(those(**rest), BooleanField()) if rest else Value(True)
         orders = Order.objects.of(client).narrowed(**driver).annotate(fits=fits)
-        if wanted.before:
-            orders = orders.filter(Q(pk__lt=wanted.before))
-        piece = list(orders.order_by("-pk").select_related("client").only(*COLUMNS)[: each + 1])
+        if search.before:
+            orders = orders.filter(Q(pk__lt=search.before))
+        newest = orders.order_by("-pk").select_related("client").only(*COLUMNS)
+        piece = list(newest[: each + 1])
         if len(piece) > each:
             piece.pop()
             floor = max(floor, piece[-1].pk)
         looked += piece
-    newest = sorted((order for order in looked if order.pk >= floor), key=_id, reverse=True)
-    return newest, floor.int > 0
+    together = [order for order in looked if order.pk >= floor]  # of each client read that far
+    return sorted(together, key=_id, reverse=True), floor.int > 0
 
 
-def _most(way: dict[str, str], wanted: Wanted) -> int:
+def _most(way: dict[str, str], search: Search) -> int:
+    """How many orders are read at most; 0 for a single page of them."""
     if "sku" in way:
         return LINES_LOOKED_AT_MAX
-    return settings.OPS_LOOKED_AT_MAX if way or wanted.filters else 0
+    return settings.OPS_LOOKED_AT_MAX if way or search.filters else 0
 
 
 def _split(way: dict[str, str], filters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What an index is asked for, and what the orders are then looked at for. Moments go by the
-    id, which each index holds.
+    """The filters that an index is asked for, and those that each order is then compared with.
+    Moments go with the index: they are compared with the id, which each index holds.
     """
     moments = {name: value for name, value in filters.items() if name.startswith("created_")}
     rest = {name: value for name, value in filters.items() if name not in moments}
@@ -127,7 +139,7 @@ def _split(way: dict[str, str], filters: dict[str, Any]) -> tuple[dict[str, Any]
 
 
 def _rank(name: str, value: Any) -> int:
-    """The rarer, the lower."""
+    """The lower, the fewer orders have that value."""
     by_index = {"tag": 0, "held": 1}
     return by_index.get(name, 3 if value in COMMON.get(name, ()) else 2)
 

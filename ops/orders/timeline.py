@@ -62,7 +62,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Past:
-    """What an order's page tells, the oldest first, and in sentences what it leaves out."""
+    """The entries of an order's page, the oldest first, and in sentences what it leaves out."""
 
     entries: list[Entry]
     jobs: list[Job]
@@ -78,12 +78,12 @@ def past_of(order: Order, news: list[Event]) -> Past:
     operations = list(order.operations.order_by("created_at"))
     actions = list(StaffAction.of(order.pk))
     jobs, jobs_cut = _jobs_of(order, news, operations, actions)
-    told = _deliveries_of(news)
+    deliveries = _deliveries_of(news)
     entries = [
         *(Entry(event.at, "event", event.kind, f"{event.seq}") for event in news),
         *(entry for job in jobs for entry in _of_job(job)),
         *(_of_operation(each) for each in operations),
-        *(entry for each in told[:DELIVERIES_MAX] for entry in _of_delivery(each)),
+        *(entry for each in deliveries[:DELIVERIES_MAX] for entry in _of_delivery(each)),
         *(_of_staff(action) for action in actions if action.verb != "note"),
         *(Entry(each.at, "note", f"{each.who}: {each.text}") for each in order.remarks.all()),
     ]
@@ -92,7 +92,7 @@ def past_of(order: Order, news: list[Event]) -> Past:
         left_out.append(_("Events before the newest %(n)d.") % {"n": EVENTS_MAX})
     if jobs_cut:
         left_out.append(_("Jobs of longer ago, and some of moments at which much was done."))
-    if len(told) > DELIVERIES_MAX:
+    if len(deliveries) > DELIVERIES_MAX:
         left_out.append(_("Mails and webhooks after the first %(n)d.") % {"n": DELIVERIES_MAX})
     return Past(sorted(entries, key=lambda entry: entry.at), jobs, left_out)
 
@@ -100,9 +100,10 @@ def past_of(order: Order, news: list[Event]) -> Past:
 def _jobs_of(
     order: Order, news: list[Event], operations: list[PaymentOperation], actions: list[StaffAction]
 ) -> tuple[list[Job], bool]:
-    """The jobs that name it or its payments, as far as they are still kept, and whether some may
-    be left out. They are looked for near its events, whatever promises one of them records what
-    happened; and near each time that a provider was asked or staff did something.
+    """The jobs that are called with the order's id or a payment's, as far as they are still kept,
+    and whether some may be left out. They are looked for around each of its events, since what
+    promises a job also records an event; and around each moment at which a provider was asked or
+    staff did something.
     """
     named = [str(order.pk), *(str(operation.pk) for operation in operations)]
     its_own = Job.objects.filter(owned.called_with(named), owner=str(order.client_id))
@@ -120,15 +121,15 @@ def _jobs_of(
 
 
 def _deliveries_of(news: list[Event]) -> list[Delivery]:
-    """One more than are shown."""
+    """The first DELIVERIES_MAX of them, and one more if there are more."""
     attempts = Prefetch("attempts", Attempt.objects.order_by("pk"))
-    told = Delivery.objects.filter(event__in=[event.pk for event in news])
-    told = told.select_related("endpoint", "event").prefetch_related(attempts)
-    return list(told.order_by("created_at", "pk")[: DELIVERIES_MAX + 1])
+    deliveries = Delivery.objects.filter(event__in=[event.pk for event in news])
+    deliveries = deliveries.select_related("endpoint", "event").prefetch_related(attempts)
+    return list(deliveries.order_by("created_at", "pk")[: DELIVERIES_MAX + 1])
 
 
 def may_be_sent_again(delivery: Delivery) -> bool:
-    """Whether its button is shown: it has ended, and there is where it could go."""
+    """Whether its button is shown: it has ended, and its target can still be reached."""
     is_over = delivery.state != Delivery.State.WAITING and not delivery.resend
     if delivery.channel == Delivery.Channel.MAIL:
         return is_over and bool(delivery.target)
@@ -137,7 +138,7 @@ def may_be_sent_again(delivery: Delivery) -> bool:
 
 
 def _stretches(moments: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
-    """Around these moments; those that touch are one."""
+    """Spans of JOBS_NEAR to both sides of these moments; those that overlap are one."""
     found: list[tuple[datetime, datetime]] = []
     for moment in sorted(moments):
         begin, end = moment - JOBS_NEAR, moment + JOBS_NEAR
@@ -152,22 +153,25 @@ def _of_job(job: Job) -> Iterator[Entry]:
     """Each attempt that ended without a result, and where it is now."""
     name, id_ = job.task.rpartition(".")[2], str(job.pk)
     for end in job.history:
-        error = end["error"]
-        said = f"{error['type']}: {error['message']}"
-        at, number = datetime.fromisoformat(end["at"]), end["attempt"]
-        text = _("attempt %(number)s did not get through") % {"number": number}
-        yield Entry(at, "job", f"{name}, {text}", trouble=said, job=id_)
-    if job.state in FINISHED:
-        at = job.finished_at or job.created_at
-        took = (at - job.started_at) if job.started_at else timedelta()
-        done = _("done in %(ms)d ms") % {"ms": took.total_seconds() * 1000}
-        text = done if job.state == State.DONE else str(State(job.state))
-        trouble = "" if job.state == State.DONE else text
+        error, at = end["error"], datetime.fromisoformat(end["at"])
+        text = _("attempt %(number)s did not get through") % {"number": end["attempt"]}
+        trouble = f"{error['type']}: {error['message']}"
         yield Entry(at, "job", f"{name}, {text}", trouble=trouble, job=id_)
-    else:
-        at = job.started_at if job.state == State.RUNNING and job.started_at else job.created_at
-        text = _("runs now") if job.state == State.RUNNING else _("waits")
-        yield Entry(at, "job", f"{name}, {text}", job=id_)
+    at, text, trouble = _where_it_is(job)
+    yield Entry(at, "job", f"{name}, {text}", trouble=trouble, job=id_)
+
+
+def _where_it_is(job: Job) -> tuple[datetime, str, str]:
+    """Since when the job is in its state, what that is called, and the same if it is trouble."""
+    if job.state == State.RUNNING:
+        return job.started_at or job.created_at, _("runs now"), ""
+    if job.state not in FINISHED:
+        return job.created_at, _("waits"), ""
+    ended_at = job.finished_at or job.created_at
+    if job.state != State.DONE:
+        return ended_at, str(State(job.state)), str(State(job.state))
+    took = (ended_at - job.started_at) if job.started_at else timedelta()
+    return ended_at, _("done in %(ms)d ms") % {"ms": took.total_seconds() * 1000}, ""
 
 
 def _of_operation(operation: PaymentOperation) -> Entry:
@@ -197,11 +201,11 @@ def _of_delivery(delivery: Delivery) -> Iterator[Entry]:
 
 def _of_staff(action: StaffAction) -> Entry:
     word = verb(action.verb)
-    said = ", ".join(str(value) for value in action.said.values() if value)
+    entered = ", ".join(str(value) for value in action.said.values() if value)
     changed = [
         f"{name}: {was} → {action.after.get(name)}"
         for name, was in action.before.items()
         if was != action.after.get(name)
     ]
-    text = f"{action.who}: {word}" + (f" ({said})" if said else "")
+    text = f"{action.who}: {word}" + (f" ({entered})" if entered else "")
     return Entry(action.at, "staff", text, details=changed)

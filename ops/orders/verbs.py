@@ -1,49 +1,38 @@
 """What staff can do to an order, and to a part of it."""
 
-from typing import Any
-
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from celery_ledger import Job, State, interventions, owned
-from ops.orders.acting import NOBODY, Said, Verb
-from ops.orders.forms.goods import (
-    AnnounceForm,
-    FulfilForm,
-    ReceiveForm,
-    RefundForm,
-    WithdrawForm,
-    units_of,
-)
+from ops.orders import goods
+from ops.orders.acting import NOBODY, Entered, Verb
+from ops.orders.forms.goods import AnnounceForm, FulfilForm, ReceiveForm, RefundForm, WithdrawForm
 from ops.orders.forms.particulars import EditForm
 from ops.orders.forms.verb import CancelForm, HoldForm, NoteForm, PaidForm
-from orders.models import Asked, Came, Fulfilment, Order, Refund, Remark, Return
-from orders.payments.paying import mark_paid
+from orders.models import Order, Remark
 from orders.states import PaymentMethod, PaymentState, ReturnState
 from orders.states import State as OrderState
 from orders.tasks import forget_person, give_back, go_on, serving
-from values import money
 from values.refused import invalid
 
-REASON = "staff"
 ERASED_COUNTED_MAX = 200
 
 
 # --- its way --------------------------------------------------------------------------------------
 
 
-def _hold(order: Order, said: Said, by: str) -> None:
-    order.hold(said["reason"])
+def _hold(order: Order, entered: Entered, by: str) -> None:
+    order.hold(entered["reason"])
 
 
-def _release(order: Order, said: Said, by: str) -> None:
+def _release(order: Order, entered: Entered, by: str) -> None:
     order.release()
     go_on(order)
 
 
-def _cancel(order: Order, said: Said, by: str) -> None:
-    give_back(order.cancel(said["reason"]))
+def _cancel(order: Order, entered: Entered, by: str) -> None:
+    give_back(order.cancel(entered["reason"]))
 
 
 def _dead_jobs(order: Order) -> QuerySet[Job]:
@@ -52,118 +41,36 @@ def _dead_jobs(order: Order) -> QuerySet[Job]:
     return dead.filter(owned.called_with(named))
 
 
-def _retry(job: Job, said: Said, by: str) -> list[str]:
-    if by != NOBODY:  # which a log line is about
+def _retry(job: Job, entered: Entered, by: str) -> list[str]:
+    if by != NOBODY:  # a rehearsal would leave its line in the log
         interventions.retry(Job.objects.filter(pk=job.pk), by=by)
     return [_("The job %(task)s waits again and is due now.") % {"task": job.task}]
-
-
-# --- goods and money ------------------------------------------------------------------------------
-
-
-def _fulfil(order: Order, said: Said, by: str) -> None:
-    units = _some(units_of(order, said), _("Name a piece to send."))
-    Fulfilment.objects.ship(order, units, carrier=said["carrier"], tracking=said["tracking"])
-
-
-def _unship(parcel: Fulfilment, said: Said, by: str) -> None:
-    parcel.cancel()
-
-
-def _mark_paid(order: Order, said: Said, by: str) -> None:
-    mark_paid(order, reference=said["reference"], amount=None)
-
-
-def _refund(order: Order, said: Said, by: str) -> None:
-    amount = _amount(order, said, "amount", most=order.refundable)
-    shipping = _amount(order, said, "shipping", most=order.shipping_refundable) or 0
-    if amount and shipping:
-        raise invalid(("/shipping", _("It goes with pieces or alone, without an amount.")))
-    asked = Asked(amount, units_of(order, said) or None, said["restock"], shipping)
-    give_back(Refund.objects.promise(order, asked, reason=REASON))
-
-
-def _withdraw(order: Order, said: Said, by: str) -> None:
-    units = _some(units_of(order, said), _("Name a piece that is not to be sent."))
-    give_back(Refund.objects.promise(order, Asked(units=units, restock=True), reason=REASON))
-
-
-def _announce(order: Order, said: Said, by: str) -> list[str]:
-    units = _some(units_of(order, said), _("Name a piece that comes back."))
-    Return.objects.announce(order, units, reason=said["reason"] or REASON)
-    number = sum(number for _line, number in units)
-    announced = ngettext("%(n)d piece is to come back.", "%(n)d pieces are to come back.", number)
-    return [announced % {"n": number}, _("Its money goes back when it has arrived.")]
-
-
-def _receive(come: Return, said: Said, by: str) -> list[str]:
-    order = come.order
-    came = [Came(line, number, said["restock"]) for line, number in units_of(order, said)]
-    amount = _amount(order, said, "amount", most=order.refundable, least=0)
-    shipping = _amount(order, said, "shipping", most=order.shipping_refundable) or 0
-    come.receive(came, amount=amount, shipping=shipping)
-    give_back(come.refund)
-    here = sum(each.quantity for each in came)
-    figures = {"n": here, "m": here if said["restock"] else 0}
-    return [_("%(n)d here, %(m)d to be sold again.") % figures]
-
-
-def _cancel_return(come: Return, said: Said, by: str) -> None:
-    come.cancel()
-
-
-def _pieces(target: Order | Return, said: Said) -> Said:
-    """With the pieces in words."""
-    order = target if isinstance(target, Order) else target.order
-    pieces = ", ".join(f"{line.sku} × {number}" for line, number in units_of(order, said))
-    return {"pieces": pieces} | {name: said[name] for name in said if not name.startswith("line_")}
-
-
-def _some(units: Any, otherwise: str) -> Any:
-    if not units:
-        raise invalid(("/lines", otherwise))
-    return units
-
-
-def _amount(order: Order, said: Said, name: str, *, most: int, least: int = 1) -> int | None:
-    """Minor units of what was typed there, if anything was."""
-    if not said.get(name):
-        return None
-    try:
-        amount = money.read(said[name], order.currency)
-    except ValueError as exc:
-        raise invalid((f"/{name}", str(exc))) from None
-    if not least <= amount <= most:
-        limits = [money.written(each, order.currency) for each in (least, most)]
-        text = _("It must be from %(least)s to %(most)s.") % dict(
-            zip(("least", "most"), limits, strict=True)
-        )
-        raise invalid((f"/{name}", text))
-    return amount
 
 
 # --- whom it is for, and what is noted of it ------------------------------------------------------
 
 
-def _edit(order: Order, said: Said, by: str) -> list[str]:
-    if not order.news_in(said["change"]):
+def _edit(order: Order, entered: Entered, by: str) -> list[str]:
+    if not order.news_in(entered["change"]):
         raise invalid(("", _("Nothing is changed yet.")))
-    order.change(said["change"])
-    return [f"{label}: {was or '–'} → {now or '–'}" for label, was, now in said["changes"]]
+    order.change(entered["change"])
+    return [f"{label}: {was or '–'} → {now or '–'}" for label, was, now in entered["changes"]]
 
 
-def _fields(order: Order, said: Said) -> Said:
-    """Their names: what they say of a person is kept in the order alone, and erased there."""
-    return {"fields": ", ".join(sorted(said["change"].model_fields_set))}
+def _fields(order: Order, entered: Entered) -> Entered:
+    """The names of the changed fields: what was typed is kept in the order alone, where it can be
+    erased.
+    """
+    return {"fields": ", ".join(sorted(entered["change"].model_fields_set))}
 
 
-def _note(order: Order, said: Said, by: str) -> list[str]:
+def _note(order: Order, entered: Entered, by: str) -> list[str]:
     if by != NOBODY:
-        Remark.objects.write(order, said["text"], who=by)
+        Remark.objects.write(order, entered["text"], who=by)
     return [_("It stands on the order's line of time, for the staff alone.")]
 
 
-def _erase(order: Order, said: Said, by: str) -> list[str]:
+def _erase(order: Order, entered: Entered, by: str) -> list[str]:
     theirs = Order.objects.of(order.client).narrowed(email=order.email)
     number = theirs.order_by("-pk")[: ERASED_COUNTED_MAX + 1].count()
     with serving(order):
@@ -194,18 +101,15 @@ def _is_sendable(order: Order) -> bool:
 
 
 def _is_unpaid(order: Order) -> bool:
-    """By a method that is noted here, or a card that was declined, in a state in which it can
-    be.
-    """
-    elsewhere = order.payment_method != PaymentMethod.CARD
-    other = elsewhere or order.charge_state == PaymentState.FAILED
-    return (
-        other and not order.captured and order.state in (OrderState.RESERVED, OrderState.CONFIRMED)
-    )
+    """It can still be marked as paid: no money has come, and no card is being charged."""
+    if order.captured or order.state not in (OrderState.RESERVED, OrderState.CONFIRMED):
+        return False
+    is_paid_elsewhere = order.payment_method != PaymentMethod.CARD
+    return is_paid_elsewhere or order.charge_state == PaymentState.FAILED
 
 
 def _is_withdrawable(order: Order) -> bool:
-    """What is paid and not sent."""
+    """Something of it is paid and not sent."""
     return order.is_confirmed and order.refundable > 0 and bool(order.open_units)
 
 
@@ -225,20 +129,30 @@ VERBS: dict[str, Verb] = {
         _hold,
         HoldForm,
     ),
-    "fulfil": Verb(gettext_lazy("Send"), _is_sendable, _fulfil, FulfilForm, noted=_pieces),
-    "mark_paid": Verb(gettext_lazy("Mark as paid"), _is_unpaid, _mark_paid, PaidForm),
+    "fulfil": Verb(
+        gettext_lazy("Send"), _is_sendable, goods.fulfil, FulfilForm, noted=goods.pieces
+    ),
+    "mark_paid": Verb(gettext_lazy("Mark as paid"), _is_unpaid, goods.mark_paid, PaidForm),
     "refund": Verb(
         gettext_lazy("Give money back"),
         lambda order: order.refundable > 0,
-        _refund,
+        goods.refund,
         RefundForm,
-        noted=_pieces,
+        noted=goods.pieces,
     ),
     "withdraw": Verb(
-        gettext_lazy("Take pieces off"), _is_withdrawable, _withdraw, WithdrawForm, noted=_pieces
+        gettext_lazy("Take pieces off"),
+        _is_withdrawable,
+        goods.withdraw,
+        WithdrawForm,
+        noted=goods.pieces,
     ),
     "announce": Verb(
-        gettext_lazy("Announce a return"), _can_come_back, _announce, AnnounceForm, noted=_pieces
+        gettext_lazy("Announce a return"),
+        _can_come_back,
+        goods.announce,
+        AnnounceForm,
+        noted=goods.pieces,
     ),
     "edit": Verb(
         gettext_lazy("Edit"), lambda order: not order.was_erased, _edit, EditForm, noted=_fields
@@ -248,7 +162,7 @@ VERBS: dict[str, Verb] = {
         lambda order: not order.was_erased,
         _note,
         NoteForm,
-        noted=lambda order, said: {},
+        noted=lambda order, entered: {},
         at_any_version=True,
     ),
     "cancel": Verb(
@@ -268,22 +182,22 @@ VERBS: dict[str, Verb] = {
     "unship": Verb(
         gettext_lazy("It was not sent"),
         lambda parcel: parcel.cancelled_at is None,
-        _unship,
+        goods.unship,
         parts=lambda order: order.fulfilments.all(),
         is_dangerous=True,
     ),
     "receive": Verb(
         gettext_lazy("It has arrived"),
-        lambda come: come.state == ReturnState.ANNOUNCED,
-        _receive,
+        lambda return_: return_.state == ReturnState.ANNOUNCED,
+        goods.receive,
         ReceiveForm,
-        noted=_pieces,
+        noted=goods.pieces,
         parts=lambda order: order.returns.all(),
     ),
     "cancel_return": Verb(
         gettext_lazy("It does not come back"),
-        lambda come: come.state == ReturnState.ANNOUNCED,
-        _cancel_return,
+        lambda return_: return_.state == ReturnState.ANNOUNCED,
+        goods.cancel_return,
         parts=lambda order: order.returns.all(),
         is_dangerous=True,
     ),

@@ -19,12 +19,12 @@ from ops.models import StaffAction
 from ops.orders.acting import Busy, Deed, Overtaken, perform, rehearse
 from ops.orders.exporting import begin_export
 from ops.orders.filters import Filter
-from ops.orders.finding import Wanted, found
+from ops.orders.finding import Search, found
 from ops.orders.timeline import news_of, past_of
 from ops.orders.verbs import VERBS
 from ops.orders.why import why
-from ops.refusals import said_of
-from orders.models import Order
+from ops.refusals import sentence_of
+from orders.models import Export, Order
 from orders.way import KINDS, steps
 from values.refused import Refused
 
@@ -35,13 +35,13 @@ STATUS = {OVERTAKEN: 409, BUSY: 503}
 @require_safe
 @staff_page(LOOK)
 def orders(request: HttpRequest) -> HttpResponse:
-    """One search box, for whatever stands on a parcel, in a mail or in a log line; and filters."""
+    """The list: filters, and one search box for whatever stands on a parcel, in a mail or a log."""
     form = Filter(request.GET)
     seen: dict[str, Any] = {"filter": form, "here": "orders", "may_operate": may_operate(request)}
     if not form.is_valid():
         return render(request, "ops/orders/orders.html", seen, status=422)
     before = form.cleaned_data["before"]
-    hits = found(form.term, Wanted(form.wanted, form.clients, before))
+    hits = found(form.term, Search(form.filters, form.clients, before))
     if hits.job:
         return redirect("ops:job", hits.job)
     if form.term and len(hits.orders) == 1 and not (form.narrows or before or hits.older):
@@ -54,25 +54,29 @@ def orders(request: HttpRequest) -> HttpResponse:
 @require_POST
 @staff_page(OPERATE)
 def export(request: HttpRequest) -> HttpResponse:
-    """The orders of the list with this query, as files."""
+    """Begin an export of the orders that the list with this query holds, and lead to it; back to
+    the list when that cannot be, with a message why.
+    """
     form = Filter(request.GET)
     if not form.is_valid():
         raise Http404
+    try:
+        return redirect("ops:export", _begun(form, by=request.user).pk)
+    except Refused as problem:
+        messages.warning(request, sentence_of(problem))
     back = redirect("ops:orders")
     back["Location"] += f"?{form.link()}"
+    return back
+
+
+def _begun(form: Filter, *, by: Any) -> Export:
+    """Raises Refused, with a sentence for whoever pressed the button."""
     if len(form.clients) != 1:
-        messages.warning(request, _("Choose a shop first: an export is of one."))
-        return back
-    way = found(form.term, Wanted(form.wanted, form.clients)).way
+        raise Refused("invalid", _("Choose a shop first: an export is of one."))
+    way = found(form.term, Search(form.filters, form.clients)).way
     if form.term and not way:
-        messages.warning(request, _("There is nothing to export."))
-        return back
-    try:
-        begun = begin_export(form.clients[0], {**form.wanted, **way}, by=request.user)
-    except Refused as problem:
-        messages.warning(request, said_of(problem))
-        return back
-    return redirect("ops:export", begun.pk)
+        raise Refused("invalid", _("There is nothing to export."))
+    return begin_export(form.clients[0], {**form.filters, **way}, by=by)
 
 
 @require_safe
@@ -103,8 +107,8 @@ def order(request: HttpRequest, order_id: UUID) -> HttpResponse:
 
 @staff_page(OPERATE)
 def act(request: HttpRequest, order_id: UUID, slug: str, part: UUID | None = None) -> HttpResponse:
-    """GET says what it comes to, POST does it; with `look` it says what it comes to as the form
-    stands.
+    """GET shows the form and what the verb would come to, POST does it; POST with `look` only shows
+    what it would come to as the form stands.
     """
     order = get_object_or_404(Order.objects.select_related("client"), pk=order_id)
     verb = VERBS.get(slug)
@@ -122,6 +126,7 @@ def act(request: HttpRequest, order_id: UUID, slug: str, part: UUID | None = Non
 
 
 def _pressed(request: HttpRequest, order: Order, deed: Deed, form: Any) -> HttpResponse:
+    """The deed is done and leads to the order; else the page again, with what stood against it."""
     trouble, version = "", request.POST.get("version", "")
     try:
         if form.is_valid():
@@ -143,22 +148,22 @@ def _pressed(request: HttpRequest, order: Order, deed: Deed, form: Any) -> HttpR
 def _asked(
     request: HttpRequest, order: Order, deed: Deed, form: Any, trouble: str = ""
 ) -> HttpResponse:
-    """The page that asks once, with what it would come to now."""
+    """The page with the form, and with what the verb would come to now."""
     seen: dict[str, Any] = {"order": order, "verb": deed.verb, "here": "orders"}
-    if trouble == OVERTAKEN:  # by whatever the order is now, and as it was filled in
+    if trouble == OVERTAKEN:  # the form is made anew, of the order as it is now and what was typed
         order.refresh_from_db()
         seen |= {"overtaken": True, "last": StaffAction.of(order.pk).last()}
     try:
         target = deed.target(order)
         form = deed.verb.form(target, request.POST) if trouble == OVERTAKEN else form
-        said = form.cleaned_data if form.is_valid() else form.first_answers()
-        seen["outcome"] = rehearse(order, Deed(deed.slug, deed.verb, said, deed.part))
+        entered = form.cleaned_data if form.is_valid() else form.first_answers()
+        seen["outcome"] = rehearse(order, Deed(deed.slug, deed.verb, entered, deed.part))
     except Overtaken:
         seen["beyond"] = True
     except Busy:
         trouble = trouble or BUSY
     except Refused as problem:
-        seen["refusal"] = said_of(problem)
+        seen["refusal"] = sentence_of(problem)
     seen |= {"form": form, "busy": trouble == BUSY}
     status = STATUS.get(trouble, 422 if form.errors else 200)
     return render(request, "ops/orders/act.html", seen, status=status)

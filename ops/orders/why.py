@@ -69,8 +69,8 @@ def _of_jobs(open_jobs: list[Job]) -> str:
     if job.state == State.RUNNING:
         return _("A worker is at it.")
     if pause := Pause.objects.of(job).first():
-        said = {"what": pause.name, "who": pause.by, "since": _clock(pause.at)}
-        return _("%(what)s is paused by %(who)s since %(since)s.") % said
+        pause_in_words = {"what": pause.name, "who": pause.by, "since": _clock(pause.at)}
+        return _("%(what)s is paused by %(who)s since %(since)s.") % pause_in_words
     tried = ngettext("Tried %(n)d time", "Tried %(n)d times", job.attempts) % {"n": job.attempts}
     seconds = int((job.due_at - timezone.now()).total_seconds())
     if seconds > 0:

@@ -17,7 +17,7 @@ from notifications.models import Shop
 from ops.access import ADMINISTER, LOOK, may_administer, staff_page
 from ops.clients import first_clients, fresh, once
 from ops.models import StaffAction
-from ops.refusals import said_of
+from ops.refusals import sentence_of
 from ops.staff import keys, shops
 from ops.staff.keys import ClientForm, KeyForm
 from ops.staff.shops import ShopForm
@@ -31,8 +31,8 @@ ACTIONS_SHOWN = 10
 @require_safe
 @staff_page(LOOK)
 def clients(request: HttpRequest) -> HttpResponse:
-    """By name, with what their shops are called and how many keys open something; the one that
-    is named is opened.
+    """The list, by name, each with its shop's name and how many of its keys open something; with
+    `name`, that client's page.
     """
     if name := request.GET.get("name", ""):
         return redirect("ops:client", get_object_or_404(Client, name=name).pk)
@@ -42,8 +42,8 @@ def clients(request: HttpRequest) -> HttpResponse:
     live = ApiKey.objects.filter(client__in=ids, revoked_at=None).values("client")
     counted = live.annotate(number=Count("pk"), used=Max("last_used_at"))
     keys_of = {one["client"]: one for one in counted}
-    shown = [(row, names.get(row.pk), keys_of.get(row.pk)) for row in rows]
-    seen = {"clients": shown, "may_administer": may_administer(request), "here": "settings"}
+    listed = [(row, names.get(row.pk), keys_of.get(row.pk)) for row in rows]
+    seen = {"clients": listed, "may_administer": may_administer(request), "here": "settings"}
     return render(request, "ops/staff/clients.html", seen)
 
 
@@ -59,7 +59,7 @@ def client(request: HttpRequest, client_id: UUID) -> HttpResponse:
         "keys": keys.keys_of(row.pk, limit=settings.OPS_ROWS_MAX),
         "every": len(SCOPES),
         "shop": Shop.objects.of(row.pk),
-        "said": [(label, own[name]) for name, label in shops.LABELS.items() if own[name] != ""],
+        "own": [(label, own[name]) for name, label in shops.LABELS.items() if own[name] != ""],
         "newest": newest,
         "actions": StaffAction.of(keys.subject_of(row)).reverse()[:ACTIONS_SHOWN],
         "may_administer": may_administer(request),
@@ -76,7 +76,7 @@ def new_client(request: HttpRequest) -> HttpResponse:
             row = keys.introduce(form.cleaned_data["name"], by=request.user)
             return redirect("ops:client", row.pk)
     except Refused as problem:
-        form.add_error("name", said_of(problem))
+        form.add_error("name", sentence_of(problem))
     seen = {"form": form, "here": "settings"}
     return render(request, "ops/staff/new_client.html", seen, status=422 if form.errors else 200)
 
@@ -105,7 +105,7 @@ def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
 
 @staff_page(ADMINISTER)
 def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
-    """Asked once; of two who press at once the second is told who was faster."""
+    """GET asks, POST revokes. A message says so when somebody was faster, and who."""
     key = _key(key_id)
     if request.method != "POST":
         seen = {"key": key, "client": key.client, "here": "settings"}
@@ -121,37 +121,32 @@ def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
 
 @staff_page(ADMINISTER)
 def shop(request: HttpRequest, client_id: UUID) -> HttpResponse:
-    """What is said of a client's shop; what is left empty is as the installation has it."""
+    """The settings of a client's shop; a field that is left empty is as the installation has it."""
     row = get_object_or_404(Client, pk=client_id)
-    lent, own = Shop.objects.of(row.pk), shops.own_of(row)
-    form = ShopForm(own, lent, request.POST if request.method == "POST" else None)
-    overtaken = False
+    own = shops.own_of(row)
+    form = ShopForm(
+        own, Shop.objects.of(row.pk), request.POST if request.method == "POST" else None
+    )
+    seen: dict[str, Any] = {"client": row, "form": form, "here": "settings"}
+    seen |= {"seen": shops.seen_of(own)}
+    status = 422 if form.errors else 200
     if form.is_valid():
         try:
             seen_then = request.POST.get("seen", "")
-            shops.say(row, form.cleaned_data, seen=seen_then, by=request.user)
-        except shops.Overtaken:
-            overtaken = True
-        else:
+            shops.set_all(row, form.cleaned_data, seen=seen_then, by=request.user)
             messages.success(request, _("Done: mails and pages have it from now on."))
             return redirect("ops:client", row.pk)
-    seen = {
-        "client": row,
-        "form": form,
-        "seen": shops.seen_of(own),
-        "overtaken": overtaken,
-        "last": StaffAction.of(keys.subject_of(row)).last() if overtaken else None,
-        "own": own,
-        "here": "settings",
-    }
-    status = 409 if overtaken else 422 if form.errors else 200
+        except shops.Overtaken:
+            last = StaffAction.of(keys.subject_of(row)).last()
+            seen |= {"overtaken": True, "last": last}
+            status = 409
     return render(request, "ops/staff/shop.html", seen, status=status)
 
 
 def _shown_once(
     request: HttpRequest, client: Client, sent: Any, make: Callable[[], str | None]
 ) -> HttpResponse:
-    """The page with the key; for whoever presses twice, the client's page instead."""
+    """The page with the key; when the form was sent before, the client's page instead."""
     made: list[str] = []
 
     def act() -> str:
@@ -162,7 +157,7 @@ def _shown_once(
     try:
         where = once(client, request.POST.get("form_id", ""), {"key": sent}, act)
     except Refused as problem:
-        messages.warning(request, said_of(problem))
+        messages.warning(request, sentence_of(problem))
         return redirect("ops:client", client.pk)
     if not made:
         messages.warning(

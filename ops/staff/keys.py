@@ -51,8 +51,8 @@ def introduce(name: str, *, by: Any) -> Client:
 def make(client: Client, scopes: list[str], *, by: Any) -> str:
     """The key, which nobody can read again. In the caller's transaction."""
     key = ApiKey.objects.issue(client, scopes)
-    said = {"key": _shown(key), "scopes": ", ".join(scopes)}
-    StaffAction.note(by, "make_key", subject_of(client), said=said)
+    noted = {"key": _beginning(key), "scopes": ", ".join(scopes)}
+    StaffAction.note(by, "make_key", subject_of(client), said=noted)
     return key
 
 
@@ -60,8 +60,8 @@ def rotate(old: ApiKey, *, by: Any) -> str | None:
     """A key like it, beside it; None when it was revoked meanwhile. In the caller's transaction."""
     key = ApiKey.objects.rotate(old.pk)
     if key is not None:
-        said = {"key": _shown(key), "like": old.prefix}
-        StaffAction.note(by, "rotate_key", subject_of(old.client), said=said)
+        noted = {"key": _beginning(key), "like": old.prefix}
+        StaffAction.note(by, "rotate_key", subject_of(old.client), said=noted)
     return key
 
 
@@ -82,5 +82,6 @@ def keys_of(client_id: UUID, *, limit: int) -> list[ApiKey]:
     return [*live, *gone][:limit]
 
 
-def _shown(key: str) -> str:
+def _beginning(key: str) -> str:
+    """So much of it as tells keys apart and opens nothing."""
     return key[:12]

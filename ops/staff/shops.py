@@ -43,13 +43,14 @@ class ShopForm(forms.Form):
     def __init__(self, own: dict[str, Any], lent: Shop, data: Any = None) -> None:
         super().__init__(data, initial=own)
         for name in FIELDS:
-            shown = {"placeholder": getattr(lent, name) if name in lent.lent else ""}
-            widget = forms.Textarea({"rows": 3, **shown}) if name in LONG else None
+            placeholder = {"placeholder": getattr(lent, name) if name in lent.lent else ""}
             self.fields[name] = forms.CharField(
                 label=LABELS[name],
                 required=False,
                 strip=False,
-                widget=widget or forms.TextInput(shown),
+                widget=forms.Textarea({"rows": 3, **placeholder})
+                if name in LONG
+                else forms.TextInput(placeholder),
             )
         languages = [("", _("as the installation has it")), *((one, one) for one in LANGUAGES)]
         self.fields["language"] = forms.ChoiceField(
@@ -69,31 +70,31 @@ class ShopForm(forms.Form):
 
 
 def own_of(client: Client) -> dict[str, Any]:
-    """What it says itself; empty where the installation does."""
+    """The fields of the client's own shop; empty where the installation's are used."""
     row = Shop.objects.filter(pk=client.pk).first() or Shop(owner=client.pk)
-    return _said_by(row)
+    return _fields_of(row)
 
 
 def seen_of(own: dict[str, Any]) -> str:
-    """What a form was filled in beside."""
+    """The fields as a form showed them, to be compared with what they are when it is sent."""
     return json.dumps(own)
 
 
-def say(client: Client, said: dict[str, Any], *, seen: str, by: Any) -> None:
-    """Set all of it. Raises Overtaken when it does not stand as it was seen."""
+def set_all(client: Client, cleaned: dict[str, Any], *, seen: str, by: Any) -> None:
+    """Set every field of the shop. Raises Overtaken when it does not stand as `seen_of` had it."""
     with transaction.atomic():
         row = Shop.objects.locked(client.pk)
-        before = _said_by(row)
+        before = _fields_of(row)
         if seen_of(before) != seen:
             raise Overtaken
-        row.say(said)
-        after = _said_by(row)
-        changed = [name for name in FIELDS if before[name] != after[name]]
+        row.change(cleaned)
+        after = _fields_of(row)
+        changed = {name: after[name] for name in FIELDS if before[name] != after[name]}
         if changed:
-            said = {name: after[name] for name in changed}
-            shown = {"before": before, "after": after, "said": said}
-            StaffAction.note(by, "shop_settings", subject_of(client), **shown)
+            noted = {"before": before, "after": after, "said": changed}
+            StaffAction.note(by, "shop_settings", subject_of(client), **noted)
 
 
-def _said_by(row: Shop) -> dict[str, Any]:
-    return {name: "" if (value := getattr(row, name)) is None else value for name in FIELDS}
+def _fields_of(row: Shop) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in FIELDS}
+    return {name: "" if value is None else value for name, value in values.items()}

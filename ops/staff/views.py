@@ -26,8 +26,8 @@ def actions(request: HttpRequest) -> HttpResponse:
         chosen["pk__lt"] = before
     rows = list(StaffAction.objects.filter(**chosen).order_by("-pk")[: settings.OPS_ROWS_MAX + 1])
     more = len(rows) > settings.OPS_ROWS_MAX
-    shown = rows[: settings.OPS_ROWS_MAX]
-    seen = {"actions": shown, "older": shown[-1].pk if more else None, "who": who}
+    page = rows[: settings.OPS_ROWS_MAX]
+    seen = {"actions": page, "older": page[-1].pk if more else None, "who": who}
     return render(request, "ops/staff/actions.html", {**seen, "here": "actions"})
 
 
@@ -50,6 +50,5 @@ def _may(user: Any) -> list[str]:
     """The codenames of what they may on these pages, by themselves or by a group."""
     by_groups = {one.codename for group in user.groups.all() for one in group.permissions.all()}
     found = by_groups | {one.codename for one in user.user_permissions.all()}
-    return [
-        name for name in ("look", "operate", "administer") if user.is_superuser or name in found
-    ]
+    every = ("look", "operate", "administer")
+    return [name for name in every if user.is_superuser or name in found]

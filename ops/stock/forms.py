@@ -17,18 +17,18 @@ ON_HAND = gettext_lazy("On hand, as counted")
 
 
 class CountField(forms.IntegerField):
-    def __init__(self, **wanted: Any) -> None:
-        super().__init__(**{"min_value": 0, "max_value": AMOUNT_MAX, **wanted})
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"min_value": 0, "max_value": AMOUNT_MAX, **options})
 
 
 class StockForm(forms.Form):
-    """About goods as they stand: they are its first answers."""
+    """A form about goods, filled in with them as they stand."""
 
     def __init__(self, stock: Stock, data: Any = None) -> None:
         super().__init__(data, initial=dict(stock.snapshot()))
 
     def so_far(self) -> dict[str, Any] | None:
-        """What can be rehearsed; None as long as it says too little, or something wrong."""
+        """What can be rehearsed; None as long as a field that it needs is empty or wrong."""
         return self.cleaned_data if self.is_valid() else None
 
 
@@ -48,8 +48,8 @@ class AdjustForm(StockForm):
     def so_far(self) -> dict[str, Any] | None:
         """The reason may still be missing."""
         self.is_valid()
-        said = getattr(self, "cleaned_data", {})
-        return {"reason": "", **said} if "delta" in said else None
+        cleaned = getattr(self, "cleaned_data", {})
+        return {"reason": "", **cleaned} if "delta" in cleaned else None
 
 
 class DescribeForm(StockForm):
@@ -79,6 +79,6 @@ class NewForm(StockForm):
 
     def clean_sku(self) -> str:
         sku: str = self.cleaned_data["sku"]
-        if said := identity.objection(sku):
-            raise forms.ValidationError(said)
+        if objection := identity.objection(sku):
+            raise forms.ValidationError(objection)
         return sku

@@ -17,7 +17,7 @@ from orders.inputs.stock import StockSaid
 from orders.models import Stock
 from values.refused import invalid
 
-Said = Mapping[str, Any]
+Entered = Mapping[str, Any]
 SEEN = ("on_hand", "name", "counted", "backorder_limit", "low_at")  # what a verb sets
 
 
@@ -28,21 +28,21 @@ class Overtaken(Exception):
 @dataclass(frozen=True)
 class Verb:
     word: Promise
-    do: Callable[[str, Said], Any]  # to the goods of this sku, which are locked
+    do: Callable[[str, Entered], Any]  # to the goods of this sku, which are locked
     form: type[StockForm]
     is_dangerous: bool = False
 
 
-def _count(sku: str, said: Said) -> None:
-    Stock.objects.describe({sku: StockSaid(on_hand=said["on_hand"])})
+def _count(sku: str, entered: Entered) -> None:
+    Stock.objects.describe({sku: StockSaid(on_hand=entered["on_hand"])})
 
 
-def _adjust(sku: str, said: Said) -> None:
-    Stock.objects.adjust(sku, said["delta"], reason=said["reason"])
+def _adjust(sku: str, entered: Entered) -> None:
+    Stock.objects.adjust(sku, entered["delta"], reason=entered["reason"])
 
 
-def _describe(sku: str, said: Said) -> None:
-    Stock.objects.describe({sku: StockSaid(**said)})
+def _describe(sku: str, entered: Entered) -> None:
+    Stock.objects.describe({sku: StockSaid(**entered)})
 
 
 VERBS: dict[str, Verb] = {
@@ -51,7 +51,7 @@ VERBS: dict[str, Verb] = {
     "describe": Verb(gettext_lazy("Say how it is sold"), _describe, DescribeForm),
     "take_out": Verb(
         gettext_lazy("Take it out"),
-        lambda sku, said: Stock.objects.remove(sku),
+        lambda sku, entered: Stock.objects.remove(sku),
         RemoveForm,
         is_dangerous=True,
     ),
@@ -67,12 +67,18 @@ class Outcome:
 
     @property
     def changes(self) -> dict[str, tuple[Any, Any]]:
-        pairs = {name: (value, self.after[name]) for name, value in self.before.items()}
-        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        """Pairs of the old value and the new one, by name."""
+        return {
+            name: (was, self.after[name])
+            for name, was in self.before.items()
+            if was != self.after[name]
+        }
 
 
 def seen_of(stock: Stock) -> str:
-    """What a form was filled in beside; what is promised to orders meanwhile does not count."""
+    """The goods as a form showed them, to be compared with what they are when it is sent. What is
+    promised to orders meanwhile is not in it.
+    """
     return json.dumps([getattr(stock, name) for name in SEEN])
 
 
@@ -81,53 +87,55 @@ def subject_of(sku: str) -> str:
     return f"stock {sku}"
 
 
-def rehearse(sku: str, verb: Verb, said: Said) -> Outcome:
-    """What it would come to now: it is done, looked at and rolled back. Raises Overtaken for goods
-    that have been taken out, and Refused.
+def rehearse(sku: str, verb: Verb, entered: Entered) -> Outcome:
+    """What the verb would come to now: it is done, looked at and rolled back. Raises Overtaken for
+    goods that have been taken out, and Refused.
     """
     with transaction.atomic():
-        outcome = _done(Stock.objects.locked(sku), verb, said)
+        outcome = _done(Stock.objects.locked(sku), verb, entered)
         transaction.set_rollback(True)
     return outcome
 
 
-def perform(sku: str, slug: str, said: Said, *, seen: str, by: Any) -> None:
-    """Do it to goods that stand as they were seen. Raises Overtaken when somebody or something was
-    faster, and Refused.
+def perform(sku: str, slug: str, entered: Entered, *, seen: str, by: Any) -> None:
+    """Do the verb to goods that stand as `seen_of` had them, and write the StaffAction. Raises
+    Overtaken when somebody or something was faster, and Refused.
     """
     with transaction.atomic():
         stock = Stock.objects.locked(sku)
         if stock is None or seen_of(stock) != seen:
             raise Overtaken
-        outcome = _done(stock, VERBS[slug], said)
+        outcome = _done(stock, VERBS[slug], entered)
         if outcome.changes or slug == "take_out":
-            _note(by, slug, sku, said, outcome)
+            _note(by, slug, sku, entered, outcome)
 
 
-def add(said: Said, *, by: Any) -> Stock:
-    """Goods of a new sku. Of two who add it at once the second is refused, as for one that is
-    there.
+def add(entered: Entered, *, by: Any) -> Stock:
+    """Goods of a new sku. Raises a 422 problem for one that is there, also for the second of two
+    who add it at once.
     """
-    sku = said["sku"]
+    sku = entered["sku"]
     with transaction.atomic():
         Stock.objects.know({sku: ""})  # whoever comes meanwhile waits for us here
         there = Stock.objects.locked(sku)
         if there is not None and seen_of(there) != seen_of(Stock()):
             raise invalid(("/sku", "is there already"))
-        stock = Stock.objects.set_on_hand(sku, said["on_hand"], name=said["name"] or None)
-        _note(by, "add_stock", sku, said, Outcome(dict(Stock().snapshot()), dict(stock.snapshot())))
+        stock = Stock.objects.set_on_hand(sku, entered["on_hand"], name=entered["name"] or None)
+        _note(
+            by, "add_stock", sku, entered, Outcome(dict(Stock().snapshot()), dict(stock.snapshot()))
+        )
     return stock
 
 
-def _done(stock: Stock | None, verb: Verb, said: Said) -> Outcome:
+def _done(stock: Stock | None, verb: Verb, entered: Entered) -> Outcome:
     if stock is None:
         raise Overtaken
     before = stock.snapshot()
-    verb.do(stock.sku, said)
+    verb.do(stock.sku, entered)
     stock.refresh_from_db()
     return Outcome(dict(before), dict(stock.snapshot()))
 
 
-def _note(by: Any, slug: str, sku: str, said: Said, outcome: Outcome) -> None:
-    shown = {"said": dict(said), "before": outcome.before, "after": outcome.after}
-    StaffAction.note(by, slug, subject_of(sku), **shown)
+def _note(by: Any, slug: str, sku: str, entered: Entered, outcome: Outcome) -> None:
+    seen = {"said": dict(entered), "before": outcome.before, "after": outcome.after}
+    StaffAction.note(by, slug, subject_of(sku), **seen)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
 from ops.places import place, serial
-from ops.refusals import errors_of, said_of
+from ops.refusals import errors_of, sentence_of
 from ops.stock.forms import NewForm
 from ops.stock.verbs import VERBS, Overtaken, add, perform, rehearse, seen_of, subject_of
 from orders.models import Stock
@@ -24,17 +24,19 @@ ACTIONS_SHOWN = 10  # the newest ones
 @require_safe
 @staff_page(LOOK)
 def goods(request: HttpRequest) -> HttpResponse:
-    """By sku; or what a term begins, or what is low. One hit of a term is opened."""
+    """The list, by sku; or the goods whose sku or name begins with a term, or those that are low.
+    The only hit of a term is opened.
+    """
     term = request.GET.get("sku", "").strip()[: settings.OPS_TERM_MAX]
     low, after = "low" in request.GET, request.GET.get("after", "")[: settings.OPS_TERM_MAX * 2]
     rows = _found(term, low=low, after=after)
     if term and len(rows) == 1:
         return redirect("ops:stock", rows[0].pk)
-    shown = rows[: settings.OPS_ROWS_MAX]
+    page = rows[: settings.OPS_ROWS_MAX]
     seen = {
-        "goods": shown,
-        "more": len(rows) > len(shown),
-        "wanted": term,
+        "goods": page,
+        "more": len(rows) > len(page),
+        "typed": term,
         "low": low,
         "may_operate": may_operate(request),
         "here": "stock",
@@ -51,11 +53,11 @@ def stock(request: HttpRequest, stock_id: int) -> HttpResponse:
     if before := place(request, "before", serial):
         movements = movements.filter(pk__lt=before)
     moved = list(movements[: settings.OPS_ROWS_MAX + 1])
-    shown = moved[: settings.OPS_ROWS_MAX]
+    page = moved[: settings.OPS_ROWS_MAX]
     seen = {
         "stock": row,
-        "movements": shown,
-        "older": shown[-1].pk if len(moved) > len(shown) else None,
+        "movements": page,
+        "older": page[-1].pk if len(moved) > len(page) else None,
         "actions": StaffAction.of(subject_of(row.sku)).reverse()[:ACTIONS_SHOWN],
         "verbs": {} if row.removed_at else VERBS,
         "may_operate": may_operate(request),
@@ -66,8 +68,8 @@ def stock(request: HttpRequest, stock_id: int) -> HttpResponse:
 
 @staff_page(OPERATE)
 def act(request: HttpRequest, stock_id: int, slug: str) -> HttpResponse:
-    """GET says what it comes to, POST does it; with `look` it says what it comes to as the form
-    stands.
+    """GET shows the form and what the verb would come to, POST does it; POST with `look` only shows
+    what it would come to as the form stands.
     """
     row = _row(stock_id)
     if slug not in VERBS:
@@ -124,22 +126,22 @@ def _row(stock_id: int) -> Stock:
 def _asked(
     request: HttpRequest, row: Stock, slug: str, form: Any, *, overtaken: bool = False
 ) -> HttpResponse:
-    """The page that asks once, with what it would come to now."""
+    """The page with the form, and with what the verb would come to now."""
     seen: dict[str, Any] = {"stock": row, "verb": VERBS[slug], "form": form, "here": "stock"}
     seen["beyond"] = row.removed_at is not None
     try:
-        if (said := form.so_far()) is not None:
-            seen["outcome"] = rehearse(row.sku, VERBS[slug], said)
+        if (entered := form.so_far()) is not None:
+            seen["outcome"] = rehearse(row.sku, VERBS[slug], entered)
     except Overtaken:
         seen["beyond"] = True
     except Refused as problem:
-        seen["refusal"] = said_of(problem)
+        seen["refusal"] = sentence_of(problem)
     if overtaken:
         seen["overtaken"] = True
         seen["last"] = StaffAction.of(subject_of(row.sku)).last()
     seen["seen"] = seen_of(row)
-    status = 409 if overtaken else 422 if form.errors else 200
-    return render(request, "ops/stock/act.html", seen, status=status)
+    refused = 422 if form.errors else 200
+    return render(request, "ops/stock/act.html", seen, status=409 if overtaken else refused)
 
 
 def _blame(form: Any, problem: Refused) -> None:

@@ -50,7 +50,7 @@ WORDS: dict[str, Promise] = {
 }
 
 # deliveries: how they go, and how they stand
-TOLD: dict[str, Promise] = {
+DELIVERY_WORDS: dict[str, Promise] = {
     "mail": gettext_lazy("mail"),
     "webhook": gettext_lazy("webhook"),
     "chat": gettext_lazy("chat of the staff"),
@@ -151,7 +151,7 @@ def plain(value: Any) -> Any:
 
 @register.filter
 def changes(action: StaffAction) -> list[tuple[str, Any, Any]]:
-    """{% for name, was, is in action|changes %}: what stood otherwise before."""
+    """{% for name, was, is in action|changes %}: each value that it changed."""
     pairs = ((name, action.before.get(name), value) for name, value in action.after.items())
     return [(name, was, value) for name, was, value in pairs if was != value]
 
@@ -172,9 +172,9 @@ def json(value: Any) -> str:
 
 
 @register.filter
-def told(slug: str) -> Promise | str:
-    """{{ delivery.state|told }}, {{ delivery.channel|told }}"""
-    return TOLD.get(slug, slug)
+def delivery_word(slug: str) -> Promise | str:
+    """{{ delivery.state|delivery_word }}, {{ delivery.channel|delivery_word }}"""
+    return DELIVERY_WORDS.get(slug, slug)
 
 
 @register.filter

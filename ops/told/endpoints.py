@@ -13,7 +13,7 @@ from notifications.models import Endpoint
 from ops.access import LOOK, OPERATE, may_operate, staff_page
 from ops.models import StaffAction
 from ops.told import verbs
-from ops.told.finding import Wanted, found
+from ops.told.finding import Search, found
 from ops.told.health import health_of
 
 SHOWN = 10  # newest deliveries
@@ -23,13 +23,13 @@ ACTIONS_SHOWN = 10
 @require_safe
 @staff_page(LOOK)
 def endpoint(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
-    """How it is, what was last sent there, and what staff did about it."""
+    """One endpoint: its health, its newest deliveries, and what staff did about it."""
     one = get_object_or_404(Endpoint, pk=endpoint_id)
     seen = {
         "health": health_of([one], most=settings.OPS_UNDELIVERED_MAX)[0],
         "endpoint": one,
         "header_names": list(one.headers),  # a value may be a key to their server
-        "deliveries": found(Wanted(endpoint=one.pk), limit=SHOWN).deliveries,
+        "deliveries": found(Search(endpoint=one.pk), limit=SHOWN).deliveries,
         "actions": StaffAction.of(f"endpoint {one.pk}").reverse()[:ACTIONS_SHOWN],
         "is_kept_from": bool(one.disabled_at or one.is_open),
         "may_operate": may_operate(request),
@@ -41,7 +41,7 @@ def endpoint(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 @require_POST
 @staff_page(OPERATE)
 def enable(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
-    """Twice comes to once, and that is said."""
+    """Have it called again; a message says so when nothing keeps it from being called."""
     get_object_or_404(Endpoint, pk=endpoint_id)
     if verbs.enable(endpoint_id, by=request.user):
         messages.success(request, _("It is called again, from now on."))
@@ -53,7 +53,7 @@ def enable(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 @require_POST
 @staff_page(OPERATE)
 def test(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
-    """Leads to the test. While one is under way, to that."""
+    """Send a test and lead to its delivery; while one is under way, to that one."""
     get_object_or_404(Endpoint, pk=endpoint_id)
     if delivery := verbs.test(endpoint_id, by=request.user):
         return redirect("ops:delivery", delivery.pk)

@@ -1,4 +1,6 @@
-"""What staff say when they look for deliveries, or have a range of them sent again."""
+"""The forms with which staff look for deliveries, have a range of them sent again, or list an
+address.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,8 +13,8 @@ from django.utils.translation import gettext_lazy
 from celery_ledger import asked
 from notifications.models import Delivery, Endpoint
 from ops.orders.forms.verb import LineField
-from ops.templatetags.words import TOLD
-from ops.told.finding import ALL_KINDS, Wanted
+from ops.templatetags.words import DELIVERY_WORDS
+from ops.told.finding import ALL_KINDS, Search
 from orders.models import Client
 from values.addresses import mailbox
 from values.ids import uuid_in
@@ -24,22 +26,24 @@ FAILED, EVERYTHING = "failed", "everything"
 
 
 def _words(names: list[str]) -> list[tuple[str, Any]]:
-    return [("", gettext_lazy("all")), *((name, TOLD[name]) for name in names)]
+    return [("", gettext_lazy("all")), *((name, DELIVERY_WORDS[name]) for name in names)]
 
 
 class MomentField(forms.CharField):
     """A length of time before now, a date, or a date and a time; or nothing, which is None."""
 
-    def __init__(self, **said: Any) -> None:
-        super().__init__(max_length=40, **said)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=40, **options)
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
         try:
             return max(asked.since(text), FIRST) if text else None
         except asked.Misunderstood:
-            said = _("Write how long ago (30m, 2h, 7d), a date like 2026-11-30, or date and time.")
-            raise forms.ValidationError(said) from None
+            message = _(
+                "Write how long ago (30m, 2h, 7d), a date like 2026-11-30, or date and time."
+            )
+            raise forms.ValidationError(message) from None
 
 
 class FindForm(forms.Form):
@@ -70,7 +74,7 @@ class FindForm(forms.Form):
     since = MomentField(label=gettext_lazy("Since (2h, 7d, 2026-11-30)"), required=False)
 
     def clean_target(self) -> dict[str, Any]:
-        """`endpoint` or `address` of what is wanted."""
+        """The field `endpoint` or `address` of a Search, with its value."""
         text = self.cleaned_data["target"]
         if not text:
             return {}
@@ -82,8 +86,7 @@ class FindForm(forms.Form):
         if not ids:
             raise forms.ValidationError(_("No endpoint is there, and it is no mail address."))
         if len(ids) > 1:
-            said = _("Several endpoints are there; name one by its id.")
-            raise forms.ValidationError(said)
+            raise forms.ValidationError(_("Several endpoints are there; name one by its id."))
         return {"endpoint": ids[0]}
 
     def clean_client(self) -> Any:
@@ -94,9 +97,9 @@ class FindForm(forms.Form):
         return client and client.pk
 
     @property
-    def wanted(self) -> Wanted:
-        said = dict(self.cleaned_data)
-        return Wanted(**said.pop("target"), **said)
+    def search(self) -> Search:
+        cleaned = dict(self.cleaned_data)
+        return Search(**cleaned.pop("target"), **cleaned)
 
 
 class AddressForm(forms.Form):

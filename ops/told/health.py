@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from notifications.models import Endpoint
 from orders.models import Client
 
-# Counts end beyond `most`; the index of what is undelivered has both.
+# Counts end at `most`; one index has both kinds of what is undelivered.
 STATEMENT = """
 SELECT endpoint.id,
        (SELECT count(*) FROM (SELECT FROM notifications_delivery
@@ -47,9 +47,9 @@ class Health:
     client: str
     waiting: str  # how many, up to "200+"
     given_up: str
-    said: str  # by its last answer
+    answer: str  # the last one; of none that is kept, why it failed
     is_well: bool | None  # whether that was a good one
-    at: datetime | None
+    answered_at: datetime | None
 
     @property
     def word(self) -> Promise:
@@ -75,11 +75,13 @@ class Health:
             return ""
         if one.disabled_at or one.is_open:
             return "bad"
-        return "wait" if one.failing_since else "good" if one.quick else ""
+        if one.failing_since:
+            return "wait"
+        return "good" if one.quick else ""
 
 
 def health_of(endpoints: Sequence[Endpoint], *, most: int) -> list[Health]:
-    """Of so few endpoints as a page has, with counts of so many at most."""
+    """The health of a page's endpoints, counting `most` deliveries of a kind at most."""
     values: dict[str, Any] = {"ids": [one.pk for one in endpoints], "most": most + 1}
     with connection.cursor() as cursor:
         cursor.execute(STATEMENT, values)
@@ -89,9 +91,10 @@ def health_of(endpoints: Sequence[Endpoint], *, most: int) -> list[Health]:
 
 
 def _of_row(endpoint: Endpoint, client: Client | None, row: Sequence[Any], most: int) -> Health:
-    waiting, given_up, said, is_well, at = row
+    waiting, given_up, answer, is_well, answered_at = row
     counts = _counted(waiting, most), _counted(given_up, most)
-    return Health(endpoint, client.name if client else "", *counts, said, is_well, at)
+    name = client.name if client else ""
+    return Health(endpoint, name, *counts, answer, is_well, answered_at)
 
 
 def in_trouble(before: Any = None) -> tuple[list[Health], Any]:
@@ -105,7 +108,7 @@ def in_trouble(before: Any = None) -> tuple[list[Health], Any]:
 
 
 def well(before: Any = None) -> tuple[list[Health], Any]:
-    """The same of the others."""
+    """A page of the other endpoints that are active, the newest first, and the next `before`."""
     rows, older = _page(
         Endpoint.objects.filter(active=True, failing_since=None, disabled_at=None), before
     )
@@ -114,7 +117,8 @@ def well(before: Any = None) -> tuple[list[Health], Any]:
 
 def _page(rows: Any, before: Any) -> tuple[list[Endpoint], Any]:
     most = settings.OPS_ENDPOINTS_MAX
-    found = list((rows.filter(pk__lt=before) if before else rows).order_by("-pk")[: most + 1])
+    older = rows.filter(pk__lt=before) if before else rows
+    found = list(older.order_by("-pk")[: most + 1])
     return found[:most], found[most - 1].pk if len(found) > most else None
 
 

@@ -19,17 +19,17 @@ from values.shop import EMAIL_MAX_CHARS
 @require_safe
 @staff_page(LOOK)
 def suppressed(request: HttpRequest) -> HttpResponse:
-    """The newest first; one that is asked for by its address is opened."""
-    wanted = request.GET.get("address", "").strip()[:EMAIL_MAX_CHARS]
-    if wanted and (listed := Suppression.objects.of(wanted)):
+    """The list, the newest first; with `address`, the page of that one if it is on the list."""
+    typed = request.GET.get("address", "").strip()[:EMAIL_MAX_CHARS]
+    if typed and (listed := Suppression.objects.of(typed)):
         return redirect("ops:suppressed_one", listed.pk)
     before = place(request, "before", serial)
     rows = list(Suppression.objects.newest(before=before)[: settings.OPS_ROWS_MAX + 1])
-    shown = rows[: settings.OPS_ROWS_MAX]
+    page = rows[: settings.OPS_ROWS_MAX]
     seen = {
-        "rows": shown,
-        "older": shown[-1].pk if len(rows) > len(shown) else None,
-        "wanted": wanted,
+        "rows": page,
+        "older": page[-1].pk if len(rows) > len(page) else None,
+        "typed": typed,
         "may_operate": may_operate(request),
         "here": "told",
     }
@@ -48,8 +48,8 @@ def take_off(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, pk, form)
     if verbs.unsuppress(pk, form.cleaned_data["reason"], by=request.user):
-        said = _("It is mailed again from now on. What was given up is not sent by itself.")
-        messages.success(request, said)
+        sentence = _("It is mailed again from now on. What was given up is not sent by itself.")
+        messages.success(request, sentence)
     else:
         messages.warning(request, _("Nothing was done: it was taken off already."))
     return redirect("ops:suppressed")
@@ -62,8 +62,8 @@ def put_on(request: HttpRequest) -> HttpResponse:
         seen = {"form": form, "here": "told"}
         status = 422 if form.errors else 200
         return render(request, "ops/told/suppress.html", seen, status=status)
-    said = form.cleaned_data
-    if verbs.suppress(said["address"], said["reason"], by=request.user):
+    address, reason = form.cleaned_data["address"], form.cleaned_data["reason"]
+    if verbs.suppress(address, reason, by=request.user):
         messages.success(request, _("Nothing is mailed there from now on."))
     else:
         messages.warning(request, _("Nothing was done: it is on the list already."))

@@ -11,8 +11,8 @@ from django.utils.translation import gettext, override
 
 from api.problems.handlers import for_status
 from api.problems.types import TYPES
+from tests.rooms import ROOMS, sources
 from tests.shop import Api
-from tests.test_architecture import ROOMS, sources
 
 SAYS = ("Refused", "rendered")  # each takes a slug
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from notifications.models import Delivery, Endpoint, Event
 from notifications.webhooks import post
 from orders.models import Client
-from tests.edges import WebhookSink
+from tests.doubles.edges import WebhookSink
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,7 +18,7 @@ from django.test import Client as HttpClient
 
 from celery_ledger.testing import work_off
 from orders.inputs.order import EXAMPLE
-from tests.everything import Existing
+from tests.shop.everything import Existing
 
 PLAIN = json.dumps([EXAMPLE] * 200).encode()  # what a byte is worth, is measured on this
 REQUEST_S = 0.15  # for being a request at all, with its statements
@@ -331,55 +331,64 @@ def ndjson_file(size: int, dice: random.Random) -> str:
     )
 
 
+PAGES = (
+    "/",
+    "/o/x/",
+    "/admin/login/",
+    "/i18n/setlang/",
+    "/problems/",
+    "/v1/docs",
+    "/livez",
+    "/nothing",
+    "/v1/nothing",
+)
+
+
 def requests(
     existing: Existing, operations: list[tuple[str, str, dict[str, Any]]], seed: int, size: int
 ) -> Iterator[Request]:
     """One after another without end: each operation of the API in turn, then a page."""
     dice = random.Random(seed)
-    pages = (
-        "/",
-        "/o/x/",
-        "/admin/login/",
-        "/i18n/setlang/",
-        "/problems/",
-        "/v1/docs",
-        "/livez",
-        "/nothing",
-        "/v1/nothing",
-    )
     while True:
         for method, path, operation in operations:
-            where = path.format(**existing)
-            if "text/csv" in operation.get("requestBody", {}).get("content", {}):
-                form = dice.choice(("text/csv", "application/x-ndjson"))
-                text = (csv_file if form == "text/csv" else ndjson_file)(size, dice)
-                yield Request(
-                    f"{method} {path} {form}", method, where, text.encode(errors="replace"), form
-                )
-            elif method != "get":
-                body = json_body(size, dice).encode(errors="replace")
-                yield Request(f"{method} {path}", method, where, body)
-            yield Request(
-                f"{method} {path} with a header", method, where, b"{}", headers=header(dice)
-            )
-            if method == "get":
-                unit = dice.choice(("a", "%41", "%e9%ae%ad", "&", "a=&", "limit=1&", "=", "+"))
-                query = dice.choice(("", "after=", "email=", "created_after=")) + unit * (
-                    3000 // len(unit)
-                )
-                yield Request(f"{method} {path} with a query", method, f"{where}?{query}")
-        for page in pages:
-            yield Request(f"page {page}", dice.choice(("GET", "HEAD")), page, headers=header(dice))
-            unit = dice.choice(("a=1&", "a=&", "&", "%", "%41", "=", "a", "email=%40&"))
-            form_body = (unit * (size // len(unit))).encode()
-            yield Request(
-                f"form {page}", "POST", page, form_body, "application/x-www-form-urlencoded"
-            )
-            parts = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n' * (size // 60)
-            yield Request(
-                f"multipart {page}",
-                "POST",
-                page,
-                parts + b"--x--\r\n",
-                "multipart/form-data; boundary=x",
-            )
+            yield from requests_of_an_operation(existing, method, path, operation, size, dice)
+        for page in PAGES:
+            yield from requests_of_a_page(page, size, dice)
+
+
+def requests_of_an_operation(
+    existing: Existing,
+    method: str,
+    path: str,
+    operation: dict[str, Any],
+    size: int,
+    dice: random.Random,
+) -> Iterator[Request]:
+    """A file or a body if it takes one, a header, and a query if it reads one."""
+    where = path.format(**existing)
+    if "text/csv" in operation.get("requestBody", {}).get("content", {}):
+        form = dice.choice(("text/csv", "application/x-ndjson"))
+        text = (csv_file if form == "text/csv" else ndjson_file)(size, dice)
+        file = text.encode(errors="replace")
+        yield Request(f"{method} {path} {form}", method, where, file, form)
+    elif method != "get":
+        body = json_body(size, dice).encode(errors="replace")
+        yield Request(f"{method} {path}", method, where, body)
+    yield Request(f"{method} {path} with a header", method, where, b"{}", headers=header(dice))
+    if method == "get":
+        unit = dice.choice(("a", "%41", "%e9%ae%ad", "&", "a=&", "limit=1&", "=", "+"))
+        begin = dice.choice(("", "after=", "email=", "created_after="))
+        query = begin + unit * (3000 // len(unit))
+        yield Request(f"{method} {path} with a query", method, f"{where}?{query}")
+
+
+def requests_of_a_page(page: str, size: int, dice: random.Random) -> Iterator[Request]:
+    """A header, a form, and a form of many parts."""
+    yield Request(f"page {page}", dice.choice(("GET", "HEAD")), page, headers=header(dice))
+    unit = dice.choice(("a=1&", "a=&", "&", "%", "%41", "=", "a", "email=%40&"))
+    form_body = (unit * (size // len(unit))).encode()
+    yield Request(f"form {page}", "POST", page, form_body, "application/x-www-form-urlencoded")
+    parts = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n' * (size // 60)
+    whole = parts + b"--x--\r\n"
+    form = "multipart/form-data; boundary=x"
+    yield Request(f"multipart {page}", "POST", page, whole, form)

@@ -10,8 +10,8 @@ from django.apps import apps
 from orders.inputs.order import EXAMPLE
 from orders.models import ApiKey, Client
 from orders.models.client import SCOPES
-from tests.everything import Existing, existing, operations
 from tests.shop import Api
+from tests.shop.everything import Existing, existing, operations
 
 __all__ = ["existing"]
 pytestmark = pytest.mark.django_db(transaction=True)

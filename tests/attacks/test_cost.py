@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.cost import Request, objections, requests
-from tests.everything import Existing, existing, operations
+from tests.shop.everything import Existing, existing, operations
 
 __all__ = ["existing"]
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -3,6 +3,7 @@ be missed.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from celery_ledger.models import Job
@@ -25,8 +27,8 @@ from orders.models import ApiKey, Client, Order
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import place
-from tests.edges import WebhookSink
-from tests.orders.files import as_csv, cells
+from tests.doubles.edges import WebhookSink
+from tests.orders.imports.files import as_csv, cells
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -137,64 +139,78 @@ def test_a_client_that_cancels_whatever_it_may_makes_no_book_wrong(
     is cancelled.
     """
     settings.WEBHOOK_ALLOW_LOCAL = True
-    dice = random.Random(seed)
     stock(on_hand=1000)
     endpoint = Endpoint.objects.create(owner=shop.pk, url=sink.url, events=["*"])
-    for number, token in enumerate(
-        ("tok_ok", "tok_declined", "tok_webhook_twice", "tok_ok", "tok_ok")
-    ):
-        assert (
-            api.place(
-                order_body(external_id=f"o-{number}", payment={"token": token}), key=f"{number}"
-            ).status_code
-            == 202
-        )
+    place_orders_and_an_import(api, order_body)
+    answers = cancel_while_they_are_worked_off(api, endpoint, random.Random(seed))
+    work_off_with_clocks()
+    assert set(answers) <= {200, 404, 409}
+    assert answers[200] > 3, answers
+    assert "WRONG" not in audit()
+    assert_every_order_and_import_ended()
+    assert_everybody_was_told()
+    assert SandboxCharge.objects.count() <= Order.objects.count()
+
+
+def place_orders_and_an_import(api: Api, order_body: Body) -> None:
+    tokens = ("tok_ok", "tok_declined", "tok_webhook_twice", "tok_ok", "tok_ok")
+    for number, token in enumerate(tokens):
+        body = order_body(external_id=f"o-{number}", payment={"token": token})
+        assert api.place(body, key=f"{number}").status_code == 202
     rows = as_csv([cells(external_id=f"i-{number}") for number in range(4)])
     imported = api.post(
         "/v1/imports", rows, content_type="text/csv", headers={"Idempotency-Key": "i"}
     )
     assert imported.status_code == 202
-    answers: dict[int, int] = {}
+
+
+def cancel_while_they_are_worked_off(
+    api: Api, endpoint: Endpoint, dice: random.Random
+) -> Counter[int]:
+    """Job by job, with a replay on the way. How often each status was answered to a cancel."""
+    answers: Counter[int] = Counter()
     for step in range(400):
         if dice.random() < 0.4:
-            waiting = list(
-                Job.objects.filter(state="waiting")
-                .order_by("created_at", "pk")
-                .values_list("pk", flat=True)
-            )
-            status = (
-                api.post(f"/v1/jobs/{dice.choice(waiting)}/cancel").status_code if waiting else 200
-            )
-            answers[status] = answers.get(status, 0) + 1
+            answers[cancel_any_that_waits(api, dice)] += 1
         if step == 60:
-            since = (endpoint.created_at or Order.objects.earliest("pk").created_at).isoformat()
-            replay = {"since": since, "state": "all"}
-            assert (
-                api.post(
-                    f"/v1/webhook-endpoints/{endpoint.pk}/replay", replay, "application/json"
-                ).status_code
-                == 202
-            )
+            replay(api, endpoint)
         if not work_one():
             break
+    return answers
+
+
+def cancel_any_that_waits(api: Api, dice: random.Random) -> int:
+    """The status of the answer; 200 when none waits."""
+    jobs = Job.objects.filter(state="waiting").order_by("created_at", "pk")
+    waiting = list(jobs.values_list("pk", flat=True))
+    if not waiting:
+        return 200
+    return int(api.post(f"/v1/jobs/{dice.choice(waiting)}/cancel").status_code)
+
+
+def replay(api: Api, endpoint: Endpoint) -> None:
+    since = endpoint.created_at or Order.objects.earliest("pk").created_at
+    everything = {"since": since.isoformat(), "state": "all"}
+    path = f"/v1/webhook-endpoints/{endpoint.pk}/replay"
+    assert api.post(path, everything, "application/json").status_code == 202
+
+
+def work_off_with_clocks() -> None:
+    """As `beat_schedule` has them."""
     work_off(ahead=3 * A_DAY)
-    for clock in (
-        tasks.expire_orders,
-        tasks.reconcile_payments,
-        see_to_imports,
-    ):  # as `beat_schedule` has it
+    for clock in (tasks.expire_orders, tasks.reconcile_payments, see_to_imports):
         clock.delay()
     work_off(ahead=3 * A_DAY)
-    assert set(answers) <= {200, 404, 409}
-    assert answers[200] > 3, answers
-    assert "WRONG" not in audit()
-    ended = Order.objects.filter(
-        state__in=["confirmed", "completed", "cancelled"]
-    ) | Order.objects.filter(held=True)
-    assert ended.distinct().count() == Order.objects.count()
+
+
+def assert_every_order_and_import_ended() -> None:
+    ended = Q(state__in=["confirmed", "completed", "cancelled"]) | Q(held=True)
+    assert not Order.objects.exclude(ended).exists()
     assert Import.objects.get().state == "done"
+
+
+def assert_everybody_was_told() -> None:
     assert not Delivery.objects.filter(state="waiting").exists()
     assert not Delivery.objects.filter(resend=True).exists()
     mails = Delivery.objects.filter(channel="mail")
     assert mails.count() == mails.filter(state="delivered").count(), "a mail was lost"
-    assert SandboxCharge.objects.count() <= Order.objects.count()

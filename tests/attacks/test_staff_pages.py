@@ -10,7 +10,7 @@ import pytest
 from django.test import Client as HttpClient
 
 from orders.models import Client, Stock
-from tests.orders.files import as_csv, cells
+from tests.orders.imports.files import as_csv, cells
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

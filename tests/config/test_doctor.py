@@ -23,7 +23,7 @@ from config import celery_app
 from config.start.boot import database_trouble
 from orders.models import Order
 from tests.celery_ledger import tasks
-from tests.ports import free_port
+from tests.machine.ports import free_port
 from tests.promises.processes import CHECKOUT
 from tests.shop import Api
 

@@ -10,7 +10,7 @@ from django.db import connection
 from celery_ledger.models import Job
 from config import doctor
 from tests.celery_ledger import past
-from tests.plans import plans_of
+from tests.postgres.plans import plans_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

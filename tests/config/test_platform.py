@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from config.start.procfile import commands
 from tests.promises.processes import CHECKOUT
-from tests.test_architecture import ROOMS, sources
+from tests.rooms import ROOMS, sources
 
+PROCFILE = CHECKOUT / "Procfile"
 APP: dict[str, Any] = json.loads((CHECKOUT / "app.json").read_text())
 KNOWN = {
     "name",
@@ -48,11 +50,6 @@ def places() -> Iterator[tuple[str, dict[str, Any]]]:
     yield from APP["environments"].items()
 
 
-def procfile() -> dict[str, str]:
-    lines = (CHECKOUT / "Procfile").read_text().splitlines()
-    return dict(line.split(": ", 1) for line in lines)
-
-
 # --- Procfile -------------------------------------------------------------------------------------
 
 
@@ -60,14 +57,15 @@ def test_each_line_of_the_procfile_is_one_plain_program() -> None:
     """Some platforms run a line with a shell, others split it at its spaces: quotes, variables and
     && break there.
     """
-    assert list(procfile()) == ["release", "web", "worker"]
-    for name, command in procfile().items():
+    assert list(commands(PROCFILE)) == ["release", "web", "worker"]
+    assert len(PROCFILE.read_text().splitlines()) == 3
+    for name, command in commands(PROCFILE).items():
         program, *arguments = command.split(" ")
         assert re.fullmatch("[a-z0-9]+", name)
         assert program in ("python", "gunicorn", "celery")
         assert [word for word in arguments if not PLAIN.fullmatch(word)] == []
         assert "=" not in program
-    assert (CHECKOUT / "Procfile").read_bytes().endswith(b"\n")
+    assert PROCFILE.read_bytes().endswith(b"\n")
 
 
 # --- app.json, as https://devcenter.heroku.com/articles/app-json-schema describes it --------------
@@ -90,7 +88,7 @@ def test_app_json_says_what_heroku_knows() -> None:
 def test_the_formation_is_the_procfile() -> None:
     for _, part in places():
         for name, quantity in part.get("formation", {}).items():
-            assert name in procfile()
+            assert name in commands(PROCFILE)
             assert set(quantity) <= {"quantity", "size"}
             assert isinstance(quantity["quantity"], int)
     assert set(APP["formation"]) == {"web", "worker"}

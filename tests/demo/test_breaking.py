@@ -29,11 +29,10 @@ from orders.models import Order
 from orders.payments.models import PaymentOperation
 from orders.payments.sandbox import Sandbox
 from orders.payments.sandbox_book import SandboxCharge
-from tests.demo.test_views import Placed, filled_in, placed, seeded, text, visitor
+from tests.demo.pages import Placed, filled_in, text
 from tests.promises.processes import Stack
 from tests.waiting import until
 
-__all__ = ["placed", "seeded", "visitor"]
 real_transactions = pytest.mark.django_db(transaction=True)
 
 

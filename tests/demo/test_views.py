@@ -1,7 +1,6 @@
 """The pages. No broker is needed: the jobs wait in the ledger."""
 
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +9,6 @@ from uuid import uuid4
 import polib
 import pytest
 from django.conf import settings
-from django.core.management import call_command
 from django.db import connections
 from django.test import Client as HttpClient
 from django.utils import translation
@@ -21,53 +19,8 @@ from demo.menu import MENU
 from orders.inputs.order import OrderInput
 from orders.models import Fulfilment, Order, State, Stock
 from orders.payments.models import PaymentOperation
+from tests.demo.pages import Placed, filled_in, status_page, text
 from values.refused import Refused
-
-Placed = Callable[..., Order]
-
-
-@pytest.fixture
-def seeded(db: None) -> None:
-    call_command("seed")
-
-
-@pytest.fixture
-def visitor(seeded: None) -> HttpClient:
-    return HttpClient(headers={"Accept-Language": "en"})
-
-
-@pytest.fixture
-def placed(visitor: HttpClient) -> Placed:
-    """An order of two salmon nigiri, put into a state as a worker would."""
-
-    def place(**typed: Any) -> Order:
-        visitor.post("/", filled_in(**typed))
-        return Order.objects.latest("id")
-
-    return place
-
-
-def filled_in(**typed: Any) -> dict[str, Any]:
-    """What a browser sends for two salmon nigiri."""
-    quantities: dict[str, Any] = {dish.sku: 0 for dish in MENU} | {"SAKE-NIGIRI": 2}
-    fields = {
-        "form_id": str(uuid4()),
-        "email": "hana@example.com",
-        "token": "tok_ok",
-        **quantities,
-        **typed,
-    }
-    return {name: value for name, value in fields.items() if value is not ...}
-
-
-def text(answer: Any) -> str:
-    """The page as it reads: no tags, one space between words."""
-    return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
-
-
-def status_page(visitor: HttpClient, order: Order, **options: Any) -> Any:
-    return visitor.get(f"/o/{order.public_token}/", **options)
-
 
 # --- the shop -------------------------------------------------------------------------------------
 
@@ -391,8 +344,8 @@ def test_what_becomes_of_the_money_follows_the_amounts(
     order.move(State.CANCELLED, reason=reason)
     page = text(status_page(visitor, order))
     assert words in page
-    shown = ("Paid back ¥" in page, "Being paid back ¥" in page)
-    assert shown == (bool(refunded), bool(refund_pending))
+    sentences = ("Paid back ¥" in page, "Being paid back ¥" in page)
+    assert sentences == (bool(refunded), bool(refund_pending))
 
 
 def test_what_was_booked_as_sent_by_mistake_is_not_delivered(
@@ -612,9 +565,9 @@ def test_with_a_test_key_the_demo_shop_offers_stripes_test_cards(
     visitor: HttpClient, settings: Any, placed: Placed, key: str
 ) -> None:
     settings.PAYMENT_PROVIDER, settings.STRIPE_SECRET_KEY = "stripe", key
-    shown = re.findall(r'value="((?:tok|pm)_[^"]+)"', visitor.get("/").content.decode())
-    assert shown[0] == "pm_card_visa"
-    assert {token.partition("_")[0] for token in shown} == {"pm"}
+    cards = re.findall(r'value="((?:tok|pm)_[^"]+)"', visitor.get("/").content.decode())
+    assert cards[0] == "pm_card_visa"
+    assert {token.partition("_")[0] for token in cards} == {"pm"}
     assert placed(token=...).payment_token == "pm_card_visa"
     assert placed(token="pm_card_chargeDeclined").payment_token == "pm_card_chargeDeclined"
     assert visitor.post("/", filled_in(token="tok_ok")).status_code == 422

@@ -86,22 +86,36 @@ def create_intent(book: Book, params: dict[str, str]) -> Outcome:
     _known(params, INTENT_PARAMS)
     method = params.get("payment_method", "")
     amount = _amount(params, params.get("currency", ""))
+    _refuse_unless_makeable(params)
+    made = _intent(params, amount)
+    if method in DECLINES:
+        return _decline(made, DECLINES[method])
+    created = _event("payment_intent.created", made)
+    decided = decide(made, LATER.get(method, "succeeded"))
+    decided.events.insert(0, created)
+    return decided
+
+
+def _refuse_unless_makeable(params: dict[str, str]) -> None:
+    method = params.get("payment_method", "")
     if len(params.get("currency", "")) != 3 or params["currency"] != params["currency"].lower():
         raise invalid("Invalid currency: must be three lower-case letters.", param="currency")
     _refuse_unless_chargeable(method)
     if params.get("confirm") != "true":
         raise invalid("The double makes and confirms in one call only.", param="confirm")
-    if (
-        params.get("automatic_payment_methods[allow_redirects]") != "never"
-        and "return_url" not in params
-    ):
+    stays = params.get("automatic_payment_methods[allow_redirects]") == "never"
+    if not stays and "return_url" not in params:
         raise invalid(
             "You must provide a `return_url`, or set allow_redirects to never.", param="return_url"
         )
     if method == "pm_double_paypay" and "return_url" not in params:
         raise invalid("This payment method leads its customer away.", param="payment_method")
+
+
+def _intent(params: dict[str, str], amount: int) -> Object:
+    """As it is made, before anything is decided."""
     intent_id = _id("pi")
-    made = {
+    return {
         "id": intent_id,
         "object": "payment_intent",
         "client_secret": f"{intent_id}_{_id('secret')}",
@@ -110,7 +124,7 @@ def create_intent(book: Book, params: dict[str, str]) -> Outcome:
         "livemode": False,
         "currency": params["currency"],
         "status": "processing",
-        "payment_method": method,
+        "payment_method": params.get("payment_method", ""),
         "return_url": params.get("return_url"),
         "created": int(time.time()),
         "created_exactly": time.time(),
@@ -122,12 +136,6 @@ def create_intent(book: Book, params: dict[str, str]) -> Outcome:
         "cancellation_reason": None,
         "capture_method": "automatic",
     }
-    if method in DECLINES:
-        return _decline(made, DECLINES[method])
-    created = _event("payment_intent.created", made)
-    decided = decide(made, LATER.get(method, "succeeded"))
-    decided.events.insert(0, created)
-    return decided
 
 
 def _refuse_unless_chargeable(method: str) -> None:

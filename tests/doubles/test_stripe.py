@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import stripe as sdk
 
+from tests.doubles.edges import WebhookSink
 from tests.doubles.stripe import StripeDouble, tell
 from tests.doubles.stripe_book import Book, Object, lines_in, objects_in
 from tests.doubles.stripe_webhooks import Ringer
 from tests.doubles.stripe_wire import SECRET_KEY
-from tests.edges import WebhookSink
-from tests.ports import free_port
+from tests.machine.ports import free_port
 from tests.promises.processes import CHECKOUT
 from tests.waiting import until
 

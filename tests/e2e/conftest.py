@@ -1,16 +1,9 @@
 """The Procfile's processes on a database of their own, and a browser that watches for errors."""
 
-import http.client
 import json
 import os
 import re
-import shlex
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,11 +14,12 @@ from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Response, sync_playwright
 from psycopg import sql
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.promises.processes import Stack
+from tests.waiting import until
+
 DATABASE = "kaiten_e2e" + os.environ.get("PYTEST_XDIST_WORKER", "")  # each has its own stack
 BROKER_DATABASE = 8
 READY_LIMIT_S = 60
-STOP_LIMIT_S = 30
 ACTION_LIMIT_MS = 20_000
 REFUSED_PAGE = re.compile(
     r"Failed to load resource: the server responded with a status of (404|409|422) "
@@ -43,14 +37,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def site(folder: Path, broker_url: str) -> Iterator[str]:
     """The address of a running, seeded shop: release, web and worker as the Procfile has them."""
-    environment = stack_environment(broker_url)
-    run(environment, "python manage.py release")
-    run(environment, f"python manage.py seed --secrets {folder}/demo.json")
-    with ExitStack() as processes:
-        for name in ("web", "worker"):
-            processes.enter_context(running(environment, procfile()[name], folder / f"{name}.log"))
-        wait_until_ready(int(environment["PORT"]), folder)
-        yield f"http://127.0.0.1:{environment['PORT']}"
+    stack = Stack(environment_on_a_fresh_database(broker_url), folder)
+    stack.run("manage.py", "release")
+    stack.run("manage.py", "seed", "--secrets", f"{folder}/demo.json")
+    try:
+        web = stack.start_web()
+        stack.start("worker", PORT=str(web.port))  # where it says that the bank is
+        until(lambda: web.answers("/readyz"), "the shop is ready", within_s=READY_LIMIT_S)
+        yield f"http://127.0.0.1:{web.port}"
+    finally:
+        stack.stop()
+        stack.print_last_words()
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +62,8 @@ def api_key(site: str, folder: Path) -> str:
     return str(json.loads((folder / "demo.json").read_text())["api_key"])
 
 
-def stack_environment(broker_url: str) -> dict[str, str]:
-    """Ours, with a fresh database, another database of the broker and a free port."""
+def environment_on_a_fresh_database(broker_url: str) -> dict[str, str]:
+    """And with another database of the broker."""
     database = urlsplit(settings.DATABASE_URL)
     broker = urlsplit(broker_url)
     if broker.scheme.startswith("redis"):
@@ -77,76 +74,11 @@ def stack_environment(broker_url: str) -> dict[str, str]:
         )
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
     return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DATABASE_URL": database._replace(path=f"/{DATABASE}").geturl(),
         "BROKER_URL": broker.geturl(),
-        "PORT": str(free_port()),
         "DEBUG": "1",
         "SHOP_WITHDRAWAL_DAYS": "14",
     }
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def procfile() -> dict[str, str]:
-    text = (CHECKOUT / "Procfile").read_text()
-    return dict(re.findall(r"^(\w+):\s*(\S.*?)\s*$", text, flags=re.MULTILINE))
-
-
-def run(environment: dict[str, str], command: str) -> None:
-    done = subprocess.run(
-        shlex.split(command),
-        env=environment,
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
-
-
-@contextmanager
-def running(environment: dict[str, str], command: str, log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            shlex.split(command), env=environment, cwd=CHECKOUT, stdout=output, stderr=output
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait_until_ready(port: int, folder: Path) -> None:
-    give_up = time.monotonic() + READY_LIMIT_S
-    while readiness(port) != 200:
-        if time.monotonic() > give_up:
-            logs = "\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
-            pytest.fail(f"The shop was not ready after {READY_LIMIT_S} s:\n{logs}")
-        time.sleep(0.2)
-
-
-def readiness(port: int) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status
-    except OSError:
-        return 0
-    finally:
-        connection.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from tests.e2e.belt import at_the_belt, look_for
 from tests.e2e.conftest import Visit
-from tests.e2e.test_shop import SLOW_MS
-from tests.e2e.test_staff import at_the_belt, look_for
+from tests.e2e.counter import SLOW_MS
 
 CLIENT = "tamago-and-co"
 CUP, POT = "CUP", "POT"
@@ -99,6 +99,37 @@ def exported(page: Page, to: Path) -> None:
     download.value.save_as(to)
 
 
+def is_sent_back(page: Page, customer: str) -> None:
+    """The cup of an order of a pot and a cup: announced, and then it has arrived."""
+    look_for(page, customer)  # the only hit is opened
+    open_at(page, "Announce a return…")
+    page.get_by_label(POT).fill("0")
+    done(page, "Announce a return")
+    open_at(page, "It has arrived…")
+    expect(page.locator("#outcome")).to_contain_text("¥1,200")
+    done(page, "It has arrived")
+
+
+def see_the_figures(page: Page) -> None:
+    open_at(page, "Stock", CUP)  # of twenty, three went and two came back
+    expect(page.locator(".figures")).to_contain_text("19")
+    open_at(page, "Report")
+    page.locator("select[name=client]").select_option(label=CLIENT)
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#figures")).to_contain_text("¥7,200", timeout=SLOW_MS)  # that was paid
+
+
+def look_at_an_import(page: Page, file: Path) -> None:
+    """An empty shop would take these orders; here they stand already."""
+    open_at(page, "Files", "Import a file…")
+    page.locator("select[name=client]").select_option(label=CLIENT)
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("button", name="See what it would do").click()
+    outcome = page.locator("#outcome")
+    expect(outcome).to_contain_text("belongs to an earlier, other order", timeout=SLOW_MS)
+    expect(outcome.locator("tr", has_text="hana")).to_have_count(1)
+
+
 def test_a_shop_is_run_for_a_day_without_a_shell(
     visit: Visit, password: str, tmp_path: Path
 ) -> None:
@@ -117,31 +148,12 @@ def test_a_shop_is_run_for_a_day_without_a_shell(
     expect(page.locator("main")).to_contain_text("order.paid")  # ken, at his door
     expect(hers.locator("main")).to_contain_text("471108150815", timeout=SLOW_MS)
 
-    look_for(page, "taro@example.com")  # the only hit is opened
-    open_at(page, "Announce a return…")
-    page.get_by_label(POT).fill("0")
-    done(page, "Announce a return")
-    open_at(page, "It has arrived…")
-    expect(page.locator("#outcome")).to_contain_text("¥1,200")
-    done(page, "It has arrived")
-
+    is_sent_back(page, "taro@example.com")
     withdraws(hers)
     look_for(page, hana["number"])
     open_at(page, "It has arrived…")
     done(page, "It has arrived")
 
-    open_at(page, "Stock", CUP)  # of twenty, three went and two came back
-    expect(page.locator(".figures")).to_contain_text("19")
-    open_at(page, "Report")
-    page.locator("select[name=client]").select_option(label=CLIENT)
-    page.get_by_role("button", name="Show").click()
-    expect(page.locator("#figures")).to_contain_text("¥7,200", timeout=SLOW_MS)  # that was paid
-
+    see_the_figures(page)
     exported(page, tmp_path / "orders.csv")
-    open_at(page, "Files", "Import a file…")
-    page.locator("select[name=client]").select_option(label=CLIENT)
-    page.locator("input[type=file]").set_input_files(tmp_path / "orders.csv")
-    page.get_by_role("button", name="See what it would do").click()
-    outcome = page.locator("#outcome")  # an empty shop takes them; here they stand already
-    expect(outcome).to_contain_text("belongs to an earlier, other order", timeout=SLOW_MS)
-    expect(outcome.locator("tr", has_text="hana")).to_have_count(1)
+    look_at_an_import(page, tmp_path / "orders.csv")

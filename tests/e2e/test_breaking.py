@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Visit
-from tests.e2e.test_shop import TROUBLE_MS, order
+from tests.e2e.counter import TROUBLE_MS, order
 
 BREAKING = ("Kill a worker", "Flush the broker", "Ring a bell twice")
 ORDERING = ("Click twice", "Lose the answer")

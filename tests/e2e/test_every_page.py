@@ -14,8 +14,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.e2e.belt import at_the_belt, placed
 from tests.e2e.conftest import Visit
-from tests.e2e.test_staff import at_the_belt, placed
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 WIDTHS, COLORS, LANGUAGES = (390, 1280), ("light", "dark"), ("en-GB", "ja-JP")

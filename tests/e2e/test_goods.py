@@ -4,9 +4,9 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
+from tests.e2e.belt import at_the_belt
 from tests.e2e.conftest import Visit
-from tests.e2e.test_shop import SLOW_MS
-from tests.e2e.test_staff import at_the_belt
+from tests.e2e.counter import SLOW_MS
 
 HEAD = "external_id,email,currency,sku,name,quantity,unit_price,token,total\n"
 ROW = "{name},hana@example.com,JPY,{sku},鮭,1,300,tok_ok,300\n"

@@ -2,8 +2,8 @@
 
 from playwright.sync_api import Page, expect
 
+from tests.e2e.belt import at_the_belt, placed
 from tests.e2e.conftest import Visit
-from tests.e2e.test_staff import at_the_belt, placed
 
 
 def focused(page: Page) -> str:

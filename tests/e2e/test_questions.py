@@ -14,8 +14,8 @@ from django.conf import settings
 from playwright.sync_api import Page, expect
 from psycopg import Connection
 
+from tests.e2e.belt import at_the_belt, placed
 from tests.e2e.conftest import DATABASE, Visit
-from tests.e2e.test_staff import at_the_belt, placed
 from tests.promises.processes import children_of
 from tests.waiting import until
 

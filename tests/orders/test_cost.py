@@ -16,7 +16,7 @@ from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from notifications.models import Endpoint
 from orders.models import Client
-from tests.edges import WebhookSink
+from tests.doubles.edges import WebhookSink
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ from notifications.oversight.tasks import tell_of_trouble
 from orders.inputs.stock import StockSaid
 from orders.models import Order, Stock
 from orders.tasks import expire_orders
-from tests.edges import Postbox, read
+from tests.doubles.edges import Postbox, read
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)

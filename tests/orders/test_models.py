@@ -18,8 +18,8 @@ from orders.payments.provider import Charge, Intent
 from orders.payments.sandbox import Sandbox
 from orders.payments.sandbox_book import SandboxCharge
 from orders.tasks import forget_old_keys, hold_order, place
-from tests.hands import in_threads
 from tests.orders.books import books_balance
+from tests.postgres.hands import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Place = Callable[..., Order]

@@ -9,8 +9,8 @@ from celery_ledger.testing import attempt, work_off
 from notifications.models import Event
 from orders.inputs.stock import StockSaid
 from orders.models import Order, Stock
-from tests.hands import Hand, in_threads
 from tests.orders.books import books_balance
+from tests.postgres.hands import Hand, in_threads
 from tests.shop import Api
 from values.refused import Refused
 

@@ -12,7 +12,8 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
-from tests.ports import free_port
+from config.start.procfile import commands
+from tests.machine.ports import free_port
 from tests.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -24,8 +25,7 @@ PROGRAMS = Path(sys.executable).parent
 
 def procfile(name: str, programs: Path = PROGRAMS) -> list[str]:
     """The command of a line of the Procfile, with its program from that folder."""
-    lines = dict(line.split(": ", 1) for line in (CHECKOUT / "Procfile").read_text().splitlines())
-    program, *arguments = shlex.split(lines[name])
+    program, *arguments = shlex.split(commands(CHECKOUT / "Procfile")[name])
     return [str(programs / program), *arguments]
 
 
@@ -102,6 +102,11 @@ class Stack:
                 tree.signal(signal.SIGCONT)
             tree.kill()
 
+    def print_last_words(self) -> None:
+        """For whoever looks at a test that failed."""
+        for tree in self.trees:
+            print(f"--- {tree.log.name}\n{tree.output()[-3000:]}")
+
 
 class Web:
     """The web dyno, spoken to over HTTP."""
@@ -111,8 +116,12 @@ class Web:
         self.port = port
 
     def lives(self) -> bool:
+        return self.answers("/livez")
+
+    def answers(self, path: str) -> bool:
+        """With 200. Nobody need listen there yet."""
         try:
-            return self.ask("GET", "/livez")[0] == 200
+            return self.ask("GET", path)[0] == 200
         except OSError:
             return False
 

@@ -52,7 +52,11 @@ class Planted:
 
 
 def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Planted:
-    of = "orders/test_charge" if file.startswith("orders/") else "celery_ledger/test"
+    of = (
+        "orders/payments/test_charge"
+        if file.startswith("orders/")
+        else "celery_ledger/execution/test"
+    )
     return Planted(
         bug.name if isinstance(bug, Bug) else bug,
         f"tests/{of}_interleavings.py::{test}",
@@ -63,9 +67,9 @@ def in_order(bug: Bug | str, test: str, file: str, old: str, new: str) -> Plante
 
 
 RESCUE = "in_company=models.Exists(beside))  # type: ignore[no-redef]\n            "
-THREADS = "tests/promises/test_threads.py"
-BATCH = "tests/celery_ledger/test_batch.py"
-LIMITS = "tests/celery_ledger/test_limits.py"
+THREADS = "tests/promises/workers/test_threads.py"
+BATCH = "tests/celery_ledger/execution/test_batch.py"
+LIMITS = "tests/celery_ledger/limits/test_limits.py"
 PLANTED = [
     in_order(
         Bug.NO_FENCE,
@@ -189,29 +193,29 @@ PLANTED = [
     ),
     Planted(
         "a bell before the commit",
-        "tests/celery_ledger/test_amqp.py::test_nothing_rings_before_the_commit_and_all_ring_after_it",
+        "tests/celery_ledger/publishing/test_amqp.py::test_nothing_rings_before_the_commit_and_all_ring_after_it",
         "celery_ledger/publishing/amqp.py",
         "transaction.on_commit(Peal(self.bell, [self.ring_for(job)]), robust=True)",
         "Peal(self.bell, [self.ring_for(job)])()",
     ),
     Planted(
         "slots for everybody",
-        "tests/celery_ledger/test_rates.py::test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell",
-        "celery_ledger/execution/claiming.py",
+        "tests/celery_ledger/limits/test_rates.py::test_each_job_waits_for_a_slot_of_its_own_whoever_hears_its_bell",
+        "celery_ledger/execution/limited.py",
         "limits, slots=_slots(task))",
         "limits)",
     ),
     Planted(
         "a retry that keeps its slot",
-        "tests/celery_ledger/test_rates.py::test_a_job_whose_slot_has_come_begins_and_a_retry_takes_a_new_one",
+        "tests/celery_ledger/limits/test_rates.py::test_a_job_whose_slot_has_come_begins_and_a_retry_takes_a_new_one",
         "celery_ledger/models/jobs/claim.py",
         "slot_at = NULL, ",
         "",
     ),
     Planted(
         "a slot for each bell",
-        "tests/celery_ledger/test_rates.py::test_doubled_and_early_bells_take_no_further_slot",
-        "celery_ledger/models/rate_limit.py",
+        "tests/celery_ledger/limits/test_rates.py::test_doubled_and_early_bells_take_no_further_slot",
+        "celery_ledger/models/limits/rate_limit.py",
         "AND due_at <= clock_timestamp() AND slot_at IS NULL",
         "",
     ),
@@ -225,14 +229,14 @@ PLANTED = [
     Planted(
         "AN_END_THAT_BRINGS_NOBODY",
         f"{LIMITS}::test_whoever_has_waited_longest_is_brought_when_one_ends_and_is_rung_for",
-        "celery_ledger/execution/claiming.py",
+        "celery_ledger/execution/answering.py",
         "is not None and current.leaves_place:",
         "is None:",
     ),
     Planted(
         "WORD_THAT_IS_LEFT_TOO_LATE",
         f"{LIMITS}::test_an_end_that_comes_while_somebody_gets_in_line_is_seen",
-        "celery_ledger/models/concurrency.py",
+        "celery_ledger/models/limits/concurrency.py",
         "return bool(number >= places)",
         "return True",
     ),
@@ -252,42 +256,42 @@ PLANTED = [
     ),
     Planted(
         "bells that only an empty queue misses",
-        "tests/celery_ledger/test_clock.py::test_a_queue_with_fewer_bells_than_were_rung_has_lost_some",
+        "tests/celery_ledger/worker/test_clock.py::test_a_queue_with_fewer_bells_than_were_rung_has_lost_some",
         "celery_ledger/worker/ringer.py",
         "if missing > 0:",
         "if missing > 1_000_000:",
     ),
     Planted(
         "a deaf worker that is left alone",
-        "tests/celery_ledger/test_hearing.py::test_one_that_begins_nothing_is_cured_in_steps_and_at_last_ends",
+        "tests/celery_ledger/worker/test_hearing.py::test_one_that_begins_nothing_is_cured_in_steps_and_at_last_ends",
         "celery_ledger/worker/hearing.py",
         "            self._cure(now, now - since)",
         "            pass",
     ),
     Planted(
         "a busy worker that is cured",
-        "tests/celery_ledger/test_hearing.py::test_a_healthy_worker_is_left_alone",
+        "tests/celery_ledger/worker/test_hearing.py::test_a_healthy_worker_is_left_alone",
         "celery_ledger/worker/hearing.py",
         " or len(self._busy()) >= self.parent.pool.num_processes",
         "",
     ),
     Planted(
         "a bell that is held beside an idle process",
-        "tests/celery_ledger/test_hearing.py::test_a_bell_that_it_holds_beside_an_idle_process_is_enough",
+        "tests/celery_ledger/worker/test_hearing.py::test_a_bell_that_it_holds_beside_an_idle_process_is_enough",
         "celery_ledger/worker/hearing.py",
         "min([self._begun_at, *self._held.values()])",
         "self._begun_at",
     ),
     Planted(
         "an order and its first job in two transactions",
-        "tests/api/test_orders.py::test_an_order_is_accepted_with_its_row_its_event_and_its_first_job",
+        "tests/api/endpoints/ordering/test_orders.py::test_an_order_is_accepted_with_its_row_its_event_and_its_first_job",
         "orders/tasks.py",
         "    begin(order)\n    return order",
         "    return order",
     ),
     Planted(
         "A_PRODUCER_OUTLIVES_A_ROLLBACK",
-        "tests/celery_ledger/test_amqp.py"
+        "tests/celery_ledger/publishing/test_amqp.py"
         "::test_a_transaction_that_is_rolled_back_within_a_producer_leaves_no_job",
         "celery_ledger/publishing/together.py",
         "    return connection.in_atomic_block, savepoints\n",
@@ -295,7 +299,7 @@ PLANTED = [
     ),
     Planted(
         "NO_VERDICT_WHERE_THE_CONNECTION_WAS_LENT",
-        "tests/celery_ledger/test_threads.py"
+        "tests/celery_ledger/execution/test_threads.py"
         "::test_a_call_that_fails_has_its_verdict_though_its_connection_was_lent",
         "celery_ledger/execution/verdict.py",
         " or connection.connection is None:",
@@ -303,14 +307,14 @@ PLANTED = [
     ),
     Planted(
         "A_PROCESS_TAKES_THE_TURN_OF_A_CALL",
-        "tests/celery_ledger/test_threads.py::test_no_process_of_the_pool_takes_the_turn_of_a_call",
+        "tests/celery_ledger/execution/test_threads.py::test_no_process_of_the_pool_takes_the_turn_of_a_call",
         "celery_ledger/execution/turns.py",
         "threaded_tasks(app) if are_near() else {}",
         "dict[str, Any]()",
     ),
     Planted(
         "A_VERDICT_IS_INTERRUPTED",
-        "tests/celery_ledger/test_threads.py"
+        "tests/celery_ledger/execution/test_threads.py"
         "::test_a_time_limit_is_for_the_body_and_not_for_the_verdict",
         "celery_ledger/threads/process.py",
         "return self.attempt.in_body and ",
@@ -319,7 +323,7 @@ PLANTED = [
     Planted(
         "CALLS_HOLD_THEIR_CONNECTION",
         f"{THREADS}::test_many_calls_wait_at_once_beside_one_process_and_hold_no_connection",
-        "celery_ledger/threads/calling.py",
+        "celery_ledger/execution/lending.py",
         "    if _in_threads:\n",
         "    if False:\n",
     ),
@@ -346,7 +350,7 @@ PLANTED = [
     ),
     Planted(
         "A_LAST_TRY_AMONG_MANY",
-        "tests/celery_ledger/test_threads.py"
+        "tests/celery_ledger/execution/test_threads.py"
         "::test_a_job_that_was_lost_beside_others_twice_is_left_to_the_pool_and_its_clock_rings",
         "celery_ledger/models/jobs/due.py",
         '"shared": ledger_settings.SHARED_LOSSES,',
@@ -390,7 +394,7 @@ PLANTED = [
     Planted(
         "A_BELL_USED_UP_BY_ITS_COMPANY",
         f"{BATCH}::test_a_bell_of_what_was_tried_before_is_not_used_up_by_its_company",
-        "celery_ledger/execution/claiming.py",
+        "celery_ledger/execution/answering.py",
         'if row_id(bells[0]["id"]) not in {claim.id for claim in claims}:',
         "if not claims:",
     ),
@@ -417,14 +421,14 @@ PLANTED = [
     ),
     Planted(
         "JOBS_COUNTED_AS_BUSY_PROCESSES",
-        "tests/celery_ledger/test_hearing.py::test_one_process_at_many_jobs_is_one_busy_process",
+        "tests/celery_ledger/worker/test_hearing.py::test_one_process_at_many_jobs_is_one_busy_process",
         "celery_ledger/worker/hearing.py",
         "for pid in {*running} if",
         "for pid in running if",
     ),
     Planted(
         "A_POISON_THAT_IS_NEVER_ALONE",
-        "tests/celery_ledger/test_clock.py"
+        "tests/celery_ledger/worker/test_clock.py"
         "::test_where_none_can_be_made_alone_a_job_that_takes_its_process_down_dies_too",
         "celery_ledger/models/jobs/job.py",
         " or self.shared_losses >= ledger_settings.SHARED_LOSSES",
@@ -432,7 +436,7 @@ PLANTED = [
     ),
     Planted(
         "A_LOST_BACKLOG_RUNG_DROP_BY_DROP",
-        "tests/celery_ledger/test_clock.py"
+        "tests/celery_ledger/worker/test_clock.py"
         "::test_a_queue_that_has_lost_its_bells_is_filled_at_once_batch_by_batch",
         "celery_ledger/worker/ringer.py",
         "while some == ledger_settings.BATCH and rung < number:",
@@ -447,7 +451,7 @@ PLANTED = [
     ),
     Planted(
         "BLAMED_FOR_ANOTHER",
-        "tests/celery_ledger/test_clock.py"
+        "tests/celery_ledger/worker/test_clock.py"
         "::test_who_of_many_took_their_process_down_is_not_known_and_none_of_them_dies",
         "celery_ledger/models/jobs/job.py",
         "return not self.in_company or",
@@ -455,14 +459,14 @@ PLANTED = [
     ),
     Planted(
         "A_QUEUE_THAT_WAITS_FOR_EVER",
-        "tests/celery_ledger/test_patience.py::test_one_that_nothing_came_from_for_long_comes_first_once",
+        "tests/celery_ledger/worker/test_patience.py::test_one_that_nothing_came_from_for_long_comes_first_once",
         "celery_ledger/celery/transport.py",
         "return [*late, *(queue",
         "return [*(queue",
     ),
     Planted(
         "THE_FLOOD_COMES_FIRST",
-        "tests/celery_ledger/test_threads.py"
+        "tests/celery_ledger/execution/test_threads.py"
         "::test_the_first_of_each_owner_comes_before_the_second_of_any",
         "celery_ledger/models/jobs/due.py",
         "ORDER BY place, priority DESC, turn, due_at",
@@ -470,28 +474,28 @@ PLANTED = [
     ),
     Planted(
         "A_MARK_ABOVE_WHAT_COMMITS_LATE",
-        "tests/celery_ledger/test_low_water.py::test_what_is_committed_late_is_not_behind_the_mark",
+        "tests/celery_ledger/worker/test_low_water.py::test_what_is_committed_late_is_not_behind_the_mark",
         "celery_ledger/models/jobs/low_water.py",
         "WHERE backend_xid IS NOT NULL AND",
         "WHERE false AND",
     ),
     Planted(
         "A_PROMISE_BEHIND_THE_MARK",
-        "tests/celery_ledger/test_low_water.py::test_nothing_waits_from_a_time_before_it_was_said_to",
+        "tests/celery_ledger/worker/test_low_water.py::test_nothing_waits_from_a_time_before_it_was_said_to",
         "celery_ledger/models/jobs/promise.py",
         "greatest(%s, statement_timestamp() + %s)",
         "coalesce(%s, statement_timestamp() + %s)",
     ),
     Planted(
         "A_CLAIM_OF_WHAT_IS_PAUSED",
-        "tests/celery_ledger/test_pausing.py::test_none_of_its_jobs_is_claimed_until_it_is_resumed",
+        "tests/celery_ledger/limits/test_pausing.py::test_none_of_its_jobs_is_claimed_until_it_is_resumed",
         "celery_ledger/models/jobs/claim.py",
         "AND {queue_runs} AND {task_runs}",
         "",
     ),
     Planted(
         "A_TURN_FOR_WHAT_IS_PAUSED",
-        "tests/celery_ledger/test_pausing.py::test_a_paused_task_takes_nobody_s_turn",
+        "tests/celery_ledger/limits/test_pausing.py::test_a_paused_task_takes_nobody_s_turn",
         "celery_ledger/models/jobs/due.py",
         "          AND {task_runs} AND %(timelimit)s",
         "          AND %(timelimit)s",

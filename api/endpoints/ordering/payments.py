@@ -21,7 +21,7 @@ from api.shapes.headers import (
 )
 from api.shapes.requests.orders import PaidRequest, PaymentRequest
 from orders import snapshots
-from orders.payments.paying import mark_paid, shown
+from orders.payments.paying import mark_paid, payment_of
 from orders.tasks import pay_again
 
 router = Router(tags=["orders"])
@@ -39,7 +39,7 @@ def read_payment(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     """What its customer has to do, if anything, and the payments that were tried. Who knows the
     `client_secret` can pay: it stands here only, while it is of use, and is for that customer.
     """
-    paid = shown(own_order(request, pk=order_id))
+    paid = payment_of(own_order(request, pk=order_id))
     return answer(paid, headers={"Cache-Control": "no-store"})
 
 

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
+from celery_ledger.conf import ledger_settings
 from celery_ledger.models import RETRYABLE, Job, JobQuerySet, PauseKind, State
 from celery_ledger.operations import asked, interventions, listing, pausing, stats, why
 
-LIST_MAX = 1000
 ENDABLE = (State.WAITING, State.DEAD)
 
 
@@ -75,7 +75,7 @@ class Command(BaseCommand):
         self.stdout.write(_found(options["id"], write))
 
     def why(self, options: dict[str, Any]) -> None:
-        self.stdout.write(_found(options["id"], why.story_of))
+        self.stdout.write(_found(options["id"], why.explain))
 
     def retry(self, options: dict[str, Any]) -> None:
         _one_way(
@@ -143,7 +143,8 @@ def _add_filters(listed: argparse.ArgumentParser) -> None:
     listed.add_argument("--queue")
     listed.add_argument("--since", help="promised in the last 30m, 2h, 7d, or since a date")
     listed.add_argument("--about", help="with this in their arguments, or what it stands for")
-    listed.add_argument("--limit", type=_limit, default=20, help=f"1 to {LIST_MAX}; 20 unless told")
+    most = ledger_settings.JOBS_LIST_MAX
+    listed.add_argument("--limit", type=_limit, default=20, help=f"1 to {most}; 20 unless told")
 
 
 def _narrowed(options: dict[str, Any]) -> JobQuerySet:
@@ -181,8 +182,9 @@ def _state(options: dict[str, Any], allowed: tuple[State, ...], *, default: Stat
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LIST_MAX):
-        raise argparse.ArgumentTypeError(f"a whole number from 1 to {LIST_MAX}")
+    most = ledger_settings.JOBS_LIST_MAX
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {most}")
     return int(text)
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from kombu.utils import json as celery_json
 
+from celery_ledger.models.limits.rate_limit import Rate
 from celery_ledger.models.pause import QUEUE_RUNS, TASK_RUNS, Pause
-from celery_ledger.models.rate_limit import Rate
 
 # Those of a row; one that keeps none is rung for with two nulls.
 LIMITS = "coalesce(nullif((envelope #> '{headers,timelimit}')::jsonb, 'null'), '[null, null]')"

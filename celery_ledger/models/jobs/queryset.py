@@ -16,7 +16,6 @@ from django.db.models.functions import Greatest, Now
 
 from celery_ledger import context
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.concurrency import PlacesQuerySet
 from celery_ledger.models.encoding import CeleryEncoder
 from celery_ledger.models.jobs.asked import AskedQuerySet
 from celery_ledger.models.jobs.claim import (
@@ -35,7 +34,8 @@ from celery_ledger.models.jobs.lost import LostQuerySet
 from celery_ledger.models.jobs.promise import statement_of
 from celery_ledger.models.jobs.states import FINISHED, RUNS, State
 from celery_ledger.models.jobs.unheard import UnheardQuerySet
-from celery_ledger.models.rate_limit import TAKE, Rate
+from celery_ledger.models.limits.concurrency import PlacesQuerySet
+from celery_ledger.models.limits.rate_limit import TAKE, Rate
 
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job

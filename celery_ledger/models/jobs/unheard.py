@@ -9,8 +9,8 @@ from django.db.models import ExpressionWrapper, F, Q, Value
 from django.db.models.functions import Least, Now, Power
 from django.utils import timezone
 
-from celery_ledger.backoff import ring_delay_s
 from celery_ledger.conf import ledger_settings
+from celery_ledger.models.backoff import ring_delay_s
 from celery_ledger.models.jobs.columns import BEGINNING
 from celery_ledger.models.jobs.states import State
 

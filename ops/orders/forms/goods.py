@@ -106,8 +106,8 @@ class ReceiveForm(WithMoney):
 
     @property
     def order(self) -> Order:
-        come: Return = self.target
-        return come.order
+        return_: Return = self.target
+        return return_.order
 
     def most(self, line: OrderLine) -> int:
         announced = {part["position"]: part["quantity"] for part in self.target.lines}
@@ -116,7 +116,10 @@ class ReceiveForm(WithMoney):
     at_first = most
 
 
-def units_of(order: Order, said: Any) -> Units:
-    """The lines of which it names any pieces."""
-    found = [(line, said.get(f"line_{line.position}") or 0) for line in order.own_lines]
-    return [(line, number) for line, number in found if number]
+def units_of(order: Order, entered: Any) -> Units:
+    """The lines of which the form names any pieces, each with how many."""
+    units: Units = []
+    for line in order.own_lines:
+        if number := entered.get(f"line_{line.position}"):
+            units.append((line, number))
+    return units

@@ -40,7 +40,7 @@ Change = tuple[str, str, str]  # its label, what was there, what is there then
 
 
 class AsTyped(forms.CharField):
-    """Texts as they stand: `OrderChange` says which can be."""
+    """A text of which nothing is stripped: `OrderChange` decides which texts can be."""
 
     def __init__(
         self, label: Any, *, initial: str, rows: int = 0, most: int = TEXT_MAX_CHARS
@@ -62,7 +62,9 @@ class AsTyped(forms.CharField):
 
 
 class EditForm(VerbForm):
-    """Says what is new only. `cleaned_data` is {"change": OrderChange, "changes": [Change]}."""
+    """The order as it stands, to be changed. `cleaned_data` holds what is new alone: {"change":
+    OrderChange, "changes": [Change]}.
+    """
 
     def __init__(self, target: Any, data: Any = None) -> None:
         super().__init__(target, data)
@@ -73,18 +75,21 @@ class EditForm(VerbForm):
         self._add("customer", {name: getattr(order, f"customer_{name}") for name in CUSTOMER})
         self._add("shipping_address", order.shipping_address)
         self._add("billing_address", order.billing_address)
-        for name in ADDRESS:  # what is sent keeps it
+        for name in ADDRESS:  # where pieces were sent stays
             self.fields[f"shipping_address_{name}"].disabled = bool(order.units_fulfilled)
+        self._add_notes(order)
+
+    def _add_notes(self, order: Order) -> None:
         self.fields["note"] = AsTyped(
             gettext_lazy("Note"), initial=order.note, rows=3, most=2 * NOTE_MAX_CHARS
         )
         self.fields["tags"] = AsTyped(
             gettext_lazy("Tags, one a line"), initial="\n".join(order.tags or []), rows=3
         )
-        lines = "\n".join(f"{name}: {value}" for name, value in order.metadata.items())
-        if _is_metadata(lines, order.metadata):  # or one could not see what it is
+        pairs = "\n".join(f"{name}: {value}" for name, value in order.metadata.items())
+        if _is_metadata(pairs, order.metadata):  # no field for what would be read back otherwise
             label = gettext_lazy("Metadata, one “name: value” a line")
-            self.fields["metadata"] = AsTyped(label, initial=lines, rows=3)
+            self.fields["metadata"] = AsTyped(label, initial=pairs, rows=3)
 
     def _add(self, group: str, was: dict[str, Any]) -> None:
         for name, label in GROUPS[group][1].items():
@@ -102,50 +107,48 @@ class EditForm(VerbForm):
         return {"change": OrderChange.model_construct(_fields_set=set()), "changes": []}
 
     def clean(self) -> dict[str, Any]:
-        said: dict[str, Any] = super().clean() or {}
-        changes = [
-            (str(field.label), str(field.initial), said[name])
-            for name, field in self.fields.items()
-            if name in said and said[name] != field.initial
-        ]
+        cleaned: dict[str, Any] = super().clean() or {}
         try:
-            change = OrderChange.model_validate(self._change(said))
+            change = OrderChange.model_validate(self._change(cleaned))
         except ValidationError as exc:
             errors = [pointed(dict(error), skip=0) for error in exc.errors()]
             self.refuse(invalid(*dict.fromkeys(errors)))
-            return said
+            return cleaned
         except ValueError as exc:
             self.add_error("metadata", str(exc))
-            return said
-        return {"change": change, "changes": changes}
+            return cleaned
+        return {"change": change, "changes": self._changes(cleaned)}
 
-    def _change(self, said: dict[str, Any]) -> dict[str, Any]:
-        """Each that is another than before, wholly."""
-        new = {name for name in said if said[name] != self.fields[name].initial}
-        change: dict[str, Any] = {name: said[name] for name in ("email", "note") if name in new}
+    def _changes(self, cleaned: dict[str, Any]) -> list[Change]:
+        return [
+            (str(field.label), str(field.initial), cleaned[name])
+            for name, field in self.fields.items()
+            if name in cleaned and cleaned[name] != field.initial
+        ]
+
+    def _change(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """What was changed, as OrderChange takes it: a group of which a member is new is whole."""
+        new = {name for name in cleaned if cleaned[name] != self.fields[name].initial}
+        change: dict[str, Any] = {name: cleaned[name] for name in new & {"email", "note"}}
         for group, (_heading, members) in GROUPS.items():
-            names = [f"{group}_{name}" for name in members]
-            if new & set(names):
-                change[group] = {
-                    member: said.get(name) or None
-                    for member, name in zip(members, names, strict=True)
-                }
+            if new & {f"{group}_{member}" for member in members}:
+                change[group] = {m: cleaned.get(f"{group}_{m}") or None for m in members}
         if "tags" in new:
-            change["tags"] = [tag.strip() for tag in said["tags"].split("\n") if tag.strip()]
+            change["tags"] = [tag.strip() for tag in cleaned["tags"].split("\n") if tag.strip()]
         if "metadata" in new:
-            change["metadata"] = _metadata(said["metadata"])
+            change["metadata"] = _metadata(cleaned["metadata"])
         return change
 
 
 def _metadata(text: str) -> dict[str, str]:
     """Raises ValueError, in a sentence, for a line that is no pair, and for a name twice."""
     found: dict[str, str] = {}
-    for line in text.split("\n"):
-        name, colon, value = line.partition(":")
+    for pair in text.split("\n"):
+        name, colon, value = pair.partition(":")
         if colon and name.strip() not in found:
             found[name.strip()] = value.removeprefix(" ")
-        elif line.strip():
-            raise ValueError(_("“%(line)s” is no line like “name: value”.") % {"line": line[:40]})
+        elif pair.strip():
+            raise ValueError(_("“%(line)s” is no line like “name: value”.") % {"line": pair[:40]})
     return found
 
 

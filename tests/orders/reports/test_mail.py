@@ -13,8 +13,8 @@ from config.start.environment import addresses
 from notifications.models import Delivery, Endpoint, Event
 from orders.models import Client
 from orders.reports.tasks import compute_day
-from tests.edges import Postbox, WebhookSink
-from tests.past_days import DAY, Sell, clock, give_back
+from tests.doubles.edges import Postbox, WebhookSink
+from tests.shop.past_days import DAY, Sell, clock, give_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,8 +19,8 @@ from config import celery_app
 from orders.reports import tasks
 from orders.reports.days import Day, day_of
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
-from tests.past_days import DAY, Sell, clock, everybodys, totals
 from tests.shop import Api
+from tests.shop.past_days import DAY, Sell, clock, everybodys, totals
 
 pytestmark = pytest.mark.django_db
 PART = "orders.reports.tasks.compute_part"

@@ -17,10 +17,10 @@ from config.embedded.server import (
 )
 from tests.doubles.stripe import WEBHOOK_SECRET
 from tests.doubles.stripe_wire import SECRET_KEY
-from tests.promises import inside
 from tests.promises.chaos import sockets
 from tests.promises.chaos.places import Place
-from tests.promises.chaos.witness import PROCESSES
+from tests.promises.chaos.proof.witness import PROCESSES
+from tests.promises.included import inside
 from tests.promises.processes import Tree, Web, procfile
 from tests.waiting import until
 
@@ -28,7 +28,7 @@ OUTSIDE = "tests.promises.chaos.outside"
 DYNOS = ("web", "left", "right")
 WORKER_OPTIONS = (
     "--include",
-    "tests.promises.chaos.tasks,tests.promises.chaos.sockets,tests.promises.inside",
+    "tests.promises.chaos.tasks,tests.promises.chaos.sockets,tests.promises.included.inside",
     "--concurrency",
     str(PROCESSES),
 )

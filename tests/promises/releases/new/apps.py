@@ -1,6 +1,0 @@
-from django.apps import AppConfig
-
-
-class PackingConfig(AppConfig):
-    name = "tests.promises.releases.new"
-    label = "packing"

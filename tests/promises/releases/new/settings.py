@@ -1,4 +1,0 @@
-from tests.promises.settings import *  # noqa: F403
-from tests.promises.settings import INSTALLED_APPS
-
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.promises.releases.new"]

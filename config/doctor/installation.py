@@ -40,6 +40,11 @@ def mail() -> Finding:
     if settings.DEBUG:
         where = "Mails are sent by a server." if is_away else "Mails stay on this machine."
         return Finding("mail", where)
+    return _mail_to_customers()
+
+
+def _mail_to_customers() -> Finding:
+    """Whether it reaches them, leads them to the shop, and can be answered."""
     if "console" in settings.MAILERS["default"]["BACKEND"]:
         return Finding(
             "mail",

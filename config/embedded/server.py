@@ -99,11 +99,21 @@ class Server(ABC):
 
     def start(self) -> bool:
         """Try once to start, on the remembered port if it is free."""
-        port = self.remembered["port"]
-        if not is_free(port):
-            port = free_port()
-            remember(self.home, port=port, password=self.remembered["password"])
+        if not is_free(self.remembered["port"]):
+            remember(self.home, port=free_port(), password=self.remembered["password"])
         self.distrust_pid_file()
+        process = self.spawn()
+        comes_true(
+            lambda: process.poll() is not None or self.is_up(process.pid) or self.lacks_room(),
+            START_LIMIT_S,
+        )
+        if self.is_up(process.pid):
+            return True
+        process.kill()
+        reap(process.pid)
+        return False
+
+    def spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("wb") as log, filled_pipe(self.standard_input()) as standard_input:
             process = subprocess.Popen(  # noqa: S603  # the command is our own
                 self.command(),
@@ -114,15 +124,7 @@ class Server(ABC):
                 **self.surroundings(),
             )
         _children.append(process)
-        comes_true(
-            lambda: process.poll() is not None or self.is_up(process.pid) or self.lacks_room(),
-            START_LIMIT_S,
-        )
-        if self.is_up(process.pid):
-            return True
-        process.kill()
-        reap(process.pid)
-        return False
+        return process
 
     def lacks_room(self) -> bool:
         """Whether its log says so: then it may try for ever, and so might we."""

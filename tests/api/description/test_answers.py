@@ -5,11 +5,11 @@ of which it tells.
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
 from django.utils import timezone
-from pydantic import TypeAdapter
 
 from api.app import api as described_api
 from celery_ledger import context
@@ -17,10 +17,8 @@ from celery_ledger.models import Job
 from celery_ledger.models import State as JobState
 from celery_ledger.testing import work_off
 from notifications.models import Attempt, Delivery, Endpoint
-from orders import snapshots
 from orders.exports.models import Export
-from orders.models import ApiKey, Client, Order, Stock
-from orders.states import State
+from orders.models import Client, Order, Stock
 from tests.celery_ledger import tasks
 from tests.orders.imports.files import as_csv, cells
 from tests.shop import Api, post
@@ -30,6 +28,7 @@ from tests.shop.past_days import DAY, Sell, clock
 __all__ = ["existing"]
 pytestmark = pytest.mark.django_db(transaction=True)
 A_DAY = timedelta(days=1)
+ONE = {"lines": [{"sku": "SAKE-NIGIRI", "quantity": 1}]}
 OPERATIONS = {operation["operationId"]: operation for _, _, operation in operations()}
 MODELS = {
     (method.lower(), operation.view_func.__name__): operation.response_models
@@ -53,66 +52,104 @@ def test_every_operation_that_reads_answers_as_body_of(existing: Existing) -> No
     assert read >= 16
 
 
-def test_an_order_is_shown_as_described_in_every_state(
-    api: Api, shop: Client, stock: Any, order_body: Callable[..., Any]
-) -> None:
-    """Waiting, held, paid, sent in part and in full, refunded, declined and cancelled."""
+def body_of(operation: str, answer: Any, kind: str = "application/json") -> Any:
+    """The body of this answer to that operation, which is as the description has it."""
+    response = OPERATIONS[operation]["responses"][str(answer.status_code)]
+    body = answer.json()
+    assert objections(body, response["content"][kind]["schema"]) == [], body
+    return body
+
+
+# --- orders ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def placed(api: Api, stock: Any, order_body: Callable[..., Any]) -> Callable[..., str]:
+    """The path of an order that is placed."""
     stock()
-    write: dict[str, Any] = {"content_type": "application/json"}
-    sku = {"sku": "SAKE-NIGIRI", "quantity": 1}
 
-    def placed(external_id: str, token: str = "tok_ok") -> str:
-        body = order_body(external_id=external_id, payment={"token": token})
-        return str(api.place(body, key=external_id)["Location"])
+    def place(name: str, token: str = "tok_ok") -> str:
+        body = order_body(external_id=name, payment={"token": token, "attempts": 2})
+        answer = api.place(body, key=name)
+        body_of("place_order", answer)
+        return str(answer["Location"])
 
+    return place
+
+
+def read(api: Api, path: str) -> Any:
+    """The order; how it is paid and what has happened to it are as described too."""
+    order = body_of("read_order", api.get(path))
+    payment = body_of("read_payment", api.get(f"{path}/payment"))
+    assert payment["state"] == order["payment_state"]
+    events = body_of("read_events", api.get(f"{path}/events"))["data"]
+    assert events[-1]["seq"] == order["version"]
+    return order
+
+
+def test_an_order_until_it_is_paid_or_will_not_be(api: Api, placed: Callable[..., str]) -> None:
     received = placed("received")
-    seen = [api.get(received).json()]
+    assert read(api, received)["state"] == "received"
     cancelled, held = placed("cancelled"), placed("held")
-    api.post(f"{cancelled}/cancel", {"reason": "changed my mind"}, **write)
-    api.post(f"{held}/hold", **write)
-    declined, sent = placed("declined", "tok_declined"), placed("sent")
+    body_of("cancel_order", post(api, f"{cancelled}/cancel", {"reason": "changed my mind"}))
+    body_of("hold_order", post(api, f"{held}/hold"))
+    declined, asked = placed("declined", "tok_declined"), placed("asked", "tok_confirm")
     work_off(ahead=timedelta(hours=1))
-    seen += [api.get(url).json() for url in (received, cancelled, held, declined)]
-    for number, (verb, body) in enumerate(
-        [
-            ("fulfilments", {"lines": [sku], "carrier": "Yamato"}),
-            ("fulfilments", {"lines": [sku]}),
-            ("refunds", {"lines": [sku], "reason": "cold", "restock": True}),
-            ("refunds", {"reason": "late"}),
-        ]
-    ):
-        key = {"Idempotency-Key": str(number)}
-        assert api.post(f"{sent}/{verb}", body, **write, headers=key).status_code < 300
-        seen.append(api.get(sent).json())
+    states = [
+        (order["state"], order["payment_state"])
+        for order in (read(api, path) for path in (received, cancelled, held, declined, asked))
+    ]
+    assert states == [
+        ("confirmed", "paid"),
+        ("cancelled", "none"),
+        ("received", "none"),
+        ("reserved", "failed"),
+        ("reserved", "action_required"),
+    ]
+
+
+MOVES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("fulfil_order", "fulfilments", {**ONE, "carrier": "Yamato"}),
+    ("announce_return", "returns", ONE),
+    ("fulfil_order", "fulfilments", ONE),
+    ("refund_order", "refunds", {**ONE, "reason": "cold", "restock": True}),
+    ("refund_order", "refunds", {"reason": "late"}),
+)
+
+
+def test_an_order_while_its_goods_and_its_money_move(api: Api, placed: Callable[..., str]) -> None:
+    path = placed("sent")
+    work_off()
+    seen = [read(api, path)]
+    for operation, part, body in MOVES:
+        body_of(operation, post(api, f"{path}/{part}", body))
+        seen.append(read(api, path))
         work_off(ahead=timedelta(hours=1))
-        seen.append(api.get(sent).json())
-    of_an_order = TypeAdapter(snapshots.Order)
-    for order in seen:
-        of_an_order.validate_python(order)
-    assert {order["state"] for order in seen} == set(State.values) - {"reserved"}
-    assert {order["payment_state"] for order in seen} >= {"none", "paid", "partially_refunded"}
+        seen.append(read(api, path))
     assert {order["fulfilment_state"] for order in seen} == {"none", "partial", "full"}
-    Order.objects.filter(external_id="held").update(state="reserved")
-    of_an_order.validate_python(api.get(held).json())
-    for kind, verb in ((snapshots.Fulfilment, "fulfilments"), (snapshots.Refund, "refunds")):
-        listed = Api(ApiKey.objects.issue(shop, [])).get(f"{sent}/{verb}").json()["data"]
-        assert len(listed) == 2
-        for one in listed:
-            TypeAdapter(kind).validate_python(one)
-    events = body_of("read_events", api.get(f"{sent}/events"))["data"]
-    assert body_of("list_events", api.get("/v1/events"))["data"][0]["type"] == events[0]["type"]
+    assert {order["payment_state"] for order in seen} >= {"paid", "partially_refunded", "refunded"}
+    numbers = {
+        part: len(body_of(f"read_{part}", api.get(f"{path}/{part}"))["data"])
+        for part in ("fulfilments", "refunds", "returns")
+    }
+    assert numbers == {"fulfilments": 2, "refunds": 2, "returns": 1}
+    assert body_of("list_orders", api.get("/v1/orders"))["data"] == [seen[-1]]
+    listed = body_of("list_events", api.get("/v1/events"))["data"]
+    assert len(listed) == seen[-1]["version"]
+
+
+def test_a_refusal_names_what_is_wrong_or_nothing(api: Api, placed: Callable[..., str]) -> None:
+    path = placed("one")
+    for operation, answer, number in (
+        ("place_order", api.place({}, key="empty"), 5),
+        ("read_order", api.get(f"/v1/orders/{uuid4()}"), 0),
+        ("fulfil_order", post(api, f"{path}/fulfilments"), 0),
+    ):
+        problem = body_of(operation, answer, "application/problem+json")
+        assert (len(problem["errors"]), problem["status"]) == (number, answer.status_code)
 
 
 # --- beside the orders ----------------------------------------------------------------------------
-
-
-def body_of(operation: str, answer: Any) -> Any:
-    """The body of this answer to that operation, which is as the description has it."""
-    response = OPERATIONS[operation]["responses"][str(answer.status_code)]
-    schema = response["content"]["application/json"]["schema"]
-    body = answer.json()
-    assert objections(body, schema) == [], body
-    return body
 
 
 @pytest.mark.parametrize(

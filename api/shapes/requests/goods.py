@@ -1,4 +1,4 @@
-"""What is said of goods: those on hand, those that leave, and those that come back."""
+"""Requests about goods: those on hand, those that leave, and those that come back."""
 
 from typing import Annotated, Any, Self
 

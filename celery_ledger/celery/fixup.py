@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery, signals
 from celery.fixups.django import DjangoFixup, DjangoWorkerFixup
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import Error, close_old_connections, connections
 
 
 class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
@@ -33,7 +33,7 @@ class KeepingWorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]
         """
         for connection in connections.all(initialized_only=True):
             if connection.in_atomic_block:
-                with contextlib.suppress(DatabaseError, InterfaceError):
+                with contextlib.suppress(Error):
                     connection.close()
                 del connections[connection.alias]
         close_old_connections()

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from celery import Celery, bootsteps, signals
 from click import ClickException
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import Error, close_old_connections, connection
 
 from celery_ledger.celery.beat import NO_BEAT
 from celery_ledger.conf import ledger_settings
@@ -58,8 +58,8 @@ class Clock:
         self._busy_at = monotonic()  # when a job was last seen to run here
 
     def tick(self) -> None:
-        """Do everything once. Raises DatabaseError or InterfaceError when Postgres is in trouble;
-        the next tick does all of it anew.
+        """Do everything once. Raises Django's `Error` when Postgres is in trouble; the next tick
+        does all of it anew.
         """
         hearing = self.hearing
         self.heartbeat.beat(*(hearing.queues, hearing.quiet_s) if hearing else ())
@@ -103,7 +103,7 @@ class ClockThread(threading.Thread):
                     close_old_connections()
                     self.clock.tick()
                 in_trouble = False
-            except (DatabaseError, InterfaceError) as exc:
+            except Error as exc:
                 if not in_trouble:
                     log.error("The clock cannot work, Postgres is in trouble: %s", exc)
                 in_trouble = True
@@ -153,7 +153,7 @@ class ClockStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._thread.stop()
         try:
             self.clock.rescuer.leave()
-        except (DatabaseError, InterfaceError) as exc:
+        except Error as exc:
             log.warning(
                 "Could not sign off; other workers take over in %d s: %s",
                 ledger_settings.WORKER_SILENCE_S,

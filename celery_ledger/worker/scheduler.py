@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from celery import Celery
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import Error, transaction
 from django.utils import timezone
 
 from celery_ledger.conf import ledger_settings
@@ -37,7 +37,7 @@ class Scheduler:
                 continue
             try:
                 promised += self._promise_due_slots_of(name, entry)
-            except (DatabaseError, InterfaceError):
+            except Error:
                 raise
             except Exception:  # e.g. arguments that no row can hold
                 text = (

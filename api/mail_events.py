@@ -41,13 +41,15 @@ class _Recording:
             self.run_validators(request)
         except SuspiciousOperation:
             realm = {"WWW-Authenticate": 'Basic realm="mail events"'}
-            return _said("The secret is another: MAIL_EVENTS_SECRET.", status=401, headers=realm)
+            return _answer("The secret is another: MAIL_EVENTS_SECRET.", status=401, headers=realm)
         try:
             reports = self.parse_events(request)
         except UNREADABLE as exc:
-            return _said(f"It is no report as {settings.MAIL_EVENTS} writes it: {exc!r:.200}", 400)
+            return _answer(
+                f"It is no report as {settings.MAIL_EVENTS} writes it: {exc!r:.200}", 400
+            )
         if len(reports) > settings.MAIL_EVENTS_MAX:
-            return _said(f"More than {settings.MAIL_EVENTS_MAX} events at once.", status=413)
+            return _answer(f"More than {settings.MAIL_EVENTS_MAX} events at once.", status=413)
         if number := provider.record(reports):
             log.info("Addresses that nothing is mailed to any more: %d", number)
         return HttpResponse()
@@ -64,5 +66,5 @@ def mail_events(request: HttpRequest, name: str) -> Any:
     return view(request)
 
 
-def _said(text: str, status: int, headers: dict[str, str] | None = None) -> HttpResponse:
+def _answer(text: str, status: int, headers: dict[str, str] | None = None) -> HttpResponse:
     return HttpResponse(f"{text}\n", status=status, headers=headers, content_type="text/plain")

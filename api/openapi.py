@@ -11,8 +11,8 @@ from ninja.operation import Operation
 
 from api.shapes import webhooks
 from api.shapes.examples import EXAMPLES
+from api.shapes.headers import Document
 
-Document = dict[str, Any]
 REF = "#/components/schemas/"
 
 DESCRIPTION = (
@@ -111,19 +111,19 @@ class DescribedAPI(NinjaAPI):
     """A NinjaAPI whose description also tells of keys, scopes, headers and refusals."""
 
     def get_openapi_schema(self, *, path_prefix: str | None = None, **_: Any) -> OpenAPISchema:
-        return _described(self, self.get_root_path({}) if path_prefix is None else path_prefix)
+        return _document_of(self, self.get_root_path({}) if path_prefix is None else path_prefix)
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__
 
 
 @cache
-def _described(api: DescribedAPI, path_prefix: str) -> OpenAPISchema:
+def _document_of(api: DescribedAPI, path_prefix: str) -> OpenAPISchema:
     document = NinjaAPI.get_openapi_schema(api, path_prefix=path_prefix)
     for operations in document["paths"].values():
         for method, operation in operations.items():
             _complete(method, operation)
-    document["webhooks"], shapes = webhooks.described()
+    document["webhooks"], shapes = webhooks.webhooks_and_schemas()
     document["components"]["schemas"] |= {**shapes, "Problem": PROBLEM}
     document["components"]["headers"] = HEADERS
     document["info"]["license"] = LICENSE

@@ -60,8 +60,9 @@ class LedgerSettings:
     LIMIT_PLACES_MAX: int = 1000  # of one `concurrency`; each claim looks at those that are taken
     LIMIT_TRIES: int = 20  # for a place; each that somebody else was quicker at is one less to try
     LIMIT_SOON_S: float = 1.0  # in line, when a place is just being given back
-    LIMIT_LOOK_S: float = 300  # in line, half of it random: if whoever should bring it has died
-    LIMIT_LOOK_CAP_S: float = 3600  # it looks again after as long as it has waited, or after this
+    LIMIT_SWEEP_S: float = 5  # between two looks for lines of which nobody will bring the next
+    LIMIT_SWEEP_KEYS: int = 200  # ... at so many of them
+    LIMIT_LOOK_S: float = 3600  # in line, if no clock looks either: one of the release before
 
     # Queues, each heard when those before it are empty
     QUEUES: tuple[str, ...] = ()  # task_default_queue, OUTSIDE_QUEUE and BULK_QUEUE, unless told

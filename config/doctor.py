@@ -121,7 +121,7 @@ def migrations() -> Finding:
 
 
 def limits() -> Finding:
-    """As this session has them from its role: ARCHITECTURE.md, I13."""
+    """As this session has them from its role: docs/invariants.md, I13."""
     wrong = []
     with connection.cursor() as cursor:
         for name, value in settings.POSTGRES_LIMITS.items():

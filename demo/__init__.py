@@ -1,3 +1,3 @@
-"""A sushi counter to try the shop with: its menu, its order form, and the page on which a customer
-looks on.
+"""A sushi counter to try the shop with: its menu, its order form, and the pages on which a customer
+watches an order.
 """

@@ -119,7 +119,8 @@ class OrderForm(forms.Form):
     @property
     def chosen(self) -> list[tuple[Dish, int]]:
         """The dishes with a valid quantity above zero."""
-        return [(dish, quantity) for dish in MENU if (quantity := self.cleaned_data.get(dish.sku))]
+        quantities = [(dish, self.cleaned_data.get(dish.sku)) for dish in MENU]
+        return [(dish, quantity) for dish, quantity in quantities if quantity]
 
     @property
     def total(self) -> int:
@@ -159,10 +160,8 @@ class OrderForm(forms.Form):
         """
         own = mailbox(self.cleaned_data["email"])
         of_address = sum(mailbox(address) == own for address in recent)
-        if (
-            len(recent) >= settings.DEMO_ORDERS_PER_HOUR
-            or of_address >= settings.DEMO_ORDERS_PER_ADDRESS
-        ):
+        is_full = len(recent) >= settings.DEMO_ORDERS_PER_HOUR
+        if is_full or of_address >= settings.DEMO_ORDERS_PER_ADDRESS:
             self.is_flood = True
             self.add_error(None, _("Many orders have come from this page. Try again in an hour."))
 

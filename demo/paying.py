@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 
 from demo.cards import cards
 from orders.models import Order
-from orders.payments.paying import shown
+from orders.payments.paying import payment_of
 from orders.states import PaymentState, State
 from orders.tasks import pay_again
 from values.refused import Refused
@@ -33,7 +33,7 @@ class CardForm(forms.Form):
 def card_form(order: Order) -> CardForm | None:
     """None where there is nothing to pay again, or not here."""
     waits = order.state == State.RESERVED and order.payment_state in WAITING and not order.held
-    return CardForm() if waits and cards() and shown(order)["attempts_left"] else None
+    return CardForm() if waits and cards() and payment_of(order)["attempts_left"] else None
 
 
 @never_cache

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from demo.views import masked, page_of
+from demo.order_page import masked, page_of
 from orders.models import Order, may_be_withdrawn, withdraw
 from orders.tasks import give_back
 from values.texts import CONTROL
@@ -55,7 +55,9 @@ def withdrawal_page(request: HttpRequest, token: str) -> HttpResponse:
         "statement": statement,
         "is_open": is_open,
     }
-    status = 200 if not statement.is_bound else 422 if is_open else 409
+    status = 200
+    if statement.is_bound:
+        status = 422 if is_open else 409
     return page_of(request, order, "demo/withdrawal.html", seen, status=status)
 
 

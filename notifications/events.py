@@ -1,20 +1,24 @@
-"""The door that other apps knock on: say what happened, and whoever should know is told."""
+"""The door for other apps: they record what has happened, and everybody who is to hear of it is
+told.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from itertools import batched
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from celery_ledger import context, note_effect
+from celery_ledger import bulk, context, note_effect, together
 from notifications.models import Delivery, Event, Suppression
-from notifications.models.event import BEGINNING, EVERYBODYS
-from notifications.tasks import FIRST_ID, tell_all
+from notifications.models.event import BEGINNING, EVERYBODYS, FIRST_ID
+from notifications.tasks import announce_all, note_all_untold, tell
 
-# what an endpoint may listen to, and what each is told for
+# what an endpoint may listen to, and when each is recorded
 KINDS = {
     "stock.low": "what is free of a sku fell to its `low_at`",
     "order.received": "it is in the book",
@@ -42,14 +46,16 @@ KINDS = {
     "order.updated": "whom it is for, where it goes or what is noted of it was changed",
     "order.erased": "nothing of it says any more who it was for",
 }
-# told to people by mail, and to no endpoint
+# of which people hear by mail, and no endpoint
 SHOP_KINDS = ("report.daily", "deliveries.failing", "endpoint.failing", "endpoint.disabled")
 _then: ContextVar[datetime | None] = ContextVar("events_then", default=None)
 
 
 @contextmanager
 def as_of(moment: datetime | None) -> Iterator[None]:
-    """What is recorded in this block happened at that moment, None for now: it was elsewhere."""
+    """What is recorded in this block is stamped with that moment (None: now), since it happened
+    elsewhere.
+    """
     token = _then.set(moment)
     try:
         yield
@@ -58,7 +64,7 @@ def as_of(moment: datetime | None) -> Iterator[None]:
 
 
 def quiet() -> AbstractContextManager[None]:
-    """Of what is done in this block, and by the jobs that it promises, no customer is mailed."""
+    """No customer is mailed of what is done in this block, or by the jobs that it promises."""
     return context.bound(quiet="true")
 
 
@@ -84,53 +90,71 @@ class News(NamedTuple):
 
 
 def record_all(kind: str, news: Iterable[News], *, owner: UUID | None) -> None:
-    """Like `record`, of several. Of many, jobs find who is told: nobody waits for that who waits
-    for what the caller has locked.
+    """Like `record`, of several events of one kind. Of more than TELL_AT_ONCE, jobs write the
+    deliveries: else everybody would wait for that who waits for what the caller has locked.
     """
     if kind not in KINDS and kind not in SHOP_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
     then = {} if (moment := _then.get()) is None else {"at": moment}
-    told = [Event(kind=kind, owner=owner, **one._asdict(), **then) for one in news]
-    tell_all(told)
-    for event in told:
+    recorded = [Event(kind=kind, owner=owner, **one._asdict(), **then) for one in news]
+    if len(recorded) <= settings.TELL_AT_ONCE:
+        for event in recorded:
+            tell(event)
+    else:
+        _tell_later(recorded)
+    for event in recorded:
         note_effect(kind, event.pk)
 
 
+def _tell_later(recorded: Sequence[Event]) -> None:
+    """Write these events; jobs of the bulk queue tell of TELL_AT_ONCE each."""
+    Event.objects.bulk_create(recorded)
+    with bulk(), together():
+        for some in batched(recorded, settings.TELL_AT_ONCE):
+            ids = [str(event.pk) for event in some]
+            announce_all.apply_async((ids,), link_error=note_all_untold.si(ids))
+
+
 def forget(
-    subject: UUID, *, says: dict[str, dict[str, Any]], unsays: Sequence[list[str]] = ()
+    subject: UUID, *, members: dict[str, dict[str, Any]], nulls: Sequence[list[str]] = ()
 ) -> None:
-    """Let each event of the subject say this of what its data names, and null at these paths that
-    it has; and nobody's address stand on a mail about it, nor what webhooks were answered. One
-    that waits is not sent any more.
+    """Let nothing of this subject's life say who a person was, in the caller's transaction.
+
+    In the `data` of each of its events, wherever it has them, `members` replace those of the same
+    name ({"order": {"email": null}}: the order's email), and null stands at each of these paths
+    (["order", "withdrawal", "name"]). Its mails lose their addresses, and those that wait are not
+    sent any more; what its webhooks were answered with is deleted.
     """
-    Event.objects.rewrite(subject, says, unsays)
+    Event.objects.rewrite(subject, members, nulls)
     Delivery.objects.forget_person(subject)
 
 
 def forget_address(address: str) -> None:
-    """Nobody can read any more whether nothing is mailed there, and nothing is that was not."""
+    """On the list of addresses that nothing is mailed to, keep of this one only a hash: nothing is
+    mailed there as before, and nobody can read it.
+    """
     Suppression.objects.forget([address])
 
 
-def told(
+def feed(
     owner: UUID, kinds: Sequence[str], *, after: UUID | None, since: datetime | None, limit: int
 ) -> list[Event]:
-    """Up to so many of these kinds that this owner is told of, whether or not an endpoint listens:
-    recorded after that event and not before that moment, in an order in which none is missed.
-    Raises Event.DoesNotExist when `after` is no event of theirs.
+    """Up to `limit` events of these kinds that this owner may hear of, whether or not an endpoint
+    listens: recorded after the event with the id `after` and not before the moment `since`, in an
+    order in which none is missed. Raises Event.DoesNotExist when `after` is no event of theirs.
     """
     whose = Q(owner=owner) | Q(kind__in=EVERYBODYS)
     place = Event.objects.get(whose, pk=after).place if after else BEGINNING
     beyond = max(place, (since, FIRST_ID)) if since else place
-    return Event.objects.told(owner, kinds, beyond=beyond, limit=limit)
+    return Event.objects.feed(owner, kinds, beyond=beyond, limit=limit)
 
 
 def last(kind: str) -> datetime | None:
-    """When one of this kind, which is everybody's, was last recorded."""
+    """When an event of this kind, one that belongs to no client, was last recorded; None: never."""
     newest = Event.objects.newest_of_nobody(kind)
     return newest.place[0] if newest else None
 
 
 def timeline(subject: UUID, *, after: int = 0) -> QuerySet[Event]:
-    """What has happened to it after that place in its life, in order."""
+    """The events of the subject whose `seq` is greater than `after`, in order."""
     return Event.objects.timeline(subject).filter(seq__gt=after)

@@ -38,11 +38,11 @@ class SigningKey:
         return {"kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig", "kid": kid}
 
     def sign(self, webhook_id: str, at: datetime, text: str) -> str:
-        """The `v1` signature."""
+        """The `v1` signature of this body, by the secret."""
         return str(Webhook(self.secret).sign(webhook_id, at, text))
 
     def sign_publicly(self, webhook_id: str, at: datetime, text: str) -> str:
-        """The `v1a` signature."""
+        """The `v1a` signature of this body, by the key pair."""
         content = f"{webhook_id}.{int(at.timestamp())}.{text}".encode()
         return f"v1a,{_base64(self._pair.sign(content).signature)}"
 
@@ -51,17 +51,18 @@ class SigningKey:
         return nacl.signing.SigningKey(self._derived(":ed25519"))
 
     def _derived(self, purpose: str = "") -> bytes:
-        """32 bytes. Whoever knows those of one purpose knows nothing of another's."""
+        """32 bytes for this purpose. Whoever knows them knows nothing of another purpose's."""
         text = f"{self.endpoint}:{self.version}{purpose}".encode()
         return hmac.new(settings.WEBHOOK_MASTER_KEY.encode(), text, hashlib.sha256).digest()
 
 
 def signatures(keys: Sequence[SigningKey], webhook_id: str, at: datetime, text: str) -> str:
-    """The `webhook-signature` header: `v1` of each key, then `v1a` of each. Who knows only `v1`
-    finds it where it always was.
+    """The `webhook-signature` header: `v1` of each key, then `v1a` of each. A receiver that knows
+    only `v1` finds it where it always was.
     """
-    secretly = [key.sign(webhook_id, at, text) for key in keys]
-    return " ".join([*secretly, *(key.sign_publicly(webhook_id, at, text) for key in keys)])
+    by_secrets = [key.sign(webhook_id, at, text) for key in keys]
+    by_pairs = [key.sign_publicly(webhook_id, at, text) for key in keys]
+    return " ".join([*by_secrets, *by_pairs])
 
 
 def _base64(raw: bytes) -> str:

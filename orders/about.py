@@ -1,4 +1,6 @@
-"""What a person calls an order, and by which ids its jobs know it and what belongs to it."""
+"""An order as a person calls it, and the ids in the arguments of its jobs: its own, and those of
+what belongs to it.
+"""
 
 from uuid import UUID
 
@@ -10,8 +12,9 @@ from orders.payments.models import PaymentOperation
 
 
 def ids_about(text: str) -> list[str]:
-    """The ids in the arguments of jobs about these orders: by number (its dash may lack), id, or
-    external_id, which several clients may have used. For `manage.py jobs list --about`.
+    """The ids of the orders that are called so, and of their operations, events and deliveries. The
+    text is a number (its dash may lack), an id, or an external_id, which several clients may have
+    used. For `manage.py jobs list --about`.
     """
     orders = list(Order.objects.filter(_called(text.strip())).values_list("pk", flat=True))
     operations = PaymentOperation.objects.filter(order__in=orders).values_list("pk", flat=True)

@@ -66,7 +66,7 @@ class OrderAdmin(LookOnlyAdmin):
         return money.written(order.total, order.currency)
 
     def view_on_site(self, order: Order) -> str:
-        """Its staff page: there it is acted on."""
+        """The address of the order's staff page: there it is acted on."""
         return f"/ops/orders/{order.pk}/"
 
 
@@ -100,7 +100,7 @@ class ClientAdmin(LookOnlyAdmin):
 
 
 class ShopForm(forms.ModelForm):
-    """Fields as texts, which are what `manage.py shop set` takes, by its own rule."""
+    """Fields as texts, by the rule of `manage.py shop set`, which takes them too."""
 
     name = forms.CharField(required=False)
     logo_url = forms.CharField(required=False)
@@ -120,7 +120,7 @@ class ShopForm(forms.ModelForm):
     def clean(self) -> None:
         texts = {name: self.cleaned_data[name].replace("\r\n", "\n") for name in FIELDS}
         try:
-            self.cleaned_data["said"] = typed(texts)
+            self.cleaned_data["typed"] = typed(texts)
         except Refused as exc:
             for pointer, message in exc.errors:
                 self.add_error(pointer[1:], message)
@@ -140,7 +140,7 @@ class NewShopForm(ShopForm):
 
 @admin.register(Shop)
 class ShopAdmin(LookOnlyAdmin):
-    """What is left empty is as the installation has it."""
+    """The shop of a client; a field that is empty is as the installation has it."""
 
     list_display = ("name", "client", "language", "time_zone")
 
@@ -167,7 +167,7 @@ class ShopAdmin(LookOnlyAdmin):
         return super().get_form(request, obj, change, form=form, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Shop, form: Any, change: bool) -> None:
-        Shop.objects.say(obj.owner, form.cleaned_data["said"])
+        Shop.objects.change(obj.owner, form.cleaned_data["typed"])
 
 
 @admin.register(ApiKey)
@@ -197,7 +197,7 @@ class ImportAdmin(LookOnlyAdmin):
 
     @admin.display(ordering="ok")
     def accepted(self, batch: Import) -> int:
-        """Which is not to say that they are there."""
+        """Orders that were accepted; some of them may have been cancelled since."""
         return batch.ok
 
     @admin.display(ordering="failed")

@@ -19,7 +19,7 @@ from orders.payments.provider import (
     provider,
 )
 
-# Each pair: a sentence with a %s for each column, and the SQL that finds what it is said of.
+# Each pair: a sentence with a %s for each column, and the SQL that finds what is so wrong.
 STOCK = {
     "%s: on hand %s and reserved %s, but its movements come to %s and %s": """
         SELECT s.sku, s.on_hand, s.reserved,
@@ -86,16 +86,21 @@ MONEY = {
     "order %s: %s, captured %s, refunded %s, promised %s, but its newest event says "
     "%s, %s, %s, %s": """
         SELECT o.number, o.payment_state, o.captured, o.refunded, o.refund_pending,
-               told.payment_state, told.captured, told.refunded, told.refund_pending
+               newest.payment_state, newest.captured, newest.refunded, newest.refund_pending
           FROM orders_order o
           JOIN notifications_event e ON e.subject = o.id AND e.seq = o.version
-         CROSS JOIN LATERAL jsonb_to_record(e.data -> 'order') AS told
+         CROSS JOIN LATERAL jsonb_to_record(e.data -> 'order') AS newest
                (payment_state text, captured bigint, refunded bigint, refund_pending bigint)
          WHERE (o.payment_state, o.captured, o.refunded, o.refund_pending) IS DISTINCT FROM
-               (told.payment_state, told.captured, told.refunded, told.refund_pending)
+               (newest.payment_state, newest.captured, newest.refunded, newest.refund_pending)
          ORDER BY o.number""",
 }
 PROVIDER_BATCH = 500
+NEVER_MADE = (  # the provider may have none of it
+    PaymentOperation.State.INTENDED,
+    PaymentOperation.State.SENT,
+    PaymentOperation.State.VOID,
+)
 
 
 def broken(books: dict[str, str], *, limit: int) -> Iterator[str]:
@@ -107,8 +112,8 @@ def broken(books: dict[str, str], *, limit: int) -> Iterator[str]:
 
 
 def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
-    """A sentence for each operation of which the provider's book says something else. One question
-    each.
+    """A sentence for each operation of the last `since` that stands otherwise in the provider's
+    book. One question to the provider for each.
 
     Opens sockets: no transaction may be open. Raises ProviderUnavailable.
     """
@@ -121,9 +126,9 @@ def disputed_by_provider(*, since: timedelta) -> Iterator[str]:
 
 
 def taken_without_us(*, since: timedelta) -> Iterator[tuple[bool, str]]:
-    """Money that the provider has taken and that pays no order here, each with a sentence. True:
-    it is for an order that another charge has paid. False: it names none of ours, as if somebody
-    had typed it into the provider's own pages, or another shop of this account had taken it.
+    """A sentence for each charge that the provider has taken and that pays no order here. Before it
+    True for a charge of an order that another charge has paid; False for one that names no order of
+    ours: somebody typed it into the provider's own pages, or another shop of this account took it.
 
     One question for a hundred charges. As `disputed_by_provider` otherwise.
     """
@@ -134,18 +139,18 @@ def taken_without_us(*, since: timedelta) -> Iterator[tuple[bool, str]]:
         for one in some:
             operation = one.operation and ours.get(one.operation)
             if not operation:
-                yield False, f"{_said(one)} names no order of ours"
+                yield False, f"{_named(one)} names no order of ours"
             elif operation.reference not in ("", one.id):
                 paid = f"order {operation.order.number}, which {operation.reference} has paid"
-                yield True, f"{paid}: {_said(one)} as well"
+                yield True, f"{paid}: {_named(one)} as well"
 
 
-def _said(one: Taken) -> str:
+def _named(one: Taken) -> str:
     return f"{one.id} of {one.amount} {one.currency} ({one.made_at:%Y-%m-%d %H:%M} UTC)"
 
 
 def _operations(*, since: timedelta) -> Iterator[PaymentOperation]:
-    """Those of that time, PROVIDER_BATCH at once, in the order of their ids."""
+    """The operations of the last `since`, in the order of their ids; PROVIDER_BATCH at once."""
     recent = (
         PaymentOperation.objects.exclude(provider=ELSEWHERE)
         .filter(created_at__gt=timezone.now() - since)
@@ -160,34 +165,29 @@ def _operations(*, since: timedelta) -> Iterator[PaymentOperation]:
 def _difference(operation: PaymentOperation, charge: Charge | None) -> str | None:
     ours = f"our {operation.kind} of {operation.amount} {operation.currency} is {operation.state}"
     if charge is None:
-        never_made = operation.state in (
-            operation.State.INTENDED,
-            operation.State.SENT,
-            operation.State.VOID,
-        )
+        may_be_absent = operation.state in NEVER_MADE
         refused = operation.state == operation.State.DECLINED and not operation.reference
-        return None if never_made or refused else f"{ours}, but {operation.provider} has none"
+        return None if may_be_absent or refused else f"{ours}, but {operation.provider} has none"
     theirs = f"{operation.provider} says {charge.status} of {charge.amount}"
     if operation.has_ended and charge.status != operation.state:
         return f"{ours}, but {theirs}"
-    succeeded = operation.state == operation.State.SUCCEEDED
-    if succeeded and charge.amount != operation.amount:
+    if operation.state != operation.State.SUCCEEDED:
+        return None
+    if charge.amount != operation.amount:
         return f"{ours}, but {theirs}"
-    return (
-        _refunded_elsewhere(operation, charge)
-        if succeeded and charge.refunded is not None
-        else None
-    )
+    return _refunded_elsewhere(operation, charge)
 
 
 def _refunded_elsewhere(operation: PaymentOperation, charge: Charge) -> str | None:
-    """Money that went back by the provider's own pages. Ours may move while we ask, so both ends of
-    it count.
+    """A sentence where money went back by the provider's own pages. Our refunds may move while we
+    ask, so what we had given before and what we may have given since are both right.
     """
+    if charge.refunded is None:
+        return None
     order = operation.order
     least = order.refunded
     order.refresh_from_db(fields=["refunded", "refund_pending"])
-    if charge.refunded is None or least <= charge.refunded <= order.refunded + order.refund_pending:
+    if least <= charge.refunded <= order.refunded + order.refund_pending:
         return None
     return (
         f"we have given {order.refunded} {order.currency} back, "

@@ -13,9 +13,8 @@ def matters() -> dict[str, Matter | None]:
 
 def _held() -> Matter | None:
     held = Order.objects.filter(held=True).order_by("-pk")
-    orders = list(
-        held.only("id", "number", "hold_reason", "updated_at")[: settings.DIGEST_COUNTED_MAX + 1]
-    )
+    columns = held.only("id", "number", "hold_reason", "updated_at")
+    orders = list(columns[: settings.DIGEST_COUNTED_MAX + 1])
     rows = [
         {"id": str(order.pk), "number": order.number, "reason": order.hold_reason}
         for order in orders
@@ -24,7 +23,7 @@ def _held() -> Matter | None:
 
 
 def _low() -> Matter | None:
-    """As long as one is low, each that falls is news."""
+    """The goods that are low; as long as one is, each that falls is news."""
     low = Stock.objects.low()
     rows = [
         {"sku": stock.sku, "name": stock.name, "free": stock.free, "low_at": stock.low_at}

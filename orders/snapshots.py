@@ -1,4 +1,4 @@
-"""What the outside is shown of an order and of the stock: over HTTP, in webhooks and in mails.
+"""What the outside is shown of an order and of the stock: by the API, in webhooks and in mails.
 JSON, and nothing else.
 
 These are the one description of it: mypy holds the models' `snapshot()` to them, and the API's

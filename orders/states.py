@@ -75,11 +75,12 @@ ENDED = (State.COMPLETED, State.CANCELLED)
 
 
 def under_way(path: str = "") -> Q:
-    """Of orders, to which this path leads: those that are worked on, and wait for no customer."""
+    """The condition of orders that are worked on, and wait for no customer. `path`: what leads to
+    the order from the rows that are asked for, as `order__`.
+    """
     charging = {"state": "reserved", "payment_method": "card", "charge_state": "pending"}
-    return Q(**{f"{path}state": State.RECEIVED}) | Q(
-        **{f"{path}{name}": value for name, value in charging.items()}
-    )
+    is_charged = Q(**{f"{path}{name}": value for name, value in charging.items()})
+    return Q(**{f"{path}state": State.RECEIVED}) | is_charged
 
 
 PAYMENT_STATE = Case(

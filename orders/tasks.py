@@ -14,7 +14,7 @@ from celery_ledger import bulk, context, settle, together
 from orders.inputs.order import OrderInput
 from orders.models import Client, Erasure, IdempotencyKey, Order, Refund, State
 from orders.payments import paying
-from orders.payments.models import PaymentOperation, ProviderEvent
+from orders.payments.models import PaymentOperation
 from orders.payments.outcome import UNKNOWN, apply_answer, forget, is_news, is_stuck
 from orders.payments.provider import (
     ELSEWHERE,
@@ -23,6 +23,7 @@ from orders.payments.provider import (
     EventNotice,
     ProviderUnavailable,
 )
+from orders.payments.provider_event import ProviderEvent
 from orders.states import HeldFor, PaymentMethod
 
 PATIENT = {
@@ -54,7 +55,7 @@ def place(client: Client, order_input: OrderInput) -> Order:
 
 
 def begin(order: Order) -> None:
-    """A received order: its goods are next."""
+    """Promise the first step of a received order: its goods are set aside."""
     step = reserve if order.payment_method == PaymentMethod.CARD else reserve_uncharged
     with serving(order):
         stuck = hold_order.si(str(order.pk), HeldFor.RESERVATION_FAILED.value)
@@ -62,7 +63,9 @@ def begin(order: Order) -> None:
 
 
 def pay_or_confirm(order: Order) -> None:
-    """A reserved order: its money is next, if it costs any, and if it is for us to fetch."""
+    """Go on with a reserved order: promise its charge; or confirm it, if nothing is to be paid now.
+    One that is paid elsewhere waits until that is noted.
+    """
     if order.total == 0 or order.payment_method == PaymentMethod.COD:
         order.confirm()
     elif order.payment_method == PaymentMethod.CARD:
@@ -70,7 +73,9 @@ def pay_or_confirm(order: Order) -> None:
 
 
 def pay_again(order: Order, token: str) -> None:
-    """Another card of a locked order's customer."""
+    """Promise the charge of another card of this locked order's customer. Refuses as
+    `paying.try_again` does.
+    """
     operation = paying.try_again(order, token)
     if operation.state == PaymentOperation.State.INTENDED:
         promise(operation)
@@ -79,7 +84,7 @@ def pay_again(order: Order, token: str) -> None:
 
 
 def go_on(order: Order) -> None:
-    """An order that was released: whatever is next for it."""
+    """Promise whatever is next for an order that was released."""
     if order.state == State.RECEIVED:
         begin(order)
     for operation in order.operations.exclude(state__in=PaymentOperation.ENDED):
@@ -87,13 +92,15 @@ def go_on(order: Order) -> None:
 
 
 def give_back(promised: Refund | None) -> None:
-    """A refund that was promised, if one was."""
+    """Promise the job of this refund, if there is one that moves money."""
     if promised is not None and promised.operation is not None:
         promise(promised.operation)
 
 
 def promise(operation: PaymentOperation) -> None:
-    """The job that makes it at the provider. Past every provider it is made by noting it."""
+    """Promise the job that makes this operation at its provider. One that is past every provider is
+    made here, by noting it.
+    """
     if operation.provider == ELSEWHERE:
         apply_answer(operation.order, operation, operation.as_noted())
         return
@@ -113,10 +120,11 @@ def record_provider_event(provider: str, notice: EventNotice) -> None:
 
 
 def hold_for(operation: PaymentOperation) -> Signature:
-    """What becomes of its order when nobody can find out what became of it."""
-    return hold_order.si(
-        str(operation.order_id), UNKNOWN[PaymentOperation.Kind(operation.kind)].value
-    )
+    """The job that puts an operation's order on hold, for when nobody can find out what became of
+    the operation.
+    """
+    reason = UNKNOWN[PaymentOperation.Kind(operation.kind)]
+    return hold_order.si(str(operation.order_id), reason.value)
 
 
 # --- an order's way -------------------------------------------------------------------------------
@@ -174,9 +182,8 @@ def poll_payment(self: Task, operation_id: str) -> None:
     elif answer is None or answer.status == ChargeStatus.PENDING:
         if self.request.retries == settings.PAYMENT_MAX_RETRIES and operation.may_take_long:
             return  # whoever reconciles asks again
-        raise self.retry(
-            countdown=min(2 ** (self.request.retries + 1), settings.PAYMENT_BACKOFF_CAP_S)
-        )
+        backoff_s = 2 ** (self.request.retries + 1)
+        raise self.retry(countdown=min(backoff_s, settings.PAYMENT_BACKOFF_CAP_S))
     else:
         with settle():
             _apply(operation, answer)
@@ -221,7 +228,7 @@ def _apply(operation: PaymentOperation, answer: Charge) -> None:
 
 @shared_task
 def hold_order(order_id: str, reason: str) -> None:
-    """A step gave up: a person decides, unless the order has gone on without it."""
+    """Put an order on hold of which a step gave up, unless the order has gone on without it."""
     order = Order.objects.locked(order_id)
     if is_stuck(order, reason):
         order.hold(reason)
@@ -240,7 +247,7 @@ def forget_person(client_id: UUID, email: str, *, by: str) -> Erasure:
 
 @shared_task
 def erase(erasure_id: str) -> None:
-    """Some of a person's orders, then the rest."""
+    """Erase a person from some of their orders, and promise the rest."""
     erasure = Erasure.objects.locked(erasure_id)
     if erasure.finished_at is None and erasure.go_on():
         erase.delay(erasure_id)
@@ -261,7 +268,9 @@ def expire_orders() -> int:
 
 @shared_task
 def expire(order_id: str) -> None:
-    """Give back what nobody has paid for, unless that has changed, or a bank is at it."""
+    """Cancel an order that nobody has paid for in time, unless that has changed, or a bank is still
+    at its money.
+    """
     order = Order.objects.locked(order_id)
     if order.is_expired and not paying.is_awaited(order):
         give_back(order.cancel("expired"))

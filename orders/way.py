@@ -40,8 +40,8 @@ def way_of(order: Order) -> list[Step]:
 
 
 def steps(order: Order, moments: Mapping[str, datetime]) -> list[Step]:
-    """The same, for whoever has read its events: the newest moment of each kind."""
-    times = {kind.removeprefix("order."): at for kind, at in moments.items()}
+    """As `way_of`, for whoever has read the order's events: by kind, the newest moment of each."""
+    times = {kind.removeprefix("order."): moment for kind, moment in moments.items()}
     if "confirmed" in times:
         times["paid"] = times["confirmed"]  # one event says both
     if not order.has_ended:

@@ -221,9 +221,9 @@ def test_every_lock_is_in_a_queryset_method() -> None:
     assert outside == []
 
 
-def test_the_architecture_page_names_tests_that_exist() -> None:
+def test_the_page_of_invariants_names_tests_that_exist() -> None:
     """A document that is no longer true is a bug."""
-    page = (CHECKOUT / "ARCHITECTURE.md").read_text()
+    page = (CHECKOUT / "docs/invariants.md").read_text()
     tests = "".join(path.read_text() for path in sources("tests"))
     names = {word.strip("`|, ").split("::")[1] for word in page.split() if "::test_" in word}
     assert len(names) >= 8

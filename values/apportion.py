@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 
 def split(amount: int, weights: Sequence[int]) -> list[int]:
-    """Divide an amount in proportion to the weights by the largest remainder; equal remainders go
-    to the first.
+    """Shares of an amount in proportion to the weights, by the largest remainder; of equal
+    remainders the first is the larger.
 
-    They add up to it; when it is no more than the weights' sum, no share is more than its weight.
-    Raises ValueError.
+    The shares add up to the amount; when it is no more than the weights' sum, no share is more than
+    its weight. Raises ValueError for a negative amount or weight, and for one to divide by nothing.
     """
     whole = sum(weights)
     if amount < 0 or min(weights, default=0) < 0 or (amount and not whole):
@@ -16,16 +16,15 @@ def split(amount: int, weights: Sequence[int]) -> list[int]:
     if not amount:
         return [0] * len(weights)
     shares = [amount * weight // whole for weight in weights]
-    by_remainder = sorted(
-        range(len(weights)), key=lambda index: (-(amount * weights[index] % whole), index)
-    )
+    remainders = [amount * weight % whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda index: -remainders[index])  # is stable
     for index in by_remainder[: amount - sum(shares)]:
         shares[index] += 1
     return shares
 
 
 def portion(amount: int, *, of: int, before: int, units: int) -> int:
-    """What `units` of an amount's `of` units come to, `before` of which have been counted earlier.
+    """The part of an amount for `units` of its `of` units, after `before` of them.
 
     However a line is taken apart, its portions add up to its amount.
     """

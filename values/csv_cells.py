@@ -1,4 +1,10 @@
-"""Cells of the CSV files that we hand out: a spreadsheet shows them, and computes none of them."""
+"""Cells of CSV files. Of those that we hand out a spreadsheet shows each, and computes none; those
+that come in are read as they were meant.
+"""
+
+from collections.abc import Sequence
+
+from values.identity import GUARDED
 
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width
 CONTROL = ("\t", "\r", "\n")
@@ -8,9 +14,22 @@ def harmless(text: str) -> str:
     """The text, with an apostrophe before it where a spreadsheet would take it for a formula, and
     where it begins like one that we have put an apostrophe before.
     """
-    return f"'{text}" if text.startswith(CONTROL) or text.lstrip(" '").startswith(FORMULA) else text
+    if text.startswith(CONTROL) or text.lstrip(" '").startswith(FORMULA):
+        return f"'{text}"
+    return text
 
 
 def as_meant(cell: str) -> str:
     """What the text was that `harmless` has made this cell of."""
     return cell[1:] if cell.startswith("'") and harmless(cell[1:]) == cell else cell
+
+
+def plain(cells: Sequence[str]) -> list[str]:
+    """The cells without spaces around them, and without what tells a spreadsheet that 0017 is no
+    number and -1 no formula.
+    """
+    bare = [cell.strip() for cell in cells]
+    row = "".join(bare)  # most rows have nothing of the kind
+    if '="' in row:
+        bare = [GUARDED.sub(r"\1", cell).strip() for cell in bare]
+    return [as_meant(cell) for cell in bare] if "'" in row else bare

@@ -34,15 +34,15 @@ def objection(text: str) -> str | None:
     if SPACED.search(text):
         return Sentence("must not begin or end with a space, nor hold two in a row")
     if guarded := GUARDED.fullmatch(text):
-        said = 'must not be guarded as for a spreadsheet; send %(name)s without =""'
-        return Sentence(said, name=guarded[1])
+        sentence = 'must not be guarded as for a spreadsheet; send %(name)s without =""'
+        return Sentence(sentence, name=guarded[1])
     return None if text.isascii() else _objection_beyond_ascii(text)
 
 
 def _objection_beyond_ascii(text: str) -> str | None:
     if found := UNSEEN.search(text):
-        said = "must not hold %(character)s, which nobody sees or tells from another"
-        return Sentence(said, character=_called(found[0]))
+        sentence = "must not hold %(character)s, which nobody sees or tells from another"
+        return Sentence(sentence, character=_called(found[0]))
     if not unicodedata.is_normalized("NFC", text):
         return Sentence("must be in Unicode's composed form (NFC), with no accents of their own")
     return None
@@ -69,6 +69,6 @@ class Plain:
 
 
 def _plain(text: str) -> str:
-    if said := objection(text):
-        raise PydanticCustomError("identity", "{said}", {"said": said})
+    if sentence := objection(text):
+        raise PydanticCustomError("identity", "{sentence}", {"sentence": sentence})
     return text

@@ -8,10 +8,10 @@ from uuid import UUID
 CLOCK_SKEW = timedelta(hours=1)
 
 
-def uuid_in(said: Any) -> UUID | None:
-    """The id that somebody else's text is, if it is one."""
+def uuid_in(value: Any) -> UUID | None:
+    """The id that a value from outside is, as a text; None for one that is no id."""
     try:
-        return UUID(str(said))
+        return UUID(str(value))
     except ValueError:
         return None
 

@@ -1,5 +1,5 @@
 """How money is written and read, integers of a currency's minor unit as ISO 4217 counts them; and
-what is said of it when an order ends early.
+what becomes of a customer's money when their order ends early.
 """
 
 import re
@@ -27,7 +27,9 @@ SIGNS = {"JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£"}
 
 def exponent(currency: str) -> int:
     """Decimal places of the minor unit: 0 for JPY, 2 for EUR, 3 for KWD."""
-    return 0 if currency in NO_MINOR_UNIT else 3 if currency in THOUSANDTHS else 2
+    if currency in NO_MINOR_UNIT:
+        return 0
+    return 3 if currency in THOUSANDTHS else 2
 
 
 def read(text: str, currency: str) -> int:
@@ -37,8 +39,8 @@ def read(text: str, currency: str) -> int:
     """
     found = AMOUNT.fullmatch(text)
     if found is None:
-        said = "%(amount)s must be written like 1234.50, with no sign and no separator else"
-        raise ValueError(Sentence(said, amount=text))
+        sentence = "%(amount)s must be written like 1234.50, with no sign and no separator else"
+        raise ValueError(Sentence(sentence, amount=text))
     places, decimals = exponent(currency), found[3] or ""
     if len(decimals) > places or (found[2] == "," and len(decimals) > COMMA_DECIMALS_MAX):
         raise ValueError(_in_two_ways(text, currency))
@@ -76,7 +78,7 @@ class Payback(StrEnum):
 
 
 def payback(*, captured: int, back: int, payment_state: str) -> Payback:
-    """By the amounts, whatever the order ended by: `back` is given back, or promised."""
+    """What it means, by the amounts alone. `back`: what is given back, or promised."""
     if not captured:
         settled = payment_state in ("none", "failed")
         return Payback.UNCHARGED if settled else Payback.UNSETTLED

@@ -8,8 +8,8 @@ from uuid import UUID
 
 
 class Sentence(str):
-    """English, as the API says it. A page may say the same in another language: it has the `text`
-    and the `values` in it, of which some may be sentences too.
+    """A sentence in English, as the API has it. A page can put it into another language by its
+    `text`, with a %(name)s for each value, and its `values`, of which some may be sentences too.
     """
 
     text: str
@@ -21,26 +21,32 @@ class Sentence(str):
         return sentence
 
     @classmethod
-    def again(cls, said: str, kept: Sequence[Any]) -> Self:
-        """As it was said, from what was `kept` of it."""
-        sentence = super().__new__(cls, said)
-        sentence.text = kept[0]
-        sentence.values = {name: _value_again(it) for name, it in kept[1].items()}
+    def again(cls, english: str, kept: Sequence[Any]) -> Self:
+        """The sentence that was this in English, from what was `kept` of it."""
+        sentence = super().__new__(cls, english)
+        text, values = kept
+        sentence.text = text
+        sentence.values = {name: _value_again(value) for name, value in values.items()}
         return sentence
 
     def kept(self, most: int) -> list[Any]:
         """JSON of its text and its values; of a value that is a text, so many letters at most."""
-        return [self.text, {name: _value_kept(it, most) for name, it in self.values.items()}]
+        values = {name: _value_kept(value, most) for name, value in self.values.items()}
+        return [self.text, values]
 
 
 def kept_of(message: str, most: int) -> list[Any] | None:
-    """What a page needs beside the English to say it in another language; None for nothing."""
-    has_values = isinstance(message, Sentence) and message.values
-    return message.kept(most) if isinstance(message, Sentence) and has_values else None
+    """What a page needs beside the English of a message to put it into another language: as
+    `Sentence.kept`. None where the English is enough.
+    """
+    if isinstance(message, Sentence) and message.values:
+        return message.kept(most)
+    return None
 
 
-def said_again(said: str, kept: Sequence[Any] | None) -> str:
-    return Sentence.again(said, kept) if kept else said
+def said_again(english: str, kept: Sequence[Any] | None) -> str:
+    """The message of which `kept_of` kept this beside its English."""
+    return Sentence.again(english, kept) if kept else english
 
 
 def _value_kept(value: Any, most: int) -> Any:
@@ -53,7 +59,7 @@ def _value_again(kept: Any) -> Any:
     if not isinstance(kept, list):
         return kept
     text, values = kept
-    return Sentence(text, **{name: _value_again(it) for name, it in values.items()})
+    return Sentence(text, **{name: _value_again(value) for name, value in values.items()})
 
 
 class Refused(Exception):

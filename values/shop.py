@@ -1,5 +1,5 @@
-"""What a shop says of itself, and the one rule for each of it: the environment says it for the
-installation, a row for one client.
+"""What a shop is called and how it does business, and the one rule for each field: the environment
+sets it for the installation, a row for one client.
 """
 
 import re
@@ -37,8 +37,10 @@ def _mailable(address: str) -> str:
         ) from exc
 
 
-def _number(said: Any) -> Any:
-    return int(said) if isinstance(said, str) and re.fullmatch("[0-9]{1,9}", said) else said
+def _number(value: Any) -> Any:
+    """A text of digits as a number; anything else as it is, to be refused by its type."""
+    is_digits = isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value)
+    return int(value) if is_digits else value
 
 
 Text = Annotated[AnyText, Field(min_length=1)]
@@ -92,5 +94,5 @@ class ShopTyped(ShopSaid):
 
 
 def checked(field: str, text: str) -> Any:
-    """What this text says of that field. Raises pydantic's ValidationError."""
+    """The value of that field which this text is. Raises pydantic's ValidationError."""
     return getattr(ShopTyped.model_validate({field: text}), field)

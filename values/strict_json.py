@@ -19,12 +19,12 @@ UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class NotJson(Exception):
-    """The body is not acceptable JSON; `pointer` says where, `message` what, `said` both."""
+    """The body is not acceptable JSON; `pointer` says where, `message` what, `sentence` both."""
 
     def __init__(self, pointer: str, message: str) -> None:
         place = pointer or Sentence("the body")
-        self.said = Sentence("%(place)s %(message)s", place=place, message=message)
-        super().__init__(self.said)
+        self.sentence = Sentence("%(place)s %(message)s", place=place, message=message)
+        super().__init__(self.sentence)
         self.pointer = pointer
         self.message = message
 

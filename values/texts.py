@@ -1,4 +1,4 @@
-"""Texts a pattern describes: it says what is taken, and in the API's description what will be."""
+"""Texts that have to match a pattern, which the API's description shows too."""
 
 import re
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ WITHOUT_NUL = re.compile(r"[^\x00]*")
 
 @dataclass(frozen=True)
 class Matching:
-    """Annotates a text that the pattern has to match from end to end; `message` says what is wrong
-    with another.
+    """Annotates a text that the pattern has to match from end to end; `message` is what is wrong
+    with a text that it does not match.
     """
 
     pattern: re.Pattern[str]
@@ -35,7 +35,7 @@ class Matching:
 
     def _matched(self, text: str) -> str:
         if not self.pattern.fullmatch(text):
-            raise PydanticCustomError(self.kind, "{said}", {"said": self.message})
+            raise PydanticCustomError(self.kind, "{sentence}", {"sentence": self.message})
         return text
 
 

@@ -26,7 +26,7 @@ def _plain(part: Any) -> Any:
     """What JSON has no sign for, in those that it has. Raises TypeError for what is not ours."""
     match part:
         case BaseModel():
-            return dict(part)
+            return vars(part)
         case datetime():
             return part.isoformat()
         case UUID():

@@ -60,6 +60,6 @@ def idempotency_key(request: HttpRequest) -> str:
             "idempotency-key-invalid",
             "The Idempotency-Key must be up to 255 printable ASCII characters.",
         )
-    if said := identity.objection(key):
-        raise Refused("idempotency-key-invalid", f"The Idempotency-Key {said}.")
+    if objection := identity.objection(key):
+        raise Refused("idempotency-key-invalid", f"The Idempotency-Key {objection}.")
     return key

@@ -22,7 +22,7 @@ def refuse_unknown_parameters(api: NinjaAPI) -> None:
     for router in api._get_bound_routers():
         for view in router.path_operations.values():
             for operation in view.operations:
-                operation.view_func = _strict(operation.view_func, known_to(operation))
+                operation.view_func = _strict(operation.view_func, parameters_of(operation))
 
 
 def query_of(request: HttpRequest) -> QueryDict:
@@ -31,33 +31,33 @@ def query_of(request: HttpRequest) -> QueryDict:
     return request.GET
 
 
-def known_to(operation: Operation) -> list[str]:
+def parameters_of(operation: Operation) -> list[str]:
     """The names of the query parameters that its signature has."""
     models = [model for model in operation.models if model.__ninja_param_source__ == "query"]
     return [name for model in models for name in getattr(model, "__ninja_flatten_map__", {})]
 
 
-def _strict(view: Callable[..., Any], known: list[str]) -> Callable[..., Any]:
+def _strict(view: Callable[..., Any], taken: list[str]) -> Callable[..., Any]:
     @wraps(view)
     def checked(request: HttpRequest, **values: Any) -> Any:
-        if wrong := list(_objections(query_of(request), known)):
+        if wrong := list(_objections(query_of(request), taken)):
             raise invalid(*wrong)
         return view(request, **values)
 
     return checked
 
 
-def _objections(query: QueryDict, known: list[str]) -> Iterator[tuple[str, str]]:
+def _objections(query: QueryDict, taken: list[str]) -> Iterator[tuple[str, str]]:
     for name, values in query.lists():
-        if name not in known:
-            yield f"/query/{escaped(name)}", _unknown(name, known)
+        if name not in taken:
+            yield f"/query/{escaped(name)}", _unknown(name, taken)
         elif len(values) > 1:
             yield f"/query/{name}", "stands there twice"
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    if not known:
+def _unknown(name: str, taken: list[str]) -> str:
+    if not taken:
         return "is no parameter of this endpoint; it takes none"
-    near = get_close_matches(name.lower(), known, n=1) if len(name) <= NAME_MAX_CHARS else []
-    hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
+    near = get_close_matches(name.lower(), taken, n=1) if len(name) <= NAME_MAX_CHARS else []
+    hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(taken)}"
     return f"is no parameter of this endpoint; {hint}"

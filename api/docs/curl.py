@@ -1,18 +1,18 @@
 """A request as a line for a shell, as it can be sent to this very installation."""
 
 import json
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.conf import settings
 
-Document = dict[str, Any]
+from api.shapes.headers import Document
+
 SHORT_CHARS = 60  # of JSON that stands on one line
 FRESH_KEY = "$(openssl rand -hex 16)"
 TODAY = {"day": "$(date +%F)", "month": "$(date +%Y-%m)"}
 
 
-def line(method: str, path: str, operation: Document, example: Document) -> str:
+def command(method: str, path: str, operation: Document, example: Document) -> str:
     """For a shell with a `KEY`, and what an earlier answer has told: `ORDER_ID` and its like."""
     address = f'"{settings.SITE_URL}{_filled(path, example)}{_query(example)}"'
     parts = ["curl" if _is_usual(method, example) else f"curl -X {method}", address]
@@ -31,9 +31,9 @@ def _is_usual(method: str, example: Document) -> bool:
 
 def _filled(path: str, example: Document) -> str:
     """A parameter is what the example says, today, or an id of an earlier answer."""
-    said = {name: quote(str(value)) for name, value in example.get("path", {}).items()}
+    given = {name: quote(str(value)) for name, value in example.get("path", {}).items()}
     for name in [part.split("}")[0] for part in path.split("{")[1:]]:
-        value = said.get(name) or TODAY.get(name) or f"${name.upper()}"
+        value = given.get(name) or TODAY.get(name) or f"${name.upper()}"
         path = path.replace(f"{{{name}}}", value)
     return path
 

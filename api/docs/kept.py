@@ -27,8 +27,7 @@ class Kept:
         response["Content-Length"] = str(len(content))
         response["ETag"], response["Cache-Control"] = self.etag, "no-cache"
         patch_vary_headers(response, ["Accept-Encoding"])
-        told = get_conditional_response(request, etag=self.etag, response=response)
-        return told or response
+        return get_conditional_response(request, etag=self.etag, response=response) or response
 
 
 def _takes_gzip(accepted: str) -> bool:

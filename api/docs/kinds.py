@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from api.openapi import REF, Document, led_to
+from api.openapi import REF, led_to
+from api.shapes.headers import Document
 
 WORDS_SHOWN = 8  # of those that a text may be
 
@@ -37,9 +38,9 @@ def shapes_in(document: Document, schemas: Document) -> set[str]:
 
 
 def _one_of(words: list[Any]) -> str:
-    shown = [str(word) for word in words[:WORDS_SHOWN] if word != ""]
+    first = [str(word) for word in words[:WORDS_SHOWN] if word != ""]
     more = [f"… ({len(words)})"] if len(words) > WORDS_SHOWN else []
-    return " | ".join([*shown, *more])
+    return " | ".join([*first, *more])
 
 
 def _plain(schema: Document) -> str:

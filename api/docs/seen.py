@@ -11,9 +11,10 @@ from django.utils.translation import get_language, gettext
 from api.app import api
 from api.docs import curl
 from api.docs.kinds import kind_of, shapes_in
-from api.openapi import REFUSALS, Document
+from api.openapi import REFUSALS
 from api.problems.types import TYPES
 from api.shapes.examples import EXAMPLES
+from api.shapes.headers import Document
 
 ITEMS_SHOWN, LINES_SHOWN = 2, 3  # of a list and of a text in an example
 LEFT_OUT = "…"
@@ -29,7 +30,7 @@ def seen() -> Document:
     ]
     inline = {operation["shape"] for operation in operations}
     return {
-        "about": _told(document["info"]["description"]),
+        "about": _translated(document["info"]["description"]),
         "languages": settings.LANGUAGES,
         "tags": [_tag(tag, operations) for tag in document["tags"]],
         "refusals": [_refusal(status) for status in sorted(REFUSALS)],
@@ -46,8 +47,8 @@ def seen() -> Document:
 def _tag(tag: Document, operations: list[Document]) -> Document:
     return {
         "name": tag["name"],
-        "title": _told(tag["name"].capitalize()),
-        "about": _told(tag["description"]),
+        "title": _translated(tag["name"].capitalize()),
+        "about": _translated(tag["description"]),
         "operations": [one for one in operations if one["tag"] == tag["name"]],
     }
 
@@ -65,7 +66,7 @@ def _operation(method: str, path: str, operation: Document, schemas: Document) -
         "tag": operation["tags"][0],
         "verb": verb,
         "path": path,
-        "summary": _told(operation["summary"]),
+        "summary": _translated(operation["summary"]),
         "description": _marked(about.rpartition("Needs the scope")[0] if scopes else about),
         "scopes": scopes,
         "parameters": [_parameter(one) for one in operation["parameters"]],
@@ -74,7 +75,7 @@ def _operation(method: str, path: str, operation: Document, schemas: Document) -
         "fields": _fields(schemas[shape]) if shape else [],
         "answers": own,
         "refusals": [one["status"] for one in answers if one not in own],
-        "curl": curl.line(verb, path, operation, example["request"]) if scopes else "",
+        "curl": curl.command(verb, path, operation, example["request"]) if scopes else "",
         "status": example.get("status", ""),
         "answer": _cut(example.get("answer", "")),
     }
@@ -135,7 +136,7 @@ def _answer(status: str, answer: Document) -> Document:
 def _refusal(status: int) -> Document:
     """What it means wherever it is met, and the pages that say what to do."""
     slugs = [slug for slug, problem in TYPES.items() if problem.status == status]
-    return {"status": status, "about": _told(REFUSALS[status]), "slugs": slugs}
+    return {"status": status, "about": _translated(REFUSALS[status]), "slugs": slugs}
 
 
 def _webhook(kind: str, item: Document) -> Document:
@@ -143,7 +144,7 @@ def _webhook(kind: str, item: Document) -> Document:
     return {
         "event": kind,
         "id": item["post"]["operationId"],
-        "summary": _told(item["post"]["summary"]),
+        "summary": _translated(item["post"]["summary"]),
         "kinds": [kind_of(body["properties"]["data"]) for body in bodies],
     }
 
@@ -194,11 +195,11 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-def _told(text: str) -> Document:
+def _translated(text: str) -> Document:
     """In the reader's language; `english` where that is another and has no words for it yet."""
-    told = gettext(text)
-    is_english = told == text and get_language() != "en"
-    return {"text": _marked(told), "english": is_english}
+    translation = gettext(text)
+    is_english = translation == text and get_language() != "en"
+    return {"text": _marked(translation), "english": is_english}
 
 
 def _marked(text: str) -> SafeString:

@@ -40,5 +40,5 @@ def _page(language: str) -> Kept:
 
 @cache
 def _document() -> Kept:
-    described = api.get_openapi_schema()
-    return Kept(json.dumps(described, cls=NinjaJSONEncoder, ensure_ascii=False))
+    schema = api.get_openapi_schema()
+    return Kept(json.dumps(schema, cls=NinjaJSONEncoder, ensure_ascii=False))

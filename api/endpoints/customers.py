@@ -12,7 +12,7 @@ from ninja import Body, Router
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.paging import AfterId, Limit, id_of
-from api.shapes.headers import LOCATION, described
+from api.shapes.headers import LOCATION, scoped
 from api.shapes.requests.orders import Person
 from api.shapes.responses import customers as shapes
 from orders.models import Erasure, Order
@@ -25,7 +25,7 @@ router = Router(tags=["customers"])
     "/export",
     summary="Read what is kept about a person",
     response=shapes.KeptOfPerson,
-    openapi_extra=described("orders:read"),
+    openapi_extra=scoped("orders:read"),
 )
 def export_customer(
     request: AuthenticatedRequest,
@@ -43,7 +43,7 @@ def export_customer(
     "/erase",
     summary="Forget a person",
     response={202: shapes.Erasure},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "customers:write", headers={202: LOCATION}, conflict="An order of theirs is under way."
     ),
 )
@@ -63,7 +63,7 @@ def erase_customer(request: AuthenticatedRequest, body: Body[Person]) -> HttpRes
     "/erasures/{uuid:erasure_id}",
     summary="Read how far an erasure is",
     response=shapes.Erasure,
-    openapi_extra=described("customers:write"),
+    openapi_extra=scoped("customers:write"),
 )
 def read_erasure(request: AuthenticatedRequest, erasure_id: UUID) -> HttpResponse:
     erasure = get_object_or_404(Erasure, client=request.auth.client, pk=erasure_id)

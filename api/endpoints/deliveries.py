@@ -13,25 +13,20 @@ from api.auth import AuthenticatedRequest
 from api.conventions.paging import AfterId, Limit, id_of
 from api.endpoints.webhook_endpoints import READS, WRITES
 from api.own import own_endpoint
+from api.shapes.headers import LOCATION, scoped
 from api.shapes.requests.webhooks import ReplayRequest
 from api.shapes.responses import webhooks as shapes
-from notifications import tasks
+from notifications import interventions
 from notifications.models import Delivery
 
 router = Router(tags=["webhooks"])
-
-LOCATION = {
-    202: {
-        "headers": {"Location": {"description": "Where it is read.", "schema": {"type": "string"}}}
-    }
-}
 
 
 @router.post(
     "/{uuid:endpoint_id}/test",
     summary="Send an endpoint a test",
     response={202: shapes.Delivery},
-    openapi_extra={**WRITES, "responses": LOCATION},
+    openapi_extra=scoped(WRITES, headers={202: LOCATION}),
 )
 def test_endpoint(
     request: AuthenticatedRequest, endpoint_id: UUID, response: HttpResponse
@@ -41,9 +36,9 @@ def test_endpoint(
     """
     own_endpoint(request, endpoint_id)
     with transaction.atomic():
-        delivery = tasks.test(endpoint_id)
+        delivery = interventions.test(endpoint_id)
     response["Location"] = f"/v1/webhook-endpoints/{endpoint_id}/deliveries/{delivery.pk}"
-    delivery = Delivery.objects.shown(endpoint_id).get(pk=delivery.pk)
+    delivery = Delivery.objects.of_endpoint(endpoint_id).get(pk=delivery.pk)
     return Status(202, shapes.Delivery.of(delivery))
 
 
@@ -51,7 +46,7 @@ def test_endpoint(
     "/{uuid:endpoint_id}/replay",
     summary="Send again what failed",
     response={202: shapes.Replay},
-    openapi_extra=WRITES,
+    openapi_extra=scoped(WRITES),
 )
 def replay_deliveries(
     request: AuthenticatedRequest, endpoint_id: UUID, body: Body[ReplayRequest]
@@ -60,8 +55,9 @@ def replay_deliveries(
     nothing twice.
     """
     own_endpoint(request, endpoint_id)
+    everything = body.state == "all"
     with transaction.atomic():
-        count, more = tasks.replay(endpoint_id, since=body.since, everything=body.state == "all")
+        count, more = interventions.replay(endpoint_id, since=body.since, everything=everything)
     return Status(202, shapes.Replay(deliveries=count, more=more))
 
 
@@ -69,7 +65,7 @@ def replay_deliveries(
     "/{uuid:endpoint_id}/deliveries",
     summary="List the deliveries to an endpoint, newest first",
     response=shapes.DeliveryPage,
-    openapi_extra=READS,
+    openapi_extra=scoped(READS),
 )
 def list_deliveries(
     request: AuthenticatedRequest,
@@ -80,7 +76,7 @@ def list_deliveries(
 ) -> shapes.DeliveryPage:
     """`next` of a page is the `after` of the following one; null on the last."""
     own_endpoint(request, endpoint_id)
-    deliveries = Delivery.objects.shown(endpoint_id)
+    deliveries = Delivery.objects.of_endpoint(endpoint_id)
     if state is not None:
         deliveries = deliveries.filter(state=state)
     if after is not None:
@@ -92,13 +88,13 @@ def list_deliveries(
     "/{uuid:endpoint_id}/deliveries/{uuid:delivery_id}",
     summary="Read a delivery, with each try of it",
     response=shapes.DeliveryAndAttempts,
-    openapi_extra=READS,
+    openapi_extra=scoped(READS),
 )
 def read_delivery(
     request: AuthenticatedRequest, endpoint_id: UUID, delivery_id: UUID
 ) -> shapes.DeliveryAndAttempts:
     own_endpoint(request, endpoint_id)
-    delivery = Delivery.objects.shown(endpoint_id).filter(pk=delivery_id).first()
+    delivery = Delivery.objects.of_endpoint(endpoint_id).filter(pk=delivery_id).first()
     if delivery is None:
         raise Http404
     return shapes.DeliveryAndAttempts.of(delivery)

@@ -8,7 +8,7 @@ from ninja import Query, Router
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.paging import NOT_OURS, AfterId, Limit, id_of
-from api.shapes.headers import described
+from api.shapes.headers import scoped
 from api.shapes.requests.webhooks import EventFilter
 from api.shapes.responses import webhooks as shapes
 from notifications import events
@@ -25,7 +25,7 @@ OF_STOCK = "stock:read"  # without it a key sees nothing of the stock here eithe
     "",
     summary="List what happened, as webhooks tell it",
     response=shapes.EventPage,
-    openapi_extra=described("orders:read"),
+    openapi_extra=scoped("orders:read"),
 )
 def list_events(
     request: AuthenticatedRequest,
@@ -40,7 +40,7 @@ def list_events(
     """
     kinds = _kinds(request, narrowed.kinds)
     try:
-        found = events.told(
+        found = events.feed(
             request.auth.client_id,
             kinds,
             after=UUID(after) if after else None,

@@ -9,7 +9,7 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.conventions.paging import AfterId
-from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, scoped
 from api.shapes.requests.orders import OrderFilter
 from api.shapes.responses import exports as shapes
 from orders.exports import tasks
@@ -25,7 +25,7 @@ router = Router(tags=["exports"])
     "/orders",
     summary="Export orders to files",
     response={202: shapes.Export},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:read",
         IDEMPOTENCY_KEY,
         headers={202: LOCATION | REPLAYED},
@@ -65,7 +65,7 @@ def begin_export(
     "/{uuid:export_id}",
     summary="Read how far an export is",
     response=shapes.Export,
-    openapi_extra=described("orders:read"),
+    openapi_extra=scoped("orders:read"),
 )
 def read_export(request: AuthenticatedRequest, export_id: UUID) -> HttpResponse:
     export = Export.objects.of(request.auth.client).filter(pk=export_id).first()
@@ -77,7 +77,7 @@ def read_export(request: AuthenticatedRequest, export_id: UUID) -> HttpResponse:
 @router.get(
     "/{uuid:export_id}/files/{int:number}",
     summary="Read a file of an export",
-    openapi_extra=described("orders:read", media_type="text/csv"),
+    openapi_extra=scoped("orders:read", media_type="text/csv"),
 )
 def read_file(request: AuthenticatedRequest, export_id: UUID, number: int) -> HttpResponse:
     own = ExportPart.objects.filter(export=export_id, export__client=request.auth.client)

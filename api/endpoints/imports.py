@@ -13,7 +13,7 @@ from ninja import Router
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, idempotency_key, once
-from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, scoped
 from api.shapes.responses import imports as shapes
 from orders.imports import tasks
 from orders.imports.errors import errors_csv
@@ -67,7 +67,7 @@ FILE = {
     description=ABOUT,
     response={202: shapes.Import, 200: shapes.Trial},
     openapi_extra=FILE
-    | described(
+    | scoped(
         "imports:write",
         IDEMPOTENCY_KEY,
         headers={202: LOCATION | REPLAYED},
@@ -106,7 +106,7 @@ def begin_import(
     "/{uuid:import_id}",
     summary="Read how far an import is",
     response=shapes.Import,
-    openapi_extra=described("imports:write"),
+    openapi_extra=scoped("imports:write"),
 )
 def read_import(request: AuthenticatedRequest, import_id: UUID) -> HttpResponse:
     return answer(shapes.Import.of(_own_import(request, import_id)))
@@ -115,7 +115,7 @@ def read_import(request: AuthenticatedRequest, import_id: UUID) -> HttpResponse:
 @router.get(
     "/{uuid:import_id}/errors.csv",
     summary="Read which orders of an import failed, and why",
-    openapi_extra=described("imports:write", media_type="text/csv"),
+    openapi_extra=scoped("imports:write", media_type="text/csv"),
 )
 def read_errors(request: AuthenticatedRequest, import_id: UUID) -> StreamingHttpResponse:
     batch = _own_import(request, import_id)

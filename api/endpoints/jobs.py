@@ -1,6 +1,6 @@
 """/v1/jobs: how far promised work is, and a client's say in its own."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from django.db.models import Q
@@ -11,6 +11,7 @@ from pydantic import Field
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.paging import AfterMoment, Limit, moment_and_id, moment_of
+from api.shapes.headers import scoped
 from api.shapes.responses import jobs as shapes
 from celery_ledger import Job, JobQuerySet, State, interventions, owned
 from values.refused import Refused
@@ -26,15 +27,11 @@ TaskName = Annotated[
 NOT_YOURS = "is not cancelled by a client: something would be left undone. Ask the shop's operator."
 
 
-def _described(conflict: str) -> dict[str, Any]:
-    return {"x-scope": "jobs:write", "responses": {409: {"description": conflict}}}
-
-
 @router.get(
     "",
     summary="List jobs, newest first",
     response=shapes.JobPage,
-    openapi_extra={"x-scope": "jobs:read"},
+    openapi_extra=scoped("jobs:read"),
 )
 def list_jobs(
     request: AuthenticatedRequest,
@@ -53,10 +50,7 @@ def list_jobs(
 
 
 @router.get(
-    "/{uuid:job_id}",
-    summary="Read a job",
-    response=shapes.Job,
-    openapi_extra={"x-scope": "jobs:read"},
+    "/{uuid:job_id}", summary="Read a job", response=shapes.Job, openapi_extra=scoped("jobs:read")
 )
 def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     job = owned.visible_to(str(request.auth.client_id)).filter(pk=job_id).first()
@@ -69,7 +63,7 @@ def read_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     "/{uuid:job_id}/retry",
     summary="Retry a dead or cancelled job",
     response=shapes.Job,
-    openapi_extra=_described("The job is neither dead nor cancelled."),
+    openapi_extra=scoped("jobs:write", conflict="The job is neither dead nor cancelled."),
 )
 def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     jobs, me = _own(request, job_id)
@@ -81,8 +75,9 @@ def retry_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:
     "/{uuid:job_id}/cancel",
     summary="Cancel a waiting job",
     response=shapes.Job,
-    openapi_extra=_described(
-        "The job does not wait any more, or something would be lost without it."
+    openapi_extra=scoped(
+        "jobs:write",
+        conflict="The job does not wait any more, or something would be lost without it.",
     ),
 )
 def cancel_job(request: AuthenticatedRequest, job_id: UUID) -> HttpResponse:

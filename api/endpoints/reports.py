@@ -13,7 +13,7 @@ from pydantic import WithJsonSchema
 
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
-from api.shapes.headers import LOCATION, described
+from api.shapes.headers import LOCATION, scoped
 from api.shapes.responses.reports import Computing
 from orders.reports import days, snapshots, spreadsheet
 from orders.reports.asked import daily, monthly
@@ -32,7 +32,7 @@ AGAIN = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     "/daily/{day}.csv",
     summary="Read a day's figures as CSV",
     response={202: Computing},
-    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
+    openapi_extra=scoped("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
 )
 def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
     """The same as the JSON, for a spreadsheet: one table whose column `section` says total, hour or
@@ -45,7 +45,7 @@ def read_daily_report_as_csv(request: AuthenticatedRequest, day: Path[Date]) -> 
     "/daily/{day}",
     summary="Read a day's figures",
     response={200: snapshots.Report, 202: Computing},
-    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
+    openapi_extra=scoped("reports:read", headers={202: LOCATION | AGAIN}),
 )
 def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpResponse:
     """Per currency: orders, gross, refunds, net, by hour, top SKUs, of your own orders.
@@ -60,7 +60,7 @@ def read_daily_report(request: AuthenticatedRequest, day: Path[Date]) -> HttpRes
     "/monthly/{month}.csv",
     summary="Read a month's figures as CSV",
     response={202: Computing},
-    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
+    openapi_extra=scoped("reports:read", headers={202: LOCATION | AGAIN}, media_type="text/csv"),
 )
 def read_monthly_report_as_csv(request: AuthenticatedRequest, month: Path[Month]) -> HttpResponse:
     """One table whose column `section` says total or day."""
@@ -73,7 +73,7 @@ def read_monthly_report_as_csv(request: AuthenticatedRequest, month: Path[Month]
     "/monthly/{month}",
     summary="Read a month's figures",
     response={200: snapshots.MonthlyReport, 202: Computing},
-    openapi_extra=described("reports:read", headers={202: LOCATION | AGAIN}),
+    openapi_extra=scoped("reports:read", headers={202: LOCATION | AGAIN}),
 )
 def read_monthly_report(request: AuthenticatedRequest, month: Path[Month]) -> HttpResponse:
     """The sum of its days, up to today: orders, gross, refunds and net per currency, and by day."""

@@ -7,7 +7,7 @@ from ninja import Body, Router
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer, encoded
 from api.conventions.etag import require_match, tag_of_content
-from api.shapes.headers import CONTENT_TAG, IF_MATCH, described
+from api.shapes.headers import CONTENT_TAG, IF_MATCH, scoped
 from api.shapes.responses import shop as shapes
 from notifications.models import Shop
 from values.shop import ShopSaid
@@ -19,7 +19,7 @@ router = Router(tags=["shop"])
     "",
     summary="Read your shop's settings",
     response=shapes.Shop,
-    openapi_extra=described("shop:read", headers={200: CONTENT_TAG}),
+    openapi_extra=scoped("shop:read", headers={200: CONTENT_TAG}),
 )
 def read_shop(request: AuthenticatedRequest) -> HttpResponse:
     """As they hold: `of_the_installation` names those that you have not set yourself."""
@@ -30,7 +30,7 @@ def read_shop(request: AuthenticatedRequest) -> HttpResponse:
     "",
     summary="Change your shop's settings",
     response=shapes.Shop,
-    openapi_extra=described("shop:write", IF_MATCH, headers={200: CONTENT_TAG}),
+    openapi_extra=scoped("shop:write", IF_MATCH, headers={200: CONTENT_TAG}),
 )
 def change_shop(request: AuthenticatedRequest, change: Body[ShopSaid]) -> HttpResponse:
     """What is named is set, null leaves it to the installation again, and what is not named stays.
@@ -39,7 +39,7 @@ def change_shop(request: AuthenticatedRequest, change: Body[ShopSaid]) -> HttpRe
     with transaction.atomic():
         own = Shop.objects.locked(request.auth.client_id)
         require_match(request, _tagged(request)["ETag"])
-        own.say(change.model_dump(exclude_unset=True))
+        own.change(change.model_dump(exclude_unset=True))
     return _tagged(request)
 
 

@@ -10,28 +10,26 @@ from ninja import Body, Router, Status
 
 from api.auth import AuthenticatedRequest
 from api.own import own_endpoint
+from api.shapes.headers import scoped
 from api.shapes.requests.webhooks import EndpointChange, EndpointRequest, RotationRequest
 from api.shapes.responses import webhooks as shapes
+from notifications.interventions import put_in_order
 from notifications.models import Endpoint
-from notifications.tasks import call_up, put_in_order
+from notifications.tasks import call_up
 from values.refused import Refused
 
 router = Router(tags=["webhooks"])
 
 
-READS, WRITES = {"x-scope": "webhooks:read"}, {"x-scope": "webhooks:write"}
+READS, WRITES = "webhooks:read", "webhooks:write"
 ROTATION = RotationRequest()  # what a request without a body says
-TOO_MANY = {"responses": {409: {"description": "The client has as many endpoints as it may have."}}}
-TOO_MANY_SECRETS = {
-    409: {"description": "As many secrets sign for this endpoint as may at a time."}
-}
 
 
 @router.post(
     "",
     summary="Register an endpoint",
     response={201: shapes.NewEndpoint},
-    openapi_extra=WRITES | TOO_MANY,
+    openapi_extra=scoped(WRITES, conflict="The client has as many endpoints as it may have."),
 )
 def create_endpoint(
     request: AuthenticatedRequest, body: Body[EndpointRequest]
@@ -44,7 +42,9 @@ def create_endpoint(
     return Status(201, shapes.NewEndpoint.of(endpoint))
 
 
-@router.get("", summary="List the endpoints", response=shapes.EndpointList, openapi_extra=READS)
+@router.get(
+    "", summary="List the endpoints", response=shapes.EndpointList, openapi_extra=scoped(READS)
+)
 def list_endpoints(request: AuthenticatedRequest) -> shapes.EndpointList:
     owner = request.auth.client_id
     rows = Endpoint.objects.filter(owner=owner, active=True).order_by("pk")[
@@ -54,7 +54,10 @@ def list_endpoints(request: AuthenticatedRequest) -> shapes.EndpointList:
 
 
 @router.get(
-    "/{uuid:endpoint_id}", summary="Read an endpoint", response=shapes.Endpoint, openapi_extra=READS
+    "/{uuid:endpoint_id}",
+    summary="Read an endpoint",
+    response=shapes.Endpoint,
+    openapi_extra=scoped(READS),
 )
 def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> shapes.Endpoint:
     return shapes.Endpoint.of(own_endpoint(request, endpoint_id))
@@ -64,7 +67,7 @@ def read_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> shapes.En
     "/{uuid:endpoint_id}",
     summary="Change an endpoint",
     response=shapes.Endpoint,
-    openapi_extra=WRITES,
+    openapi_extra=scoped(WRITES),
 )
 def change_endpoint(
     request: AuthenticatedRequest, endpoint_id: UUID, change: Body[EndpointChange]
@@ -94,7 +97,10 @@ def change_endpoint(
 
 
 @router.delete(
-    "/{uuid:endpoint_id}", summary="Remove an endpoint", response={204: None}, openapi_extra=WRITES
+    "/{uuid:endpoint_id}",
+    summary="Remove an endpoint",
+    response={204: None},
+    openapi_extra=scoped(WRITES),
 )
 def delete_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> Status[None]:
     """It hears of nothing any more; what it has heard stays on record."""
@@ -108,7 +114,9 @@ def delete_endpoint(request: AuthenticatedRequest, endpoint_id: UUID) -> Status[
     "/{uuid:endpoint_id}/rotate-secret",
     summary="Give an endpoint a new secret",
     response=shapes.NewEndpoint,
-    openapi_extra={**WRITES, "responses": TOO_MANY_SECRETS},
+    openapi_extra=scoped(
+        WRITES, conflict="As many secrets sign for this endpoint as may at a time."
+    ),
 )
 def rotate_secret(
     request: AuthenticatedRequest, endpoint_id: UUID, body: Body[RotationRequest] = ROTATION

@@ -47,7 +47,7 @@ def for_status(status: int, headers: Mapping[str, str] | None = None) -> HttpRes
 def install(api: NinjaAPI) -> None:
     """Every exception that a view of the API can raise, and what is said for it."""
     handlers: dict[type[Exception], Any] = {
-        Refused: lambda _, exc: _said(exc),
+        Refused: lambda _, exc: _refused(exc),
         ValidationError: _invalid,
         AuthenticationError: lambda _, exc: rendered(
             "unauthenticated",
@@ -68,7 +68,7 @@ def install(api: NinjaAPI) -> None:
         api.add_exception_handler(exception, handler)
 
 
-def _said(exc: Refused) -> HttpResponse:
+def _refused(exc: Refused) -> HttpResponse:
     headers = {}
     if exc.order is not None:
         headers["Location"] = f"/v1/orders/{exc.order}"
@@ -80,7 +80,7 @@ def _said(exc: Refused) -> HttpResponse:
 def _unreadable(request: HttpRequest, exc: HttpError) -> HttpResponse:
     """Ninja wraps what the parser raises; the parser knows the place."""
     if isinstance(exc.__cause__, Refused):
-        return _said(exc.__cause__)
+        return _refused(exc.__cause__)
     if isinstance(cause := exc.__cause__, NotJson):
         return rendered("malformed-json", str(cause), errors=[(cause.pointer, cause.message)])
     return for_status(exc.status_code)

@@ -7,9 +7,9 @@ from typing import Any
 
 from api.conventions.idempotency import IDEMPOTENCY_KEY_MAX_CHARS
 
-Described = dict[str, Any]
+Document = dict[str, Any]  # a part of the OpenAPI document
 
-IDEMPOTENCY_KEY: Described = {
+IDEMPOTENCY_KEY: Document = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": True,
@@ -24,7 +24,7 @@ IDEMPOTENCY_KEY: Described = {
         "pattern": r"^[\x21-\x7e]+( [\x21-\x7e]+)*$",
     },
 }
-PREFER: Described = {
+PREFER: Document = {
     "name": "Prefer",
     "in": "header",
     "required": False,
@@ -35,61 +35,61 @@ PREFER: Described = {
         "until the order is decided, or waits for its customer (RFC 7240)."
     ),
 }
-IF_NONE_MATCH: Described = {
+IF_NONE_MATCH: Document = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
     "description": "An ETag from before: 304 when the order is still as it was.",
 }
-IF_MATCH: Described = {
+IF_MATCH: Document = {
     "name": "If-Match",
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
     "description": "An ETag from before: 412 when it is not as it was, and nothing is changed.",
 }
-ETAG: Described = {
+ETAG: Document = {
     "ETag": {
         "description": "The order's version, quoted; more while money is under way.",
         "schema": {"type": "string"},
     }
 }
-CONTENT_TAG: Described = {
+CONTENT_TAG: Document = {
     "ETag": {
         "description": "Of what it is now; for the If-Match of a change.",
         "schema": {"type": "string"},
     }
 }
-LOCATION: Described = {
+LOCATION: Document = {
     "Location": {"description": "Where it is read.", "schema": {"type": "string"}}
 }
-REPLAYED: Described = {
+REPLAYED: Document = {
     "Idempotent-Replayed": {
         "description": "`true` on a repeat.",
         "schema": {"type": "string", "enum": ["true"]},
     }
 }
-APPLIED: Described = {
+APPLIED: Document = {
     "Preference-Applied": {"description": "When the answer was held.", "schema": {"type": "string"}}
 }
 IN_PROGRESS = "or the first request with this key is still running (then with Retry-After)"
 
 
-def described(
+def scoped(
     scope: str,
-    *parameters: Described,
-    headers: Mapping[int, Described] | None = None,
+    *parameters: Document,
+    headers: Mapping[int, Document] | None = None,
     conflict: str = "",
     unchanged: bool = False,
     media_type: str = "",
-) -> Described:
+) -> Document:
     """For `openapi_extra`: the scope it needs, header parameters, headers by status, and when there
     is a 409, 304 or 412.
 
     `media_type` is that of a 200 which is no JSON.
     """
-    responses: dict[int, Described] = {
+    responses: dict[int, Document] = {
         status: {"headers": named} for status, named in (headers or {}).items()
     }
     if conflict:

@@ -8,14 +8,13 @@ from django.conf import settings
 from pydantic import Field, TypeAdapter
 
 from api.shapes.examples import EXAMPLES
+from api.shapes.headers import Document
 from notifications.events import KINDS
 from notifications.models.event import TEST
 from orders.snapshots import About, Id, Order, Stock, exactly
 
-Described = dict[str, Any]
-
 SENT: Final = "serialization"
-EXAMPLE: Described = EXAMPLES["webhook"].get("answer", {"type": ""})
+EXAMPLE: Document = EXAMPLES["webhook"].get("answer", {"type": ""})
 REF = "#/components/schemas/{model}"
 TEST_ASKED = "a test was asked for; any endpoint is sent it, whatever it listens to"
 HEADERS = {
@@ -27,8 +26,8 @@ HEADERS = {
         "`v1a,` and an ed25519 signature of the same by each of the endpoint's `public_keys`."
     ),
 }
-EVENT_ID: Described = {"type": "string", "format": "uuid", "description": "in GET /v1/events"}
-ANSWERS: Described = {
+EVENT_ID: Document = {"type": "string", "format": "uuid", "description": "in GET /v1/events"}
+ANSWERS: Document = {
     "2XX": {"description": "Taken: it is not sent again."},
     "default": {
         "description": (
@@ -114,7 +113,7 @@ SUBJECTS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def described() -> tuple[Described, Described]:
+def webhooks_and_schemas() -> tuple[Document, Document]:
     """The document's `webhooks`, and the schemas that they refer to."""
     references, schemas = TypeAdapter.json_schemas(
         [
@@ -135,10 +134,10 @@ def described() -> tuple[Described, Described]:
     return webhooks, schemas["$defs"]
 
 
-def _webhook(kind: str, why: str, full: Described, thin: Described) -> Described:
+def _webhook(kind: str, why: str, full: Document, thin: Document) -> Document:
     """By what its endpoint's `payload` is."""
     bodies = [_body(kind, "full", full), _body(kind, "thin", thin, id=EVENT_ID)]
-    content: Described = {"schema": {"oneOf": bodies}}
+    content: Document = {"schema": {"oneOf": bodies}}
     if kind == EXAMPLE["type"]:
         content["example"] = EXAMPLE
     operation = {
@@ -162,7 +161,7 @@ def _webhook(kind: str, why: str, full: Described, thin: Described) -> Described
     return {"post": operation}
 
 
-def _body(kind: str, title: str, data: Described, **more: Described) -> Described:
+def _body(kind: str, title: str, data: Document, **more: Document) -> Document:
     properties = {
         **more,
         "type": {"const": kind},

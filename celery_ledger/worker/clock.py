@@ -24,6 +24,7 @@ from celery_ledger.telemetry.events import tell_as
 from celery_ledger.worker import shutdown
 from celery_ledger.worker.hearing import Hearing
 from celery_ledger.worker.heartbeat import Heartbeat
+from celery_ledger.worker.lines import Lines
 from celery_ledger.worker.pruner import Pruner
 from celery_ledger.worker.rescuer import Rescuer
 from celery_ledger.worker.ringer import Ringer
@@ -49,6 +50,7 @@ class Clock:
         self.rescuer = Rescuer(app, worker)
         self.scheduler = Scheduler(app)
         self.ringer = Ringer(app)
+        self.lines = Lines(app)
         self.pruner = Pruner()
         self.hearing: Hearing | None = None  # of a worker whose pool and consumer can be seen
         self._busy_at = monotonic()
@@ -67,6 +69,7 @@ class Clock:
         if monotonic() >= self.heartbeat.patient_until:
             self.rescuer.rescue()
         self.scheduler.promise_due_slots()
+        self.lines.look_now_and_then()
         self.pruner.prune_now_and_then()
 
     def shorten_the_stop(self) -> None:

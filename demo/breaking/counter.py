@@ -110,12 +110,11 @@ def is_under_way(order: Order) -> bool:
 
 
 def _under_way(client: Client) -> list[Order]:
-    return [
-        order
-        for state in (State.RECEIVED, State.RESERVED)
-        for order in Order.objects.filter(client=client, state=state).order_by("-pk")[:OPEN_MAX]
-        if is_under_way(order)
-    ]
+    found: list[Order] = []
+    for state in (State.RECEIVED, State.RESERVED):
+        newest = Order.objects.filter(client=client, state=state).order_by("-pk")[:OPEN_MAX]
+        found += [order for order in newest if is_under_way(order)]
+    return found
 
 
 # --- lost -----------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ WRONG = (TemplateSyntaxError, TemplateDoesNotExist, LookupError, TypeError, Valu
 
 
 def check_mails(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """Of examples, where MAIL_TEMPLATES names a folder: ours are tested."""
+    """An Error for each mail that cannot be rendered from its example. Nothing is looked at unless
+    MAIL_TEMPLATES names the shop's own folder: our templates have tests.
+    """
     if not settings.MAIL_TEMPLATES:
         return []
     mails = [(kind, language) for kind in HAPPENING for language in LANGUAGES]
@@ -26,6 +28,7 @@ def check_mails(app_configs: Any, **options: Any) -> list[CheckMessage]:
 
 
 def _objection(kind: str, language: str) -> str:
+    """Why this mail cannot be written; "" when it can."""
     try:
         mail = render(example(kind, language), Shop(**settings.SHOP))
     except WRONG as exc:

@@ -8,7 +8,7 @@ HEADERS = ("From", "To", "Reply-To", "Subject", "Message-ID")
 
 class EmailBackend(console.EmailBackend):
     def write_message(self, message: EmailMessage) -> None:
-        """Its headers and its text as they are read, and what else is in it by its name only."""
+        """Print its headers and its text as a reader sees them, and of other parts their names."""
         wire = message.message()
         heads = [f"{name}: {wire[name]}" for name in HEADERS if wire[name]]
         beside = [

@@ -90,7 +90,7 @@ ENDPOINT = {
     "because": "",
 }
 DISABLED = ENDPOINT | {"disabled_at": "2026-12-05T09:10:00Z", "because": "failing", "share": 100}
-# What is special about the order when this happens, and what the event tells beside it.
+# By kind: what is special about the order of the example, and the other members of its data.
 HAPPENING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "order.received": ({"state": "received", "captured": 0, "payment_state": "none"}, {}),
     "order.action_required": (UNPAID | {"payment_state": "action_required"}, {}),
@@ -119,7 +119,7 @@ HAPPENING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def example(kind: str, language: str) -> Event:
-    """Of a kind in HAPPENING, and not saved; each time the same."""
+    """The example of a kind in HAPPENING, unsaved; each call returns the same."""
     special, beside = HAPPENING[kind]
     to_staff = {"mail": {"language": language}}
     whose = to_staff if not kind.startswith("order.") else {"order": _order(language, **special)}

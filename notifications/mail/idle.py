@@ -11,7 +11,7 @@ from django.conf import settings
 from notifications.webhooks.deadline import Deadline
 
 OK = 250
-Server = tuple[Any, ...]
+Server = tuple[Any, ...]  # what tells mail servers and log-ins to them apart
 
 
 class Kept(NamedTuple):
@@ -33,8 +33,8 @@ class Idle:
         self._lock = Lock()
 
     def take(self, server: Server, deadline: Deadline) -> Kept | None:
-        """The one that was used last, if it is still answered, which is cut by this deadline from
-        now on; else none is left of that server.
+        """The connection to this server that was used last, cut by `deadline` from now on. None,
+        and all others to the server are closed, if it is too old or is not answered any more.
         """
         if (kept := self._last(server)) is None:
             return None
@@ -48,7 +48,9 @@ class Idle:
         return None
 
     def keep(self, kept: Kept) -> None:
-        """For the next mail; beyond so many, the one that was used longest ago is closed."""
+        """Keep it for the next mail; of more than MAIL_CONNECTIONS_IDLE_MAX, the one that was used
+        longest ago is closed.
+        """
         with self._lock:
             self._kept.append(kept)
             is_full = len(self._kept) > settings.MAIL_CONNECTIONS_IDLE_MAX
@@ -57,13 +59,13 @@ class Idle:
             oldest.connection.close()
 
     def forget(self) -> None:
-        """They belong to the process from which this one was forked, and go on there."""
+        """Let go of all, in a process that was just forked: its parent goes on with them."""
         kept, self._kept, self._lock = self._kept, [], Lock()
         for each in kept:
             each.connection.close()
 
     def close(self, server: Server | None = None) -> None:
-        """Those to this server, or all."""
+        """Close those to this server, or all."""
         with self._lock:
             closing = [kept for kept in self._kept if server in (None, kept.server)]
             self._kept = [kept for kept in self._kept if kept not in closing]

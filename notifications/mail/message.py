@@ -27,18 +27,18 @@ class Message(NamedTuple):
 
 
 def render(event: Event, shop: Shop) -> Message:
-    """In the reader's language and the shop's time zone. The shop signs what its customers get."""
+    """The mail of this event, in the reader's language and the shop's time zone. A mail to a
+    customer ends with the shop's signature. Raises what Django's templates raise.
+    """
     to_staff = "mail" in event.data
-    asked = event.data["mail"]["language"] if to_staff else event.data["order"]["locale"]
-    language = (asked or "").partition("-")[0]
-    language = language if language in LANGUAGES else shop.language
-    said = {**event.data, "site": settings.SITE_URL, "shop": shop, "language": language}
+    language = _language(event.data, shop)
+    variables = {**event.data, "site": settings.SITE_URL, "shop": shop, "language": language}
     with override(language), timezone.override(shop.zone):
         name = template_name(event.kind, language)
-        subject, _, text = _rendered(name, TEXT, said).strip().partition("\n")
+        subject, _, text = _rendered(name, TEXT, variables).strip().partition("\n")
         subject = " ".join(subject.split())
-        html = _rendered(name, HTML, said | {"subject": subject, "to_staff": to_staff})
-        receipt = _receipt(event.kind, said)
+        html = _rendered(name, HTML, variables | {"subject": subject, "to_staff": to_staff})
+        receipt = _receipt(event.kind, variables)
     signature = "" if to_staff else f"\n-- \n{shop.signature}\n"
     return Message(subject, f"{_tidied(text)}\n{signature}", html, receipt)
 
@@ -48,7 +48,7 @@ def template_name(kind: str, language: str) -> str:
 
 
 def has_words(kind: str) -> bool:
-    """Whether there is anything to say about this kind of event."""
+    """Whether there is a template for a mail of this kind of event."""
     try:
         get_template(template_name(kind, LANGUAGES[0]))
     except TemplateDoesNotExist:
@@ -56,20 +56,27 @@ def has_words(kind: str) -> bool:
     return True
 
 
-def _receipt(kind: str, said: dict[str, Any]) -> str:
-    """Comes with the word that all of an order is paid."""
-    order = said.get("order", {})
+def _language(data: dict[str, Any], shop: Shop) -> str:
+    """One of LANGUAGES: as the event names it, or else the shop's."""
+    locale = data["mail"]["language"] if "mail" in data else data["order"]["locale"]
+    language = (locale or "").partition("-")[0]
+    return language if language in LANGUAGES else shop.language
+
+
+def _receipt(kind: str, variables: dict[str, Any]) -> str:
+    """The receipt of an order that was confirmed and is paid in full; "" of anything else."""
+    order = variables.get("order", {})
     if kind != "order.confirmed" or not 0 < order["total"] <= order.get("captured", 0):
         return ""
     billed = order.get("billing_address") or order.get("customer") or {}
-    template = get_template(template_name("receipt", said["language"]))
-    text = template.render(said | {"billed": billed.get("name")})
+    template = get_template(template_name("receipt", variables["language"]))
+    text = template.render(variables | {"billed": billed.get("name")})
     return f"{_tidied(text)}\n"
 
 
-def _rendered(name: str, form: str, said: dict[str, Any]) -> str:
+def _rendered(name: str, form: str, variables: dict[str, Any]) -> str:
     layout = f"mail/layout/layout.{form}"
-    return get_template(name).render(said | {"form": form, "layout": layout})
+    return get_template(name).render(variables | {"form": form, "layout": layout})
 
 
 def _tidied(text: str) -> str:

@@ -6,10 +6,10 @@ from celery_ledger import context
 from notifications.mail.message import has_words
 from notifications.models import Event
 
-# Why an order may be on hold so that its customer is told: they can help, or will wonder. What the
-# machine holds, or the staff in other words, is told to nobody.
+# The reasons of a hold of which the customer is mailed: they can help, or will wonder. Of others,
+# the machine's or in the staff's own words, nobody is.
 HOLDS_TOLD = ("address_unclear", "delayed")
-ABOUT = {  # what the mail about it needs to know beside the order
+ABOUT = {  # the member of the event's data that its mail needs beside the order
     "order.fulfilled": "fulfilment",
     "order.fulfilment_cancelled": "fulfilment",
     "order.refunded": "refund",
@@ -21,19 +21,20 @@ ABOUT = {  # what the mail about it needs to know beside the order
 
 
 def recipients(event: Event) -> list[str]:
-    """Whom the event names, or the customer, if there is something to say to them about this event,
-    and what is being done is not quiet.
+    """The addresses that the event names, or else its order's; none, if there is no mail for this
+    kind, if it does not concern the customer, or if what is done to the order is quiet.
     """
     order = event.data.get("order", {})
-    named = [one for one in event.data.get("mail", {}).get("to") or [order.get("email")] if one]
+    to = event.data.get("mail", {}).get("to") or [order.get("email")]
+    addresses = [address for address in to if address]
     is_quiet = order and context.current().get("quiet")
-    if is_quiet or not (named and has_words(event.kind) and _concerns(event.kind, event.data)):
+    if is_quiet or not addresses or not has_words(event.kind):
         return []
-    return named
+    return addresses if _concerns(event.kind, event.data) else []
 
 
 def _concerns(kind: str, data: dict[str, Any]) -> bool:
-    """Whether this event of such a kind is one for its customer."""
+    """Whether the customer is to be mailed of an event of this kind with this data."""
     order = data.get("order", {})
     match kind:
         case "order.completed":  # the last parcel's mail says it, but not what was cancelled

@@ -22,14 +22,17 @@ from notifications.models import (
 )
 from values.addresses import mailable
 
+# ValueError: an address that no mail can go to
+UNSENT = (OSError, smtplib.SMTPException, ValueError)
+
 
 class Mail(EmailMultiAlternatives):
-    """Every try says the same, byte for byte: the lines between its parts are made of its
-    delivery's id, too.
+    """A mail whose bytes are the same on every try: also the boundaries between its parts, which
+    are made of its delivery's id.
     """
 
-    def __init__(self, *args: Any, delivery: UUID, **said: Any) -> None:
-        super().__init__(*args, **said)
+    def __init__(self, *, delivery: UUID, **fields: Any) -> None:
+        super().__init__(**fields)
         self.delivery = delivery
 
     def message(self, **options: Any) -> Any:
@@ -56,28 +59,28 @@ def send(delivery: Delivery) -> Answer:
             message.send()
     except smtplib.SMTPRecipientsRefused as exc:
         raise _refused(exc) from exc
-    except (
-        OSError,
-        smtplib.SMTPException,
-        ValueError,
-    ) as exc:  # ValueError: an address that no mail can go to
-        raise NotDelivered(
-            scrubbed(f"{type(exc).__name__}: {exc}")
-        ) from exc  # it names the address
+    except UNSENT as exc:
+        raise NotDelivered(_in_words(exc)) from exc
     return Answer("accepted by the mail server")
 
 
 def _refused(exc: smtplib.SMTPRecipientsRefused) -> NotDelivered:
-    """A mail has one recipient."""
+    """What it means that the mail's one recipient was refused."""
     code, text = next(iter(exc.recipients.values()))
     if knows_no_mailbox(code, text):
         return NoMailbox(scrubbed(f"{code} {in_a_line(text)}"))
-    return NotDelivered(scrubbed(f"{type(exc).__name__}: {exc}"))
+    return NotDelivered(_in_words(exc))
+
+
+def _in_words(exc: Exception) -> str:
+    """The error without the address, which mail servers repeat."""
+    return scrubbed(f"{type(exc).__name__}: {exc}")
 
 
 def composed(delivery: Delivery, shop: Shop) -> Mail:
-    """The mail of this delivery, in both forms. Mails about one subject are one conversation: each
-    refers to an id that none of them has.
+    """The mail of this delivery, as text and as HTML, with the receipt if there is one. Mail
+    programs show all mails about one subject as one conversation, since each refers to an id that
+    is made of the subject's. Raises ValueError for an address that no mail can go to.
     """
     subject, text, html, receipt = render(delivery.event, shop)
     sender = mailable(parseaddr(settings.DEFAULT_FROM_EMAIL)[1])

@@ -21,10 +21,12 @@ from values.addresses import mailable
 
 
 class _Ending(smtplib.SMTP):
+    """A connection that is cut when the deadline of its call is over."""
+
     deadline: Deadline
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        """To the first of the name's addresses that answers."""
+        """Connect to the first of the name's addresses that answers. Raises OSError."""
         failure: OSError | None = None
         for address in self.deadline.addresses_of(host, port):
             try:
@@ -48,13 +50,15 @@ class EmailBackend(smtp.EmailBackend):
 
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
-        """smtplib's, whose connection ends with the deadline of this call."""
+        """The class of smtplib's connections that Django opens, bound to the deadline of this
+        call.
+        """
         kind: type[smtplib.SMTP] = _EndingTls if self.use_ssl else _Ending
         return type(kind.__name__, (kind,), {"deadline": self._deadline})
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
-        """Over a connection that is kept afterwards, unless something went wrong on it. Raises
-        OSError, smtplib.SMTPException and ValueError.
+        """Send them over one connection, a kept one if there is any, and keep it afterwards, unless
+        something went wrong on it. Raises OSError, smtplib.SMTPException and ValueError.
         """
         with self._in_time():
             connection, mails = self._connected()
@@ -79,7 +83,9 @@ class EmailBackend(smtp.EmailBackend):
                 self.close()
 
     def prep_address(self, address: str, force_ascii: bool = True) -> Any:
-        """Django's leaves out the quotes that `"da..me"@docomo.ne.jp` needs. Raises ValueError."""
+        """The address for the envelope. Django's own leaves out the quotes that
+        `"da..me"@docomo.ne.jp` needs. Raises ValueError.
+        """
         return mailable(super().prep_address(address, force_ascii))
 
     @property
@@ -87,7 +93,7 @@ class EmailBackend(smtp.EmailBackend):
         return (self.host, self.port, self.username, self.password, self.use_tls, self.use_ssl)
 
     def _connected(self) -> tuple[Any, int]:
-        """A connection, and how many mails it has taken."""
+        """An open connection, and how many mails it has taken. Raises as `send_messages`."""
         kept = idle.take(self._server, self._deadline)
         self.connection = kept.connection if kept else None
         try:

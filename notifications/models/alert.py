@@ -1,4 +1,6 @@
-"""What people were told of deliveries that do not arrive, so that it is once in a while."""
+"""When people were last told of deliveries that do not arrive, so that they are not told again each
+time that somebody looks.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -7,8 +9,8 @@ from django.conf import settings
 from django.db import connection, models
 from django.db.models.functions import Now
 
-# Of these targets those that are new, or of which there is news since they were last told, so long
-# ago; each is told by one, whoever else looks at the same moment.
+# Of these targets those that are new, or were last told ALERT_REST ago and have news since. Of two
+# who look at the same moment one gets a target.
 TAKE = """
 INSERT INTO notifications_alert AS alert (target, told_at)
 SELECT target, now() FROM unnest(%(targets)s::text[], %(news)s::timestamptz[]) AS found (target, at)
@@ -29,7 +31,9 @@ DIGEST = "digest"
 
 class AlertQuerySet(models.QuerySet["Alert"]):
     def take(self, news: dict[str, datetime]) -> set[str]:
-        """Of these targets, with the time of their news, those that are to be told now."""
+        """Of these targets, each with the time of its news, those of which people are to be told
+        now; the caller tells them.
+        """
         values: dict[str, Any] = {
             "targets": [*news],
             "news": [*news.values()],
@@ -49,8 +53,8 @@ class AlertQuerySet(models.QuerySet["Alert"]):
         return self.filter(target=DIGEST).values_list("mailed_at", flat=True).first()
 
     def take_digest(self, news_at: datetime) -> bool:
-        """Whether there is news since the last one, which was sent so long ago: then it is sent
-        now, by one, whoever else looks at the same moment.
+        """Whether the caller is to send a digest now: the last one was sent ALERT_MAIL_REST ago,
+        and before this news. Of two who ask at the same moment one is.
         """
         values: dict[str, Any] = {
             "digest": DIGEST,
@@ -62,7 +66,7 @@ class AlertQuerySet(models.QuerySet["Alert"]):
             return bool(cursor.rowcount)
 
     def forget(self, but: list[str]) -> None:
-        """All but these are well again."""
+        """Delete all but these targets: the others are well again."""
         self.exclude(target__in=[*but, DIGEST]).delete()
 
 

@@ -20,9 +20,8 @@ class Written(Func):
     output_field = DateTimeField()
 
 
-# What another database is at changes nothing here, nor does Postgres' own vacuuming. Of what is
-# not ours to see, a stranger's transaction in the same Postgres, nobody tells when it began; ours
-# are never as old as `patience` (I13).
+# Transactions in another database change nothing here, nor do Postgres' own that vacuum. When one
+# began that our role may not see, nobody tells: it counts as `patience` old, as none of ours is.
 SETTLED = """
 SELECT least(statement_timestamp(),
              min(coalesce(xact_start, statement_timestamp() - %(patience)s::interval)))
@@ -34,7 +33,7 @@ SELECT least(statement_timestamp(),
 
 
 def settled_until() -> datetime:
-    """All changes that are older are there to be read."""
+    """The moment before which no change is missing: each that is older can be read."""
     with connection.cursor() as cursor:
         cursor.execute(SETTLED, {"patience": f"{settings.CHANGES_SETTLE.total_seconds()} s"})
         moment: datetime = cursor.fetchone()[0]

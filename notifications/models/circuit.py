@@ -43,7 +43,7 @@ STUMBLED = """
 UPDATE notifications_endpoint
    SET failures = greatest(failures + 1, %(at_least)s),
        failing_since = coalesce(failing_since, now()),
-       failed_with = %(said)s,
+       failed_with = %(answer)s,
        warned = CASE WHEN failing_since IS NULL THEN 0 ELSE warned END,
        quick = greatest(failures + 1, %(at_least)s) < %(run)s AND quick,
        busy_until = NULL,
@@ -63,24 +63,24 @@ UPDATE notifications_endpoint AS endpoint
   FROM before WHERE endpoint.id = before.id
 RETURNING NOT before.quick
 """
-SOON_S = 0.5
-DISABLED = 100  # per cent of ENDPOINT_PATIENCE
+SOON_S = 0.5  # until one comes again that finds an endpoint busy
+DISABLED = 100  # `warned` of one that is disabled: per cent of ENDPOINT_PATIENCE
 
 
 class CircuitQuerySet(models.QuerySet["Endpoint"]):
     def take_turn(self, endpoint: "Endpoint", *, at_once: bool = False) -> float:
-        """0.0 when it may be called now, else in how many seconds to come again; `at_once`: also
-        while it rests.
+        """0.0 when the caller may call the endpoint now, or else in how many seconds to come again.
+        `at_once`: it may also while the endpoint rests.
 
-        Of those that are not quick an owner's together take few calls: else servers that hang would
-        hold every thread, and everybody's webhooks with them.
+        An owner's endpoints that are not quick take WEBHOOK_SLOW_CALLS_PER_CLIENT calls at a time,
+        all together: else servers that hang would hold every thread, and everybody's webhooks.
         """
         if endpoint.quick:
             return 0.0
         values: dict[str, Any] = {
             "id": endpoint.pk,
             "owner": endpoint.owner,
-            # then whoever took it has died
+            # the turn ends by itself after that, when whoever took it has died
             "call": timedelta(seconds=2 * settings.WEBHOOK_TIMEOUT_S),
             "of_owner": settings.WEBHOOK_SLOW_CALLS_PER_CLIENT,
             "at_once": at_once,
@@ -92,7 +92,9 @@ class CircuitQuerySet(models.QuerySet["Endpoint"]):
         return SOON_S if at_once else max(self.take_place(endpoint), SOON_S)
 
     def take_place(self, endpoint: "Endpoint") -> float:
-        """Stand in line: in how many seconds the place comes; 0.0 when there is no line left."""
+        """Take the next place in line: in how many seconds it is due; 0.0 when the endpoint is
+        quick again and there is no line.
+        """
         rest_s = _rest_s(endpoint.failures) if endpoint.is_open else SOON_S
         values: dict[str, Any] = {"id": endpoint.pk, "rest": timedelta(seconds=rest_s)}
         with connection.cursor() as cursor:
@@ -100,15 +102,17 @@ class CircuitQuerySet(models.QuerySet["Endpoint"]):
             place = cursor.fetchone()
         return float(place[0]) if place else 0.0
 
-    def stumbled(self, endpoint: "Endpoint", *, said: str, after_s: float, pause_s: float) -> bool:
-        """A call of it has failed with that answer, which asked for that pause. True when nothing
-        else has come of its calls for ENDPOINT_PATIENCE.
+    def stumbled(
+        self, endpoint: "Endpoint", *, answer: str, after_s: float, pause_s: float
+    ) -> bool:
+        """Note that a call of it has failed with that answer, which took `after_s` and asked for a
+        pause of `pause_s`. True when its calls have done nothing but fail for ENDPOINT_PATIENCE.
         """
         at_once = pause_s > 0 or after_s > settings.WEBHOOK_QUICK_S
         values: dict[str, Any] = {
             "id": endpoint.pk,
             "quick": endpoint.quick,
-            "said": said,
+            "answer": answer,
             "run": settings.ENDPOINT_FAILURES_MAX,
             "at_least": settings.ENDPOINT_FAILURES_MAX if at_once else 0,
             "rest": timedelta(seconds=max(_rest_s(endpoint.failures + 1), pause_s)),
@@ -120,11 +124,11 @@ class CircuitQuerySet(models.QuerySet["Endpoint"]):
         return bool(noted and noted[0])
 
     def answered(self, pk: Any, *, after_s: float) -> bool:
-        """It has taken a delivery. True when it was not called freely until now: whoever stands in
-        line may come.
+        """Note that the endpoint has taken a delivery. True when it was not quick until now, and
+        is: its line is to be called up.
 
-        An answer that took longer than WEBHOOK_QUICK_S is trouble, the least of it: it rests, and
-        no longer each time.
+        An answer that took longer than WEBHOOK_QUICK_S opens the circuit: the endpoint rests as
+        after its first failures, and not for longer each time.
         """
         if after_s <= settings.WEBHOOK_QUICK_S:
             with connection.cursor() as cursor:
@@ -141,8 +145,8 @@ class CircuitQuerySet(models.QuerySet["Endpoint"]):
         return False
 
     def forgive(self, pk: Any) -> bool:
-        """It is another server now, or its owner says that it is well: it is called again. True
-        when it was in trouble or disabled.
+        """Forget its failures and enable it: it is another server now, or its owner says that it is
+        well. True when it was in trouble or disabled.
         """
         anew: dict[str, Any] = {
             "failures": 0,
@@ -157,30 +161,42 @@ class CircuitQuerySet(models.QuerySet["Endpoint"]):
         return bool(was_disabled or self.filter(pk=pk, failures__gt=0).update(**anew))
 
     def disable(self, pk: Any, *, because: str) -> bool:
-        """It hears of nothing until its owner says so. True when it did until now."""
+        """Tell it nothing more until its owner enables it; `because`: one of Endpoint.Because. True
+        when it was enabled until now.
+        """
         able = self.filter(Q(disabled_at__isnull=True), pk=pk, active=True)
         return bool(able.update(disabled_at=Now(), disabled_because=because))
 
     def take_unwarned(self, *, limit: int) -> list["Endpoint"]:
-        """Up to so many of which the owner is to be told that nothing but failures comes of them,
-        locked; `warned` says how much of ENDPOINT_PATIENCE is over, and is taken as told.
+        """Up to `limit` endpoints that only fail and of which the owner is to be told now, locked.
+        The caller tells them: `warned` is set to how much of ENDPOINT_PATIENCE is over, in per
+        cent.
         """
-        patience, shares = settings.ENDPOINT_PATIENCE, settings.ENDPOINT_WARNED_AT
-        passed = [
-            When(failing_since__lte=Now() - patience * share / DISABLED, then=share)
-            for share in sorted(shares, reverse=True)
-        ]
-        over = Case(When(disabled_at__isnull=False, then=DISABLED), *passed, default=0)
-        told_of_late = Q(disabled_at__lte=Now() - settings.DELIVERY_TOLD_FOR)
+        over = _share_over()
+        too_late = Q(disabled_at__lte=Now() - settings.DELIVERY_TOLD_FOR)
         failing = self.filter(active=True, failing_since__isnull=False)
-        failing = failing.exclude(told_of_late).exclude(disabled_because="asked")
+        failing = failing.exclude(too_late).exclude(disabled_because="asked")
         due = failing.annotate(over=over).filter(warned__lt=F("over")).order_by("pk")
-        taken = self.filter(pk__in=[one.pk for one in due.select_for_update(no_key=True)[:limit]])
+        locked = list(due.select_for_update(no_key=True)[:limit])
+        taken = self.filter(pk__in=[endpoint.pk for endpoint in locked])
         taken.update(warned=over)
         return list(taken.order_by("pk"))
 
 
+def _share_over() -> Case:
+    """The largest of ENDPOINT_WARNED_AT that an endpoint has failed through, DISABLED of one that
+    is disabled, or 0.
+    """
+    passed = [
+        When(failing_since__lte=Now() - settings.ENDPOINT_PATIENCE * share / DISABLED, then=share)
+        for share in sorted(settings.ENDPOINT_WARNED_AT, reverse=True)
+    ]
+    return Case(When(disabled_at__isnull=False, then=DISABLED), *passed, default=0)
+
+
 def _rest_s(failures: int) -> float:
-    """After so many in a row, twice as long after each from the one that opens the circuit on."""
+    """How long it rests after so many failures in a row: ENDPOINT_REST_S when the circuit opens,
+    and twice as long after each failure more, up to ENDPOINT_REST_CAP_S.
+    """
     probes = max(1, failures - settings.ENDPOINT_FAILURES_MAX + 1)
     return delay_s(probes, base_s=settings.ENDPOINT_REST_S, cap_s=settings.ENDPOINT_REST_CAP_S)

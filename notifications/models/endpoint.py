@@ -20,9 +20,9 @@ REGISTRATION = 0x656E6470  # the advisory locks of owners who register an endpoi
 
 class EndpointQuerySet(CircuitQuerySet):
     @transaction.atomic
-    def register(self, owner: UUID, **said: Any) -> "Endpoint | None":
-        """A new endpoint with what is said of it; None when its owner has
-        WEBHOOK_ENDPOINTS_PER_CLIENT. Owners count one after another.
+    def register(self, owner: UUID, **fields: Any) -> "Endpoint | None":
+        """A new endpoint of this owner with these fields of it; None when the owner has
+        WEBHOOK_ENDPOINTS_PER_CLIENT. Two calls of one owner count one after the other.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -30,10 +30,12 @@ class EndpointQuerySet(CircuitQuerySet):
             )
         if self.filter(owner=owner, active=True).count() >= settings.WEBHOOK_ENDPOINTS_PER_CLIENT:
             return None
-        return self.create(owner=owner, **said)
+        return self.create(owner=owner, **fields)
 
     def locked(self, pk: Any) -> "Endpoint":
-        """The endpoint, locked until the transaction ends: before its deliveries, always."""
+        """The endpoint, locked until the transaction ends. Whoever locks its deliveries too locks
+        it first.
+        """
         return self.select_for_update(no_key=True).get(pk=pk)
 
 
@@ -41,11 +43,15 @@ class Endpoint(models.Model):
     """A client's URL that hears of its events."""
 
     class Because(models.TextChoices):
+        """Why it is disabled."""
+
         GONE = "gone"  # it answered 410
-        FAILING = "failing"  # it did nothing else for ENDPOINT_PATIENCE
+        FAILING = "failing"  # nothing else came of its calls for ENDPOINT_PATIENCE
         ASKED = "asked"  # its owner wants it so
 
     class Payload(models.TextChoices):
+        """How much of an event it is sent."""
+
         FULL = "full"  # all that the event tells
         THIN = "thin"  # which order it is, and where to read it
 
@@ -62,7 +68,7 @@ class Endpoint(models.Model):
     secret_version = models.IntegerField(default=1)
     # of the versions before, newest first
     secret_ends = ArrayField(models.DateTimeField(), default=list, db_default=[])
-    # why it hears of nothing, though its owner has not removed it
+    # why it is told nothing, though its owner has not removed it
     disabled_because = models.TextField(choices=Because, blank=True, default="", db_default="")
     disabled_at = models.DateTimeField(null=True)
     # the circuit
@@ -97,7 +103,7 @@ class Endpoint(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Its circuit: it rests, or is probed once at a time."""
+        """Whether its circuit is: it rests, or is called once at a time."""
         return self.failures >= settings.ENDPOINT_FAILURES_MAX
 
     @property
@@ -109,8 +115,8 @@ class Endpoint(models.Model):
 
     @property
     def keys(self) -> list[SigningKey]:
-        """Those that sign now, the newest first: earlier ones sign beside it until their time is
-        over.
+        """The keys that sign now, the newest first: earlier versions sign beside the newest until
+        their time is over.
         """
         return [
             SigningKey(self.pk, self.secret_version - age)
@@ -118,10 +124,8 @@ class Endpoint(models.Model):
         ]
 
     def rotate(self, *, overlap: timedelta) -> bool:
-        """A new secret; those before it sign beside it for so long at most. False when there are
-        too many of them.
-
-        The caller holds the lock.
+        """Make a new secret; those before it sign beside it for `overlap` at most. False, and
+        nothing changes, when more than WEBHOOK_SECRETS_MAX would sign. The caller holds the lock.
         """
         last = timezone.now() + overlap
         ends = [last, *(min(end, last) for end in self._open_ends())] if overlap else []
@@ -133,5 +137,7 @@ class Endpoint(models.Model):
         return True
 
     def _open_ends(self) -> list[datetime]:
-        """No secret ends before an earlier one."""
+        """When each earlier secret that still signs ends, the newest first: none ends before an
+        older one.
+        """
         return [end for end in self.secret_ends if end > timezone.now()]

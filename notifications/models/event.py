@@ -15,12 +15,12 @@ from uuid_utils.compat import uuid7
 from notifications.models.changes import Written, settled_until
 from notifications.models.endpoint import Endpoint
 
-EVERYBODYS = ("stock.low",)  # the stock is one for all clients
-TEST = "webhook.test"  # the kind of event that a client asks for, to hear whether it is heard
+EVERYBODYS = ("stock.low",)  # kinds that each client hears of: the stock is one for all
+TEST = "webhook.test"  # the kind that a client asks for, to see whether an endpoint is reached
 
-
-RECORDED = Coalesce("recorded_at", "at")  # of releases before, when it happened
-BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+RECORDED = Coalesce("recorded_at", "at")  # releases before wrote only when it happened
+FIRST_ID = UUID(int=0)  # before all others
+BEGINNING = (datetime.min.replace(tzinfo=UTC), FIRST_ID)
 END = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 # the first ones of a kind, as they lie in the index `event_told`
 OF_A_KIND = """
@@ -29,7 +29,7 @@ OF_A_KIND = """
     AND (coalesce(recorded_at, at), id) > (%s, %s) AND coalesce(recorded_at, at) < %s
   ORDER BY recorded, id LIMIT %s)
 """
-OF_ALL_KINDS = "SELECT * FROM ({}) AS told ORDER BY recorded, id LIMIT %s"
+OF_ALL_KINDS = "SELECT * FROM ({}) AS event ORDER BY recorded, id LIMIT %s"
 # those of one owner and kind, to be merged as they lie in the index `event_told`
 ONES = """
 (SELECT id, coalesce(recorded_at, at) AS recorded FROM notifications_event
@@ -41,10 +41,10 @@ NEWEST = "SELECT id, recorded FROM ({}) AS ones ORDER BY recorded DESC, id DESC 
 
 
 class EventQuerySet(models.QuerySet["Event"]):
-    def told(
+    def feed(
         self, owner: UUID, kinds: Sequence[str], *, beyond: tuple[datetime, UUID], limit: int
     ) -> "list[Event]":
-        """Up to so many events of these kinds that are told to this owner, from beyond that place
+        """Up to `limit` events of these kinds that this owner may hear of, from beyond that place
         on; those first that were recorded first, as far as nobody can record one before them.
         """
         until = settled_until()
@@ -69,8 +69,8 @@ class EventQuerySet(models.QuerySet["Event"]):
         since: datetime,
         limit: int,
     ) -> list[tuple[UUID, datetime]]:
-        """Up to so many ids of these owners' events of these kinds, each with when it was recorded:
-        the newest first, from before that place on and not older than that moment.
+        """Up to `limit` ids of events of these owners and kinds, each with when it was recorded:
+        the newest first, of those before that place and recorded since that moment.
         """
         ones, values = list[str](), list[Any]()
         for owner in owners:
@@ -82,21 +82,25 @@ class EventQuerySet(models.QuerySet["Event"]):
             return [(id_, recorded) for id_, recorded in cursor.fetchall()]
 
     def timeline(self, subject: UUID) -> "EventQuerySet":
+        """What has happened to the subject, in order."""
         return self.filter(subject=subject).order_by("seq")
 
     def rewrite(
-        self, subject: UUID, says: dict[str, dict[str, Any]], unsays: Sequence[list[str]]
+        self, subject: UUID, members: dict[str, dict[str, Any]], nulls: Sequence[list[str]]
     ) -> None:
-        """Facts are never edited, but for what they say of a person who wants to be forgotten."""
-        for path in unsays:
-            unsaid = RawSQL("jsonb_set(data, %s, 'null', false)", (path,))
-            self.filter(subject=subject).update(data=unsaid)
-        for name, members in says.items():
-            said = RawSQL("jsonb_set(data, %s, data -> %s || %s)", ([name], name, Jsonb(members)))
-            self.filter(subject=subject, data__has_key=name).update(data=said)
+        """Replace these members in the `data` of each event of the subject, and write null at these
+        paths, wherever it has them. Facts are never edited, but for a person who wants to be
+        forgotten.
+        """
+        for path in nulls:
+            without = RawSQL("jsonb_set(data, %s, 'null', false)", (path,))
+            self.filter(subject=subject).update(data=without)
+        for name, new in members.items():
+            merged = RawSQL("jsonb_set(data, %s, data -> %s || %s)", ([name], name, Jsonb(new)))
+            self.filter(subject=subject, data__has_key=name).update(data=merged)
 
     def test(self, endpoint: Endpoint, *, after: "Event | None") -> "Event":
-        """One more test in the life of this locked endpoint."""
+        """A new test of this endpoint, which the caller has locked; `after`: the newest before."""
         data = {
             "endpoint": {"id": str(endpoint.pk), "url": endpoint.url, "events": endpoint.events}
         }
@@ -112,11 +116,10 @@ class Event(models.Model):
     # whose endpoints hear of it, unless it is the shop's own matter, or everybody's; no foreign
     # key, since clients live in a higher room
     owner = models.UUIDField(null=True)
-    data = models.JSONField()  # a snapshot: every retry says the same
+    data = models.JSONField()  # a snapshot: each try sends the same
     at = models.DateTimeField(db_default=Now())  # when it happened, maybe elsewhere and long ago
-    mails = models.SmallIntegerField(
-        null=True
-    )  # that it has brought about; of releases before NULL
+    # how many mails it has brought about; NULL of releases before
+    mails = models.SmallIntegerField(null=True)
     recorded_at = models.DateTimeField(null=True, db_default=Written())
 
     objects = EventQuerySet.as_manager()
@@ -133,5 +136,7 @@ class Event(models.Model):
 
     @property
     def place(self) -> tuple[datetime, UUID]:
-        """In the order in which events are told."""
+        """Where it stands in the order in which events are read: when it was recorded, and its
+        id.
+        """
         return self.recorded_at or self.at, self.pk

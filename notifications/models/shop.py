@@ -17,8 +17,8 @@ from values.shop import RESERVATION_MAX_MINUTES, WITHDRAWAL_MAX_DAYS
 
 class ShopQuerySet(models.QuerySet["Shop"]):
     def of(self, owner: UUID | None) -> "Shop":
-        """This client's, and where it says nothing what the installation says. To read: nobody
-        saves it.
+        """This client's shop, with the installation's value of each field that it leaves empty
+        (named in `lent`). Only to read: it is never saved.
         """
         shop = (self.filter(pk=owner).first() if owner else None) or Shop()
         shop.lent = [name for name in settings.SHOP if getattr(shop, name) in (None, "")]
@@ -32,13 +32,13 @@ class ShopQuerySet(models.QuerySet["Shop"]):
         return self.select_for_update(no_key=True).get(pk=owner)
 
     @transaction.atomic
-    def say(self, owner: UUID, said: dict[str, Any]) -> None:
-        """Set these for this client; None: as the installation has it."""
-        self.locked(owner).say(said)
+    def change(self, owner: UUID, fields: dict[str, Any]) -> None:
+        """Set these fields of this client's shop; None: as the installation has it."""
+        self.locked(owner).change(fields)
 
 
 class Shop(models.Model):
-    """What is empty is as the installation has it (settings.SHOP)."""
+    """A client's shop. An empty field is as the installation has it (settings.SHOP)."""
 
     owner = models.UUIDField(primary_key=True)  # the client
     name = models.TextField(blank=True, default="")
@@ -75,17 +75,17 @@ class Shop(models.Model):
 
     @property
     def reservation(self) -> timedelta:
-        """For so long goods are set aside for whoever has not paid."""
+        """How long goods are set aside for whoever has not paid."""
         return timedelta(minutes=self.reservation_minutes or 0)
 
     @property
     def signature(self) -> str:
         """What stands under its mails."""
-        return "\n".join(said for said in (self.name, self.contact, self.imprint) if said)
+        return "\n".join(part for part in (self.name, self.contact, self.imprint) if part)
 
-    def say(self, said: dict[str, Any]) -> None:
-        """Set these; None: as the installation has it. The caller holds the lock."""
-        for name, value in said.items():
+    def change(self, fields: dict[str, Any]) -> None:
+        """Set these fields; None: as the installation has it. The caller holds the lock."""
+        for name, value in fields.items():
             field = self._meta.get_field(name)
             setattr(self, name, "" if value is None and not field.null else value)
-        self.save(update_fields=list(said))
+        self.save(update_fields=list(fields))

@@ -19,20 +19,23 @@ SALT = "notifications.models.suppression"
 
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
     def of(self, address: str) -> "Suppression | None":
-        """Why nothing is mailed there; None where it is, and for what is no address."""
+        """The row that keeps this address from being mailed; None without one, and for what is no
+        address.
+        """
         plain = _if_mailable(address)
         return self.filter(address__in=[plain, _keyed(plain)]).first() if plain else None
 
     def add(
-        self, address: str, *, why: str, said: str = "", who: str = "", is_erased: bool = False
+        self, address: str, *, why: str, details: str = "", who: str = "", is_erased: bool = False
     ) -> bool:
-        """Nothing is mailed there from now on; True when it was until now. A complaint counts more
-        than whatever else put it on the list. `is_erased`: nobody may read whose it is. Raises
+        """Put an address on the list, for a reason of Why, with `details` in the words of the mail
+        server or the staff: nothing is mailed there from now on. True when it is new there. A
+        complaint replaces any other reason. `is_erased`: only a hash of it is kept. Raises
         ValueError for what is no address.
         """
         plain = mailbox(address)
         new: dict[str, Any] = {"why": why, "who": who}
-        new["said"] = said[: settings.DELIVERY_ANSWER_MAX_CHARS]
+        new["said"] = details[: settings.DELIVERY_ANSWER_MAX_CHARS]
         if (listed := self.of(plain)) is None:
             if is_erased:
                 new |= {"said": "", "erased_at": Now()}
@@ -44,7 +47,7 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         return False
 
     def take_off(self, pk: int) -> "Suppression | None":
-        """It is mailed again. None when it was taken off already."""
+        """Delete a row and return it: its address is mailed again. None when it is not there."""
         listed = self.select_for_update().filter(pk=pk).first()
         if listed:
             self.filter(pk=pk).delete()
@@ -52,8 +55,8 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
 
     @transaction.atomic
     def forget(self, addresses: Iterable[str]) -> None:
-        """Nobody can read any more that these are on the list, and still nothing is mailed there:
-        of each a hash stays, which only SECRET_KEY leads to.
+        """Replace these addresses, if they are on the list, by hashes that nobody can make without
+        SECRET_KEY: nothing is mailed there as before, and nobody can read them.
         """
         plain = [name for name in map(_if_mailable, addresses) if name]
         listed = list(self.filter(address__in=plain).select_for_update().order_by("pk"))
@@ -81,13 +84,17 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         return (self.filter(pk__lt=before) if before else self).order_by("-pk")
 
     def came(self, after: datetime, until: datetime) -> "SuppressionQuerySet":
-        """Those that nobody of the staff has put there, in this time; the newest first."""
+        """Those that came after the first moment and until the second, without those of the staff;
+        the newest first.
+        """
         of_itself = self.exclude(why=self.model.Why.STAFF)
         return of_itself.filter(since__gt=after, since__lte=until).order_by("-since", "-pk")
 
 
 class Suppression(models.Model):
-    """One address, by `values.addresses.mailbox`; of who was erased, a hash of it."""
+    """One address, as `values.addresses.mailbox` writes it, or a hash of it if its person was
+    erased.
+    """
 
     class Why(models.TextChoices):
         BOUNCED = "bounced"
@@ -114,13 +121,13 @@ class Suppression(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Names nobody."""
-        said = f": {self.said}" if self.said else ""
-        return f"{self.why} since {self.since:%Y-%m-%d %H:%M} UTC{said}"
+        """Why and since when; no address."""
+        details = f": {self.said}" if self.said else ""
+        return f"{self.why} since {self.since:%Y-%m-%d %H:%M} UTC{details}"
 
 
 def _keyed(plain: str) -> str:
-    """Holds no @, so it is no address."""
+    """The hash that stands for an address: it holds no @, so it is none itself."""
     return f"hmac-sha256:{salted_hmac(SALT, plain, algorithm='sha256').hexdigest()}"
 
 

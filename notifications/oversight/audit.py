@@ -1,4 +1,6 @@
-"""Whether everybody is told who should be. Every row that comes back is wrong."""
+"""Whether everybody is told who should be: statements, each under the sentence that a row of it
+fills in. Every row that comes back is wrong.
+"""
 
 from django.conf import settings
 
@@ -46,8 +48,8 @@ _DELIVERIES = {
         SELECT subject, max(seq), count(*) FROM notifications_event GROUP BY subject
         HAVING max(seq) <> count(*) ORDER BY subject""",
 }
-# For so long a transaction may be open (ARCHITECTURE.md, I13). Until it has ended, no event knows
-# of an endpoint that begins to listen in it.
+# For so long a transaction may be open (docs/invariants.md, I13). Until it has ended, no event
+# knows of an endpoint that begins to listen in it.
 LONGEST = "interval '60 seconds'"
 # Of an older event nobody can say: its deliveries may be forgotten, a moment ago as well.
 KEPT = interval(settings.DELIVERY_KEEP - settings.CHANGES_SETTLE)

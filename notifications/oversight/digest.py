@@ -12,7 +12,7 @@ from django.utils.timezone import now
 from celery_ledger import Job, State
 from notifications.models import Alert, Suppression
 
-LONG_AGO = datetime.min.replace(tzinfo=UTC)  # what is no news
+LONG_AGO = datetime.min.replace(tzinfo=UTC)  # `news_at` of what is no news
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Matter:
 
 
 def matters() -> dict[str, Matter]:
-    """What is open now: `jobs` that died, and what the shop itself names (DIGEST_OF_THE_SHOP). And
-    what is told once: addresses that are `unmailed` since the last digest.
+    """By name, what is open now: `jobs` that died, and what the shop itself names
+    (DIGEST_OF_THE_SHOP). And what stands in one digest only: addresses that are `unmailed` since
+    the last one. A name without rows is left out.
     """
     of_the_shop = import_string(settings.DIGEST_OF_THE_SHOP)()
     found = {"jobs": _dead_jobs(), "unmailed": _newly_unmailed(), **of_the_shop}
@@ -34,7 +35,9 @@ def matters() -> dict[str, Matter]:
 
 
 def matter(rows: Sequence[dict[str, Any]], *, news_at: datetime) -> Matter | None:
-    """Of up to one row more than are counted; None where there is none."""
+    """The matter of these rows, which are up to one more than DIGEST_COUNTED_MAX, or None without
+    any; `news_at`: when the last of them came.
+    """
     if not rows:
         return None
     most = settings.DIGEST_COUNTED_MAX
@@ -58,7 +61,9 @@ def _dead_jobs() -> Matter | None:
 
 
 def _newly_unmailed() -> Matter | None:
-    """Each in one digest, when whoever put it on the list has committed for sure."""
+    """Addresses that came on the list since the last digest. Those of the last CHANGES_SETTLE are
+    left to the next one: whoever adds one may not have committed yet.
+    """
     settles = settings.CHANGES_SETTLE
     last_at = Alert.objects.digest_at() or now() - settings.DELIVERY_TOLD_FOR
     came = Suppression.objects.came(last_at - settles, now() - settles)

@@ -21,6 +21,7 @@ SELECT channel, state, count(*)
 
 
 def families() -> Iterator[Metric]:
+    """The metrics of deliveries: by channel and state, and those in trouble."""
     text = f"The newest deliveries, {settings.METRICS_ROWS_MAX} at most"
     deliveries = GaugeMetricFamily("kaiten_deliveries", text, labels=["channel", "state"])
     with connection.cursor() as cursor:

@@ -1,5 +1,6 @@
-"""Saying what does not arrive, in the log once an hour for each target; what needs a person, in a
-digest once a day; and to the owner of an endpoint that it fails, before it is disabled.
+"""Telling people what does not arrive: in the log, once an hour for each target; in a digest to the
+staff of what needs a person, once a day; and to the owner of an endpoint that fails, before it is
+disabled.
 """
 
 import logging
@@ -19,7 +20,9 @@ log = logging.getLogger(__name__)
 
 @shared_task
 def tell_of_trouble() -> None:
-    """An ERROR for each target that fails, and a digest to the staff by each channel that works."""
+    """Log an ERROR for each target that fails, and send the staff a digest by each channel that
+    works, if one is due.
+    """
     found = troubles()
     Alert.objects.forget([trouble.target for trouble in found])
     to_tell = Alert.objects.take({trouble.target: trouble.news_at for trouble in found})
@@ -31,31 +34,36 @@ def tell_of_trouble() -> None:
 
 
 def by_mail(trouble: Trouble) -> bool:
-    """Whether the staff can hear of it so."""
+    """Whether the staff can be mailed of it: not of trouble with mails."""
     return bool(settings.REPORT_EMAILS) and trouble.channel != "mail"
 
 
 def by_chat(trouble: Trouble) -> bool:
+    """Whether the staff's chat can be told of it: not of trouble with the chat."""
     return bool(settings.STAFF_CHAT_URL) and trouble.channel != "chat"
 
 
 @shared_task
 def warn_owners() -> None:
-    """Once for each of ENDPOINT_WARNED_AT, and once when it is disabled."""
+    """Mail the owner of an endpoint that fails, once for each of ENDPOINT_WARNED_AT, and once when
+    it is disabled.
+    """
     for endpoint in Endpoint.objects.take_unwarned(limit=settings.TELL_AT_ONCE):
         warn(endpoint)
 
 
 def _tell_staff(found: list[Trouble], others: dict[str, Matter]) -> None:
-    """As it stands, when anything of it is news that can be heard."""
+    """Record the digest of all that is open, if anything of it that the staff can be told is news
+    since the last one.
+    """
     heard = [trouble for trouble in found if by_mail(trouble) or by_chat(trouble)]
     news = [one.news_at for one in heard] + [one.news_at for one in others.values()]
     if not (news and Alert.objects.take_digest(max(news))):
         return
-    shown = [_facts(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
+    rows = [_facts(trouble) for trouble in found[: settings.TROUBLES_SHOWN]]
     data = {
-        "troubles": shown,
-        "more": len(found) - len(shown),
+        "troubles": rows,
+        "more": len(found) - len(rows),
         **{name: {"count": one.count, "rows": one.rows} for name, one in others.items()},
         "mail": {
             "to": settings.REPORT_EMAILS if others or any(map(by_mail, found)) else [],
@@ -67,7 +75,7 @@ def _tell_staff(found: list[Trouble], others: dict[str, Matter]) -> None:
 
 
 def _facts(trouble: Trouble) -> dict[str, object]:
-    return {**_fields(trouble), "host": trouble.host, "said": trouble.said}
+    return {**_fields(trouble), "host": trouble.host, "said": trouble.last_answer}
 
 
 def _fields(trouble: Trouble) -> dict[str, object]:

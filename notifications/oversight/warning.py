@@ -1,4 +1,4 @@
-"""What the owner of an endpoint that only fails is told: for how long yet, and what to do."""
+"""The mail to the owner of an endpoint that only fails: when it is disabled, and what to do."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,24 +12,30 @@ from notifications.models import Delivery, Endpoint, Shop
 
 
 def warn(endpoint: Endpoint) -> None:
-    """A mail to its owner, if anybody is known to be. The caller holds its lock."""
+    """Record the event that mails the owner of this endpoint, if there is an address to mail to.
+    The caller holds the endpoint's lock.
+    """
     shop = Shop.objects.of(endpoint.owner)
-    if (to := owners(shop)) and (since := endpoint.failing_since):
-        kind = "endpoint.failing" if endpoint.disabled_at is None else "endpoint.disabled"
-        facts = _facts(endpoint, failing_since=since)
-        data = {"endpoint": facts, "mail": {"to": to, "language": shop.language}}
-        events.record(kind, subject=uuid7(), seq=1, owner=None, data=data)
+    to, since = owners(shop), endpoint.failing_since
+    if not to or since is None:
+        return
+    kind = "endpoint.failing" if endpoint.disabled_at is None else "endpoint.disabled"
+    facts = _facts(endpoint, failing_since=since)
+    data = {"endpoint": facts, "mail": {"to": to, "language": shop.language}}
+    events.record(kind, subject=uuid7(), seq=1, owner=None, data=data)
 
 
 def owners(shop: Shop) -> list[str]:
-    """The address that this client itself gave its shop, or else the staff's, or the shop's."""
+    """Whom to mail about this client's endpoints: the address that the client itself gave its shop,
+    or else the staff's, or the installation's; empty without any.
+    """
     is_own = "reply_to" not in shop.lent
     reply_to = [shop.reply_to] if shop.reply_to else []
     return reply_to if is_own else settings.REPORT_EMAILS or reply_to
 
 
 def _facts(endpoint: Endpoint, *, failing_since: datetime) -> dict[str, Any]:
-    """By its host and id: the rest of a URL may be a key."""
+    """The endpoint as the mail names it, by its host and id: the rest of a URL may be a key."""
     lost_since = failing_since - settings.DELIVERY_MAX_AGE  # older ones had been given up before
     waiting, given_up = Delivery.objects.undelivered(endpoint.pk, since=lost_since)
     return {

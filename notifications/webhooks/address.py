@@ -50,9 +50,9 @@ def may_connect_to(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bo
 
 
 def public_address(host: str, port: int, deadline: Deadline) -> str:
-    """The first address of this name, if we may connect to every one of them.
-
-    What a name inside resolves to, and whether it does, is told to nobody.
+    """The first address of this name, if a call may connect to every one of them. Raises
+    TimeoutError, and NotDelivered with the same words whether the name has no address or an inner
+    one: nobody is to learn which names are known inside.
     """
     try:
         found = deadline.addresses_of(host, port)

@@ -31,7 +31,9 @@ IN_A_TARGET = "/?:@!$&'()*+,;=%-._~"  # of a request; other characters are perce
 
 
 def post(delivery: Delivery) -> Answer:
-    """POST it and return what was answered. Opens a socket; raises NotDelivered."""
+    """POST it, signed, to its endpoint and return what that answered. Opens a socket; raises
+    NotDelivered.
+    """
     endpoint = delivery.endpoint
     if endpoint is None:
         raise NotDelivered("the endpoint is gone")
@@ -50,8 +52,9 @@ def post(delivery: Delivery) -> Answer:
 def post_json(
     url: str, text: str, headers: dict[str, str], *, own: dict[str, str], endpoint: str = ""
 ) -> Answer:
-    """POST this JSON and return what was answered. Opens a socket, or takes one that this endpoint
-    was called by before; raises NotDelivered.
+    """POST this JSON and return what was answered. `own` are headers of the URL's owner, whose
+    values nobody is shown; `endpoint` is whose connections may be used again. Opens a socket, or
+    takes a kept one; raises NotDelivered, also for any status but 2xx.
     """
     headers = {
         "host": urlsplit(url).netloc,
@@ -70,21 +73,23 @@ def post_json(
         except (OSError, HTTPException, UnicodeError) as exc:
             raise NotDelivered(
                 TOO_LONG % deadline.limit_s if deadline.is_over else _what_broke(exc),
-                request_headers=_shown(headers, own),
+                request_headers=_masked(headers, own),
             ) from exc
-    answer = Answer(f"answered {status}", beginning, _shown(headers, own))
+    answer = Answer(f"answered {status}", beginning, _masked(headers, own))
     if not 200 <= status < 300:
         raise NotDelivered(status=status, pause_s=pause_s, **answer._asdict())
     return answer
 
 
-def _shown(headers: dict[str, str], own: dict[str, str]) -> dict[str, str]:
-    """Of its owner's own the names: a value may be a key to the server."""
+def _masked(headers: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """The headers as people are shown them: of the owner's own only the names, since a value may be
+    a key to the server.
+    """
     return {**dict.fromkeys(own, "…"), **headers}
 
 
 def _trace() -> dict[str, str]:
-    """W3C Trace Context, of whatever brought the event about."""
+    """The header of W3C Trace Context, of whatever brought the event about; none without one."""
     traceparent = context.current().get("traceparent")
     return {"traceparent": traceparent} if traceparent else {}
 
@@ -108,14 +113,16 @@ def _place(endpoint: str, url: str) -> Place:
 
 
 def _target(url: str) -> str:
+    """The path and query of the URL, as a request names them."""
     parts = urlsplit(url)
-    return quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=IN_A_TARGET)
+    query = f"?{parts.query}" if parts.query else ""
+    return quote(f"{parts.path or '/'}{query}", safe=IN_A_TARGET)
 
 
 def _post(place: Place, request: _Request, deadline: Deadline) -> _Heard:
-    """By a connection that is kept, or a new one; and by a new one when a kept one turns out to be
-    closed before anything was answered. Then the other side may have heard it: it is another try,
-    like any that comes after one that failed, under the same webhook-id.
+    """Send it over a kept connection, or else a new one; and over a new one too when a kept one
+    turns out to be closed before anything was answered. Then the other side may have heard it: this
+    is another try, like any after one that failed, under the same webhook-id.
     """
     kept = idle.take(place, deadline)
     if kept:
@@ -128,7 +135,9 @@ def _post(place: Place, request: _Request, deadline: Deadline) -> _Heard:
 
 
 def _asked(connection: Connection, request: _Request, deadline: Deadline) -> _Heard:
-    """Raises ConnectionError only if nothing of an answer was read."""
+    """Send it over this connection, which is kept afterwards or closed. Raises OSError and
+    HTTPException, and of those ConnectionError only if nothing of an answer was read.
+    """
     try:
         connection.request("POST", *request)
         with connection.getresponse() as answer:
@@ -147,7 +156,9 @@ def _asked(connection: Connection, request: _Request, deadline: Deadline) -> _He
 
 
 def _beginning(answer: HTTPResponse, deadline: Deadline) -> str:
-    """Of its body, as far as it comes at once: one that drips, or never ends, is cut."""
+    """The first WEBHOOK_BODY_MAX_BYTES of the body that come within WEBHOOK_BODY_WAIT_S: one that
+    drips, or never ends, is cut.
+    """
     read, limit = b"", settings.WEBHOOK_BODY_MAX_BYTES
     deadline.shorten(settings.WEBHOOK_BODY_WAIT_S)
     with suppress(OSError, HTTPException):
@@ -171,7 +182,7 @@ def _pause_s(answer: HTTPResponse) -> float:
 
 
 def _what_broke(exc: Exception) -> str:
-    """In the words of whatever was at the bottom of it, which name no address."""
+    """The error at the bottom of this one, in its own words, which name no address."""
     cause: BaseException = exc
     while cause.__cause__:
         cause = cause.__cause__

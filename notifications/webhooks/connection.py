@@ -47,6 +47,8 @@ class _Answer(HTTPResponse):
 
 
 class Connection(HTTPConnection):
+    """An open connection, which never opens itself anew."""
+
     response_class = _Answer
     auto_open = 0  # which would look the name up, and judge nothing
 
@@ -58,17 +60,20 @@ class Connection(HTTPConnection):
 
     @property
     def is_fresh(self) -> bool:
+        """Whether it is young enough, and was used lately enough, to be used again."""
         is_young = monotonic() - self.opened_at < settings.WEBHOOK_CONNECTION_AGE_MAX_S
         return is_young and monotonic() - self.idle_since < settings.WEBHOOK_CONNECTION_IDLE_MAX_S
 
     @property
     def is_quiet(self) -> bool:
-        """Nothing came after the last answer: no end, and no word that the next call would hear."""
+        """Whether nothing came after the last answer: no end, and nothing that the next call would
+        take for its own answer.
+        """
         return not wait_for_read(self.sock, timeout=0)
 
 
 def open_connection(place: Place, deadline: Deadline) -> Connection:
-    """To an address of its name that we may call. Raises NotDelivered, OSError."""
+    """Connect to an address of its name that may be called. Raises NotDelivered, OSError."""
     address = public_address(place.host, place.port, deadline)
     wire = socket.create_connection((address, place.port), timeout=deadline.left_s)
     try:
@@ -84,7 +89,7 @@ def open_connection(place: Place, deadline: Deadline) -> Connection:
 
 @functools.cache
 def tls() -> ssl.SSLContext:
-    """One for all calls: to read the authorities takes longer than a call."""
+    """One context for all calls: to read the authorities takes longer than a call."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -98,8 +103,8 @@ class Idle:
         self._begin()
 
     def take(self, place: Place, deadline: Deadline) -> Connection | None:
-        """The one to there that was used last, if it is still good; this deadline cuts it from now
-        on.
+        """The connection to this place that was used last and is still good, cut by `deadline` from
+        now on; None without one. Those that are not good any more are closed.
         """
         while (connection := self._last(place)) is not None:
             if connection.is_fresh and connection.is_quiet:
@@ -110,8 +115,9 @@ class Idle:
         return None
 
     def keep(self, connection: Connection) -> None:
-        """Until the next call to there, or for WEBHOOK_CONNECTION_IDLE_MAX_S; of too many the one
-        that was used longest ago is closed.
+        """Keep it for the next call to its place, for WEBHOOK_CONNECTION_IDLE_MAX_S; of more than
+        WEBHOOK_CONNECTIONS_IDLE_PER_ENDPOINT, or WEBHOOK_CONNECTIONS_IDLE_MAX in all, the one that
+        was used longest ago is closed.
         """
         connection.idle_since = monotonic()
         with self._lock:
@@ -128,8 +134,8 @@ class Idle:
             self._drop([*self._kept])
 
     def forget(self) -> None:
-        """They belong to the process from which this one was forked: to close them here ends
-        nothing there.
+        """Let go of all, in a process that was just forked: its parent goes on with them, since to
+        close them here ends nothing there.
         """
         kept, self._kept = self._kept, []
         self._begin()
@@ -138,7 +144,7 @@ class Idle:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._is_on = False  # somebody looks for those whose time is over
+        self._is_on = False  # a timer is set that closes those whose time is over
 
     def _last(self, place: Place) -> Connection | None:
         with self._lock:

@@ -13,11 +13,13 @@ import time
 from types import TracebackType
 from typing import Self
 
-LOOK_S = 0.05  # by so much later than its time a connection may be cut
+LOOK_S = 0.05  # a connection is cut at most this much later than its time
 
 
 class Deadline:
-    """Within the block; when its time is over, the connection that was made within it is cut."""
+    """A time limit for all that is done within its block. When it is over, the connection that was
+    made within the block is cut.
+    """
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
@@ -28,6 +30,7 @@ class Deadline:
 
     @property
     def left_s(self) -> float:
+        """Seconds until it is over, never 0, which a socket takes for something else."""
         return max(self._ends_at - time.monotonic(), 0.001)
 
     @property
@@ -35,12 +38,12 @@ class Deadline:
         return time.monotonic() >= self._ends_at
 
     def shorten(self, to_s: float) -> None:
-        """From now on there is no more time than this."""
+        """Let it be over `to_s` from now, unless it is before."""
         self._ends_at = min(self._ends_at, time.monotonic() + to_s)
 
     def cuts(self, wire: socket.socket) -> None:
-        """This connection is the one, and not one before it. It is known by a second name, since
-        TLS takes the first.
+        """Cut this connection when it is over, and none that was named before. A duplicate of its
+        descriptor is kept, since TLS takes the first over.
         """
         with self._lock:
             if self._wire is not None:
@@ -56,7 +59,7 @@ class Deadline:
                 self._wire.shutdown(socket.SHUT_RDWR)
 
     def spares(self) -> bool:
-        """Whether nothing was cut; from now on nothing is."""
+        """Cut nothing from now on. True when nothing was cut until now."""
         with self._lock:
             if self._wire is not None:
                 self._wire.close()
@@ -71,12 +74,8 @@ class Deadline:
 
         def look_up() -> None:
             try:
-                found.put(
-                    [
-                        str(entry[4][0])
-                        for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-                    ]
-                )
+                entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                found.put([str(entry[4][0]) for entry in entries])
             except (OSError, UnicodeError) as exc:
                 found.put(exc)
 
@@ -112,7 +111,7 @@ class _Watch:
         self.forget()
 
     def forget(self) -> None:
-        """The calls of the process from which this one was forked are none of ours."""
+        """Begin without calls, also in a process that was just forked: those are its parent's."""
         self._lock = threading.Lock()
         self._deadlines: set[Deadline] = set()
         self._is_on = False

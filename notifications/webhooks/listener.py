@@ -1,5 +1,5 @@
-"""A receiver on this machine, for development: it verifies, tells what came, and misbehaves as it
-is told to.
+"""A receiver on this machine, for development: it verifies webhooks, prints them, and misbehaves as
+it is asked to.
 """
 
 import itertools
@@ -19,16 +19,18 @@ Judge = Callable[[dict[str, str], bytes], Verdict]
 
 @dataclass(frozen=True)
 class Manners:
-    """How each `every`-th webhook is answered."""
+    """How each `every`-th webhook is answered; the others as their verdict is."""
 
-    status: int | None = None  # as the verdict is, 200 or 401
+    status: int | None = None  # None: as the verdict is, 200 or 401
     delay_s: float = 0.0
     hangs: bool = False
     every: int = 1
 
 
 class Listener(ThreadingHTTPServer):
-    """On loopback alone. `tell` gets lines, one webhook after another."""
+    """The server, on loopback alone. `tell` is called with each line of text that people read, of
+    one webhook after another.
+    """
 
     daemon_threads = True
 
@@ -39,13 +41,15 @@ class Listener(ThreadingHTTPServer):
         self._tell = tell
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._times: dict[str, int] = {}  # an id was heard, of the last ones
+        self._times: dict[str, int] = {}  # how often each id was heard, of the last ones
         self._places = threading.BoundedSemaphore(settings.LISTENER_PLACES)
         self.over = threading.Event()
         super().__init__(("127.0.0.1", port), Call)
 
     def heard(self, headers: dict[str, str], body: bytes) -> tuple[int, float | None]:
-        """The status to answer with, and after how many seconds; None: never."""
+        """Verify a webhook and print it: the status to answer it with, and after how many seconds;
+        None: never.
+        """
         verdict = self.judge(headers, body)
         with self._lock:
             number = next(self._numbers)
@@ -59,11 +63,11 @@ class Listener(ThreadingHTTPServer):
             self._tell(_line(number, headers, times, verdict, _answer(status, after_s)))
             for fault in verdict.faults:
                 self._tell(f"    {_printable(fault)}")
-            self._tell(f"    {_shown(body)}")
+            self._tell(f"    {_beginning(body)}")
         return status, after_s
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """In a thread, if there is a place for it."""
+        """Answer it in a thread, if one of the LISTENER_PLACES is free, or else hang up."""
         if not self._places.acquire(blocking=False):
             with self._lock:
                 self._tell(f"{settings.LISTENER_PLACES} calls at a time; one more is hung up on.")
@@ -78,13 +82,14 @@ class Listener(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that went away is no news."""
+        """Say nothing of a caller that went away."""
 
     def server_close(self) -> None:
         self.over.set()
         super().server_close()
 
     def _count(self, id_: str) -> int:
+        """How often this id was heard, this time included; of the last LISTENER_REMEMBERS."""
         times = self._times.pop(id_, 0) + 1
         self._times[id_] = times
         if len(self._times) > settings.LISTENER_REMEMBERS:
@@ -97,13 +102,13 @@ class Call(BaseHTTPRequestHandler):
     timeout = settings.LISTENER_READ_LIMIT_S
 
     def do_POST(self) -> None:
-        said = self.headers.get("content-length", "")
-        if not WHOLE_NUMBER.fullmatch(said):
+        length = self.headers.get("content-length", "")
+        if not WHOLE_NUMBER.fullmatch(length):
             self.send_error(HTTPStatus.LENGTH_REQUIRED)
-        elif int(said) > settings.BODY_MAX_BYTES:
+        elif int(length) > settings.BODY_MAX_BYTES:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
-            self._answer(self.rfile.read(int(said)))
+            self._answer(self.rfile.read(int(length)))
 
     def _answer(self, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -116,7 +121,7 @@ class Call(BaseHTTPRequestHandler):
             self.end_headers()
 
     def log_message(self, *args: Any) -> None:
-        """The listener tells what is to be told."""
+        """Print nothing: the listener does."""
 
 
 def _line(number: int, headers: dict[str, str], times: int, verdict: Verdict, answer: str) -> str:
@@ -132,13 +137,14 @@ def _answer(status: int, after_s: float | None) -> str:
     return f"{int(status)}" + (f" after {after_s:g} s" if after_s else "")
 
 
-def _shown(body: bytes) -> str:
+def _beginning(body: bytes) -> str:
+    """The first LISTENER_SHOWN_CHARS of it, and how many bytes follow."""
     text = body[: 4 * settings.LISTENER_SHOWN_CHARS].decode(errors="replace")
-    shown = text[: settings.LISTENER_SHOWN_CHARS]
-    more = len(body) - len(shown.encode())
-    return _printable(shown) + (f" … {more} bytes more" if more > 0 else "")
+    beginning = text[: settings.LISTENER_SHOWN_CHARS]
+    more = len(body) - len(beginning.encode())
+    return _printable(beginning) + (f" … {more} bytes more" if more > 0 else "")
 
 
 def _printable(text: str) -> str:
-    """Nothing that a terminal would obey."""
+    """The text with escapes in place of what a terminal would obey."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

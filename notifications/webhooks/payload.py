@@ -1,5 +1,5 @@
-"""What an endpoint is told of an event: all of it, or, where its owner wants it thin, which order
-it is about and where that is read.
+"""What an endpoint is sent of an event: all of it, or, where its owner wants a thin payload, which
+order it is about and where that is read.
 """
 
 import json
@@ -11,7 +11,7 @@ from notifications.models import Delivery, Endpoint, Event
 
 
 class Thin(NamedTuple):
-    """Of what an event is about."""
+    """What a thin payload holds of a thing."""
 
     members: tuple[str, ...]  # those that name it, and nobody
     path: str  # where the API shows it as it is now, of the first of these
@@ -25,19 +25,23 @@ THIN = {
 
 
 def content(event: Event, payload: str = Endpoint.Payload.FULL) -> dict[str, Any]:
-    """What is told of it."""
+    """The JSON of a webhook about this event: `type`, `timestamp` and `data`; of a thin one, whose
+    `data` only says where to read, also the event's `id`.
+    """
     happened_at = event.at.astimezone(UTC).isoformat()
-    told = {"type": event.kind, "timestamp": happened_at}
+    envelope = {"type": event.kind, "timestamp": happened_at}
     if payload == Endpoint.Payload.THIN:
-        return {"id": str(event.pk), **told, "data": _thin(event.data)}
-    return {**told, "data": event.data}
+        return {"id": str(event.pk), **envelope, "data": _thin(event.data)}
+    return {**envelope, "data": event.data}
 
 
 def body(delivery: Delivery) -> str:
-    """The same bytes on every try, as long as its endpoint wants the same."""
-    endpoint = delivery.endpoint
-    told = content(delivery.event, endpoint.payload if endpoint else Endpoint.Payload.FULL)
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    """What is sent and signed: the same bytes on every try, as long as its endpoint wants the same
+    payload.
+    """
+    payload = delivery.endpoint.payload if delivery.endpoint else Endpoint.Payload.FULL
+    json_content = content(delivery.event, payload)
+    return json.dumps(json_content, ensure_ascii=False, separators=(",", ":"))
 
 
 def _thin(data: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ PREFIXES = {"whsec_": "v1", "whpk_": "v1a"}
 WHAT_VERIFIES = {"v1": "a secret (whsec_…)", "v1a": "a public key (whpk_…)"}
 SIGNATURES_MAX = 20  # of one webhook that are looked at; a sender has ten at most
 WHOLE_NUMBER = re.compile(r"\d{1,12}", re.ASCII)
-Signatures = list[tuple[str, bytes]]
+Signatures = list[tuple[str, bytes]]  # the kind of each, and its bytes
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Verifier:
 
     @classmethod
     def read(cls, text: str, name: str) -> "Verifier":
-        """Raises ValueError with a sentence."""
+        """The verifier that this text is: whsec_… or whpk_…, then base64. Raises ValueError with a
+        sentence.
+        """
         prefix, _, encoded = text.partition("_")
         kind = PREFIXES.get(f"{prefix}_")
         if kind is None:
@@ -49,6 +51,7 @@ class Verifier:
         return cls(name, kind, raw)
 
     def made_one_of(self, signatures: Signatures, content: bytes) -> bool:
+        """Whether one of the signatures is good for this content."""
         mine = [signature for kind, signature in signatures if kind == self.kind]
         if self.kind == "v1":
             expected = hmac.digest(self.raw, content, hashlib.sha256)
@@ -65,8 +68,10 @@ class Verifier:
 
 @dataclass(frozen=True)
 class Keyring:
+    """What signatures are verified with."""
+
     trusted: Sequence[Verifier]
-    known: Sequence[Verifier] = ()  # not trusted: they only explain
+    untrusted: Sequence[Verifier] = ()  # a signature by one is not good: it explains why
 
     def __str__(self) -> str:
         return " and ".join(one.name for one in self.trusted)
@@ -74,6 +79,8 @@ class Keyring:
 
 @dataclass(frozen=True)
 class Verdict:
+    """What was found in one webhook."""
+
     good_by: list[str]  # the names of the verifiers
     faults: list[str]  # each a sentence; a webhook without any is good
 
@@ -81,7 +88,7 @@ class Verdict:
 def judged(
     headers: Mapping[str, str], body: bytes, ring: Keyring, *, now_s: float, tolerance_s: int
 ) -> Verdict:
-    """Header names in small letters."""
+    """The verdict on a webhook as it came at `now_s`, with its header names in small letters."""
     if missing := [name for name in HEADERS if not headers.get(name)]:
         return Verdict([], [f"There is no {name} header." for name in missing])
     id_, timestamp, header = (headers[name] for name in HEADERS)
@@ -119,12 +126,13 @@ def _signatures(header: str) -> tuple[Signatures, list[str]]:
 
 
 def _why_none(signatures: Signatures, before: bytes, body: bytes, ring: Keyring) -> str:
-    """The first cause that would make a signature good."""
-    for one in ring.known:
+    """Why no signature is good: the first cause without which one would be."""
+    for one in ring.untrusted:
         if one.made_one_of(signatures, before + body):
             return f"The wrong secret or version: it is signed by {one.name}, and not by {ring}."
+    verifiers = [*ring.trusted, *ring.untrusted]
     for how, other in _as_it_may_have_been(body):
-        if any(one.made_one_of(signatures, before + other) for one in (*ring.trusted, *ring.known)):
+        if any(one.made_one_of(signatures, before + other) for one in verifiers):
             return (
                 f"The body was written anew: {how}. Verify the bytes as they came, before "
                 "anything parses them."
@@ -143,14 +151,16 @@ def _why_none(signatures: Signatures, before: bytes, body: bytes, ring: Keyring)
 
 
 def _cut(headers: Mapping[str, str], body: bytes) -> str | None:
-    said = headers.get("content-length", "")
-    if not WHOLE_NUMBER.fullmatch(said) or int(said) == len(body):
+    length = headers.get("content-length", "")
+    if not WHOLE_NUMBER.fullmatch(length) or int(length) == len(body):
         return None
-    return f"The body has {len(body)} bytes, and content-length says {int(said)}."
+    return f"The body has {len(body)} bytes, and content-length says {int(length)}."
 
 
 def _as_it_may_have_been(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """What a receiver's framework or a careless hand may have had before it, and what was done."""
+    """What may have been done to the body by a receiver's framework or a careless hand, and the
+    body before that.
+    """
     yield "something was added at its end", body.rstrip()
     yield "a byte order mark was put before it", body.removeprefix(b"\xef\xbb\xbf")
     with contextlib.suppress(UnicodeError):
@@ -164,7 +174,7 @@ def _as_it_may_have_been(body: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _written(content: Any) -> bytes:
-    """As `call.body` writes it."""
+    """The bytes of this JSON as `payload.body` writes them."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 

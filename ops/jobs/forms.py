@@ -78,7 +78,11 @@ class ChosenForm(forms.Form):
             raise forms.ValidationError(gettext_lazy("No client is called so.")) from None
 
     def clean_since(self) -> str:
-        return _understood(lambda text: asked.since(text).isoformat(), self.cleaned_data["since"])
+        text = self.cleaned_data["since"]
+        try:
+            return asked.since(text).isoformat() if text else ""
+        except asked.Misunderstood as exc:
+            raise forms.ValidationError(str(exc)) from None
 
 
 class PauseForm(forms.Form):
@@ -107,14 +111,6 @@ class PauseForm(forms.Form):
 
 
 def known_tasks() -> list[str]:
+    """The names of all tasks but Celery's own, also of those that nobody has imported yet."""
     current_app.loader.import_default_modules()
     return sorted(name for name in current_app.tasks if not name.startswith("celery."))
-
-
-def _understood(read: Any, text: str) -> str:
-    if not text:
-        return ""
-    try:
-        return str(read(text))
-    except asked.Misunderstood as exc:
-        raise forms.ValidationError(str(exc)) from None

@@ -1,32 +1,21 @@
 """What staff can do to an order, and to a part of it."""
 
-from typing import Any
-
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from celery_ledger import Job, State, interventions, owned
+from ops.orders import goods
 from ops.orders.acting import NOBODY, Entered, Verb
-from ops.orders.forms.goods import (
-    AnnounceForm,
-    FulfilForm,
-    ReceiveForm,
-    RefundForm,
-    WithdrawForm,
-    units_of,
-)
+from ops.orders.forms.goods import AnnounceForm, FulfilForm, ReceiveForm, RefundForm, WithdrawForm
 from ops.orders.forms.particulars import EditForm
 from ops.orders.forms.verb import CancelForm, HoldForm, NoteForm, PaidForm
-from orders.models import Asked, Came, Fulfilment, Order, Refund, Remark, Return
-from orders.payments.paying import mark_paid
+from orders.models import Order, Remark
 from orders.states import PaymentMethod, PaymentState, ReturnState
 from orders.states import State as OrderState
 from orders.tasks import forget_person, give_back, go_on, serving
-from values import money
 from values.refused import invalid
 
-REASON = "staff"
 ERASED_COUNTED_MAX = 200
 
 
@@ -56,91 +45,6 @@ def _retry(job: Job, entered: Entered, by: str) -> list[str]:
     if by != NOBODY:  # a rehearsal would leave its line in the log
         interventions.retry(Job.objects.filter(pk=job.pk), by=by)
     return [_("The job %(task)s waits again and is due now.") % {"task": job.task}]
-
-
-# --- goods and money ------------------------------------------------------------------------------
-
-
-def _fulfil(order: Order, entered: Entered, by: str) -> None:
-    units = _some(units_of(order, entered), _("Name a piece to send."))
-    Fulfilment.objects.ship(order, units, carrier=entered["carrier"], tracking=entered["tracking"])
-
-
-def _unship(parcel: Fulfilment, entered: Entered, by: str) -> None:
-    parcel.cancel()
-
-
-def _mark_paid(order: Order, entered: Entered, by: str) -> None:
-    mark_paid(order, reference=entered["reference"], amount=None)
-
-
-def _refund(order: Order, entered: Entered, by: str) -> None:
-    amount = _amount(order, entered, "amount", most=order.refundable)
-    shipping = _amount(order, entered, "shipping", most=order.shipping_refundable) or 0
-    if amount and shipping:
-        raise invalid(("/shipping", _("It goes with pieces or alone, without an amount.")))
-    asked = Asked(amount, units_of(order, entered) or None, entered["restock"], shipping)
-    give_back(Refund.objects.promise(order, asked, reason=REASON))
-
-
-def _withdraw(order: Order, entered: Entered, by: str) -> None:
-    units = _some(units_of(order, entered), _("Name a piece that is not to be sent."))
-    give_back(Refund.objects.promise(order, Asked(units=units, restock=True), reason=REASON))
-
-
-def _announce(order: Order, entered: Entered, by: str) -> list[str]:
-    units = _some(units_of(order, entered), _("Name a piece that comes back."))
-    Return.objects.announce(order, units, reason=entered["reason"] or REASON)
-    number = sum(number for _line, number in units)
-    announced = ngettext("%(n)d piece is to come back.", "%(n)d pieces are to come back.", number)
-    return [announced % {"n": number}, _("Its money goes back when it has arrived.")]
-
-
-def _receive(come: Return, entered: Entered, by: str) -> list[str]:
-    order = come.order
-    came = [Came(line, number, entered["restock"]) for line, number in units_of(order, entered)]
-    amount = _amount(order, entered, "amount", most=order.refundable, least=0)
-    shipping = _amount(order, entered, "shipping", most=order.shipping_refundable) or 0
-    come.receive(came, amount=amount, shipping=shipping)
-    give_back(come.refund)
-    here = sum(each.quantity for each in came)
-    figures = {"n": here, "m": here if entered["restock"] else 0}
-    return [_("%(n)d here, %(m)d to be sold again.") % figures]
-
-
-def _cancel_return(come: Return, entered: Entered, by: str) -> None:
-    come.cancel()
-
-
-def _pieces(target: Order | Return, entered: Entered) -> Entered:
-    """What the form holds, its numbers of pieces in words under one name."""
-    order = target if isinstance(target, Order) else target.order
-    pieces = ", ".join(f"{line.sku} × {number}" for line, number in units_of(order, entered))
-    others = {name: value for name, value in entered.items() if not name.startswith("line_")}
-    return {"pieces": pieces} | others
-
-
-def _some(units: Any, otherwise: str) -> Any:
-    if not units:
-        raise invalid(("/lines", otherwise))
-    return units
-
-
-def _amount(order: Order, entered: Entered, name: str, *, most: int, least: int = 1) -> int | None:
-    """Minor units of the amount in that field; None of an empty one. Raises a 422 problem."""
-    if not entered.get(name):
-        return None
-    try:
-        amount = money.read(entered[name], order.currency)
-    except ValueError as exc:
-        raise invalid((f"/{name}", str(exc))) from None
-    if not least <= amount <= most:
-        limits = {
-            "least": money.written(least, order.currency),
-            "most": money.written(most, order.currency),
-        }
-        raise invalid((f"/{name}", _("It must be from %(least)s to %(most)s.") % limits))
-    return amount
 
 
 # --- whom it is for, and what is noted of it ------------------------------------------------------
@@ -225,20 +129,30 @@ VERBS: dict[str, Verb] = {
         _hold,
         HoldForm,
     ),
-    "fulfil": Verb(gettext_lazy("Send"), _is_sendable, _fulfil, FulfilForm, noted=_pieces),
-    "mark_paid": Verb(gettext_lazy("Mark as paid"), _is_unpaid, _mark_paid, PaidForm),
+    "fulfil": Verb(
+        gettext_lazy("Send"), _is_sendable, goods.fulfil, FulfilForm, noted=goods.pieces
+    ),
+    "mark_paid": Verb(gettext_lazy("Mark as paid"), _is_unpaid, goods.mark_paid, PaidForm),
     "refund": Verb(
         gettext_lazy("Give money back"),
         lambda order: order.refundable > 0,
-        _refund,
+        goods.refund,
         RefundForm,
-        noted=_pieces,
+        noted=goods.pieces,
     ),
     "withdraw": Verb(
-        gettext_lazy("Take pieces off"), _is_withdrawable, _withdraw, WithdrawForm, noted=_pieces
+        gettext_lazy("Take pieces off"),
+        _is_withdrawable,
+        goods.withdraw,
+        WithdrawForm,
+        noted=goods.pieces,
     ),
     "announce": Verb(
-        gettext_lazy("Announce a return"), _can_come_back, _announce, AnnounceForm, noted=_pieces
+        gettext_lazy("Announce a return"),
+        _can_come_back,
+        goods.announce,
+        AnnounceForm,
+        noted=goods.pieces,
     ),
     "edit": Verb(
         gettext_lazy("Edit"), lambda order: not order.was_erased, _edit, EditForm, noted=_fields
@@ -268,22 +182,22 @@ VERBS: dict[str, Verb] = {
     "unship": Verb(
         gettext_lazy("It was not sent"),
         lambda parcel: parcel.cancelled_at is None,
-        _unship,
+        goods.unship,
         parts=lambda order: order.fulfilments.all(),
         is_dangerous=True,
     ),
     "receive": Verb(
         gettext_lazy("It has arrived"),
-        lambda come: come.state == ReturnState.ANNOUNCED,
-        _receive,
+        lambda return_: return_.state == ReturnState.ANNOUNCED,
+        goods.receive,
         ReceiveForm,
-        noted=_pieces,
+        noted=goods.pieces,
         parts=lambda order: order.returns.all(),
     ),
     "cancel_return": Verb(
         gettext_lazy("It does not come back"),
-        lambda come: come.state == ReturnState.ANNOUNCED,
-        _cancel_return,
+        lambda return_: return_.state == ReturnState.ANNOUNCED,
+        goods.cancel_return,
         parts=lambda order: order.returns.all(),
         is_dangerous=True,
     ),

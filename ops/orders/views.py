@@ -24,7 +24,7 @@ from ops.orders.timeline import news_of, past_of
 from ops.orders.verbs import VERBS
 from ops.orders.why import why
 from ops.refusals import sentence_of
-from orders.models import Order
+from orders.models import Export, Order
 from orders.way import KINDS, steps
 from values.refused import Refused
 
@@ -54,25 +54,29 @@ def orders(request: HttpRequest) -> HttpResponse:
 @require_POST
 @staff_page(OPERATE)
 def export(request: HttpRequest) -> HttpResponse:
-    """The orders of the list with this query, as files."""
+    """Begin an export of the orders that the list with this query holds, and lead to it; back to
+    the list when that cannot be, with a message why.
+    """
     form = Filter(request.GET)
     if not form.is_valid():
         raise Http404
-    back = redirect("ops:orders")
-    back["Location"] += f"?{form.link()}"
-    if len(form.clients) != 1:
-        messages.warning(request, _("Choose a shop first: an export is of one."))
-        return back
-    way = found(form.term, Search(form.filters, form.clients)).way
-    if form.term and not way:
-        messages.warning(request, _("There is nothing to export."))
-        return back
     try:
-        begun = begin_export(form.clients[0], {**form.filters, **way}, by=request.user)
+        return redirect("ops:export", _begun(form, by=request.user).pk)
     except Refused as problem:
         messages.warning(request, sentence_of(problem))
-        return back
-    return redirect("ops:export", begun.pk)
+    back = redirect("ops:orders")
+    back["Location"] += f"?{form.link()}"
+    return back
+
+
+def _begun(form: Filter, *, by: Any) -> Export:
+    """Raises Refused, with a sentence for whoever pressed the button."""
+    if len(form.clients) != 1:
+        raise Refused("invalid", _("Choose a shop first: an export is of one."))
+    way = found(form.term, Search(form.filters, form.clients)).way
+    if form.term and not way:
+        raise Refused("invalid", _("There is nothing to export."))
+    return begin_export(form.clients[0], {**form.filters, **way}, by=by)
 
 
 @require_safe
@@ -122,6 +126,7 @@ def act(request: HttpRequest, order_id: UUID, slug: str, part: UUID | None = Non
 
 
 def _pressed(request: HttpRequest, order: Order, deed: Deed, form: Any) -> HttpResponse:
+    """The deed is done and leads to the order; else the page again, with what stood against it."""
     trouble, version = "", request.POST.get("version", "")
     try:
         if form.is_valid():

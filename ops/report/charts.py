@@ -22,8 +22,8 @@ def bars(values: Sequence[tuple[str, int]], *, places: int) -> list[Bar]:
     """Of pairs of a name and a value, with room for so many. What is below 0 has no height."""
     most = max((value for _name, value in values), default=0)
     width = WIDTH // max(len(values), places)
-    return [
-        Bar(place * width, HEIGHT - height, width - GAP, height, value, name)
-        for place, (name, value) in enumerate(values)
-        for height in [HEIGHT * max(value, 0) // most if most > 0 else 0]
-    ]
+    found = []
+    for place, (name, value) in enumerate(values):
+        height = HEIGHT * max(value, 0) // most if most > 0 else 0
+        found.append(Bar(place * width, HEIGHT - height, width - GAP, height, value, name))
+    return found

@@ -90,13 +90,7 @@ def as_csv(request: HttpRequest) -> HttpResponse:
 
 def _asked(request: HttpRequest) -> Asked:
     """Raises a 422 problem that says what cannot be read."""
-    when, client_id = request.GET.get("when", "").strip(), request.GET.get("client", "")
-    client = None
-    if client_id:
-        try:
-            client = Client.objects.get(pk=UUID(client_id))
-        except (ValueError, Client.DoesNotExist):
-            raise Refused("invalid", _("There is no such client.")) from None
+    when, client = request.GET.get("when", "").strip(), _client(request.GET.get("client", ""))
     if not when:
         return Asked(days.day_of(timezone.now()).replace(day=1), True, client)
     try:
@@ -108,36 +102,51 @@ def _asked(request: HttpRequest) -> Asked:
         raise Refused("invalid", detail) from None
 
 
+def _client(id_: str) -> Client | None:
+    """None, which stands for all, for an empty id."""
+    if not id_:
+        return None
+    try:
+        return Client.objects.get(pk=UUID(id_))
+    except (ValueError, Client.DoesNotExist):
+        raise Refused("invalid", _("There is no such client.")) from None
+
+
 def _around(asked: Asked) -> dict[str, str]:
-    """The stretches before and after it, as `when` takes them; none after today."""
+    """The days or months before and after it, as `when` takes them; `after` is empty when it would
+    be in the future.
+    """
     if asked.is_month:
         before, after = asked.day - timedelta(days=1), asked.day + timedelta(days=31)
         found = {"before": f"{before:%Y-%m}", "after": f"{after:%Y-%m}"}
     else:
         before, after = asked.day - timedelta(days=1), asked.day + timedelta(days=1)
         found = {"before": f"{before}", "after": f"{after}", "month": f"{asked.day:%Y-%m}"}
-    now = days.day_of(timezone.now())
-    return found if after.replace(day=1) <= now and after <= now else {**found, "after": ""}
+    if after > days.day_of(timezone.now()):
+        found["after"] = ""
+    return found
 
 
 def _drawn(figures: Report) -> dict[str, Any]:
-    """Its rows, their bars, and what of it is today's, for each currency."""
-    today = days.day_of(timezone.now()).isoformat()
-    drawn = []
-    for of_currency in figures["currencies"]:
-        rows = [{**row, "name": row["date"]} for row in of_currency.get("by_day", ())]
-        rows += [
-            {**row, "name": f"{datetime.fromisoformat(row['hour']):%H:%M}"}
-            for row in of_currency.get("by_hour", ())
-        ]
-        drawn.append(
-            {
-                "sums": of_currency,
-                "rows": rows,
-                "bars": bars([(row["name"], row["gross"]) for row in rows], places=PLACES),
-                "last": rows[-1]["name"] if rows else "",
-                "highest": max((row["gross"] for row in rows), default=0),
-                "today": next((row for row in rows if row["name"] == today), None),
-            }
-        )
+    """What the page shows of a report: each currency drawn, and the moment of the figures."""
+    drawn = [_of_currency(sums) for sums in figures["currencies"]]
     return {"drawn": drawn, "as_of": datetime.fromisoformat(figures["as_of"])}
+
+
+def _of_currency(sums: Report) -> dict[str, Any]:
+    """The figures of a currency with their rows by day or hour, a bar of each, and today's row."""
+    today = days.day_of(timezone.now()).isoformat()
+    rows = [{**row, "name": row["date"]} for row in sums.get("by_day", ())]
+    rows += [{**row, "name": _clock(row["hour"])} for row in sums.get("by_hour", ())]
+    return {
+        "sums": sums,
+        "rows": rows,
+        "bars": bars([(row["name"], row["gross"]) for row in rows], places=PLACES),
+        "last": rows[-1]["name"] if rows else "",
+        "highest": max((row["gross"] for row in rows), default=0),
+        "today": next((row for row in rows if row["name"] == today), None),
+    }
+
+
+def _clock(hour: str) -> str:
+    return f"{datetime.fromisoformat(hour):%H:%M}"

@@ -31,8 +31,8 @@ ACTIONS_SHOWN = 10
 @require_safe
 @staff_page(LOOK)
 def clients(request: HttpRequest) -> HttpResponse:
-    """By name, with what their shops are called and how many keys open something; the one that
-    is named is opened.
+    """The list, by name, each with its shop's name and how many of its keys open something; with
+    `name`, that client's page.
     """
     if name := request.GET.get("name", ""):
         return redirect("ops:client", get_object_or_404(Client, name=name).pk)
@@ -105,7 +105,7 @@ def rotate(request: HttpRequest, key_id: int) -> HttpResponse:
 
 @staff_page(ADMINISTER)
 def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
-    """Asked once; of two who press at once the second is told who was faster."""
+    """GET asks, POST revokes. A message says so when somebody was faster, and who."""
     key = _key(key_id)
     if request.method != "POST":
         seen = {"key": key, "client": key.client, "here": "settings"}
@@ -121,37 +121,32 @@ def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
 
 @staff_page(ADMINISTER)
 def shop(request: HttpRequest, client_id: UUID) -> HttpResponse:
-    """What is said of a client's shop; what is left empty is as the installation has it."""
+    """The settings of a client's shop; a field that is left empty is as the installation has it."""
     row = get_object_or_404(Client, pk=client_id)
-    lent, own = Shop.objects.of(row.pk), shops.own_of(row)
-    form = ShopForm(own, lent, request.POST if request.method == "POST" else None)
-    overtaken = False
+    own = shops.own_of(row)
+    form = ShopForm(
+        own, Shop.objects.of(row.pk), request.POST if request.method == "POST" else None
+    )
+    seen: dict[str, Any] = {"client": row, "form": form, "here": "settings"}
+    seen |= {"seen": shops.seen_of(own)}
+    status = 422 if form.errors else 200
     if form.is_valid():
         try:
             seen_then = request.POST.get("seen", "")
             shops.set_all(row, form.cleaned_data, seen=seen_then, by=request.user)
-        except shops.Overtaken:
-            overtaken = True
-        else:
             messages.success(request, _("Done: mails and pages have it from now on."))
             return redirect("ops:client", row.pk)
-    seen = {
-        "client": row,
-        "form": form,
-        "seen": shops.seen_of(own),
-        "overtaken": overtaken,
-        "last": StaffAction.of(keys.subject_of(row)).last() if overtaken else None,
-        "own": own,
-        "here": "settings",
-    }
-    status = 409 if overtaken else 422 if form.errors else 200
+        except shops.Overtaken:
+            last = StaffAction.of(keys.subject_of(row)).last()
+            seen |= {"overtaken": True, "last": last}
+            status = 409
     return render(request, "ops/staff/shop.html", seen, status=status)
 
 
 def _shown_once(
     request: HttpRequest, client: Client, sent: Any, make: Callable[[], str | None]
 ) -> HttpResponse:
-    """The page with the key; for whoever presses twice, the client's page instead."""
+    """The page with the key; when the form was sent before, the client's page instead."""
     made: list[str] = []
 
     def act() -> str:

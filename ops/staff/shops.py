@@ -87,7 +87,7 @@ def set_all(client: Client, cleaned: dict[str, Any], *, seen: str, by: Any) -> N
         before = _fields_of(row)
         if seen_of(before) != seen:
             raise Overtaken
-        row.say(cleaned)
+        row.change(cleaned)
         after = _fields_of(row)
         changed = {name: after[name] for name in FIELDS if before[name] != after[name]}
         if changed:

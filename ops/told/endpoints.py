@@ -23,7 +23,7 @@ ACTIONS_SHOWN = 10
 @require_safe
 @staff_page(LOOK)
 def endpoint(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
-    """How it is, what was last sent there, and what staff did about it."""
+    """One endpoint: its health, its newest deliveries, and what staff did about it."""
     one = get_object_or_404(Endpoint, pk=endpoint_id)
     seen = {
         "health": health_of([one], most=settings.OPS_UNDELIVERED_MAX)[0],
@@ -41,7 +41,7 @@ def endpoint(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 @require_POST
 @staff_page(OPERATE)
 def enable(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
-    """Twice comes to once, and that is said."""
+    """Have it called again; a message says so when nothing keeps it from being called."""
     get_object_or_404(Endpoint, pk=endpoint_id)
     if verbs.enable(endpoint_id, by=request.user):
         messages.success(request, _("It is called again, from now on."))
@@ -53,7 +53,7 @@ def enable(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 @require_POST
 @staff_page(OPERATE)
 def test(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
-    """Leads to the test. While one is under way, to that."""
+    """Send a test and lead to its delivery; while one is under way, to that one."""
     get_object_or_404(Endpoint, pk=endpoint_id)
     if delivery := verbs.test(endpoint_id, by=request.user):
         return redirect("ops:delivery", delivery.pk)

@@ -3,7 +3,7 @@ look at the newest so many, which says how far it went.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -80,50 +80,71 @@ def _of_deliveries(search: Search, before: UUID | None, most: int) -> Page:
     """In the order of an index of deliveries. What the index does not hold is compared, with a
     number of its newest deliveries that a setting names.
     """
-    way, rest = Delivery.objects.order_by("-pk"), {**search.of_delivery, **search.of_event}
+    rows, rest = Delivery.objects.order_by("-pk"), {**search.of_delivery, **search.of_event}
     if search.endpoint:
-        way = way.filter(endpoint=rest.pop("endpoint"))
+        rows = rows.filter(endpoint=rest.pop("endpoint"))
     if search.state == FAILED or (search.endpoint and search.state == WAITING):
-        way = way.filter(state=rest.pop("state"))
-    is_apart = bool(search.endpoint or search.state == FAILED)
-    way = way.filter(pk__gte=first_id(search.since)) if search.since else way
-    way = way.filter(pk__lt=before) if before else way
+        rows = rows.filter(state=rest.pop("state"))
+    rows = _in_time(rows, search, before)
     if not rest:
-        return _page(list(_shown(way)[: most + 1]), most)
-    number = settings.OPS_LOOKED_AT_APART if is_apart else settings.OPS_LOOKED_AT
-    number = settings.OPS_LOOKED_AT_WITH_EVENTS if search.of_event else number
-    last = next(iter(way.values_list("pk", flat=True)[number - 1 : number]), None)
-    looked_at = way.filter(pk__gte=last) if last else way
-    page = _page(list(_shown(looked_at.filter(**rest))[: most + 1]), most)
+        return _page(list(_listed(rows)[: most + 1]), most)
+    number = _looked_at_max(search)
+    last = next(iter(rows.values_list("pk", flat=True)[number - 1 : number]), None)
+    looked_at = rows.filter(pk__gte=last) if last else rows
+    page = _page(list(_listed(looked_at.filter(**rest))[: most + 1]), most)
     if page.older or not last:
         return page
     return Page(page.deliveries, last, looked_back_to=_moment(last))
 
 
+def _looked_at_max(search: Search) -> int:
+    """How many deliveries are compared: fewer when each has its event read, and fewer when they lie
+    apart from each other in the table.
+    """
+    if search.of_event:
+        return int(settings.OPS_LOOKED_AT_WITH_EVENTS)
+    if search.endpoint or search.state == FAILED:
+        return int(settings.OPS_LOOKED_AT_APART)
+    return int(settings.OPS_LOOKED_AT)
+
+
+def _in_time(rows: Any, search: Search, before: UUID | None) -> Any:
+    """Those of these deliveries that are made since then, and before that place."""
+    if search.since:
+        rows = rows.filter(pk__gte=first_id(search.since))
+    return rows.filter(pk__lt=before) if before else rows
+
+
 def _of_events(search: Search, before: UUID | None, most: int) -> Page:
     """By the index of events, each with all of its deliveries on one page."""
-    clients: list[UUID] = []
-    if not search.client:
-        newest = Client.objects.order_by("-pk").values_list("pk", flat=True)
-        clients = list(newest[: settings.OPS_CLIENTS_LOOKED_AT + 1])
+    owners, of_newest_clients = _owners(search)
     number = settings.OPS_EVENTS_LOOKED_AT
     events = Event.objects.newest(
-        [search.client] if search.client else [*clients[: settings.OPS_CLIENTS_LOOKED_AT], None],
+        owners,
         [search.kind] if search.kind else ALL_KINDS,
         before=_place(before),
         since=search.since or BEGINNING[0],
         limit=number + 1,
     )
-    more, looked_at = len(events) > number, events[:number]
-    deliveries, end = _whole_events([id_ for id_, _ in looked_at], search, most)
-    is_full = end is not None
-    older = end or (looked_at[-1][0] if more else None)
-    return Page(
-        deliveries,
-        older,
-        looked_back_to=looked_at[-1][1] if more and not is_full else None,
-        of_newest_clients=_if_more(clients, settings.OPS_CLIENTS_LOOKED_AT),
-    )
+    looked_at = events[:number]
+    deliveries, end = _whole_events([id_ for id_, _moment in looked_at], search, most)
+    page = Page(deliveries, end, of_newest_clients=of_newest_clients)
+    if end is None and len(events) > number:
+        last, moment = looked_at[-1]
+        return replace(page, older=last, looked_back_to=moment)
+    return page
+
+
+def _owners(search: Search) -> tuple[list[UUID | None], int]:
+    """Whose events are meant, and how many of the newest clients these are if there are more. None
+    among them stands for events of nobody's.
+    """
+    if search.client:
+        return [search.client], 0
+    limit = settings.OPS_CLIENTS_LOOKED_AT
+    newest = Client.objects.order_by("-pk").values_list("pk", flat=True)
+    clients = list(newest[: limit + 1])
+    return [*clients[:limit], None], _if_more(clients, limit)
 
 
 def _whole_events(
@@ -133,7 +154,7 @@ def _whole_events(
     None when it is the last of all.
     """
     place = {id_: number for number, id_ in enumerate(ids)}
-    of_events = _shown(Delivery.objects.filter(event__in=ids, **search.of_delivery))
+    of_events = _listed(Delivery.objects.filter(event__in=ids, **search.of_delivery))
     found = sorted(of_events, key=lambda one: (place[one.event_id], one.pk))
     deliveries: list[Delivery] = []
     for event_id, of_event in groupby(found, key=lambda one: one.event_id):
@@ -148,20 +169,19 @@ def _of_orders(order_ids: list[UUID], search: Search, before: UUID | None, most:
     orders = order_ids[: settings.OPS_ORDERS_LOOKED_AT]
     named = {name.removeprefix("event__"): value for name, value in search.of_event.items()}
     events = Event.objects.filter(subject__in=orders, **named).values_list("pk", flat=True)
-    way = Delivery.objects.filter(event__in=list(events), **search.of_delivery)
-    way = way.filter(pk__gte=first_id(search.since)) if search.since else way
-    way = way.filter(pk__lt=before) if before else way
-    newest = sorted(_shown(way), key=lambda one: one.pk, reverse=True)
+    rows = Delivery.objects.filter(event__in=list(events), **search.of_delivery)
+    rows = _in_time(rows, search, before)
+    newest = sorted(_listed(rows), key=lambda one: one.pk, reverse=True)
     page = _page(newest[: most + 1], most)
     more = _if_more(order_ids, settings.OPS_ORDERS_LOOKED_AT)
     return Page(page.deliveries, page.older, of_newest_orders=more)
 
 
-def _shown(way: Any) -> Any:
+def _listed(rows: Any) -> Any:
     """With the event and endpoint of each, for a list. They are read afterwards, of the page alone:
     a join would read those of all that are looked at.
     """
-    return way.prefetch_related(Prefetch("event", Event.objects.defer("data")), "endpoint")
+    return rows.prefetch_related(Prefetch("event", Event.objects.defer("data")), "endpoint")
 
 
 def _page(rows: list[Delivery], most: int) -> Page:
@@ -171,7 +191,7 @@ def _page(rows: list[Delivery], most: int) -> Page:
 
 
 def _place(event_id: UUID | None) -> tuple[datetime, UUID]:
-    """Of an event among those of its kind; an unknown one is a place in time, as every id is."""
+    """The place of an event in the index; of an unknown id the moment that it holds."""
     if event_id is None:
         return END
     event = Event.objects.filter(pk=event_id).defer("data").first()
@@ -179,10 +199,11 @@ def _place(event_id: UUID | None) -> tuple[datetime, UUID]:
 
 
 def _moment(id_: UUID) -> datetime:
-    """In which it was made; of what is no such id, the latest that there is."""
+    """The moment in which that id was made; of a UUID that is no such id, LATEST_MS at most."""
     ms = min(id_.int >> 80, LATEST_MS)
     return timezone.localtime(datetime.fromtimestamp(ms / 1000, UTC))
 
 
 def _if_more(found: Sequence[Any], limit: int) -> int:
+    """The limit when more were found than it allows, else 0."""
     return limit if len(found) > limit else 0

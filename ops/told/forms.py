@@ -1,4 +1,6 @@
-"""What staff say when they look for deliveries, or have a range of them sent again."""
+"""The forms with which staff look for deliveries, have a range of them sent again, or list an
+address.
+"""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""What staff do about what does not arrive; each leaves its row, and twice comes to once."""
+"""What staff do about what does not arrive; each leaves a StaffAction, twice comes to once."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from notifications import tasks
+from notifications import interventions, tasks
 from notifications.models import Delivery, Endpoint, Event, Suppression
 from ops.models import StaffAction
 from orders.models import Order
@@ -16,8 +16,8 @@ from orders.models import Order
 
 @dataclass(frozen=True)
 class Span:
-    """Deliveries of a time to one endpoint, or with None all mails: what was given up, or
-    everything that has ended.
+    """Deliveries of a time to one endpoint, or with None all mails: those that were given up, or
+    `everything` that has ended.
     """
 
     endpoint: Endpoint | None
@@ -30,7 +30,7 @@ class Span:
         return f"endpoint {self.endpoint.pk}" if self.endpoint else "channel mail"
 
     def counted(self) -> tuple[int, bool]:
-        """How many would be sent again, and whether there are more to be counted."""
+        """How many would be sent again, and whether more would that were not counted."""
         return Delivery.objects.count_retryable(
             self.endpoint,
             since=self.since,
@@ -41,7 +41,7 @@ class Span:
 
     @property
     def looked_at(self) -> int:
-        """So many deliveries are, to count them: all that are made lie in a row, others apart."""
+        """How many deliveries are read to count them: more where they lie side by side."""
         in_a_row = self.everything and self.endpoint is None
         return settings.OPS_LOOKED_AT if in_a_row else settings.OPS_REPLAY_COUNTED_MAX
 
@@ -52,7 +52,7 @@ class Span:
         )
         endpoint_id = self.endpoint.pk if self.endpoint else None
         with transaction.atomic():
-            count, more = tasks.send_again(chosen, endpoint_id, everything=self.everything)
+            count, more = interventions.send_again(chosen, endpoint_id, everything=self.everything)
             if count:
                 what = "everything" if self.everything else "failed"
                 since, until = self.since.isoformat(), self.until.isoformat()
@@ -69,7 +69,7 @@ def send_again(delivery_id: UUID, *, by: Any) -> bool:
     with transaction.atomic():
         one = Delivery.objects.select_related("event").get(pk=delivery_id)
         chosen = Delivery.objects.retryable(since=one.created_at, everything=True).filter(pk=one.pk)
-        count, _more = tasks.send_again(chosen, one.endpoint_id, everything=True)
+        count, _more = interventions.send_again(chosen, one.endpoint_id, everything=True)
         if count:
             order = order_of(one.event)
             StaffAction.note(
@@ -84,13 +84,13 @@ def send_again(delivery_id: UUID, *, by: Any) -> bool:
 
 
 def order_of(event: Event) -> Order | None:
-    """In whose life it happened, if it was an order's."""
+    """The order that the event is of; None for an event of something else."""
     return Order.objects.filter(pk=event.subject).select_related("client").first()
 
 
 def enable(endpoint_id: UUID, *, by: Any) -> bool:
-    """It is called again, at once. False when nothing keeps it from that, or its owner has removed
-    it.
+    """Have it called again, at once. False when nothing keeps it from being called, or its owner
+    has removed it.
     """
     with transaction.atomic():
         endpoint = Endpoint.objects.locked(endpoint_id)
@@ -105,15 +105,15 @@ def enable(endpoint_id: UUID, *, by: Any) -> bool:
 
 
 def test(endpoint_id: UUID, *, by: Any) -> Delivery | None:
-    """A test on its way to it, a new one or that which is under way; None of one that its owner has
-    removed.
+    """The delivery of a test to it: a new one, or the one that is under way. None for an endpoint
+    that its owner has removed.
     """
     with transaction.atomic():
         endpoint = Endpoint.objects.locked(endpoint_id)
         if not endpoint.active:
             return None
         before = Event.objects.timeline(endpoint_id).last()
-        delivery = tasks.test(endpoint_id)
+        delivery = interventions.test(endpoint_id)
         if not before or delivery.event_id != before.pk:
             after = {"delivery": str(delivery.pk)}
             StaffAction.note(by, "test_endpoint", f"endpoint {endpoint_id}", after=after)
@@ -127,7 +127,7 @@ def suppress(address: str, reason: str, *, by: Any) -> bool:
     why = Suppression.Why.STAFF
     with transaction.atomic():
         who = by.get_username()
-        is_new = Suppression.objects.add(address, why=why, said=reason, who=who)
+        is_new = Suppression.objects.add(address, why=why, details=reason, who=who)
         listed = Suppression.objects.of(address)
         if is_new and listed:
             seen = {"said": {"reason": reason}}

@@ -1,5 +1,5 @@
-"""Who is told, over HTTP: how endpoints and mails are, deliveries by what is known of them, one of
-them with each try, and sending again.
+"""Who is told, over HTTP: endpoints and mails in trouble, deliveries by a filter, one of them with
+each try, and sending again.
 """
 
 import json
@@ -41,7 +41,7 @@ MAIL = "mail"  # `whom` of a range, beside an endpoint's id
 @require_safe
 @staff_page(LOOK)
 def overview(request: HttpRequest) -> HttpResponse:
-    """How endpoints are, those in trouble first, and which mails failed."""
+    """Endpoints, those in trouble first, and the mails that were given up."""
     troubled, more_troubled = in_trouble(place(request, "troubled", UUID))
     others, older = well(place(request, "before", UUID))
     given_up = Delivery.State.FAILED
@@ -65,15 +65,12 @@ def overview(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_page(LOOK)
 def deliveries(request: HttpRequest) -> HttpResponse:
-    """By what is known of them, the newest first; older ones with `before`."""
+    """The list, by a filter, the newest first; older ones with `before`."""
     form = FindForm(request.GET)
     before = request.GET.get("before", "")
-    page, is_good = Page([]), form.is_valid()
     if before and uuid_in(before) is None:
         form.add_error(None, _("before: this is no place in the list."))
-        is_good = False
-    if is_good:
-        page = found(form.search, uuid_in(before))
+    page = found(form.search, uuid_in(before)) if form.is_valid() else Page([])
     asked = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
     seen = {
         "form": form,
@@ -84,44 +81,43 @@ def deliveries(request: HttpRequest) -> HttpResponse:
         "clients": _clients(),
         "here": "told",
     }
-    return render(request, "ops/told/deliveries.html", seen, status=200 if is_good else 422)
+    status = 422 if form.errors else 200
+    return render(request, "ops/told/deliveries.html", seen, status=status)
 
 
 @require_safe
 @staff_page(LOOK)
 def delivery(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
-    """What was sent, each try with what was answered, and of a mail how it was read."""
+    """One delivery: its payload, each try with the answer to it, and a mail as it is read."""
     due_at = Job.objects.filter(pk=OuterRef("job"), finished_at=None).values("due_at")
     rows = Delivery.objects.select_related("event", "endpoint")
     one = get_object_or_404(rows.annotate(next_try_at=Subquery(due_at)), pk=delivery_id)
-    attempts = list(one.attempts.order_by("-pk")[: settings.DELIVERY_ATTEMPTS_SHOWN])
-    is_webhook = one.channel == Delivery.Channel.WEBHOOK
-    waits = one.state == Delivery.State.WAITING
-    owner = one.event.owner
     is_mail = one.channel == Delivery.Channel.MAIL
     listed = Suppression.objects.of(one.target) if is_mail else None
-    seen = {
+    waits = one.state == Delivery.State.WAITING
+    seen: dict[str, Any] = {
         "delivery": one,
         "listed": listed,
-        "attempts": attempts,
+        "attempts": one.attempts.order_by("-pk")[: settings.DELIVERY_ATTEMPTS_SHOWN],
         "has_job": one.job and Job.objects.filter(pk=one.job).exists(),
         "order": order_of(one.event),
-        "client": Client.objects.filter(pk=owner).first() if owner else None,
+        "client": one.event.owner and Client.objects.filter(pk=one.event.owner).first(),
         "payload": _payload(one),
         "ahead": waits and Delivery.objects.ahead_of(one),
         "may_send_again": may_operate(request) and may_be_sent_again(one) and not listed,
         "poll_s": POLL_S if one.resend or waits else None,
-        **({} if is_webhook else letter(one.event, owner)),
         "here": "told",
     }
+    if one.channel != Delivery.Channel.WEBHOOK:
+        seen |= letter(one.event, one.event.owner)
     return render(request, "ops/told/delivery.html", seen)
 
 
 @require_POST
 @staff_page(OPERATE)
 def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
-    """Twice comes to once: what is on its way already is left alone, and that is said. `back`
-    leads to its order.
+    """A delivery that is on its way already is left alone, and a message says so. `back` leads to
+    its order.
     """
     one = get_object_or_404(Delivery.objects.select_related("event"), pk=delivery_id)
     if verbs.send_again(delivery_id, by=request.user):
@@ -134,7 +130,7 @@ def send_again(request: HttpRequest, delivery_id: UUID) -> HttpResponse:
 
 @staff_page(OPERATE)
 def replay(request: HttpRequest) -> HttpResponse:
-    """GET says how many of a range would be sent again, POST sends them."""
+    """GET counts what of a range would be sent again, POST sends it."""
     query = request.POST if request.method == "POST" else request.GET
     whom = query.get("whom", "")
     endpoint = get_object_or_404(Endpoint, pk=uuid_in(whom)) if whom != MAIL else None
@@ -142,24 +138,29 @@ def replay(request: HttpRequest) -> HttpResponse:
     seen: dict[str, Any] = {"form": form, "whom": whom, "endpoint": endpoint, "here": "told"}
     if not form.is_valid():
         return render(request, "ops/told/replay.html", seen, status=422 if form.errors else 200)
-    span = Span(
-        endpoint,
-        form.cleaned_data["since"],
-        form.cleaned_data["until"] or now(),
-        form.cleaned_data["what"] == EVERYTHING,
-    )
-    exactly = {
-        "whom": whom,
-        "since": span.since.isoformat(),
-        "until": span.until.isoformat(),
-        "what": EVERYTHING if span.everything else FAILED,
-    }
+    span = _span(endpoint, form.cleaned_data)
+    exactly = {"whom": whom, **_exactly(span)}
     if request.method == "POST":
         _say(request, *span.replay(by=request.user))
         return redirect(f"{request.path}?{urlencode(exactly)}")
     seen |= {"exactly": exactly, "span": span, **_counted(span)}
     seen["form"] = RangeForm(initial={name: _short(query.get(name, "")) for name in form.fields})
     return render(request, "ops/told/replay.html", seen)
+
+
+def _span(endpoint: Endpoint | None, cleaned: dict[str, Any]) -> Span:
+    """What a RangeForm means; without an end it ends now."""
+    until = cleaned["until"] or now()
+    return Span(endpoint, cleaned["since"], until, cleaned["what"] == EVERYTHING)
+
+
+def _exactly(span: Span) -> dict[str, str]:
+    """The fields of a RangeForm that mean this very span, however late it is sent."""
+    return {
+        "since": span.since.isoformat(),
+        "until": span.until.isoformat(),
+        "what": EVERYTHING if span.everything else FAILED,
+    }
 
 
 def _short(text: str) -> str:
@@ -169,7 +170,7 @@ def _short(text: str) -> str:
 
 
 def _counted(span: Span) -> dict[str, Any]:
-    """How many it would be, and what may be said of that."""
+    """How many deliveries it would be, and how far they were counted."""
     number, more = span.counted()
     return {
         "is_any": number or more,
@@ -190,17 +191,17 @@ def _say(request: HttpRequest, count: int, more: bool) -> None:
 
 
 def _payload(delivery: Delivery) -> dict[str, Any]:
-    """As it is told there, indented; the beginning of what is long."""
+    """The body that is sent, indented: the beginning of it, and how many letters more there are."""
     text = json.dumps(json.loads(webhooks.body(delivery)), ensure_ascii=False, indent=2)
     most = settings.OPS_PAYLOAD_SHOWN_CHARS
     return {"text": text[:most], "more": max(0, len(text) - most)}
 
 
 def _with_clients(rows: list[Delivery]) -> list[tuple[Delivery, str]]:
+    """Each with the name of the client whose event it is; an empty one for nobody's."""
     owners = {row.event.owner for row in rows if row.event.owner}
-    names = Client.objects.in_bulk(list(owners))
-    clients = [names.get(row.event.owner) if row.event.owner else None for row in rows]
-    return [(row, client.name if client else "") for row, client in zip(rows, clients, strict=True)]
+    names = {pk: client.name for pk, client in Client.objects.in_bulk(list(owners)).items()}
+    return [(row, names.get(row.event.owner, "")) for row in rows]
 
 
 def _clients() -> list[str]:

@@ -1,7 +1,7 @@
 """The text of a file of orders, in pieces: NDJSON, a body per line, or CSV, a row per order line.
 
-What is said of an order stands in its first row. A cell that a spreadsheet would take for a formula
-has an apostrophe before it, which an import takes away.
+The columns of an order are filled in its first row only. A cell that a spreadsheet would take for a
+formula has an apostrophe before it, which an import takes away.
 """
 
 import csv
@@ -22,9 +22,9 @@ MEDIA_TYPES = {
 
 
 def head(form: Format, *, bom: bool) -> str:
-    """What a file begins with, before its first order."""
-    names = _table([{name: name for name in COLUMNS}]) if form == Format.CSV else ""
-    return BOM + names if bom else names
+    """The text of a file before its first order: a CSV's header. `bom`: with a mark of UTF-8."""
+    header = _table([{name: name for name in COLUMNS}]) if form == Format.CSV else ""
+    return BOM + header if bom else header
 
 
 def text_of(bodies: Iterable[dict[str, Any]], form: Format) -> str:
@@ -34,17 +34,17 @@ def text_of(bodies: Iterable[dict[str, Any]], form: Format) -> str:
 
 
 def _rows(body: dict[str, Any]) -> Iterator[dict[str, str]]:
-    said = {column: _at(place, body) for column, place in OF_THE_ORDER.items()}
+    of_the_order = {column: _member(body, place) for column, place in OF_THE_ORDER.items()}
     for line in body["lines"]:
-        cells = {name: line.get(name) for name in OF_THE_LINE} | said
+        cells = {name: line.get(name) for name in OF_THE_LINE} | of_the_order
         yield {
             "external_id": harmless(body["external_id"]),
             **{column: _cell(column, value) for column, value in cells.items()},
         }
-        said = {}
+        of_the_order = {}
 
 
-def _at(place: Place, body: dict[str, Any]) -> Any:
+def _member(body: dict[str, Any], place: Place) -> Any:
     for name in place[:-1]:
         body = body.get(name, {})
     return body.get(place[-1])

@@ -27,17 +27,17 @@ MOMENTS = ("_after", "_before")  # how the names of filters end whose values are
 
 
 class ExportQuerySet(models.QuerySet["Export"]):
-    def begin(self, client: Client, filters: dict[str, Any], **wanted: Any) -> "Export":
-        """An export of the client's orders that these filters leave, `wanted` by its columns.
+    def begin(self, client: Client, filters: dict[str, Any], **columns: Any) -> "Export":
+        """A new export of the client's orders that these filters leave, with these columns.
 
-        Raises a 409 problem when as many exports of this client run as may.
+        Refuses with `too-many-exports` when as many of this client run as may.
         """
         Client.objects.locked(client.pk)
         most = settings.EXPORTS_RUNNING_PER_CLIENT
         if self.of(client).filter(finished_at=None).count() >= most:
             text = "%(most)s exports of yours are running. Wait until one is done."
             raise Refused("too-many-exports", Sentence(text, most=most))
-        return self.create(client=client, filters=filters, **wanted)
+        return self.create(client=client, filters=filters, **columns)
 
     def locked(self, pk: str) -> "Export | None":
         """None when it was forgotten."""
@@ -47,7 +47,7 @@ class ExportQuerySet(models.QuerySet["Export"]):
         return self.filter(client=client)
 
     def forget(self) -> None:
-        """These and their parts, also one that is being written."""
+        """Delete these exports and their parts, also one that is being written."""
         ids = list(self.select_for_update().order_by("pk").values_list("pk", flat=True))
         self.model.objects.filter(pk__in=ids).delete()
 
@@ -93,18 +93,20 @@ class Export(models.Model):
 
     @property
     def state(self) -> str:
-        return "failed" if self.failed else "done" if self.finished_at else "running"
+        if self.failed:
+            return "failed"
+        return "done" if self.finished_at else "running"
 
     @property
     def forgotten_at(self) -> datetime:
-        at: datetime = self.created_at + settings.EXPORT_KEEP
-        return at
+        moment: datetime = self.created_at + settings.EXPORT_KEEP
+        return moment
 
     # --- verbs; the caller holds the export's lock ------------------------------------------------
 
     def write_part(self) -> bool:
         """Write the next part: EXPORT_PART_ORDERS, or a page more than EXPORT_PART_BYTES, at most.
-        Whether that was the last.
+        Returns whether that was the last.
         """
         form, pieces, size = Format(self.form), list[bytes](), 0
         left = min(settings.EXPORT_PART_ORDERS, settings.EXPORT_MAX_ORDERS - self.orders)

@@ -1,4 +1,6 @@
-"""What became of an import's orders: accepted is not there yet, and sold out is not there."""
+"""The orders that an import has led to, and what became of each: which way it has gone. One that
+was accepted may be sold out, or declined, since.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,12 +28,12 @@ WAY = Case(
 
 class ImportOrderQuerySet(models.QuerySet["ImportOrder"]):
     def ways(self) -> dict[str, int]:
-        """How many of them have gone which way, each of WAYS."""
+        """How many of these orders have gone each of WAYS."""
         counted = self.values_list(WAY).annotate(number=Count("pk")).order_by()
         return dict.fromkeys(WAYS, 0) | dict(counted)
 
     def beginning(self, number: int) -> "ImportOrderQuerySet":
-        """The first so many of an import, by their lines."""
+        """The first orders of an import, by their lines: so many of them."""
         last = self.order_by("line").values_list("line", flat=True)[number - 1 : number]
         return self.filter(line__lte=last[0]) if last else self
 
@@ -40,11 +42,13 @@ class ImportOrderQuerySet(models.QuerySet["ImportOrder"]):
         return self.filter(order__state=State.CANCELLED, order__reason__in=UNMET)
 
     def are_decided(self) -> bool:
-        """Whether none of them is worked on: each is there, is not, or waits for somebody."""
+        """Whether no order of these is worked on: each is confirmed, cancelled, or waits for a
+        person or its customer.
+        """
         return not self.filter(under_way("order__"), order__held=False).exists()
 
     def unmet_by_line(self, page: int) -> Iterator[tuple[int, str, str]]:
-        """Line, external_id and what became of each that is unmet, by lines, page by page."""
+        """Line, external_id and one of WAYS for each unmet order, by lines; read page by page."""
         line_number = 0
         while rows := list(self._unmet_after(line_number)[:page]):
             yield from rows
@@ -63,9 +67,8 @@ class ImportOrder(models.Model):
     )
     order = models.ForeignKey("Order", on_delete=models.PROTECT, related_name="+", db_index=False)
     line = models.IntegerField()  # of the file, where it begins
-    external_id = (
-        models.TextField()
-    )  # as the file has it; a unmet order may leave its own to another
+    # as the file has it: an unmet order may leave its own to another
+    external_id = models.TextField()
 
     objects = ImportOrderQuerySet.as_manager()
 

@@ -1,11 +1,12 @@
-"""From the rows of one order to its order_input, or to the faults that stand on them. No row is
-read or written here.
+"""From the rows of one order to its OrderOfFile, or to the faults that keep it out, each on its
+line. No row is read or written here.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from orders.imports.files.columns import (
     column_at,
 )
 from orders.imports.files.csv_rows import IN_MAJOR, WHOLE_NUMBER, key_of
+from orders.imports.files.lines import Row
 from orders.imports.files.reading import Format
 from orders.inputs.faults import pointed
 from orders.inputs.order import LINES_MAX
@@ -36,26 +38,17 @@ NEEDS_A_NAME = Sentence("an imported order needs one, so that it comes once")
 
 
 class Keyed(Protocol):
-    """A row, or its place, of which the key says whose it is."""
+    """A row, or the place of one: those with one key make one order."""
 
     @property
     def key(self) -> str | None: ...
 
 
-class StagedRow(Keyed, Protocol):
-    """What an OrderInput is made of; `orders.imports.models.ImportRow` is one."""
-
-    @property
-    def line(self) -> int: ...
-    @property
-    def said(self) -> str: ...
-    @property
-    def fault(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
-    line: int
+    """What is wrong with an order, and on which line of the file."""
+
+    line_number: int
     # a column of the CSV, or a JSON pointer into the line's body; empty for the whole row
     field: str
     reason: str
@@ -75,19 +68,18 @@ def orders_in[R: Keyed](rows: Iterable[R]) -> Iterator[list[R]]:
     """
     firsts: dict[str, int] = {}
 
-    def place(numbered: tuple[int, R]) -> int:
-        index, row = numbered
-        return index if row.key is None else firsts.setdefault(row.key, index)
+    placed: list[tuple[int, R]] = []  # each row behind the position of its order's first one
+    for position, row in enumerate(rows):
+        first = position if row.key is None else firsts.setdefault(row.key, position)
+        placed.append((first, row))
+    placed.sort(key=itemgetter(0))
+    for _, of_order in groupby(placed, key=itemgetter(0)):
+        yield [row for _, row in of_order]
 
-    places = [(place(numbered), numbered[1]) for numbered in enumerate(rows)]
-    places.sort(key=lambda placed: placed[0])
-    for _, placed in groupby(places, key=lambda placed: placed[0]):
-        yield [row for _, row in placed]
 
-
-def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
-    """The external_id of the order of these rows, as far as the file says; an NDJSON row is one
-    order by itself.
+def name_of(rows: Sequence[Row], form: Format) -> str | None:
+    """The external_id of the order of these rows; None where the file does not tell. An NDJSON row
+    is an order by itself.
     """
     if form == Format.CSV:
         return rows[0].key
@@ -99,22 +91,21 @@ def name_of(rows: Sequence[StagedRow], form: Format) -> str | None:
     return key_of(external_id) if isinstance(external_id, str) else None
 
 
-def input_of(rows: Sequence[StagedRow], form: Format, *, quiet: bool = False) -> OrderOfFile:
-    """Raises NotAnOrder with what is wrong, on the line where it stands."""
+def input_of(rows: Sequence[Row], form: Format, *, quiet: bool = False) -> OrderOfFile:
+    """The order of these rows. Raises NotAnOrder with what is wrong, each on its line."""
     if len(rows) > LINES_MAX:  # whose parsing alone may take more memory than a dyno has
-        said = "has %(lines)s lines; an order may have %(most)s"
-        too_many = Sentence(said, lines=len(rows), most=LINES_MAX)
-        raise NotAnOrder(Fault(rows[0].line, "", too_many))
-    unreadable = [Fault(row.line, "", row.fault) for row in rows if row.fault]
+        text = "has %(lines)s lines; an order may have %(most)s"
+        too_many = Sentence(text, lines=len(rows), most=LINES_MAX)
+        raise NotAnOrder(Fault(rows[0].line_number, "", too_many))
+    unreadable = [Fault(row.line_number, "", row.fault) for row in rows if row.fault]
     if unreadable:
         raise NotAnOrder(*unreadable)
     body = _csv_body(rows) if form == Format.CSV else _parsed(rows[0])
     try:
         order_input = OrderOfFile.model_validate(body)
     except ValidationError as exc:
-        raise NotAnOrder(
-            *located(rows, form, [pointed(dict(error), skip=0) for error in exc.errors()])
-        ) from exc
+        errors = [pointed(dict(error), skip=0) for error in exc.errors()]
+        raise NotAnOrder(*located(rows, form, errors)) from exc
     if not order_input.external_id:
         raise NotAnOrder(*located(rows, form, [("/external_id", NEEDS_A_NAME)]))
     if wrong := list(order_input.objections(quiet=quiet)):
@@ -122,18 +113,18 @@ def input_of(rows: Sequence[StagedRow], form: Format, *, quiet: bool = False) ->
     return order_input
 
 
-def problem_of(rows: Sequence[StagedRow], form: Format, problem: Refused) -> NotAnOrder:
-    """What the shop said to the order_input of these rows."""
-    return NotAnOrder(*located(rows, form, problem.errors or [("", problem.detail)]))
+def refusal_of(rows: Sequence[Row], form: Format, refused: Refused) -> NotAnOrder:
+    """Why the shop refused the order of these rows, on the lines where it stands."""
+    return NotAnOrder(*located(rows, form, refused.errors or [("", refused.detail)]))
 
 
-def located(
-    rows: Sequence[StagedRow], form: Format, errors: Iterable[tuple[str, str]]
-) -> list[Fault]:
+def located(rows: Sequence[Row], form: Format, errors: Iterable[tuple[str, str]]) -> list[Fault]:
     """JSON pointers as lines of the file; in a CSV, each line of the order is a row of its own."""
     faults = []
     for pointer, message in errors:
-        line_number, field = _cell(rows, pointer) if form == Format.CSV else (rows[0].line, pointer)
+        line_number, field = rows[0].line_number, pointer
+        if form == Format.CSV:
+            line_number, field = _cell(rows, pointer)
         faults.append(Fault(line_number, field[:FIELD_MAX_CHARS], bounded(message)))
     return faults
 
@@ -144,18 +135,18 @@ def bounded(message: str) -> str:
     return said_again(message[:REASON_MAX_CHARS], kept)
 
 
-def _parsed(row: StagedRow) -> Any:
+def _parsed(row: Row) -> Any:
     try:
-        return strict_json.parse(row.said.encode())
+        return strict_json.parse(row.text.encode())
     except NotJson as exc:
         field = exc.pointer[:FIELD_MAX_CHARS]
-        raise NotAnOrder(Fault(row.line, field, bounded(exc.said))) from exc
+        raise NotAnOrder(Fault(row.line_number, field, bounded(exc.sentence))) from exc
 
 
 # --- CSV: a row is a line, and the order stands in each of its rows -------------------------------
 
 
-def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
+def _csv_body(rows: Sequence[Row]) -> dict[str, Any]:
     cells = [_csv_cells(row) for row in rows]
     head = cells[0]
     faults = [*_disagreements(rows, cells)]
@@ -168,11 +159,7 @@ def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
                 inner = inner.setdefault(step, {})
             inner[name] = values.read(rows[0], head, column)
     body["lines"] = [
-        {
-            column: values.read(row, row_cells, column)
-            for column in OF_THE_LINE
-            if row_cells.get(column)
-        }
+        {name: values.read(row, row_cells, name) for name in OF_THE_LINE if row_cells.get(name)}
         for row, row_cells in zip(rows, cells, strict=True)
     ]
     if faults:
@@ -180,32 +167,36 @@ def _csv_body(rows: Sequence[StagedRow]) -> dict[str, Any]:
     return body
 
 
-def _csv_cells(row: StagedRow) -> dict[str, str]:
+def _csv_cells(row: Row) -> dict[str, str]:
     try:
-        cells: dict[str, str] = strict_json.parse(row.said.encode())
+        cells: dict[str, str] = strict_json.parse(row.text.encode())
     except NotJson as exc:
-        raise NotAnOrder(Fault(row.line, exc.pointer.removeprefix("/"), exc.message)) from exc
+        column = exc.pointer.removeprefix("/")
+        raise NotAnOrder(Fault(row.line_number, column, exc.message)) from exc
     return cells
 
 
-def _disagreements(rows: Sequence[StagedRow], cells: Sequence[dict[str, str]]) -> Iterator[Fault]:
-    """What a further row says of its order otherwise than the first; blank is as above."""
-    head = cells[0]
+def _disagreements(rows: Sequence[Row], cells: Sequence[dict[str, str]]) -> Iterator[Fault]:
+    """Each cell of a further row that says of the order what its first row does not; a blank one
+    says nothing.
+    """
+    first, head = rows[0], cells[0]
+    text = "is not what line %(line)s says of the same order"
     for row, row_cells in zip(rows[1:], cells[1:], strict=True):
         for column in OF_THE_ORDER:
             if row_cells.get(column) and row_cells[column] != head.get(column):
-                said = "is not what line %(line)s says of the same order"
-                yield Fault(row.line, column, Sentence(said, line=rows[0].line))
+                other = Sentence(text, line=first.line_number)
+                yield Fault(row.line_number, column, other)
 
 
 class Values:
-    """What the cells of an order say; what cannot be read is added to its faults."""
+    """The values of an order's cells; a cell that cannot be read is added to these faults."""
 
     def __init__(self, currency: str, faults: list[Fault]) -> None:
         self._currency = currency
         self._faults = faults
 
-    def read(self, row: StagedRow, cells: dict[str, str], column: str) -> Any:
+    def read(self, row: Row, cells: dict[str, str], column: str) -> Any:
         cell = cells[column]
         try:
             if column in AMOUNTS or column in COUNTS:
@@ -214,10 +205,10 @@ class Values:
                 return strict_json.parse(cell.encode())
             return [tag.strip() for tag in cell.split(",")] if column in LISTS else cell
         except NotJson:
-            said = Sentence("must be JSON")
+            reason: str = Sentence("must be JSON")
         except ValueError as exc:
-            said = exc.args[0]
-        self._faults.append(Fault(row.line, column, bounded(said)))
+            reason = exc.args[0]
+        self._faults.append(Fault(row.line_number, column, bounded(reason)))
         return None
 
     def _number(self, cell: str) -> int:
@@ -228,8 +219,8 @@ class Values:
         raise ValueError(Sentence("must be a whole number"))
 
 
-def _cell(rows: Sequence[StagedRow], pointer: str) -> tuple[int, str]:
-    """The line and the column that a pointer into the order means."""
-    if (meant := LINE_POINTER.fullmatch(pointer)) and int(meant[1]) < len(rows):
-        return rows[int(meant[1])].line, meant[2] or ""
-    return rows[0].line, column_at(pointer)
+def _cell(rows: Sequence[Row], pointer: str) -> tuple[int, str]:
+    """The line of the file and the column to which a pointer into the order leads."""
+    if (found := LINE_POINTER.fullmatch(pointer)) and int(found[1]) < len(rows):
+        return rows[int(found[1])].line_number, found[2] or ""
+    return rows[0].line_number, column_at(pointer)

@@ -9,8 +9,9 @@ from typing import Any, BinaryIO
 from django.conf import settings
 from pydantic import ValidationError
 
-from orders.imports.files.csv_rows import WHOLE_NUMBER, Columns, other_width, rows_under
+from orders.imports.files.csv_rows import WHOLE_NUMBER, other_width, rows_under
 from orders.imports.files.encoding import in_utf8
+from orders.imports.files.header import Columns
 from orders.imports.files.lines import Lines, Row
 from orders.imports.files.reading import NO_ROWS, Format, ndjson_rows, too_many_rows
 from orders.inputs.faults import pointed
@@ -28,29 +29,30 @@ Wrong = list[tuple[str, str]]
 def stock_in(
     file: BinaryIO, form: Format, encoding: str
 ) -> tuple[dict[str, StockInput], dict[str, str]]:
-    """What the rows say by their skus, and the place of each.
+    """The rows by their skus, and by their skus too the place of each, as `/line 3`.
 
-    Raises a 422 problem with everything that is wrong, by line and field, and for a file of no rows
-    or more than STOCK_FILE_MAX_ROWS; a 400 problem for one that is not in this encoding.
+    Refuses with `invalid` a file with anything wrong in it, and names all of that by line and
+    field, and one of no rows or of more than STOCK_FILE_MAX_ROWS; with `malformed-import` one that
+    is not in this encoding.
     """
-    said: dict[str, StockInput] = {}
+    row_of: dict[str, StockInput] = {}
     places: dict[str, str] = {}
     wrong: Wrong = []
     for number, row in enumerate(_rows(file, form, encoding), start=1):
         if number > settings.STOCK_FILE_MAX_ROWS:
             raise too_many_rows(settings.STOCK_FILE_MAX_ROWS)
-        place = f"/line {row.line}"
+        place = f"/line {row.line_number}"
         if (read := _read(row, place, wrong)) is None:
             continue
-        if read.sku in said:
+        if read.sku in row_of:
             other = places[read.sku].removeprefix("/line ")
             wrong.append((f"{place}/sku", Sentence("stands on line %(line)s too", line=other)))
-        said[read.sku], places[read.sku] = read, place
-    if not said and not wrong:
+        row_of[read.sku], places[read.sku] = read, place
+    if not row_of and not wrong:
         raise invalid(("", NO_ROWS))
     if wrong:
         raise invalid(*wrong)
-    return said, places
+    return row_of, places
 
 
 def _rows(file: BinaryIO, form: Format, encoding: str) -> Iterator[Row]:
@@ -62,7 +64,7 @@ def _rows(file: BinaryIO, form: Format, encoding: str) -> Iterator[Row]:
 
 
 class Table:
-    """Rows of cells; what is blank is not said."""
+    """Rows of cells; a blank cell leaves its field as it is."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = columns
@@ -72,16 +74,17 @@ class Table:
         if any(cells[width:]):
             return self.unreadable(number, cells, other_width(len(cells), width))
         named = zip(self._columns, cells, strict=False)
-        return Row(
-            number, said=json.dumps({name: _value(name, cell) for name, cell in named if cell})
-        )
+        fields = {name: _value(name, cell) for name, cell in named if cell}
+        return Row(number, text=json.dumps(fields))
 
     def unreadable(self, number: int, cells: Sequence[str], fault: str) -> Row:
         return Row(number, fault=fault)
 
 
 def _value(column: str, cell: str) -> Any:
-    """What the cell says, or its text, which is then refused in its column."""
+    """The value of a cell in the type of its column; its text where it has none, which the shape
+    then refuses by name.
+    """
     if column in ("sku", "name"):
         return cell
     if column == "counted":
@@ -90,12 +93,12 @@ def _value(column: str, cell: str) -> Any:
 
 
 def _read(row: Row, place: str, wrong: Wrong) -> StockInput | None:
-    """None for a row with something wrong, which is then told."""
+    """None for a row with something wrong, which is then added to `wrong`."""
     if row.fault:
         wrong.append((place, row.fault))
         return None
     try:
-        return StockInput.model_validate(strict_json.parse(row.said.encode()))
+        return StockInput.model_validate(strict_json.parse(row.text.encode()))
     except NotJson as exc:
         wrong.append((f"{place}{exc.pointer}", exc.message))
     except ValidationError as exc:

@@ -22,13 +22,13 @@ NO_ROOM = Sentence(
 
 
 def place_for(client: UUID) -> AbstractContextManager[None]:
-    """As `Places.place_for` has it, of this process."""
+    """A place of this process, as `Places.place_for` gives it."""
     return _reading.place_for(client)
 
 
 class Places:
-    """Of this process, for files that are read: each keeps a thread and a core busy that others
-    wait for.
+    """How many files a process reads at once: each keeps a thread and a core busy that others wait
+    for.
     """
 
     def __init__(self, number: int) -> None:
@@ -38,8 +38,8 @@ class Places:
 
     @contextmanager
     def place_for(self, client: UUID) -> Iterator[None]:
-        """One for each client. Raises a 409 problem when it has one, and a 503 problem when all are
-        taken.
+        """One for each client. Refuses with `too-many-imports` when the client has one, and with
+        `unavailable` when all are taken.
         """
         again = settings.IMPORT_RETRY_AFTER_S
         with self._lock:
@@ -60,7 +60,7 @@ _reading = Places(settings.IMPORT_PLACES)
 
 @contextmanager
 def room_on_the_disk() -> Iterator[None]:
-    """Raises a 503 problem when there is none for the file."""
+    """Refuses with `unavailable` when there is none for the file that the block writes."""
     try:
         yield
     except UnreadablePostError:

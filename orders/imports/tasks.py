@@ -30,8 +30,8 @@ def begin(batch: Import) -> None:
 
 @shared_task(bind=True, max_retries=None, cancellable=True)
 def place_chunk(self: Task, import_id: str, first: int) -> None:
-    """Place the orders of one chunk once all before it are done and there is room; wait the longer
-    the farther.
+    """Place the orders of one chunk once all chunks before it are done and there is room for its
+    jobs. Until then it is tried again, the later the more chunks are ahead of it.
     """
     batch = Import.objects.find(import_id)
     front = batch.front if batch else None
@@ -47,8 +47,8 @@ def place_chunk(self: Task, import_id: str, first: int) -> None:
 
 @shared_task
 def finish(import_id: str) -> None:
-    """Mark it done. While a chunk is missing because its job died or was cancelled, see to that
-    first.
+    """Mark an import done. While a chunk of it waits, since its job died or was cancelled, its
+    orders are first noted as failed.
     """
     batch = Import.objects.find(import_id)
     if batch is None or batch.finish():
@@ -59,8 +59,8 @@ def finish(import_id: str) -> None:
 
 @shared_task
 def see_to_imports() -> int:
-    """End what nobody works on any more: whatever a person has cancelled, an import comes to its
-    end.
+    """End the imports that nobody works on any more, whichever of their jobs a person has
+    cancelled. Returns how many are running.
     """
     running = Import.objects.running(settings.BATCH_ROWS)
     for batch in running:
@@ -71,8 +71,8 @@ def see_to_imports() -> int:
 
 @shared_task
 def count_imports() -> int:
-    """Keep what the orders of finished imports have come to, so that nobody who looks has to count
-    them; as many orders at a time as a file may have.
+    """Keep what the orders of large, finished imports have come to, so that nobody who looks has to
+    count them. Counts as many orders in one run as a file may have, and returns how many.
     """
     counted = 0
     for batch in Import.objects.to_be_counted(settings.BATCH_ROWS):
@@ -97,8 +97,8 @@ def _give_up_front_if_dead(batch: Import) -> None:
         return
     job = Job.objects.filter(pk=_job_of(batch, front)).first()
     if job is None or job.state in FINISHED:
-        said = "its part of the file could not be worked off: %(why)s"
-        placing.give_up(batch, front, reason=Sentence(said, why=_why_not(job)))
+        text = "its part of the file could not be worked off: %(why)s"
+        placing.give_up(batch, front, reason=Sentence(text, why=_why_not(job)))
 
 
 def _why_not(job: Job | None) -> str:

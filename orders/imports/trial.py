@@ -12,8 +12,8 @@ from notifications.models import Shop
 from orders.imports.elsewhere.order_of_file import OrderOfFile
 from orders.imports.files.lines import Row
 from orders.imports.files.reading import Manner, Stage
-from orders.imports.inputs import Fault, NotAnOrder, input_of, name_of, orders_in, problem_of
-from orders.imports.placing import BELONGS_TO_ANOTHER, is_what_it_says
+from orders.imports.inputs import Fault, NotAnOrder, input_of, name_of, orders_in, refusal_of
+from orders.imports.placing import BELONGS_TO_ANOTHER, is_same
 from orders.models import Client, Order, Stock
 from orders.models.placed.queryset import NUMBER_TAKEN, objections
 from values.refused import invalid
@@ -33,6 +33,7 @@ class Trial:
         return self.total - self.failed
 
     def note(self, name: str | None, faults: Sequence[Fault]) -> None:
+        """Count one order, of this external_id; it failed if it has faults."""
         self.total += 1
         self.failed += bool(faults)
         room = settings.IMPORT_TRIAL_FAULTS_MAX - len(self.faults)
@@ -41,15 +42,16 @@ class Trial:
 
 
 class Placed(NamedTuple):
-    """Where a row stands in its stage."""
+    """The key of a row, and its place in the stage, at which it is found again."""
 
     key: str | None
     place: int
 
 
 def tried(client: Client, stage: Stage, manner: Manner) -> Trial:
-    """Every order of the file as an import would take it, but for what only the moment tells: what
-    is in stock then, and what the cards say. In memory: the places of its rows, not the rows.
+    """What an import would accept and refuse of this file, but for what is decided only then: what
+    is in stock, and which cards are declined. In memory it holds the places of the rows, not the
+    rows.
     """
     trial, seen, form = Trial(), Seen(), manner.form
     zone = Shop.objects.of(client.pk).zone
@@ -62,7 +64,7 @@ def tried(client: Client, stage: Stage, manner: Manner) -> Trial:
             if isinstance(order_input, NotAnOrder):
                 faults = order_input.faults
             elif errors := [*book.objections(order_input), *seen.objections(order_input)]:
-                faults = problem_of(rows, form, invalid(*errors)).faults
+                faults = refusal_of(rows, form, invalid(*errors)).faults
             else:
                 faults = ()
             trial.note(name_of(rows, form), faults)
@@ -72,7 +74,7 @@ def tried(client: Client, stage: Stage, manner: Manner) -> Trial:
 def _orders(stage: Stage) -> Iterator[list[Row]]:
     places = [Placed(row.key, place) for place, row in stage.placed()]
     for order in orders_in(places):
-        yield [stage.at(placed.place) for placed in order]
+        yield [stage.row_at(placed.place) for placed in order]
 
 
 def _read(rows: Sequence[Row], manner: Manner) -> OrderOfFile | NotAnOrder:
@@ -83,35 +85,41 @@ def _read(rows: Sequence[Row], manner: Manner) -> OrderOfFile | NotAnOrder:
 
 
 class Book:
-    """What the shop knows of these orders."""
+    """What the shop has of these orders already: goods, external_ids and numbers."""
 
     def __init__(self, client: Client, inputs: Sequence[OrderOfFile]) -> None:
         skus = {line.sku for order_input in inputs for line in order_input.lines}
         self._skus = set(Stock.objects.there().filter(sku__in=skus).values_list("sku", flat=True))
         names = {order_input.external_id for order_input in inputs}
-        known = Order.objects.of(client).filter(external_id__in=names).prefetch_related("lines")
-        self._known = {order.external_id: order for order in known}
+        firsts = Order.objects.of(client).filter(external_id__in=names).prefetch_related("lines")
+        self._first_of = {order.external_id: order for order in firsts}
         numbers = {order_input.number for order_input in inputs if order_input.number}
         self._numbers = set(
             Order.objects.filter(number__in=numbers).values_list("number", flat=True)
         )
 
     def objections(self, order_input: OrderOfFile) -> list[tuple[str, str]]:
-        known = self._known.get(order_input.external_id)
-        if known is None or (known.is_unmet and not order_input.was_unmet):
-            taken = [NUMBER_TAKEN] if order_input.number in self._numbers else []
-            over = {line.sku for line in order_input.lines if order_input.is_over}
-            return objections(order_input, self._skus | over) + taken
-        return [] if is_what_it_says(known, order_input) else [BELONGS_TO_ANOTHER]
+        """Pairs of JSON pointer and message."""
+        first = self._first_of.get(order_input.external_id)
+        if first is None or (first.is_unmet and not order_input.was_unmet):
+            return self._objections_to_new(order_input)
+        return [] if is_same(first, order_input) else [BELONGS_TO_ANOTHER]
+
+    def _objections_to_new(self, order_input: OrderOfFile) -> list[tuple[str, str]]:
+        skus = set(self._skus)
+        if order_input.is_over:  # then its goods need not be here
+            skus.update(line.sku for line in order_input.lines)
+        taken = [NUMBER_TAKEN] if order_input.number in self._numbers else []
+        return objections(order_input, skus) + taken
 
 
 class Seen:
     """Orders of this file by their external_ids: another line of NDJSON may name one again."""
 
     def __init__(self) -> None:
-        self._said: dict[str | None, int] = {}
+        self._digests: dict[str | None, int] = {}  # of the first body of each external_id
 
     def objections(self, order_input: OrderOfFile) -> list[tuple[str, str]]:
-        said = hash(order_input.model_dump_json())
-        same = self._said.setdefault(order_input.external_id, said) == said
-        return [] if same else [BELONGS_TO_ANOTHER]
+        digest = hash(order_input.model_dump_json())
+        first = self._digests.setdefault(order_input.external_id, digest)
+        return [] if digest == first else [BELONGS_TO_ANOTHER]

@@ -1,1 +1,1 @@
-"""What is said to the shop from outside, in strict shapes, and what is wrong with it in words."""
+"""What the shop takes from outside, in strict shapes, and what is wrong with an input, in words."""

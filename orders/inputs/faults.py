@@ -38,15 +38,15 @@ def pointed(error: dict[str, Any], skip: int) -> tuple[str, str]:
     path = [escaped(str(step)) for step in error["loc"][skip:] if step != "[key]"]
     if error["type"] in ("total", "discount", "amount", "restock", "shipping", "token", "attempts"):
         path.append(error["type"])
-    return "".join(f"/{step}" for step in path), _said(error)
+    return "".join(f"/{step}" for step in path), _message(error)
 
 
-def _said(error: dict[str, Any]) -> str:
+def _message(error: dict[str, Any]) -> str:
     values = error.get("ctx", {})
     if sentence := SENTENCES.get(error["type"]):
         return Sentence(sentence, **{name: _listed(value) for name, value in values.items()})
-    said = values.get("said")
-    return said if isinstance(said, Sentence) else str(error["msg"])
+    own = values.get("sentence")  # of a validator of ours
+    return own if isinstance(own, Sentence) else str(error["msg"])
 
 
 def _listed(value: Any) -> Any:

@@ -50,7 +50,9 @@ def _known_currency(code: str) -> str:
 
 
 def _known_locale(text: str | None) -> str:
-    """A language is what somebody would like: one that cannot be is none, and refuses nothing."""
+    """A language as BCP 47 writes it. Somebody would like it, no more: a text that can be none is
+    empty here, and refuses nothing.
+    """
     language, *rest = (text or "").strip().replace("_", "-").split("-")
     locale = "-".join([language.lower(), *rest])
     return locale if len(locale) <= LOCALE_MAX_CHARS and LOCALE.fullmatch(locale) else ""
@@ -69,7 +71,7 @@ class LineInput(Shape):
         return self.quantity * self.unit_price - self.discount + self.tax
 
     def so_far(self) -> dict[str, Any]:
-        """What became of it elsewhere, as columns."""
+        """The columns of what became of the line elsewhere."""
         return {}
 
     @model_validator(mode="after")
@@ -142,23 +144,23 @@ class OrderInput(ParticularsInput):
         return (self.locale or "") if "locale" in self.model_fields_set else ""
 
     def so_far(self) -> dict[str, Any]:
-        """What is so when it is written down, as columns."""
+        """The columns of how things stand when the order is written down."""
         return {"units": sum(line.quantity for line in self.lines)}
 
-    def unknown_skus(self, known: Container[str]) -> list[tuple[str, str]]:
-        """A pair of JSON pointer and message for each line of a sku that is not known."""
+    def unknown_skus(self, skus: Container[str]) -> list[tuple[str, str]]:
+        """A pair of JSON pointer and message for each line whose sku is none of these."""
         return [
             (f"/lines/{position}/sku", Sentence("no such sku: %(sku)s", sku=line.sku))
             for position, line in enumerate(self.lines)
-            if line.sku not in known
+            if line.sku not in skus
         ]
 
     @model_validator(mode="before")
     @classmethod
-    def _nothing_to_pay(cls, said: Any) -> Any:
-        """What costs nothing needs no payment."""
-        free = isinstance(said, dict) and said.get("total") == 0 and "payment" not in said
-        return {**said, "payment": {"method": "manual"}} if free else said
+    def _nothing_to_pay(cls, body: Any) -> Any:
+        """An order that costs nothing needs no payment."""
+        free = isinstance(body, dict) and body.get("total") == 0 and "payment" not in body
+        return {**body, "payment": {"method": "manual"}} if free else body
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:

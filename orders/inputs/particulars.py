@@ -113,7 +113,7 @@ class ParticularsInput(Shape):
 
 
 def _no_default_email(schema: dict[str, Any]) -> None:
-    """It is none that could be sent."""
+    """An empty address is what is not named; it is none that could be sent."""
     del schema["properties"]["email"]["default"]
 
 

@@ -13,11 +13,11 @@ FIELDS = tuple(ShopTyped.model_fields)
 
 
 def typed(texts: Mapping[str, str]) -> dict[str, Any]:
-    """What they say, for `Shop.say`; an empty one leaves it to the installation. Raises a 422
-    problem that names each field.
+    """The values of these fields, for `Shop.say`: None for an empty text, which leaves the field to
+    the installation. Refuses with `invalid`, and names each field that is wrong.
     """
     try:
-        said = ShopTyped.model_validate({name: text or None for name, text in texts.items()})
+        shop = ShopTyped.model_validate({name: text or None for name, text in texts.items()})
     except ValidationError as exc:
         raise invalid(*(pointed(dict(error), skip=0) for error in exc.errors())) from exc
-    return said.model_dump(exclude_unset=True)
+    return shop.model_dump(exclude_unset=True)

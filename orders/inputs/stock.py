@@ -1,4 +1,4 @@
-"""What is said of a sku's stock: over HTTP, and in the rows of a file."""
+"""What a client sets of a sku's stock: one by one, or in the rows of a file."""
 
 from typing import Annotated, Self
 

@@ -4,10 +4,12 @@ rooms.
 
 from orders.exports.models import Export, ExportPart
 from orders.imports.became import ImportOrder
-from orders.imports.models import Import, ImportFault, ImportRow
-from orders.models.client import ApiKey, Client, IdempotencyKey
+from orders.imports.models import Import, ImportFault
+from orders.imports.rows import ImportRow
+from orders.models.client import ApiKey, Client
 from orders.models.erasure import Erasure
 from orders.models.fulfilment import Fulfilment
+from orders.models.idempotency_key import IdempotencyKey
 from orders.models.order_return import Came, Return
 from orders.models.placed.line import OrderLine, named
 from orders.models.placed.order import Order
@@ -16,7 +18,8 @@ from orders.models.remark import Remark
 from orders.models.stocked.movement import StockMovement
 from orders.models.stocked.stock import Stock
 from orders.models.withdrawal import may_be_withdrawn, withdraw
-from orders.payments.models import PaymentOperation, ProviderEvent
+from orders.payments.models import PaymentOperation
+from orders.payments.provider_event import ProviderEvent
 from orders.payments.sandbox_book import SandboxCharge, SandboxFailure, SandboxRefund
 from orders.reports.models import Computation, DailyReport, HourFigure, SkuFigure
 from orders.states import TRANSITIONS, State

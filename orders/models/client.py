@@ -1,16 +1,13 @@
-"""Who calls the API: clients, their keys, and the keys under which they repeat a request."""
+"""Who calls the API: clients, and the keys by which they are known."""
 
 import contextlib
 import hashlib
-import json
 import secrets
-from collections.abc import Iterable
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.db import DatabaseError, OperationalError, connection, models
+from django.db import DatabaseError, models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -18,9 +15,6 @@ from uuid_utils.compat import uuid7
 
 from values import identity
 from values.refused import Refused, Sentence, invalid
-
-if TYPE_CHECKING:
-    from orders.models.placed.order import Order
 
 SCOPES = (
     "orders:read",
@@ -40,22 +34,6 @@ SCOPES = (
     "shop:write",
 )
 CLIENT_NAME_MAX_CHARS = 200
-LOCK_NOT_AVAILABLE = "55P03"
-# Whoever is first inserts. Whoever comes meanwhile waits for how that ends, and no longer than
-# `wait`; for what is locked from here on the limit is again what it was.
-TAKE_KEY = """
-WITH own AS MATERIALIZED (
-    SELECT current_setting('lock_timeout') AS lock_timeout
-), limited AS MATERIALIZED (
-    SELECT lock_timeout, set_config('lock_timeout', %(wait)s, true) FROM own
-), taken AS (
-    INSERT INTO orders_idempotencykey (client_id, key, fingerprint)
-    SELECT %(client)s, %(key)s, %(fingerprint)s FROM limited
-        ON CONFLICT DO NOTHING RETURNING id
-)
-SELECT taken.id, set_config('lock_timeout', lock_timeout, true)
-  FROM limited LEFT JOIN taken ON true
-"""
 
 
 class ClientQuerySet(models.QuerySet["Client"]):
@@ -67,15 +45,15 @@ class ClientQuerySet(models.QuerySet["Client"]):
 
     def know(self, name: str) -> "tuple[Client, bool]":
         """The client of this name, and whether it is new. One from before a name had to be plain is
-        found too; raises a 422 problem for a new name that cannot be.
+        found too; a new name that cannot be is refused with `invalid`.
         """
         if client := self.filter(name=name).first():
             return client, False
         if not 0 < len(name) <= CLIENT_NAME_MAX_CHARS:
             most = Sentence("must have 1 to %(most)s letters", most=CLIENT_NAME_MAX_CHARS)
             raise invalid(("/name", most))
-        if said := identity.objection(name):
-            raise invalid(("/name", said))
+        if objection := identity.objection(name):
+            raise invalid(("/name", objection))
         return self.get_or_create(name=name)
 
 
@@ -102,14 +80,14 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return key
 
     def rotate(self, pk: int) -> str | None:
-        """Make a key of the same client and scopes beside it, which works on until it is revoked;
-        None when it is.
+        """Make a key of the same client and scopes, and return it; the old one works on until it is
+        revoked. None when it is already.
         """
         old = self.select_related("client").filter(pk=pk, revoked_at=None).first()
         return self.issue(old.client, old.scopes) if old else None
 
     def revoke(self, pk: int) -> bool:
-        """It opens nothing from the commit on. False when it was revoked before."""
+        """The key opens nothing from the commit on. False when it was revoked before."""
         return bool(self.filter(pk=pk, revoked_at=None).update(revoked_at=Now()))
 
     def find(self, key: str) -> "ApiKey | None":
@@ -131,8 +109,8 @@ class ApiKey(models.Model):
         return f"{self.prefix}… of {self.client}"
 
     def note_use(self) -> None:
-        """Once in KEY_USED_EVERY, outside a transaction. A Postgres that may not write just now
-        keeps nobody from reading.
+        """Write down that the key is used, once in KEY_USED_EVERY, outside a transaction. A
+        Postgres that may not write just now keeps nobody from reading.
         """
         until = timezone.now() - settings.KEY_USED_EVERY
         if self.last_used_at and self.last_used_at > until:
@@ -142,7 +120,7 @@ class ApiKey(models.Model):
             stale.update(last_used_at=Now())
 
     def require(self, scope: str) -> None:
-        """Raise a 403 problem when this key may not do that."""
+        """Refuses with `missing-scope` when this key may not do that."""
         if scope not in self.scopes:
             raise Refused("missing-scope", f"This key lacks the scope {scope}.")
 
@@ -150,100 +128,3 @@ class ApiKey(models.Model):
 def digest_of(key: str) -> bytes:
     """A key is 256 random bits, so a plain hash is enough and look-ups stay an index search."""
     return hashlib.sha256(key.encode()).digest()
-
-
-class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
-    def begin(self, client: Client, key: str, request: Any) -> "IdempotencyKey":
-        """Insert the key into the caller's transaction, or return the answered one that stands
-        there.
-
-        While another request with this key is under way, wait for it; when it takes longer than
-        IDEMPOTENCY_WAIT_MS, raise a 409 problem. Raises a 422 problem when the key was used for
-        another request.
-        """
-        mine = IdempotencyKey(client=client, key=key, fingerprint=fingerprint_of(request))
-        values: dict[str, Any] = {
-            "client": client.pk,
-            "key": key,
-            "fingerprint": mine.fingerprint,
-            "wait": f"{settings.IDEMPOTENCY_WAIT_MS}ms",
-        }
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(TAKE_KEY, values)
-                mine.pk, _ = cursor.fetchone()
-        except OperationalError as exc:
-            if getattr(exc.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-                raise
-            raise Refused(
-                "request-in-progress",
-                "A request with this Idempotency-Key is still running.",
-                retry_after_s=1,
-            ) from exc
-        if mine.pk:
-            return mine
-        kept = self.get(client=client, key=key)
-        if bytes(kept.fingerprint) != mine.fingerprint:
-            raise Refused(
-                "idempotency-key-reused", "This Idempotency-Key was used for a different request."
-            )
-        return kept
-
-    def decide(self, client: Client, key: str, *, status: int, body: str) -> "IdempotencyKey":
-        """Let a final answer take the place of the 202 under this key. Returns the one that stands:
-        the first.
-        """
-        self.filter(client=client, key=key, status=202).update(status=status, body=body)
-        return self.get(client=client, key=key)
-
-    def answer_anew(self, order: "Order", body: str, *, times: Iterable[datetime]) -> None:
-        """Let this be the final answer to whoever was shown the order: when it was placed, or
-        something happened to it at these times, of which each key is a little older.
-        """
-        for at in {order.created_at, *times}:
-            keys = self.filter(created_at__range=(at - settings.CHANGES_SETTLE, at))
-            shown = keys.filter(client=order.client_id, body__startswith=f'{{"id":"{order.pk}"')
-            shown.update(status=200, body=body)
-
-    def forget_old(self, limit: int) -> int:
-        """Delete up to `limit` keys that nobody will repeat any more."""
-        old = self.filter(created_at__lt=Now() - settings.IDEMPOTENCY_KEEP).order_by("created_at")[
-            :limit
-        ]
-        return self.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]
-
-
-class IdempotencyKey(models.Model):
-    """The answer to a request that may be repeated. It commits with what the request did."""
-
-    client = models.ForeignKey(Client, on_delete=models.CASCADE)
-    key = models.TextField()
-    fingerprint = models.BinaryField(max_length=32)
-    status = models.SmallIntegerField(null=True)
-    location = models.TextField(null=True)
-    body = models.TextField(null=True)
-    created_at = models.DateTimeField(db_default=Now())
-
-    objects = IdempotencyKeyQuerySet.as_manager()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(name="idempotency_key_once", fields=["client", "key"])
-        ]
-        indexes = [models.Index(name="idempotency_key_age", fields=["created_at"])]
-
-    def __str__(self) -> str:
-        return self.key
-
-    @property
-    def answered(self) -> bool:
-        return self.status is not None
-
-    def answer(self, *, status: int, location: str | None, body: str) -> None:
-        self.status, self.location, self.body = status, location, body
-        self.save(update_fields=["status", "location", "body"])
-
-
-def fingerprint_of(request: Any) -> bytes:
-    """The same for two requests that say the same, however they are written."""
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).digest()

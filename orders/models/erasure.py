@@ -14,8 +14,9 @@ from uuid_utils.compat import uuid7
 
 from notifications import events
 from orders.exports.models import Export
-from orders.imports.models import ImportRow
-from orders.models.client import Client, IdempotencyKey
+from orders.imports.rows import ImportRow
+from orders.models.client import Client
+from orders.models.idempotency_key import IdempotencyKey
 from orders.models.placed.order import Order
 from orders.models.placed.particulars import Particulars
 from orders.states import ENDED
@@ -27,7 +28,7 @@ NAMED_MAX = 5  # orders that a refusal names
 class ErasureQuerySet(models.QuerySet["Erasure"]):
     def begin(self, client_id: UUID, email: str, *, by: str) -> "Erasure":
         """An erasure of this person among the orders of the client, or the one under way, in the
-        caller's transaction. Raises a 409 problem while an order of theirs is under way, or rows
+        caller's transaction. Refuses with `orders-under-way` while an order of theirs is, or rows
         of an import that name them.
         """
         client = Client.objects.locked(client_id)
@@ -82,8 +83,8 @@ class Erasure(models.Model):
         return "done" if self.finished_at else "running"
 
     def go_on(self) -> bool:
-        """Erase some of their orders; True when more may be left. The caller holds the lock. One
-        that was placed since, and is under way, stays.
+        """Erase some of the person's orders; True when more may be left. One that was placed since,
+        and is under way, stays. The caller holds the lock.
         """
         Client.objects.locked(self.client_id)  # no export begins before this commits
         theirs = Order.objects.of(self.client).narrowed(email=self.email).filter(state__in=ENDED)
@@ -104,8 +105,8 @@ def _erase(order: Order) -> None:
     """Its events and its answer under an Idempotency-Key say what it says from now on."""
     order.record("order.erased", **Particulars.nothing(), withdrawn_by="")
     order.remarks.all().delete()
-    said = {"order": dict(order.particulars())}
-    events.forget(order.pk, says=said, unsays=[["order", "withdrawal", "name"]])
-    shown = json.dumps(order.snapshot(), ensure_ascii=False, separators=(",", ":"))
+    nobody = {"order": dict(order.particulars())}
+    events.forget(order.pk, members=nobody, nulls=[["order", "withdrawal", "name"]])
+    body = json.dumps(order.snapshot(), ensure_ascii=False, separators=(",", ":"))
     times = events.timeline(order.pk).values_list("at", flat=True)
-    IdempotencyKey.objects.answer_anew(order, shown, times=times)
+    IdempotencyKey.objects.answer_anew(order, body, times=times)

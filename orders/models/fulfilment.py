@@ -31,8 +31,8 @@ class FulfilmentQuerySet(models.QuerySet["Fulfilment"]):
     ) -> "Fulfilment":
         """Send goods of this locked order: units of lines, or all that is open.
 
-        Raises a 409 problem when the order is not to be sent, and a 422 problem for more than is
-        open.
+        Refuses with `not-fulfillable` when the order is not to be sent, and with `invalid` more
+        than is open.
         """
         if order.held or not order.is_confirmed:
             detail = Sentence(
@@ -82,8 +82,9 @@ class Fulfilment(models.Model):
         """It was booked by mistake: its goods are to be sent again. The caller holds the lock of
         `order`, which is the row that it holds.
 
-        Raises a 409 problem once something of it has come back, is announced to, or was paid back,
-        when cash was collected with it, and when nobody knows any more where to send them.
+        Refuses with `fulfilment-not-cancellable` once something of it has come back, is announced
+        to, or was paid back, and when cash was collected with it; with `order-erased` when nobody
+        knows any more where to send the goods.
         """
         if self.cancelled_at:
             return
@@ -96,8 +97,7 @@ class Fulfilment(models.Model):
                     number=self.order.number,
                 ),
             )
-        at = {line.position: line for line in self.order.own_lines}
-        units = [(at[part["position"]], part["quantity"]) for part in self.lines]
+        units = self.order.units_at(self.lines)
         if gone := [line for line, number in units if number > line.unsendable]:
             raise Refused(
                 "fulfilment-not-cancellable",

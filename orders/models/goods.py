@@ -14,10 +14,13 @@ def take_back(order: "Order", units: Units) -> None:
     """Units that were not sent stay in the house for others; sent ones are back in it. The caller
     holds the order's lock, and its next event tells.
     """
-    kept = [(line, min(number, line.open)) for line, number in units]
-    back = [(line, number - held) for (line, number), (_, held) in zip(units, kept, strict=True)]
-    for (line, held), (_, came) in zip(kept, back, strict=True):
-        line.change(withdrawn=held, returned=came)
-    Stock.objects.move(order, StockMovement.Kind.RELEASED, kept)
-    Stock.objects.move(order, StockMovement.Kind.RETURNED, back)
-    order.assign(units=order.units - sum(held for _, held in kept))
+    unsent: Units = []
+    sent: Units = []
+    for line, number in units:
+        open_ = min(number, line.open)
+        unsent.append((line, open_))
+        sent.append((line, number - open_))
+        line.change(withdrawn=open_, returned=number - open_)
+    Stock.objects.move(order, StockMovement.Kind.RELEASED, unsent)
+    Stock.objects.move(order, StockMovement.Kind.RETURNED, sent)
+    order.assign(units=order.units - sum(number for _, number in unsent))

@@ -41,8 +41,8 @@ class ReturnQuerySet(models.QuerySet["Return"]):
     def announce(self, order: "Order", units: Units | None = None, *, reason: str) -> "Return":
         """Goods of this locked order will come back: units of lines, or all that the customer has.
 
-        Raises a 409 problem when there are none, or too many returns, and a 422 problem for more
-        units than the customer has.
+        Refuses with `nothing-to-return` when there are none, with `too-many-returns`, and with
+        `invalid` more units than the customer has.
         """
         has = [(line, line.returnable) for line in order.own_lines if line.returnable]
         if not has:
@@ -97,25 +97,31 @@ class Return(models.Model):
         """All of it has arrived, or these units: it is open no longer. What they come to goes back,
         or this amount of it, and so much of the shipping. The caller promises the refund's job.
 
-        Raises a 409 problem for one that is not open, and a 422 problem for more units than were
-        announced, or more money than is left.
+        Refuses with `return-has-ended` where it is not open, and with `invalid` more units than
+        were announced, or more money than is left.
         """
         self._must_be_open()
         if came is None:
             came = [Came(line, number) for line, number in self._units]
         self._refuse_more_than_announced(came)
-        arrived, units, self.lines = {each.line.position: each for each in came}, self._units, []
-        for line, number in units:
-            here = arrived.get(line.position, Came(line, 0))
-            line.change(announced=-number, returned=here.quantity)
-            self.lines.append(_part(line, number, here))
+        self._count(came)
         sold_again = [(each.line, each.quantity) for each in came if each.restock]
         Stock.objects.move(self.order, StockMovement.Kind.RETURNED, sold_again)
         self.refund = self._paid_back(came, amount, shipping)
         self._end(ReturnState.RECEIVED)
 
+    def _count(self, came: Sequence[Came]) -> None:
+        """Note on the order's lines, and on its own, what has arrived of each."""
+        arrived = {each.line.position: each for each in came}
+        lines = []
+        for line, announced in self._units:
+            here = arrived.get(line.position, Came(line, 0))
+            line.change(announced=-announced, returned=here.quantity)
+            lines.append(_part(line, announced, here))
+        self.lines = lines
+
     def cancel(self) -> None:
-        """Its goods stay with the customer. Raises a 409 problem for one that was received."""
+        """Its goods stay with the customer. Refuses with `return-has-ended` one that came."""
         if self.state == ReturnState.CANCELLED:
             return
         self._must_be_open()
@@ -125,8 +131,8 @@ class Return(models.Model):
 
     @property
     def _units(self) -> Units:
-        at = {line.position: line for line in self.order.own_lines}
-        return [(at[part["position"]], part["quantity"]) for part in self.lines]
+        """The units that were announced."""
+        return self.order.units_at(self.lines)
 
     def _must_be_open(self) -> None:
         if self.state != ReturnState.ANNOUNCED:
@@ -135,22 +141,24 @@ class Return(models.Model):
 
     def _refuse_more_than_announced(self, came: Sequence[Came]) -> None:
         announced = {line.position: number for line, number in self._units}
-        wrong = [
-            (
-                f"/lines/{index}/quantity",
-                Sentence("%(number)s of %(sku)s are announced", number=number, sku=each.line.sku),
-            )
-            for index, each in enumerate(came)
-            if each.quantity > (number := announced.get(each.line.position, 0))
-        ]
+        wrong: list[tuple[str, str]] = []
+        for index, each in enumerate(came):
+            number = announced.get(each.line.position, 0)
+            if each.quantity > number:
+                text = "%(number)s of %(sku)s are announced"
+                message = Sentence(text, number=number, sku=each.line.sku)
+                wrong.append((f"/lines/{index}/quantity", message))
         if wrong:
             raise invalid(*wrong)
 
     def _paid_back(self, came: Sequence[Came], amount: int | None, shipping: int) -> Refund | None:
-        """Of units whose money went back before, nothing more does."""
+        """The refund for what has arrived; None where it comes to nothing. Of units whose money
+        went back before, nothing more does.
+        """
         units = [(each.line, min(each.quantity, each.line.units_refundable)) for each in came]
         worth = sum(line.worth(number) for line, number in units)
-        if not (worth if amount is None else amount) and not shipping:
+        given = worth if amount is None else amount
+        if not (given or shipping):
             return None
         asked = Asked(amount=amount, units=units, shipping=shipping)
         return Refund.objects.write_down(self.order, asked, reason=self.reason)

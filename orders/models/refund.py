@@ -26,9 +26,9 @@ OfLines = Mapping[int, int]  # units by the position of their line
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What of an order is asked back: an amount, units of lines, so much of the shipping, or all
-    that is left. `restock` takes the goods of lines back too; for an amount of 0, the goods alone.
-    An amount beside lines is so much of what they come to.
+    """What is asked back of an order: an amount, units of lines, so much of the shipping, or all
+    that is left. An amount beside units is so much of what these come to. With `restock` the goods
+    are taken back too; for an amount of 0, the goods alone.
     """
 
     amount: int | None = None
@@ -44,8 +44,8 @@ class RefundQuerySet(models.QuerySet["Refund"]):
     def promise(self, order: "Order", asked: Asked = EVERYTHING, *, reason: str) -> "Refund":
         """Write down what this locked order gets back, with its event.
 
-        The caller promises the operation's job. Raises a 409 problem when nothing is left, and a
-        422 problem for more than is left.
+        The caller promises the operation's job. Refuses with `nothing-to-refund` when nothing is
+        left, and with `invalid` more than is left.
         """
         refund = self.write_down(order, asked, reason=reason)
         order.note_refund(refund)
@@ -76,7 +76,7 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         return refund
 
     def _insert(self, order: "Order", **columns: Any) -> "Refund":
-        """With the operation that will move its money, if there is any."""
+        """A refund with the operation that will move its money, if there is any."""
         refund = self.model(id=uuid7(), order=order, currency=order.currency, **columns)
         if refund.amount:
             refund.operation = PaymentOperation.objects.intend_refund(order, refund)
@@ -149,8 +149,8 @@ class Refund(models.Model):
 
 
 def _goods(order: "Order", asked: Asked) -> OfLines:
-    """The units that are taken back: those asked for, or all that were not sent and all whose money
-    goes back now. An order that was never confirmed has none.
+    """The units that are taken back: those asked for; or all that were not sent, and all whose
+    money goes back now. An order that was never confirmed has none.
     """
     if not (asked.restock and order.was_confirmed):
         return {}
@@ -184,23 +184,23 @@ def _divided(order: "Order", asked: Asked) -> tuple[OfLines, list[int], int]:
     if given > order.refundable:
         left = Sentence("is more than what is left to refund, %(left)s", left=order.refundable)
         raise invalid(("/amount", left))
-    lines = order.own_lines
-    *shares, shipping = split(
-        given, [*(line.refundable for line in lines), order.shipping_refundable]
-    )
-    whole = given == order.refundable
-    return {line.position: line.units_refundable for line in lines if whole}, shares, shipping
+    weights = [line.refundable for line in order.own_lines]
+    *shares, shipping = split(given, [*weights, order.shipping_refundable])
+    units = {}
+    if given == order.refundable:
+        units = {line.position: line.units_refundable for line in order.own_lines}
+    return units, shares, shipping
 
 
 def _of_units(order: "Order", units: Units, asked: Asked) -> tuple[OfLines, list[int]]:
-    """Goods may come back whose money went back before: then they come to what is left."""
+    """Units whose money goes back, and money by line. Goods may come back whose money went back
+    before: then they come to what is left.
+    """
     if not asked.restock:
         within(units, of="units_refundable", verb="refunded")
-    refunded = {
-        line.position: min(number, line.units_refundable)
-        for line, number in units
-        if asked.amount != 0
-    }
+    refunded: dict[int, int] = {}
+    if asked.amount != 0:
+        refunded = {line.position: min(number, line.units_refundable) for line, number in units}
     shares = [line.worth(refunded.get(line.position, 0)) for line in order.own_lines]
     if sum(shares) > order.refundable:
         left = Sentence("come to more than what is left to refund, %(left)s", left=order.refundable)

@@ -18,8 +18,8 @@ REMARK_MAX_CHARS = 500
 
 class RemarkQuerySet(models.QuerySet["Remark"]):
     def write(self, order: "Order", text: str, *, who: str) -> "Remark":
-        """Beside this locked order. Raises a 422 problem for what stands there as the last one
-        already, and for one too many, and a 409 problem when the customer was erased.
+        """A remark beside this locked order. Refuses with `invalid` what is the last one already,
+        and one beyond REMARKS_PER_ORDER; with `order-erased` when the customer was erased.
         """
         order.refuse_erased()
         its_own = self.filter(order=order)
@@ -27,10 +27,8 @@ class RemarkQuerySet(models.QuerySet["Remark"]):
         if last and (last.who, last.text) == (who, text):
             raise invalid(("/text", "stands there already"))
         if its_own.count() >= settings.REMARKS_PER_ORDER:
-            most = settings.REMARKS_PER_ORDER
-            raise invalid(
-                ("/text", Sentence("there are %(most)s of this order already", most=most))
-            )
+            too_many = "there are %(most)s of this order already"
+            raise invalid(("/text", Sentence(too_many, most=settings.REMARKS_PER_ORDER)))
         return self.create(order=order, who=who, text=text)
 
 

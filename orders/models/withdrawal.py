@@ -20,9 +20,9 @@ REASON = "withdrawn"
 
 
 def may_be_withdrawn(order: "Order") -> bool:
-    """Whether its customer may still withdraw: until the shop's days after the last of it was
-    sent are over, as long as there is something to cancel or to send back, and an address that
-    gets the receipt.
+    """Whether its customer may still withdraw: until the shop's days after the last of it was sent
+    are over, as long as there is something to cancel or to send back, and an address that gets the
+    receipt.
     """
     days = Shop.objects.of(order.client_id).withdrawal_days
     if not days or order.withdrawn_at or order.state == State.CANCELLED or order.was_erased:
@@ -47,6 +47,8 @@ def withdraw(order: "Order", *, name: str = "") -> Refund | None:
     return refund
 
 
-def shown(order: "Order") -> snapshots.Withdrawal | None:
-    at = order.withdrawn_at
-    return {"at": at.isoformat(), "name": order.withdrawn_by or None} if at else None
+def snapshot(order: "Order") -> snapshots.Withdrawal | None:
+    """The withdrawal as the API shows it; None while there is none."""
+    if order.withdrawn_at is None:
+        return None
+    return {"at": order.withdrawn_at.isoformat(), "name": order.withdrawn_by or None}

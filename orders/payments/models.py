@@ -2,7 +2,6 @@
 to us.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,12 +16,11 @@ from uuid_utils.compat import uuid7
 from celery_ledger import outside
 from orders import snapshots
 from orders.payments.operation_queryset import OperationQuerySet
-from orders.payments.provider import Charge, ChargeStatus, EventNotice, Intent, provider
+from orders.payments.provider import Charge, ChargeStatus, Intent, provider
 
 if TYPE_CHECKING:
     from orders.models.placed.order import Order
 
-log = logging.getLogger(__name__)
 SHOWN: dict[str, snapshots.AttemptState] = {
     "succeeded": "succeeded",
     "declined": "failed",
@@ -105,17 +103,19 @@ class PaymentOperation(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """As the row says now: the provider may know it, and has not said how it ends."""
+        """Whether, by its row as it is now, the provider may know it and has not decided."""
         return type(self).objects.open().filter(pk=self.pk).exists()
 
     @property
     def is_moot(self) -> bool:
-        """A charge that nobody wants any more, sent so long ago that whoever sent it has ended."""
+        """Whether it is a charge that nobody wants any more, sent so long ago that whoever sent it
+        has ended.
+        """
         late = self.created_at < timezone.now() - settings.PAYMENT_MOOT_AFTER
         return late and self.kind == self.Kind.CHARGE and self.order.state == "cancelled"
 
     def is_wanted_by(self, order: "Order") -> bool:
-        """Its order is not cancelled, and its customer has chosen no other card."""
+        """Whether its order is not cancelled, and its customer has chosen no other card."""
         return order.state != "cancelled" and self.token == order.payment_token
 
     @property
@@ -123,9 +123,10 @@ class PaymentOperation(models.Model):
         return self.may_take_until is not None and self.may_take_until > timezone.now()
 
     def as_noted(self) -> Charge:
-        """What is true of it past every provider, where whoever notes it has done it."""
-        said = (self.reference, self.key, self.amount, self.currency)
-        return Charge(*said, status=ChargeStatus.SUCCEEDED)
+        """The answer for an operation past every provider: it has succeeded once it is noted."""
+        return Charge(
+            self.reference, self.key, self.amount, self.currency, status=ChargeStatus.SUCCEEDED
+        )
 
     def attempt(self) -> snapshots.Attempt:
         """A charge as the API shows it."""
@@ -157,8 +158,8 @@ class PaymentOperation(models.Model):
             return make(intent)
 
     def ask(self) -> Charge | None:
-        """What the provider's book says of it. No transaction may be open. Raises as `exchange`
-        does.
+        """What the provider's book has of it; None for nothing. No transaction may be open. Raises
+        as `exchange` does.
 
         A charge that waits for a customer who has left it, or could still be paid after it has
         failed, is called off: nobody pays for it later.
@@ -171,64 +172,60 @@ class PaymentOperation(models.Model):
         return self._called_off(answer) if left or self._may_come_back(answer) else answer
 
     def look_up(self) -> Charge | None:
-        """As `ask`, and leaves no trace."""
+        """As `ask`, but it is neither called off nor is the asking noted."""
         other_side, intent = provider(self.provider), self._intent()
         find = other_side.find_refund if self.is_refund else other_side.find
         with outside():
             return find(intent)
 
     def _called_off(self, answer: Charge) -> Charge | None:
-        """What became of it; a failure keeps its reason."""
+        """Call it off at the provider. Returns what became of it; a failure keeps its reason."""
         other_side, intent = provider(self.provider), self._intent()
         with outside():
             ended = other_side.call_off(intent)
         return answer if ended is None or ended.status == answer.status else ended
 
     def _may_come_back(self, answer: Charge) -> bool:
-        """It failed, and the customer was told how to pay for it."""
-        told = type(self).objects.filter(pk=self.pk, action__isnull=False)
-        return answer.still_payable and told.exists()
+        """Whether it failed and its customer, who was shown how to pay for it, still could."""
+        with_action = type(self).objects.filter(pk=self.pk, action__isnull=False)
+        return answer.still_payable and with_action.exists()
 
     def note(self, charge: Charge) -> None:
         """Take over what the provider says."""
-        self.reference, self.reason, self.state = (
-            charge.id,
-            charge.reason,
-            self.State(charge.status),
-        )
+        self.reference, self.reason = charge.id, charge.reason
+        self.state = self.State(charge.status)
         self.action = charge.action if charge.status == ChargeStatus.PENDING else None
         self.may_take_until = charge.may_take_until
         changed = ["reference", "reason", "state", "action", "may_take_until"]
         self.save(update_fields=changed)
 
     def note_disputes(self, ids: Sequence[str]) -> bool:
-        """Whether one of them is news: the provider goes on telling of a dispute, also when it is
-        over. The caller holds the lock of its order. Of one that a release before this told, nobody
-        wrote down which: it was the first.
+        """Write the ids of its disputes down, the newest first. Returns whether one is news: the
+        provider goes on naming a dispute, also when it is over. The caller holds the lock of its
+        order. A release before this noted that there was one and not which: it was the oldest.
         """
-        known = self.disputes or (ids[-1:] if self.disputed else [])
+        before = self.disputes or (ids[-1:] if self.disputed else [])
         if not set(ids).difference(self.disputes or []):
             return False
         self.disputed, self.disputes = True, list(ids)
         self.save(update_fields=["disputed", "disputes"])
-        return not set(ids).issubset(known)
+        return not set(ids).issubset(before)
 
     def _note_sent(self) -> bool:
-        """From here on the provider may know it. False when nobody wants it: a charge needs a
-        reserved order, and is not begun while a person looks at it.
+        """Note that from here on the provider may know it. False when nobody wants it any more: a
+        charge needs a reserved order, and is not begun while a person looks at it.
 
         An order that is cancelled after this line and before the call is charged, and gets its
-        money back. Nobody reconciles what is just being made: not known yet would be taken for
-        never made.
+        money back. `asked_at` keeps others from asking about it meanwhile: what the provider does
+        not know yet would be taken for never made.
         """
-        still_due = Q(state__in=(self.State.INTENDED, self.State.SENT))
+        intended, sent = Q(state=self.State.INTENDED), Q(state=self.State.SENT)
+        still_due = intended | sent
         if self.kind == self.Kind.CHARGE:
-            begun_or_free = Q(state=self.State.SENT) | Q(
-                state=self.State.INTENDED, order__held=False
-            )
+            begun_or_free = sent | (intended & Q(order__held=False))
             still_due = Q(order__state="reserved") & begun_or_free
-        noted = {"state": self.State.SENT, "asked_at": Now()}
-        return bool(type(self).objects.filter(still_due, pk=self.pk).update(**noted))
+        due = type(self).objects.filter(still_due, pk=self.pk)
+        return bool(due.update(state=self.State.SENT, asked_at=Now()))
 
     def _intent(self) -> Intent:
         return Intent(
@@ -241,40 +238,3 @@ class PaymentOperation(models.Model):
             return_url=f"{settings.SITE_URL}/o/{self.order.public_token}/",
             metadata={"order": str(self.order_id), "operation": str(self.pk)},
         )
-
-
-class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
-    def record(self, provider: str, notice: EventNotice) -> "PaymentOperation | None":
-        """Note the event, in the caller's transaction. Returns the operation to ask about, None
-        when it was noted before.
-
-        One that concerns no operation of ours is noted too: an account may serve other shops beside
-        this one.
-        """
-        operation = PaymentOperation.objects.meant_by(provider, notice)
-        key = operation.key if operation else notice.key or notice.reference
-        identity = {"provider": provider, "event_id": notice.event_id}
-        _, is_new = self.get_or_create(**identity, defaults={"key": key})
-        if operation is None:
-            about = (notice.event_id, notice.kind, provider)
-            log.info("Event %s (%s) of %s is about nothing of ours", *about)
-        return operation if is_new else None
-
-
-class ProviderEvent(models.Model):
-    """A provider's webhook, heard once, decides nothing: a job asks the provider what is true."""
-
-    provider = models.TextField()
-    event_id = models.TextField()
-    key = models.TextField()  # of the operation it is about, or else what it says it is about
-    heard_at = models.DateTimeField(db_default=Now())
-
-    objects = ProviderEventQuerySet.as_manager()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(name="provider_event_once", fields=["provider", "event_id"])
-        ]
-
-    def __str__(self) -> str:
-        return self.event_id

@@ -32,8 +32,8 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         )
 
     def make_way(self, order: "Order") -> int:
-        """The charge of this locked order that came to nothing leaves its place to the next one:
-        how many have done so.
+        """The charge of this locked order that came to nothing leaves its place to the next one.
+        Returns how many have done so.
         """
         self.filter(
             order=order,
@@ -57,12 +57,12 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         )
 
     def intend_refund(self, order: "Order", refund: "Refund") -> "PaymentOperation":
-        """Write down one refund of the charge that paid this locked order. Raises a 422 problem for
+        """Write down one refund of the charge that paid this locked order. Refuses with `invalid`
         an amount that its provider cannot move.
         """
         charge = self.get(order=order, kind=self.model.Kind.CHARGE)
-        if said := amount_objection(refund.amount, refund.currency, charge.provider):
-            raise invalid(("/amount", said))
+        if objection := amount_objection(refund.amount, refund.currency, charge.provider):
+            raise invalid(("/amount", objection))
         return self.create(
             order=order,
             kind=self.model.Kind.REFUND,
@@ -77,10 +77,11 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         return self.select_related("order").get(pk=pk)
 
     def charges(self) -> "OperationQuerySet":
-        """Those that were tried before, too."""
+        """The charges of these operations, with those that were tried before."""
         return self.exclude(kind=self.model.Kind.REFUND)
 
     def open(self) -> "OperationQuerySet":
+        """The operations that the provider may know and has not decided."""
         return self.filter(state__in=(self.model.State.SENT, self.model.State.PENDING))
 
     def left_alone(self, limit: int) -> "OperationQuerySet":
@@ -96,8 +97,8 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         )
 
     def void(self, order: "Order") -> bool:
-        """The charge of this locked order will not be made, if it has not been sent: whether that
-        was in time.
+        """The charge of this locked order will not be made, if it has not been sent. Returns
+        whether that was in time.
         """
         unsent = self.filter(
             order=order, kind=self.model.Kind.CHARGE, state=self.model.State.INTENDED
@@ -105,13 +106,13 @@ class OperationQuerySet(models.QuerySet["PaymentOperation"]):
         return bool(unsent.update(state=self.model.State.VOID))
 
     def meant_by(self, provider: str, notice: EventNotice) -> "PaymentOperation | None":
-        """The operation that an event is about. One that comes before we know the reference names
-        ours.
+        """The operation that an event is about; None for none of ours. An event that comes before
+        we know the provider's reference names our operation.
 
-        A refund's event names the refund, and its payment too: the name of ours goes first.
+        A refund's event names the refund, and its payment too: our name for it goes first.
         """
         of_provider = self.filter(provider=provider).select_related("order")
         named = of_provider.filter(Q(pk=notice.operation) | Q(key=notice.key)).first()
-        return named or (
-            of_provider.filter(reference=notice.reference).first() if notice.reference else None
-        )
+        if named is None and notice.reference:
+            return of_provider.filter(reference=notice.reference).first()
+        return named

@@ -1,5 +1,5 @@
-"""What the provider's answer means for an order: applied once, however often and in whatever order
-we hear of it.
+"""What the provider's answer means for an order: it is applied once, however often and in whatever
+order answers come.
 """
 
 from orders import snapshots
@@ -21,10 +21,10 @@ UNKNOWN = {  # why an order is on hold whose money nobody knows of
 def apply_answer(
     order: Order, operation: PaymentOperation, answer: Charge
 ) -> PaymentOperation | None:
-    """Take over what the provider says of an operation of this locked order.
+    """Take over the provider's answer about an operation of this locked order.
 
-    Returns what follows, whose job the caller promises: the refund of a charge that came too late,
-    or the charge of another card.
+    Returns the operation that follows, whose job the caller promises: the refund of a charge that
+    came too late, or the charge of another card.
     """
     following = _take_over(order, operation, answer)
     for made in answer.refunds:
@@ -53,8 +53,8 @@ def _take_over(
 
 
 def is_news(order: Order, answer: Charge) -> bool:
-    """Whether an answer that decides nothing yet still says more than the order shows: the customer
-    has to act, or has done so.
+    """Whether an answer that decides nothing yet holds more than the order shows: its customer has
+    to act, or has done so.
     """
     is_open = answer.status == ChargeStatus.PENDING and order.state == State.RESERVED
     return is_open and order.charge_state != _waiting_for(answer)
@@ -66,7 +66,7 @@ def _waiting_for(answer: Charge) -> str:
 
 
 def forget(order: Order, operation: PaymentOperation) -> None:
-    """The provider never made the charge of this cancelled, locked order, and will not."""
+    """End the charge of this cancelled, locked order: the provider never made it, and will not."""
     operation.refresh_from_db()
     if not operation.has_ended:
         operation.state = PaymentOperation.State.VOID
@@ -80,9 +80,8 @@ def is_stuck(order: Order, reason: str) -> bool:
     if reason == HeldFor.RESERVATION_FAILED:
         return order.state == State.RECEIVED
     kinds = [kind for kind, unknown in UNKNOWN.items() if unknown == reason]
-    return (
-        order.operations.filter(kind__in=kinds).exclude(state__in=PaymentOperation.ENDED).exists()
-    )
+    operations = order.operations.filter(kind__in=kinds)
+    return operations.exclude(state__in=PaymentOperation.ENDED).exists()
 
 
 def _release_when_known(order: Order) -> None:
@@ -91,15 +90,15 @@ def _release_when_known(order: Order) -> None:
 
 
 def _comes_true_late(operation: PaymentOperation, answer: Charge) -> bool:
-    """A charge that was declined or given up, and has succeeded after all: it pays the order, or is
-    given back if that is cancelled.
+    """Whether it is a charge that was declined or given up, and has succeeded after all: it pays
+    the order, or is given back if that is cancelled.
     """
     given_up = operation.state in (PaymentOperation.State.DECLINED, PaymentOperation.State.VOID)
     return not operation.is_refund and given_up and answer.status == ChargeStatus.SUCCEEDED
 
 
 def _comes_undone(operation: PaymentOperation, answer: Charge) -> bool:
-    """A refund that had succeeded, and that the customer's bank has sent back to the shop."""
+    """Whether it is a refund that had succeeded, and that the customer's bank has sent back."""
     given = operation.state == PaymentOperation.State.SUCCEEDED
     return given and operation.is_refund and answer.status == ChargeStatus.DECLINED
 
@@ -124,18 +123,19 @@ def _apply_charge(
 
 
 def _note_refund_by_hand(order: Order, made: Charge) -> None:
-    """Money that somebody gave back on the provider's own pages: it counts, and what is still to be
-    sent waits for a person. More than is left beside ours that are under way waits for their end.
+    """Count money that somebody gave back on the provider's own pages; what is still to be sent
+    waits for a person. An amount beyond what is refundable beside our own refunds is left for when
+    these have ended.
     """
-    known = order.operations.filter(reference=made.id).first()
+    operation = order.operations.filter(reference=made.id).first()
     fits = made.status != ChargeStatus.DECLINED and made.amount <= order.refundable
-    if known is None and fits:
+    if operation is None and fits:
         if not order.has_ended:
             order.hold(HeldFor.REFUNDED_BY_HAND)
         refund = Refund.objects.promise(order, Asked(amount=made.amount), reason="refunded_by_hand")
-        known = refund.operation
-    if known is not None:
-        _take_over(order, known, made)
+        operation = refund.operation
+    if operation is not None:
+        _take_over(order, operation, made)
 
 
 def _apply_decline(order: Order, operation: PaymentOperation) -> PaymentOperation | None:

@@ -1,5 +1,5 @@
 """How an order is paid otherwise than by its first charge: with another card, or elsewhere. Each
-takes a locked order and raises a 409 problem where it cannot be.
+verb takes a locked order, and refuses with `not-payable` where that cannot be.
 """
 
 from typing import TYPE_CHECKING, NoReturn
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def try_again(order: "Order", token: str) -> PaymentOperation:
-    """With another card, and its event. Returns the charge whose job is next: that card's, or the
-    one that still waits for its customer. That is called off, and leads to the other by its end.
+    """Choose another card, and record it. Returns the charge whose job is next: that card's; or one
+    that still waits for its customer, which is then called off, and whose end leads to the other.
     """
     if order.payment_method != PaymentMethod.CARD:
         _refuse(order, "is paid by %(state)s: mark it as paid once it is", order.payment_method)
@@ -40,7 +40,7 @@ def charge_anew(order: "Order") -> PaymentOperation:
 
 
 def mark_paid(order: "Order", *, reference: str, amount: int | None) -> None:
-    """The whole of it was paid elsewhere. Raises a 422 problem for any other amount."""
+    """The whole of it was paid elsewhere. Refuses with `invalid` any other amount."""
     if amount not in (None, order.total):
         total = Sentence("must be what the order comes to, %(total)s", total=order.total)
         raise invalid(("/amount", total))
@@ -52,14 +52,14 @@ def mark_paid(order: "Order", *, reference: str, amount: int | None) -> None:
 
 
 def collect(order: "Order") -> None:
-    """Goods of it are handed over: one that is paid then is paid, wholly."""
+    """Goods of it are handed over: an order that is paid at that moment is paid now, wholly."""
     if order.captured < order.total:
         _take(order, "")
 
 
 def is_awaited(order: "Order") -> bool:
-    """Whether a provider is still at its money, though its time is over. Then its goods are kept
-    for as long as that may take.
+    """Whether a provider is still at the money of an order whose time is over. Its goods are then
+    kept for as long as that may take.
     """
     late = order.operations.charges().open().filter(may_take_until__gt=Now()).first()
     if late is not None:
@@ -67,8 +67,10 @@ def is_awaited(order: "Order") -> bool:
     return late is not None
 
 
-def shown(order: "Order") -> snapshots.Payment:
-    """How it is paid, and what its customer has to do. Nothing may keep this but that customer."""
+def payment_of(order: "Order") -> snapshots.Payment:
+    """How an order is paid, and what its customer has to do, as the API shows it. It is for that
+    customer: nothing may log or keep it.
+    """
     charges = list(order.operations.charges().order_by("pk"))
     can_try = order.state == State.RESERVED and order.payment_method == PaymentMethod.CARD
     return {
@@ -119,5 +121,5 @@ def _standing(order: "Order") -> str:
 
 
 def _refuse(order: "Order", why: str, state: str = "") -> NoReturn:
-    said = {"number": order.number, "state": Sentence(state)}
-    raise Refused("not-payable", Sentence(f"Order %(number)s {why}.", **said))
+    detail = Sentence(f"Order %(number)s {why}.", number=order.number, state=Sentence(state))
+    raise Refused("not-payable", detail)

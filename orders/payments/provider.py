@@ -16,10 +16,8 @@ PROVIDERS = {
     "sandbox": "orders.payments.sandbox.Sandbox",
     "stripe": "orders.payments.stripe.Stripe",
 }
-# providers that ring at our door over HTTP
+# providers that ring at our door
 EVENT_READERS = {"stripe": "orders.payments.stripe_events.reader"}
-
-
 # providers that do not move every amount
 AMOUNT_RULES = {"stripe": "orders.payments.stripe_amounts.objection"}
 
@@ -70,7 +68,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A charge that succeeded, whoever asked for it: `operation` is what it says of that."""
+    """A charge that succeeded, whoever asked for it; `operation` is ours that it names, if any."""
 
     id: str
     amount: int
@@ -85,7 +83,7 @@ class ProviderUnavailable(Exception):
 
 class ProviderRefused(Exception):
     """The provider will not take what we send, today or tomorrow: a person has to mend a setting or
-    the order. What another token could pay is no such thing, but a charge that is declined.
+    the order. An order that another token could pay is none of these: its charge is declined.
     """
 
 
@@ -103,7 +101,9 @@ class Provider(Protocol):
         """
 
     def call_off(self, intent: Intent) -> Charge | None:
-        """End a charge that its customer could still pay: what became of it. As `find`."""
+        """End a charge that its customer could still pay. Returns what became of it; None where
+        none was made. As `find`.
+        """
 
     def refund(self, intent: Intent) -> Charge:
         """Give money of the charge `intent.token` back, once per key. As `charge`."""
@@ -123,7 +123,7 @@ def provider(name: str | None = None) -> Provider:
 
 def amount_objection(amount: int, currency: str, name: str | None = None) -> str | None:
     """Why this provider, or the one that PAYMENT_PROVIDER names, will never move this amount; None
-    when it can. Said at the door, so that nobody waits for money that cannot come.
+    when it can. Asked at the door, so that nobody waits for money that cannot come.
     """
     rule = AMOUNT_RULES.get(name or settings.PAYMENT_PROVIDER)
     return import_string(rule)(amount, currency) if rule else None
@@ -154,8 +154,8 @@ EventReader = Callable[[bytes, Mapping[str, str]], EventNotice]
 
 
 def event_reader(name: str) -> EventReader | None:
-    """What reads this provider's events from body and headers and raises NotFromProvider and
-    NoEvent; None without a door.
+    """The function that reads this provider's events from body and headers, and raises
+    NotFromProvider and NoEvent; None for a provider without a door.
 
     The sandbox has none: it knocks in-process, and a door for unsigned events would only be there
     for strangers.

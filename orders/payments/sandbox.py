@@ -77,7 +77,7 @@ class Sandbox:
         return self._decided(made, "abandoned").as_charge() if made else None
 
     def decide(self, charge: SandboxCharge, *, confirmed: bool) -> SandboxCharge:
-        """What the customer says on the bank's page; the first word counts."""
+        """Note what the customer has decided on the bank's page; the first decision counts."""
         made = self._decided(charge, "" if confirmed else "not_confirmed")
         self._send_webhook(made)
         return made
@@ -89,20 +89,15 @@ class Sandbox:
         return SandboxCharge.objects.get(pk=charge.pk)
 
     def refund(self, intent: Intent) -> Charge:
-        """Refuses what would give back more than was charged, whoever asks."""
+        """A refund that would give back more than was charged is declined, whoever asks."""
         with transaction.atomic():
             charge = SandboxCharge.objects.select_for_update().get(pk=intent.token)
             if made := self.find_refund(intent):
                 return made
-            given = (
-                charge.refunds.filter(status=ChargeStatus.SUCCEEDED).aggregate(sum=Sum("amount"))[
-                    "sum"
-                ]
-                or 0
-            )
-            fits = (
-                charge.status == ChargeStatus.SUCCEEDED and given + intent.amount <= charge.amount
-            )
+            succeeded = charge.refunds.filter(status=ChargeStatus.SUCCEEDED)
+            given = succeeded.aggregate(sum=Sum("amount"))["sum"] or 0
+            was_taken = charge.status == ChargeStatus.SUCCEEDED
+            fits = was_taken and given + intent.amount <= charge.amount
             return SandboxRefund.objects.create(
                 id=f"re_{uuid4().hex[:16]}",
                 key=intent.key,
@@ -122,7 +117,7 @@ class Sandbox:
         yield from map(_taken, made.order_by("-created_at").iterator())
 
     def newest(self, limit: int) -> list[Taken]:
-        """Of its newest charges, up to so many, those that took money."""
+        """Those of its newest charges, of which it looks at `limit`, that took money."""
         made = SandboxCharge.objects.order_by("-created_at")[:limit]
         return [_taken(one) for one in made if one.status == ChargeStatus.SUCCEEDED]
 
@@ -164,7 +159,7 @@ class Sandbox:
         return failures.count <= FLAKY_FAILURES
 
     def _send_webhook(self, made: SandboxCharge) -> None:
-        """In the box there is no wire: knock at the door that the HTTP view knocks at."""
+        """In the box there is no wire: the event is recorded as the webhook's view records one."""
         record_provider_event(self.name, EventNotice(event_id=f"evt_{made.id}", key=made.key))
 
 

@@ -46,7 +46,7 @@ class SandboxCharge(Movement):
 
     @property
     def waits(self) -> bool:
-        """For its customer, on the bank's page."""
+        """Whether its customer has still to decide, on the bank's page."""
         return self.status == WAITING
 
     @property

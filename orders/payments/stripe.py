@@ -33,6 +33,8 @@ from orders.payments.stripe_answers import (
 stripe.enable_telemetry = False  # it would write an id into the home folder and report our timings
 
 PAGE_SIZE = 100
+# an APIError is a 409 or a 5xx
+UNAVAILABLE = (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError)
 
 
 class Stripe:
@@ -81,8 +83,8 @@ class Stripe:
         return as_charge(made, intent)
 
     def refund(self, intent: Intent) -> Charge:
-        """One that Stripe will never make (the money went back from its own pages, say) is declined
-        in its words.
+        """A refund that Stripe will never make (the money went back from its own pages, say) is
+        declined, in Stripe's words.
         """
         try:
             amount = to_stripe(intent.amount, intent.currency)
@@ -120,7 +122,7 @@ class Stripe:
 
 @contextmanager
 def calling() -> Iterator[stripe.StripeClient]:
-    """A client for one call; what goes wrong with it is said in the provider's terms."""
+    """A client for one call; Stripe's errors become ProviderUnavailable and ProviderRefused."""
     http = stripe.RequestsClient(timeout=settings.PAYMENT_TIMEOUT_S)
     client = stripe.StripeClient(
         settings.STRIPE_SECRET_KEY,
@@ -130,11 +132,7 @@ def calling() -> Iterator[stripe.StripeClient]:
     )
     try:
         yield client
-    except (
-        stripe.APIConnectionError,
-        stripe.RateLimitError,
-        stripe.APIError,
-    ) as exc:  # also 409 and 5xx
+    except UNAVAILABLE as exc:
         raise ProviderUnavailable(message_of(exc)) from exc
     except stripe.StripeError as exc:
         raise ProviderRefused(message_of(exc)) from exc
@@ -143,23 +141,22 @@ def calling() -> Iterator[stripe.StripeClient]:
 
 
 def look_through(client: stripe.StripeClient, intent: Intent) -> Charge | None:
-    """Every payment since we meant to make this one, newest first; lists are current where Stripe's
-    search lags.
+    """The charge that was made for this intent, among all payments since we meant to make it, the
+    newest first; None where there is none. Lists are current where Stripe's search lags. Raises
+    ProviderRefused after STRIPE_FIND_MAX_PAGES.
     """
     since = intent.intended_at - timedelta(seconds=settings.STRIPE_CLOCK_SKEW_S)
     looked_at = settings.STRIPE_FIND_MAX_PAGES * PAGE_SIZE
     for number, made in enumerate(made_since(client, since)):
         if number == looked_at:
-            break
+            raise ProviderRefused(
+                f"Stripe has more than {looked_at} payments since {since:%Y-%m-%d %H:%M} UTC, "
+                "too many to look for one without its id. "
+                f"Search Stripe for metadata operation {intent.metadata['operation']}."
+            )
         if as_dict(made.metadata).get("operation") == intent.metadata["operation"]:
             return as_charge(made.to_dict(), intent)
-    else:
-        return None
-    raise ProviderRefused(
-        f"Stripe has more than {looked_at} payments since {since:%Y-%m-%d %H:%M} UTC, "
-        "too many to look for one without its id. "
-        f"Search Stripe for metadata operation {intent.metadata['operation']}."
-    )
+    return None
 
 
 def made_since(client: stripe.StripeClient, since: datetime) -> Iterator[stripe.PaymentIntent]:
@@ -174,7 +171,9 @@ def made_since(client: stripe.StripeClient, since: datetime) -> Iterator[stripe.
 
 
 def disputes_of(client: stripe.StripeClient, made: Mapping[str, Any]) -> tuple[str, ...]:
-    """The ids of those that its expanded charge says it has, the newest first; on one page."""
+    """The ids of a payment's disputes, the newest first; a page of them at most. Empty unless its
+    expanded charge is disputed.
+    """
     charge = made.get("latest_charge")
     if not (isinstance(charge, Mapping) and charge.get("disputed")):
         return ()

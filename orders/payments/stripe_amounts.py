@@ -15,22 +15,22 @@ THREE_PLACES_STEP = 10  # of a currency of three decimals Stripe takes amounts t
 def objection(amount: int, currency: str) -> str | None:
     """Why Stripe will never move this amount; None when it can."""
     if (amount * _factor(currency)).denominator != 1:
-        said = "Stripe takes %(currency)s without decimals only, and this is %(amount)s minor units"
-        return Sentence(said, currency=currency, amount=amount)
+        text = "Stripe takes %(currency)s without decimals only, and this is %(amount)s minor units"
+        return Sentence(text, currency=currency, amount=amount)
     if exponent(currency) == 3 and amount % THREE_PLACES_STEP:
-        said = (
+        text = (
             "Stripe takes %(currency)s with two decimals only: %(amount)s minor units must end in 0"
         )
-        return Sentence(said, currency=currency, amount=amount)
+        return Sentence(text, currency=currency, amount=amount)
     return None
 
 
 def to_stripe(amount: int, currency: str) -> int:
-    """Our minor units in those that Stripe counts. Raises ProviderRefused where it has none so
-    small.
+    """An amount of our minor units in those that Stripe counts. Raises ProviderRefused for one that
+    it cannot move.
     """
-    if said := objection(amount, currency):
-        raise ProviderRefused(f"{said}.")
+    if reason := objection(amount, currency):
+        raise ProviderRefused(f"{reason}.")
     return int(amount * _factor(currency))
 
 

@@ -51,18 +51,13 @@ def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
     if status == "requires_payment_method" and not failure:
         standing = ChargeStatus.PENDING  # seen in the middle of being made: nobody has declined it
     amount = made["amount_received"] if standing == ChargeStatus.SUCCEEDED else made["amount"]
-    reason = (
-        made.get("cancellation_reason") or "canceled"
-        if status == "canceled"
-        else reason_of(failure)
-    )
     return Charge(
         id=made["id"],
         key=intent.key,
         amount=from_stripe(amount, intent.currency),
         currency=intent.currency,
         status=standing,
-        reason=reason if standing == ChargeStatus.DECLINED else "",
+        reason=why_declined(made) if standing == ChargeStatus.DECLINED else "",
         action_required=status == "requires_action",
         action=action_of(made),
         may_take_until=may_take_until(made),
@@ -70,6 +65,12 @@ def as_charge(made: Mapping[str, Any], intent: Intent) -> Charge:
         refunded=refunded_of(made.get("latest_charge"), intent.currency),
         refunds=refunds_by_hand(made.get("latest_charge"), intent),
     )
+
+
+def why_declined(made: Mapping[str, Any]) -> str:
+    if made["status"] == "canceled":
+        return made.get("cancellation_reason") or "canceled"
+    return reason_of(made.get("last_payment_error") or {})
 
 
 def action_of(made: Mapping[str, Any]) -> dict[str, str | None] | None:
@@ -83,7 +84,9 @@ def action_of(made: Mapping[str, Any]) -> dict[str, str | None] | None:
 
 
 def may_take_until(made: Mapping[str, Any]) -> datetime | None:
-    """A bank may be at it for days, and a voucher is paid while it is valid."""
+    """Until when the money may still come: a bank may be at it for days, and a voucher is paid
+    while it is valid. None where it comes at once.
+    """
     if made["status"] == "processing":
         return timezone.now() + settings.PROCESSING_KEEP
     asked = made.get("next_action") or {}
@@ -92,8 +95,10 @@ def may_take_until(made: Mapping[str, Any]) -> datetime | None:
 
 
 def refunded_of(charge: Any, currency: str) -> int | None:
-    """Known only where the charge was expanded; otherwise it is an id."""
-    return from_stripe(charge["amount_refunded"], currency) if isinstance(charge, Mapping) else None
+    """How much of this charge went back; None where it was not expanded, and is only an id."""
+    if not isinstance(charge, Mapping):
+        return None
+    return from_stripe(charge["amount_refunded"], currency)
 
 
 def refunds_by_hand(charge: Any, intent: Intent) -> tuple[Charge, ...]:
@@ -108,20 +113,19 @@ def refunds_by_hand(charge: Any, intent: Intent) -> tuple[Charge, ...]:
 
 def as_refund(made: Mapping[str, Any], intent: Intent) -> Charge:
     standing = REFUND_STATUSES[made["status"]]
+    reason = str(made.get("failure_reason") or "refused")
     return Charge(
         id=made["id"],
         key=intent.key,
         amount=from_stripe(made["amount"], intent.currency),
         currency=intent.currency,
         status=standing,
-        reason=str(made.get("failure_reason") or "refused")
-        if standing == ChargeStatus.DECLINED
-        else "",
+        reason=reason if standing == ChargeStatus.DECLINED else "",
     )
 
 
 def declined(exc: stripe.CardError, intent: Intent) -> Charge:
-    """A 402: the payment exists and has failed."""
+    """The charge of a payment that exists and has failed: Stripe answers 402."""
     error = as_dict(exc.error)
     made = error.get("payment_intent") or {}
     return Charge(
@@ -154,7 +158,7 @@ def never_made(intent: Intent, reason: str) -> Charge:
 
 
 def reason_of(failure: Mapping[str, Any]) -> str:
-    """The bank's word for it where there is one."""
+    """Why a payment failed: in the bank's word where there is one, else in Stripe's."""
     return str(failure.get("decline_code") or failure.get("code") or "declined")
 
 
@@ -163,8 +167,8 @@ def as_dict(thing: stripe.StripeObject | Mapping[str, Any] | None) -> Mapping[st
 
 
 def message_of(exc: stripe.StripeError) -> str:
-    """On one line, with the number under which Stripe keeps the request; or what became of the
-    connection.
+    """The error on one line, with the number under which Stripe keeps the request; or what became
+    of the connection.
     """
     if isinstance(exc, stripe.APIConnectionError):
         return f"Stripe does not answer: {' '.join(str(exc.__cause__ or exc).split())}"

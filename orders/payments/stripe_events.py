@@ -26,7 +26,7 @@ TIME = re.compile(r"[0-9]{1,15}")
 
 
 def reader() -> EventReader | None:
-    """None without a secret: then nobody can prove to be Stripe."""
+    """What reads an event; None without a secret: then nobody can prove to be Stripe."""
     return read if settings.STRIPE_WEBHOOK_SECRET else None
 
 
@@ -45,22 +45,22 @@ def _verify(body: bytes, header: str) -> None:
     if not times or not signatures:
         raise NotFromProvider("its Stripe-Signature header is missing or unreadable")
     signed = times[0].encode() + b"." + body
-    expected = (
-        hmac.new(settings.STRIPE_WEBHOOK_SECRET.encode(), signed, hashlib.sha256)
-        .hexdigest()
-        .encode()
-    )
+    digest = hmac.new(settings.STRIPE_WEBHOOK_SECRET.encode(), signed, hashlib.sha256)
+    expected = digest.hexdigest().encode()
     if not any(hmac.compare_digest(expected, signature.encode()) for signature in signatures):
         raise NotFromProvider("its signature does not fit")
-    if (
-        not TIME.fullmatch(times[0])
-        or abs(time.time() - int(times[0])) > settings.STRIPE_SIGNATURE_MAX_AGE_S
-    ):
+    if not _is_recent(times[0]):
         raise NotFromProvider("its signature is too old, or one of the clocks is wrong")
 
 
+def _is_recent(signed_at: str) -> bool:
+    if not TIME.fullmatch(signed_at):
+        return False
+    return abs(time.time() - int(signed_at)) <= settings.STRIPE_SIGNATURE_MAX_AGE_S
+
+
 def _notice(event: Mapping[str, Any]) -> EventNotice:
-    """A bell in either form: with a snapshot of what it is about, or thin, with its id only."""
+    """What an event is about, in either form: with a snapshot of it, or thin, with its id."""
     if event.get("object") == THIN:
         about = event.get("related_object") or {"id": ""}
         return EventNotice(
@@ -77,7 +77,7 @@ def _notice(event: Mapping[str, Any]) -> EventNotice:
 
 
 def _text(value: Any) -> str:
-    """Stripe's ids have at most 255 characters. Raises TypeError for what is none."""
+    """A text of at most ID_MAX_CHARS, as Stripe's ids are. Raises TypeError for anything else."""
     if not isinstance(value, str) or len(value) > ID_MAX_CHARS:
         raise TypeError(value)
     return value

@@ -10,7 +10,7 @@ from django.utils import timezone
 from orders.models.client import Client
 from orders.reports import days, figures, snapshots
 from orders.reports.days import Day
-from orders.reports.models import DailyReport, shown
+from orders.reports.models import DailyReport, report_of
 from orders.reports.tasks import promise
 from values.refused import Refused
 
@@ -18,8 +18,8 @@ SUMS = ("orders", "gross", "refunds", "net")
 
 
 class Patience(NamedTuple):
-    """Of whoever asks: for how many events to be read at once, and whether figures that are kept
-    from a while ago do until they are computed anew.
+    """How long whoever asks will wait: while so many events are read at once; and whether old
+    figures do until they are computed anew.
     """
 
     events: int
@@ -29,14 +29,14 @@ class Patience(NamedTuple):
 def daily(
     day: date, client: Client | None, patience: Patience | None = None
 ) -> snapshots.Report | None:
-    """About one client or all; None when it is being computed. Raises a 404 problem for a day that
-    has not begun.
+    """The report of a day about one client or all; None while it is being computed. Refuses with
+    `not-found` a day that has not begun.
     """
     patience = patience or Patience(settings.REPORT_AT_ONCE_EVENTS)
     now, first = timezone.now(), figures.first_moment()
     _require_begun(day, now)
     if first is None or day < days.day_of(first):
-        return shown(day, [], as_of=now, final=day < days.day_of(now))
+        return report_of(day, [], as_of=now, final=day < days.day_of(now))
     asked = Day(day)
     kept = DailyReport.objects.about(day, client)
     is_over = asked.is_settled(now)
@@ -45,7 +45,8 @@ def daily(
         return kept.snapshot()
     if not is_over and figures.is_small(asked, patience.events):
         own = client.pk if client else None
-        return shown(day, figures.at_once(own, asked, until=now), as_of=now, final=False)
+        so_far = figures.at_once(own, asked, until=now)
+        return report_of(day, so_far, as_of=now, final=False)
     promise(day)
     return kept.snapshot() if kept and patience.old_ones_do else None
 
@@ -53,8 +54,8 @@ def daily(
 def monthly(
     first: date, client: Client | None, patience: Patience | None = None
 ) -> snapshots.MonthlyReport | None:
-    """Of the month that begins then, as far as it has come; None when a day of it is being
-    computed. Raises as `daily` does.
+    """The report of the month that begins on that day, as far as it has come; None while a day of
+    it is being computed. Refuses as `daily` does.
     """
     now = timezone.now()
     _require_begun(first, now)
@@ -87,23 +88,23 @@ def _month(first: date) -> Iterator[date]:
 
 
 def _added_up(reports: list[snapshots.Report]) -> list[dict[str, Any]]:
-    """For each currency, and for each day of it."""
-    found: dict[str, dict[str, dict[str, int]]] = {}
+    """The figures of each currency, in the order of their codes: its sums, and those by day."""
+    sums_of: dict[str, dict[str, dict[str, int]]] = {}  # by currency and by date
     for report in reports:
         for figure in report["currencies"]:
             moved: Any = figure
-            found.setdefault(figure["currency"], {})[report["date"]] = {
-                name: moved[name] for name in SUMS
-            }
+            sums = {name: moved[name] for name in SUMS}
+            sums_of.setdefault(figure["currency"], {})[report["date"]] = sums
+    dates = [report["date"] for report in reports]
+    return [_of_currency(currency, sums_of[currency], dates) for currency in sorted(sums_of)]
+
+
+def _of_currency(
+    currency: str, sums_on: dict[str, dict[str, int]], dates: list[str]
+) -> dict[str, Any]:
     nothing = dict.fromkeys(SUMS, 0)
-    return [
-        {
-            "currency": currency,
-            **{name: sum(day[name] for day in of_days.values()) for name in SUMS},
-            "by_day": [
-                {"date": report["date"], **of_days.get(report["date"], nothing)}
-                for report in reports
-            ],
-        }
-        for currency, of_days in sorted(found.items())
-    ]
+    return {
+        "currency": currency,
+        **{name: sum(sums[name] for sums in sums_on.values()) for name in SUMS},
+        "by_day": [{"date": date_, **sums_on.get(date_, nothing)} for date_ in dates],
+    }

@@ -30,8 +30,8 @@ class Day:
 
     @property
     def settled_at(self) -> datetime:
-        """An event carries the time of its statement; by now the last transaction of the day has
-        committed.
+        """When the last transaction of the day has committed, for an event carries the time of its
+        statement.
         """
         return self.end + settings.REPORT_SETTLES
 

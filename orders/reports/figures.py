@@ -15,6 +15,7 @@ from orders.reports.days import Day
 
 SOLD_COLUMNS = ("sku", "name", "quantity", "amount")
 Figures = list[dict[str, Any]]  # one for each currency: what the API shows
+FiguresOf = dict[tuple[UUID | None, str], dict[str, Any]]  # by client, or None, and currency
 
 # The one place that says when money counts: what an event shows as captured or refunded beyond the
 # event before it. The table of refunds would do for the latter, if it kept the time at which a
@@ -104,10 +105,8 @@ SELECT count(*) FROM (
 def parts(day: Day, *, until: datetime) -> list[tuple[datetime, datetime]]:
     """The day up to then, cut into stretches of about REPORT_PART_EVENTS events each."""
     end, size = min(day.end, until), settings.REPORT_PART_EVENTS
-    cuts = [
-        cut
-        for (cut,) in _asked(CUTS, {"begin": day.begin, "end": end, "size": size, "rest": 1 % size})
-    ]
+    stretch = {"begin": day.begin, "end": end, "size": size, "rest": 1 % size}
+    cuts = [cut for (cut,) in _rows(CUTS, stretch)]
     return [(begin, end) for begin, end in pairwise([day.begin, *cuts, end]) if begin < end]
 
 
@@ -147,31 +146,33 @@ def at_once(client: UUID | None, day: Day, *, until: datetime) -> Figures:
 
 def is_small(day: Day, most: int) -> bool:
     """True when no more than so many events have to be read."""
-    [(count,)] = _asked(COUNT, {"begin": day.begin, "end": day.end, "n": most + 1})
+    [(count,)] = _rows(COUNT, {"begin": day.begin, "end": day.end, "n": most + 1})
     return int(count) <= most
 
 
 def first_moment() -> datetime | None:
     """When anything happened for the first time."""
-    [(first,)] = _asked("SELECT min(at) FROM notifications_event WHERE kind LIKE 'order.%%'", {})
+    [(first,)] = _rows("SELECT min(at) FROM notifications_event WHERE kind LIKE 'order.%%'", {})
     moment: datetime | None = first
     return moment
 
 
 def _figures(moved: str, sold: str, day: Day, where: dict[str, Any]) -> dict[UUID | None, Figures]:
+    """The figures of each client, and under None those of all: what `moved` and `sold` find in SQL
+    with these parameters.
+    """
     hours = day.hours()
-    found: dict[tuple[UUID | None, str], dict[str, Any]] = {}
-    for client, currency, hour, *amounts in _asked(f"WITH {moved} {BY_HOUR}", where):
+    found: FiguresOf = {}
+    for client, currency, hour, *amounts in _rows(f"WITH {moved} {BY_HOUR}", where):
         if (client, currency) not in found:
             found[client, currency] = _nothing(currency, hours)
-        for one in (found[client, currency], found[client, currency]["by_hour"][hour]):
-            _add(one, amounts)
-    for client, currency, *sold_of_sku in _asked(
-        f"WITH {sold} {BY_SKU}", {**where, "top": settings.REPORT_TOP_SKUS}
-    ):
-        found[client, currency]["top_skus"].append(
-            dict(zip(SOLD_COLUMNS, sold_of_sku, strict=True))
-        )
+        of_currency = found[client, currency]
+        _add(of_currency, amounts)
+        _add(of_currency["by_hour"][hour], amounts)
+    top = {**where, "top": settings.REPORT_TOP_SKUS}
+    for client, currency, *of_sku in _rows(f"WITH {sold} {BY_SKU}", top):
+        goods = dict(zip(SOLD_COLUMNS, of_sku, strict=True))
+        found[client, currency]["top_skus"].append(goods)
     return _by_client(found)
 
 
@@ -189,14 +190,14 @@ def _add(to: dict[str, Any], amounts: Sequence[int]) -> None:
     to["net"] += gross - refunds
 
 
-def _by_client(found: dict[tuple[UUID | None, str], dict[str, Any]]) -> dict[UUID | None, Figures]:
+def _by_client(found: FiguresOf) -> dict[UUID | None, Figures]:
     figures: dict[UUID | None, Figures] = {}
     for (client, _), of_currency in found.items():
         figures.setdefault(client, []).append(of_currency)
     return figures
 
 
-def _asked(query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+def _rows(query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()

@@ -87,8 +87,8 @@ class DailyReport(models.Model):
     # --- verbs; the caller holds the lock of the report about all clients -------------------------
 
     def take(self, as_of: datetime, found: dict[Any, Figures]) -> None:
-        """Keep these figures, each client's too. A day is told to the staff once, when it becomes
-        final.
+        """Keep these figures: the staff's, under None, and each client's. The staff is mailed a day
+        once, when it becomes final.
         """
         was_final, self.final = self.final, as_of >= Day(self.day).settled_at
         self.as_of, self.time_zone, self.figures = as_of, settings.TIME_ZONE, found.get(None, [])
@@ -118,12 +118,13 @@ class DailyReport(models.Model):
 
     def snapshot(self) -> snapshots.Report:
         """The report as the API and the mail show it: JSON, money in integer minor units."""
-        return shown(self.day, self.figures, **self.moment)
+        return report_of(self.day, self.figures, **self.moment)
 
 
-def shown(
+def report_of(
     day: date, of_currencies: Figures, *, as_of: datetime, final: bool, time_zone: str | None = None
 ) -> snapshots.Report:
+    """A report of these figures, whether or not it is kept; without a time zone in that of now."""
     return {
         "date": day.isoformat(),
         "time_zone": time_zone or settings.TIME_ZONE,

@@ -16,9 +16,9 @@ from orders.reports.models import Computation, DailyReport
 
 
 def promise(day: date) -> None:
-    """Have this day computed, as of now; while that is under way already, nothing more.
+    """Have this day computed, as of now, unless that is under way already.
 
-    It is nobody's own job, whoever asked for it: a client could cancel its own.
+    The job belongs to nobody, whoever asked for the report: a client could cancel its own.
     """
     house = {name: value for name, value in context.current().items() if name != "client"}
     with transaction.atomic(), context.replaced(house):
@@ -44,14 +44,15 @@ def compute_missing_days() -> None:
 
 @shared_task
 def compute_day(day: str) -> None:
-    """Compute a day (yyyy-mm-dd) again, or for the first time. The staff is not told twice."""
+    """Compute a day (yyyy-mm-dd) again, or for the first time. The staff is not mailed twice."""
     promise(date.fromisoformat(day))
 
 
 @shared_task
 def outdate(first: str, last: str) -> None:
-    """Events of these days (yyyy-mm-dd) were written down later: what is kept of them is computed
-    anew when it is asked for, and what is being computed is dropped. The staff is not told twice.
+    """Have the reports of these days (yyyy-mm-dd) computed anew when they are asked for: events
+    were added to them later. Those that are being computed are dropped. The staff is not mailed
+    twice.
     """
     days = (date.fromisoformat(first), date.fromisoformat(last))
     Computation.objects.filter(day__range=days).delete()
@@ -87,5 +88,5 @@ def add_up(computation_id: str) -> None:
 
 @shared_task
 def abandon(computation_id: str) -> None:
-    """A job of it died: what it found is dropped, and whoever asks next begins anew."""
+    """Drop a computation of which a job died; whoever asks next begins anew."""
     Computation.objects.filter(pk=computation_id).delete()

@@ -26,13 +26,13 @@ def use(settings: Any, provider: str) -> None:
     settings.ANYMAIL = {"WEBHOOK_SECRET": SECRET}
 
 
-def report(said: Any, provider: str = "postmark", secret: str = SECRET) -> Any:
+def report(event: Any, provider: str = "postmark", secret: str = SECRET) -> Any:
     """The answer to it; bytes are sent as they are."""
-    body = said if isinstance(said, bytes) else json.dumps(said).encode()
-    shown = {"authorization": f"Basic {b64encode(secret.encode()).decode()}"}
+    body = event if isinstance(event, bytes) else json.dumps(event).encode()
+    headers = {"authorization": f"Basic {b64encode(secret.encode()).decode()}"}
     path = f"/anymail/{provider}/tracking/"
     client = HttpClient(raise_request_exception=False)
-    return client.post(path, body, content_type="application/json", headers=shown)
+    return client.post(path, body, content_type="application/json", headers=headers)
 
 
 def bounce(details: str, email: str = GONE, kind: str = "HardBounce") -> dict[str, Any]:
@@ -59,12 +59,12 @@ def test_a_bounce_and_a_complaint_come_on_the_list_once_however_often_they_are_t
         assert report(UNKNOWN).status_code == 200
         assert report(COMPLAINT).status_code == 200
     assert listed() == [(ANGRY, "complained"), (GONE, "bounced")]
-    said = Suppression.objects.get(address=GONE).said
-    assert said == "smtp;550 5.1.1 <[hidden]> The account does not exist\ufffd\ufffd"
+    answer = Suppression.objects.get(address=GONE).said
+    assert answer == "smtp;550 5.1.1 <[hidden]> The account does not exist\ufffd\ufffd"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "event",
     [
         bounce("smtp;452 4.2.2 mailbox full", kind="SoftBounce"),
         bounce("smtp;550 5.7.1 blocked, user unknown"),
@@ -84,8 +84,8 @@ def test_a_bounce_and_a_complaint_come_on_the_list_once_however_often_they_are_t
         bounce("550 5.1.1") | {"Email": 7, "Details": [7]},
     ],
 )
-def test_what_says_nothing_of_a_mailbox_is_taken_and_changes_nothing(said: Any) -> None:
-    assert (report(said).status_code, listed()) == (200, [])
+def test_what_says_nothing_of_a_mailbox_is_taken_and_changes_nothing(event: Any) -> None:
+    assert (report(event).status_code, listed()) == (200, [])
 
 
 def test_many_at_once_are_taken_together_and_too_many_not_at_all(settings: Any) -> None:
@@ -105,7 +105,7 @@ def test_whoever_does_not_know_the_secret_or_names_another_provider_changes_noth
 ) -> None:
     assert report(COMPLAINT, secret="shop:guess").status_code == 401
     assert HttpClient().post("/anymail/postmark/tracking/", {}).status_code == 401
-    for shown in (
+    for authorization in (
         "Basic",
         "Basic !",
         "Basic /w==",
@@ -113,8 +113,8 @@ def test_whoever_does_not_know_the_secret_or_names_another_provider_changes_noth
         "Basic \u00e9",
         "Basic c2hvcDpndWVzc8Op",
     ):
-        client = HttpClient(raise_request_exception=False, headers={"authorization": shown})
-        assert client.post("/anymail/postmark/tracking/", {}).status_code == 401, shown
+        client = HttpClient(raise_request_exception=False, headers={"authorization": authorization})
+        assert client.post("/anymail/postmark/tracking/", {}).status_code == 401, authorization
     assert report(COMPLAINT, provider="mailtrap").status_code == 404
     assert [one for one in caplog.records if one.levelname == "ERROR"] == [], "nobody is woken"
     settings.MAIL_EVENTS_SECRET, settings.ANYMAIL = "", {"WEBHOOK_SECRET": ""}

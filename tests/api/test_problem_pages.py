@@ -77,8 +77,8 @@ def test_each_kind_is_translated() -> None:
 
 def test_an_answer_has_the_title_of_its_page_in_english_whatever_is_read() -> None:
     with override("ja"):
-        shown = json.loads(for_status(404).content)
-    assert (shown["title"], shown["status"]) == ("There is nothing here", 404)
+        problem = json.loads(for_status(404).content)
+    assert (problem["title"], problem["status"]) == ("There is nothing here", 404)
 
 
 @pytest.mark.django_db

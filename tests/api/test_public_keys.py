@@ -38,8 +38,8 @@ def test_each_version_has_a_key_pair_and_both_sign_until_the_old_ones_time_is_ov
     new, kept = published(endpoint)
     assert (kept, new["x"] == old["x"]) == (old, False)
     assert [new["kid"], old["kid"]] == [f"{endpoint.pk}:2", f"{endpoint.pk}:1"]
-    shown = api.get(f"/v1/webhook-endpoints/{endpoint.pk}").json()["public_keys"]
-    assert shown == [f"whpk_{base64.b64encode(raw(key)).decode()}" for key in (new, old)]
+    public_keys = api.get(f"/v1/webhook-endpoints/{endpoint.pk}").json()["public_keys"]
+    assert public_keys == [f"whpk_{base64.b64encode(raw(key)).decode()}" for key in (new, old)]
     heard = called(endpoint, sink)
     assert [verifies(key, heard) for key in (old, new)] == [True, True]
     endpoint.rotate(overlap=timedelta())

@@ -18,7 +18,7 @@ from django.test import Client as HttpClient
 
 from celery_ledger.testing import work_off
 from orders.inputs.order import EXAMPLE
-from tests.shop.everything import Known
+from tests.shop.everything import Existing
 
 PLAIN = json.dumps([EXAMPLE] * 200).encode()  # what a byte is worth, is measured on this
 REQUEST_S = 0.15  # for being a request at all, with its statements
@@ -345,22 +345,27 @@ PAGES = (
 
 
 def requests(
-    known: Known, operations: list[tuple[str, str, dict[str, Any]]], seed: int, size: int
+    existing: Existing, operations: list[tuple[str, str, dict[str, Any]]], seed: int, size: int
 ) -> Iterator[Request]:
     """One after another without end: each operation of the API in turn, then a page."""
     dice = random.Random(seed)
     while True:
         for method, path, operation in operations:
-            yield from requests_of_an_operation(known, method, path, operation, size, dice)
+            yield from requests_of_an_operation(existing, method, path, operation, size, dice)
         for page in PAGES:
             yield from requests_of_a_page(page, size, dice)
 
 
 def requests_of_an_operation(
-    known: Known, method: str, path: str, operation: dict[str, Any], size: int, dice: random.Random
+    existing: Existing,
+    method: str,
+    path: str,
+    operation: dict[str, Any],
+    size: int,
+    dice: random.Random,
 ) -> Iterator[Request]:
     """A file or a body if it takes one, a header, and a query if it reads one."""
-    where = path.format(**known)
+    where = path.format(**existing)
     if "text/csv" in operation.get("requestBody", {}).get("content", {}):
         form = dice.choice(("text/csv", "application/x-ndjson"))
         text = (csv_file if form == "text/csv" else ndjson_file)(size, dice)

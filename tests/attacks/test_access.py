@@ -11,9 +11,9 @@ from orders.inputs.order import EXAMPLE
 from orders.models import ApiKey, Client
 from orders.models.client import SCOPES
 from tests.shop import Api
-from tests.shop.everything import Known, known, operations
+from tests.shop.everything import Existing, existing, operations
 
-__all__ = ["known"]
+__all__ = ["existing"]
 pytestmark = pytest.mark.django_db(transaction=True)
 BODIES: dict[str, Any] = {  # what is taken, of those that need a body
     "place_order": EXAMPLE | {"external_id": "new"},
@@ -66,14 +66,14 @@ def scope_of(operation: dict[str, Any]) -> str:
     return str(scope)
 
 
-def ask(api: Api, method: str, path: str, operation: dict[str, Any], known: Known) -> Any:
+def ask(api: Api, method: str, path: str, operation: dict[str, Any], existing: Existing) -> Any:
     is_file = "text/csv" in operation.get("requestBody", {}).get("content", {})
     name = operation["operationId"]
     body = CSV[name] if is_file else json.dumps(BODIES.get(name, {}))
     headers = {"Idempotency-Key": str(uuid4())}
     content_type = "text/csv" if is_file else "application/json"
     return api.generic(
-        method, path.format(**known), body, content_type=content_type, headers=headers
+        method, path.format(**existing), body, content_type=content_type, headers=headers
     )
 
 
@@ -89,23 +89,23 @@ def rows() -> dict[str, list[Any]]:
     }
 
 
-def test_every_operation_but_the_providers_asks_for_a_key(known: Known) -> None:
+def test_every_operation_but_the_providers_asks_for_a_key(existing: Existing) -> None:
     nobody = Api("kaiten_nobody")
     for method, path, operation in keyed():
-        assert ask(nobody, method, path, operation, known).status_code == 401, (method, path)
+        assert ask(nobody, method, path, operation, existing).status_code == 401, (method, path)
     assert {
         operation["operationId"] for _, _, operation in operations() if not operation["security"]
     } == OPEN
 
 
 def test_every_operation_takes_the_one_scope_that_its_description_names_and_no_other(
-    known: Known, shop: Client
+    existing: Existing, shop: Client
 ) -> None:
     keys = {scope: Api(ApiKey.objects.issue(shop, [scope])) for scope in SCOPES}
     before, checked = rows(), 0
     for method, path, operation in keyed():
         for scope in set(SCOPES) - {scope_of(operation)}:
-            answer = ask(keys[scope], method, path, operation, known)
+            answer = ask(keys[scope], method, path, operation, existing)
             assert (answer.status_code, answer.json()["type"]) == (
                 403,
                 "/problems/missing-scope",
@@ -115,14 +115,14 @@ def test_every_operation_takes_the_one_scope_that_its_description_names_and_no_o
     assert rows() == before
     assert checked == len(keyed()) * (len(SCOPES) - 1) > 300
     for method, path, operation in keyed():
-        answer = ask(keys[scope_of(operation)], method, path, operation, known)
+        answer = ask(keys[scope_of(operation)], method, path, operation, existing)
         assert answer.status_code in (200, 201, 202, 204, 409), (method, path, answer.content)
 
 
-def test_nothing_of_one_client_is_found_or_changed_by_another(known: Known) -> None:
+def test_nothing_of_one_client_is_found_or_changed_by_another(existing: Existing) -> None:
     """With every scope there is, and the right ids."""
     stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
-    theirs = {str(known[name]) for name in OWNED} | {"hana@example.com"}
+    theirs = {str(existing[name]) for name in OWNED} | {"hana@example.com"}
     stranger.get("/v1/stock")  # a key's first use is noted
     before, checked = rows(), 0
     for method, path, operation in keyed():
@@ -130,14 +130,14 @@ def test_nothing_of_one_client_is_found_or_changed_by_another(known: Known) -> N
             parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"
         }
         if named & OWNED:
-            answer = ask(stranger, method, path, operation, known)
+            answer = ask(stranger, method, path, operation, existing)
             assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), (
                 method,
                 path,
             )
             checked += 1
         elif method == "get":
-            answer = ask(stranger, method, path, operation, known)
+            answer = ask(stranger, method, path, operation, existing)
             text = answer.content.decode()
             assert not any(one in text for one in theirs), (method, path, text)
             checked += 1

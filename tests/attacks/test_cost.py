@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.attacks.cost import Request, objections, requests
-from tests.shop.everything import Known, known, operations
+from tests.shop.everything import Existing, existing, operations
 
-__all__ = ["known"]
+__all__ = ["existing"]
 pytestmark = pytest.mark.django_db(transaction=True)
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 CASES = int(os.environ.get("FUZZ_CASES", "25"))
@@ -21,13 +21,13 @@ SIZES = [int(size) for size in os.environ.get("FUZZ_SIZES", "60000").split(",")]
 @pytest.mark.timeout(60 + CASES)
 @pytest.mark.parametrize("size", SIZES)
 def test_no_request_costs_more_than_its_bytes_are_worth(
-    known: Known, size: int, settings: Any
+    existing: Existing, size: int, settings: Any
 ) -> None:
     settings.STRIPE_WEBHOOK_SECRET = "whsec_x"
     dear = [
         f"{request.what}: {objection}\n  {request.headers or request.body[:80]!r}"
-        for request in itertools.islice(requests(known, operations(), SEED, size), CASES)
-        for objection in objections(request, known["key"])
+        for request in itertools.islice(requests(existing, operations(), SEED, size), CASES)
+        for objection in objections(request, existing["key"])
     ]
     assert not dear, f"seed {SEED}:\n" + "\n".join(dear[:20])
 
@@ -59,5 +59,5 @@ NAME_OVER_VALUES = b'{"' + b"a" * 100_000 + b'":[' + b"0," * 4_000 + b"0]}"
     ],
     ids=lambda request: request.what,
 )
-def test_what_was_once_dear_is_cheap(known: Known, request_: Request) -> None:
-    assert list(objections(request_, known["key"])) == []
+def test_what_was_once_dear_is_cheap(existing: Existing, request_: Request) -> None:
+    assert list(objections(request_, existing["key"])) == []

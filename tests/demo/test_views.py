@@ -344,8 +344,8 @@ def test_what_becomes_of_the_money_follows_the_amounts(
     order.move(State.CANCELLED, reason=reason)
     page = text(status_page(visitor, order))
     assert words in page
-    shown = ("Paid back ¥" in page, "Being paid back ¥" in page)
-    assert shown == (bool(refunded), bool(refund_pending))
+    sentences = ("Paid back ¥" in page, "Being paid back ¥" in page)
+    assert sentences == (bool(refunded), bool(refund_pending))
 
 
 def test_what_was_booked_as_sent_by_mistake_is_not_delivered(
@@ -565,9 +565,9 @@ def test_with_a_test_key_the_demo_shop_offers_stripes_test_cards(
     visitor: HttpClient, settings: Any, placed: Placed, key: str
 ) -> None:
     settings.PAYMENT_PROVIDER, settings.STRIPE_SECRET_KEY = "stripe", key
-    shown = re.findall(r'value="((?:tok|pm)_[^"]+)"', visitor.get("/").content.decode())
-    assert shown[0] == "pm_card_visa"
-    assert {token.partition("_")[0] for token in shown} == {"pm"}
+    cards = re.findall(r'value="((?:tok|pm)_[^"]+)"', visitor.get("/").content.decode())
+    assert cards[0] == "pm_card_visa"
+    assert {token.partition("_")[0] for token in cards} == {"pm"}
     assert placed(token=...).payment_token == "pm_card_visa"
     assert placed(token="pm_card_chargeDeclined").payment_token == "pm_card_chargeDeclined"
     assert visitor.post("/", filled_in(token="tok_ok")).status_code == 422

@@ -68,8 +68,8 @@ def units(order: Order) -> tuple[int, int, int]:
 
 def mails(order: Order) -> list[str]:
     """The kinds of events that were mailed, without those before the withdrawal."""
-    told = Delivery.objects.filter(event__subject=order.pk, channel="mail").order_by("pk")
-    mailed = [delivery.event.kind.removeprefix("order.") for delivery in told]
+    deliveries = Delivery.objects.filter(event__subject=order.pk, channel="mail").order_by("pk")
+    mailed = [delivery.event.kind.removeprefix("order.") for delivery in deliveries]
     return [kind for kind in mailed if kind not in ("received", "confirmed", "fulfilled")]
 
 
@@ -94,11 +94,11 @@ def test_the_button_leads_to_a_statement_and_its_confirmation_withdraws(
     assert now(order).withdrawn_at is None  # to read it is not to say it
     answer = withdrawn(visitor, order, name="Hana")
     assert (answer.status_code, answer["Location"]) == (303, f"/o/{order.public_token}/")
-    shown = text(status_page(visitor, order))
-    assert "You have withdrawn from the contract" in shown
-    assert "What you paid, ¥600, is paid back." in shown
-    assert f"Received on {timezone.localtime(now(order).withdrawn_at):%Y-%m-%d %H:%M:%S}" in shown
-    assert BUTTON not in shown
+    page = text(status_page(visitor, order))
+    assert "You have withdrawn from the contract" in page
+    assert "What you paid, ¥600, is paid back." in page
+    assert f"Received on {timezone.localtime(now(order).withdrawn_at):%Y-%m-%d %H:%M:%S}" in page
+    assert BUTTON not in page
 
 
 def test_where_the_setting_is_off_there_is_no_button_and_no_withdrawal(
@@ -147,9 +147,9 @@ def test_the_pages_speak_japanese(visitor: HttpClient, bought: Bought) -> None:
     assert "撤回を確定する" in statement
     assert not ENGLISH.search(statement)
     withdrawn(visitor, order)
-    shown = text(status_page(visitor, order))
-    assert "契約の撤回を承りました" in shown
-    assert "うち1点はご返送をお待ちしています" in shown
+    page = text(status_page(visitor, order))
+    assert "契約の撤回を承りました" in page
+    assert "うち1点はご返送をお待ちしています" in page
 
 
 # --- what it sets going ---------------------------------------------------------------------------
@@ -221,10 +221,10 @@ def test_a_withdrawal_is_shown_to_the_shop(visitor: HttpClient, bought: Bought) 
     order = bought()
     assert order.snapshot()["withdrawal"] is None
     withdrawn(visitor, order, name=" 花 ")
-    shown, withdrawn_at = now(order).snapshot()["withdrawal"], now(order).withdrawn_at
+    withdrawal, withdrawn_at = now(order).snapshot()["withdrawal"], now(order).withdrawn_at
     assert withdrawn_at
-    assert shown == {"at": withdrawn_at.isoformat(), "name": "花"}
-    assert timeline(order.pk).get(kind="order.withdrawn").data["order"]["withdrawal"] == shown
+    assert withdrawal == {"at": withdrawn_at.isoformat(), "name": "花"}
+    assert timeline(order.pk).get(kind="order.withdrawn").data["order"]["withdrawal"] == withdrawal
 
 
 # --- until when, and once -------------------------------------------------------------------------
@@ -309,9 +309,9 @@ def test_the_receipt_says_what_was_declared_and_when(visitor: HttpClient, bought
     withdrawn(visitor, order, name="Hana")
     subject, body = receipt(order)
     assert subject == f"We have your withdrawal from order {order.number}"
-    [at] = re.findall(r"It reached us on (.*) JST:", body)
-    said = datetime.fromisoformat(f"{at}+09:00")
-    assert before.replace(microsecond=0) <= said <= timezone.now()
+    [minute] = re.findall(r"It reached us on (.*) JST:", body)
+    received_at = datetime.fromisoformat(f"{minute}+09:00")
+    assert before.replace(microsecond=0) <= received_at <= timezone.now()
     assert f"I hereby withdraw from the contract of order {order.number} of " in body
     for words in ("Salmon nigiri × 2", "Name: Hana", "Receipt to: hana@example.com"):
         assert words in body

@@ -1,6 +1,6 @@
 """What is always true: of every world, and of every step from one world to the next.
 
-The names are those of ARCHITECTURE.md's table.
+The names are those of docs/invariants.md.
 """
 
 from collections.abc import Callable

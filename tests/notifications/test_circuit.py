@@ -121,7 +121,7 @@ def test_calls_that_were_under_way_when_it_opened_do_not_lengthen_its_rest(
     endpoint: Endpoint,
 ) -> None:
     for _ in range(20):
-        Endpoint.objects.stumbled(endpoint, said="", after_s=0.0, pause_s=0.0)
+        Endpoint.objects.stumbled(endpoint, answer="", after_s=0.0, pause_s=0.0)
     as_it_is = Endpoint.objects.get()
     assert as_it_is.failures == limits.ENDPOINT_FAILURES_MAX
     assert as_it_is.resting_until is not None
@@ -192,8 +192,8 @@ def test_a_new_url_hears_again_and_active_false_does_not(
 ) -> None:
     path = f"/v1/webhook-endpoints/{endpoint.pk}"
 
-    def change(**said: Any) -> dict[str, Any]:
-        answer = api.patch(path, said, content_type="application/json")
+    def change(**fields: Any) -> dict[str, Any]:
+        answer = api.patch(path, fields, content_type="application/json")
         assert answer.status_code == 200
         return dict(answer.json())
 

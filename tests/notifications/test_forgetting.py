@@ -14,9 +14,10 @@ from django.utils import timezone
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from config import limits
+from notifications.interventions import replay
 from notifications.models import Attempt, Delivery, Endpoint, Event, Suppression
 from notifications.oversight.audit import DELIVERIES
-from notifications.tasks import forget_old_deliveries, replay
+from notifications.tasks import forget_old_deliveries
 from orders.audit import broken
 from orders.models import Client
 from tests.doubles.edges import Postbox, WebhookSink
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 KEEP = limits.DELIVERY_KEEP
 OLD, YOUNG = KEEP + DAY, KEEP - DAY
-Told = Callable[..., Delivery]
+Past = Callable[..., Delivery]
 
 
 @pytest.fixture
@@ -40,10 +41,10 @@ def endpoint(shop: Client) -> Endpoint:
 
 
 @pytest.fixture
-def told(endpoint: Endpoint) -> Told:
+def past(endpoint: Endpoint) -> Past:
     """An event of so long ago and its one delivery, which was tried once and ended at that time."""
 
-    def tell(ago: timedelta, state: str = "delivered", **changes: Any) -> Delivery:
+    def record(ago: timedelta, state: str = "delivered", **changes: Any) -> Delivery:
         at = timezone.now() - ago
         id_ = UUID(int=first_id(at).int + uuid4().int % 2**80)
         event = Event.objects.create(
@@ -69,7 +70,7 @@ def told(endpoint: Endpoint) -> Told:
         delivery.attempts.create(ok=state == "delivered", answer="answered", at=at)
         return delivery
 
-    return tell
+    return record
 
 
 def forget() -> int:
@@ -90,51 +91,51 @@ def wrong() -> list[str]:
 
 @pytest.mark.parametrize("state", ["delivered", "failed"])
 def test_what_has_ended_is_forgotten_with_its_attempts_after_its_time_and_not_before(
-    told: Told, state: str
+    past: Past, state: str
 ) -> None:
-    old, young = told(OLD, state), told(YOUNG, state)
+    old, young = past(OLD, state), past(YOUNG, state)
     forget()
     assert left() == {young.pk}
     assert set(Attempt.objects.values_list("delivery", flat=True)) == {young.pk}
     assert set(Event.objects.values_list("pk", flat=True)) == {old.event_id, young.event_id}
 
 
-def test_what_waits_or_has_ended_lately_is_never_forgotten_however_old(told: Told) -> None:
+def test_what_waits_or_has_ended_lately_is_never_forgotten_however_old(past: Past) -> None:
     ago = timezone.now() - YOUNG
     kept = {
-        told(9 * OLD, "waiting").pk,
-        told(9 * OLD, "failed", resend=True, resent_at=timezone.now() - OLD).pk,
-        told(9 * OLD, "failed", resent_at=ago).pk,
-        told(9 * OLD, delivered_at=ago).pk,
-        told(9 * OLD, created_at=ago).pk,  # of an event that was told late
+        past(9 * OLD, "waiting").pk,
+        past(9 * OLD, "failed", resend=True, resent_at=timezone.now() - OLD).pk,
+        past(9 * OLD, "failed", resent_at=ago).pk,
+        past(9 * OLD, delivered_at=ago).pk,
+        past(9 * OLD, created_at=ago).pk,  # of an event that was told late
     }
     forget()
     assert left() == kept
 
 
-def test_a_full_batch_goes_on(told: Told, settings: Any) -> None:
+def test_a_full_batch_goes_on(past: Past, settings: Any) -> None:
     settings.BATCH_ROWS = 2
-    told(OLD, "waiting")
+    past(OLD, "waiting")
     for days in range(5):
-        told(OLD + days * DAY)
-    young = told(YOUNG)
+        past(OLD + days * DAY)
+    young = past(YOUNG)
     assert forget() == 3
     assert set(Delivery.objects.exclude(state="waiting").values_list("pk", flat=True)) == {young.pk}
     assert forget() == 1
 
 
-def test_the_audit_is_in_order_afterwards_and_finds_what_was_never_told(told: Told) -> None:
-    told(OLD)
-    Event.objects.filter(pk=told(OLD).event_id).update(mails=1)
-    told(OLD)
+def test_the_audit_is_in_order_afterwards_and_finds_what_was_never_told(past: Past) -> None:
+    past(OLD)
+    Event.objects.filter(pk=past(OLD).event_id).update(mails=1)
+    past(OLD)
     Event.objects.update(recorded_at=None)  # as releases before wrote it
-    told(OLD)
+    past(OLD)
     forget()
     assert (left(), wrong()) == (set(), [])
-    event, another, waiting = told(YOUNG).event, told(YOUNG).event, told(OLD, "waiting")
+    event, another, waiting = past(YOUNG).event, past(YOUNG).event, past(OLD, "waiting")
     Event.objects.filter(pk=another.pk).update(mails=1)
     event.deliveries.get().delete()
-    told(KEEP - MINUTE).delete()  # of so old a one the transaction of an audit may see it too late
+    past(KEEP - MINUTE).delete()  # of so old a one the transaction of an audit may see it too late
     assert [sentence.partition(" and no")[0].partition(" (")[0] for sentence in wrong()] == [
         f"event {event.pk}",
         f"event {another.pk}",
@@ -143,9 +144,9 @@ def test_the_audit_is_in_order_afterwards_and_finds_what_was_never_told(told: To
 
 
 def test_what_is_asked_for_again_at_that_moment_stays_and_nobody_waits(
-    told: Told, endpoint: Endpoint, one: Hand
+    past: Past, endpoint: Endpoint, one: Hand
 ) -> None:
-    asked_for, _ = told(OLD, "failed"), told(OLD)
+    asked_for, _ = past(OLD, "failed"), past(OLD)
     with transaction.atomic():
         assert replay(endpoint.pk, since=timezone.now() - 2 * OLD, everything=False) == (1, False)
         assert one.do(forget_at_once) == 1
@@ -153,10 +154,10 @@ def test_what_is_asked_for_again_at_that_moment_stays_and_nobody_waits(
 
 
 def test_who_erases_a_person_holds_no_attempt_while_waiting_for_a_delivery(
-    told: Told, one: Hand, two: Hand
+    past: Past, one: Hand, two: Hand
 ) -> None:
     """Else that one and whoever forgets could wait for each other."""
-    mail, webhook = told(OLD, channel="mail", target="hana@example.com", endpoint=None), told(OLD)
+    mail, webhook = past(OLD, channel="mail", target="hana@example.com", endpoint=None), past(OLD)
     subject = mail.event.subject
     Event.objects.filter(pk=webhook.event_id).update(subject=subject, seq=2)
     with transaction.atomic():

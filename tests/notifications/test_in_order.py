@@ -21,8 +21,9 @@ from celery_ledger.models import Job, JobQuerySet
 from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
 from notifications import events
+from notifications.interventions import replay
 from notifications.models import Answer, Delivery, Endpoint
-from notifications.tasks import put_line_in_order, replay
+from notifications.tasks import put_line_in_order
 from orders.models import Client
 from tests.doubles.edges import WebhookSink
 from tests.postgres.hands import Hand
@@ -145,8 +146,8 @@ def test_one_that_is_held_back_is_looked_at_soon_after_the_one_before_it_is_due(
         claimed(A, 2)
         due_in_s = (job_of(delivery(A, 2)).due_at - timezone.now()).total_seconds()
         assert longest_s - 30 < due_in_s <= longest_s
-    call_command("deliveries", "why", str(delivery(A, 2).pk), stdout=(told := StringIO()))
-    assert f"It comes after {delivery(A, 1).pk}: " in told.getvalue()
+    call_command("deliveries", "why", str(delivery(A, 2).pk), stdout=(output := StringIO()))
+    assert f"It comes after {delivery(A, 1).pk}: " in output.getvalue()
     assert sink.heard == []
 
 
@@ -222,9 +223,9 @@ def test_an_endpoint_that_wants_an_order_from_now_on_gets_what_waits_in_it_too(
     settings.WEBHOOK_ALLOW_LOCAL, settings.BATCH_ROWS = True, 2
     Endpoint.objects.update(ordered=False)
     happen(A, B, A, A)
-    path, said = f"/v1/webhook-endpoints/{endpoint.pk}", {"ordered": True}
+    path, fields = f"/v1/webhook-endpoints/{endpoint.pk}", {"ordered": True}
     for _ in range(2):
-        api.patch(path, said, content_type="application/json")
+        api.patch(path, fields, content_type="application/json")
     ordering = Job.objects.filter(task="notifications.tasks.put_line_in_order", state="waiting")
     assert ordering.count() == 1
     while job := ordering.first():
@@ -243,8 +244,8 @@ def test_an_endpoint_that_wants_no_order_any_more_gets_at_once_what_was_held_bac
     happen(A, A)
     claimed(A, 2)
     path = f"/v1/webhook-endpoints/{endpoint.pk}"
-    said = {"ordered": False, "payload": "thin"}
-    assert api.patch(path, said, content_type="application/json").json().items() >= said.items()
+    fields = {"ordered": False, "payload": "thin"}
+    assert api.patch(path, fields, content_type="application/json").json().items() >= fields.items()
     Endpoint.objects.update(payload="full")
     jobs_of(delivery(A, 1)).delete()  # it brings nobody
     work_off()
@@ -359,8 +360,9 @@ def test_an_endpoint_without_order_pays_for_none_of_it(
     with CaptureQueriesContext(connection) as captured:
         claimed(A, 2)
         claimed(A, 1)
-    said = "\n".join(query["sql"] for query in captured)
-    assert not re.search(r'pg_advisory|"notifications_delivery"."subject" = |"seq" [<A]', said)
+    statements = "\n".join(query["sql"] for query in captured)
+    ordered = r'pg_advisory|"notifications_delivery"."subject" = |"seq" [<A]'
+    assert not re.search(ordered, statements)
     assert [seq for _, seq in heard(sink)] == [2, 1]
     assert not Delivery.objects.exclude(subject=None).exists()
 
@@ -442,11 +444,11 @@ def test_an_endpoint_changed_twice_at_the_same_moment_is_put_in_order(
     endpoint: Endpoint, happen: Happen, api: Api, other: Hand, settings: Any
 ) -> None:
     settings.WEBHOOK_ALLOW_LOCAL = True
-    path, said = f"/v1/webhook-endpoints/{endpoint.pk}", {"ordered": True}
+    path, fields = f"/v1/webhook-endpoints/{endpoint.pk}", {"ordered": True}
     other.open_transaction()
     other.do(lambda: Endpoint.objects.update(ordered=False))  # as the other request does
     with Hand() as hand:
-        change = partial(api.patch, path, said, content_type="application/json")
+        change = partial(api.patch, path, fields, content_type="application/json")
         changed = hand.begin(change)
         hand.wait_until_blocked()
         other.commit()

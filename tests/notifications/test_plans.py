@@ -94,17 +94,17 @@ def ways(do: Callable[[], Any], *, within: int) -> set[str]:
 def test_a_page_of_deliveries_and_what_is_left_to_do_are_found_without_a_walk(
     endpoint: Endpoint,
 ) -> None:
-    shown = Delivery.objects.shown(endpoint.pk)
+    of_endpoint = Delivery.objects.of_endpoint(endpoint.pk)
     middle = Delivery.objects.order_by("-pk")[PAST // 2].pk
-    assert ways(lambda: list(shown[:21]), within=A_PAGE) == {"delivery_of_endpoint"}
-    assert ways(lambda: list(shown.filter(pk__lt=middle)[:21]), within=A_PAGE) == {
+    assert ways(lambda: list(of_endpoint[:21]), within=A_PAGE) == {"delivery_of_endpoint"}
+    assert ways(lambda: list(of_endpoint.filter(pk__lt=middle)[:21]), within=A_PAGE) == {
         "delivery_of_endpoint"
     }
     for state in ("waiting", "failed"):
-        found = shown.filter(state=state)
+        found = of_endpoint.filter(state=state)
         assert ways(partial(list, found[:21]), within=A_PAGE) == {"delivery_undelivered"}, state
-    line = partial(Delivery.objects.in_line, endpoint.pk, after=None, limit=200)
-    assert ways(line, within=A_PAGE) == {"delivery_undelivered"}
+    queue = partial(Delivery.objects.in_line, endpoint.pk, after=None, limit=200)
+    assert ways(queue, within=A_PAGE) == {"delivery_undelivered"}
 
 
 def test_sending_again_looks_at_what_is_to_be_sent_and_at_nothing_else(endpoint: Endpoint) -> None:
@@ -163,10 +163,11 @@ def test_whom_a_delivery_comes_after_and_whom_it_brings_are_found_without_a_walk
 def test_what_does_not_arrive_is_found_without_a_walk_and_what_arrives_is_in_no_way_of_it(
     endpoint: Endpoint,
 ) -> None:
-    told: list[Any] = []
+    found: list[Any] = []
     failed = PAST // 1000
-    assert ways(lambda: told.append(troubles()), within=failed * PER_ROW) == {"delivery_in_trouble"}
-    assert sum(trouble.given_up for trouble in told[0]) == failed
+    used = ways(lambda: found.append(troubles()), within=failed * PER_ROW)
+    assert used == {"delivery_in_trouble"}
+    assert sum(trouble.given_up for trouble in found[0]) == failed
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_relation_size('delivery_in_trouble') / 8192")
         assert cursor.fetchone()[0] <= 2, "of 20,000 only those are in it"
@@ -180,7 +181,7 @@ def test_a_page_of_events_is_read_in_its_order_wherever_it_begins(
     Event.objects.filter(pk__lt=Event.objects.order_by("pk")[PAST // 4].pk).update(recorded_at=None)
     middle = Event.objects.order_by("pk")[PAST // 2]
     for beyond in (BEGINNING, middle.place):
-        ask = partial(Event.objects.told, endpoint.owner, kinds, beyond=beyond, limit=101)
+        ask = partial(Event.objects.feed, endpoint.owner, kinds, beyond=beyond, limit=101)
         *_, plan = plans_of(ask)
         assert (plan.buffers <= A_PAGE, "event_told" in str(plan.nodes)) == (True, True), plan
 

@@ -56,8 +56,8 @@ def times_retried(id_: UUID) -> int:
     return sum(end["end"] == "retried" for end in Job.objects.get(pk=id_).history)
 
 
-def asked(**said: str) -> dict[str, str]:
-    return {"state": "dead", "batch": str(uuid4()), **said}
+def asked(**fields: str) -> dict[str, str]:
+    return {"state": "dead", "batch": str(uuid4()), **fields}
 
 
 # --- the list -------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def test_without_a_filter_the_dead_are_shown_and_an_empty_list_teaches(hana: Htt
 
 
 @pytest.mark.parametrize(
-    ("said", "found"),
+    ("query", "found"),
     [
         ({"state": "dead"}, {"charge", "reserve"}),
         ({"task": CHARGE}, {"charge", "waiting"}),
@@ -86,7 +86,7 @@ def test_without_a_filter_the_dead_are_shown_and_an_empty_list_teaches(hana: Htt
     ],
 )
 def test_each_part_of_a_filter_narrows(
-    shop: Client, hana: HttpClient, said: dict[str, str], found: set[str]
+    shop: Client, hana: HttpClient, query: dict[str, str], found: set[str]
 ) -> None:
     Client.objects.filter(pk=shop.pk).update(name="tests")
     made = {
@@ -94,7 +94,7 @@ def test_each_part_of_a_filter_narrows(
         "reserve": jobs(1, owner=str(shop.pk))[0],
         "waiting": jobs(1, task=CHARGE, state="waiting", queue="bulk")[0],
     }
-    response = hana.get("/ops/jobs/", {"state": "", **said})
+    response = hana.get("/ops/jobs/", {"state": "", **query})
     page = response.content.decode()
     assert {name for name, id_ in made.items() if f"/ops/jobs/{id_}/" in page} == found
 
@@ -129,15 +129,15 @@ def test_a_filter_that_means_nothing_is_refused_by_its_field(
 def test_page_by_page_each_job_is_shown_once(settings: Any, state: str) -> None:
     settings.OPS_JOBS_LOOKED_AT, settings.OPS_ROWS_MAX = 7, 3
     made = jobs(20, state=state or "done") + jobs(5, state=state or "dead", task=CHARGE)
-    chosen, place, shown = Chosen(state=state), None, []
+    chosen, place, ids = Chosen(state=state), None, []
     for _ in range(30):
         met = newest(chosen, place)
         assert met.looked <= 7
-        shown += [job.pk for job in met.jobs]
+        ids += [job.pk for job in met.jobs]
         if met.place is None:
             break
         place = Place.read(met.place.written())
-    assert sorted(shown) == sorted(made)
+    assert sorted(ids) == sorted(made)
 
 
 def test_the_pages_cost_as_little_with_a_long_past(hana: HttpClient) -> None:
@@ -200,12 +200,12 @@ def test_all_of_a_filter_are_counted_then_retried_once_each(
 ) -> None:
     settings.OPS_BATCH_PORTION = 3
     meant, others = jobs(8), jobs(4, task=CHARGE)
-    said = asked(task=RESERVE)
+    form = asked(task=RESERVE)
     page = text(hana, f"/ops/jobs/all/retry/?state=dead&task={RESERVE}")
     assert "Try again: 8 jobs" in page
     for _ in range(2):  # a double click
-        response = hana.post("/ops/jobs/all/retry/", said)
-        assert response["Location"] == f"/ops/batches/{said['batch']}/"
+        response = hana.post("/ops/jobs/all/retry/", form)
+        assert response["Location"] == f"/ops/batches/{form['batch']}/"
     assert JobBatch.objects.count() == StaffAction.objects.count() == 1
     assert "0 / 8" in text(hana, response["Location"])
     work_off()  # those that it retries die again, and are not met again
@@ -317,8 +317,8 @@ def test_more_than_are_counted_are_done_and_said_to_be_more(
 def test_a_batch_is_stopped_and_what_is_done_stays_done(hana: HttpClient, settings: Any) -> None:
     settings.OPS_BATCH_PORTION = 2
     meant = jobs(6)
-    said = asked()
-    where = hana.post("/ops/jobs/all/retry/", said)["Location"]
+    form = asked()
+    where = hana.post("/ops/jobs/all/retry/", form)["Location"]
     assert "It is stopped." in hana.post(f"{where}stop/", follow=True).content.decode()
     assert "It had ended already." in hana.post(f"{where}stop/", follow=True).content.decode()
     work_off()
@@ -327,13 +327,13 @@ def test_a_batch_is_stopped_and_what_is_done_stays_done(hana: HttpClient, settin
 
 
 @pytest.mark.parametrize(
-    "said", [{"state": ""}, {"state": "done"}, {"state": "dead", "task": "no.such.task"}]
+    "fields", [{"state": ""}, {"state": "done"}, {"state": "dead", "task": "no.such.task"}]
 )
 def test_a_batch_without_a_fitting_filter_begins_nothing(
-    hana: HttpClient, said: dict[str, str]
+    hana: HttpClient, fields: dict[str, str]
 ) -> None:
     jobs(2)
-    hana.post("/ops/jobs/all/retry/", asked(**said))
+    hana.post("/ops/jobs/all/retry/", asked(**fields))
     assert not JobBatch.objects.exists()
 
 
@@ -369,8 +369,8 @@ def test_japanese_staff_read_japanese(hana: HttpClient) -> None:
 # --- what is paused, and what comes by the clock --------------------------------------------------
 
 
-def press(client: HttpClient, verb: str, **said: str) -> str:
-    return client.post(f"/ops/queues/{verb}/", said, follow=True).content.decode()
+def press(client: HttpClient, verb: str, **fields: str) -> str:
+    return client.post(f"/ops/queues/{verb}/", fields, follow=True).content.decode()
 
 
 def test_charges_are_paused_by_one_press_and_everybody_sees_by_whom(
@@ -414,7 +414,7 @@ def test_an_entry_of_the_schedule_runs_out_of_turn_and_says_when_in_words(hana: 
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("fields", "sentence"),
     [
         ({"kind": "queue", "name": "kitchen"}, "Nothing is called so."),
         ({"kind": "task", "name": "orders.tasks.reserv"}, "Nothing is called so."),
@@ -423,11 +423,11 @@ def test_an_entry_of_the_schedule_runs_out_of_turn_and_says_when_in_words(hana: 
     ],
 )
 def test_what_is_nothing_is_not_paused(
-    hana: HttpClient, said: dict[str, str], sentence: str
+    hana: HttpClient, fields: dict[str, str], sentence: str
 ) -> None:
-    assert sentence in press(hana, "pause", **said)
+    assert sentence in press(hana, "pause", **fields)
     assert not Pause.objects.exists()
-    assert hana.post("/ops/queues/explode/", said).status_code == 404
+    assert hana.post("/ops/queues/explode/", fields).status_code == 404
 
 
 def test_what_a_release_before_knew_can_still_be_resumed(hana: HttpClient) -> None:

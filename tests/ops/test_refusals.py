@@ -35,13 +35,13 @@ def _of_a_file(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             place = TEXT_AT.get(node.func.id)
-            said = [node.args[place]] if place is not None else []
+            texts = [node.args[place]] if place is not None else []
             if node.func.id == "invalid":
-                said = [pair.elts[1] for pair in node.args if isinstance(pair, ast.Tuple)]
-            for text in said:
+                texts = [pair.elts[1] for pair in node.args if isinstance(pair, ast.Tuple)]
+            for text in texts:
                 names = {text.id} if isinstance(text, ast.Name) else set()
-                texts = [text, *(value for name, value in named if name in names)]
-                yield from (words for words in map(_words, texts) if words and "{" not in words)
+                spellings = [text, *(value for name, value in named if name in names)]
+                yield from (words for words in map(_words, spellings) if words and "{" not in words)
 
 
 def _named(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
@@ -54,7 +54,7 @@ def _words(node: ast.expr) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
-def said_of_rows(tree: ast.Module) -> Iterator[ast.expr]:
+def refusals_of_rows(tree: ast.Module) -> Iterator[ast.expr]:
     """What the code of imports says of a row or of its file."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):
@@ -68,12 +68,12 @@ def said_of_rows(tree: ast.Module) -> Iterator[ast.expr]:
 
 
 def test_nothing_is_said_of_a_row_but_in_a_sentence() -> None:
-    """In whose place a text that is put together could be said in English only."""
+    """A text that is put together in another way could be read in English only."""
     bare = [
-        f"{path.name}:{said.lineno}"
+        f"{path.name}:{text.lineno}"
         for path in (CHECKOUT / "orders/imports").rglob("*.py")
-        for said in said_of_rows(ast.parse(path.read_text()))
-        if isinstance(said, ast.JoinedStr) or _words(said)
+        for text in refusals_of_rows(ast.parse(path.read_text()))
+        if isinstance(text, ast.JoinedStr) or _words(text)
     ]
     assert bare == []
 
@@ -86,13 +86,13 @@ def test_each_has_its_japanese() -> None:
 
 
 def test_values_stand_in_it_and_words_among_them_are_translated() -> None:
-    said = Sentence("Order %(number)s is %(state)s.", number="K7Q2-90XD", state=Sentence("held"))
-    assert said == "Order K7Q2-90XD is held."
+    held = Sentence("Order %(number)s is %(state)s.", number="K7Q2-90XD", state=Sentence("held"))
+    assert held == "Order K7Q2-90XD is held."
     with translation.override("ja"):
-        assert in_words(said) == "注文 K7Q2-90XD は保留中です。"
+        assert in_words(held) == "注文 K7Q2-90XD は保留中です。"
         assert in_words("100 % of it") == "100 % of it"
     with translation.override("en"):
-        assert in_words(said) == said
+        assert in_words(held) == held
 
 
 @pytest.mark.django_db(transaction=True)
@@ -114,10 +114,10 @@ def test_those_that_are_put_together_are_said_too(placed: Order) -> None:
 def test_staff_read_why_a_change_cannot_be_in_japanese(placed: Order, hana: HttpClient) -> None:
     where = page_of(placed, "edit")
     form = hana.get(where).context["form"]
-    said: dict[str, Any] = {name: form[name].value() or "" for name in form.fields}
-    said |= {"version": form.target.version, "billing_address_country": "XX", "email": "nobody"}
+    typed: dict[str, Any] = {name: form[name].value() or "" for name in form.fields}
+    typed |= {"version": form.target.version, "billing_address_country": "XX", "email": "nobody"}
     hana.cookies["django_language"] = "ja"
-    answer = hana.post(where, said)
+    answer = hana.post(where, typed)
     page = answer.content.decode()
     assert answer.status_code == 422
     assert "JP のような二文字の国コード" in page

@@ -31,8 +31,8 @@ def test_a_month_and_its_day_show_what_the_api_shows(
     assert "The workers are computing these figures." in text(hana, path)
     work_off()
     month = text(hana, path)
-    for said in ("¥1,320", "¥160", "¥1,160", 'class="bar"', f"{DAY}: ¥1,320", f"?when={DAY}&"):
-        assert said in month, said
+    for figure in ("¥1,320", "¥160", "¥1,160", 'class="bar"', f"{DAY}: ¥1,320", f"?when={DAY}&"):
+        assert figure in month, figure
     assert "hx-trigger" not in month.split("<main")[1]  # it asks no more
     day = text(hana, f"/ops/report/?when={DAY}")
     assert ("09:00" in day, "SAKE-NIGIRI" in day, "¥1,320" in day) == (True, True, True)
@@ -49,7 +49,7 @@ def test_todays_sales_stand_on_the_first_page(placed: Order, hana: HttpClient) -
 
 
 @pytest.mark.parametrize(
-    ("query", "status", "said"),
+    ("query", "status", "sentence"),
     [
         ("when=yesterday", 422, "Name a day like"),
         ("when=2026-02-30", 422, "Name a day like"),
@@ -59,10 +59,10 @@ def test_todays_sales_stand_on_the_first_page(placed: Order, hana: HttpClient) -
     ],
 )
 def test_what_cannot_be_shown_is_said(
-    hana: HttpClient, db: None, query: str, status: int, said: str
+    hana: HttpClient, db: None, query: str, status: int, sentence: str
 ) -> None:
     for path in ("/ops/report/", "/ops/report/csv/"):
-        assert said in text(hana, f"{path}?{query}", status), path
+        assert sentence in text(hana, f"{path}?{query}", status), path
 
 
 def test_who_may_not_look_reads_nothing_and_japanese_staff_read_japanese(

@@ -54,18 +54,18 @@ def test_a_key_is_shown_once_used_followed_by_another_and_revoked(
     shop: Client, stock: Any, mio: HttpClient
 ) -> None:
     stock()
-    said = {"scopes": ["stock:read"], "form_id": mio.get(of(shop, "key/")).context["form_id"]}
-    answer = mio.post(of(shop, "key/"), said)
+    form = {"scopes": ["stock:read"], "form_id": mio.get(of(shop, "key/")).context["form_id"]}
+    answer = mio.post(of(shop, "key/"), form)
     key = made(answer.content.decode())
     assert "no-store" in answer["Cache-Control"]
-    again = mio.post(of(shop, "key/"), said, follow=True).content.decode()
+    again = mio.post(of(shop, "key/"), form, follow=True).content.decode()
     assert ("Nothing was made" in again, key in again) == (True, False)
     assert Api(key).get("/v1/stock").status_code == 200
     first = ApiKey.objects.get()
     assert (first.scopes, first.last_used_at is not None) == (["stock:read"], True)
     where = f"/ops/settings/keys/{first.pk}"
-    said = {"form_id": mio.get(f"{where}/rotate/").context["form_id"]}
-    next_one = made(mio.post(f"{where}/rotate/", said).content.decode())
+    form = {"form_id": mio.get(f"{where}/rotate/").context["form_id"]}
+    next_one = made(mio.post(f"{where}/rotate/", form).content.decode())
     assert [Api(one).get("/v1/stock").status_code for one in (key, next_one)] == [200, 200]
     answers = in_threads(lambda one: one.post(f"{where}/revoke/", follow=True), [mio, mio])
     pages = [answer.content.decode() for answer in answers]
@@ -92,8 +92,8 @@ def test_use_of_a_key_is_noted_now_and_then_and_not_each_time(api: Api, stock: A
 
 
 def test_one_press_makes_a_key_that_may_do_everything(shop: Client, mio: HttpClient) -> None:
-    said = {"everything": "1", "form_id": mio.get(of(shop, "key/")).context["form_id"]}
-    made(mio.post(of(shop, "key/"), said).content.decode())
+    form = {"everything": "1", "form_id": mio.get(of(shop, "key/")).context["form_id"]}
+    made(mio.post(of(shop, "key/"), form).content.decode())
     assert set(ApiKey.objects.get().scopes) == set(SCOPES)
 
 
@@ -125,10 +125,10 @@ def test_a_shop_is_set_by_field_and_of_two_at_once_one_is_told(
     }
     answer = mio.post(of(shop, "shop/"), {"seen": seen, **wrong})
     assert (answer.status_code, set(answer.context["form"].errors)) == (422, set(wrong))
-    said = {"seen": seen, "name": "寿司屋", "imprint": "東京\r\n1-2-3", "withdrawal_days": "14"}
-    assert mio.post(of(shop, "shop/"), said).status_code == 302
+    form = {"seen": seen, "name": "寿司屋", "imprint": "東京\r\n1-2-3", "withdrawal_days": "14"}
+    assert mio.post(of(shop, "shop/"), form).status_code == 302
     assert (Shop.objects.get().imprint, Shop.objects.get().withdrawal_days) == ("東京\n1-2-3", 14)
-    late = other.post(of(shop, "shop/"), {**said, "name": "late"})
+    late = other.post(of(shop, "shop/"), {**form, "name": "late"})
     assert late.status_code == 409
     assert "The last person here was mio (Shop settings" in late.content.decode()
     assert (Shop.objects.get().name, 'value="late"' in late.content.decode()) == ("寿司屋", True)
@@ -136,8 +136,8 @@ def test_a_shop_is_set_by_field_and_of_two_at_once_one_is_told(
     assert (row.before["name"], row.after["name"]) == ("", "寿司屋")
     page = text(mio, of(shop))
     assert (f"/o/{placed.public_token}/" in page, "寿司屋" in page) == (True, True)
-    said = {"seen": late.context["seen"], "name": "", "withdrawal_days": ""}
-    assert mio.post(of(shop, "shop/"), said).status_code == 302
+    form = {"seen": late.context["seen"], "name": "", "withdrawal_days": ""}
+    assert mio.post(of(shop, "shop/"), form).status_code == 302
     assert Shop.objects.get().withdrawal_days is None
 
 

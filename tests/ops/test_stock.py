@@ -17,21 +17,21 @@ pytestmark = pytest.mark.django_db(transaction=True)
 BUFFERS_MAX = 1000
 
 
-def at(stock: Stock, verb: str = "") -> str:
+def path_of(stock: Stock, verb: str = "") -> str:
     return f"/ops/stock/{stock.pk}/{verb + '/' if verb else ''}"
 
 
 def seen_by(client: HttpClient, stock: Stock, verb: str) -> str:
     """What its form remembers."""
-    return str(client.get(at(stock, verb)).context["seen"])
+    return str(client.get(path_of(stock, verb)).context["seen"])
 
 
 def test_who_may_look_counts_nothing(stock: Any, django_user_model: Any) -> None:
     sake = stock()
     assert log_in(django_user_model, "nobody").get("/ops/stock/").status_code == 403
     looker = log_in(django_user_model, "looker", "look")
-    assert at(sake, "count") not in text(looker, at(sake))
-    for path in (at(sake, "count"), "/ops/stock/new/"):
+    assert path_of(sake, "count") not in text(looker, path_of(sake))
+    for path in (path_of(sake, "count"), "/ops/stock/new/"):
         assert looker.post(path, {"on_hand": "1", "sku": "X"}).status_code == 403, path
     assert (Stock.objects.count(), Stock.objects.get().on_hand) == (1, 100)
 
@@ -39,8 +39,8 @@ def test_who_may_look_counts_nothing(stock: Any, django_user_model: Any) -> None
 def test_goods_are_found_by_what_a_sku_or_name_begins_with(stock: Any, hana: HttpClient) -> None:
     sake, maguro = stock("SAKE-NIGIRI", 5, "鮭 にぎり"), stock("MAGURO", 9, "ｻｹ")
     for term in ("sake", "ＳＡＫＥ-ni", "鮭に"):
-        assert hana.get("/ops/stock/", {"sku": term})["Location"] == at(sake), term
-    assert hana.get("/ops/stock/", {"sku": "サケ"})["Location"] == at(maguro)
+        assert hana.get("/ops/stock/", {"sku": term})["Location"] == path_of(sake), term
+    assert hana.get("/ops/stock/", {"sku": "サケ"})["Location"] == path_of(maguro)
     both = text(hana, "/ops/stock/")
     assert both.index("MAGURO") < both.index("SAKE-NIGIRI")
     assert "Nothing begins with “100%_”" in text(hana, "/ops/stock/?sku=100%25_")
@@ -66,11 +66,11 @@ def test_a_count_is_shown_before_it_is_made_and_leaves_its_rows(
 ) -> None:
     sake = Stock.objects.get()
     seen = seen_by(hana, sake, "count")
-    page = hana.post(at(sake, "count"), {"look": "1", "on_hand": "90"}).content.decode()
+    page = hana.post(path_of(sake, "count"), {"look": "1", "on_hand": "90"}).content.decode()
     assert "100 → 90" in page
     assert Stock.objects.get().on_hand == 100
-    assert hana.post(at(sake, "count"), {"seen": seen, "on_hand": "90"}).status_code == 302
-    page = text(hana, at(sake))
+    assert hana.post(path_of(sake, "count"), {"seen": seen, "on_hand": "90"}).status_code == 302
+    page = text(hana, path_of(sake))
     assert ("-10" in page, placed.number in page, "100 → 90" in page) == (True, True, True)
     row = StaffAction.objects.get()
     assert (row.verb, row.subject, row.who) == ("count", "stock SAKE-NIGIRI", "hana")
@@ -79,7 +79,7 @@ def test_a_count_is_shown_before_it_is_made_and_leaves_its_rows(
 
 def test_less_than_is_promised_is_refused_at_its_field(placed: Order, hana: HttpClient) -> None:
     sake = Stock.objects.get()
-    for verb, said, field in (
+    for verb, fields, field in (
         ("count", {"on_hand": "1"}, "on_hand"),
         ("adjust", {"delta": "-99", "reason": "broken"}, "delta"),
         ("adjust", {"delta": "0", "reason": "broken"}, "delta"),
@@ -87,10 +87,10 @@ def test_less_than_is_promised_is_refused_at_its_field(placed: Order, hana: Http
         ("describe", {"backorder_limit": "-1"}, "backorder_limit"),
         ("describe", {"backorder_limit": "0", "name": "a\x07b"}, "name"),
     ):
-        answer = hana.post(at(sake, verb), {"seen": seen_by(hana, sake, verb), **said})
-        assert answer.status_code == 422, (verb, said)
-        assert list(answer.context["form"].errors) == [field], (verb, said)
-    answer = hana.post(at(sake, "take_out"), {"seen": seen_by(hana, sake, "take_out")})
+        answer = hana.post(path_of(sake, verb), {"seen": seen_by(hana, sake, verb), **fields})
+        assert answer.status_code == 422, (verb, fields)
+        assert list(answer.context["form"].errors) == [field], (verb, fields)
+    answer = hana.post(path_of(sake, "take_out"), {"seen": seen_by(hana, sake, "take_out")})
     assert "2 of SAKE-NIGIRI are reserved for orders." in answer.content.decode()
     assert (Stock.objects.get().on_hand, StaffAction.objects.count()) == (100, 0)
 
@@ -99,8 +99,8 @@ def test_of_two_counts_at_once_one_wins_and_the_other_is_told_who_did(
     stock: Any, hana: HttpClient, ken: HttpClient
 ) -> None:
     sake = stock()
-    said = {"seen": seen_by(hana, sake, "adjust"), "delta": "7", "reason": "a box"}
-    answers = in_threads(lambda one: one.post(at(sake, "adjust"), said), [hana, ken])
+    form = {"seen": seen_by(hana, sake, "adjust"), "delta": "7", "reason": "a box"}
+    answers = in_threads(lambda one: one.post(path_of(sake, "adjust"), form), [hana, ken])
     assert sorted(answer.status_code for answer in answers) == [302, 409]
     loser = next(answer for answer in answers if answer.status_code == 409)
     assert "The last person here was" in loser.content.decode()
@@ -110,19 +110,19 @@ def test_of_two_counts_at_once_one_wins_and_the_other_is_told_who_did(
 
 
 def test_new_goods_are_added_once(hana: HttpClient) -> None:
-    said = {"sku": "おにぎり 1", "name": "梅", "on_hand": "3"}
-    answers = [hana.post("/ops/stock/new/", said).status_code for _ in range(2)]
+    form = {"sku": "おにぎり 1", "name": "梅", "on_hand": "3"}
+    answers = [hana.post("/ops/stock/new/", form).status_code for _ in range(2)]
     assert answers == [302, 422]
-    assert hana.post("/ops/stock/new/", {**said, "sku": " x"}).context["form"].errors["sku"]
+    assert hana.post("/ops/stock/new/", {**form, "sku": " x"}).context["form"].errors["sku"]
     assert [(row.sku, row.on_hand) for row in Stock.objects.all()] == [("おにぎり 1", 3)]
 
 
 def test_goods_that_were_taken_out_keep_their_page(stock: Any, hana: HttpClient) -> None:
     sake = stock()
     seen = {"seen": seen_by(hana, sake, "take_out")}
-    assert hana.post(at(sake, "take_out"), seen).status_code == 302
-    assert "taken out" in text(hana, at(sake))
-    assert "These goods have been taken out." in text(hana, at(sake, "count"))
+    assert hana.post(path_of(sake, "take_out"), seen).status_code == 302
+    assert "taken out" in text(hana, path_of(sake))
+    assert "These goods have been taken out." in text(hana, path_of(sake, "count"))
     assert "SAKE-NIGIRI" not in text(hana, "/ops/stock/").split("<main")[1]
 
 
@@ -133,8 +133,8 @@ def test_japanese_staff_read_japanese(placed: Order, hana: HttpClient) -> None:
         "/ops/stock/",
         "/ops/stock/?low=on",
         "/ops/stock/new/",
-        at(sake),
-        at(sake, "describe"),
+        path_of(sake),
+        path_of(sake, "describe"),
     ):
         page = text(hana, path)
         for english in ("On hand", "Stock", "Reserved", ">low<", "Back to", "All goods", "moved"):
@@ -156,7 +156,7 @@ def test_no_page_of_goods_looks_at_more_than_its_share(placed: Order, hana: Http
         cursor.execute("VACUUM ANALYZE orders_stock, orders_stockmovement")
     last = Stock.objects.get(sku="SKU-20000")
     paths = ("", "?sku=s", "?sku=品", "?sku=none", "?low=on", "?low=on&sku=s", "?after=SKU-2")
-    for path in (*(f"/ops/stock/{path}" for path in paths), at(sake), at(last)):
+    for path in (*(f"/ops/stock/{path}" for path in paths), path_of(sake), path_of(last)):
         with override("en"):
             plans = plans_of(lambda path=path: hana.get(path))  # type: ignore[misc]
         looked_at = sum(plan.buffers for plan in plans)

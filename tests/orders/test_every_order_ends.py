@@ -85,14 +85,17 @@ steps = st.lists(
 
 def answer(order: Order, operation: PaymentOperation, status: ChargeStatus) -> None:
     """What the provider says of it."""
-    said = (f"id-{operation.pk}", operation.key, operation.amount, operation.currency)
-    apply_answer(order, operation, Charge(*said, status))
+    charge = Charge(
+        f"id-{operation.pk}", operation.key, operation.amount, operation.currency, status
+    )
+    apply_answer(order, operation, charge)
 
 
 def of(order: Order, asked: dict[int, int] | None) -> Any:
     if asked is None:
         return None
-    return [(order.own_lines[at], n) for at, n in asked.items() if at < len(order.own_lines)]
+    lines = order.own_lines
+    return [(lines[position], n) for position, n in asked.items() if position < len(lines)]
 
 
 def refunds_of(order: Order) -> Any:

@@ -40,21 +40,21 @@ def run(*arguments: str) -> str:
     return out.getvalue()
 
 
-def options(**said: str) -> list[str]:
-    return [f"--{name.replace('_', '-')}={text}" for name, text in said.items()]
+def options(**fields: str) -> list[str]:
+    return [f"--{name.replace('_', '-')}={text}" for name, text in fields.items()]
 
 
 def test_a_shop_is_set_shown_and_left_to_the_installation_again(shop: Client) -> None:
     assert "name: Kaiten  (of the installation)\n" in run("show", "shop")
-    shown = run("set", "shop", *options(**OWN))
-    assert "of the installation" not in shown
+    output = run("set", "shop", *options(**OWN))
+    assert "of the installation" not in output
     row = Shop.objects.get()
     assert (row.imprint, row.reservation_minutes, row.withdrawal_days) == (IMPRINT, 90, 14)
-    assert run("show", "shop") == shown
-    shown = run("set", "shop", "--name", "", "--withdrawal-days", "")
-    assert "name: Kaiten  (of the installation)\n" in shown
-    assert "withdrawal_days: 0  (of the installation)\n" in shown
-    assert "language: ja\n" in shown
+    assert run("show", "shop") == output
+    output = run("set", "shop", "--name", "", "--withdrawal-days", "")
+    assert "name: Kaiten  (of the installation)\n" in output
+    assert "withdrawal_days: 0  (of the installation)\n" in output
+    assert "language: ja\n" in output
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from django.db import transaction
 from django.utils import timezone
@@ -14,7 +15,7 @@ from django.utils import timezone
 from api.app import api as described_api
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
-from notifications import tasks
+from notifications import interventions
 from notifications.models import Endpoint
 from orders.exports.models import Export
 from orders.imports.files.lines import Row
@@ -25,11 +26,11 @@ from orders.models import ApiKey, Client, Erasure
 from orders.tasks import place
 from tests.shop import Api, post
 
-Known = dict[str, Any]
+Existing = dict[str, Any]
 
 
 @pytest.fixture
-def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: Any) -> Known:
+def existing(shop: Client, stock: Any, order_body: Callable[..., Any], settings: Any) -> Existing:
     """What exists: a key, and ids that lead somewhere."""
     settings.PREFER_WAIT_MAX_S = 0  # nobody works here, so nothing is decided
     stock()
@@ -40,7 +41,7 @@ def known(shop: Client, stock: Any, order_body: Callable[..., Any], settings: An
     send_and_take_back_a_part(Api(key), f"/v1/orders/{order.pk}")
     endpoint = Endpoint.objects.create(owner=shop.pk, url="https://example.com/hook", events=["*"])
     with transaction.atomic():
-        delivery = tasks.test(endpoint.pk)
+        delivery = interventions.test(endpoint.pk)
     job = Job.objects.get(task="orders.tasks.reserve")
     Job.objects.update(owner=str(shop.pk))
     return {
@@ -75,7 +76,7 @@ def send_and_take_back_a_part(api: Api, path: str) -> None:
 def imported(shop: Client) -> Import:
     with transaction.atomic():
         return Import.objects.accept(
-            shop, [Row(1, said=json.dumps(EXAMPLE))], Manner(Format.NDJSON)
+            shop, [Row(1, text=json.dumps(EXAMPLE))], Manner(Format.NDJSON)
         )
 
 
@@ -99,3 +100,11 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
         for path, methods in paths.items()
         for method, operation in methods.items()
     ]
+
+
+def objections(body: Any, schema: dict[str, Any]) -> list[str]:
+    """Why it is not of this schema of the description."""
+    document = described_api.get_openapi_schema()
+    whole = {**schema, "components": document["components"]}
+    validator = jsonschema_rs.validator_for(whole, validate_formats=True)
+    return [error.message for error in validator.iter_errors(body)]

@@ -11,7 +11,7 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
-from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, scoped
 from api.shapes.requests.goods import FulfilmentRequest
 from api.shapes.responses.orders import Fulfilments
 from orders import snapshots
@@ -26,7 +26,7 @@ FULFIL = FulfilmentRequest()  # what a request without a body says
     "/{uuid:order_id}/fulfilments",
     summary="Send goods of an order",
     response={201: snapshots.Fulfilment},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "fulfil:write",
         IDEMPOTENCY_KEY,
         headers={201: LOCATION | REPLAYED},
@@ -53,7 +53,7 @@ def fulfil_order(
     "/{uuid:order_id}/fulfilments",
     summary="Read what was sent of an order",
     response=Fulfilments,
-    openapi_extra=described("orders:read"),
+    openapi_extra=scoped("orders:read"),
 )
 def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     sent = own_order(request, pk=order_id).fulfilments.order_by("pk")
@@ -64,7 +64,7 @@ def read_fulfilments(request: AuthenticatedRequest, order_id: UUID) -> HttpRespo
     "/{uuid:order_id}/fulfilments/{uuid:fulfilment_id}/cancel",
     summary="Take back a fulfilment that was booked by mistake",
     response=snapshots.Fulfilment,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "fulfil:write",
         conflict=(
             "Something of it has come back, is announced to, or was paid back; "

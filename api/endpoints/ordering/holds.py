@@ -9,7 +9,7 @@ from ninja import Body, Router
 from api.auth import AuthenticatedRequest
 from api.conventions.etag import with_tag
 from api.own import locked_order
-from api.shapes.headers import ETAG, described
+from api.shapes.headers import ETAG, scoped
 from api.shapes.requests.orders import HoldRequest
 from orders import snapshots
 from orders.tasks import go_on
@@ -24,7 +24,7 @@ HOLD = HoldRequest()  # what a request without a body says
     "/{uuid:order_id}/hold",
     summary="Put an order on hold",
     response=snapshots.Order,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:write", headers={200: ETAG}, conflict="The order is completed or cancelled."
     ),
 )
@@ -49,7 +49,7 @@ def hold_order(
     "/{uuid:order_id}/release",
     summary="Release an order",
     response=snapshots.Order,
-    openapi_extra=described("orders:write", headers={200: ETAG}),
+    openapi_extra=scoped("orders:write", headers={200: ETAG}),
 )
 def release_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     """It goes on where it stood."""

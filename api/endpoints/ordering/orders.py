@@ -25,7 +25,7 @@ from api.shapes.headers import (
     LOCATION,
     PREFER,
     REPLAYED,
-    described,
+    scoped,
 )
 from api.shapes.requests.orders import CancelRequest, OrderFilter
 from api.shapes.responses import orders as shapes
@@ -49,7 +49,7 @@ SEQ_MAX = 2**31 - 1
     "",
     summary="Place an order",
     response={202: snapshots.Order, 200: snapshots.Order},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:write",
         IDEMPOTENCY_KEY,
         PREFER,
@@ -75,7 +75,7 @@ def place_order(request: AuthenticatedRequest, body: Body[OrderInput]) -> HttpRe
     "",
     summary="List orders, newest first",
     response=shapes.OrderPage,
-    openapi_extra=described("orders:read"),
+    openapi_extra=scoped("orders:read"),
 )
 def list_orders(
     request: AuthenticatedRequest,
@@ -109,7 +109,7 @@ def _change_of(order: Order) -> str:
     "/{uuid:order_id}",
     summary="Read an order",
     response=snapshots.Order,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:read", IF_NONE_MATCH, PREFER, headers={200: ETAG | APPLIED}, unchanged=True
     ),
 )
@@ -124,7 +124,7 @@ def read_order(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     "/{uuid:order_id}",
     summary="Change whom an order is for, where it goes and what is noted of it",
     response=snapshots.Order,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:write",
         IF_MATCH,
         headers={200: ETAG},
@@ -149,7 +149,7 @@ def change_order(
     "/by-external/{rest:external_id}",
     summary="Read an order by the client's own id",
     response=snapshots.Order,
-    openapi_extra=described("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
+    openapi_extra=scoped("orders:read", IF_NONE_MATCH, headers={200: ETAG}, unchanged=True),
 )
 def read_order_by_external_id(
     request: AuthenticatedRequest, external_id: Path[AnyText]
@@ -162,7 +162,7 @@ def read_order_by_external_id(
     "/{uuid:order_id}/events",
     summary="Read what happened to an order",
     response=shapes.Timeline,
-    openapi_extra=described("orders:read"),
+    openapi_extra=scoped("orders:read"),
 )
 def read_events(
     request: AuthenticatedRequest,
@@ -186,7 +186,7 @@ def _seq_of(event: Event) -> str:
     "/{uuid:order_id}/cancel",
     summary="Cancel an order",
     response={202: snapshots.Order},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:write",
         headers={202: ETAG},
         conflict="The order has been completed: everything is sent.",

@@ -17,11 +17,11 @@ from api.shapes.headers import (
     LOCATION,
     PREFER,
     REPLAYED,
-    described,
+    scoped,
 )
 from api.shapes.requests.orders import PaidRequest, PaymentRequest
 from orders import snapshots
-from orders.payments.paying import mark_paid, shown
+from orders.payments.paying import mark_paid, payment_of
 from orders.tasks import pay_again
 
 router = Router(tags=["orders"])
@@ -33,13 +33,13 @@ PAID = PaidRequest()  # what a request without a body says
     "/{uuid:order_id}/payment",
     summary="Read how an order is paid",
     response=snapshots.Payment,
-    openapi_extra=described("orders:write"),
+    openapi_extra=scoped("orders:write"),
 )
 def read_payment(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     """What its customer has to do, if anything, and the payments that were tried. Who knows the
     `client_secret` can pay: it stands here only, while it is of use, and is for that customer.
     """
-    paid = shown(own_order(request, pk=order_id))
+    paid = payment_of(own_order(request, pk=order_id))
     return answer(paid, headers={"Cache-Control": "no-store"})
 
 
@@ -47,7 +47,7 @@ def read_payment(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     "/{uuid:order_id}/payments",
     summary="Pay with another card",
     response={202: snapshots.Order, 200: snapshots.Order},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:write",
         IDEMPOTENCY_KEY,
         PREFER,
@@ -77,7 +77,7 @@ def pay_order_again(
     "/{uuid:order_id}/mark-paid",
     summary="Note that an order was paid elsewhere",
     response=snapshots.Order,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "orders:write",
         IDEMPOTENCY_KEY,
         headers={200: REPLAYED},

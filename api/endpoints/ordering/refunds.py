@@ -9,7 +9,7 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
-from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, scoped
 from api.shapes.requests.goods import RefundRequest
 from api.shapes.responses.orders import Refunds
 from orders import snapshots
@@ -23,7 +23,7 @@ router = Router(tags=["orders"])
     "/{uuid:order_id}/refunds",
     summary="Give money back",
     response={202: snapshots.Refund},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "refunds:write",
         IDEMPOTENCY_KEY,
         headers={202: LOCATION | REPLAYED},
@@ -52,7 +52,7 @@ def refund_order(
     "/{uuid:order_id}/refunds",
     summary="Read what became of an order's refunds",
     response=Refunds,
-    openapi_extra=described("orders:read"),
+    openapi_extra=scoped("orders:read"),
 )
 def read_refunds(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     refunds = own_order(request, pk=order_id).refunds.select_related("operation").order_by("pk")

@@ -11,7 +11,7 @@ from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.idempotency import Done, once
 from api.own import locked_order, own_order
-from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, described
+from api.shapes.headers import IDEMPOTENCY_KEY, IN_PROGRESS, LOCATION, REPLAYED, scoped
 from api.shapes.requests.goods import ReceiveRequest, ReturnRequest
 from api.shapes.responses.orders import Returns
 from orders import snapshots
@@ -27,7 +27,7 @@ RETURN, RECEIVE = ReturnRequest(), ReceiveRequest()  # what a request without a 
     "/{uuid:order_id}/returns",
     summary="Announce goods that come back",
     response={201: snapshots.Return},
-    openapi_extra=described(
+    openapi_extra=scoped(
         "refunds:write",
         IDEMPOTENCY_KEY,
         headers={201: LOCATION | REPLAYED},
@@ -54,7 +54,7 @@ def announce_return(
     "/{uuid:order_id}/returns",
     summary="Read what became of an order's returns",
     response=Returns,
-    openapi_extra=described("orders:read"),
+    openapi_extra=scoped("orders:read"),
 )
 def read_returns(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     order = own_order(request, pk=order_id)
@@ -66,7 +66,7 @@ def read_returns(request: AuthenticatedRequest, order_id: UUID) -> HttpResponse:
     "/{uuid:order_id}/returns/{uuid:return_id}/receive",
     summary="Say what of a return has arrived",
     response=snapshots.Return,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "refunds:write",
         IDEMPOTENCY_KEY,
         headers={200: REPLAYED},
@@ -97,7 +97,7 @@ def receive_return(
     "/{uuid:order_id}/returns/{uuid:return_id}/cancel",
     summary="Cancel a return",
     response=snapshots.Return,
-    openapi_extra=described("refunds:write", conflict="The return was received."),
+    openapi_extra=scoped("refunds:write", conflict="The return was received."),
 )
 def cancel_return(request: AuthenticatedRequest, order_id: UUID, return_id: UUID) -> HttpResponse:
     """Its goods stay with the customer. One that was cancelled before stays as it is."""
@@ -112,4 +112,4 @@ def _came(order: Order, body: ReceiveRequest) -> list[Came] | None:
     if body.lines is None:
         return None
     units = zip(named(order.own_lines, body.lines), body.lines, strict=True)
-    return [Came(line, number, said.restock) for (line, number), said in units]
+    return [Came(line, number, unit.restock) for (line, number), unit in units]

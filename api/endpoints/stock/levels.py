@@ -15,14 +15,7 @@ from api.conventions.etag import require_match, tag_of_content
 from api.conventions.idempotency import Done, once
 from api.conventions.paging import NOT_OURS
 from api.endpoints.imports import FILE, Encoding, manner_of
-from api.shapes.headers import (
-    CONTENT_TAG,
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IN_PROGRESS,
-    REPLAYED,
-    described,
-)
+from api.shapes.headers import CONTENT_TAG, IDEMPOTENCY_KEY, IF_MATCH, IN_PROGRESS, REPLAYED, scoped
 from api.shapes.requests.goods import StockChange, StockCount
 from api.shapes.responses import stock as shapes
 from orders import snapshots
@@ -48,7 +41,7 @@ AfterSku = Annotated[str, Matching(SKU_IN_HEX, NOT_OURS, "cursor")]
 
 
 @router.get(
-    "", summary="List the stock", response=shapes.StockList, openapi_extra=described("stock:read")
+    "", summary="List the stock", response=shapes.StockList, openapi_extra=scoped("stock:read")
 )
 def list_stock(
     request: AuthenticatedRequest,
@@ -81,20 +74,20 @@ not at all: what is wrong is named by its line and field.
     summary="Count many skus from a file",
     description=FILE_OF_STOCK,
     response=shapes.StockFile,
-    openapi_extra=FILE | described("stock:write"),
+    openapi_extra=FILE | scoped("stock:write"),
 )
 def count_file(request: AuthenticatedRequest, encoding: Encoding | None = None) -> HttpResponse:
     manner = manner_of(request, Amounts.MINOR, encoding)
     counts, places = stock_in(BytesIO(request.body), manner.form, manner.encoding)
-    described_rows = Stock.objects.describe(counts, places=places)
-    return answer(shapes.StockFile(rows=len(described_rows)))
+    counted = Stock.objects.describe(counts, places=places)
+    return answer(shapes.StockFile(rows=len(counted)))
 
 
 @router.get(
     "/{rest:sku}",
     summary="Read one sku",
     response=snapshots.Stock,
-    openapi_extra=described("stock:read", headers={200: CONTENT_TAG}),
+    openapi_extra=scoped("stock:read", headers={200: CONTENT_TAG}),
 )
 def read_stock(request: AuthenticatedRequest, sku: Path[AnyText]) -> HttpResponse:
     row = Stock.objects.there().filter(sku=sku).first()
@@ -107,7 +100,7 @@ def read_stock(request: AuthenticatedRequest, sku: Path[AnyText]) -> HttpRespons
     "/{rest:sku}",
     summary="Count one sku up or down",
     response=snapshots.Stock,
-    openapi_extra=described(
+    openapi_extra=scoped(
         "stock:write",
         IDEMPOTENCY_KEY,
         headers={200: REPLAYED},
@@ -132,7 +125,7 @@ def adjust_stock(
     "/{rest:sku}",
     summary="Count one sku, or say how it is sold; creates it",
     response=snapshots.Stock,
-    openapi_extra=described("stock:write", IF_MATCH, headers={200: CONTENT_TAG}),
+    openapi_extra=scoped("stock:write", IF_MATCH, headers={200: CONTENT_TAG}),
 )
 def count_stock(
     request: AuthenticatedRequest, sku: Path[Sku], count: Body[StockCount]
@@ -150,7 +143,7 @@ def count_stock(
     "/{rest:sku}",
     summary="Remove one sku",
     response={204: None},
-    openapi_extra=described("stock:write", conflict="It is reserved for orders."),
+    openapi_extra=scoped("stock:write", conflict="It is reserved for orders."),
 )
 def remove_stock(request: AuthenticatedRequest, sku: Path[AnyText]) -> Status[None]:
     """It is not listed any more and cannot be ordered; its movements stay. A PUT makes it anew."""

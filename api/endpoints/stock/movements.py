@@ -10,7 +10,7 @@ from ninja import Router
 from api.auth import AuthenticatedRequest
 from api.conventions.answers import answer
 from api.conventions.paging import NOT_OURS, Limit, id_of
-from api.shapes.headers import described
+from api.shapes.headers import scoped
 from api.shapes.responses import stock as shapes
 from orders.models import StockMovement
 from values.texts import AnyText, Matching
@@ -23,7 +23,7 @@ NUMBER = re.compile("[1-9][0-9]{0,17}")
     "",
     summary="List what moved the stock",
     response=shapes.StockMovements,
-    openapi_extra=described("stock:read"),
+    openapi_extra=scoped("stock:read"),
 )
 def list_stock_movements(
     request: AuthenticatedRequest,

@@ -48,8 +48,8 @@ Kinds = Annotated[
 def _known_list(text: str) -> str:
     for kind in text.split(","):
         if kind not in KINDS:
-            said = {"kind": kind, "kinds": ", ".join(KINDS)}
-            raise PydanticCustomError("events", "{kind} is not an event; there are {kinds}", said)
+            words = {"kind": kind, "kinds": ", ".join(KINDS)}
+            raise PydanticCustomError("events", "{kind} is not an event; there are {kinds}", words)
     return text
 
 

@@ -124,7 +124,7 @@ class Delivery(Exactly):
 
     @classmethod
     def of(cls, delivery: Any) -> Self:
-        """As `DeliveryQuerySet.shown` reads it."""
+        """As `DeliveryQuerySet.of_endpoint` reads it."""
         last = next(iter(delivery.last_attempts), None)
         return cls.from_row(
             delivery,

@@ -16,19 +16,17 @@ from django.db import connection, models
 from django.db.models.functions import Now
 
 from celery_ledger.conf import ledger_settings
-from celery_ledger.models.backoff import share
 from celery_ledger.models.jobs.claim import of_jobs
 from celery_ledger.models.jobs.states import WAITS, State
 
 if TYPE_CHECKING:
     from celery_ledger.models.jobs.job import Job
 
-# Until somebody brings it. It looks by itself after LIMIT_LOOK_S, or after as long as it has waited
-# already: the more there are in a line, the less each of them has to look.
+# Until somebody brings it, or LIMIT_LOOK_S.
 STAND = """
 UPDATE {jobs}
    SET in_line_since = coalesce(in_line_since, statement_timestamp()), slot_at = NULL, rings = 0,
-       due_at = {look}, ring_at = {look}
+       due_at = statement_timestamp() + %(look)s, ring_at = statement_timestamp() + %(look)s
  WHERE id IN (
        SELECT id FROM {jobs}
         WHERE id = %(id)s AND lease_until IS NULL AND finished_at IS NULL
@@ -39,8 +37,6 @@ UPDATE {jobs}
        >= %(places)s
 RETURNING concurrency_key, set_config('synchronous_commit', 'off', true)
 """
-LOOK = """statement_timestamp() + %(share)s * greatest(
-           %(look)s, least(%(cap)s, statement_timestamp() - created_at))"""
 
 # A row that is locked is being settled, or somebody else leaves word there.
 LEAVE_WORD = """
@@ -83,21 +79,31 @@ UPDATE {jobs}
 RETURNING id, set_config('synchronous_commit', 'off', true)
 """
 
+# The keys of lines, one after another, and whether somebody that runs will bring the next of it.
+LINES = """
+WITH RECURSIVE line (key) AS (
+     (SELECT concurrency_key FROM {jobs}
+       WHERE in_line_since IS NOT NULL AND concurrency_key > %(after)s
+       ORDER BY concurrency_key LIMIT 1)
+     UNION ALL
+     SELECT (SELECT concurrency_key FROM {jobs}
+              WHERE in_line_since IS NOT NULL AND concurrency_key > line.key
+              ORDER BY concurrency_key LIMIT 1)
+       FROM line WHERE line.key IS NOT NULL)
+SELECT key, EXISTS (
+       SELECT FROM {jobs} AS job
+        WHERE job.concurrency_key = key AND job.state = 'running' AND job.is_wanted)
+  FROM line WHERE key IS NOT NULL LIMIT %(number)s
+"""
+
 
 class PlacesQuerySet(models.QuerySet["Job"]):
     def stand_in_line(self, id_: UUID, *, places: int) -> str | None:
         """The key for whose places this due job waits from now on; None when it has a free one, or
         is none that would take it.
         """
-        numbers = ledger_settings
-        values: dict[str, Any] = {
-            "id": id_,
-            "places": places,
-            "share": share(),
-            "look": timedelta(seconds=numbers.LIMIT_LOOK_S),
-            "cap": timedelta(seconds=numbers.LIMIT_LOOK_CAP_S),
-        }
-        stood = self._run(STAND.replace("{look}", LOOK), values)
+        look = timedelta(seconds=ledger_settings.LIMIT_LOOK_S)
+        stood = self._run(STAND, {"id": id_, "places": places, "look": look})
         return stood[0][0] if stood else None
 
     def leave_word(self, id_: UUID, key: str, *, places: int) -> bool:
@@ -123,6 +129,12 @@ class PlacesQuerySet(models.QuerySet["Job"]):
         rows = self._run(BRING, {"keys": sorted(set(keys)), "grace": grace})
         ids = [id_ for id_, _ in rows]
         return list(self.filter(pk__in=ids).defer("args", "result")) if ids else []
+
+    def lines(self, *, after: str, number: int) -> list[tuple[str, bool]]:
+        """Up to so many keys that somebody stands in line for, those after this one, in order; and
+        of each whether a job that runs has word, so that its end brings the next.
+        """
+        return self._run(LINES, {"after": after, "number": number})
 
     def in_line(self) -> Self:
         """Those that wait for a place and were not brought yet."""

@@ -21,7 +21,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 @register.simple_tag(takes_context=True)
 def goods(context: Context, lines: Lines, counter: str, total: bool = False) -> str:
-    """{% goods order.lines "withdrawn" %}: each line with so many units of it, if there are any;
+    """{% goods order.lines "withdrawn" %}: each line of which units are `withdrawn`, with how many;
     with `total=True` also what it costs, the shipping and the total. The lines may be those of a
     fulfilment or a return.
     """
@@ -36,11 +36,11 @@ def goods(context: Context, lines: Lines, counter: str, total: bool = False) -> 
         for line in lines
         if line.get(counter)
     ]
-    shown = len(rows) if context["form"] == TEXT else settings.MAIL_HTML_LINES_MAX
-    said = {"rows": rows[:shown], "more": len(rows[shown:]), "total": total}
+    limit = len(rows) if context["form"] == TEXT else settings.MAIL_HTML_LINES_MAX
+    variables = {"rows": rows[:limit], "more": len(rows[limit:]), "total": total}
     if total:
-        said["shipping"] = sum((order.get("shipping") or {}).values())
-    return _rendered(context, "goods", said)
+        variables["shipping"] = sum((order.get("shipping") or {}).values())
+    return _rendered(context, "goods", variables)
 
 
 @register.simple_block_tag(takes_context=True)
@@ -59,9 +59,9 @@ def row(context: Context, content: str, url: str) -> str:
 
 @register.filter
 def paragraphs(html: SafeString) -> SafeString:
-    """Of words with an empty line between paragraphs. What begins with a `<` is markup that a tag
-    has written: everybody's words are escaped by now. An indented paragraph keeps its lines and
-    spaces.
+    """HTML paragraphs of escaped words, with an empty line between two of them. One that begins
+    with a `<` is markup that a tag has written, and stays as it is. An indented one keeps its lines
+    and spaces.
     """
     parts = (SafeString(part) for part in re.split(r"\n\s*\n", html) if part.strip())
     return format_html_join("\n", "{}", ((_paragraph(part),) for part in parts))
@@ -83,10 +83,12 @@ KEPT = (
 )
 
 
-def _rendered(context: Context, name: str, said: dict[str, Any]) -> str:
-    """A paragraph of its own; HTML in one line, whatever it says."""
+def _rendered(context: Context, name: str, variables: dict[str, Any]) -> str:
+    """The partial `name` of the layout: a paragraph of its own, and HTML on one line, since
+    `paragraphs` would cut it at an empty one.
+    """
     form = context["form"]
     partial = template.Engine.get_default().get_template(f"mail/layout/{name}.{form}")
-    with context.push(**said):
+    with context.push(**variables):
         rendered = partial.render(context)
     return rendered if form == TEXT else SafeString(f"\n\n{' '.join(rendered.split())}\n\n")

@@ -10,7 +10,7 @@ register = template.Library()
 
 @register.filter
 def money(amount: int, currency: str) -> str:
-    """{{ order.total|money:order.currency }}"""
+    """{{ order.total|money:order.currency }}: minor units, as people write them: ¥1,300."""
     return rules.written(amount, currency)
 
 

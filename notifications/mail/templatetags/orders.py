@@ -40,7 +40,7 @@ def announced(order: Mapping[str, Any]) -> int:
     return sum(line["announced"] for line in order["lines"])
 
 
-# of a hold that the machine made; the staff's own words stay as they are
+# the reasons of a hold that the machine, or a choice of the staff pages, has given, in words
 HELD_FOR: dict[str, Promise] = {
     "reservation_failed": gettext_lazy("its goods could not be set aside"),
     "payment_unknown": gettext_lazy("nobody knows yet whether it was paid"),
@@ -56,5 +56,5 @@ HELD_FOR: dict[str, Promise] = {
 
 @register.filter
 def held_for(reason: str) -> Promise | str:
-    """{{ order.reason|held_for }}"""
+    """{{ order.reason|held_for }}: in words; the staff's own words stay as they are."""
     return HELD_FOR.get(reason, reason)

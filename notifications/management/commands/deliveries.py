@@ -13,9 +13,9 @@ from django.db.models import Count, Q
 
 from celery_ledger import asked, local_time
 from notifications.events import KINDS, SHOP_KINDS
+from notifications.interventions import send_again
 from notifications.models import Delivery, Endpoint
 from notifications.models.deliveries.queryset import DeliveryQuerySet
-from notifications.tasks import send_again
 
 LIST_MAX = 1000
 
@@ -74,7 +74,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"There is no delivery {options['id']}; ended ones are forgotten after {days}."
             )
-        for sentence in _story(one):
+        for sentence in _explanation(one):
             self.stdout.write(sentence)
 
     def retry(self, options: dict[str, Any]) -> None:
@@ -86,14 +86,16 @@ class Command(BaseCommand):
         for pk, number in targets:
             count = number if options["dry_run"] else _send_again(chosen, pk)
             total += count
-            self.stdout.write(f"{count:>8}  {f'webhooks to {urls[pk]}' if pk else 'mails'}")
+            target = f"webhooks to {urls[pk]}" if pk else "mails"
+            self.stdout.write(f"{count:>8}  {target}")
         what = "would be sent again" if options["dry_run"] else "are sent again, in the bulk queue"
         self.stdout.write(f"Deliveries that {what}: {total}.")
 
 
 def _send_again(chosen: DeliveryQuerySet, endpoint_id: UUID | None) -> int:
-    """So many a transaction as one may mark, each with its job: whoever ends this in between has
-    begun nothing that does not go on, and may begin anew.
+    """Send all of `chosen` to this endpoint, or None: by mail, again: how many. Each transaction
+    marks as many as one may, and promises their job: whoever ends this in between has begun nothing
+    that does not go on, and may begin anew.
     """
     total, more = 0, True
     while more:
@@ -104,6 +106,7 @@ def _send_again(chosen: DeliveryQuerySet, endpoint_id: UUID | None) -> int:
 
 
 def _narrowed(found: DeliveryQuerySet, options: dict[str, Any]) -> DeliveryQuerySet:
+    """Those of the channel, kind and target that the options name. Raises CommandError."""
     if options["channel"]:
         found = found.filter(channel=options["channel"])
     if kind := options["kind"]:
@@ -115,7 +118,8 @@ def _narrowed(found: DeliveryQuerySet, options: dict[str, Any]) -> DeliveryQuery
     return found
 
 
-def _story(one: Delivery) -> Iterator[str]:
+def _explanation(one: Delivery) -> Iterator[str]:
+    """Sentences that say how it stands with a delivery, and what to do."""
     whom = one.endpoint.url if one.endpoint else one.target
     made = local_time(one.created_at)
     yield f"{one.event.kind} by {one.channel} to {whom} is {one.state}; it was made at {made}."
@@ -146,7 +150,7 @@ def _tries(one: Delivery) -> Iterator[str]:
 
 
 def _on_a_line(text: str) -> str:
-    """A stranger's words, harmless to a terminal."""
+    """A stranger's text on one line, harmless to a terminal."""
     words = " ".join(text.split())
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
 

@@ -67,8 +67,8 @@ class Command(BaseCommand):
         if verdict.faults:
             sys.exit(1)
 
-    def _tell(self, line: str) -> None:
-        self.stdout.write(line)
+    def _tell(self, text: str) -> None:
+        self.stdout.write(text)
         self.stdout.flush()
 
 
@@ -113,7 +113,9 @@ def _manners(options: dict[str, Any]) -> Manners:
 
 
 def _keyring(options: dict[str, Any]) -> Keyring:
-    """What it is verified with, and what may explain why it is not good."""
+    """What --secret and --endpoint name to verify with, and what else may explain why a signature
+    is not good. Raises CommandError.
+    """
     given = options["secret"]
     if not given and not options["endpoint"]:
         raise CommandError("Say what to verify with: --endpoint ID, --secret whsec_… or whpk_….")
@@ -130,7 +132,7 @@ def _keyring(options: dict[str, Any]) -> Keyring:
 
 
 def _of_endpoint(text: str) -> tuple[list[Verifier], list[Verifier]]:
-    """Of the versions that sign now, and of those that do no more."""
+    """The endpoint's verifiers: of the versions that sign now, and of those that do no more."""
     try:
         endpoint = Endpoint.objects.get(pk=UUID(text))
     except (ValueError, Endpoint.DoesNotExist):
@@ -144,6 +146,7 @@ def _of_endpoint(text: str) -> tuple[list[Verifier], list[Verifier]]:
 
 
 def _both(key: SigningKey, more: str) -> list[Verifier]:
+    """Its secret and its public key; `more` follows their names."""
     return [
         Verifier.read(key.secret, f"the secret of version {key.version}{more}"),
         Verifier.read(key.public, f"the public key of version {key.version}{more}"),
@@ -151,6 +154,7 @@ def _both(key: SigningKey, more: str) -> list[Verifier]:
 
 
 def _request(options: dict[str, Any]) -> tuple[dict[str, str], bytes]:
+    """The headers, with names in small letters, and the body. Raises CommandError."""
     if options["headers"] == options["body"] == STDIN:
         raise CommandError("Only one of --headers and --body can be read from stdin.")
     head, end, rest = _halved(_read("--headers", options["headers"]))
@@ -168,7 +172,7 @@ def _request(options: dict[str, Any]) -> tuple[dict[str, str], bytes]:
 
 
 def _halved(raw: bytes) -> tuple[bytes, bytes, bytes]:
-    """Before and after the first empty line."""
+    """What stands before the first empty line, the line's end, and what stands after it."""
     ends = [(raw.find(end), end) for end in (b"\r\n\r\n", b"\n\n") if end in raw]
     return raw.partition(min(ends)[1]) if ends else (raw, b"", b"")
 
@@ -189,6 +193,8 @@ def _read(option: str, path: str) -> bytes:
 
 
 def _within(low: int, high: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from `low` to `high`."""
+
     def number(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,12}", text) or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(f"a whole number from {low} to {high}")

@@ -9,16 +9,18 @@ from django.db.models.functions import Now
 
 
 class Answer(NamedTuple):
-    """What the other side said to a try; of a webhook also what it was asked and answered with."""
+    """What the other side answered a try with; of a webhook also with which body, and to which
+    headers.
+    """
 
-    said: str
-    body: str | None = None  # the beginning of it
+    text: str
+    body: str | None = None  # its beginning
     request_headers: dict[str, str] | None = None
 
     def kept(self, *, after_s: float) -> dict[str, Any]:
-        """As the columns of an attempt have it."""
+        """The columns of the Attempt that keeps it, of a try that took `after_s`."""
         return {
-            "answer": self.said[: settings.DELIVERY_ANSWER_MAX_CHARS],
+            "answer": self.text[: settings.DELIVERY_ANSWER_MAX_CHARS],
             "duration_ms": round(after_s * 1000),
             "body": self.body,
             "request_headers": self.request_headers,
@@ -26,35 +28,35 @@ class Answer(NamedTuple):
 
 
 class NotDelivered(Exception):
-    """This try did not arrive, or we cannot know; the text is what the other side said."""
+    """This try did not arrive, or we cannot know; its text is what the other side answered."""
 
     def __init__(
-        self, said: str, *, status: int | None = None, pause_s: float = 0.0, **kept: Any
+        self, text: str, *, status: int | None = None, pause_s: float = 0.0, **kept: Any
     ) -> None:
-        """`kept` is what else an Answer has."""
-        super().__init__(said)
-        self.answer = Answer(said, **kept)
+        """`kept` are the other fields of an Answer: body and request_headers."""
+        super().__init__(text)
+        self.answer = Answer(text, **kept)
         self.is_gone = status == HTTPStatus.GONE
         self.pause_s = pause_s  # that it asked for
 
 
-NO_MAILBOX = "no such mailbox"  # how the answers begin that say so
+NO_MAILBOX = "no such mailbox"  # how the answer of each NoMailbox begins
 
 
 class NoMailbox(NotDelivered):
-    """The mail server says that there is none."""
+    """The mail server knows no mailbox of this address."""
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, reply: str) -> None:
         pause_s = settings.MAILBOX_ASKED_AGAIN.total_seconds()
-        super().__init__(f"{NO_MAILBOX}: {said}", pause_s=pause_s)
+        super().__init__(f"{NO_MAILBOX}: {reply}", pause_s=pause_s)
 
 
 class Suppressed(NotDelivered):
-    """Nothing is mailed to its address."""
+    """The mail was not sent: its address is on the list of those that nothing is mailed to."""
 
 
 class Attempt(models.Model):
-    """One try of a delivery and what the other side said, for the people who ask why."""
+    """One try of a delivery and what the other side answered, for people who ask why."""
 
     delivery = models.ForeignKey(
         "notifications.Delivery", on_delete=models.CASCADE, related_name="attempts"
@@ -72,6 +74,6 @@ class Attempt(models.Model):
 
     @property
     def status(self) -> int | None:
-        """What an endpoint answered with, if it did."""
+        """The status of HTTP that an endpoint answered with; None without such an answer."""
         status = self.answer.removeprefix("answered ")
         return int(status) if status != self.answer and status.isdigit() else None

@@ -1,10 +1,9 @@
-"""A delivery: one event on its way to one target over one channel.
-
-It exists once, however often we try. An event is a fact in the life of its subject, written in the
-transaction that made it true and never edited.
+"""A delivery: one event on its way to one target over one channel. It is one row, however often it
+is tried.
 """
 
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
@@ -98,8 +97,8 @@ class Delivery(models.Model):
     # --- verbs ------------------------------------------------------------------------------------
 
     def succeed(self, answer: Answer, *, after_s: float) -> bool:
-        """It arrived. In the settling transaction of its job. True when its endpoint was in trouble
-        until now.
+        """Write that it arrived, after `after_s`, in the settling transaction of its job. True when
+        its endpoint was in trouble until now, and has recovered.
         """
         recovered = self._arrive(answer, after_s=after_s)
         Delivery.objects.bring_next(self)
@@ -116,68 +115,76 @@ class Delivery(models.Model):
         return recovered
 
     def stumble(self, exc: NotDelivered, *, after_s: float) -> bool:
-        """This try did not arrive. True when it was the last: its endpoint is disabled for it, or
-        nothing is mailed to its address any more.
+        """Write that this try did not arrive, after `after_s`. True when it is the last: its
+        endpoint was disabled for it, or nothing is mailed to its address any more.
         """
         kept = exc.answer.kept(after_s=after_s)
         self.attempts.create(ok=False, **kept)
         Delivery.objects.filter(pk=self.pk).update(tries=F("tries") + 1)
         self.refresh_from_db(fields=["tries"])
         if self.endpoint is None:
-            self.suppressed = self._is_suppressed(exc, said=kept["answer"])
+            self.suppressed = self._is_suppressed(exc, answer=kept["answer"])
             return self.suppressed
         given_up = Endpoint.objects.stumbled(
-            self.endpoint, said=kept["answer"], after_s=after_s, pause_s=exc.pause_s
+            self.endpoint, answer=kept["answer"], after_s=after_s, pause_s=exc.pause_s
         )
         if not (given_up or exc.is_gone):
             return False
         because = Endpoint.Because.GONE if exc.is_gone else Endpoint.Because.FAILING
         return Endpoint.objects.disable(self.endpoint_id, because=because)
 
-    def _is_suppressed(self, exc: NotDelivered, *, said: str) -> bool:
-        """Whether its address is on the list, also by what was said now."""
+    def _is_suppressed(self, exc: NotDelivered, *, answer: str) -> bool:
+        """Whether nothing is mailed to its address, maybe only from this answer on."""
         if not isinstance(exc, NoMailbox):
             return isinstance(exc, Suppressed)
         if not Delivery.objects.shows_no_mailbox(self):
             return False
-        Delivery.objects.suppress(self, said)
+        Delivery.objects.suppress(self, answer)
         return True
+
+    def is_brought_by(self, job: UUID) -> bool:
+        """Whether it waits, and this is the job that brings it."""
+        return self.state == self.State.WAITING and self.job in (None, job)
 
     @property
     def is_hopeless(self) -> bool:
+        """Whether it was tried as often as may be, or its time is over."""
         most = 1 if self.is_test else settings.DELIVERY_MAX_TRIES
         return self.tries >= most or (self.time_left_s <= 0 and not self._is_owed_a_try)
 
     @property
     def _is_owed_a_try(self) -> bool:
-        """Others of its subject may have come first all its time, and its endpoint is well."""
+        """Whether it was never tried though its endpoint is well: others of its subject came first
+        all the time.
+        """
         is_well = self.endpoint is not None and self.endpoint.ordered and self.endpoint.quick
         return is_well and self.subject is not None and self.tries == 0
 
     @property
     def time_left_s(self) -> float:
-        """Until it is given up."""
+        """Seconds until it is given up; negative when that is over."""
         return (self.begun_at + settings.DELIVERY_MAX_AGE - timezone.now()).total_seconds()
 
     @property
     def begun_at(self) -> datetime:
+        """From when its time is counted: made, or last asked for again."""
         return self.resent_at or self.created_at
 
     @property
     def is_test(self) -> bool:
-        """Tried once and at once: somebody is looking on."""
+        """Whether it is a test, which is tried once and at once: somebody is looking on."""
         return self.event.kind == TEST
 
     @property
     def is_unwanted(self) -> bool:
-        """Its endpoint was removed, or is disabled and this is no test of it."""
+        """Whether its endpoint was removed, or is disabled and this is no test of it."""
         return self.endpoint is not None and not (
             self.endpoint.active and (self.is_test or self.endpoint.disabled_at is None)
         )
 
     @property
     def pause_s(self) -> float:
-        """Until the next try: soon, and then ever more rarely."""
+        """Seconds until the next try, with some chance in them: few, and then ever more."""
         if self.tries == 1:
             soon_s = settings.DELIVERY_SECOND_TRY_S
             return delay_s(1, base_s=soon_s, cap_s=soon_s)
@@ -188,6 +195,9 @@ class Delivery(models.Model):
         )
 
     def give_up(self) -> None:
+        """Write that it will not arrive, unless it has ended already; the next one of its subject
+        is due then.
+        """
         waiting = Delivery.objects.filter(pk=self.pk, state=self.State.WAITING)
         if waiting.update(state=self.State.FAILED, suppressed=self.suppressed):
             Delivery.objects.bring_next(self)

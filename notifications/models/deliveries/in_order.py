@@ -25,14 +25,17 @@ SUBJECT = 0x7375626A  # the advisory locks of an endpoint's subjects: "subj"
 
 class InOrderQuerySet(models.QuerySet["Delivery"]):
     def ahead_of(self, delivery: "Delivery") -> "Delivery | None":
-        """The oldest one about its subject that waits for the same endpoint, if it is older."""
+        """The first one about its subject that waits for the same endpoint, if its event comes
+        before this one's; None also where no order is wanted.
+        """
         if delivery.subject is None or not (delivery.endpoint and delivery.endpoint.ordered):
             return None
         return self._waiting(delivery).filter(seq__lt=delivery.seq).first()
 
     def hold_back(self, delivery: "Delivery") -> float | None:
-        """Let another job bring it, its `job` from now on: in so many seconds, 0.0 when nobody is
-        ahead of it any more. None when it is not the old job's to bring. The caller settles that.
+        """Give it a new `job`, which the caller promises: in so many seconds, 0.0 when nobody is
+        ahead of it any more. None, and nothing is to be promised, when it waits for another job
+        already or has ended. In the settling transaction of the old job.
         """
         job = uuid7()
         still = self.filter(pk=delivery.pk, job=delivery.job, state=self.model.State.WAITING)
@@ -44,8 +47,9 @@ class InOrderQuerySet(models.QuerySet["Delivery"]):
         return _pause_s(delivery, ahead) if ahead else 0.0
 
     def bring_next(self, ended: "Delivery") -> None:
-        """Whichever was held back behind this one is due now. In the transaction that ends it:
-        either that of `hold_back` comes after it, or this sees the job that it has promised.
+        """Make the next one that was held back behind this one due now, in the transaction that
+        ends this one: either that of `hold_back` comes after it and finds nobody ahead, or this
+        finds the job that was promised there.
         """
         if ended.subject is None:
             return
@@ -55,31 +59,39 @@ class InOrderQuerySet(models.QuerySet["Delivery"]):
             Job.objects.run_now([first.job])
 
     def put_in_order(self) -> None:
-        """Those of these that were made before their endpoint wanted an order learn their place."""
+        """Write the place in the life of its subject on those that have none: they were made before
+        their endpoint wanted an order.
+        """
         event = Event.objects.filter(pk=OuterRef("event"))
         self.filter(subject=None).update(
             subject=Subquery(event.values("subject")[:1]), seq=Subquery(event.values("seq")[:1])
         )
 
     def _waiting(self, delivery: "Delivery") -> "InOrderQuerySet":
-        """Nobody brings one whose job has ended without it, nor when that was pruned since."""
+        """Those about the same subject that still are to reach the same endpoint, in the order of
+        their events. Not one whose job has ended, or so old that its job may have been pruned:
+        nobody brings it.
+        """
         ended_at = Job.objects.filter(pk=OuterRef("job")).values("finished_at")
-        line = self.alias(begun=Coalesce("resent_at", "created_at"), ended_at=Subquery(ended_at))
+        queue = self.alias(begun=Coalesce("resent_at", "created_at"), ended_at=Subquery(ended_at))
         recent = Q(begun__gt=Now() - 2 * settings.DELIVERY_MAX_AGE, ended_at=None)
         waits = Q(recent, state=self.model.State.WAITING) | Q(resend=True)
-        of_subject = line.filter(waits, endpoint=delivery.endpoint_id, subject=delivery.subject)
+        of_subject = queue.filter(waits, endpoint=delivery.endpoint_id, subject=delivery.subject)
         return of_subject.order_by("seq")
 
     def _lock_subject(self, delivery: "Delivery") -> None:
-        """Until the transaction ends; after the rows of endpoint and delivery, if these are."""
+        """Lock the subject of this endpoint until the transaction ends. Whoever locks the rows of
+        endpoint and delivery too locks them first.
+        """
         of_endpoint = f"{delivery.endpoint_id} {delivery.subject}"
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [SUBJECT, of_endpoint])
 
 
 def _pause_s(delivery: "Delivery", ahead: "Delivery") -> float:
-    """Soon after the next try of whoever is ahead: it calls, unless it was killed. Later, the more
-    events lie between the two: of very many that wait, few are looked at.
+    """In how many seconds to look again whether `ahead` still is: soon after its next try, which
+    makes this one due by itself unless it is killed. The more events lie between the two the later,
+    so that of very many that wait few are looked at.
     """
     job = Job.objects.filter(pk__in=[ahead.job], finished_at=None).first()
     due_in_s = (job.due_at - timezone.now()).total_seconds() if job else 0.0

@@ -38,7 +38,7 @@ SELECT delivery.id, delivery.job, delivery.channel, coalesce(in_trouble, false),
 """
 
 
-class Told(NamedTuple):
+class NewDelivery(NamedTuple):
     """A delivery that was just written, and the job that it will have."""
 
     id: UUID

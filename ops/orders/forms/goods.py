@@ -106,8 +106,8 @@ class ReceiveForm(WithMoney):
 
     @property
     def order(self) -> Order:
-        come: Return = self.target
-        return come.order
+        return_: Return = self.target
+        return return_.order
 
     def most(self, line: OrderLine) -> int:
         announced = {part["position"]: part["quantity"] for part in self.target.lines}

@@ -75,8 +75,11 @@ class EditForm(VerbForm):
         self._add("customer", {name: getattr(order, f"customer_{name}") for name in CUSTOMER})
         self._add("shipping_address", order.shipping_address)
         self._add("billing_address", order.billing_address)
-        for name in ADDRESS:  # what is sent keeps it
+        for name in ADDRESS:  # where pieces were sent stays
             self.fields[f"shipping_address_{name}"].disabled = bool(order.units_fulfilled)
+        self._add_notes(order)
+
+    def _add_notes(self, order: Order) -> None:
         self.fields["note"] = AsTyped(
             gettext_lazy("Note"), initial=order.note, rows=3, most=2 * NOTE_MAX_CHARS
         )
@@ -105,11 +108,6 @@ class EditForm(VerbForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        changes = [
-            (str(field.label), str(field.initial), cleaned[name])
-            for name, field in self.fields.items()
-            if name in cleaned and cleaned[name] != field.initial
-        ]
         try:
             change = OrderChange.model_validate(self._change(cleaned))
         except ValidationError as exc:
@@ -119,19 +117,22 @@ class EditForm(VerbForm):
         except ValueError as exc:
             self.add_error("metadata", str(exc))
             return cleaned
-        return {"change": change, "changes": changes}
+        return {"change": change, "changes": self._changes(cleaned)}
+
+    def _changes(self, cleaned: dict[str, Any]) -> list[Change]:
+        return [
+            (str(field.label), str(field.initial), cleaned[name])
+            for name, field in self.fields.items()
+            if name in cleaned and cleaned[name] != field.initial
+        ]
 
     def _change(self, cleaned: dict[str, Any]) -> dict[str, Any]:
         """What was changed, as OrderChange takes it: a group of which a member is new is whole."""
         new = {name for name in cleaned if cleaned[name] != self.fields[name].initial}
         change: dict[str, Any] = {name: cleaned[name] for name in new & {"email", "note"}}
         for group, (_heading, members) in GROUPS.items():
-            names = [f"{group}_{name}" for name in members]
-            if new & set(names):
-                change[group] = {
-                    member: cleaned.get(name) or None
-                    for member, name in zip(members, names, strict=True)
-                }
+            if new & {f"{group}_{member}" for member in members}:
+                change[group] = {m: cleaned.get(f"{group}_{m}") or None for m in members}
         if "tags" in new:
             change["tags"] = [tag.strip() for tag in cleaned["tags"].split("\n") if tag.strip()]
         if "metadata" in new:

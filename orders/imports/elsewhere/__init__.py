@@ -1,1 +1,1 @@
-"""Orders that were placed elsewhere: what a file says of them, and how they come into the book."""
+"""Orders that were placed elsewhere: what a file holds of them, and how they come into the book."""

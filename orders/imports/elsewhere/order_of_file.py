@@ -30,12 +30,14 @@ BLANK_IF_PAST = Sentence("must be blank: paid_at says that no card is to be char
 BLANK_IF_QUIET = Sentence("must be blank: with quiet=true no card is charged; say paid_at")
 
 
-def _past(said: Any) -> datetime:
-    """Without an offset, in the time zone that whoever reads the file has turned on."""
+def _past(value: Any) -> datetime:
+    """A text as a moment that is over; one without an offset is in the time zone that whoever reads
+    the file has turned on.
+    """
     try:
-        moment = moments.read(said, timezone.get_current_timezone())
+        moment = moments.read(value, timezone.get_current_timezone())
     except (TypeError, ValueError, OverflowError):
-        raise PydanticCustomError("moment", "{said}", {"said": NO_MOMENT}) from None
+        raise PydanticCustomError("moment", "{sentence}", {"sentence": NO_MOMENT}) from None
     if not EPOCH <= moment <= timezone.now():
         raise PydanticCustomError("moment", "must lie between the year 2000 and now")
     return moment
@@ -55,7 +57,9 @@ class LineOfFile(LineInput):
     refunded: Amount | None = None
 
     def assume(self, *, sent: bool, cancelled: bool, refunded: int | None) -> None:
-        """Of what is not said, what follows for all of its units."""
+        """Fill in the counts that the file leaves out, alike for all units of the line. `sent`,
+        `cancelled`: the order was; `refunded`: the share of the line in what went back.
+        """
         if self.withdrawn is None:
             self.withdrawn = self.quantity - (self.fulfilled or 0) if cancelled else 0
         if self.fulfilled is None:
@@ -81,8 +85,8 @@ class LineOfFile(LineInput):
         if (self.units_refunded or 0) > self.quantity:
             yield "units_refunded", Sentence("is more than the quantity")
         if (self.refunded or 0) > self.amount:
-            said = "is more than the line comes to, %(amount)s"
-            yield "refunded", Sentence(said, amount=self.amount)
+            text = "is more than the line comes to, %(amount)s"
+            yield "refunded", Sentence(text, amount=self.amount)
 
 
 class GivenBack(Shape):
@@ -103,11 +107,11 @@ class History(BaseModel):
 
     @property
     def is_past(self) -> bool:
-        """It is paid for, or will never be."""
+        """The order is paid for, or will never be."""
         return bool(self.paid_at or self.cancelled_at)
 
     def days(self) -> set[date]:
-        """Of the shop, on which its money moved."""
+        """The days of the shop on which its money moved."""
         moments = [self.paid_at, *(refund.at for refund in self.refunds)]
         return {day_of(moment) for moment in moments if moment}
 
@@ -120,6 +124,8 @@ Lines = Annotated[list[LineOfFile], Field(min_length=1, max_length=LINES_MAX)]
 
 
 class OrderOfFile(OrderInput, History):
+    """An order as an import reads it: a new one, or one with its history."""
+
     email: Email = ""  # of one that is past, it may be forgotten
     lines: Lines  # type: ignore[assignment]
     number: Annotated[str, Field(min_length=1, max_length=NUMBER_MAX_CHARS), Plain()] | None = None
@@ -129,17 +135,22 @@ class OrderOfFile(OrderInput, History):
     @property
     def began_at(self) -> datetime | None:
         """When it was placed; None for now."""
-        moments_said = [moment for moment in (self.paid_at, self.cancelled_at) if moment]
-        return self.placed_at or min(moments_said, default=None)
+        given = [moment for moment in (self.paid_at, self.cancelled_at) if moment]
+        return self.placed_at or min(given, default=None)
 
     @property
     def is_over(self) -> bool:
         """Nothing of it is left to be done here."""
-        return bool(self.cancelled_at) or (self.is_past and not any(x.open for x in self.lines))
+        return bool(self.cancelled_at) or (self.is_past and not self.has_open_units)
+
+    @property
+    def has_open_units(self) -> bool:
+        """Some of its units are neither sent nor withdrawn."""
+        return any(line.open for line in self.lines)
 
     @property
     def was_unmet(self) -> bool:
-        """Its customer never had it, elsewhere: that is nothing to be imported again."""
+        """Its customer never had it, elsewhere: it is no reason to import that order again."""
         return bool(self.cancelled_at) and not self.paid_at
 
     def so_far(self) -> dict[str, Any]:
@@ -150,25 +161,27 @@ class OrderOfFile(OrderInput, History):
             "units_fulfilled": sent,
             "shipping_refunded": self.shipping_refunded or 0,
         }
-        if (at := self.began_at) is None:
+        began_at = self.began_at
+        if began_at is None:
             return columns
         # its id is a place in time, as others' are
-        return columns | {"created_at": at, "id": uuid7(nanoseconds=int(at.timestamp() * 10**9))}
+        id_ = uuid7(nanoseconds=int(began_at.timestamp() * 10**9))
+        return columns | {"created_at": began_at, "id": id_}
 
     @model_validator(mode="before")
     @classmethod
-    def _paid_elsewhere(cls, said: Any) -> Any:
-        """What is past needs no payment."""
-        if isinstance(said, dict) and {"paid_at", "cancelled_at"} & said.keys():
-            return {"payment": {"method": "manual"}, **said}
-        return said
+    def _paid_elsewhere(cls, body: Any) -> Any:
+        """An order that is past needs no payment."""
+        if isinstance(body, dict) and {"paid_at", "cancelled_at"} & body.keys():
+            return {"payment": {"method": "manual"}, **body}
+        return body
 
     @model_validator(mode="after")
     def _assume(self) -> Self:
-        """What a file need not say: money that went back is divided as a refund is."""
-        said = [self.shipping_refunded, *(line.refunded for line in self.lines)]
-        shares: list[int | None] = [None] * len(said)
-        if said == shares and 0 < self.given_back <= self.total:
+        """Fill in what the file leaves out: money that went back is divided as a refund is."""
+        shares: list[int | None] = [None] * (len(self.lines) + 1)  # the last is the shipping's
+        given = [*(line.refunded for line in self.lines), self.shipping_refunded]
+        if given == shares and 0 < self.given_back <= self.total:
             weights = [line.amount for line in self.lines]
             shares = [*split(self.given_back, [*weights, self.total - sum(weights)])]
             self.shipping_refunded = shares[-1]
@@ -179,7 +192,9 @@ class OrderOfFile(OrderInput, History):
         return self
 
     def objections(self, *, quiet: bool) -> Iterator[tuple[str, str]]:
-        """Pairs of JSON pointer and message: what does not go together."""
+        """Pairs of JSON pointer and message for whatever does not go together. `quiet`: the import
+        mails no customer.
+        """
         if self.is_past and self.payment.token:
             yield "/payment/token", BLANK_IF_PAST
         elif quiet and self.payment.token:
@@ -202,9 +217,9 @@ class OrderOfFile(OrderInput, History):
         sent = any(line.fulfilled for line in self.lines)
         if sent != bool(self.fulfilled_at):
             yield "/fulfilled_at", Sentence("goes with units that were fulfilled")
-        if self.cancelled_at and self.paid_at and any(line.open for line in self.lines):
+        if self.cancelled_at and self.paid_at and self.has_open_units:
             yield "/cancelled_at", Sentence("leaves units that are neither fulfilled nor withdrawn")
-        if self.paid_at and not (sent or self.cancelled_at or any(x.open for x in self.lines)):
+        if self.paid_at and not (sent or self.cancelled_at or self.has_open_units):
             yield "/cancelled_at", Sentence("is missing, since all of its units are withdrawn")
         if "reason" in self.model_fields_set and not self.cancelled_at:
             yield "/reason", Sentence("goes with cancelled_at")
@@ -217,8 +232,8 @@ class OrderOfFile(OrderInput, History):
         sums = accumulate(refund.amount for refund in self.refunds)
         parts = (self.shipping_refunded or 0) + sum(line.refunded or 0 for line in self.lines)
         if any(not 0 <= amount <= self.total for amount in sums):
-            said = "come to less than 0, or to more than the total, %(total)s"
-            yield "/refunds", Sentence(said, total=self.total)
+            text = "come to less than 0, or to more than the total, %(total)s"
+            yield "/refunds", Sentence(text, total=self.total)
         elif parts != self.given_back:
-            said = "come to %(back)s, but lines and shipping were refunded %(parts)s"
-            yield "/refunds", Sentence(said, back=self.given_back, parts=parts)
+            text = "come to %(back)s, but lines and shipping were refunded %(parts)s"
+            yield "/refunds", Sentence(text, back=self.given_back, parts=parts)

@@ -10,7 +10,7 @@ PAYMENT = ("token", "method", "paid_at", "cancelled_at")
 ADDRESS = "name company line1 line2 city region postal_code country phone".split()
 HISTORY = "number placed_at paid_at fulfilled_at cancelled_at reason refunds shipping_refunded"
 
-# said once for an order; blank in its further rows, they are as above
+# of the order: in its first row; blank in its further rows, they are as above
 OF_THE_ORDER: dict[str, Place] = {
     **{name: (name,) for name in ("currency", "email", "total", "locale")},
     **{name: ("payment", name) for name in ("token", "method")},
@@ -32,12 +32,12 @@ COUNTS = frozenset(("quantity", "fulfilled", "withdrawn", "returned", "units_ref
 LISTS = frozenset(("tags",))  # separated by commas, or as JSON
 JSON = frozenset(("metadata", "refunds"))
 
-_AT = {place: column for column, place in OF_THE_ORDER.items()} | {("payment",): "token"}
+_COLUMN_AT = {place: column for column, place in OF_THE_ORDER.items()} | {("payment",): "token"}
 
 
 def column_at(pointer: str) -> str:
-    """The column of what a JSON pointer into an order leads to."""
+    """The column of whatever this JSON pointer into the body of an order leads to."""
     place = tuple(pointer.split("/")[1:])
-    while place and place not in _AT:
+    while place and place not in _COLUMN_AT:
         place = place[:-1]
-    return _AT.get(place) or pointer.rpartition("/")[2]
+    return _COLUMN_AT.get(place) or pointer.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""How the text of a file is written in bytes: said by its first bytes, or by its sender, or UTF-8.
+"""How the text of a file is written in bytes: as its first bytes tell, or its sender, or in UTF-8.
 
 Nothing is guessed: what Excel saves as CSV in Japan is as valid in half a dozen other encodings.
 """
@@ -44,7 +44,7 @@ UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 
 
 def named(charset: str) -> str | None:
-    """The one of ENCODINGS that this charset means, None for another."""
+    """The one of ENCODINGS that this charset means; None where it means no such one."""
     name = charset.strip().lower()
     name = ALIASES.get(name, ALIASES.get(name.replace("_", "-"), name))
     return name if name in ENCODINGS else None
@@ -55,44 +55,45 @@ def in_utf8(file: BinaryIO, encoding: str) -> Iterator[BinaryIO]:
     """The same text in UTF-8, at its start; a mark at the beginning of the file goes before what
     its sender says.
 
-    One that is called UTF-8 is handed on as it is, to be checked line by line. Raises a 400 problem
-    that names the first line which is not in this encoding.
+    One that is called UTF-8 is handed on as it is, to be checked line by line. Refuses with
+    `malformed-import`, and names the first line which is not in this encoding.
     """
     start = file.read(4)
     file.seek(0)
     if kind := NO_TEXT.get(start):
-        said = "This is %(kind)s and no text. Open it and save it as CSV (UTF-8)."
-        raise _malformed(Sentence(said, kind=kind))
+        text = "This is %(kind)s and no text. Open it and save it as CSV (UTF-8)."
+        raise _malformed(Sentence(text, kind=kind))
     codec = ENCODINGS[encoding]
     codec = next((named for mark, named in MARKS.items() if start.startswith(mark)), codec)
     if codec == UTF_8:
         if b"\x00" in start:
-            said = "It begins with a NUL. If this is UTF-16, say so: encoding=utf-16."
-            raise _malformed(Sentence(said))
+            nul = Sentence("It begins with a NUL. If this is UTF-16, say so: encoding=utf-16.")
+            raise _malformed(nul)
         yield file
         return
-    with SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as text:
-        _recode(file, text, codec)
-        text.seek(0)
-        yield cast(BinaryIO, text)
+    with SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as recoded:
+        _recode(file, recoded, codec)
+        recoded.seek(0)
+        yield cast(BinaryIO, recoded)
 
 
 def _recode(file: BinaryIO, to: "SpooledTemporaryFile[bytes]", codec: str) -> None:
     decoder = codecs.getincrementaldecoder(codec)(errors="replace")
-    lines = 1
+    line_number = 1
     while raw := file.read(PIECE_BYTES):
-        lines = _written(decoder.decode(raw), to, codec, lines)
-    _written(decoder.decode(b"", final=True), to, codec, lines)
+        line_number = _written(decoder.decode(raw), to, codec, line_number)
+    _written(decoder.decode(b"", final=True), to, codec, line_number)
 
 
-def _written(text: str, to: "SpooledTemporaryFile[bytes]", codec: str, line: int) -> int:
-    """The number of the line in which this piece ends."""
-    if (position := text.find(UNREADABLE)) >= 0:
-        line += text.count("\n", 0, position)
-        said = "Line %(line)s is not %(codec)s. Save the file as UTF-8, or say how it is written."
-        raise _malformed(Sentence(said, line=line, codec=codec))
-    to.write(text.encode())
-    return line + text.count("\n")
+def _written(piece: str, to: "SpooledTemporaryFile[bytes]", codec: str, line_number: int) -> int:
+    """Write a piece of the file, which begins in that line. Returns the line in which it ends."""
+    position = piece.find(UNREADABLE)
+    if position >= 0:
+        text = "Line %(line)s is not %(codec)s. Save the file as UTF-8, or say how it is written."
+        there = line_number + piece.count("\n", 0, position)
+        raise _malformed(Sentence(text, line=there, codec=codec))
+    to.write(piece.encode())
+    return line_number + piece.count("\n")
 
 
 def _malformed(detail: str) -> Refused:

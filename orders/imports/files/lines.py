@@ -17,14 +17,14 @@ LINE_COSTS_BYTES = 100  # to hand a line out again, however short it is
 class Row:
     """One order body, or one CSV row, as JSON text that nobody has judged yet."""
 
-    line: int  # where it begins; the first line of the file is 1
-    said: str = ""
+    line_number: int  # where it begins; the first line of the file is 1
+    text: str = ""  # empty for one that cannot be read
     key: str | None = None  # rows with the same key are the lines of one order
     fault: str = ""  # why it cannot be read
 
     @property
     def fault_kept(self) -> list[Any] | None:
-        """Of that sentence, what is stored beside its English."""
+        """What is stored of `fault` beside its English, as `Sentence.kept` has it."""
         return kept_of(self.fault, settings.IMPORT_VALUE_MAX_CHARS)
 
 
@@ -62,26 +62,26 @@ class Lines:
         handed out again.
 
         No more than IMPORT_AGAIN_MAX_BYTES of one file, since each of its lines may spoil a row as
-        long as rows may be; the shortest line costs as much as one of LINE_COSTS_BYTES. Raises a
-        422 problem beyond.
+        long as rows may be; the shortest line costs as much as one of LINE_COSTS_BYTES. Beyond that
+        the file is refused with `invalid`.
         """
         spoilt = self._row[1:]
         self._number -= len(spoilt)
         self._returned += reversed(spoilt)
         self._returned_bytes += sum(max(size, LINE_COSTS_BYTES) for _, size in spoilt)
         if self._returned_bytes > settings.IMPORT_AGAIN_MAX_BYTES:
-            said = (
+            text = (
                 "too many quotes are never closed; the one on line %(line)s is the last we follow"
             )
-            raise invalid(("", Sentence(said, line=self._number)))
+            raise invalid(("", Sentence(text, line=self._number)))
         return self._row[0][0]
 
     def __iter__(self) -> "Lines":
         return self
 
     def __next__(self) -> str:
-        """Raises TooLong when the current row has become so, and a 400 problem for what is not
-        UTF-8.
+        """Raises TooLong when the current row has become so. Refuses with `malformed-import` a line
+        that is not UTF-8, and with `invalid` one beyond IMPORT_MAX_LINES.
         """
         text, size = self._returned.pop() if self._returned else self._read()
         self._number += 1
@@ -97,8 +97,8 @@ class Lines:
         if not raw:
             raise StopIteration
         if self._number >= settings.IMPORT_MAX_LINES:
-            said = "the file has more than %(most)s lines, empty ones included; send it in parts"
-            raise invalid(("", Sentence(said, most=settings.IMPORT_MAX_LINES)))
+            text = "the file has more than %(most)s lines, empty ones included; send it in parts"
+            raise invalid(("", Sentence(text, most=settings.IMPORT_MAX_LINES)))
         if len(raw) > limit:
             self._skip_rest_of_line(raw)
             return "", len(raw)

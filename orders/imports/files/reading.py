@@ -1,4 +1,4 @@
-"""Reading an import file row by row: what each row says, on which line it begins, and why one
+"""Reading an import file row by row: the text of each row, on which line it begins, and why one
 cannot be read.
 
 Nothing is decided here about orders. A row that cannot be read is passed on with its fault; only
@@ -52,33 +52,34 @@ class Stage:
         return (row for _, row in self.placed())
 
     def placed(self) -> Iterator[tuple[int, Row]]:
-        """Each with the place where `at` finds it again."""
+        """Each row with its place on the disk, at which `row_at` finds it again."""
         self._file.seek(0)
         place = 0
         for written in self._file:
             yield place, _row_of(written)
             place += len(written)
 
-    def at(self, place: int) -> Row:
+    def row_at(self, place: int) -> Row:
         self._file.seek(place)
         return _row_of(self._file.readline())
 
 
 def _written(row: Row) -> bytes:
-    return json.dumps((row.line, row.said, row.key, row.fault, row.fault_kept)).encode() + b"\n"
+    columns = (row.line_number, row.text, row.key, row.fault, row.fault_kept)
+    return json.dumps(columns).encode() + b"\n"
 
 
 def _row_of(written: bytes) -> Row:
-    line, said, key, fault, kept = json.loads(written)
-    return Row(line, said, key, said_again(fault, kept))
+    line_number, text, key, fault, kept = json.loads(written)
+    return Row(line_number, text, key, said_again(fault, kept))
 
 
 def rows_of(file: BinaryIO, form: Format, amounts: Amounts = Amounts.MINOR) -> Iterator[Row]:
     """Every row of the file, in bounded memory.
 
-    Raises a 400 problem for a file that is not UTF-8 and a 422 problem for one of too many lines or
-    whose amounts leave their unit in doubt, and for a CSV whose header lacks a column, repeats one
-    or names one that we do not know, or in which too many quotes are never closed.
+    Refuses with `malformed-import` a file that is not UTF-8, and with `invalid` one of too many
+    lines or whose amounts leave their unit in doubt, and a CSV whose header lacks a column, repeats
+    one or names one that we do not know, or in which too many quotes are never closed.
     """
     file_lines = Lines(file)
     return csv_rows(file_lines, amounts) if form == Format.CSV else ndjson_rows(file_lines)
@@ -89,8 +90,8 @@ def staged(file: BinaryIO, manner: Manner) -> Iterator[Stage]:
     """The rows of a file that has been read to its end, so that no transaction has to wait for
     that.
 
-    They lie on this machine's disk meanwhile. Raises, before the block begins, as `rows_of` does,
-    and a 422 problem for a file of no rows or too many.
+    They lie on this machine's disk meanwhile. Refuses, before the block begins, as `rows_of` does,
+    and with `invalid` a file of no rows or too many.
     """
     with (
         in_utf8(file, manner.encoding) as text,
@@ -107,8 +108,8 @@ def staged(file: BinaryIO, manner: Manner) -> Iterator[Stage]:
 
 
 def too_many_rows(most: int) -> Refused:
-    said = "the file has more than %(most)s rows; send it in parts"
-    return invalid(("", Sentence(said, most=most)))
+    text = "the file has more than %(most)s rows; send it in parts"
+    return invalid(("", Sentence(text, most=most)))
 
 
 def ndjson_rows(file_lines: Lines) -> Iterator[Row]:
@@ -127,4 +128,4 @@ def ndjson_rows(file_lines: Lines) -> Iterator[Row]:
         if "\x00" in text:
             yield Row(number, fault=Sentence("holds a NUL character"))
         elif body := text.strip():
-            yield Row(number, said=body)
+            yield Row(number, text=body)

@@ -80,12 +80,12 @@ class Command(BaseCommand):
             self.stdout.write("Stopped watching. The import goes on by itself.")
 
     def _try(self, file: Path, client: Client, manner: Manner) -> None:
-        """What an import would refuse. Exit code 1 when it is anything."""
+        """Print what an import would refuse. Exit code 1 when it is anything."""
         with _staged(file, manner) as rows:
             trial = tried(client, rows, manner)
         self.stdout.write(f"Dry run: {trial.total} orders, {trial.ok} ok, {trial.failed} refused.")
         for name, fault in trial.faults:
-            self.stdout.write(_told(fault.line, fault.field, name, fault.reason))
+            self.stdout.write(_entry(fault.line_number, fault.field, name, fault.reason))
         if trial.failed:
             raise CommandError(f"{trial.failed} orders would fail. Nothing was written.")
 
@@ -105,16 +105,15 @@ class Command(BaseCommand):
         progress.end()
 
     def _report(self, batch: Import) -> None:
-        """What became of its orders. Exit code 1 when one failed."""
+        """Print what became of its orders. Exit code 1 when one failed."""
         counts = batch.counts()
         became = [f"{n} {way.replace('_', ' ')}" for way, n in counts["became"].items() if n]
         self.stdout.write(f"Done: {batch.total} orders, {', '.join(became)}.")
         for fault in batch.faults.all()[:FAULTS_SHOWN]:
-            self.stdout.write(_told(fault.line, fault.field, fault.external_id, fault.reason))
-        for line_number, name, way in islice(
-            batch.orders.unmet_by_line(FAULTS_SHOWN), FAULTS_SHOWN
-        ):
-            self.stdout.write(_told(line_number, "", name, way.replace("_", " ")))
+            self.stdout.write(_entry(fault.line, fault.field, fault.external_id, fault.reason))
+        unmet = islice(batch.orders.unmet_by_line(FAULTS_SHOWN), FAULTS_SHOWN)
+        for line_number, name, way in unmet:
+            self.stdout.write(_entry(line_number, "", name, way.replace("_", " ")))
         if counts["failed"]:
             reasons = f"/v1/imports/{batch.pk}/errors.csv"
             raise CommandError(f"{counts['failed']} orders failed; all reasons: {reasons}")
@@ -132,8 +131,8 @@ class Progress:
     def show(self) -> None:
         now = time.monotonic()
         if self._on_terminal:
-            line = f"\r{self._bar()} {self._figures(now)}\x1b[K"
-            self._out.write(line, ending="")  # type: ignore[call-arg]
+            bar = f"\r{self._bar()} {self._figures(now)}\x1b[K"
+            self._out.write(bar, ending="")  # type: ignore[call-arg]
             self._out.flush()
         elif now - self._spoke >= LINE_EVERY_S or self._batch.state == "done":
             self._spoke = now
@@ -167,25 +166,26 @@ def _format(file: Path, named: str | None) -> Format:
 
 
 def _client(name: str | None) -> Client:
-    clients = list(
-        Client.objects.filter(**({} if name is None else {"name": name})).order_by("name")[:2]
-    )
-    if len(clients) == 1:
+    """The client of this name; without a name the only one there is."""
+    if name is None:
+        clients = list(Client.objects.order_by("name")[:2])
+        if len(clients) != 1:
+            raise CommandError("Say whose orders they are: --client NAME.")
         return clients[0]
-    if name is not None:
-        raise CommandError(
-            f"There is no client {name!r}; `manage.py apikey create {name}` makes one."
-        )
-    raise CommandError("Say whose orders they are: --client NAME.")
+    client = Client.objects.filter(name=name).first()
+    if client is None:
+        makes_one = f"`manage.py apikey create {name}` makes one."
+        raise CommandError(f"There is no client {name!r}; {makes_one}")
+    return client
 
 
-def _told(line_number: int, field: str, name: str, reason: str) -> str:
+def _entry(line_number: int, field: str, name: str, reason: str) -> str:
     where = f" {field}" if field else ""
     return f"  line {line_number}{where} ({name or 'no external_id'}): {reason}"
 
 
 def _accepted(file: Path, client: Client, manner: Manner) -> Import:
-    """Taken in as a whole, with its first jobs, or not at all."""
+    """The import of this file: it is taken in as a whole, with its first jobs, or not at all."""
     with _staged(file, manner) as rows, transaction.atomic():
         batch = Import.objects.accept(client, rows, manner)
         tasks.begin(batch)
@@ -194,7 +194,7 @@ def _accepted(file: Path, client: Client, manner: Manner) -> Import:
 
 @contextmanager
 def _staged(file: Path, manner: Manner) -> Iterator[Stage]:
-    """Its rows. What is wrong with the file ends the command in a sentence."""
+    """The rows of a file. Anything wrong with it ends the command in a sentence."""
     try:
         size = file.stat().st_size
         if size > settings.IMPORT_MAX_BYTES:

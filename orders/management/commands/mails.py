@@ -59,9 +59,9 @@ class Command(BaseCommand):
             self.stdout.write("It is mailed." if options["address"] else "Every address is mailed.")
 
     def suppress(self, options: dict[str, Any]) -> None:
-        address, said = options["address"], in_a_line(options["because"])
+        address, because = options["address"], in_a_line(options["because"])
         try:
-            is_new = Suppression.objects.add(address, why=Suppression.Why.STAFF, said=said)
+            is_new = Suppression.objects.add(address, why=Suppression.Why.STAFF, details=because)
         except ValueError as exc:
             raise _no_address(exc) from None
         self.stdout.write("Nothing is mailed there." if is_new else "It is on the list already.")
@@ -76,11 +76,10 @@ class Command(BaseCommand):
 
     def preview(self, options: dict[str, Any]) -> None:
         language = options["language"]
-        event = (
-            _newest(options["event"], options["order"])
-            if options["order"]
-            else example(options["event"], language or Shop.objects.of(None).language)
-        )
+        if options["order"]:
+            event = _newest(options["event"], options["order"])
+        else:
+            event = example(options["event"], language or Shop.objects.of(None).language)
         if language and "order" in event.data:
             event.data["order"]["locale"] = language
         mail = render(event, Shop.objects.of(event.owner))
@@ -91,7 +90,7 @@ class Command(BaseCommand):
 
 
 def _newest(kind: str, number: str) -> Event:
-    """Of this kind among those of the order. Raises CommandError where there is none, or where
+    """The newest event of this kind of the order. Raises CommandError where there is none, or where
     clients have several orders of that number.
     """
     orders = Order.objects.narrowed(number=number)[:2]

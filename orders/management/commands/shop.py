@@ -31,8 +31,8 @@ class Command(BaseCommand):
         if client is None:
             raise CommandError(f"There is no client {options['client']}.")
         if options["action"] == "set":
-            said = _said({name: options[name] for name in FIELDS if options[name] is not None})
-            Shop.objects.say(client.pk, said)
+            texts = {name: options[name] for name in FIELDS if options[name] is not None}
+            Shop.objects.change(client.pk, _typed(texts))
         self._show(Shop.objects.of(client.pk))
 
     def _show(self, shop: Shop) -> None:
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{name}: {getattr(shop, name)}{whose}")
 
 
-def _said(texts: dict[str, str]) -> dict[str, Any]:
+def _typed(texts: dict[str, str]) -> dict[str, Any]:
     if not texts:
         raise CommandError(f"Say what to set: --{', --'.join(FIELDS).replace('_', '-')}.")
     try:

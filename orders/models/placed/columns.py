@@ -80,7 +80,7 @@ class Columns(Particulars):
 
     @property
     def was_cancelled(self) -> bool:
-        """Wholly, or completed with what was sent of it."""
+        """It was cancelled wholly, or completed with what was sent of it."""
         return self.has_ended and bool(self.reason)
 
     @property
@@ -90,8 +90,8 @@ class Columns(Particulars):
 
     @property
     def was_erased(self) -> bool:
-        """Nothing says any more for whom it was; one of a past that came without an address was
-        not.
+        """Nothing tells any more for whom it was. One that was placed elsewhere, and came without
+        an address, was not erased.
         """
         return not self.email and events.timeline(self.pk).filter(kind="order.erased").exists()
 

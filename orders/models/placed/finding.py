@@ -37,7 +37,7 @@ class LastDigits(Func):
 
 
 def _of_the_customer(member: str) -> Coalesce:
-    """What is said of the customer, or else of where the goods go."""
+    """What the order has of the customer, or else of whom the goods go to."""
     column = NullIf(f"customer_{member}", Value(""))
     return Coalesce(column, KT(f"shipping_address__{member}"), output_field=TextField())
 
@@ -77,12 +77,12 @@ WAYS: dict[str, Callable[[Any], Q]] = {
 }
 
 
-def those(**wanted: Any) -> Q:
-    """Orders of which all of this is true: a parameter of WAYS, or a column with its value; None
-    for whatever it may be.
+def those(**filters: Any) -> Q:
+    """Orders of which all of these are true: a parameter of WAYS, or a column with its value. A
+    filter of None leaves every order.
     """
     found = Q()
-    for name, value in wanted.items():
+    for name, value in filters.items():
         if value is not None:
             found &= WAYS[name](value) if name in WAYS else Q(**{name: value})
     return found

@@ -143,7 +143,7 @@ Units = list[tuple[OrderLine, int]]
 def named(lines: Sequence[OrderLine], requested: Sequence["UnitsInput"]) -> Units:
     """The lines of an order that are asked for, each with how many units of it.
 
-    Raises a 422 problem that names what leads to no line, to more than one, or to one twice.
+    Refuses with `invalid`, and names what leads to no line, to more than one, or to one twice.
     """
     found: Units = []
     wrong: list[tuple[str, str]] = []
@@ -161,20 +161,9 @@ def named(lines: Sequence[OrderLine], requested: Sequence["UnitsInput"]) -> Unit
 
 
 def _meant(lines: Sequence[OrderLine], units: "UnitsInput") -> OrderLine | tuple[str, str]:
-    """The one line that this names, or the field and what is wrong with it."""
+    """The one line that these units name, or the field by which they do not and a message."""
     if units.position is not None:
-        at = [line for line in lines if line.position == units.position]
-        if not at:
-            return "position", Sentence(
-                "the lines of the order are 0 to %(last)s", last=len(lines) - 1
-            )
-        if units.sku not in (None, at[0].sku):
-            return "sku", Sentence(
-                "line %(position)s is of another sku: %(sku)s",
-                position=units.position,
-                sku=at[0].sku,
-            )
-        return at[0]
+        return _at_position(lines, units)
     of_sku = [line for line in lines if line.sku == units.sku]
     if not of_sku:
         return "sku", Sentence("no line of the order is of this sku: %(sku)s", sku=units.sku)
@@ -187,20 +176,29 @@ def _meant(lines: Sequence[OrderLine], units: "UnitsInput") -> OrderLine | tuple
     return of_sku[0]
 
 
+def _at_position(
+    lines: Sequence[OrderLine], units: "UnitsInput"
+) -> OrderLine | tuple[str, Sentence]:
+    line = next((line for line in lines if line.position == units.position), None)
+    if line is None:
+        text = "the lines of the order are 0 to %(last)s"
+        return "position", Sentence(text, last=len(lines) - 1)
+    if units.sku not in (None, line.sku):
+        text = "line %(position)s is of another sku: %(sku)s"
+        return "sku", Sentence(text, position=units.position, sku=line.sku)
+    return line
+
+
 def within(units: Units, *, of: str, verb: str) -> Units:
-    """These units, if each line has so many by its property named `of`. Raises a 422 problem that
-    names those that do not.
+    """These units, if each line has so many by its property named `of`. Refuses with `invalid`, and
+    names the lines that do not: so many of them can be `verb`, like "sent".
     """
-    short = [
-        (
-            f"/lines/{index}/quantity",
-            Sentence(
-                f"%(number)s of %(sku)s can be {verb}", number=getattr(line, of), sku=line.sku
-            ),
-        )
-        for index, (line, number) in enumerate(units)
-        if number > getattr(line, of)
-    ]
+    short: list[tuple[str, str]] = []
+    for index, (line, number) in enumerate(units):
+        most = getattr(line, of)
+        if number > most:
+            message = Sentence(f"%(number)s of %(sku)s can be {verb}", number=most, sku=line.sku)
+            short.append((f"/lines/{index}/quantity", message))
     if short:
         raise invalid(*short)
     return units

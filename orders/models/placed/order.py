@@ -10,6 +10,7 @@ The other tables of the shop live beside this file, one noun each: `clients`, `s
 """
 
 import secrets
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -50,7 +51,7 @@ class Order(Columns):
 
     @classmethod
     def from_input(cls, client: Client, order_input: "OrderInput") -> "Order":
-        """An unsaved order of what order_input says, at its first event."""
+        """An order as this input has it, not saved yet, at its first event."""
         return cls(
             client=client,
             version=1,
@@ -85,6 +86,11 @@ class Order(Columns):
         """What is still to be sent."""
         return [(line, line.open) for line in self.own_lines if line.open]
 
+    def units_at(self, parts: Iterable[Mapping[str, Any]]) -> Units:
+        """Units of its lines, of parts that name each line by its `position`, with a `quantity`."""
+        line_of = {line.position: line for line in self.own_lines}
+        return [(line_of[part["position"]], part["quantity"]) for part in parts]
+
     # --- verbs; the caller holds the order's lock -------------------------------------------------
 
     def reserve(self) -> bool:
@@ -111,7 +117,7 @@ class Order(Columns):
 
     def cancel(self, reason: str) -> Refund | None:
         """Give back what is not sent, goods and money. It is cancelled then, or completed with what
-        was sent. Raises a 409 problem for one that has ended.
+        was sent. Refuses with `not-cancellable` once it has ended.
 
         A charge that is under way goes on; if it succeeds, it is refunded. The caller promises the
         refund's job.
@@ -143,7 +149,7 @@ class Order(Columns):
         return Refund.objects.write_down(self, Asked(), reason=reason) if self.refundable else None
 
     def note_refund(self, refund: Refund) -> None:
-        """It was written down. With nothing left to send, nothing more will happen to the order."""
+        """Record a refund that was written down. With nothing left to send, the order ends."""
         event = "order.refund_pending" if refund.amount else "order.restocked"
         self.record(event, {"refund": refund.snapshot()})
         self._end_when_nothing_is_open("refunded")
@@ -161,18 +167,17 @@ class Order(Columns):
     def release(self) -> None:
         """Release it. Its goods are set aside for as long again: nobody could pay meanwhile."""
         if self.held:
-            anew = (
-                {"expires_at": timezone.now() + self.keep} if self.state == State.RESERVED else {}
-            )
+            if self.state == State.RESERVED:
+                self.assign(expires_at=timezone.now() + self.keep)
             over: snapshots.About = {"hold": {"reason": self.hold_reason}}
-            self.record("order.released", over, held=False, hold_reason="", **anew)
+            self.record("order.released", over, held=False, hold_reason="")
 
-    def change(self, said: "ParticularsInput") -> None:
-        """Say anew whom it is for, where it goes and what is noted of it; what is no news is no
-        event. Raises a 409 problem for the shipping address of one of which something is sent, and
-        for one that was erased.
+    def change(self, particulars: "ParticularsInput") -> None:
+        """Change whom it is for, where it goes and what is noted of it; without any news there is
+        no event. Refuses with `already-sent` another shipping address once something is sent, and
+        with `order-erased`.
         """
-        news = self.news_in(said)
+        news = self.news_in(particulars)
         if news:
             self.refuse_erased()
         if "shipping_address" in news and self.units_fulfilled:
@@ -182,7 +187,7 @@ class Order(Columns):
             self.record("order.updated", **news)
 
     def refuse_erased(self) -> None:
-        """Raises a 409 problem for one of which nobody knows any more for whom it was."""
+        """Refuses with `order-erased` when nobody knows any more for whom it was."""
         if self.was_erased:
             detail = Sentence(
                 "The customer of order %(number)s was erased from it.", number=self.number
@@ -199,7 +204,7 @@ class Order(Columns):
         self._end_when_nothing_is_open(self.reason)
 
     def note_unshipped(self, parcel: "Fulfilment", units: int) -> None:
-        """They are to be sent again: an order that had ended with them goes on."""
+        """So many units are to be sent again: an order that had ended with them goes on."""
         event, sent = "order.fulfilment_cancelled", self.units_fulfilled - units
         about: snapshots.About = {"fulfilment": parcel.snapshot()}
         if self.has_ended:
@@ -224,7 +229,7 @@ class Order(Columns):
         **changes: Any,
     ) -> None:
         """Change the state, and what changes with it, and record the event, which is named after
-        the state unless it is said: the only way to do either.
+        the state unless `event` names it: the only way to do either.
 
         Raises ValueError for a step that TRANSITIONS does not have.
         """
@@ -235,7 +240,7 @@ class Order(Columns):
     def record(self, kind: str, about: snapshots.About | None = None, **changes: Any) -> None:
         """Set columns, count the version up, save, and write the event with a snapshot of the order
         as it is then, and of what the event is about. Nothing else saves an order, so nothing of it
-        changes untold.
+        changes without an event.
         """
         self.assign(version=self.version + 1, updated_at=Written(), **changes)
         self.save(update_fields=self._assigned)
@@ -286,7 +291,7 @@ class Order(Columns):
             "refund_pending": self.refund_pending,
             **self.particulars(),
             "locale": self.locale or None,
-            "withdrawal": withdrawal.shown(self),
+            "withdrawal": withdrawal.snapshot(self),
             "lines": [line.snapshot() for line in self.own_lines],
             "shipping": {"amount": self.shipping_amount, "tax": self.shipping_tax},
             "created_at": self.created_at.isoformat(),

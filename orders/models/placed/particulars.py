@@ -33,30 +33,30 @@ class Particulars(models.Model):
         return {field.name: field.get_default() for field in Particulars._meta.local_fields}
 
     @staticmethod
-    def columns_of(said: "ParticularsInput") -> dict[str, Any]:
-        """The columns of what was said there, and of nothing else."""
-        customer = said.customer.model_dump() if said.customer else {}
+    def columns_of(particulars: "ParticularsInput") -> dict[str, Any]:
+        """The columns of the fields that this input names, and no others."""
+        customer = particulars.customer.model_dump() if particulars.customer else {}
         columns: dict[str, dict[str, Any]] = {
-            "email": {"email": said.email},
+            "email": {"email": particulars.email},
             "customer": {
                 f"customer_{name}": customer.get(name) or ""
                 for name in ("name", "phone", "external_id")
             },
-            "shipping_address": {"shipping_address": _said(said.shipping_address)},
-            "billing_address": {"billing_address": _said(said.billing_address)},
-            "metadata": {"metadata": said.metadata},
-            "note": {"note": said.note or ""},
-            "tags": {"tags": said.tags or None},
+            "shipping_address": {"shipping_address": _members(particulars.shipping_address)},
+            "billing_address": {"billing_address": _members(particulars.billing_address)},
+            "metadata": {"metadata": particulars.metadata},
+            "note": {"note": particulars.note or ""},
+            "tags": {"tags": particulars.tags or None},
         }
         return {
             name: value
-            for field in said.model_fields_set & columns.keys()
+            for field in particulars.model_fields_set & columns.keys()
             for name, value in columns[field].items()
         }
 
-    def news_in(self, said: "ParticularsInput") -> dict[str, Any]:
-        """The columns that would change."""
-        columns = self.columns_of(said)
+    def news_in(self, particulars: "ParticularsInput") -> dict[str, Any]:
+        """The columns that this input would change, with their new values."""
+        columns = self.columns_of(particulars)
         return {name: value for name, value in columns.items() if getattr(self, name) != value}
 
     def particulars(self) -> snapshots.Particulars:
@@ -76,7 +76,9 @@ class Particulars(models.Model):
         }
 
 
-def _said(address: "AddressInput | None") -> dict[str, str | None]:
-    """All members of it, or none when nothing of it was said."""
+def _members(address: "AddressInput | None") -> dict[str, str | None]:
+    """All members of an address; none at all where all of them are empty."""
     members = address.model_dump() if address else {}
-    return {name: text or None for name, text in members.items()} if any(members.values()) else {}
+    if not any(members.values()):
+        return {}
+    return {name: text or None for name, text in members.items()}

@@ -34,20 +34,23 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def of(self, client: Client) -> "OrderQuerySet":
         return self.filter(client=client)
 
-    def narrowed(self, *, sku: str | None = None, **wanted: Any) -> "OrderQuerySet":
-        """Those of which all of this is true, as `finding` has it; None for whatever it may be."""
-        orders = self.filter(those(sku=sku, **wanted))
+    def narrowed(self, *, sku: str | None = None, **filters: Any) -> "OrderQuerySet":
+        """The orders of which all of these are true, as `finding.those` has it."""
+        orders = self.filter(those(sku=sku, **filters))
         return orders.distinct("pk") if sku else orders  # two lines may have it
 
     def newest_first(self, after: str | None) -> "OrderQuerySet":
         return (self.filter(pk__lt=after) if after else self).order_by("-pk")
 
     def by_change(self, after: tuple[datetime, UUID] | None) -> "OrderQuerySet":
-        """Those that changed longest ago first, as far as nobody can change one before them."""
+        """The orders as they changed, the oldest change first, up to the moment before which nobody
+        can change one any more. `after`: the moment and the id of the last one that was read.
+        """
         orders = self.filter(updated_at__lt=settled_until()).order_by("updated_at", "pk")
         if after:
-            at, pk = after
-            orders = orders.filter(Q(updated_at__gt=at) | Q(pk__gt=pk), updated_at__gte=at)
+            moment, pk = after
+            later = Q(updated_at__gt=moment) | Q(pk__gt=pk)
+            orders = orders.filter(later, updated_at__gte=moment)
         return orders.distinct("updated_at", "pk") if orders.query.distinct else orders
 
     def place(
@@ -56,8 +59,8 @@ class OrderQuerySet(models.QuerySet["Order"]):
         """Accept an order: its row, its lines and its first event, in the caller's transaction.
         `stock` has the goods of its skus, for whoever has looked at them for several orders.
 
-        Raises a 422 problem for an unknown sku or an amount that the provider cannot move, and a
-        409 problem, with the Location of the first order, when the client has used this external_id
+        Refuses with `invalid` an unknown sku or an amount that the provider cannot move, and with
+        `external-id-taken`, which names the first order, an external_id that the client has used
         before.
         """
         if stock is None:
@@ -84,8 +87,8 @@ class OrderQuerySet(models.QuerySet["Order"]):
         return order
 
     def _insert_numbered(self, order: "Order") -> "Order":
-        """Insert under a number nobody has, unless it brings its own; a taken external_id is a 409
-        problem.
+        """Insert under a number nobody has, unless it brings its own. Refuses with
+        `external-id-taken`, and with `invalid` a number of its own that is.
         """
         own = order.number
         for _ in range(NUMBER_TRIES):
@@ -129,13 +132,11 @@ class OrderQuerySet(models.QuerySet["Order"]):
         """Up to `limit` orders whose goods have been set aside for long enough, those that waited
         longest first.
         """
-        late = self.filter(state="reserved", expires_at__lte=Now(), held=False).order_by(
-            "expires_at"
-        )
-        return late.only("client_id")[:limit]
+        late = self.filter(state="reserved", expires_at__lte=Now(), held=False)
+        return late.order_by("expires_at").only("client_id")[:limit]
 
     def some_locked(self, limit: int) -> list["Order"]:
-        """The first of them, locked likewise."""
+        """The first orders of these, by their ids, each locked as `locked` does it."""
         locked = self.select_for_update(no_key=True).order_by("pk")
         return list(locked.prefetch_related("lines")[:limit])
 
@@ -150,8 +151,8 @@ class OrderQuerySet(models.QuerySet["Order"]):
 
 
 def objections(order_input: "OrderInput", skus: Container[str]) -> list[tuple[str, str]]:
-    """Pairs of JSON pointer and message: why no such order can be, of these skus and with this
-    provider.
+    """Pairs of JSON pointer and message: why there can be no such order, where these skus are all
+    that there are, and with the provider that there is.
     """
     mover = None if order_input.payment.method == "card" else ELSEWHERE
     unmovable = amount_objection(order_input.total, order_input.currency, mover)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orders.models.placed.order import Order
     from orders.models.stocked.stock import Stock
 
-SAID = ("on_hand", "name", "counted", "backorder_limit", "low_at", "removed_at")
+SETTABLE = ("on_hand", "name", "counted", "backorder_limit", "low_at", "removed_at")
 TOO_LITTLE = "leaves less than what is reserved for orders"
 
 # One statement reserves a whole order, or nothing of it. Rows are locked in id order, so two orders
@@ -93,8 +93,8 @@ class StockQuerySet(models.QuerySet["Stock"]):
         return self.there().filter(ways[0] | ways[1])
 
     def first_called(self, term: str, *, limit: int) -> "list[Stock]":
-        """So many of these, by their skus and then by their names: read in the order of an index,
-        however many there are.
+        """Up to `limit` of the goods that are `called` so, by their skus and then by their names:
+        read in the order of an index, however many there are.
         """
         found: dict[int, Stock] = {}
         for key in (finding.SKU, finding.NAME):
@@ -104,6 +104,7 @@ class StockQuerySet(models.QuerySet["Stock"]):
         return list(found.values())[:limit]
 
     def by_sku(self, skus: Collection[str]) -> "dict[str, Stock]":
+        """The goods of these skus that an order may name."""
         return self.there().ever(skus)
 
     def ever(self, skus: Collection[str]) -> "dict[str, Stock]":
@@ -111,7 +112,7 @@ class StockQuerySet(models.QuerySet["Stock"]):
         return {stock.sku: stock for stock in self.filter(sku__in=skus)}
 
     def know(self, names: dict[str, str]) -> None:
-        """Count none of each sku that is not known yet, under these names."""
+        """Add each of these skus that is not there yet, none on hand, under its name."""
         unknown = [self.model(sku=sku, name=name) for sku, name in sorted(names.items())]
         self.bulk_create(unknown, ignore_conflicts=True)
 
@@ -144,8 +145,8 @@ class StockQuerySet(models.QuerySet["Stock"]):
 
     @transaction.atomic
     def adjust(self, sku: str, delta: int, *, reason: str) -> "Stock | None":
-        """Count up or down; None for an unknown sku. Raises a 422 problem for less than is
-        promised.
+        """Count up or down; None for an unknown sku. Refuses with `invalid` a delta that leaves
+        less than is promised.
         """
         stock = self.locked(sku)
         if stock is None:
@@ -168,35 +169,35 @@ class StockQuerySet(models.QuerySet["Stock"]):
 
     @transaction.atomic
     def describe(
-        self, said: Mapping[str, StockSaid], *, places: Mapping[str, str] | None = None
+        self, settings_of: Mapping[str, StockSaid], *, places: Mapping[str, str] | None = None
     ) -> list["Stock"]:
-        """Count these skus and set what else is said of them; creates those that are not there.
+        """Set the stock of these skus, and count them; creates those that are not there.
 
-        All or nothing: raises a 422 problem that names the field, after the place of its sku, of
-        each of which less would be left than is promised.
+        All or nothing: refuses with `invalid`, and names a field of each sku of which less would be
+        left than is promised. `places`: where a sku stands in what was sent, as a JSON pointer.
         """
-        there = set(self.filter(sku__in=said).values_list("sku", flat=True))
-        absent = sorted(said.keys() - there)
+        there = set(self.filter(sku__in=settings_of).values_list("sku", flat=True))
+        absent = sorted(settings_of.keys() - there)
         self.bulk_create([self.model(sku=sku) for sku in absent], ignore_conflicts=True)
-        rows = list(self.select_for_update(no_key=True).filter(sku__in=said).order_by("pk"))
+        rows = list(self.select_for_update(no_key=True).filter(sku__in=settings_of).order_by("pk"))
         before = {row.pk: (row.on_hand, row.free) for row in rows}
         wrong = []
         for row in rows:
-            row.take(said[row.sku])
+            row.take(settings_of[row.sku])
             if row.is_oversold:
                 place = (places or {}).get(row.sku, "")
-                wrong.append((f"{place}/{_blamed(said[row.sku])}", TOO_LITTLE))
+                wrong.append((f"{place}/{_blamed(settings_of[row.sku])}", TOO_LITTLE))
         if wrong:
             raise invalid(*wrong)
-        self.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=SAID)
+        self.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=SETTABLE)
         self._note_counts({row: row.on_hand - before[row.pk][0] for row in rows})
         self.tell_low(row for row in rows if row.fell_low(before[row.pk][1]))
         return rows
 
     @transaction.atomic
     def remove(self, sku: str) -> bool:
-        """Take it out: it is listed no more and cannot be ordered; False for an unknown sku. Its
-        movements stay. Raises a 409 problem while it is promised to orders.
+        """Take a sku out: it is listed no more and cannot be ordered; False for an unknown one. Its
+        movements stay. Refuses with `stock-reserved` while it is promised to orders.
         """
         stock = self.locked(sku)
         if stock is None:
@@ -212,7 +213,7 @@ class StockQuerySet(models.QuerySet["Stock"]):
         return True
 
     def tell_low(self, fell: Iterable["Stock"]) -> None:
-        """Their events. The caller holds their locks."""
+        """Record that these have fallen low, an event for each. The caller holds their locks."""
         rows = list(fell)
         self.filter(pk__in=[stock.pk for stock in rows]).update(told_low=F("told_low") + 1)
         news = (
@@ -223,7 +224,7 @@ class StockQuerySet(models.QuerySet["Stock"]):
             events.record_all("stock.low", news, owner=None)
 
     def _note_counts(self, deltas: Mapping["Stock", int], *, reason: str = "") -> None:
-        """A count that changes nothing is no movement."""
+        """Write a movement for each count; one that changes nothing is none."""
         StockMovement.objects.bulk_create(
             StockMovement(
                 stock=stock,
@@ -237,7 +238,9 @@ class StockQuerySet(models.QuerySet["Stock"]):
         )
 
 
-def _blamed(said: StockSaid) -> str:
-    """The field to be changed when too little is left."""
-    named = (name for name in ("on_hand", "backorder_limit") if name in said.model_fields_set)
-    return next(named, "counted")
+def _blamed(setting: StockSaid) -> str:
+    """The field of this setting that leaves too little."""
+    for name in ("on_hand", "backorder_limit"):
+        if name in setting.model_fields_set:
+            return name
+    return "counted"

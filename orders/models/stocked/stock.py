@@ -6,7 +6,7 @@ from django.db.models import F, Q
 from orders import snapshots
 from orders.inputs.stock import StockSaid
 from orders.models.stocked.finding import INDEXES
-from orders.models.stocked.queryset import SAID, StockQuerySet
+from orders.models.stocked.queryset import SETTABLE, StockQuerySet
 
 
 class Stock(models.Model):
@@ -66,17 +66,17 @@ class Stock(models.Model):
         return self.available is not None and self.available < 0
 
     def fell_low(self, free: int) -> bool:
-        """From so many that were free: more than `low_at` then, and no more than that now."""
+        """Whether it is low now and was not before, with so many that were free then."""
         return self.counted and self.low_at is not None and free > self.low_at >= self.free
 
-    def take(self, said: StockSaid) -> None:
-        """Set what is said of it. Once removed, it is a new one. The caller holds the lock."""
+    def take(self, setting: StockSaid) -> None:
+        """Set the fields it names; once removed, it is a new one. The caller holds the lock."""
         if self.removed_at is not None:
             new = Stock()
-            for name in SAID:
+            for name in SETTABLE:
                 setattr(self, name, getattr(new, name))
-        for name in said.model_fields_set.intersection(SAID):
-            value = getattr(said, name)
+        for name in setting.model_fields_set.intersection(SETTABLE):
+            value = getattr(setting, name)
             setattr(self, name, self.name if (name, value) == ("name", None) else value)
 
     def snapshot(self) -> snapshots.Stock:

@@ -7,9 +7,9 @@ import pytest
 from orders.inputs.order import EXAMPLE
 from orders.models import Order, Stock
 from tests.shop import Api
-from tests.shop.everything import Known, known, operations
+from tests.shop.everything import Existing, existing, operations
 
-__all__ = ["known"]
+__all__ = ["existing"]
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/v1/orders"
 OPERATIONS = {one["operationId"]: (method, path) for method, path, one in operations()}
@@ -35,7 +35,7 @@ def errors(answer: Any) -> list[tuple[str, str]]:
     return [(error["pointer"], error["message"]) for error in answer.json()["errors"]]
 
 
-def test_no_operation_ignores_a_parameter_that_it_does_not_know(known: Known) -> None:
+def test_no_operation_ignores_a_parameter_that_it_does_not_know(existing: Existing) -> None:
     pointers = {}
     for operation_id, (method, path) in OPERATIONS.items():
         sent: dict[str, Any] = {"content_type": "application/json"}
@@ -43,8 +43,8 @@ def test_no_operation_ignores_a_parameter_that_it_does_not_know(known: Known) ->
             sent = {"data": b"{}", "content_type": "application/x-ndjson"}
         elif operation_id in BODIES:
             sent["data"] = BODIES[operation_id]
-        answer = getattr(Api(known["key"]), method)(
-            f"{path.format(**known)}?payment_sate=paid",
+        answer = getattr(Api(existing["key"]), method)(
+            f"{path.format(**existing)}?payment_sate=paid",
             **({} if method == "get" else sent),
             headers={"Idempotency-Key": "unknown"},
         )

@@ -20,13 +20,13 @@ GZIPPED = {"Accept-Encoding": "br, gzip;q=0.8"}
 BYTES_MAX = 100_000  # of all that a browser loads for the page, as it is sent
 
 
-def shown(language: str) -> str:
+def page_in(language: str) -> str:
     return HttpClient().get("/v1/docs", {"language": language}).content.decode()
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_page_shows_every_endpoint_with_a_line_that_asks_it_here(language: str) -> None:
-    page = shown(language)
+    page = page_in(language)
     lines = page.count("<code>curl ")
     for _, path, operation in operations():
         article = page.split(f'<article id="{operation["operationId"]}"')[1].split("</article>")[0]
@@ -46,14 +46,14 @@ def test_the_page_shows_every_endpoint_with_a_line_that_asks_it_here(language: s
 
 
 def test_it_is_read_in_either_language_and_what_is_not_is_marked() -> None:
-    japanese = shown("ja")
+    japanese = page_in("ja")
     assert '<html lang="ja">' in japanese
     document = described_api.get_openapi_schema()
     for item in [*document["paths"].values(), *document["webhooks"].values()]:
         for operation in item.values():
             with override("ja"):
-                told = gettext(operation["summary"])
-            assert told != operation["summary"]
+                summary = gettext(operation["summary"])
+            assert summary != operation["summary"]
     assert "注文する" in unescape(japanese)
     assert "注文を扱うバックエンドです" in japanese
     assert '<div lang="en"><p>Accepted, and worked off' in japanese

@@ -55,7 +55,7 @@ def part(name: str) -> Any:
 
 def call(operation_id: str) -> Any:
     """The module of an operation."""
-    tags = {described["operationId"]: described["tags"][0] for _, _, described in operations()}
+    tags = {operation["operationId"]: operation["tags"][0] for _, _, operation in operations()}
     return part(f"api.{tags[operation_id]}.{operation_id}")
 
 

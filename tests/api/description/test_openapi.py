@@ -26,9 +26,9 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from api.app import api as described_api
 from config.wsgi import application
-from tests.shop.everything import Known, known, operations
+from tests.shop.everything import Existing, existing, operations
 
-__all__ = ["known"]
+__all__ = ["existing"]
 
 # of each endpoint, besides the systematic ones
 EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "15"))
@@ -119,7 +119,7 @@ OPERATIONS = [
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5xx(
-    method: str, path: str, known: Known
+    method: str, path: str, existing: Existing
 ) -> None:
     """As `schema.parametrize()` does it, but for the cases: it would make them all when tests are
     collected, in each process that collects, and that takes longer than to collect all the others.
@@ -127,11 +127,11 @@ def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5x
 
     def is_answered(case: schemathesis.Case[Any]) -> None:
         part = case.meta.components.get(ParameterLocation.PATH) if case.meta else None
-        if part and part.mode.is_positive and next(known["tries"]) % 4:
+        if part and part.mode.is_positive and next(existing["tries"]) % 4:
             case.path_parameters.update(
-                {name: known[name] for name in case.path_parameters if name in known}
+                {name: existing[name] for name in case.path_parameters if name in existing}
             )
-        assert sent(case, known["key"]).status_code < 500
+        assert sent(case, existing["key"]).status_code < 500
 
     load_all_checks()
     build_operation_test(
@@ -148,7 +148,7 @@ def test_what_is_described_is_taken_what_is_not_is_refused_and_no_answer_is_a_5x
 
 @pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
-def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(known: Known) -> None:
+def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(existing: Existing) -> None:
     """From an order to its refunds, from an endpoint to its deliveries: ids that it was told lead
     somewhere.
     """
@@ -156,7 +156,7 @@ def test_a_client_that_goes_from_answer_to_request_meets_nothing_else(known: Kno
 
     class Story(schema.as_state_machine()):  # type: ignore[misc]
         def call(self, case: schemathesis.Case[Any], **_: Any) -> Any:
-            response = sent(case, known["key"])
+            response = sent(case, existing["key"])
             seen[response.status_code] += 1
             return response
 

@@ -84,7 +84,7 @@ def run(erasure_id: str) -> None:
         erase.run(erasure_id)
 
 
-def told() -> set[tuple[str, str]]:
+def kept_of_the_person() -> set[tuple[str, str]]:
     """Pairs of a table and a secret that it tells."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
@@ -102,14 +102,14 @@ def test_nothing_that_is_kept_says_who_it_was_and_the_books_are_as_they_were(
 ) -> None:
     before = [ended("one"), ended("two", email=HANA.upper())]
     other = ended("three", **STRANGER)
-    Suppression.objects.add(HANA, why="bounced", said="there is no Hana Sato")
-    assert {secret for _, secret in told()} == set(SECRETS)
+    Suppression.objects.add(HANA, why="bounced", details="there is no Hana Sato")
+    assert {secret for _, secret in kept_of_the_person()} == set(SECRETS)
     answer = forget(api)
     assert (answer.status_code, answer.json()["state"]) == (202, "running")
     work_off()
     done = api.get(answer["Location"]).json()
     assert (done["state"], done["orders"]) == ("done", 2)
-    assert told() == set()
+    assert kept_of_the_person() == set()
     for order in before:
         now = api.get(order["links"]["self"]).json()
         nothing = STRANGER | {"email": ""}
@@ -117,8 +117,8 @@ def test_nothing_that_is_kept_says_who_it_was_and_the_books_are_as_they_were(
         assert now == {**order, **nothing, **moved}
         assert Event.objects.get(subject=order["id"], seq=now["version"]).kind == "order.erased"
         name = order["external_id"]
-        said = PERSON | {"email": order["email"], "external_id": name}
-        repeat = api.place(order_body(**said), key=name)
+        body = PERSON | {"email": order["email"], "external_id": name}
+        repeat = api.place(order_body(**body), key=name)
         assert (repeat.status_code, repeat.json(), repeat["Idempotent-Replayed"]) == (
             200,
             now,
@@ -147,7 +147,7 @@ def test_nor_what_was_answered_when_it_was_paid_later(
         post(api, f"{path}/fulfilments")
     forget(api)
     work_off()
-    assert told() == set()
+    assert kept_of_the_person() == set()
     again = post(api, f"{path}/payments", {"token": "tok_ok"}, "payments-paid")
     assert (again.status_code, again.json()) == (200, api.get(path).json())
 
@@ -156,15 +156,15 @@ def test_nor_who_withdrew_from_a_contract(api: Api, ended: Callable[..., Any]) -
     path = ended("one")["links"]["self"]
     with transaction.atomic():
         withdraw(Order.objects.locked(Order.objects.get().pk), name="Hana Sato")
-    said = api.get(path).json()["withdrawal"]
-    assert said["name"] == "Hana Sato"
+    withdrawal = api.get(path).json()["withdrawal"]
+    assert withdrawal["name"] == "Hana Sato"
     forget(api)
     work_off()
-    assert told() == set()
-    assert api.get(path).json()["withdrawal"] == {**said, "name": None}
+    assert kept_of_the_person() == set()
+    assert api.get(path).json()["withdrawal"] == {**withdrawal, "name": None}
     withdrawn = Event.objects.get(kind="order.withdrawn").data["order"]["withdrawal"]
     received = Event.objects.get(kind="order.received").data["order"]["withdrawal"]
-    assert (withdrawn, received) == ({**said, "name": None}, None)
+    assert (withdrawn, received) == ({**withdrawal, "name": None}, None)
 
 
 def test_an_erased_order_takes_nobody_again(
@@ -185,7 +185,7 @@ def test_an_erased_order_takes_nobody_again(
         assert (answer.status_code, answer.json()["type"]) == (409, "/problems/order-erased")
     assert api.patch(path, {"email": ""}, content_type="application/json").status_code == 422
     assert HttpClient().post(page, {"name": "Hana"}).status_code == 409
-    assert (api.get(path).json(), told()) == (erased, set())
+    assert (api.get(path).json(), kept_of_the_person()) == (erased, set())
 
 
 def test_an_erasure_says_who_asked_and_how_many_and_not_for_whom(
@@ -236,8 +236,8 @@ def test_an_order_under_way_is_named_and_nothing_is_erased(
 
 def test_rows_of_an_import_that_name_the_person_are_under_way(api: Api, shop: Client) -> None:
     batch = Import.objects.create(client=shop, form="ndjson", rows=1, total=1)
-    said = '{"email": "hana@example.com"}'
-    ImportRow.objects.create(batch=batch, at=0, line=1, said=said, fault="")
+    row = '{"email": "hana@example.com"}'
+    ImportRow.objects.create(batch=batch, at=0, line=1, said=row, fault="")
     assert "an import" in forget(api).json()["detail"]
     assert forget(api, "taro@example.com").status_code == 202
 
@@ -269,7 +269,7 @@ def test_a_verb_that_waits_for_an_erasure_tells_nothing_of_the_person(
         hand.wait_until_blocked()
     assert refund.result(timeout=10).status_code == 202
     hand.commit()
-    assert told() == set()
+    assert kept_of_the_person() == set()
 
 
 def test_an_erasure_that_waits_for_a_verb_comes_after_it(
@@ -287,7 +287,7 @@ def test_an_erasure_that_waits_for_a_verb_comes_after_it(
         erasing.result(timeout=10)
     now = api.get(path).json()
     assert (now["version"], now["refund_pending"]) == (order["version"] + 2, 1)
-    assert told() == set()
+    assert kept_of_the_person() == set()
 
 
 @pytest.fixture
@@ -325,17 +325,17 @@ def test_a_mail_that_is_being_sent_arrives_or_is_not_tried_again(
     """The erasure commits while the mail server takes the mail."""
     take, erasures = postbox.handle_DATA, [lambda: run(forget(api).json()["id"])]
 
-    async def meanwhile(*said: Any) -> str:
+    async def meanwhile(*arguments: Any) -> str:
         if erasures:
             await asyncio.to_thread(hand.do, erasures.pop())
-        return await take(*said)
+        return await take(*arguments)
 
     monkeypatch.setattr(postbox, "handle_DATA", meanwhile)
     postbox.refusals = refusals
     work_off(ahead=timedelta(days=3))
     assert (len(postbox.mails), erasures) == (arrived, [])
     assert mails_of(mailed) == sorted([("failed", ""), (state, "")])
-    assert told() == set()
+    assert kept_of_the_person() == set()
 
 
 def test_an_answer_that_was_waited_for_meanwhile_is_the_erased_one(
@@ -345,7 +345,10 @@ def test_an_answer_that_was_waited_for_meanwhile_is_the_erased_one(
     read = api.get(f"/v1/orders/{mailed}").content.decode()
     run(forget(api).json()["id"])
     kept = IdempotencyKey.objects.decide(shop, "key-1", status=200, body=read)
-    assert (json.loads(kept.body or ""), told()) == (api.get(f"/v1/orders/{mailed}").json(), set())
+    assert (json.loads(kept.body or ""), kept_of_the_person()) == (
+        api.get(f"/v1/orders/{mailed}").json(),
+        set(),
+    )
 
 
 def test_endpoints_are_told_that_an_order_was_erased(

@@ -235,9 +235,9 @@ def test_of_many_tries_the_last_ones_are_shown(
     delivery = Delivery.objects.get()
     for number in range(3):
         delivery.attempts.create(ok=False, answer=f"of a release before, {number}")
-    shown = api.get(f"{path}/deliveries/{delivery.pk}").json()["attempts"]
-    assert [one["said"][-1] for one in shown] == ["2", "1"]
-    assert {one["duration_ms"] for one in shown} == {None}
+    attempts = api.get(f"{path}/deliveries/{delivery.pk}").json()["attempts"]
+    assert [one["said"][-1] for one in attempts] == ["2", "1"]
+    assert {one["duration_ms"] for one in attempts} == {None}
 
 
 def test_pages_of_deliveries_are_complete_narrowed_and_cost_the_same_queries(

@@ -58,14 +58,16 @@ def test_who_asks_is_told_what_a_webhook_tells(
         api.place(order_body(), key="key-1")
     work_off()
     listed = api.get(PATH).json()
-    told = [{name: event[name] for name in event if name != "id"} for event in listed["data"]]
+    without_ids = [
+        {name: event[name] for name in event if name != "id"} for event in listed["data"]
+    ]
     heard = {body["type"]: body for body in (json.loads(body) for _, body in sink.heard)}
-    assert len(sink.heard) == len(told) >= 3
-    assert {event["type"]: event for event in told} == heard
-    assert [event["data"]["order"]["version"] for event in told] == sorted(
-        event["data"]["order"]["version"] for event in told
+    assert len(sink.heard) == len(without_ids) >= 3
+    assert {event["type"]: event for event in without_ids} == heard
+    assert [event["data"]["order"]["version"] for event in without_ids] == sorted(
+        event["data"]["order"]["version"] for event in without_ids
     )
-    assert (told[0]["timestamp"], listed["next"]) == (LONG_AGO.isoformat(), None)
+    assert (without_ids[0]["timestamp"], listed["next"]) == (LONG_AGO.isoformat(), None)
 
 
 def test_pages_go_on_after_the_last_event_that_one_has(api: Api, happen: Happen) -> None:
@@ -79,13 +81,13 @@ def test_pages_go_on_after_the_last_event_that_one_has(api: Api, happen: Happen)
 
 
 def test_nothing_is_missed_that_is_committed_late(api: Api, happen: Happen, hand: Hand) -> None:
-    known = happen()
+    earlier = happen()
     hand.open_transaction()
     late = hand.do(happen)
     soon = happen()
-    assert ids(api, after=known) == [], "neither: one before it may still come"
+    assert ids(api, after=earlier) == [], "neither: one before it may still come"
     hand.commit()
-    assert ids(api, after=known) == [late, soon]
+    assert ids(api, after=earlier) == [late, soon]
 
 
 def test_events_of_a_moment_and_of_releases_before_are_each_listed_once(
@@ -166,15 +168,15 @@ def test_the_erased_are_in_none_nor_in_what_webhooks_were_answered(
     deliveries = f"/v1/webhook-endpoints/{endpoint.pk}/deliveries"
     newest = api.get(deliveries).json()["data"][0]["id"]
 
-    def said() -> list[bool]:
+    def naming_the_person() -> list[bool]:
         answers = (api.get(PATH), api.get(f"{deliveries}/{newest}"))
         return [b"hana@example.com" in answer.content for answer in answers]
 
-    assert said() == [True, True]
+    assert naming_the_person() == [True, True]
     sink.body = b""
     post(api, "/v1/customers/erase", {"email": "hana@example.com"})
     work_off()
-    assert said() == [False, False]
+    assert naming_the_person() == [False, False]
     assert api.get(PATH).json()["data"][-1]["type"] == "order.erased"
 
 

@@ -174,9 +174,9 @@ def test_an_export_comes_in_files_that_an_import_takes_and_goes_on_where_it_ende
     assert [file.count(b"\r\n") for file in files] == [1 + 3, 1 + 2]
     assert all(file.startswith(b"\xef\xbb\xbfexternal_id,currency,") for file in files)
     first = Export.objects.get()
-    shown = api.get(f"/v1/exports/{first.pk}").json()
-    assert (shown["state"], shown["orders"]) == ("done", 5)
-    rest = exported(api, f"?after={shown['next']}", key="export-2")
+    export = api.get(f"/v1/exports/{first.pk}").json()
+    assert (export["state"], export["orders"]) == ("done", 5)
+    rest = exported(api, f"?after={export['next']}", key="export-2")
     assert [file.count(b"\r\n") for file in rest] == [1 + 2]
     again = Export.objects.latest("created_at")
     assert api.get(f"/v1/exports/{again.pk}").json()["next"] is None
@@ -210,9 +210,9 @@ def test_orders_that_come_while_it_is_written_are_not_in_it(
     answer = api.post("/v1/exports/orders", headers={"Idempotency-Key": "e"})
     api.place(order_body(external_id="after"), key="after")
     work_off()
-    shown = api.get(answer["Location"]).json()
-    assert shown["orders"] == 1
-    assert b"after" not in api.get(shown["links"]["files"][0]).content
+    export = api.get(answer["Location"]).json()
+    assert export["orders"] == 1
+    assert b"after" not in api.get(export["links"]["files"][0]).content
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,8 @@ def test_one_that_cannot_be_written_has_failed_and_gives_its_place_free(
     monkeypatch.setattr("orders.exports.models.bodies", lambda orders: 1 / 0)
     answer = api.post("/v1/exports/orders", headers={"Idempotency-Key": "e"})
     work_off()
-    shown = api.get(answer["Location"]).json()
-    assert (shown["state"], shown["links"]["files"]) == ("failed", [])
+    export = api.get(answer["Location"]).json()
+    assert (export["state"], export["links"]["files"]) == ("failed", [])
     second = api.post("/v1/exports/orders", headers={"Idempotency-Key": "f"})
     assert second.status_code == 202
 

@@ -29,7 +29,8 @@ from orders.imports.files import reading
 from orders.imports.files.csv_rows import Amounts
 from orders.imports.files.lines import Row
 from orders.imports.files.reading import Format, Manner, staged
-from orders.imports.models import Import, ImportFault, ImportRow
+from orders.imports.models import Import, ImportFault
+from orders.imports.rows import ImportRow
 from orders.imports.taking import Places
 from orders.inputs.order import EXAMPLE, OrderInput
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
@@ -226,7 +227,7 @@ def test_an_order_of_which_a_row_cannot_be_read_is_not_placed_without_that_row(
 
 
 @pytest.mark.parametrize(
-    ("line", "field", "reason"),
+    ("row", "field", "reason"),
     [
         (b"{", "", "is not JSON"),
         (b"[1]", "", "must be an object with named fields"),
@@ -240,12 +241,12 @@ def test_an_order_of_which_a_row_cannot_be_read_is_not_placed_without_that_row(
     ],
 )
 def test_a_line_that_is_no_order_is_an_error_on_that_line(
-    send: Send, stock: Any, order_body: Body, line: bytes, field: str, reason: str
+    send: Send, stock: Any, order_body: Body, row: bytes, field: str, reason: str
 ) -> None:
     stock()
     file = (
         as_ndjson([order_body(external_id="before")])
-        + line
+        + row
         + b"\r\n\n"
         + as_ndjson([order_body(external_id="after")])
     )
@@ -292,9 +293,9 @@ def test_an_order_of_too_many_lines_is_refused_before_they_are_parsed(
 
 def test_ndjson_errors_carry_json_pointers(send: Send, stock: Any, order_body: Body) -> None:
     stock()
-    line = {"sku": "SAKE-NIGIRI", "quantity": 0, "unit_price": 330}
-    unknown_sku = order_body(external_id="o-2", lines=[{**line, "quantity": 2, "sku": "X"}])
-    bodies = [order_body(external_id=...), order_body(external_id="o-1", lines=[line]), unknown_sku]
+    sake = {"sku": "SAKE-NIGIRI", "quantity": 0, "unit_price": 330}
+    unknown_sku = order_body(external_id="o-2", lines=[{**sake, "quantity": 2, "sku": "X"}])
+    bodies = [order_body(external_id=...), order_body(external_id="o-1", lines=[sake]), unknown_sku]
     send(as_ndjson(bodies) + b'["o-4"]\n{"external_id": "o-5"', media_type=NDJSON)
     work_off(ahead=A_DAY)
     assert [fault[:3] for fault in faults()] == [
@@ -393,7 +394,7 @@ def test_a_worker_of_the_release_before_takes_no_major_units_for_minor_ones(shop
     file = io.BytesIO(as_csv([cells()]))
     with staged(file, Manner(Format.CSV, Amounts.MAJOR)) as rows:
         [row] = rows
-    cell_of = json.loads(row.said)
+    cell_of = json.loads(row.text)
     assert (cell_of["unit_price"], cell_of["total"]) == ("300 major", "660 major")
 
 
@@ -443,8 +444,8 @@ def test_a_dry_run_tells_what_an_import_would_refuse_and_writes_nothing(
 ) -> None:
     stock()
     settings.IMPORT_TRIAL_BATCH = 2
-    known = [cells(external_id="known"), cells(external_id="unmet", token="tok_declined")]
-    send(as_csv(known), key="before")
+    earlier = [cells(external_id="known"), cells(external_id="unmet", token="tok_declined")]
+    send(as_csv(earlier), key="before")
     work_off(ahead=A_DAY)
     tables = (Import, ImportRow, ImportFault, ImportOrder, Order, Job, IdempotencyKey, Event, Stock)
     before = [list(table.objects.order_by("pk").values()) for table in tables]
@@ -605,7 +606,7 @@ def test_two_that_come_at_once_are_not_both_the_last_that_may(shop: Client, sett
     settings.IMPORTS_RUNNING_PER_CLIENT = 1
 
     def accept() -> Import:
-        return Import.objects.accept(shop, [Row(1, said="{}")], Manner(Format.NDJSON))
+        return Import.objects.accept(shop, [Row(1, text="{}")], Manner(Format.NDJSON))
 
     with Hand() as first, Hand() as second:
         first.open_transaction()
@@ -710,11 +711,11 @@ def test_an_import_counts_its_orders_by_what_became_of_them(
     for key in ("first", "again"):  # also when all of them are known
         location = send(as_csv(rows), key=key)["Location"]
         work_off(ahead=A_DAY)
-        shown = api.get(location).json()
-        assert (shown["total"], shown["ok"], shown["failed"], shown["percent"]) == (4, 1, 3, 100)
-        assert shown["became"] == ways(confirmed=1, sold_out=1, declined=1, refused=1)
+        batch = api.get(location).json()
+        assert (batch["total"], batch["ok"], batch["failed"], batch["percent"]) == (4, 1, 3, 100)
+        assert batch["became"] == ways(confirmed=1, sold_out=1, declined=1, refused=1)
         file = io.StringIO(api.get(f"{location}/errors.csv").getvalue().decode(), newline="")
-        assert [line[:3] for line in csv.reader(file)][1:] == [
+        assert [row[:3] for row in csv.reader(file)][1:] == [
             ["3", "short", ""],
             ["4", "poor", ""],
             ["5", "wrong", "total"],
@@ -726,8 +727,8 @@ def test_what_is_not_decided_yet_is_called_so(send: Send, api: Api, stock: Any) 
     location = send(as_csv([cells(), cells(external_id="o-2")]))["Location"]
     attempt(Job.objects.get(task="orders.imports.tasks.place_chunk"))
     Order.objects.filter(external_id="o-2").update(held=True)
-    shown = api.get(location).json()
-    assert (shown["ok"], shown["failed"], shown["became"]) == (2, 0, ways(under_way=1, held=1))
+    batch = api.get(location).json()
+    assert (batch["ok"], batch["failed"], batch["became"]) == (2, 0, ways(under_way=1, held=1))
 
 
 def test_a_row_that_was_sold_out_or_declined_can_be_imported_again(
@@ -747,9 +748,9 @@ def test_a_row_that_was_sold_out_or_declined_can_be_imported_again(
     for name, old in unmet.items():
         assert name
         new = api.get(f"/v1/orders/by-external/{name}").json()
-        shown = api.get(f"/v1/orders/{old.pk}").json()
-        assert (new["state"], new["id"] != shown["id"]) == ("confirmed", True)
-        assert (shown["state"], shown["external_id"]) == ("cancelled", None)
+        replaced = api.get(f"/v1/orders/{old.pk}").json()
+        assert (new["state"], new["id"] != replaced["id"]) == ("confirmed", True)
+        assert (replaced["state"], replaced["external_id"]) == ("cancelled", None)
         kinds = [event["type"] for event in api.get(f"/v1/orders/{old.pk}/events").json()["data"]]
         assert kinds[-2:] == ["order.cancelled", "order.replaced"]
     assert Order.objects.count() == 4
@@ -1060,7 +1061,9 @@ def test_to_find_and_take_the_next_rows_costs_the_same_however_many_wait(
     """At once, also when Postgres knows the rows of an earlier file only."""
     manner, settings.IMPORT_STAGE_BATCH = Manner(Format.CSV), 5_000
     for rows in (5_000, 20_000):
-        file = [Row(at, said="{" * 300, key=f"o-{at % 15_000}") for at in range(rows)]
+        file = [
+            Row(position, text="{" * 300, key=f"o-{position % 15_000}") for position in range(rows)
+        ]
         with transaction.atomic():
             batch = Import.objects.accept(shop, file, manner)
         if rows == 5_000:

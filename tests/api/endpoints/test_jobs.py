@@ -168,13 +168,13 @@ def test_what_the_shops_own_job_came_to_is_nobodys_to_read(api: Api, shop: Clien
     """Its error may name another client's customer, its result anything."""
     house, own = promised(None, State.DEAD), promised(shop, State.DEAD)
     Job.objects.update(error={"type": "E", "message": "m"}, result="r")
-    for shown in (
+    for job in (
         api.get(f"/v1/jobs/{house.pk}").json(),
         api.get("/v1/jobs?state=dead").json()["data"][1],
     ):
-        assert (shown["id"], shown["error"], shown["result"]) == (str(house.pk), None, None)
-    shown = api.get(f"/v1/jobs/{own.pk}").json()
-    assert (shown["error"], shown["result"]) == ({"type": "E", "message": "m"}, "r")
+        assert (job["id"], job["error"], job["result"]) == (str(house.pk), None, None)
+    job = api.get(f"/v1/jobs/{own.pk}").json()
+    assert (job["error"], job["result"]) == ({"type": "E", "message": "m"}, "r")
 
 
 def test_an_error_keeps_no_address(api: Api, shop: Client) -> None:
@@ -186,8 +186,8 @@ def test_an_error_keeps_no_address(api: Api, shop: Client) -> None:
         tasks.fail_with.delay(text)
     work_off()
     job = Job.objects.get()
-    shown = api.get(f"/v1/jobs/{job.pk}").json()["error"]["message"]
-    assert shown == (
+    message = api.get(f"/v1/jobs/{job.pk}").json()["error"]["message"]
+    assert message == (
         "SMTPRecipientsRefused: {[hidden]': (550, b'no such user')} at smtp://[hidden]@mail.example"
     )
     assert "customer" not in str(job.error) + str(job.history)

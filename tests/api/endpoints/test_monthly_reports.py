@@ -60,10 +60,14 @@ def test_a_month_is_computed_by_its_days_adds_them_up_and_is_read_as_csv_too(
     assert (jobs, api.get(PATH).status_code) == (30, 202)
     assert Job.objects.filter(task="orders.reports.tasks.divide").count() == jobs, "asked once"
     work_off()
-    shown = api.get(PATH).json()
-    assert (shown["month"], shown["final"], shown["time_zone"]) == ("2025-11", True, "Asia/Tokyo")
-    assert totals(shown["currencies"]) == {"EUR": (1, 660, 0, 660), "JPY": (3, 1980, 100, 1880)}
-    yen = shown["currencies"][1]
+    figures = api.get(PATH).json()
+    assert (figures["month"], figures["final"], figures["time_zone"]) == (
+        "2025-11",
+        True,
+        "Asia/Tokyo",
+    )
+    assert totals(figures["currencies"]) == {"EUR": (1, 660, 0, 660), "JPY": (3, 1980, 100, 1880)}
+    yen = figures["currencies"][1]
     assert [day["date"] for day in yen["by_day"]] == [f"2025-11-{day:02}" for day in range(1, 31)]
     moved = {day["date"][8:]: day["net"] for day in yen["by_day"] if day["orders"]}
     assert moved == {"01": 660, "18": 660, "30": 560}
@@ -95,9 +99,9 @@ def test_a_month_that_is_not_over_is_not_final(
 ) -> None:
     sell(clock("12:00", MIDDLE))
     with now_is(clock("13:00", MIDDLE)):
-        shown = api.get(PATH).json()
-        assert (shown["final"], len(shown["currencies"][0]["by_day"])) == (False, 18)
-        assert totals(shown["currencies"]) == {"JPY": (1, 660, 0, 660)}
+        figures = api.get(PATH).json()
+        assert (figures["final"], len(figures["currencies"][0]["by_day"])) == (False, 18)
+        assert totals(figures["currencies"]) == {"JPY": (1, 660, 0, 660)}
 
 
 @pytest.mark.parametrize(

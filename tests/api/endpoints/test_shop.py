@@ -35,12 +35,17 @@ def test_a_client_says_some_and_leaves_the_rest_to_the_installation(
     first = api.get(PATH)
     assert first.json()["of_the_installation"] == NAMES
     assert (first.json()["contact"], first.json()["reservation_minutes"]) == (None, 30)
-    said = {"name": "寿司屋", "withdrawal_days": 0, "language": "ja", "time_zone": "Europe/Berlin"}
-    changed = patch(api, said)
+    changes = {
+        "name": "寿司屋",
+        "withdrawal_days": 0,
+        "language": "ja",
+        "time_zone": "Europe/Berlin",
+    }
+    changed = patch(api, changes)
     assert changed.status_code == 200
     assert changed.json() == {
         **first.json(),
-        **said,
+        **changes,
         "of_the_installation": [
             "logo_url",
             "contact",
@@ -90,7 +95,7 @@ def test_two_at_once_each_change_what_they_name(
     api: Api, shop: Client, one: Hand, two: Hand
 ) -> None:
     one.open_transaction()
-    one.do(lambda: Shop.objects.say(shop.pk, {"name": "One"}))
+    one.do(lambda: Shop.objects.change(shop.pk, {"name": "One"}))
     second = two.begin(lambda: patch(api, {"language": "ja"}))
     two.wait_until_blocked()
     one.commit()

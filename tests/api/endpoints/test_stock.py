@@ -40,8 +40,8 @@ def adjust(api: Api, sku: str, delta: int, key: str) -> Any:
 
 def order(api: Api, body: Body, sku: str, quantity: int, number: int = 1) -> Order:
     lines = [{"sku": sku, "quantity": quantity, "unit_price": 100}]
-    said = body(external_id=f"o-{number}", lines=lines, total=100 * quantity)
-    placed = api.place(said, key=f"o-{number}")
+    body_of_order = body(external_id=f"o-{number}", lines=lines, total=100 * quantity)
+    placed = api.place(body_of_order, key=f"o-{number}")
     assert placed.status_code == 202
     work_off()
     return Order.objects.get(pk=placed.json()["id"])
@@ -54,8 +54,8 @@ def pointers(response: Any) -> list[str]:
 
 def lows() -> list[tuple[str, int, int]]:
     events = Event.objects.filter(kind="stock.low").order_by("seq")
-    told = [(event.data["stock"], event.seq) for event in events]
-    return [(shown["sku"], seq, shown["available"]) for shown, seq in told]
+    snapshots = [(event.data["stock"], event.seq) for event in events]
+    return [(stock["sku"], seq, stock["available"]) for stock, seq in snapshots]
 
 
 # --- not counted, and owed ------------------------------------------------------------------------
@@ -261,13 +261,13 @@ def test_the_book_says_why_there_is_what_there_is(api: Api, order_body: Body) ->
     put(api, "UNI", on_hand=1)
     adjust(api, "EBI", -1, "a")
     placed = order(api, order_body, "EBI", 2)
-    shown = api.get("/v1/stock-movements?sku=EBI").json()
-    assert shown["next"] is None
-    said = [
+    page = api.get("/v1/stock-movements?sku=EBI").json()
+    assert page["next"] is None
+    movements = [
         (row["kind"], row["on_hand_delta"], row["reserved_delta"], row["reason"], row["order_id"])
-        for row in shown["data"]
+        for row in page["data"]
     ]
-    assert said == [
+    assert movements == [
         ("reserved", 0, 2, None, str(placed.pk)),
         ("adjusted", -1, 0, "inventory", None),
         ("counted", 5, 0, None, None),
@@ -347,8 +347,8 @@ def test_a_file_sets_the_skus_that_it_names(api: Api) -> None:
     assert api.get("/v1/stock/EBI").json()["name"] == "海老天"
     ndjson = '{"sku": "EBI", "on_hand": 8, "low_at": null}\n\n{"sku": "T", "backorder_limit": 4}\n'
     assert send(api, ndjson, "application/x-ndjson").json() == {"rows": 2}
-    shown = api.get("/v1/stock/EBI").json()
-    assert (shown["on_hand"], shown["low_at"]) == (8, None)
+    ebi = api.get("/v1/stock/EBI").json()
+    assert (ebi["on_hand"], ebi["low_at"]) == (8, None)
     assert books_balance()
 
 

@@ -48,8 +48,8 @@ def test_payload_and_order_are_chosen_and_changed(api: Api) -> None:
     made = post(api, DRAFT).json()
     path = f"{PATH}/{made['id']}"
     assert (made["payload"], made["ordered"]) == ("full", False)
-    for said in ({"payload": "thin"}, {"ordered": True}, {"events": ["*"]}):
-        api.patch(path, said, content_type="application/json")
+    for change in ({"payload": "thin"}, {"ordered": True}, {"events": ["*"]}):
+        api.patch(path, change, content_type="application/json")
     for endpoint in (api.get(path).json(), api.get(PATH).json()["data"][0]):
         assert (endpoint["payload"], endpoint["ordered"]) == ("thin", True)
     chosen = post(api, DRAFT | {"payload": "thin", "ordered": True}).json()

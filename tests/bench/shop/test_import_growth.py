@@ -13,7 +13,8 @@ import pytest
 from django.db import connection, transaction
 
 from orders.imports import placing
-from orders.imports.models import Import, ImportRow
+from orders.imports.models import Import
+from orders.imports.rows import ImportRow
 from orders.models import Client
 from tests.orders.imports.files import as_csv, cells
 from tests.postgres.plans import plans_of

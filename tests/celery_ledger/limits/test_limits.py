@@ -212,8 +212,8 @@ def test_a_thousand_that_wait_are_not_rung_for(broker: Redis) -> None:
     assert clock().ringer.ring() == broker.llen("kaiten") == 0
 
 
-def test_a_wake_up_that_was_lost_is_made_up_for_by_a_look(
-    one: Hand, in_body: Barrier, monkeypatch: pytest.MonkeyPatch
+def test_a_line_whose_next_nobody_would_bring_is_found_by_the_clock(
+    one: Hand, in_body: Barrier, monkeypatch: pytest.MonkeyPatch, broker: Redis
 ) -> None:
     """The process died between the commit of an end and what follows it."""
     running, waits, behind = promised(), promised(), promised()
@@ -221,32 +221,48 @@ def test_a_wake_up_that_was_lost_is_made_up_for_by_a_look(
     in_body.wait_until_reached()
     attempt(waits)
     attempt(behind)
+    clock().lines.look()
+    assert in_line() == [waits.pk, behind.pk]  # whoever runs has word
     bring = celery_app.amqp.bring
     monkeypatch.setattr(celery_app.amqp, "bring", lambda keys: None)
     in_body.open()
     ended.result(timeout=20)
     monkeypatch.setattr(celery_app.amqp, "bring", bring)
     assert (states(running), in_line()) == (["done"], [waits.pk, behind.pk])
-    waits.refresh_from_db()
-    pause = waits.due_at - waits.in_line_since  # type: ignore[operator]
-    look = timedelta(seconds=ledger_settings.LIMIT_LOOK_S)
-    assert look / 2 <= pause <= look
-    assert waits.ring_at == waits.due_at
-    Job.objects.filter(pk=waits.pk).update(due_at=Now(), ring_at=Now())
-    assert clock().ringer.ring() == 1
+    broker.flushdb()
+    clock().lines.look()
+    assert (in_line(), broker.llen("kaiten")) == ([behind.pk], 1)
     attempt(waits)
     assert (states(waits), in_line()) == (["done"], [])
     attempt(behind)
     assert states(behind) == ["done"]
 
 
-def test_whoever_has_waited_for_long_looks_more_rarely() -> None:
+def test_a_look_is_at_so_many_lines_and_the_next_one_goes_on(settings: Any) -> None:
+    settings.LEDGER = {**settings.LEDGER, "LIMIT_SWEEP_KEYS": 2}
+    for name in "abcde":
+        begun(promised(name))
+        begun(promised(name))
+    Job.objects.filter(state="running").delete()  # nobody brings the next
+    lines, left = clock().lines, []
+    for _ in range(4):
+        lines.look()
+        left.append(len(in_line()))
+    assert left == [3, 1, 0, 0]
+
+
+def test_a_clock_looks_now_and_then(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.LEDGER = {**settings.LEDGER, "LIMIT_SWEEP_S": 0}
     begun(promised())
-    waits = promised()
-    Job.objects.filter(pk=waits.pk).update(created_at=Now() - timedelta(minutes=30))
-    begun(waits)
-    waits.refresh_from_db()
-    assert timedelta(minutes=15) <= waits.due_at - waits.in_line_since <= 31 * MINUTE  # type: ignore[operator]
+    begun(promised())
+    Job.objects.filter(state="running").delete()
+    monkeypatch.setattr(tasks.note, "concurrency", None)
+    monkeypatch.setattr(tasks.add, "concurrency", None)
+    clock().tick()
+    assert len(in_line()) == 1  # no task is limited: nobody looks
+    monkeypatch.setattr(tasks.note, "concurrency", "n:{name}=1")
+    clock().tick()
+    assert in_line() == []
 
 
 def test_an_end_that_comes_while_somebody_gets_in_line_is_seen(

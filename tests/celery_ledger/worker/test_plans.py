@@ -102,6 +102,21 @@ def test_a_place_is_found_by_its_key_and_so_is_whoever_is_next(ledger: None) -> 
     assert "Index Scan of job_in_line" in brought
 
 
+def test_a_clock_finds_lines_by_their_keys_however_many_stand_in_each(ledger: None) -> None:
+    """Forty of fifty each: none of them is looked at but the first of a line."""
+    ids, keys = some_due(BACKLOG), BACKLOG // 50
+    lined = {"in_line_since": timezone.now(), "due_at": timezone.now() + timedelta(hours=1)}
+    for number in range(keys):
+        of_the_key = Job.objects.filter(pk__in=ids[number::keys])
+        of_the_key.update(concurrency_key=f"key {number:02}", **lined)
+    look = partial(Job.objects.lines, after="key 09", number=20)
+    assert set(ways(look, within=20 * PER_ROW)) == {
+        "Index Only Scan of job_in_line",
+        "Index Scan of job_running",  # few run at a time
+    }
+    assert look() == [(f"key {number}", False) for number in range(10, 30)]
+
+
 def test_the_clock_looks_at_no_job_that_it_does_not_ring(ledger: None) -> None:
     for queue, lost, rows in (
         ("kaiten", False, 0),  # its backlog has been rung

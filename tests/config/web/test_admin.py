@@ -123,7 +123,7 @@ def test_whoever_may_only_look_at_shops_changes_none(shop: Client, django_user_m
     looker.user_permissions.add(Permission.objects.get(codename="view_shop"))
     client = HttpClient()
     client.force_login(looker)
-    Shop.objects.say(shop.pk, {"name": "Ya"})
+    Shop.objects.change(shop.pk, {"name": "Ya"})
     assert client.get(SHOPS).status_code == 200
     assert client.get(f"{SHOPS}add/").status_code == 403
     assert client.post(f"{SHOPS}{shop.pk}/change/", {"name": "No"}).status_code == 403

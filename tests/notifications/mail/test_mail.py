@@ -115,9 +115,9 @@ class Markup(HTMLParser):
         return [value for name, value in self.attributes if name == "href"]
 
 
-def shop_of(**said: Any) -> Shop:
+def shop_of(**fields: Any) -> Shop:
     own = {"name": "Sushi Ya", "contact": "hello@example.com", "time_zone": "Asia/Tokyo"}
-    return Shop(**{**settings.SHOP, **own, **said})
+    return Shop(**{**settings.SHOP, **own, **fields})
 
 
 def mail_of(kind: str, language: str = "en", **changes: Any) -> Message:
@@ -159,21 +159,21 @@ def test_a_mail_says_its_facts_and_the_same_in_both_forms(kind: str, language: s
     subject, text, html, _ = mail_of(kind, language)
     page = Markup(html)
     read = words(page.read)
-    said = text.partition("\n-- \n")[0]
+    body = text.partition("\n-- \n")[0]
     for fact in FACTS[kind]:
-        assert fact in said, fact
+        assert fact in body, fact
     if kind in ORDERS:
         assert "K7QM-3XH9" in subject
-        assert f"{settings.SITE_URL}/o/…/" in said
-    for line in filter(None, map(words, said.splitlines())):
+        assert f"{settings.SITE_URL}/o/…/" in body
+    for line in filter(None, map(words, body.splitlines())):
         there = line in page.links if line.startswith("http") else line.rstrip(":") in read
         assert there, line
     assert read.count(words(subject)) == 2, "as its title and its headline"
-    assert [word for word in DEMO if word in said + read] == []
+    assert [word for word in DEMO if word in body + read] == []
     if language == "ja":
-        assert not LATIN_WORDS.search(AS_IT_IS.sub("", said))
+        assert not LATIN_WORDS.search(AS_IT_IS.sub("", body))
     assert "\n\n\n" not in text
-    assert not {"{{", "{%"} & {*re.findall("{.", said)}
+    assert not {"{{", "{%"} & {*re.findall("{.", body)}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -194,7 +194,7 @@ def test_html_fetches_nothing_and_is_read_in_the_dark_and_on_a_phone(
 
 def test_the_largest_order_stays_below_what_readers_cut_off_and_its_text_has_all() -> None:
     line = example("order.received", "ja").data["order"]["lines"][0]
-    lines = [line | {"position": at, "name": "鮭" * 200} for at in range(250)]
+    lines = [line | {"position": position, "name": "鮭" * 200} for position in range(250)]
     _, text, html, _ = mail_of("order.received", "ja", order={"lines": lines})
     assert len(html.encode()) < 40_000
     assert (html.count("鮭鮭<"), text.count("  鮭鮭")) == (settings.MAIL_HTML_LINES_MAX, 250)
@@ -299,7 +299,7 @@ HELD, FREE = {"held": True, "state": "reserved"}, {"state": "reserved"}
 
 
 @pytest.mark.parametrize(
-    ("kind", "order", "beside", "told"),
+    ("kind", "order", "beside", "is_mailed"),
     [
         *((kind, {}, {}, True) for kind in ORDERS),
         ("order.held", {"hold_reason": "delayed"}, {}, True),
@@ -320,13 +320,13 @@ HELD, FREE = {"held": True, "state": "reserved"}, {"state": "reserved"}
     ],
 )
 def test_a_customer_is_told_of_what_concerns_them(
-    kind: str, order: dict[str, Any], beside: dict[str, Any], told: bool
+    kind: str, order: dict[str, Any], beside: dict[str, Any], is_mailed: bool
 ) -> None:
     event = example(kind if kind in HAPPENING else "order.confirmed", "en")
     event.kind = kind
     event.data["order"] |= order
     event.data |= beside
-    assert (recipients(event) == ["hana@example.com"]) == told
+    assert (recipients(event) == ["hana@example.com"]) == is_mailed
 
 
 @pytest.mark.parametrize("kind", ["order.fulfilled", "order.refunded", "order.return_received"])
@@ -398,8 +398,8 @@ def test_any_mail_is_previewed_of_an_example_or_of_an_order(
 ) -> None:
     stock()
     number = api.place(order_body()).json()["number"]
-    shown = preview("order.received", "--order", number.lower(), "--language", "en")
-    assert shown.startswith(f"Subject: We have your order {number}\n\nThank you.")
+    output = preview("order.received", "--order", number.lower(), "--language", "en")
+    assert output.startswith(f"Subject: We have your order {number}\n\nThank you.")
     assert preview("order.held", "--language", "ja").startswith("Subject: ご注文 K7QM-3XH9 の")
     assert preview("order.held", "--html").startswith("<!doctype html>")
     assert preview("report.daily").startswith("Subject: Report for 2026-11-30")

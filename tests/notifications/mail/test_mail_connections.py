@@ -44,9 +44,10 @@ def test_mails_of_an_order_are_one_conversation_in_both_forms(
         assert mail["Reply-To"] == "answers@example.com"
         delivery = Delivery.objects.get(pk=mail["Message-ID"].strip("<>").partition("@")[0])
         again = composed(delivery, Shop.objects.of(None)).message().as_bytes()
-        lines = [part.get_boundary() for part in mail.walk() if part.is_multipart()]
-        assert len(set(lines)) == len(lines)
-        assert all(str(line) in again.decode() for line in lines), "each try says the same"
+        boundaries = [part.get_boundary() for part in mail.walk() if part.is_multipart()]
+        assert len(set(boundaries)) == len(boundaries)
+        there = [str(boundary) in again.decode() for boundary in boundaries]
+        assert all(there), "each try says the same"
         assert mail["List-Unsubscribe"] is None, "nobody leaves the list of their own orders"
 
 

@@ -36,8 +36,10 @@ def use(settings: Any) -> Use:
     return change
 
 
-def known(server: Any, session: Any, envelope: Any, mechanism: str, said: Any) -> AuthResult:
-    return AuthResult(success=said.password == b"right", handled=False)
+def authenticate(
+    server: Any, session: Any, envelope: Any, mechanism: str, login: Any
+) -> AuthResult:
+    return AuthResult(success=login.password == b"right", handled=False)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[i
         tls_context=context,
         require_starttls=True,
         auth_required=True,
-        authenticator=known,
+        authenticator=authenticate,
     )
     server.start()
     yield port, postbox
@@ -83,7 +85,7 @@ def test_a_server_with_tls_and_a_password_is_talked_to_by_doctor_and_by_mails(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "error"),
     [
         ({"use_tls": True, "username": "shop", "password": "wrong"}, "SMTPAuthenticationError"),
         (
@@ -96,12 +98,12 @@ def test_a_server_with_tls_and_a_password_is_talked_to_by_doctor_and_by_mails(
     ],
 )
 def test_doctor_says_why_a_server_takes_no_mails(
-    secured: tuple[int, Postbox], use: Use, options: dict[str, Any], said: str
+    secured: tuple[int, Postbox], use: Use, options: dict[str, Any], error: str
 ) -> None:
     use(**{"port": secured[0], **options})
     found = doctor.mail()
     assert found.is_wrong
-    assert said in found.sentence
+    assert error in found.sentence
     assert "deliveries retry --channel mail" in found.remedy
 
 

@@ -68,7 +68,7 @@ def of(subject: UUID) -> Delivery:
     return Delivery.objects.get(event__subject=subject)
 
 
-def said(one: Delivery) -> list[str]:
+def answers_of(one: Delivery) -> list[str]:
     return list(one.attempts.order_by("pk").values_list("answer", flat=True))
 
 
@@ -100,18 +100,18 @@ def test_a_mailbox_that_is_unknown_twice_while_others_are_served_is_mailed_no_mo
     assert listed() == [(GONE, "bounced")]
     one = of(first)
     assert (one.state, one.tries, one.suppressed) == ("failed", 3, True)
-    assert said(one)[0].startswith("no such mailbox: 550 5.1.1 <[hidden]>: Recipient")
+    assert answers_of(one)[0].startswith("no such mailbox: 550 5.1.1 <[hidden]>: Recipient")
     asked = len(postbox.recipients)
 
     second = of(mail(f"NoBody@{GONE.partition('@')[2].upper()}"))
     assert (second.state, second.tries, second.suppressed) == ("failed", 1, True)
     assert len(postbox.recipients) == asked, "the server was not asked"
-    [why] = said(second)
+    [why] = answers_of(second)
     assert why.startswith("not sent, nothing is mailed to this address: bounced since")
     assert "5.1.1" in why
-    told = run("deliveries", "why", str(second.pk))
-    assert why in told
-    assert "manage.py mails unsuppress" in told
+    output = run("deliveries", "why", str(second.pk))
+    assert why in output
+    assert "manage.py mails unsuppress" in output
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_is_wrong_with_us_or_passes_puts_nobody_on_the_list(
         mail(ANN)
         later()
     assert (listed(), of(subject).suppressed) == ([], False)
-    assert "SMTPRecipientsRefused" in said(of(subject))[0]
+    assert "SMTPRecipientsRefused" in answers_of(of(subject))[0]
 
 
 def test_a_server_that_knows_no_mailbox_at_all_puts_nobody_on_the_list(
@@ -256,8 +256,8 @@ def test_an_address_that_comes_off_gets_what_was_given_up(mail: Mail, postbox: P
     assert "It is on the list already." in run("mails", "suppress", GONE.upper())
     subject = mail(GONE)
     assert (of(subject).state, postbox.mails) == ("failed", [])
-    [line] = run("mails", "suppressed").splitlines()
-    assert (GONE in line, line.endswith("a trap")) == (True, True)
+    [row] = run("mails", "suppressed").splitlines()
+    assert (GONE in row, row.endswith("a trap")) == (True, True)
     assert GONE in run("mails", "suppressed", GONE)
     assert run("mails", "suppressed", ANN) == "It is mailed.\n"
     retry = ("deliveries", "retry", "--since", "1h")
@@ -280,20 +280,20 @@ def test_an_address_that_comes_off_gets_what_was_given_up(mail: Mail, postbox: P
 
 def test_a_complaint_takes_the_place_of_any_other_reason_and_none_takes_its_own() -> None:
     add = Suppression.objects.add
-    assert add(GONE, why="staff", said="asked by phone", who="hana")
-    assert not add(GONE, why="bounced", said="550")
+    assert add(GONE, why="staff", details="asked by phone", who="hana")
+    assert not add(GONE, why="bounced", details="550")
     assert listed() == [(GONE, "staff")]
-    assert not add(GONE, why="complained", said="abuse")
+    assert not add(GONE, why="complained", details="abuse")
     assert not add(GONE, why="bounced")
     [one] = Suppression.objects.all()
     assert (one.why, one.said, one.who) == ("complained", "abuse", "")
-    assert not add(GONE, why="complained", said="again")
+    assert not add(GONE, why="complained", details="again")
     assert Suppression.objects.get().said == "abuse", "a repeat changes nothing"
     for written, again in (("Da..Me@docomo.ne.jp", "da..me@DOCOMO.ne.jp"), ("x@ü.de", "X@Ü.de")):
         assert (add(written, why="bounced"), add(again, why="bounced")) == (True, False)
         [*_, stored] = listed()
         assert Suppression.objects.of(stored[0])
-    assert add(ANN, why="staff", said="x" * 9000)
+    assert add(ANN, why="staff", details="x" * 9000)
     assert len(Suppression.objects.get(address=ANN).said) == here.DELIVERY_ANSWER_MAX_CHARS
 
 
@@ -303,16 +303,16 @@ def test_a_complaint_takes_the_place_of_any_other_reason_and_none_takes_its_own(
 def test_who_is_erased_is_still_not_mailed_and_cannot_be_read_on_the_list(
     mail: Mail, postbox: Postbox
 ) -> None:
-    Suppression.objects.add(GONE, why="bounced", said="550 no user nobody")
+    Suppression.objects.add(GONE, why="bounced", details="550 no user nobody")
     subject = mail(GONE)
     with transaction.atomic():
-        events.forget(subject, says={"order": {"email": ""}})
+        events.forget(subject, members={"order": {"email": ""}})
     assert nobody_reads(GONE)
-    assert said(of(subject)) == ["(erased)"]
+    assert answers_of(of(subject)) == ["(erased)"]
     again = of(mail(GONE.upper()))
     assert (again.state, again.suppressed, postbox.mails) == ("failed", True, [])
-    assert not Suppression.objects.add(GONE, why="bounced", said="nobody"), "it is there already"
-    assert not Suppression.objects.add(GONE, why="complained", said="nobody")
+    assert not Suppression.objects.add(GONE, why="bounced", details="nobody"), "it is there already"
+    assert not Suppression.objects.add(GONE, why="complained", details="nobody")
     [one] = Suppression.objects.all()
     assert (one.why, one.said) == ("complained", "")
     assert "(erased)" in run("mails", "suppressed")
@@ -338,7 +338,7 @@ def test_who_is_erased_while_their_mail_is_refused_is_not_named_on_the_list(
     mail(ANN)
     in_flight = of(subject)
     with transaction.atomic():
-        events.forget(subject, says={"order": {"email": ""}})
+        events.forget(subject, members={"order": {"email": ""}})
     Delivery.objects.suppress(in_flight, "550 no mailbox of nobody")
     assert (Suppression.objects.of(GONE) is None, nobody_reads(GONE)) == (False, True)
 

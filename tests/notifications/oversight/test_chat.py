@@ -40,7 +40,7 @@ def chat(sink: WebhookSink, settings: Any) -> WebhookSink:
 def fail(shop: Client) -> Fail:
     """A delivery that was given up with this answer."""
 
-    def one(said: str = "answered 503", *, channel: str = "webhook") -> None:
+    def one(answer: str = "answered 503", *, channel: str = "webhook") -> None:
         url = "https://shop.example.com/hooks"
         webhook = channel == "webhook"
         endpoint = Endpoint.objects.create(owner=shop.pk, url=url, events=[]) if webhook else None
@@ -54,7 +54,7 @@ def fail(shop: Client) -> Fail:
             state="failed",
             tries=1,
         )
-        delivery.attempts.create(ok=False, answer=said)
+        delivery.attempts.create(ok=False, answer=answer)
 
     return one
 
@@ -140,14 +140,14 @@ def test_it_is_called_by_the_rules_of_webhooks(
     settings.STAFF_CHAT_URL = ""
     work_off(ahead=DAY)
     tries = Attempt.objects.filter(delivery__channel="chat").order_by("pk")
-    said = dict.fromkeys(tries.values_list("answer", flat=True))
-    assert list(said) == [
+    answers = dict.fromkeys(tries.values_list("answer", flat=True))
+    assert list(answers) == [
         "took longer than 0.2 s",
         "answered 302",
         "its host has no public address",
         "STAFF_CHAT_URL is not set any more",
     ]
-    assert len(chat.heard) == tries.filter(answer__in=list(said)[:2]).count()
+    assert len(chat.heard) == tries.filter(answer__in=list(answers)[:2]).count()
     assert not tries.filter(request_headers__icontains="hooks?shop").exists()
     assert Delivery.objects.get(channel="chat").target == "staff"
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
 from config import doctor
-from notifications import events, tasks
+from notifications import events, interventions
 from notifications.models import Alert, Attempt, Delivery, Endpoint, Event
 from notifications.oversight import metrics
 from notifications.oversight.audit import DELIVERIES
@@ -60,14 +60,14 @@ def endpoint(shop: Client, sink: WebhookSink) -> Endpoint:
 def errors(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
     """What the task that tells says in the log as an error, when it runs now."""
 
-    def told() -> list[str]:
+    def look() -> list[str]:
         caplog.clear()
         tell_of_trouble.delay()
         work_off()
         return [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
 
     with caplog.at_level(logging.ERROR):
-        yield told
+        yield look
 
 
 def deliveries(*words: str) -> list[str]:
@@ -100,9 +100,9 @@ def test_a_mail_server_that_refuses_is_told_everywhere_and_its_mails_go_out_late
     happen("order.confirmed", times=2, email="hana@example.com")
     work_off(ahead=DAY)
     assert states() == ["failed"] * 2
-    said = doctor.deliveries()
-    assert said.is_wrong
-    assert "mail: 2 given up, the last answer: SMTPDataError: (451" in said.sentence
+    finding = doctor.deliveries()
+    assert finding.is_wrong
+    assert "mail: 2 given up, the last answer: SMTPDataError: (451" in finding.sentence
     assert list(broken(DELIVERIES, limit=9)) == [
         "mail mail: given up in the last days 2, and overdue 0"
     ]
@@ -172,7 +172,7 @@ def test_what_nobody_waits_for_is_no_trouble(
 ) -> None:
     sink.answers = [500] * 99
     with transaction.atomic():
-        tasks.test(endpoint.pk)
+        interventions.test(endpoint.pk)
     work_off()
     assert not doctor.deliveries().is_wrong, "a test"
     happen(email="hana@example.com")
@@ -248,7 +248,7 @@ def test_two_who_ask_for_the_same_at_once_have_it_sent_once(
     def ask() -> int:
         chosen = Delivery.objects.retryable(since=timezone.now() - HOUR)
         with transaction.atomic():
-            return tasks.send_again(chosen, None)[0]
+            return interventions.send_again(chosen, None)[0]
 
     with transaction.atomic():
         mine = ask()
@@ -266,18 +266,18 @@ def test_one_delivery_tells_its_tries(
     happen()
     work_off(ahead=HOUR)
     one = Delivery.objects.get()
-    [line] = deliveries("list", "--state", "delivered", "--since", "1h")
-    assert line.startswith(f"{one.pk}  ")
-    assert line.endswith(f"2 tries  order.held  webhook to {sink.url}")
-    told = deliveries("why", str(one.pk))
-    tries = [sentence.rpartition("  ")[2] for sentence in told[1:] if " ms: " in sentence]
+    [row] = deliveries("list", "--state", "delivered", "--since", "1h")
+    assert row.startswith(f"{one.pk}  ")
+    assert row.endswith(f"2 tries  order.held  webhook to {sink.url}")
+    output = deliveries("why", str(one.pk))
+    tries = [sentence.rpartition("  ")[2] for sentence in output[1:] if " ms: " in sentence]
     first, second = (attempt.duration_ms for attempt in one.attempts.order_by("pk"))
     assert tries == [
         f"did not arrive after {first} ms: answered 500",
         f"arrived after {second} ms: answered 200",
     ]
-    assert told.count(f"    > webhook-id: {one.pk}") == 2
-    assert told.count("    < 売切 \ufffd[2J") == 2, "nothing that a terminal obeys"
+    assert output.count(f"    > webhook-id: {one.pk}") == 2
+    assert output.count("    < 売切 \ufffd[2J") == 2, "nothing that a terminal obeys"
     for unknown in ("x", str(uuid4())):
         with pytest.raises(CommandError, match="no delivery"):
             deliveries("why", unknown)

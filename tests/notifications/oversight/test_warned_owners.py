@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from celery_ledger.models import Job
 from celery_ledger.testing import work_off
-from notifications import events, tasks
+from notifications import events, interventions
 from notifications.models import Delivery, Endpoint, Event, Shop
 from notifications.oversight.tasks import warn_owners
 from notifications.oversight.trouble import troubles
@@ -30,7 +30,7 @@ Happen = Callable[[int], None]
 def endpoint(shop: Client, sink: WebhookSink, settings: Any) -> Endpoint:
     """It has answered before; its owner has an address."""
     settings.WEBHOOK_ALLOW_LOCAL, settings.ENDPOINT_REST_S = True, 0.0
-    Shop.objects.say(shop.pk, {"reply_to": "owner@example.com"})
+    Shop.objects.change(shop.pk, {"reply_to": "owner@example.com"})
     url = f"{sink.url}&token=leaked"
     return Endpoint.objects.create(owner=shop.pk, url=url, events=["*"], quick=True)
 
@@ -53,10 +53,10 @@ def look(*, failing_for: timedelta | None = None) -> None:
     work_off()
 
 
-def told() -> list[tuple[str, int]]:
+def warnings() -> list[tuple[str, int]]:
     """What was told, and how much of the time was over."""
-    said = Event.objects.filter(kind__startswith="endpoint.").order_by("pk")
-    return [(one.kind, one.data["endpoint"]["share"]) for one in said]
+    recorded = Event.objects.filter(kind__startswith="endpoint.").order_by("pk")
+    return [(one.kind, one.data["endpoint"]["share"]) for one in recorded]
 
 
 def fail(sink: WebhookSink, happen: Happen) -> None:
@@ -82,7 +82,7 @@ def test_its_owner_is_told_at_a_half_at_three_quarters_and_at_the_end_once_each(
         look()
         assert len(postbox.mails) == 3
     steps = [("endpoint.failing", 50), ("endpoint.failing", 75), ("endpoint.disabled", 100)]
-    assert told() == steps
+    assert warnings() == steps
     assert Delivery.objects.filter(channel="mail", target="owner@example.com").count() == 3
     assert not [one for one in sink.heard if b"endpoint." in one[1]], "no endpoint hears of it"
 
@@ -94,7 +94,7 @@ def test_what_was_passed_unseen_is_told_by_its_last(
     fail(sink, happen)
     look(failing_for=PATIENCE * 0.8)
     look(failing_for=PATIENCE * 0.9)
-    assert told() == [("endpoint.failing", 75)]
+    assert warnings() == [("endpoint.failing", 75)]
 
 
 def test_one_that_has_worked_meanwhile_is_told_of_from_the_beginning(
@@ -110,7 +110,7 @@ def test_one_that_has_worked_meanwhile_is_told_of_from_the_beginning(
     look(failing_for=PATIENCE * 0.3)
     look(failing_for=PATIENCE * 0.6)
     look(failing_for=PATIENCE * 0.8)
-    assert [share for _, share in told()] == [75, 50, 75]
+    assert [share for _, share in warnings()] == [75, 50, 75]
 
 
 def test_one_whose_owner_has_enabled_it_is_told_of_from_the_beginning(
@@ -124,7 +124,7 @@ def test_one_whose_owner_has_enabled_it_is_told_of_from_the_beginning(
     assert api.patch(path, {"active": True}, content_type="application/json").status_code == 200
     fail(sink, happen)
     look(failing_for=PATIENCE * 0.6)
-    assert told() == [("endpoint.disabled", 100), ("endpoint.failing", 50)]
+    assert warnings() == [("endpoint.disabled", 100), ("endpoint.failing", 50)]
 
 
 def test_one_that_is_gone_is_told_of_and_one_that_nobody_wants_is_not(
@@ -142,10 +142,10 @@ def test_one_that_is_gone_is_told_of_and_one_that_nobody_wants_is_not(
     for change in unwanted:
         Endpoint.objects.update(**{**as_it_is, **change})
         look()
-        assert told() == []
+        assert warnings() == []
     Endpoint.objects.update(**as_it_is)
     look()
-    assert told() == [("endpoint.disabled", 100)]
+    assert warnings() == [("endpoint.disabled", 100)]
     assert "gone for good" in read(postbox.mails[0])[1]
 
 
@@ -163,7 +163,7 @@ def test_two_clocks_at_once_tell_it_once(
         one.wait_until_blocked()
     theirs.result(timeout=10)
     work_off()
-    assert (told(), len(postbox.mails)) == ([("endpoint.failing", 50)], 1)
+    assert (warnings(), len(postbox.mails)) == ([("endpoint.failing", 50)], 1)
 
 
 def test_one_that_answers_at_that_moment_is_not_told_of(
@@ -176,7 +176,7 @@ def test_one_that_answers_at_that_moment_is_not_told_of(
         theirs = one.begin(transaction.atomic(warn_owners.run))
         one.wait_until_blocked()
     theirs.result(timeout=10)
-    assert told() == []
+    assert warnings() == []
 
 
 def test_what_was_rolled_back_is_told_by_the_next_with_its_delivery_and_its_job(
@@ -188,7 +188,7 @@ def test_what_was_rolled_back_is_told_by_the_next_with_its_delivery_and_its_job(
         warn_owners.run()
         raise ZeroDivisionError
     mails = Delivery.objects.filter(channel="mail")
-    assert (Endpoint.objects.get().warned, told(), mails.count()) == (0, [], 0)
+    assert (Endpoint.objects.get().warned, warnings(), mails.count()) == (0, [], 0)
     for _ in range(2):
         with transaction.atomic():
             warn_owners.run()
@@ -208,7 +208,7 @@ def test_many_that_fail_are_told_of_some_at_a_time(
     for number in (2, 4, 5, 5):
         with transaction.atomic():
             warn_owners.run()
-        assert len(told()) == number
+        assert len(warnings()) == number
 
 
 # --- what, and to whom ----------------------------------------------------------------------------
@@ -224,13 +224,13 @@ def test_a_mail_says_which_since_when_with_what_how_much_waits_and_what_to_do(
     settings: Any,
 ) -> None:
     settings.DELIVERY_SECOND_TRY_S = 3600.0
-    Shop.objects.say(endpoint.owner, {"language": language})
+    Shop.objects.change(endpoint.owner, {"language": language})
     fail(sink, happen)
     happen(3)
     Delivery.objects.filter(tries=0).update(state="failed", job=None)
     happen(2)
     with transaction.atomic():
-        tasks.test(endpoint.pk)  # nobody waits for it
+        interventions.test(endpoint.pk)  # nobody waits for it
     look(failing_for=PATIENCE * 0.6)
     since = Endpoint.objects.get().failing_since
     assert since is not None
@@ -250,11 +250,11 @@ def test_a_mail_says_which_since_when_with_what_how_much_waits_and_what_to_do(
         assert [fact for fact in facts if fact not in form] == []
         assert "leaked" not in form, "of its URL nothing that may be a key"
         assert endpoint.secret.removeprefix("whsec_") not in form
-    said = {
+    counts = {
         "en": ("wait for it: 3\n", "given up: 3\n"),
         "ja": ("ベント：3 件\n送信をあきらめたイベント：3 件",),
     }
-    assert [words for words in said[language] if words not in text] == []
+    assert [words for words in counts[language] if words not in text] == []
 
 
 def test_the_requests_that_it_names_bring_everything_back(
@@ -278,7 +278,7 @@ def test_the_requests_that_it_names_bring_everything_back(
         '{"since":',
         "GET",
     ]
-    patch, post, get = (line.partition(limits.SITE_URL)[2] for line in asked[::2])
+    patch, post, get = (step.partition(limits.SITE_URL)[2] for step in asked[::2])
     sink.answers = []
     enabled = api.patch(patch, asked[1], content_type="application/json")
     assert enabled.json()["active"]
@@ -302,11 +302,11 @@ def test_it_goes_to_the_clients_own_address_or_the_staffs_or_the_shops(
     endpoint: Endpoint, own: str | None, staff: list[str], house: str, to: list[str], settings: Any
 ) -> None:
     settings.REPORT_EMAILS, settings.SHOP = staff, {**limits.SHOP, "reply_to": house}
-    Shop.objects.say(endpoint.owner, {"reply_to": own})
+    Shop.objects.change(endpoint.owner, {"reply_to": own})
     Endpoint.objects.update(failing_since=timezone.now() - PATIENCE * 0.6)
     with transaction.atomic():
         warn_owners.run()
     mails = Delivery.objects.order_by("target").values_list("target", flat=True)
-    assert [target[: len(known)] for target, known in zip(mails, to, strict=True)] == to
+    assert [target[: len(beginning)] for target, beginning in zip(mails, to, strict=True)] == to
     assert Event.objects.count() == bool(to), "no event that nobody is told of"
     assert [one.target for one in troubles()] == [str(endpoint.pk)], "the staff is told anyway"

@@ -89,7 +89,7 @@ class Receiver:
 def call(port: int, *, endpoint: int = 1, host: str = "127.0.0.1", scheme: str = "http") -> str:
     url = f"{scheme}://{host}:{port}/hooks"
     event = Event(kind="order.held", data={}, at=timezone.now())
-    return post(Delivery(event=event, endpoint=Endpoint(pk=UUID(int=endpoint), url=url))).said
+    return post(Delivery(event=event, endpoint=Endpoint(pk=UUID(int=endpoint), url=url))).text
 
 
 @pytest.fixture(autouse=True)

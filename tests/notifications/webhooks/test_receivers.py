@@ -94,11 +94,11 @@ def test_the_statement_takes_what_is_new_of_an_order_and_passes_over_the_rest() 
 
 
 def test_the_thin_payload_is_as_it_is_sent() -> None:
-    shown = json.loads(snippet_in("json"))
-    order = shown["data"]["order"]
-    event = Event(pk=shown["id"], kind=shown["type"], data={"order": {**order, "email": "x"}})
-    event.at = datetime.fromisoformat(shown["timestamp"])
-    assert content(event, "thin") == shown
+    sent = json.loads(snippet_in("json"))
+    order = sent["data"]["order"]
+    event = Event(pk=sent["id"], kind=sent["type"], data={"order": {**order, "email": "x"}})
+    event.at = datetime.fromisoformat(sent["timestamp"])
+    assert content(event, "thin") == sent
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,4 +1,4 @@
-"""`manage.py webhooks`: what a really sent webhook is said to be, and what a receiver does."""
+"""`manage.py webhooks`: what it finds in one that was really sent, and what a receiver does."""
 
 import io
 import json
@@ -42,14 +42,14 @@ def call(endpoint: Endpoint, id_: UUID | None = None) -> str:
     """A webhook of an event as Postgres gives it back."""
     event = Event.objects.create(kind="order.held", subject=uuid4(), seq=1, data=DATA)
     event.refresh_from_db()
-    return post(Delivery(pk=id_ or uuid4(), event=event, endpoint=endpoint)).said
+    return post(Delivery(pk=id_ or uuid4(), event=event, endpoint=endpoint)).text
 
 
 @pytest.fixture
-def said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+def verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """What `verify` says of a request, and its exit code."""
 
-    def verify(headers: dict[str, str], body: bytes, *more: str) -> tuple[int, str]:
+    def run(headers: dict[str, str], body: bytes, *more: str) -> tuple[int, str]:
         head = "".join(f"{name.title()}: {value}\r\n" for name, value in headers.items())
         (tmp_path / "headers").write_text(f"POST /hooks HTTP/1.1\r\n{head}")
         (tmp_path / "body").write_bytes(body)
@@ -60,18 +60,18 @@ def said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
             return int(str(exc.code)), capsys.readouterr().out
         return 0, capsys.readouterr().out
 
-    return verify
+    return run
 
 
 def test_a_webhook_as_it_came_is_good_by_secret_and_key(
-    said: Any, heard: Any, endpoint: Endpoint
+    verify: Any, heard: Any, endpoint: Endpoint
 ) -> None:
-    assert said(*heard, "--endpoint", str(endpoint.pk)) == (
+    assert verify(*heard, "--endpoint", str(endpoint.pk)) == (
         0,
         "The signature is good by the secret of version 1 and the public key of version 1.\n",
     )
     for own in (endpoint.secret, endpoint.keys[0].public):
-        assert said(*heard, "--secret", own)[0] == 0
+        assert verify(*heard, "--secret", own)[0] == 0
 
 
 def rewritten(body: bytes, **how: Any) -> bytes:
@@ -90,11 +90,11 @@ def rewritten(body: bytes, **how: Any) -> bytes:
     ],
 )
 def test_a_body_that_was_written_anew_is_known_for_it(
-    said: Any, heard: Any, endpoint: Endpoint, change: Any, why: str
+    verify: Any, heard: Any, endpoint: Endpoint, change: Any, why: str
 ) -> None:
     headers, body = heard
     for own in (endpoint.secret, endpoint.keys[0].public):
-        code, text = said(headers, change(body), "--secret", own)
+        code, text = verify(headers, change(body), "--secret", own)
         assert (code, "The body was written anew: " in text, why in text) == (1, True, True), text
         assert "content-length says" in text
 
@@ -110,48 +110,48 @@ def test_a_body_that_was_written_anew_is_known_for_it(
     ],
 )
 def test_a_header_that_is_wrong_is_named(
-    said: Any, heard: Any, endpoint: Endpoint, changes: Any, why: str
+    verify: Any, heard: Any, endpoint: Endpoint, changes: Any, why: str
 ) -> None:
-    code, text = said({**heard[0], **changes}, heard[1], "--endpoint", str(endpoint.pk))
+    code, text = verify({**heard[0], **changes}, heard[1], "--endpoint", str(endpoint.pk))
     assert (code, why in text) == (1, True), text
 
 
 @pytest.mark.parametrize(("off_s", "how"), [(900, "behind"), (-900, "ahead of")])
 def test_a_clock_that_is_off_is_told_beside_a_good_signature(
-    said: Any, heard: Any, endpoint: Endpoint, monkeypatch: Any, off_s: int, how: str
+    verify: Any, heard: Any, endpoint: Endpoint, monkeypatch: Any, off_s: int, how: str
 ) -> None:
     then = int(heard[0]["webhook-timestamp"]) + off_s
     clock = SimpleNamespace(time=lambda: then)
     monkeypatch.setattr("notifications.management.commands.webhooks.time", clock)
-    code, text = said(*heard, "--endpoint", str(endpoint.pk))
+    code, text = verify(*heard, "--endpoint", str(endpoint.pk))
     good, fault = text.splitlines()
     assert (code, good.startswith("The signature is good")) == (1, True)
     assert f"off by 900 s: the webhook-timestamp is {how}" in fault
-    assert said(*heard, "--endpoint", str(endpoint.pk), "--tolerance", "1000")[0] == 0
+    assert verify(*heard, "--endpoint", str(endpoint.pk), "--tolerance", "1000")[0] == 0
 
 
 def test_a_secret_of_another_version_or_endpoint_is_told_apart(
-    said: Any, heard: Any, endpoint: Endpoint
+    verify: Any, heard: Any, endpoint: Endpoint
 ) -> None:
     old = endpoint.secret
     endpoint.rotate(overlap=timedelta())
-    code, text = said(*heard, "--endpoint", str(endpoint.pk))
+    code, text = verify(*heard, "--endpoint", str(endpoint.pk))
     assert (code, "signed by the secret of version 1, whose time is over" in text) == (1, True)
     of = ("--endpoint", str(endpoint.pk), "--secret")
-    assert said(*heard, *of, old)[0] == 0
-    assert "The wrong secret or version: it is signed by" in said(*heard, *of, endpoint.secret)[1]
-    assert "none of 2 signatures is by" in said(*heard, "--secret", endpoint.secret)[1]
+    assert verify(*heard, *of, old)[0] == 0
+    assert "The wrong secret or version: it is signed by" in verify(*heard, *of, endpoint.secret)[1]
+    assert "none of 2 signatures is by" in verify(*heard, "--secret", endpoint.secret)[1]
 
 
 def test_signatures_of_one_kind_are_not_good_for_the_other(
-    said: Any, heard: Any, endpoint: Endpoint
+    verify: Any, heard: Any, endpoint: Endpoint
 ) -> None:
     headers, body = heard
     first, second = headers["webhook-signature"].split()
-    _, text = said({**headers, "webhook-signature": second}, body, "--secret", endpoint.secret)
+    _, text = verify({**headers, "webhook-signature": second}, body, "--secret", endpoint.secret)
     assert "there are v1a, which need a public key (whpk_…)" in text
     public = endpoint.keys[0].public
-    _, text = said({**headers, "webhook-signature": first}, body, "--secret", public)
+    _, text = verify({**headers, "webhook-signature": first}, body, "--secret", public)
     assert "there are v1, which need a secret (whsec_…)" in text
 
 
@@ -204,7 +204,7 @@ def listening(endpoint: Endpoint, monkeypatch: Any, *arguments: str) -> Iterator
         serve(self, poll_interval)
 
     monkeypatch.setattr(Listener, "serve_forever", serve_forever)
-    monkeypatch.setattr(Command, "_tell", lambda self, line: lines.append(line))
+    monkeypatch.setattr(Command, "_tell", lambda self, text: lines.append(text))
     given = ("--secret", endpoint.secret, "--secret", endpoint.keys[0].public, "--port", "0")
     run = threading.Thread(target=call_command, args=("webhooks", "listen", *given, *arguments))
     run.start()

@@ -188,7 +188,7 @@ def test_a_body_without_an_end_is_cut_after_its_beginning_and_the_status_counts(
     settings.WEBHOOK_ALLOW_LOCAL, settings.WEBHOOK_BODY_WAIT_S = True, LIMIT_S
     with dripping(head + begins, b"1\r\n.\r\n") as (port, ended):
         answer = post(delivery_to(f"http://127.0.0.1:{port}/"))
-    assert (answer.said, ended) == ("answered 200", ["cut"])
+    assert (answer.text, ended) == ("answered 200", ["cut"])
     assert answer.body
     assert answer.body.startswith("taken") or answer.body == "x" * 4096
 

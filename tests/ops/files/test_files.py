@@ -27,7 +27,7 @@ def row(name: str, sku: str = "SAKE-NIGIRI") -> str:
     return f"{name},hana@example.com,JPY,{sku},鮭,1,300,tok_ok,300\n"
 
 
-def said(shop: Client, content: str, name: str = "orders.csv", **more: str) -> dict[str, Any]:
+def upload(shop: Client, content: str, name: str = "orders.csv", **more: str) -> dict[str, Any]:
     file = SimpleUploadedFile(name, content.encode())
     usual = {"client": str(shop.pk), "amounts": "minor", "encoding": "utf-8"}
     return {**usual, "file": file, **more}
@@ -36,15 +36,15 @@ def said(shop: Client, content: str, name: str = "orders.csv", **more: str) -> d
 def test_a_file_is_looked_at_then_taken_once(shop: Client, stock: Any, hana: HttpClient) -> None:
     stock()
     content = HEAD + row("鮭-1") + row("o-2", sku="NOTHING")
-    page = hana.post(NEW, said(shop, content, look="1")).content.decode()
+    page = hana.post(NEW, upload(shop, content, look="1")).content.decode()
     assert (Import.objects.count(), "What orders.csv would do" in page) == (0, True)
     assert "NOTHING" in page
     sealed = hidden(page)
-    hana.post(NEW, said(shop, content, look="1", **sealed))  # looking again takes nothing
-    another = hana.post(NEW, said(shop, HEAD + row("o-3"), **sealed)).content.decode()
+    hana.post(NEW, upload(shop, content, look="1", **sealed))  # looking again takes nothing
+    another = hana.post(NEW, upload(shop, HEAD + row("o-3"), **sealed)).content.decode()
     assert "this is not what you have looked at" in another
     assert Import.objects.count() == 0
-    answers = [hana.post(NEW, said(shop, content, **sealed)) for _ in range(2)]
+    answers = [hana.post(NEW, upload(shop, content, **sealed)) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [302, 302]
     assert answers[0]["Location"] == answers[1]["Location"]
     batch = Import.objects.get()
@@ -83,7 +83,7 @@ def follow(hana: HttpClient, where: str) -> None:
 def test_what_is_wrong_is_said_by_its_field(
     shop: Client, hana: HttpClient, name: str, more: dict[str, str], field: str
 ) -> None:
-    answer = hana.post(NEW, said(shop, HEAD, name, **more))
+    answer = hana.post(NEW, upload(shop, HEAD, name, **more))
     assert (answer.status_code, list(answer.context["form"].errors)) == (422, [field])
 
 
@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_a_sentence(
     shop: Client, hana: HttpClient
 ) -> None:
     for content, says in (("a,b\n1,2\n", "column"), ("PK\x03\x04", "workbook"), (HEAD, "no rows")):
-        answer = hana.post(NEW, said(shop, content))
+        answer = hana.post(NEW, upload(shop, content))
         assert answer.status_code == 422, content
         assert says in answer.content.decode(), answer.content.decode()
 
@@ -108,12 +108,12 @@ def test_nobody_elses_file_reaches_the_disk(
     with monkeypatch.context() as watched:
         watched.setattr("ops.files.uploads.TemporaryFileUploadHandler", refuse)
         looker = HttpClient(enforce_csrf_checks=True)
-        assert looker.post(NEW, said(shop, HEAD)).status_code == 302
+        assert looker.post(NEW, upload(shop, HEAD)).status_code == 302
         looker.force_login(django_user_model.objects.get(username="looker"))
-        assert looker.post(NEW, said(shop, HEAD)).status_code == 403
+        assert looker.post(NEW, upload(shop, HEAD)).status_code == 403
     forged = HttpClient(enforce_csrf_checks=True)
     forged.force_login(django_user_model.objects.get(username="hana"))
-    assert forged.post(NEW, said(shop, HEAD + row("o-1"))).status_code == 403
+    assert forged.post(NEW, upload(shop, HEAD + row("o-1"))).status_code == 403
     # and no other page takes one
     assert hana.post("/ops/stock/new/", {"sku": SimpleUploadedFile("a", b"b")}).status_code == 400
 
@@ -124,16 +124,16 @@ def test_a_file_may_be_as_large_as_the_apis_and_no_larger(
     limits = settings.BODY_MAX_BYTES_OF
     assert limits[NEW] == limits["/v1/imports"] > settings.BODY_MAX_BYTES
     settings.BODY_MAX_BYTES_OF = {NEW: 1000}
-    assert hana.post(NEW, said(shop, HEAD + row("o") * 100)).status_code == 413
+    assert hana.post(NEW, upload(shop, HEAD + row("o") * 100)).status_code == 413
 
 
 def test_orders_are_exported_once_and_who_takes_a_file_is_written_down(
     placed: Order, shop: Client, hana: HttpClient, django_user_model: Any
 ) -> None:
     form_id = hana.get("/ops/files/exports/new/").context["form_id"]
-    wanted = {"client": str(shop.pk), "format": "bom", "state": "confirmed", "form_id": form_id}
-    wanted |= {"first": f"{placed.created_at:%Y-%m-%d}", "last": "2998-12-31"}
-    answers = [hana.post("/ops/files/exports/new/", wanted) for _ in range(2)]
+    form = {"client": str(shop.pk), "format": "bom", "state": "confirmed", "form_id": form_id}
+    form |= {"first": f"{placed.created_at:%Y-%m-%d}", "last": "2998-12-31"}
+    answers = [hana.post("/ops/files/exports/new/", form) for _ in range(2)]
     where = answers[0]["Location"]
     assert (where, Export.objects.count()) == (answers[1]["Location"], 1)
     assert "0 orders are written so far." in text(hana, where)
@@ -148,16 +148,16 @@ def test_orders_are_exported_once_and_who_takes_a_file_is_written_down(
     assert f"{where}1/" not in text(looker, where)
     assert looker.get(f"{where}1/").status_code == 403
     for more in ({"first": "2026-12-02", "last": "2026-12-01"}, {"last": "0001-01-01"}):
-        answer = hana.post("/ops/files/exports/new/", {**wanted, **more})
+        answer = hana.post("/ops/files/exports/new/", {**form, **more})
         assert list(answer.context["form"].errors) == ["last"], more
 
 
 def test_japanese_staff_read_japanese(shop: Client, stock: Any, hana: HttpClient) -> None:
     stock()
     hana.cookies["django_language"] = "ja"
-    looked = hana.post(NEW, said(shop, HEAD + row("o-1") + row("o-2", "X"), look="1"))
+    looked = hana.post(NEW, upload(shop, HEAD + row("o-1") + row("o-2", "X"), look="1"))
     pages = {NEW: looked.content.decode()}
-    where = hana.post(NEW, said(shop, HEAD + row("o-1") + row("o-2", "X"), **hidden(pages[NEW])))[
+    where = hana.post(NEW, upload(shop, HEAD + row("o-1") + row("o-2", "X"), **hidden(pages[NEW])))[
         "Location"
     ]
     pages |= {path: text(hana, path) for path in ("/ops/files/", "/ops/files/exports/new/", where)}
@@ -202,8 +202,8 @@ def test_what_became_of_a_large_import_is_what_was_counted_or_as_of_when(
     settings.IMPORT_COUNTED_ORDERS = 1
     stock()
     content = HEAD + row("o-1") + row("o-2") + row("o-3")
-    sealed = hidden(hana.post(NEW, said(shop, content, look="1")).content.decode())
-    where = hana.post(NEW, said(shop, content, **sealed))["Location"]
+    sealed = hidden(hana.post(NEW, upload(shop, content, look="1")).content.decode())
+    where = hana.post(NEW, upload(shop, content, **sealed))["Location"]
     work_off(ahead=A_DAY)
     assert "<dd>1 or more</dd>" in became(hana, where)
     tasks.count_imports.delay()

@@ -17,7 +17,8 @@ from celery_ledger.testing import work_off
 from ops.refusals import errors_of
 from orders.imports.files.reading import Format
 from orders.imports.inputs import REASON_MAX_CHARS, Fault, bounded
-from orders.imports.models import Import, ImportFault, ImportRow
+from orders.imports.models import Import, ImportFault
+from orders.imports.rows import ImportRow
 from orders.imports.stock_rows import stock_in
 from orders.inputs.order import EXAMPLE
 from orders.models import Client
@@ -73,8 +74,8 @@ def whys(page: str) -> list[str]:
     return [unescape(why) for why in re.findall(r'<td class="wrap">(.*?)</td>', page)]
 
 
-def in_english_only(said: list[str]) -> list[str]:
-    return [why for why in said if not JAPANESE.search(why)]
+def in_english_only(reasons: list[str]) -> list[str]:
+    return [why for why in reasons if not JAPANESE.search(why)]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -114,7 +115,7 @@ def test_what_the_release_before_wrote_is_shown_as_it_is(shop: Client, hana: Htt
     ImportFault.objects.create(batch=batch, line=2, reason=old)
     ImportRow.objects.create(batch=batch, at=0, line=3, said="", fault=old)
     [row] = batch.take(0, limit=1)
-    batch.note([(None, Fault(row.line, "", row.fault))])
+    batch.note([(None, Fault(row.line_number, "", row.fault))])
     hana.cookies["django_language"] = "ja"
     assert whys(text(hana, f"/ops/files/imports/{batch.pk}/")) == [old, old]
 
@@ -143,8 +144,8 @@ def test_a_file_that_is_not_taken_is_refused_in_japanese(
     shop: Client, hana: HttpClient, content: bytes, encoding: str
 ) -> None:
     hana.cookies["django_language"] = "ja"
-    said = {"client": str(shop.pk), "amounts": "minor", "encoding": encoding}
-    answer = hana.post(NEW, {**said, "file": SimpleUploadedFile("orders.csv", content + b" ")})
+    fields = {"client": str(shop.pk), "amounts": "minor", "encoding": encoding}
+    answer = hana.post(NEW, {**fields, "file": SimpleUploadedFile("orders.csv", content + b" ")})
     refusals = answer.context["refusals"]
     assert (answer.status_code, in_english_only(refusals)) == (422, []), refusals
     assert refusals
@@ -155,8 +156,8 @@ def test_rows_of_stock_are_refused_in_japanese_too() -> None:
     with pytest.raises(Refused) as refused:
         stock_in(io.BytesIO(file), Format.CSV, "utf-8")
     with translation.override("ja"):
-        said = [message for _pointer, message in errors_of(refused.value)]
-    assert (len(said), in_english_only(said)) == (5, [])
+        reasons = [message for _pointer, message in errors_of(refused.value)]
+    assert (len(reasons), in_english_only(reasons)) == (5, [])
     assert "/line 5/sku: stands on line 4 too" in refused.value.detail
 
 
@@ -165,18 +166,18 @@ def test_what_is_kept_of_a_cell_is_bounded(settings: Any) -> None:
     cell = "€" * 100_000
     with pytest.raises(ValueError, match="must be written like") as refused:
         money.read(cell, "EUR")
-    said = bounded(refused.value.args[0])
-    kept = kept_of(said, settings.IMPORT_VALUE_MAX_CHARS)
-    assert (said, len(said)) == (str(refused.value)[:REASON_MAX_CHARS], REASON_MAX_CHARS)
+    reason = bounded(refused.value.args[0])
+    kept = kept_of(reason, settings.IMPORT_VALUE_MAX_CHARS)
+    assert (reason, len(reason)) == (str(refused.value)[:REASON_MAX_CHARS], REASON_MAX_CHARS)
     assert kept is not None
     assert kept[1] == {"amount": cell[: settings.IMPORT_VALUE_MAX_CHARS]}
 
 
 def test_a_sentence_is_said_again_from_what_was_kept_of_it() -> None:
     few = Sentence("at most %(places)s digits", places=2)
-    said = Sentence("%(amount)s has %(few)s", amount="12.505", few=few)
-    again = said_again(str(said), json.loads(json.dumps(kept_of(said, 200))))
-    assert (again, vars(again)) == (said, vars(said))
+    sentence = Sentence("%(amount)s has %(few)s", amount="12.505", few=few)
+    again = said_again(str(sentence), json.loads(json.dumps(kept_of(sentence, 200))))
+    assert (again, vars(again)) == (sentence, vars(sentence))
     assert kept_of("is missing", 200) is None
     assert kept_of(Sentence("is missing"), 200) is None
     assert said_again("is missing", None) == "is missing"

@@ -35,7 +35,7 @@ def four(api: Api, stock: Any, order_body: Body) -> list[Order]:
     return [found[name] for name in "abcd"]
 
 
-def shown(page: HttpClient, query: str) -> str:
+def listed(page: HttpClient, query: str) -> str:
     """The external ids of the orders that are listed, in their order."""
     answer = page.get(f"{LIST}?{query}")
     assert answer.status_code == 200, answer.content.decode()
@@ -71,7 +71,7 @@ def test_a_filter_leaves_what_is_like_it(four: list[Order], hana: HttpClient) ->
         for name, n in (("yesterday", -1), ("today", 0), ("tomorrow", 1))
     }
     values = {"other": four[3].client_id, **days}
-    assert {query: shown(hana, query.format(**values)) for query in LEFT} == LEFT
+    assert {query: listed(hana, query.format(**values)) for query in LEFT} == LEFT
 
 
 def test_what_is_left_is_added_up_by_currency_and_has_a_link(
@@ -108,7 +108,7 @@ def test_older_ones_are_a_page_further_and_what_was_not_looked_at_is_said(
     seen, query = "", "state=confirmed"
     for _page in four:
         answer = hana.get(f"{LIST}?{query}")
-        seen += shown(hana, query)
+        seen += listed(hana, query)
         if not answer.context["older"]:
             break
         query = answer.context["older"]

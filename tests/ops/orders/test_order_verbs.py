@@ -26,10 +26,10 @@ ADDRESS = {"name": "佐藤 花", "line1": "神南1-2-3", "city": "渋谷区", "c
 def typed(page: HttpClient, where: str, **changes: Any) -> dict[str, Any]:
     """What a browser sends of the form there, with these answers changed."""
     form = page.get(where).context["form"]
-    said = {name: form[name].value() for name in form.fields}
+    values = {name: form[name].value() for name in form.fields}
     version = form.target.version if isinstance(form.target, Order) else form.target.order.version
-    shown = {name: value for name, value in said.items() if value not in (None, False)}
-    return {**shown, "version": version, **changes}
+    sent = {name: value for name, value in values.items() if value not in (None, False)}
+    return {**sent, "version": version, **changes}
 
 
 def part_of(order: Order, verb: str, part: Any) -> str:
@@ -43,8 +43,8 @@ def test_what_is_edited_is_shown_before_and_only_that_changes(
     api: Api, stock: Any, order_body: Body, hana: HttpClient
 ) -> None:
     stock()
-    said = {"customer": {"name": "佐藤 花", "external_id": "c-1"}, "shipping_address": ADDRESS}
-    api.place(order_body(**said, note="two\r\nlines", tags=["gift"], metadata={"table": "7"}))
+    people = {"customer": {"name": "佐藤 花", "external_id": "c-1"}, "shipping_address": ADDRESS}
+    api.place(order_body(**people, note="two\r\nlines", tags=["gift"], metadata={"table": "7"}))
     order = Order.objects.get()
     where = page_of(order, "edit")
     assert "Nothing is changed yet." in text(hana, where)
@@ -100,10 +100,10 @@ def test_what_cannot_be_is_refused_at_its_field(
 def test_a_note_stands_on_the_line_of_time_once_and_goes_with_the_person(
     placed: Order, api: Api, hana: HttpClient, ken: HttpClient
 ) -> None:
-    said = {"version": placed.version, "text": "She rang: <b>ring twice</b>"}
+    form = {"version": placed.version, "text": "She rang: <b>ring twice</b>"}
     for who in (hana, ken):  # the other has seen an older page, and it is a note all the same
-        assert who.post(page_of(placed, "note"), said).status_code == 302
-    assert ken.post(page_of(placed, "note"), said).status_code == 422, "pressed twice"
+        assert who.post(page_of(placed, "note"), form).status_code == 302
+    assert ken.post(page_of(placed, "note"), form).status_code == 422, "pressed twice"
     assert "hana: She rang: &lt;b&gt;ring twice&lt;/b&gt;" in text(hana, page_of(placed))
     assert Order.objects.get().version == placed.version
     kept = post(api, "/v1/customers/export", {"email": "hana@example.com"}).json()
@@ -131,8 +131,8 @@ def test_a_note_stands_on_the_line_of_time_once_and_goes_with_the_person(
 def test_a_parcel_that_was_not_sent_is_taken_back_beside_it(
     placed: Order, hana: HttpClient
 ) -> None:
-    said = {"line_0": 2, "carrier": "yamato", "tracking": "4711-0815-1234"}
-    hana.post(page_of(placed, "fulfil"), {"version": placed.version, **said})
+    form = {"line_0": 2, "carrier": "yamato", "tracking": "4711-0815-1234"}
+    hana.post(page_of(placed, "fulfil"), {"version": placed.version, **form})
     parcel = placed.fulfilments.get()
     page = text(hana, page_of(placed))
     assert f'href="{parcel.tracking_url}"' in page
@@ -154,8 +154,8 @@ def test_goods_come_back_their_money_goes_and_some_are_sold_again(
     hana.post(page_of(placed, "fulfil"), typed(hana, page_of(placed, "fulfil")))
     announce = page_of(placed, "announce")
     for reason in ("too small", "changed her mind"):
-        said = typed(hana, announce, line_0=1, reason=reason)
-        assert hana.post(announce, said).status_code == 302
+        form = typed(hana, announce, line_0=1, reason=reason)
+        assert hana.post(announce, form).status_code == 302
     first, second = placed.returns.order_by("pk")
     receive = part_of(placed, "receive", first)
     assert "¥330" in text(hana, receive)
@@ -168,13 +168,13 @@ def test_goods_come_back_their_money_goes_and_some_are_sold_again(
     assert (order.refunded, line.returned, line.announced) == (300, 1, 0)
     assert Stock.objects.get().on_hand == 98, "what came back is not sold again"
     page = text(hana, page_of(placed))
-    for shown in (
+    for sentence in (
         "too small",
         "¥300 paid back",
         "1 here, 0 to be sold again",
         "does not come back",
     ):
-        assert shown in " ".join(page.split()), shown
+        assert sentence in " ".join(page.split()), sentence
     assert hana.get(receive).content.decode().count("This order is beyond that.") == 1
 
 

@@ -48,9 +48,9 @@ def test_who_has_no_permission_sees_nothing_and_who_may_look_changes_nothing(
     assert nobody.get(page_of(placed)).status_code == 403
     looker = log_in(django_user_model, "looker", "look")
     assert page_of(placed, "cancel") not in text(looker, page_of(placed))
-    said = {"version": placed.version, "reason": "staff"}
+    form = {"version": placed.version, "reason": "staff"}
     assert looker.get(page_of(placed, "cancel")).status_code == 403
-    assert looker.post(page_of(placed, "cancel"), said).status_code == 403
+    assert looker.post(page_of(placed, "cancel"), form).status_code == 403
     assert Order.objects.get().version == placed.version
 
 
@@ -178,9 +178,9 @@ def test_a_dead_job_is_named_and_tried_again_once(
     order, job = Order.objects.get(), Job.objects.get(task="orders.tasks.reserve")
     assert "Its job reserve died." in text(hana, page_of(order))
     assert f"/ops/jobs/{job.pk}/" in text(hana, "/ops/")
-    for said in ("Done: Try again.", "is waiting already"):
+    for sentence in ("Done: Try again.", "is waiting already"):
         answer = hana.post(f"/ops/jobs/{job.pk}/retry/", follow=True).content.decode()
-        assert said in answer
+        assert sentence in answer
     work_off()
     assert Order.objects.get().state == "confirmed"
 
@@ -202,10 +202,10 @@ def test_what_it_comes_to_is_said_before_and_nothing_is_written(
 
 
 def test_a_verb_is_done_once_and_leaves_who_did_it(placed: Order, hana: HttpClient) -> None:
-    said = {"version": placed.version, "reason": "requested"}
-    response = hana.post(page_of(placed, "hold"), said)
+    form = {"version": placed.version, "reason": "requested"}
+    response = hana.post(page_of(placed, "hold"), form)
     assert (response.status_code, response["Location"]) == (302, page_of(placed))
-    again = hana.post(page_of(placed, "hold"), said)
+    again = hana.post(page_of(placed, "hold"), form)
     assert again.status_code == 409
     [action] = StaffAction.objects.all()
     assert (action.who, action.verb, action.said) == ("hana", "hold", {"reason": "requested"})
@@ -237,11 +237,11 @@ def test_of_six_hands_in_one_moment_one_gives_money_back(
     placed: Order, django_user_model: Any
 ) -> None:
     hands = [log_in(django_user_model, f"hand-{n}", "look", "operate") for n in range(6)]
-    together, said = threading.Barrier(len(hands)), {"version": placed.version, "amount": "60"}
+    together, form = threading.Barrier(len(hands)), {"version": placed.version, "amount": "60"}
 
     def press(hand: HttpClient) -> int:
         together.wait(timeout=10)
-        return hand.post(page_of(placed, "refund"), said).status_code
+        return hand.post(page_of(placed, "refund"), form).status_code
 
     answers = in_threads(press, hands, hands=len(hands))
     assert sorted(answers) == [302, *[409] * 5]
@@ -303,12 +303,12 @@ def test_what_an_order_is_beyond_is_not_offered_and_not_done(
 def test_a_part_is_sent_and_a_piece_of_it_paid_back_by_its_line(
     placed: Order, hana: HttpClient
 ) -> None:
-    said = {"version": placed.version, "line_0": 1, "carrier": "yamato", "tracking": "4711"}
-    assert hana.post(page_of(placed, "fulfil"), said).status_code == 302
+    form = {"version": placed.version, "line_0": 1, "carrier": "yamato", "tracking": "4711"}
+    assert hana.post(page_of(placed, "fulfil"), form).status_code == 302
     order = Order.objects.get()
     assert (order.units_fulfilled, order.state) == (1, "confirmed")
-    said = {"version": order.version, "line_0": 1, "amount": "", "restock": "on"}
-    assert hana.post(page_of(order, "refund"), said).status_code == 302
+    form = {"version": order.version, "line_0": 1, "amount": "", "restock": "on"}
+    assert hana.post(page_of(order, "refund"), form).status_code == 302
     order, line = Order.objects.get(), order.lines.get()
     assert (order.refund_pending, line.returned + line.withdrawn) == (330, 1)
     assert [action.verb for action in StaffAction.of(order.pk)] == ["fulfil", "refund"]
@@ -317,21 +317,21 @@ def test_a_part_is_sent_and_a_piece_of_it_paid_back_by_its_line(
 def test_a_look_at_other_answers_is_rehearsed_and_done_by_nobody(
     placed: Order, hana: HttpClient
 ) -> None:
-    said = {"version": placed.version, "line_0": 0, "amount": "60", "look": "1"}
-    answer = hana.post(page_of(placed, "refund"), said)
+    form = {"version": placed.version, "line_0": 0, "amount": "60", "look": "1"}
+    answer = hana.post(page_of(placed, "refund"), form)
     assert answer.status_code == 200
     assert "¥60<" in answer.content.decode()
     assert (Order.objects.get().refund_pending, StaffAction.objects.count()) == (0, 0)
 
 
 @pytest.mark.parametrize(
-    "said", [{}, {"line_0": 3}, {"line_0": -1}, {"line_0": "x"}, {"line_0": 1, "carrier": "a\nb"}]
+    "typed", [{}, {"line_0": 3}, {"line_0": -1}, {"line_0": "x"}, {"line_0": 1, "carrier": "a\nb"}]
 )
 def test_pieces_that_are_not_there_are_refused_at_their_field(
-    placed: Order, hana: HttpClient, said: dict[str, Any]
+    placed: Order, hana: HttpClient, typed: dict[str, Any]
 ) -> None:
-    said = {"version": placed.version, "carrier": "", "tracking": "", **said}
-    answer = hana.post(page_of(placed, "fulfil"), said)
+    form = {"version": placed.version, "carrier": "", "tracking": "", **typed}
+    answer = hana.post(page_of(placed, "fulfil"), form)
     assert answer.status_code == 422
     assert "errorlist" in answer.content.decode()
     assert Order.objects.get().units_fulfilled == 0
@@ -345,8 +345,8 @@ def test_what_was_paid_elsewhere_is_noted(
     work_off()
     order = Order.objects.get()
     assert "It waits to be marked as paid, until" in text(hana, page_of(order))
-    said = {"version": order.version, "reference": "statement 12"}
-    assert hana.post(page_of(order, "mark_paid"), said).status_code == 302
+    form = {"version": order.version, "reference": "statement 12"}
+    assert hana.post(page_of(order, "mark_paid"), form).status_code == 302
     order.refresh_from_db()
     assert (order.state, order.payment_state) == ("confirmed", "paid")
 

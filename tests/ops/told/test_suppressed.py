@@ -117,7 +117,7 @@ def test_once_it_is_taken_off_its_mail_goes_out(
 def test_who_may_look_sees_it_and_changes_nothing_and_bad_input_is_named(
     hana: HttpClient, django_user_model: Any
 ) -> None:
-    Suppression.objects.add(GONE, why="bounced", said="<b>550</b>")
+    Suppression.objects.add(GONE, why="bounced", details="<b>550</b>")
     looker, nobody = (
         log_in(django_user_model, "looker", "look"),
         log_in(django_user_model, "nobody"),

@@ -272,7 +272,7 @@ def test_a_mail_is_shown_as_its_customer_read_it_in_a_frame_that_can_do_nothing(
 
 def test_of_a_forgotten_person_nothing_is_left_to_read(placed: Order, hana: HttpClient) -> None:
     mail = told_of("order.confirmed", "mail")
-    events.forget(placed.pk, says={"order": {"email": None, "customer": None}})
+    events.forget(placed.pk, members={"order": {"email": None, "customer": None}})
     page = text(hana, page_of_delivery(mail))
     assert "hana@example.com" not in page
     assert "(erased)" in page
@@ -321,12 +321,12 @@ def test_a_range_is_counted_and_then_sent_again_once(
     hooks = Delivery.objects.filter(endpoint=heard)
     failed = hooks.filter(event__kind__in=["order.reserved", "order.confirmed"])
     failed.update(state="failed", delivered_at=None)
-    said = {"whom": str(heard.pk), "since": "1h", "until": "", "what": "failed"}
-    page = hana.get("/ops/told/replay/", said).content.decode()
+    query = {"whom": str(heard.pk), "since": "1h", "until": "", "what": "failed"}
+    page = hana.get("/ops/told/replay/", query).content.decode()
     assert "<dd>2</dd>" in page
     assert not StaffAction.objects.exists()
     exactly = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
-    assert exactly.keys() >= said.keys()
+    assert exactly.keys() >= query.keys()
     later = hooks.exclude(pk__in=failed).first()
     assert later
     Delivery.objects.filter(pk=later.pk).update(
@@ -357,21 +357,21 @@ def test_of_many_it_says_more_than_so_many_and_sends_a_portion_at_a_press(
     assert number == 2
     for name in ("OPS_LOOKED_AT", "OPS_REPLAY_COUNTED_MAX", "WEBHOOK_REPLAY_MAX"):
         monkeypatch.setattr(settings, name, 1)
-    said = {"whom": "mail", "since": "1h", "until": "", "what": "everything"}
-    asked = hana.get("/ops/told/replay/", said).content.decode()
+    query = {"whom": "mail", "since": "1h", "until": "", "what": "everything"}
+    asked = hana.get("/ops/told/replay/", query).content.decode()
     assert "<dd>1 or more</dd>" in asked
     assert "1 deliveries of that time were looked at" in asked
     monkeypatch.setattr(settings, "OPS_LOOKED_AT", 2)
-    page = hana.post("/ops/told/replay/", said, follow=True).content.decode()
+    page = hana.post("/ops/told/replay/", query, follow=True).content.decode()
     assert "1 delivery is sent again. More are left: send them, too." in page
     assert "<dd>1</dd>" in page
-    page = hana.post("/ops/told/replay/", said, follow=True).content.decode()
+    page = hana.post("/ops/told/replay/", query, follow=True).content.decode()
     assert "There is nothing to send." in page
     assert [action.subject for action in StaffAction.objects.all()] == ["channel mail"] * 2
 
 
 @pytest.mark.parametrize(
-    ("said", "status"),
+    ("query", "status"),
     [
         ({"whom": "mail"}, 200),
         ({"whom": "mail", "since": "", "what": "failed"}, 422),
@@ -384,9 +384,9 @@ def test_of_many_it_says_more_than_so_many_and_sends_a_portion_at_a_press(
     ],
 )
 def test_a_range_that_cannot_be_is_refused_at_its_field(
-    hana: HttpClient, said: dict[str, str], status: int
+    hana: HttpClient, query: dict[str, str], status: int
 ) -> None:
-    assert hana.get("/ops/told/replay/", said).status_code == status
+    assert hana.get("/ops/told/replay/", query).status_code == status
 
 
 def test_a_disabled_endpoint_is_called_again_and_what_it_missed_is_sent(
@@ -397,8 +397,8 @@ def test_a_disabled_endpoint_is_called_again_and_what_it_missed_is_sent(
     page = text(hana, "/ops/told/")
     assert "disabled: it answered 410 Gone" in page
     assert page_of_endpoint(heard) in page
-    said = {"whom": str(heard.pk), "since": "1h", "what": "failed"}
-    page = hana.get("/ops/told/replay/", said).content.decode()
+    query = {"whom": str(heard.pk), "since": "1h", "what": "failed"}
+    page = hana.get("/ops/told/replay/", query).content.decode()
     assert "There is nothing to send." in page
     assert "It is disabled" in page
     for says in ("It is called again, from now on.", "Nothing was done"):
@@ -406,7 +406,7 @@ def test_a_disabled_endpoint_is_called_again_and_what_it_missed_is_sent(
     [action] = StaffAction.of(f"endpoint {heard.pk}")
     assert (action.verb, action.before["disabled_because"]) == ("enable_endpoint", "gone")
     assert "is called again" not in text(hana, page_of_endpoint(heard))
-    hana.post("/ops/told/replay/", said)
+    hana.post("/ops/told/replay/", query)
     before = len(sink.heard)
     work_off()
     assert len(sink.heard) - before == Delivery.objects.filter(endpoint=heard).count()
@@ -457,8 +457,8 @@ def test_japanese_staff_read_japanese(heard: Endpoint, placed: Order, hana: Http
         page = text(hana, path)
         assert 'lang="ja"' in page
         page = page.replace("accepted by the mail server", "")  # the words of the far side
-        said = re.sub(r"<pre.*?</pre>|<[^>]*>", "\n", page, flags=re.DOTALL)
-        english = re.findall(r"\b(?:the|is|was|it|to|of|all|given|again|Send|Told)\b", said)
+        words = re.sub(r"<pre.*?</pre>|<[^>]*>", "\n", page, flags=re.DOTALL)
+        english = re.findall(r"\b(?:the|is|was|it|to|of|all|given|again|Send|Told)\b", words)
         assert english == [], path
 
 

@@ -134,13 +134,13 @@ def test_further_rows_of_an_order_may_be_blank_where_they_are_as_above() -> None
         assert [line.sku for line in order.lines] == ["SC-CUP", "SC-PLATE"]
         assert (order.total, order.email) == (500, "hana@example.com")
     [faults] = read(table(first, "sc-9,,taro@example.com,,SC-PLATE,皿,1,200,,"))
-    assert [(fault.line, fault.field) for fault in faults] == [(3, "email")]
+    assert [(fault.line_number, fault.field) for fault in faults] == [(3, "email")]
 
 
 def test_a_row_that_names_no_order_is_not_put_to_the_one_above() -> None:
     """Only where all that is said of an order is blank."""
     [_, faults] = read(table(ROW, ",JPY,hana@example.com,ja,SC-CUP,x,1,300,300,tok_ok"))
-    assert [(fault.line, fault.field) for fault in faults] == [(3, "external_id")]
+    assert [(fault.line_number, fault.field) for fault in faults] == [(3, "external_id")]
 
 
 def test_shipping_has_columns_of_its_own() -> None:
@@ -177,9 +177,9 @@ def test_a_file_that_leaves_the_unit_in_doubt_is_not_taken_at_all(
     amount: str, currency: str
 ) -> None:
     """Or the 12 in the row before would be twelve cents, while the 12.50 is refused."""
-    said = refusal(table(ROW, priced("USD", "12"), priced(currency, amount)))
-    assert said.startswith(f"line 4, unit_price: {amount} is no whole number of ")
-    assert "nothing of it was taken. Say amounts=major if 12 means 12.00 here" in said
+    sentence = refusal(table(ROW, priced("USD", "12"), priced(currency, amount)))
+    assert sentence.startswith(f"line 4, unit_price: {amount} is no whole number of ")
+    assert "nothing of it was taken. Say amounts=major if 12 means 12.00 here" in sentence
 
 
 @pytest.mark.parametrize("column", ["discount", "tax", "shipping", "shipping_tax"])
@@ -201,8 +201,8 @@ def test_in_a_file_of_json_lines_too() -> None:
     for changes in ({"total": 12.5}, {"total": 12.0}, {"shipping": {"amount": 0.5}}):
         with pytest.raises(Refused, match=r"^line 2, (total|amount): [0-9.]+ is no whole number"):
             rows(lines(**changes))
-    told = {"total": "12.50", "note": '"total": 12.5', "nested": '{"total": 12.5}'}
-    assert rows(lines(metadata=told)) == 2
+    texts = {"total": "12.50", "note": '"total": 12.5', "nested": '{"total": 12.5}'}
+    assert rows(lines(metadata=texts)) == 2
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,10 @@ def test_what_could_mean_two_amounts_is_refused_with_its_order_only(
         amounts=Amounts.MAJOR,
     )
     assert not isinstance(faults, OrderInput)
-    assert {(fault.line, fault.field) for fault in faults} == {(2, "total"), (2, "unit_price")}
+    assert {(fault.line_number, fault.field) for fault in faults} == {
+        (2, "total"),
+        (2, "unit_price"),
+    }
     assert says in faults[0].reason
     assert isinstance(order, OrderInput)
     assert order.total == 1200
@@ -271,7 +274,7 @@ def test_a_row_that_cannot_be_read_says_why_in_words_of_the_file(row: str, says:
     [good, faults] = read(table(ROW.replace("sc-1", "good"), row))
     assert isinstance(good, OrderInput)
     assert not isinstance(faults, OrderInput)
-    assert (faults[0].line, says in faults[0].reason) == (3, True), faults
+    assert (faults[0].line_number, says in faults[0].reason) == (3, True), faults
     assert not PYTHON.search(faults[0].reason)
 
 
@@ -300,7 +303,7 @@ def test_a_cell_that_cannot_be_says_what_it_has_to_be(column: str, cell: str, sa
     columns = HEADER.split(",")
     cells = dict(zip(columns, ROW.split(","), strict=True)) | {column: cell}
     [faults] = read(table(",".join(cells[name] for name in columns)))
-    assert [(fault.line, fault.field) for fault in faults] == [(2, column)]
+    assert [(fault.line_number, fault.field) for fault in faults] == [(2, column)]
     assert faults[0].reason == says
 
 

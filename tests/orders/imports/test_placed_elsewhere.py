@@ -87,7 +87,7 @@ def test_a_date_without_an_offset_is_of_the_clients_own_time(
     bring: Import_, api: Api, shop: Client
 ) -> None:
     """Also in a dry run: in Berlin that day began eight hours later than here."""
-    Shop.objects.say(shop.pk, {"time_zone": "Europe/Berlin"})
+    Shop.objects.change(shop.pk, {"time_zone": "Europe/Berlin"})
     row = past(placed_at="2025-11-24", paid_at="2025-11-24T07:30+09:00", fulfilled_at="2025-11-25")
     tried = dry_run(api, row)
     assert [error["reason"] for error in tried["errors"]] == ["is before placed_at"]
@@ -151,8 +151,8 @@ def test_what_is_still_to_be_sent_is_set_aside(bring: Import_, api: Api, stock: 
     order.refresh_from_db()
     assert (order.state, order.refunded) == ("completed", 330)
     assert (Stock.objects.get().on_hand, Stock.objects.get().reserved) == (5, 0)
-    told = [delivery.event.kind for delivery in Delivery.objects.order_by("pk")]
-    assert told == ["order.completed", "order.refunded"]
+    delivered = [delivery.event.kind for delivery in Delivery.objects.order_by("pk")]
+    assert delivered == ["order.completed", "order.refunded"]
     assert list(broken(MONEY | STOCK, limit=10)) == []
 
 
@@ -226,13 +226,13 @@ def test_a_number_is_of_one_order(bring: Import_, api: Api) -> None:
     bring(past(number="1001", fulfilled_at="2025-11-25"))
     other = past(external_id="o-2", number="1001", fulfilled_at="2025-11-25")
     assert bring(other)["failed"] == 1
-    said = {"line": 2, "external_id": "o-2", "field": "number"}
-    said |= {"reason": "belongs to another order"}
-    assert faults(Import.objects.latest("created_at")) == [tuple(said.values())]
+    fault = {"line": 2, "external_id": "o-2", "field": "number"}
+    fault |= {"reason": "belongs to another order"}
+    assert faults(Import.objects.latest("created_at")) == [tuple(fault.values())]
     file = as_csv([other], columns=list(other))
     headers = {"Idempotency-Key": "dry"}
     tried = api.post("/v1/imports?dry_run=true", file, "text/csv", headers=headers).json()
-    assert tried["errors"] == [said]
+    assert tried["errors"] == [fault]
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_what_was_being_computed_meanwhile_is_kept_by_nobody(shop: Client) -> No
 def test_a_day_whose_report_is_kept_is_computed_anew(
     bring: Import_, api: Api, stock: Any, settings: Any
 ) -> None:
-    """And the staff is not told of it twice."""
+    """And the staff is not mailed it twice."""
     settings.REPORT_EMAILS = ["staff@example.com"]
     yesterday = timezone.now() - timedelta(days=1)
     day = timezone.localtime(yesterday).date().isoformat()
@@ -338,8 +338,8 @@ def test_a_day_whose_report_is_kept_is_computed_anew(
     bring(past(paid_at=(yesterday - timedelta(days=2)).isoformat()))
     compute_missing_days()
     work_off(ahead=A_DAY)
-    told = Event.objects.filter(kind="report.daily").count()
-    assert told
+    reports = Event.objects.filter(kind="report.daily").count()
+    assert reports
     assert api.get(f"/v1/reports/daily/{day}").json()["currencies"] == []
     assert DailyReport.objects.filter(day=day, final=True).exists()
     bring(past(external_id="o-2", paid_at=yesterday.isoformat(), fulfilled_at=""))
@@ -347,4 +347,4 @@ def test_a_day_whose_report_is_kept_is_computed_anew(
     work_off()
     [figures] = api.get(f"/v1/reports/daily/{day}").json()["currencies"]
     assert (figures["orders"], figures["gross"]) == (1, 660)
-    assert Event.objects.filter(kind="report.daily").count() == told
+    assert Event.objects.filter(kind="report.daily").count() == reports

@@ -48,8 +48,8 @@ def count() -> Import:
 
 
 def became(api: Api, batch: Import) -> dict[str, int]:
-    shown = api.get(f"/v1/imports/{batch.pk}").json()
-    return {way: number for way, number in shown["became"].items() if number}
+    answer = api.get(f"/v1/imports/{batch.pk}").json()
+    return {way: number for way, number in answer["became"].items() if number}
 
 
 def hold(external_id: str) -> None:
@@ -60,8 +60,8 @@ def hold(external_id: str) -> None:
 def test_what_is_kept_is_shown_until_an_order_of_it_changes(api: Api, batch: Import) -> None:
     assert batch.ways == {**dict.fromkeys(batch.ways or {}, 0), "confirmed": 3}
     assert batch.known_ways() == batch.ways
-    shown = api.get(f"/v1/imports/{batch.pk}").json()["became"]
-    assert list(shown) == [*WAYS, "refused"], "in the order of the API, which JSONB has not"
+    ways = api.get(f"/v1/imports/{batch.pk}").json()["became"]
+    assert list(ways) == [*WAYS, "refused"], "in the order of the API, which JSONB has not"
     assert became(api, batch) == {"confirmed": 3}
     hold("o-1")
     assert (batch.known_ways(), became(api, batch)) == (None, {"confirmed": 2, "held": 1})
@@ -161,8 +161,8 @@ def fill(batch: Import) -> None:
         cursor.execute("VACUUM ANALYZE orders_order")
     others = Order.objects.filter(external_id__startswith="p-").order_by("number")
     ImportOrder.objects.bulk_create(
-        ImportOrder(batch=batch, order=other, line=at, external_id=other.external_id or "")
-        for at, other in enumerate(others, start=10)
+        ImportOrder(batch=batch, order=other, line=line_number, external_id=other.external_id or "")
+        for line_number, other in enumerate(others, start=10)
     )
     Import.objects.update(total=MANY + 3, ok=MANY + 3, ways=None)
     with connection.cursor() as cursor:

@@ -8,8 +8,8 @@ from uuid import uuid4
 from django.utils import timezone
 
 from celery_ledger.testing import work_off
-from orders.payments.models import ProviderEvent
 from orders.payments.provider import Intent
+from orders.payments.provider_event import ProviderEvent
 from tests.waiting import until
 
 HALF_A_DAY = timedelta(hours=12)

@@ -43,13 +43,13 @@ def standing(order: Order) -> tuple[str, str, str, int]:
     return order.state, order.payment_state, order.reason or order.hold_reason, order.captured
 
 
-def told(order: Order) -> list[str]:
+def kinds_of(order: Order) -> list[str]:
     return [event.kind.removeprefix("order.") for event in timeline(order.pk)]
 
 
 def attempts(order: Order) -> list[tuple[str, str | None]]:
     order.refresh_from_db()
-    return [(one["state"], one["reason"]) for one in paying.shown(order)["attempts"]]
+    return [(one["state"], one["reason"]) for one in paying.payment_of(order)["attempts"]]
 
 
 def try_again(order: Order, token: str) -> None:
@@ -79,7 +79,7 @@ def test_what_the_customer_has_to_do_is_shown_while_it_is_so_and_kept_nowhere_el
     work_off()
     [made] = objects_in(ringing.path)
     order.refresh_from_db()
-    assert paying.shown(order)["action"] == {
+    assert paying.payment_of(order)["action"] == {
         "type": "use_stripe_sdk",
         "url": None,
         "client_secret": made["client_secret"],
@@ -89,7 +89,7 @@ def test_what_the_customer_has_to_do_is_shown_while_it_is_so_and_kept_nowhere_el
     ringing.decide(made["id"], "succeeded")
     work_off_and_listen()
     assert standing(order) == ("confirmed", "paid", "", 660)
-    assert paying.shown(order)["action"] is None
+    assert paying.payment_of(order)["action"] is None
     assert PaymentOperation.objects.get().action is None
 
 
@@ -136,7 +136,7 @@ def test_a_declined_order_is_paid_at_the_second_try(stripe: StripeDouble, pay: P
     work_off()
     assert standing(order) == ("confirmed", "paid", "", 660)
     assert attempts(order) == [("failed", "generic_decline"), ("succeeded", None)]
-    assert told(order)[2:] == ["payment_failed", "payment_pending", "confirmed"]
+    assert kinds_of(order)[2:] == ["payment_failed", "payment_pending", "confirmed"]
     keys = [request.key for request in stripe.requests if request.method == "POST"]
     assert keys == [f"{order.pk}-charge", f"{order.pk}-charge-2"]
     assert_books_agree()
@@ -161,16 +161,16 @@ def test_a_customer_may_change_the_card_while_the_bank_waits(
     work_off()
     order.refresh_from_db()
     first = PaymentOperation.objects.get()
-    assert paying.shown(order)["action"] is not None
+    assert paying.payment_of(order)["action"] is not None
     try_again(order, GOOD)
-    left = paying.shown(Order.objects.get())
+    left = paying.payment_of(Order.objects.get())
     assert (left["attempts_left"], left["action"]) == (1, None)
     work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660)
     assert attempts(order) == [("failed", "abandoned"), ("succeeded", None)]
     posts = [request.path for request in stripe.requests if request.method == "POST"]
     assert posts[1:] == [f"/v1/payment_intents/{first.reference}/cancel", "/v1/payment_intents"]
-    assert told(order)[2:] == ["action_required", "payment_pending", "confirmed"]
+    assert kinds_of(order)[2:] == ["action_required", "payment_pending", "confirmed"]
     assert_books_agree()
 
 
@@ -180,12 +180,13 @@ def test_what_is_heard_late_of_a_card_that_was_left_is_no_news(
     order = pay(payment={"token": SECURE, "attempts": 2})
     work_off()
     left = PaymentOperation.objects.get()
-    said = Charge(left.reference, left.key, 660, "JPY", ChargeStatus.PENDING, action_required=True)
+    pending = ChargeStatus.PENDING
+    late = Charge(left.reference, left.key, 660, "JPY", pending, action_required=True)
     try_again(order, GOOD)
     with transaction.atomic():
-        assert apply_answer(Order.objects.locked(order.pk), left, said) is None
+        assert apply_answer(Order.objects.locked(order.pk), left, late) is None
     assert standing(order)[:2] == ("reserved", "pending")
-    assert told(order)[2:] == ["action_required", "payment_pending"]
+    assert kinds_of(order)[2:] == ["action_required", "payment_pending"]
 
 
 def test_who_confirms_while_choosing_another_card_pays_once(stripe: StripeDouble, pay: Pay) -> None:
@@ -222,13 +223,13 @@ def test_a_payment_that_comes_true_after_another_was_made_waits_for_a_person(
     try_again(order, GOOD)
     work_off()
     first = PaymentOperation.objects.get(kind="tried")
-    said = Charge(first.reference, first.key, 660, "JPY", ChargeStatus.SUCCEEDED)
+    late = Charge(first.reference, first.key, 660, "JPY", ChargeStatus.SUCCEEDED)
     for _ in range(2):
         with transaction.atomic():
             locked = Order.objects.locked(order.pk)
-            apply_answer(locked, first, said)
+            apply_answer(locked, first, late)
             locked.release()
-    assert told(order)[4:] == ["confirmed", "held", "released"]
+    assert kinds_of(order)[4:] == ["confirmed", "held", "released"]
     assert standing(order) == ("confirmed", "paid", "", 660)
 
 
@@ -299,14 +300,14 @@ def test_what_cannot_be_paid_again_is_refused_in_a_sentence(
     order = pay(payment=payment)
     if worked_off:
         work_off()
-    before = told(order)
+    before = kinds_of(order)
     with pytest.raises(Refused) as refused:
         try_again(order, GOOD)
     assert (refused.value.slug, str(refused.value)) == (
         "not-payable",
         f"Order {order.number} {why}.",
     )
-    assert told(order) == before
+    assert kinds_of(order) == before
 
 
 def test_postgres_knows_that_what_is_sent_is_paid(stripe: StripeDouble, pay: Pay) -> None:
@@ -344,7 +345,7 @@ def test_an_order_that_is_paid_elsewhere_waits_for_it_for_days_and_is_refunded_e
     work_off()
     order.refresh_from_db()
     assert (order.refunded, order.refund_pending, stripe.requests) == (60, 0, [])
-    assert told(order)[2:] == ["confirmed", "refund_pending", "refunded"]
+    assert kinds_of(order)[2:] == ["confirmed", "refund_pending", "refunded"]
     assert_books_agree()
 
 
@@ -363,7 +364,7 @@ def test_what_is_paid_on_delivery_is_confirmed_unpaid_and_collected_when_it_is_s
     work_off()
     order.refresh_from_db()
     assert (order.state, order.captured, order.refunded) == ("completed", 660, 330)
-    assert told(order)[2:] == ["confirmed", "paid", "fulfilled", "completed", "refunded"]
+    assert kinds_of(order)[2:] == ["confirmed", "paid", "fulfilled", "completed", "refunded"]
     assert_books_agree()
 
 
@@ -424,8 +425,8 @@ def test_mails_say_how_an_order_is_paid(stripe: StripeDouble, pay: Pay, postbox:
     assert [("take the payment" in text, "お支払いを確認" in text) for text in texts] == [
         (False, False)
     ] * 4
-    said = ("Please pay ¥660 when it is handed over", "¥660 をお支払いください")
-    assert [sum(word in text for text in texts) for word in said] == [1, 1]
+    sentences = ("Please pay ¥660 when it is handed over", "¥660 をお支払いください")
+    assert [sum(one in text for text in texts) for one in sentences] == [1, 1]
 
 
 def test_another_amount_than_the_total_is_refused(stripe: StripeDouble, pay: Pay) -> None:
@@ -450,8 +451,8 @@ def test_a_transfer_that_does_not_come_expires(stripe: StripeDouble, pay: Pay) -
 def test_what_stripe_cannot_move_is_no_matter_where_it_moves_nothing(
     stripe: StripeDouble, pay: Pay
 ) -> None:
-    line = [{"sku": "SAKE-NIGIRI", "quantity": 1, "unit_price": 1001}]
-    body: dict[str, Any] = {"currency": "KWD", "lines": line, "total": 1001}
+    lines = [{"sku": "SAKE-NIGIRI", "quantity": 1, "unit_price": 1001}]
+    body: dict[str, Any] = {"currency": "KWD", "lines": lines, "total": 1001}
     with pytest.raises(Refused):
         pay(**body)
     assert pay(payment={"method": "cod"}, **body).state == "received"
@@ -473,7 +474,7 @@ def test_what_a_bank_is_still_at_does_not_expire_as_unpaid(stripe: StripeDouble,
     assert standing(order) == ("reserved", "pending", "", 0)
     assert order.expires_at is not None
     assert order.expires_at - order.created_at > 13 * DAY
-    assert told(order)[2:] == ["payment_pending"]
+    assert kinds_of(order)[2:] == ["payment_pending"]
     stripe.decide(PaymentOperation.objects.get().reference, "succeeded")
     work_off(ahead=HALF_A_DAY)
     assert standing(order) == ("confirmed", "paid", "", 660)
@@ -511,8 +512,8 @@ def test_once_the_customer_has_acted_the_order_waits_for_the_bank(
     stripe.decide(PaymentOperation.objects.get().reference, "processing")
     work_off(ahead=timedelta(minutes=5))
     assert standing(order) == ("reserved", "pending", "", 0)
-    assert (paying.shown(order)["action"], attempts(order)) == (None, [("pending", None)])
-    assert told(order)[2:] == ["action_required", "payment_pending"]
+    assert (paying.payment_of(order)["action"], attempts(order)) == (None, [("pending", None)])
+    assert kinds_of(order)[2:] == ["action_required", "payment_pending"]
     assert order.expires_at is not None
     assert order.expires_at - order.created_at > 13 * DAY
 
@@ -523,7 +524,7 @@ def test_a_voucher_is_shown_and_its_order_kept_while_it_can_be_paid(
     order = pay("pm_double_konbini")
     work_off()
     assert standing(order) == ("reserved", "action_required", "", 0)
-    action = paying.shown(order)["action"]
+    action = paying.payment_of(order)["action"]
     assert action is not None
     assert (action["type"], (action["url"] or "").rpartition("/")[0]) == (
         "konbini_display_details",
@@ -544,7 +545,7 @@ def test_with_redirects_a_customer_is_led_to_the_bank_and_back_to_the_order(
     order = pay(token)
     work_off()
     assert standing(order) == ("reserved", "action_required", "", 0)
-    action = paying.shown(order)["action"]
+    action = paying.payment_of(order)["action"]
     assert action is not None
     assert (action["type"], (action["url"] or "")[:33]) == (
         "redirect_to_url",
@@ -567,14 +568,14 @@ def test_a_refund_on_stripes_own_pages_counts_and_stops_what_is_to_be_sent(
     work_off_and_listen(5)
     order.refresh_from_db()
     assert (order.refunded, order.refund_pending, order.hold_reason) == (100, 0, "refunded_by_hand")
-    assert told(order)[3:] == ["held", "refund_pending", "refunded"]
+    assert kinds_of(order)[3:] == ["held", "refund_pending", "refunded"]
     with pytest.raises(Refused, match="held"), transaction.atomic():
         Fulfilment.objects.ship(Order.objects.locked(order.pk))
     with transaction.atomic():
         Order.objects.locked(order.pk).release()
     ringing.resend()
     work_off(ahead=HALF_A_DAY)
-    assert told(order)[6:] == ["released"]
+    assert kinds_of(order)[6:] == ["released"]
     assert_books_agree()
     ringing.decide_refund(by_hand, "failed")
     work_off_and_listen(6)

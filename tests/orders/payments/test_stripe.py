@@ -379,7 +379,7 @@ def test_a_token_that_stripe_does_not_take_is_a_decline_and_another_one_pays(
         pay_again(Order.objects.locked(order.pk), "pm_card_visa")
     work_off()
     assert standing(order) == ("confirmed", "paid", "", 660, False)
-    attempts = [(one["state"], one["reason"]) for one in paying.shown(order)["attempts"]]
+    attempts = [(one["state"], one["reason"]) for one in paying.payment_of(order)["attempts"]]
     assert attempts == [("failed", reason), ("succeeded", None)]
     assert list(disputed_by_provider(since=HALF_A_DAY)) == []
 

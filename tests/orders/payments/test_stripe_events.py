@@ -21,7 +21,8 @@ from django.utils import timezone
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from orders.models import Order, Refund
-from orders.payments.models import PaymentOperation, ProviderEvent
+from orders.payments.models import PaymentOperation
+from orders.payments.provider_event import ProviderEvent
 from orders.tasks import give_back
 from tests.doubles.stripe import WEBHOOK_SECRET, StripeDouble
 from tests.doubles.stripe_book import objects_in

@@ -121,10 +121,10 @@ def test_an_audit_names_what_was_charged_on_stripes_own_pages_and_what_was_charg
 
 def noted() -> list[str]:
     """What an audit says is wrong, or may be."""
-    said = StringIO()
+    output = StringIO()
     with suppress(CommandError):
-        call_command("audit", stdout=said)
-    lines = [line for line in said.getvalue().splitlines() if not line.startswith("ok")]
+        call_command("audit", stdout=output)
+    lines = [line for line in output.getvalue().splitlines() if not line.startswith("ok")]
     return [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "…", line) for line in lines]
 
 
@@ -210,7 +210,7 @@ def test_a_refund_that_nobody_knows_of_keeps_the_order_on_hold_when_another_one_
     assert (order.refunded, order.refund_pending, order.held) == (150, 0, False)
 
 
-def told(order: Order) -> list[str]:
+def kinds_of(order: Order) -> list[str]:
     return [event.kind.removeprefix("order.") for event in timeline(order.pk, after=3)]
 
 
@@ -228,11 +228,11 @@ def test_each_refund_that_the_bank_sends_back_is_an_event_of_its_own(
     for heard_of, operation in enumerate(refunds, start=8):
         ringing.decide_refund(operation.reference, "failed")
         work_off_and_listen(heard_of)
-        known = {"If-None-Match": etags[-1]}
-        answer = api.get(f"/v1/orders/{order.pk}", headers=known)
+        if_changed = {"If-None-Match": etags[-1]}
+        answer = api.get(f"/v1/orders/{order.pk}", headers=if_changed)
         assert answer.status_code == 200
         etags.append(answer["ETag"])
-    assert told(order)[4:] == ["refund_failed", "held", "refund_failed"]
+    assert kinds_of(order)[4:] == ["refund_failed", "held", "refund_failed"]
     assert [answer.json()[name] for name in ("refunded", "payment_state")] == [0, "paid"]
     assert list(broken(MONEY, limit=9)) == []
     today = Day(timezone.localdate())
@@ -251,8 +251,8 @@ def test_a_charge_of_a_cancelled_order_that_is_declined_is_an_event(
     work_off(ahead=HALF_A_DAY)
     newest = timeline(order.pk).last()
     assert newest is not None
-    shown = newest.data["order"]
-    assert (newest.kind, shown["payment_state"]) == ("order.payment_failed", "failed")
+    snapshot = newest.data["order"]
+    assert (newest.kind, snapshot["payment_state"]) == ("order.payment_failed", "failed")
     assert list(broken(MONEY, limit=9)) == []
 
 
@@ -302,7 +302,7 @@ def test_what_a_person_decides_of_a_dispute_stands_whatever_is_heard_of_it_later
     assert "charge.refunded" in {event["type"] for event in ringing.book.events.values()}
     disputed.refresh_from_db()
     assert (disputed.held, disputed.refunded) == (False, 60)
-    assert told(disputed) == ["held", "released", "refund_pending", "refunded"]
+    assert kinds_of(disputed) == ["held", "released", "refund_pending", "refunded"]
 
 
 def test_a_second_dispute_of_one_charge_is_news_as_the_first_was(
@@ -315,7 +315,7 @@ def test_a_second_dispute_of_one_charge_is_news_as_the_first_was(
     post(api, f"/v1/orders/{disputed.pk}/release")
     ringing.move_dispute(charge.reference, "closed", "won")
     work_off_and_listen(6)
-    assert told(disputed) == ["held", "held", "released"]
+    assert kinds_of(disputed) == ["held", "held", "released"]
     ringing.dispute(charge.reference)
     work_off_and_listen(7)
     disputed.refresh_from_db()
@@ -330,10 +330,10 @@ def test_a_dispute_that_the_release_before_this_told_is_told_no_more(
     post(api, f"/v1/orders/{disputed.pk}/release")
     ringing.move_dispute(PaymentOperation.objects.get().reference, "closed", "won")
     work_off_and_listen(5)
-    assert told(disputed) == ["held", "released"]
+    assert kinds_of(disputed) == ["held", "released"]
     ringing.dispute(PaymentOperation.objects.get().reference)
     work_off_and_listen(6)
-    assert told(disputed) == ["held", "released", "held"]
+    assert kinds_of(disputed) == ["held", "released", "held"]
 
 
 def test_a_disputed_order_that_is_cancelled_is_on_hold_no_more(
@@ -347,7 +347,7 @@ def test_a_disputed_order_that_is_cancelled_is_on_hold_no_more(
         "refunded",
         False,
     )
-    assert told(disputed) == ["held", "cancelled", "refunded"]
+    assert kinds_of(disputed) == ["held", "cancelled", "refunded"]
 
 
 def test_a_dispute_of_an_order_that_was_sent_is_news_once(
@@ -360,4 +360,4 @@ def test_a_dispute_of_an_order_that_was_sent_is_news_once(
     work_off_and_listen(4)
     ringing.move_dispute(PaymentOperation.objects.get().reference, "closed", "lost")
     work_off_and_listen(5)
-    assert told(order) == ["fulfilled", "completed", "held"]
+    assert kinds_of(order) == ["fulfilled", "completed", "held"]

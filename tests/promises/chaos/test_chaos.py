@@ -57,4 +57,5 @@ def test_after_chaos_the_books_balance(tmp_path: Path) -> None:
     assert found["refunds"] > 0, "nobody who had paid has cancelled"
     assert found["returns"] > 0, "nothing has come back"
     assert all(found["verbs"].values()), found["verbs"]
+    assert found["lines_seen"] > 0, "nobody has stood in line for a place"
     assert found["lost"] > 0, "no fault has hit a job"

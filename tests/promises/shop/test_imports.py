@@ -17,7 +17,8 @@ from django.db.models import Count, F, Sum
 
 from celery_ledger.models import Job, Worker
 from notifications.models import Event
-from orders.imports.models import Import, ImportFault, ImportRow
+from orders.imports.models import Import, ImportFault
+from orders.imports.rows import ImportRow
 from orders.models import ApiKey, Client, IdempotencyKey, Order, OrderLine, Stock
 from orders.payments.sandbox_book import SandboxCharge
 from tests.orders.imports.files import as_csv, cells

@@ -13,7 +13,8 @@ from django.db.models import F, Sum
 
 from celery_ledger.models import Job
 from orders.models import ApiKey, Client, Order, Stock
-from orders.payments.models import PaymentOperation, ProviderEvent
+from orders.payments.models import PaymentOperation
+from orders.payments.provider_event import ProviderEvent
 from tests.doubles.stripe import WEBHOOK_SECRET, tell
 from tests.doubles.stripe_book import Object, objects_in
 from tests.doubles.stripe_wire import SECRET_KEY

@@ -97,10 +97,10 @@ def test_without_a_customer_it_is_the_name_and_phone_of_where_it_goes(
 
 
 def test_an_order_is_found_by_its_goods_once(api: Api, ordered: Ordered) -> None:
-    line = {"sku": "SAKE-NIGIRI", "quantity": 1, "unit_price": 100}
-    both = [line, {**line, "unit_price": 50}, {**line, "sku": "TAMAGO"}]
+    sake = {"sku": "SAKE-NIGIRI", "quantity": 1, "unit_price": 100}
+    both = [sake, {**sake, "unit_price": 50}, {**sake, "sku": "TAMAGO"}]
     order = str(ordered(lines=both, total=250).pk)
-    other = str(ordered(lines=[line], total=100).pk)
+    other = str(ordered(lines=[sake], total=100).pk)
     assert found(api, sku="SAKE-NIGIRI") == [other, order]
     assert found(api, sku="TAMAGO") == [order]
     assert found(api, sku="SAKE-NIGIRI", updated_after=LONG_AGO) == [order, other]
@@ -227,9 +227,9 @@ def test_whoever_asks_for_changes_misses_none_that_is_committed_late(
         hold(soon)
     assert changed(api, since) == []  # neither: one before it may still come
     hand.commit()
-    [(first, at), (second, _)] = changed(api, since)
+    [(first, changed_at), (second, _)] = changed(api, since)
     assert (first, second) == (str(late.pk), str(soon.pk))
-    assert [id_ for id_, _ in changed(api, at)] == [str(soon.pk)]
+    assert [id_ for id_, _ in changed(api, changed_at)] == [str(soon.pk)]
 
 
 def test_a_vacuum_that_is_under_way_holds_no_change_up(
@@ -274,11 +274,11 @@ def test_who_has_begun_and_written_nothing_keeps_nobody_waiting(
     hand.do(Order.objects.count)
     with transaction.atomic():
         Order.objects.locked(order.pk).hold("look")
-    [*_, (newest, at)] = changed(api, LONG_AGO)
+    [*_, (newest, changed_at)] = changed(api, LONG_AGO)
     assert newest == str(order.pk)
     hand.do(lambda: Order.objects.locked(other.pk).hold("look"))
     hand.commit()
-    assert [id_ for id_, _ in changed(api, at)] == [str(other.pk)]
+    assert [id_ for id_, _ in changed(api, changed_at)] == [str(other.pk)]
 
 
 def test_a_stranger_in_the_same_postgres_delays_by_as_long_as_ours_may_last(

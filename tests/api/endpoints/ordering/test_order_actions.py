@@ -145,8 +145,10 @@ def test_an_order_that_is_sent_in_part_is_completed_with_that_when_it_is_cancell
     second = post(api, f"{path}/cancel", {"reason": "again"})
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.json() == second.json()
-    told = [first.json()[name] for name in ("state", "reason", "held", "refund_pending", "version")]
-    assert told == ["completed", "no time", False, 1000, 6]
+    ended = [
+        first.json()[name] for name in ("state", "reason", "held", "refund_pending", "version")
+    ]
+    assert ended == ["completed", "no time", False, 1000, 6]
     work_off()
     assert (seen(api, path), given_back()) == (("completed", "partially_refunded", "full"), 1000)
     assert on_hand() == {"SAKE-NIGIRI": (10, 0), "UNI-NIGIRI": (4, 0)}
@@ -517,8 +519,8 @@ def test_nobody_else_holds_an_order_in_the_machines_words(api: Api, ordered: Ord
     path = ordered()
     for word in HeldFor.values:
         answer = post(api, f"{path}/hold", {"reason": word})
-        said = "is what the machine itself says; use another word"
-        wrong = {"pointer": "/reason", "message": said}
+        message = "is what the machine itself says; use another word"
+        wrong = {"pointer": "/reason", "message": message}
         assert (answer.status_code, answer.json()["errors"]) == (422, [wrong])
     assert api.get(path).json()["held"] is False
 
@@ -672,10 +674,10 @@ def test_a_verb_whose_fields_have_defaults_needs_no_body(
         status,
         "requested" if verb == "hold" else None,
     )
-    described = api.get("/v1/openapi.json").json()["paths"][f"/v1/orders/{{order_id}}/{verb}"][
+    operation = api.get("/v1/openapi.json").json()["paths"][f"/v1/orders/{{order_id}}/{verb}"][
         "post"
     ]
-    assert not described.get("requestBody", {}).get("required")
+    assert not operation.get("requestBody", {}).get("required")
     field = {"release": None, "fulfilments": "carrier"}.get(verb, "reason")
     refused = post(api, f"{path}/{verb}", {field: 7}) if field else None
     assert refused is None or refused.json()["errors"][0]["pointer"] == f"/{field}"

@@ -219,8 +219,10 @@ def test_the_line_that_is_named_is_the_one_that_goes_back(
     back = refund(api, path, lines=units, restock=True).json()
     assert back["amount"] == amount
     assert [part["position"] for part in back["lines"]] == [position]
-    shown = api.get(path).json()["lines"]
-    assert [line["returned"] for line in shown] == [int(at == position) for at in (0, 1)]
+    order_lines = api.get(path).json()["lines"]
+    assert [line["returned"] for line in order_lines] == [
+        int(index == position) for index in (0, 1)
+    ]
     assert held_back("A") == (10, 1)
 
 

@@ -16,7 +16,7 @@ from notifications.mail.message import render
 from notifications.mail.recipients import recipients
 from notifications.models import Event, Shop
 from orders.models import ApiKey, Client, IdempotencyKey, Order, Stock
-from orders.models.client import fingerprint_of
+from orders.models.idempotency_key import fingerprint_of
 from tests.shop import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,8 +50,8 @@ def test_a_line_without_a_name_is_called_by_its_sku_wherever_it_is_shown(
     """Neither the order nor the stock has a name for it: the mails call it what the page does."""
     stock(name="")
     lines = [{"sku": "SAKE-NIGIRI", "quantity": 2, "unit_price": 330}]
-    shown = api.place(order_body(lines=lines)).json()
-    assert [line["name"] for line in shown["lines"]] == ["SAKE-NIGIRI"]
+    order = api.place(order_body(lines=lines)).json()
+    assert [line["name"] for line in order["lines"]] == ["SAKE-NIGIRI"]
     work_off()
     mails = [event for event in Event.objects.order_by("seq") if recipients(event)]
     assert [event.kind for event in mails] == ["order.received", "order.confirmed"]
@@ -67,19 +67,19 @@ def test_an_order_is_accepted_with_its_row_its_event_and_its_first_job(
     assert response.status_code == 202
     order = Order.objects.get()
     assert response["Location"] == f"/v1/orders/{order.pk}"
-    shown = response.json()
-    assert (shown["state"], shown["payment_state"], shown["fulfilment_state"]) == (
+    body = response.json()
+    assert (body["state"], body["payment_state"], body["fulfilment_state"]) == (
         "received",
         "none",
         "none",
     )
-    assert (shown["held"], shown["version"], shown["total"], shown["external_id"]) == (
+    assert (body["held"], body["version"], body["total"], body["external_id"]) == (
         False,
         1,
         660,
         "shop-1042",
     )
-    assert shown["lines"][0] == {
+    assert body["lines"][0] == {
         "position": 0,
         "sku": "SAKE-NIGIRI",
         "name": "鮭",
@@ -367,7 +367,7 @@ def test_an_address_with_a_nul_is_refused_by_name(api: Api) -> None:
         assert "NUL" in assert_problem(api.get(path), 400)["detail"]
 
 
-def test_head_is_answered_as_get_is(api: Api, stock: Any, order_body: Body) -> None:
+def test_head_is_body_as_get_is(api: Api, stock: Any, order_body: Body) -> None:
     stock()
     path = api.place(order_body()).json()["links"]["self"]
     got, head = api.get(path), api.head(path)
@@ -549,10 +549,10 @@ def test_stock_is_listed_in_pages_by_sku(api: Api, stock: Any) -> None:
     assert [row["sku"] for row in api.get("/v1/stock").json()["data"]] == skus
     found, after = [], ""
     for _ in range(3):
-        shown = api.get(f"/v1/stock?limit=2{after}").json()
-        found.append([row["sku"] for row in shown["data"]])
-        after = f"&after={shown['next']}"
-    assert (found, shown["next"]) == ([skus[:2], skus[2:4], skus[4:]], None)
+        page = api.get(f"/v1/stock?limit=2{after}").json()
+        found.append([row["sku"] for row in page["data"]])
+        after = f"&after={page['next']}"
+    assert (found, page["next"]) == ([skus[:2], skus[2:4], skus[4:]], None)
     for wrong, name in (
         ("limit=1001", "limit"),
         ("limit=0", "limit"),
@@ -630,14 +630,14 @@ def test_a_client_reads_its_own_jobs_and_the_shops_but_no_strangers(
     api.place(order_body())
     work_off()
     charge = Job.objects.get(task="orders.tasks.charge")
-    shown = api.get(f"/v1/jobs/{charge.pk}").json()
-    assert (shown["id"], shown["state"], shown["attempts"], shown["error"]) == (
+    job = api.get(f"/v1/jobs/{charge.pk}").json()
+    assert (job["id"], job["state"], job["attempts"], job["error"]) == (
         str(charge.pk),
         "done",
         1,
         None,
     )
-    assert "args" not in shown
+    assert "args" not in job
     stranger = Api(ApiKey.objects.issue(Client.objects.create(name="stranger"), []))
     assert stranger.get(f"/v1/jobs/{charge.pk}").status_code == 404
     Job.objects.filter(pk=charge.pk).update(owner="")

@@ -55,9 +55,9 @@ def test_a_card_that_its_holder_confirms_is_finished_on_the_banks_page(
 ) -> None:
     path = placed(token="tok_confirm")
     assert seen(api, path) == ("reserved", "action_required", 0)
-    shown = api.get(f"{path}/payment")
-    assert shown["Cache-Control"] == "no-store"
-    action = shown.json()["action"]
+    answer = api.get(f"{path}/payment")
+    assert answer["Cache-Control"] == "no-store"
+    action = answer.json()["action"]
     assert (action["type"], action["client_secret"]) == ("redirect_to_url", None)
     customer, page = HttpClient(), action["url"].removeprefix(settings.SITE_URL)
     assert "¥660" in customer.get(page).content.decode()
@@ -142,12 +142,12 @@ def test_whoever_reads_may_wait_for_the_next_version(
     api: Api, placed: Placed, settings: Any
 ) -> None:
     path = placed(token="tok_confirm")
-    known = {"If-None-Match": api.get(path)["ETag"], "Prefer": "wait=1"}
+    as_it_was = {"If-None-Match": api.get(path)["ETag"], "Prefer": "wait=1"}
     settings.PREFER_POLL_S = 2
-    unchanged = api.get(path, headers=known)
+    unchanged = api.get(path, headers=as_it_was)
     assert (unchanged.status_code, unchanged["Preference-Applied"]) == (304, "wait=1")
     post(api, f"{path}/cancel")
-    assert api.get(path, headers=known).json()["state"] == "cancelled"
+    assert api.get(path, headers=as_it_was).json()["state"] == "cancelled"
 
 
 # --- another card ---------------------------------------------------------------------------------
@@ -212,10 +212,10 @@ def test_a_transfer_is_noted_with_its_reference_and_refunded_by_the_shop(
     path = placed(method="bank_transfer")
     order = api.get(path).json()
     assert (order["payment_method"], order["state"]) == ("bank_transfer", "reserved")
-    said = {"reference": "2026-11-30 YAMADA", "amount": 660}
-    paid = post(api, f"{path}/mark-paid", said, key="p")
+    body = {"reference": "2026-11-30 YAMADA", "amount": 660}
+    paid = post(api, f"{path}/mark-paid", body, key="p")
     assert (paid.status_code, paid.json()["state"]) == (200, "confirmed")
-    again = post(api, f"{path}/mark-paid", said, key="p")
+    again = post(api, f"{path}/mark-paid", body, key="p")
     assert (again.content, again["Idempotent-Replayed"]) == (paid.content, "true")
     [attempt] = api.get(f"{path}/payment").json()["attempts"]
     assert (attempt["provider"], attempt["reference"]) == ("elsewhere", "2026-11-30 YAMADA")

@@ -50,8 +50,8 @@ def announced(api: Api, path: str, *units: dict[str, Any]) -> str:
     return f"{path}/returns/{answer.json()['id']}"
 
 
-def receive(api: Api, come: str, **said: Any) -> Any:
-    answer = post(api, f"{come}/receive", said)
+def receive(api: Api, come: str, **body: Any) -> Any:
+    answer = post(api, f"{come}/receive", body)
     work_off()
     return answer
 
@@ -76,10 +76,10 @@ def test_announcing_a_return_moves_no_goods_and_no_money(api: Api, sent: str) ->
     before = held_back("A")
     answer = announce(api, sent, {"sku": "A"}, {"position": 1})
     assert (answer.status_code, answer["Location"]) == (201, f"{sent}/returns")
-    [shown] = api.get(f"{sent}/returns").json()["data"]
-    assert shown == answer.json()
-    assert (shown["state"], shown["reason"], shown["refund"]) == ("announced", "too small", None)
-    assert shown["lines"] == [
+    [listed] = api.get(f"{sent}/returns").json()["data"]
+    assert listed == answer.json()
+    assert (listed["state"], listed["reason"], listed["refund"]) == ("announced", "too small", None)
+    assert listed["lines"] == [
         {"position": 0, "sku": "A", "quantity": 1, "received": 0, "restocked": 0},
         {"position": 1, "sku": "B", "quantity": 1, "received": 0, "restocked": 0},
     ]
@@ -143,32 +143,32 @@ def test_all_of_a_return_arrives_is_sold_again_and_paid_back(api: Api, sent: str
     come = announced(api, sent, {"sku": "A", "quantity": 2})
     answer = receive(api, come)
     assert answer.status_code == 200, answer.json()
-    shown = answer.json()
-    assert (shown["state"], shown["refund"]["amount"]) == ("received", 1000)
-    assert shown["refund"]["reason"] == "too small"
-    assert shown["lines"][0]["received"] == shown["lines"][0]["restocked"] == 2
+    body = answer.json()
+    assert (body["state"], body["refund"]["amount"]) == ("received", 1000)
+    assert body["refund"]["reason"] == "too small"
+    assert body["lines"][0]["received"] == body["lines"][0]["restocked"] == 2
     assert (of_line(api, sent, "announced"), of_line(api, sent, "returned")) == ([0, 0], [2, 0])
     assert (held_back("A"), standing(api, sent)) == ((10, 0), ("completed", "full", 1000, 0))
     assert names(sent)[-3:] == ["return_announced", "return_received", "refunded"]
     _, received, refunded = [event.data for event in Event.objects.order_by("pk")][-3:]
-    assert received["return"] == shown
-    assert refunded["refund"] == {**shown["refund"], "state": "succeeded"}
+    assert received["return"] == body
+    assert refunded["refund"] == {**body["refund"], "state": "succeeded"}
     assert api.get(f"{sent}/returns").json()["data"][0]["refund"]["state"] == "succeeded"
 
 
 def test_a_part_arrives_broken_and_the_rest_never_does(api: Api, sent: str) -> None:
     come = announced(api, sent)
     units = [{"position": 0, "quantity": 1, "restock": False}]
-    shown = receive(api, come, lines=units).json()
-    assert [(line["received"], line["restocked"]) for line in shown["lines"]] == [(1, 0), (0, 0)]
-    assert (shown["refund"]["amount"], held_back("A"), held_back("B")) == (500, (8, 0), (9, 0))
+    received = receive(api, come, lines=units).json()
+    assert [(line["received"], line["restocked"]) for line in received["lines"]] == [(1, 0), (0, 0)]
+    assert (received["refund"]["amount"], held_back("A"), held_back("B")) == (500, (8, 0), (9, 0))
     assert (of_line(api, sent, "announced"), of_line(api, sent, "returned")) == ([0, 0], [1, 0])
     again = announce(api, sent).json()["lines"]  # what did not arrive can be announced again
     assert [(line["sku"], line["quantity"]) for line in again] == [("A", 1), ("B", 1)]
 
 
 @pytest.mark.parametrize(
-    ("said", "back", "of_lines", "shipping"),
+    ("body", "back", "of_lines", "shipping"),
     [
         ({}, 800, [500, 300], 0),
         ({"shipping": 220}, 1020, [500, 300], 220),
@@ -180,10 +180,10 @@ def test_a_part_arrives_broken_and_the_rest_never_does(api: Api, sent: str) -> N
     ],
 )
 def test_the_money_of_a_return_is_by_line_by_amount_of_the_shipping_or_none(
-    api: Api, sent: str, said: Any, back: int, of_lines: list[int], shipping: int
+    api: Api, sent: str, body: Any, back: int, of_lines: list[int], shipping: int
 ) -> None:
     come = announced(api, sent, {"sku": "A"}, {"sku": "B"})
-    given = receive(api, come, **said).json()["refund"]
+    given = receive(api, come, **body).json()["refund"]
     assert (given["amount"], given["shipping"]) == (back, shipping) if back else given is None
     assert (of_line(api, sent, "refunded"), standing(api, sent)[2]) == (of_lines, back)
     assert (held_back("A")[0], held_back("B")[0]) == (9, 10)
@@ -218,7 +218,7 @@ def test_goods_that_cost_nothing_come_back_without_a_refund(api: Api, sold: Sold
 
 
 @pytest.mark.parametrize(
-    ("said", "pointer"),
+    ("body", "pointer"),
     [
         ({"lines": [{"sku": "A", "quantity": 2}]}, "/lines/0/quantity"),
         ({"lines": [{"sku": "B", "quantity": 1}]}, "/lines/0/quantity"),
@@ -233,10 +233,10 @@ def test_goods_that_cost_nothing_come_back_without_a_refund(api: Api, sold: Sold
     ],
 )
 def test_what_cannot_have_arrived_is_refused_by_its_field(
-    api: Api, sent: str, said: Any, pointer: str
+    api: Api, sent: str, body: Any, pointer: str
 ) -> None:
     come = announced(api, sent, {"sku": "A"})
-    assert pointers(receive(api, come, **said)) == [pointer]
+    assert pointers(receive(api, come, **body)) == [pointer]
     assert (Return.objects.get().state, of_line(api, sent, "announced")) == ("announced", [1, 0])
     assert (held_back("A"), Refund.objects.count()) == ((8, 0), 0)
 
@@ -299,7 +299,7 @@ def test_the_shipping_alone_goes_back_once(api: Api, sent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "pointer"),
+    ("body", "pointer"),
     [
         ({"shipping": 20, "amount": 20}, "/shipping"),
         ({"shipping": 20, "restock": True}, "/restock"),
@@ -308,9 +308,9 @@ def test_the_shipping_alone_goes_back_once(api: Api, sent: str) -> None:
     ],
 )
 def test_the_shipping_goes_back_alone_or_with_lines(
-    api: Api, sent: str, said: Any, pointer: str
+    api: Api, sent: str, body: Any, pointer: str
 ) -> None:
-    assert pointers(refund(api, sent, **said)) == [pointer]
+    assert pointers(refund(api, sent, **body)) == [pointer]
 
 
 # --- a fulfilment that was booked by mistake ------------------------------------------------------

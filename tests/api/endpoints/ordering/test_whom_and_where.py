@@ -42,11 +42,11 @@ def test_what_was_said_of_people_and_places_is_shown_and_told(
 ) -> None:
     stock()
     order = api.place(order_body(**SAID)).json()
-    shown = {**SAID, "shipping_address": NOWHERE | TOKYO, "billing_address": NOWHERE | LONDON}
-    assert {name: order[name] for name in SAID} == shown
+    expected = {**SAID, "shipping_address": NOWHERE | TOKYO, "billing_address": NOWHERE | LONDON}
+    assert {name: order[name] for name in SAID} == expected
     assert api.get(order["links"]["self"]).json() == order
-    told = Event.objects.get(subject=order["id"], kind="order.received").data["order"]
-    assert {name: told[name] for name in SAID} == shown
+    snapshot = Event.objects.get(subject=order["id"], kind="order.received").data["order"]
+    assert {name: snapshot[name] for name in SAID} == expected
 
 
 def test_nothing_of_it_is_needed(api: Api, stock: Any, order_body: Body) -> None:
@@ -103,16 +103,16 @@ def order(api: Api, stock: Any, order_body: Body) -> Any:
 
 
 def test_what_is_named_is_changed_and_told_and_nothing_else(api: Api, order: Any) -> None:
-    said: dict[str, Any] = {
+    body: dict[str, Any] = {
         "email": "taro@example.com",
         "tags": [],
         "note": None,
         "shipping_address": LONDON,
     }
-    answer = change(api, order, said)
+    answer = change(api, order, body)
     changed = answer.json()
     assert (answer.status_code, answer["ETag"]) == (200, '"2"')
-    news = {**said, "shipping_address": NOWHERE | LONDON, "version": 2}
+    news = {**body, "shipping_address": NOWHERE | LONDON, "version": 2}
     order["updated_at"] = max(order["updated_at"], changed["updated_at"])
     assert changed == {**order, **news}
     assert api.get(order["links"]["self"]).json() == changed

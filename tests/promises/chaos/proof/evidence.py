@@ -34,6 +34,8 @@ TABLES = {
     "promised": "number int, company int, certain bool",  # tallies; a company is done together
     "seen_job": "id text, digest text",  # finished, while it all went on
     "old_transaction": "age_s float, what text",
+    "stood_in_line": "waited_s float",  # beside a free place
+    "crowded": "key text, running int",  # jobs of one limit
     "left_alone": "worker text, waited_s float",  # due jobs, beside an idle process
     "socket_in_transaction": "target text",
     "ended_by_itself": "place text, said text",

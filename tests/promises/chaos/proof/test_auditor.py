@@ -261,6 +261,8 @@ PLANTED: dict[str, Plant] = {
     "I7 no other job is dead, unless its time ran out": books(
         f"UPDATE celery_ledger_job SET state = 'dead' WHERE id = {RESERVATION}"
     ),
+    "nobody stood in line beside a free place": added("stood_in_line", 91.0),
+    "no more of one task ran at once than may": added("crowded", "task x", 3),
     "I14 nothing ran that nobody promised": books("INSERT INTO tally VALUES (42)"),
     "I14 no bell made a job begin before it was due": books(
         "UPDATE celery_ledger_job SET due_at = started_at + interval '1 ms' "

@@ -6,6 +6,8 @@ from typing import LiteralString
 
 import psycopg
 
+from tests.promises.chaos.tasks import PLACES
+
 PAUSE_S = 0.2
 PROCESSES = 3  # of a worker
 SEEN_MAX = 50_000
@@ -35,6 +37,14 @@ SELECT worker.name || ' ' || worker.pid, count(*) FILTER (WHERE job.state = 'run
   FROM celery_ledger_worker worker LEFT JOIN celery_ledger_job job ON job.worker = worker.id
  WHERE worker.seen_at > now() - interval '5 s' GROUP BY worker.id"""
 
+CROWDED: LiteralString = """
+SELECT concurrency_key, count(*) FROM celery_ledger_job
+ WHERE state = 'running' AND concurrency_key IS NOT NULL GROUP BY 1 HAVING count(*) > %s"""
+IN_LINE: LiteralString = """
+SELECT count(*) FILTER (WHERE in_line_since IS NOT NULL AND state = 'waiting'),
+       count(*) FILTER (WHERE state = 'running') FROM celery_ledger_job
+ WHERE state IN ('waiting', 'running') AND concurrency_key IS NOT NULL"""
+
 
 class Witness(threading.Thread):
     """Has a session of its own, which breaks as often as everybody's."""
@@ -48,6 +58,11 @@ class Witness(threading.Thread):
         self.old_transactions: list[tuple[float, str]] = []
         self.oldest_s = 0.0
         self.left_alone: list[tuple[str, float]] = []
+        self.crowded: list[tuple[str, int]] = []
+        self.lines_seen = 0  # looks at which somebody stood in line
+        self.longest_in_line_s = 0.0  # beside a free place
+        self.stood_in_line: list[tuple[float]] = []  # when no fault was left
+        self._in_line_since: float | None = None
         self._idle: dict[str, tuple[str | None, float]] = {}  # its newest job, since when
         self._looks_for_idle = threading.Event()
         self.backlog = 0  # jobs that are due
@@ -85,8 +100,24 @@ class Witness(threading.Thread):
                 self.finished.setdefault(job, digest)
         for backlog, progress in connection.execute(WORK).fetchall():
             self.backlog, self.progress = backlog, progress
+        self._look_at_the_line(connection)
         if self._looks_for_idle.is_set():
             self._look_for_idle(connection)
+
+    def _look_at_the_line(self, connection: psycopg.Connection) -> None:
+        self.crowded += connection.execute(CROWDED, [PLACES]).fetchall()
+        [(in_line, running)] = connection.execute(IN_LINE).fetchall()
+        now = time.monotonic()
+        self.lines_seen += in_line > 0
+        if not in_line or running >= PLACES:
+            self._in_line_since = None
+        elif self._in_line_since is None:
+            self._in_line_since = now
+        else:
+            waited_s = now - self._in_line_since
+            self.longest_in_line_s = max(self.longest_in_line_s, waited_s)
+            if waited_s > ALONE_LIMIT_S and self._looks_for_idle.is_set():
+                self.stood_in_line.append((waited_s,))
 
     def _look_for_idle(self, connection: psycopg.Connection) -> None:
         """A worker is idle while fewer jobs run at it than it has processes, and none begins."""

@@ -46,7 +46,7 @@ SELECT count(*) FROM {TABLE} WHERE task = %s AND finished_at IS NULL"""
 
 
 class Moment(NamedTuple):
-    at: float  # since 1970
+    unix_s: float
     cpu_s: float  # that the worker and Postgres have had
 
 

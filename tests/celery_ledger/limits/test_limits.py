@@ -7,6 +7,7 @@ from datetime import timedelta
 from io import StringIO
 from itertools import pairwise
 from mmap import mmap
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,6 +32,7 @@ from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off, worker
 from celery_ledger.threads.process import Threads
 from celery_ledger.worker.clock import Clock
+from celery_ledger.worker.lines import Lines
 from celery_ledger.worker.pruner import Pruner
 from tests.celery_ledger import tasks
 from tests.postgres.hands import Barrier, Hand, in_threads
@@ -251,17 +253,16 @@ def test_a_look_is_at_so_many_lines_and_the_next_one_goes_on(settings: Any) -> N
     assert left == [3, 1, 0, 0]
 
 
-def test_a_clock_looks_now_and_then(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def test_a_clock_looks_for_lines_where_a_task_is_limited(settings: Any) -> None:
     settings.LEDGER = {**settings.LEDGER, "LIMIT_SWEEP_S": 0}
     begun(promised())
     begun(promised())
     Job.objects.filter(state="running").delete()
-    monkeypatch.setattr(tasks.note, "concurrency", None)
-    monkeypatch.setattr(tasks.add, "concurrency", None)
-    clock().tick()
-    assert len(in_line()) == 1  # no task is limited: nobody looks
-    monkeypatch.setattr(tasks.note, "concurrency", "n:{name}=1")
-    clock().tick()
+    app = SimpleNamespace(amqp=celery_app.amqp, tasks={})
+    Lines(app).look_now_and_then()
+    assert len(in_line()) == 1
+    app.tasks = {tasks.note.name: tasks.note}
+    Lines(app).look_now_and_then()
     assert in_line() == []
 
 

@@ -20,7 +20,7 @@ from tests.doubles.stripe_book import Book, Object, acts_in, objects_in
 from tests.doubles.stripe_webhooks import Ringer
 from tests.doubles.stripe_wire import SECRET_KEY
 from tests.machine.ports import free_port
-from tests.promises.processes import CHECKOUT
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 PAYMENT = {

@@ -14,9 +14,9 @@ from typing import Any
 
 from config.start.procfile import commands
 from tests.machine.ports import free_port
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ANSWER_LIMIT_S = 15.0  # far beyond what is promised, and short of a hang
 
 

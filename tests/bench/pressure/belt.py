@@ -21,7 +21,8 @@ from config.embedded import adopt, leave, servers
 from tests.bench import cpu
 from tests.promises.chaos.places import Place
 from tests.promises.chaos.world import KNOWN_ENDS
-from tests.promises.processes import CHECKOUT, Stack, Tree
+from tests.promises.processes import Stack, Tree
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 TABLE: LiteralString = "celery_ledger_job"

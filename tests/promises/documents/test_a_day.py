@@ -18,7 +18,8 @@ from orders.reports import figures
 from orders.reports.days import Day, day_of
 from tests.orders.books import books_balance
 from tests.promises.documents.blocks import blocks
-from tests.promises.processes import CHECKOUT, Stack
+from tests.promises.processes import Stack
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
 pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

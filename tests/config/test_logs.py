@@ -23,10 +23,10 @@ PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S+)')
 Entries = Callable[[str], list[dict[str, str]]]
 
 
-def parsed(text: str) -> dict[str, str]:
+def parsed(line: str) -> dict[str, str]:
     return {
         name: json.loads(value) if value.startswith('"') else value
-        for name, value in PAIR.findall(text)
+        for name, value in PAIR.findall(line)
     }
 
 
@@ -47,13 +47,13 @@ def entries(stdout: io.StringIO) -> Entries:
 
     def of_logger(logger: str) -> list[dict[str, str]]:
         found = [parsed(line) for line in stdout.getvalue().splitlines()]
-        assert all(set(entry) >= {"at", "level", "logger", "event"} for entry in found), (
+        assert all(set(line) >= {"at", "level", "logger", "event"} for line in found), (
             stdout.getvalue()
         )
-        mine = [entry for entry in found if entry["logger"] == logger]
-        for entry in mine:
-            assert int(entry.pop("duration_ms")) >= 0
-            assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry.pop("at"))
+        mine = [line for line in found if line["logger"] == logger]
+        for line in mine:
+            assert int(line.pop("duration_ms")) >= 0
+            assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("at"))
         return mine
 
     return of_logger
@@ -68,20 +68,25 @@ def record(
     return made
 
 
-@pytest.mark.django_db
-def test_a_request_and_each_of_its_jobs_are_one_line_each(
-    entries: Entries, api: Api, stock: Any, order_body: Any
-) -> None:
+REQUEST_ID = "8c1f-router-id/+="
+
+
+@pytest.fixture
+def bound(api: Api, stock: Any, order_body: Any) -> dict[str, str]:
+    """An order is placed; what the entries of its request and of its jobs have in common."""
     stock()
     answer = api.post(
         "/v1/orders",
         order_body(),
         content_type="application/json",
-        headers={"Idempotency-Key": "k", "X-Request-ID": "8c1f-router-id/+="},
+        headers={"Idempotency-Key": "k", "X-Request-ID": REQUEST_ID},
     )
-    client = str(Order.objects.get().client_id)
-    assert answer["X-Request-ID"] == "8c1f-router-id/+="
-    bound = {"request_id": "8c1f-router-id/+=", "client": client}
+    assert answer["X-Request-ID"] == REQUEST_ID
+    return {"request_id": REQUEST_ID, "client": str(Order.objects.get().client_id)}
+
+
+@pytest.mark.django_db
+def test_a_request_is_one_entry(entries: Entries, bound: dict[str, str]) -> None:
     assert entries("config.requests") == [
         {
             "level": "info",
@@ -94,13 +99,16 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
             **bound,
         }
     ]
+
+
+@pytest.mark.django_db
+def test_each_of_its_jobs_is_one_entry(entries: Entries, bound: dict[str, str]) -> None:
     work_off()
-    reserved = next(
+    [reserved] = [
         entry
         for entry in entries("celery_ledger.attempts")
         if entry["task"] == "orders.tasks.reserve"
-    )
-    job = str(Job.objects.get(task="orders.tasks.reserve").pk)
+    ]
     assert reserved == {
         "level": "info",
         "logger": "celery_ledger.attempts",
@@ -109,7 +117,7 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
         "attempt": "1",
         "outcome": "done",
         **bound,
-        "job": job,
+        "job": str(Job.objects.get(task="orders.tasks.reserve").pk),
     }
     assert len(entries("celery_ledger.attempts")) == Job.objects.count()
 
@@ -148,10 +156,8 @@ def test_what_a_stranger_can_bring_about_is_no_error(
     """Or Sentry would be full of it."""
     settings.ALLOWED_HOSTS = ["shop.example.com"]
     assert client.get("/", headers={"Host": "evil.example.com"}).status_code == 400
-    [entry] = [
-        parsed(line) for line in stdout.getvalue().splitlines() if "evil.example.com" in line
-    ]
-    assert (entry["level"], "trace" in entry) == ("warning", False)
+    [line] = [parsed(line) for line in stdout.getvalue().splitlines() if "evil.example.com" in line]
+    assert (line["level"], "trace" in line) == ("warning", False)
     assert "ERROR" not in stdout.getvalue().upper()
 
 
@@ -203,15 +209,15 @@ def test_a_traceback_is_one_line_whose_end_is_kept() -> None:
         raise ValueError("for hana@example.com: " + "x" * 9000)
     except ValueError as exc:
         failed = record("it failed\nbadly", exc=exc, task="a.b")
-    text = Logfmt().format(failed)
-    assert "\n" not in text
-    assert len(text.encode()) < 10_000
-    assert parsed(text)["event"] == "it failed\nbadly"
-    assert parsed(text)["trace"].endswith("x" * 5000)
+    line = Logfmt().format(failed)
+    assert "\n" not in line
+    assert len(line.encode()) < 10_000
+    assert parsed(line)["event"] == "it failed\nbadly"
+    assert parsed(line)["trace"].endswith("x" * 5000)
     written = json.loads(Json().format(failed))
     assert list(written) == ["at", "level", "logger", "event", "task", "trace"]
     assert "\n" not in Json().format(failed)
-    assert "hana" not in text + Json().format(failed) + Console().format(failed)
+    assert "hana" not in line + Json().format(failed) + Console().format(failed)
     assert Console().format(failed).startswith("WARNING shop it failed\nbadly task=a.b\nTraceback")
 
 
@@ -236,19 +242,19 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(form: Any, secret
     try:
         raise ValueError(f"Key (email)=({secret}) exists")
     except ValueError as exc:
-        text = form().format(record("refused: %s.", secret, exc=exc))
-    assert secret not in text
-    assert "[hidden]" in text
+        line = form().format(record("refused: %s.", secret, exc=exc))
+    assert secret not in line
+    assert "[hidden]" in line
 
 
 def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
-    text = Console().format(
+    line = Console().format(
         record(
             "postgres://u:pw@db:5432/x redis://:geheim@r:1/0 Authorization: "
             "Bearer abc.def GET /o/Ab-_9/x"
         )
     )
-    assert text == (
+    assert line == (
         "WARNING shop postgres://[hidden]@db:5432/x redis://[hidden]@r:1/0 Authorization: "
         "Bearer [hidden] "
         "GET /o/[hidden]/x"
@@ -256,7 +262,7 @@ def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "written"),
+    ("value", "shown"),
     [
         (202, "202"),
         ("orders.tasks.charge", "orders.tasks.charge"),
@@ -272,8 +278,8 @@ def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
         ("a\x85b\u2028c", '"a\\u0085b\\u2028c"'),
     ],
 )
-def test_a_value_of_logfmt_cannot_pretend_to_be_another(value: object, written: str) -> None:
-    assert quoted(value) == written
+def test_a_value_of_logfmt_cannot_pretend_to_be_another(value: object, shown: str) -> None:
+    assert quoted(value) == shown
     assert len(quoted(value).splitlines()) == 1
 
 

@@ -1,6 +1,4 @@
-"""Another process, in which Celery is as it comes: it is asked a line of JSON and answers with
-one.
-"""
+"""Another process with plain Celery, which takes lines of JSON and answers each with one."""
 
 import json
 import os

@@ -22,6 +22,8 @@ OF_THE_FRAMEWORKS = frozenset(  # where Django, Celery, pytest, those who pack, 
 NAMED_TEST = re.compile(  # from the root, from a page in docs/, or from tests/; and a test in it
     r"(?<![\w/.])(?:\.\./)*((?:\w+/)+test_\w+\.py)(?:::(test_\w+)(?![\w…]))?"
 )
+# names that say nothing of what they hold; the fields of rows and of answers may be called so
+RIDDLES = {"said", "told", "known", "wanted", "shown", "described", "story"}
 NAMELESS = {"utils", "helpers", "common", "misc", "services", "managers", "core", "base"}
 
 
@@ -59,6 +61,28 @@ def documents() -> list[Path]:
         CHECKOUT / ".ci/run",
         CHECKOUT / "bin/soak",
     ]
+
+
+def assigned(statement: ast.stmt) -> list[ast.expr]:
+    match statement:
+        case ast.AnnAssign(target=target):
+            return [target]
+        case ast.Assign(targets=targets):
+            return targets
+    return []
+
+
+def names(path: Path) -> Iterator[tuple[ast.expr | ast.arg | ast.stmt, str]]:
+    """What a module calls its variables, parameters, functions and classes."""
+    tree = ast.parse(path.read_text())
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    fields = {target for one in classes for field in one.body for target in assigned(field)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) if node not in fields:
+                yield node, name
+            case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield node, name
 
 
 def entries(folder: Path) -> set[str]:
@@ -163,6 +187,16 @@ def test_each_folder_is_seen_at_a_glance() -> None:
         if len(own := entries(folder) - OF_THE_FRAMEWORKS - {*ROOMS}) > ENTRIES_OF_A_FOLDER
     }
     assert crowded == {}
+
+
+def test_a_name_says_what_it_holds() -> None:
+    riddles = [
+        f"{path.relative_to(CHECKOUT)}:{node.lineno}: {name}"
+        for path in sources(*ROOMS, "tests")
+        for node, name in names(path)
+        if name in RIDDLES
+    ]
+    assert riddles == []
 
 
 def test_no_function_is_longer_than_a_screen() -> None:

@@ -262,7 +262,7 @@ def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "written"),
     [
         (202, "202"),
         ("orders.tasks.charge", "orders.tasks.charge"),
@@ -278,8 +278,8 @@ def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
         ("a\x85b\u2028c", '"a\\u0085b\\u2028c"'),
     ],
 )
-def test_a_value_of_logfmt_cannot_pretend_to_be_another(value: object, shown: str) -> None:
-    assert quoted(value) == shown
+def test_a_value_of_logfmt_cannot_pretend_to_be_another(value: object, written: str) -> None:
+    assert quoted(value) == written
     assert len(quoted(value).splitlines()) == 1
 
 

@@ -19,7 +19,7 @@ NAME_MAX_CHARS = 200
 
 
 class Statement(forms.Form):
-    """What a customer adds to what the order says."""
+    """The one thing that a customer adds to what stands in the order: their name."""
 
     name = forms.CharField(
         required=False,

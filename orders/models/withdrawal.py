@@ -20,9 +20,8 @@ REASON = "withdrawn"
 
 
 def may_be_withdrawn(order: "Order") -> bool:
-    """Whether its customer may still withdraw: until the shop's days after the last of it was sent
-    are over, as long as there is something to cancel or to send back, and an address that gets the
-    receipt.
+    """Whether the customer of an order may still withdraw: within the shop's days after the last of
+    it was sent, while there is something to cancel or to send back, and an address for the receipt.
     """
     days = Shop.objects.of(order.client_id).withdrawal_days
     if not days or order.withdrawn_at or order.state == State.CANCELLED or order.was_erased:
@@ -35,9 +34,9 @@ def may_be_withdrawn(order: "Order") -> bool:
 
 
 def withdraw(order: "Order", *, name: str = "") -> Refund | None:
-    """Its customer withdraws: what was not sent is cancelled, what was sent is announced to come
-    back, and the last event says both. The caller holds the order's lock, has asked
-    `may_be_withdrawn`, and promises the refund's job.
+    """The customer withdraws from an order: what was not sent is cancelled, what was sent is
+    announced to come back, and the last event has both. The caller holds the order's lock, has
+    asked `may_be_withdrawn`, and promises the job of the refund that this returns.
     """
     order.assign(withdrawn_at=timezone.now(), withdrawn_by=name)
     refund = None if order.has_ended else order.cancel(REASON)

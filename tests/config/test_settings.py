@@ -121,8 +121,8 @@ def test_what_would_match_nothing_or_reach_nobody_is_refused_at_the_start(
 
 
 def test_a_value_of_a_database_option_that_libpq_refuses_is_refused_in_its_words() -> None:
-    said = "holds an option, or a value, that Postgres does not know: invalid sslmode value"
-    with pytest.raises(ImproperlyConfigured, match=said):
+    message = "holds an option, or a value, that Postgres does not know: invalid sslmode value"
+    with pytest.raises(ImproperlyConfigured, match=message):
         database_from("postgres://a/b?sslmode=bogus")
     kept = database_from("postgres://a/b?sslmode=verify-full")["OPTIONS"]
     assert kept["sslmode"] == "verify-full"

@@ -17,7 +17,6 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job, JobQuerySet
 from celery_ledger.operations import interventions
 from celery_ledger.testing import attempt, work_off
@@ -297,7 +296,6 @@ def test_one_that_ends_just_when_the_next_is_held_back_brings_it(
 def test_a_doubled_bell_of_the_job_before_does_nothing(
     endpoint: Endpoint, sink: WebhookSink, happen: Happen
 ) -> None:
-    forget_looks()  # of tests before: a bell that finds its job done may do one that waited there
     happen(A, A)
     old = job_of(delivery(A, 2))
     for _ in range(3):

@@ -966,7 +966,7 @@ def test_a_chunk_that_cannot_be_worked_off_fails_alone_and_the_import_ends(
     work_off(ahead=A_DAY)
     batch = Import.objects.get()
     assert (batch.state, batch.total, batch.ok, batch.failed) == ("done", rows, rows - 2, 2)
-    assert [(line, key) for line, key, *_ in faults()] == [(2, "o-0"), (3, "o-1")]
+    assert [(row_number, key) for row_number, key, *_ in faults()] == [(2, "o-0"), (3, "o-1")]
     assert "could not be worked off: its worker fell silent" in faults()[0][3]
     assert Order.objects.filter(state="confirmed").count() == rows - 2
 
@@ -1084,7 +1084,8 @@ def test_the_last_page_of_faults_costs_no_more_than_the_first(shop: Client) -> N
     last = ImportFault.objects.filter(batch=batch, line=9_990).latest("pk")
     [first_page, last_page] = plans_of(
         lambda: [
-            ImportFault.after(batch.pk, line, pk, 10) for line, pk in ((0, 0), (last.line, last.pk))
+            ImportFault.after(batch.pk, number, pk, 10)
+            for number, pk in ((0, 0), (last.line, last.pk))
         ]
     )
     assert [fault.line for fault in ImportFault.after(batch.pk, last.line, last.pk, 3)] == [

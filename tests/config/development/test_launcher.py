@@ -86,9 +86,9 @@ class Stack:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 if path.joinpath("cwd").resolve() == self.folder and (
-                    line := path.joinpath("cmdline").read_text()
+                    command := path.joinpath("cmdline").read_text()
                 ):
-                    found[int(path.name)] = line
+                    found[int(path.name)] = command
             except OSError:
                 continue
         return found
@@ -161,8 +161,8 @@ def test_the_ready_line_stands_alone_and_the_curl_line_is_complete(stack: Stack)
 
 def test_the_curl_line_pays_as_the_provider_of_the_env_file_wants_it(stack: Stack) -> None:
     (stack.folder / ".env").write_text("PAYMENT_PROVIDER=stripe\n")
-    line = next(line for line in ready(stack.start()) if line.startswith("curl "))
-    assert json.loads(shlex.split(line)[-1])["payment"] == {"token": "pm_card_visa"}
+    command = next(line for line in ready(stack.start()) if line.startswith("curl "))
+    assert json.loads(shlex.split(command)[-1])["payment"] == {"token": "pm_card_visa"}
 
 
 def test_a_password_that_somebody_has_changed_is_not_told(stack: Stack) -> None:

@@ -23,10 +23,10 @@ PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|\S+)')
 Entries = Callable[[str], list[dict[str, str]]]
 
 
-def parsed(line: str) -> dict[str, str]:
+def parsed(text: str) -> dict[str, str]:
     return {
         name: json.loads(value) if value.startswith('"') else value
-        for name, value in PAIR.findall(line)
+        for name, value in PAIR.findall(text)
     }
 
 
@@ -47,13 +47,13 @@ def entries(stdout: io.StringIO) -> Entries:
 
     def of_logger(logger: str) -> list[dict[str, str]]:
         found = [parsed(line) for line in stdout.getvalue().splitlines()]
-        assert all(set(line) >= {"at", "level", "logger", "event"} for line in found), (
+        assert all(set(entry) >= {"at", "level", "logger", "event"} for entry in found), (
             stdout.getvalue()
         )
-        mine = [line for line in found if line["logger"] == logger]
-        for line in mine:
-            assert int(line.pop("duration_ms")) >= 0
-            assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("at"))
+        mine = [entry for entry in found if entry["logger"] == logger]
+        for entry in mine:
+            assert int(entry.pop("duration_ms")) >= 0
+            assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry.pop("at"))
         return mine
 
     return of_logger
@@ -73,7 +73,7 @@ REQUEST_ID = "8c1f-router-id/+="
 
 @pytest.fixture
 def bound(api: Api, stock: Any, order_body: Any) -> dict[str, str]:
-    """An order is placed; what the entries of its request and of its jobs have in common."""
+    """An order is placed; what the lines of its request and of its jobs have in common."""
     stock()
     answer = api.post(
         "/v1/orders",
@@ -86,7 +86,7 @@ def bound(api: Api, stock: Any, order_body: Any) -> dict[str, str]:
 
 
 @pytest.mark.django_db
-def test_a_request_is_one_entry(entries: Entries, bound: dict[str, str]) -> None:
+def test_a_request_is_one_line(entries: Entries, bound: dict[str, str]) -> None:
     assert entries("config.requests") == [
         {
             "level": "info",
@@ -102,7 +102,7 @@ def test_a_request_is_one_entry(entries: Entries, bound: dict[str, str]) -> None
 
 
 @pytest.mark.django_db
-def test_each_of_its_jobs_is_one_entry(entries: Entries, bound: dict[str, str]) -> None:
+def test_each_of_its_jobs_is_one_line(entries: Entries, bound: dict[str, str]) -> None:
     work_off()
     [reserved] = [
         entry
@@ -156,8 +156,10 @@ def test_what_a_stranger_can_bring_about_is_no_error(
     """Or Sentry would be full of it."""
     settings.ALLOWED_HOSTS = ["shop.example.com"]
     assert client.get("/", headers={"Host": "evil.example.com"}).status_code == 400
-    [line] = [parsed(line) for line in stdout.getvalue().splitlines() if "evil.example.com" in line]
-    assert (line["level"], "trace" in line) == ("warning", False)
+    [entry] = [
+        parsed(line) for line in stdout.getvalue().splitlines() if "evil.example.com" in line
+    ]
+    assert (entry["level"], "trace" in entry) == ("warning", False)
     assert "ERROR" not in stdout.getvalue().upper()
 
 
@@ -209,15 +211,15 @@ def test_a_traceback_is_one_line_whose_end_is_kept() -> None:
         raise ValueError("for hana@example.com: " + "x" * 9000)
     except ValueError as exc:
         failed = record("it failed\nbadly", exc=exc, task="a.b")
-    line = Logfmt().format(failed)
-    assert "\n" not in line
-    assert len(line.encode()) < 10_000
-    assert parsed(line)["event"] == "it failed\nbadly"
-    assert parsed(line)["trace"].endswith("x" * 5000)
+    text = Logfmt().format(failed)
+    assert "\n" not in text
+    assert len(text.encode()) < 10_000
+    assert parsed(text)["event"] == "it failed\nbadly"
+    assert parsed(text)["trace"].endswith("x" * 5000)
     written = json.loads(Json().format(failed))
     assert list(written) == ["at", "level", "logger", "event", "task", "trace"]
     assert "\n" not in Json().format(failed)
-    assert "hana" not in line + Json().format(failed) + Console().format(failed)
+    assert "hana" not in text + Json().format(failed) + Console().format(failed)
     assert Console().format(failed).startswith("WARNING shop it failed\nbadly task=a.b\nTraceback")
 
 
@@ -242,19 +244,19 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands(form: Any, secret
     try:
         raise ValueError(f"Key (email)=({secret}) exists")
     except ValueError as exc:
-        line = form().format(record("refused: %s.", secret, exc=exc))
-    assert secret not in line
-    assert "[hidden]" in line
+        text = form().format(record("refused: %s.", secret, exc=exc))
+    assert secret not in text
+    assert "[hidden]" in text
 
 
 def test_a_password_of_a_url_a_bearer_and_a_status_page_are_hidden() -> None:
-    line = Console().format(
+    text = Console().format(
         record(
             "postgres://u:pw@db:5432/x redis://:geheim@r:1/0 Authorization: "
             "Bearer abc.def GET /o/Ab-_9/x"
         )
     )
-    assert line == (
+    assert text == (
         "WARNING shop postgres://[hidden]@db:5432/x redis://[hidden]@r:1/0 Authorization: "
         "Bearer [hidden] "
         "GET /o/[hidden]/x"

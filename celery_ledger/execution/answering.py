@@ -77,7 +77,9 @@ def _answer_one(task: Task, tracer: Tracer, bell: dict[str, Any]) -> trace_ok_t:
 
 
 def _answer_several(task: Task, tracer: Tracer, bells: list[dict[str, Any]]) -> trace_ok_t:
-    """Answer bells of one task, in one transaction if only one owner's jobs wait in their queue."""
+    """Answer bells of one task: in one transaction, unless jobs of several owners, or a job with a
+    priority, wait in their queue.
+    """
     try:
         if on_a_good_connection(partial(others_wait, bells[0])):
             return _answer_in_turn(task, tracer, bells)

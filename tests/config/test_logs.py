@@ -68,20 +68,25 @@ def record(
     return made
 
 
-@pytest.mark.django_db
-def test_a_request_and_each_of_its_jobs_are_one_line_each(
-    entries: Entries, api: Api, stock: Any, order_body: Any
-) -> None:
+REQUEST_ID = "8c1f-router-id/+="
+
+
+@pytest.fixture
+def bound(api: Api, stock: Any, order_body: Any) -> dict[str, str]:
+    """An order is placed; what the lines of its request and of its jobs have in common."""
     stock()
     answer = api.post(
         "/v1/orders",
         order_body(),
         content_type="application/json",
-        headers={"Idempotency-Key": "k", "X-Request-ID": "8c1f-router-id/+="},
+        headers={"Idempotency-Key": "k", "X-Request-ID": REQUEST_ID},
     )
-    client = str(Order.objects.get().client_id)
-    assert answer["X-Request-ID"] == "8c1f-router-id/+="
-    bound = {"request_id": "8c1f-router-id/+=", "client": client}
+    assert answer["X-Request-ID"] == REQUEST_ID
+    return {"request_id": REQUEST_ID, "client": str(Order.objects.get().client_id)}
+
+
+@pytest.mark.django_db
+def test_a_request_is_one_line(entries: Entries, bound: dict[str, str]) -> None:
     assert entries("config.requests") == [
         {
             "level": "info",
@@ -94,13 +99,16 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
             **bound,
         }
     ]
+
+
+@pytest.mark.django_db
+def test_each_of_its_jobs_is_one_line(entries: Entries, bound: dict[str, str]) -> None:
     work_off()
-    reserved = next(
+    [reserved] = [
         entry
         for entry in entries("celery_ledger.attempts")
         if entry["task"] == "orders.tasks.reserve"
-    )
-    job = str(Job.objects.get(task="orders.tasks.reserve").pk)
+    ]
     assert reserved == {
         "level": "info",
         "logger": "celery_ledger.attempts",
@@ -109,7 +117,7 @@ def test_a_request_and_each_of_its_jobs_are_one_line_each(
         "attempt": "1",
         "outcome": "done",
         **bound,
-        "job": job,
+        "job": str(Job.objects.get(task="orders.tasks.reserve").pk),
     }
     assert len(entries("celery_ledger.attempts")) == Job.objects.count()
 

@@ -18,7 +18,7 @@ import pytest
 from django.db import connection
 
 from tests.model.world import Bug
-from tests.promises.processes import CHECKOUT
+from tests.rooms import CHECKOUT
 
 COPIED = (
     "api",

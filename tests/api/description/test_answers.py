@@ -39,7 +39,7 @@ MODELS = {
 }
 
 
-def test_every_operation_that_reads_answers_as_body_of(existing: Existing) -> None:
+def test_every_operation_that_reads_answers_as_described(existing: Existing) -> None:
     read = 0
     for method, path, operation in operations():
         if method != "get" or not operation["security"]:

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from tests.rooms import CHECKOUT
+
 PLAIN_DB = 11  # of the broker, where nobody else is
 
 

@@ -4,9 +4,10 @@ tests.celery_ledger.operations.reference` writes it there.
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[3] / "celery_ledger"
+from tests.rooms import CHECKOUT
+
+PACKAGE = CHECKOUT / "celery_ledger"
 README = PACKAGE / "README.md"
 HEADING = re.compile(r"^    # (.+)$")
 SETTING = re.compile(r"^    ([A-Z_]+): [^=]+ = (.+?)(?:  # (.+))?$")

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.machine.ports import free_port
+from tests.rooms import CHECKOUT
 from tests.waiting import until
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 WAIT_S = 30.0
 PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE = 24, 10  # <linux/prctl.h>, <linux/capability.h>
 MANAGE = """
@@ -97,11 +97,11 @@ class Stack:
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     folder = tmp_path / "check out"
-    shutil.copytree(REPOSITORY / "bin", folder / "bin")
-    shutil.copytree(REPOSITORY / "config" / "embedded", folder / "config" / "embedded")
+    shutil.copytree(CHECKOUT / "bin", folder / "bin")
+    shutil.copytree(CHECKOUT / "config" / "embedded", folder / "config" / "embedded")
     (folder / "config" / "start").mkdir()
     for name in ("boot.py", "procfile.py"):
-        shutil.copy(REPOSITORY / "config" / "start" / name, folder / "config" / "start")
+        shutil.copy(CHECKOUT / "config" / "start" / name, folder / "config" / "start")
     (folder / ".local").mkdir()
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

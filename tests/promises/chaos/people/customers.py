@@ -132,11 +132,11 @@ class Customer(threading.Thread):
 
     def _withdraw(self, key: str) -> bool:
         """The statement is read, and confirmed; a second time it leads to the order's page."""
-        _, shown = self._ask("GET", f"/v1/orders/{self.regrets[key]}") or (0, {})
-        if "links" not in shown:
+        _, order = self._ask("GET", f"/v1/orders/{self.regrets[key]}") or (0, {})
+        if "links" not in order:
             return False
         try:
-            status = self._confirm(f"{shown['links']['status_page']}withdraw/")
+            status = self._confirm(f"{order['links']['status_page']}withdraw/")
         except (OSError, HTTPException):
             return False
         self.regret_answers.append((key, 202 if status == 303 else status))
@@ -144,8 +144,8 @@ class Customer(threading.Thread):
 
     def _confirm(self, page: str) -> int:
         """The status of the confirmation, which has the statement's token."""
-        status, answer, shown = self.web.raw("GET", page, None, {})
-        token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', shown)
+        status, answer, html = self.web.raw("GET", page, None, {})
+        token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', html)
         if token is None:
             return status
         form = {"csrfmiddlewaretoken": token[1].decode(), "name": "Hana"}
@@ -198,8 +198,8 @@ class Customer(threading.Thread):
             self.pay(self.dice.choice(unpaid))
 
     def _is_held(self, key: str) -> bool:
-        _, shown = self._ask("GET", f"/v1/orders/{self._answered[key]}") or (0, {})
-        return bool(shown.get("held"))
+        _, order = self._ask("GET", f"/v1/orders/{self._answered[key]}") or (0, {})
+        return bool(order.get("held"))
 
     def _export(self) -> None:
         key = f"{self.name}-export-{len(self.wishes)}"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from kombu.utils.json import dumps
-from pydantic import ConfigDict, WithJsonSchema
+from pydantic import WithJsonSchema
 
 import celery_ledger
 from api.shapes.responses.answer import Exactly, Page
@@ -17,9 +17,6 @@ JobState = Annotated[State, WithJsonSchema({"type": "string", "enum": State.valu
 
 
 class Job(Exactly):
-    model_config = ConfigDict(  # the document's sentence, as it was
-        json_schema_extra={"description": "A job, for the API's description; `shown` fills it."}
-    )
     id: UUID
     task: str
     queue: str
@@ -41,4 +38,4 @@ class Job(Exactly):
 
 
 class JobPage(Page[Job]):
-    next: str | None  # the document has no description of it
+    """Jobs, the newest first."""

@@ -72,11 +72,14 @@ def record(kind: str, *, subject: UUID, seq: int, owner: UUID | None, data: dict
     """Write the event and a delivery for everybody who is told of it, each with its job, in the
     caller's transaction.
 
-    `subject` is whose life it belongs to and `seq` its place there (the caller holds the subject's
-    lock), `owner` whose endpoints hear of it (None: nobody's, or of EVERYBODYS all clients'),
-    `data` the snapshot that is sent: JSON, and with `order` in it the customer's `email` and
-    `locale` say whom to mail, with `mail` in it its `to` (addresses) and `language`. Raises
-    ValueError for a kind that neither KINDS nor SHOP_KINDS knows.
+    * `subject`, `seq`: whose life it belongs to, and its place there. The caller holds the
+      subject's lock.
+    * `owner`: the client whose endpoints hear of it; None: nobody's, or all clients' if the kind is
+      one of EVERYBODYS.
+    * `data`: the snapshot that is sent, as JSON. If it has an `order`, that one's `email` and
+      `locale` say whom to mail; if it has `mail`, its `to` (addresses) and `language` do.
+
+    Raises ValueError for a kind that is in neither KINDS nor SHOP_KINDS.
     """
     record_all(kind, [News(subject, seq, data)], owner=owner)
 
@@ -95,8 +98,9 @@ def record_all(kind: str, news: Iterable[News], *, owner: UUID | None) -> None:
     """
     if kind not in KINDS and kind not in SHOP_KINDS:
         raise ValueError(f"unknown kind of event: {kind}")
-    then = {} if (moment := _then.get()) is None else {"at": moment}
-    recorded = [Event(kind=kind, owner=owner, **one._asdict(), **then) for one in news]
+    moment = _then.get()
+    stamp = {} if moment is None else {"at": moment}
+    recorded = [Event(kind=kind, owner=owner, **one._asdict(), **stamp) for one in news]
     if len(recorded) <= settings.TELL_AT_ONCE:
         for event in recorded:
             tell(event)

@@ -140,8 +140,12 @@ def start(task: Any, delivery_id: UUID, *, job: UUID | None = None, countdown: f
     """Promise this task of a delivery, which is given up when the job dies. `job`: its id, or else
     a new one; `countdown` in seconds.
     """
-    options = {"task_id": job and str(job), "countdown": countdown or None}
-    task.apply_async((str(delivery_id),), link_error=give_up.si(str(delivery_id)), **options)
+    task.apply_async(
+        (str(delivery_id),),
+        link_error=give_up.si(str(delivery_id)),
+        task_id=job and str(job),
+        countdown=countdown or None,
+    )
 
 
 @shared_task
@@ -161,8 +165,9 @@ def line_up(delivery_id: str) -> None:
 
 def bring(delivery: Delivery) -> None:
     """Promise the job of a webhook, due when its endpoint may be called."""
-    endpoint = delivery.endpoint
-    place_s = Endpoint.objects.take_place(endpoint) if endpoint and endpoint.is_open else 0.0
+    place_s = 0.0
+    if delivery.endpoint and delivery.endpoint.is_open:
+        place_s = Endpoint.objects.take_place(delivery.endpoint)
     place_s = min(place_s, delivery.time_left_s)
     start(post_webhook, delivery.pk, job=delivery.job, countdown=place_s)
 

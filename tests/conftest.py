@@ -8,6 +8,8 @@ import pytest
 from django.db import connection
 from redis import Redis
 
+from celery_ledger.execution.batch import forget_rests
+from celery_ledger.execution.turns import forget_looks
 from tests.postgres.hands import Hand
 
 _guarded = False
@@ -34,6 +36,13 @@ def no_socket_in_a_transaction(request: pytest.FixtureRequest) -> Iterator[None]
     _guarded = bool(marker and marker.kwargs.get("transaction"))
     yield
     _guarded = False
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """What a process remembers of a queue and of a task is of its own jobs, not of other tests'."""
+    forget_looks()
+    forget_rests()
 
 
 @pytest.fixture

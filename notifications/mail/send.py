@@ -85,7 +85,6 @@ def composed(delivery: Delivery, shop: Shop) -> Mail:
     subject, text, html, receipt = render(delivery.event, shop)
     sender = mailable(parseaddr(settings.DEFAULT_FROM_EMAIL)[1])
     domain = sender.rpartition("@")[2]
-    conversation = f"<{delivery.event.subject}@{domain}>"
     message = Mail(
         delivery=delivery.pk,
         subject=subject,
@@ -93,15 +92,20 @@ def composed(delivery: Delivery, shop: Shop) -> Mail:
         from_email=formataddr((shop.name, sender)),
         to=[mailable(delivery.target)],
         reply_to=[shop.reply_to] if shop.reply_to and "mail" not in delivery.event.data else None,
-        headers={
-            "Message-ID": f"<{delivery.pk}@{domain}>",
-            "In-Reply-To": conversation,
-            "References": conversation,
-            "Auto-Submitted": "auto-generated",
-        },
+        headers=_headers(delivery, domain),
     )
     message.attach_alternative(html, "text/html")
     if receipt:
         number = delivery.event.data["order"]["number"]
         message.attach(f"receipt-{number}.txt", receipt, "text/plain")
     return message
+
+
+def _headers(delivery: Delivery, domain: str) -> dict[str, str]:
+    conversation = f"<{delivery.event.subject}@{domain}>"
+    return {
+        "Message-ID": f"<{delivery.pk}@{domain}>",
+        "In-Reply-To": conversation,
+        "References": conversation,
+        "Auto-Submitted": "auto-generated",
+    }

@@ -128,7 +128,8 @@ class Endpoint(models.Model):
         nothing changes, when more than WEBHOOK_SECRETS_MAX would sign. The caller holds the lock.
         """
         last = timezone.now() + overlap
-        ends = [last, *(min(end, last) for end in self._open_ends())] if overlap else []
+        earlier = [min(end, last) for end in self._open_ends()]
+        ends = [last, *earlier] if overlap else []
         if len(ends) >= settings.WEBHOOK_SECRETS_MAX:
             return False
         self.secret_version += 1

@@ -20,7 +20,8 @@ class ShopQuerySet(models.QuerySet["Shop"]):
         """This client's shop, with the installation's value of each field that it leaves empty
         (named in `lent`). Only to read: it is never saved.
         """
-        shop = (self.filter(pk=owner).first() if owner else None) or Shop()
+        own = self.filter(pk=owner).first() if owner else None
+        shop = own or Shop()
         shop.lent = [name for name in settings.SHOP if getattr(shop, name) in (None, "")]
         for name in shop.lent:
             setattr(shop, name, settings.SHOP[name])
@@ -87,5 +88,6 @@ class Shop(models.Model):
         """Set these fields; None: as the installation has it. The caller holds the lock."""
         for name, value in fields.items():
             field = self._meta.get_field(name)
-            setattr(self, name, "" if value is None and not field.null else value)
+            empty = None if field.null else ""
+            setattr(self, name, empty if value is None else value)
         self.save(update_fields=list(fields))

@@ -56,14 +56,7 @@ def post_json(
     values nobody is shown; `endpoint` is whose connections may be used again. Opens a socket, or
     takes a kept one; raises NotDelivered, also for any status but 2xx.
     """
-    headers = {
-        "host": urlsplit(url).netloc,
-        "content-type": "application/json",
-        "content-length": str(len(text.encode())),
-        "accept-encoding": "identity",
-        "user-agent": "Kaiten-Webhooks/1",
-        **headers,
-    }
+    headers = _of_json(url, text) | headers
     with Deadline(settings.WEBHOOK_TIMEOUT_S) as deadline:
         try:
             with outside():
@@ -79,6 +72,17 @@ def post_json(
     if not 200 <= status < 300:
         raise NotDelivered(status=status, pause_s=pause_s, **answer._asdict())
     return answer
+
+
+def _of_json(url: str, text: str) -> dict[str, str]:
+    """The headers of each POST of this JSON."""
+    return {
+        "host": urlsplit(url).netloc,
+        "content-type": "application/json",
+        "content-length": str(len(text.encode())),
+        "accept-encoding": "identity",
+        "user-agent": "Kaiten-Webhooks/1",
+    }
 
 
 def _masked(headers: dict[str, str], own: dict[str, str]) -> dict[str, str]:

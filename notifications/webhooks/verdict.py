@@ -130,16 +130,15 @@ def _why_none(signatures: Signatures, before: bytes, body: bytes, ring: Keyring)
     for one in ring.untrusted:
         if one.made_one_of(signatures, before + body):
             return f"The wrong secret or version: it is signed by {one.name}, and not by {ring}."
-    verifiers = [*ring.trusted, *ring.untrusted]
-    for how, other in _as_it_may_have_been(body):
-        if any(one.made_one_of(signatures, before + other) for one in verifiers):
-            return (
-                f"The body was written anew: {how}. Verify the bytes as they came, before "
-                "anything parses them."
-            )
+    if how := _how_rewritten(signatures, before, body, ring):
+        return (
+            f"The body was written anew: {how}. Verify the bytes as they came, before anything "
+            "parses them."
+        )
     kinds = {kind for kind, _ in signatures}
     if not kinds & {one.kind for one in ring.trusted}:
-        needed = " or ".join(WHAT_VERIFIES[kind] for kind in sorted(kinds & set(WHAT_VERIFIES)))
+        known_kinds = sorted(kinds & set(WHAT_VERIFIES))
+        needed = " or ".join(WHAT_VERIFIES[kind] for kind in known_kinds)
         return (
             f"Signatures of the other kind: there are {', '.join(sorted(kinds)) or 'none'}, which "
             f"need {needed or 'another kind of key'}; it was tried with {ring}."
@@ -148,6 +147,15 @@ def _why_none(signatures: Signatures, before: bytes, body: bytes, ring: Keyring)
         f"The wrong secret, or something was changed: none of {len(signatures)} signatures is by "
         f"{ring} for this id, time and body."
     )
+
+
+def _how_rewritten(signatures: Signatures, before: bytes, body: bytes, ring: Keyring) -> str | None:
+    """What was done to the body, if a signature would be good without that."""
+    verifiers = [*ring.trusted, *ring.untrusted]
+    for how, other in _as_it_may_have_been(body):
+        if any(one.made_one_of(signatures, before + other) for one in verifiers):
+            return how
+    return None
 
 
 def _cut(headers: Mapping[str, str], body: bytes) -> str | None:

@@ -146,7 +146,8 @@ def test_one_that_is_held_back_is_looked_at_soon_after_the_one_before_it_is_due(
         claimed(A, 2)
         due_in_s = (job_of(delivery(A, 2)).due_at - timezone.now()).total_seconds()
         assert longest_s - 30 < due_in_s <= longest_s
-    call_command("deliveries", "why", str(delivery(A, 2).pk), stdout=(output := StringIO()))
+    output = StringIO()
+    call_command("deliveries", "why", str(delivery(A, 2).pk), stdout=output)
     assert f"It comes after {delivery(A, 1).pk}: " in output.getvalue()
     assert sink.heard == []
 

@@ -11,7 +11,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job
 from celery_ledger.testing import attempt, work_off
 from notifications.models import Endpoint
@@ -37,7 +36,6 @@ def warm(
     api: Api, shop: Client, stock: Any, order_body: Body, sink: WebhookSink, settings: Any
 ) -> None:
     """Whatever a process looks up once, or now and then, it has."""
-    forget_looks()  # of tests before, in which others waited
     settings.LEDGER = {**settings.LEDGER, "TURN_LOOK_S": 3600}
     stock()
     listen(shop, sink.url)

@@ -14,6 +14,7 @@ from django.db.models import Count, Q
 from celery_ledger import asked, local_time
 from notifications.events import KINDS, SHOP_KINDS
 from notifications.interventions import send_again
+from notifications.mail.answers.refusal import in_a_line
 from notifications.models import Delivery, Endpoint
 from notifications.models.deliveries.queryset import DeliveryQuerySet
 
@@ -146,13 +147,7 @@ def _tries(one: Delivery) -> Iterator[str]:
         for name, value in (attempt.request_headers or {}).items():
             yield f"    > {name}: {value}"
         if attempt.body:
-            yield f"    < {_on_a_line(attempt.body)}"
-
-
-def _on_a_line(text: str) -> str:
-    """A stranger's text on one line, harmless to a terminal."""
-    words = " ".join(text.split())
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
+            yield f"    < {in_a_line(attempt.body)}"
 
 
 def _moment(text: str | None) -> datetime | None:

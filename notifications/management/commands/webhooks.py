@@ -139,9 +139,10 @@ def _of_endpoint(text: str) -> tuple[list[Verifier], list[Verifier]]:
         raise CommandError(f"--endpoint: there is none with the id {text!r}.") from None
     keys = endpoint.keys
     before = range(keys[-1].version - 1, 0, -1)[:OLD_VERSIONS]
+    old_keys = [SigningKey(endpoint.pk, version) for version in before]
     return (
-        [one for key in keys for one in _both(key, "")],
-        [one for n in before for one in _both(SigningKey(endpoint.pk, n), ", whose time is over")],
+        [verifier for key in keys for verifier in _both(key, "")],
+        [verifier for key in old_keys for verifier in _both(key, ", whose time is over")],
     )
 
 

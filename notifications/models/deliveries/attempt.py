@@ -75,5 +75,5 @@ class Attempt(models.Model):
     @property
     def status(self) -> int | None:
         """The status of HTTP that an endpoint answered with; None without such an answer."""
-        status = self.answer.removeprefix("answered ")
-        return int(status) if status != self.answer and status.isdigit() else None
+        before, _, status = self.answer.partition("answered ")
+        return int(status) if not before and status.isdigit() else None

@@ -40,8 +40,6 @@ Bodies = dict[str, Callable[[], Any]]
 def _as_if_new(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BATCH_S", "BATCH_REDO_S"):  # a slow machine is none of its cases
         monkeypatch.setattr(ledger_settings, name, 5)
-    batch.forget_rests()
-    forget_looks()
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from celery_ledger import context, ledger_settings, outside
 from celery_ledger.checks import objections
 from celery_ledger.execution import lending
 from celery_ledger.execution.current import Attempt
-from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job
 from celery_ledger.models.jobs import due
 from celery_ledger.publishing import waking
@@ -254,7 +253,6 @@ def test_who_promises_a_call_wakes_the_threads_of_its_own_worker(near: int) -> N
 
 def test_no_process_of_the_pool_takes_the_turn_of_a_call(near: int) -> None:
     """It would wait for somebody's server."""
-    forget_looks()
     job = Job.objects.get(pk=tasks.add.delay(1, 1).id)
     call = promised("b", 1)
     Job.objects.filter(pk=call).update(queue=job.queue)

@@ -441,7 +441,6 @@ def test_the_threads_begin_no_more_than_may(monkeypatch: pytest.MonkeyPatch) -> 
 def test_limited_jobs_share_no_transaction_and_take_nobodys_turn() -> None:
     assert not may_be_in_one(tasks.note)
     assert may_be_in_one(tasks.speak)
-    forget_looks()
     with context.bound(**{ledger_settings.OWNER: "b"}):
         limited = promised()
     job = Job.objects.get(pk=tasks.speak.delay(1).id)

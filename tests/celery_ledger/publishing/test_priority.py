@@ -10,18 +10,12 @@ from django.utils import timezone
 from redis import Redis
 
 from celery_ledger import context, ledger_settings
-from celery_ledger.execution.turns import forget_looks
 from celery_ledger.models import Job
 from celery_ledger.models.jobs import due
 from celery_ledger.testing import attempt
 from tests.celery_ledger import tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _looks() -> None:
-    forget_looks()
 
 
 def promised(priority: int, **options: Any) -> Job:

@@ -72,7 +72,7 @@ def withdraw(order: "Order", units: Units | None = None, *, name: str = "") -> R
     unsent = [(line, min(number, line.open)) for line, number in units]
     sent = [(line, number - min(number, line.open)) for line, number in units]
     order.assign(withdrawn_at=timezone.now(), withdrawn_by=name, withdrawn_lines=_named(units))
-    if _named(units) == _named(left):
+    if set(units) == set(left):
         refund = None if order.has_ended else order.cancel(REASON)
     else:
         refund = _take_off(order, _some(unsent))

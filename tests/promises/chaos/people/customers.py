@@ -18,7 +18,7 @@ from tests.promises.processes import Web
 # of the orders are cancelled by whoever placed them: at once, or one that is confirmed
 REGRETS = 0.25
 BY_PAGE = 0.4  # of those that regret it, withdraw on the order's page
-FROM_ONE = 0.3  # of those that are paid and have more units, withdraw from one of them there
+FROM_ONE = 0.5  # of those that are paid and have more units, withdraw from one of them there
 SERVED = 0.2  # paid orders of others that are sent wholly, and of which a unit comes back
 FORGOTTEN = 0.5  # of those, want to be forgotten
 EXPORTS = 0.1  # as often as somebody orders
